@@ -1,0 +1,182 @@
+"""Everything this package raises. The receiver has a tree of its own, under `WebhookError`.
+
+    DispatchError                      all of the below
+    ├── ConfigurationError             a setting is missing or wrong
+    ├── InvalidWorkflowError           refused here, before any network call: `.findings`
+    ├── ClientClosedError              the client is closed, or belongs to another event loop
+    └── APIError                       a call to the service failed: `.outcome` says what that means
+        ├── NotSentError               outcome "not_sent": nothing was accepted, sending again is safe
+        │   ├── APIConnectionError     no connection: DNS, refused, TLS
+        │   │   └── APITimeoutError    no connection in time
+        │   ├── AuthenticationError    the credentials or the token were rejected
+        │   └── RateLimitError         quota, spike arrest or throttling: `.retry_after`
+        ├── RefusedError               outcome "refused": the same request would be refused again
+        │   ├── BadRequestError        400, 422: `.details.invalid_parameters`
+        │   ├── PaymentRequiredError   402: credit
+        │   ├── PermissionDeniedError  403, or a project without this product
+        │   ├── NotFoundError          404
+        │   └── ConflictError          409
+        └── OutcomeUnknownError        outcome "unknown": bytes left and no usable answer came back
+            └── ProtocolError          an answer came back, and it makes no sense
+
+The three outcomes follow from one fact: the API has no idempotency key, so a request may be repeated
+only when it provably did not happen (contract 3.8).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nexmo_dispatch_async.models.problems import Problem
+    from nexmo_dispatch_async.workflow import Finding
+
+Outcome = Literal["not_sent", "refused", "unknown"]
+
+__all__ = [
+    "APIConnectionError",
+    "APIError",
+    "APITimeoutError",
+    "AuthenticationError",
+    "BadRequestError",
+    "ClientClosedError",
+    "ConfigurationError",
+    "ConflictError",
+    "DispatchError",
+    "InvalidWorkflowError",
+    "NotFoundError",
+    "NotSentError",
+    "Outcome",
+    "OutcomeUnknownError",
+    "PaymentRequiredError",
+    "PermissionDeniedError",
+    "ProtocolError",
+    "RateLimitError",
+    "RefusedError",
+]
+
+
+class DispatchError(Exception):
+    """Base of every error of the SDK."""
+
+
+class ConfigurationError(DispatchError, ValueError):
+    """A setting is missing or wrong; the message names it and says what to do."""
+
+
+class InvalidWorkflowError(DispatchError, ValueError):
+    """A workflow breaks a rule of the API and was not sent; `findings` lists every problem (contract 3, 7)."""
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        self.findings = tuple(findings)
+        lines = "".join(f"\n  {finding}" for finding in self.findings)
+        count = len(self.findings)
+        super().__init__(f"the workflow has {count} problem{'' if count == 1 else 's'}, nothing was sent:{lines}")
+
+    def __reduce__(self) -> tuple[type[InvalidWorkflowError], tuple[tuple[Finding, ...]]]:
+        return type(self), (self.findings,)
+
+
+class ClientClosedError(DispatchError, RuntimeError):
+    """The client was used after `aclose()`, before `async with`, or from another event loop."""
+
+
+class APIError(DispatchError):
+    """A call to the service failed.
+
+    `request` is the method and the URL template, without personal data or secrets. `status` is the
+    HTTP status when an answer came back; `details` is what could be read from its body.
+    `retry_after` is the number of seconds the service asked to wait, `attempts` how often the request
+    was tried.
+    """
+
+    outcome: ClassVar[Outcome]
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        request: str = "",
+        status: int | None = None,
+        details: Problem | None = None,
+        retry_after: float | None = None,
+        attempts: int = 1,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.request = request
+        self.status = status
+        self.details = details
+        self.retry_after = retry_after
+        self.attempts = attempts
+
+
+class NotSentError(APIError):
+    """The service accepted nothing: sending again cannot send twice."""
+
+    outcome = "not_sent"
+
+
+class APIConnectionError(NotSentError):
+    """No connection could be made: DNS, refused or TLS; no byte of the request left."""
+
+
+class APITimeoutError(APIConnectionError):
+    """No connection could be made in time; no byte of the request left."""
+
+
+class AuthenticationError(NotSentError):
+    """The credentials or the access token were rejected, by whatever status (contract 2.2, 2.3)."""
+
+
+class RateLimitError(NotSentError):
+    """The gateway's quota or spike arrest, or the service's throttling, turned the call away (contract 3.8)."""
+
+
+class RefusedError(APIError):
+    """The service refused the request; the same request would be refused again."""
+
+    outcome = "refused"
+
+
+class BadRequestError(RefusedError):
+    """HTTP 400 or 422: the request breaks a rule of the service; see `details.invalid_parameters`."""
+
+
+class PaymentRequiredError(RefusedError):
+    """HTTP 402: the balance is too low."""
+
+
+class PermissionDeniedError(RefusedError):
+    """HTTP 403, or a project that is not entitled to this product (contract 2.3)."""
+
+
+class NotFoundError(RefusedError):
+    """HTTP 404: no such path, application or id."""
+
+
+class ConflictError(RefusedError):
+    """HTTP 409: the request contradicts the present state."""
+
+
+class OutcomeUnknownError(APIError):
+    """Bytes of the request left and no usable answer came back: it may or may not have happened.
+
+    The request is not repeated, since there is no idempotency key and a second one could send the
+    messages twice (contract 3.8). Wait for callbacks to learn what became of it.
+    """
+
+    outcome = "unknown"
+
+
+class ProtocolError(OutcomeUnknownError):
+    """The service answered with success and a body that does not say what happened (contract 3.7).
+
+    `body` holds the first bytes of that answer.
+    """
+
+    def __init__(self, message: str, *, body: bytes = b"", request: str = "", status: int | None = None) -> None:
+        super().__init__(message, request=request, status=status)
+        self.body = body

@@ -1,0 +1,1 @@
+"""Receiver toolkit for the callbacks of the Dispatch API; usable without the SDK package."""
