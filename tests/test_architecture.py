@@ -1,0 +1,136 @@
+"""The one-way arrows of docs/architecture.md, read from the imports themselves."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SDK, RECEIVER = "nexmo_dispatch_async", "nexmo_dispatch_webhooks"
+IO_LIBRARIES = {"aiohttp", "anyio", "asyncio", "socket", "sqlite3", "selectors", "threading"}
+
+# Layer by layer, lowest first: a module may import modules of lower layers and of its own.
+SDK_LAYERS = [
+    {"exceptions", "models", "_version"},
+    {"sms_segments"},
+    {"workflow", "channels", "rules", "templates", "tariff", "care_window", "sansio", "auth", "retry", "failover"},
+    {"fan_out", "care_window_sqlite"},
+    {"applications", "client"},
+    {"bulk", "tracking"},
+    {"simulator"},
+    {"pytest_plugin"},
+    {"cli"},
+]
+PURE = {
+    SDK: {"exceptions", "models", "sms_segments", "workflow", "channels", "rules", "templates", "tariff"}
+    | {"care_window", "sansio", "auth", "retry", "failover"},
+    RECEIVER: {"exceptions", "events", "parsing", "signature", "sansio"},
+}
+PURE_SIMULATOR = {"engine", "people", "validation", "callbacks", "clock", "tokens", "registry"}
+
+
+def sources(package: str) -> Iterator[tuple[str, Path]]:
+    """Yield the dotted name, relative to the package, and the path of every module."""
+    base = ROOT / package if package == SDK else ROOT / "webhooks" / package
+    for path in sorted(base.rglob("*.py")):
+        parts = path.relative_to(base).with_suffix("").parts
+        yield ".".join(part for part in parts if part != "__init__"), path
+
+
+def imports(path: Path) -> set[str]:
+    """Return every absolute module name that a file imports, wherever in the file it stands."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            assert node.level == 0, f"{path.name}: imports are absolute here"
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return found
+
+
+def type_checking_imports(path: Path) -> set[str]:
+    """Return the imports under `if TYPE_CHECKING`, which cost nothing and draw no arrow."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            for inner in ast.walk(node):
+                if isinstance(inner, ast.ImportFrom) and inner.module:
+                    found.add(inner.module)
+                    found.update(f"{inner.module}.{alias.name}" for alias in inner.names)
+    return found
+
+
+def layer(module: str) -> int:
+    top = module.split(".", 1)[0]
+    return next(number for number, names in enumerate(SDK_LAYERS) if top in names)
+
+
+def test_every_module_of_the_sdk_has_a_layer() -> None:
+    """A new module takes a place in the map before it takes imports."""
+    known = set().union(*SDK_LAYERS)
+
+    unknown = {name for name, _ in sources(SDK) if name and name.split(".", 1)[0] not in known}
+
+    assert unknown == set()
+
+
+def test_arrows_of_the_sdk_point_down() -> None:
+    """No module of the SDK imports from a higher layer."""
+    wrong: list[str] = []
+    for name, path in sources(SDK):
+        if not name:
+            continue
+        for imported in imports(path) - type_checking_imports(path):
+            if not imported.startswith(SDK + "."):
+                continue
+            target = imported.removeprefix(SDK + ".")
+            if target.split(".", 1)[0] in set().union(*SDK_LAYERS) and layer(target) > layer(name):
+                wrong.append(f"{name} -> {target}")
+
+    assert wrong == []
+
+
+def test_the_receiver_knows_nothing_of_the_sdk() -> None:
+    """The receiver is usable without the SDK."""
+    wrong = [name for name, path in sources(RECEIVER) if any(i.startswith(SDK) for i in imports(path))]
+
+    assert wrong == []
+
+
+def test_the_sdk_takes_only_events_from_the_receiver() -> None:
+    """Only tracking and simulator read the receiver's events; the command line may use all of it."""
+    wrong: list[str] = []
+    for name, path in sources(SDK):
+        top = name.split(".", 1)[0]
+        for imported in imports(path):
+            if not imported.startswith(RECEIVER) or top in {"cli", "pytest_plugin"}:
+                continue
+            if top not in {"tracking", "simulator"} or not imported.startswith(RECEIVER + ".events"):
+                wrong.append(f"{name} -> {imported}")
+
+    assert wrong == []
+
+
+@pytest.mark.parametrize("package", [SDK, RECEIVER])
+def test_the_pure_column_does_no_io(package: str) -> None:
+    """Modules of the pure column import no network, loop, thread or database library."""
+    wrong: list[str] = []
+    for name, path in sources(package):
+        parts = name.split(".")
+        pure = parts[0] in PURE[package] or (parts[0] == "simulator" and parts[-1] in PURE_SIMULATOR)
+        if pure:
+            used = {i.split(".", 1)[0] for i in imports(path) - type_checking_imports(path)}
+            wrong.extend(f"{name} -> {library}" for library in sorted(used & IO_LIBRARIES))
+
+    assert wrong == []
+
+
+@pytest.mark.parametrize("package", [SDK, RECEIVER])
+def test_no_module_is_longer_than_500_lines(package: str) -> None:
+    """A module that needs more than 500 lines wants to be two."""
+    long = {name: n for name, path in sources(package) if (n := len(path.read_text("utf-8").splitlines())) > 500}
+
+    assert long == {}

@@ -1,0 +1,79 @@
+"""The public names: sorted, true, and importable from the top of each package."""
+
+import importlib
+import pkgutil
+import subprocess
+import sys
+from types import ModuleType
+
+import pytest
+
+PACKAGES = ["nexmo_dispatch_async", "nexmo_dispatch_webhooks"]
+
+
+def modules() -> list[ModuleType]:
+    found: list[ModuleType] = []
+    for package in PACKAGES:
+        root = importlib.import_module(package)
+        found.append(root)
+        for info in pkgutil.walk_packages(root.__path__, prefix=package + "."):
+            if not info.name.endswith("__main__"):
+                found.append(importlib.import_module(info.name))
+    return found
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_all_is_sorted_and_true(name: str) -> None:
+    """`__all__` is a table of contents: sorted, no duplicates, nothing that is not there."""
+    package = importlib.import_module(name)
+
+    exported: list[str] = package.__all__
+
+    assert exported == sorted(set(exported))
+    assert [public for public in exported if not hasattr(package, public)] == []
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_no_public_name_is_forgotten(name: str) -> None:
+    """Every public name at the top of a package is in its `__all__`."""
+    package = importlib.import_module(name)
+
+    public = {
+        key
+        for key, value in vars(package).items()
+        if not key.startswith("_") and (not isinstance(value, ModuleType) or key in package.__all__)
+    }
+
+    assert public - set(package.__all__) == set()
+
+
+def test_declared_names_exist_everywhere() -> None:
+    """Every name in any module's `__all__` exists in it."""
+    missing = [
+        f"{module.__name__}.{name}"
+        for module in modules()
+        for name in getattr(module, "__all__", ())
+        if not hasattr(module, name)
+    ]
+
+    assert missing == []
+
+
+def test_import_is_light() -> None:
+    """`import nexmo_dispatch_async` loads neither the simulator nor the command line nor sqlite."""
+    code = "import sys, nexmo_dispatch_async; print(*sorted(sys.modules))"
+
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+
+    heavy = ("nexmo_dispatch_async.simulator", "nexmo_dispatch_async.cli", "nexmo_dispatch_webhooks")
+    assert [name for name in loaded if name.startswith(heavy)] == []
+    assert {"sqlite3", "typer", "rich", "jwt", "cryptography"} & set(loaded) == set()
+
+
+def test_receiver_core_needs_no_aiohttp() -> None:
+    """`import nexmo_dispatch_webhooks` loads neither aiohttp nor the SDK; an adapter is imported by name."""
+    code = "import sys, nexmo_dispatch_webhooks; print(*sorted(sys.modules))"
+
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+
+    assert {"aiohttp", "nexmo_dispatch_async"} & set(loaded) == set()
