@@ -6,7 +6,7 @@ BIN := .venv/bin
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types check wheel format clean
+.PHONY: help demo test soak lint types check wheel format clean
 
 help: ## say what each target does
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  \1\t/' | sort
@@ -34,6 +34,9 @@ test: .venv/dev ## run all the tests with branch coverage
 	@$(BIN)/python -m coverage erase
 	@$(BIN)/python -m coverage run -m pytest
 	@$(BIN)/python -m coverage report
+
+soak: .venv/dev ## run the long tests: 200,000 sends, memory flat
+	@$(BIN)/python -m pytest -s tests/soak
 
 lint: .venv/dev ## check style with ruff
 	@$(BIN)/python -m ruff check .

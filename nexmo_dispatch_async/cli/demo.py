@@ -1,0 +1,127 @@
+"""`nexmo-dispatch demo`: the documented workflows, end to end, over real HTTP and on a virtual clock."""
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from aiohttp import web
+from nexmo_dispatch_webhooks import FinalReport, InboundMessage, MessageStatus, Router
+from nexmo_dispatch_webhooks.aiohttp import setup
+from rich.console import Console
+
+from nexmo_dispatch_async.cli.scenarios import SCENARIOS, Scenario
+from nexmo_dispatch_async.cli.timeline import Timeline
+from nexmo_dispatch_async.client import DispatchClient
+from nexmo_dispatch_async.simulator import Simulator
+
+HOST = "127.0.0.1"
+
+
+@dataclass(slots=True)
+class Callbacks:
+    """What the receiver's handlers saw of the scenario that is being played."""
+
+    timeline: Timeline | None = None
+    statuses: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
+    inbound: int = 0
+    reports: list[FinalReport] = field(default_factory=list[FinalReport])
+
+    def start(self, timeline: Timeline) -> None:
+        """Forget the scenario before and print to the timeline of the next."""
+        self.timeline = timeline
+        self.statuses.clear()
+        self.inbound = 0
+        self.reports.clear()
+
+    def router(self) -> Router:
+        """Return a router whose handlers count and print."""
+        router = Router()
+
+        @router.message_status()
+        async def on_status(event: MessageStatus) -> None:
+            self.statuses[event.channel or "", event.status] += 1
+            if self.timeline:
+                self.timeline.status(event)
+
+        @router.inbound_message()
+        async def on_inbound(event: InboundMessage) -> None:
+            self.inbound += 1
+            if self.timeline:
+                self.timeline.inbound(event)
+
+        @router.final_report()
+        async def on_report(event: FinalReport) -> None:
+            self.reports.append(event)
+            if self.timeline:
+                self.timeline.report(event)
+
+        return router
+
+    def problems(self, scenario: Scenario) -> list[str]:
+        """Return how what arrived differs from what the scenario expects."""
+        expected = Counter(scenario.statuses)
+        found = [f"missing: {channel} {status}" for channel, status in (expected - self.statuses).elements()]
+        found += [f"unexpected: {channel} {status}" for channel, status in (self.statuses - expected).elements()]
+        if self.inbound != scenario.replies:
+            found.append(f"{self.inbound} inbound messages instead of {scenario.replies}")
+        if [report.status for report in self.reports] != [scenario.report]:
+            found.append(f"final reports {[report.status for report in self.reports]} instead of {scenario.report}")
+        return found
+
+
+@asynccontextmanager
+async def receiver(router: Router, secrets: dict[str, str]) -> AsyncIterator[str]:
+    """Serve a router on a free loopback port and yield its URL; unsigned callbacks are refused."""
+    application = web.Application()
+    setup(application, router, path="/webhooks", secrets=secrets)
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, HOST, 0)
+        await site.start()
+        port: int = runner.addresses[0][1]
+        yield f"http://{HOST}:{port}/webhooks"
+    finally:
+        await runner.cleanup()
+
+
+async def run(console: Console | None = None, scenarios: tuple[Scenario, ...] = SCENARIOS) -> int:
+    """Play every scenario; return 0 only if every callback arrived and every outcome was the expected one."""
+    console = console or Console(highlight=False)
+    callbacks = Callbacks()
+    failures = 0
+    total = Decimal(0)
+    async with Simulator() as sim, receiver(callbacks.router(), {sim.api_key: sim.signature_secret}) as url:
+        console.print(f"simulator on {sim.url}, receiver on {url}; the clock is virtual, every callback is signed")
+        async with sim.client() as client:
+            application = await client.applications.create(
+                name="demo", status_url=f"{url}/status", inbound_url=f"{url}/inbound"
+            )
+        console.print(f"created application {application.id}")
+        async with sim.client(application_id=application.id) as client:
+            for number, scenario in enumerate(scenarios, start=1):
+                console.print(f"\n[bold]{number}. {scenario.title}[/bold]")
+                await _play(scenario, sim, client, callbacks, console)
+                problems = callbacks.problems(scenario)
+                for problem in problems:
+                    console.print(f"  [bold red]✗ {problem}[/bold red]")
+                failures += bool(problems)
+                if not problems:
+                    count = callbacks.statuses.total() + callbacks.inbound + len(callbacks.reports)
+                    console.print(f"  [green]✓ {count} callbacks arrived, each verified; as expected[/green]")
+                total += sum((r.usage.price for r in callbacks.reports if r.usage and r.usage.price), Decimal(0))
+    verdict = "every outcome as expected" if not failures else f"{failures} not as expected"
+    console.print(f"\n{len(scenarios)} workflows, EUR {total} in all, {verdict}")
+    return 1 if failures else 0
+
+
+async def _play(
+    scenario: Scenario, sim: Simulator, client: DispatchClient, callbacks: Callbacks, console: Console
+) -> None:
+    timeline = Timeline(console, sim.now)
+    callbacks.start(timeline)
+    dispatch = await client.send(scenario.workflow)
+    timeline.sent(scenario.workflow, dispatch)
+    await sim.advance(scenario.advance)
