@@ -1,0 +1,88 @@
+"""What the channel modules share: the parts of a step put together.
+
+It does not know any channel.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar, cast
+
+from msgspec import UNSET, UnsetType
+
+from nexmo_dispatch_async.models.requests import (
+    Address,
+    Content,
+    Custom,
+    Media,
+    Message,
+    MessengerOptions,
+    Parameter,
+    Step,
+    Template,
+    TemplateBody,
+    ViberOptions,
+    WhatsAppOptions,
+)
+
+T = TypeVar("T")
+
+
+def given(value: T | None) -> T | UnsetType:
+    """None in a builder means "not given": the member is left out of the JSON."""
+    return UNSET if value is None else value
+
+
+def number(channel: str, value: str) -> Address:
+    """An address that holds a number, or the sender name of an SMS."""
+    return Address(type=channel, number=_trim(value))
+
+
+def identity(channel: str, value: str) -> Address:
+    """An address that holds an id."""
+    return Address(type=channel, id=_trim(value))
+
+
+def media(url: str, caption: str | None = None) -> Media:
+    """A URL with an optional caption."""
+    return Media(url=url, caption=given(caption))
+
+
+def template(name: str, parameters: Iterable[str]) -> Template:
+    """A template; its parameters become `{"default": …}` objects (contract 9.4)."""
+    raw: object = parameters
+    if isinstance(raw, str) or not isinstance(raw, Iterable):
+        # A text would fall apart into its letters: keep it, so that lint() names it.
+        return Template(template=TemplateBody(name=name, parameters=cast("Any", raw)))
+    values = tuple(Parameter(default=value) for value in parameters)
+    return Template(template=TemplateBody(name=name, parameters=values or UNSET))
+
+
+def custom(content: Mapping[str, Any]) -> Custom:
+    """An object for the channel's own API, unchanged (contract 3.4.2)."""
+    raw: object = content
+    return Custom(custom=dict(content) if isinstance(raw, Mapping) else content)
+
+
+def step(
+    content: Content,
+    from_: Address,
+    to: Address,
+    client_ref: str | None,
+    *,
+    viber: ViberOptions | None = None,
+    messenger: MessengerOptions | None = None,
+    whatsapp: WhatsAppOptions | None = None,
+) -> Step:
+    """The step itself; an options object without any member is left out."""
+    message = Message(
+        content=content,
+        viber_service_msg=UNSET if viber is None or viber == ViberOptions() else viber,
+        messenger=UNSET if messenger is None or messenger == MessengerOptions() else messenger,
+        whatsapp=UNSET if whatsapp is None or whatsapp == WhatsAppOptions() else whatsapp,
+    )
+    return Step(from_=from_, to=to, message=message, client_ref=given(client_ref))
+
+
+def _trim(value: str) -> str:
+    # The service neither trims nor refuses blanks around an address (contract 3.3).
+    raw: object = value
+    return raw.strip() if isinstance(raw, str) else value

@@ -1,0 +1,192 @@
+"""Builders of WhatsApp steps.
+
+Outside the Customer Care Window only templates may be sent (contract 7.1); see
+`nexmo_dispatch_async.care_window`.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from nexmo_dispatch_async.channels import _build
+from nexmo_dispatch_async.channels._build import given
+from nexmo_dispatch_async.models.requests import (
+    Audio,
+    Content,
+    File,
+    Image,
+    Link,
+    Step,
+    Text,
+    Video,
+    WhatsAppOptions,
+)
+
+__all__ = ["audio", "custom", "file", "image", "template", "text", "video"]
+
+
+def text(
+    text: str,
+    *,
+    from_: str,
+    to: str,
+    policy: str | None = None,
+    locale: str | None = None,
+    client_ref: str | None = None,
+) -> Step:
+    """A text message on WhatsApp.
+
+    Args:
+        text: 1 to 4096 characters.
+        from_: Your WhatsApp Business number, digits only.
+        to: The recipient's number in E.164 without `+`.
+        policy: `deterministic`, the only one left.
+        locale: BCP 47, for example `en-GB`; give it with every template.
+        client_ref: Your reference, up to 40 characters, repeated in the callbacks.
+    """
+    return _step(Text(text), from_, to, policy, locale, client_ref)
+
+
+def image(
+    url: str,
+    *,
+    from_: str,
+    to: str,
+    caption: str | None = None,
+    policy: str | None = None,
+    locale: str | None = None,
+    client_ref: str | None = None,
+) -> Step:
+    """An image on WhatsApp.
+
+    Args:
+        url: Where the image is fetched from (.jpg .jpeg .png).
+        caption: 1 to 3000 characters.
+        from_: Your WhatsApp Business number, digits only.
+        to: The recipient's number in E.164 without `+`.
+        policy: `deterministic`, the only one left.
+        locale: BCP 47, for example `en-GB`; give it with every template.
+        client_ref: Your reference, up to 40 characters, repeated in the callbacks.
+    """
+    return _step(Image(_build.media(url, caption)), from_, to, policy, locale, client_ref)
+
+
+def audio(
+    url: str,
+    *,
+    from_: str,
+    to: str,
+    policy: str | None = None,
+    locale: str | None = None,
+    client_ref: str | None = None,
+) -> Step:
+    """An audio message on WhatsApp.
+
+    Args:
+        url: Where the audio is fetched from (.aac .m4a .amr .mp3 .opus).
+        from_: Your WhatsApp Business number, digits only.
+        to: The recipient's number in E.164 without `+`.
+        policy: `deterministic`, the only one left.
+        locale: BCP 47, for example `en-GB`; give it with every template.
+        client_ref: Your reference, up to 40 characters, repeated in the callbacks.
+    """
+    return _step(Audio(Link(url)), from_, to, policy, locale, client_ref)
+
+
+def video(
+    url: str,
+    *,
+    from_: str,
+    to: str,
+    policy: str | None = None,
+    locale: str | None = None,
+    client_ref: str | None = None,
+) -> Step:
+    """A video on WhatsApp.
+
+    Args:
+        url: Where the video is fetched from (.mp4 .3gpp, H.264 and AAC only).
+        from_: Your WhatsApp Business number, digits only.
+        to: The recipient's number in E.164 without `+`.
+        policy: `deterministic`, the only one left.
+        locale: BCP 47, for example `en-GB`; give it with every template.
+        client_ref: Your reference, up to 40 characters, repeated in the callbacks.
+    """
+    return _step(Video(Link(url)), from_, to, policy, locale, client_ref)
+
+
+def file(
+    url: str,
+    *,
+    from_: str,
+    to: str,
+    caption: str | None = None,
+    policy: str | None = None,
+    locale: str | None = None,
+    client_ref: str | None = None,
+) -> Step:
+    """A file on WhatsApp.
+
+    Args:
+        url: Where the file is fetched from (.pdf .doc(x) .ppt(x) .xls(x)).
+        caption: 1 to 3000 characters.
+        from_: Your WhatsApp Business number, digits only.
+        to: The recipient's number in E.164 without `+`.
+        policy: `deterministic`, the only one left.
+        locale: BCP 47, for example `en-GB`; give it with every template.
+        client_ref: Your reference, up to 40 characters, repeated in the callbacks.
+    """
+    return _step(File(_build.media(url, caption)), from_, to, policy, locale, client_ref)
+
+
+def template(
+    name: str,
+    parameters: Iterable[str] = (),
+    *,
+    from_: str,
+    to: str,
+    policy: str | None = None,
+    locale: str | None = None,
+    client_ref: str | None = None,
+) -> Step:
+    """A template message (MTM) on WhatsApp.
+
+    Args:
+        name: `namespace:name`, approved by WhatsApp.
+        parameters: Texts for `{{1}}`, `{{2}}`, … in this order.
+        from_: Your WhatsApp Business number, digits only.
+        to: The recipient's number in E.164 without `+`.
+        policy: `deterministic`, the only one left.
+        locale: BCP 47, for example `en-GB`; give it with every template.
+        client_ref: Your reference, up to 40 characters, repeated in the callbacks.
+    """
+    return _step(_build.template(name, parameters), from_, to, policy, locale, client_ref)
+
+
+def custom(
+    custom: Mapping[str, Any],
+    *,
+    from_: str,
+    to: str,
+    policy: str | None = None,
+    locale: str | None = None,
+    client_ref: str | None = None,
+) -> Step:
+    """A message in the channel's own format on WhatsApp.
+
+    Args:
+        custom: Everything of WhatsApp's own message object except `to` and `recipient_type`.
+        from_: Your WhatsApp Business number, digits only.
+        to: The recipient's number in E.164 without `+`.
+        policy: `deterministic`, the only one left.
+        locale: BCP 47, for example `en-GB`; give it with every template.
+        client_ref: Your reference, up to 40 characters, repeated in the callbacks.
+    """
+    return _step(_build.custom(custom), from_, to, policy, locale, client_ref)
+
+
+def _step(
+    content: Content, from_: str, to: str, policy: str | None, locale: str | None, client_ref: str | None
+) -> Step:
+    options = WhatsAppOptions(policy=given(policy), locale=given(locale))
+    sender, recipient = _build.number("whatsapp", from_), _build.number("whatsapp", to)
+    return _build.step(content, sender, recipient, client_ref, whatsapp=options)

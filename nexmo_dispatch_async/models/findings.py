@@ -1,0 +1,43 @@
+"""What a check of a workflow says: one `Finding` per problem.
+
+It does not know the rules; those are in `nexmo_dispatch_async.rules`.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+__all__ = ["Finding", "Severity", "rule_url"]
+
+Severity = Literal["error", "warning"]
+
+
+def rule_url(rule: str) -> str:
+    """Where to read on about a rule: a section of the documentation."""
+    return f"docs/rules.md#{rule}"
+
+
+class Finding(Struct, frozen=True):
+    """One problem of a workflow.
+
+    Attributes:
+        rule: The id of the rule, as in docs/rules.md.
+        severity: `error` (refused before any network call) or `warning`.
+        step: Number of the step, counted from 1; None when the workflow as a whole is meant.
+        field: Path of the field inside of the step, for example `to.number`.
+        message: What is wrong and what to do. It never holds a number or a text of the workflow.
+        url: Where to read on.
+    """
+
+    rule: str
+    severity: Severity
+    step: int | None
+    field: str
+    message: str
+    url: str = ""
+
+    def __str__(self) -> str:
+        """One readable line, for example `step 1, to.number: must be digits only [e164]`."""
+        place = "workflow" if self.step is None else f"step {self.step}"
+        field = f", {self.field}" if self.field else ""
+        return f"{place}{field}: {self.message} [{self.rule}]"

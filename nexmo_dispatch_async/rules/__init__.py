@@ -1,0 +1,9 @@
+"""The rules that a workflow is held against before it goes out (contract 3, 7), with ids and switches.
+
+It does not change workflows and does not touch the network.
+"""
+
+from nexmo_dispatch_async.rules.registry import RULES, Rule
+from nexmo_dispatch_async.rules.settings import DEFAULT_RULES, Rules
+
+__all__ = ["DEFAULT_RULES", "RULES", "Rule", "Rules"]

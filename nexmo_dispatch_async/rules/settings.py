@@ -1,0 +1,83 @@
+"""Which rules apply, with which severity: the switches.
+
+It does not check anything.
+"""
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Literal
+
+from nexmo_dispatch_async.exceptions import ConfigurationError
+from nexmo_dispatch_async.models.findings import Severity
+from nexmo_dispatch_async.rules.registry import RULES
+
+__all__ = ["DEFAULT_RULES", "Rules"]
+
+
+class Rules:
+    """A choice of rules for `Workflow.lint()`, `Workflow.check()` and `DispatchClient(rules=…)`.
+
+    Args:
+        off: Ids of rules to switch off.
+        on: Ids of optional rules to switch on.
+        errors: Ids of rules whose breach is an error, whatever the table says.
+        warnings: Ids of rules whose breach is a warning only.
+        count: How text is counted: Unicode code points, or UTF-16 units (contract 9.24).
+        templates: Known template texts by name, to compare parameters with, for example
+            `{"ns:code": "{{1}} code: {{2}}."}`.
+
+    Raises:
+        ConfigurationError: An id is unknown, or the rule is always on.
+    """
+
+    __slots__ = ("_severities", "templates", "utf16")
+
+    def __init__(
+        self,
+        *,
+        off: Iterable[str] = (),
+        on: Iterable[str] = (),
+        errors: Iterable[str] = (),
+        warnings: Iterable[str] = (),
+        count: Literal["code points", "utf-16"] = "code points",
+        templates: Mapping[str, str] | None = None,
+    ) -> None:
+        severities: dict[str, Severity] = {
+            rule.id: rule.severity for rule in RULES.values() if not rule.optional
+        }
+        severities |= {name: RULES[name].severity for name in _known(on)}
+        severities |= dict.fromkeys(_known(errors), "error")
+        severities |= dict.fromkeys(_switchable(warnings), "warning")
+        for name in _switchable(off):
+            severities.pop(name, None)
+        self._severities = severities
+        self.utf16 = count == "utf-16"
+        self.templates: Mapping[str, str] = MappingProxyType(dict(templates or {}))
+
+    def severity(self, rule: str) -> Severity | None:
+        """What a breach of the rule is; None when the rule is off."""
+        return self._severities.get(rule)
+
+    def __repr__(self) -> str:
+        usual = {name: None if rule.optional else rule.severity for name, rule in RULES.items()}
+        changed = [
+            f"{name}={self.severity(name) or 'off'}" for name in RULES if self.severity(name) != usual[name]
+        ]
+        return f"<Rules {', '.join(changed) or 'default'}>"
+
+
+def _known(names: Iterable[str]) -> list[str]:
+    listed = [names] if isinstance(names, str) else list(names)
+    if unknown := [name for name in listed if name not in RULES]:
+        raise ConfigurationError(f"no such rule: {', '.join(unknown)}; docs/rules.md lists them all")
+    return listed
+
+
+def _switchable(names: Iterable[str]) -> list[str]:
+    listed = _known(names)
+    if fixed := [name for name in listed if RULES[name].fixed]:
+        raise ConfigurationError(f"these rules cannot be switched off: {', '.join(fixed)}")
+    return listed
+
+
+DEFAULT_RULES = Rules()

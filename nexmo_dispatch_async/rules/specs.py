@@ -1,0 +1,141 @@
+"""What each channel takes, as a table (contract 3.3 to 3.5).
+
+It does not check anything.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+__all__ = ["BARRED", "CRIMEA", "MESSENGER_TAGS", "SANCTIONED", "SPECS", "ChannelSpec"]
+
+
+class ChannelSpec(Struct, frozen=True):
+    """One channel.
+
+    Attributes:
+        name: How people call it.
+        sender: The member of `from` that holds the sender.
+        recipient: The members of `to` that may hold the recipient; the first wins.
+        sender_is_phone: The sender must be E.164.
+        recipient_is_phone: The recipient must be E.164.
+        text_limit: Longest text.
+        content: Kinds of content it carries.
+        doubtful: Kinds of content on which the sources disagree.
+        reads: It reports `read`.
+        captions: It shows captions.
+        options: The member of `message` that holds its options.
+        extensions: File extensions by kind of media.
+    """
+
+    name: str
+    sender: Literal["number", "id"]
+    recipient: tuple[Literal["number", "id"], ...]
+    sender_is_phone: bool
+    recipient_is_phone: bool
+    text_limit: int
+    content: frozenset[str]
+    doubtful: frozenset[str]
+    reads: bool
+    captions: bool
+    options: str
+    extensions: dict[str, tuple[str, ...]]
+
+
+_PICTURES = (".jpg", ".jpeg", ".png")
+_RICH = frozenset({"text", "image", "audio", "video", "file", "custom"})
+_NONE: frozenset[str] = frozenset()
+
+SPECS: dict[str, ChannelSpec] = {
+    "sms": ChannelSpec(
+        "SMS", "number", ("number",), False, True, 1000, frozenset({"text"}), _NONE, False, False, "", {}
+    ),
+    "mms": ChannelSpec(
+        name="MMS",
+        sender="number",
+        recipient=("number",),
+        sender_is_phone=False,
+        recipient_is_phone=True,
+        text_limit=1000,
+        content=frozenset({"image"}),
+        doubtful=frozenset({"text"}),
+        reads=False,
+        captions=True,
+        options="",
+        extensions={"image": (*_PICTURES, ".gif")},
+    ),
+    "whatsapp": ChannelSpec(
+        name="WhatsApp",
+        sender="number",
+        recipient=("number",),
+        sender_is_phone=True,
+        recipient_is_phone=True,
+        text_limit=4096,
+        content=_RICH | {"template"},
+        doubtful=_NONE,
+        reads=True,
+        captions=True,
+        options="whatsapp",
+        extensions={
+            "image": _PICTURES,
+            "audio": (".aac", ".m4a", ".amr", ".mp3", ".opus"),
+            "video": (".mp4", ".3gpp"),
+            "file": (".pdf", ".doc", ".docx", ".ppt", ".pptx", ".xls", ".xlsx"),
+        },
+    ),
+    "viber_service_msg": ChannelSpec(
+        name="Viber",
+        sender="id",
+        recipient=("number", "id"),
+        sender_is_phone=False,
+        recipient_is_phone=True,
+        text_limit=1000,
+        content=frozenset({"text", "image", "custom"}),
+        doubtful=frozenset({"template"}),
+        reads=True,
+        captions=False,
+        options="viber_service_msg",
+        extensions={"image": _PICTURES},
+    ),
+    "messenger": ChannelSpec(
+        name="Messenger",
+        sender="id",
+        recipient=("id",),
+        sender_is_phone=False,
+        recipient_is_phone=False,
+        text_limit=640,
+        content=_RICH,
+        doubtful=_NONE,
+        reads=True,
+        captions=False,
+        options="messenger",
+        # Files are "and more" in the sources, so no list can be complete.
+        extensions={"image": (*_PICTURES, ".gif"), "audio": (".mp3",), "video": (".mp4",)},
+    ),
+}
+
+# Calling codes are prefix-free, so a prefix test is exact (contract 7.1).
+BARRED = {"53": "Cuba", "98": "Iran", "850": "North Korea", "963": "Syria"}
+SANCTIONED = {**BARRED, "249": "Sudan"}
+# Shared with Russia and mainland Ukraine: a hint, never a certainty.
+CRIMEA = ("7365", "7869", "7978", "38065", "380692")
+
+# Names met in public SDKs; an open list (contract 3.4.3).
+MESSENGER_TAGS = frozenset(
+    {
+        "ACCOUNT_UPDATE",
+        "APPOINTMENT_UPDATE",
+        "CONFIRMED_EVENT_UPDATE",
+        "FEATURE_FUNCTIONALITY_UPDATE",
+        "GAME_EVENT",
+        "HUMAN_AGENT",
+        "ISSUE_RESOLUTION",
+        "PAYMENT_UPDATE",
+        "PERSONAL_FINANCE_UPDATE",
+        "POST_PURCHASE_UPDATE",
+        "RESERVATION_UPDATE",
+        "SHIPPING_UPDATE",
+        "TICKET_UPDATE",
+        "TRANSPORTATION_UPDATE",
+    }
+)

@@ -1,0 +1,113 @@
+"""A workflow: the ordered steps that `POST /dispatch` takes, built, read, checked and written.
+
+It does not send anything; `DispatchClient.send()` does, after `check()`.
+"""
+
+from datetime import timedelta
+from typing import Any, Literal, cast
+
+import msgspec
+from msgspec import Struct, field
+
+from nexmo_dispatch_async.exceptions import InvalidWorkflowError
+from nexmo_dispatch_async.models.findings import Finding, Severity
+from nexmo_dispatch_async.models.requests import Step, describe
+from nexmo_dispatch_async.models.structure import convert, load
+from nexmo_dispatch_async.rules import DEFAULT_RULES, Rules
+from nexmo_dispatch_async.rules.checks import find
+
+__all__ = ["Finding", "Severity", "Step", "Workflow"]
+
+
+class Workflow(Struct, frozen=True, tag_field="template", tag="failover"):
+    """Steps in order: each is sent when the one before it failed or missed its condition (contract 3.1, 3.6).
+
+    Attributes:
+        steps: The steps; every one but the last has a failover condition.
+    """
+
+    steps: tuple[Step, ...] = field(name="workflow")
+
+    @classmethod
+    def failover(cls, *steps: Step) -> "Workflow":
+        """A failover workflow, the only template there is.
+
+        Example:
+            Workflow.failover(
+                whatsapp.text("Hello", from_="447418342140", to="918197792563").until("read", within=600),
+                sms.text("Hello", from_="31647356950", to="31617185666"),
+            )
+        """
+        return cls(steps=steps)
+
+    @classmethod
+    def from_json(cls, data: bytes | str) -> "Workflow":
+        """Read a request body, or a bare step, which becomes a workflow of one step (contract 9.1).
+
+        Only the structure is judged here; placeholders and integers are kept and refused by `check()`.
+
+        Raises:
+            InvalidWorkflowError: The JSON is malformed or has another shape; every problem is named.
+        """
+        try:
+            return cls(steps=_DECODER.decode(data).workflow)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            value = load(data)
+        if isinstance(value, dict) and _is_bare_step(cast("dict[str, object]", value)):
+            return cls(steps=(convert(cast("object", value), Step, step=1),))
+        return cls(steps=convert(value, _Body).workflow)
+
+    def to_json(self) -> bytes:
+        """The request body: no nulls, nothing that was not given."""
+        return msgspec.json.encode(self)
+
+    def lint(self, rules: Rules = DEFAULT_RULES) -> list[Finding]:
+        """Everything that is wrong or doubtful, as data (docs/rules.md).
+
+        Args:
+            rules: Which rules apply, with which severity.
+        """
+        return find(self.steps, rules)
+
+    def check(self, rules: Rules = DEFAULT_RULES) -> None:
+        """Refuse a workflow that breaks a rule; `DispatchClient.send()` calls this before the network.
+
+        Raises:
+            InvalidWorkflowError: At least one finding has the severity `error`; it carries all of those.
+        """
+        if findings := find(self.steps, rules, errors_only=True):
+            raise InvalidWorkflowError(findings)
+
+    def worst_case_time(self) -> timedelta:
+        """How long after the send the last step may leave: every condition expires (contract 3.6).
+
+        What comes after that is open: nothing documented ends a last step that is neither delivered nor
+        failed (contract 9.12). In a capture the service was about three seconds late per expiry.
+        """
+        return delay_before(self.steps, len(self.steps) - 1)
+
+    def __repr__(self) -> str:
+        return f"<Workflow of {len(self.steps)}: {'; '.join(map(describe, self.steps))}>"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("steps", [describe(step) for step in self.steps])]
+
+
+def delay_before(steps: tuple[Step, ...], index: int) -> timedelta:
+    """The longest time until the step at `index` is sent: the sum of the expiries before it."""
+    expiries = [step.failover.expiry_time for step in steps[:index] if step.failover]
+    return timedelta(seconds=sum(expiry for expiry in expiries if isinstance(expiry, int)))
+
+
+class _Body(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body as it is read: unlike a tag, a field can be required."""
+
+    template: Literal["failover"]
+    workflow: tuple[Step, ...]
+
+
+_DECODER = msgspec.json.Decoder(_Body)
+
+
+def _is_bare_step(value: dict[str, object]) -> bool:
+    return not value.keys() & {"template", "workflow"} and bool(value.keys() & {"from", "to", "message"})
