@@ -1,1 +1,106 @@
-"""Receiver toolkit for the callbacks of the Dispatch API; usable without the SDK package."""
+"""Receiver toolkit for the callbacks of the Dispatch API; usable without the SDK package.
+
+The adapters are not imported here: take `setup` from `nexmo_dispatch_webhooks.aiohttp`.
+"""
+
+from nexmo_dispatch_webhooks.events import (
+    Address,
+    AudioContent,
+    ButtonContent,
+    Content,
+    Event,
+    FileContent,
+    FinalReport,
+    ImageContent,
+    InboundMessage,
+    LocationContent,
+    MessageError,
+    MessageStatus,
+    ReplyContent,
+    ReportedMessage,
+    TextContent,
+    UnknownContent,
+    UnknownEvent,
+    UnsupportedContent,
+    Usage,
+    VideoContent,
+    WorkflowPosition,
+)
+from nexmo_dispatch_webhooks.exceptions import (
+    BodyTooLargeError,
+    ConfigurationError,
+    HandlerError,
+    InvalidBodyError,
+    RequestRefusedError,
+    RequestTimeoutError,
+    RouterError,
+    RouterFrozenError,
+    SignatureVerificationError,
+    UnsupportedMediaTypeError,
+    WebhookError,
+)
+from nexmo_dispatch_webhooks.injection import Context
+from nexmo_dispatch_webhooks.parsing import parse_event
+from nexmo_dispatch_webhooks.receiver import Answer, Inbox, Receiver
+from nexmo_dispatch_webhooks.routing import DispatchResult, HandlerFailure, Router
+from nexmo_dispatch_webhooks.sansio import (
+    HmacVerification,
+    JwtVerification,
+    PathSecretVerification,
+    RawRequest,
+    Verification,
+    from_http,
+)
+from nexmo_dispatch_webhooks.signature import Claims, sign, verify
+
+__all__ = [
+    "Address",
+    "Answer",
+    "AudioContent",
+    "BodyTooLargeError",
+    "ButtonContent",
+    "Claims",
+    "ConfigurationError",
+    "Content",
+    "Context",
+    "DispatchResult",
+    "Event",
+    "FileContent",
+    "FinalReport",
+    "HandlerError",
+    "HandlerFailure",
+    "HmacVerification",
+    "ImageContent",
+    "InboundMessage",
+    "Inbox",
+    "InvalidBodyError",
+    "JwtVerification",
+    "LocationContent",
+    "MessageError",
+    "MessageStatus",
+    "PathSecretVerification",
+    "RawRequest",
+    "Receiver",
+    "ReplyContent",
+    "ReportedMessage",
+    "RequestRefusedError",
+    "RequestTimeoutError",
+    "Router",
+    "RouterError",
+    "RouterFrozenError",
+    "SignatureVerificationError",
+    "TextContent",
+    "UnknownContent",
+    "UnknownEvent",
+    "UnsupportedContent",
+    "UnsupportedMediaTypeError",
+    "Usage",
+    "Verification",
+    "VideoContent",
+    "WebhookError",
+    "WorkflowPosition",
+    "from_http",
+    "parse_event",
+    "sign",
+    "verify",
+]

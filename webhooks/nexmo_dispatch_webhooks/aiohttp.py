@@ -1,0 +1,136 @@
+"""`setup`: mount a receiver on an aiohttp application.
+
+Thin by intent: it reads the body under its limits and writes the answer; `receiver` does the rest.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import anyio
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from nexmo_dispatch_webhooks.exceptions import (
+    BodyTooLargeError,
+    ConfigurationError,
+    InvalidBodyError,
+    RequestRefusedError,
+    RequestTimeoutError,
+    UnsupportedMediaTypeError,
+)
+from nexmo_dispatch_webhooks.receiver import UNSET, Answer, Inbox, Receiver, Unset
+from nexmo_dispatch_webhooks.routing import Router
+from nexmo_dispatch_webhooks.sansio import RawRequest, Verification
+from nexmo_dispatch_webhooks.signature import Secret
+
+__all__ = ["MAX_BODY", "RECEIVERS", "setup"]
+
+#: Contract 5.11 suggests 1 MiB; the limit holds after decompression, and without a Content-Length.
+MAX_BODY = 1024 * 1024
+#: The receivers of an application, by the path where they are mounted.
+RECEIVERS = web.AppKey("nexmo_dispatch_receivers", dict[str, Receiver])
+
+_DECODED = frozenset({"", "identity", "gzip", "deflate"})
+
+
+def setup(
+    app: web.Application,
+    router: Router,
+    path: str = "/webhooks",
+    *,
+    secrets: Mapping[str, Secret] | None = None,
+    verification: Verification | Unset | None = UNSET,
+    inbox: Inbox | None = None,
+    max_body: int = MAX_BODY,
+    body_timeout: float | None = 15.0,
+    values: Mapping[str, Any] | None = None,
+    clock: Callable[[], float] = time.time,
+) -> Receiver:
+    """Receive callbacks at `path` and at every path below it; any kind may come on any (contract 9.10).
+
+    Answers: 200 handled (also when no handler wanted the event), 400 no JSON object, 401 not genuine, 408
+    the body came too slowly, 413 too large, 415 not JSON, 500 a handler failed (contract 5.10).
+
+    Args:
+        app: the application, not started yet.
+        router: the handlers; registration ends when the application starts.
+        path: where to mount.
+        secrets: signature secrets by `api_key`, several for a rotation: `{"key": ["new", "old"]}`.
+        verification: instead of *secrets*: another `Verification`, or None to accept anybody.
+        inbox: where to store before answering; None runs the handlers before the answer.
+        max_body: the largest body in bytes, after decompression.
+        body_timeout: seconds until a body must have arrived; None for no limit.
+        values: what handlers may ask for by parameter name.
+        clock: gives epoch seconds.
+
+    Returns:
+        The receiver, also at `app[RECEIVERS][path]`.
+
+    Raises:
+        ConfigurationError: neither *secrets* nor *verification* was given, or *path* is taken.
+    """
+    if not path.startswith("/"):
+        raise ConfigurationError("path must start with /")
+    receiver = Receiver(
+        router, secrets=secrets, verification=verification, inbox=inbox, values=values, clock=clock
+    )
+    mount = path.rstrip("/")
+    if RECEIVERS not in app:
+        app[RECEIVERS] = {}
+    if path in app[RECEIVERS]:
+        raise ConfigurationError(f"a receiver is mounted at {path} already")
+    app[RECEIVERS][path] = receiver
+
+    async def start(_: web.Application) -> None:
+        receiver.start()
+
+    async def callback(request: web.Request) -> web.Response:
+        answer = await _answer(receiver, request, max_body, body_timeout)
+        if 200 <= answer.status < 300:
+            return web.Response(status=answer.status, text=answer.text)
+        response = web.Response(status=answer.status, text=answer.text)
+        if answer.status == 401:
+            response.headers["WWW-Authenticate"] = "Bearer"
+        if answer.status in {408, 413, 415}:
+            response.force_close()  # the rest of the body is not worth waiting for
+        return response
+
+    app.on_startup.append(start)
+    app.router.add_post(mount + "/{tail:.*}", callback)
+    if mount:
+        app.router.add_post(mount, callback)
+    return receiver
+
+
+async def _answer(
+    receiver: Receiver, request: web.Request, max_body: int, body_timeout: float | None
+) -> Answer:
+    try:
+        body = await _read(request, max_body, body_timeout)
+    except RequestRefusedError as error:
+        return receiver.refuse(error)
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    return await receiver.handle(RawRequest(headers, body, request.match_info.get("tail", "")))
+
+
+async def _read(request: web.Request, max_body: int, body_timeout: float | None) -> bytes:
+    """The body, decompressed, if it is small and quick enough."""
+    if request.headers.get("Content-Encoding", "").strip().lower() not in _DECODED:
+        raise UnsupportedMediaTypeError("the content encoding is not supported")
+    if (request.content_length or 0) > max_body:
+        raise BodyTooLargeError("the body is too large")
+    body = bytearray()
+    try:
+        with anyio.fail_after(body_timeout):
+            async for chunk in request.content.iter_any():
+                body += chunk
+                if len(body) > max_body:
+                    raise BodyTooLargeError("the body is too large")
+    except TimeoutError:
+        raise RequestTimeoutError("the body did not arrive in time") from None
+    except (HttpProcessingError, web.RequestPayloadError):
+        raise InvalidBodyError("the body cannot be decompressed") from None
+    return bytes(body)

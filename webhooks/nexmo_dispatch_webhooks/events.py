@@ -1,0 +1,379 @@
+"""The typed events: message-status, inbound-message, final-report, and whatever else arrives.
+
+It holds data only; `parsing` reads bodies into it. Every event keeps its whole `raw` record, and no
+`repr` shows a text, a number, an address or a reference.
+
+Values that are enumerations stay text, because the service may add some: known ones are in the
+spelling of the contract (lower case), unknown ones as they came, trimmed (contract 5.11).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, ClassVar, Literal
+
+from msgspec import Struct
+
+from nexmo_dispatch_webhooks.error_codes import ErrorClass, classify_error
+from nexmo_dispatch_webhooks.timestamps import parse_timestamp
+
+__all__ = [
+    "CHANNELS",
+    "TERMINAL_STATUSES",
+    "Address",
+    "AudioContent",
+    "ButtonContent",
+    "Content",
+    "Event",
+    "FileContent",
+    "FinalReport",
+    "ImageContent",
+    "InboundMessage",
+    "Kind",
+    "LocationContent",
+    "MessageError",
+    "MessageStatus",
+    "ReplyContent",
+    "ReportedMessage",
+    "TextContent",
+    "UnknownContent",
+    "UnknownEvent",
+    "UnsupportedContent",
+    "Usage",
+    "VideoContent",
+    "WorkflowPosition",
+    "parse_timestamp",
+]
+
+Kind = Literal["message-status", "inbound-message", "final-report", "unknown"]
+
+#: The channels of Dispatch, in the spelling of contract 3.3.
+CHANNELS = frozenset({"sms", "mms", "whatsapp", "viber_service_msg", "messenger"})
+#: The statuses that contract 5.3 describes; `accepted` and `seen` appear in prose only.
+KNOWN_STATUSES = frozenset(
+    {"submitted", "delivered", "read", "rejected", "undeliverable", "accepted", "seen"}
+)
+#: Statuses that end a message; after `delivered` a `read` may follow (contract 5.3).
+TERMINAL_STATUSES = frozenset({"delivered", "read", "rejected", "undeliverable"})
+FAILED_STATUSES = frozenset({"rejected", "undeliverable"})
+
+JSONObject = dict[str, Any]
+
+
+class _Quiet(Struct, frozen=True, forbid_unknown_fields=True):
+    """A struct whose `repr` shows only the fields named in `_shown`."""
+
+    _shown: ClassVar[tuple[str, ...]] = ()
+
+    def __rich_repr__(self) -> Any:
+        for name in self._shown:
+            value = getattr(self, name)
+            if value is not None and value != ():
+                yield name, value
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
+        return f"{type(self).__name__}({shown})"
+
+
+class Address(_Quiet, frozen=True):
+    """One end of a message: the channel as `type`, and a `number`, an `id`, or both (contract 5.5.1)."""
+
+    _shown = ("type",)
+
+    type: str
+    number: str | None = None
+    id: str | None = None
+    #: True where the tables 3.3 and 5.5.1 name this end by `id`: Messenger, and your own end on Viber.
+    by_id: bool = False
+
+    @property
+    def address(self) -> str | None:
+        """The one of `number` and `id` that names this end on its channel, else the one that is there."""
+        return (self.id or self.number) if self.by_id else (self.number or self.id)
+
+
+class Usage(_Quiet, frozen=True):
+    """A price. `price` is None when it is missing or unreadable, never zero for it (contract 5.11)."""
+
+    _shown = ("price", "currency")
+
+    price: Decimal | None = None
+    currency: str | None = None
+
+
+class MessageError(_Quiet, frozen=True):
+    """Why a message failed, from any of the three shapes of contract 5.6."""
+
+    _shown = ("code", "error_class")
+
+    code: int | None = None
+    reason: str | None = None
+
+    @property
+    def error_class(self) -> ErrorClass:
+        """`temporary`, `permanent`, `configuration`, `request` or `unknown` (contract 6.1)."""
+        return classify_error(self.code)
+
+
+class WorkflowPosition(_Quiet, frozen=True):
+    """`workflow` of a v1-format status: which of how many items this message is (contract 5.8)."""
+
+    _shown = ("id", "items_number", "items_total")
+
+    id: str | None = None
+    items_number: int | None = None
+    items_total: int | None = None
+
+
+class TextContent(_Quiet, frozen=True):
+    """A text as the customer wrote it; it may hold half surrogates (contract 5.11)."""
+
+    type: ClassVar[str] = "text"
+    text: str
+
+
+class _Media(_Quiet, frozen=True):
+    """Media by URL, usable for 48 hours (contract 5.5.2)."""
+
+    url: str | None = None
+    caption: str | None = None
+    name: str | None = None
+
+
+class ImageContent(_Media, frozen=True):
+    """An image."""
+
+    type: ClassVar[str] = "image"
+
+
+class AudioContent(_Media, frozen=True):
+    """A sound."""
+
+    type: ClassVar[str] = "audio"
+
+
+class VideoContent(_Media, frozen=True):
+    """A video."""
+
+    type: ClassVar[str] = "video"
+
+
+class FileContent(_Media, frozen=True):
+    """A document."""
+
+    type: ClassVar[str] = "file"
+
+
+class LocationContent(_Quiet, frozen=True):
+    """A place. Coordinates are None when unreadable; `raw` is the object as it came (contract 9.9)."""
+
+    type: ClassVar[str] = "location"
+    latitude: float | None = None
+    longitude: float | None = None
+    name: str | None = None
+    address: str | None = None
+    url: str | None = None
+    raw: Any = None
+
+
+class ButtonContent(_Quiet, frozen=True):
+    """A tap on a quick-reply button of WhatsApp."""
+
+    type: ClassVar[str] = "button"
+    payload: str | None = None
+    text: str | None = None
+
+
+class ReplyContent(_Quiet, frozen=True):
+    """A choice from a list or of a button, in the v1 format only."""
+
+    type: ClassVar[str] = "reply"
+    id: str | None = None
+    title: str | None = None
+    description: str | None = None
+
+
+class UnsupportedContent(_Quiet, frozen=True):
+    """The customer sent something that the service does not pass on."""
+
+    type: ClassVar[str] = "unsupported"
+
+
+class UnknownContent(_Quiet, frozen=True):
+    """A content type that the contract does not name for inbound messages; `raw` is what came with it."""
+
+    _shown = ("type",)
+
+    type: str
+    raw: Any = None
+
+
+Content = (
+    TextContent
+    | ImageContent
+    | AudioContent
+    | VideoContent
+    | FileContent
+    | LocationContent
+    | ButtonContent
+    | ReplyContent
+    | UnsupportedContent
+    | UnknownContent
+)
+
+
+class _Event(_Quiet, frozen=True):
+    """What all events share."""
+
+    kind: ClassVar[Kind]
+
+    @property
+    def dedup_key(self) -> tuple[str, ...]:
+        """Equal for two deliveries of the same event (contract 5.10); ids compare without case (5.11)."""
+        raise NotImplementedError
+
+    def __hash__(self) -> int:
+        return hash(self.dedup_key)
+
+
+class MessageStatus(_Event, frozen=True):
+    """The state of one message (contract 5.2, and 5.8 for the v1 format)."""
+
+    kind: ClassVar[Kind] = "message-status"
+    _shown = ("status", "channel", "message_uuid", "dispatch_uuid", "timestamp", "error")
+
+    message_uuid: str
+    status: str
+    channel: str
+    from_: Address
+    to: Address
+    timestamp: datetime | None = None
+    timestamp_raw: str | None = None
+    #: None for a message that is not part of a workflow.
+    dispatch_uuid: str | None = None
+    error: MessageError | None = None
+    usage: Usage | None = None
+    client_ref: str | None = None
+    workflow: WorkflowPosition | None = None
+    #: What was tolerated, by place, without values: empty for a body that keeps the contract.
+    oddities: tuple[str, ...] = ()
+    raw: JSONObject = {}
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the status ends the message; an unknown one does not (contract 5.3)."""
+        return self.status in TERMINAL_STATUSES
+
+    @property
+    def is_failed(self) -> bool:
+        """Whether the message was rejected or undeliverable."""
+        return self.status in FAILED_STATUSES
+
+    @property
+    def dedup_key(self) -> tuple[str, ...]:
+        return (self.kind, self.message_uuid.lower(), self.status.lower())
+
+    __hash__ = _Event.__hash__
+
+
+class InboundMessage(_Event, frozen=True):
+    """A message from a customer (contract 5.5, and 5.8 for the v1 format)."""
+
+    kind: ClassVar[Kind] = "inbound-message"
+    _shown = ("channel", "content", "message_uuid", "timestamp")
+
+    message_uuid: str
+    channel: str
+    from_: Address
+    to: Address
+    content: Content
+    timestamp: datetime | None = None
+    timestamp_raw: str | None = None
+    usage: Usage | None = None
+    client_ref: str | None = None
+    #: SMS: how many parts were joined, and the first word in upper case.
+    num_messages: int | None = None
+    keyword: str | None = None
+    #: v1 format: the name that the customer shows, and the message that this one answers.
+    profile_name: str | None = None
+    reply_to: str | None = None
+    oddities: tuple[str, ...] = ()
+    raw: JSONObject = {}
+
+    @property
+    def text(self) -> str | None:
+        """The words of a text or of a button, else None."""
+        return self.content.text if isinstance(self.content, TextContent | ButtonContent) else None
+
+    @property
+    def dedup_key(self) -> tuple[str, ...]:
+        return (self.kind, self.message_uuid.lower())
+
+    __hash__ = _Event.__hash__
+
+
+class ReportedMessage(_Quiet, frozen=True):
+    """One attempted message in a final report; its status may still change later (contract 5.4)."""
+
+    _shown = ("message_uuid", "channel", "status", "usage")
+
+    message_uuid: str | None = None
+    channel: str | None = None
+    status: str | None = None
+    usage: Usage | None = None
+    href: str | None = None
+
+
+class FinalReport(_Event, frozen=True):
+    """The end of a workflow (contract 5.4). No member is certain to be there.
+
+    `usage` is the total with the workflow fee, so it is not the sum over `messages`.
+    """
+
+    kind: ClassVar[Kind] = "final-report"
+    _shown = ("status", "dispatch_uuid", "messages", "usage", "timestamp")
+
+    dispatch_uuid: str | None = None
+    status: str | None = None
+    template: str | None = None
+    timestamp: datetime | None = None
+    timestamp_raw: str | None = None
+    usage: Usage | None = None
+    messages: tuple[ReportedMessage, ...] = ()
+    oddities: tuple[str, ...] = ()
+    raw: JSONObject = {}
+
+    @property
+    def dedup_key(self) -> tuple[str, ...]:
+        if self.dispatch_uuid is None:  # nothing names the workflow, so only equal bodies are equal
+            return (self.kind, _digest(self.raw))
+        return (self.kind, self.dispatch_uuid.lower(), (self.status or "").lower())
+
+    __hash__ = _Event.__hash__
+
+
+class UnknownEvent(_Event, frozen=True):
+    """A JSON object that fits no kind: kept, answered with 200 and given to `@router.unknown()`."""
+
+    kind: ClassVar[Kind] = "unknown"
+
+    raw: JSONObject = {}
+    oddities: tuple[str, ...] = ()
+
+    @property
+    def dedup_key(self) -> tuple[str, ...]:
+        return (self.kind, _digest(self.raw))
+
+    __hash__ = _Event.__hash__
+
+
+Event = MessageStatus | InboundMessage | FinalReport | UnknownEvent
+
+
+def _digest(raw: JSONObject) -> str:
+    """A digest of a record that does not depend on member order; ASCII escapes carry half surrogates."""
+    return hashlib.sha256(json.dumps(raw, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,106 @@
+"""Everything the receiver raises. It does not log and never carries a body, a number or a secret.
+
+    WebhookError                          all of the below
+    ├── RequestRefusedError               a request is turned away: `.status` is the HTTP answer
+    │   ├── InvalidBodyError              400: the body is not a JSON object, or breaks a strict check
+    │   ├── SignatureVerificationError    401: unsigned, badly signed, too old, or not for this receiver
+    │   ├── RequestTimeoutError           408: the body did not arrive in time
+    │   ├── BodyTooLargeError             413: the body is over the limit
+    │   └── UnsupportedMediaTypeError     415: the body says that it is not JSON
+    ├── ConfigurationError                a setting is missing or wrong; also a ValueError
+    ├── RouterError                       a registration that cannot work; also a TypeError
+    │   └── RouterFrozenError             a registration after the start
+    └── HandlerError                      one or more handlers failed: `.failures`
+
+The HTTP answers are those of contract 5.10: the service repeats a delivery after a 5xx, and after
+nothing else for certain. `WebhookError.status` is 500 where a subclass does not say otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nexmo_dispatch_webhooks.routing import HandlerFailure
+
+__all__ = [
+    "BodyTooLargeError",
+    "ConfigurationError",
+    "HandlerError",
+    "InvalidBodyError",
+    "RequestRefusedError",
+    "RequestTimeoutError",
+    "RouterError",
+    "RouterFrozenError",
+    "SignatureVerificationError",
+    "UnsupportedMediaTypeError",
+    "WebhookError",
+]
+
+
+class WebhookError(Exception):
+    """Base of every error of the receiver; `status` is the HTTP status that answers it."""
+
+    status: ClassVar[int] = 500
+
+
+class RequestRefusedError(WebhookError):
+    """A request is turned away, and repeating it unchanged would not help."""
+
+    status = 400
+
+
+class InvalidBodyError(RequestRefusedError):
+    """HTTP 400: the body is not a JSON object in UTF-8 (contract 5.10), or `strict=True` found a deviation."""
+
+    status = 400
+
+
+class SignatureVerificationError(RequestRefusedError):
+    """HTTP 401: the request does not prove where it comes from (contract 5.9)."""
+
+    status = 401
+
+
+class RequestTimeoutError(RequestRefusedError):
+    """HTTP 408: the body did not arrive in time."""
+
+    status = 408
+
+
+class BodyTooLargeError(RequestRefusedError):
+    """HTTP 413: the body, after decompression, is over the limit (contract 5.11)."""
+
+    status = 413
+
+
+class UnsupportedMediaTypeError(RequestRefusedError):
+    """HTTP 415: the content type or the content encoding is not one that callbacks use."""
+
+    status = 415
+
+
+class ConfigurationError(WebhookError, ValueError):
+    """A setting of the receiver is missing or wrong; the message says what to do."""
+
+
+class RouterError(WebhookError, TypeError):
+    """A handler, filter or router that cannot work; raised where it is registered."""
+
+
+class RouterFrozenError(RouterError):
+    """Something was registered after the receiver had started."""
+
+
+class HandlerError(WebhookError):
+    """One or more handlers failed; `failures` names each with its exception (contract 5.10: answer 500)."""
+
+    def __init__(self, failures: Sequence[HandlerFailure]) -> None:
+        self.failures = tuple(failures)
+        names = ", ".join(f"{failure.handler} ({type(failure.error).__name__})" for failure in self.failures)
+        super().__init__(f"failed: {names}")
+
+    def __reduce__(self) -> tuple[type[HandlerError], tuple[tuple[HandlerFailure, ...]]]:
+        return type(self), (self.failures,)

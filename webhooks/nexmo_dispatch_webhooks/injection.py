@@ -1,0 +1,144 @@
+"""Handlers receive the arguments that they name: the event, the context, and values of the application.
+
+It decides from the signature, once per handler; it calls nothing itself.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from nexmo_dispatch_webhooks import events
+from nexmo_dispatch_webhooks.exceptions import RouterError
+from nexmo_dispatch_webhooks.signature import Claims
+
+__all__ = ["Context", "describe", "plan_arguments", "require_async"]
+
+_EVENT_TYPES = frozenset(
+    {events.MessageStatus, events.InboundMessage, events.FinalReport, events.UnknownEvent}
+)
+
+
+class Context(msgspec.Struct, frozen=True):
+    """What is known about a delivery apart from the event itself."""
+
+    #: The path below the mount point; any kind may come on any path (contract 9.10).
+    path: str = ""
+    received_at: datetime | None = None
+    claims: Claims | None = None
+
+    @classmethod
+    def at(cls, now: float, *, path: str = "", claims: Claims | None = None) -> Context:
+        """A context received at an epoch time."""
+        return cls(path, datetime.fromtimestamp(now, UTC), claims)
+
+
+def describe(function: Callable[..., Any]) -> str:
+    """A name for logs and results: module and qualified name, never the values that are bound to it."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    name = getattr(function, "__qualname__", None) or type(function).__qualname__
+    return f"{getattr(function, '__module__', None) or type(function).__module__}.{name}"
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """Whether calling it gives a coroutine; sees through partials and callable objects."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004 - not whether it is callable, but what its call is
+    )
+
+
+def require_async(function: Callable[..., Any]) -> None:
+    """Refuse a plain function where it is registered, not when the first callback comes.
+
+    Raises:
+        RouterError: it is not an async function; the message says what to do.
+    """
+    if not callable(function):
+        raise RouterError(f"a handler must be an async function, not {type(function).__name__}")
+    if not is_async(function):
+        raise RouterError(
+            f"{describe(function)} is not async: write `async def`. Blocking work would hold up every other "
+            "callback; inside the handler, hand it to a thread with `await asyncio.to_thread(…)`"
+        )
+
+
+def plan_arguments(
+    function: Callable[..., Any], values: Mapping[str, Any]
+) -> Callable[[events.Event, Context], tuple[list[Any], dict[str, Any]]]:
+    """Decide once how to call a handler.
+
+    A parameter gets the event when it is named `event` or annotated with an event class, the context
+    when it is named `context` or annotated with `Context`, and otherwise the value of its name.
+
+    Args:
+        function: the handler.
+        values: what the application provides, by name.
+
+    Returns:
+        A function from event and context to positional and keyword arguments.
+
+    Raises:
+        RouterError: a parameter without a default that nothing fills.
+    """
+    positional: list[str | None] = []
+    named: list[str] = []
+    sources: dict[str, Any] = {}
+    hints = _hints(function)
+    for parameter in inspect.signature(function).parameters.values():
+        name = parameter.name
+        if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
+            continue
+        source = _source(name, hints.get(name))
+        if source is None and name not in values:
+            if parameter.default is not parameter.empty:
+                continue
+            raise RouterError(
+                f"{describe(function)} wants {name!r}, which nothing provides: name it `event` or `context`, "
+                "annotate it with an event class, give it a default, or provide it in `values`"
+            )
+        sources[name] = source
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            positional.append(name)
+        else:
+            named.append(name)
+
+    def arguments(event: events.Event, context: Context) -> tuple[list[Any], dict[str, Any]]:
+        def value(name: Any) -> Any:
+            source = sources[name]
+            if source is None:
+                return values[name]
+            return event if source == "event" else context
+
+        return [value(name) for name in positional], {name: value(name) for name in named}
+
+    return arguments
+
+
+def _source(name: str, hint: Any) -> str | None:
+    if name in {"event", "context"}:
+        return name
+    if hint is Context:
+        return "context"
+    union = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
+    members = typing.get_args(hint) if union else (hint,)
+    return "event" if _EVENT_TYPES.issuperset(members) else None
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    while isinstance(function, functools.partial):
+        function = function.func
+    target = function if inspect.isroutine(function) else getattr(function, "__call__", function)  # noqa: B004 - as above
+    try:
+        return typing.get_type_hints(target)
+    except (NameError, TypeError, AttributeError):  # names imported for type checkers only: the names decide
+        return {}

@@ -1,0 +1,203 @@
+"""`Receiver`: one request to one answer, for whatever framework carries it.
+
+Verify, parse, then run the handlers, or store in an inbox that runs them later. It opens no socket:
+the adapters read the body, under their limits, and write the answer.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from nexmo_dispatch_webhooks.events import Event
+from nexmo_dispatch_webhooks.exceptions import ConfigurationError, InvalidBodyError, RequestRefusedError
+from nexmo_dispatch_webhooks.parsing import parse_event
+from nexmo_dispatch_webhooks.routing import Context, DispatchResult, Router
+from nexmo_dispatch_webhooks.sansio import JwtVerification, RawRequest, Verification, check_media_type
+from nexmo_dispatch_webhooks.signature import Secret
+
+__all__ = ["UNSET", "Answer", "Inbox", "Receiver", "Statistics", "Unset"]
+
+logger = logging.getLogger("nexmo_dispatch_webhooks")
+
+Unset = msgspec.UnsetType
+#: "Not given", which differs from None: `verification=None` means "check nothing", said out loud.
+UNSET = msgspec.UNSET
+#: More different oddities than the contract could produce: unknown member names come from outside.
+_MOST_ODDITIES = 1000
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """An HTTP answer: 200, or a status of contract 5.10 with a short text without personal data."""
+
+    status: int = 200
+    text: str = ""
+
+
+class Inbox(Protocol):
+    """Where authentic requests are stored before they are answered, and handled from afterwards."""
+
+    async def put(self, request: RawRequest, context: Context, event: Event | None) -> None:
+        """Store durably, then return. `event` is None for an authentic body that is no JSON object."""
+
+
+class Statistics(msgspec.Struct, frozen=True):
+    """Counts since the start."""
+
+    #: Requests by the HTTP status that answered them.
+    answers: dict[int, int]
+    #: Events by kind.
+    events: dict[str, int]
+    #: Events that no handler wanted.
+    unhandled: int
+    #: What was tolerated, by place (contract 5.11).
+    oddities: dict[str, int]
+
+
+class Receiver:
+    """Gives every request its answer.
+
+    Args:
+        router: the handlers; frozen by `start`.
+        secrets: signature secrets by `api_key`, several for a rotation.
+        verification: instead of `secrets`: another way to verify, or None to check nothing.
+        inbox: where to store before answering; None runs the handlers before the answer, so that a
+            failed handler answers 500 and the service repeats the delivery.
+        values: what handlers may ask for by parameter name.
+        clock: gives epoch seconds.
+
+    Raises:
+        ConfigurationError: there is neither `secrets` nor `verification`, or there are both.
+    """
+
+    def __init__(
+        self,
+        router: Router,
+        *,
+        secrets: Mapping[str, Secret] | None = None,
+        verification: Verification | Unset | None = UNSET,
+        inbox: Inbox | None = None,
+        values: Mapping[str, Any] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if inbox is not None and not callable(getattr(inbox, "put", None)):
+            raise ConfigurationError("inbox takes an object with `async def put(request, context, event)`")
+        self.router = router
+        self.verification = _verification(secrets, verification, clock)
+        self._inbox = inbox
+        self._values = dict(values or {})
+        self._clock = clock
+        self._handle: Callable[[RawRequest], Awaitable[Answer]] = self._receive
+        self._answers: Counter[int] = Counter()
+        self._events: Counter[str] = Counter()
+        self._oddities: Counter[str] = Counter()
+        self._unhandled = 0
+
+    def __repr__(self) -> str:
+        return f"<Receiver {self.router!r}, verification={self.verification!r}, {self._answers.total()} requests>"
+
+    def start(self) -> None:
+        """Freeze the router and check that its handlers can be called; before the first request.
+
+        Raises:
+            RouterError: a handler asks for something that nothing provides.
+        """
+        self.router.freeze(self._values)
+        handle: Callable[[RawRequest], Awaitable[Answer]] = self._receive
+        for middleware in reversed(self.router.outer_middlewares):
+            handle = _wrap(middleware, handle)
+        self._handle = handle
+
+    def statistics(self) -> Statistics:
+        """What was received so far; free of personal data."""
+        return Statistics(dict(self._answers), dict(self._events), self._unhandled, dict(self._oddities))
+
+    async def handle(self, request: RawRequest) -> Answer:
+        """Answer one request: 200, or a status of contract 5.10. Raises nothing but cancellation."""
+        try:
+            answer = await self._handle(request)
+        except RequestRefusedError as error:
+            answer = self.refuse(error)
+        except Exception as error:  # noqa: BLE001 - a middleware or an inbox may raise anything; the service retries
+            _log_failure("the request", error)
+            answer = Answer(500, "failed, please repeat")
+        self._answers[answer.status] += 1
+        return answer
+
+    def refuse(self, error: RequestRefusedError) -> Answer:
+        """The answer to a request that is turned away."""
+        logger.warning("refused with %d: %s", error.status, error)
+        return Answer(error.status, str(error))
+
+    async def _receive(self, request: RawRequest) -> Answer:
+        check_media_type(request)
+        claims = None if self.verification is None else self.verification.verify(request)
+        context = Context.at(self._clock(), path=request.path, claims=claims)
+        try:
+            event = parse_event(request.body)
+        except InvalidBodyError:
+            if self._inbox is None or claims is None:
+                raise
+            # Authentic, so no stranger fills the store: keep it where it can be seen (contract 5.10).
+            await self._inbox.put(request, context, None)
+            return Answer()
+        self._count(event)
+        if self._inbox is not None:
+            await self._inbox.put(request, context, event)
+            return Answer()
+        return self._conclude(await self.router.dispatch(event, context))
+
+    def _conclude(self, result: DispatchResult) -> Answer:
+        """200 unless a handler failed: then 500, since only a 5xx is certain to be repeated (contract 9.11)."""
+        if result.unhandled:
+            self._unhandled += 1
+        for failure in result.failures:
+            _log_failure(f"handler {failure.handler}", failure.error)
+        return Answer(500, "a handler failed, please repeat") if result.failures else Answer()
+
+    def _count(self, event: Event) -> None:
+        self._events[event.kind] += 1
+        for oddity in event.oddities:
+            if oddity in self._oddities or len(self._oddities) < _MOST_ODDITIES:
+                self._oddities[oddity] += 1
+
+
+def _verification(
+    secrets: Mapping[str, Secret] | None,
+    verification: Verification | Unset | None,
+    clock: Callable[[], float],
+) -> Verification | None:
+    if secrets is not None:
+        if verification is not UNSET:
+            raise ConfigurationError("give secrets or verification, not both")
+        return JwtVerification(secrets, clock=clock)
+    if isinstance(verification, Unset):
+        raise ConfigurationError(
+            "say how callbacks are verified: secrets={api_key: signature secret}, or verification=None to "
+            "accept them from anybody (contract 5.9)"
+        )
+    return verification
+
+
+def _wrap(
+    middleware: Any, handle: Callable[[RawRequest], Awaitable[Answer]]
+) -> Callable[[RawRequest], Awaitable[Answer]]:
+    async def wrapped(request: RawRequest) -> Answer:
+        answer = await middleware(request, handle)
+        if not isinstance(answer, Answer):
+            raise TypeError("an outer middleware must return an Answer")
+        return answer
+
+    return wrapped
+
+
+def _log_failure(what: str, error: BaseException) -> None:
+    """Type and place of an exception; not its message, which may quote what a customer wrote."""
+    where = "".join(traceback.format_tb(error.__traceback__)).rstrip()
+    logger.error("%s failed: %s\n%s", what, type(error).__qualname__, where)

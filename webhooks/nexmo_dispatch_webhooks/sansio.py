@@ -1,0 +1,205 @@
+"""From request to event without I/O: `from_http`, and the ways to verify where a request comes from.
+
+It reads no socket and runs no handler; adapters give it headers and the raw body.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+import msgspec
+
+from nexmo_dispatch_webhooks.events import Event
+from nexmo_dispatch_webhooks.exceptions import (
+    ConfigurationError,
+    SignatureVerificationError,
+    UnsupportedMediaTypeError,
+)
+from nexmo_dispatch_webhooks.parsing import parse_event
+from nexmo_dispatch_webhooks.signature import LEEWAY, MAX_AGE, Claims, Secret, verify
+
+__all__ = [
+    "HmacVerification",
+    "JwtVerification",
+    "PathSecretVerification",
+    "RawRequest",
+    "Verification",
+    "check_media_type",
+    "from_http",
+]
+
+Clock = Callable[[], float]
+
+
+class RawRequest(msgspec.Struct, frozen=True):
+    """A request as it came: lower-case header names, the raw body, and the path below the mount point."""
+
+    headers: Mapping[str, str]
+    body: bytes
+    path: str = ""
+    method: str = "POST"
+
+    def __repr__(self) -> str:
+        return f"RawRequest(method={self.method!r}, {len(self.body)} bytes)"
+
+    def __rich_repr__(self) -> Iterable[object]:
+        yield f"{self.method}, {len(self.body)} bytes"
+
+
+class Verification(Protocol):
+    """Anything that can tell whether a request is genuine, from its headers, raw body and path."""
+
+    def verify(self, request: RawRequest) -> Claims | None:
+        """Return what is known about the sender; raise SignatureVerificationError to refuse."""
+
+
+class JwtVerification:
+    """Signed callbacks by JWT (contract 5.9), with `secrets` by `api_key`, several for a rotation.
+
+    Args:
+        secrets: a secret, or several, for each `api_key`.
+        max_age: see `signature.verify`.
+        leeway: see `signature.verify`.
+        require_payload_hash: see `signature.verify`.
+        clock: gives epoch seconds.
+
+    Raises:
+        ConfigurationError: there is no secret, or an empty one, with which anybody could sign.
+    """
+
+    def __init__(
+        self,
+        secrets: Mapping[str, Secret],
+        *,
+        max_age: float | None = MAX_AGE,
+        leeway: float = LEEWAY,
+        require_payload_hash: bool = True,
+        clock: Clock = time.time,
+    ) -> None:
+        if not secrets:
+            raise ConfigurationError("secrets is empty: give {api_key: signature secret}")
+        for secret in secrets.values():
+            several = (secret,) if isinstance(secret, str | bytes) else secret
+            if not several or not all(several):
+                raise ConfigurationError("a signature secret is empty, so anybody could sign")
+        self._secrets = {**secrets}
+        self._max_age = max_age
+        self._leeway = leeway
+        self._require_payload_hash = require_payload_hash
+        self._clock = clock
+
+    def verify(self, request: RawRequest) -> Claims:
+        """Check the token of the `Authorization` header against the body."""
+        return verify(
+            request.body,
+            request.headers.get("authorization"),
+            secrets=self._secrets,
+            now=self._clock(),
+            max_age=self._max_age,
+            leeway=self._leeway,
+            require_payload_hash=self._require_payload_hash,
+        )
+
+    def __repr__(self) -> str:
+        return f"JwtVerification({len(self._secrets)} api keys)"
+
+
+class HmacVerification:
+    """HMAC-SHA256 of the raw body, in hex, in a header: KPN's signing of its own webhooks.
+
+    Nothing says that callbacks of Dispatch carry it (contract 5.9), so it is never on by itself. The
+    signature does not cover a time: a copied request stays valid.
+
+    Args:
+        secret: the key or, during a rotation, the keys.
+        header: the header that holds the signature.
+    """
+
+    def __init__(self, secret: Secret, *, header: str = "X-KPN-Webhook-Signature") -> None:
+        several = (secret,) if isinstance(secret, str | bytes) else tuple(secret)
+        if not several or not all(several):
+            raise ConfigurationError("a signing key is empty, so anybody could sign")
+        self._keys = [item.encode() if isinstance(item, str) else item for item in several]
+        self._header = header.lower()
+
+    def verify(self, request: RawRequest) -> None:
+        """Compare in constant time, with every key."""
+        given = request.headers.get(self._header, "").strip().lower().encode("utf-8", "surrogateescape")
+        matched = False
+        for key in self._keys:
+            matched |= hmac.compare_digest(
+                hmac.digest(key, request.body, hashlib.sha256).hex().encode(), given
+            )
+        if not matched:
+            raise SignatureVerificationError("the signature header is missing or does not match")
+
+
+class PathSecretVerification:
+    """A secret last segment of the URL, for senders that sign nothing: `…/webhooks/<secret>`.
+
+    It proves who was told the URL, not what was sent; keep paths out of the access log.
+    """
+
+    def __init__(self, secret: str) -> None:
+        if not secret:
+            raise ConfigurationError("the path secret is empty")
+        self._secret = secret.encode()
+
+    def verify(self, request: RawRequest) -> None:
+        """Compare the last segment of the path in constant time."""
+        given = request.path.rstrip("/").rpartition("/")[2].encode("utf-8", "surrogateescape")
+        if not hmac.compare_digest(given, self._secret):
+            raise SignatureVerificationError("the path does not hold the secret")
+
+
+def from_http(
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    verification: Verification | None,
+    path: str = "",
+    strict: bool = False,
+) -> tuple[Event, Claims | None]:
+    """Verify a callback, then parse it: headers and bytes in, event or typed error out.
+
+    Args:
+        headers: the request headers, in any case.
+        body: the raw body.
+        verification: how to check the origin. It has no default: None accepts anybody, said out loud.
+        path: the path below the mount point, for verifications that look at it.
+        strict: see `parse_event`.
+
+    Returns:
+        The event, and the claims of its token (None without verification by token).
+
+    Raises:
+        UnsupportedMediaTypeError: the content type is not JSON (415).
+        SignatureVerificationError: the request is not genuine (401).
+        InvalidBodyError: the body is not a JSON object (400).
+    """
+    request = RawRequest({name.lower(): value for name, value in headers.items()}, body, path)
+    check_media_type(request)
+    claims = None if verification is None else verification.verify(request)
+    return parse_event(body, strict=strict), claims
+
+
+def check_media_type(request: RawRequest) -> None:
+    """Refuse a body that says it is no JSON; a missing content type is accepted (contract 5.1, 5.10).
+
+    Raises:
+        UnsupportedMediaTypeError: see above.
+    """
+    media_type = request.headers.get("content-type", "")
+    if media_type == "application/json":
+        return
+    media_type = media_type.partition(";")[0].strip().lower()
+    if (
+        media_type
+        and media_type not in {"application/json", "text/json"}
+        and not media_type.endswith("+json")
+    ):
+        raise UnsupportedMediaTypeError("the content type is not JSON")

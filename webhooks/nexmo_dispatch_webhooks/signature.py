@@ -1,0 +1,245 @@
+"""`sign` and `verify` for signed callbacks: a JWT over the hash of the raw body (contract 5.9).
+
+It implements the one form that the service uses, HS256, from the standard library, and no JWT in
+general; there is no algorithm to choose, so none can be chosen by an attacker.
+"""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from hmac import compare_digest
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from nexmo_dispatch_webhooks.exceptions import SignatureVerificationError
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+__all__ = ["LEEWAY", "MAX_AGE", "Claims", "Secret", "sign", "verify"]
+
+#: A secret or several: during a rotation both the old and the new one are accepted.
+Secret = str | bytes | Sequence[str | bytes]
+
+#: The service repeats a delivery for 24 hours, perhaps with the same token; an hour of margin.
+MAX_AGE: float = 25 * 3600.0
+#: How far the two clocks may differ when a token seems to come from the future.
+LEEWAY: float = 300.0
+
+_ISSUER = "Vonage"
+_HEADER = b"eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9"  # {"alg":"HS256","typ":"JWT"}
+# Characters outside of base64url become one that the strict decoder refuses.
+_TO_STANDARD = bytes.maketrans(b"-_+/=", b"+/???")
+_TO_URLSAFE = bytes.maketrans(b"+/", b"-_")
+_LONGEST_TOKEN = 8192
+_INNER_PAD = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER_PAD = bytes(byte ^ 0x5C for byte in range(256))
+_EMPTY = hashlib.sha256()
+
+
+class Claims(msgspec.Struct, frozen=True):
+    """The claims of a verified callback; others are ignored (contract 5.9)."""
+
+    iss: str
+    iat: float
+    jti: str
+    api_key: str
+    payload_hash: str | None = None
+    application_id: str | None = None
+    exp: float | None = None
+    nbf: float | None = None
+    sub: str | None = None
+    aud: msgspec.Raw | None = None
+
+
+class _Header(msgspec.Struct):
+    alg: str
+    typ: str | None = None
+    crit: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+_CLAIMS = msgspec.json.Decoder(Claims)
+_HEADERS = msgspec.json.Decoder(_Header)
+
+
+def sign(
+    body: bytes,
+    *,
+    secret: str | bytes,
+    api_key: str,
+    iat: int | None = None,
+    jti: str,
+    application_id: str | None = None,
+) -> str:
+    """Sign a body as the service does.
+
+    Args:
+        body: the raw body.
+        secret: the signature secret of the account, not its API secret.
+        api_key: the account.
+        iat: issued at, in epoch seconds; now when None.
+        jti: a unique name of the token.
+        application_id: the application; left out when None.
+
+    Returns:
+        The value of the `Authorization` header.
+    """
+    claims: dict[str, Any] = {
+        "iat": int(time.time()) if iat is None else iat,
+        "jti": jti,
+        "iss": _ISSUER,
+        "payload_hash": hashlib.sha256(body).hexdigest(),
+        "api_key": api_key,
+    }
+    if application_id is not None:
+        claims["application_id"] = application_id
+    signed = _HEADER + b"." + _encode(msgspec.json.encode(claims))
+    return (b"Bearer " + signed + b"." + _signature(_as_bytes(secret), signed)).decode("ascii")
+
+
+def verify(
+    body: bytes,
+    authorization: str | bytes | None,
+    *,
+    secrets: Mapping[str, Secret],
+    now: float | None = None,
+    max_age: float | None = MAX_AGE,
+    leeway: float = LEEWAY,
+    require_payload_hash: bool = True,
+) -> Claims:
+    """Check that a body was signed with one of the secrets, before anything reads it.
+
+    Args:
+        body: the raw body, byte for byte as received.
+        authorization: the value of the `Authorization` header, None when there is none.
+        secrets: signature secrets by `api_key`; several for one key while it is being changed.
+        now: epoch seconds; the clock of the machine when None.
+        max_age: how old `iat` may be, in seconds. A repeated delivery may carry its first token for
+            24 hours (contract 5.9, 9.26), so a short limit loses callbacks. None for no limit.
+        leeway: how far, in seconds, the sender's clock may be ahead (and `exp` be past).
+        require_payload_hash: False accepts a token that does not cover the body; a hash that is there
+            is checked all the same.
+
+    Returns:
+        The claims. A repeated `jti` is a repeated delivery, not an attack by itself.
+
+    Raises:
+        SignatureVerificationError: for anything missing, malformed, forged, too old or too early.
+    """
+    signed, payload, signature = _split(authorization)
+    claims = _read_claims(payload)
+    secret = secrets.get(claims.api_key)
+    if not secret:
+        raise SignatureVerificationError("no secret is known for the api_key of the token")
+    if isinstance(secret, str | bytes):
+        if not compare_digest(_signature(_as_bytes(secret), signed), signature):
+            raise SignatureVerificationError("the signature does not match")
+    elif not _matches_any(secret, signed, signature):
+        raise SignatureVerificationError("the signature does not match")
+    _check_claims(claims, time.time() if now is None else now, max_age, leeway)
+    if claims.payload_hash is not None:
+        digest = _EMPTY.copy()
+        digest.update(body)
+        # `payload_hash` may hold any characters, and compare_digest refuses text that is not ASCII
+        if not compare_digest(
+            digest.hexdigest().encode(), claims.payload_hash.encode("utf-8", "surrogatepass")
+        ):
+            raise SignatureVerificationError("the body is not the one that was signed")
+    elif require_payload_hash:
+        raise SignatureVerificationError("the token does not cover the body: payload_hash is missing")
+    return claims
+
+
+def _split(authorization: str | bytes | None) -> tuple[bytes, bytes, bytes]:
+    """The signed part, the payload and the signature of `Bearer <header>.<payload>.<signature>`."""
+    if authorization is None:
+        raise SignatureVerificationError("the Authorization header is missing")
+    if isinstance(authorization, str):
+        # any character outside of ASCII becomes one that no token may hold
+        authorization = authorization.encode("ascii", "replace")
+    scheme, _, token = authorization.strip().partition(b" ")
+    signed, _, signature = token.strip().rpartition(b".")
+    header, _, payload = signed.partition(b".")
+    if scheme.lower() != b"bearer" or not signature or len(token) > _LONGEST_TOKEN:
+        raise SignatureVerificationError("the Authorization header holds no signed token")
+    if header != _HEADER and not _is_hs256(header):
+        raise SignatureVerificationError("the token is not signed with HS256")
+    return signed, payload, signature
+
+
+@lru_cache(maxsize=16)
+def _is_hs256(segment: bytes) -> bool:
+    """Whether a header names HS256 and asks for nothing that is not done here (RFC 7515, 4.1.11)."""
+    try:
+        header = _HEADERS.decode(_decode(segment))
+    except (ValueError, RecursionError):
+        return False
+    return header.alg == "HS256" and header.crit is msgspec.UNSET
+
+
+def _read_claims(payload: bytes) -> Claims:
+    try:
+        return _CLAIMS.decode(_decode(payload))
+    except (ValueError, RecursionError):  # no base64, no JSON, a claim missing or of the wrong type
+        raise SignatureVerificationError("the claims of the token are malformed") from None
+
+
+def _check_claims(claims: Claims, now: float, max_age: float | None, leeway: float) -> None:
+    """Contract 5.9, and RFC 7519 for the registered claims that the service does not send today."""
+    if claims.iss != _ISSUER:
+        raise SignatureVerificationError("the token has another issuer")
+    if not claims.iat <= now + leeway:
+        raise SignatureVerificationError("the token was issued in the future: compare the clocks")
+    if max_age is not None and not now - claims.iat <= max_age:
+        raise SignatureVerificationError("the token is too old")
+    if claims.exp is not None and not now - leeway < claims.exp:
+        raise SignatureVerificationError("the token has expired")
+    if claims.nbf is not None and not claims.nbf <= now + leeway:
+        raise SignatureVerificationError("the token is not valid yet")
+    if claims.aud is not None:
+        raise SignatureVerificationError("the token is meant for somebody else")
+
+
+def _matches_any(secrets: Sequence[str | bytes], signed: bytes, signature: bytes) -> bool:
+    """Try every secret, also after a match, so that the time does not tell which one it was."""
+    matched = False
+    for secret in secrets:
+        if secret:  # an empty secret would let anybody sign
+            matched |= compare_digest(_signature(_as_bytes(secret), signed), signature)
+    return matched
+
+
+def _signature(secret: bytes, signed: bytes) -> bytes:
+    """HMAC-SHA256 (RFC 2104) in base64url, from the two prepared hashes of the secret."""
+    inner, outer = _prepared(secret)
+    digest = inner.copy()
+    digest.update(signed)
+    result = outer.copy()
+    result.update(digest.digest())
+    return _encode(result.digest())
+
+
+@lru_cache(maxsize=64)
+def _prepared(secret: bytes) -> tuple[_Hash, _Hash]:
+    """Both keyed hashes of HMAC. `hmac.digest` builds them for each call, which takes longer than the rest."""
+    key = hashlib.sha256(secret).digest() if len(secret) > 64 else secret
+    block = key.ljust(64, b"\0")
+    return hashlib.sha256(block.translate(_INNER_PAD)), hashlib.sha256(block.translate(_OUTER_PAD))
+
+
+def _encode(data: bytes) -> bytes:
+    return binascii.b2a_base64(data, newline=False).translate(_TO_URLSAFE).rstrip(b"=")
+
+
+def _decode(segment: bytes) -> bytes:
+    """Decode base64url without padding; anything else raises binascii.Error, which is a ValueError."""
+    return binascii.a2b_base64(segment.translate(_TO_STANDARD) + b"=" * (-len(segment) % 4), strict_mode=True)
+
+
+def _as_bytes(secret: str | bytes) -> bytes:
+    return secret.encode() if isinstance(secret, str) else secret
