@@ -1,0 +1,236 @@
+"""Builds and signs callback bodies as the service does, and says when a failed delivery is tried again.
+
+It does not deliver them: the engine says when, the courier does it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Final, Literal
+
+import jwt
+import msgspec
+
+from nexmo_dispatch_async.simulator.dice import Dice
+
+__all__ = [
+    "Answer",
+    "Callback",
+    "Delivery",
+    "Signer",
+    "final_report_body",
+    "inbound_body",
+    "retry_delay",
+    "status_body",
+    "timestamp",
+]
+
+Kind = Literal["message-status", "inbound-message", "final-report"]
+
+_encode = msgspec.json.Encoder().encode
+
+_FIRST_RETRY_S: Final = 5
+_LONGEST_RETRY_S: Final = 900
+_GIVE_UP_S: Final = 24 * 3600
+
+
+@dataclass(slots=True, eq=False)
+class Callback:
+    """A callback on its way: one body, and as many attempts as it takes."""
+
+    number: int
+    kind: Kind
+    url: str
+    body: bytes
+    application_id: str
+    created_ms: int
+    attempts: int = 0
+    authorization: str = ""
+
+
+@dataclass(slots=True, frozen=True)
+class Delivery:
+    """One attempt that is due now."""
+
+    callback: Callback
+    attempt: int
+    at_ms: int
+
+    @property
+    def url(self) -> str:
+        """Where to."""
+        return self.callback.url
+
+    @property
+    def body(self) -> bytes:
+        """The raw bytes."""
+        return self.callback.body
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers of the request."""
+        return {"Content-Type": "application/json", "Authorization": self.callback.authorization}
+
+
+@dataclass(slots=True, frozen=True)
+class Answer:
+    """What the receiver said: a status, or the reason why there was none."""
+
+    status: int | None = None
+    body: bytes = b""
+    failure: str | None = None
+
+    @property
+    def wants_retry(self) -> bool:
+        """Only 429, 5xx and silence are tried again (contract 5.10)."""
+        return self.status is None or self.status == 429 or self.status >= 500
+
+
+def retry_delay(attempts: int, age_s: float) -> int | None:
+    """Return the seconds until the next attempt, None to give up (contract 5.10).
+
+    Args:
+        attempts: How often it was tried; 5 s after the first, doubling up to 900 s.
+        age_s: How old the callback is; nothing is tried later than 24 h after it came up.
+    """
+    exponent = min(attempts - 1, 8)  # 5 * 2**8 is over the longest already
+    delay: int = min(_FIRST_RETRY_S * 2**exponent, _LONGEST_RETRY_S)
+    return delay if age_s + delay <= _GIVE_UP_S else None
+
+
+def timestamp(epoch: datetime, at_ms: int) -> str:
+    """Print a moment as the captures do: ISO 8601, milliseconds, Z (contract 5.7)."""
+    moment = (epoch + timedelta(milliseconds=at_ms)).astimezone(UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+def _usage(price: Decimal) -> dict[str, str]:
+    return {"price": f"{price:f}", "currency": "EUR"}
+
+
+def status_body(
+    *,
+    message_uuid: str,
+    to: Mapping[str, str],
+    from_: Mapping[str, str],
+    timestamp: str,
+    status: str,
+    dispatch_uuid: str,
+    link: Literal["dispatch", "workflow"] = "dispatch",
+    error: tuple[int, str] | None = None,
+    client_ref: str | None = None,
+    price: Decimal | None = None,
+) -> bytes:
+    """Return a message-status body (contract 5.2), its members in the order of the captures."""
+    body: dict[str, object] = {
+        "message_uuid": message_uuid,
+        "to": to,
+        "from": from_,
+        "timestamp": timestamp,
+        "status": status,
+    }
+    if error is not None:
+        body["error"] = {"code": error[0], "reason": error[1]}
+    if client_ref is not None:
+        body["client_ref"] = client_ref
+    if price is not None:
+        body["usage"] = _usage(price)
+    href = f"v0.1/dispatch/{dispatch_uuid}" if link == "dispatch" else f"/workflows/{dispatch_uuid}"
+    body["_links"] = {link: {"href": href, "dispatch_uuid": dispatch_uuid}}
+    return _encode(body)
+
+
+def final_report_body(
+    *,
+    dispatch_uuid: str,
+    status: str,
+    timestamp: str,
+    fee: Decimal,
+    messages: Iterable[tuple[str, str, Decimal | None, str]],
+) -> bytes:
+    """Return a final-report body (contract 5.4).
+
+    Args:
+        dispatch_uuid: The workflow.
+        status: `completed` or `error`.
+        timestamp: When, as text.
+        fee: What the workflow costs on top of its messages.
+        messages: Uuid, channel, price (None while none is known) and status of each attempted message.
+    """
+    entries: list[dict[str, object]] = []
+    total = Decimal(0)
+    for uuid, channel, price, reached in messages:
+        entry: dict[str, object] = {
+            "message_uuid": uuid,
+            "href": f"v0.1/messages/{uuid}",
+            "channel": channel,
+        }
+        if price is not None:
+            entry["usage"] = _usage(price)
+            total += price
+        entry["status"] = reached
+        entries.append(entry)
+    body = {
+        "template": "failover",
+        "status": status,
+        "timestamp": timestamp,
+        "usage": _usage(total + fee),
+        "dispatch_uuid": dispatch_uuid,
+        "_links": {"messages": entries},
+    }
+    return _encode(body)
+
+
+def inbound_body(
+    *, message_uuid: str, to: Mapping[str, str], from_: Mapping[str, str], timestamp: str, text: str
+) -> bytes:
+    """Return an inbound-message body with a text (contract 5.5); SMS counts its parts and costs."""
+    message: dict[str, object] = {"content": {"type": "text", "text": text}}
+    body: dict[str, object] = {
+        "message_uuid": message_uuid,
+        "to": to,
+        "from": from_,
+        "timestamp": timestamp,
+        "direction": "inbound",
+        "message": message,
+    }
+    if to["type"] == "sms":
+        parts = _sms_parts(text)
+        message["sms"] = {"num_messages": str(parts)}
+        body["usage"] = _usage(Decimal("0.0060") * parts)
+    return _encode(body)
+
+
+def _sms_parts(text: str) -> int:
+    """Count the concatenated parts, roughly: only ASCII is taken for the GSM alphabet."""
+    single, joined = (160, 153) if text.isascii() else (70, 67)
+    return 1 if len(text) <= single else -(-len(text) // joined)
+
+
+class Signer:
+    """Signs callbacks with HS256 as contract 5.9 describes."""
+
+    def __init__(self, *, api_key: str, secret: str, epoch: datetime, dice: Dice) -> None:
+        self._api_key = api_key
+        self._secret = secret
+        self._epoch_s = int(epoch.timestamp())
+        self._dice = dice
+
+    def __repr__(self) -> str:
+        return f"<Signer {self._api_key}>"
+
+    def authorization(self, callback: Callback, *, at_ms: int, attempt: int) -> str:
+        """Return the value of the `Authorization` header."""
+        claims = {
+            "iat": self._epoch_s + at_ms // 1000,
+            "jti": self._dice.uuid(f"jti/{callback.number}/{attempt}"),
+            "iss": "Vonage",
+            "payload_hash": hashlib.sha256(callback.body).hexdigest(),
+            "api_key": self._api_key,
+            "application_id": callback.application_id,
+        }
+        return "Bearer " + jwt.encode(claims, self._secret, algorithm="HS256")

@@ -1,0 +1,47 @@
+"""Randomness that depends on the seed and on what it is for, never on the order of the questions.
+
+It holds no state and protects nothing: whoever knows the seed knows every id and latency.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+__all__ = ["Dice"]
+
+
+class Dice:
+    """Answers drawn from a seed and a purpose; the same question has the same answer in every run.
+
+    A stateful generator would give other ids to the same workflow as soon as two requests swap places.
+    """
+
+    __slots__ = ("_base",)
+
+    def __init__(self, seed: int | str) -> None:
+        self._base = hashlib.blake2b(str(seed).encode(), digest_size=16)
+
+    def _bytes(self, purpose: str) -> bytes:
+        copy = self._base.copy()
+        copy.update(purpose.encode())
+        return copy.digest()
+
+    def uuid(self, purpose: str) -> str:
+        """Draw a version 4 uuid."""
+        text = self._bytes(purpose).hex()
+        variant = "89ab"[int(text[16], 16) & 3]
+        return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
+
+    def hex(self, purpose: str) -> str:
+        """Draw 32 hexadecimal digits."""
+        return self._bytes(purpose).hex()
+
+    def token(self, purpose: str, length: int) -> str:
+        """Draw letters and digits, at most 32."""
+        alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+        digest = self._bytes(purpose) + self._bytes(purpose + "/2")
+        return "".join(alphabet[byte % len(alphabet)] for byte in digest[:length])
+
+    def between(self, purpose: str, low: int, high: int) -> int:
+        """Draw a whole number from `low` to `high`, both included."""
+        return low + int.from_bytes(self._bytes(purpose)[:8], "big") % (high - low + 1)

@@ -1,0 +1,440 @@
+"""The service in a box: workflows, messages, people and callbacks on a clock that moves only when told to.
+
+It does no input or output: requests come in as accepted steps, callbacks come out as deliveries that are due,
+and whoever carries them out tells it the receiver's answer. The rules of failover are in `failover.py`.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal
+
+from nexmo_dispatch_async.failover import Arm, Decision, FailoverState, Finish, Send, strongest
+from nexmo_dispatch_async.simulator.applications import Application, Applications
+from nexmo_dispatch_async.simulator.callbacks import (
+    Answer,
+    Callback,
+    Delivery,
+    Kind,
+    Signer,
+    final_report_body,
+    inbound_body,
+    retry_delay,
+    status_body,
+    timestamp,
+)
+from nexmo_dispatch_async.simulator.codes import reason_for
+from nexmo_dispatch_async.simulator.dice import Dice
+from nexmo_dispatch_async.simulator.people import Act, People
+from nexmo_dispatch_async.simulator.records import (
+    CallbackAttempt,
+    History,
+    StatusReached,
+    StepExpired,
+    StepSent,
+    WorkflowEnded,
+)
+from nexmo_dispatch_async.simulator.rules import CARE_WINDOW_MS, cut_by_ttl, refusal
+from nexmo_dispatch_async.simulator.settings import Settings
+from nexmo_dispatch_async.simulator.validation import Step
+
+__all__ = ["Engine", "Message", "Run"]
+
+
+@dataclass(slots=True, eq=False)
+class Message:
+    """One message that was sent for a step."""
+
+    uuid: str
+    run: Run
+    index: int
+    step: Step
+    sent_ms: int
+    status: str | None = None
+    price: Decimal | None = None
+    #: somebody took over by hand: what the script still holds must not contradict that
+    by_hand: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """One accepted workflow."""
+
+    number: int
+    dispatch_uuid: str
+    application: Application
+    steps: tuple[Step, ...]
+    failover: FailoverState
+    accepted_ms: int
+    messages: list[Message] = field(default_factory=list[Message])
+    ended_ms: int | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Happens:
+    """Something that a person or the platform does to a message."""
+
+    message: Message
+    act: Act
+
+
+@dataclass(slots=True, eq=False)
+class _Expires:
+    run: Run
+    step: int
+
+
+@dataclass(slots=True, eq=False)
+class _Closes:
+    """The silent end of a workflow, when the switch for it is on (contract 9.12)."""
+
+    run: Run
+
+
+@dataclass(slots=True, eq=False)
+class _Reports:
+    run: Run
+
+
+@dataclass(slots=True, eq=False)
+class _Retries:
+    callback: Callback
+
+
+_Event = _Happens | _Expires | _Closes | _Reports | _Retries
+
+# What is due at the same instant goes in this order: a status at the instant of expiry is in time.
+_RANK: dict[type[_Event], int] = {_Happens: 0, _Reports: 1, _Retries: 2, _Expires: 3, _Closes: 4}
+
+
+class Engine:
+    """Everything that happens after a workflow was accepted.
+
+    Args:
+        settings: The switches.
+        people: Who behaves how.
+        applications: Where callbacks go.
+        dice: Ids and latencies.
+        signer: Signs callbacks.
+        history: Takes down what happens.
+        epoch: The moment that virtual time 0 stands for.
+        keep: How many ended workflows can still be looked up.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        people: People,
+        applications: Applications,
+        dice: Dice,
+        signer: Signer,
+        history: History,
+        epoch: datetime,
+        keep: int,
+    ) -> None:
+        # what it works with
+        self.settings = settings
+        self.people = people
+        self.applications = applications
+        self.history = history
+        self._dice = dice
+        self._signer = signer
+        self._epoch = epoch
+        # time
+        self.now_ms = 0
+        self._heap: list[tuple[int, int, int, bool, _Event]] = []
+        self._pushed = 0
+        self._under_way = 0
+        # workflows
+        self.runs: dict[str, Run] = {}
+        self.messages: dict[str, Message] = {}
+        self.accepted = 0
+        self.in_flight = 0
+        self._ended: deque[Run] = deque()
+        self._keep = keep
+        # callbacks
+        self._outbox: deque[Delivery] = deque()
+        self._callbacks = 0
+        self._inbound = 0
+        self._last_inbound: dict[tuple[str, str], int] = {}
+
+    def __repr__(self) -> str:
+        return f"<Engine at {self.now_ms / 1000:g} s, {self.in_flight} workflows in flight>"
+
+    # ---- what comes in
+
+    def accept(self, application: Application, steps: tuple[Step, ...]) -> Run:
+        """Start a workflow now: its first step is sent at once (contract 3.6)."""
+        self.accepted += 1
+        self.in_flight += 1
+        number = self.accepted
+        state = FailoverState([step.condition for step in steps])
+        run = Run(number, self._dice.uuid(f"dispatch/{number}"), application, steps, state, self.now_ms)
+        self.runs[run.dispatch_uuid] = run
+        self._carry_out(run, state.start())
+        return run
+
+    def intervene(self, message_uuid: str, status: str, *, code: int | None = None, reason: str = "") -> None:
+        """Let a message reach a status now, whatever the person's script says.
+
+        Raises:
+            KeyError: No message in memory has this uuid.
+        """
+        message = self.messages[message_uuid]
+        message.by_hand = True
+        text = reason or ("" if code is None else reason_for(code))
+        self._reach(message, Act(0, status, code, text))
+
+    def reply(self, message_uuid: str, text: str) -> None:
+        """Let the recipient of a message answer it now.
+
+        Raises:
+            KeyError: No message in memory has this uuid.
+        """
+        self._reply(self.messages[message_uuid], text)
+
+    def inbound(
+        self, application: Application, *, to: dict[str, str], from_: dict[str, str], text: str
+    ) -> None:
+        """Let a customer write to a business address now (contract 5.5)."""
+        self._inbound += 1
+        business, customer = (end.get("number") or end.get("id", "") for end in (to, from_))
+        self._last_inbound[business, customer] = self.now_ms
+        body = inbound_body(
+            message_uuid=self._dice.uuid(f"inbound/{self._inbound}"),
+            to=to,
+            from_=from_,
+            timestamp=timestamp(self._epoch, self.now_ms),
+            text=text,
+        )
+        self._call_back("inbound-message", application, application.inbound_url, body)
+
+    def answered(self, delivery: Delivery, answer: Answer) -> None:
+        """Take down how a delivery went, and plan the next attempt if there is to be one (contract 5.10)."""
+        callback = delivery.callback
+        retry_at: int | None = None
+        if answer.wants_retry:
+            delay = retry_delay(delivery.attempt, (delivery.at_ms - callback.created_ms) / 1000)
+            if delay is not None:
+                retry_at = max(delivery.at_ms, self.now_ms) + delay * 1000
+                self._push(retry_at, _Retries(callback))
+        self.history.add(
+            CallbackAttempt(
+                at_ms=delivery.at_ms,
+                number=callback.number,
+                attempt=delivery.attempt,
+                kind=callback.kind,
+                url=callback.url,
+                body=callback.body.decode(),
+                authorization=callback.authorization,
+                status=answer.status,
+                answer=answer.body.decode(errors="replace"),
+                failure=answer.failure,
+                retry_at_ms=retry_at,
+            )
+        )
+
+    def put_back(self, delivery: Delivery) -> None:
+        """Take back a delivery that was not carried out; it is due again."""
+        self._outbox.appendleft(delivery)
+
+    # ---- time
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is on its way that the platform finishes by itself within seconds."""
+        return self._under_way == 0 and not self._outbox
+
+    def next_at(self) -> int | None:
+        """Return when the next thing happens, None when nothing will."""
+        if self._outbox:
+            return self.now_ms
+        while self._heap and self._is_stale(self._heap[0][4]):
+            self._pop()
+        return self._heap[0][0] if self._heap else None
+
+    def next_delivery(self, until_ms: int) -> Delivery | None:
+        """Let time pass until a callback is due and return it; None when none is due until then.
+
+        Without a delivery the clock stands at `until_ms` (it never goes back).
+        """
+        while not self._outbox:
+            at = self.next_at()
+            if at is None or at > until_ms:
+                self.now_ms = max(self.now_ms, until_ms)
+                return None
+            event = self._pop()
+            self.now_ms = max(self.now_ms, at)
+            self._happen(event)
+        return self._outbox.popleft()
+
+    def _push(self, at_ms: int, event: _Event, *, soon: bool = False) -> None:
+        self._pushed += 1
+        self._under_way += soon
+        heapq.heappush(self._heap, (at_ms, _RANK[type(event)], self._pushed, soon, event))
+
+    def _pop(self) -> _Event:
+        _, _, _, soon, event = heapq.heappop(self._heap)
+        self._under_way -= soon
+        return event
+
+    def _is_stale(self, event: _Event) -> bool:
+        """Say whether an event no longer matters: a disarmed expiry must not keep the clock busy."""
+        match event:
+            case _Expires(run, step):
+                return not run.failover.armed(step)
+            case _Closes(run):
+                return run.failover.outcome is not None
+            case _:
+                return False
+
+    def _happen(self, event: _Event) -> None:
+        match event:
+            case _Happens(message, act):
+                self._act(message, act)
+            case _Expires(run, step):
+                self.history.add(StepExpired(at_ms=self.now_ms, dispatch_uuid=run.dispatch_uuid, step=step))
+                self._carry_out(run, run.failover.expired(step))
+            case _Closes(run):
+                run.failover.outcome = "error"
+                self._carry_out(run, (Finish("error"),))
+            case _Reports(run):
+                self._report(run)
+            case _Retries(callback):
+                self._attempt(callback)
+
+    # ---- workflows
+
+    def _carry_out(self, run: Run, decisions: tuple[Decision, ...]) -> None:
+        for decision in decisions:
+            match decision:
+                case Send(step):
+                    self._send(run, step)
+                case Arm(step, seconds):
+                    self._push(self.now_ms + round(seconds * 1000), _Expires(run, step))
+                case Finish(status):
+                    self._end(run, status)
+                case _:  # a disarmed expiry is recognised when it comes up
+                    pass
+
+    def _send(self, run: Run, index: int) -> None:
+        step = run.steps[index]
+        purpose = f"{run.number}/{index}"
+        message = Message(self._dice.uuid("message/" + purpose), run, index, step, self.now_ms)
+        run.messages.append(message)
+        self.messages[message.uuid] = message
+        self.history.add(
+            StepSent(
+                at_ms=self.now_ms,
+                dispatch_uuid=run.dispatch_uuid,
+                step=index,
+                message_uuid=message.uuid,
+                channel=step.channel,
+            )
+        )
+        refused = refusal(step, self.settings, window_open=self._window_open(step))
+        if refused is not None:
+            acts = [refused]
+        else:
+            person = self.people.find(step.address, step.channel)
+            acts = cut_by_ttl(person.acts(step.channel, self._dice, purpose), step.ttl)
+        for act in acts:
+            self._push(self.now_ms + act.after_ms, _Happens(message, act), soon=act.soon)
+        if step.condition is None and self.settings.close_silent_after is not None:
+            self._push(self.now_ms + round(self.settings.close_silent_after * 1000), _Closes(run))
+
+    def _window_open(self, step: Step) -> bool:
+        last = self._last_inbound.get((step.sender.get("number", ""), step.address))
+        return last is not None and self.now_ms - last < CARE_WINDOW_MS
+
+    def _act(self, message: Message, act: Act) -> None:
+        if not act.status:
+            self._reply(message, act.text)
+        elif not message.by_hand or strongest(message.status, act.status) != message.status:
+            self._reach(message, act)
+
+    def _reach(self, message: Message, act: Act) -> None:
+        run, step, status = message.run, message.step, act.status
+        message.status = strongest(message.status, status)
+        price: Decimal | None = None
+        if status == "delivered":
+            price = message.price = self.settings.prices.get(step.channel, Decimal(0))
+        self.history.add(
+            StatusReached(
+                at_ms=self.now_ms,
+                dispatch_uuid=run.dispatch_uuid,
+                step=message.index,
+                message_uuid=message.uuid,
+                status=status,
+                code=act.code,
+            )
+        )
+        if run.application.status_url:
+            body = status_body(
+                message_uuid=message.uuid,
+                to=step.recipient,
+                from_=step.sender,
+                timestamp=timestamp(self._epoch, self.now_ms),
+                status=status,
+                dispatch_uuid=run.dispatch_uuid,
+                link=self.settings.dispatch_link,
+                error=None if act.code is None else (act.code, act.reason),
+                client_ref=step.client_ref,
+                price=price,
+            )
+            self._call_back("message-status", run.application, run.application.status_url, body)
+        self._carry_out(run, run.failover.heard(message.index, status))
+
+    def _reply(self, message: Message, text: str) -> None:
+        step = message.step
+        # On the way in the customer has a number even where an id was sent to (contract 5.5.1).
+        key = "id" if step.channel == "messenger" else "number"
+        customer = {"type": step.channel, key: step.address}
+        self.inbound(message.run.application, to=step.sender, from_=customer, text=text)
+
+    def _end(self, run: Run, status: Literal["completed", "error"]) -> None:
+        run.ended_ms = self.now_ms
+        self.in_flight -= 1
+        self.history.add(WorkflowEnded(at_ms=self.now_ms, dispatch_uuid=run.dispatch_uuid, status=status))
+        # The captures stamp the report 40-65 ms after the status that ended the workflow (contract 3.6).
+        lag = self._dice.between(f"report/{run.number}", 40, 65)
+        self._push(self.now_ms + lag, _Reports(run), soon=True)
+        self._ended.append(run)
+        while len(self._ended) > self._keep:
+            old = self._ended.popleft()
+            del self.runs[old.dispatch_uuid]
+            for message in old.messages:
+                del self.messages[message.uuid]
+
+    def _report(self, run: Run) -> None:
+        if not run.application.status_url:
+            return
+        body = final_report_body(
+            dispatch_uuid=run.dispatch_uuid,
+            status=run.failover.outcome or "error",
+            timestamp=timestamp(self._epoch, self.now_ms),
+            fee=self.settings.workflow_fee,
+            messages=[(m.uuid, m.step.channel, m.price, m.status or "submitted") for m in run.messages],
+        )
+        self._call_back("final-report", run.application, run.application.status_url, body)
+
+    # ---- callbacks
+
+    def _call_back(self, kind: Kind, application: Application, url: str, body: bytes) -> None:
+        if not url or self.applications.get(application.id) is None:
+            return
+        self._callbacks += 1
+        self._attempt(Callback(self._callbacks, kind, url, body, application.id, self.now_ms))
+
+    def _attempt(self, callback: Callback) -> None:
+        callback.attempts += 1
+        if not callback.authorization or self.settings.resign_retries:
+            callback.authorization = self._signer.authorization(
+                callback, at_ms=self.now_ms, attempt=callback.attempts
+            )
+        self._outbox.append(Delivery(callback, callback.attempts, self.now_ms))

@@ -1,0 +1,125 @@
+"""What happened, in the order it happened: the log behind `Simulator.transcript()`.
+
+It only keeps and prints records; access tokens, secrets and signatures' keys never enter them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import msgspec
+
+__all__ = [
+    "CallbackAttempt",
+    "History",
+    "Record",
+    "RequestSeen",
+    "StatusReached",
+    "StepExpired",
+    "StepSent",
+    "WorkflowEnded",
+]
+
+
+class _Base(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="record"):
+    #: virtual milliseconds since the simulator's start
+    at_ms: int
+
+
+class RequestSeen(_Base, frozen=True, kw_only=True, tag="request"):
+    """A request to the service and its answer; the bodies of token requests are left out."""
+
+    method: str
+    path: str
+    status: int
+    body: str = ""
+    answer: str = ""
+
+
+class StepSent(_Base, frozen=True, kw_only=True, tag="step_sent"):
+    """A step of a workflow was sent."""
+
+    dispatch_uuid: str
+    step: int
+    message_uuid: str
+    channel: str
+
+
+class StepExpired(_Base, frozen=True, kw_only=True, tag="step_expired"):
+    """A step did not reach its status in time."""
+
+    dispatch_uuid: str
+    step: int
+
+
+class StatusReached(_Base, frozen=True, kw_only=True, tag="status"):
+    """A message reached a status."""
+
+    dispatch_uuid: str
+    step: int
+    message_uuid: str
+    status: str
+    code: int | None = None
+
+
+class WorkflowEnded(_Base, frozen=True, kw_only=True, tag="workflow_ended"):
+    """A workflow came to its end; the final report follows."""
+
+    dispatch_uuid: str
+    status: str
+
+
+class CallbackAttempt(_Base, frozen=True, kw_only=True, tag="callback"):
+    """One attempt to deliver a callback: `status` is the receiver's answer, `failure` why there was none."""
+
+    number: int
+    attempt: int
+    kind: str
+    url: str
+    body: str
+    authorization: str
+    status: int | None = None
+    answer: str = ""
+    failure: str | None = None
+    #: when the next attempt is due; None when this was the last one
+    retry_at_ms: int | None = None
+
+
+Record = RequestSeen | StepSent | StepExpired | StatusReached | WorkflowEnded | CallbackAttempt
+
+_encode = msgspec.json.Encoder().encode
+
+# The operating system chooses loopback ports; they would make two equal runs look different.
+_LOOPBACK_PORT: Final = re.compile(rb"(//(?:127\.0\.0\.1|localhost|\[::1\]):)\d+")
+
+
+class History:
+    """The newest records, at most `limit` of them; `observer` hears of each as it comes."""
+
+    def __init__(self, limit: int, observer: Callable[[Record], None] | None = None) -> None:
+        self._records: deque[Record] = deque(maxlen=limit)
+        self._observer = observer
+        self.total = 0
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self._records)
+
+    def add(self, record: Record) -> None:
+        """Keep a record, and drop the oldest one when there are too many."""
+        self.total += 1
+        self._records.append(record)
+        if self._observer is not None:
+            self._observer(record)
+
+    def transcript(self) -> bytes:
+        """Return one JSON object a line; the ports of loopback addresses are replaced by `*`."""
+        dropped = self.total - len(self._records)
+        lines = [b'{"record":"dropped","count":%d}' % dropped] if dropped else []
+        lines.extend(_LOOPBACK_PORT.sub(rb"\1*", _encode(record)) for record in self._records)
+        return b"".join(line + b"\n" for line in lines)

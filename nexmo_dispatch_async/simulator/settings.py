@@ -1,0 +1,71 @@
+"""The switches of the simulator: where sources contradict each other, the contract's reading is the default.
+
+It holds values only; what each of them changes is in the module that reads it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Literal
+
+__all__ = ["Settings", "default_prices", "default_templates"]
+
+
+def default_prices() -> dict[str, Decimal]:
+    """Return what a delivered message costs on each channel, in EUR (contract 10)."""
+    return {
+        "sms": Decimal("0.0333"),
+        "mms": Decimal("0.0120"),
+        "whatsapp": Decimal("0.0625"),
+        "viber_service_msg": Decimal("0.0200"),
+        "messenger": Decimal("0.001"),
+    }
+
+
+def default_templates() -> dict[str, str]:
+    """Return the patterns of the known WhatsApp templates (contract 7.1)."""
+    pattern = "{{1}} code: {{2}}. Valid for {{3}} minutes."
+    return {f"whatsapp:hsm:technology:{owner}:verify": pattern for owner in ("nexmo", "vonage")}
+
+
+@dataclass(slots=True, kw_only=True)
+class Settings:
+    """Switches; they may be changed while the simulator runs.
+
+    Attributes:
+        accept_bare_step: Take a body without `workflow` as one step; otherwise 400 (contract 9.1).
+        invalid_parameters: List every violation, or show the first one as an object (contract 9.7).
+        dispatch_link: Name of the link in `_links` of a message-status (contract 9.2).
+        credential_error: A bad client as 401 with Apigee's body, or as 500 in KPN's envelope (contract 2.2).
+        token_fault: A rejected token as 401 or as 500 (contract 2.3).
+        quota_fault: Over quota as 429 or as 500 (contract 9.18).
+        sandbox: A sandbox account, which may not list applications (contract 1.5).
+        token_lifetime: Virtual seconds until a token expires.
+        quota_limit: Calls allowed in a virtual day.
+        care_window: Reject free-form WhatsApp outside 24 h after the customer's last message (contract 7.1).
+        close_silent_after: Seconds after which a silent last step ends its workflow with `error`; never by
+            default (contract 9.12).
+        resign_retries: Sign every attempt of a callback anew instead of repeating the first signature (9.26).
+        prices: Price of a delivered message on each channel.
+        workflow_fee: What a workflow costs on top of its messages.
+        templates: Patterns of the WhatsApp templates whose parameters are checked; other names are accepted.
+        latency: Real seconds that every answer is held back.
+    """
+
+    accept_bare_step: bool = False
+    invalid_parameters: Literal["array", "object"] = "array"
+    dispatch_link: Literal["dispatch", "workflow"] = "dispatch"
+    credential_error: Literal[401, 500] = 401
+    token_fault: Literal[401, 500] = 401
+    quota_fault: Literal[429, 500] = 429
+    sandbox: bool = False
+    token_lifetime: int = 3599
+    quota_limit: int = 1_000_000
+    care_window: bool = False
+    close_silent_after: float | None = None
+    resign_retries: bool = False
+    prices: dict[str, Decimal] = field(default_factory=default_prices)
+    workflow_fee: Decimal = Decimal("0.002")
+    templates: dict[str, str] = field(default_factory=default_templates)
+    latency: float = 0.0

@@ -1,0 +1,401 @@
+"""`Simulator`: the service in a box, ready to use from a test or from the command line.
+
+It wires the parts together and owns the clock; what the service does is in the engine and the gateway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import anyio
+
+from nexmo_dispatch_async.simulator.applications import Application, Applications
+from nexmo_dispatch_async.simulator.callbacks import Delivery, Signer
+from nexmo_dispatch_async.simulator.clock import Clock
+from nexmo_dispatch_async.simulator.courier import Courier
+from nexmo_dispatch_async.simulator.dice import Dice
+from nexmo_dispatch_async.simulator.engine import Engine
+from nexmo_dispatch_async.simulator.gateway import BASE_PATH, TOKEN_PATH, Gateway
+from nexmo_dispatch_async.simulator.people import People
+from nexmo_dispatch_async.simulator.records import CallbackAttempt, History, Record, RequestSeen
+from nexmo_dispatch_async.simulator.server import Server
+from nexmo_dispatch_async.simulator.settings import Settings
+from nexmo_dispatch_async.simulator.tokens import Account, Tokens
+
+if TYPE_CHECKING:
+    from nexmo_dispatch_async.client import DispatchClient
+
+__all__ = ["Simulator"]
+
+# A fixed beginning makes two runs equal, timestamps and signatures included.
+_VIRTUAL_EPOCH: Final = datetime(2025, 1, 1, tzinfo=UTC)
+
+_PARALLEL_CALLBACKS: Final = 64
+
+
+class Simulator:
+    """A simulated Dispatch service on a loopback port.
+
+    By default time is virtual: it stands still until `advance()` moves it, and callbacks are delivered one
+    after another, in order, while `advance()` runs. With `speed` it follows real time instead, and callbacks
+    go out by themselves.
+
+    Args:
+        seed: Ids, latencies and credentials follow from it: one seed, one transcript.
+        speed: Virtual seconds per real second; None for virtual time moved by hand.
+        rules: A TOML file that says how recipients behave; the table is in `people.py`.
+        people: The same from Python; `rules` are added to it.
+        settings: The switches.
+        host: Address to bind.
+        port: Port to bind; 0 takes a free one.
+        epoch: The moment that virtual time starts at; 2025-01-01 UTC, or now when time is real.
+        history: How many records `transcript()` keeps, and how many ended workflows are remembered.
+        observer: Called with each record as it comes.
+        monotonic: The real clock.
+
+    Raises:
+        ConfigurationError: The rules say something that is not in the table.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int | str = 0,
+        speed: float | None = None,
+        rules: str | Path | None = None,
+        people: People | None = None,
+        settings: Settings | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        epoch: datetime | None = None,
+        history: int = 100_000,
+        observer: Callable[[Record], None] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        dice = Dice(seed)
+        account = Account(dice)
+        self._epoch = epoch or (_VIRTUAL_EPOCH if speed is None else datetime.now(UTC))
+        # what may be changed at any time
+        self.people = people or People()
+        self.settings = settings or Settings()
+        if rules is not None:
+            self.people.load(rules)
+        # the service
+        self._history = History(history, observer)
+        self._tokens = Tokens(dice)
+        self._engine = Engine(
+            settings=self.settings,
+            people=self.people,
+            applications=Applications(dice),
+            dice=dice,
+            signer=Signer(
+                api_key=account.api_key, secret=account.signature_secret, epoch=self._epoch, dice=dice
+            ),
+            history=self._history,
+            epoch=self._epoch,
+            keep=history,
+        )
+        self._gateway = Gateway(
+            engine=self._engine, account=account, tokens=self._tokens, dice=dice, epoch=self._epoch
+        )
+        # the world outside
+        self._clock = Clock(speed, monotonic)
+        self._server = Server(
+            self._gateway, host=host, port=port, before=self._catch_up, after=self._wake_driver
+        )
+        self._courier = Courier()
+        self._stack: AsyncExitStack | None = None
+        self._driver: asyncio.Task[None] | None = None
+        self._wake = anyio.Event()
+        self._drained = anyio.Event()
+        self._advancing = anyio.Lock()
+        # the account
+        self.client_id = account.client_id
+        self.client_secret = account.client_secret
+        self.api_key = account.api_key
+        self.signature_secret = account.signature_secret
+        self._default_application: Application | None = None
+
+    def __repr__(self) -> str:
+        state = self.url or "not running"
+        return f"<Simulator {state}, at {self.now:g} s, {self.in_flight} workflows in flight>"
+
+    # ---- life
+
+    async def __aenter__(self) -> Self:
+        stack = AsyncExitStack()
+        await stack.enter_async_context(self._courier)
+        await stack.enter_async_context(self._server)
+        self._stack = stack
+        if self._clock.runs:
+            self._driver = asyncio.create_task(self._follow_the_clock(), name="dispatch-simulator")
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Stop listening and delivering; what is still due stays undelivered. Closing twice is fine."""
+        driver, self._driver = self._driver, None
+        stack, self._stack = self._stack, None
+        if driver is not None:
+            driver.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await driver
+        if stack is not None:
+            await stack.aclose()
+
+    # ---- where it is and who may use it
+
+    @property
+    def url(self) -> str:
+        """Scheme, host and port; empty before it runs."""
+        return self._server.url
+
+    @property
+    def base_url(self) -> str:
+        """What a client takes as `base_url`."""
+        return self.url + BASE_PATH
+
+    @property
+    def token_url(self) -> str:
+        """What `KpnOAuth` takes as `token_url`."""
+        return self.url + TOKEN_PATH
+
+    def client(self, **kwargs: Any) -> DispatchClient:
+        """Return a `DispatchClient` for this simulator; use it with `async with`.
+
+        Without `application_id` it uses the application that was created last, or a new one without URLs.
+        All other settings are those of `DispatchClient`.
+        """
+        from nexmo_dispatch_async.auth import KpnOAuth
+        from nexmo_dispatch_async.client import DispatchClient
+
+        kwargs.setdefault("auth", KpnOAuth(self.client_id, self.client_secret, token_url=self.token_url))
+        kwargs.setdefault("base_url", self.base_url)
+        if "application_id" not in kwargs:
+            application = self._default_application or self.create_application()
+            kwargs["application_id"] = application.id
+        return DispatchClient(**kwargs)
+
+    def create_application(
+        self, *, status_url: str = "", inbound_url: str = "", name: str = "Simulated application"
+    ) -> Application:
+        """Create an application without asking over HTTP; callbacks for an empty URL are not made."""
+        application = self._engine.applications.add(name, status=status_url, inbound=inbound_url)
+        self._default_application = application
+        return application
+
+    def expire_tokens(self) -> None:
+        """Let the gateway answer "Access Token expired" to every token issued so far (contract 2.3)."""
+        self._tokens.expire()
+
+    # ---- time
+
+    @property
+    def now(self) -> float:
+        """Virtual seconds since the start."""
+        self._catch_up()
+        return self._engine.now_ms / 1000
+
+    @property
+    def time(self) -> datetime:
+        """The virtual moment, as the timestamps of callbacks tell it."""
+        return self._epoch + timedelta(seconds=self.now)
+
+    @property
+    def speed(self) -> float | None:
+        """Virtual seconds per real second, None when time is moved by hand; 0 pauses."""
+        return self._clock.speed if self._clock.runs else None
+
+    @speed.setter
+    def speed(self, speed: float) -> None:
+        if not self._clock.runs:
+            raise ValueError("this simulator's time is moved by hand: start it with Simulator(speed=…)")
+        self._clock.speed = speed
+        self._wake_driver()
+
+    async def advance(self, seconds: float, *, settle: float = 5.0) -> None:
+        """Let virtual time pass and deliver the callbacks that come due, in order.
+
+        Then let the platform finish what it has under way: the first statuses of messages that were just sent
+        and final reports, which take it a few seconds. Only then does the clock stand still; it does not wait
+        for people, expiries or retries.
+
+        Args:
+            seconds: Virtual seconds.
+            settle: At most so many virtual seconds more for what is under way; 0 stops the clock exactly.
+
+        Raises:
+            ValueError: `seconds` or `settle` is negative.
+            RuntimeError: The simulator is not running.
+        """
+        if not (seconds >= 0 and settle >= 0):
+            raise ValueError("time goes forward only")
+        async with self._moving():
+            if self._clock.runs:
+                self._clock.jump(round(seconds * 1000))
+                self._drained = anyio.Event()
+                self._wake_driver()
+                await self._drained.wait()
+                return
+            target = self._engine.now_ms + round(seconds * 1000)
+            await self._run_until(target)
+            limit = target + round(settle * 1000)
+            while not self._engine.settled:
+                at = self._engine.next_at()
+                if at is None or at > limit:
+                    break
+                await self._run_until(at)
+
+    async def advance_until_idle(self, *, limit: float = 172_800.0) -> bool:
+        """Let time pass until nothing more will happen by itself.
+
+        Args:
+            limit: At most so many virtual seconds; two days by default, which covers all retries.
+
+        Returns:
+            Whether everything has come to rest; False when the limit came first.
+
+        Raises:
+            RuntimeError: The simulator is not running, or its time is real.
+        """
+        if self._clock.runs:
+            raise RuntimeError("time runs by itself here; use advance()")
+        async with self._moving():
+            end = self._engine.now_ms + round(limit * 1000)
+            while (at := self._engine.next_at()) is not None:
+                if at > end:
+                    await self._run_until(end)
+                    return False
+                await self._run_until(at)
+            return True
+
+    @contextlib.asynccontextmanager
+    async def _moving(self) -> AsyncGenerator[None]:
+        if self._stack is None:
+            raise RuntimeError("the simulator is not running: use it with `async with`")
+        async with self._advancing:
+            yield
+
+    async def _run_until(self, until_ms: int) -> None:
+        while (delivery := self._engine.next_delivery(until_ms)) is not None:
+            try:
+                answer = await self._courier.deliver(delivery)
+            except BaseException:
+                self._engine.put_back(delivery)
+                raise
+            self._engine.answered(delivery, answer)
+
+    def _catch_up(self) -> None:
+        if self._clock.runs:
+            self._engine.now_ms = max(self._engine.now_ms, self._clock.now_ms())
+
+    def _wake_driver(self) -> None:
+        self._wake.set()
+
+    async def _follow_the_clock(self) -> None:
+        """Deliver what comes due as real time goes by, some at a time; order is not kept then (5.10)."""
+        limiter = anyio.CapacityLimiter(_PARALLEL_CALLBACKS)
+        async with anyio.create_task_group() as deliveries:
+            while True:
+                self._wake = wake = anyio.Event()
+                until = self._clock.now_ms()
+                while (delivery := self._engine.next_delivery(until)) is not None:
+                    await limiter.acquire_on_behalf_of(delivery)
+                    deliveries.start_soon(self._carry, delivery, limiter)
+                self._drained.set()
+                at = self._engine.next_at()
+                if at is None:
+                    await wake.wait()
+                else:
+                    with anyio.move_on_after(self._clock.real_seconds_until(at)):
+                        await wake.wait()
+
+    async def _carry(self, delivery: Delivery, limiter: anyio.CapacityLimiter) -> None:
+        try:
+            answer = await self._courier.deliver(delivery)
+        finally:
+            limiter.release_on_behalf_of(delivery)
+        self._catch_up()
+        self._engine.answered(delivery, answer)
+        self._wake_driver()
+
+    # ---- hands on
+
+    def set_status(self, message_uuid: str, status: str, *, code: int | None = None) -> None:
+        """Let a message reach a status now, whatever the script says; `advance(0)` delivers the callback.
+
+        Raises:
+            KeyError: There is no such message.
+        """
+        self._catch_up()
+        self._engine.intervene(message_uuid, status, code=code)
+        self._wake_driver()
+
+    def reply(self, message_uuid: str, text: str) -> None:
+        """Let the recipient of a message answer it now; the callback goes out with `advance(0)`.
+
+        Raises:
+            KeyError: There is no such message.
+        """
+        self._catch_up()
+        self._engine.reply(message_uuid, text)
+        self._wake_driver()
+
+    # ---- what happened
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many requests arrived, by route: `counts["POST /dispatch"]`, `counts["GET /applications"]`."""
+        return self._gateway.counts
+
+    @property
+    def tokens_issued(self) -> int:
+        """How many access tokens were handed out."""
+        return self._tokens.issued
+
+    @property
+    def accepted(self) -> int:
+        """How many workflows were accepted."""
+        return self._engine.accepted
+
+    @property
+    def in_flight(self) -> int:
+        """How many workflows have not come to their end."""
+        return self._engine.in_flight
+
+    @property
+    def peak_requests(self) -> int:
+        """The most requests that were being answered at once."""
+        return self._server.peak
+
+    @property
+    def records(self) -> list[Record]:
+        """Everything that happened, oldest first."""
+        return list(self._history)
+
+    @property
+    def requests(self) -> list[RequestSeen]:
+        """The requests and their answers."""
+        return [record for record in self._history if isinstance(record, RequestSeen)]
+
+    @property
+    def deliveries(self) -> list[CallbackAttempt]:
+        """Every attempt to deliver a callback and what the receiver answered."""
+        return [record for record in self._history if isinstance(record, CallbackAttempt)]
+
+    def transcript(self) -> bytes:
+        """Return everything observable as JSON lines: one seed and the same requests give the same bytes."""
+        return self._history.transcript()

@@ -1,0 +1,316 @@
+"""Reads the body of `POST /dispatch` as leniently as the contract says (3.1-3.5, 9), names every violation.
+
+It is an independent reading of the contract: it shares nothing with the models that the client sends with, so
+that each finds the other's mistakes. It does not judge what only shows later, such as a closed care window.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple, cast
+
+import msgspec
+
+from nexmo_dispatch_async.failover import Condition
+from nexmo_dispatch_async.simulator.people import CHANNELS
+
+__all__ = ["InvalidBody", "Step", "Violation", "parse_dispatch"]
+
+JSONObject = dict[str, object]
+
+# Which channel may carry which content, and how long its text may be (contract 3.4.1, 3.4.2).
+_CONTENTS: Final[dict[str, frozenset[str]]] = {
+    "sms": frozenset({"text"}),
+    "mms": frozenset({"text", "image"}),
+    "whatsapp": frozenset({"text", "image", "audio", "video", "file", "template", "custom"}),
+    "viber_service_msg": frozenset({"text", "image", "template", "custom"}),
+    "messenger": frozenset({"text", "image", "audio", "video", "file", "custom"}),
+}
+_ALL_CONTENTS: Final = frozenset({"text", "image", "audio", "video", "file", "template", "custom"})
+_TEXT_LIMITS: Final = {
+    "sms": 1000,
+    "mms": 1000,
+    "whatsapp": 4096,
+    "viber_service_msg": 1000,
+    "messenger": 640,
+}
+_OPTIONS: Final = frozenset({"viber_service_msg", "messenger", "whatsapp"})
+
+
+class Violation(NamedTuple):
+    """One broken rule: the path of the parameter and what is wrong with it."""
+
+    name: str
+    reason: str
+
+
+class InvalidBody(ValueError):  # noqa: N818 - it is a finding about somebody else's input, named for what it says
+    """The body was not accepted; without violations it is not a JSON object at all."""
+
+    def __init__(self, violations: list[Violation]) -> None:
+        super().__init__("; ".join(f"{name}: {reason}" for name, reason in violations) or "not a JSON object")
+        self.violations = violations
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step as the service understood it.
+
+    `sender` and `recipient` are the objects that the callbacks echo: the type and a number or an id.
+    """
+
+    channel: str
+    sender: dict[str, str]
+    recipient: dict[str, str]
+    address: str
+    message: JSONObject
+    content_type: str
+    client_ref: str | None
+    condition: Condition | None
+    ttl: int | None = None
+    options: JSONObject = field(default_factory=dict[str, object])
+
+
+def parse_dispatch(body: bytes, *, accept_bare_step: bool = False) -> tuple[Step, ...]:
+    """Return the steps of a workflow.
+
+    Args:
+        body: The raw request body.
+        accept_bare_step: Take a body without `workflow` as a workflow of one step (contract 9.1).
+
+    Raises:
+        InvalidBody: The body is not JSON or breaks rules; all of them are named.
+    """
+    try:
+        document = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        raise InvalidBody([]) from None
+    if not isinstance(document, dict):
+        raise InvalidBody([])
+    found: list[Violation] = []
+    root = cast("JSONObject", document)
+    if "workflow" not in root and "message" in root:
+        if not accept_bare_step:
+            raise InvalidBody([Violation("workflow", "is required; this is a bare step (contract 9.1)")])
+        root = {"template": "failover", "workflow": [root]}
+    if root.get("template") != "failover":
+        found.append(Violation("template", "must be failover"))
+    raw_steps = root.get("workflow")
+    if not isinstance(raw_steps, list) or not raw_steps:
+        found.append(Violation("workflow", "must be an array of at least one step"))
+        raise InvalidBody(found)
+    steps = cast("list[object]", raw_steps)
+    last = len(steps) - 1
+    accepted = [_step(raw, f"workflow[{i}]", i == last, found) for i, raw in enumerate(steps)]
+    if found:
+        raise InvalidBody(found)
+    return tuple(step for step in accepted if step is not None)
+
+
+def _step(raw: object, path: str, is_last: bool, found: list[Violation]) -> Step | None:
+    if not isinstance(raw, dict):
+        found.append(Violation(path, "must be an object"))
+        return None
+    step = cast("JSONObject", raw)
+    before = len(found)
+    condition = _failover(step.get("failover"), f"{path}.failover", is_last, found)
+    client_ref = _scalar_text(step.get("client_ref"))
+    if step.get("client_ref") is not None and (client_ref is None or len(client_ref) > 40):
+        found.append(Violation(f"{path}.client_ref", "must be a string of at most 40 characters"))
+    channel = _channel(step, path, found)
+    if channel is None:
+        return None
+    sender = _address(step["from"], channel, "from", path, found)
+    recipient = _address(step["to"], channel, "to", path, found)
+    raw_message = step.get("message")
+    if not isinstance(raw_message, dict):
+        found.append(Violation(f"{path}.message", "is required and must be an object"))
+        return None
+    message = cast("JSONObject", raw_message)
+    content_type = _content(message.get("content"), channel, f"{path}.message.content", found)
+    options, ttl = _options(message, channel, f"{path}.message", found)
+    if len(found) > before or sender is None or recipient is None:
+        return None
+    address = recipient.get("number") or recipient["id"]
+    return Step(
+        channel, sender, recipient, address, message, content_type, client_ref, condition, ttl, options
+    )
+
+
+def _scalar_text(value: object) -> str | None:
+    """Read text, or a number where text is usual (contract 3.3: unquoted shell variables)."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return None
+
+
+def _whole(value: object) -> int | None:
+    """Read a whole number, or the text of one (contract 3.5: a tutorial sends "600")."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 9:
+        return int(value)
+    return None
+
+
+def _failover(raw: object, path: str, is_last: bool, found: list[Violation]) -> Condition | None:
+    if is_last:
+        if raw is not None:
+            found.append(Violation(path, "is not allowed in the last step"))
+        return None
+    if not isinstance(raw, dict):
+        found.append(Violation(path, "is required in every step except the last"))
+        return None
+    failover = cast("JSONObject", raw)
+    expiry, status = _whole(failover.get("expiry_time")), failover.get("condition_status")
+    if expiry is None or not 15 <= expiry <= 86400:
+        found.append(Violation(f"{path}.expiry_time", "must be between 15 and 86400"))
+    if status not in ("delivered", "read"):
+        found.append(Violation(f"{path}.condition_status", "must be delivered or read"))
+    return Condition(str(status), expiry or 0)
+
+
+def _channel(step: JSONObject, path: str, found: list[Violation]) -> str | None:
+    types: list[str] = []
+    for end in ("from", "to"):
+        raw = step.get(end)
+        if not isinstance(raw, dict):
+            found.append(Violation(f"{path}.{end}", "is required and must be an object"))
+            continue
+        kind = cast("JSONObject", raw).get("type")
+        if isinstance(kind, str) and kind in _CONTENTS:
+            types.append(kind)
+        else:
+            found.append(Violation(f"{path}.{end}.type", f"must be one of {', '.join(CHANNELS)}"))
+    if len(types) < 2:
+        return None
+    if types[0] != types[1]:
+        found.append(Violation(f"{path}.to.type", "must be the same channel as from.type"))
+        return None
+    return types[0]
+
+
+def _address(raw: object, channel: str, end: str, path: str, found: list[Violation]) -> dict[str, str] | None:
+    """Read `from` or `to`; `number` wins when both are there (contract 3.3, 9.3)."""
+    members = cast("JSONObject", raw)
+    if channel == "messenger" or (channel == "viber_service_msg" and end == "from"):
+        keys: tuple[str, ...] = ("id",)
+    elif channel == "viber_service_msg":
+        keys = ("number", "id")
+    else:
+        keys = ("number",)
+    for key in keys:
+        if members.get(key) is None:
+            continue
+        text = _scalar_text(members[key])
+        if text is None or not 1 <= len(text) <= 50:
+            found.append(Violation(f"{path}.{end}.{key}", "must be a string of 1 to 50 characters"))
+            return None
+        if end == "to" and key == "number" and not _is_e164(text.strip()):
+            found.append(
+                Violation(f"{path}.to.number", "must be digits with the country code, no + or 00 before")
+            )
+            return None
+        return {"type": channel, key: text}
+    found.append(Violation(f"{path}.{end}.{keys[0]}", "is required"))
+    return None
+
+
+def _is_e164(number: str) -> bool:
+    return number.isascii() and number.isdigit() and not number.startswith("00")
+
+
+def _content(raw: object, channel: str, path: str, found: list[Violation]) -> str:
+    if not isinstance(raw, dict):
+        found.append(Violation(path, "is required and must be an object"))
+        return ""
+    content = cast("JSONObject", raw)
+    kind = content.get("type")
+    if not isinstance(kind, str) or kind not in _ALL_CONTENTS:
+        found.append(Violation(f"{path}.type", f"must be one of {', '.join(sorted(_ALL_CONTENTS))}"))
+        return ""
+    if kind not in _CONTENTS[channel]:
+        found.append(Violation(f"{path}.type", f"{kind} is not possible on {channel}"))
+        return ""
+    payload, path = content.get(kind), f"{path}.{kind}"
+    if kind == "text":
+        limit = _TEXT_LIMITS[channel]
+        if not isinstance(payload, str) or not 1 <= len(payload) <= limit:
+            found.append(Violation(path, f"must be a string of 1 to {limit} characters"))
+    elif not isinstance(payload, dict):
+        found.append(Violation(path, "is required and must be an object"))
+    elif kind == "template":
+        _template(cast("JSONObject", payload), path, found)
+    elif kind != "custom":
+        _media(cast("JSONObject", payload), path, found)
+    return kind
+
+
+def _media(payload: JSONObject, path: str, found: list[Violation]) -> None:
+    url, caption = payload.get("url"), payload.get("caption")
+    if not isinstance(url, str) or not 1 <= len(url) <= 2000:
+        found.append(Violation(f"{path}.url", "must be a string of 1 to 2000 characters"))
+    if caption is not None and (not isinstance(caption, str) or not 1 <= len(caption) <= 3000):
+        found.append(Violation(f"{path}.caption", "must be a string of 1 to 3000 characters"))
+
+
+def _template(payload: JSONObject, path: str, found: list[Violation]) -> None:
+    """Read name and parameters; objects and plain strings, even mixed (contract 9.4)."""
+    name, parameters = payload.get("name"), payload.get("parameters")
+    if not isinstance(name, str) or not name:
+        found.append(Violation(f"{path}.name", "must be a string"))
+    if parameters is None:
+        return
+    if not isinstance(parameters, list):
+        found.append(Violation(f"{path}.parameters", "must be an array"))
+        return
+    for i, item in enumerate(cast("list[object]", parameters)):
+        value = cast("JSONObject", item).get("default") if isinstance(item, dict) else item
+        if _scalar_text(value) is None:
+            found.append(Violation(f"{path}.parameters[{i}]", 'must be {"default": string} or a string'))
+
+
+def _options(
+    message: JSONObject, channel: str, path: str, found: list[Violation]
+) -> tuple[JSONObject, int | None]:
+    """Read the object named after the channel (contract 3.4.3); one for another channel is unknown."""
+    raw = message.get(channel) if channel in _OPTIONS else None
+    if raw is None:
+        return {}, None
+    path = f"{path}.{channel}"
+    if not isinstance(raw, dict):
+        found.append(Violation(path, "must be an object"))
+        return {}, None
+    options = cast("JSONObject", raw)
+    ttl: int | None = None
+    if channel == "viber_service_msg":
+        _choice(options, "category", ("transaction", "promotion"), path, found)
+        if options.get("ttl") is not None:
+            ttl = _whole(options["ttl"])
+            if ttl is None or not 30 <= ttl <= 259200:  # contract 9.5
+                found.append(Violation(f"{path}.ttl", "must be between 30 and 259200"))
+    elif channel == "messenger":
+        _choice(options, "category", ("response", "update", "message_tag"), path, found)
+        tag = options.get("tag")
+        if (options.get("category") == "message_tag" or tag is not None) and (
+            not isinstance(tag, str) or not tag
+        ):
+            found.append(Violation(f"{path}.tag", "must be a string, and is required for message_tag"))
+    else:
+        _choice(options, "policy", ("deterministic", "fallback"), path, found)
+        if options.get("locale") is not None and not isinstance(options["locale"], str):
+            found.append(Violation(f"{path}.locale", "must be a string"))
+    return options, ttl
+
+
+def _choice(
+    options: JSONObject, key: str, choices: tuple[str, ...], path: str, found: list[Violation]
+) -> None:
+    if options.get(key) is not None and options[key] not in choices:
+        found.append(Violation(f"{path}.{key}", f"must be {' or '.join(choices)}"))
