@@ -53,8 +53,8 @@ class Workflow(Struct, frozen=True, tag_field="template", tag="failover"):
             return cls(steps=_DECODER.decode(data).workflow)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             value = load(data)
-        if isinstance(value, dict) and _is_bare_step(cast("dict[str, object]", value)):
-            return cls(steps=(convert(cast("object", value), Step, step=1),))
+        if _is_bare_step(value):
+            return cls(steps=(convert(value, Step, step=1),))
         return cls(steps=convert(value, _Body).workflow)
 
     def to_json(self) -> bytes:
@@ -109,5 +109,8 @@ class _Body(Struct, frozen=True, forbid_unknown_fields=True):
 _DECODER = msgspec.json.Decoder(_Body)
 
 
-def _is_bare_step(value: dict[str, object]) -> bool:
-    return not value.keys() & {"template", "workflow"} and bool(value.keys() & {"from", "to", "message"})
+def _is_bare_step(value: object) -> bool:
+    if not isinstance(value, dict):
+        return False
+    members = cast("dict[str, object]", value).keys()
+    return not members & {"template", "workflow"} and bool(members & {"from", "to", "message"})

@@ -48,7 +48,7 @@ def media(url: str, caption: str | None = None) -> Media:
 
 def template(name: str, parameters: Iterable[str]) -> Template:
     """A template; its parameters become `{"default": …}` objects (contract 9.4)."""
-    raw: object = parameters
+    raw = cast("object", parameters)
     if isinstance(raw, str) or not isinstance(raw, Iterable):
         # A text would fall apart into its letters: keep it, so that lint() names it.
         return Template(template=TemplateBody(name=name, parameters=cast("Any", raw)))
@@ -58,8 +58,9 @@ def template(name: str, parameters: Iterable[str]) -> Template:
 
 def custom(content: Mapping[str, Any]) -> Custom:
     """An object for the channel's own API, unchanged (contract 3.4.2)."""
-    raw: object = content
-    return Custom(custom=dict(content) if isinstance(raw, Mapping) else content)
+    raw = cast("object", content)
+    # Anything but a mapping is kept, so that lint() names it.
+    return Custom(custom=dict(content) if isinstance(raw, Mapping) else cast("dict[str, Any]", content))
 
 
 def step(
@@ -84,5 +85,5 @@ def step(
 
 def _trim(value: str) -> str:
     # The service neither trims nor refuses blanks around an address (contract 3.3).
-    raw: object = value
+    raw = cast("object", value)
     return raw.strip() if isinstance(raw, str) else value

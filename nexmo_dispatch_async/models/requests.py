@@ -190,7 +190,7 @@ class Step(_Wire, frozen=True):
         Returns:
             A copy of this step with that condition. The last step of a workflow must have none.
         """
-        expiry = within.total_seconds() if isinstance(within, timedelta) else within
+        expiry = cast("object", within.total_seconds() if isinstance(within, timedelta) else within)
         if isinstance(expiry, float) and expiry.is_integer():
             expiry = int(expiry)
         # Anything else stays as it was given, so that lint() can name it beside the other problems.

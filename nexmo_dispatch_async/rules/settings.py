@@ -30,7 +30,7 @@ class Rules:
         ConfigurationError: An id is unknown, or the rule is always on.
     """
 
-    __slots__ = ("_severities", "templates", "utf16")
+    __slots__ = ("_severities", "counts_segments", "templates", "utf16")
 
     def __init__(
         self,
@@ -51,6 +51,7 @@ class Rules:
         for name in _switchable(off):
             severities.pop(name, None)
         self._severities = severities
+        self.counts_segments = "sms-segments" in severities
         self.utf16 = count == "utf-16"
         self.templates: Mapping[str, str] = MappingProxyType(dict(templates or {}))
 

@@ -25,6 +25,8 @@ class ChannelSpec(Struct, frozen=True):
         reads: It reports `read`.
         captions: It shows captions.
         options: The member of `message` that holds its options.
+        plain_numbers: Two E.164 numbers as sender and recipient leave nothing to check but the country.
+        carries_text: Text is among its kinds of content.
         extensions: File extensions by kind of media.
     """
 
@@ -39,6 +41,8 @@ class ChannelSpec(Struct, frozen=True):
     reads: bool
     captions: bool
     options: str
+    plain_numbers: bool
+    carries_text: bool
     extensions: dict[str, tuple[str, ...]]
 
 
@@ -48,7 +52,20 @@ _NONE: frozenset[str] = frozenset()
 
 SPECS: dict[str, ChannelSpec] = {
     "sms": ChannelSpec(
-        "SMS", "number", ("number",), False, True, 1000, frozenset({"text"}), _NONE, False, False, "", {}
+        name="SMS",
+        sender="number",
+        recipient=("number",),
+        sender_is_phone=False,
+        recipient_is_phone=True,
+        text_limit=1000,
+        content=frozenset({"text"}),
+        doubtful=_NONE,
+        reads=False,
+        captions=False,
+        options="",
+        plain_numbers=True,
+        carries_text=True,
+        extensions={},
     ),
     "mms": ChannelSpec(
         name="MMS",
@@ -62,6 +79,8 @@ SPECS: dict[str, ChannelSpec] = {
         reads=False,
         captions=True,
         options="",
+        plain_numbers=False,
+        carries_text=False,
         extensions={"image": (*_PICTURES, ".gif")},
     ),
     "whatsapp": ChannelSpec(
@@ -76,6 +95,8 @@ SPECS: dict[str, ChannelSpec] = {
         reads=True,
         captions=True,
         options="whatsapp",
+        plain_numbers=True,
+        carries_text=True,
         extensions={
             "image": _PICTURES,
             "audio": (".aac", ".m4a", ".amr", ".mp3", ".opus"),
@@ -95,6 +116,8 @@ SPECS: dict[str, ChannelSpec] = {
         reads=True,
         captions=False,
         options="viber_service_msg",
+        plain_numbers=False,
+        carries_text=True,
         extensions={"image": _PICTURES},
     ),
     "messenger": ChannelSpec(
@@ -109,6 +132,8 @@ SPECS: dict[str, ChannelSpec] = {
         reads=True,
         captions=False,
         options="messenger",
+        plain_numbers=False,
+        carries_text=True,
         # Files are "and more" in the sources, so no list can be complete.
         extensions={"image": (*_PICTURES, ".gif"), "audio": (".mp3",), "video": (".mp4",)},
     ),

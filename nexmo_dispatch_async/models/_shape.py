@@ -1,0 +1,113 @@
+"""Compares a JSON value with a struct type and names every difference.
+
+It is imported for bad input only, since `msgspec.inspect` is slow to import.
+"""
+
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from typing import Any, NamedTuple, cast
+
+from msgspec import inspect
+
+from nexmo_dispatch_async.models.findings import Finding, rule_url
+
+__all__ = ["problems"]
+
+# A hostile body can hold a problem per byte; nobody reads more than this.
+MAX_FINDINGS = 100
+
+
+class _Place(NamedTuple):
+    """Where in the body a value stands: the step (from 1) and the path inside of it."""
+
+    step: int | None
+    path: str = ""
+
+    def member(self, name: str) -> "_Place":
+        """The place of a member of the object here."""
+        return _Place(self.step, f"{self.path}.{name}" if self.path else name)
+
+    def item(self, index: int) -> "_Place":
+        """The place of an item of the array here; items of the top-level `workflow` are steps."""
+        if self.step is None and self.path == "workflow":
+            return _Place(index + 1)
+        return _Place(self.step, f"{self.path}[{index}]")
+
+
+def problems(value: object, kind: type[Any], *, step: int | None = None) -> list[Finding]:
+    """Every structural problem that keeps a decoded JSON value from being a `kind`."""
+    findings: list[Finding] = []
+    _check(findings, value, inspect.type_info(kind), _Place(step))
+    return findings
+
+
+def _add(findings: list[Finding], rule: str, place: _Place, message: str) -> None:
+    if len(findings) < MAX_FINDINGS:
+        findings.append(Finding(rule, "error", place.step, place.path, message, rule_url(rule)))
+
+
+def _check(findings: list[Finding], value: object, info: inspect.Type, place: _Place) -> None:
+    choices = info.types if isinstance(info, inspect.UnionType) else (info,)
+    structs = [choice for choice in choices if isinstance(choice, inspect.StructType)]
+    arrays = [choice for choice in choices if isinstance(choice, inspect.VarTupleType)]
+    scalars = [scalar for choice in choices if (scalar := _scalar(choice)) is not None]
+    if structs and isinstance(value, dict):
+        _object(findings, cast("dict[str, object]", value), structs, place)
+    elif arrays and isinstance(value, list):
+        for index, item in enumerate(cast("list[object]", value)):
+            _check(findings, item, arrays[0].item_type, place.item(index))
+    elif not any(fits(value) for _, fits in scalars):
+        expected = (
+            ["an object"] * len(structs[:1]) + ["an array"] * len(arrays) + [name for name, _ in scalars]
+        )
+        _add(findings, "type", place, f"must be {' or '.join(expected)}, not {_describe(value)}")
+
+
+def _object(
+    findings: list[Finding], value: dict[str, object], structs: list[inspect.StructType], place: _Place
+) -> None:
+    members = dict(value)
+    struct = structs[0]
+    if struct.tag_field is not None:
+        tags = {str(choice.tag): choice for choice in structs}
+        tag = members.pop(struct.tag_field, None)
+        if not isinstance(tag, str) or tag not in tags:
+            # Without a known type nothing can be said about the other members.
+            rule = "required" if tag is None else "type"
+            _add(findings, rule, place.member(struct.tag_field), f"must be {_listing(tags)}")
+            return
+        struct = tags[tag]
+    fields = {item.encode_name: item for item in struct.fields}
+    for name, item in fields.items():
+        if name in members:
+            _check(findings, members[name], item.type, place.member(name))
+        elif item.required:
+            _add(findings, "required", place.member(name), "is missing")
+    for name in [name for name in members if name not in fields]:
+        near = get_close_matches(name[:60], fields, n=1)
+        hint = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(fields)}"
+        _add(findings, "unknown-member", place.member(name[:60]), f"is not a member of this object; {hint}")
+
+
+def _scalar(info: inspect.Type) -> tuple[str, Callable[[object], bool]] | None:
+    """A type without parts: its name in messages, and the test for it."""
+    match info:
+        case inspect.StrType():
+            return "text", lambda value: isinstance(value, str)
+        case inspect.IntType():
+            return "a whole number", lambda value: isinstance(value, int) and not isinstance(value, bool)
+        case inspect.DictType():
+            return "an object", lambda value: isinstance(value, dict)
+        case inspect.LiteralType(values=values):
+            return _listing(map(str, values)), lambda value: isinstance(value, str) and value in values
+        case _:
+            return None
+
+
+def _describe(value: object) -> str:
+    names: dict[type, str] = {dict: "an object", list: "an array", str: "text", bool: "true or false"}
+    return "null" if value is None else names.get(type(value), "a number")
+
+
+def _listing(names: Iterable[str]) -> str:
+    return " or ".join(f'"{name}"' for name in names)

@@ -1,0 +1,80 @@
+"""What the checks share: the report they write to, and looks at single values.
+
+It does not know any channel.
+"""
+
+from enum import Enum
+
+from msgspec import UNSET
+
+from nexmo_dispatch_async.models.findings import Finding, rule_url
+from nexmo_dispatch_async.rules.settings import Rules
+
+__all__ = ["Report", "encodable", "length", "one_of", "sized", "text"]
+
+
+class Report:
+    """Collects findings; knows the step at hand and which rules apply."""
+
+    __slots__ = ("errors_only", "findings", "rules", "step")
+
+    def __init__(self, rules: Rules, *, errors_only: bool = False) -> None:
+        self.rules = rules
+        self.errors_only = errors_only
+        self.findings: list[Finding] = []
+        self.step: int | None = None
+
+    def add(self, rule: str, field: str, message: str) -> None:
+        """Note a breach, unless its rule is off or only errors are asked for."""
+        if self.wants(rule):
+            severity = self.rules.severity(rule) or "error"
+            self.findings.append(Finding(rule, severity, self.step, field, message, rule_url(rule)))
+
+    def wants(self, rule: str) -> bool:
+        """Whether a breach of this rule would be noted."""
+        severity = self.rules.severity(rule)
+        return severity == "error" or (severity is not None and not self.errors_only)
+
+
+def text(report: Report, field: str, value: object, hint: str = "") -> str | None:
+    """The value when it is text that can be written as UTF-8, else None and a finding."""
+    # msgspec writes no other subclass of str than an enum.
+    if not isinstance(value, str) or (type(value) is not str and not isinstance(value, Enum)):
+        report.add("type", field, f"must be text{hint}")
+        return None
+    if not encodable(value):
+        report.add("surrogate", field, "holds half a surrogate pair, which is no character; repair the text")
+        return None
+    return value
+
+
+def sized(report: Report, rule: str, field: str, value: object, limit: int) -> str | None:
+    """The value when it is text; a finding when it is empty or too long."""
+    words = text(report, field, value)
+    if words is not None and not 0 < (count := length(report, words)) <= limit:
+        report.add(rule, field, f"has {count} characters; at most {limit} are taken" if count else "is empty")
+    return words
+
+
+def length(report: Report, words: str) -> int:
+    """Characters as the rules count them (contract 9.24)."""
+    if report.rules.utf16 and not words.isascii():
+        return len(words) + sum(character > "\uffff" for character in words)
+    return len(words)
+
+
+def one_of(report: Report, rule: str, field: str, value: object, allowed: tuple[str, ...]) -> None:
+    """A finding when the value is given and is none of those allowed."""
+    if value is not UNSET and value not in allowed:
+        report.add(rule, field, f"must be {' or '.join(allowed)}")
+
+
+def encodable(words: str) -> bool:
+    """Whether text can be written as UTF-8."""
+    if words.isascii():
+        return True
+    try:
+        words.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
