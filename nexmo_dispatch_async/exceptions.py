@@ -9,6 +9,7 @@
         │   ├── APIConnectionError     no connection: DNS, refused, TLS
         │   │   └── APITimeoutError    no connection in time
         │   ├── AuthenticationError    the credentials or the token were rejected
+        │   ├── TokenUnavailableError  the token endpoint fails: no access token, so nothing was sent
         │   └── RateLimitError         quota, spike arrest or throttling: `.retry_after`
         ├── RefusedError               outcome "refused": the same request would be refused again
         │   ├── BadRequestError        400, 422: `.details.invalid_parameters`
@@ -55,6 +56,7 @@ __all__ = [
     "ProtocolError",
     "RateLimitError",
     "RefusedError",
+    "TokenUnavailableError",
 ]
 
 
@@ -67,20 +69,22 @@ class ConfigurationError(DispatchError, ValueError):
 
 
 class InvalidWorkflowError(DispatchError, ValueError):
-    """A workflow breaks a rule of the API and was not sent; `findings` lists every problem (contract 3, 7)."""
+    """A workflow breaks a rule of the API (contract 3, 7) and was not sent: see `findings`."""
 
     def __init__(self, findings: Sequence[Finding]) -> None:
         self.findings = tuple(findings)
         lines = "".join(f"\n  {finding}" for finding in self.findings)
         count = len(self.findings)
-        super().__init__(f"the workflow has {count} problem{'' if count == 1 else 's'}, nothing was sent:{lines}")
+        super().__init__(
+            f"the workflow has {count} problem{'' if count == 1 else 's'}, nothing was sent:{lines}"
+        )
 
     def __reduce__(self) -> tuple[type[InvalidWorkflowError], tuple[tuple[Finding, ...]]]:
         return type(self), (self.findings,)
 
 
 class ClientClosedError(DispatchError, RuntimeError):
-    """The client was used after `aclose()`, before `async with`, or from another event loop."""
+    """The client was used after `aclose()`, or from another event loop than the one it was opened in."""
 
 
 class APIError(DispatchError):
@@ -131,8 +135,12 @@ class AuthenticationError(NotSentError):
     """The credentials or the access token were rejected, by whatever status (contract 2.2, 2.3)."""
 
 
+class TokenUnavailableError(NotSentError):
+    """The token endpoint fails or makes no sense (contract 2.2): without a token nothing was sent."""
+
+
 class RateLimitError(NotSentError):
-    """The gateway's quota or spike arrest, or the service's throttling, turned the call away (contract 3.8)."""
+    """Quota, spike arrest or throttling turned the call away (contract 3.8)."""
 
 
 class RefusedError(APIError):
@@ -172,11 +180,19 @@ class OutcomeUnknownError(APIError):
 
 
 class ProtocolError(OutcomeUnknownError):
-    """The service answered with success and a body that does not say what happened (contract 3.7).
+    """An answer came back that does not say what happened: success without an id, or no HTTP (contract 3.7).
 
     `body` holds the first bytes of that answer.
     """
 
-    def __init__(self, message: str, *, body: bytes = b"", request: str = "", status: int | None = None) -> None:
-        super().__init__(message, request=request, status=status)
+    def __init__(
+        self,
+        message: str,
+        *,
+        body: bytes = b"",
+        request: str = "",
+        status: int | None = None,
+        details: Problem | None = None,
+    ) -> None:
+        super().__init__(message, request=request, status=status, details=details)
         self.body = body

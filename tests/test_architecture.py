@@ -15,7 +15,7 @@ SDK_LAYERS = [
     {"exceptions", "models", "_version"},
     {"sms_segments"},
     {"workflow", "channels", "rules", "templates", "tariff", "care_window", "sansio", "auth", "retry", "failover"},
-    {"fan_out", "care_window_sqlite"},
+    {"fan_out", "phase", "care_window_sqlite"},
     {"applications", "client"},
     {"bulk", "tracking"},
     {"simulator"},

@@ -1,0 +1,248 @@
+"""The five application calls (contract 4): `client.applications`.
+
+It sends nothing itself: the client carries each call with its own retries and errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from msgspec import UNSET, UnsetType
+
+from nexmo_dispatch_async.exceptions import BadRequestError, ConfigurationError
+from nexmo_dispatch_async.models.responses import Application, ApplicationPage
+from nexmo_dispatch_async.sansio import (
+    application_request,
+    decipher_application,
+    decipher_nothing,
+    decipher_page,
+)
+
+if TYPE_CHECKING:
+    from nexmo_dispatch_async.client import DispatchClient
+
+__all__ = ["Applications"]
+
+
+class Applications:
+    """Applications own the callback URLs; a workflow is sent in the name of one.
+
+    Args:
+        client: Carries the calls.
+        base_url: Of the service.
+        path: Below the base URL. A path that ends in `/v2` gets the v2 forms of contract 4.1.
+    """
+
+    __slots__ = ("_base_url", "_client", "_path", "_v2")
+
+    def __init__(self, client: DispatchClient, base_url: str, path: str = "/applications") -> None:
+        self._client = client
+        self._base_url = base_url
+        self._path = "/" + path.strip("/")
+        self._v2 = self._path.endswith("/v2")
+
+    def __repr__(self) -> str:
+        return f"Applications({self._path!r})"
+
+    async def create(
+        self,
+        *,
+        name: str,
+        status_url: str | UnsetType = UNSET,
+        inbound_url: str | UnsetType = UNSET,
+        type: str = "messages",  # noqa: A002 - the API's own name
+        status_method: str | UnsetType = UNSET,
+        inbound_method: str | UnsetType = UNSET,
+        answer_url: str | UnsetType = UNSET,
+        answer_method: str | UnsetType = UNSET,
+        event_url: str | UnsetType = UNSET,
+        event_method: str | UnsetType = UNSET,
+        public_key: str | UnsetType = UNSET,
+        encoding: Literal["json", "form"] = "json",
+    ) -> Application:
+        """Create an application (contract 4.1, 4.2).
+
+        The answer holds the private key, if the service made one; it is never sent again.
+
+        Args:
+            name: A friendly name.
+            status_url: Where message statuses and final reports go.
+            inbound_url: Where inbound messages go.
+            type: `messages` for Dispatch.
+            status_method: HTTP method of the status callback.
+            inbound_method: HTTP method of the inbound callback.
+            answer_url: Voice only.
+            answer_method: Voice only.
+            event_url: Voice only.
+            event_method: Voice only.
+            public_key: PEM text, for those who keep the private key themselves.
+            encoding: How the fields travel; the sources disagree (contract 9.8).
+
+        Raises:
+            APIError: One of its subclasses.
+        """
+        fields = _given(
+            name=name,
+            type=type,
+            status_url=status_url,
+            status_method=status_method,
+            inbound_url=inbound_url,
+            inbound_method=inbound_method,
+            answer_url=answer_url,
+            answer_method=answer_method,
+            event_url=event_url,
+            event_method=event_method,
+            public_key=public_key,
+        )
+        if self._v2:
+            fields = _as_v2(fields)
+            if encoding != "json":
+                raise ConfigurationError("the v2 form of an application nests: it only travels as JSON")
+        request = application_request("POST", self._base_url, self._path, fields=fields, encoding=encoding)
+        return await self._client.call(request, decipher_application)
+
+    async def get(self, application_id: str) -> Application:
+        """Read one application.
+
+        Raises:
+            NotFoundError: There is none with this id.
+            APIError: One of its other subclasses.
+        """
+        request = application_request("GET", self._base_url, self._path, _checked(application_id))
+        return await self._client.call(request, decipher_application)
+
+    async def update(
+        self,
+        application_id: str,
+        *,
+        name: str | UnsetType = UNSET,
+        type: str | UnsetType = UNSET,  # noqa: A002 - the API's own name
+        status_url: str | UnsetType = UNSET,
+        status_method: str | UnsetType = UNSET,
+        inbound_url: str | UnsetType = UNSET,
+        inbound_method: str | UnsetType = UNSET,
+        answer_url: str | UnsetType = UNSET,
+        answer_method: str | UnsetType = UNSET,
+        event_url: str | UnsetType = UNSET,
+        event_method: str | UnsetType = UNSET,
+        encoding: Literal["json", "query"] = "json",
+    ) -> Application:
+        """Change an application; only what is given is sent.
+
+        The sources disagree on whether the service wants all the fields or only the changed ones, and on
+        where they travel (contract 4.1, 9.8): give whatever yours asks for.
+
+        Raises:
+            ConfigurationError: Nothing to change was given.
+            NotFoundError: There is none with this id.
+            APIError: One of its other subclasses.
+        """
+        fields = _given(
+            name=name,
+            type=type,
+            status_url=status_url,
+            status_method=status_method,
+            inbound_url=inbound_url,
+            inbound_method=inbound_method,
+            answer_url=answer_url,
+            answer_method=answer_method,
+            event_url=event_url,
+            event_method=event_method,
+        )
+        if not fields:
+            raise ConfigurationError("update() was given nothing to change")
+        request = application_request(
+            "PUT", self._base_url, self._path, _checked(application_id), fields=fields, encoding=encoding
+        )
+        return await self._client.call(request, decipher_application)
+
+    async def delete(self, application_id: str) -> None:
+        """Delete an application, which cannot be undone.
+
+        Queued callbacks may still arrive for it; stop sending 24 hours before (contract 4.4).
+
+        Raises:
+            NotFoundError: There is none with this id.
+            APIError: One of its other subclasses.
+        """
+        request = application_request("DELETE", self._base_url, self._path, _checked(application_id))
+        await self._client.call(request, decipher_nothing)
+
+    async def list(self, *, page_index: int | None = None, page_size: int | None = None) -> ApplicationPage:
+        """Read one page.
+
+        Args:
+            page_index: Counted from 0 by the contract, from 1 on the v2 path; the first page if omitted.
+            page_size: 1 to 100; the service's own default (10) if omitted.
+
+        Raises:
+            PermissionDeniedError: Sandbox accounts may not list (contract 1.5).
+            APIError: One of its other subclasses.
+        """
+        if page_size is not None and not 1 <= page_size <= 100:
+            raise ConfigurationError(f"page_size must be from 1 to 100, not {page_size!r}")
+        query: dict[str, Any] = {}
+        if page_index is not None:
+            query["page" if self._v2 else "page_index"] = page_index
+        if page_size is not None:
+            query["page_size"] = page_size
+        request = application_request("GET", self._base_url, self._path, fields=query, encoding="query")
+        return await self._client.call(request, decipher_page)
+
+    async def iterate(self, *, page_size: int = 100) -> AsyncIterator[Application]:
+        """Iterate over all applications, page by page, each application once.
+
+        Services count pages from 0 or from 1 and name the index in three ways (contract 4.3). What arrives
+        decides: a service that calls page 0 page 1 is asked for page 2 next; a page without anything new
+        ends the iteration, except right after the first one, because there it may be the first page
+        under another number.
+
+        Raises:
+            PermissionDeniedError: Sandbox accounts may not list (contract 1.5).
+            APIError: One of its other subclasses.
+        """
+        first = index = 1 if self._v2 else 0
+        seen: set[str] = set()
+        while True:
+            try:
+                page = await self.list(page_index=index, page_size=page_size)
+            except BadRequestError:
+                if index != 0:
+                    raise
+                first = index = 1  # a service that counts from 1 and checks it
+                continue
+            new = [application for application in page.applications if application.id not in seen]
+            for application in new:
+                seen.add(application.id)
+                yield application
+            short = page.size is not None and len(page.applications) < page.size
+            complete = page.total is None or len(seen) >= page.total
+            if not page.applications or (not new and index != first + 1) or (short and complete):
+                return
+            # Asked for page 0 and told that it is page 1: the service counts from 1.
+            index += 2 if index == 0 and page.index == 1 else 1
+
+
+def _given(**fields: str | UnsetType) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not UNSET}
+
+
+def _as_v2(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the nested form of contract 4.1; its webhooks have methods that cannot be left out."""
+    webhooks = {
+        name: {"address": fields[name], "http_method": fields.get(name.replace("_url", "_method"), "POST")}
+        for name in ("inbound_url", "status_url")
+        if name in fields
+    }
+    nested: dict[str, Any] = {"name": fields["name"]}
+    if "public_key" in fields:
+        nested["keys"] = {"public_key": fields["public_key"]}
+    nested["capabilities"] = {"messages": {"version": "v0.1", "webhooks": webhooks}}
+    return nested
+
+
+def _checked(application_id: str) -> str:
+    if not application_id.strip():
+        raise ConfigurationError("application_id is empty")
+    return application_id.strip()

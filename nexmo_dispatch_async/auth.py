@@ -1,0 +1,186 @@
+"""Who the caller is: the ways to fill the `Authorization` header (contract 2).
+
+It fetches nothing and waits for nothing: the client carries the requests and answers.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+from urllib.parse import urlsplit
+
+from nexmo_dispatch_async.exceptions import ConfigurationError
+from nexmo_dispatch_async.models.lenient import text_of
+from nexmo_dispatch_async.sansio import Request, Response, decipher_token, token_request
+
+__all__ = ["KPN_TOKEN_URL", "Auth", "BearerToken", "KpnOAuth"]
+
+KPN_TOKEN_URL = "https://api-prd.kpn.com/oauth/client_credential/accesstoken"  # noqa: S105 - an address
+
+
+@runtime_checkable
+class Auth(Protocol):
+    """What the client asks of credentials. Anything with these four methods will do.
+
+    None of them may wait. `now` counts seconds on the client's own clock, whose zero means nothing.
+    """
+
+    def authorization(self, now: float) -> str | None:
+        """Return the value of the `Authorization` header, or `None` if a token has to be fetched first."""
+        ...
+
+    def token_request(self) -> Request:
+        """Return the request that fetches a token; called only after `authorization` returned `None`."""
+        ...
+
+    def receive_token(self, response: Response, now: float, *, epoch: float = 0.0) -> None:
+        """Take the answer to `token_request`; raise a `NotSentError` if there is no token in it.
+
+        `now` is the time of receipt on the client's clock; `epoch` is the same moment in epoch seconds,
+        in case the answer names a date to come back at.
+        """
+        ...
+
+    def reject(self, authorization: str) -> bool:
+        """Hear that the service refused `authorization`; return whether asking again may yield another."""
+        ...
+
+
+def header_text(name: str, value: object) -> str:
+    """Return `value`, trimmed, if it can be part of a header line.
+
+    Raises:
+        ConfigurationError: It is empty or has characters that no header may carry. The value is not shown.
+    """
+    # Callers without type checking, and environment variables, hold anything.
+    if not isinstance(value, str) or not (value := value.strip()):
+        raise ConfigurationError(f"{name} is missing")
+    if not (value.isascii() and value.isprintable()):
+        raise ConfigurationError(f"{name} has characters that cannot stand in an HTTP header")
+    return value
+
+
+class KpnOAuth:
+    """KPN's OAuth 2.0 client credentials (contract 2.1).
+
+    The token is kept until shortly before its end, counted from the moment of its receipt: the service's own
+    `issued_at` depends on clocks that may disagree. One object may serve several clients, which then
+    share the token.
+
+    Args:
+        client_id: From the developer portal.
+        client_secret: The same; never shown.
+        token_url: The token endpoint, with or without its `grant_type`.
+        renew_before: Ask for a new token this many seconds before the old one ends. At most half of a
+            token's life is given up, however short it is.
+    """
+
+    __slots__ = ("_authorization", "_client_id", "_client_secret", "_expires", "_renew_before", "_token_url")
+
+    def __init__(
+        self,
+        client_id: str,
+        client_secret: str,
+        token_url: str = KPN_TOKEN_URL,
+        *,
+        renew_before: float = 120.0,
+    ) -> None:
+        # Settings
+        self._client_id = header_text("client_id", client_id)
+        self._client_secret = header_text("client_secret", client_secret)
+        self._token_url = check_url("token_url", token_url)
+        self._renew_before = renew_before
+        # The current token: the header value, and the moment from which on it is not used
+        self._authorization: str | None = None
+        self._expires = 0.0
+
+    def __repr__(self) -> str:
+        state = "has a token" if self._authorization else "no token yet"
+        return f"KpnOAuth(client_id=…, {state})"
+
+    def authorization(self, now: float) -> str | None:
+        """Return the `Authorization` header, or `None` if a token is due."""
+        return self._authorization if now < self._expires else None
+
+    def token_request(self) -> Request:
+        """Return the token request (contract 2.1)."""
+        return token_request(self._token_url, self._client_id, self._client_secret)
+
+    def receive_token(self, response: Response, now: float, *, epoch: float = 0.0) -> None:
+        """Keep the token that was answered.
+
+        Raises:
+            AuthenticationError: The client id or the secret is wrong, whatever the status (contract 2.2).
+            RateLimitError: Too many token requests.
+            TokenUnavailableError: The endpoint fails, or answers success without a token.
+        """
+        token, expires_in = decipher_token(response, request=self.token_request().summary, now=epoch)
+        life = _lifetime(expires_in)
+        # `token_type` may be `BearerToken`; the header says `Bearer` in any case (contract 2.1).
+        self._authorization = f"Bearer {token}"
+        self._expires = now + max(life - self._renew_before, life / 2)
+
+    def reject(self, authorization: str) -> bool:
+        """Forget the token if it is the one that was refused; a newer one stays."""
+        if authorization == self._authorization:
+            self._authorization = None
+            self._expires = float("-inf")
+        return True
+
+
+# Contract 2.1: what to assume when `expires_in` is missing or unreadable.
+_DEFAULT_LIFETIME = 300.0
+
+
+def _lifetime(expires_in: object) -> float:
+    try:
+        seconds = float(text_of(expires_in))
+    except ValueError:
+        return _DEFAULT_LIFETIME
+    # NaN, infinity and nonsense are as good as nothing; so is Apigee's -1, which stands for "never".
+    return seconds if 0 < seconds < 1e9 else _DEFAULT_LIFETIME
+
+
+class BearerToken:
+    """A ready access token, for those who fetch it themselves (contract 9.16). It cannot be renewed."""
+
+    __slots__ = ("_authorization",)
+
+    def __init__(self, token: str) -> None:
+        self._authorization = f"Bearer {header_text('token', token)}"
+
+    def __repr__(self) -> str:
+        return "BearerToken(…)"
+
+    def authorization(self, now: float) -> str:
+        """Return the `Authorization` header."""
+        return self._authorization
+
+    def token_request(self) -> Request:
+        """Never called: there is always a token."""
+        raise ConfigurationError("a BearerToken fetches nothing")
+
+    def receive_token(self, response: Response, now: float, *, epoch: float = 0.0) -> None:
+        """Never called: there is always a token."""
+        raise ConfigurationError("a BearerToken fetches nothing")
+
+    def reject(self, authorization: str) -> bool:
+        """Return `False`: asking again would yield the same token."""
+        return False
+
+
+def check_url(name: str, url: str) -> str:
+    """Return `url` without a trailing slash if it is an absolute http(s) address without credentials.
+
+    Raises:
+        ConfigurationError: It is not.
+    """
+    try:
+        parts = urlsplit(url.strip())
+        port_is_fine = parts.port is None or parts.port > 0
+    except (AttributeError, ValueError):
+        raise ConfigurationError(f"{name} is not a URL") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_fine:
+        raise ConfigurationError(f"{name} must be an absolute http or https URL")
+    if "@" in parts.netloc:
+        raise ConfigurationError(f"{name} must not carry credentials")
+    return url.strip().rstrip("/")

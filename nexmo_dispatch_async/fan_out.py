@@ -1,0 +1,295 @@
+"""Many calls at once, never more than a limit: items in, one outcome each out, in the order of completion.
+
+It knows nothing of HTTP and keeps nothing on disk; `bulk` builds durable campaigns on it.
+
+Tasks here belong to the iterator and not to a task group, because a task group or a cancel scope must not
+stay open across a `yield`: it would cancel the wrong task when the consumer is cancelled, and could be
+closed by another task than the one that opened it. The iterator does what a task group would: whichever
+way it ends, it cancels what is left and waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NamedTuple, TypeAlias, TypeVar
+
+import anyio
+import msgspec
+
+from nexmo_dispatch_async.exceptions import (
+    ConfigurationError,
+    InvalidWorkflowError,
+    NotSentError,
+    OutcomeUnknownError,
+    RefusedError,
+)
+from nexmo_dispatch_async.models.responses import Dispatch
+
+if TYPE_CHECKING:
+    from nexmo_dispatch_async.workflow import Workflow
+
+__all__ = ["FanOut", "FanOutStatistics", "NotSent", "Refused", "SendOutcome", "Sent", "Unknown", "outcome_of"]
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+
+
+class _Base(msgspec.Struct, frozen=True):
+    workflow: Workflow
+
+    def __repr__(self) -> str:
+        # The workflow holds addresses and texts.
+        *_, last = self.__struct_fields__
+        return f"{type(self).__name__}({getattr(self, last)!r})"
+
+
+class Sent(_Base, frozen=True):
+    """The service accepted the workflow."""
+
+    outcome: ClassVar[Literal["sent"]] = "sent"
+    dispatch: Dispatch
+
+
+class NotSent(_Base, frozen=True):
+    """It provably did not happen: sending it again cannot send twice."""
+
+    outcome: ClassVar[Literal["not_sent"]] = "not_sent"
+    error: NotSentError
+
+
+class Refused(_Base, frozen=True):
+    """Refused, by the service or by the rules before it: the same workflow would be refused again."""
+
+    outcome: ClassVar[Literal["refused"]] = "refused"
+    error: RefusedError | InvalidWorkflowError
+
+
+class Unknown(_Base, frozen=True):
+    """Bytes left and no usable answer came back: only callbacks can tell what became of it."""
+
+    outcome: ClassVar[Literal["unknown"]] = "unknown"
+    error: OutcomeUnknownError
+
+
+SendOutcome: TypeAlias = Sent | NotSent | Refused | Unknown
+
+
+async def outcome_of(workflow: Workflow, send: Callable[[Workflow], Awaitable[Dispatch]]) -> SendOutcome:
+    """Send one workflow and return what became of it; errors that concern more than it are raised."""
+    try:
+        return Sent(workflow, await send(workflow))
+    except (InvalidWorkflowError, RefusedError) as error:
+        return Refused(workflow, error)
+    except NotSentError as error:
+        return NotSent(workflow, error)
+    except OutcomeUnknownError as error:
+        return Unknown(workflow, error)
+
+
+class FanOutStatistics(NamedTuple):
+    """What a `FanOut` is doing."""
+
+    #: Items taken from the input so far.
+    read: int
+    #: Items being worked on.
+    in_flight: int
+    #: Results waiting for the consumer.
+    waiting: int
+
+
+class FanOut(Generic[ItemT, ResultT]):
+    """An async iterator over the results of `work`, one per item, as they complete.
+
+    In flight and not yet consumed are together at most `limit`, and nothing is read from `items` beyond that:
+    memory is bounded by `limit`, and a slow consumer slows the input down.
+
+    * An input that raises ends the reading; what is in flight is finished and handed out, then its
+      exception is raised. So does an exception that `work` lets through.
+    * Leaving early (`aclose()`, `async with`, `contextlib.aclosing`) cancels what is in flight and waits for
+      it: nothing is left running. `undelivered` then holds results that nobody took, and `interrupted`
+      the items whose work was cut short.
+    * A plain `break` ends the work too, but a moment later: when the event loop finalises the iterator.
+    * If the consumer is cancelled while it waits for a result, the iterator is closed in the same way.
+
+    Only one task may iterate.
+    """
+
+    __slots__ = ("_limit", "_results", "_state")
+
+    def __init__(
+        self,
+        items: Iterable[ItemT] | AsyncIterable[ItemT],
+        work: Callable[[ItemT], Coroutine[Any, Any, ResultT]],
+        *,
+        limit: int,
+    ) -> None:
+        if limit < 1:
+            raise ConfigurationError(f"limit must be at least 1, not {limit!r}")
+        self._limit = limit
+        self._state: _State[ItemT, ResultT] = _State(work, limit)
+        # A function outside of the class: a bound generator would keep this object alive, and a `break` would
+        # not end it before the garbage collector comes by.
+        self._results = _results(items, self._state)
+
+    def __repr__(self) -> str:
+        now = self.statistics()
+        return (
+            f"FanOut(limit={self._limit}, read={now.read}, in_flight={now.in_flight}, waiting={now.waiting})"
+        )
+
+    def __aiter__(self) -> FanOut[ItemT, ResultT]:
+        return self
+
+    async def __anext__(self) -> ResultT:
+        return await self._results.__anext__()
+
+    async def __aenter__(self) -> FanOut[ItemT, ResultT]:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Cancel what is in flight and wait until it ended."""
+        await self._results.aclose()
+
+    @property
+    def undelivered(self) -> list[ResultT]:
+        """Results that completed and were not handed out."""
+        return list(self._state.done)
+
+    @property
+    def interrupted(self) -> list[ItemT]:
+        """Items whose work was cut short: for a send, the outcome is unknown."""
+        return list(self._state.interrupted)
+
+    def statistics(self) -> FanOutStatistics:
+        """Return how many items were read, are in flight, and wait to be consumed."""
+        state = self._state
+        return FanOutStatistics(state.read, len(state.tasks), len(state.done))
+
+
+class _State(Generic[ItemT, ResultT]):
+    """What the generator, the feeder and the callbacks of the tasks share."""
+
+    def __init__(self, work: Callable[[ItemT], Coroutine[Any, Any, ResultT]], limit: int) -> None:
+        # What to do
+        self.work = work
+        self.limit = limit
+        # Where it stands
+        self.read = 0
+        self.reading = True
+        self.failure: BaseException | None = None
+        self.tasks: dict[asyncio.Task[ResultT], ItemT] = {}
+        self.done: deque[ResultT] = deque()
+        self.interrupted: list[ItemT] = []
+        # Who waits: the generator for a result, the feeder for room
+        self.wanted: asyncio.Future[None] | None = None
+        self.room: asyncio.Future[None] | None = None
+
+    @property
+    def full(self) -> bool:
+        return len(self.tasks) + len(self.done) >= self.limit
+
+    def start(self, item: ItemT) -> None:
+        self.read += 1
+        task = asyncio.ensure_future(self.work(item))
+        self.tasks[task] = item
+        task.add_done_callback(self.finished)
+
+    def finished(self, task: asyncio.Task[ResultT]) -> None:
+        item = self.tasks.pop(task)
+        if task.cancelled():
+            self.interrupted.append(item)
+        elif (error := task.exception()) is not None:
+            self.interrupted.append(item)
+            self.fail(error)
+        else:
+            self.done.append(task.result())
+        _wake(self.wanted)
+
+    def fed(self, feeder: asyncio.Task[None]) -> None:
+        self.reading = False
+        if not feeder.cancelled() and (error := feeder.exception()) is not None:
+            self.fail(error)
+        _wake(self.wanted)
+
+    def fail(self, error: BaseException) -> None:
+        self.reading = False
+        self.failure = self.failure or error
+        _wake(self.room)
+
+    def take(self) -> ResultT:
+        result = self.done.popleft()
+        _wake(self.room)
+        return result
+
+
+def _wake(waiter: asyncio.Future[None] | None) -> None:
+    if waiter is not None and not waiter.done():
+        waiter.set_result(None)
+
+
+async def _feed(items: AsyncIterable[ItemT], state: _State[ItemT, Any]) -> None:
+    loop = asyncio.get_running_loop()
+    async for item in items:
+        state.start(item)
+        while state.full and state.reading:
+            state.room = loop.create_future()
+            await state.room
+        if not state.reading:
+            return
+
+
+async def _results(
+    items: Iterable[ItemT] | AsyncIterable[ItemT], state: _State[ItemT, ResultT]
+) -> AsyncGenerator[ResultT, None]:
+    loop = asyncio.get_running_loop()
+    feeder: asyncio.Task[None] | None = None
+    iterator: Iterator[ItemT] = iter(())
+    try:
+        if isinstance(items, AsyncIterable):
+            feeder = asyncio.ensure_future(_feed(items, state))
+            feeder.add_done_callback(state.fed)
+        else:
+            iterator = iter(items)
+        while True:
+            result = (state.take(),) if state.done else ()
+            if feeder is None:
+                _fill(iterator, state)
+            if result:
+                yield result[0]
+            elif state.tasks or (state.reading and state.failure is None):
+                state.wanted = loop.create_future()
+                await state.wanted
+            else:
+                break
+        if state.failure is not None:
+            raise state.failure
+    finally:
+        state.reading = False
+        left: set[asyncio.Task[Any]] = {*state.tasks}
+        if feeder is not None and not feeder.done():
+            left.add(feeder)
+        for task in left:
+            task.cancel()
+        if left:
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait(left)
+
+
+def _fill(iterator: Any, state: _State[Any, Any]) -> None:
+    while state.reading and not state.full:
+        try:
+            item = next(iterator)
+        except StopIteration:
+            state.reading = False
+        except Exception as error:  # noqa: BLE001 - the caller's own iterator: kept, and raised when all is handed out
+            state.fail(error)
+        else:
+            state.start(item)

@@ -1,0 +1,136 @@
+"""What could be read from an error body, whatever its shape (contract 3.8).
+
+It does not decide what the error means: `sansio.decipher_response` does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from nexmo_dispatch_async.models.lenient import list_of, object_of, parse_object, text_of
+
+__all__ = ["InvalidParameter", "Problem", "mask", "parse_problem"]
+
+# A run of digits that stands alone and is long enough to be a telephone number or a PSID. Parts of ids
+# such as `0b9e6d6e-8a55-…` have letters or dashes around them and stay readable.
+_LONG_NUMBER = re.compile(r"(?<![0-9A-Za-z-])\+?\d{5,}(\d\d)(?![0-9A-Za-z-])")
+
+
+def mask(text: str) -> str:
+    """Return `text` with everything that could be a telephone number reduced to its last two digits."""
+    return _LONG_NUMBER.sub(r"…\1", text)
+
+
+class InvalidParameter(msgspec.Struct, frozen=True):
+    """One entry of `invalid_parameters`: where, and why."""
+
+    name: str
+    reason: str
+
+    def __str__(self) -> str:
+        return mask(f"{self.name}: {self.reason}" if self.name else self.reason)
+
+    def __repr__(self) -> str:
+        return f"InvalidParameter({str(self)!r})"
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """What an error body says; members the body does not have are empty.
+
+    Attributes:
+        shape: Which of the known shapes it was: `fault`, `error`, `errorResponse`, `ErrorCode`, `problem`,
+            `envelope` or `text` (none of them).
+        code: The machine-readable name: the fragment of a problem's `type`, Apigee's `errorcode`, …
+        title: A short human-readable name.
+        detail: The explanation, as the service wrote it.
+        instance: The trace id of a Vonage problem.
+        transaction_id: The trace id of KPN's gateway.
+        invalid_parameters: What the service found wrong, one entry per parameter.
+        text: The first characters of the body itself. Never logged or shown by `repr`.
+    """
+
+    shape: str = "text"
+    code: str = ""
+    title: str = ""
+    detail: str = ""
+    instance: str = ""
+    transaction_id: str = ""
+    invalid_parameters: tuple[InvalidParameter, ...] = ()
+    text: str = ""
+
+    def __str__(self) -> str:
+        """Say it in one line, telephone numbers masked."""
+        parts = [part for part in (self.title, self.detail) if part]
+        line = ": ".join(dict.fromkeys(parts))
+        if self.code and self.code not in line:
+            line = f"{line} [{self.code}]" if line else self.code
+        if self.invalid_parameters:
+            line += " (" + "; ".join(str(parameter) for parameter in self.invalid_parameters[:5]) + ")"
+        trace = self.transaction_id or self.instance
+        if trace:
+            line += f", trace {trace}"
+        return mask(" ".join(line.split()))[:500]
+
+    def __repr__(self) -> str:
+        return f"Problem({self.shape!r}, {str(self)!r})"
+
+
+def parse_problem(body: bytes) -> Problem:
+    """Read an error body of any shape, in the order of contract 3.8. Never raises, whatever the bytes."""
+    text = body[:2000].decode("utf-8", "replace")
+    fields = parse_object(body)
+    if fields is None:
+        return Problem(text=text)
+    if fault := object_of(fields.get("fault")):
+        code = text_of(object_of(fault.get("detail")).get("errorcode"))
+        return Problem("fault", code, detail=text_of(fault.get("faultstring")), text=text)
+    if error := object_of(fields.get("error")):
+        return _envelope("error", error, text)
+    if answer := object_of(fields.get("errorResponse")):
+        return Problem(
+            "errorResponse", text_of(answer.get("code")), detail=text_of(answer.get("message")), text=text
+        )
+    if code := text_of(fields.get("ErrorCode")):
+        return Problem("ErrorCode", code, detail=text_of(fields.get("Error")), text=text)
+    kind = text_of(fields.get("type"))
+    title = text_of(fields.get("title")) or text_of(fields.get("error_title"))
+    detail = text_of(fields.get("detail"))
+    if (kind and (title or detail)) or fields.get("invalid_parameters") is not None:
+        return Problem(
+            "problem",
+            # The host before the # changed over time; only what follows it counts (contract 3.8).
+            code=kind.rpartition("#")[2].rpartition("/")[2],
+            title=title,
+            detail=detail,
+            instance=text_of(fields.get("instance")),
+            invalid_parameters=tuple(_parameters(fields.get("invalid_parameters"))),
+            text=text,
+        )
+    if any(name in fields for name in ("transactionId", "name", "message")):
+        return _envelope("envelope", fields, text)
+    if code := text_of(fields.get("error")):  # RFC 6749's own form, which some gateways fall back to
+        return Problem("error", code, detail=text_of(fields.get("error_description")), text=text)
+    return Problem(text=text)
+
+
+def _envelope(shape: str, fields: Mapping[str, Any], text: str) -> Problem:
+    return Problem(
+        shape,
+        title=text_of(fields.get("name")),
+        detail=text_of(fields.get("message")),
+        transaction_id=text_of(fields.get("transactionId")),
+        text=text,
+    )
+
+
+def _parameters(value: object) -> Iterator[InvalidParameter]:
+    """Yield the entries of one object, of a list, of texts (contract 9.7)."""
+    for entry in list_of(value):
+        if fields := object_of(entry):
+            yield InvalidParameter(text_of(fields.get("name")), text_of(fields.get("reason")))
+        elif reason := text_of(entry):
+            yield InvalidParameter("", reason)

@@ -1,0 +1,159 @@
+"""What comes back from the service: a dispatch, an application, a page of applications (contract 3.7, 4.3).
+
+Applications are normalised here from every shape met; what an HTTP status means is for `sansio` to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from nexmo_dispatch_async.models.lenient import list_of, object_of, text_of
+
+__all__ = ["Application", "ApplicationPage", "Dispatch", "VoiceSettings", "application_of", "embedded_of"]
+
+
+class Dispatch(msgspec.Struct, frozen=True):
+    """A workflow that the service accepted.
+
+    Attributes:
+        dispatch_uuid: The id that callbacks and the final report carry; opaque (contract 9.25).
+    """
+
+    dispatch_uuid: str
+
+
+class VoiceSettings(msgspec.Struct, frozen=True):
+    """The voice part of an application, which Dispatch does not use."""
+
+    answer_url: str = ""
+    answer_method: str = ""
+    event_url: str = ""
+    event_method: str = ""
+
+
+class Application(msgspec.Struct, frozen=True):
+    """An application: the sender of workflows and the owner of the two callback URLs.
+
+    Whatever shape the service answered in (contract 4.3), the fields are these. A field it did not send
+    is empty.
+
+    Attributes:
+        id: The uuid that goes into the `ApplicationId` header.
+        name: A friendly name, not unique.
+        type: `messages` for Dispatch, `voice` for voice.
+        status_url: Receives message statuses and final reports.
+        status_method: HTTP method of that call.
+        inbound_url: Receives inbound messages.
+        inbound_method: HTTP method of that call.
+        voice: The voice settings, if there are any.
+        public_key: PEM text.
+        private_key: PEM text; sent once only, in the answer to `create`. Never shown by `repr`.
+        links: Relation to address, from `_links`.
+        raw: The object as it came.
+    """
+
+    id: str
+    name: str = ""
+    type: str = ""
+    status_url: str = ""
+    status_method: str = ""
+    inbound_url: str = ""
+    inbound_method: str = ""
+    voice: VoiceSettings | None = None
+    public_key: str = ""
+    private_key: str = ""
+    links: Mapping[str, str] = {}
+    raw: Mapping[str, Any] = {}
+
+    def __repr__(self) -> str:
+        return f"Application(id={self.id!r}, name={self.name!r}, type={self.type!r})"
+
+
+class ApplicationPage(msgspec.Struct, frozen=True):
+    """One page of applications.
+
+    Attributes:
+        applications: Those on this page.
+        index: The index that the service named, whichever of `page_index`, `record_index` and `page` it used.
+        size: The page size that the service named.
+        total: How many there are altogether, if the service said so.
+        raw: The object as it came.
+    """
+
+    applications: tuple[Application, ...]
+    index: int | None = None
+    size: int | None = None
+    total: int | None = None
+    raw: Mapping[str, Any] = {}
+
+    def __len__(self) -> int:
+        return len(self.applications)
+
+    def __iter__(self) -> Iterator[Application]:
+        return iter(self.applications)
+
+    def __repr__(self) -> str:
+        return (
+            f"ApplicationPage({len(self.applications)} applications, index={self.index}, total={self.total})"
+        )
+
+
+def embedded_of(fields: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """Return the objects under `_embedded.applications`, or `None` if there is no such member."""
+    items = object_of(fields.get("_embedded")).get("applications")
+    if items is None:
+        return None
+    return [item for item in map(object_of, list_of(items)) if item]
+
+
+def application_of(raw: dict[str, Any]) -> Application:
+    """Return the application in `raw`, whichever of the shapes it has; `id` is empty if it is none."""
+    messages = _endpoints(raw, "messages")
+    voice = _endpoints(raw, "voice")
+    keys = object_of(raw.get("keys"))
+    links = object_of(raw.get("_links"))
+    kind = text_of(raw.get("type"))
+    if not kind:
+        kind = "messages" if messages else "voice" if voice else ""
+    settings = None
+    if voice:
+        settings = VoiceSettings(*voice.get("answer_url", ("", "")), *voice.get("event_url", ("", "")))
+    status_url, status_method = messages.get("status_url", ("", ""))
+    inbound_url, inbound_method = messages.get("inbound_url", ("", ""))
+    return Application(
+        id=text_of(raw.get("id")) or text_of(raw.get("uuid")),
+        name=text_of(raw.get("name")),
+        type=kind,
+        status_url=status_url,
+        status_method=status_method,
+        inbound_url=inbound_url,
+        inbound_method=inbound_method,
+        voice=settings,
+        public_key=text_of(keys.get("public_key")),
+        private_key=text_of(keys.get("private_key")),
+        links={name: text_of(object_of(link).get("href")) for name, link in links.items()},
+        raw=raw,
+    )
+
+
+def _endpoints(raw: Mapping[str, Any], product: str) -> dict[str, tuple[str, str]]:
+    """Return address and method by endpoint type, from the v1 list, the v2 object or flat members."""
+    found: dict[str, tuple[str, str]] = {}
+    names = ("status_url", "inbound_url") if product == "messages" else ("answer_url", "event_url")
+    for name in names:
+        if address := text_of(raw.get(name)):
+            found[name] = address, text_of(raw.get(name.replace("_url", "_method")))
+    for block in (object_of(object_of(raw.get("capabilities")).get(product)), object_of(raw.get(product))):
+        webhooks = block.get("webhooks")
+        for entry in map(object_of, list_of(webhooks)):
+            # K-voice's schema misspells the name (contract 4.3).
+            if name := text_of(entry.get("endpoint_type")) or text_of(entry.get("enpoint_type")):
+                found[name] = text_of(entry.get("endpoint")), text_of(entry.get("http_method"))
+        for name, value in object_of(webhooks).items():
+            entry = object_of(value)
+            if address := text_of(entry.get("address")):
+                found[name] = address, text_of(entry.get("http_method"))
+    return found

@@ -1,0 +1,137 @@
+"""Did any byte of a request leave? The body that knows, and what an exception means because of it.
+
+It opens nothing and waits for nothing but the transport it is given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+from enum import IntEnum
+
+import aiohttp
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.payload import Payload
+
+from nexmo_dispatch_async.exceptions import (
+    APIConnectionError,
+    APIError,
+    APITimeoutError,
+    OutcomeUnknownError,
+    ProtocolError,
+)
+from nexmo_dispatch_async.models.problems import mask
+from nexmo_dispatch_async.sansio import Request
+
+__all__ = ["FOREIGN", "Body", "Phase", "failure_of", "presentable"]
+
+# What an aiohttp session can raise; ValueError and RuntimeError for what it finds wrong before it connects.
+FOREIGN = (aiohttp.ClientError, OSError, EOFError, ValueError, RuntimeError)
+
+# Raised before a connection exists, so before a byte can have left.
+_BEFORE_CONNECTION = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.ServerFingerprintMismatch,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.InvalidURL,
+    aiohttp.NonHttpUrlClientError,
+)
+
+
+class Phase(IntEnum):
+    """How far the bytes of a request got."""
+
+    #: Nobody asked for the body yet: before the connection, or a mock that will never ask.
+    UNSEEN = 0
+    #: The request was built around it; there is no connection yet, or nothing was written to it.
+    PREPARED = 1
+    #: The connection was found closed, or broke without taking a byte.
+    STALE = 2
+    #: The operating system took at least one byte.
+    LEFT = 3
+
+
+class Body(Payload):
+    """The bytes of a request, and how far they got. One per attempt."""
+
+    _autoclose = True
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self._data = data
+        self.phase = Phase.UNSEEN
+
+    @property
+    def size(self) -> int:
+        """Return the length; aiohttp asks for it when it builds the request."""
+        if self.phase is Phase.UNSEEN:
+            self.phase = Phase.PREPARED
+        return len(self._data)
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """Return the bytes as text."""
+        return self._data.decode(encoding, errors)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        """Write everything."""
+        await self.write_with_length(writer, None)
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        """Write everything, unless the connection is found closed.
+
+        Raises:
+            ConnectionResetError: Nothing was written.
+        """
+        # aiohttp holds the headers back until the body comes and writes both at once.
+        transport = writer.transport
+        if transport is None or transport.is_closing() or _peer_closed(transport):
+            self.phase = Phase.STALE
+            raise ConnectionResetError("the connection was closed before anything was written")
+        self.phase = Phase.LEFT
+        await writer.write(self._data)
+        # asyncio writes at once; if the operating system refuses, it closes the transport there and then. Up
+        # to this size aiohttp does not wait in between, so it was this write that was refused, as a whole.
+        if len(self._data) < _ONE_WRITE and transport.is_closing():
+            self.phase = Phase.STALE
+            raise ConnectionResetError("the connection broke before anything was written")
+
+
+_ONE_WRITE = 0x8000
+_POLL_CLOSED = getattr(select, "POLLRDHUP", 0)
+
+
+def _peer_closed(transport: asyncio.BaseTransport) -> bool:
+    """Return whether the other side closed the connection and the event loop did not notice yet.
+
+    Without a way to ask (Windows, macOS) the answer is no, and the loop has to notice by itself.
+    """
+    sock = transport.get_extra_info("socket")
+    if not _POLL_CLOSED or sock is None:
+        return False
+    poll = select.poll()
+    poll.register(sock.fileno(), _POLL_CLOSED)
+    return bool(poll.poll(0))
+
+
+def failure_of(request: Request, body: Body | None, error: Exception) -> APIError:
+    """Return what an exception of the session means, by what left before it."""
+    summary = request.summary
+    reason = mask(str(error))[:300] or type(error).__name__
+    nothing_left = isinstance(error, _BEFORE_CONNECTION) or (
+        body is not None and body.phase in (Phase.PREPARED, Phase.STALE)
+    )
+    if nothing_left:
+        if isinstance(error, TimeoutError):
+            return APITimeoutError(f"{summary}: no connection in time: {reason}", request=summary)
+        return APIConnectionError(f"{summary}: no connection: {reason}", request=summary)
+    if isinstance(error, TimeoutError):
+        return OutcomeUnknownError(f"{summary}: sent, and no answer in time: {reason}", request=summary)
+    if isinstance(error, aiohttp.ClientResponseError | aiohttp.ClientPayloadError):
+        return ProtocolError(f"{summary}: sent, and the answer is unusable: {reason}", request=summary)
+    return OutcomeUnknownError(f"{summary}: sent, and the connection broke: {reason}", request=summary)
+
+
+def presentable(error: Exception) -> Exception | None:
+    """Return the cause to show; a `ClientResponseError` holds the request's headers, with the token."""
+    return None if isinstance(error, aiohttp.ClientResponseError) else error

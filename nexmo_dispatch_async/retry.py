@@ -1,0 +1,99 @@
+"""When to try again and how long to wait: numbers in, numbers out.
+
+It does not wait, and it does not decide what is safe to repeat: only errors that prove that nothing
+happened reach it (contract 3.8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+
+import msgspec
+
+from nexmo_dispatch_async.exceptions import ConfigurationError
+
+__all__ = ["RetryPolicy", "Timeout"]
+
+
+class Timeout(msgspec.Struct, frozen=True, kw_only=True):
+    """How long one attempt may take, in seconds; waiting for a free slot of the client does not count.
+
+    Attributes:
+        connect: Name resolution, TCP and TLS together. A time-out here proves that nothing was sent.
+        total: The whole attempt, from the first byte of the connection to the last of the answer.
+    """
+
+    connect: float | None = 10.0
+    total: float | None = 30.0
+
+    def __post_init__(self) -> None:
+        for name in ("connect", "total"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ConfigurationError(f"Timeout.{name} must be positive or None, not {value!r}")
+
+
+class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """How often a call that provably did not happen is tried, and the waits between.
+
+    The wait after try *n* is `min(wait_max, wait_initial * 2 ** (n - 1))`, of which the share `wait_jitter`
+    is random: 1.0 is full jitter, 0.0 none. If the service asked for a time (`Retry-After`, or the moment
+    when its quota is reset), that time passes first and the wait above is added to it, so that a
+    thousand callers who were told the same do not come back in the same instant.
+
+    Attributes:
+        attempts: Tries in total, not repetitions; 1 never tries again.
+        timeout: Seconds from the first try after which none is begun; `None` for no limit. A wait that
+            would end later is not begun either: the error is raised at once.
+        wait_initial: Upper limit of the first wait, in seconds.
+        wait_max: Upper limit of every wait, in seconds.
+        wait_jitter: The random share of a wait, from 0.0 to 1.0.
+        unavailable: Also repeat a POST that was answered with 503 and nothing better. The contract leaves
+            that to the caller (3.8): nobody knows whether the gateway or the service behind it answered.
+    """
+
+    attempts: int = 4
+    timeout: float | None = 60.0
+    wait_initial: float = 0.25
+    wait_max: float = 10.0
+    wait_jitter: float = 1.0
+    unavailable: bool = False
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1:
+            raise ConfigurationError(f"RetryPolicy.attempts must be at least 1, not {self.attempts!r}")
+        if not 0 <= self.wait_jitter <= 1:
+            raise ConfigurationError(f"RetryPolicy.wait_jitter must be from 0 to 1, not {self.wait_jitter!r}")
+        if self.wait_initial < 0 or self.wait_max < 0 or (self.timeout is not None and self.timeout < 0):
+            raise ConfigurationError("the times of a RetryPolicy must not be negative")
+
+    def wait(
+        self, attempt: int, *, elapsed: float, random: float, retry_after: float | None = None
+    ) -> float | None:
+        """Return the seconds to wait after the failure of try number `attempt`, or `None` to give up.
+
+        Args:
+            attempt: The number of the try that failed, from 1.
+            elapsed: Seconds since the first try began.
+            random: A number from [0, 1).
+            retry_after: What the service asked for.
+        """
+        if attempt >= self.attempts:
+            return None
+        # The exponent is bounded: 2.0 ** 1024 overflows.
+        most = min(self.wait_max, self.wait_initial * 2.0 ** min(attempt - 1, 62))
+        delay = most * (1 - self.wait_jitter * random) + (retry_after or 0.0)
+        if self.timeout is not None and elapsed + delay > self.timeout:
+            return None
+        return delay
+
+    def waits(self, random: float = 0.0) -> Iterator[float]:
+        """Yield the waits of a call whose every try fails at once: the policy as a list."""
+        elapsed = 0.0
+        for attempt in count(1):
+            delay = self.wait(attempt, elapsed=elapsed, random=random)
+            if delay is None:
+                return
+            elapsed += delay
+            yield delay

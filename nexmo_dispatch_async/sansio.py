@@ -1,0 +1,414 @@
+"""Bytes of every request out, bytes of every answer in: a value or a typed error.
+
+It opens no connection, reads no clock and keeps no state.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+from collections.abc import Callable, Iterable, Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+
+import msgspec
+
+from nexmo_dispatch_async.exceptions import (
+    APIError,
+    AuthenticationError,
+    BadRequestError,
+    ConflictError,
+    NotFoundError,
+    OutcomeUnknownError,
+    PaymentRequiredError,
+    PermissionDeniedError,
+    ProtocolError,
+    RateLimitError,
+    RefusedError,
+    TokenUnavailableError,
+)
+from nexmo_dispatch_async.models.lenient import UNREADABLE, integer_of, parse_object, text_of
+from nexmo_dispatch_async.models.problems import Problem, parse_problem
+from nexmo_dispatch_async.models.responses import (
+    Application,
+    ApplicationPage,
+    Dispatch,
+    application_of,
+    embedded_of,
+)
+
+__all__ = [
+    "Headers",
+    "Request",
+    "Response",
+    "application_request",
+    "decipher_application",
+    "decipher_dispatch",
+    "decipher_nothing",
+    "decipher_page",
+    "decipher_response",
+    "decipher_token",
+    "dispatch_request",
+    "retry_after",
+    "token_request",
+]
+
+T = TypeVar("T")
+
+_decode_accepted = msgspec.json.Decoder(Dispatch).decode
+
+_JSON = "application/json"
+_FORM = "application/x-www-form-urlencoded"
+
+
+class Headers(dict[str, str]):
+    """Header fields by lower-case name, for those who have no multidict at hand."""
+
+    def __init__(self, fields: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
+        super().__init__({name.lower(): value for name, value in dict(fields).items()})
+
+    def __getitem__(self, name: str) -> str:
+        return super().__getitem__(name.lower())
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and super().__contains__(name.lower())
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the field, or `default`."""
+        return super().get(name.lower(), default)
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A request without its authorization: that is added at the last moment.
+
+    `template` names the call without ids, for errors and logs: `/applications/{id}`.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes | None
+    template: str
+
+    @property
+    def summary(self) -> str:
+        """Method and URL template: what may be shown to anybody."""
+        return f"{self.method} {self.template}"
+
+    def __repr__(self) -> str:
+        return f"Request({self.summary!r})"
+
+
+class Response(msgspec.Struct, frozen=True):
+    """An answer; `headers` is any mapping that ignores the case of names."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def __repr__(self) -> str:
+        return f"Response({self.status}, {len(self.body)} bytes)"
+
+
+# --- requests -------------------------------------------------------------------------------------
+
+
+def dispatch_request(base_url: str, headers: Mapping[str, str], body: bytes) -> Request:
+    """Build `POST /dispatch` (contract 1.3, 3); `headers` carry the `ApplicationId`."""
+    return Request("POST", f"{base_url}/dispatch", headers, body, "/dispatch")
+
+
+def token_request(token_url: str, client_id: str, client_secret: str) -> Request:
+    """Build the token request (contract 2.1): the grant type in the query, the credentials in a form body."""
+    parts = urlsplit(token_url)
+    query = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] != "grant_type"]
+    query.append(("grant_type", "client_credentials"))
+    url = urlunsplit((parts.scheme, parts.netloc, parts.path, urlencode(query), ""))
+    body = urlencode({"client_id": client_id, "client_secret": client_secret}).encode("ascii")
+    return Request("POST", url, {"Content-Type": _FORM, "Accept": _JSON}, body, parts.path)
+
+
+def application_request(
+    method: str,
+    base_url: str,
+    path: str,
+    application_id: str = "",
+    *,
+    fields: Mapping[str, Any] | None = None,
+    encoding: str = "json",
+) -> Request:
+    """Build one of the five application calls (contract 4.1).
+
+    `fields` travel as JSON body, as form body or in the query string, as `encoding` says: the sources
+    disagree about it (contract 9.8).
+    """
+    url, template = f"{base_url}{path}", path
+    if application_id:
+        url, template = f"{url}/{quote(application_id, safe='')}", f"{path}/{{id}}"
+    headers = {"Accept": _JSON}
+    body: bytes | None = None
+    if fields is None:
+        pass
+    elif encoding == "json":
+        body = msgspec.json.encode(fields)
+        headers["Content-Type"] = _JSON
+    elif encoding == "form":
+        body = urlencode(fields).encode("ascii")
+        headers["Content-Type"] = _FORM
+    elif fields:
+        url = f"{url}?{urlencode(fields)}"
+    return Request(method, url, headers, body, template)
+
+
+# --- responses ------------------------------------------------------------------------------------
+
+
+def decipher_response(
+    response: Response, decode: Callable[[Response], T], *, request: Request | None = None, now: float = 0.0
+) -> T:
+    """Return what `decode` makes of a success, raise the error that anything else means.
+
+    The body decides before the status does, because the gateway may send a rejected token or a spent
+    quota as 500 (contract 2.3, 3.8, 9.17, 9.18).
+
+    Args:
+        response: What came back.
+        decode: Reads a successful answer; raises `ProtocolError` if it makes no sense.
+        request: What was asked, for the error.
+        now: Epoch seconds, to turn the moment when a quota is reset into a number of seconds; 0 if unknown.
+
+    Raises:
+        APIError: One of its subclasses.
+    """
+    status = response.status
+    if 200 <= status < 300:
+        try:
+            return decode(response)
+        except ProtocolError as error:
+            error.request = request.summary if request is not None else ""
+            raise
+    details = parse_problem(response.body)
+    kind = _classify(status, response.body, details)
+    asked = retry_after(response.headers, now=now, quota=kind is RateLimitError) if status >= 400 else None
+    asked_for = request.summary if request is not None else ""
+    message = f"{asked_for}: {status}" if asked_for else f"{status}"
+    said = str(details)
+    if said:
+        message += f" {said}"
+    if kind is ProtocolError:
+        body = response.body[:1000]
+        raise ProtocolError(message, body=body, request=asked_for, status=status, details=details)
+    raise kind(message, request=asked_for, status=status, details=details, retry_after=asked)
+
+
+# Contract 2.3, 3.8 and 2.2, in lower case. What is looked for in a body, whatever the status.
+_NO_PRODUCT = ("apiproductmatchfound", "no apiproduct match")
+_RATE_LIMITED = ("policies.ratelimit", "quotaviolation", "spikearrestviolation")
+_TOKEN_REJECTED = (
+    "invalid_access_token",
+    "access_token_expired",
+    "invalidaccesstoken",
+    "accesstokenexpired",
+    "access_token_not_approved",
+    "invalid access token",
+    "access token expired",
+)
+_BAD_CLIENT = ("invalid_client", "clientid is invalid", "invalidclientidentifier")
+
+_BY_STATUS: dict[int, type[APIError]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    402: PaymentRequiredError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    409: ConflictError,
+    422: BadRequestError,
+    429: RateLimitError,
+    # These two say that the request was not processed here; the other redirects may follow a processed one.
+    307: RefusedError,
+    308: RefusedError,
+}
+
+
+def _classify(status: int, body: bytes, details: Problem) -> type[APIError]:
+    said = _haystack(body)
+    if any(word in said for word in _NO_PRODUCT):
+        return PermissionDeniedError
+    if any(word in said for word in _RATE_LIMITED):
+        return RateLimitError
+    if any(word in said for word in _TOKEN_REJECTED):
+        return AuthenticationError
+    if details.code == "low-balance":
+        return PaymentRequiredError  # its status is not settled: 402 or 403 (contract 6.2)
+    known = _BY_STATUS.get(status)
+    if known is not None:
+        return known
+    if 400 <= status < 500:
+        return RefusedError
+    return OutcomeUnknownError if 500 <= status < 600 else ProtocolError
+
+
+def decipher_dispatch(response: Response) -> Dispatch:
+    """Read `202 {"dispatch_uuid": …}` (contract 3.7): any 2xx will do, extra members are ignored."""
+    try:
+        accepted = _decode_accepted(response.body)
+        if accepted.dispatch_uuid and accepted.dispatch_uuid.strip() == accepted.dispatch_uuid:
+            return accepted
+    except UNREADABLE:
+        pass
+    uuid = text_of((parse_object(response.body) or {}).get("dispatch_uuid"))
+    if not uuid:
+        raise ProtocolError(
+            f"the service answered {response.status} without a dispatch_uuid: the workflow may be under way",
+            body=response.body[:1000],
+            status=response.status,
+        )
+    return Dispatch(uuid)
+
+
+def decipher_token(response: Response, *, request: str = "", now: float = 0.0) -> tuple[str, object]:
+    """Return the access token and whatever `expires_in` held (contract 2.1, 2.2).
+
+    Raises:
+        AuthenticationError: The client id or the secret is wrong, whatever the status.
+        RateLimitError: Too many token requests.
+        TokenUnavailableError: The token endpoint fails or makes no sense.
+    """
+    status = response.status
+    if 200 <= status < 300:
+        fields = parse_object(response.body) or {}
+        token = text_of(fields.get("access_token"))
+        # The token becomes part of a header line.
+        if token and token.isascii() and token.isprintable() and " " not in token:
+            return token, fields.get("expires_in")
+        raise TokenUnavailableError(
+            f"{request}: {status} without a usable access_token", request=request, status=status
+        )
+    details = parse_problem(response.body)
+    said = _haystack(response.body)
+    kind: type[APIError] = TokenUnavailableError
+    if any(word in said for word in _BAD_CLIENT):
+        kind = AuthenticationError
+    elif status == 429 or any(word in said for word in _RATE_LIMITED):
+        kind = RateLimitError
+    elif 400 <= status < 500 and status != 408:
+        kind = AuthenticationError
+    message = f"{request}: no access token: {status} {details}".rstrip()
+    asked = retry_after(response.headers, now=now, quota=kind is RateLimitError)
+    raise kind(message, request=request, status=status, details=details, retry_after=asked)
+
+
+def decipher_nothing(_response: Response) -> None:
+    """Take any success for what it is: the body of a deletion says nothing (contract 4.1)."""
+
+
+def decipher_application(response: Response) -> Application:
+    """Read one application in any shape, also one written as a list of one (contract 4.3)."""
+    fields = parse_object(response.body)
+    if fields is not None:
+        embedded = embedded_of(fields)
+        if embedded is not None and len(embedded) == 1:
+            fields = embedded[0]
+        application = application_of(fields)
+        if application.id:
+            return application
+    raise ProtocolError(
+        f"the service answered {response.status} without an application",
+        body=response.body[:1000],
+        status=response.status,
+    )
+
+
+def decipher_page(response: Response) -> ApplicationPage:
+    """Read a list of applications, whichever index it counts by (contract 4.3)."""
+    fields = parse_object(response.body)
+    embedded = embedded_of(fields) if fields is not None else None
+    if fields is None or embedded is None:
+        if fields is not None and any(name in fields for name in ("count", "total_items", "page_size")):
+            embedded = []
+        else:
+            raise ProtocolError(
+                f"the service answered {response.status} without a list of applications",
+                body=response.body[:1000],
+                status=response.status,
+            )
+    numbers = {name: integer_of(fields.get(name)) for name in _PAGE_NUMBERS}
+
+    def first(*names: str) -> int | None:
+        return next((numbers[name] for name in names if numbers[name] is not None), None)
+
+    return ApplicationPage(
+        applications=tuple(application_of(item) for item in embedded),
+        index=first("page_index", "page", "record_index"),
+        size=first("page_size"),
+        total=first("total_items", "count"),
+        raw=fields,
+    )
+
+
+_PAGE_NUMBERS = ("page_index", "page", "record_index", "page_size", "total_items", "count")
+
+
+def _haystack(body: bytes) -> str:
+    """Return everything the body says in lower case, JSON escapes resolved, to look for words in."""
+    said = body[:65536].decode("utf-8", "replace").lower()
+    if "\\u" in said and (fields := parse_object(body)) is not None:
+        # Re-encoding is the shortest way to resolve the escapes of all texts at any depth.
+        with contextlib.suppress(*UNREADABLE):
+            said += msgspec.json.encode(fields).decode().lower()
+    return said
+
+
+def retry_after(headers: Mapping[str, str], *, now: float = 0.0, quota: bool = True) -> float | None:
+    """Return how many seconds the service asks to wait, or `None` if it does not say.
+
+    `Retry-After` in seconds or as a date; else, for a spent quota, `quota-reset-UTC`, whose format is not
+    specified (contract 1.4). Dates count from the answer's own `Date` header, which is the service's
+    clock, or from `now`.
+    """
+    asked = headers.get("Retry-After", "").strip()
+    seconds = _seconds(asked)
+    if seconds is not None:
+        return seconds
+    if not asked and quota and _quota_is_spent(headers):
+        asked = headers.get("quota-reset-UTC", "").strip()
+    moment = _epoch(asked) if asked else None
+    here = _epoch(headers.get("Date", "")) or now
+    if moment is None or not here:
+        return None
+    return max(0.0, moment - here)
+
+
+def _quota_is_spent(headers: Mapping[str, str]) -> bool:
+    used, limit = integer_of(headers.get("quota-used")), integer_of(headers.get("quota-limit"))
+    # Every answer carries these headers: a spike arrest in mid-quota must not wait until midnight.
+    return used is None or limit is None or used >= limit
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    # Larger numbers are epoch seconds or nonsense.
+    return seconds if 0 <= seconds <= 31_622_400 else None
+
+
+def _epoch(text: str) -> float | None:
+    """Return the epoch seconds of an HTTP date, an ISO date (UTC unless it says otherwise) or a number."""
+    try:
+        number = float(text)
+    except ValueError:
+        pass
+    else:
+        return number / 1000 if number > 1e11 else number if number > 1e9 else None
+    for parse in (dt.datetime.fromisoformat, parsedate_to_datetime):
+        try:
+            moment = parse(text.removesuffix(" UTC"))
+            if moment.tzinfo is None:
+                moment = moment.replace(tzinfo=dt.UTC)
+            return moment.timestamp()
+        except (ValueError, TypeError, OverflowError):
+            continue
+    return None
