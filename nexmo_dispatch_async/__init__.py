@@ -1,3 +1,79 @@
 """Async client for the Dispatch API: say what to send, send it once, follow it."""
 
 from nexmo_dispatch_async._version import __version__ as __version__
+from nexmo_dispatch_async.auth import Auth, BearerToken, KpnOAuth
+from nexmo_dispatch_async.channels import messenger, mms, sms, viber, whatsapp
+from nexmo_dispatch_async.client import DispatchClient
+from nexmo_dispatch_async.exceptions import (
+    APIConnectionError,
+    APIError,
+    APITimeoutError,
+    AuthenticationError,
+    BadRequestError,
+    ClientClosedError,
+    ConfigurationError,
+    ConflictError,
+    DispatchError,
+    InvalidWorkflowError,
+    NotFoundError,
+    NotSentError,
+    OutcomeUnknownError,
+    PaymentRequiredError,
+    PermissionDeniedError,
+    ProtocolError,
+    RateLimitError,
+    RefusedError,
+    TokenUnavailableError,
+)
+from nexmo_dispatch_async.fan_out import NotSent, Refused, SendOutcome, Sent, Unknown
+from nexmo_dispatch_async.models.problems import Problem
+from nexmo_dispatch_async.models.responses import Application, ApplicationPage, Dispatch
+from nexmo_dispatch_async.retry import RetryPolicy, Timeout
+from nexmo_dispatch_async.rules import Rules
+from nexmo_dispatch_async.workflow import Finding, Step, Workflow
+
+__all__ = [
+    "APIConnectionError",
+    "APIError",
+    "APITimeoutError",
+    "Application",
+    "ApplicationPage",
+    "Auth",
+    "AuthenticationError",
+    "BadRequestError",
+    "BearerToken",
+    "ClientClosedError",
+    "ConfigurationError",
+    "ConflictError",
+    "Dispatch",
+    "DispatchClient",
+    "DispatchError",
+    "Finding",
+    "InvalidWorkflowError",
+    "KpnOAuth",
+    "NotFoundError",
+    "NotSent",
+    "NotSentError",
+    "OutcomeUnknownError",
+    "PaymentRequiredError",
+    "PermissionDeniedError",
+    "Problem",
+    "ProtocolError",
+    "RateLimitError",
+    "Refused",
+    "RefusedError",
+    "RetryPolicy",
+    "Rules",
+    "SendOutcome",
+    "Sent",
+    "Step",
+    "Timeout",
+    "TokenUnavailableError",
+    "Unknown",
+    "Workflow",
+    "messenger",
+    "mms",
+    "sms",
+    "viber",
+    "whatsapp",
+]

@@ -24,7 +24,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def root(
-    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Hold the options that every command shares."""
 
@@ -77,11 +79,15 @@ def send(
 def listen(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 picks a free one.")] = 8702,
-    path: Annotated[str, typer.Option(help="Where callbacks arrive; anything below it counts too.")] = "/webhooks",
+    path: Annotated[
+        str, typer.Option(help="Where callbacks arrive; anything below it counts too.")
+    ] = "/webhooks",
     secret: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="API_KEY=SECRET", envvar="NEXMO_DISPATCH_SIGNATURE_SECRETS", help="Signature secret; repeatable."
+            metavar="API_KEY=SECRET",
+            envvar="NEXMO_DISPATCH_SIGNATURE_SECRETS",
+            help="Signature secret; repeatable.",
         ),
     ] = None,
     no_verification: Annotated[
@@ -93,7 +99,9 @@ def listen(
 
     secrets = dict(_pair(text) for text in secret or ())
     if bool(secrets) == no_verification:
-        raise typer.BadParameter("say either --secret API_KEY=SECRET or --no-verification", param_hint="--secret")
+        raise typer.BadParameter(
+            "say either --secret API_KEY=SECRET or --no-verification", param_hint="--secret"
+        )
     raise typer.Exit(anyio.run(run, host, port, path, secrets or None))
 
 

@@ -41,7 +41,7 @@ class Callbacks:
 
         @router.message_status()
         async def on_status(event: MessageStatus) -> None:
-            self.statuses[event.channel or "", event.status] += 1
+            self.statuses[event.channel, event.status] += 1
             if self.timeline:
                 self.timeline.status(event)
 
@@ -63,11 +63,15 @@ class Callbacks:
         """Return how what arrived differs from what the scenario expects."""
         expected = Counter(scenario.statuses)
         found = [f"missing: {channel} {status}" for channel, status in (expected - self.statuses).elements()]
-        found += [f"unexpected: {channel} {status}" for channel, status in (self.statuses - expected).elements()]
+        found += [
+            f"unexpected: {channel} {status}" for channel, status in (self.statuses - expected).elements()
+        ]
         if self.inbound != scenario.replies:
             found.append(f"{self.inbound} inbound messages instead of {scenario.replies}")
         if [report.status for report in self.reports] != [scenario.report]:
-            found.append(f"final reports {[report.status for report in self.reports]} instead of {scenario.report}")
+            found.append(
+                f"final reports {[report.status for report in self.reports]} instead of {scenario.report}"
+            )
         return found
 
 
@@ -94,7 +98,9 @@ async def run(console: Console | None = None, scenarios: tuple[Scenario, ...] = 
     failures = 0
     total = Decimal(0)
     async with Simulator() as sim, receiver(callbacks.router(), {sim.api_key: sim.signature_secret}) as url:
-        console.print(f"simulator on {sim.url}, receiver on {url}; the clock is virtual, every callback is signed")
+        console.print(
+            f"simulator on {sim.url}, receiver on {url}; the clock is virtual, every callback is signed"
+        )
         async with sim.client() as client:
             application = await client.applications.create(
                 name="demo", status_url=f"{url}/status", inbound_url=f"{url}/inbound"
@@ -111,7 +117,9 @@ async def run(console: Console | None = None, scenarios: tuple[Scenario, ...] = 
                 if not problems:
                     count = callbacks.statuses.total() + callbacks.inbound + len(callbacks.reports)
                     console.print(f"  [green]✓ {count} callbacks arrived, each verified; as expected[/green]")
-                total += sum((r.usage.price for r in callbacks.reports if r.usage and r.usage.price), Decimal(0))
+                total += sum(
+                    (r.usage.price for r in callbacks.reports if r.usage and r.usage.price), Decimal(0)
+                )
     verdict = "every outcome as expected" if not failures else f"{failures} not as expected"
     console.print(f"\n{len(scenarios)} workflows, EUR {total} in all, {verdict}")
     return 1 if failures else 0
@@ -120,7 +128,7 @@ async def run(console: Console | None = None, scenarios: tuple[Scenario, ...] = 
 async def _play(
     scenario: Scenario, sim: Simulator, client: DispatchClient, callbacks: Callbacks, console: Console
 ) -> None:
-    timeline = Timeline(console, sim.now)
+    timeline = Timeline(console, sim.time)
     callbacks.start(timeline)
     dispatch = await client.send(scenario.workflow)
     timeline.sent(scenario.workflow, dispatch)

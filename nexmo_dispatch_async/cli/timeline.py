@@ -64,7 +64,7 @@ class Timeline:
         step = self._steps.setdefault(event.message_uuid, len(self._steps) + 1)
         if step > 1 and event.status == "submitted":
             self._line(event.timestamp, "↪", "failover", "bold yellow", f"step {step - 1} did not make it")
-        detail = f"step {step} {event.channel:<17} to {mask(event.to.address if event.to else None)}"
+        detail = f"step {step} {event.channel:<17} to {mask(event.to.address)}"
         if event.error is not None:
             detail += f"  error {event.error.code}: {event.error.reason}"
         if event.usage is not None:
@@ -73,7 +73,7 @@ class Timeline:
 
     def inbound(self, event: InboundMessage) -> None:
         """Print an inbound message, without its text."""
-        detail = f"{event.channel} {event.content_type} from {mask(event.from_.address if event.from_ else None)}"
+        detail = f"{event.channel} {event.content.type} from {mask(event.from_.address)}"
         self._line(event.timestamp, "←", "inbound", "cyan", detail)
 
     def report(self, event: FinalReport) -> None:
@@ -90,20 +90,22 @@ class Timeline:
 
     def _line(self, at: datetime | None, arrow: str, what: str, style: str, detail: str) -> None:
         offset = "        ?" if at is None else f"{(at - self._start).total_seconds():8.3f}s"
-        self._console.print(Text.assemble(f"  {offset}  {arrow} ", (f"{what:<24}", style), detail), soft_wrap=True)
+        self._console.print(
+            Text.assemble(f"  {offset}  {arrow} ", (f"{what:<24}", style), detail), soft_wrap=True
+        )
 
 
 def line(event: MessageStatus | InboundMessage | FinalReport | UnknownEvent) -> Text:
     """Return one line for one callback."""
     if isinstance(event, MessageStatus):
         what, style = event.status, STATUS_STYLE.get(event.status, "")
-        detail = f"{event.channel} to {mask(event.to.address if event.to else None)} message {event.message_uuid}"
+        detail = f"{event.channel} to {mask(event.to.address)} message {event.message_uuid}"
         if event.error is not None:
             detail += f" error {event.error.code}: {event.error.reason}"
     elif isinstance(event, InboundMessage):
         what, style = "inbound", "cyan"
-        sender = mask(event.from_.address if event.from_ else None)
-        detail = f"{event.channel} {event.content_type} from {sender} message {event.message_uuid}"
+        sender = mask(event.from_.address)
+        detail = f"{event.channel} {event.content.type} from {sender} message {event.message_uuid}"
     elif isinstance(event, FinalReport):
         what, style = f"final-report: {event.status}", STATUS_STYLE.get(event.status, "")
         price = money(event.usage.price, event.usage.currency) if event.usage else ""

@@ -1,0 +1,288 @@
+"""The command, as a person at a terminal would use it."""
+
+import asyncio
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import aiohttp
+import pytest
+from nexmo_dispatch_webhooks import sign
+from rich.console import Console
+from typer.testing import CliRunner
+
+from nexmo_dispatch_async import DispatchClient, KpnOAuth, Workflow, sms
+from nexmo_dispatch_async.cli import demo
+from nexmo_dispatch_async.cli.app import app
+from nexmo_dispatch_async.cli.scenarios import SCENARIOS
+from nexmo_dispatch_async.simulator import Simulator
+
+COMMAND = [sys.executable, "-m", "nexmo_dispatch_async.cli"]
+PAYLOADS = Path(__file__).parent / "data" / "payloads"
+GOOD = PAYLOADS / "requests" / "sms_text.json"
+
+
+async def play(*scenarios: demo.Scenario) -> tuple[int, str]:
+    page = io.StringIO()
+    code = await demo.run(Console(file=page, width=200), scenarios)
+    return code, page.getvalue()
+
+
+async def test_demo_shows_the_documented_failover_and_ends_with_0() -> None:
+    """WhatsApp, not read in 600 s, then SMS, then the report with its price (contract 10.2)."""
+    code, page = await play(*SCENARIOS)
+
+    assert code == 0
+    first = page.split("2. ")[0]
+    order = ["POST /dispatch", "submitted", "delivered", "failover", "submitted", "delivered", "final-report"]
+    assert re.search(".*".join(map(re.escape, order)), first, re.DOTALL)
+    assert "EUR 0.0978 = whatsapp 0.0625 + sms 0.0333 + workflow fee 0.002" in first
+    assert "✗" not in page
+
+
+async def test_demo_ends_with_1_when_a_callback_is_missing() -> None:
+    """A callback that did not arrive is named, and the exit code says so."""
+    wrong = replace(SCENARIOS[1], statuses=(*SCENARIOS[1].statuses, ("sms", "delivered")))
+
+    code, page = await play(wrong)
+
+    assert code == 1
+    assert "missing: sms delivered" in page
+
+
+async def test_demo_ends_with_1_when_the_outcome_is_another() -> None:
+    """An unexpected callback, reply or report counts as failure."""
+    wrong = replace(SCENARIOS[2], statuses=SCENARIOS[2].statuses[:1], replies=0, report="error")
+
+    code, page = await play(wrong)
+
+    assert code == 1
+    assert "unexpected: messenger delivered" in page
+    assert "1 inbound messages instead of 0" in page
+    assert "final reports ['completed'] instead of error" in page
+
+
+def test_demo_shows_no_whole_number() -> None:
+    """A terminal is a log too: no address is printed in full."""
+    done = subprocess.run([*COMMAND, "demo"], capture_output=True, text=True, check=True)
+
+    numbers = {
+        address
+        for scenario in SCENARIOS
+        for step in json.loads(scenario.workflow.to_json())["workflow"]
+        for end in (step["from"], step["to"])
+        for key, address in end.items()
+        if key != "type"
+    }
+    assert [number for number in numbers if number in done.stdout] == []
+
+
+@pytest.fixture
+async def sim() -> AsyncIterator[Simulator]:
+    """A simulator."""
+    async with Simulator() as simulator:
+        yield simulator
+
+
+async def run(*arguments: str, stdin: bytes = b"", **environment: str) -> tuple[int, str, str]:
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND,
+        *arguments,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={"PATH": os.environ["PATH"], **environment},
+    )
+    out, err = await process.communicate(stdin)
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()
+
+
+def settings(sim: Simulator) -> dict[str, str]:
+    return {
+        "NEXMO_DISPATCH_CLIENT_ID": sim.client_id,
+        "NEXMO_DISPATCH_CLIENT_SECRET": sim.client_secret,
+        "NEXMO_DISPATCH_APPLICATION_ID": sim.create_application().id,
+        "NEXMO_DISPATCH_BASE_URL": sim.base_url,
+        "NEXMO_DISPATCH_TOKEN_URL": sim.token_url,
+    }
+
+
+async def test_send_prints_the_dispatch_uuid(sim: Simulator) -> None:
+    """`send FILE` sends once and prints the id alone."""
+    code, out, err = await run("send", str(GOOD), **settings(sim))
+
+    assert (code, err) == (0, "")
+    assert re.fullmatch(r"[0-9a-f-]{36}\n", out)
+    assert sim.counts["POST /dispatch"] == 1
+
+
+async def test_send_reads_standard_input_and_warns(sim: Simulator) -> None:
+    """`send -` reads a workflow from a pipe; warnings go to standard error and do not stop it."""
+    body = (PAYLOADS / "requests" / "single_step.json").read_bytes()
+
+    code, out, err = await run("send", "-", stdin=body, **settings(sim))
+
+    assert code == 0
+    assert out.strip()
+    assert err.startswith("warning: ")
+
+
+async def test_send_names_every_problem_and_sends_nothing(sim: Simulator) -> None:
+    """A bad workflow ends with 1, with its problems, without any request."""
+    body = Workflow.failover(sms.text("", from_="1", to="+31"), sms.text("x", from_="1", to="31")).to_json()
+
+    code, out, err = await run("send", "-", stdin=body, **settings(sim))
+
+    assert (code, out) == (1, "")
+    assert err.count("step 1") >= 2
+    assert sum(sim.counts.values()) == 0
+
+
+def test_send_check_sends_nothing() -> None:
+    """`--check` needs no settings and no network."""
+    done = CliRunner().invoke(app, ["send", "--check", str(GOOD)])
+
+    assert done.exit_code == 0
+    assert "nothing was sent" in done.stdout
+
+
+def test_send_without_settings_says_which() -> None:
+    """Missing settings are named."""
+    done = CliRunner().invoke(app, ["send", str(GOOD)], env={"NEXMO_DISPATCH_CLIENT_ID": ""})
+
+    assert done.exit_code == 1
+    assert "NEXMO_DISPATCH_CLIENT_SECRET" in done.stderr
+
+
+def test_send_of_a_missing_file() -> None:
+    """A file that is not there ends with 1 and says so."""
+    done = CliRunner().invoke(app, ["send", "no-such-file.json"])
+
+    assert done.exit_code == 1
+    assert "cannot read no-such-file.json" in done.stderr
+
+
+async def test_send_ends_with_3_when_nobody_can_know() -> None:
+    """A server that takes the request and hangs up leaves the outcome unknown."""
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        if "/token" in head.split("\r\n")[0]:
+            body = b'{"access_token": "t"}'
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+            await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        code, out, err = await run(
+            "send",
+            str(GOOD),
+            NEXMO_DISPATCH_CLIENT_ID="id",
+            NEXMO_DISPATCH_CLIENT_SECRET="secret",
+            NEXMO_DISPATCH_APPLICATION_ID="application",
+            NEXMO_DISPATCH_BASE_URL=url,
+            NEXMO_DISPATCH_TOKEN_URL=f"{url}/token",
+        )
+
+    assert (code, out) == (3, "")
+    assert err.startswith("unknown: ")
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["--secret", "k=s", "--no-verification"], ["--secret", "no-equals-sign"]], ids=repr
+)
+def test_listen_wants_exactly_one_answer_about_signatures(arguments: list[str]) -> None:
+    """Neither, both, or a malformed secret are refused with exit code 2."""
+    done = CliRunner().invoke(app, ["listen", *arguments], env={"NEXMO_DISPATCH_SIGNATURE_SECRETS": ""})
+
+    assert done.exit_code == 2
+
+
+async def start(*arguments: str) -> tuple[asyncio.subprocess.Process, asyncio.StreamReader]:
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND,
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        env={"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1", "COLUMNS": "300"},
+    )
+    assert process.stdout is not None
+    return process, process.stdout
+
+
+async def test_listen_prints_each_callback_and_refuses_unsigned_ones() -> None:
+    """One line for each kind, addresses masked; Ctrl-C ends it."""
+    process, out = await start("listen", "--port", "0", "--secret", "a1b2c3d4=secret")
+    url = re.findall(r"http://\S+", (await out.readline()).decode())[0]
+    bodies = [
+        (PAYLOADS / "webhooks" / name).read_bytes()
+        for name in (
+            "message_status/sms_rejected.json",
+            "inbound_message/whatsapp_text.json",
+            "final_report/completed_whatsapp.json",
+        )
+    ] + [b'{"something": "else"}']
+
+    async with aiohttp.ClientSession() as session:
+        answers: list[int] = []
+        for body in bodies:
+            headers = {"Authorization": sign(body, secret="secret", api_key="a1b2c3d4")}
+            headers["Content-Type"] = "application/json"
+            async with session.post(f"{url}/any", data=body, headers=headers) as answer:
+                answers.append(answer.status)
+        async with session.post(url, data=bodies[0], headers={"Content-Type": "application/json"}) as answer:
+            answers.append(answer.status)
+    lines = [(await out.readline()).decode() for _ in bodies]
+    process.terminate()
+    await process.wait()
+
+    assert answers == [200, 200, 200, 200, 401]
+    assert [line.split()[0] for line in lines] == ["rejected", "inbound", "final-report:", "unknown"]
+    assert "447700900123" not in "".join(lines)
+
+
+async def test_simulate_prints_settings_that_work(tmp_path: Path) -> None:
+    """What `simulate` prints is enough to send a workflow."""
+    rules = tmp_path / "people.toml"
+    rules.write_text("")
+    process, out = await start("simulate", "--port", "0", "--speed", "60", "--rules", str(rules))
+    printed: dict[str, str] = {}
+    while len(printed) < 6:
+        name, _, value = (await out.readline()).decode().strip().removeprefix("export ").partition("=")
+        printed[name.removeprefix("NEXMO_DISPATCH_")] = value
+
+    auth = KpnOAuth(printed["CLIENT_ID"], printed["CLIENT_SECRET"], token_url=printed["TOKEN_URL"])
+    async with DispatchClient(
+        auth=auth, application_id=printed["APPLICATION_ID"], base_url=printed["BASE_URL"]
+    ) as client:
+        dispatch = await client.send(Workflow.from_json(GOOD.read_bytes()))
+    process.terminate()
+    await process.wait()
+
+    assert dispatch.dispatch_uuid
+
+
+def test_simulate_says_why_it_cannot_start(tmp_path: Path) -> None:
+    """A rules file with a mistake ends with 1 and a sentence."""
+    rules = tmp_path / "people.toml"
+    rules.write_text("nonsense = 1")
+
+    done = CliRunner().invoke(app, ["simulate", "--port", "0", "--rules", str(rules)])
+
+    assert done.exit_code == 1
+    assert done.stderr.startswith("cannot start: ")
+
+
+def test_version() -> None:
+    """`--version` prints one line."""
+    done = CliRunner().invoke(app, ["--version"])
+
+    assert done.stdout.startswith("nexmo-dispatch 0.")
