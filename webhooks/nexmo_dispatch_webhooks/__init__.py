@@ -25,6 +25,7 @@ from nexmo_dispatch_webhooks.events import (
     Usage,
     VideoContent,
     WorkflowPosition,
+    parse_event,
 )
 from nexmo_dispatch_webhooks.exceptions import (
     BodyTooLargeError,
@@ -40,7 +41,6 @@ from nexmo_dispatch_webhooks.exceptions import (
     WebhookError,
 )
 from nexmo_dispatch_webhooks.injection import Context
-from nexmo_dispatch_webhooks.parsing import parse_event
 from nexmo_dispatch_webhooks.receiver import Answer, Inbox, Receiver
 from nexmo_dispatch_webhooks.routing import DispatchResult, HandlerFailure, Router
 from nexmo_dispatch_webhooks.sansio import (

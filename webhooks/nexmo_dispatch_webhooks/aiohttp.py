@@ -89,8 +89,6 @@ def setup(
 
     async def callback(request: web.Request) -> web.Response:
         answer = await _answer(receiver, request, max_body, body_timeout)
-        if 200 <= answer.status < 300:
-            return web.Response(status=answer.status, text=answer.text)
         response = web.Response(status=answer.status, text=answer.text)
         if answer.status == 401:
             response.headers["WWW-Authenticate"] = "Bearer"
@@ -112,8 +110,8 @@ async def _answer(
         body = await _read(request, max_body, body_timeout)
     except RequestRefusedError as error:
         return receiver.refuse(error)
-    headers = {name.lower(): value for name, value in request.headers.items()}
-    return await receiver.handle(RawRequest(headers, body, request.match_info.get("tail", "")))
+    # `request.headers` finds names in any case, so it is not copied
+    return await receiver.handle(RawRequest(request.headers, body, request.match_info.get("tail", "")))
 
 
 async def _read(request: web.Request, max_body: int, body_timeout: float | None) -> bytes:
@@ -122,10 +120,16 @@ async def _read(request: web.Request, max_body: int, body_timeout: float | None)
         raise UnsupportedMediaTypeError("the content encoding is not supported")
     if (request.content_length or 0) > max_body:
         raise BodyTooLargeError("the body is too large")
+    content = request.content
+    if content.is_eof() and content.exception() is None:  # the usual case: it came with the headers
+        whole = content.read_nowait()
+        if len(whole) > max_body:
+            raise BodyTooLargeError("the body is too large")
+        return whole
     body = bytearray()
     try:
         with anyio.fail_after(body_timeout):
-            async for chunk in request.content.iter_any():
+            async for chunk in content.iter_any():
                 body += chunk
                 if len(body) > max_body:
                     raise BodyTooLargeError("the body is too large")

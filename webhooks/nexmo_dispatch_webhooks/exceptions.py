@@ -53,7 +53,7 @@ class RequestRefusedError(WebhookError):
 
 
 class InvalidBodyError(RequestRefusedError):
-    """HTTP 400: the body is not a JSON object in UTF-8 (contract 5.10), or `strict=True` found a deviation."""
+    """HTTP 400: the body is not a JSON object in UTF-8 (contract 5.10), or `strict=True` found an oddity."""
 
     status = 400
 

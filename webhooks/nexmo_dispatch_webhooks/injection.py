@@ -19,7 +19,7 @@ from nexmo_dispatch_webhooks import events
 from nexmo_dispatch_webhooks.exceptions import RouterError
 from nexmo_dispatch_webhooks.signature import Claims
 
-__all__ = ["Context", "describe", "plan_arguments", "require_async"]
+__all__ = ["Arguments", "Context", "describe", "is_async", "plan_arguments", "require_async"]
 
 _EVENT_TYPES = frozenset(
     {events.MessageStatus, events.InboundMessage, events.FinalReport, events.UnknownEvent}
@@ -38,6 +38,10 @@ class Context(msgspec.Struct, frozen=True):
     def at(cls, now: float, *, path: str = "", claims: Claims | None = None) -> Context:
         """A context received at an epoch time."""
         return cls(path, datetime.fromtimestamp(now, UTC), claims)
+
+
+#: From event and context to the positional and keyword arguments of one handler.
+Arguments = Callable[[Any, Context], tuple[list[Any], dict[str, Any]]]
 
 
 def describe(function: Callable[..., Any]) -> str:
@@ -72,9 +76,7 @@ def require_async(function: Callable[..., Any]) -> None:
         )
 
 
-def plan_arguments(
-    function: Callable[..., Any], values: Mapping[str, Any]
-) -> Callable[[events.Event, Context], tuple[list[Any], dict[str, Any]]]:
+def plan_arguments(function: Callable[..., Any], values: Mapping[str, Any]) -> Arguments:
     """Decide once how to call a handler.
 
     A parameter gets the event when it is named `event` or annotated with an event class, the context
@@ -112,7 +114,7 @@ def plan_arguments(
         else:
             named.append(name)
 
-    def arguments(event: events.Event, context: Context) -> tuple[list[Any], dict[str, Any]]:
+    def arguments(event: Any, context: Context) -> tuple[list[Any], dict[str, Any]]:
         def value(name: Any) -> Any:
             source = sources[name]
             if source is None:

@@ -15,9 +15,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from nexmo_dispatch_webhooks.events import Event
+from nexmo_dispatch_webhooks.events import Event, parse_event
 from nexmo_dispatch_webhooks.exceptions import ConfigurationError, InvalidBodyError, RequestRefusedError
-from nexmo_dispatch_webhooks.parsing import parse_event
 from nexmo_dispatch_webhooks.routing import Context, DispatchResult, Router
 from nexmo_dispatch_webhooks.sansio import JwtVerification, RawRequest, Verification, check_media_type
 from nexmo_dispatch_webhooks.signature import Secret
@@ -100,7 +99,7 @@ class Receiver:
         self._unhandled = 0
 
     def __repr__(self) -> str:
-        return f"<Receiver {self.router!r}, verification={self.verification!r}, {self._answers.total()} requests>"
+        return f"<Receiver of {self.router!r}: {self.verification!r}, {self._answers.total()} requests>"
 
     def start(self) -> None:
         """Freeze the router and check that its handlers can be called; before the first request.
@@ -123,7 +122,7 @@ class Receiver:
         try:
             answer = await self._handle(request)
         except RequestRefusedError as error:
-            answer = self.refuse(error)
+            return self.refuse(error)
         except Exception as error:  # noqa: BLE001 - a middleware or an inbox may raise anything; the service retries
             _log_failure("the request", error)
             answer = Answer(500, "failed, please repeat")
@@ -131,8 +130,9 @@ class Receiver:
         return answer
 
     def refuse(self, error: RequestRefusedError) -> Answer:
-        """The answer to a request that is turned away."""
+        """The answer to a request that is turned away; adapters call it for bodies that they refuse."""
         logger.warning("refused with %d: %s", error.status, error)
+        self._answers[error.status] += 1
         return Answer(error.status, str(error))
 
     async def _receive(self, request: RawRequest) -> Answer:
@@ -142,7 +142,7 @@ class Receiver:
         try:
             event = parse_event(request.body)
         except InvalidBodyError:
-            if self._inbox is None or claims is None:
+            if self._inbox is None or self.verification is None:
                 raise
             # Authentic, so no stranger fills the store: keep it where it can be seen (contract 5.10).
             await self._inbox.put(request, context, None)
@@ -154,7 +154,7 @@ class Receiver:
         return self._conclude(await self.router.dispatch(event, context))
 
     def _conclude(self, result: DispatchResult) -> Answer:
-        """200 unless a handler failed: then 500, since only a 5xx is certain to be repeated (contract 9.11)."""
+        """200 unless a handler failed: then 500, since only a 5xx is sure to be repeated (9.11)."""
         if result.unhandled:
             self._unhandled += 1
         for failure in result.failures:

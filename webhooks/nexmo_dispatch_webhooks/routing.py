@@ -6,41 +6,20 @@ fails does not hide the rest, and an event that nobody handles is visible in the
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from nexmo_dispatch_webhooks.error_codes import ERROR_CLASSES
-from nexmo_dispatch_webhooks.events import (
-    CHANNELS,
-    Event,
-    FinalReport,
-    InboundMessage,
-    Kind,
-    MessageStatus,
-    UnknownEvent,
-)
+from nexmo_dispatch_webhooks.events import Event, Kind
 from nexmo_dispatch_webhooks.exceptions import HandlerError, RouterError, RouterFrozenError
-from nexmo_dispatch_webhooks.injection import Context, describe, is_async, plan_arguments, require_async
-from nexmo_dispatch_webhooks.parsing import CHANNEL_NAMES
+from nexmo_dispatch_webhooks.injection import Arguments, Context, describe, plan_arguments, require_async
+from nexmo_dispatch_webhooks.routes import Condition, Handler, OneOrMore, Route, make_route
 
-__all__ = ["Context", "DispatchResult", "Handler", "HandlerFailure", "Route", "Router"]
+__all__ = ["Context", "DispatchResult", "Handler", "HandlerFailure", "Middleware", "Route", "Router"]
 
-Handler = Callable[..., Awaitable[Any]]
 H = TypeVar("H", bound=Handler)
-OneOrMore = str | Collection[str]
-Condition = Callable[[Any], object]
 #: Around each handler: `async def middleware(event, context, call_next)`, which awaits `call_next(event)`.
 Middleware = Callable[[Any, Context, Callable[[Any], Awaitable[Any]]], Awaitable[Any]]
-
-_KINDS: dict[Kind, type] = {
-    "message-status": MessageStatus,
-    "inbound-message": InboundMessage,
-    "final-report": FinalReport,
-    "unknown": UnknownEvent,
-}
-_ERROR_CLASSES = frozenset({*ERROR_CLASSES.values(), "unknown"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,45 +48,87 @@ class DispatchResult:
             raise HandlerError(self.failures) from self.failures[0].error
 
 
+class _Node:
+    """The inside of a router: what is registered, and its place in the tree."""
+
+    def __init__(self, name: str, values: dict[str, Any]) -> None:
+        self.name = name
+        self.values = values
+        # registered
+        self.entries: list[Route | _Branch] = []
+        self.fallbacks: list[Route] = []
+        self.middlewares: list[Middleware] = []
+        self.outer: list[Any] = []
+        # place and state
+        self.parent: _Node | None = None
+        self.frozen = False
+        self.plans: dict[Route, Arguments] = {}
+
+    def routes(self) -> Iterator[Route]:
+        for entry in self.entries:
+            if isinstance(entry, Route):
+                yield entry
+            else:
+                yield from entry.node.routes()
+
+    def plan(self, inherited: Mapping[str, Any], *, freeze: bool) -> None:
+        """Decide how to call each handler, here and below, with the values that it may ask for."""
+        values = {**inherited, **self.values}
+        for route in (*self.entries, *self.fallbacks):
+            if isinstance(route, Route):
+                self.plans[route] = plan_arguments(route.handler, values)
+            else:
+                route.node.plan(values, freeze=freeze)
+        self.frozen = self.frozen or freeze
+
+    def select(self, event: Event, context: Context, outer: tuple[Middleware, ...]) -> list[_Selected]:
+        """What the event reaches, in order, with the middlewares around it, outermost first."""
+        around = (*outer, *self.middlewares) if self.middlewares else outer
+        selected: list[_Selected] = []
+        for entry in self.entries:
+            if isinstance(entry, _Branch):
+                if _below(context.path, entry.prefix):
+                    selected += entry.node.select(event, context, around)
+                continue
+            try:
+                if entry.matches(event):
+                    selected.append(_Selected(self, entry, around))
+            except Exception as error:  # noqa: BLE001 - a filter of the application may raise anything
+                selected.append(_Selected(self, entry, around, error))
+        return selected or [_Selected(self, route, around) for route in self.fallbacks]
+
+
 @dataclass(frozen=True, slots=True)
-class Route:
-    """A handler with the conditions that an event must meet, all of them."""
-
-    handler: Handler
-    name: str
-    kinds: frozenset[Kind]
-    statuses: frozenset[str] | None = None
-    channels: frozenset[str] | None = None
-    contents: frozenset[str] | None = None
-    error_classes: frozenset[str] | None = None
-    senders: frozenset[str] | None = None
-    when: tuple[Condition, ...] = ()
-
-    def matches(self, event: Event) -> bool:
-        """Whether the event meets every condition; what `when` raises comes through."""
-        return (
-            event.kind in self.kinds
-            and (self.statuses is None or _fold(getattr(event, "status", None)) in self.statuses)
-            and (self.channels is None or not self.channels.isdisjoint(_channels(event)))
-            and (self.contents is None or _fold(getattr(event, "content", None), "type") in self.contents)
-            and (self.error_classes is None or _error_class(event) in self.error_classes)
-            and (self.senders is None or not self.senders.isdisjoint(_senders(event)))
-            and all(condition(event) for condition in self.when)
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Included:
-    router: Router
+class _Branch:
+    node: _Node
     prefix: str
 
 
 @dataclass(frozen=True, slots=True)
-class _Bound:
-    """A route with the middlewares of the routers around it, outermost first."""
-
+class _Selected:
+    node: _Node
     route: Route
     middlewares: tuple[Middleware, ...]
+    error: Exception | None = None
+
+    async def run(self, event: Event, context: Context) -> None:
+        call: Callable[[Any], Awaitable[Any]] = self._call(context)
+        for middleware in reversed(self.middlewares):
+            call = _around(middleware, context, call)
+        await call(event)
+
+    def _call(self, context: Context) -> Callable[[Any], Awaitable[Any]]:
+        def call(event: Any) -> Awaitable[Any]:
+            args, kwargs = self.node.plans[self.route](event, context)
+            return self.route.handler(*args, **kwargs)
+
+        return call
+
+
+def _around(
+    middleware: Middleware, context: Context, call_next: Callable[[Any], Awaitable[Any]]
+) -> Callable[[Any], Awaitable[Any]]:
+    return lambda event: middleware(event, context, call_next)
 
 
 class Router:
@@ -116,27 +137,20 @@ class Router:
     Args:
         *routers: routers to include at once.
         name: for messages about composition.
-        values: what handlers may ask for by parameter name, besides `event` and `context`.
+        values: what handlers may ask for by parameter name, besides `event` and `context`; handlers of
+            included routers as well, unless their router has a value of the same name.
     """
 
     def __init__(
         self, *routers: Router, name: str = "router", values: Mapping[str, Any] | None = None
     ) -> None:
-        self.name = name
-        self.values: dict[str, Any] = dict(values or {})
-        self._entries: list[Route | _Included] = []
-        self._fallbacks: list[Route] = []
-        self._middlewares: list[Middleware] = []
-        self._outer: list[Any] = []
-        self._parent: Router | None = None
-        self._frozen = False
-        self._plans: dict[Handler, Any] = {}
+        self._node = _Node(name, dict(values or {}))
         for router in routers:
             self.include_router(router)
 
     def __repr__(self) -> str:
-        state = "frozen" if self._frozen else "open"
-        return f"<Router {self.name!r}: {sum(1 for _ in self.routes())} handlers, {state}>"
+        state = "frozen" if self._node.frozen else "open"
+        return f"<Router {self._node.name!r}: {sum(1 for _ in self.routes())} handlers, {state}>"
 
     # --- registration ---
 
@@ -172,26 +186,18 @@ class Router:
             RouterFrozenError: the receiver has started.
         """
         self._require_open()
-        require_async(handler)
-        kinds = frozenset(_KINDS) if kind is None else frozenset(_collection("kind", kind))
-        if not kinds <= _KINDS.keys():
-            raise RouterError(f"unknown kind; there are {', '.join(_KINDS)}")
-        route = Route(
+        route = make_route(
             handler,
-            name or describe(handler),
-            kinds,  # type: ignore[arg-type]  # checked against the keys above
-            statuses=_words("status", status),
-            channels=None
-            if channel is None
-            else frozenset(map(_known_channel, _collection("channel", channel))),
-            contents=_words("content", content),
-            error_classes=_words("error_class", error_class),
-            senders=_words("sender", sender),
-            when=_conditions(when),
+            kind=kind,
+            status=status,
+            channel=channel,
+            content=content,
+            error_class=error_class,
+            sender=sender,
+            when=when,
+            name=name,
         )
-        if route.error_classes is not None and not route.error_classes <= _ERROR_CLASSES:
-            raise RouterError(f"unknown error class; there are {', '.join(sorted(_ERROR_CLASSES))}")
-        self._entries.append(route)
+        self._node.entries.append(route)
         return route
 
     def register(self, kind: Kind | Collection[Kind] | None = None, **filters: Any) -> Callable[[H], H]:
@@ -259,10 +265,10 @@ class Router:
         """Decorator for events that reach no other handler of this router or of those included in it."""
         self._require_open()
         require_async(handler)
-        self._fallbacks.append(Route(handler, describe(handler), frozenset(_KINDS)))
+        self._node.fallbacks.append(Route(handler, describe(handler)))
         return handler
 
-    def middleware(self, function: Middleware) -> Middleware:
+    def middleware(self, function: H) -> H:
         """Decorator: run around each handler of this router and of the included ones.
 
         `async def timing(event, context, call_next)` awaits `call_next(event)` to go on, and skips the
@@ -270,7 +276,7 @@ class Router:
         """
         self._require_open()
         require_async(function)
-        self._middlewares.append(function)
+        self._node.middlewares.append(function)
         return function
 
     def outer_middleware(self, function: H) -> H:
@@ -281,17 +287,17 @@ class Router:
         """
         self._require_open()
         require_async(function)
-        if self._parent is not None:
+        if self._node.parent is not None:
             raise RouterError(
-                f"{self.name} is included in another router: outer middleware belongs to that one"
+                f"{self._node.name} is included in another router: outer middleware belongs there"
             )
-        self._outer.append(function)
+        self._node.outer.append(function)
         return function
 
     @property
     def outer_middlewares(self) -> tuple[Any, ...]:
         """The functions around the request, outermost first."""
-        return tuple(self._outer)
+        return tuple(self._node.outer)
 
     def include_router(self, router: Router, *, prefix: str = "") -> None:
         """Put all the handlers of another router here, at this place in the order.
@@ -305,23 +311,20 @@ class Router:
                 outer middleware.
         """
         self._require_open()
-        if not isinstance(router, Router):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a checker
-            raise RouterError(f"include_router takes a Router, not {type(router).__name__}")
-        if router is self:
-            raise RouterError(f"{self.name} cannot include itself")
-        if router._parent is not None:
-            raise RouterError(f"{router.name} is included in {router._parent.name} already")
-        ancestor = self._parent
+        here, node = self._node, _node_of(router)
+        if node is here:
+            raise RouterError(f"{here.name} cannot include itself")
+        if node.parent is not None:
+            raise RouterError(f"{node.name} is included in {node.parent.name} already")
+        ancestor = here.parent
         while ancestor is not None:
-            if ancestor is router:
-                raise RouterError(f"{self.name} is inside of {router.name}: including that would be a cycle")
-            ancestor = ancestor._parent
-        if router._outer:
-            raise RouterError(
-                f"{router.name} has outer middleware, which belongs to the router given to setup"
-            )
-        router._parent = self
-        self._entries.append(_Included(router, _prefix(prefix)))
+            if ancestor is node:
+                raise RouterError(f"{here.name} is inside of {node.name}: including that would be a cycle")
+            ancestor = ancestor.parent
+        if node.outer:
+            raise RouterError(f"{node.name} has outer middleware, which belongs to the router given to setup")
+        node.parent = here
+        here.entries.append(_Branch(node, "/" + prefix.strip("/") if prefix.strip("/") else ""))
 
     def freeze(self, values: Mapping[str, Any] | None = None) -> None:
         """End the registration, and check that every handler can be called with what is provided.
@@ -332,37 +335,28 @@ class Router:
         Raises:
             RouterError: a handler asks for something that nothing provides.
         """
-        for router, inherited in self._walk({**(values or {})}):
-            plans = router._plans
-            for route in (*router._own_routes(), *router._fallbacks):
-                plans[route.handler] = plan_arguments(route.handler, inherited)
-            router._frozen = True
+        self._node.plan(values or {}, freeze=True)
 
     def _require_open(self) -> None:
-        if self._frozen:
-            raise RouterFrozenError(f"{self.name} is in use: register handlers before the receiver starts")
+        if self._node.frozen:
+            raise RouterFrozenError(f"{self._node.name} is in use: register before the receiver starts")
 
     # --- reading ---
 
     def routes(self) -> Iterator[Route]:
         """All routes in the order in which they run, those of included routers among them."""
-        for entry in self._entries:
-            if isinstance(entry, Route):
-                yield entry
-            else:
-                yield from entry.router.routes()
+        return self._node.routes()
 
     def fetch(self, event: Event, context: Context | None = None) -> tuple[Handler, ...]:
         """The handlers that the event would reach, in order, without running any.
 
         What a `when` filter raises comes through; in `dispatch` it is a failure of its handler.
         """
-        found: list[Handler] = []
-        for _, bound, problem in self._select(event, context or Context(), ()):
-            if problem is not None:
-                raise problem.error
-            found.append(bound.route.handler)
-        return tuple(found)
+        selected = self._node.select(event, context or Context(), ())
+        for item in selected:
+            if item.error is not None:
+                raise item.error
+        return tuple(item.route.handler for item in selected)
 
     # --- running ---
 
@@ -378,141 +372,29 @@ class Router:
         Raises:
             RouterError: a handler asks for something that nothing provides.
         """
-        if not self._frozen and self._parent is None:
-            self._refresh()
+        if not self._node.frozen:  # tests of handlers dispatch without a start
+            self._node.plan({}, freeze=False)
         context = context or Context()
         handled: list[str] = []
         failures: list[HandlerFailure] = []
-        for router, bound, problem in self._select(event, context, ()):
-            if problem is not None:
-                failures.append(problem)
-                continue
-            try:
-                await _run(router, bound, event, context)
-            except Exception as error:  # noqa: BLE001 - a handler may raise anything; the result names it
-                failures.append(HandlerFailure(bound.route.name, error))
+        for item in self._node.select(event, context, ()):
+            error = item.error
+            if error is None:
+                try:
+                    await item.run(event, context)
+                except Exception as raised:  # noqa: BLE001 - a handler may raise anything; the result names it
+                    error = raised
+            if error is None:
+                handled.append(item.route.name)
             else:
-                handled.append(bound.route.name)
+                failures.append(HandlerFailure(item.route.name, error))
         return DispatchResult(tuple(handled), tuple(failures))
 
-    def _refresh(self) -> None:
-        """Plan the calls of an open router, as `freeze` does, without ending the registration."""
-        for router, inherited in self._walk({}):
-            for route in (*router._own_routes(), *router._fallbacks):
-                if route.handler not in router._plans:
-                    router._plans[route.handler] = plan_arguments(route.handler, inherited)
 
-    def _own_routes(self) -> Iterator[Route]:
-        return (entry for entry in self._entries if isinstance(entry, Route))
-
-    def _walk(self, inherited: dict[str, Any]) -> Iterator[tuple[Router, dict[str, Any]]]:
-        """This router and those below, each with the values that its handlers may ask for."""
-        values = {**inherited, **self.values}
-        yield self, values
-        for entry in self._entries:
-            if isinstance(entry, _Included):
-                yield from entry.router._walk(values)
-
-    def _select(
-        self, event: Event, context: Context, outer: tuple[Middleware, ...]
-    ) -> list[tuple[Router, _Bound, HandlerFailure | None]]:
-        middlewares = (*outer, *self._middlewares) if self._middlewares else outer
-        selected: list[tuple[Router, _Bound, HandlerFailure | None]] = []
-        for entry in self._entries:
-            if isinstance(entry, _Included):
-                if _below(context.path, entry.prefix):
-                    selected += entry.router._select(event, context, middlewares)
-                continue
-            try:
-                wanted = entry.matches(event)
-            except Exception as error:  # noqa: BLE001 - a filter of the application may raise anything
-                failure = HandlerFailure(entry.name, error)
-                selected.append((self, _Bound(entry, middlewares), failure))
-            else:
-                if wanted:
-                    selected.append((self, _Bound(entry, middlewares), None))
-        if not selected:
-            selected = [(self, _Bound(route, middlewares), None) for route in self._fallbacks]
-        return selected
-
-
-async def _run(router: Router, bound: _Bound, event: Event, context: Context) -> None:
-    handler = bound.route.handler
-    if not bound.middlewares:
-        args, kwargs = router._plans[handler](event, context)
-        await handler(*args, **kwargs)
-        return
-
-    async def call(position: int, current: Any) -> Any:
-        if position == len(bound.middlewares):
-            args, kwargs = router._plans[handler](current, context)
-            return await handler(*args, **kwargs)
-        return await bound.middlewares[position](current, context, lambda inner: call(position + 1, inner))
-
-    await call(0, event)
-
-
-# --- filters -----------------------------------------------------------------------------------------
-
-
-def _collection(name: str, value: str | Collection[str]) -> list[str]:
-    items = [value] if isinstance(value, str) else list(value)
-    if not items:
-        raise RouterError(f"{name} is an empty collection, so the handler would never run")
-    for item in items:
-        if not isinstance(item, str) or not item.strip():  # pyright: ignore[reportUnnecessaryIsInstance] - as above
-            raise RouterError(f"{name} takes text, one or several")
-    return items
-
-
-def _words(name: str, value: OneOrMore | None) -> frozenset[str] | None:
-    return None if value is None else frozenset(item.strip().casefold() for item in _collection(name, value))
-
-
-def _known_channel(name: str) -> str:
-    known = CHANNEL_NAMES.get(name.strip().lower())
-    if known is None:
-        raise RouterError(f"unknown channel {name!r}; there are {', '.join(sorted(CHANNELS))}")
-    return known
-
-
-def _conditions(when: Condition | Sequence[Condition]) -> tuple[Condition, ...]:
-    conditions = (when,) if callable(when) else tuple(when)
-    for condition in conditions:
-        if not callable(condition):
-            raise RouterError("when takes a function of the event, or several")
-        if is_async(condition) or inspect.iscoroutinefunction(condition):
-            raise RouterError(
-                f"{describe(condition)} is async: a filter must be a plain function of the event"
-            )
-    return conditions
-
-
-def _fold(value: Any, attribute: str | None = None) -> str | None:
-    if attribute is not None:
-        value = getattr(value, attribute, None)
-    return value.casefold() if isinstance(value, str) else None
-
-
-def _channels(event: Event) -> set[str]:
-    if isinstance(event, FinalReport):
-        return {message.channel for message in event.messages if message.channel is not None}
-    return set() if isinstance(event, UnknownEvent) else {event.channel}
-
-
-def _error_class(event: Event) -> str | None:
-    error = getattr(event, "error", None)
-    return None if error is None else error.error_class
-
-
-def _senders(event: Event) -> set[str]:
-    if not isinstance(event, MessageStatus | InboundMessage):
-        return set()
-    return {text.casefold() for text in (event.from_.number, event.from_.id) if text is not None}
-
-
-def _prefix(prefix: str) -> str:
-    return "/" + prefix.strip("/") if prefix.strip("/") else ""
+def _node_of(router: Any) -> _Node:
+    if not isinstance(router, Router):
+        raise RouterError(f"include_router takes a Router, not {type(router).__name__}")
+    return router._node  # noqa: SLF001 - the inside of another router is composed here and nowhere else
 
 
 def _below(path: str, prefix: str) -> bool:

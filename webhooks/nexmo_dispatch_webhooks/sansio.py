@@ -8,18 +8,17 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import msgspec
 
-from nexmo_dispatch_webhooks.events import Event
+from nexmo_dispatch_webhooks.events import Event, parse_event
 from nexmo_dispatch_webhooks.exceptions import (
     ConfigurationError,
     SignatureVerificationError,
     UnsupportedMediaTypeError,
 )
-from nexmo_dispatch_webhooks.parsing import parse_event
 from nexmo_dispatch_webhooks.signature import LEEWAY, MAX_AGE, Claims, Secret, verify
 
 __all__ = [
@@ -36,7 +35,11 @@ Clock = Callable[[], float]
 
 
 class RawRequest(msgspec.Struct, frozen=True):
-    """A request as it came: lower-case header names, the raw body, and the path below the mount point."""
+    """A request as it came.
+
+    `headers` is asked for lower-case names: a dict of those, or a mapping that does not mind the case.
+    `path` is the part below the mount point.
+    """
 
     headers: Mapping[str, str]
     body: bytes
@@ -46,8 +49,8 @@ class RawRequest(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         return f"RawRequest(method={self.method!r}, {len(self.body)} bytes)"
 
-    def __rich_repr__(self) -> Iterable[object]:
-        yield f"{self.method}, {len(self.body)} bytes"
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("method", self.method), ("size", len(self.body))]
 
 
 class Verification(Protocol):

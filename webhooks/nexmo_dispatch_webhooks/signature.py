@@ -226,7 +226,7 @@ def _signature(secret: bytes, signed: bytes) -> bytes:
 
 @lru_cache(maxsize=64)
 def _prepared(secret: bytes) -> tuple[_Hash, _Hash]:
-    """Both keyed hashes of HMAC. `hmac.digest` builds them for each call, which takes longer than the rest."""
+    """Both keyed hashes of HMAC; `hmac.digest` builds them for each call, which takes longer."""
     key = hashlib.sha256(secret).digest() if len(secret) > 64 else secret
     block = key.ljust(64, b"\0")
     return hashlib.sha256(block.translate(_INNER_PAD)), hashlib.sha256(block.translate(_OUTER_PAD))

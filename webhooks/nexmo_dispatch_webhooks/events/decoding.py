@@ -1,3 +1,5 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (the reason: members of decoded JSON have no known type until they are read here)
 """Body bytes to one JSON object, and JSON scalars to the types of the contract.
 
 It knows JSON and the tolerance rules of contract 5.11, not the events: those are in `parsing`.

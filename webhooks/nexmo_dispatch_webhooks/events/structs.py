@@ -17,12 +17,10 @@ from typing import Any, ClassVar, Literal
 
 from msgspec import Struct
 
-from nexmo_dispatch_webhooks.error_codes import ErrorClass, classify_error
-from nexmo_dispatch_webhooks.timestamps import parse_timestamp
+from nexmo_dispatch_webhooks.events.error_codes import ErrorClass, classify_error
+from nexmo_dispatch_webhooks.events.vocabulary import FAILED_STATUSES, TERMINAL_STATUSES
 
 __all__ = [
-    "CHANNELS",
-    "TERMINAL_STATUSES",
     "Address",
     "AudioContent",
     "ButtonContent",
@@ -45,20 +43,9 @@ __all__ = [
     "Usage",
     "VideoContent",
     "WorkflowPosition",
-    "parse_timestamp",
 ]
 
 Kind = Literal["message-status", "inbound-message", "final-report", "unknown"]
-
-#: The channels of Dispatch, in the spelling of contract 3.3.
-CHANNELS = frozenset({"sms", "mms", "whatsapp", "viber_service_msg", "messenger"})
-#: The statuses that contract 5.3 describes; `accepted` and `seen` appear in prose only.
-KNOWN_STATUSES = frozenset(
-    {"submitted", "delivered", "read", "rejected", "undeliverable", "accepted", "seen"}
-)
-#: Statuses that end a message; after `delivered` a `read` may follow (contract 5.3).
-TERMINAL_STATUSES = frozenset({"delivered", "read", "rejected", "undeliverable"})
-FAILED_STATUSES = frozenset({"rejected", "undeliverable"})
 
 JSONObject = dict[str, Any]
 
@@ -68,11 +55,9 @@ class _Quiet(Struct, frozen=True, forbid_unknown_fields=True):
 
     _shown: ClassVar[tuple[str, ...]] = ()
 
-    def __rich_repr__(self) -> Any:
-        for name in self._shown:
-            value = getattr(self, name)
-            if value is not None and value != ():
-                yield name, value
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        values = ((name, getattr(self, name)) for name in self._shown)
+        return [(name, value) for name, value in values if value is not None and value != ()]
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
@@ -275,6 +260,7 @@ class MessageStatus(_Event, frozen=True):
 
     @property
     def dedup_key(self) -> tuple[str, ...]:
+        """Kind and ids; contract 5.10."""
         return (self.kind, self.message_uuid.lower(), self.status.lower())
 
     __hash__ = _Event.__hash__
@@ -311,6 +297,7 @@ class InboundMessage(_Event, frozen=True):
 
     @property
     def dedup_key(self) -> tuple[str, ...]:
+        """Kind and ids; contract 5.10."""
         return (self.kind, self.message_uuid.lower())
 
     __hash__ = _Event.__hash__
@@ -349,6 +336,7 @@ class FinalReport(_Event, frozen=True):
 
     @property
     def dedup_key(self) -> tuple[str, ...]:
+        """Kind, workflow and status; contract 5.10."""
         if self.dispatch_uuid is None:  # nothing names the workflow, so only equal bodies are equal
             return (self.kind, _digest(self.raw))
         return (self.kind, self.dispatch_uuid.lower(), (self.status or "").lower())
@@ -366,6 +354,7 @@ class UnknownEvent(_Event, frozen=True):
 
     @property
     def dedup_key(self) -> tuple[str, ...]:
+        """Kind and ids; contract 5.10."""
         return (self.kind, _digest(self.raw))
 
     __hash__ = _Event.__hash__

@@ -1,0 +1,68 @@
+"""The words and the member names of the contract, for telling what is documented from what is odd.
+
+It holds tables only. Every one is open on the way in: what is missing here is kept, not refused.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ADDRESS_MEMBERS",
+    "CHANNELS",
+    "CHANNEL_NAMES",
+    "ERROR_MEMBERS",
+    "FAILED_STATUSES",
+    "INBOUND_MEMBERS",
+    "LINK_MEMBERS",
+    "REPORTED_MEMBERS",
+    "REPORT_MEMBERS",
+    "REPORT_STATUSES",
+    "STATUSES",
+    "STATUS_MEMBERS",
+    "TEMPLATES",
+    "TERMINAL_STATUSES",
+    "USAGE_MEMBERS",
+]
+
+#: The channels of Dispatch, in the spelling of contract 3.3.
+CHANNELS = frozenset({"sms", "mms", "whatsapp", "viber_service_msg", "messenger"})
+#: Every spelling of a channel in contract 5.11, to the one of contract 3.3.
+CHANNEL_NAMES = {
+    **{name: name for name in CHANNELS},
+    "viber_sevice_msg": "viber_service_msg",
+    "viber_service": "viber_service_msg",
+    "viber_service_message": "viber_service_msg",
+}
+
+#: The statuses of contract 5.3; `accepted` and `seen` appear in prose only.
+STATUSES = {
+    name: name for name in ("submitted", "delivered", "read", "rejected", "undeliverable", "accepted", "seen")
+}
+#: Statuses that end a message; after `delivered` a `read` may follow (contract 5.3).
+TERMINAL_STATUSES = frozenset({"delivered", "read", "rejected", "undeliverable"})
+#: Terminal statuses of a message that did not arrive.
+FAILED_STATUSES = frozenset({"rejected", "undeliverable"})
+#: The statuses of a final report (contract 5.4).
+REPORT_STATUSES = {"completed": "completed", "error": "error"}
+#: The templates of a workflow (contract 3.1).
+TEMPLATES = {"failover": "failover"}
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# The members that the contract names, per object: 5.2, 5.4, 5.5, 5.6, and 5.8 for the v1 format.
+_V1 = _names(
+    "channel message_type context context_status destination sms whatsapp workflow profile text image audio "
+    "video file location button reply order sticker vcard contact custom unsupported provider_message"
+)
+STATUS_MEMBERS = _V1 | _names(
+    "message_uuid to from timestamp status error errors usage client_ref _links dispatch_uuid"
+)
+INBOUND_MEMBERS = _V1 | _names("message_uuid to from timestamp direction message usage client_ref status")
+REPORT_MEMBERS = _names("dispatch_uuid template status timestamp usage _links")
+REPORTED_MEMBERS = _names("message_uuid href channel usage status")
+ADDRESS_MEMBERS = _names("type number id")
+USAGE_MEMBERS = _names("price currency")
+LINK_MEMBERS = _names("href dispatch_uuid")
+ERROR_MEMBERS = _names("code reason type title detail instance")
