@@ -3,7 +3,8 @@
 It does not change workflows and does not touch the network.
 """
 
+from nexmo_dispatch_async.rules.accounts import lint_application
 from nexmo_dispatch_async.rules.registry import RULES, Rule
 from nexmo_dispatch_async.rules.settings import DEFAULT_RULES, Rules
 
-__all__ = ["DEFAULT_RULES", "RULES", "Rule", "Rules"]
+__all__ = ["DEFAULT_RULES", "RULES", "Rule", "Rules", "lint_application"]

@@ -53,7 +53,7 @@ def find_accounts(steps: Iterable[object], rules: Rules) -> list[Finding]:
     for channel, senders in accounts.items():
         if len(senders) > 1:
             name = SPECS[channel].name
-            advice = f"uses {len(senders)} {name} senders, but an application has one {name} account; use one sender"
+            advice = f"uses {len(senders)} {name} senders; an application has one {name} account, so use one"
             report.add("one-account", "", advice)
     return report.findings
 

@@ -1,0 +1,260 @@
+"""The Customer Care Window: may free content be sent to this person now, and until when (contract 7.1, 7.3)?
+
+On WhatsApp it is open for 24 hours after the customer's last message; outside of it only templates go
+through. Messenger has the same span, and outside of it a message needs a tag. This module does no I/O and
+reads no clock but the one it is given; `care_window_sqlite` keeps the memory on disk.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+import msgspec
+from msgspec import UNSET, Struct
+
+from nexmo_dispatch_async.exceptions import ConfigurationError
+from nexmo_dispatch_async.models.findings import Finding
+from nexmo_dispatch_async.models.requests import Custom, Step, Template
+from nexmo_dispatch_async.rules import DEFAULT_RULES, Rules
+from nexmo_dispatch_async.rules.report import Report
+from nexmo_dispatch_async.workflow import Workflow, delay_before
+
+__all__ = ["CareWindow", "Inbound", "MemoryWindowStore", "WindowStatus", "WindowStore"]
+
+_WINDOWED = frozenset({"whatsapp", "messenger"})
+# How many messages are recorded between two clean-ups, which keep the store from growing for ever.
+_CLEAN_EVERY = 1024
+
+
+class _Peer(Protocol):
+    @property
+    def number(self) -> str | None: ...
+    @property
+    def id(self) -> str | None: ...
+
+
+class Inbound(Protocol):
+    """What an inbound message must have; the receiver's `InboundMessage` has it."""
+
+    @property
+    def channel(self) -> str:
+        """The channel."""
+        ...
+
+    @property
+    def from_(self) -> _Peer:
+        """The customer."""
+        ...
+
+    @property
+    def timestamp(self) -> datetime | None:
+        """When it was written; None when that could not be read."""
+        ...
+
+
+class WindowStore(Protocol):
+    """Remembers when each customer wrote last. Calls come from one thread at a time."""
+
+    def last(self, channel: str, customer: str) -> datetime | None:
+        """When this customer wrote last, in UTC."""
+        ...
+
+    def record(self, channel: str, customer: str, at: datetime) -> None:
+        """Note a message; an earlier moment than the one known changes nothing."""
+        ...
+
+    def forget_before(self, moment: datetime) -> int:
+        """Drop customers who wrote last before a moment; returns how many."""
+        ...
+
+
+class MemoryWindowStore:
+    """Keeps the moments in memory; after a restart windows count as closed until customers write again."""
+
+    def __init__(self) -> None:
+        self._moments: dict[tuple[str, str], datetime] = {}
+
+    def last(self, channel: str, customer: str) -> datetime | None:
+        """When this customer wrote last, in UTC."""
+        return self._moments.get((channel, customer))
+
+    def record(self, channel: str, customer: str, at: datetime) -> None:
+        """Note a message; an earlier moment than the one known changes nothing."""
+        key = (channel, customer)
+        self._moments[key] = max(at, self._moments.get(key, at))
+
+    def forget_before(self, moment: datetime) -> int:
+        """Drop customers who wrote last before a moment; returns how many."""
+        old = [key for key, at in self._moments.items() if at < moment]
+        for key in old:
+            del self._moments[key]
+        return len(old)
+
+    def __repr__(self) -> str:
+        return f"<MemoryWindowStore of {len(self._moments)}>"
+
+
+class WindowStatus(Struct, frozen=True):
+    """Whether free content may be sent.
+
+    Attributes:
+        open: Free content may be sent at the moment asked about.
+        until: When the window closes or closed; None when the customer never wrote, or there is no window.
+        last_inbound: When the customer wrote last, if that is known.
+    """
+
+    open: bool
+    until: datetime | None = None
+    last_inbound: datetime | None = None
+
+
+class CareWindow:
+    """Fed by inbound messages, answers whether free content may be sent.
+
+    One instance belongs to one application, which has one WhatsApp and one Messenger account (contract 7.5),
+    so customers are told apart by their address alone.
+
+    Args:
+        store: Where the moments are kept; in memory by default.
+        clock: Tells the time, aware.
+        duration: How long the window stays open.
+        margin: How long before its end the window counts as closed, since a message takes time to arrive.
+
+    Example:
+        window = CareWindow()
+
+        @router.inbound_message(channel="whatsapp")
+        async def on_message(event: InboundMessage) -> None:
+            window.observe(event)
+
+        step = window.choose(free=whatsapp.text(…), otherwise=whatsapp.template(…))
+    """
+
+    def __init__(
+        self,
+        store: WindowStore | None = None,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        duration: timedelta = timedelta(hours=24),
+        margin: timedelta = timedelta(0),
+    ) -> None:
+        self.store: WindowStore = MemoryWindowStore() if store is None else store
+        self.duration = duration
+        self.margin = margin
+        self._clock = clock
+        self._recorded = 0
+
+    def observe(self, message: Inbound) -> bool:
+        """Note an inbound message, in any order and as often as it is delivered.
+
+        Returns:
+            False when the channel has no window or the message names no sender, so nothing was noted.
+        """
+        number, identity = message.from_.number, message.from_.id
+        customer = (identity or number) if message.channel == "messenger" else (number or identity)
+        if message.channel not in _WINDOWED or not customer:
+            return False
+        self.record(customer, channel=message.channel, at=message.timestamp)
+        return True
+
+    def record(self, customer: str, *, channel: str = "whatsapp", at: datetime | None = None) -> None:
+        """Note that a customer wrote.
+
+        Args:
+            customer: The number or id.
+            channel: `whatsapp` or `messenger`.
+            at: When; now when it is not known. A moment in the future counts as now, so that a wrong clock
+                cannot hold the window open.
+
+        Raises:
+            ConfigurationError: `at` has no time zone.
+        """
+        now = self._clock()
+        if at is not None and at.tzinfo is None:
+            raise ConfigurationError(
+                "the moment of a message needs a time zone, for example datetime.now(UTC)"
+            )
+        moment = now if at is None else min(at, now)
+        self.store.record(channel, _key(customer), moment.astimezone(UTC))
+        self._recorded += 1
+        if self._recorded % _CLEAN_EVERY == 0:
+            self.store.forget_before(now - self.duration)
+
+    def status(
+        self, customer: str, *, channel: str = "whatsapp", after: timedelta = timedelta(0)
+    ) -> WindowStatus:
+        """Whether free content may be sent to a customer.
+
+        Args:
+            customer: The number or id.
+            channel: Channels without a window (SMS, MMS, Viber) are always open.
+            after: Ask about a later moment, for a step that is sent when an earlier one has expired.
+        """
+        if channel not in _WINDOWED:
+            return WindowStatus(open=True)
+        last = self.store.last(channel, _key(customer))
+        if last is None:
+            return WindowStatus(open=False)
+        until = last + self.duration
+        return WindowStatus(self._clock() + after + self.margin < until, until, last)
+
+    def allows(self, step: Step, *, after: timedelta = timedelta(0)) -> bool:
+        """Whether a step may be sent: it is a template or tagged, or the window of its recipient is open."""
+        if not _is_free(step):
+            return True
+        recipient = step.to.id if step.channel == "messenger" else step.to.number
+        return self.status(str(recipient), channel=step.channel, after=after).open
+
+    def choose(self, free: Step, otherwise: Step, *, after: timedelta = timedelta(0)) -> Step:
+        """The free step while the window of its recipient is open, else the other one.
+
+        Args:
+            free: What is sent inside of the window.
+            otherwise: What is sent outside of it, usually a template. It takes over the failover condition
+                of `free` unless it has its own.
+            after: As in `status()`.
+        """
+        if self.allows(free, after=after):
+            return free
+        if otherwise.failover is UNSET:
+            return msgspec.structs.replace(otherwise, failover=free.failover)
+        return otherwise
+
+    def lint(self, workflow: Workflow, rules: Rules = DEFAULT_RULES) -> list[Finding]:
+        """Warn about free content that would meet a closed window, at the latest moment it may be sent.
+
+        A second step leaves when the first one has expired, and the window may close in between.
+        """
+        report = Report(rules)
+        for index, step in enumerate(workflow.steps):
+            report.step = index + 1
+            if self.allows(step):
+                if not self.allows(step, after=delay_before(workflow.steps, index)):
+                    advice = (
+                        "is free content, and the window closes before this step may be sent; use a template"
+                    )
+                    report.add("care-window", "message.content", advice)
+            else:
+                report.add(
+                    "care-window", "message.content", f"is free content outside of the window; {_cure(step)}"
+                )
+        return report.findings
+
+
+def _cure(step: Step) -> str:
+    return "send a template" if step.channel == "whatsapp" else "use the category message_tag with a tag"
+
+
+def _key(customer: str) -> str:
+    # Captured addresses carried blanks (contract 3.3), and people write numbers with a plus.
+    return customer.strip().removeprefix("+")
+
+
+def _is_free(step: Step) -> bool:
+    """Whether a step needs the window to be open."""
+    content = step.message.content
+    if step.channel == "whatsapp":
+        custom_template = isinstance(content, Custom) and content.custom.get("type") == "template"
+        return not (isinstance(content, Template) or custom_template)
+    options = step.message.messenger
+    return step.channel == "messenger" and not (options is not UNSET and options.category == "message_tag")

@@ -1,0 +1,89 @@
+"""Keeps the moments of the Customer Care Window in an SQLite file, so that a restart forgets nothing.
+
+It is a module of its own so that `import nexmo_dispatch_async` does not import sqlite3. The file holds phone
+numbers: protect it like any other customer data.
+"""
+
+import os
+import sqlite3
+import threading
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Self
+
+__all__ = ["SQLiteWindowStore"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class SQLiteWindowStore:
+    """A `WindowStore` in a file; several processes may share it.
+
+    Each call is a short transaction, tens of microseconds on a local disk. On an event loop that must never
+    wait, run `CareWindow` calls through `asyncio.to_thread`; the store may be used from any thread.
+
+    Args:
+        path: The file; it is created when missing. `":memory:"` keeps everything in memory.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._lock = threading.Lock()
+        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        # A power cut may lose the newest moments; a template is then sent where free content would do.
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+        self._connection.execute(
+            "CREATE TABLE IF NOT EXISTS care_window (channel TEXT, customer TEXT, at INTEGER NOT NULL,"
+            " PRIMARY KEY (channel, customer)) WITHOUT ROWID"
+        )
+
+    def last(self, channel: str, customer: str) -> datetime | None:
+        """When this customer wrote last, in UTC."""
+        query = "SELECT at FROM care_window WHERE channel = ? AND customer = ?"
+        with self._lock:
+            row: tuple[int] | None = self._connection.execute(query, (channel, customer)).fetchone()
+        return None if row is None else _EPOCH + row[0] * _MICROSECOND
+
+    def record(self, channel: str, customer: str, at: datetime) -> None:
+        """Note a message; an earlier moment than the one known changes nothing."""
+        query = "INSERT INTO care_window VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET at = max(at, excluded.at)"
+        with self._lock:
+            self._connection.execute(query, (channel, customer, (at - _EPOCH) // _MICROSECOND))
+
+    def forget_before(self, moment: datetime) -> int:
+        """Drop customers who wrote last before a moment; returns how many."""
+        query = "DELETE FROM care_window WHERE at < ?"
+        with self._lock:
+            return self._connection.execute(query, ((moment - _EPOCH) // _MICROSECOND,)).rowcount
+
+    def close(self) -> None:
+        """Close the file; the store cannot be used afterwards."""
+        with self._lock:
+            self._connection.close()
+
+    async def aclose(self) -> None:
+        """The same as `close()`, named as on every other resource."""
+        self.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

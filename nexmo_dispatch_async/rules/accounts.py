@@ -1,0 +1,26 @@
+"""One account per platform and application, watched over many workflows (contract 4.4, 7.5).
+
+It does not look at anything else; `Workflow.lint()` does.
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from nexmo_dispatch_async.models.findings import Finding
+from nexmo_dispatch_async.rules.checks import find_accounts
+from nexmo_dispatch_async.rules.settings import DEFAULT_RULES, Rules
+
+if TYPE_CHECKING:
+    from nexmo_dispatch_async.workflow import Workflow
+
+__all__ = ["lint_application"]
+
+
+def lint_application(workflows: "Iterable[Workflow]", rules: Rules = DEFAULT_RULES) -> list[Finding]:
+    """Warn when the workflows of one application use several senders on a platform that allows one.
+
+    Args:
+        workflows: What is sent under one application id; read once, and only the senders are kept.
+        rules: Which rules apply.
+    """
+    return find_accounts((step for workflow in workflows for step in workflow.steps), rules)

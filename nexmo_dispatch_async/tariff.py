@@ -1,0 +1,121 @@
+"""What a workflow costs at best and at worst, from the caller's own price table.
+
+It knows no prices: KPN and Vonage agree them per customer. Amounts are `Decimal`, never floats.
+"""
+
+from collections.abc import Collection, Mapping
+from decimal import Decimal, InvalidOperation
+from typing import cast
+
+from msgspec import Struct
+
+from nexmo_dispatch_async.exceptions import ConfigurationError
+from nexmo_dispatch_async.models.requests import Step, Text
+from nexmo_dispatch_async.rules.specs import SPECS
+from nexmo_dispatch_async.sms_segments import count_segments
+from nexmo_dispatch_async.workflow import Workflow
+
+__all__ = ["Cost", "Tariff"]
+
+Price = Decimal | str
+
+
+class Cost(Struct, frozen=True):
+    """The bounds of what a workflow costs, the workflow fee included.
+
+    Attributes:
+        best: Only the cheapest step is charged: the others fail before they cost anything.
+        expected: Only the first step is charged: it meets its condition.
+        worst: Every step is charged: each message goes out and only the last one counts.
+        steps: The price of each step alone, without the fee.
+        currency: As in the tariff.
+    """
+
+    best: Decimal
+    expected: Decimal
+    worst: Decimal
+    steps: tuple[Decimal, ...]
+    currency: str
+
+
+class Tariff:
+    """Prices per channel and calling code.
+
+    Args:
+        prices: Per channel one price, or prices by calling code with `""` for all others:
+            `{"sms": {"31": "0.07", "": "0.11"}, "whatsapp": "0.05"}`. An SMS price counts per segment.
+        fee: Charged once per workflow; 0.002 EUR was seen in captured reports (contract 5.4).
+        currency: Name of the currency; only EUR is documented.
+
+    Raises:
+        ConfigurationError: A channel is unknown, or a price is not a Decimal or its text.
+    """
+
+    def __init__(
+        self,
+        prices: Mapping[str, Price | Mapping[str, Price]],
+        *,
+        fee: Price = "0.002",
+        currency: str = "EUR",
+    ) -> None:
+        if unknown := sorted(prices.keys() - SPECS.keys()):
+            raise ConfigurationError(f"no such channel in the tariff: {', '.join(unknown)}")
+        self.currency = currency
+        self.fee = _amount(fee, "fee")
+        self._prices = {
+            channel: {code: _amount(price, channel) for code, price in entry.items()}
+            if isinstance(entry, Mapping)
+            else {"": _amount(entry, channel)}
+            for channel, entry in prices.items()
+        }
+
+    def price(self, step: Step) -> Decimal:
+        """What one step costs when it is charged: an SMS by its segments, everything else by message.
+
+        Raises:
+            ConfigurationError: The tariff has no price for this channel and destination.
+        """
+        table = self._prices.get(step.channel, {})
+        recipient = step.to.number if isinstance(step.to.number, str) else step.to.id
+        digits = recipient if isinstance(recipient, str) else ""
+        code = max((code for code in table if digits.startswith(code)), key=len, default=None)
+        if code is None:
+            raise ConfigurationError(
+                f'the tariff has no price for this {step.channel} recipient; add one for ""'
+            )
+        content = step.message.content
+        if step.channel == "sms" and isinstance(content, Text):
+            return table[code] * count_segments(content.text).segments
+        return table[code]
+
+    def cost(self, workflow: Workflow, *, free: Collection[str] = ()) -> Cost:
+        """The bounds of the cost of a workflow.
+
+        Args:
+            workflow: A workflow that passes `check()`.
+            free: Channels that cost nothing now, as `{"whatsapp"}` inside of the Customer Care Window.
+
+        Raises:
+            ConfigurationError: The tariff has no price for a step, or the workflow has no steps.
+        """
+        steps = tuple(Decimal(0) if step.channel in free else self.price(step) for step in workflow.steps)
+        if not steps:
+            raise ConfigurationError("a workflow without steps has no cost")
+        return Cost(
+            best=min(steps) + self.fee,
+            expected=steps[0] + self.fee,
+            worst=sum(steps, self.fee),
+            steps=steps,
+            currency=self.currency,
+        )
+
+
+def _amount(value: Price, where: str) -> Decimal:
+    raw = cast("object", value)
+    try:
+        amount = Decimal(raw) if isinstance(raw, str | Decimal) else None
+    except InvalidOperation:
+        amount = None
+    if amount is None or not amount.is_finite() or amount < 0:
+        raise ConfigurationError(f'the price of {where} must be a Decimal or its text, for example "0.07"')
+    return amount
