@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -44,6 +45,18 @@ async def test_demo_shows_the_documented_failover_and_ends_with_0() -> None:
     assert re.search(".*".join(map(re.escape, order)), first, re.DOTALL)
     assert "EUR 0.0978 = whatsapp 0.0625 + sms 0.0333 + workflow fee 0.002" in first
     assert "✗" not in page
+
+
+async def test_the_readme_shows_what_demo_prints() -> None:
+    """Every line of the README's excerpt comes from a run of the demo: one seed, one transcript."""
+    readme = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+    excerpt = next(block for block in readme.split("```") if "final-report: completed" in block)
+
+    _, page = await play(SCENARIOS[0])
+
+    lines = [line.rstrip() for line in excerpt.strip().splitlines()]
+    assert len(lines) > 8
+    assert [line for line in lines if line not in [printed.rstrip() for printed in page.splitlines()]] == []
 
 
 async def test_demo_ends_with_1_when_a_callback_is_missing() -> None:
@@ -234,7 +247,7 @@ async def test_listen_prints_each_callback_and_refuses_unsigned_ones() -> None:
     async with aiohttp.ClientSession() as session:
         answers: list[int] = []
         for body in bodies:
-            headers = {"Authorization": sign(body, secret="secret", api_key="a1b2c3d4")}
+            headers = {"Authorization": sign(body, secret="secret", api_key="a1b2c3d4", iat=time.time(), jti="1")}
             headers["Content-Type"] = "application/json"
             async with session.post(f"{url}/any", data=body, headers=headers) as answer:
                 answers.append(answer.status)

@@ -76,10 +76,14 @@ class Callbacks:
 
 
 @asynccontextmanager
-async def receiver(router: Router, secrets: dict[str, str]) -> AsyncIterator[str]:
-    """Serve a router on a free loopback port and yield its URL; unsigned callbacks are refused."""
+async def receiver(router: Router, sim: Simulator) -> AsyncIterator[str]:
+    """Serve a router on a free loopback port and yield its URL.
+
+    Unsigned callbacks are refused; the age of a signature counts on the simulator's clock.
+    """
     application = web.Application()
-    setup(application, router, path="/webhooks", secrets=secrets)
+    secrets = {sim.api_key: sim.signature_secret}
+    setup(application, router, path="/webhooks", secrets=secrets, clock=lambda: sim.time.timestamp())
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     try:
@@ -97,10 +101,9 @@ async def run(console: Console | None = None, scenarios: tuple[Scenario, ...] = 
     callbacks = Callbacks()
     failures = 0
     total = Decimal(0)
-    async with Simulator() as sim, receiver(callbacks.router(), {sim.api_key: sim.signature_secret}) as url:
-        console.print(
-            f"simulator on {sim.url}, receiver on {url}; the clock is virtual, every callback is signed"
-        )
+    async with Simulator() as sim, receiver(callbacks.router(), sim) as url:
+        console.print(f"simulator at {sim.url}, on a virtual clock")
+        console.print(f"receiver at {url}, refusing what is not signed")
         async with sim.client() as client:
             application = await client.applications.create(
                 name="demo", status_url=f"{url}/status", inbound_url=f"{url}/inbound"
@@ -128,8 +131,8 @@ async def run(console: Console | None = None, scenarios: tuple[Scenario, ...] = 
 async def _play(
     scenario: Scenario, sim: Simulator, client: DispatchClient, callbacks: Callbacks, console: Console
 ) -> None:
-    timeline = Timeline(console, sim.time)
+    timeline = Timeline(console, sim.time, scenario.workflow)
     callbacks.start(timeline)
     dispatch = await client.send(scenario.workflow)
-    timeline.sent(scenario.workflow, dispatch)
+    timeline.sent(dispatch)
     await sim.advance(scenario.advance)

@@ -10,7 +10,7 @@ from nexmo_dispatch_webhooks import FinalReport, InboundMessage, MessageStatus, 
 from rich.console import Console
 from rich.text import Text
 
-from nexmo_dispatch_async.models import Dispatch
+from nexmo_dispatch_async.models.responses import Dispatch
 from nexmo_dispatch_async.workflow import Workflow
 
 STATUS_STYLE = {
@@ -49,27 +49,36 @@ def describe(workflow: Workflow) -> str:
 class Timeline:
     """Print what happens to one workflow, at simulated seconds since it was sent."""
 
-    def __init__(self, console: Console, start: datetime) -> None:
+    def __init__(self, console: Console, start: datetime, workflow: Workflow) -> None:
         self._console = console
         self._start = start
+        self._workflow = workflow
         self._steps: dict[str, int] = {}  # message_uuid -> step, by first appearance (contract 9.29)
+        self._last_status = ""
 
-    def sent(self, workflow: Workflow, dispatch: Dispatch) -> None:
+    def sent(self, dispatch: Dispatch) -> None:
         """Print the accepted request."""
-        self._line(self._start, "→", "POST /dispatch", "bold", describe(workflow))
+        self._line(self._start, "→", "POST /dispatch", "bold", describe(self._workflow))
         self._line(self._start, "←", "202", "bold", f"dispatch_uuid {dispatch.dispatch_uuid}")
 
     def status(self, event: MessageStatus) -> None:
         """Print a message-status; the first one of a further step tells of the failover."""
         step = self._steps.setdefault(event.message_uuid, len(self._steps) + 1)
         if step > 1 and event.status == "submitted":
-            self._line(event.timestamp, "↪", "failover", "bold yellow", f"step {step - 1} did not make it")
+            self._line(event.timestamp, "↪", "failover", "bold yellow", self._why(step - 1))
+        self._last_status = event.status
         detail = f"step {step} {event.channel:<17} to {mask(event.to.address)}"
         if event.error is not None:
             detail += f"  error {event.error.code}: {event.error.reason}"
         if event.usage is not None:
             detail += f"  {money(event.usage.price, event.usage.currency)}"
         self._line(event.timestamp, "←", event.status, STATUS_STYLE.get(event.status, ""), detail)
+
+    def _why(self, step: int) -> str:
+        condition = self._workflow.steps[step - 1].failover
+        if self._last_status in {"rejected", "undeliverable"} or not condition:
+            return f"step {step} was {self._last_status}"
+        return f"step {step} was not {condition.condition_status} within {condition.expiry_time} s"
 
     def inbound(self, event: InboundMessage) -> None:
         """Print an inbound message, without its text."""
@@ -82,7 +91,7 @@ class Timeline:
         detail = f"{len(event.messages)} message{'' if len(event.messages) == 1 else 's'} attempted"
         if event.usage is not None and event.usage.price is not None:
             fee = event.usage.price - sum((price for _, price in prices), Decimal(0))
-            parts = [f"{channel} {price}" for channel, price in prices] + [f"workflow fee {fee}"]
+            parts = [f"{channel} {price}" for channel, price in prices] + [f"workflow fee {fee.normalize()}"]
             detail += f", {money(event.usage.price, event.usage.currency)} = {' + '.join(parts)}"
         self._line(
             event.timestamp, "■", f"final-report: {event.status}", STATUS_STYLE.get(event.status, ""), detail
