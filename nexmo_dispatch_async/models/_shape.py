@@ -84,7 +84,7 @@ def _object(
         elif item.required:
             _add(findings, "required", place.member(name), "is missing")
     for name in [name for name in members if name not in fields]:
-        near = get_close_matches(name[:60], fields, n=1)
+        near = get_close_matches(name[:60], fields, n=1, cutoff=0.75)
         hint = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(fields)}"
         _add(findings, "unknown-member", place.member(name[:60]), f"is not a member of this object; {hint}")
 
@@ -106,6 +106,7 @@ def _scalar(info: inspect.Type) -> tuple[str, Callable[[object], bool]] | None:
 
 def _describe(value: object) -> str:
     names: dict[type, str] = {dict: "an object", list: "an array", str: "text", bool: "true or false"}
+    names[float] = "a fraction"
     return "null" if value is None else names.get(type(value), "a number")
 
 

@@ -104,6 +104,7 @@ def _value(report: Report, side: str, address: Address, member: str, spec: Chann
         return None
     if getattr(address, other) is not UNSET:
         report.add("address-extra", f"{side}.{other}", f"is ignored; {spec.name} reads {member}")
+        text(report, f"{side}.{other}", getattr(address, other))
     value = text(report, field, raw, '; write it in quotes, for example "447700900123"')
     if value is not None and not 1 <= len(value) <= 50:
         report.add("address-length", field, "has more than 50 characters" if value else "is empty")

@@ -1,0 +1,9 @@
+"""Prints the table of rules for docs/rules.md.
+
+It does nothing else.
+"""
+
+from nexmo_dispatch_async.rules.registry import markdown
+
+if __name__ == "__main__":
+    print(markdown(), end="")
