@@ -401,13 +401,15 @@ class DispatchClient:
         url = URL(request.url, encoded=True)
         stale = 0
         while True:
-            body = None if request.body is None else Body(request.body)
+            # What changes something has a body even if it is empty, because only a body knows what left.
+            body = None if request.method == "GET" else Body(request.body or b"")
             try:
                 reply = await session.request(
                     request.method,
                     url,
                     data=body,
                     headers=headers,
+                    skip_auto_headers=_NO_CONTENT_TYPE if request.body is None else None,
                     timeout=timeout,
                     # A POST must not be repeated elsewhere, and a status is not an exception here.
                     allow_redirects=False,
@@ -459,6 +461,8 @@ class DispatchClient:
             self._merged = authorization, merged
         return merged
 
+
+_NO_CONTENT_TYPE = ("Content-Type",)
 
 # How often a request moves on to another connection because a kept one turns out to be closed.
 _STALE_RETRIES = 3

@@ -69,6 +69,11 @@ class Body(Payload):
             self.phase = Phase.PREPARED
         return len(self._data)
 
+    @property
+    def consumed(self) -> bool:
+        """Return whether the bytes left; aiohttp does not send a consumed body again."""
+        return self.phase is Phase.LEFT
+
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         """Return the bytes as text."""
         return self._data.decode(encoding, errors)
@@ -83,6 +88,10 @@ class Body(Payload):
         Raises:
             ConnectionResetError: Nothing was written.
         """
+        if self.phase is Phase.LEFT:
+            # aiohttp repeats what HTTP calls idempotent when a connection breaks; here it is not for aiohttp
+            # to decide.
+            raise ConnectionResetError("the connection broke after the request had been sent")
         # aiohttp holds the headers back until the body comes and writes both at once.
         transport = writer.transport
         if transport is None or transport.is_closing() or _peer_closed(transport):

@@ -113,13 +113,10 @@ class RawServer:
     connections: int = 0
     active: int = 0
     most_active: int = 0
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    port: int = 0
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _server: asyncio.Server | None = None
-
-    @property
-    def port(self) -> int:
-        assert self._server is not None
-        return int(self._server.sockets[0].getsockname()[1])
 
     @property
     def url(self) -> str:
@@ -139,6 +136,7 @@ class RawServer:
         self._server = await asyncio.start_server(
             self._serve, "127.0.0.1", 0, ssl=self.ssl_context, backlog=2048
         )
+        self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -187,6 +185,7 @@ class RawServer:
                 await connection.write(reply(200, {"access_token": token, "expires_in": "3599"}))
             return
         self.received.append(request)
+        self.arrived.set()
         self.active += 1
         self.most_active = max(self.most_active, self.active)
         try:

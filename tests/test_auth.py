@@ -1,0 +1,222 @@
+"""Promises of the credentials: when a token is due, what is sent for it, and that nothing is shown."""
+
+import json
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from nexmo_dispatch_async.auth import KPN_TOKEN_URL, Auth, BearerToken, KpnOAuth
+from nexmo_dispatch_async.exceptions import (
+    AuthenticationError,
+    ConfigurationError,
+    NotSentError,
+    RateLimitError,
+    TokenUnavailableError,
+)
+from nexmo_dispatch_async.sansio import Headers, Response
+from tests.conftest import PAYLOADS, payload
+
+TOKEN_FILES = sorted(path.name for path in (PAYLOADS / "auth").glob("token_success*.json"))
+
+# What each refusal of the token endpoint means (contract 2.2).
+REFUSALS = {
+    "token_error_401_apigee_fault.json": AuthenticationError,
+    "token_error_401_invalid_client.json": AuthenticationError,
+    "token_error_500_invalid_client.json": AuthenticationError,
+    "token_error_503.json": TokenUnavailableError,
+}
+
+
+def oauth(**settings: float) -> KpnOAuth:
+    return KpnOAuth("EXAMPLE_CLIENT_ID_0001", "EXAMPLE_CLIENT_SECRET", **settings)  # type: ignore[arg-type] # floats only
+
+
+def answer(body: object, status: int = 200, **headers: str) -> Response:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Response(status, Headers(headers), content)
+
+
+def exchange(name: str) -> Response:
+    recorded = payload(f"auth/{name}")
+    return answer(recorded["body"], recorded["status"], **recorded["headers"])
+
+
+def test_the_token_request_is_that_of_the_contract() -> None:
+    """Contract 2.1: grant type in the query, credentials in the form body."""
+    expected = payload("auth/token_request.json")
+
+    request = oauth().token_request()
+
+    assert request.method == expected["method"]
+    assert request.url == expected["url"]
+    assert {name.lower(): value for name, value in request.headers.items()} == expected["headers"]
+    assert request.body == expected["raw_body"].encode()
+
+
+@pytest.mark.parametrize(
+    ("token_url", "expected"),
+    [
+        (f"{KPN_TOKEN_URL}?grant_type=client_credentials", f"{KPN_TOKEN_URL}?grant_type=client_credentials"),
+        ("https://h/t/?a=b", "https://h/t/?a=b&grant_type=client_credentials"),
+    ],
+)
+def test_the_grant_type_is_in_the_query_once(token_url: str, expected: str) -> None:
+    assert KpnOAuth("a", "b", token_url).token_request().url == expected
+
+
+def test_credentials_are_escaped_in_the_form() -> None:
+    assert KpnOAuth("a&b", "c=d e").token_request().body == b"client_id=a%26b&client_secret=c%3Dd+e"
+
+
+@pytest.mark.parametrize("name", TOKEN_FILES)
+def test_every_form_of_token_is_read(name: str) -> None:
+    """Contract 2.1: strings or numbers, `BearerToken` or `Bearer`; the header says `Bearer`."""
+    auth = oauth()
+
+    auth.receive_token(exchange(name), now=0)
+
+    assert auth.authorization(0) == f"Bearer {payload(f'auth/{name}')['body']['access_token']}"
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (PAYLOADS / "auth").glob("token_error*.json")))
+def test_every_refusal_has_its_class(name: str) -> None:
+    auth = oauth()
+
+    with pytest.raises(REFUSALS[name]) as caught:
+        auth.receive_token(exchange(name), now=0)
+
+    assert type(caught.value) is REFUSALS[name]
+    assert caught.value.request == "POST /oauth/client_credential/accesstoken"
+    assert auth.authorization(0) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (429, b"", RateLimitError),
+        (500, {"fault": {"detail": {"errorcode": "policies.ratelimit.QuotaViolation"}}}, RateLimitError),
+        (500, b"<fault>oauth.v2.InvalidClientIdentifier</fault>", AuthenticationError),
+        (400, b"<html>", AuthenticationError),
+        (302, b"", TokenUnavailableError),
+        (502, b"<html>", TokenUnavailableError),
+        (408, b"", TokenUnavailableError),
+        (200, b"", TokenUnavailableError),
+        (200, {"access_token": ""}, TokenUnavailableError),
+        (200, {"access_token": "with\r\nX-Injected: header"}, TokenUnavailableError),
+        (200, {"access_token": ["a"]}, TokenUnavailableError),
+        (200, b"[" * 100_000, TokenUnavailableError),
+    ],
+)
+def test_refusals_are_told_by_body_before_status(
+    status: int, body: object, expected: type[NotSentError]
+) -> None:
+    with pytest.raises(expected) as caught:
+        oauth().receive_token(answer(body, status), now=0)
+
+    assert type(caught.value) is expected
+
+
+def test_a_refusal_names_the_moment_to_come_back() -> None:
+    with pytest.raises(RateLimitError) as caught:
+        oauth().receive_token(answer(b"", 429, **{"Retry-After": "7"}), now=0)
+
+    assert caught.value.retry_after == 7
+
+
+@pytest.mark.parametrize(
+    ("expires_in", "last", "due"),
+    [
+        ("3599", 3478.9, 3479.0),
+        (3599, 3478.9, 3479.0),
+        (3599.5, 3479.4, 3479.5),
+        (" 200 ", 99.9, 100.0),
+        ("soon", 179.9, 180.0),
+        (None, 179.9, 180.0),
+        ("nan", 179.9, 180.0),
+        ("inf", 179.9, 180.0),
+        (-1, 179.9, 180.0),
+        (True, 179.9, 180.0),
+    ],
+)
+def test_a_token_is_due_before_its_end(expires_in: object, last: float, due: float) -> None:
+    """Contract 2.1: renewed early, from the local time of receipt; unreadable means 300 s."""
+    auth = oauth(renew_before=120)
+
+    auth.receive_token(answer({"access_token": "t", "expires_in": expires_in}), now=1000)
+
+    assert auth.authorization(1000 + last) == "Bearer t"
+    assert auth.authorization(1000 + due) is None
+
+
+def test_only_the_present_token_can_be_rejected() -> None:
+    """A late rejection of the old token must not throw away the new one."""
+    auth = oauth()
+    auth.receive_token(answer({"access_token": "old"}), now=0)
+    auth.receive_token(answer({"access_token": "new"}), now=1)
+
+    assert auth.reject("Bearer old")
+    assert auth.authorization(2) == "Bearer new"
+    assert auth.reject("Bearer new")
+    assert auth.authorization(2) is None
+
+
+@given(body=st.binary(max_size=300), status=st.integers(100, 599))
+@example(body=b"[" * 1_000_000, status=500)
+@example(body=b'{"access_token":' + b"9" * 400 + b',"expires_in":' + b"9" * 400 + b"}", status=200)
+@example(body=b'{"access_token":NaN}', status=200)
+@example(body=b'{"access_token":"\\ud800"}', status=200)
+@example(body=b'{"access_token":"a","access_token":"b","expires_in":1e999}', status=200)
+def test_any_bytes_give_a_token_or_our_error(body: bytes, status: int) -> None:
+    auth = oauth()
+
+    try:
+        auth.receive_token(answer(body, status), now=0)
+    except NotSentError:
+        assert auth.authorization(0) is None
+    else:
+        assert (auth.authorization(0) or "").startswith("Bearer ")
+
+
+def test_nothing_shows_the_secret() -> None:
+    auth = oauth()
+    auth.receive_token(answer({"access_token": "very-secret"}), now=0)
+
+    shown = repr(auth) + str(auth) + repr(auth.token_request()) + repr(BearerToken("very-secret"))
+
+    assert "SECRET" not in shown
+    assert "very-secret" not in shown
+    assert "EXAMPLE_CLIENT_ID" not in shown
+
+
+@pytest.mark.parametrize("secret", ["", "  ", "a\nb", "ä", None])
+def test_unusable_credentials_are_refused_without_showing_them(secret: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^client_secret (is missing|has characters)") as caught:
+        KpnOAuth("id", secret)
+
+    assert not secret or not secret.strip() or secret not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "ftp://host/", "https://", "https://user:pass@host/", "host/path", "https://h:x/", None]
+)
+def test_token_urls_are_checked(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^token_url "):
+        KpnOAuth("id", "secret", url)
+
+
+def test_a_ready_token_is_used_as_it_is() -> None:
+    """Contract 9.16: the caller may supply a bearer token."""
+    auth = BearerToken("abc")
+
+    assert auth.authorization(1e12) == "Bearer abc"
+    assert not auth.reject("Bearer abc")
+    with pytest.raises(ConfigurationError):
+        auth.token_request()
+    with pytest.raises(ConfigurationError):
+        auth.receive_token(answer({}), 0)
+
+
+@pytest.mark.parametrize("auth", [oauth(), BearerToken("t")])
+def test_all_follow_the_protocol(auth: Auth) -> None:
+    assert isinstance(auth, Auth)

@@ -1,0 +1,83 @@
+"""Promises of the retry policy: numbers in, numbers out."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nexmo_dispatch_async.exceptions import ConfigurationError
+from nexmo_dispatch_async.retry import RetryPolicy, Timeout
+
+
+def test_waits_double_up_to_the_maximum() -> None:
+    policy = RetryPolicy(attempts=6, wait_initial=1, wait_max=5, timeout=None)
+
+    assert list(policy.waits(random=0.0)) == [1, 2, 4, 5, 5]
+
+
+@pytest.mark.parametrize(("jitter", "expected"), [(1.0, 1.0), (0.5, 3.0), (0.0, 5.0)])
+def test_jitter_is_the_random_share_of_a_wait(jitter: float, expected: float) -> None:
+    """1.0 is full jitter: anything between nothing and the whole wait."""
+    policy = RetryPolicy(wait_initial=5, wait_jitter=jitter)
+
+    assert policy.wait(1, elapsed=0, random=0.8) == pytest.approx(expected)
+
+
+def test_attempts_are_tries_in_total() -> None:
+    policy = RetryPolicy(attempts=2)
+
+    assert policy.wait(1, elapsed=0, random=0.5) is not None
+    assert policy.wait(2, elapsed=0, random=0.5) is None
+
+
+def test_what_the_service_asked_for_passes_first() -> None:
+    """The wait of the policy comes on top, so that callers do not return all at once."""
+    policy = RetryPolicy(wait_initial=4)
+
+    assert policy.wait(1, elapsed=0, random=0.75, retry_after=2) == 3.0
+
+
+def test_no_wait_is_begun_that_ends_after_the_timeout() -> None:
+    policy = RetryPolicy(wait_initial=1, timeout=10)
+
+    assert policy.wait(1, elapsed=8.9, random=0.0) == 1.0
+    assert policy.wait(1, elapsed=9.1, random=0.0) is None
+    assert policy.wait(1, elapsed=0, random=0.0, retry_after=3600) is None
+
+
+@given(
+    attempt=st.integers(1, 10**6),
+    random=st.floats(0, 1, exclude_max=True),
+    retry_after=st.none() | st.floats(0, 1e6),
+)
+def test_any_wait_is_finite_and_bounded(attempt: int, random: float, retry_after: float | None) -> None:
+    policy = RetryPolicy(attempts=10**7, timeout=None)
+
+    delay = policy.wait(attempt, elapsed=0, random=random, retry_after=retry_after)
+
+    assert delay is not None
+    assert math.isfinite(delay)
+    assert (retry_after or 0) <= delay <= policy.wait_max + (retry_after or 0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"attempts": 0}, "attempts must be at least 1, not 0"),
+        ({"wait_jitter": 1.5}, "wait_jitter must be from 0 to 1, not 1.5"),
+        ({"wait_initial": -1}, "must not be negative"),
+        ({"wait_max": -1}, "must not be negative"),
+        ({"timeout": -1}, "must not be negative"),
+    ],
+)
+def test_nonsense_is_refused(settings: dict[str, float], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        RetryPolicy(**settings)  # type: ignore[arg-type] # the keys are those of the parametrisation
+
+
+@pytest.mark.parametrize("name", ["connect", "total"])
+def test_time_outs_are_positive_or_none(name: str) -> None:
+    assert Timeout(**{name: None}) is not None
+    with pytest.raises(ConfigurationError, match=f"Timeout.{name} must be positive or None, not 0"):
+        Timeout(**{name: 0})

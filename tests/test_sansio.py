@@ -1,0 +1,448 @@
+"""Promises of reading answers: every example has its class, any bytes give a value or one of our errors."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from nexmo_dispatch_async.exceptions import (
+    APIError,
+    AuthenticationError,
+    BadRequestError,
+    ConflictError,
+    NotFoundError,
+    OutcomeUnknownError,
+    PaymentRequiredError,
+    PermissionDeniedError,
+    ProtocolError,
+    RateLimitError,
+    RefusedError,
+)
+from nexmo_dispatch_async.models.problems import InvalidParameter, Problem, mask, parse_problem
+from nexmo_dispatch_async.sansio import (
+    Headers,
+    Request,
+    Response,
+    application_request,
+    decipher_application,
+    decipher_dispatch,
+    decipher_nothing,
+    decipher_page,
+    decipher_response,
+    dispatch_request,
+    retry_after,
+)
+from tests.conftest import PAYLOADS, payload
+
+REQUEST = Request("POST", "https://h/dispatch", {}, b"{}", "/dispatch")
+
+# What each error body means (contract 2.3, 3.8, 6.2): class, code, and the time to wait.
+MEANING: dict[str, tuple[type[APIError], str, float | None]] = {
+    "kpn_400_flat_envelope": (BadRequestError, "", None),
+    "kpn_401_error_title": (AuthenticationError, "UNAUTHORIZED", None),
+    "kpn_401_expired_token_fault": (
+        AuthenticationError,
+        "keymanagement.service.access_token_expired",
+        None,
+    ),
+    "kpn_401_invalid_token_fault": (
+        AuthenticationError,
+        "keymanagement.service.invalid_access_token",
+        None,
+    ),
+    "kpn_401_no_product_match": (
+        PermissionDeniedError,
+        "keymanagement.service.InvalidAPICallAsNoApiProductMatchFound",
+        None,
+    ),
+    "kpn_403_forbidden_nested": (PermissionDeniedError, "", None),
+    "kpn_404_nested": (NotFoundError, "", None),
+    "kpn_404_unknown_path": (NotFoundError, "messaging.adaptors.http.flow.ApplicationNotFound", None),
+    "kpn_429_quota": (RateLimitError, "policies.ratelimit.QuotaViolation", 3600.0),
+    "kpn_429_spike_arrest": (RateLimitError, "policies.ratelimit.SpikeArrestViolation", None),
+    "kpn_500_error_response": (OutcomeUnknownError, "500", None),
+    "kpn_500_invalid_token_envelope": (AuthenticationError, "", None),
+    "kpn_500_invalid_token_fault": (AuthenticationError, "oauth.v2.InvalidAccessToken", None),
+    "kpn_500_quota_fault": (RateLimitError, "policies.ratelimit.QuotaViolation", None),
+    "kpn_503_flat": (OutcomeUnknownError, "", None),
+    "vonage_400_invalid_params_array": (BadRequestError, "1020", None),
+    "vonage_400_invalid_params_object": (BadRequestError, "InvalidParams", None),
+    "vonage_401_unauthorized": (AuthenticationError, "unauthorized", None),
+    "vonage_402_low_balance": (PaymentRequiredError, "low-balance", None),
+    "vonage_404_not_found": (NotFoundError, "not-found", None),
+    "vonage_415_content_type": (RefusedError, "content-type-header", None),
+    "vonage_429_throttled": (RateLimitError, "throttled", 2.0),
+}
+
+# 2025-11-12 23:00 UTC, one hour before the quota of the example is reset.
+NOW = 1_762_988_400.0
+
+
+def exchange(name: str) -> Response:
+    recorded = payload(name)
+    body = b"" if recorded["body"] is None else json.dumps(recorded["body"]).encode()
+    return Response(recorded["status"], Headers(recorded["headers"]), body)
+
+
+def answer(status: int, body: object = b"", headers: Mapping[str, str] | None = None) -> Response:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Response(status, Headers(headers or {}), content)
+
+
+def error_of(response: Response, now: float = 0.0) -> APIError:
+    with pytest.raises(APIError) as caught:
+        decipher_response(response, decipher_dispatch, request=REQUEST, now=now)
+    return caught.value
+
+
+# --- errors ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (PAYLOADS / "errors").glob("*.json")))
+def test_every_error_body_has_its_class(name: str) -> None:
+    kind, code, asked = MEANING[name]
+    response = exchange(f"errors/{name}.json")
+
+    error = error_of(response, NOW)
+
+    assert type(error) is kind
+    assert error.status == response.status
+    assert error.request == "POST /dispatch"
+    assert error.retry_after == asked
+    assert error.details is not None
+    assert error.details.code == code
+    assert error.details.shape != "text"
+    assert str(error).startswith(f"POST /dispatch: {response.status} ")
+
+
+def test_every_trace_id_is_read() -> None:
+    """KPN calls it transactionId, Vonage instance."""
+    for path in (PAYLOADS / "errors").glob("*.json"):
+        body: dict[str, Any] = payload(f"errors/{path.name}")["body"]
+        flat = body.get("error", body)
+        details = error_of(exchange(f"errors/{path.name}")).details
+        assert details is not None
+        assert details.transaction_id == flat.get("transactionId", "")
+        assert details.instance == flat.get("instance", "")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"name": "a", "reason": "b"}, (("a", "b"),)),
+        ([{"name": "a", "reason": "b"}, {"name": 1, "reason": None}], (("a", "b"), ("1", ""))),
+        (["a", "b"], (("", "a"), ("", "b"))),
+        ("a", (("", "a"),)),
+        ([], ()),
+        ([None, {}, True], ()),
+    ],
+)
+def test_invalid_parameters_come_in_any_form(value: object, expected: tuple[tuple[str, str], ...]) -> None:
+    """Contract 9.7: object, array, absent, null, and entries that are strings."""
+    problem = parse_problem(json.dumps({"title": "x", "type": "#y", "invalid_parameters": value}).encode())
+
+    assert problem.invalid_parameters == tuple(InvalidParameter(name, reason) for name, reason in expected)
+
+
+@pytest.mark.parametrize(
+    ("body", "shape", "code", "detail"),
+    [
+        (
+            b'{"fault":{"faultstring":"f","detail":{"errorcode":"c"}},"error":{"message":"m"}}',
+            "fault",
+            "c",
+            "f",
+        ),
+        (b'{"error":{"message":"m"},"ErrorCode":"c"}', "error", "", "m"),
+        (b'{"errorResponse":{"code":12,"message":"m"}}', "errorResponse", "12", "m"),
+        (b'{"ErrorCode":"c","Error":"e"}', "ErrorCode", "c", "e"),
+        (b'{"type":"https://h/api-errors#low-balance","detail":"d"}', "problem", "low-balance", "d"),
+        (b'{"message":"m"}', "envelope", "", "m"),
+        (b'{"error":"invalid_request","error_description":"d"}', "error", "invalid_request", "d"),
+        (b'{"fault":null,"error":[]}', "text", "", ""),
+        (b"<fault><faultstring>f</faultstring></fault>", "text", "", ""),
+        (b'\xef\xbb\xbf{"message":"m"}', "envelope", "", "m"),
+        (b"", "text", "", ""),
+    ],
+)
+def test_shapes_are_tried_in_the_order_of_the_contract(
+    body: bytes, shape: str, code: str, detail: str
+) -> None:
+    problem = parse_problem(body)
+
+    assert (problem.shape, problem.code, problem.detail) == (shape, code, detail)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (301, b"", ProtocolError),
+        (303, b"", ProtocolError),
+        (307, b"", RefusedError),
+        (308, b"", RefusedError),
+        (400, b"", BadRequestError),
+        (402, b"", PaymentRequiredError),
+        (403, b"", PermissionDeniedError),
+        (403, {"type": "x#low-balance", "title": "Low balance"}, PaymentRequiredError),
+        (405, b"", RefusedError),
+        (409, b"", ConflictError),
+        (412, b"", RefusedError),
+        (422, {"type": "x#1150", "title": "t"}, BadRequestError),
+        (429, b"<html>", RateLimitError),
+        (451, b"", RefusedError),
+        (500, b"", OutcomeUnknownError),
+        (502, b"<html>", OutcomeUnknownError),
+        (504, b"upstream time-out", OutcomeUnknownError),
+        (500, b"<fault>oauth.v2.AccessTokenExpired</fault>", AuthenticationError),
+        (500, b'{"x":["deep",{"y":"Access Token expired"}]}', AuthenticationError),
+        (500, b'{"x":"invalid\\u005faccess\\u005ftoken"}', AuthenticationError),
+        (500, b'{"x":"invalid\\u005faccess"', OutcomeUnknownError),
+        (403, {"error": {"message": "keymanagement.service.access_token_not_approved"}}, AuthenticationError),
+        (500, {"error": {"message": "InvalidAPICallAsNoApiProductMatchFound"}}, PermissionDeniedError),
+        (503, b"<fault>policies.ratelimit.SpikeArrestViolation</fault>", RateLimitError),
+        (600, b"", ProtocolError),
+    ],
+)
+def test_the_body_decides_before_the_status(status: int, body: object, kind: type[APIError]) -> None:
+    """Contract 2.3, 3.8, 9.17, 9.18."""
+    assert type(error_of(answer(status, body))) is kind
+
+
+def test_messages_are_one_line_without_numbers_of_people() -> None:
+    body = {
+        "type": "x#InvalidParams",
+        "title": "Invalid",
+        "detail": "to 447700900123\nis +31612345678",
+        "invalid_parameters": {"name": "to.number", "reason": "447700900123 is barred"},
+        "instance": "797a8f199c45014ab7b08bfe9cc1c12c",
+    }
+
+    error = error_of(answer(400, body))
+
+    assert str(error) == (
+        "POST /dispatch: 400 Invalid: to …23 is …78 [InvalidParams] (to.number: …23 is barred), "
+        "trace 797a8f199c45014ab7b08bfe9cc1c12c"
+    )
+    assert "447700900123" not in repr(error) + repr(error.details)
+    assert error.details is not None
+    assert "447700900123" in error.details.detail
+
+
+def test_masking_leaves_ids_alone() -> None:
+    text = "0b9e6d6e-8a55-4c2e-9d7e-123456789012 code 1340 at 447700900123"
+
+    assert mask(text) == "0b9e6d6e-8a55-4c2e-9d7e-123456789012 code 1340 at …23"
+
+
+@pytest.mark.parametrize(
+    ("problem", "text"),
+    [
+        (Problem(), ""),
+        (Problem(code="c"), "c"),
+        (Problem(title="t", detail="t"), "t"),
+        (Problem(code="c", detail="has c inside"), "has c inside"),
+        (Problem(title="t", transaction_id="1"), "t, trace 1"),
+    ],
+)
+def test_a_problem_says_everything_once(problem: Problem, text: str) -> None:
+    assert str(problem) == text
+
+
+HARD = [
+    b"[" * 1_000_000,
+    b'{"a":' * 100_000,
+    b'{"error":NaN}',
+    b'{"type":"\\ud800#\\udfff","title":"\\ud83d"}',
+    b'{"message":"a","message":"b","fault":[],"fault":{}}',
+    b'{"fault":{"detail":{"errorcode":' + b"7" * 400 + b'},"faultstring":1e999}}',
+    b'{"errorResponse":{"code":' + b"7" * 5000 + b"}}",
+    b'{"type":1,"title":2.5,"invalid_parameters":[[[]],{"name":{"a":1}}]}',
+    b"\xff\xfe\x00",
+]
+
+
+@given(body=st.binary(max_size=200), status=st.integers(100, 999), header=st.text(max_size=30))
+@example(body=HARD[0], status=500, header="x")
+@example(body=HARD[3], status=400, header="\u0661")
+@example(body=HARD[5], status=429, header="9" * 400)
+@example(body=HARD[6], status=202, header="nan")
+def test_any_bytes_give_a_value_or_our_error(body: bytes, status: int, header: str) -> None:
+    headers = {"Retry-After": header, "quota-reset-UTC": header, "Date": header, "quota-used": header}
+
+    for decode in (decipher_dispatch, decipher_application, decipher_page, decipher_nothing):
+        try:
+            decipher_response(answer(status, body, headers), decode, request=REQUEST)
+        except APIError as error:
+            repr(error)
+
+
+@pytest.mark.parametrize("body", HARD)
+@pytest.mark.parametrize("status", [202, 400, 500])
+def test_hard_bytes_give_our_error(body: bytes, status: int) -> None:
+    assert str(error_of(answer(status, body))).startswith(("POST /dispatch", "the service answered"))
+
+
+MEMBERS = (
+    *("fault", "error", "errorResponse", "ErrorCode", "type", "title", "detail", "name", "message", "id"),
+    *("invalid_parameters", "_embedded", "applications", "messages", "webhooks", "capabilities", "_links"),
+    *("dispatch_uuid", "count", "page_size", "keys"),
+)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+        lambda children: (
+            st.lists(children, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(MEMBERS),
+                children,
+            )
+        ),
+        max_leaves=8,
+    )
+)
+def test_any_json_gives_a_value_or_our_error(value: object) -> None:
+    body = json.dumps(value).encode()
+
+    for decode in (decipher_dispatch, decipher_application, decipher_page):
+        for status in (200, 400):
+            try:
+                decipher_response(answer(status, body), decode)
+            except APIError as error:
+                repr(error)
+
+
+# --- when to come back ----------------------------------------------------------------------------
+
+SPENT = {"quota-limit": "100", "quota-used": "100"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"Retry-After": "2"}, 2.0),
+        ({"Retry-After": " 2.5 "}, 2.5),
+        ({"Retry-After": "0"}, 0.0),
+        ({"Retry-After": "-1"}, None),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "Wed, 12 Nov 2025 23:00:30 GMT"}, 30.0),
+        ({"Retry-After": "Wed, 12 Nov 2025 22:00:30 GMT"}, 0.0),
+        ({"Retry-After": "Wed, 12 Nov 2025 23:00:30 GMT", "Date": "Wed, 12 Nov 2025 23:00:20 GMT"}, 10.0),
+        ({"Retry-After": "5", "quota-reset-UTC": "2025-11-13 00:00:00", **SPENT}, 5.0),
+        ({"quota-reset-UTC": "2025-11-13 00:00:00", **SPENT}, 3600.0),
+        ({"quota-reset-UTC": "2025-11-13T00:00:00Z", **SPENT}, 3600.0),
+        ({"quota-reset-UTC": "2025-11-13 00:00:00 UTC", **SPENT}, 3600.0),
+        ({"quota-reset-UTC": "1762992000", **SPENT}, 3600.0),
+        ({"quota-reset-UTC": "1762992000000", **SPENT}, 3600.0),
+        ({"quota-reset-UTC": "2025-11-13 00:00:00"}, 3600.0),
+        ({"quota-reset-UTC": "12", **SPENT}, None),
+        ({"quota-reset-UTC": "tomorrow", **SPENT}, None),
+        ({"quota-reset-UTC": "2025-11-13 00:00:00", "quota-limit": "100", "quota-used": "7"}, None),
+    ],
+)
+def test_when_to_come_back(headers: dict[str, str], seconds: float | None) -> None:
+    """Contract 1.4: the format of the reset is not specified, and other limits hit in mid-quota too."""
+    assert retry_after(Headers(headers), now=NOW) == seconds
+
+
+def test_a_date_means_nothing_without_a_clock() -> None:
+    assert retry_after(Headers({"Retry-After": "Wed, 12 Nov 2025 23:00:30 GMT"})) is None
+
+
+# --- successes ------------------------------------------------------------------------------------
+
+
+def test_the_documented_success_is_read() -> None:
+    """Contract 3.7."""
+    response = exchange("responses/dispatch_202.json")
+
+    dispatch = decipher_response(response, decipher_dispatch)
+
+    assert dispatch.dispatch_uuid == payload("responses/dispatch_202.json")["body"]["dispatch_uuid"]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "uuid"),
+    [
+        (200, b'{"dispatch_uuid":"a","more":{"b":[1]}}', "a"),
+        (202, b'\xef\xbb\xbf{"dispatch_uuid":"a"}', "a"),
+        (202, b'{"dispatch_uuid":" a "}', "a"),
+        (202, b'{"dispatch_uuid":12}', "12"),
+        (
+            299,
+            b'{"dispatch_uuid":"aaaaaaaa-bbbb-cccc-dddd-0123456789ab"}',
+            "aaaaaaaa-bbbb-cccc-dddd-0123456789ab",
+        ),
+    ],
+)
+def test_success_is_read_generously(status: int, body: bytes, uuid: str) -> None:
+    """Contract 3.7, 5.11: any 2xx, extra members, a mark at the beginning; the id is opaque (9.25)."""
+    assert decipher_response(answer(status, body), decipher_dispatch).dispatch_uuid == uuid
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b"null", b'{"dispatch_uuid":null}', b'{"dispatch_uuid":""}', b'"a"', b"<html>"]
+)
+def test_success_without_id_carries_its_body(body: bytes) -> None:
+    """Contract 3.7: the messages may have been sent."""
+    error = error_of(answer(202, body))
+
+    assert type(error) is ProtocolError
+    assert error.body == body
+    assert error.status == 202
+    assert error.request == "POST /dispatch"
+    assert str(error) == "the service answered 202 without a dispatch_uuid: the workflow may be under way"
+
+
+def test_the_error_needs_no_request() -> None:
+    with pytest.raises(NotFoundError, match=r"^404$"):
+        decipher_response(answer(404), decipher_nothing)
+    with pytest.raises(ProtocolError) as caught:
+        decipher_response(answer(202), decipher_dispatch)
+    assert caught.value.request == ""
+
+
+# --- requests -------------------------------------------------------------------------------------
+
+
+def test_the_dispatch_request_is_a_post_of_the_body() -> None:
+    request = dispatch_request("https://h/base", {"ApplicationId": "a"}, b"{}")
+
+    assert (request.method, request.url, request.body) == ("POST", "https://h/base/dispatch", b"{}")
+    assert repr(request) == "Request('POST /dispatch')"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "url", "body", "content_type"),
+    [
+        ("json", "https://h/applications/a%2Fb", b'{"name":"x y"}', "application/json"),
+        ("form", "https://h/applications/a%2Fb", b"name=x+y", "application/x-www-form-urlencoded"),
+        ("query", "https://h/applications/a%2Fb?name=x+y", None, None),
+    ],
+)
+def test_fields_travel_as_told(encoding: str, url: str, body: bytes | None, content_type: str | None) -> None:
+    """Contract 9.8."""
+    request = application_request(
+        "PUT", "https://h", "/applications", "a/b", fields={"name": "x y"}, encoding=encoding
+    )
+
+    assert (request.url, request.body, request.headers.get("Content-Type")) == (url, body, content_type)
+    assert request.summary == "PUT /applications/{id}"
+
+
+def test_headers_ignore_case() -> None:
+    headers = Headers([("Retry-After", "1")])
+
+    assert headers["retry-AFTER"] == headers.get("RETRY-after") == "1"
+    assert "Retry-after" in headers
+    assert 1 not in dict[object, str](headers)
+    assert headers.get("other") is None
+
+
+def test_a_response_shows_no_body() -> None:
+    assert repr(answer(200, b"secret")) == "Response(200, 6 bytes)"
