@@ -199,13 +199,13 @@ def test_error_is_one_of_ours_and_survives_pickling() -> None:
             ["workflow, workflow: must be an array, not an object [type]"],
         ),
         (
-            b'{"template": "failover", "workflow": [1, {}], "worklow": []}',
+            b'{"template": "failover", "workflow": [1, {}], "x": []}',
             [
                 "step 1: must be an object, not a number [type]",
                 "step 2, from: is missing [required]",
                 "step 2, to: is missing [required]",
                 "step 2, message: is missing [required]",
-                "workflow, worklow: is not a member of this object; did you mean `workflow`? [unknown-member]",
+                "workflow, x: is not a member of this object; known here: template, workflow [unknown-member]",
             ],
         ),
         (b'{"to": {}}', ["step 1, from: is missing [required]", "step 1, to.type: is missing [required]"]),
