@@ -131,7 +131,7 @@ class HmacVerification:
 
     def verify(self, request: RawRequest) -> None:
         """Compare in constant time, with every key."""
-        given = request.headers.get(self._header, "").strip().lower().encode("utf-8", "surrogateescape")
+        given = request.headers.get(self._header, "").strip().lower().encode("utf-8", "surrogatepass")
         matched = False
         for key in self._keys:
             matched |= hmac.compare_digest(
@@ -154,7 +154,7 @@ class PathSecretVerification:
 
     def verify(self, request: RawRequest) -> None:
         """Compare the last segment of the path in constant time."""
-        given = request.path.rstrip("/").rpartition("/")[2].encode("utf-8", "surrogateescape")
+        given = request.path.rstrip("/").rpartition("/")[2].encode("utf-8", "surrogatepass")
         if not hmac.compare_digest(given, self._secret):
             raise SignatureVerificationError("the path does not hold the secret")
 

@@ -28,20 +28,21 @@ def parse_timestamp(value: object) -> datetime | None:
         taken as UTC.
     """
     if type(value) is str:
-        try:
-            parsed = datetime.fromisoformat(value)
-        except ValueError:
-            return _tolerant(value)
-        if parsed.tzinfo is UTC:
-            return parsed
-        return _to_utc(parsed)
+        # Only with dashes: the short form without them would read epoch digits as a date.
+        if value[4:5] == "-" and len(value) <= _LONGEST:
+            try:
+                parsed = datetime.fromisoformat(value)
+            except ValueError:
+                return _tolerant(value)
+            return parsed if parsed.tzinfo is UTC else _to_utc(parsed)
+        return _tolerant(value)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return _from_epoch(value)
     return None
 
 
 def _tolerant(value: str) -> datetime | None:
-    """The forms that `datetime.fromisoformat` does not read."""
+    """Epoch digits, zone names, white space, and whatever else `datetime.fromisoformat` reads."""
     text = value.strip()
     if len(text) > _LONGEST:
         return None

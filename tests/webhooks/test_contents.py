@@ -1,0 +1,86 @@
+"""The contents of inbound messages, also when they are not as documented (contract 5.5.2, 9.9)."""
+
+from typing import Any
+
+import pytest
+
+from nexmo_dispatch_webhooks import (
+    AudioContent,
+    ButtonContent,
+    Content,
+    ImageContent,
+    InboundMessage,
+    LocationContent,
+    ReplyContent,
+    TextContent,
+    UnknownContent,
+    UnsupportedContent,
+    parse_event,
+)
+from tests.webhooks.payloads import encode, inbound_body
+
+
+def content_of(content: Any) -> Content:
+    event = parse_event(encode(inbound_body(content)))
+    assert isinstance(event, InboundMessage)
+    return event.content
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ({"type": "text", "text": " as it came\n"}, TextContent(" as it came\n")),
+        ({"type": " TEXT ", "text": "x"}, TextContent("x")),
+        ({"type": "text", "text": 5}, TextContent("5")),
+        ({"type": "text"}, TextContent("")),
+        ({"type": "image", "image": {"url": " u "}}, ImageContent("u")),
+        ({"type": "audio", "audio": "https://x"}, AudioContent()),
+        ({"type": "button", "button": {"payload": "p", "text": "t"}}, ButtonContent("p", "t")),
+        ({"type": "reply", "reply": {"id": "1", "title": "t"}}, ReplyContent("1", "t")),
+        ({"type": "unsupported"}, UnsupportedContent()),
+        ({"type": "sticker", "sticker": {"id": 1}}, UnknownContent("sticker", {"id": 1})),
+        ({"type": "Hologram"}, UnknownContent("Hologram", None)),
+        ({"text": "x"}, UnknownContent("unknown", {"text": "x"})),
+        (None, UnknownContent("unknown", None)),
+        ("text", UnknownContent("unknown", "text")),
+    ],
+)
+def test_content(content: Any, expected: Content) -> None:
+    """Known types are typed, everything else is kept."""
+    assert content_of(content) == expected
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        *({"lat": "1.5", "long": "-2"}, {"latitude": 1.5, "longitude": -2}, {"lat": 1.5, "lng": "-2.0"}),
+        {"lat": "here", "latitude": "1.5", "long": None, "longitude": " -2 "},
+    ],
+)
+def test_location_in_any_spelling(location: dict[str, Any]) -> None:
+    """Three spellings, text or numbers; the object stays in `raw`."""
+    content = content_of({"type": "location", "location": location})
+
+    assert content == LocationContent(1.5, -2.0, raw=location)
+
+
+def test_unreadable_coordinates_are_none() -> None:
+    content = content_of({"type": "location", "location": {"lat": "north", "long": 1e999}})
+
+    assert isinstance(content, LocationContent)
+    assert (content.latitude, content.longitude) == (None, None)
+
+
+def test_text_is_there_for_words_only() -> None:
+    """`event.text` saves a look at the type: words of texts and buttons, None for the rest."""
+    words = []
+    for content in (
+        {"type": "text", "text": "a"},
+        {"type": "button", "button": {"text": "b"}},
+        {"type": "image"},
+    ):
+        event = parse_event(encode(inbound_body(content)))
+        assert isinstance(event, InboundMessage)
+        words.append(event.text)
+
+    assert words == ["a", "b", None]

@@ -1,0 +1,115 @@
+"""Handlers get the arguments that they name."""
+
+import functools
+from typing import Any
+
+import pytest
+
+from nexmo_dispatch_webhooks import (
+    Context,
+    Event,
+    InboundMessage,
+    MessageStatus,
+    RouterError,
+    UnknownEvent,
+)
+from nexmo_dispatch_webhooks.injection import describe, plan_arguments, require_async
+
+EVENT = UnknownEvent({"a": 1})
+CONTEXT = Context.at(0.0, path="x")
+
+
+async def by_name(event: Any, context: Any, store: Any) -> Any:
+    return event, context, store
+
+
+async def by_annotation(status: MessageStatus, where: Context, *, store: Any) -> Any:
+    return status, where, store
+
+
+async def by_union(thing: MessageStatus | InboundMessage, where: Context, store: Any = None) -> Any:
+    return thing, where, store
+
+
+async def by_alias(thing: Event, /, where: Context, *rest: Any, store: Any, **more: Any) -> Any:
+    return thing, where, store
+
+
+class Callable:
+    async def __call__(self, event: Any, context: Any, store: Any) -> Any:
+        return event, context, store
+
+    async def method(self, event: Any, context: Any, store: Any) -> Any:
+        return event, context, store
+
+
+async def five(extra: int, event: Any, context: Any, store: Any) -> Any:
+    return event, context, store
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [by_name, by_annotation, by_union, by_alias, Callable(), Callable().method, functools.partial(five, 5)],
+    ids=describe,
+)
+async def test_event_context_and_values_find_their_parameters(handler: Any) -> None:
+    """By name, by annotation, in any kind of callable."""
+    args, kwargs = plan_arguments(handler, {"store": "the store"})(EVENT, CONTEXT)
+
+    assert await handler(*args, **kwargs) == (EVENT, CONTEXT, "the store")
+
+
+async def test_defaults_fill_what_nothing_provides() -> None:
+    args, kwargs = plan_arguments(by_union, {})(EVENT, CONTEXT)
+
+    assert await by_union(*args, **kwargs) == (EVENT, CONTEXT, None)
+
+
+async def test_a_handler_may_want_nothing() -> None:
+    async def handler() -> str:
+        return "done"
+
+    assert plan_arguments(handler, {})(EVENT, CONTEXT) == ([], {})
+
+
+def test_what_nothing_provides_is_named() -> None:
+    """The message says which parameter of which handler, and the ways out."""
+    with pytest.raises(RouterError, match=r"by_name wants 'store', which nothing provides: .*`values`"):
+        plan_arguments(by_name, {})
+
+
+async def test_annotations_that_cannot_be_read_do_not_matter() -> None:
+    """Names imported for type checkers only; the parameter names decide then."""
+
+    async def handler(event: "Missing") -> Any:  # type: ignore[name-defined]  # noqa: F821 - the point of the test
+        return event
+
+    args, kwargs = plan_arguments(handler, {})(EVENT, CONTEXT)
+
+    assert await handler(*args, **kwargs) is EVENT
+
+
+def plain(event: Any) -> None: ...
+
+
+@pytest.mark.parametrize("handler", [plain, functools.partial(plain, 1), lambda event: None, dict])
+def test_plain_functions_are_refused_with_help(handler: Any) -> None:
+    """Where they are registered, with what to write instead."""
+    with pytest.raises(RouterError, match=r"is not async: write `async def`.*asyncio\.to_thread"):
+        require_async(handler)
+
+
+def test_what_cannot_be_called_is_refused() -> None:
+    with pytest.raises(RouterError, match="not str"):
+        require_async("handler")  # type: ignore[arg-type]  # the point of the test
+
+
+def test_names_show_no_bound_values() -> None:
+    """A partial may hold a secret."""
+    assert describe(functools.partial(by_name, store="secret")) == f"{__name__}.by_name"
+    assert describe(Callable()) == f"{__name__}.Callable"
+
+
+def test_context_is_in_utc() -> None:
+    assert CONTEXT.received_at is not None
+    assert CONTEXT.received_at.isoformat() == "1970-01-01T00:00:00+00:00"
