@@ -17,7 +17,9 @@ from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.models import Step
 from nexmo_dispatch_async.rules import Rules
 from nexmo_dispatch_async.workflow import Workflow
+from nexmo_dispatch_webhooks import InboundMessage, parse_event
 
+INBOUND = Path(__file__).parent / "data" / "payloads" / "webhooks" / "inbound_message"
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DAY = timedelta(hours=24)
 TICK = timedelta(microseconds=1)
@@ -133,6 +135,19 @@ def test_spelling_of_a_number_does_not_matter(window: CareWindow, spelling: str)
     window.observe(Received(from_=Peer(spelling)))
 
     assert window.status(CUSTOMER).open
+
+
+@pytest.mark.parametrize("name", ["whatsapp_text", "messenger_text"])
+def test_event_of_the_receiver_is_understood(store: WindowStore, name: str) -> None:
+    """The receiver's `InboundMessage` goes in as it is (contract 5.5)."""
+    event = parse_event((INBOUND / f"{name}.json").read_bytes())
+    assert isinstance(event, InboundMessage)
+    assert event.timestamp is not None
+    moment = event.timestamp
+    window = CareWindow(store, clock=lambda: moment)
+
+    assert window.observe(event)
+    assert window.status(event.from_.address or "", channel=event.channel).until == moment + DAY
 
 
 def test_people_and_channels_are_apart(window: CareWindow) -> None:

@@ -465,7 +465,9 @@ def test_documentation_lists_exactly_the_rules() -> None:
     """docs/rules.md and the code agree; `python -m nexmo_dispatch_async.rules` prints the part to paste."""
     page = (ROOT / "docs" / "rules.md").read_text("utf-8")
 
+    headings = [line.lstrip("# ").lower() for line in page.splitlines() if line.startswith("#")]
     assert markdown() in page
+    assert len(headings) == len(set(headings)), "each heading is an anchor of its own"
 
 
 def test_rules_print_themselves(capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,6 +29,7 @@ NOT_SENDABLE = {
 
 WHATSAPP = whatsapp.text("Your parcel is here", from_="447418342140", to="918197792563")
 SMS = sms.text("Your parcel is here", from_="31647356950", to="31617185666")
+NO_MEMBER = "is not a member of this object"
 WORKFLOW = Workflow.failover(WHATSAPP.until("read", within=600), SMS)
 
 
@@ -205,7 +206,7 @@ def test_error_is_one_of_ours_and_survives_pickling() -> None:
                 "step 2, from: is missing [required]",
                 "step 2, to: is missing [required]",
                 "step 2, message: is missing [required]",
-                "workflow, x: is not a member of this object; known here: template, workflow [unknown-member]",
+                f"workflow, x: {NO_MEMBER}; known here: template, workflow [unknown-member]",
             ],
         ),
         (b'{"to": {}}', ["step 1, from: is missing [required]", "step 1, to.type: is missing [required]"]),

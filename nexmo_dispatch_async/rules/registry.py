@@ -11,7 +11,7 @@ from nexmo_dispatch_async.models.findings import Severity, rule_url
 
 __all__ = ["RULES", "Group", "Rule", "markdown"]
 
-Group = Literal["structure", "steps", "addresses", "content", "channel options", "failover", "advice"]
+Group = Literal["structure", "workflow", "addresses", "content", "channel options", "failover", "advice"]
 
 
 class Rule(Struct, frozen=True):
@@ -77,10 +77,12 @@ _TABLE = (
         "3.4.2",
         "A custom object holds JSON values only: no NaN, bytes, dates or keys other than text.",
     ),
-    _fixed("steps", "steps", "3.1", "A workflow has at least one step."),
-    _fixed("steps", "channel", "3.3", "The channel is sms, mms, whatsapp, viber_service_msg or messenger."),
-    _fixed("steps", "channel-mismatch", "3.2", "Sender and recipient of a step are on the same channel."),
-    _error("steps", "client-ref-length", "3.2", "A client_ref has at most 40 characters."),
+    _fixed("workflow", "steps", "3.1", "A workflow has at least one step."),
+    _fixed(
+        "workflow", "channel", "3.3", "The channel is sms, mms, whatsapp, viber_service_msg or messenger."
+    ),
+    _fixed("workflow", "channel-mismatch", "3.2", "Sender and recipient of a step are on the same channel."),
+    _error("workflow", "client-ref-length", "3.2", "A client_ref has at most 40 characters."),
     _fixed(
         "addresses",
         "address-member",
