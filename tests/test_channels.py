@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import UNSET
 
 from nexmo_dispatch_async.channels import messenger, mms, sms, viber, whatsapp
-from nexmo_dispatch_async.models import Step
+from nexmo_dispatch_async.models import Parameter, Step, Template, TemplateBody
 from nexmo_dispatch_async.workflow import Workflow
 
 REQUESTS = Path(__file__).parent / "data" / "payloads" / "requests"
@@ -199,3 +200,14 @@ def test_template_parameters_that_are_no_list_are_told_from_those_that_are(param
 
     expected = [] if not isinstance(parameters, str | int | None) else ["message.content.template.parameters"]
     assert errors == expected
+
+
+def test_template_without_parameters_leaves_the_member_out() -> None:
+    """The API has no empty list in its examples (contract 3.4.2)."""
+    content = whatsapp.template("a:b", [], **W).message.content
+
+    assert isinstance(content, Template)
+    assert content.template.parameters is UNSET
+    assert whatsapp.template("a:b", ["x"], **W).message.content == Template(
+        TemplateBody("a:b", (Parameter("x"),))
+    )

@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from msgspec import UNSET
 
 from nexmo_dispatch_async.channels import messenger, mms, sms, viber, whatsapp
 from nexmo_dispatch_async.exceptions import ConfigurationError, InvalidWorkflowError
@@ -19,7 +18,6 @@ from nexmo_dispatch_async.models import (
     Media,
     Message,
     MessengerOptions,
-    Parameter,
     Step,
     Template,
     TemplateBody,
@@ -490,14 +488,3 @@ def test_findings_link_to_their_rule() -> None:
     (finding,) = Workflow.failover(SMS).lint()
 
     assert finding.url == RULES["single-step"].url == "docs/rules.md#single-step"
-
-
-def test_unset_and_parameter_are_what_the_builders_use() -> None:
-    """A template without parameters leaves the member out (contract 3.4.2)."""
-    content = whatsapp.template("a:b", [], **W).message.content
-
-    assert isinstance(content, Template)
-    assert content.template.parameters is UNSET
-    assert whatsapp.template("a:b", ["x"], **W).message.content == Template(
-        TemplateBody("a:b", (Parameter("x"),))
-    )
