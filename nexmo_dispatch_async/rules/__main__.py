@@ -5,5 +5,4 @@ It does nothing else.
 
 from nexmo_dispatch_async.rules.registry import markdown
 
-if __name__ == "__main__":
-    print(markdown(), end="")
+print(markdown(), end="")
