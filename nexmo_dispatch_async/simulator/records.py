@@ -5,6 +5,7 @@ It only keeps and prints records; access tokens, secrets and signatures' keys ne
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -110,12 +111,20 @@ class History:
     def __iter__(self) -> Iterator[Record]:
         return iter(self._records)
 
+    def __reversed__(self) -> Iterator[Record]:
+        return reversed(self._records)
+
     def add(self, record: Record) -> None:
         """Keep a record, and drop the oldest one when there are too many."""
         self.total += 1
         self._records.append(record)
         if self._observer is not None:
             self._observer(record)
+
+    def since(self, total: int) -> list[Record]:
+        """Return what was added since there were `total` records; what was dropped in between is missing."""
+        newest = itertools.islice(reversed(self._records), self.total - total)
+        return list(newest)[::-1]
 
     def transcript(self) -> bytes:
         """Return one JSON object a line; the ports of loopback addresses are replaced by `*`."""

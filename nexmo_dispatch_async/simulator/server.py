@@ -1,6 +1,6 @@
 """Puts the gateway on a TCP port with aiohttp.
 
-It adds nothing to the answers: every path goes to `Gateway.handle`.
+It adds nothing to the answers: every path goes to `Gateway.handle`, except where `mount` added routes.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ class Server:
         port: Port to bind; 0 takes a free one.
         before: Called before each request is handled; brings the clock up to date.
         after: Called after each request; there may be something new to do.
+        mount: Adds routes of its own, which come before the gateway's.
     """
 
     def __init__(
@@ -36,12 +37,14 @@ class Server:
         port: int = 0,
         before: Callable[[], None] | None = None,
         after: Callable[[], None] | None = None,
+        mount: Callable[[web.Application], None] | None = None,
     ) -> None:
         self._gateway = gateway
         self._host = host
         self._port = port
         self._before = before
         self._after = after
+        self._mount = mount
         self._runner: web.AppRunner | None = None
         #: requests being answered now, and the most at once so far
         self.active = 0
@@ -50,6 +53,8 @@ class Server:
 
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=1 << 20)
+        if self._mount is not None:
+            self._mount(app)
         app.router.add_route("*", "/{path:.*}", self._handle)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
@@ -80,9 +85,9 @@ class Server:
                 await asyncio.sleep(latency)
             if self._before is not None:
                 self._before()
-            reply = self._gateway.handle(
-                request.method, request.path, request.query_string, request.headers, body
-            )
+            # the raw query: decoding it here and once more in the gateway would lose a %26
+            query = request.rel_url.raw_query_string
+            reply = self._gateway.handle(request.method, request.path, query, request.headers, body)
             if self._after is not None:
                 self._after()
             return web.Response(status=reply.status, body=reply.body, headers=reply.headers)
