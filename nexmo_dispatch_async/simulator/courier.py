@@ -58,7 +58,11 @@ class Courier:
             async with self._session.post(
                 delivery.url, data=delivery.body, headers=delivery.headers, allow_redirects=False
             ) as response:
-                body = await response.content.read(_ANSWER_LIMIT)
+                body = b""
+                while len(body) < _ANSWER_LIMIT and (
+                    chunk := await response.content.read(_ANSWER_LIMIT - len(body))
+                ):
+                    body += chunk
                 return Answer(response.status, body)
         except TimeoutError:
             return Answer(failure="timeout")

@@ -252,11 +252,7 @@ class Engine:
 
     def next_at(self) -> int | None:
         """Return when the next thing happens, None when nothing will."""
-        if self._outbox:
-            return self.now_ms
-        while self._heap and self._is_stale(self._heap[0][4]):
-            self._pop()
-        return self._heap[0][0] if self._heap else None
+        return self.now_ms if self._outbox else self._peek()
 
     def next_delivery(self, until_ms: int) -> Delivery | None:
         """Let time pass until a callback is due and return it; None when none is due until then.
@@ -264,14 +260,30 @@ class Engine:
         Without a delivery the clock stands at `until_ms` (it never goes back).
         """
         while not self._outbox:
-            at = self.next_at()
-            if at is None or at > until_ms:
-                self.now_ms = max(self.now_ms, until_ms)
+            if not self._step(until_ms):
                 return None
-            event = self._pop()
-            self.now_ms = max(self.now_ms, at)
-            self._happen(event)
         return self._outbox.popleft()
+
+    def pass_time(self, until_ms: int) -> None:
+        """Let everything happen until then, each thing at its own time; deliveries wait to be taken."""
+        while self._step(until_ms):
+            pass
+
+    def _step(self, until_ms: int) -> bool:
+        """Let the next thing happen if it is due until then, else put the clock there."""
+        at = self._peek()
+        if at is None or at > until_ms:
+            self.now_ms = max(self.now_ms, until_ms)
+            return False
+        event = self._pop()
+        self.now_ms = max(self.now_ms, at)
+        self._happen(event)
+        return True
+
+    def _peek(self) -> int | None:
+        while self._heap and self._is_stale(self._heap[0][4]):
+            self._pop()
+        return self._heap[0][0] if self._heap else None
 
     def _push(self, at_ms: int, event: _Event, *, soon: bool = False) -> None:
         self._pushed += 1

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
@@ -21,13 +22,18 @@ import anyio
 from nexmo_dispatch_async.simulator.applications import Application, Applications
 from nexmo_dispatch_async.simulator.callbacks import Delivery, Signer
 from nexmo_dispatch_async.simulator.clock import Clock
-from nexmo_dispatch_async.simulator.control import Control
 from nexmo_dispatch_async.simulator.courier import Courier
 from nexmo_dispatch_async.simulator.dice import Dice
 from nexmo_dispatch_async.simulator.engine import Engine
 from nexmo_dispatch_async.simulator.gateway import BASE_PATH, TOKEN_PATH, Gateway
 from nexmo_dispatch_async.simulator.people import People
-from nexmo_dispatch_async.simulator.records import CallbackAttempt, History, Record, RequestSeen
+from nexmo_dispatch_async.simulator.records import (
+    CallbackAttempt,
+    History,
+    Record,
+    RequestSeen,
+    StepSent,
+)
 from nexmo_dispatch_async.simulator.server import Server
 from nexmo_dispatch_async.simulator.settings import Settings
 from nexmo_dispatch_async.simulator.tokens import Account, Tokens
@@ -110,23 +116,19 @@ class Simulator:
         )
         # the world outside
         self._clock = Clock(speed, monotonic)
-        self._advancing = anyio.Lock()
-        control = Control(
-            self, engine=self._engine, epoch=self._epoch, host=host, advancing=self._advancing.locked
-        )
         self._server = Server(
             self._gateway,
             host=host,
             port=port,
             before=self._catch_up,
             after=self._wake_driver,
-            mount=control.mount,
         )
         self._courier = Courier()
         self._stack: AsyncExitStack | None = None
         self._driver: asyncio.Task[None] | None = None
         self._wake = anyio.Event()
         self._drained = anyio.Event()
+        self._advancing = anyio.Lock()
         # the account
         self.client_id = account.client_id
         self.client_secret = account.client_secret
@@ -141,10 +143,10 @@ class Simulator:
     # ---- life
 
     async def __aenter__(self) -> Self:
-        stack = AsyncExitStack()
-        await stack.enter_async_context(self._courier)
-        await stack.enter_async_context(self._server)
-        self._stack = stack
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._courier)
+            await stack.enter_async_context(self._server)
+            self._stack = stack.pop_all()
         if self._clock.runs:
             self._driver = asyncio.create_task(self._follow_the_clock(), name="dispatch-simulator")
         return self
@@ -158,12 +160,15 @@ class Simulator:
         """Stop listening and delivering; what is still due stays undelivered. Closing twice is fine."""
         driver, self._driver = self._driver, None
         stack, self._stack = self._stack, None
-        if driver is not None:
-            driver.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await driver
-        if stack is not None:
-            await stack.aclose()
+        try:
+            if driver is not None:
+                driver.cancel()
+                await asyncio.wait([driver])
+        finally:
+            if stack is not None:
+                await stack.aclose()
+        if driver is not None and not driver.cancelled():
+            driver.result()  # it never ends by itself, so this raises what went wrong in it
 
     # ---- where it is and who may use it
 
@@ -185,7 +190,8 @@ class Simulator:
     def client(self, **kwargs: Any) -> DispatchClient:
         """Return a `DispatchClient` for this simulator; use it with `async with`.
 
-        Without `application_id` it uses the application that was created last, or a new one without URLs.
+        Without `application_id` it uses the one that `create_application()` made last, or makes one without
+        URLs.
         All other settings are those of `DispatchClient`.
         """
         from nexmo_dispatch_async.auth import KpnOAuth
@@ -254,10 +260,7 @@ class Simulator:
             raise ValueError("time goes forward only")
         async with self._moving():
             if self._clock.runs:
-                self._clock.jump(round(seconds * 1000))
-                self._drained = anyio.Event()
-                self._wake_driver()
-                await self._drained.wait()
+                await self._jump(round(seconds * 1000))
                 return
             target = self._engine.now_ms + round(seconds * 1000)
             await self._run_until(target)
@@ -291,6 +294,14 @@ class Simulator:
                 await self._run_until(at)
             return True
 
+    async def _jump(self, ms: int) -> None:
+        """Put a running clock forward and wait until what is due by then is on its way."""
+        self._clock.jump(ms)
+        self._catch_up()
+        self._drained = anyio.Event()
+        self._wake_driver()
+        await self._drained.wait()
+
     @contextlib.asynccontextmanager
     async def _moving(self) -> AsyncGenerator[None]:
         if self._stack is None:
@@ -308,8 +319,11 @@ class Simulator:
             self._engine.answered(delivery, answer)
 
     def _catch_up(self) -> None:
+        """Let a running clock's past happen before anything new does."""
         if self._clock.runs:
-            self._engine.now_ms = max(self._engine.now_ms, self._clock.now_ms())
+            self._engine.pass_time(self._clock.now_ms())
+            if not self._engine.settled:
+                self._wake_driver()
 
     def _wake_driver(self) -> None:
         self._wake.set()
@@ -319,18 +333,16 @@ class Simulator:
         limiter = anyio.CapacityLimiter(_PARALLEL_CALLBACKS)
         async with anyio.create_task_group() as deliveries:
             while True:
+                self._catch_up()
                 self._wake = wake = anyio.Event()
-                until = self._clock.now_ms()
-                while (delivery := self._engine.next_delivery(until)) is not None:
+                while (delivery := self._engine.next_delivery(self._engine.now_ms)) is not None:
                     await limiter.acquire_on_behalf_of(delivery)
                     deliveries.start_soon(self._carry, delivery, limiter)
                 self._drained.set()
                 at = self._engine.next_at()
-                if at is None:
+                pause = math.inf if at is None else self._clock.real_seconds_until(at)
+                with anyio.move_on_after(pause):
                     await wake.wait()
-                else:
-                    with anyio.move_on_after(self._clock.real_seconds_until(at)):
-                        await wake.wait()
 
     async def _carry(self, delivery: Delivery, limiter: anyio.CapacityLimiter) -> None:
         try:
@@ -404,6 +416,22 @@ class Simulator:
     def deliveries(self) -> list[CallbackAttempt]:
         """Every attempt to deliver a callback and what the receiver answered."""
         return [record for record in self._history if isinstance(record, CallbackAttempt)]
+
+    def sent_channels(self, dispatch_uuid: str | None = None) -> list[str]:
+        """Return the channels that steps were sent on, in order; of one workflow or of all."""
+        return [
+            record.channel
+            for record in self._history
+            if isinstance(record, StepSent) and dispatch_uuid in (None, record.dispatch_uuid)
+        ]
+
+    def outcome(self, dispatch_uuid: str) -> str | None:
+        """Return `completed` or `error`, None while the workflow runs.
+
+        Raises:
+            KeyError: No workflow in memory has this uuid.
+        """
+        return self._engine.runs[dispatch_uuid].failover.outcome
 
     def transcript(self) -> bytes:
         """Return everything observable as JSON lines: one seed and the same requests give the same bytes."""

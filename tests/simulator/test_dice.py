@@ -1,0 +1,36 @@
+"""Randomness that follows from the seed and the purpose alone."""
+
+import uuid
+
+from nexmo_dispatch_async.simulator.dice import Dice
+
+
+def test_one_seed_one_answer_whatever_was_asked_before() -> None:
+    first, second = Dice(7), Dice(7)
+    first.uuid("something else")
+
+    assert first.uuid("a") == second.uuid("a")
+    assert first.token("a", 28) == second.token("a", 28)
+
+
+def test_seeds_and_purposes_differ() -> None:
+    assert Dice(1).uuid("a") != Dice(2).uuid("a") != Dice(2).uuid("b")
+
+
+def test_uuids_are_version_4() -> None:
+    drawn = [uuid.UUID(Dice("x").uuid(str(number))) for number in range(50)]
+
+    assert {(value.version, value.variant) for value in drawn} == {(4, uuid.RFC_4122)}
+
+
+def test_between_includes_both_ends() -> None:
+    dice = Dice(0)
+
+    assert {dice.between(str(number), 40, 42) for number in range(50)} == {40, 41, 42}
+
+
+def test_shapes() -> None:
+    dice = Dice(0)
+
+    assert len(dice.hex("a")) == 32
+    assert len(dice.token("a", 28)) == 28

@@ -1,0 +1,99 @@
+"""What the platform does to a message by itself (contract 3.4.3, 7)."""
+
+import json
+from typing import Any
+
+import pytest
+
+from nexmo_dispatch_async.simulator.people import Act, Person
+from nexmo_dispatch_async.simulator.rules import cut_by_ttl, refusal, render
+from nexmo_dispatch_async.simulator.settings import Settings
+from nexmo_dispatch_async.simulator.validation import Step, parse_dispatch
+from tests.simulator.support import box, step, workflow
+
+PATTERN = "{{1}} code: {{2}}. Valid for {{3}} minutes."
+VERIFY = "whatsapp:hsm:technology:nexmo:verify"
+
+
+def one(channel: str, to: str = "447700900123", **message: Any) -> Step:
+    raw = step(channel, to)
+    raw["message"].update(message)
+    return parse_dispatch(json.dumps(workflow(raw)).encode())[0]
+
+
+def template(name: str, *parameters: object) -> dict[str, object]:
+    return {"type": "template", "template": {"name": name, "parameters": list(parameters)}}
+
+
+def code(step: Step, settings: Settings | None = None, *, window_open: bool = False) -> int | None:
+    refused = refusal(step, settings or Settings(), window_open=window_open)
+    return None if refused is None else refused.code
+
+
+def test_a_template_is_filled_in_by_position() -> None:
+    """Contract 7.1."""
+    assert render(PATTERN, ["Bank", "902417", "5"]) == "Bank code: 902417. Valid for 5 minutes."
+
+
+def test_inserted_text_is_not_filled_in_again() -> None:
+    assert render("{{1}}-{{2}}", ["{{2}}", "x"]) == "{{2}}-x"
+
+
+@pytest.mark.parametrize("parameters", [[], ["a", "b"], ["a", "b", "c", "d"], ["a", "", "c"]])
+def test_parameters_that_do_not_fit_are_told(parameters: list[str]) -> None:
+    assert render(PATTERN, parameters) is None
+
+
+def test_a_known_template_with_wrong_parameters_is_rejected() -> None:
+    assert code(one("whatsapp", content=template(VERIFY, {"default": "Bank"}))) == 1022
+    assert code(one("whatsapp", content=template(VERIFY, {"default": "Bank"}, "902417", 5))) is None
+
+
+def test_a_template_that_nobody_registered_is_taken() -> None:
+    assert code(one("whatsapp", content=template("ns:other"))) is None
+
+
+def test_the_withdrawn_policy_fails() -> None:
+    """Contract 3.4.3: 1020 in the status webhook."""
+    assert code(one("whatsapp", whatsapp={"policy": "fallback"})) == 1020
+
+
+@pytest.mark.parametrize("number", ["5355512345", "989121234567", "8501234567", "963944123456"])
+def test_barred_countries_are_barred_on_whatsapp_only(number: str) -> None:
+    """Contract 7.1."""
+    assert code(one("whatsapp", number)) == 1050
+    assert code(one("sms", number)) is None
+
+
+def test_the_care_window_is_a_switch() -> None:
+    strict = Settings(care_window=True)
+    custom = {"type": "custom", "custom": {"type": "template", "template": {}}}
+
+    assert code(one("whatsapp")) is None
+    assert code(one("whatsapp"), strict) == 1340
+    assert code(one("whatsapp"), strict, window_open=True) is None
+    assert code(one("whatsapp", content=template("ns:other")), strict) is None
+    assert code(one("whatsapp", content=custom), strict) is None
+    assert code(one("whatsapp", content={"type": "custom", "custom": {"type": "location"}}), strict) == 1340
+    assert code(one("sms"), strict) is None
+
+
+def test_a_ttl_that_passes_before_delivery_leaves_silence() -> None:
+    """Contract 7.2: neither a callback nor a charge follows."""
+    acts = [Act(100, "submitted"), Act(60_000, "delivered"), Act(70_000, "read")]
+
+    assert cut_by_ttl(acts, 30) == acts[:1]
+    assert cut_by_ttl(acts, 60) == acts
+    assert cut_by_ttl(acts, None) == acts
+
+
+def test_a_silenced_viber_message_fails_over_at_expiry_only() -> None:
+    parts = box()
+    parts.people["447700900123"] = Person(outcome_after=60)
+    viber = step("viber_service_msg", "447700900123", within=600)
+    viber["message"]["viber_service_msg"] = {"ttl": 30}
+
+    parts.accept(viber, step("sms", "999000000001"))
+
+    assert [what for _, what in parts.story(599)] == ["viber_service_msg submitted"]
+    assert parts.story(10)[0][1] == "sms submitted"
