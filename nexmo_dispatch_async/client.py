@@ -433,18 +433,11 @@ class DispatchClient:
 
     async def _read(self, reply: aiohttp.ClientResponse) -> bytes:
         content = reply.content
+        # Nearly always all of it is there at once.
         data = await content.readany()
-        if not content.at_eof():
-            chunks = [data]
-            size = len(data)
-            while not content.at_eof():
-                chunk = await content.readany()
-                chunks.append(chunk)
-                size += len(chunk)
-                if size > self._max_response:
-                    raise aiohttp.ClientPayloadError(f"the answer is longer than {self._max_response} bytes")
-            data = b"".join(chunks)
-        elif len(data) > self._max_response:
+        while len(data) <= self._max_response and not content.at_eof():
+            data += await content.readany()
+        if len(data) > self._max_response:
             raise aiohttp.ClientPayloadError(f"the answer is longer than {self._max_response} bytes")
         reply.release()
         return data
@@ -475,8 +468,8 @@ def _may_repeat(error: APIError, request: Request, policy: RetryPolicy) -> bool:
     if not isinstance(error, OutcomeUnknownError):
         return False
     if request.method == "GET":
-        # Reading twice does no harm; an answer that makes no sense would make none again.
-        return not isinstance(error, ProtocolError)
+        # Reading twice does no harm; a whole answer that makes no sense would make none again.
+        return not isinstance(error, ProtocolError) or error.status is None
     return policy.unavailable and error.status == 503
 
 

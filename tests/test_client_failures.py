@@ -1,0 +1,349 @@
+"""Each way a send can fail: what the client raises, and how many POSTs the server saw."""
+
+import asyncio
+import datetime as dt
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from nexmo_dispatch_async.auth import BearerToken
+from nexmo_dispatch_async.client import DispatchClient
+from nexmo_dispatch_async.exceptions import (
+    APIConnectionError,
+    APIError,
+    APITimeoutError,
+    ClientClosedError,
+    OutcomeUnknownError,
+    ProtocolError,
+    RefusedError,
+)
+from nexmo_dispatch_async.phase import Body, Phase, failure_of
+from nexmo_dispatch_async.retry import RetryPolicy, Timeout
+from nexmo_dispatch_async.sansio import Request
+from nexmo_dispatch_async.workflow import Workflow
+from tests.support.misbehaving import (
+    ACCEPTED,
+    Connection,
+    RawServer,
+    Received,
+    accept,
+    answering,
+    close_after_body,
+    hang,
+    reply,
+    reset_after_body,
+)
+
+Handler = Callable[[Received, Connection], Awaitable[None]]
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a certificate for localhost with its key, made for this run."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = dt.datetime.now(dt.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "localhost.pem"
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path.write_bytes(made.public_bytes(serialization.Encoding.PEM) + private)
+    return path
+
+
+@pytest.fixture(params=["http", "https"])
+def tls(request: pytest.FixtureRequest, certificate: Path) -> Iterator[tuple[Any, Any]]:
+    """Yield the contexts of server and client, both `None` for plain HTTP."""
+    if request.param == "http":
+        yield None, None
+    else:
+        server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        server.load_cert_chain(certificate)
+        yield server, ssl.create_default_context(cafile=str(certificate))
+
+
+def client_of(base_url: str, session: aiohttp.ClientSession | None = None, **settings: Any) -> DispatchClient:
+    async def no_sleep(_seconds: float) -> None: ...
+
+    return DispatchClient(
+        auth=BearerToken("very-secret"),
+        application_id="app",
+        base_url=base_url,
+        session=session,
+        sleep=no_sleep,
+        **settings,
+    )
+
+
+async def half_an_answer(_request: Received, connection: Connection) -> None:
+    await connection.write(reply(202, ACCEPTED)[:-10])
+    connection.close()
+
+
+async def half_a_header(_request: Received, connection: Connection) -> None:
+    await connection.write(b"HTTP/1.1 202 Acc")
+    connection.close()
+
+
+async def reset_in_the_answer(_request: Received, connection: Connection) -> None:
+    await connection.write(reply(202, ACCEPTED)[:-10])
+    connection.reset()
+
+
+async def stalled_answer(_request: Received, connection: Connection) -> None:
+    await connection.write(reply(202, ACCEPTED)[:-10])
+    await asyncio.Event().wait()
+
+
+CHUNKED = b"HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+# what the server does; what the client raises; POSTs the server sees
+FAILURES: dict[str, tuple[Handler, type[APIError], int]] = {
+    "closes after the body": (close_after_body, OutcomeUnknownError, 1),
+    "resets after the body": (reset_after_body, OutcomeUnknownError, 1),
+    "half a header": (half_a_header, OutcomeUnknownError, 1),
+    "half an answer": (half_an_answer, ProtocolError, 1),
+    "reset in the answer": (reset_in_the_answer, ProtocolError, 1),
+    "no answer in time": (hang, OutcomeUnknownError, 1),
+    "answer stalls": (stalled_answer, OutcomeUnknownError, 1),
+    "not HTTP": (answering(b"SSH-2.0-nonsense\r\n\r\n"), ProtocolError, 1),
+    "bad chunk": (answering(CHUNKED + b"zz\r\n"), ProtocolError, 1),
+    "bad compression": (
+        answering(reply(202, b"not gzip", {"Content-Encoding": "gzip"})),
+        ProtocolError,
+        1,
+    ),
+    "endless answer": (answering(reply(202, b"x" * 100_000)), ProtocolError, 1),
+    "endless chunks": (answering(CHUNKED + (b"4000\r\n" + b"x" * 0x4000 + b"\r\n") * 5), ProtocolError, 1),
+    "202 with garbage": (answering(reply(202, b"garbage")), ProtocolError, 1),
+    "200 without id": (answering(reply(200, {})), ProtocolError, 1),
+    "redirect after processing": (answering(reply(303, b"", {"Location": "/other"})), ProtocolError, 1),
+    "redirect": (answering(reply(307, b"", {"Location": "/other"})), RefusedError, 1),
+    "500": (answering(reply(500)), OutcomeUnknownError, 1),
+    "502 HTML": (answering(reply(502, b"<html>")), OutcomeUnknownError, 1),
+    "503": (answering(reply(503)), OutcomeUnknownError, 1),
+    "504": (answering(reply(504)), OutcomeUnknownError, 1),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+async def test_what_each_failure_means(workflow: Workflow, tls: tuple[Any, Any], name: str) -> None:
+    """Contract 3.8: after bytes left nothing is repeated; nothing foreign escapes."""
+    handler, kind, posts = FAILURES[name]
+    server_tls, client_tls = tls
+    async with RawServer(handler, ssl_context=server_tls) as server:
+        connector = aiohttp.TCPConnector(ssl=client_tls) if client_tls else None
+        async with aiohttp.ClientSession(connector=connector) as session:
+            client = client_of(
+                server.base_url, session, timeout=Timeout(connect=2, total=0.2), max_response=50_000
+            )
+            with pytest.raises(APIError) as caught:
+                await client.send(workflow)
+
+    assert type(caught.value) is kind, caught.value
+    assert len([r for r in server.received if r.method == "POST"]) == posts
+    assert len(server.received) == posts
+    assert caught.value.attempts == posts
+    assert caught.value.request == "POST /dispatch"
+    shown = f"{caught.value!r} {caught.value.__cause__!r}"
+    assert "very-secret" not in shown
+    assert "44741" not in shown
+
+
+async def test_1000_sends_to_a_server_that_reads_and_closes(workflow: Workflow) -> None:
+    """Exactly 1,000 POSTs and 1,000 unknown outcomes: nothing is sent twice."""
+    async with RawServer(close_after_body) as server, client_of(server.base_url) as client:
+        errors = await asyncio.gather(*(client.send(workflow) for _ in range(1000)), return_exceptions=True)
+
+    assert {type(error) for error in errors} == {OutcomeUnknownError}
+    assert len(server.received) == 1000
+
+
+# --- before a byte left ---------------------------------------------------------------------------
+
+
+async def test_a_refused_connection_is_tried_again_and_then_not_sent(workflow: Workflow) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = sock.getsockname()[1]
+
+    async with client_of(f"http://127.0.0.1:{port}") as client:
+        with pytest.raises(APIConnectionError, match="POST /dispatch: no connection: ") as caught:
+            await client.send(workflow)
+
+    assert caught.value.attempts == 4
+    assert isinstance(caught.value.__cause__, aiohttp.ClientConnectorError)
+
+
+async def test_an_unknown_host_is_not_sent(workflow: Workflow) -> None:
+    class NoNames(aiohttp.abc.AbstractResolver):
+        async def resolve(self, host: str, port: int = 0, family: Any = 0) -> Any:
+            raise OSError(None, "no such name")
+
+        async def close(self) -> None: ...
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=NoNames())) as session:
+        with pytest.raises(APIConnectionError):
+            await client_of("http://nowhere.example", session).send(workflow)
+
+
+async def test_an_unknown_certificate_is_not_sent(workflow: Workflow, certificate: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    async with RawServer(ssl_context=context) as server, client_of(server.base_url) as client:
+        with pytest.raises(APIConnectionError, match="certificate"):
+            await client.send(workflow, retry=RetryPolicy(attempts=1))
+
+    assert server.received == []
+
+
+@pytest.mark.parametrize(("connect", "total"), [(0.05, 5), (5, 0.05)])
+async def test_no_connection_in_time_is_not_sent(workflow: Workflow, connect: float, total: float) -> None:
+    """Whichever of the two limits ends it: a TLS handshake that never comes."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        async with client_of(f"https://127.0.0.1:{silent.getsockname()[1]}") as client:
+            with pytest.raises(APITimeoutError, match="no connection in time") as caught:
+                await client.send(
+                    workflow, timeout=Timeout(connect=connect, total=total), retry=RetryPolicy(attempts=2)
+                )
+
+    assert caught.value.attempts == 2
+
+
+async def test_an_idle_connection_closed_by_the_service_costs_nothing(workflow: Workflow) -> None:
+    """The close arrived but the event loop did not look yet: the request moves to a new connection."""
+    connections: list[Connection] = []
+
+    async def remember(request: Received, connection: Connection) -> None:
+        connections.append(connection)
+        await accept(request, connection)
+
+    async with RawServer(remember) as server, client_of(server.base_url) as client:
+        await client.send(workflow)
+        # Close underneath asyncio, so that the client's loop learns of it only by looking at the socket.
+        connections[0].writer.get_extra_info("socket")._sock.shutdown(socket.SHUT_RDWR)
+        await client.send(workflow, retry=RetryPolicy(attempts=1))
+
+    assert len(server.received) == 2
+    assert server.connections == 2
+
+
+class Transport(asyncio.Transport):
+    """A transport that breaks when it is written to."""
+
+    def __init__(self, *, closing: bool = False, breaks: bool = False) -> None:
+        super().__init__()
+        self.closing = closing
+        self.breaks = breaks
+        self.written = b""
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+
+class Writer:
+    """As much of aiohttp's stream writer as a body uses."""
+
+    def __init__(self, transport: Transport | None) -> None:
+        self.transport = transport
+
+    async def write(self, chunk: bytes) -> None:
+        assert self.transport is not None
+        self.transport.written += chunk
+        self.transport.closing = self.transport.breaks
+
+
+@pytest.mark.parametrize(
+    ("transport", "phase"),
+    [
+        (None, Phase.STALE),
+        (Transport(closing=True), Phase.STALE),
+        (Transport(breaks=True), Phase.STALE),
+        (Transport(), Phase.LEFT),
+    ],
+)
+async def test_a_body_knows_how_far_it_got(transport: Transport | None, phase: Phase) -> None:
+    body = Body(b"body")
+    phases = [body.phase]
+    assert body.size == body.size == 4
+    phases.append(body.phase)
+    assert body.decode() == "body"
+
+    writer: Any = Writer(transport)
+    if phase is Phase.LEFT:
+        await body.write(writer)
+    else:
+        with pytest.raises(ConnectionResetError):
+            await body.write(writer)
+
+    assert [*phases, body.phase] == [Phase.UNSEEN, Phase.PREPARED, phase]
+    assert body.consumed is (phase is Phase.LEFT)
+
+
+async def test_a_body_that_left_is_not_written_again() -> None:
+    body = Body(b"body")
+    writer: Any = Writer(Transport())
+    await body.write(writer)
+
+    with pytest.raises(ConnectionResetError, match="after the request had been sent"):
+        await body.write(writer)
+
+    assert writer.transport.written == b"body"
+
+
+async def test_a_stale_connection_is_given_up_after_some_tries(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every connection turns out closed: at last that is an error, and still nothing was sent."""
+    tries = 0
+
+    async def broken(*_args: Any, data: Any = None, **_kwargs: Any) -> None:
+        nonlocal tries
+        tries += 1
+        await data.write_with_length(Writer(None), None)
+
+    monkeypatch.setattr(aiohttp.ClientSession, "_request", broken)
+    async with client_of("http://127.0.0.1:1") as client:
+        with pytest.raises(APIConnectionError, match="closed before anything was written"):
+            await client.send(workflow, retry=RetryPolicy(attempts=2))
+
+    assert tries == 2 * 4
+
+
+async def test_closing_while_connecting_is_not_sent(workflow: Workflow) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.setblocking(False)
+        client = client_of(f"https://127.0.0.1:{silent.getsockname()[1]}")
+        task = asyncio.create_task(client.send(workflow, timeout=Timeout(connect=0.2)))
+        connection, _ = await asyncio.get_running_loop().sock_accept(silent)
+        with connection:
+            await client.aclose()
+            with pytest.raises(ClientClosedError):
+                await task
+
+
+def test_foreign_errors_without_text_are_named() -> None:
+    request = Request("GET", "https://h/", {}, None, "/x")
+
+    error = failure_of(request, None, OSError())
+
+    assert str(error) == "GET /x: sent, and the connection broke: OSError"
