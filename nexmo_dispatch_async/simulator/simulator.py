@@ -22,6 +22,7 @@ import anyio
 from nexmo_dispatch_async.simulator.applications import Application, Applications
 from nexmo_dispatch_async.simulator.callbacks import Delivery, Signer
 from nexmo_dispatch_async.simulator.clock import Clock
+from nexmo_dispatch_async.simulator.control import Control
 from nexmo_dispatch_async.simulator.courier import Courier
 from nexmo_dispatch_async.simulator.dice import Dice
 from nexmo_dispatch_async.simulator.engine import Engine
@@ -116,19 +117,23 @@ class Simulator:
         )
         # the world outside
         self._clock = Clock(speed, monotonic)
+        self._advancing = anyio.Lock()
+        control = Control(
+            self, engine=self._engine, epoch=self._epoch, host=host, advancing=self._advancing.locked
+        )
         self._server = Server(
             self._gateway,
             host=host,
             port=port,
             before=self._catch_up,
             after=self._wake_driver,
+            mount=control.mount,
         )
         self._courier = Courier()
         self._stack: AsyncExitStack | None = None
         self._driver: asyncio.Task[None] | None = None
         self._wake = anyio.Event()
         self._drained = anyio.Event()
-        self._advancing = anyio.Lock()
         # the account
         self.client_id = account.client_id
         self.client_secret = account.client_secret
