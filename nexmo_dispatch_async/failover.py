@@ -177,8 +177,8 @@ class FailoverState:
         Raises:
             IndexError: The workflow has no such step.
         """
-        status = status.strip().lower()
-        self.statuses[self._checked(step)] = strongest(self.statuses[step], status)
+        step, status = self._checked(step), status.strip().lower()
+        self.statuses[step] = strongest(self.statuses[step], status)
         return self._apply(step, self._meaning(step, status))
 
     def expired(self, step: int) -> tuple[Decision, ...]:
