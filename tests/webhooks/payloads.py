@@ -13,7 +13,7 @@ SECRETS: dict[str, str] = {VECTORS["claims"]["api_key"]: VECTORS["signature_secr
 NOW: float = VECTORS["claims"]["iat"] + 1.0
 
 
-def files(*kinds: str) -> Any:
+def files(*kinds: str) -> pytest.MarkDecorator:
     """Parametrise over every webhook body, or those of some kinds."""
     paths = sorted(path for path in WEBHOOKS.rglob("*.json") if not kinds or path.parent.name in kinds)
     assert paths

@@ -355,7 +355,9 @@ def test_prices_are_exact_or_none(usage: Any, expected: Usage | None) -> None:
 
 def test_unreadable_timestamp_keeps_its_text() -> None:
     """Order by receipt then (contract 5.7)."""
-    events = [status(timestamp=value) for value in ("soon", 1577887200, [], None)]
+    values: list[Any] = ["soon", 1577887200, [], None]
+
+    events = [status(timestamp=value) for value in values]
 
     assert [(event.timestamp is None, event.timestamp_raw) for event in events] == [
         *((True, "soon"), (False, "1577887200"), (True, None), (True, None)),

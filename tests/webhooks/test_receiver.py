@@ -65,7 +65,7 @@ async def test_a_good_callback_is_handled_and_answered_with_200() -> None:
         (request(), 200),
         (RawRequest({}, BODY), 401),
         (request(BODY + b" "), 401),
-        (request(**{"content-type": "text/plain"}), 415),
+        (RawRequest({"content-type": "text/plain"}, BODY), 415),
         (
             request(
                 b"not json",

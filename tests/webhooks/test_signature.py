@@ -1,6 +1,7 @@
 """`sign` and `verify`: the vectors of the contract, a second implementation, and anything malformed."""
 
 import base64
+import contextlib
 import hashlib
 import json
 from typing import Any
@@ -188,7 +189,6 @@ def test_what_the_other_implementation_refuses_we_refuse(data: st.DataObject) ->
         raw_token({"alg": "HS256"}, {**GOOD, "iat": True}),
         raw_token({"alg": "HS256"}, {**GOOD, "jti": 5}),
         raw_token({"alg": "HS256"}, {**GOOD, "sub": 5}),
-        raw_token({"alg": "HS256"}, {**GOOD, "aud": "somebody"}),
         raw_token({"alg": "HS256"}, [GOOD]),
         raw_token({"alg": "HS256"}, b"\xff"),
         raw_token({"alg": "HS256"}, b"[" * 5000),
@@ -241,10 +241,8 @@ def test_any_claims_under_a_good_signature_give_claims_or_our_error(claims: dict
     """Who holds the secret may still send nonsense."""
     authorization = raw_token({"alg": "HS256"}, {**GOOD, **claims})
 
-    try:
+    with contextlib.suppress(SignatureVerificationError):
         assert isinstance(accept(authorization), Claims)
-    except SignatureVerificationError:
-        pass
 
 
 # --- time ---
@@ -279,6 +277,7 @@ def test_age_can_be_unlimited() -> None:
     [
         ({"exp": 999_000}, "expired"),
         ({"nbf": 1_001_000}, "not valid yet"),
+        ({"aud": "x"}, "somebody else"),
         ({"iat": 1e300}, "future"),
         ({"iat": -1e300}, "too old"),
     ],

@@ -88,13 +88,17 @@ def setup(
         receiver.start()
 
     async def callback(request: web.Request) -> web.Response:
-        answer = await _answer(receiver, request, max_body, body_timeout)
-        response = web.Response(status=answer.status, text=answer.text)
-        if answer.status == 401:
-            response.headers["WWW-Authenticate"] = "Bearer"
-        if answer.status in {408, 413, 415}:
-            response.force_close()  # the rest of the body is not worth waiting for
-        return response
+        try:
+            body = await _read(request, max_body, body_timeout)
+        except _BrokenBodyError as broken:
+            return await _hang_up(request, _response(receiver.refuse(broken.reason)))
+        except RequestRefusedError as error:
+            response = _response(receiver.refuse(error))
+            response.force_close()  # the rest of the body is not worth a connection
+            return response
+        # `request.headers` finds names in any case, so it is not copied
+        raw = RawRequest(request.headers, body, request.match_info.get("tail", ""))
+        return _response(await receiver.handle(raw))
 
     app.on_startup.append(start)
     app.router.add_post(mount + "/{tail:.*}", callback)
@@ -103,15 +107,26 @@ def setup(
     return receiver
 
 
-async def _answer(
-    receiver: Receiver, request: web.Request, max_body: int, body_timeout: float | None
-) -> Answer:
-    try:
-        body = await _read(request, max_body, body_timeout)
-    except RequestRefusedError as error:
-        return receiver.refuse(error)
-    # `request.headers` finds names in any case, so it is not copied
-    return await receiver.handle(RawRequest(request.headers, body, request.match_info.get("tail", "")))
+class _BrokenBodyError(Exception):
+    """The body ends in the middle: nothing more can be read from the connection."""
+
+    def __init__(self, reason: RequestRefusedError) -> None:
+        super().__init__()
+        self.reason = reason
+
+
+def _response(answer: Answer) -> web.Response:
+    headers = {"WWW-Authenticate": "Bearer"} if answer.status == 401 else None
+    return web.Response(status=answer.status, text=answer.text, headers=headers)
+
+
+async def _hang_up(request: web.Request, response: web.Response) -> web.Response:
+    """Answer, then close at once; aiohttp would wait ten seconds for the rest of the body."""
+    response.force_close()
+    await response.prepare(request)
+    await response.write_eof()
+    request.protocol.force_close()
+    return response
 
 
 async def _read(request: web.Request, max_body: int, body_timeout: float | None) -> bytes:
@@ -134,7 +149,7 @@ async def _read(request: web.Request, max_body: int, body_timeout: float | None)
                 if len(body) > max_body:
                     raise BodyTooLargeError("the body is too large")
     except TimeoutError:
-        raise RequestTimeoutError("the body did not arrive in time") from None
+        raise _BrokenBodyError(RequestTimeoutError("the body did not arrive in time")) from None
     except (HttpProcessingError, web.RequestPayloadError):
-        raise InvalidBodyError("the body cannot be decompressed") from None
+        raise _BrokenBodyError(InvalidBodyError("the body cannot be decompressed")) from None
     return bytes(body)

@@ -54,7 +54,7 @@ class Claims(msgspec.Struct, frozen=True):
     exp: float | None = None
     nbf: float | None = None
     sub: str | None = None
-    aud: msgspec.Raw | None = None
+    aud: Any = None
 
 
 class _Header(msgspec.Struct):

@@ -36,10 +36,6 @@ def verbatim(value: object, where: str, odd: Odd) -> str | None:
     return to_text(value)
 
 
-def lower(value: object) -> str:
-    return value.strip().lower() if type(value) is str else ""
-
-
 def note_timestamp(value: object, odd: Odd) -> str | None:
     """The original text of a timestamp that is missing, unreadable or a number."""
     odd.append(f"timestamp: {'missing' if value is None else 'unknown form'}")
