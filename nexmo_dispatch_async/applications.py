@@ -31,7 +31,7 @@ class Applications:
     Args:
         client: Carries the calls.
         base_url: Of the service.
-        path: Below the base URL. A path that ends in `/v2` gets the v2 forms of contract 4.1.
+        path: Below the base URL. A path with a `v2` in it gets the v2 forms of contract 4.1.
     """
 
     __slots__ = ("_base_url", "_client", "_path", "_v2")
@@ -40,7 +40,7 @@ class Applications:
         self._client = client
         self._base_url = base_url
         self._path = "/" + path.strip("/")
-        self._v2 = self._path.endswith("/v2")
+        self._v2 = "v2" in self._path.split("/")
 
     def __repr__(self) -> str:
         return f"Applications({self._path!r})"
@@ -152,6 +152,8 @@ class Applications:
         )
         if not fields:
             raise ConfigurationError("update() was given nothing to change")
+        if self._v2 and encoding == "json":
+            fields = _as_v2(fields)
         request = application_request(
             "PUT", self._base_url, self._path, _checked(application_id), fields=fields, encoding=encoding
         )
@@ -235,10 +237,11 @@ def _as_v2(fields: Mapping[str, Any]) -> dict[str, Any]:
         for name in ("inbound_url", "status_url")
         if name in fields
     }
-    nested: dict[str, Any] = {"name": fields["name"]}
+    nested: dict[str, Any] = {"name": fields["name"]} if "name" in fields else {}
     if "public_key" in fields:
         nested["keys"] = {"public_key": fields["public_key"]}
-    nested["capabilities"] = {"messages": {"version": "v0.1", "webhooks": webhooks}}
+    if webhooks:
+        nested["capabilities"] = {"messages": {"version": "v0.1", "webhooks": webhooks}}
     return nested
 
 

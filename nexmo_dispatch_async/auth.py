@@ -5,14 +5,23 @@ It fetches nothing and waits for nothing: the client carries the requests and an
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+import base64
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.models.lenient import text_of
 from nexmo_dispatch_async.sansio import Request, Response, decipher_token, token_request
 
-__all__ = ["KPN_TOKEN_URL", "Auth", "BearerToken", "KpnOAuth"]
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+__all__ = ["KPN_TOKEN_URL", "Auth", "BasicAuth", "BearerToken", "KpnOAuth", "VonageJWT"]
 
 KPN_TOKEN_URL = "https://api-prd.kpn.com/oauth/client_credential/accesstoken"  # noqa: S105 - an address
 
@@ -140,32 +149,174 @@ def _lifetime(expires_in: object) -> float:
     return seconds if 0 < seconds < 1e9 else _DEFAULT_LIFETIME
 
 
-class BearerToken:
-    """A ready access token, for those who fetch it themselves (contract 9.16). It cannot be renewed."""
+class _FetchesNothing:
+    """The half of `Auth` that does not apply where there is always an authorization."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(…)"
+
+    def token_request(self) -> Request:
+        """Never called: there is always an authorization."""
+        raise ConfigurationError(f"{type(self).__name__} fetches nothing")
+
+    def receive_token(self, response: Response, now: float, *, epoch: float = 0.0) -> None:
+        """Never called: there is always an authorization."""
+        raise ConfigurationError(f"{type(self).__name__} fetches nothing")
+
+
+class _Fixed(_FetchesNothing):
+    """An authorization that never changes."""
 
     __slots__ = ("_authorization",)
 
-    def __init__(self, token: str) -> None:
-        self._authorization = f"Bearer {header_text('token', token)}"
-
-    def __repr__(self) -> str:
-        return "BearerToken(…)"
+    def __init__(self, authorization: str) -> None:
+        self._authorization = authorization
 
     def authorization(self, now: float) -> str:
         """Return the `Authorization` header."""
         return self._authorization
 
-    def token_request(self) -> Request:
-        """Never called: there is always a token."""
-        raise ConfigurationError("a BearerToken fetches nothing")
+    def reject(self, authorization: str) -> bool:
+        """Return `False`: asking again would yield the same."""
+        return False
 
-    def receive_token(self, response: Response, now: float, *, epoch: float = 0.0) -> None:
-        """Never called: there is always a token."""
-        raise ConfigurationError("a BearerToken fetches nothing")
+
+class BearerToken(_Fixed):
+    """A ready access token, for those who fetch it themselves (contract 9.16). It cannot be renewed."""
+
+    __slots__ = ()
+
+    def __init__(self, token: str) -> None:
+        super().__init__(f"Bearer {header_text('token', token)}")
+
+
+class BasicAuth(_Fixed):
+    """API key and secret of a Vonage account (contract 2.4).
+
+    Simpler than `VonageJWT`, but callbacks then go to the webhooks of the account, not to those of an
+    application.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, api_key: str, api_secret: str) -> None:
+        pair = f"{header_text('api_key', api_key)}:{header_text('api_secret', api_secret)}"
+        super().__init__(f"Basic {base64.b64encode(pair.encode('ascii')).decode('ascii')}")
+
+
+class VonageJWT(_FetchesNothing):
+    """Tokens that the caller signs with the private key of an application (contract 2.4).
+
+    The key is read once; a token is kept until shortly before its end.
+
+    Args:
+        application_id: Of the Vonage application; callbacks go to its URLs.
+        private_key: PEM text, the path of a PEM file, or a loaded RSA key.
+        lifetime: Seconds that a token is valid, from 30 to 86,400.
+        paths: What the token may be used for, such as `["/*/dispatch/**"]`; everything if omitted.
+        subject: The `sub` claim, if one is wanted.
+        clock: Epoch seconds. The service compares them with its own.
+
+    Raises:
+        ConfigurationError: A setting is wrong, or the key cannot be read. The key is not shown.
+    """
+
+    __slots__ = (
+        "_application_id",
+        "_authorization",
+        "_claims",
+        "_clock",
+        "_from",
+        "_key",
+        "_lifetime",
+        "_until",
+    )
+
+    def __init__(
+        self,
+        application_id: str,
+        private_key: str | bytes | PathLike[str] | RSAPrivateKey,
+        *,
+        lifetime: float = 900,
+        paths: Iterable[str] | None = None,
+        subject: str | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if not 30 <= lifetime <= 86_400:
+            raise ConfigurationError(f"lifetime must be from 30 to 86400 seconds, not {lifetime!r}")
+        # Settings
+        self._application_id = header_text("application_id", application_id)
+        self._key = _rsa_key(private_key)
+        self._lifetime = lifetime
+        self._clock = clock
+        self._claims: dict[str, Any] = {"application_id": self._application_id}
+        if subject is not None:
+            self._claims["sub"] = subject
+        if paths is not None:
+            self._claims["acl"] = {"paths": {path: {} for path in paths}}
+        # The current token and the time in which it is used
+        self._authorization: str | None = None
+        self._from = 0.0
+        self._until = 0.0
+
+    def authorization(self, now: float) -> str:
+        """Return the `Authorization` header, with a new token if the old one is about to end."""
+        epoch = self._clock()
+        # A clock that was set back would leave a token from the future.
+        if self._authorization is None or not self._from <= epoch < self._until:
+            self._authorization = f"Bearer {self.token()}"
+            self._from = epoch
+            self._until = epoch + self._lifetime - min(60.0, self._lifetime / 2)
+        return self._authorization
 
     def reject(self, authorization: str) -> bool:
-        """Return `False`: asking again would yield the same token."""
-        return False
+        """Forget the token if it is the one that was refused."""
+        if authorization == self._authorization:
+            self._authorization = None
+        return True
+
+    def token(self, *, lifetime: float | None = None) -> str:
+        """Return a new token, for other uses than `Authorization`.
+
+        Linking a Facebook page to an application (the documentation's "Set up Facebook Messaging") asks
+        for one, for instance.
+        """
+        import jwt
+
+        issued = int(self._clock())
+        claims = {
+            **self._claims,
+            "iat": issued,
+            "nbf": issued,
+            "exp": issued + int(self._lifetime if lifetime is None else lifetime),
+            "jti": str(uuid.uuid4()),
+        }
+        return jwt.encode(claims, self._key, algorithm="RS256")
+
+
+def _rsa_key(source: str | bytes | PathLike[str] | RSAPrivateKey) -> RSAPrivateKey:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    if isinstance(source, RSAPrivateKey):
+        return source
+    try:
+        if isinstance(source, bytes):
+            pem = source
+        elif isinstance(source, str) and "-----BEGIN" in source:
+            pem = source.encode("ascii")
+        else:
+            pem = Path(source).read_bytes()
+        key = load_pem_private_key(pem, password=None)
+    except OSError as error:
+        raise ConfigurationError(f"private_key: the file cannot be read: {error.strerror}") from None
+    except (ValueError, TypeError):
+        raise ConfigurationError("private_key is neither PEM text nor a PEM file without password") from None
+    if not isinstance(key, RSAPrivateKey):
+        raise ConfigurationError("private_key is not an RSA key")
+    return key
 
 
 def check_url(name: str, url: str) -> str:

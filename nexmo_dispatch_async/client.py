@@ -46,11 +46,12 @@ from nexmo_dispatch_async.sansio import (
 if TYPE_CHECKING:
     from nexmo_dispatch_async.workflow import Workflow
 
-__all__ = ["KPN_BASE_URL", "DispatchClient"]
+__all__ = ["KPN_BASE_URL", "VONAGE_URL", "DispatchClient"]
 
 T = TypeVar("T")
 
 KPN_BASE_URL = "https://api-prd.kpn.com/communication/nexmo"
+VONAGE_URL = "https://api.nexmo.com"
 
 _USER_AGENT = f"nexmo-dispatch-async/{__version__}"
 
@@ -67,6 +68,9 @@ class DispatchClient:
         timeout: How long one attempt may take.
         limit: How many requests may be under way at once; the others wait, for which there is no time-out.
         applications_path: Below the base URL, see `Applications`.
+        applications_url: The base URL of the application calls, if it is another one.
+        application_header: Whether workflows carry the `ApplicationId` header. KPN requires it; Vonage itself
+            knows the application from the token.
         api_version: The `api-version` header, if it has to be set (contract 1.2).
         max_response: Longest answer that is read, in bytes.
         clock: Seconds that only go forward.
@@ -89,6 +93,8 @@ class DispatchClient:
         timeout: Timeout = Timeout(),  # noqa: B008 - frozen
         limit: int = 100,
         applications_path: str = "/applications",
+        applications_url: str | None = None,
+        application_header: bool = True,
         api_version: str | None = None,
         max_response: int = 1 << 20,
         clock: Callable[[], float] = time.monotonic,
@@ -102,7 +108,10 @@ class DispatchClient:
         self._auth = auth
         self._application_id = application_id and header_text("application_id", application_id)
         self._base_url = check_url("base_url", base_url)
-        self._applications = Applications(self, self._base_url, applications_path)
+        self._application_header = application_header
+        self._applications = Applications(
+            self, check_url("applications_url", applications_url or base_url), applications_path
+        )
         # How
         self._retry = retry
         self._timeout = _client_timeout(timeout)
@@ -131,9 +140,38 @@ class DispatchClient:
             "Content-Type": "application/json",
             "Accept": "application/json",
         }
-        if self._application_id:
+        if self._application_id and application_header:
             self._dispatch_headers["ApplicationId"] = self._application_id
         self._merged: tuple[str, CIMultiDict[str]] = ("", CIMultiDict())
+
+    @classmethod
+    def kpn(
+        cls, client_id: str, client_secret: str, application_id: str | None = None, **settings: Any
+    ) -> Self:
+        """Make a client of KPN's Dispatch API (contract 1.1).
+
+        Args:
+            client_id: From the developer portal.
+            client_secret: The same.
+            application_id: In whose name workflows are sent.
+            **settings: Arguments of `DispatchClient`.
+        """
+        settings.setdefault("auth", KpnOAuth(client_id, client_secret))
+        return cls(application_id=application_id, **settings)
+
+    @classmethod
+    def vonage(cls, auth: Auth, **settings: Any) -> Self:
+        """Make a client of Vonage's own Dispatch API (contract 1.1, 2.4).
+
+        Args:
+            auth: `VonageJWT` or `BasicAuth`.
+            **settings: Arguments of `DispatchClient`.
+        """
+        settings.setdefault("base_url", f"{VONAGE_URL}/v0.1")
+        settings.setdefault("applications_url", VONAGE_URL)
+        settings.setdefault("applications_path", "/v2/applications")
+        settings.setdefault("application_header", False)
+        return cls(auth=auth, **settings)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ, **settings: Any) -> Self:
@@ -218,8 +256,7 @@ class DispatchClient:
             ClientClosedError: The client is closed or belongs to another event loop.
         """
         workflow.check()
-        if self._application_id is None:
-            raise ConfigurationError("sending needs an application_id: DispatchClient(application_id=…)")
+        self._require_application()
         request = dispatch_request(self._base_url, self._dispatch_headers, workflow.to_json())
         return await self.call(request, decipher_dispatch, retry=retry, timeout=timeout)
 
@@ -242,9 +279,12 @@ class DispatchClient:
         Raises:
             ConfigurationError: `limit` is below 1, or the client has no `application_id`.
         """
-        if self._application_id is None:
-            raise ConfigurationError("sending needs an application_id: DispatchClient(application_id=…)")
+        self._require_application()
         return FanOut(workflows, self._outcome, limit=limit)
+
+    def _require_application(self) -> None:
+        if self._application_header and not self._application_id:
+            raise ConfigurationError("sending needs an application_id: DispatchClient(application_id=…)")
 
     async def _outcome(self, workflow: Workflow) -> SendOutcome:
         return await outcome_of(workflow, self.send)

@@ -1,12 +1,17 @@
 """Promises of the credentials: when a token is due, what is sent for it, and that nothing is shown."""
 
 import json
+from pathlib import Path
+from typing import Any
 
+import jwt
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from nexmo_dispatch_async.auth import KPN_TOKEN_URL, Auth, BearerToken, KpnOAuth
+from nexmo_dispatch_async.auth import KPN_TOKEN_URL, Auth, BasicAuth, BearerToken, KpnOAuth, VonageJWT
 from nexmo_dispatch_async.exceptions import (
     AuthenticationError,
     ConfigurationError,
@@ -217,6 +222,124 @@ def test_a_ready_token_is_used_as_it_is() -> None:
         auth.receive_token(answer({}), 0)
 
 
-@pytest.mark.parametrize("auth", [oauth(), BearerToken("t")])
+@pytest.mark.parametrize("auth", [oauth(), BearerToken("t"), BasicAuth("k", "s")])
 def test_all_follow_the_protocol(auth: Auth) -> None:
     assert isinstance(auth, Auth)
+
+
+# --- Vonage itself --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+def pem_of(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> str:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+
+
+def claims_of(authorization: str, key: rsa.RSAPrivateKey) -> dict[str, Any]:
+    token = authorization.removeprefix("Bearer ")
+    expected = payload("auth/vonage_jwt_claims.json")["header"]
+    assert jwt.get_unverified_header(token) == expected
+    options: Any = {"verify_exp": False, "verify_nbf": False, "verify_iat": False}
+    claims: dict[str, Any] = jwt.decode(token, key.public_key(), algorithms=["RS256"], options=options)
+    return claims
+
+
+def test_basic_is_key_and_secret() -> None:
+    """Contract 2.4."""
+    auth = BasicAuth("abcd", "efgh")
+
+    assert auth.authorization(0) == "Basic YWJjZDplZmdo"
+    assert repr(auth) == "BasicAuth(…)"
+    assert not auth.reject("Basic YWJjZDplZmdo")
+
+
+def test_a_jwt_has_the_claims_of_the_contract(key: rsa.RSAPrivateKey) -> None:
+    expected = payload("auth/vonage_jwt_claims.json")["claims"]
+    auth = VonageJWT(
+        expected["application_id"],
+        key,
+        paths=list(expected["acl"]["paths"]),
+        clock=lambda: expected["iat"] + 0.5,
+    )
+
+    claims = claims_of(auth.authorization(0), key)
+
+    assert claims.keys() == expected.keys()
+    assert {**claims, "jti": expected["jti"]} == expected
+
+
+@pytest.mark.parametrize("form", ["text", "bytes", "path", "path text", "loaded"])
+def test_a_key_comes_in_any_form(key: rsa.RSAPrivateKey, tmp_path: Path, form: str) -> None:
+    path = tmp_path / "private.key"
+    path.write_text(pem_of(key))
+    forms: dict[str, Any] = {
+        "text": pem_of(key),
+        "bytes": pem_of(key).encode(),
+        "path": path,
+        "path text": str(path),
+        "loaded": key,
+    }
+
+    auth = VonageJWT("app", forms[form], subject="me")
+    path.unlink()
+
+    assert claims_of(auth.authorization(0), key)["sub"] == "me"
+
+
+def test_a_jwt_is_kept_and_renewed_early(key: rsa.RSAPrivateKey) -> None:
+    moment = [1_762_941_600.0]
+    auth = VonageJWT("app", key, lifetime=900, clock=lambda: moment[0])
+    first = auth.authorization(0)
+
+    moment[0] += 839
+    assert auth.authorization(0) == first
+    moment[0] += 1
+    second = auth.authorization(0)
+    assert second != first
+    moment[0] -= 10
+    assert auth.authorization(0) != second, "a token from the future is of no use"
+
+
+def test_a_rejected_jwt_is_replaced(key: rsa.RSAPrivateKey) -> None:
+    auth = VonageJWT("app", key)
+    first = auth.authorization(0)
+
+    assert auth.reject("Bearer other")
+    assert auth.authorization(0) == first
+    assert auth.reject(first)
+    assert auth.authorization(0) != first
+
+
+def test_a_token_for_linking_a_page_has_its_own_life(key: rsa.RSAPrivateKey) -> None:
+    claims = claims_of(VonageJWT("app", key).token(lifetime=3600), key)
+
+    assert claims["exp"] - claims["iat"] == 3600
+
+
+@pytest.mark.parametrize(
+    ("private_key", "message"),
+    [
+        ("-----BEGIN PRIVATE KEY-----\nvery-secret\n-----END PRIVATE KEY-----", "neither PEM text"),
+        (b"very-secret", "neither PEM text"),
+        ("/nowhere/very.key", "the file cannot be read: No such file or directory"),
+        (pem_of(ec.generate_private_key(ec.SECP256R1())), "not an RSA key"),
+    ],
+)
+def test_an_unusable_key_is_refused_without_showing_it(private_key: Any, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message) as caught:
+        VonageJWT("app", private_key)
+
+    assert "secret" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("lifetime", [29, 86_401])
+def test_a_jwt_lives_from_30_seconds_to_a_day(key: rsa.RSAPrivateKey, lifetime: int) -> None:
+    with pytest.raises(ConfigurationError, match=f"not {lifetime}"):
+        VonageJWT("app", key, lifetime=lifetime)

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import json
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,7 @@ import aiohttp
 import pytest
 from aioresponses import aioresponses
 
-from nexmo_dispatch_async.auth import BearerToken, KpnOAuth
+from nexmo_dispatch_async.auth import BasicAuth, BearerToken, KpnOAuth
 from nexmo_dispatch_async.client import DispatchClient
 from nexmo_dispatch_async.exceptions import (
     APIError,
@@ -464,6 +465,37 @@ def test_nothing_shows_a_secret() -> None:
     client = DispatchClient(auth=KpnOAuth("client-id", "client-secret"), application_id=APPLICATION)
 
     assert "client-" not in repr(client) + repr(client.applications) + repr(client._auth)
+
+
+async def test_switching_the_provider_changes_one_line(workflow: Workflow, mocked: aioresponses) -> None:
+    """Contract 1.1, 2.4: other hosts and paths; Vonage itself takes no `ApplicationId`."""
+    v2 = payload("applications/get_response_v1.json")["body"]
+    mocked.post("https://api.nexmo.com/v0.1/dispatch", status=202, payload=ACCEPTED)
+    mocked.put("https://api.nexmo.com/v2/applications/a", payload=v2)
+    mocked.post(
+        "https://api-prd.kpn.com/oauth/client_credential/accesstoken?grant_type=client_credentials",
+        payload={"access_token": "t"},
+    )
+    mocked.post("https://api-prd.kpn.com/communication/nexmo/dispatch", status=202, payload=ACCEPTED)
+
+    async with DispatchClient.vonage(BasicAuth("k", "s"), application_id=APPLICATION) as client:
+        await client.send(workflow)
+        await client.applications.update("a", status_url="https://h/")
+    async with DispatchClient.kpn("id", "secret", APPLICATION) as client:
+        await client.send(workflow)
+
+    vonage, update, _, kpn = [calls[0].kwargs for calls in mocked.requests.values()]
+    assert "ApplicationId" not in vonage["headers"]
+    assert vonage["headers"]["Authorization"] == "Basic azpz"
+    assert json.loads(update["data"].decode()) == {
+        "capabilities": {
+            "messages": {
+                "version": "v0.1",
+                "webhooks": {"status_url": {"address": "https://h/", "http_method": "POST"}},
+            }
+        }
+    }
+    assert kpn["headers"]["ApplicationId"] == APPLICATION
 
 
 # --- without sockets ------------------------------------------------------------------------------
