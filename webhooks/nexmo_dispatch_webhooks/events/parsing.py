@@ -83,7 +83,7 @@ def _classify(raw: JSONObject, odd: Odd) -> e.Event:
 
 
 def _status(raw: JSONObject, message_uuid: str, status: str, odd: Odd) -> e.MessageStatus:
-    if not raw.keys() <= STATUS_MEMBERS:
+    if not STATUS_MEMBERS.issuperset(raw):
         note_members(raw, STATUS_MEMBERS, "body", odd)
     channel = None if raw.get("channel") is None else read_channel(raw["channel"], "channel", odd)
     to = read_address(raw.get("to"), channel, "to", False, odd)

@@ -90,10 +90,11 @@ def read_usage(value: object, where: str, odd: Odd) -> e.Usage | None:
     if type(value) is not dict:
         odd.append(f"{where}: not an object")
         return None
-    if not value.keys() <= USAGE_MEMBERS:
-        note_members(value, USAGE_MEMBERS, where, odd)
     price, currency = value.get("price"), value.get("currency")
     amount = to_decimal(price)
+    if len(value) == 2 and currency == "EUR" and amount is not None and type(price) is str:
+        return e.Usage(amount, "EUR")  # the usual case, first
+    note_members(value, USAGE_MEMBERS, where, odd)
     if amount is None or type(price) is not str:
         odd.append(f"{where}.price: {'missing' if price is None else 'not a decimal in text'}")
     if currency != "EUR":  # the only one that the contract documents; any text is accepted (9.19)
