@@ -76,10 +76,11 @@ class Run:
 
 @dataclass(slots=True, eq=False)
 class _Happens:
-    """Something that a person or the platform does to a message."""
+    """Something that a person or the platform does to a message, and what comes after it."""
 
     message: Message
-    act: Act
+    acts: list[Act]
+    place: int
 
 
 @dataclass(slots=True, eq=False)
@@ -307,8 +308,9 @@ class Engine:
 
     def _happen(self, event: _Event) -> None:
         match event:
-            case _Happens(message, act):
-                self._act(message, act)
+            case _Happens(message, acts, place):
+                self._plan(message, acts, place + 1)
+                self._act(message, acts[place])
             case _Expires(run, step):
                 self.history.add(StepExpired(at_ms=self.now_ms, dispatch_uuid=run.dispatch_uuid, step=step))
                 self._carry_out(run, run.failover.expired(step))
@@ -355,14 +357,19 @@ class Engine:
         else:
             person = self.people.find(step.address, step.channel)
             acts = cut_by_ttl(person.acts(step.channel, self._dice, purpose), step.ttl)
-        for act in acts:
-            self._push(self.now_ms + act.after_ms, _Happens(message, act), soon=act.soon)
+        self._plan(message, acts, 0)
         if step.condition is None and self.settings.close_silent_after is not None:
             self._push(self.now_ms + round(self.settings.close_silent_after * 1000), _Closes(run))
 
     def _window_open(self, step: Step) -> bool:
         last = self._last_inbound.get((step.sender.get("number", ""), step.address))
         return last is not None and self.now_ms - last < CARE_WINDOW_MS
+
+    def _plan(self, message: Message, acts: list[Act], place: int) -> None:
+        """Plan the next thing only: most of what waits in the heap is waited for by nothing else."""
+        if place < len(acts):
+            act = acts[place]
+            self._push(message.sent_ms + act.after_ms, _Happens(message, acts, place), soon=act.soon)
 
     def _act(self, message: Message, act: Act) -> None:
         if not act.status:

@@ -29,12 +29,12 @@ from nexmo_dispatch_async.simulator.settings import Settings
 from nexmo_dispatch_async.simulator.tokens import Account, Tokens
 from nexmo_dispatch_async.simulator.validation import InvalidBody, Violation, parse_dispatch
 
-__all__ = ["BASE_PATH", "TOKEN_PATH", "Gateway"]
+__all__ = ["BASE_PATH", "DISPATCH_PATH", "TOKEN_PATH", "Gateway"]
 
 BASE_PATH: Final = "/communication/nexmo"
 TOKEN_PATH: Final = "/oauth/client_credential/accesstoken"  # noqa: S105 - a path, not a secret
 
-_DISPATCH: Final = BASE_PATH + "/dispatch"
+DISPATCH_PATH: Final = BASE_PATH + "/dispatch"
 _APPLICATIONS: Final = BASE_PATH + "/applications"
 _DAY_MS: Final = 24 * 3600 * 1000
 _FORM: Final = "application/x-www-form-urlencoded"
@@ -64,6 +64,7 @@ class Gateway:
         self._errors = 0
         self._quota_day = 0
         self._quota_used = 0
+        self._quota_reset = self._reset_after(0)
 
     @property
     def settings(self) -> Settings:
@@ -90,7 +91,7 @@ class Gateway:
             headers: A mapping that ignores the case of names.
             body: The raw body.
         """
-        if path == _DISPATCH and method == "POST":  # the hot path
+        if path == DISPATCH_PATH and method == "POST":  # the hot path
             self.counts["POST /dispatch"] += 1
             reply = self._guarded(headers) or self._dispatch(headers, body)
             self._take_down(method, path, reply, body)
@@ -164,7 +165,7 @@ class Gateway:
             return apigee_fault(status, "Invalid Access Token", "keymanagement.service.invalid_access_token")
         day = self.engine.now_ms // _DAY_MS
         if day != self._quota_day:
-            self._quota_day, self._quota_used = day, 0
+            self._quota_day, self._quota_used, self._quota_reset = day, 0, self._reset_after(day)
         self._quota_used += 1
         if self._quota_used > self.settings.quota_limit:
             text = (
@@ -174,15 +175,17 @@ class Gateway:
             return apigee_fault(self.settings.quota_fault, text, code, self._quota_headers())
         return None
 
+    def _reset_after(self, day: int) -> str:
+        return f"{self._epoch + timedelta(days=day + 1):%Y-%m-%d %H:%M:%S}"
+
     def _quota_headers(self) -> dict[str, str]:
         """Return what KPN says about the quota with every answer (contract 1.4)."""
-        reset = self._epoch + timedelta(days=self._quota_day + 1)
         return {
             "quota-limit": str(self.settings.quota_limit),
             "quota-interval": "1",
             "quota-time-unit": "day",
             "quota-used": str(self._quota_used),
-            "quota-reset-UTC": f"{reset:%Y-%m-%d %H:%M:%S}",
+            "quota-reset-UTC": self._quota_reset,
         }
 
     def _served(self, status: int, body: bytes) -> Reply:
@@ -232,7 +235,7 @@ class Gateway:
             else {"GET", "PUT", "DELETE"}
             if uuid and "/" not in uuid
             else {"POST"}
-            if route in (_DISPATCH, TOKEN_PATH)
+            if route in (DISPATCH_PATH, TOKEN_PATH)
             else set[str]()
         )
         if not known:

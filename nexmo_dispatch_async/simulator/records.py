@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 
-class _Base(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="record"):
+class _Base(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag_field="record"):
     #: virtual milliseconds since the simulator's start
     at_ms: int
 

@@ -12,7 +12,7 @@ from typing import Self
 
 from aiohttp import web
 
-from nexmo_dispatch_async.simulator.gateway import Gateway
+from nexmo_dispatch_async.simulator.gateway import DISPATCH_PATH, Gateway
 
 __all__ = ["Server"]
 
@@ -55,6 +55,7 @@ class Server:
         app = web.Application(client_max_size=1 << 20)
         if self._mount is not None:
             self._mount(app)
+        app.router.add_route("*", DISPATCH_PATH, self._handle)  # found first: it is what comes in thousands
         app.router.add_route("*", "/{path:.*}", self._handle)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()

@@ -6,7 +6,6 @@ that each finds the other's mistakes. It does not judge what only shows later, s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Final, NamedTuple, cast
 
 import msgspec
@@ -37,6 +36,9 @@ _TEXT_LIMITS: Final = {
 _OPTIONS: Final = frozenset({"viber_service_msg", "messenger", "whatsapp"})
 
 
+_encode: Final = msgspec.json.Encoder().encode
+
+
 class Violation(NamedTuple):
     """One broken rule: the path of the parameter and what is wrong with it."""
 
@@ -52,23 +54,29 @@ class InvalidBody(ValueError):  # noqa: N818 - it is a finding about somebody el
         self.violations = violations
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(msgspec.Struct, frozen=True, gc=False):
     """One step as the service understood it.
 
-    `sender` and `recipient` are the objects that the callbacks echo: the type and a number or an id.
+    `sender` and `recipient` are the objects that the callbacks echo: the type and a number or an id. The
+    message stays encoded until somebody looks at it: thousands of workflows in flight would keep the garbage
+    collector busy.
     """
 
     channel: str
     sender: dict[str, str]
     recipient: dict[str, str]
     address: str
-    message: JSONObject
+    encoded_message: bytes
     content_type: str
     client_ref: str | None
     condition: Condition | None
     ttl: int | None = None
-    options: JSONObject = field(default_factory=dict[str, object])
+    options: JSONObject = msgspec.field(default_factory=dict[str, object])
+
+    @property
+    def message(self) -> JSONObject:
+        """The `message` object as it was sent."""
+        return cast("JSONObject", msgspec.json.decode(self.encoded_message))
 
 
 def parse_dispatch(body: bytes, *, accept_bare_step: bool = False) -> tuple[Step, ...]:
@@ -133,7 +141,16 @@ def _step(raw: object, path: str, is_last: bool, found: list[Violation]) -> Step
         return None
     address = recipient.get("number") or recipient["id"]
     return Step(
-        channel, sender, recipient, address, message, content_type, client_ref, condition, ttl, options
+        channel,
+        sender,
+        recipient,
+        address,
+        _encode(message),
+        content_type,
+        client_ref,
+        condition,
+        ttl,
+        options,
     )
 
 
