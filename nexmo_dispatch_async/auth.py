@@ -223,16 +223,7 @@ class VonageJWT(_FetchesNothing):
         ConfigurationError: A setting is wrong, or the key cannot be read. The key is not shown.
     """
 
-    __slots__ = (
-        "_application_id",
-        "_authorization",
-        "_claims",
-        "_clock",
-        "_from",
-        "_key",
-        "_lifetime",
-        "_until",
-    )
+    __slots__ = ("_authorization", "_claims", "_clock", "_from", "_key", "_lifetime", "_until")
 
     def __init__(
         self,
@@ -247,11 +238,10 @@ class VonageJWT(_FetchesNothing):
         if not 30 <= lifetime <= 86_400:
             raise ConfigurationError(f"lifetime must be from 30 to 86400 seconds, not {lifetime!r}")
         # Settings
-        self._application_id = header_text("application_id", application_id)
         self._key = _rsa_key(private_key)
         self._lifetime = lifetime
         self._clock = clock
-        self._claims: dict[str, Any] = {"application_id": self._application_id}
+        self._claims: dict[str, Any] = {"application_id": header_text("application_id", application_id)}
         if subject is not None:
             self._claims["sub"] = subject
         if paths is not None:

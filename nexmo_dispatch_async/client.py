@@ -26,14 +26,20 @@ from nexmo_dispatch_async.exceptions import (
     AuthenticationError,
     ClientClosedError,
     ConfigurationError,
-    NotSentError,
     OutcomeUnknownError,
-    ProtocolError,
     TokenUnavailableError,
 )
 from nexmo_dispatch_async.fan_out import FanOut, SendOutcome, outcome_of
 from nexmo_dispatch_async.models.responses import Dispatch
-from nexmo_dispatch_async.phase import FOREIGN, Body, Phase, failure_of, presentable
+from nexmo_dispatch_async.phase import (
+    FOREIGN,
+    Body,
+    Phase,
+    failure_of,
+    may_repeat,
+    presentable,
+    without_token,
+)
 from nexmo_dispatch_async.retry import RetryPolicy, Timeout
 from nexmo_dispatch_async.sansio import (
     Request,
@@ -148,25 +154,13 @@ class DispatchClient:
     def kpn(
         cls, client_id: str, client_secret: str, application_id: str | None = None, **settings: Any
     ) -> Self:
-        """Make a client of KPN's Dispatch API (contract 1.1).
-
-        Args:
-            client_id: From the developer portal.
-            client_secret: The same.
-            application_id: In whose name workflows are sent.
-            **settings: Arguments of `DispatchClient`.
-        """
+        """Make a client of KPN's API (contract 1.1); `settings` are arguments of `DispatchClient`."""
         settings.setdefault("auth", KpnOAuth(client_id, client_secret))
         return cls(application_id=application_id, **settings)
 
     @classmethod
     def vonage(cls, auth: Auth, **settings: Any) -> Self:
-        """Make a client of Vonage's own Dispatch API (contract 1.1, 2.4).
-
-        Args:
-            auth: `VonageJWT` or `BasicAuth`.
-            **settings: Arguments of `DispatchClient`.
-        """
+        """Make a client of Vonage's own API (contract 1.1, 2.4); `auth`: `VonageJWT` or `BasicAuth`."""
         settings.setdefault("base_url", f"{VONAGE_URL}/v0.1")
         settings.setdefault("applications_url", VONAGE_URL)
         settings.setdefault("applications_path", "/v2/applications")
@@ -336,7 +330,7 @@ class DispatchClient:
                     continue
                 except APIError as error:
                     error.attempts = attempt
-                    if not _may_repeat(error, request, policy):
+                    if not may_repeat(error, request, policy):
                         raise
                     delay = policy.wait(
                         attempt - renewed,
@@ -411,8 +405,7 @@ class DispatchClient:
             else:
                 return
             if isinstance(failure, OutcomeUnknownError):
-                # Whatever became of the token request: the call that needs the token was not sent.
-                failure = _renamed(failure)
+                failure = without_token(failure)
             failure.attempts = attempt
             delay = self._retry.wait(
                 attempt,
@@ -484,14 +477,14 @@ class DispatchClient:
 
     def _headers(self, request: Request, authorization: str | None) -> CIMultiDict[str]:
         """Return the header fields; those of a dispatch are merged once per token."""
-        if authorization is None:
-            return CIMultiDict({**self._common_headers, **request.headers})
-        if request.headers is not self._dispatch_headers:
-            return CIMultiDict({**self._common_headers, **request.headers, "Authorization": authorization})
-        merged_for, merged = self._merged
-        if merged_for != authorization:
-            merged = CIMultiDict({**self._common_headers, **request.headers, "Authorization": authorization})
-            self._merged = authorization, merged
+        dispatch = request.headers is self._dispatch_headers
+        if dispatch and self._merged[0] == authorization:
+            return self._merged[1]
+        merged = CIMultiDict({**self._common_headers, **request.headers})
+        if authorization is not None:
+            merged["Authorization"] = authorization
+            if dispatch:
+                self._merged = authorization, merged
         return merged
 
 
@@ -499,26 +492,6 @@ _NO_CONTENT_TYPE = ("Content-Type",)
 
 # How often a request moves on to another connection because a kept one turns out to be closed.
 _STALE_RETRIES = 3
-
-
-def _may_repeat(error: APIError, request: Request, policy: RetryPolicy) -> bool:
-    """Return whether a failed call may be made again without doing anything twice (contract 3.8)."""
-    if isinstance(error, NotSentError):
-        return True
-    if not isinstance(error, OutcomeUnknownError):
-        return False
-    if request.method == "GET":
-        # Reading twice does no harm; a whole answer that makes no sense would make none again.
-        return not isinstance(error, ProtocolError) or error.status is None
-    return policy.unavailable and error.status == 503
-
-
-def _renamed(error: OutcomeUnknownError) -> TokenUnavailableError:
-    renamed = TokenUnavailableError(
-        error.message, request=error.request, status=error.status, details=error.details
-    )
-    renamed.__cause__ = error.__cause__
-    return renamed
 
 
 def _client_timeout(timeout: Timeout) -> aiohttp.ClientTimeout:

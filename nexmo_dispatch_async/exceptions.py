@@ -2,23 +2,23 @@
 
     DispatchError                      all of the below
     ├── ConfigurationError             a setting is missing or wrong
-    ├── InvalidWorkflowError           refused here, before any network call: `.findings`
+    ├── InvalidWorkflowError           refused here, before any network call: .findings
     ├── ClientClosedError              the client is closed, or belongs to another event loop
-    └── APIError                       a call to the service failed: `.outcome` says what that means
+    └── APIError                       a call to the service failed: .outcome says what that means
         ├── NotSentError               outcome "not_sent": nothing was accepted, sending again is safe
         │   ├── APIConnectionError     no connection: DNS, refused, TLS
         │   │   └── APITimeoutError    no connection in time
         │   ├── AuthenticationError    the credentials or the token were rejected
         │   ├── TokenUnavailableError  the token endpoint fails: no access token, so nothing was sent
-        │   └── RateLimitError         quota, spike arrest or throttling: `.retry_after`
+        │   └── RateLimitError         quota, spike arrest or throttling: .retry_after
         ├── RefusedError               outcome "refused": the same request would be refused again
-        │   ├── BadRequestError        400, 422: `.details.invalid_parameters`
+        │   ├── BadRequestError        400, 422: .details.invalid_parameters
         │   ├── PaymentRequiredError   402: credit
         │   ├── PermissionDeniedError  403, or a project without this product
         │   ├── NotFoundError          404
         │   └── ConflictError          409
         └── OutcomeUnknownError        outcome "unknown": bytes left and no usable answer came back
-            └── ProtocolError          an answer came back, and it makes no sense
+            └── ProtocolError          an answer came back, and it makes no sense: .body
 
 The three outcomes follow from one fact: the API has no idempotency key, so a request may be repeated
 only when it provably did not happen (contract 3.8).

@@ -17,13 +17,16 @@ from nexmo_dispatch_async.exceptions import (
     APIConnectionError,
     APIError,
     APITimeoutError,
+    NotSentError,
     OutcomeUnknownError,
     ProtocolError,
+    TokenUnavailableError,
 )
 from nexmo_dispatch_async.models.problems import mask
+from nexmo_dispatch_async.retry import RetryPolicy
 from nexmo_dispatch_async.sansio import Request
 
-__all__ = ["FOREIGN", "Body", "Phase", "failure_of", "presentable"]
+__all__ = ["FOREIGN", "Body", "Phase", "failure_of", "may_repeat", "presentable", "without_token"]
 
 # What an aiohttp session can raise; ValueError and RuntimeError for what it finds wrong before it connects.
 FOREIGN = (aiohttp.ClientError, OSError, EOFError, ValueError, RuntimeError)
@@ -144,3 +147,24 @@ def failure_of(request: Request, body: Body | None, error: Exception) -> APIErro
 def presentable(error: Exception) -> Exception | None:
     """Return the cause to show; a `ClientResponseError` holds the request's headers, with the token."""
     return None if isinstance(error, aiohttp.ClientResponseError) else error
+
+
+def may_repeat(error: APIError, request: Request, policy: RetryPolicy) -> bool:
+    """Return whether a failed call may be made again without doing anything twice (contract 3.8)."""
+    if isinstance(error, NotSentError):
+        return True
+    if not isinstance(error, OutcomeUnknownError):
+        return False
+    if request.method == "GET":
+        # Reading twice does no harm; a whole answer that makes no sense would make none again.
+        return not isinstance(error, ProtocolError) or error.status is None
+    return policy.unavailable and error.status == 503
+
+
+def without_token(error: OutcomeUnknownError) -> TokenUnavailableError:
+    """Return what the failure of a token request means for the call that needs the token: it was not sent."""
+    renamed = TokenUnavailableError(
+        error.message, request=error.request, status=error.status, details=error.details
+    )
+    renamed.__cause__ = error.__cause__
+    return renamed

@@ -5,6 +5,7 @@ import inspect
 import pickle
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,6 +44,13 @@ def test_every_error_has_the_one_base(error: type[Exception]) -> None:
 def test_every_error_is_exported_and_in_the_drawn_tree(error: type[Exception]) -> None:
     assert error.__module__ == "nexmo_dispatch_async.exceptions"
     assert re.search(rf"\b{error.__name__}\b", exceptions.__doc__ or "")
+
+
+def test_the_page_shows_the_same_tree() -> None:
+    tree = [line.strip() for line in (exceptions.__doc__ or "").splitlines() if "Error  " in line]
+    page = (Path(__file__).parent.parent / "docs" / "errors.md").read_text("utf-8").splitlines()
+
+    assert [line for line in page if "Error  " in line and "|" not in line] == tree
 
 
 def test_no_error_class_is_forgotten_in_all() -> None:
