@@ -190,6 +190,19 @@ async def test_work_that_raises_ends_the_reading(kind: str) -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
+async def test_work_that_raises_stops_an_input_that_waits_for_room() -> None:
+    async def work(number: int) -> int:
+        await checkpoint()
+        raise LookupError(str(number))
+
+    fan_out = FanOut(numbers(5), work, limit=1)
+    with pytest.raises(LookupError, match="0"):
+        await anext(fan_out)
+
+    assert fan_out.statistics().read == 1
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
 async def test_work_that_raises_does_not_wait_for_a_slow_input() -> None:
     async def slow() -> AsyncIterator[int]:
         yield 1

@@ -21,6 +21,7 @@ from nexmo_dispatch_async.exceptions import (
     RateLimitError,
     RefusedError,
 )
+from nexmo_dispatch_async.models.lenient import text_of
 from nexmo_dispatch_async.models.problems import InvalidParameter, Problem, mask, parse_problem
 from nexmo_dispatch_async.sansio import (
     Headers,
@@ -229,6 +230,18 @@ def test_messages_are_one_line_without_numbers_of_people() -> None:
     assert "447700900123" not in repr(error) + repr(error.details)
     assert error.details is not None
     assert "447700900123" in error.details.detail
+
+
+def test_invalid_parameters_are_masked_when_shown() -> None:
+    parameter = InvalidParameter("to.number", "447700900123 is barred")
+
+    assert repr(parameter) == "InvalidParameter('to.number: …23 is barred')"
+    assert str(InvalidParameter("", "no name")) == "no name"
+
+
+def test_numbers_beyond_what_python_converts_are_nothing() -> None:
+    assert text_of(10**5000) == ""
+    assert text_of(10**30) == "1" + "0" * 30
 
 
 def test_masking_leaves_ids_alone() -> None:

@@ -122,10 +122,10 @@ async def test_memory_is_flat_over_an_endless_input(workflow: Workflow, monkeypa
             number = 0
             async for _ in outcomes:
                 number += 1
-                if number % 5000 == 0:
+                if number % 2000 == 0:
                     gc.collect()
                     sizes.append(tracemalloc.get_traced_memory()[0])
-                if number == 20_000:
+                if number == 8000:
                     break
     finally:
         tracemalloc.stop()
