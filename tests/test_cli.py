@@ -14,22 +14,22 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from nexmo_dispatch_webhooks import sign
 from rich.console import Console
 from typer.testing import CliRunner
 
 from nexmo_dispatch_async import DispatchClient, KpnOAuth, Workflow, sms
 from nexmo_dispatch_async.cli import demo
 from nexmo_dispatch_async.cli.app import app
-from nexmo_dispatch_async.cli.scenarios import SCENARIOS
+from nexmo_dispatch_async.cli.scenarios import SCENARIOS, Scenario
 from nexmo_dispatch_async.simulator import Simulator
+from nexmo_dispatch_webhooks import sign
 
 COMMAND = [sys.executable, "-m", "nexmo_dispatch_async.cli"]
 PAYLOADS = Path(__file__).parent / "data" / "payloads"
 GOOD = PAYLOADS / "requests" / "sms_text.json"
 
 
-async def play(*scenarios: demo.Scenario) -> tuple[int, str]:
+async def play(*scenarios: Scenario) -> tuple[int, str]:
     page = io.StringIO()
     code = await demo.run(Console(file=page, width=200), scenarios)
     return code, page.getvalue()
@@ -103,14 +103,16 @@ async def sim() -> AsyncIterator[Simulator]:
         yield simulator
 
 
-async def run(*arguments: str, stdin: bytes = b"", **environment: str) -> tuple[int, str, str]:
+async def run(
+    *arguments: str, environment: dict[str, str] | None = None, stdin: bytes = b""
+) -> tuple[int, str, str]:
     process = await asyncio.create_subprocess_exec(
         *COMMAND,
         *arguments,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={"PATH": os.environ["PATH"], **environment},
+        env={"PATH": os.environ["PATH"], **(environment or {})},
     )
     out, err = await process.communicate(stdin)
     assert process.returncode is not None
@@ -129,7 +131,7 @@ def settings(sim: Simulator) -> dict[str, str]:
 
 async def test_send_prints_the_dispatch_uuid(sim: Simulator) -> None:
     """`send FILE` sends once and prints the id alone."""
-    code, out, err = await run("send", str(GOOD), **settings(sim))
+    code, out, err = await run("send", str(GOOD), environment=settings(sim))
 
     assert (code, err) == (0, "")
     assert re.fullmatch(r"[0-9a-f-]{36}\n", out)
@@ -140,7 +142,7 @@ async def test_send_reads_standard_input_and_warns(sim: Simulator) -> None:
     """`send -` reads a workflow from a pipe; warnings go to standard error and do not stop it."""
     body = (PAYLOADS / "requests" / "single_step.json").read_bytes()
 
-    code, out, err = await run("send", "-", stdin=body, **settings(sim))
+    code, out, err = await run("send", "-", stdin=body, environment=settings(sim))
 
     assert code == 0
     assert out.strip()
@@ -151,7 +153,7 @@ async def test_send_names_every_problem_and_sends_nothing(sim: Simulator) -> Non
     """A bad workflow ends with 1, with its problems, without any request."""
     body = Workflow.failover(sms.text("", from_="1", to="+31"), sms.text("x", from_="1", to="31")).to_json()
 
-    code, out, err = await run("send", "-", stdin=body, **settings(sim))
+    code, out, err = await run("send", "-", stdin=body, environment=settings(sim))
 
     assert (code, out) == (1, "")
     assert err.count("step 1") >= 2
@@ -199,11 +201,13 @@ async def test_send_ends_with_3_when_nobody_can_know() -> None:
         code, out, err = await run(
             "send",
             str(GOOD),
-            NEXMO_DISPATCH_CLIENT_ID="id",
-            NEXMO_DISPATCH_CLIENT_SECRET="secret",
-            NEXMO_DISPATCH_APPLICATION_ID="application",
-            NEXMO_DISPATCH_BASE_URL=url,
-            NEXMO_DISPATCH_TOKEN_URL=f"{url}/token",
+            environment={
+                "NEXMO_DISPATCH_CLIENT_ID": "id",
+                "NEXMO_DISPATCH_CLIENT_SECRET": "secret",
+                "NEXMO_DISPATCH_APPLICATION_ID": "application",
+                "NEXMO_DISPATCH_BASE_URL": url,
+                "NEXMO_DISPATCH_TOKEN_URL": f"{url}/token",
+            },
         )
 
     assert (code, out) == (3, "")
@@ -247,7 +251,11 @@ async def test_listen_prints_each_callback_and_refuses_unsigned_ones() -> None:
     async with aiohttp.ClientSession() as session:
         answers: list[int] = []
         for body in bodies:
-            headers = {"Authorization": sign(body, secret="secret", api_key="a1b2c3d4", iat=time.time(), jti="1")}
+            headers = {
+                "Authorization": sign(
+                    body, secret="secret", api_key="a1b2c3d4", iat=int(time.time()), jti="1"
+                )
+            }
             headers["Content-Type"] = "application/json"
             async with session.post(f"{url}/any", data=body, headers=headers) as answer:
                 answers.append(answer.status)

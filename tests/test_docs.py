@@ -37,21 +37,25 @@ def test_python_of_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.Mon
     with asyncio.Runner() as runner:
         for line, code in fences(page):
             source = "\n" * (line - 1) + code
-            compiled = compile(source, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+            compiled = compile(
+                source, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True
+            )
             result = eval(compiled, namespace)  # noqa: S307 - our own pages
             if inspect.iscoroutine(result):
                 runner.run(result)
 
 
 def anchors(page: Path) -> set[str]:
-    """Return the anchors that a page offers: its headings, in the form code hosts give them, and its own ids."""
+    """Return the anchors of a page: its headings, in the form that code hosts give them, and its own ids."""
     text = page.read_text("utf-8")
     headings = re.findall(r"^#+ +(.*)$", text, re.MULTILINE)
     slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
     return slugs | set(re.findall(r'<a (?:id|name)="([^"]+)"', text))
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if p.exists()], ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if p.exists()], ids=lambda page: str(page.relative_to(ROOT))
+)
 def test_links_of_page_lead_somewhere(page: Path) -> None:
     """Relative links point at files that exist, with anchors that exist."""
     broken: list[str] = []

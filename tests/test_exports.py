@@ -16,9 +16,8 @@ def modules() -> list[ModuleType]:
     for package in PACKAGES:
         root = importlib.import_module(package)
         found.append(root)
-        for info in pkgutil.walk_packages(root.__path__, prefix=package + "."):
-            if not info.name.endswith("__main__"):
-                found.append(importlib.import_module(info.name))
+        names = [info.name for info in pkgutil.walk_packages(root.__path__, prefix=package + ".")]
+        found.extend(importlib.import_module(name) for name in names if not name.endswith("__main__"))
     return found
 
 
@@ -63,7 +62,9 @@ def test_import_is_light() -> None:
     """`import nexmo_dispatch_async` loads neither the simulator nor the command line nor sqlite."""
     code = "import sys, nexmo_dispatch_async; print(*sorted(sys.modules))"
 
-    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stdout.split()
 
     heavy = {"nexmo_dispatch_async.simulator", "nexmo_dispatch_async.cli", "nexmo_dispatch_webhooks"}
     assert heavy & set(loaded) == set()
@@ -74,6 +75,8 @@ def test_receiver_core_needs_no_aiohttp() -> None:
     """`import nexmo_dispatch_webhooks` loads neither aiohttp nor the SDK; an adapter is imported by name."""
     code = "import sys, nexmo_dispatch_webhooks; print(*sorted(sys.modules))"
 
-    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stdout.split()
 
     assert {"aiohttp", "nexmo_dispatch_async"} & set(loaded) == set()

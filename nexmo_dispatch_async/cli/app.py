@@ -66,7 +66,8 @@ def send(
     """Send the workflow in FILE and print its dispatch_uuid.
 
     Settings come from the environment: NEXMO_DISPATCH_CLIENT_ID, NEXMO_DISPATCH_CLIENT_SECRET,
-    NEXMO_DISPATCH_APPLICATION_ID and, to reach a simulator, NEXMO_DISPATCH_BASE_URL and NEXMO_DISPATCH_TOKEN_URL.
+    NEXMO_DISPATCH_APPLICATION_ID and, for another service, NEXMO_DISPATCH_BASE_URL and
+    NEXMO_DISPATCH_TOKEN_URL.
 
     Ends with 0 when sent, 1 when it was not sent, 3 when nobody can know (do not simply repeat it).
     """

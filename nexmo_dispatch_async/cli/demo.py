@@ -1,20 +1,20 @@
 """`nexmo-dispatch demo`: the documented workflows, end to end, over real HTTP and on a virtual clock."""
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 
 from aiohttp import web
-from nexmo_dispatch_webhooks import FinalReport, InboundMessage, MessageStatus, Router
-from nexmo_dispatch_webhooks.aiohttp import setup
 from rich.console import Console
 
 from nexmo_dispatch_async.cli.scenarios import SCENARIOS, Scenario
 from nexmo_dispatch_async.cli.timeline import Timeline
 from nexmo_dispatch_async.client import DispatchClient
 from nexmo_dispatch_async.simulator import Simulator
+from nexmo_dispatch_webhooks import FinalReport, InboundMessage, MessageStatus, Router
+from nexmo_dispatch_webhooks.aiohttp import setup
 
 HOST = "127.0.0.1"
 
@@ -76,7 +76,7 @@ class Callbacks:
 
 
 @asynccontextmanager
-async def receiver(router: Router, sim: Simulator) -> AsyncIterator[str]:
+async def receiver(router: Router, sim: Simulator) -> AsyncGenerator[str]:
     """Serve a router on a free loopback port and yield its URL.
 
     Unsigned callbacks are refused; the age of a signature counts on the simulator's clock.

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 import anyio
 from aiohttp import web
-from nexmo_dispatch_webhooks import FinalReport, InboundMessage, MessageStatus, Router, UnknownEvent
-from nexmo_dispatch_webhooks.aiohttp import setup
 from rich.console import Console
 
 from nexmo_dispatch_async.cli.timeline import line
+from nexmo_dispatch_webhooks import FinalReport, InboundMessage, MessageStatus, Router, UnknownEvent
+from nexmo_dispatch_webhooks.aiohttp import setup
 
 
 def printer(console: Console) -> Router:

@@ -1,6 +1,7 @@
 """The documented examples as workflows, each with a recipient who makes it end in one known way.
 
-The documentation's placeholders for recipients are filled with the simulator's test numbers (docs/simulator.md).
+The documentation's placeholders for recipients are filled with the simulator's test numbers
+(docs/simulator.md).
 """
 
 from dataclasses import dataclass

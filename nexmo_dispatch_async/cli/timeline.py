@@ -6,12 +6,12 @@ Addresses are masked and message texts left out, since a terminal is a log too.
 from datetime import datetime
 from decimal import Decimal
 
-from nexmo_dispatch_webhooks import FinalReport, InboundMessage, MessageStatus, UnknownEvent
 from rich.console import Console
 from rich.text import Text
 
 from nexmo_dispatch_async.models.responses import Dispatch
 from nexmo_dispatch_async.workflow import Workflow
+from nexmo_dispatch_webhooks import FinalReport, InboundMessage, MessageStatus, UnknownEvent
 
 STATUS_STYLE = {
     "submitted": "yellow",
@@ -35,7 +35,7 @@ def money(price: Decimal | None, currency: str | None) -> str:
 
 
 def describe(workflow: Workflow) -> str:
-    """Return the channels of a workflow with their conditions, e.g. `whatsapp (until read within 600 s) → sms`."""
+    """Return the channels with their conditions, e.g. `whatsapp (until read within 600 s) → sms`."""
     parts: list[str] = []
     for step in workflow.steps:
         if step.failover:
@@ -72,7 +72,7 @@ class Timeline:
             detail += f"  error {event.error.code}: {event.error.reason}"
         if event.usage is not None:
             detail += f"  {money(event.usage.price, event.usage.currency)}"
-        self._line(event.timestamp, "←", event.status, STATUS_STYLE.get(event.status, ""), detail)
+        self._line(event.timestamp, "←", event.status, STATUS_STYLE.get(event.status or "", ""), detail)
 
     def _why(self, step: int) -> str:
         condition = self._workflow.steps[step - 1].failover
@@ -94,7 +94,11 @@ class Timeline:
             parts = [f"{channel} {price}" for channel, price in prices] + [f"workflow fee {fee.normalize()}"]
             detail += f", {money(event.usage.price, event.usage.currency)} = {' + '.join(parts)}"
         self._line(
-            event.timestamp, "■", f"final-report: {event.status}", STATUS_STYLE.get(event.status, ""), detail
+            event.timestamp,
+            "■",
+            f"final-report: {event.status}",
+            STATUS_STYLE.get(event.status or "", ""),
+            detail,
         )
 
     def _line(self, at: datetime | None, arrow: str, what: str, style: str, detail: str) -> None:
@@ -107,7 +111,7 @@ class Timeline:
 def line(event: MessageStatus | InboundMessage | FinalReport | UnknownEvent) -> Text:
     """Return one line for one callback."""
     if isinstance(event, MessageStatus):
-        what, style = event.status, STATUS_STYLE.get(event.status, "")
+        what, style = event.status, STATUS_STYLE.get(event.status or "", "")
         detail = f"{event.channel} to {mask(event.to.address)} message {event.message_uuid}"
         if event.error is not None:
             detail += f" error {event.error.code}: {event.error.reason}"
@@ -116,7 +120,7 @@ def line(event: MessageStatus | InboundMessage | FinalReport | UnknownEvent) -> 
         sender = mask(event.from_.address)
         detail = f"{event.channel} {event.content.type} from {sender} message {event.message_uuid}"
     elif isinstance(event, FinalReport):
-        what, style = f"final-report: {event.status}", STATUS_STYLE.get(event.status, "")
+        what, style = f"final-report: {event.status}", STATUS_STYLE.get(event.status or "", "")
         price = money(event.usage.price, event.usage.currency) if event.usage else ""
         detail = f"dispatch {event.dispatch_uuid} {price}"
     else:

@@ -23,7 +23,9 @@ SERVER = Path(__file__).parent.parent / "support" / "counting_server.py"
 
 @contextmanager
 def counting_server() -> Iterator[str]:
-    process = subprocess.Popen([sys.executable, str(SERVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, str(SERVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     try:
         yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
@@ -40,13 +42,15 @@ def endless() -> Iterator[Workflow]:
     number = 0
     while True:
         number += 1
-        yield Workflow.failover(sms.text(f"Message {number}", from_="3197010299901", to=f"4477009{number % 10**5:05}"))
+        yield Workflow.failover(
+            sms.text(f"Message {number}", from_="3197010299901", to=f"4477009{number % 10**5:05}")
+        )
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads resident memory from Linux's /proc")
 async def test_memory_is_flat_over_200_000_sends() -> None:
-    """An endless source costs no memory, holds at most `limit` in flight, and leaves nothing running when closed."""
+    """An endless source costs no memory, holds at most `limit` in flight, and leaves nothing running."""
     with counting_server() as url:
         auth = KpnOAuth("id", "secret", token_url=f"{url}/oauth/accesstoken")
         async with DispatchClient(auth=auth, application_id="app", base_url=url) as client:
@@ -62,7 +66,8 @@ async def test_memory_is_flat_over_200_000_sends() -> None:
                         break
             gc.collect()
             late, tasks_after = resident_bytes(), len(asyncio.all_tasks())
-        counts = json.loads(urllib.request.urlopen(f"{url}/counts").read())  # noqa: ASYNC210,S310 - our own server, after the run
+        answer = urllib.request.urlopen(f"{url}/counts")  # noqa: ASYNC210,S310 - our own server, after the run
+        counts = json.loads(answer.read())
 
     print(f"{sent} sends, {counts}, resident memory {early / 2**20:.1f} -> {late / 2**20:.1f} MiB")
     assert late - early < ALLOWED_GROWTH

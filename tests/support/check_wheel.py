@@ -48,7 +48,11 @@ def main() -> None:
         run(str(python), "-m", "pip", "install", *quiet, str(wheel), cwd=room)
         imported = run(str(python), "-I", "-c", PROBE, cwd=room).strip()
         hint = subprocess.run(
-            [room / "empty" / "bin" / "nexmo-dispatch", "demo"], capture_output=True, text=True, check=False, cwd=room
+            [room / "empty" / "bin" / "nexmo-dispatch", "demo"],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=room,
         )
         if hint.returncode != 1 or "nexmo-dispatch-async[cli]" not in hint.stderr:
             sys.exit(f"without the cli extra the command must say what to install, it said: {hint.stderr}")

@@ -39,7 +39,11 @@ class Counter(asyncio.Protocol):
             return
         self.buffer = rest[length:]
         if head.startswith(b"GET "):
-            counts = {"posts": Counter.posts, "max_in_flight": Counter.max_in_flight, "tokens": Counter.tokens}
+            counts = {
+                "posts": Counter.posts,
+                "max_in_flight": Counter.max_in_flight,
+                "tokens": Counter.tokens,
+            }
             self.answer(200, json.dumps(counts).encode())
         elif b"accesstoken" in head.split(b"\r\n", 1)[0]:
             Counter.tokens += 1
@@ -56,8 +60,8 @@ class Counter(asyncio.Protocol):
 
     def answer(self, status: int, body: bytes) -> None:
         if not self.transport.is_closing():
-            head = f"HTTP/1.1 {status} OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-            self.transport.write(head.encode() + body)
+            fields = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            self.transport.write(f"HTTP/1.1 {status} OK\r\n{fields}".encode() + body)
 
 
 async def main() -> None:
