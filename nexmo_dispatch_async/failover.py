@@ -38,12 +38,25 @@ import enum
 from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
-__all__ = ["Arm", "Condition", "Decision", "Disarm", "FailoverState", "Finish", "Send", "strongest"]
+import msgspec
+
+__all__ = [
+    "Arm",
+    "Condition",
+    "Decision",
+    "Disarm",
+    "FailoverState",
+    "Finish",
+    "Send",
+    "satisfies",
+    "strength",
+    "strongest",
+]
 
 FinalStatus = Literal["completed", "error"]
 
 
-class Condition(NamedTuple):
+class Condition(msgspec.Struct, frozen=True, gc=False):
     """What a step waits for, and how long: the `failover` object of contract 3.5."""
 
     condition_status: str
@@ -133,9 +146,19 @@ _STRENGTH: Final[dict[str, int]] = {
 
 def strongest(known: str | None, heard: str) -> str:
     """Return the one of two statuses of a message that says more (contract 5.3); unknown ones say least."""
-    if known is None or _STRENGTH.get(heard, 0) > _STRENGTH.get(known, 0):
+    if known is None or strength(heard) > strength(known):
         return heard
     return known
+
+
+def strength(status: str) -> int:
+    """Return how much a status of a message says (contract 5.3), 0 for an unknown one."""
+    return _STRENGTH.get(status, 0)
+
+
+def satisfies(heard: str, wanted: str) -> bool:
+    """Say whether a status is what was waited for; reading implies delivery (contract 3.6)."""
+    return heard in _SATISFIED_BY.get(wanted, ())
 
 
 class FailoverState:
@@ -212,7 +235,7 @@ class FailoverState:
         condition = self.conditions[step]
         # The last step waits for nothing; being delivered ends the workflow (contract 3.6).
         wanted = "delivered" if condition is None else condition.condition_status
-        return Meaning.MET if status in _SATISFIED_BY.get(wanted, ()) else Meaning.PROGRESS
+        return Meaning.MET if satisfies(status, wanted) else Meaning.PROGRESS
 
     def _apply(self, step: int, meaning: Meaning) -> tuple[Decision, ...]:
         phase = self.phase(step)

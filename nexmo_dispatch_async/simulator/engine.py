@@ -79,7 +79,7 @@ class _Happens:
     """Something that a person or the platform does to a message, and what comes after it."""
 
     message: Message
-    acts: list[Act]
+    acts: tuple[Act, ...]
     place: int
 
 
@@ -357,7 +357,7 @@ class Engine:
         else:
             person = self.people.find(step.address, step.channel)
             acts = cut_by_ttl(person.acts(step.channel, self._dice, purpose), step.ttl)
-        self._plan(message, acts, 0)
+        self._plan(message, tuple(acts), 0)
         if step.condition is None and self.settings.close_silent_after is not None:
             self._push(self.now_ms + round(self.settings.close_silent_after * 1000), _Closes(run))
 
@@ -365,7 +365,7 @@ class Engine:
         last = self._last_inbound.get((step.sender.get("number", ""), step.address))
         return last is not None and self.now_ms - last < CARE_WINDOW_MS
 
-    def _plan(self, message: Message, acts: list[Act], place: int) -> None:
+    def _plan(self, message: Message, acts: tuple[Act, ...], place: int) -> None:
         """Plan the next thing only: most of what waits in the heap is waited for by nothing else."""
         if place < len(acts):
             act = acts[place]

@@ -52,6 +52,8 @@ from fnmatch import translate
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, cast, get_args
 
+import msgspec
+
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.simulator.codes import reason_for
 from nexmo_dispatch_async.simulator.dice import Dice
@@ -66,7 +68,7 @@ READING_CHANNELS: Final = frozenset({"whatsapp", "viber_service_msg", "messenger
 _DEFAULT_CODES: Final[dict[str, int]] = {"rejected": 1300, "undeliverable": 1260}
 
 
-class Act(NamedTuple):
+class Act(msgspec.Struct, frozen=True, gc=False):
     """One thing that will happen to a message: a status, or a reply when `status` is empty.
 
     `soon` marks what the platform does within seconds by itself, which `advance` waits for; it does not wait

@@ -33,10 +33,8 @@ _TEXT_LIMITS: Final = {
     "viber_service_msg": 1000,
     "messenger": 640,
 }
+_NO_OPTIONS: Final[JSONObject] = {}
 _OPTIONS: Final = frozenset({"viber_service_msg", "messenger", "whatsapp"})
-
-
-_encode: Final = msgspec.json.Encoder().encode
 
 
 class Violation(NamedTuple):
@@ -58,15 +56,16 @@ class Step(msgspec.Struct, frozen=True, gc=False):
     """One step as the service understood it.
 
     `sender` and `recipient` are the objects that the callbacks echo: the type and a number or an id. The
-    message stays encoded until somebody looks at it: thousands of workflows in flight would keep the garbage
-    collector busy.
+    message stays in the body it came in until somebody looks at it: thousands of workflows in flight would
+    keep the garbage collector busy.
     """
 
     channel: str
     sender: dict[str, str]
     recipient: dict[str, str]
     address: str
-    encoded_message: bytes
+    body: bytes
+    place: int
     content_type: str
     client_ref: str | None
     condition: Condition | None
@@ -76,7 +75,9 @@ class Step(msgspec.Struct, frozen=True, gc=False):
     @property
     def message(self) -> JSONObject:
         """The `message` object as it was sent."""
-        return cast("JSONObject", msgspec.json.decode(self.encoded_message))
+        document = cast("dict[str, list[JSONObject]]", msgspec.json.decode(self.body))
+        step = document["workflow"][self.place] if "workflow" in document else document
+        return cast("JSONObject", step["message"])
 
 
 def parse_dispatch(body: bytes, *, accept_bare_step: bool = False) -> tuple[Step, ...]:
@@ -109,13 +110,20 @@ def parse_dispatch(body: bytes, *, accept_bare_step: bool = False) -> tuple[Step
         raise InvalidBody(found)
     steps = cast("list[object]", raw_steps)
     last = len(steps) - 1
-    accepted = [_step(raw, f"workflow[{i}]", i == last, found) for i, raw in enumerate(steps)]
+    accepted = [_step(raw, body, i, i == last, found) for i, raw in enumerate(steps)]
     if found:
         raise InvalidBody(found)
     return tuple(step for step in accepted if step is not None)
 
 
-def _step(raw: object, path: str, is_last: bool, found: list[Violation]) -> Step | None:
+def _step(
+    raw: object,
+    body: bytes,
+    place: int,
+    is_last: bool,
+    found: list[Violation],
+) -> Step | None:
+    path = f"workflow[{place}]"
     if not isinstance(raw, dict):
         found.append(Violation(path, "must be an object"))
         return None
@@ -145,7 +153,8 @@ def _step(raw: object, path: str, is_last: bool, found: list[Violation]) -> Step
         sender,
         recipient,
         address,
-        _encode(message),
+        body,
+        place,
         content_type,
         client_ref,
         condition,
@@ -299,7 +308,7 @@ def _options(
     """Read the object named after the channel (contract 3.4.3); one for another channel is unknown."""
     raw = message.get(channel) if channel in _OPTIONS else None
     if raw is None:
-        return {}, None
+        return _NO_OPTIONS, None
     path = f"{path}.{channel}"
     if not isinstance(raw, dict):
         found.append(Violation(path, "must be an object"))
