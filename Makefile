@@ -32,7 +32,8 @@ demo: .venv/demo ## run the main job: send, fail over, receive, report; no accou
 
 test: .venv/dev ## run all the tests with branch coverage
 	@$(BIN)/python -m coverage erase
-	@$(BIN)/python -m coverage run -m pytest
+	@$(BIN)/python -m coverage run -m pytest --numprocesses auto --dist loadfile
+	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report
 
 soak: .venv/dev ## run the long tests: 200,000 sends, memory flat

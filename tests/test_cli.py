@@ -112,7 +112,7 @@ async def run(
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={"PATH": os.environ["PATH"], **(environment or {})},
+        env={**os.environ, **(environment or {})},
     )
     out, err = await process.communicate(stdin)
     assert process.returncode is not None
@@ -229,7 +229,7 @@ async def start(*arguments: str) -> tuple[asyncio.subprocess.Process, asyncio.St
         *COMMAND,
         *arguments,
         stdout=asyncio.subprocess.PIPE,
-        env={"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1", "COLUMNS": "300"},
+        env={**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "300"},
     )
     assert process.stdout is not None
     return process, process.stdout
