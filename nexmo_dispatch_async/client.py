@@ -50,6 +50,7 @@ from nexmo_dispatch_async.sansio import (
 )
 
 if TYPE_CHECKING:
+    from nexmo_dispatch_async.tracking import Tracker
     from nexmo_dispatch_async.workflow import Workflow
 
 __all__ = ["KPN_BASE_URL", "VONAGE_URL", "DispatchClient"]
@@ -70,6 +71,7 @@ class DispatchClient:
         application_id: In whose name workflows are sent. May be left out as long as none is sent.
         base_url: Of the service.
         session: A session of your own; it is not closed here. Its connector limits the connections.
+        tracker: Follows what is sent: then `dispatch.wait()` tells what became of it. It is not closed here.
         retry: How often to try again what provably did not happen.
         timeout: How long one attempt may take.
         limit: How many requests may be under way at once; the others wait, for which there is no time-out.
@@ -95,6 +97,7 @@ class DispatchClient:
         application_id: str | None = None,
         base_url: str = KPN_BASE_URL,
         session: aiohttp.ClientSession | None = None,
+        tracker: Tracker | None = None,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
         timeout: Timeout = Timeout(),  # noqa: B008 - frozen
         limit: int = 100,
@@ -123,14 +126,12 @@ class DispatchClient:
         self._timeout = _client_timeout(timeout)
         self._limit = limit
         self._max_response = max_response
+        self._tracker = tracker
         # Time and chance
-        self._clock = clock
-        self._wall_clock = wall_clock
-        self._sleep = sleep
-        self._random = random
+        self._clock, self._wall_clock = clock, wall_clock
+        self._sleep, self._random = sleep, random
         # The connection pool, and the loop it belongs to once it is open
-        self._session = session
-        self._owns_session = session is None
+        self._session, self._owns_session = session, session is None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._slots = asyncio.Semaphore(limit)
@@ -252,7 +253,8 @@ class DispatchClient:
         workflow.check()
         self._require_application()
         request = dispatch_request(self._base_url, self._dispatch_headers, workflow.to_json())
-        return await self.call(request, decipher_dispatch, retry=retry, timeout=timeout)
+        dispatch = await self.call(request, decipher_dispatch, retry=retry, timeout=timeout)
+        return dispatch if self._tracker is None else await self._tracker.sent(dispatch, workflow)
 
     def send_many(
         self, workflows: Iterable[Workflow] | AsyncIterable[Workflow], *, limit: int = 64

@@ -4,6 +4,11 @@
     ├── ConfigurationError             a setting is missing or wrong
     ├── InvalidWorkflowError           refused here, before any network call: .findings
     ├── ClientClosedError              the client is closed, or belongs to another event loop
+    ├── TrackingError                  a workflow cannot be followed: the tracker is closed
+    │   ├── TrackingStoreError         its store failed, and nothing was stored
+    │   └── WaitError                  what was waited for did not come: .outcome is what is known
+    │       ├── NotReachedError        the workflow ended without it
+    │       └── WaitTimeoutError       not in time; a TimeoutError as well
     └── APIError                       a call to the service failed: .outcome says what that means
         ├── NotSentError               outcome "not_sent": nothing was accepted, sending again is safe
         │   ├── APIConnectionError     no connection: DNS, refused, TLS
@@ -32,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nexmo_dispatch_async.models.problems import Problem
+    from nexmo_dispatch_async.tracking import Outcome as WorkflowOutcome
     from nexmo_dispatch_async.workflow import Finding
 
 Outcome = Literal["not_sent", "refused", "unknown"]
@@ -48,6 +54,7 @@ __all__ = [
     "DispatchError",
     "InvalidWorkflowError",
     "NotFoundError",
+    "NotReachedError",
     "NotSentError",
     "Outcome",
     "OutcomeUnknownError",
@@ -57,6 +64,10 @@ __all__ = [
     "RateLimitError",
     "RefusedError",
     "TokenUnavailableError",
+    "TrackingError",
+    "TrackingStoreError",
+    "WaitError",
+    "WaitTimeoutError",
 ]
 
 
@@ -85,6 +96,36 @@ class InvalidWorkflowError(DispatchError, ValueError):
 
 class ClientClosedError(DispatchError, RuntimeError):
     """The client was used after `aclose()`, or from another event loop than the one it was opened in."""
+
+
+class TrackingError(DispatchError):
+    """A workflow cannot be followed, since the tracker is closed."""
+
+
+class TrackingStoreError(TrackingError):
+    """The store of the tracker failed, and nothing was stored."""
+
+
+class WaitError(TrackingError):
+    """What was waited for did not come; `outcome` is what is known of the workflow."""
+
+    def __init__(self, message: str, outcome: WorkflowOutcome) -> None:
+        super().__init__(message)
+        self.outcome = outcome
+
+    def __reduce__(self) -> tuple[type[WaitError], tuple[str, WorkflowOutcome]]:
+        return type(self), (str(self), self.outcome)
+
+
+class NotReachedError(WaitError):
+    """The workflow ended without the status that was waited for."""
+
+
+class WaitTimeoutError(WaitError, TimeoutError):
+    """What was waited for did not come in time.
+
+    Some workflows never end: nothing documented ends a last step that stays `submitted` (contract 9.12).
+    """
 
 
 class APIError(DispatchError):

@@ -6,11 +6,16 @@ Applications are normalised here from every shape met; what an HTTP status means
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.models.lenient import list_of, object_of, text_of
+
+if TYPE_CHECKING:
+    from nexmo_dispatch_async.tracking import Outcome
 
 __all__ = ["Application", "ApplicationPage", "Dispatch", "VoiceSettings", "application_of", "embedded_of"]
 
@@ -23,6 +28,20 @@ class Dispatch(msgspec.Struct, frozen=True):
     """
 
     dispatch_uuid: str
+
+    async def wait(
+        self,
+        status: Literal["delivered", "read"] | None = None,
+        *,
+        timeout: float | timedelta | None,  # noqa: ASYNC109 - see FollowedDispatch
+        late: bool = False,
+    ) -> Outcome:
+        """Wait for the end of the workflow, or for a status: see `FollowedDispatch.wait`.
+
+        Raises:
+            ConfigurationError: The client that sent it has no tracker.
+        """
+        raise ConfigurationError("nobody follows this workflow: DispatchClient(tracker=Tracker(…))")
 
 
 class VoiceSettings(msgspec.Struct, frozen=True):

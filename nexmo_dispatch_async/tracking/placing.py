@@ -1,0 +1,97 @@
+"""Which message belongs to which step (contract 9.29).
+
+The 202 names no messages, and their callbacks name no step. In this order:
+
+1. the final report lists the attempted messages in the order of the steps, and steps are never skipped;
+2. in the v1 format a message says its own position (contract 5.8);
+3. else the messages, by their first timestamp, go to the steps in order, each to one of its own channel,
+   preferably one with its own recipient.
+
+All of it reads the facts; the order in which callbacks arrived plays no part.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from nexmo_dispatch_async.tracking.reducer import Planned, Sent, WorkflowState
+
+__all__ = ["place"]
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+def place(state: WorkflowState) -> tuple[list[str | None], list[str]]:
+    """Put the messages of a workflow to its steps.
+
+    Returns:
+        The message_uuid of each step, None where none is known; and the messages that fit no step.
+        Without a plan there are as many steps as messages.
+    """
+    reported = state.report.messages if state.report else ()
+    places: list[str | None] = [None] * max(len(state.plan), len(reported))
+    for index, entry in enumerate(reported):
+        if entry.message_uuid not in places:
+            places[index] = entry.message_uuid
+    rest = sorted(
+        (uuid for uuid in state.messages if uuid not in places), key=lambda uuid: _order(state, uuid)
+    )
+    if not state.plan:
+        return places + rest, []
+    for uuid in tuple(rest):
+        index = (state.messages[uuid].position or 0) - 1
+        if 0 <= index < len(places) and places[index] is None:
+            places[index] = uuid
+            rest.remove(uuid)
+    free = [index for index in range(len(state.plan)) if places[index] is None]
+    for uuid, index in _align(state, rest, free):
+        places[index] = uuid
+        rest.remove(uuid)
+    # Out of order: no timestamp could be read, or two are equal.
+    for uuid in tuple(rest):
+        open_ = [index for index in range(len(state.plan)) if places[index] is None]
+        scores = [_fit(state.messages[uuid], state.plan[index]) for index in open_]
+        if any(scores):
+            places[open_[scores.index(max(scores))]] = uuid
+            rest.remove(uuid)
+    return places, rest
+
+
+def _order(state: WorkflowState, uuid: str) -> tuple[int, datetime, str]:
+    sent = state.messages[uuid]
+    times = [seen.at for seen in sent.statuses.values() if seen.at is not None]
+    return sent.position or len(state.messages), min(times, default=_NEVER), uuid
+
+
+def _fit(sent: Sent, step: Planned) -> int:
+    """How well a message fits a step; 0 when it does not."""
+    if sent.channel is None:
+        return 100
+    if sent.channel != step.channel:
+        return 0
+    # The recipient decides between steps of one channel only: a service may write a number differently.
+    return 102 if sent.recipient == step.recipient else 101
+
+
+def _align(state: WorkflowState, uuids: list[str], free: list[int]) -> list[tuple[str, int]]:
+    """The best assignment that keeps both orders; among equally good ones that with the earliest steps."""
+    rows, columns = len(uuids), len(free)
+    best = [[0] * (columns + 1) for _ in range(rows + 1)]
+    fits = [[_fit(state.messages[uuid], state.plan[index]) for index in free] for uuid in uuids]
+    for row in range(rows - 1, -1, -1):
+        for column in range(columns - 1, -1, -1):
+            fit = fits[row][column]
+            taken = best[row + 1][column + 1] + fit if fit else 0
+            best[row][column] = max(taken, best[row + 1][column], best[row][column + 1])
+    pairs: list[tuple[str, int]] = []
+    row = column = 0
+    while row < rows and column < columns:
+        fit = fits[row][column]
+        if fit and best[row][column] == best[row + 1][column + 1] + fit:
+            pairs.append((uuids[row], free[column]))
+            row, column = row + 1, column + 1
+        elif best[row][column] == best[row][column + 1]:
+            column += 1
+        else:
+            row += 1
+    return pairs

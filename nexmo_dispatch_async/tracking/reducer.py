@@ -1,0 +1,257 @@
+"""What is known of one workflow, as facts that only ever grow: `observe` an event, `merge` with the rest.
+
+It draws no conclusions (`outcome` does) and has no clock, so the order and the number of deliveries cannot
+matter: merging is commutative, associative and idempotent, field by field. Sets are united, of two times the
+earlier one is taken, of two prices the higher one, of two final reports the later one.
+
+Callbacks come at least once and in any order (contract 5.10), and a final report may come before the last
+`delivered` (contract 10.5). Nothing here depends on when something arrived; only the service's own
+timestamps count.
+
+No text, number, id of a recipient, reference or error reason is kept. To tell which message belongs to which
+step (contract 9.29) a recipient is reduced to 16 bits, salted with the workflow: enough to tell a few steps
+apart, and shared by some hundred thousand other numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TypeVar
+
+import msgspec
+from msgspec import UNSET, Struct
+
+from nexmo_dispatch_async.models.requests import Step
+from nexmo_dispatch_async.workflow import Workflow
+from nexmo_dispatch_webhooks.events import (
+    CHANNEL_NAMES,
+    Event,
+    FinalReport,
+    MessageStatus,
+    Usage,
+    WorkflowPosition,
+)
+
+__all__ = ["Money", "Planned", "Report", "Reported", "Seen", "Sent", "WorkflowState", "observe", "planned"]
+
+T = TypeVar("T")
+
+_BEGINNING = datetime.min.replace(tzinfo=UTC)
+_LONGEST_WORD = 200
+
+
+class Money(Struct, frozen=True):
+    """An amount and its currency, which may be missing."""
+
+    amount: Decimal
+    currency: str | None = None
+
+
+class Seen(Struct, frozen=True, omit_defaults=True):
+    """A status that a message was reported to have, over all the callbacks that said so."""
+
+    at: datetime | None = None
+    price: Money | None = None
+    code: int | None = None
+
+    def merge(self, other: Seen) -> Seen:
+        """Everything that either of them knows."""
+        return Seen(
+            _join(min, self.at, other.at),
+            _join(_dearer, self.price, other.price),
+            _join(min, self.code, other.code),
+        )
+
+
+class Sent(Struct, frozen=True, omit_defaults=True):
+    """A message that was attempted, as its message-status callbacks tell it (contract 5.2).
+
+    Attributes:
+        channel: None when no callback named a channel.
+        recipient: 16 bits of the address.
+        position: Which step it says itself to be, from 1; in the v1 format only (contract 5.8).
+        statuses: What it was reported to be.
+    """
+
+    channel: str | None = None
+    recipient: str | None = None
+    position: int | None = None
+    statuses: dict[str, Seen] = {}
+
+    def merge(self, other: Sent) -> Sent:
+        """Everything that either of them knows."""
+        return Sent(
+            _join(min, self.channel, other.channel),
+            _join(min, self.recipient, other.recipient),
+            _join(min, self.position, other.position),
+            _unite(self.statuses, other.statuses, Seen.merge),
+        )
+
+
+class Reported(Struct, frozen=True, omit_defaults=True):
+    """One entry of a final report, in its place (contract 5.4)."""
+
+    message_uuid: str | None = None
+    channel: str | None = None
+    status: str | None = None
+    price: Money | None = None
+
+
+class Report(Struct, frozen=True, omit_defaults=True):
+    """A final report (contract 5.4)."""
+
+    at: datetime | None = None
+    status: str | None = None
+    total: Money | None = None
+    messages: tuple[Reported, ...] = ()
+
+    def merge(self, other: Report) -> Report:
+        """The later one, since it knows more; whatever they hold, always the same one of the two."""
+        return max(self, other, key=lambda report: (report.at or _BEGINNING, msgspec.json.encode(report)))
+
+
+class Planned(Struct, frozen=True, omit_defaults=True):
+    """A step as it was sent: the channel, 16 bits of the address, and what it waits for."""
+
+    channel: str
+    recipient: str
+    until: str | None = None
+
+
+class WorkflowState(Struct, frozen=True, omit_defaults=True):
+    """All that is known of one workflow.
+
+    Attributes:
+        dispatch_uuid: In lower case, since ids compare without case (contract 5.11).
+        followed: Somebody asked for it, so it is not merely an event of an unknown workflow.
+        plan: The steps; empty as long as nobody told them.
+        messages: What was attempted, by message_uuid.
+        report: The final report, once it came.
+    """
+
+    dispatch_uuid: str
+    followed: bool = False
+    plan: tuple[Planned, ...] = ()
+    messages: dict[str, Sent] = {}
+    report: Report | None = None
+
+    def merge(self, other: WorkflowState) -> WorkflowState:
+        """Everything that either of them knows.
+
+        Raises:
+            ValueError: They are about two workflows.
+        """
+        if self.dispatch_uuid != other.dispatch_uuid:
+            raise ValueError("these are the states of two workflows")
+        return WorkflowState(
+            self.dispatch_uuid,
+            self.followed or other.followed,
+            # One workflow has one plan; whoever told two gets the same one of them every time.
+            max(self.plan, other.plan, key=msgspec.json.encode),
+            _unite(self.messages, other.messages, Sent.merge),
+            _join(Report.merge, self.report, other.report),
+        )
+
+    def __repr__(self) -> str:
+        end = "ended" if self.report else "running"
+        return f"<WorkflowState {self.dispatch_uuid!r}, {len(self.messages)} messages, {end}>"
+
+
+def observe(event: Event) -> WorkflowState | None:
+    """What one event says; None when it is not about a workflow."""
+    if isinstance(event, MessageStatus):
+        position = event.workflow or WorkflowPosition()
+        dispatch_uuid = event.dispatch_uuid or position.id
+        if not dispatch_uuid:
+            return None
+        key = ident(dispatch_uuid)
+        seen = Seen(event.timestamp, _money(event.usage), event.error.code if event.error else None)
+        sent = Sent(
+            _channel(event.channel),
+            _recipient(key, event.to.address),
+            position.items_number,
+            {ident(event.status): seen},
+        )
+        return WorkflowState(key, messages={ident(event.message_uuid): sent})
+    if isinstance(event, FinalReport) and event.dispatch_uuid:
+        entries = tuple(
+            Reported(
+                entry.message_uuid and ident(entry.message_uuid),
+                _channel(entry.channel),
+                entry.status and ident(entry.status),
+                _money(entry.usage),
+            )
+            for entry in event.messages
+        )
+        status = event.status and ident(event.status)
+        report = Report(event.timestamp, status, _money(event.usage), entries)
+        return WorkflowState(ident(event.dispatch_uuid), report=report)
+    return None
+
+
+def planned(dispatch_uuid: str, workflow: Workflow | None) -> WorkflowState:
+    """A workflow that somebody follows, with its steps if they are known."""
+    key = ident(dispatch_uuid)
+    steps = () if workflow is None else workflow.steps
+    return WorkflowState(key, followed=True, plan=tuple(_plan(key, step) for step in steps))
+
+
+def ident(text: str) -> str:
+    """An id or a word of the service, in the form in which those are compared (contract 5.11)."""
+    return _word(text).lower()
+
+
+def _plan(key: str, step: Step) -> Planned:
+    # Number and id: the order of precedence of the receiver's `Address.address` (contract 3.3, 9.3).
+    ends = [step.to.number, step.to.id]
+    if step.channel == "messenger":
+        ends.reverse()
+    address = next((str(end) for end in ends if end is not UNSET), None)
+    until = None if step.failover is UNSET else step.failover.condition_status
+    return Planned(_channel(step.channel) or "", _recipient(key, address) or "", until)
+
+
+def _recipient(key: str, address: str | None) -> str | None:
+    if not address:
+        return None
+    digits = _word(address.strip().removeprefix("+"))
+    return hashlib.blake2b(f"{key}\0{digits}".encode(), digest_size=2).hexdigest()
+
+
+def _channel(name: str | None) -> str | None:
+    if name is None or name == "unknown":
+        return None
+    return CHANNEL_NAMES.get(name) or ident(name)
+
+
+def _money(usage: Usage | None) -> Money | None:
+    # Beyond any sense is a mistake of the sender, and adding it up would end in a decimal.Overflow.
+    if usage is None or usage.price is None or abs(usage.price.adjusted()) > 20:
+        return None
+    return Money(usage.price, usage.currency and _word(usage.currency))
+
+
+def _word(text: str) -> str:
+    # Half surrogates survive parsing (contract 5.11) and can be neither encoded nor stored.
+    return text[:_LONGEST_WORD].encode("utf-8", "backslashreplace").decode()
+
+
+def _dearer(one: Money, other: Money) -> Money:
+    # "0.1" and "0.10" are equal; the text decides which of them is shown, so that it is always the same one.
+    return max(one, other, key=lambda money: (money.amount, str(money.amount), money.currency or ""))
+
+
+def _join(pick: Callable[[T, T], T], one: T | None, other: T | None) -> T | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return pick(one, other)
+
+
+def _unite(one: dict[str, T], other: dict[str, T], merge: Callable[[T, T], T]) -> dict[str, T]:
+    united = {**one, **other}
+    for key in one.keys() & other.keys():
+        united[key] = merge(one[key], other[key])
+    return united

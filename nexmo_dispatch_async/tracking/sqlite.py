@@ -1,0 +1,165 @@
+"""Keeps what a tracker knows in an SQLite file, so that a restart forgets nothing.
+
+It is a module of its own so that nobody who does not want it imports sqlite3. The file holds no texts and no
+numbers; see `reducer` for what it does hold.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+import anyio
+import anyio.to_thread
+import msgspec
+
+from nexmo_dispatch_async.exceptions import TrackingStoreError
+from nexmo_dispatch_async.tracking.reducer import WorkflowState
+from nexmo_dispatch_async.tracking.store import Kind, Retention, kind_of
+
+__all__ = ["SQLiteStore"]
+
+T = TypeVar("T")
+
+_VERSION = 1
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS tracking_schema (version INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS tracking_workflow (
+    dispatch_uuid TEXT PRIMARY KEY, kind TEXT NOT NULL, touched REAL NOT NULL, state BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS tracking_by_age ON tracking_workflow (kind, touched);
+"""
+_KINDS: tuple[Kind, ...] = ("unclaimed", "open", "ended")
+# How many changes are made between two clean-ups.
+_PRUNE_EVERY = 64
+
+_decode = msgspec.json.Decoder(WorkflowState).decode
+
+
+class SQLiteStore:
+    """A `Store` in a file. Several processes may share it, and other tables may live beside it.
+
+    It works in a thread, one call at a time, and never on the event loop. A crash of the process loses
+    nothing that was merged; a power cut may lose the last moments.
+
+    Args:
+        path: The file; it is created when missing, at the first use.
+        busy_timeout: How many seconds to wait for another process that is writing.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, busy_timeout: float = 10.0) -> None:
+        self._path = path
+        self._busy_timeout = busy_timeout
+        self._connection: sqlite3.Connection | None = None
+        self._closed = False
+        self._changes = 0
+        # The limiter keeps callers from filling the thread pool. The lock is for a caller that is cancelled
+        # the asyncio way: it leaves the limiter at once, while its thread is still at work.
+        self._limiter: anyio.CapacityLimiter | None = None
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "open" if self._connection is not None else "not open yet"
+        return f"<SQLiteStore {state}>"
+
+    async def merge(self, state: WorkflowState, *, now: float, retention: Retention) -> WorkflowState:
+        """Add to what is known of a workflow; see `Store`.
+
+        Raises:
+            TrackingStoreError: The file cannot be used, or is of a newer version; nothing was stored.
+        """
+
+        def work() -> WorkflowState:
+            connection = self._open()
+            known = _read(connection, state.dispatch_uuid)
+            merged = known.merge(state)
+            if merged == known:
+                return known
+            with connection:
+                connection.execute("BEGIN IMMEDIATE")
+                # Another process may have been faster.
+                merged = _read(connection, state.dispatch_uuid).merge(state)
+                row = (state.dispatch_uuid, kind_of(merged), now, msgspec.json.encode(merged))
+                connection.execute("REPLACE INTO tracking_workflow VALUES (?, ?, ?, ?)", row)
+                if self._changes % _PRUNE_EVERY == 0:
+                    _prune(connection, now, retention)
+            self._changes += 1
+            return merged
+
+        return await self._run(work)
+
+    async def aclose(self) -> None:
+        """Close the file once the calls before are done."""
+
+        def work() -> None:
+            connection, self._connection = self._connection, None
+            self._closed = True
+            if connection is not None:
+                connection.close()
+
+        with anyio.CancelScope(shield=True):
+            await self._run(work)
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        if self._limiter is None:
+            self._limiter = anyio.CapacityLimiter(1)
+
+        def locked() -> T:
+            with self._lock:
+                try:
+                    return work()
+                except (sqlite3.Error, msgspec.DecodeError) as error:
+                    raise TrackingStoreError(f"the store of the tracker failed: {error}") from error
+
+        return await anyio.to_thread.run_sync(locked, limiter=self._limiter)
+
+    def _open(self) -> sqlite3.Connection:
+        if self._closed:
+            raise TrackingStoreError("the store of the tracker is closed")
+        if self._connection is None:
+            connection = sqlite3.connect(
+                self._path, isolation_level=None, check_same_thread=False, timeout=self._busy_timeout
+            )
+            try:
+                _prepare(connection)
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
+        return self._connection
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        for statement in _SCHEMA.split(";"):
+            connection.execute(statement)
+        versions = connection.execute("SELECT version FROM tracking_schema").fetchall()
+        if not versions:
+            connection.execute("INSERT INTO tracking_schema VALUES (?)", (_VERSION,))
+    if versions and versions != [(_VERSION,)]:
+        raise TrackingStoreError(f"the file has version {versions[0][0]}, this release reads {_VERSION}")
+
+
+def _read(connection: sqlite3.Connection, dispatch_uuid: str) -> WorkflowState:
+    query = "SELECT state FROM tracking_workflow WHERE dispatch_uuid = ?"
+    row: tuple[bytes] | None = connection.execute(query, (dispatch_uuid,)).fetchone()
+    return WorkflowState(dispatch_uuid) if row is None else _decode(row[0])
+
+
+def _prune(connection: sqlite3.Connection, now: float, retention: Retention) -> None:
+    for kind in _KINDS:
+        connection.execute(
+            "DELETE FROM tracking_workflow WHERE kind = ? AND touched < ?",
+            (kind, now - retention.seconds(kind)),
+        )
+    connection.execute(
+        "DELETE FROM tracking_workflow WHERE dispatch_uuid IN (SELECT dispatch_uuid FROM tracking_workflow"
+        " WHERE kind = 'unclaimed' ORDER BY touched DESC LIMIT -1 OFFSET ?)",
+        (retention.max_unclaimed,),
+    )

@@ -1,0 +1,295 @@
+"""`Tracker`: takes the callbacks and lets anybody wait for what becomes of a workflow.
+
+It starts no task and polls nothing: whoever calls `receive` wakes those who wait. What the callbacks mean is
+for `reducer` and `outcome` to say.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self
+
+import anyio
+
+from nexmo_dispatch_async.exceptions import (
+    ConfigurationError,
+    NotReachedError,
+    TrackingError,
+    TrackingStoreError,
+    WaitTimeoutError,
+)
+from nexmo_dispatch_async.models.responses import Dispatch
+from nexmo_dispatch_async.tracking.outcome import Outcome, outcome_of
+from nexmo_dispatch_async.tracking.reducer import WorkflowState, ident, observe, planned
+from nexmo_dispatch_async.tracking.store import MemoryStore, Retention, Store
+from nexmo_dispatch_async.workflow import Workflow
+from nexmo_dispatch_webhooks.events import Event
+
+__all__ = ["FollowedDispatch", "Tracker"]
+
+logger = logging.getLogger("nexmo_dispatch_async")
+
+Goal = Literal["delivered", "read"]
+
+
+class _Router(Protocol):
+    """What `attach` needs of a router; the receiver's `Router` has it."""
+
+    def add(self, handler: Any, *, kind: Any) -> object:
+        """Register a handler."""
+        ...
+
+
+class FollowedDispatch(Dispatch, frozen=True, eq=False):
+    """A workflow whose end can be waited for; `client.send()` and `Tracker.follow()` make it."""
+
+    tracker: Tracker
+    state: WorkflowState
+
+    async def wait(
+        self,
+        status: Goal | None = None,
+        *,
+        timeout: float | timedelta | None,  # noqa: ASYNC109 - its own error tells what was known by then
+        late: bool = False,
+    ) -> Outcome:
+        """Wait for the end of the workflow, or until its message was `delivered` or `read`.
+
+        Args:
+            status: `delivered` or `read`, by any step; None for the end, which is the final report.
+            timeout: Seconds or a timedelta. A workflow whose last message stays `submitted` never ends
+                (contract 9.12), so None, for ever, has to be said.
+            late: Go on waiting for the status after the end. A workflow that waits for `delivered` ends with
+                it, and the person reads only then.
+
+        Raises:
+            NotReachedError: It ended without that status.
+            WaitTimeoutError: Not in time; it is a TimeoutError as well.
+            TrackingStoreError: The store failed.
+            TrackingError: The tracker was closed.
+        """
+        return await self.tracker.wait_for(self.state, status, timeout=timeout, late=late)
+
+    async def outcome(self) -> Outcome:
+        """What is known now.
+
+        Raises:
+            TrackingStoreError: The store failed.
+        """
+        return outcome_of(await self.tracker.learn(self.state))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(dispatch_uuid={self.dispatch_uuid!r})"
+
+
+class _Waiter:
+    """Somebody who waits; woken when the facts decide."""
+
+    def __init__(self, state: WorkflowState, status: Goal | None, *, late: bool) -> None:
+        self._state = state
+        self._status = status
+        self._late = late
+        self._woken = anyio.Event()
+        self.outcome = outcome_of(state)
+        #: why it was woken
+        self.verdict: Literal["reached", "ended", "closed"] | None = None
+
+    def learn(self, state: WorkflowState) -> None:
+        """Add to what is known; two callbacks may overtake one another on the way from the store."""
+        self._state = self._state.merge(state)
+        self.outcome = outcome_of(self._state)
+        if self.outcome.ended if self._status is None else self.outcome.has(self._status):
+            self.wake("reached")
+        elif self.outcome.ended and not self._late:
+            self.wake("ended")
+
+    def wake(self, verdict: Literal["reached", "ended", "closed"]) -> None:
+        """Let it go on; the first verdict counts."""
+        self.verdict = self.verdict or verdict
+        self._woken.set()
+
+    async def wait(self) -> None:
+        """Return once it is woken."""
+        await self._woken.wait()
+
+
+class Tracker:
+    """Follows workflows by their callbacks, in any order and as often as they are delivered.
+
+    Args:
+        store: Where it keeps what it knows, and what `aclose()` closes; `MemoryStore()` by default.
+        clock: Epoch seconds, to tell how old something is.
+        keep: How long an ended workflow is kept after the last news of it. Late statuses come for a day.
+        keep_open: The same for one that has not ended.
+        keep_unclaimed: The same for one that nobody follows; a callback may beat the answer to `send()`.
+        max_unclaimed: How many of those are kept at most.
+
+    Raises:
+        ConfigurationError: A time or a number is negative.
+
+    Example:
+        tracker = Tracker()
+        tracker.attach(router)
+        async with DispatchClient(auth=…, application_id=…, tracker=tracker) as client:
+            dispatch = await client.send(workflow)
+            outcome = await dispatch.wait(timeout=3600)
+    """
+
+    def __init__(
+        self,
+        store: Store | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+        keep: float | timedelta = timedelta(days=2),
+        keep_open: float | timedelta = timedelta(days=14),
+        keep_unclaimed: float | timedelta = timedelta(hours=1),
+        max_unclaimed: int = 10_000,
+    ) -> None:
+        self._store: Store = MemoryStore() if store is None else store
+        self._clock = clock
+        self._retention = Retention(
+            _seconds("keep", keep),
+            _seconds("keep_open", keep_open),
+            _seconds("keep_unclaimed", keep_unclaimed),
+            max_unclaimed,
+        )
+        if max_unclaimed < 0:
+            raise ConfigurationError(f"max_unclaimed must not be negative; got {max_unclaimed!r}")
+        self._waiting: dict[str, list[_Waiter]] = {}
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<Tracker {'closed' if self._closed else 'open'}, {self.waiting} waiting, {self._store!r}>"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the store. Whoever still waits gets a TrackingError."""
+        self._closed = True
+        for waiters in self._waiting.values():
+            for waiter in waiters:
+                waiter.wake("closed")
+        await self._store.aclose()
+
+    @property
+    def waiting(self) -> int:
+        """How many calls of `wait` are under way."""
+        return sum(map(len, self._waiting.values()))
+
+    # ---- callbacks
+
+    def attach(self, router: _Router) -> None:
+        """Register `receive` on a router of the receiver for message statuses and final reports."""
+        router.add(self.receive, kind=("message-status", "final-report"))
+
+    async def receive(self, event: Event) -> None:
+        """Take in an event: a handler for a router. Events that are of no workflow are ignored.
+
+        Raises:
+            TrackingStoreError: It could not be stored; let the service deliver it again.
+        """
+        state = observe(event)
+        if state is None:
+            return
+        known = await self.learn(state)
+        for waiter in self._waiting.get(state.dispatch_uuid, ()):
+            waiter.learn(known)
+
+    # ---- workflows
+
+    def follow(self, dispatch_uuid: str, workflow: Workflow | None = None) -> FollowedDispatch:
+        """Follow a workflow that was sent elsewhere, or before a restart.
+
+        What is in the store counts, so its callbacks may be over already.
+
+        Args:
+            dispatch_uuid: Which.
+            workflow: What was sent, unless the store knows: it tells which step waited for what.
+        """
+        return FollowedDispatch(dispatch_uuid, self, planned(dispatch_uuid, workflow))
+
+    async def sent(self, dispatch: Dispatch, workflow: Workflow) -> FollowedDispatch:
+        """Follow a workflow that was just accepted: what `DispatchClient(tracker=…)` calls.
+
+        It does not fail when the store does, since whoever sent must get the id of what was sent; the steps
+        are then stored with the first `wait()`.
+        """
+        followed = self.follow(dispatch.dispatch_uuid, workflow)
+        try:
+            await self.learn(followed.state)
+        except TrackingStoreError as error:
+            logger.warning("the steps of workflow %s are not stored yet: %s", dispatch.dispatch_uuid, error)
+        return followed
+
+    async def outcome(self, dispatch_uuid: str) -> Outcome:
+        """What is known of a workflow, without following it from now on.
+
+        Raises:
+            TrackingStoreError: The store failed.
+        """
+        return outcome_of(await self.learn(WorkflowState(ident(dispatch_uuid))))
+
+    async def learn(self, state: WorkflowState) -> WorkflowState:
+        """Merge facts into the store and return all that is known."""
+        return await self._store.merge(state, now=self._clock(), retention=self._retention)
+
+    async def wait_for(
+        self,
+        state: WorkflowState,
+        status: Goal | None,
+        *,
+        timeout: float | timedelta | None,  # noqa: ASYNC109 - its own error tells what was known by then
+        late: bool,
+    ) -> Outcome:
+        """What `FollowedDispatch.wait` does."""
+        if status not in {None, "delivered", "read"}:
+            raise ConfigurationError(f"wait for 'delivered' or 'read', or for the end; got {status!r}")
+        seconds = None if timeout is None else _seconds("timeout", timeout)
+        waiter = _Waiter(state, status, late=late)
+        # First in line, then a look at the store: nothing can come in between unseen.
+        with self._in_line(state.dispatch_uuid, waiter), anyio.move_on_after(seconds):
+            waiter.learn(await self.learn(state))
+            await waiter.wait()
+        outcome = waiter.outcome
+        match waiter.verdict:
+            case "reached":
+                return outcome
+            case "ended":
+                text = f"workflow {state.dispatch_uuid} ended with {outcome.status!r}, and was never {status}"
+                raise NotReachedError(text, outcome)
+            case "closed":
+                raise TrackingError("the tracker was closed")
+            case None:
+                what = "had not ended" if status is None else f"was not {status}"
+                raise WaitTimeoutError(f"workflow {state.dispatch_uuid} {what} after {seconds:g} s", outcome)
+
+    @contextmanager
+    def _in_line(self, dispatch_uuid: str, waiter: _Waiter) -> Generator[None]:
+        if self._closed:
+            raise TrackingError("the tracker is closed")
+        waiters = self._waiting.setdefault(dispatch_uuid, [])
+        waiters.append(waiter)
+        try:
+            yield
+        finally:
+            waiters.remove(waiter)
+            if not waiters:
+                del self._waiting[dispatch_uuid]
+
+
+def _seconds(name: str, time_: float | timedelta) -> float:
+    seconds = time_.total_seconds() if isinstance(time_, timedelta) else time_
+    if not seconds >= 0:
+        raise ConfigurationError(f"{name} must be a time from 0; got {time_!r}")
+    return seconds
