@@ -1,7 +1,7 @@
 """Async client for the Dispatch API: say what to send, send it once, follow it."""
 
 from nexmo_dispatch_async._version import __version__ as __version__
-from nexmo_dispatch_async.auth import Auth, BearerToken, KpnOAuth
+from nexmo_dispatch_async.auth import Auth, BasicAuth, BearerToken, KpnOAuth, VonageJWT
 from nexmo_dispatch_async.channels import messenger, mms, sms, viber, whatsapp
 from nexmo_dispatch_async.client import DispatchClient
 from nexmo_dispatch_async.exceptions import (
@@ -41,6 +41,7 @@ __all__ = [
     "Auth",
     "AuthenticationError",
     "BadRequestError",
+    "BasicAuth",
     "BearerToken",
     "ClientClosedError",
     "ConfigurationError",
@@ -70,6 +71,7 @@ __all__ = [
     "Timeout",
     "TokenUnavailableError",
     "Unknown",
+    "VonageJWT",
     "Workflow",
     "messenger",
     "mms",
