@@ -1,0 +1,239 @@
+"""What holds over every adapter, on real sockets: answers (contract 5.10), limits, and hostile bodies."""
+
+import asyncio
+import gzip
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession
+
+from nexmo_dispatch_webhooks import Event, Router, RouterFrozenError, sign
+from tests.webhooks import adapters
+from tests.webhooks.adapters import BODY, JSON, SECRET, Served, Stop
+from tests.webhooks.payloads import encode
+
+Serve = Callable[..., Awaitable[Served]]
+
+
+@pytest.fixture(params=["aiohttp", "asgi"])
+async def serve(request: pytest.FixtureRequest) -> AsyncIterator[Serve]:
+    """Start a receiver on a free loopback port; settings go to the adapter."""
+    async with ClientSession() as session:
+        stops: list[Stop] = []
+
+        async def start(**settings: Any) -> Served:
+            served, stop = await adapters.serve(request.param, session, **settings)
+            stops.append(stop)
+            return served
+
+        yield start
+        for stop in stops:
+            await stop()
+
+
+@pytest.mark.parametrize(
+    ("path", "tail"),
+    [("/webhooks", ""), ("/webhooks/", ""), ("/webhooks/status", "status"), ("/webhooks/a/b%20c", "a/b c")],
+)
+async def test_any_kind_on_any_path(serve: Serve, path: str, tail: str) -> None:
+    """The status URL gets statuses and reports, and an application may name any path (contract 9.10)."""
+    served = await serve()
+
+    assert await served.signed(path=path) == 200
+    assert [(event.kind, context.path) for event, context in served.seen] == [("message-status", tail)]
+
+
+async def test_mounted_at_the_root(serve: Serve) -> None:
+    served = await serve(path="/")
+
+    assert [await served.signed(path=path) for path in ("/", "/x/y")] == [200, 200]
+
+
+async def test_answers(serve: Serve) -> None:
+    """200, 400, 401, 413 and 415, and 405 for other methods, each with a short text."""
+    served = await serve(max_body=10_000)
+
+    assert await served.signed() == 200
+    assert await served.signed(encode({"what": "ever"})) == 200
+    assert await served.signed(b"not json") == 400
+    assert await served.signed(b"") == 400
+    assert await served.post() == 401
+    assert await served.signed(b" " * 10_001) == 413
+    assert await served.signed(content_type="text/plain") == 415
+    assert await served.signed(content_encoding="compress") == 415
+    async with served.session.get(served.url + "/webhooks") as answer:
+        assert answer.status == 405
+    async with served.session.post(served.url + "/webhooks", data=BODY, headers=JSON) as answer:
+        assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
+        assert await answer.text() == "the Authorization header is missing"
+
+
+async def test_500_when_a_handler_fails(serve: Serve) -> None:
+    """Without an inbox the handlers run before the answer, so nothing is lost: the service repeats it."""
+    router = Router()
+
+    @router.message_status()
+    async def bad(event: Event) -> None:
+        raise RuntimeError
+
+    served = await serve(router=router)
+
+    assert await served.signed() == 500
+    assert len(served.seen) == 1
+
+
+# --- verification ---
+
+
+async def test_rotation_of_secrets(serve: Serve) -> None:
+    served = await serve(secrets={"k": ["new secret", SECRET]})
+
+    assert await served.signed() == 200
+
+
+async def test_verification_none_said_out_loud(serve: Serve) -> None:
+    served = await serve(secrets=None, verification=None)
+
+    assert await served.post() == 200
+
+
+async def test_clock_is_passed_in(serve: Serve) -> None:
+    """A token of today is too old for a clock in a week, without waiting for it."""
+    served = await serve(clock=lambda: 4_000_000_000.0)
+
+    assert await served.signed() == 401
+
+
+# --- the start ---
+
+
+async def test_registration_ends_at_the_start(serve: Serve) -> None:
+    router = Router()
+    await serve(router=router)
+
+    with pytest.raises(RouterFrozenError):
+        router.unknown()(lambda event: None)  # type: ignore[type-var]  # never looked at
+
+
+async def test_values_reach_handlers(serve: Serve) -> None:
+    router, got = Router(), []
+
+    @router.register()
+    async def handle(event: Event, store: str) -> None:
+        got.append(store)
+
+    served = await serve(router=router, values={"store": "s"})
+
+    assert await served.signed() == 200
+    assert got == ["s"]
+
+
+# --- bodies ---
+
+
+async def chunks(*parts: bytes) -> AsyncIterator[bytes]:
+    for part in parts:
+        yield part
+
+
+async def test_chunked_bodies_are_whole(serve: Serve) -> None:
+    """Several chunks, hashed as one body."""
+    served = await serve()
+    authorization = sign(BODY, secret=SECRET, api_key="k", jti="j")
+
+    assert await served.post(chunks(BODY[:10], BODY[10:100], BODY[100:]), authorization=authorization) == 200
+
+
+async def test_a_body_may_come_after_its_headers(serve: Serve) -> None:
+    """The receiver waits for the rest."""
+    served = await serve()
+    authorization = sign(BODY, secret=SECRET, api_key="k", jti="j")
+    head = f"POST /webhooks HTTP/1.1\r\nHost: x\r\nAuthorization: {authorization}\r\nExpect: 100-continue\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+
+    writer.write(head.encode() + b"Content-Length: %d\r\n\r\n" % len(BODY))
+    waits = await reader.readuntil(b"\r\n\r\n")  # it asks for the body, so it has seen the headers
+    writer.write(BODY[:10])
+    await writer.drain()
+    writer.write(BODY[10:])
+    answer = await reader.readline()
+    writer.close()
+    await writer.wait_closed()
+
+    assert waits.startswith(b"HTTP/1.1 100 ")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(("encoding", "compress"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+async def test_compressed_bodies_are_read(serve: Serve, encoding: str, compress: Any) -> None:
+    """The hash is over the JSON, as it is before a proxy compresses it."""
+    served = await serve()
+    authorization = sign(BODY, secret=SECRET, api_key="k", jti="j")
+
+    assert await served.post(compress(BODY), content_encoding=encoding, authorization=authorization) == 200
+
+
+@pytest.mark.parametrize("size", [999, 1000, 1001, 500_000])
+async def test_limit_holds_without_a_content_length(serve: Serve, size: int) -> None:
+    """Chunked and compressed bodies are cut off at the limit as well."""
+    served = await serve(secrets=None, verification=None, max_body=1000)
+    body = b"{" + b" " * (size - 2) + b"}"
+    expected = 413 if size > 1000 else 200
+
+    assert await served.post(body) == expected
+    assert await served.post(chunks(*(body[i : i + 400] for i in range(0, size, 400)))) == expected
+    assert await served.post(gzip.compress(body), content_encoding="gzip") == expected
+
+
+async def test_gzip_bomb_is_413(serve: Serve) -> None:
+    """16 MiB in 16 KiB: never unpacked beyond the limit plus one chunk."""
+    served = await serve(secrets=None, verification=None)
+    bomb = gzip.compress(b" " * (16 * 1024 * 1024))
+
+    assert await served.post(bomb, content_encoding="gzip") == 413
+    assert await served.post() == 200
+
+
+@pytest.mark.parametrize("data", [b"not gzip at all", gzip.compress(BODY)[:-12], b""])
+async def test_broken_compression_is_400(serve: Serve, data: bytes) -> None:
+    served = await serve(secrets=None, verification=None)
+
+    assert await served.post(data, content_encoding="gzip") == 400
+    assert await served.post() == 200
+
+
+async def test_slow_body_is_408(serve: Serve) -> None:
+    """A chunked body without end holds a handler only for so long."""
+    served = await serve(body_timeout=0.05)
+    head = b"POST /webhooks HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+    answer = await served.raw(head + b"1\r\n{\r\n")
+
+    assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"POST /webhooks HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{",
+        b"POST /webhooks HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
+        b"POST /webhooks HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
+        b"POST /webhooks HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 10_000 + b"\r\n",
+        b"\x00\x01\x02\r\n\r\n",
+    ],
+    ids=["hangs up in the body", "hangs up in a chunk", "broken chunk", "10,000 headers", "no HTTP"],
+)
+async def test_broken_requests_leave_no_trace(
+    serve: Serve, data: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No 5xx, no traceback of ours, nothing handled, and the next request is served."""
+    served = await serve(secrets=None, verification=None)
+
+    answer = await served.raw(data, half_close=True)
+
+    assert not answer.startswith(b"HTTP/1.1 5")
+    assert served.seen == []
+    assert [r.name for r in caplog.records if r.name.startswith("nexmo") and r.exc_info] == []
+    assert await served.post() == 200

@@ -1,0 +1,249 @@
+"""`ASGIReceiver`: a plain ASGI 3 application, to mount in Starlette, FastAPI, Litestar, or to serve as it is.
+
+Thin by intent: it reads the body under its limits and writes the answer; `receiver` does the rest.
+It knows no framework and opens no socket.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+
+from nexmo_dispatch_webhooks.exceptions import (
+    BodyTooLargeError,
+    ConfigurationError,
+    InvalidBodyError,
+    RequestRefusedError,
+    RequestTimeoutError,
+    UnsupportedMediaTypeError,
+    WebhookError,
+)
+from nexmo_dispatch_webhooks.receiver import UNSET, Answer, Inbox, Receiver, Unset
+from nexmo_dispatch_webhooks.routing import Router
+from nexmo_dispatch_webhooks.sansio import RawRequest, Verification
+from nexmo_dispatch_webhooks.signature import Secret
+
+__all__ = ["MAX_BODY", "ASGIReceiver"]
+
+#: Contract 5.11 suggests 1 MiB; the limit holds after decompression, and without a Content-Length.
+MAX_BODY = 1024 * 1024
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_PLAIN = frozenset({"", "identity"})
+_COMPRESSED = frozenset({"gzip", "deflate"})
+
+
+class ASGIReceiver:
+    """Receive callbacks as an ASGI application; any kind may come on any path (contract 9.10).
+
+    A server that knows the lifespan protocol starts and stops it. Mounted in a framework it gets no lifespan
+    events, so start it in the framework's own: `async with receiver:`.
+
+    Answers: 200 handled (also when no handler wanted the event), 400 no JSON object, 401 not genuine, 404
+    another path, 405 no POST, 408 the body came too slowly, 413 too large, 415 not JSON, 500 a handler
+    failed (contract 5.10).
+
+    Args:
+        router: the handlers; registration ends at the start.
+        path: take only this path and those below it, seen from the mount point.
+        secrets: signature secrets by `api_key`, several for a rotation: `{"key": ["new", "old"]}`.
+        verification: instead of *secrets*: another `Verification`, or None to accept anybody.
+        inbox: where to store before answering; None runs the handlers before the answer.
+        max_body: the largest body in bytes, before and after decompression.
+        body_timeout: seconds until a body must have arrived; None for no limit.
+        values: what handlers may ask for by parameter name.
+        clock: gives epoch seconds.
+
+    Raises:
+        ConfigurationError: neither *secrets* nor *verification* was given, or *path* does not start with `/`.
+    """
+
+    def __init__(
+        self,
+        router: Router,
+        *,
+        path: str = "/",
+        secrets: Mapping[str, Secret] | None = None,
+        verification: Verification | Unset | None = UNSET,
+        inbox: Inbox | None = None,
+        max_body: int = MAX_BODY,
+        body_timeout: float | None = 15.0,
+        values: Mapping[str, Any] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if not path.startswith("/"):
+            raise ConfigurationError("path must start with /")
+        #: What turns a request into an answer; its `statistics()` count them.
+        self.receiver = Receiver(
+            router, secrets=secrets, verification=verification, inbox=inbox, values=values, clock=clock
+        )
+        self._path = path.rstrip("/")
+        self._max_body = max_body
+        self._body_timeout = body_timeout
+        self._started = False
+
+    def __repr__(self) -> str:
+        return f"<ASGIReceiver at {self._path or '/'}, {'started' if self._started else 'not started'}>"
+
+    async def __aenter__(self) -> Self:
+        self.receiver.start()
+        self._started = True
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._started = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one scope: `http`, `lifespan`, or a `websocket`, which is turned away."""
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            raise ConfigurationError(f"ASGI scopes of type {scope['type']!r} are not served here")
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        """Start and stop in the task of the server's one lifespan call."""
+        await receive()  # lifespan.startup
+        try:
+            await self.__aenter__()
+        except WebhookError as error:  # the message names a setting or a handler, never a secret
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()  # lifespan.shutdown
+        await self.__aexit__(None, None, None)
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        tail = _below(_local_path(scope), self._path)
+        if tail is None:
+            await _answer(send, Answer(404, "not found"))
+            return
+        if scope["method"] != "POST":
+            await _answer(send, Answer(405, "only POST is served here"), (b"allow", b"POST"))
+            return
+        if not self._started:
+            raise ConfigurationError(
+                "the receiver has not started: let the server run the lifespan, or write `async with "
+                "receiver:` in the lifespan of the application that it is mounted in"
+            )
+        # reversed, so that of several headers with one name the first is kept
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])
+        }
+        try:
+            body = await self._read(headers, receive)
+        except RequestRefusedError as error:
+            # the rest of the body is not worth a connection
+            await _answer(send, self.receiver.refuse(error), (b"connection", b"close"))
+            return
+        if body is not None:
+            await _answer(send, await self.receiver.handle(RawRequest(headers, body, tail)))
+
+    async def _read(self, headers: Mapping[str, str], receive: Receive) -> bytes | None:
+        """The body, decompressed, if it is small and quick enough; None when the client hung up."""
+        encoding = headers.get("content-encoding", "").strip().lower()
+        if encoding not in _PLAIN and encoding not in _COMPRESSED:
+            raise UnsupportedMediaTypeError("the content encoding is not supported")
+        length = headers.get("content-length", "")
+        if length.isdecimal() and (len(length) > 18 or int(length) > self._max_body):
+            raise BodyTooLargeError("the body is too large")
+        body = bytearray()
+        inflate = _Inflate(self._max_body) if encoding in _COMPRESSED else None
+        received = 0
+        try:
+            with anyio.fail_after(self._body_timeout):
+                more = True
+                while more:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        return None
+                    chunk: bytes = message.get("body", b"")
+                    more = message.get("more_body", False)
+                    received += len(chunk)
+                    if received > self._max_body:
+                        raise BodyTooLargeError("the body is too large")
+                    body += chunk if inflate is None else inflate.feed(chunk)
+        except TimeoutError:
+            raise RequestTimeoutError("the body did not arrive in time") from None
+        if inflate is not None:
+            inflate.finish()
+        return bytes(body)
+
+
+class _Inflate:
+    """Decompression that stops at a limit: servers of ASGI pass compressed bodies on as they are."""
+
+    def __init__(self, limit: int) -> None:
+        self._left = limit
+        self._stream: Any = None  # the type has no public name
+
+    def feed(self, data: bytes) -> bytes:
+        """What the data unpacks to.
+
+        Raises:
+            BodyTooLargeError: it is over the limit in all; at most one byte more was unpacked.
+            InvalidBodyError: it is not compressed data.
+        """
+        if not data:
+            return b""
+        if self._stream is None:
+            # gzip and zlib tell so themselves; some send "deflate" without the header (RFC 9110, 8.4.1.2)
+            headed = data[0] == 0x1F or data[0] & 0x0F == 8
+            self._stream = zlib.decompressobj(47 if headed else -zlib.MAX_WBITS)
+        try:
+            unpacked: bytes = self._stream.decompress(data, self._left + 1)
+        except zlib.error:
+            raise InvalidBodyError("the body cannot be decompressed") from None
+        if len(unpacked) > self._left:
+            raise BodyTooLargeError("the body is too large")
+        if self._stream.unused_data:
+            raise InvalidBodyError("the body cannot be decompressed")
+        self._left -= len(unpacked)
+        return unpacked
+
+    def finish(self) -> None:
+        """Check that the end was reached."""
+        if self._stream is None or not self._stream.eof:
+            raise InvalidBodyError("the body cannot be decompressed")
+
+
+def _local_path(scope: Scope) -> str:
+    """The path from the mount point: ASGI's `path` holds `root_path`, older frameworks have cut it off."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "").rstrip("/")
+    below = _below(path, root)
+    return path if below is None or not root else "/" + below
+
+
+def _below(path: str, mount: str) -> str | None:
+    """What comes after `mount/`, or None for a path elsewhere."""
+    if path == mount:
+        return ""
+    return path[len(mount) + 1 :] if path.startswith(mount + "/") else None
+
+
+async def _answer(send: Send, answer: Answer, *headers: tuple[bytes, bytes]) -> None:
+    body = answer.text.encode()
+    fixed = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(body))]
+    if answer.status == 401:
+        fixed.append((b"www-authenticate", b"Bearer"))
+    try:
+        await send({"type": "http.response.start", "status": answer.status, "headers": [*fixed, *headers]})
+        await send({"type": "http.response.body", "body": body})
+    except OSError:  # the client hung up (ASGI 2.4); it will repeat what it saw no answer for
+        return
