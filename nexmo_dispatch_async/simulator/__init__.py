@@ -4,6 +4,7 @@ It needs no account and no network beyond loopback; it is not exact where the co
 """
 
 from nexmo_dispatch_async.simulator.applications import Application
+from nexmo_dispatch_async.simulator.faults import Fault, Faults
 from nexmo_dispatch_async.simulator.people import People, Person
 from nexmo_dispatch_async.simulator.records import (
     CallbackAttempt,
@@ -20,6 +21,8 @@ from nexmo_dispatch_async.simulator.simulator import Simulator
 __all__ = [
     "Application",
     "CallbackAttempt",
+    "Fault",
+    "Faults",
     "People",
     "Person",
     "Record",

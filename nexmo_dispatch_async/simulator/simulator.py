@@ -26,6 +26,7 @@ from nexmo_dispatch_async.simulator.control import Control
 from nexmo_dispatch_async.simulator.courier import Courier
 from nexmo_dispatch_async.simulator.dice import Dice
 from nexmo_dispatch_async.simulator.engine import Engine
+from nexmo_dispatch_async.simulator.faults import Faults
 from nexmo_dispatch_async.simulator.gateway import BASE_PATH, TOKEN_PATH, Gateway
 from nexmo_dispatch_async.simulator.people import People
 from nexmo_dispatch_async.simulator.records import (
@@ -95,6 +96,7 @@ class Simulator:
         # what may be changed at any time
         self.people = people or People()
         self.settings = settings or Settings()
+        self.faults = Faults(dice)
         if rules is not None:
             self.people.load(rules)
         # the service
@@ -233,6 +235,10 @@ class Simulator:
     def time(self) -> datetime:
         """The virtual moment, as the timestamps of callbacks tell it."""
         return self._epoch + timedelta(seconds=self.now)
+
+    def timestamp(self) -> float:
+        """Return `time` as epoch seconds: the clock of a receiver that checks the age of signatures."""
+        return self.time.timestamp()
 
     @property
     def speed(self) -> float | None:
