@@ -1,0 +1,328 @@
+"""The test client that users get: bodies that keep the contract, signed, in process and over HTTP."""
+
+import re
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession
+
+from nexmo_dispatch_webhooks import (
+    Answer,
+    AudioContent,
+    ButtonContent,
+    ConfigurationError,
+    Content,
+    Context,
+    Event,
+    FileContent,
+    FinalReport,
+    HandlerError,
+    HmacVerification,
+    ImageContent,
+    InboundMessage,
+    LocationContent,
+    MessageStatus,
+    Receiver,
+    ReplyContent,
+    Router,
+    TextContent,
+    UnknownContent,
+    UnsupportedContent,
+    VideoContent,
+    parse_event,
+)
+from nexmo_dispatch_webhooks.testing import WebhookClient, inbound_body, report_body, status_body
+from tests.webhooks import adapters
+from tests.webhooks.payloads import encode
+
+CHANNELS = ["sms", "mms", "whatsapp", "viber_service_msg", "messenger"]
+STATUSES = ["submitted", "delivered", "read", "rejected", "undeliverable"]
+SECRETS = {"k": adapters.SECRET}
+NOON = datetime(2025, 1, 1, 12, tzinfo=UTC)
+
+
+def parsed(body: dict[str, Any]) -> Any:
+    """The event of a body in which nothing is odd; Any: the test knows its kind."""
+    return parse_event(encode(body), strict=True)
+
+
+@pytest.fixture
+def seen() -> list[tuple[Event, Context]]:
+    """What the handler of `router` saw."""
+    return []
+
+
+@pytest.fixture
+def router(seen: list[tuple[Event, Context]]) -> Router:
+    """A router with one handler, for everything."""
+    router = Router()
+
+    @router.register()
+    async def keep(event: Event, context: Context) -> None:
+        seen.append((event, context))
+
+    return router
+
+
+# --- bodies ---
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+@pytest.mark.parametrize("status", STATUSES)
+def test_statuses_keep_the_contract(status: str, channel: str) -> None:
+    """Contract 5.2, strictly: own ids on Viber and Messenger, a price if delivered, an error if failed."""
+    event = parsed(status_body(status, channel=channel))
+
+    assert isinstance(event, MessageStatus)
+    assert (event.status, event.channel) == (status, channel)
+    assert (event.to.by_id, event.from_.by_id) == (
+        channel == "messenger",
+        channel in {"messenger", "viber_service_msg"},
+    )
+    assert event.to.address != event.from_.address
+    assert (event.usage is not None) == (status == "delivered")
+    assert (event.error is not None) == event.is_failed
+    assert event.dispatch_uuid
+
+
+def test_everything_in_a_status_can_be_said() -> None:
+    event = parsed(
+        status_body(
+            "rejected",
+            channel="whatsapp",
+            message_uuid="m",
+            dispatch_uuid="d",
+            to="447700900001",
+            from_={"id": "x"},
+            price=Decimal("0.01"),
+            error=1340,
+            client_ref="order-1",
+            timestamp=NOON.astimezone(timezone(timedelta(hours=2))),
+        )
+    )
+
+    assert (event.message_uuid, event.dispatch_uuid, event.client_ref) == ("m", "d", "order-1")
+    assert (event.to.number, event.from_.number, event.from_.id) == ("447700900001", None, "x")
+    assert (event.usage.price, event.usage.currency) == (Decimal("0.01"), "EUR")
+    assert (event.error.code, event.error.error_class) == (1340, "request")
+    assert (event.timestamp, event.timestamp_raw) == (NOON, "2025-01-01T12:00:00.000Z")
+
+
+def test_a_status_without_its_usual_members() -> None:
+    """None leaves a member out, and further members go in as they are."""
+    body = status_body("delivered", dispatch_uuid=None, price=None, timestamp=None, to=None, new={"a": 1})
+    failed = status_body("rejected", error={"code": "1300", "reason": "no"}, timestamp="yesterday")
+
+    assert {"_links", "usage", "error", "client_ref"} & set(body) == set()
+    assert body["new"] == {"a": 1}
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", body["timestamp"])
+    assert (failed["error"], failed["timestamp"]) == ({"code": "1300", "reason": "no"}, "yesterday")
+    assert status_body("read", error=None)["status"] == "read"
+
+
+@pytest.mark.parametrize("channel", [*CHANNELS, "viber_service"])
+def test_inbound_keeps_the_contract(channel: str) -> None:
+    """Contract 5.5: the two ends are swapped against a status."""
+    event = parsed(inbound_body(channel=channel))
+    status = parsed(status_body(channel=channel))
+
+    assert isinstance(event, InboundMessage)
+    assert event.text == "Hello"
+    assert (event.from_, event.to) == (status.to, status.from_)
+    assert event.num_messages == (1 if channel == "sms" else None)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        TextContent("words"),
+        ImageContent(url="https://example.com/1", caption="c"),
+        AudioContent(url="https://example.com/1"),
+        VideoContent(url="https://example.com/1"),
+        FileContent(url="https://example.com/1", name="n"),
+        ButtonContent(payload="p", text="t"),
+        ReplyContent(id="1", title="t", description="d"),
+        UnsupportedContent(),
+    ],
+    ids=lambda content: content.type,
+)
+def test_contents_come_back_as_they_went(content: Content) -> None:
+    assert parsed(inbound_body(content=content, from_="447700900001")).content == content
+
+
+def test_other_contents() -> None:
+    """A place, a type that is not known yet, and the object on the wire."""
+    place = parsed(inbound_body(content=LocationContent(52.5, 4.75, name="Terminal"))).content
+    unknown = parse_event(encode(inbound_body(content=UnknownContent("hologram", {"a": 1}))))
+    wire = parsed(inbound_body(content={"type": "text", "text": "wire"}))
+
+    assert (place.latitude, place.longitude, place.name, place.address) == (52.5, 4.75, "Terminal", None)
+    assert isinstance(unknown, InboundMessage)
+    assert unknown.content == UnknownContent("hologram", {"a": 1})
+    assert wire.text == "wire"
+    with pytest.raises(TypeError, match="not both"):
+        inbound_body("a", content=TextContent("b"))
+
+
+def test_reports_keep_the_contract() -> None:
+    """Contract 5.4: the messages in order, and a total that is the sum and the fee."""
+    event = parsed(
+        report_body(
+            dispatch_uuid="d",
+            messages=[
+                ("whatsapp", "submitted"),
+                ("sms", "delivered"),
+                {
+                    "message_uuid": "m",
+                    "channel": "mms",
+                    "status": "read",
+                    "usage": {"price": "1.5", "currency": "EUR"},
+                },
+            ],
+        )
+    )
+
+    assert isinstance(event, FinalReport)
+    assert [(m.channel, m.status) for m in event.messages] == [
+        ("whatsapp", "submitted"),
+        ("sms", "delivered"),
+        ("mms", "read"),
+    ]
+    assert event.usage is not None
+    assert event.usage.price == Decimal("1.5353")
+    assert event.dispatch_uuid == "d"
+
+
+def test_reports_by_themselves() -> None:
+    """A report says by default what fits its status."""
+    good, bad = parsed(report_body()), parse_event(encode(report_body("error", price="0.5", template=None)))
+
+    assert [(m.channel, m.status) for m in good.messages] == [("sms", "delivered")]
+    assert isinstance(bad, FinalReport)
+    assert [(m.channel, m.status) for m in bad.messages] == [("sms", "undeliverable")]
+    assert bad.usage is not None
+    assert (bad.usage.price, bad.template) == (Decimal("0.5"), None)
+
+
+# --- in process ---
+
+
+async def test_a_router_gets_each_kind_signed(router: Router, seen: list[tuple[Event, Context]]) -> None:
+    """Nothing has to be set up: the receiver around the router verifies what the client signs."""
+    async with WebhookClient(router, clock=lambda: NOON.timestamp()) as client:
+        answers = [
+            await client.post_status("read", channel="whatsapp"),
+            await client.post_inbound("Hi", path="/inbound/"),
+            await client.post_report(),
+            await client.post({"something": "else"}),
+        ]
+
+    assert answers == [Answer()] * 4
+    assert [event.kind for event, _ in seen] == [
+        "message-status",
+        "inbound-message",
+        "final-report",
+        "unknown",
+    ]
+    assert [context.path for _, context in seen] == ["", "inbound", "", ""]
+    assert all(context.claims and context.received_at == NOON for _, context in seen)
+    assert isinstance(seen[0][0], MessageStatus)
+    assert seen[0][0].timestamp == NOON
+
+
+async def test_what_the_receiver_refuses(router: Router, seen: list[tuple[Event, Context]]) -> None:
+    """Unsigned, forged or broken requests can be posted too."""
+    client = WebhookClient(router)
+
+    assert (await client.post(status_body(), signed=False)).status == 401
+    assert (await client.post(status_body(), headers={"Authorization": "Bearer x"})).status == 401
+    assert (await client.post(b"not json")).status == 400
+    assert (await client.post(b"{}", headers={"Content-Type": "text/plain"})).status == 415
+    assert seen == []
+
+
+async def test_a_failing_handler_is_raised_with_its_cause() -> None:
+    """A test shows the handler's own traceback; the service would see 500."""
+    router, problem = Router(), RuntimeError("out of paper")
+
+    @router.message_status()
+    async def bad(event: Event) -> None:
+        raise problem
+
+    with pytest.raises(HandlerError, match=r"bad \(RuntimeError\)") as caught:
+        await WebhookClient(router).post_status()
+    answer = await WebhookClient(router, raise_failures=False).post_status()
+
+    assert caught.value.__cause__ is problem
+    assert answer.status == 500
+    assert await WebhookClient(router).post_report() == Answer()
+
+
+async def test_values_for_handlers() -> None:
+    router, got = Router(), []
+
+    @router.register()
+    async def handle(event: Event, store: str) -> None:
+        got.append(store)
+
+    one, two = (WebhookClient(router, values={"store": store}) for store in ("one", "two"))
+    for client in (one, two, one):
+        await client.post_report()
+
+    assert got == ["one", "two", "one"]
+
+
+async def test_a_receiver_with_its_own_secrets(router: Router, seen: list[tuple[Event, Context]]) -> None:
+    """The mapping that the receiver has will do, also during a rotation."""
+    secrets = {"k": ["new", "old"]}
+    client = WebhookClient(Receiver(router, secrets=secrets), secrets=secrets)
+
+    assert await client.post_status() == Answer()
+    assert seen[0][1].claims is not None
+
+
+async def test_a_receiver_that_verifies_nothing(router: Router, seen: list[tuple[Event, Context]]) -> None:
+    client = WebhookClient(Receiver(router, verification=None))
+
+    assert await client.post_status() == Answer()
+    assert seen[0][1].claims is None
+
+
+def test_a_receiver_that_verifies_needs_secrets(router: Router) -> None:
+    with pytest.raises(ConfigurationError, match="give the secrets"):
+        WebhookClient(Receiver(router, verification=HmacVerification("key")))
+
+
+def test_repr_shows_no_secret(router: Router) -> None:
+    client = WebhookClient(Receiver(router, secrets={"k": "hush"}), secrets={"k": "hush"})
+
+    assert "hush" not in repr(client)
+    assert repr(WebhookClient("http://127.0.0.1:1/x")) == "<WebhookClient of 'http://127.0.0.1:1/x'>"
+
+
+# --- over HTTP ---
+
+
+@pytest.fixture(params=["aiohttp", "asgi"])
+async def url(request: pytest.FixtureRequest, router: Router) -> AsyncIterator[str]:
+    """Where a receiver of `router` listens."""
+    async with ClientSession() as session:
+        served, stop = await adapters.serve(request.param, session, router=router)
+        yield served.url + "/webhooks"
+        await stop()
+
+
+async def test_a_running_receiver_by_its_url(url: str, seen: list[tuple[Event, Context]]) -> None:
+    async with WebhookClient(url, secrets=SECRETS) as client:
+        answers = [
+            await client.post_status(path="status"),
+            await client.post_inbound(),
+            await client.post(b"{}", signed=False),
+        ]
+
+    assert [answer.status for answer in answers] == [200, 200, 401]
+    assert answers[2].text == "the Authorization header is missing"
+    assert [context.path for _, context in seen] == ["status", ""]
