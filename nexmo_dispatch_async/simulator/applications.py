@@ -5,7 +5,7 @@ It knows nothing of HTTP beyond JSON values: the gateway turns requests into the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
@@ -32,6 +32,11 @@ class Application:
     type: str
     urls: dict[str, str] = field(default_factory=dict[str, str])
     methods: dict[str, str] = field(default_factory=dict[str, str])
+    public_key: str = ""
+    version: str = "v0.1"
+
+    def __post_init__(self) -> None:
+        self.public_key = self.public_key or f"SIMULATED PUBLIC KEY {self.id}"
 
     @property
     def status_url(self) -> str:
@@ -43,23 +48,29 @@ class Application:
         """Where inbound-message goes."""
         return self.urls.get("inbound", "")
 
+    def hooks(self) -> dict[str, list[tuple[str, str, str]]]:
+        """Return name, URL and method of the webhooks, by the capability that they belong to."""
+        return {
+            capability: [
+                (hook, self.urls[hook], self.methods.get(hook, default))
+                for hook, default in hooks.items()
+                if hook in self.urls
+            ]
+            for capability, hooks in _WEBHOOKS.items()
+            if any(hook in self.urls for hook in hooks)
+        }
+
     def body(self, *, private_key: str | None = None) -> dict[str, object]:
         """Return the v1-shaped object; the private key is shown only at creation (contract 4.3)."""
         body: dict[str, object] = {"id": self.id, "name": self.name}
-        for capability, hooks in _WEBHOOKS.items():
-            if any(hook in self.urls for hook in hooks):
-                body[capability] = {
-                    "webhooks": [
-                        {
-                            "endpoint_type": f"{hook}_url",
-                            "endpoint": self.urls[hook],
-                            "http_method": self.methods.get(hook, default),
-                        }
-                        for hook, default in hooks.items()
-                        if hook in self.urls
-                    ]
-                }
-        keys = {"public_key": f"SIMULATED PUBLIC KEY {self.id}"}
+        for capability, hooks in self.hooks().items():
+            body[capability] = {
+                "webhooks": [
+                    {"endpoint_type": f"{hook}_url", "endpoint": url, "http_method": method}
+                    for hook, url, method in hooks
+                ]
+            }
+        keys = {"public_key": self.public_key}
         if private_key is not None:
             keys["private_key"] = private_key
         body["keys"] = keys
@@ -77,6 +88,9 @@ class Applications:
 
     def __len__(self) -> int:
         return len(self._by_id)
+
+    def __iter__(self) -> Iterator[Application]:
+        return iter(self._by_id.values())
 
     def get(self, uuid: str) -> Application | None:
         """Return an application; ids compare without regard to case (contract 5.11)."""
@@ -109,6 +123,8 @@ class Applications:
             raise InvalidBody(found)
         application = self.add(str(name), kind, **urls)
         application.methods.update(methods)
+        application.public_key = str(fields.get("public_key") or application.public_key)
+        application.version = str(fields.get("version") or application.version)
         return application
 
     def update(self, application: Application, fields: Mapping[str, object]) -> None:

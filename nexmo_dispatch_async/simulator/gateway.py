@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from nexmo_dispatch_async.simulator import applications_v2
 from nexmo_dispatch_async.simulator.answers import (
     Reply,
     apigee_fault,
@@ -36,6 +37,7 @@ TOKEN_PATH: Final = "/oauth/client_credential/accesstoken"  # noqa: S105 - a pat
 
 DISPATCH_PATH: Final = BASE_PATH + "/dispatch"
 _APPLICATIONS: Final = BASE_PATH + "/applications"
+_APPLICATIONS_V2: Final = _APPLICATIONS + "/v2"
 _DAY_MS: Final = 24 * 3600 * 1000
 _FORM: Final = "application/x-www-form-urlencoded"
 
@@ -188,13 +190,13 @@ class Gateway:
             "quota-reset-UTC": self._quota_reset,
         }
 
-    def _served(self, status: int, body: bytes) -> Reply:
+    def _served(self, status: int, body: bytes, version: str = "v1") -> Reply:
         """Return an answer of the service with the gateway's headers."""
         headers = {
             "Content-Type": "application/json",
             **self._quota_headers(),
             "sunset": "n/a",
-            "api-version": "v1",
+            "api-version": version,
         }
         return Reply(status, body, headers)
 
@@ -228,11 +230,13 @@ class Gateway:
 
     def _other(self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> Reply:
         route = path.removesuffix("/") if path != "/" else path
-        uuid = route.removeprefix(_APPLICATIONS + "/") if route.startswith(_APPLICATIONS + "/") else ""
+        root = _APPLICATIONS_V2 if (route + "/").startswith(_APPLICATIONS_V2 + "/") else _APPLICATIONS
+        v2 = root == _APPLICATIONS_V2
+        uuid = route.removeprefix(root + "/") if route.startswith(root + "/") else ""
         known = (
             {"GET", "POST"}
-            if route == _APPLICATIONS
-            else {"GET", "PUT", "DELETE"}
+            if route == root
+            else {"GET", "DELETE"} | (set[str]() if v2 else {"PUT"})
             if uuid and "/" not in uuid
             else {"POST"}
             if route in (DISPATCH_PATH, TOKEN_PATH)
@@ -242,7 +246,7 @@ class Gateway:
             self.counts["unknown"] += 1
             text = f"Unable to identify proxy for host: secure and url: {path}"
             return apigee_fault(404, text, "messaging.adaptors.http.flow.ApplicationNotFound")
-        name = "/applications/{id}" if uuid else route.removeprefix(BASE_PATH)
+        name = root.removeprefix(BASE_PATH) + "/{id}" if uuid else route.removeprefix(BASE_PATH)
         self.counts[f"{method} {name}"] += 1
         if method not in known:
             detail = f"{method} is not possible here; use {', '.join(sorted(known))}"
@@ -252,37 +256,55 @@ class Gateway:
             return refused
         try:
             if not uuid:
-                return self._list(query) if method == "GET" else self._create(query, headers, body)
+                return self._list(query, v2) if method == "GET" else self._create(query, headers, body, v2)
             application = self.applications.get(uuid)
             if application is None:
                 return kpn_error(404, "Resource not found", self._trace())
-            return self._one(application, method, query, headers, body)
+            return self._one(application, method, query, headers, body, v2)
         except InvalidBody as error:
             return self._invalid(
                 error.violations, "list-validation" if method == "GET" else "payload-validation"
             )
 
-    def _list(self, query: str) -> Reply:
+    def _list(self, query: str, v2: bool) -> Reply:
         if self.settings.sandbox:
             return kpn_error(403, "This endpoint is not available for sandbox accounts", self._trace())
         fields = dict(parse_qsl(query, keep_blank_values=True))
+        if v2:
+            newer = applications_v2.page(self.applications, fields.get("page"), fields.get("page_size"))
+            return self._served(200, _encode(newer), "v2")
         page = self.applications.page(fields.get("page_index"), fields.get("page_size"))
         return self._served(200, _encode(page))
 
-    def _create(self, query: str, headers: Mapping[str, str], body: bytes) -> Reply:
-        application = self.applications.create(_fields(query, headers, body))
+    def _create(self, query: str, headers: Mapping[str, str], body: bytes, v2: bool) -> Reply:
+        fields = _fields(query, headers, body)
+        application = self.applications.create({"type": "messages", **fields} if v2 else fields)
         private_key = f"SIMULATED PRIVATE KEY {self._dice.hex('private/' + application.id)}"
-        return self._served(201, _encode(application.body(private_key=private_key)))
+        return self._shown(201, application, v2, private_key)
 
     def _one(
-        self, application: Application, method: str, query: str, headers: Mapping[str, str], body: bytes
+        self,
+        application: Application,
+        method: str,
+        query: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        v2: bool,
     ) -> Reply:
         if method == "DELETE":
             self.applications.delete(application)
-            return self._served(204, b"")
+            return self._served(204, b"", "v2" if v2 else "v1")
         if method == "PUT":
             self.applications.update(application, _fields(query, headers, body))
-        return self._served(200, _encode(application.body()))
+        return self._shown(200, application, v2)
+
+    def _shown(
+        self, status: int, application: Application, v2: bool, private_key: str | None = None
+    ) -> Reply:
+        if v2:
+            newer = applications_v2.body(application, private_key=private_key)
+            return self._served(status, _encode(newer), "v2")
+        return self._served(status, _encode(application.body(private_key=private_key)))
 
 
 def _content_type(headers: Mapping[str, str]) -> str:
@@ -313,34 +335,4 @@ def _fields(query: str, headers: Mapping[str, str], body: bytes) -> dict[str, ob
         raise InvalidBody([]) from None
     if not isinstance(document, dict):
         raise InvalidBody([])
-    return {**fields, **_nested_webhooks(cast("dict[str, object]", document))}
-
-
-def _nested_webhooks(document: dict[str, object]) -> dict[str, object]:
-    """Turn the newer form, capabilities.messages.webhooks.*.address, into the flat one (contract 4.1)."""
-    try:
-        typed = msgspec.convert(document, _V2)
-    except msgspec.ValidationError:
-        return document
-    flat: dict[str, object] = {"type": "messages", **document}
-    for name, hook in typed.capabilities.messages.webhooks.items():
-        flat[name] = hook.address
-        flat[name.replace("_url", "_method")] = hook.http_method
-    return flat
-
-
-class _Hook(msgspec.Struct):
-    address: str
-    http_method: str = "POST"
-
-
-class _Messages(msgspec.Struct):
-    webhooks: dict[str, _Hook]
-
-
-class _Capabilities(msgspec.Struct):
-    messages: _Messages
-
-
-class _V2(msgspec.Struct):
-    capabilities: _Capabilities
+    return {**fields, **applications_v2.flat(cast("dict[str, object]", document))}
