@@ -213,6 +213,7 @@ class Control:
         self._feeds.add(feed)
         try:
             await response.prepare(request)
+            await response.write(b"retry: 1000\n\n")
             await self._tell(feed, response)
         except ConnectionError:  # the watcher has left
             pass

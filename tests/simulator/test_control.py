@@ -387,14 +387,12 @@ class Stream:
         self._response = response
 
     async def next(self) -> tuple[str, dict[str, Any]]:
-        name = ""
-        while line := (await self._response.content.readline()).decode().rstrip("\n"):
-            field, _, value = line.partition(": ")
-            if field == "event":
-                name = value
-            elif field == "data":
-                data: dict[str, Any] = json.loads(value)
-        return name, data
+        fields: dict[str, str] = {}
+        while "data" not in fields:
+            while line := (await self._response.content.readline()).decode().rstrip("\n"):
+                field, _, value = line.partition(": ")
+                fields[field] = value
+        return fields["event"], json.loads(fields["data"])
 
 
 @pytest.fixture

@@ -1,0 +1,58 @@
+"""One browser for all tests of the page, and a simulator with an open page for each."""
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from nexmo_dispatch_async.simulator import Simulator
+from tests.simulator.conftest import Caller, Receiver
+from tests.simulator.page.browser import Browser, Tab, chromium, find_browser
+
+
+@pytest.fixture(scope="package")
+def devtools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A headless Chromium for all tests; the address of its DevTools."""
+    executable = find_browser()
+    if executable is None:
+        pytest.skip("no Chromium is installed: on Debian, apt-get install chromium")
+    with chromium(executable, tmp_path_factory.mktemp("chromium")) as address:
+        yield address
+
+
+@pytest.fixture
+async def browser(devtools: str) -> AsyncIterator[Browser]:
+    """A connection to the browser, in the loop of the test."""
+    async with Browser(devtools) as browser:
+        yield browser
+
+
+@dataclass
+class Desk:
+    """Everything on one desk: the service, a client, the receiver, and the page on the screen."""
+
+    sim: Simulator
+    caller: Caller
+    receiver: Receiver
+    page: Tab
+
+    async def send(self, body: dict[str, Any]) -> str:
+        """Send a workflow by the API and wait until the page shows it."""
+        status, answer = await self.caller.send(body)
+        assert status == 202, answer
+        uuid = str(answer["dispatch_uuid"])
+        await self.page.until(f"document.querySelector('[data-uuid=\"{uuid}\"]') !== null")
+        return uuid
+
+
+@pytest.fixture
+async def desk(browser: Browser, sim: Simulator, caller: Caller, receiver: Receiver) -> AsyncIterator[Desk]:
+    """A simulator and its page, opened; afterwards the page has complained of nothing and stayed at home."""
+    page = await browser.open(sim.url + "/")
+    await page.until("document.querySelector('#link').dataset.state === 'live'")
+    yield Desk(sim, caller, receiver, page)
+    errors, elsewhere = page.errors, [url for url in page.requested if not url.startswith(sim.url)]
+    await page.close()
+    assert errors == []
+    assert elsewhere == []
