@@ -10,6 +10,7 @@ from nexmo_dispatch_webhooks import (
     ConfigurationError,
     Context,
     Event,
+    InboxFullError,
     PathSecretVerification,
     RawRequest,
     Receiver,
@@ -38,6 +39,13 @@ class Store:
 
     def __init__(self) -> None:
         self.kept: list[tuple[RawRequest, Context, Event | None]] = []
+        self.life: list[object] = []
+
+    async def start(self, router: Router) -> None:
+        self.life.append(router)
+
+    async def aclose(self) -> None:
+        self.life.append("closed")
 
     async def put(self, request: RawRequest, context: Context, event: Event | None) -> None:
         self.kept.append((request, context, event))
@@ -166,7 +174,7 @@ async def test_counters_cannot_be_filled_from_outside() -> None:
         ({"secrets": {}}, "secrets is empty"),
         ({"secrets": {"k": ""}}, "anybody could sign"),
         ({"secrets": SECRETS, "verification": None}, "not both"),
-        ({"secrets": SECRETS, "inbox": "inbox.db"}, "inbox takes an object"),
+        ({"secrets": SECRETS, "inbox": object()}, "inbox takes a path, None, or"),
     ],
 )
 def test_missing_verification_is_never_an_accident(settings: dict[str, Any], message: str) -> None:
@@ -227,11 +235,27 @@ async def test_only_the_authentic_may_fill_the_quarantine(verification: Any, sta
 async def test_5xx_when_storing_fails() -> None:
     """The service repeats it (contract 5.10)."""
 
-    class Full:
-        async def put(self, request: RawRequest, context: Context, event: Event | None) -> None:
-            raise OSError("disk full")
+    class Full(Store):
+        def __init__(self, error: Exception) -> None:
+            super().__init__()
+            self.error = error
 
-    assert (await receiver(inbox=Full()).handle(request())).status == 500
+        async def put(self, request: RawRequest, context: Context, event: Event | None) -> None:
+            raise self.error
+
+    for error, status in ((OSError("disk full"), 500), (InboxFullError("too many"), 503)):
+        assert (await receiver(inbox=Full(error)).handle(request())).status == status
+
+
+async def test_the_inbox_lives_as_long_as_the_receiver() -> None:
+    """It starts with the frozen router, and is closed at the end."""
+    store, router = Store(), Router()
+
+    async with Receiver(router, secrets=SECRETS, inbox=store) as subject:
+        assert store.life == [router]
+        assert subject.health() == {"ready": True}
+
+    assert store.life == [router, "closed"]
 
 
 # --- outer middleware ---

@@ -31,17 +31,20 @@ from nexmo_dispatch_webhooks.exceptions import (
     BodyTooLargeError,
     ConfigurationError,
     HandlerError,
+    InboxError,
+    InboxFullError,
     InvalidBodyError,
     RequestRefusedError,
     RequestTimeoutError,
     RouterError,
     RouterFrozenError,
     SignatureVerificationError,
+    UnknownRecordError,
     UnsupportedMediaTypeError,
     WebhookError,
 )
 from nexmo_dispatch_webhooks.injection import Context
-from nexmo_dispatch_webhooks.receiver import Answer, Inbox, Receiver
+from nexmo_dispatch_webhooks.receiver import Answer, Inbox, InboxSource, Receiver
 from nexmo_dispatch_webhooks.routing import DispatchResult, HandlerFailure, Router
 from nexmo_dispatch_webhooks.sansio import (
     HmacVerification,
@@ -52,6 +55,7 @@ from nexmo_dispatch_webhooks.sansio import (
     from_http,
 )
 from nexmo_dispatch_webhooks.signature import Claims, sign, verify
+from nexmo_dispatch_webhooks.transaction import Transaction
 
 __all__ = [
     "Address",
@@ -73,6 +77,9 @@ __all__ = [
     "ImageContent",
     "InboundMessage",
     "Inbox",
+    "InboxError",
+    "InboxFullError",
+    "InboxSource",
     "InvalidBodyError",
     "JwtVerification",
     "LocationContent",
@@ -90,8 +97,10 @@ __all__ = [
     "RouterFrozenError",
     "SignatureVerificationError",
     "TextContent",
+    "Transaction",
     "UnknownContent",
     "UnknownEvent",
+    "UnknownRecordError",
     "UnsupportedContent",
     "UnsupportedMediaTypeError",
     "Usage",

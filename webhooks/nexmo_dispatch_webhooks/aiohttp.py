@@ -6,7 +6,7 @@ Thin by intent: it reads the body under its limits and writes the answer; `recei
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import anyio
@@ -21,7 +21,7 @@ from nexmo_dispatch_webhooks.exceptions import (
     RequestTimeoutError,
     UnsupportedMediaTypeError,
 )
-from nexmo_dispatch_webhooks.receiver import UNSET, Answer, Inbox, Receiver, Unset
+from nexmo_dispatch_webhooks.receiver import UNSET, Answer, InboxSource, Receiver, Unset
 from nexmo_dispatch_webhooks.routing import Router
 from nexmo_dispatch_webhooks.sansio import RawRequest, Verification
 from nexmo_dispatch_webhooks.signature import Secret
@@ -43,16 +43,18 @@ def setup(
     *,
     secrets: Mapping[str, Secret] | None = None,
     verification: Verification | Unset | None = UNSET,
-    inbox: Inbox | None = None,
+    inbox: InboxSource = None,
     max_body: int = MAX_BODY,
     body_timeout: float | None = 15.0,
     values: Mapping[str, Any] | None = None,
+    health_path: str | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Receiver:
     """Receive callbacks at `path` and at every path below it; any kind may come on any (contract 9.10).
 
     Answers: 200 handled (also when no handler wanted the event), 400 no JSON object, 401 not genuine, 408
-    the body came too slowly, 413 too large, 415 not JSON, 500 a handler failed (contract 5.10).
+    the body came too slowly, 413 too large, 415 not JSON, 500 a handler failed, 503 the inbox could not store
+    (contract 5.10). With an inbox handlers run after the answer, so 500 does not occur.
 
     Args:
         app: the application, not started yet.
@@ -60,10 +62,13 @@ def setup(
         path: where to mount.
         secrets: signature secrets by `api_key`, several for a rotation: `{"key": ["new", "old"]}`.
         verification: instead of *secrets*: another `Verification`, or None to accept anybody.
-        inbox: where to store before answering; None runs the handlers before the answer.
+        inbox: where to store before answering: the path of an SQLite file or an inbox, which is started and
+            drained with the application. None runs the handlers before the answer.
         max_body: the largest body in bytes, after decompression.
         body_timeout: seconds until a body must have arrived; None for no limit.
         values: what handlers may ask for by parameter name.
+        health_path: where to tell probes how the inbox is doing: 200 with figures as long as the
+            process lives; `<health_path>/ready` is 503 while no event can be taken. None for no such routes.
         clock: gives epoch seconds.
 
     Returns:
@@ -84,8 +89,9 @@ def setup(
         raise ConfigurationError(f"a receiver is mounted at {path} already")
     app[RECEIVERS][path] = receiver
 
-    async def start(_: web.Application) -> None:
-        receiver.start()
+    async def run(_: web.Application) -> AsyncIterator[None]:
+        async with receiver:
+            yield
 
     async def callback(request: web.Request) -> web.Response:
         try:
@@ -100,11 +106,25 @@ def setup(
         raw = RawRequest(request.headers, body, request.match_info.get("tail", ""))
         return _response(await receiver.handle(raw))
 
-    app.on_startup.append(start)
+    app.cleanup_ctx.append(run)
     app.router.add_post(mount + "/{tail:.*}", callback)
     if mount:
         app.router.add_post(mount, callback)
+    if health_path is not None:
+        _add_health(app, receiver, health_path.rstrip("/"))
     return receiver
+
+
+def _add_health(app: web.Application, receiver: Receiver, path: str) -> None:
+    async def alive(_: web.Request) -> web.Response:
+        return web.json_response(receiver.health())
+
+    async def ready(_: web.Request) -> web.Response:
+        health = receiver.health()
+        return web.json_response(health, status=200 if health["ready"] else 503)
+
+    app.router.add_get(path or "/", alive)
+    app.router.add_get(path + "/ready", ready)
 
 
 class _BrokenBodyError(Exception):

@@ -10,7 +10,10 @@
     ├── ConfigurationError                a setting is missing or wrong; also a ValueError
     ├── RouterError                       a registration that cannot work; also a TypeError
     │   └── RouterFrozenError             a registration after the start
-    └── HandlerError                      one or more handlers failed: `.failures`
+    ├── HandlerError                      one or more handlers failed: `.failures`
+    └── InboxError                        503: the inbox cannot store or read; nothing was acknowledged
+        ├── InboxFullError                503: too many events wait already; the service repeats this one
+        └── UnknownRecordError            no record has this id; also a KeyError
 
 The HTTP answers are those of contract 5.10: the service repeats a delivery after a 5xx, and after
 nothing else for certain. `WebhookError.status` is 500 where a subclass does not say otherwise.
@@ -29,12 +32,15 @@ __all__ = [
     "BodyTooLargeError",
     "ConfigurationError",
     "HandlerError",
+    "InboxError",
+    "InboxFullError",
     "InvalidBodyError",
     "RequestRefusedError",
     "RequestTimeoutError",
     "RouterError",
     "RouterFrozenError",
     "SignatureVerificationError",
+    "UnknownRecordError",
     "UnsupportedMediaTypeError",
     "WebhookError",
 ]
@@ -104,3 +110,20 @@ class HandlerError(WebhookError):
 
     def __reduce__(self) -> tuple[type[HandlerError], tuple[tuple[HandlerFailure, ...]]]:
         return type(self), (self.failures,)
+
+
+class InboxError(WebhookError):
+    """HTTP 503: an event could not be stored, so it is not acknowledged (contract 5.10: it is repeated)."""
+
+    status = 503
+
+
+class InboxFullError(InboxError):
+    """HTTP 503: as many events wait to be handled as the inbox may hold."""
+
+
+class UnknownRecordError(InboxError, KeyError):
+    """No record of the inbox has this id."""
+
+    def __str__(self) -> str:
+        return Exception.__str__(self)  # KeyError would print the quotes of a repr

@@ -16,8 +16,9 @@ from typing import Any
 import msgspec
 
 from nexmo_dispatch_webhooks import events
-from nexmo_dispatch_webhooks.exceptions import RouterError
+from nexmo_dispatch_webhooks.exceptions import ConfigurationError, RouterError
 from nexmo_dispatch_webhooks.signature import Claims
+from nexmo_dispatch_webhooks.transaction import Transaction
 
 __all__ = ["Arguments", "Context", "describe", "is_async", "plan_arguments", "require_async"]
 
@@ -33,6 +34,20 @@ class Context(msgspec.Struct, frozen=True):
     path: str = ""
     received_at: datetime | None = None
     claims: Claims | None = None
+    #: How often handlers of this event failed before; 0 without an inbox.
+    attempt: int = 0
+    collected: Transaction | None = None
+
+    @property
+    def transaction(self) -> Transaction:
+        """SQL to commit together with the mark that this handler is done: effects exactly once.
+
+        Raises:
+            ConfigurationError: there is no SQLite inbox, so there is nothing to commit with.
+        """
+        if self.collected is None:
+            raise ConfigurationError('context.transaction needs an SQLite inbox: setup(…, inbox="inbox.db")')
+        return self.collected
 
     @classmethod
     def at(cls, now: float, *, path: str = "", claims: Claims | None = None) -> Context:

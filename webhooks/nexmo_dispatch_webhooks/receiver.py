@@ -6,24 +6,28 @@ the adapters read the body, under their limits, and write the answer.
 
 from __future__ import annotations
 
-import logging
+import os
 import time
-import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from types import TracebackType
+from typing import Any, Protocol, Self, cast
 
 import msgspec
 
 from nexmo_dispatch_webhooks.events import Event, parse_event
-from nexmo_dispatch_webhooks.exceptions import ConfigurationError, InvalidBodyError, RequestRefusedError
+from nexmo_dispatch_webhooks.exceptions import (
+    ConfigurationError,
+    InvalidBodyError,
+    RequestRefusedError,
+    WebhookError,
+)
+from nexmo_dispatch_webhooks.logs import log_failure, logger
 from nexmo_dispatch_webhooks.routing import Context, DispatchResult, Router
 from nexmo_dispatch_webhooks.sansio import JwtVerification, RawRequest, Verification, check_media_type
 from nexmo_dispatch_webhooks.signature import Secret
 
-__all__ = ["UNSET", "Answer", "Inbox", "Receiver", "Statistics", "Unset"]
-
-logger = logging.getLogger("nexmo_dispatch_webhooks")
+__all__ = ["UNSET", "Answer", "Inbox", "InboxSource", "Receiver", "Statistics", "Unset"]
 
 Unset = msgspec.UnsetType
 #: "Not given", which differs from None: `verification=None` means "check nothing", said out loud.
@@ -42,8 +46,18 @@ class Answer(msgspec.Struct, frozen=True):
 class Inbox(Protocol):
     """Where authentic requests are stored before they are answered, and handled from afterwards."""
 
+    async def start(self, router: Router) -> None:
+        """Begin: after this, `put` is called, and handlers may run. The router is frozen."""
+
     async def put(self, request: RawRequest, context: Context, event: Event | None) -> None:
         """Store durably, then return. `event` is None for an authentic body that is no JSON object."""
+
+    async def aclose(self) -> None:
+        """End: go on with what is there for a limited time, then let go of everything."""
+
+
+#: What `inbox=` takes: the path of an SQLite file, an inbox, or None for handlers before the answer.
+InboxSource = Inbox | str | os.PathLike[str] | None
 
 
 class Statistics(msgspec.Struct, frozen=True):
@@ -66,8 +80,8 @@ class Receiver:
         router: the handlers; frozen by `start`.
         secrets: signature secrets by `api_key`, several for a rotation.
         verification: instead of `secrets`: another way to verify, or None to check nothing.
-        inbox: where to store before answering; None runs the handlers before the answer, so that a
-            failed handler answers 500 and the service repeats the delivery.
+        inbox: where to store before answering: a path makes an `SqliteInbox`. None runs the handlers
+            before the answer, so that a failed handler answers 500 and the service repeats the delivery.
         values: what handlers may ask for by parameter name.
         clock: gives epoch seconds.
 
@@ -81,15 +95,14 @@ class Receiver:
         *,
         secrets: Mapping[str, Secret] | None = None,
         verification: Verification | Unset | None = UNSET,
-        inbox: Inbox | None = None,
+        inbox: InboxSource = None,
         values: Mapping[str, Any] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        if inbox is not None and not callable(getattr(inbox, "put", None)):
-            raise ConfigurationError("inbox takes an object with `async def put(request, context, event)`")
         self.router = router
         self.verification = _verification(secrets, verification, clock)
-        self._inbox = inbox
+        #: Where events are stored before they are answered; None without an inbox.
+        self.inbox = _inbox(inbox, clock)
         self._values = dict(values or {})
         self._clock = clock
         self._handle: Callable[[RawRequest], Awaitable[Answer]] = self._receive
@@ -97,12 +110,38 @@ class Receiver:
         self._events: Counter[str] = Counter()
         self._oddities: Counter[str] = Counter()
         self._unhandled = 0
+        self._started = False
 
     def __repr__(self) -> str:
         return f"<Receiver of {self.router!r}: {self.verification!r}, {self._answers.total()} requests>"
 
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def open(self) -> None:
+        """Start, and start the inbox; adapters call it when the application starts.
+
+        Raises:
+            RouterError: a handler asks for something that nothing provides.
+            InboxError: the inbox cannot be opened.
+        """
+        self.start()
+        if self.inbox is not None:
+            await self.inbox.start(self.router)
+
+    async def aclose(self) -> None:
+        """Drain the inbox and close it; adapters call it when no request can come any more."""
+        if self.inbox is not None:
+            await self.inbox.aclose()
+
     def start(self) -> None:
-        """Freeze the router and check that its handlers can be called; before the first request.
+        """Freeze the router and check that its handlers can be called; `open` does it, with the inbox.
 
         Raises:
             RouterError: a handler asks for something that nothing provides.
@@ -112,10 +151,21 @@ class Receiver:
         for middleware in reversed(self.router.outer_middlewares):
             handle = _wrap(middleware, handle)
         self._handle = handle
+        self._started = True
 
     def statistics(self) -> Statistics:
         """What was received so far; free of personal data."""
         return Statistics(dict(self._answers), dict(self._events), self._unhandled, dict(self._oddities))
+
+    def health(self) -> dict[str, Any]:
+        """How the receiver is doing, for probes: `ready`, and the figures of its inbox if it tells some."""
+        report: dict[str, Any] = {"ready": self._started}
+        tell: Any = getattr(self.inbox, "health", None)
+        if callable(tell):
+            health: Any = tell()
+            report["inbox"] = msgspec.to_builtins(health)
+            report["ready"] = self._started and bool(health.ready)
+        return report
 
     async def handle(self, request: RawRequest) -> Answer:
         """Answer one request: 200, or a status of contract 5.10. Raises nothing but cancellation."""
@@ -123,8 +173,11 @@ class Receiver:
             answer = await self._handle(request)
         except RequestRefusedError as error:
             return self.refuse(error)
+        except WebhookError as error:
+            log_failure("the request", error)
+            answer = Answer(error.status, "failed, please repeat")
         except Exception as error:  # noqa: BLE001 - a middleware or an inbox may raise anything; the service retries
-            _log_failure("the request", error)
+            log_failure("the request", error)
             answer = Answer(500, "failed, please repeat")
         self._answers[answer.status] += 1
         return answer
@@ -142,14 +195,14 @@ class Receiver:
         try:
             event = parse_event(request.body)
         except InvalidBodyError:
-            if self._inbox is None or self.verification is None:
+            if self.inbox is None or self.verification is None:
                 raise
             # Authentic, so no stranger fills the store: keep it where it can be seen (contract 5.10).
-            await self._inbox.put(request, context, None)
+            await self.inbox.put(request, context, None)
             return Answer()
         self._count(event)
-        if self._inbox is not None:
-            await self._inbox.put(request, context, event)
+        if self.inbox is not None:
+            await self.inbox.put(request, context, event)
             return Answer()
         return self._conclude(await self.router.dispatch(event, context))
 
@@ -158,7 +211,7 @@ class Receiver:
         if result.unhandled:
             self._unhandled += 1
         for failure in result.failures:
-            _log_failure(f"handler {failure.handler}", failure.error)
+            log_failure(f"handler {failure.handler}", failure.error)
         return Answer(500, "a handler failed, please repeat") if result.failures else Answer()
 
     def _count(self, event: Event) -> None:
@@ -197,7 +250,16 @@ def _wrap(
     return wrapped
 
 
-def _log_failure(what: str, error: BaseException) -> None:
-    """Type and place of an exception; not its message, which may quote what a customer wrote."""
-    where = "".join(traceback.format_tb(error.__traceback__)).rstrip()
-    logger.error("%s failed: %s\n%s", what, type(error).__qualname__, where)
+def _inbox(source: Any, clock: Callable[[], float]) -> Inbox | None:
+    if isinstance(source, str | os.PathLike):
+        from nexmo_dispatch_webhooks.inbox import SqliteInbox  # sqlite3 is loaded by those who want it
+
+        return SqliteInbox(cast("str | os.PathLike[str]", source), clock=clock)
+    if source is not None and not all(
+        callable(getattr(source, name, None)) for name in ("start", "put", "aclose")
+    ):
+        raise ConfigurationError(
+            "inbox takes a path, None, or an object with `start(router)`, `put(request, context, event)` and "
+            "`aclose()`"
+        )
+    return cast("Inbox | None", source)

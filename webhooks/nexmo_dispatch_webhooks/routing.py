@@ -6,6 +6,7 @@ fails does not hide the rest, and an event that nobody handles is visible in the
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -15,7 +16,16 @@ from nexmo_dispatch_webhooks.exceptions import HandlerError, RouterError, Router
 from nexmo_dispatch_webhooks.injection import Arguments, Context, describe, plan_arguments, require_async
 from nexmo_dispatch_webhooks.routes import Condition, Handler, OneOrMore, Route, make_route
 
-__all__ = ["Context", "DispatchResult", "Handler", "HandlerFailure", "Middleware", "Route", "Router"]
+__all__ = [
+    "Context",
+    "DispatchResult",
+    "Handler",
+    "HandlerFailure",
+    "Middleware",
+    "Route",
+    "Router",
+    "Selected",
+]
 
 H = TypeVar("H", bound=Handler)
 #: Around each handler: `async def middleware(event, context, call_next)`, which awaits `call_next(event)`.
@@ -63,6 +73,7 @@ class _Node:
         self.parent: _Node | None = None
         self.frozen = False
         self.plans: dict[Route, Arguments] = {}
+        self.keys: dict[Route, str] = {}
 
     def routes(self) -> Iterator[Route]:
         for entry in self.entries:
@@ -71,31 +82,34 @@ class _Node:
             else:
                 yield from entry.node.routes()
 
-    def plan(self, inherited: Mapping[str, Any], *, freeze: bool) -> None:
+    def plan(self, inherited: Mapping[str, Any], names: Counter[str], *, freeze: bool) -> None:
         """Decide how to call each handler, here and below, with the values that it may ask for."""
         values = {**inherited, **self.values}
         for route in (*self.entries, *self.fallbacks):
             if isinstance(route, Route):
                 self.plans[route] = plan_arguments(route.handler, values)
+                names[route.name] += 1
+                number = names[route.name]
+                self.keys[route] = route.name if number == 1 else f"{route.name} ({number})"
             else:
-                route.node.plan(values, freeze=freeze)
+                route.node.plan(values, names, freeze=freeze)
         self.frozen = self.frozen or freeze
 
-    def select(self, event: Event, context: Context, outer: tuple[Middleware, ...]) -> list[_Selected]:
+    def select(self, event: Event, path: str, outer: tuple[Middleware, ...]) -> list[Selected]:
         """What the event reaches, in order, with the middlewares around it, outermost first."""
         around = (*outer, *self.middlewares) if self.middlewares else outer
-        selected: list[_Selected] = []
+        selected: list[Selected] = []
         for entry in self.entries:
             if isinstance(entry, _Branch):
-                if _below(context.path, entry.prefix):
-                    selected += entry.node.select(event, context, around)
+                if _below(path, entry.prefix):
+                    selected += entry.node.select(event, path, around)
                 continue
             try:
                 if entry.matches(event):
-                    selected.append(_Selected(self, entry, around))
+                    selected.append(Selected(self, entry, around))
             except Exception as error:  # noqa: BLE001 - a filter of the application may raise anything
-                selected.append(_Selected(self, entry, around, error))
-        return selected or [_Selected(self, route, around) for route in self.fallbacks]
+                selected.append(Selected(self, entry, around, error))
+        return selected or [Selected(self, route, around) for route in self.fallbacks]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +119,21 @@ class _Branch:
 
 
 @dataclass(frozen=True, slots=True)
-class _Selected:
+class Selected:
+    """A handler that an event reaches, with the middlewares around it; `error` is what its filter raised."""
+
     node: _Node
     route: Route
     middlewares: tuple[Middleware, ...]
     error: Exception | None = None
 
+    @property
+    def key(self) -> str:
+        """A name that no other handler of the tree has, the same after a restart of the same program."""
+        return self.node.keys[self.route]
+
     async def run(self, event: Event, context: Context) -> None:
+        """Call the handler through its middlewares; what it raises comes through."""
         call: Callable[[Any], Awaitable[Any]] = self._call(context)
         for middleware in reversed(self.middlewares):
             call = _around(middleware, context, call)
@@ -335,7 +357,7 @@ class Router:
         Raises:
             RouterError: a handler asks for something that nothing provides.
         """
-        self._node.plan(values or {}, freeze=True)
+        self._node.plan(values or {}, Counter(), freeze=True)
 
     def _require_open(self) -> None:
         if self._node.frozen:
@@ -352,11 +374,15 @@ class Router:
 
         What a `when` filter raises comes through; in `dispatch` it is a failure of its handler.
         """
-        selected = self._node.select(event, context or Context(), ())
+        selected = self.select(event, context.path if context is not None else "")
         for item in selected:
             if item.error is not None:
                 raise item.error
         return tuple(item.route.handler for item in selected)
+
+    def select(self, event: Event, path: str = "") -> list[Selected]:
+        """What the event reaches, in order, for those who run handlers; what filters raise is in it."""
+        return self._node.select(event, path, ())
 
     # --- running ---
 
@@ -373,11 +399,11 @@ class Router:
             RouterError: a handler asks for something that nothing provides.
         """
         if not self._node.frozen:  # tests of handlers dispatch without a start
-            self._node.plan({}, freeze=False)
+            self._node.plan({}, Counter(), freeze=False)
         context = context or Context()
         handled: list[str] = []
         failures: list[HandlerFailure] = []
-        for item in self._node.select(event, context, ()):
+        for item in self.select(event, context.path):
             error = item.error
             if error is None:
                 try:

@@ -1,0 +1,23 @@
+"""The inbox: verify, store durably, answer 200, handle afterwards; never lost, never handled twice.
+
+It reads no request and verifies nothing: the receiver gives it events that are authentic.
+"""
+
+from nexmo_dispatch_webhooks.inbox.engine import StoreInbox
+from nexmo_dispatch_webhooks.inbox.inboxes import MemoryInbox, SqliteInbox
+from nexmo_dispatch_webhooks.inbox.records import Failure, Record, State
+from nexmo_dispatch_webhooks.inbox.retries import RetryPolicy
+from nexmo_dispatch_webhooks.inbox.settings import Health
+from nexmo_dispatch_webhooks.inbox.store import Store
+
+__all__ = [
+    "Failure",
+    "Health",
+    "MemoryInbox",
+    "Record",
+    "RetryPolicy",
+    "SqliteInbox",
+    "State",
+    "Store",
+    "StoreInbox",
+]

@@ -1,0 +1,461 @@
+"""`StoreInbox`: store first, answer 200, handle afterwards; the same over every store.
+
+It decides what becomes of an event. Where events are kept is the store's business, which one is next
+is `lanes`', when to try again is `retries`'.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import random
+import time
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Self
+
+import anyio
+
+from nexmo_dispatch_webhooks.events import Event, parse_event
+from nexmo_dispatch_webhooks.exceptions import ConfigurationError, InboxError, InboxFullError
+from nexmo_dispatch_webhooks.inbox.lanes import Lanes
+from nexmo_dispatch_webhooks.inbox.records import Failure, NewRecord, Record, State, Waiting, make_record
+from nexmo_dispatch_webhooks.inbox.retries import RetryPolicy
+from nexmo_dispatch_webhooks.inbox.settings import HOUR, Health
+from nexmo_dispatch_webhooks.inbox.store import Store, Which
+from nexmo_dispatch_webhooks.inbox.worker import Worker
+from nexmo_dispatch_webhooks.injection import Context
+from nexmo_dispatch_webhooks.logs import log_failure, logger
+from nexmo_dispatch_webhooks.routing import Router
+from nexmo_dispatch_webhooks.sansio import RawRequest
+
+__all__ = ["StoreInbox"]
+
+#: So many waiting events are kept in memory as they came; the others are read again in their turn.
+_IN_MEMORY = 1000
+#: A worker lets the other tasks run after so many events, also when no handler ever waits.
+_IN_A_ROW = 16
+
+
+class StoreInbox:
+    """Keeps events in a store, handles them afterwards, and shows what is there.
+
+    Args:
+        store: where events are kept.
+        parse: reads stored bodies again, after a restart and at `retry`. Give your own to get bodies out of
+            quarantine that `parse_event` refuses.
+        concurrency: how many events are handled at the same time.
+        retries: when a failed handler is tried again, and when its event is quarantined.
+        handler_timeout: how long, in seconds, one handler may take; then it has failed. None for no limit.
+        drain: how long, in seconds, to go on at shutdown; the rest is handled after the next start.
+        max_pending: so many events may wait; more are refused (503), so that the service repeats them.
+        keep: how long, in seconds, the content of a handled event is kept.
+        keep_quarantined: how long, in seconds, a quarantined one is.
+        remember: how long, in seconds, a repetition is recognised; the service repeats for 24 hours, by
+            other sources for 72 (contract 5.10).
+        poll: how often, in seconds, to look for retries that are due, and for changes of other processes.
+        clock: gives epoch seconds.
+        sleep: waits for a number of seconds.
+        random: gives numbers from 0 to 1.
+
+    Raises:
+        ConfigurationError: a setting makes no sense.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        parse: Callable[[bytes], Event] = parse_event,
+        concurrency: int = 32,
+        retries: RetryPolicy | None = None,
+        handler_timeout: float | None = 300.0,
+        drain: float = 10.0,
+        max_pending: int = 100_000,
+        keep: float = 24 * HOUR,
+        keep_quarantined: float = 30 * 24 * HOUR,
+        remember: float = 73 * HOUR,
+        poll: float = 1.0,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[object]] = anyio.sleep,
+        random: Callable[[], float] = random.random,
+    ) -> None:
+        if concurrency < 1 or max_pending < 1 or poll <= 0 or drain < 0:
+            raise ConfigurationError("concurrency and max_pending are at least 1, poll is positive")
+        if remember < 24 * HOUR:
+            raise ConfigurationError(
+                "remember is at least 24 hours: so long the service repeats (contract 5.10)"
+            )
+        self.store = store
+        # settings
+        self._parse = parse
+        self._concurrency = concurrency
+        self._retries = retries or RetryPolicy()
+        self._handler_timeout = handler_timeout
+        self._drain = drain
+        self._max_pending = max_pending
+        self._keep, self._keep_quarantined, self._remember = keep, keep_quarantined, remember
+        self._poll = poll
+        self._clock, self._sleep, self._random = clock, sleep, random
+        # state
+        self._lanes = Lanes()
+        self._resting: list[asyncio.Future[None]] = []
+        self._gathered: list[tuple[int, NewRecord]] | None = None
+        self._worker: Worker | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._scopes: tuple[anyio.CancelScope, anyio.CancelScope] | None = None
+        self._active = False
+        self._stopping = False
+        self._backlog = 0
+        self._prune_at = 0.0
+        # counts
+        self._storing = True
+        self._quarantined = self._duplicates = self._unhandled = 0
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} on {self.store!r}: {self.health().state}, {self._lanes!r}>"
+
+    # --- the life of an inbox ---
+
+    async def __aenter__(self) -> Self:
+        await self.store.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def start(self, router: Router) -> None:
+        """Begin to store and to handle, with what an earlier run left first.
+
+        When another process handles the events of this store already, this one stores only, and takes over
+        when the other ends.
+
+        Args:
+            router: the handlers; frozen.
+
+        Raises:
+            InboxError: the store cannot be opened.
+            ConfigurationError: it is started already; one inbox belongs to one receiver.
+        """
+        if self._task is not None:
+            raise ConfigurationError("the inbox is started already: each receiver needs its own")
+        await self.store.open()
+        self._worker = Worker(router, self.store, self._handler_timeout)
+        self._stopping = False
+        workers, house = self._scopes = anyio.CancelScope(), anyio.CancelScope()
+        await self._take_over()
+        # A task of its own, owned by start and stop: frameworks may call the two from different tasks,
+        # which a task group does not allow. Everything else runs in the task group inside of it.
+        self._task = asyncio.create_task(self._live(workers, house), name="inbox")
+
+    async def aclose(self) -> None:
+        """Take no more, go on with what is there for `drain` seconds, write, and let go of the store.
+
+        Events that are left, and those that wait for another attempt, are handled after the next start.
+        """
+        task, scopes = self._task, self._scopes
+        if task is not None and scopes is not None:
+            workers, house = scopes
+            self._stopping = True
+            house.cancel()
+            self._wake_all()
+            try:
+                await asyncio.wait({task}, timeout=self._drain)
+            finally:
+                if not task.done():
+                    logger.warning("the inbox stops with %d events left for the next start", len(self._lanes))
+                    workers.cancel()
+                await asyncio.wait({task})
+            self._task = None
+            if (error := task.exception()) is not None:
+                log_failure("the inbox", error)
+        self.store.added = None
+        self._active = False
+        self._lanes = Lanes()
+        await self.store.aclose()
+
+    async def _live(self, workers: anyio.CancelScope, house: anyio.CancelScope) -> None:
+        with workers:
+            async with anyio.create_task_group() as group:
+                for _ in range(self._concurrency):
+                    group.start_soon(self._work)
+                group.start_soon(self._keep_house, house)
+
+    # --- taking in ---
+
+    async def put(self, request: RawRequest, context: Context, event: Event | None) -> None:
+        """Store durably, then return; the handlers run afterwards.
+
+        Args:
+            request: what came; it was verified.
+            context: path, time and claims.
+            event: what `parse_event` made of the body; None for a body that is no JSON object, which goes
+                to quarantine.
+
+        Raises:
+            InboxFullError: too many events wait.
+            InboxError: it could not be stored.
+        """
+        if len(self._lanes) >= self._max_pending or self._backlog >= self._max_pending:
+            raise InboxFullError("too many events wait to be handled, please repeat")
+        try:
+            record_id = await self.store.add(make_record(request, context, event))
+        except InboxError:
+            self._storing = False
+            raise
+        self._storing = True
+        if record_id is None:
+            self._duplicates += 1
+        elif event is None:
+            self._quarantined += 1
+            logger.error("quarantined: record %d is authentic, but no JSON object", record_id)
+
+    def _added(self, record_id: int, record: NewRecord) -> None:
+        """A new event is durable; called in the order of the ids."""
+        if self._gathered is not None:
+            self._gathered.append((record_id, record))
+            return
+        item = Waiting(record_id, record.lane, record.received_at)
+        if len(self._lanes) < _IN_MEMORY:
+            item.event, item.context = record.event, record.context
+        self._lanes.add(item)
+        self._wake()
+
+    async def _take_over(self) -> None:
+        """Become the process that handles events, if there is no other."""
+        if not await self.store.claim():
+            self._backlog = (await self.store.count()).pending
+            return
+        self._active, self._backlog = True, 0
+        self._gathered = []
+        self.store.added = self._added
+        try:
+            await self._refresh()
+        finally:  # what came in the meantime stands behind what was there
+            gathered, self._gathered = self._gathered, None
+            for record_id, record in gathered:
+                if record_id not in self._lanes:
+                    self._added(record_id, record)
+
+    async def _refresh(self) -> None:
+        """Learn of pending events that other processes stored, or that were put back."""
+        items = await self.store.waiting()
+        hurried = frozenset(item.id for item in items if not item.due and item.id in self._lanes)
+        if hurried:
+            self._lanes.hurry(hurried)
+        for item in items:
+            if item.id not in self._lanes:
+                self._lanes.add(item)
+        self._wake()
+
+    # --- handling ---
+
+    async def _work(self) -> None:
+        """One of `concurrency` loops: take the next event, handle it, until the inbox stops."""
+        lanes = self._lanes
+        in_a_row = 0
+        while True:
+            item = lanes.take()
+            if item is None:
+                if self._stopping:
+                    return
+                await self._rest()
+                in_a_row = 0
+                continue
+            if lanes.ready:
+                self._wake()
+            await self._handle(item)
+            in_a_row += 1
+            if in_a_row % _IN_A_ROW == 0:
+                await asyncio.sleep(0)
+
+    async def _rest(self) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._resting.append(future)
+        await future
+
+    def _wake(self) -> None:
+        """One worker is enough: it wakes the next when there is more to do than it can take."""
+        while self._resting:
+            future = self._resting.pop()
+            if not future.done():
+                future.set_result(None)
+                return
+
+    def _wake_all(self) -> None:
+        while self._resting:
+            self._wake()
+
+    async def _handle(self, item: Waiting) -> None:
+        try:
+            await self._attempt(item)
+        except InboxError as error:  # the store failed: nothing is lost, it is read or tried again
+            log_failure("the inbox", error)
+            self._lanes.postpone(item, self._clock() + max(self._poll, self._retries.wait_initial))
+
+    async def _attempt(self, item: Waiting) -> None:
+        event, context = item.event, item.context
+        if event is None or context is None:
+            record = await self.store.load(item.id)
+            if record.state != "pending" or record.body is None:  # another process put it aside
+                self._lanes.finish(item)
+                return
+            try:
+                event = self._parse(record.body)
+            except Exception as error:  # noqa: BLE001 - `parse` may be the application's; the record stays
+                log_failure(f"reading record {item.id}", error)
+                await self._set_aside(item, (Failure("parse", type(error).__qualname__),))
+                return
+            context = Context(record.path, record.received_at, record.claims)
+        assert self._worker is not None  # noqa: S101 - set by `start`, which starts what calls this
+        outcome = await self._worker.attempt(
+            item.id, event, path=context.path, context=context, attempt=item.attempts, done=item.done
+        )
+        item.done = outcome.done
+        if outcome.failures:
+            await self._failed(item, outcome.failures)
+            return
+        if outcome.unhandled:
+            self._unhandled += 1
+        if not outcome.finished:
+            self.store.finish(item.id)
+        self._lanes.finish(item)
+
+    async def _failed(self, item: Waiting, failures: tuple[Failure, ...]) -> None:
+        item.attempts += 1
+        wait = self._retries.wait(item.attempts, self._random)
+        if wait is None:
+            await self._set_aside(item, failures)
+            return
+        due = self._clock() + wait
+        await self.store.postpone(item.id, attempts=item.attempts, due=due, done=item.done, failed=failures)
+        self._lanes.postpone(item, due)
+
+    async def _set_aside(self, item: Waiting, failures: tuple[Failure, ...]) -> None:
+        await self.store.postpone(item.id, attempts=item.attempts, due=None, done=item.done, failed=failures)
+        self._lanes.finish(item)
+        self._quarantined += 1
+        names = ", ".join(f"{failure.handler} ({failure.error})" for failure in failures)
+        logger.error("quarantined: record %d after %d attempts; failed: %s", item.id, item.attempts, names)
+
+    # --- retries that are due, other processes, retention ---
+
+    async def _keep_house(self, scope: anyio.CancelScope) -> None:
+        with scope:
+            while True:
+                due = self._lanes.next_due
+                wait = self._poll if due is None else min(self._poll, max(0.0, due - self._clock()))
+                await self._sleep(wait)
+                try:
+                    await self._look_around()
+                except InboxError as error:
+                    log_failure("the inbox", error)
+
+    async def _look_around(self) -> None:
+        now = self._clock()
+        if self._lanes.release(now):
+            self._wake()
+        if not self._active:
+            await self._take_over()
+        elif await self.store.changed():
+            await self._refresh()
+        if self._active and now >= self._prune_at:
+            self._prune_at = now + HOUR
+            touched = 1
+            while touched:
+                touched = await self.store.prune(
+                    handled_before=now - self._keep,
+                    quarantined_before=now - self._keep_quarantined,
+                    keys_before=now - self._remember,
+                )
+
+    # --- for people and probes ---
+
+    def health(self) -> Health:
+        """How it is doing; cheap, for probes."""
+        if self._task is None:
+            state = "closed"
+        elif self._task.done():
+            state = "failed"
+        elif self._stopping:
+            state = "draining"
+        else:
+            state = "running" if self._active else "standby"
+        oldest = self._lanes.oldest
+        return Health(
+            state,
+            self._storing,
+            len(self._lanes) if self._active else self._backlog,
+            self._lanes.retrying,
+            0.0 if oldest is None else max(0.0, self._clock() - oldest),
+            self._quarantined,
+            self._duplicates,
+            self._unhandled,
+        )
+
+    async def list(
+        self, state: State | None = None, *, limit: int = 100, after: int = 0
+    ) -> builtins.list[Record]:
+        """Records without their bodies, by ascending id.
+
+        Args:
+            state: `pending`, `quarantined`, `handled` or `forgotten`; None for all but the last.
+            limit: at most so many.
+            after: only ids above this one: the last id of the page before.
+        """
+        await self.store.open()
+        return await self.store.list(state, limit=limit, after=after)
+
+    async def show(self, record_id: int) -> Record:
+        """One record with its body, which is personal data.
+
+        Raises:
+            UnknownRecordError: there is no such record.
+        """
+        await self.store.open()
+        return await self.store.load(record_id)
+
+    async def retry(self, which: Which) -> int:
+        """Handle again, now: a quarantined record, or one that waits for its next attempt.
+
+        Handlers that succeeded are not run again. A body that was no JSON object is read again, by `parse`.
+        From another process it takes effect within `poll` seconds.
+
+        Args:
+            which: an id, or `"all"`.
+
+        Returns:
+            How many records there were.
+        """
+        await self.store.open()
+        found = await self.store.retry(which)
+        if self._active and found:
+            await self._refresh()
+        return found
+
+    async def purge(
+        self, state: State = "handled", *, record_id: int | None = None, older_than: float | None = None
+    ) -> int:
+        """Forget the content of finished records now, before the retention does.
+
+        That they were there is remembered, so a late repetition is not handled again.
+
+        Args:
+            state: `handled` or `quarantined`.
+            record_id: only this record, handled or quarantined.
+            older_than: only what arrived more than so many seconds ago.
+
+        Returns:
+            How many records there were.
+
+        Raises:
+            ConfigurationError: pending records are not purged: they were acknowledged and not yet handled.
+        """
+        states: tuple[State, ...] = ("handled", "quarantined") if record_id is not None else (state,)
+        if not {"handled", "quarantined"}.issuperset(states):
+            raise ConfigurationError("purge takes handled or quarantined records")
+        await self.store.open()
+        before = None if older_than is None else self._clock() - older_than
+        return await self.store.purge("all" if record_id is None else record_id, states=states, before=before)

@@ -1,0 +1,113 @@
+"""Which event comes next: in order within a conversation, in parallel between conversations.
+
+Pure bookkeeping: it runs no handler and reads no clock.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+
+from nexmo_dispatch_webhooks.inbox.records import Waiting
+
+__all__ = ["Lanes"]
+
+
+class Lanes:
+    """Events that wait, each behind the earlier ones of its lane.
+
+    The first of a lane is ready, under way, or waits for its next attempt; the others wait for it.
+    """
+
+    def __init__(self) -> None:
+        # all of them by id, in order of arrival
+        self._waiting: dict[int, Waiting] = {}
+        # those that wait for the first of their lane; None while there are none
+        self._behind: dict[int, deque[Waiting] | None] = {}
+        # firsts of lanes: may run now, or at a time
+        self._ready: deque[Waiting] = deque()
+        self._later: list[tuple[float, int, Waiting]] = []
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def __contains__(self, record_id: int) -> bool:
+        return record_id in self._waiting
+
+    def __repr__(self) -> str:
+        return f"<Lanes: {len(self)} events in {len(self._behind)} lanes, {len(self._ready)} ready>"
+
+    @property
+    def ready(self) -> bool:
+        """Whether `take` would give something."""
+        return bool(self._ready)
+
+    @property
+    def retrying(self) -> int:
+        """How many events wait for their next attempt."""
+        return len(self._later)
+
+    @property
+    def next_due(self) -> float | None:
+        """When the next attempt is due."""
+        return self._later[0][0] if self._later else None
+
+    @property
+    def oldest(self) -> float | None:
+        """When the event arrived that waits longest."""
+        return next(iter(self._waiting.values())).received_at if self._waiting else None
+
+    def add(self, item: Waiting) -> None:
+        """Put an event at the end of its lane."""
+        self._waiting[item.id] = item
+        lane = item.lane
+        if lane in self._behind:
+            queue = self._behind[lane]
+            if queue is None:
+                self._behind[lane] = deque((item,))
+            else:
+                queue.append(item)
+        else:
+            self._behind[lane] = None
+            self._stand_first(item)
+
+    def take(self) -> Waiting | None:
+        """The next event to handle; give it back with `finish` or `postpone`."""
+        return self._ready.popleft() if self._ready else None
+
+    def finish(self, item: Waiting) -> None:
+        """An event is done with: the next of its lane may run."""
+        del self._waiting[item.id]
+        queue = self._behind[item.lane]
+        if queue:
+            self._stand_first(queue.popleft())
+        else:
+            del self._behind[item.lane]
+
+    def postpone(self, item: Waiting, due: float) -> None:
+        """An event wants another attempt at `due`; the rest of its lane waits behind it."""
+        item.due = due
+        heapq.heappush(self._later, (due, item.id, item))
+
+    def release(self, now: float) -> int:
+        """Make ready what is due; return how many."""
+        released = 0
+        while self._later and self._later[0][0] <= now:
+            self._ready.append(heapq.heappop(self._later)[2])
+            released += 1
+        return released
+
+    def hurry(self, ids: frozenset[int] | None = None) -> int:
+        """Make ready now what waits for its next attempt: these ids, or all; return how many."""
+        chosen = [entry for entry in self._later if ids is None or entry[1] in ids]
+        if chosen:
+            self._later = [entry for entry in self._later if entry not in chosen]
+            heapq.heapify(self._later)
+            self._ready.extend(item for _, _, item in sorted(chosen, key=lambda entry: entry[1]))
+        return len(chosen)
+
+    def _stand_first(self, item: Waiting) -> None:
+        if item.due:
+            heapq.heappush(self._later, (item.due, item.id, item))
+        else:
+            self._ready.append(item)

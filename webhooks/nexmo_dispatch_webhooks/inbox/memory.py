@@ -1,0 +1,194 @@
+"""`MemoryStore`: the store protocol in a few dictionaries, for tests.
+
+Nothing survives the process, and no transaction of a handler can be committed with it.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import msgspec
+
+from nexmo_dispatch_webhooks.exceptions import InboxError, UnknownRecordError
+from nexmo_dispatch_webhooks.inbox.records import Counts, Failure, NewRecord, Record, State, Waiting
+from nexmo_dispatch_webhooks.inbox.store import Added, Which
+from nexmo_dispatch_webhooks.transaction import Statement
+
+__all__ = ["MemoryStore"]
+
+
+@dataclass(slots=True)
+class _Kept:
+    record: Record
+    key: bytes
+    lane: int
+    due: float = 0.0
+
+
+class MemoryStore:
+    """Keeps records in memory; see `Store` for what each method promises."""
+
+    transactional = False
+
+    def __init__(self, *, clock: Callable[[], float]) -> None:
+        self.added: Added | None = None
+        self._clock = clock
+        self._kept: dict[int, _Kept] = {}
+        self._keys: set[bytes] = set()
+        self._last = 0
+
+    async def open(self) -> None:
+        """Nothing to do."""
+
+    async def aclose(self) -> None:
+        """Nothing to do; what is kept stays for a second start."""
+
+    async def claim(self) -> bool:
+        """There is one process only."""
+        return True
+
+    async def changed(self) -> bool:
+        """Nobody else writes."""
+        return False
+
+    async def add(self, record: NewRecord) -> int | None:
+        """Keep a new record."""
+        if record.key in self._keys:
+            return None
+        self._keys.add(record.key)
+        self._last += 1
+        kept = Record(
+            id=self._last,
+            state="pending" if record.parsable else "quarantined",
+            kind=record.kind,
+            received_at=_moment(record.received_at),
+            path=record.path,
+            size=len(record.body),
+            claims=record.context.claims,
+            body=record.body,
+        )
+        self._kept[self._last] = _Kept(kept, record.key, record.lane)
+        if record.parsable and self.added is not None:
+            self.added(self._last, record)
+        return self._last
+
+    def finish(self, record_id: int) -> None:
+        """Mark as handled."""
+        self._change(
+            record_id, state="handled", finished_at=_moment(self._clock()), failed=(), next_attempt_at=None
+        )
+
+    async def commit(
+        self, record_id: int, handler: str, statements: Sequence[Statement], *, finish: bool
+    ) -> None:
+        """Refused: there is no database here."""
+        raise InboxError("the inbox in memory has no transactions")
+
+    async def postpone(
+        self,
+        record_id: int,
+        *,
+        attempts: int,
+        due: float | None,
+        done: Sequence[str],
+        failed: Sequence[Failure],
+    ) -> None:
+        """Keep the result of a failed attempt."""
+        self._change(
+            record_id,
+            state="quarantined" if due is None else "pending",
+            attempts=attempts,
+            done=tuple(done),
+            failed=tuple(failed),
+            next_attempt_at=None if due is None else _moment(due),
+        )
+        self._kept[record_id].due = due or 0.0
+
+    async def waiting(self) -> list[Waiting]:
+        """All pending records."""
+        return [
+            Waiting(
+                record_id,
+                kept.lane,
+                kept.record.received_at.timestamp(),
+                kept.record.attempts,
+                kept.due,
+                kept.record.done,
+            )
+            for record_id, kept in self._kept.items()
+            if kept.record.state == "pending"
+        ]
+
+    async def load(self, record_id: int) -> Record:
+        """One record."""
+        if record_id not in self._kept:
+            raise UnknownRecordError(f"there is no record {id}")
+        return self._kept[record_id].record
+
+    async def list(self, state: State | None, *, limit: int, after: int) -> builtins.list[Record]:
+        """Records by ascending id."""
+        chosen = (
+            msgspec.structs.replace(kept.record, body=None)
+            for record_id, kept in self._kept.items()
+            if record_id > after
+            and (kept.record.state == state if state is not None else kept.record.state != "forgotten")
+        )
+        return [record for record, _ in zip(chosen, range(limit), strict=False)]
+
+    async def retry(self, which: Which) -> int:
+        """Make records pending and due now."""
+        chosen = [
+            record_id
+            for record_id, kept in self._kept.items()
+            if which in ("all", record_id)
+            and (kept.record.state == "quarantined" or (kept.record.state == "pending" and kept.due))
+        ]
+        for record_id in chosen:
+            self._change(record_id, state="pending", attempts=0, failed=(), next_attempt_at=None)
+            self._kept[record_id].due = 0.0
+        return len(chosen)
+
+    async def purge(self, which: Which, *, states: Sequence[State], before: float | None) -> int:
+        """Forget contents."""
+        chosen = [
+            record_id
+            for record_id, kept in self._kept.items()
+            if which in ("all", record_id)
+            and kept.record.state in states
+            and (before is None or kept.record.received_at.timestamp() < before)
+        ]
+        for record_id in chosen:
+            self._change(record_id, state="forgotten", body=None, path="", claims=None, done=(), failed=())
+        return len(chosen)
+
+    async def prune(self, *, handled_before: float, quarantined_before: float, keys_before: float) -> int:
+        """All of the retention at once."""
+        touched = await self.purge("all", states=("handled",), before=handled_before)
+        touched += await self.purge("all", states=("quarantined",), before=quarantined_before)
+        for record_id, kept in list_of(self._kept):
+            if kept.record.state == "forgotten" and kept.record.received_at.timestamp() < keys_before:
+                del self._kept[record_id]
+                self._keys.discard(kept.key)
+                touched += 1
+        return touched
+
+    async def count(self) -> Counts:
+        """How many wait, and how many are set aside."""
+        states = [kept.record.state for kept in self._kept.values()]
+        return Counts(states.count("pending"), states.count("quarantined"))
+
+    def _change(self, record_id: int, **changes: object) -> None:
+        kept = self._kept[record_id]
+        kept.record = msgspec.structs.replace(kept.record, **changes)
+
+
+def list_of(kept: dict[int, _Kept]) -> builtins.list[tuple[int, _Kept]]:
+    """A copy to delete by; the method named `list` hides the builtin in the class."""
+    return list(kept.items())
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

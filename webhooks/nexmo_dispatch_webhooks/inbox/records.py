@@ -1,0 +1,153 @@
+"""The data of the inbox: what is stored of an event, what waits, and what an operator sees.
+
+It stores nothing and decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import blake2b, sha256
+from typing import Literal
+
+import msgspec
+
+from nexmo_dispatch_webhooks.events import Event, FinalReport, InboundMessage, MessageStatus
+from nexmo_dispatch_webhooks.injection import Context
+from nexmo_dispatch_webhooks.sansio import RawRequest
+from nexmo_dispatch_webhooks.signature import Claims
+
+__all__ = ["UNPARSABLE", "Counts", "Failure", "NewRecord", "Record", "State", "Waiting", "make_record"]
+
+#: `pending`: to be handled; `quarantined`: set aside for a human; `handled`: done, kept for a while;
+#: `forgotten`: the content is gone, the de-duplication key is still known.
+State = Literal["pending", "quarantined", "handled", "forgotten"]
+#: The kind of an authentic body that is no JSON object.
+UNPARSABLE = "unparsable"
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """A handler that failed in the last attempt, and with what class of exception; never its message."""
+
+    handler: str
+    error: str
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """A stored event, for people: `list` gives it without the body, `show` with it."""
+
+    id: int
+    state: State
+    #: The kind of the event, or `unparsable`.
+    kind: str
+    received_at: datetime
+    #: The path below the mount point.
+    path: str
+    #: Bytes of the body.
+    size: int
+    #: Attempts that failed.
+    attempts: int = 0
+    #: Handlers that succeeded and are not run again.
+    done: tuple[str, ...] = ()
+    failed: tuple[Failure, ...] = ()
+    #: When the next attempt is due, after a failed one.
+    next_attempt_at: datetime | None = None
+    finished_at: datetime | None = None
+    claims: Claims | None = None
+    body: bytes | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"Record(id={self.id}, state={self.state!r}, kind={self.kind!r}, size={self.size}, "
+            f"attempts={self.attempts}, failed={self.failed!r})"
+        )
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """How many records there are in the states that matter to somebody."""
+
+    pending: int = 0
+    quarantined: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class NewRecord:
+    """What a store has to keep of a request; `event` and `context` only travel along in memory."""
+
+    #: 16 bytes that are equal for two deliveries of one event (contract 5.10).
+    key: bytes
+    #: Equal for the events of one conversation, which are handled in order.
+    lane: int
+    #: False for what goes to quarantine at once.
+    parsable: bool
+    kind: str
+    received_at: float
+    path: str
+    claims: bytes
+    body: bytes
+    event: Event | None
+    context: Context
+
+
+@dataclass(slots=True, eq=False)
+class Waiting:
+    """An event that waits to be handled, as the worker sees it.
+
+    `event` is None when it has to be read from the store first: after a restart, or when many wait.
+    """
+
+    id: int
+    lane: int
+    received_at: float
+    attempts: int = 0
+    due: float = 0.0
+    done: Sequence[str] = ()
+    event: Event | None = None
+    context: Context | None = None
+
+
+def make_record(request: RawRequest, context: Context, event: Event | None) -> NewRecord:
+    """What to store of an authentic request; `event` is None for a body that is no JSON object."""
+    received_at = 0.0 if context.received_at is None else context.received_at.timestamp()
+    if event is None:
+        kind, lane, key = UNPARSABLE, 0, sha256(request.body).digest()[:16]
+    else:
+        kind, lane = event.kind, lane_of(event)
+        key = blake2b(_bytes("\0".join(event.dedup_key)), digest_size=16).digest()
+    return NewRecord(
+        key,
+        lane,
+        event is not None,
+        kind,
+        received_at,
+        _bytes(request.path).decode("utf-8", "backslashreplace") if request.path else "",
+        b"" if context.claims is None else _encode(context.claims),
+        request.body,
+        event,
+        context,
+    )
+
+
+def lane_of(event: Event) -> int:
+    """The conversation of an event: its workflow, else its two addresses, else its message.
+
+    A 63-bit digest: small to store, and it tells nothing about the customer.
+    """
+    name: str | None = None
+    if isinstance(event, MessageStatus):
+        name = event.dispatch_uuid or event.message_uuid
+    elif isinstance(event, FinalReport):
+        name = event.dispatch_uuid
+    elif isinstance(event, InboundMessage):
+        customer, own = event.from_.address, event.to.address
+        name = f"{event.channel}\0{customer}\0{own}" if customer else event.message_uuid
+    name = "\0".join(event.dedup_key) if name is None else name.lower()
+    return int.from_bytes(blake2b(_bytes(name), digest_size=8).digest(), "big") >> 1
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")  # half surrogates must not lose a message (contract 5.11)

@@ -1,0 +1,48 @@
+"""When a failed handler is tried again: a plain function of numbers.
+
+It waits for nothing and knows no event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from nexmo_dispatch_webhooks.exceptions import ConfigurationError
+
+__all__ = ["RetryPolicy"]
+
+
+class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """After the n-th failure wait `min(wait_max, wait_initial * wait_exp_base ** (n - 1))` and some jitter.
+
+    The defaults try six times within about 13 minutes: after 1, 5, 25, 125 and 600 seconds.
+    """
+
+    #: Tries in total; after the last one the event is quarantined.
+    attempts: int = 6
+    wait_initial: float = 1.0
+    wait_max: float = 600.0
+    wait_exp_base: float = 5.0
+    #: Up to this part of the wait is added at random, so that what failed together does not return together.
+    wait_jitter: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1:
+            raise ConfigurationError("attempts is the number of tries in total, at least 1")
+        if self.wait_initial < 0 or self.wait_max < 0 or self.wait_exp_base < 1 or self.wait_jitter < 0:
+            raise ConfigurationError("waits are not negative, and wait_exp_base is at least 1")
+
+    def wait(self, failures: int, random: Callable[[], float]) -> float | None:
+        """Seconds until the next attempt, None for quarantine.
+
+        Args:
+            failures: how many attempts failed, at least 1.
+            random: gives a number from 0 to 1.
+        """
+        if failures >= self.attempts:
+            return None
+        exponent = min(failures - 1, 64)  # a float has room for it, whatever the base
+        wait = min(self.wait_max, self.wait_initial * self.wait_exp_base**exponent)
+        return wait * (1 + self.wait_jitter * random())

@@ -1,0 +1,58 @@
+"""What an inbox is told and what it tells: the types of its settings, and its health.
+
+Types only; `StoreInbox` explains each setting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final, TypedDict
+
+import msgspec
+
+from nexmo_dispatch_webhooks.events import Event
+from nexmo_dispatch_webhooks.inbox.retries import RetryPolicy
+
+__all__ = ["HOUR", "Health", "InboxSettings"]
+
+HOUR: Final = 3600.0
+
+
+class Health(msgspec.Struct, frozen=True):
+    """How the inbox is doing; free of personal data."""
+
+    #: `running`; `standby`: stores, while another process handles; `draining`; `closed`; `failed`: a bug.
+    state: str
+    #: False when the last attempt to store failed.
+    storing: bool
+    #: Events that wait to be handled; those that wait for another attempt among them.
+    pending: int
+    retrying: int
+    #: Seconds since the oldest of the pending events arrived.
+    lag: float
+    #: Since the start: events quarantined, duplicates, and events that no handler wanted.
+    quarantined: int
+    duplicates: int
+    unhandled: int
+
+    @property
+    def ready(self) -> bool:
+        """Whether new events can be taken."""
+        return self.storing and self.state in {"running", "standby"}
+
+
+class InboxSettings(TypedDict, total=False):
+    """The settings that inboxes share, explained at `StoreInbox`."""
+
+    parse: Callable[[bytes], Event]
+    concurrency: int
+    retries: RetryPolicy
+    handler_timeout: float | None
+    drain: float
+    max_pending: int
+    keep: float
+    keep_quarantined: float
+    remember: float
+    poll: float
+    sleep: Callable[[float], Awaitable[object]]
+    random: Callable[[], float]

@@ -1,0 +1,324 @@
+"""The SQL of the SQLite store: the schema, and each statement with the reason for its form.
+
+It runs on whatever connection it is given, inside of the transaction that the writer opened.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, Final
+
+import msgspec
+
+from nexmo_dispatch_webhooks.exceptions import InboxError, UnknownRecordError
+from nexmo_dispatch_webhooks.inbox.records import Counts, Failure, NewRecord, Record, State, Waiting
+from nexmo_dispatch_webhooks.inbox.store import Which
+from nexmo_dispatch_webhooks.signature import Claims
+from nexmo_dispatch_webhooks.transaction import Statement
+
+__all__ = [
+    "SCHEMA",
+    "SCHEMA_VERSION",
+    "commit_handler",
+    "count",
+    "finish",
+    "insert",
+    "load",
+    "postpone",
+    "prune",
+    "purge",
+    "retry",
+    "select",
+    "waiting",
+]
+
+SCHEMA_VERSION: Final = 1
+PENDING, QUARANTINED, HANDLED, FORGOTTEN = range(4)
+_NUMBERS: dict[State, int] = {
+    "pending": PENDING,
+    "quarantined": QUARANTINED,
+    "handled": HANDLED,
+    "forgotten": FORGOTTEN,
+}
+_STATES: tuple[State, ...] = ("pending", "quarantined", "handled", "forgotten")
+
+# Ids are never used twice, so that an operator's id always means the same event. The partial index
+# holds unfinished records only: it stays small, however many handled ones are kept.
+SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS events (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    key BLOB NOT NULL UNIQUE,
+    lane INTEGER NOT NULL,
+    state INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    received_at REAL NOT NULL,
+    path TEXT NOT NULL,
+    claims BLOB NOT NULL,
+    body BLOB,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    due REAL NOT NULL DEFAULT 0,
+    done TEXT NOT NULL DEFAULT '[]',
+    failed TEXT NOT NULL DEFAULT '[]',
+    finished_at REAL
+);
+CREATE INDEX IF NOT EXISTS unfinished ON events (state) WHERE state < 2;
+"""
+
+# One statement for many rows: each statement lets the event loop's thread take the interpreter, and
+# waits to get it back, so statements are what costs time, not rows.
+_MOST_ROWS: Final = 64
+# The retention works in pieces, so that no acknowledgement waits for long.
+_PIECE: Final = 500
+_decode_names = msgspec.json.Decoder(list[str]).decode
+_decode_failures = msgspec.json.Decoder(tuple[Failure, ...]).decode
+_decode_claims = msgspec.json.Decoder(Claims).decode
+_decode_waiting = msgspec.json.Decoder(list[tuple[int, int, float, int, float, list[str]]]).decode
+
+
+@cache
+def _insert_sql(rows: int) -> str:
+    values = ",".join(["(?,?,?,?,?,?,?,?)"] * rows)
+    return (
+        "INSERT INTO events (key, lane, state, kind, received_at, path, claims, body) "  # noqa: S608 - only question marks
+        f"VALUES {values} ON CONFLICT (key) DO NOTHING"
+    )
+
+
+def insert(db: sqlite3.Connection, records: Sequence[NewRecord]) -> list[int | None]:
+    """Store records; the id of each, None for a duplicate."""
+    ids: list[int | None] = []
+    start = 0
+    while start < len(records):
+        # powers of two: few different statements, so that SQLite compiles each once
+        rows = min(_MOST_ROWS, 1 << ((len(records) - start).bit_length() - 1))
+        ids += _insert(db, records[start : start + rows])
+        start += rows
+    return ids
+
+
+def _insert(db: sqlite3.Connection, records: Sequence[NewRecord]) -> list[int | None]:
+    values: list[Any] = []
+    for r in records:
+        state = PENDING if r.parsable else QUARANTINED
+        values += (r.key, r.lane, state, r.kind, r.received_at, r.path, r.claims, r.body)
+    cursor = db.execute(_insert_sql(len(records)), values)
+    inserted = cursor.rowcount
+    if inserted == len(records):  # no duplicates: one statement numbers its rows without gaps
+        last = cursor.lastrowid or 0
+        return list(range(last - inserted + 1, last + 1))
+    # The new ones have the highest ids, and of two equal keys the first was stored.
+    marks = ",".join("?" * len(records))
+    rows = db.execute(
+        f"SELECT key, id FROM events WHERE key IN ({marks}) ORDER BY id DESC LIMIT ?",  # noqa: S608 - only question marks
+        [*(r.key for r in records), inserted],
+    )
+    new: dict[bytes, int] = dict(rows.fetchall())
+    return [new.pop(r.key, None) for r in records]
+
+
+def finish(db: sqlite3.Connection, ids: Sequence[int], now: float) -> None:
+    """Mark as handled, any number in one statement."""
+    db.execute(
+        "UPDATE events SET state = 2, finished_at = ?, due = 0, failed = '[]' "
+        "WHERE id IN (SELECT value FROM json_each(?)) AND state < 2",
+        (now, msgspec.json.encode(ids).decode()),
+    )
+
+
+def commit_handler(
+    db: sqlite3.Connection,
+    record_id: int,
+    handler: str,
+    statements: Sequence[Statement],
+    *,
+    now: float | None,
+) -> None:
+    """Run a handler's statements and mark it as done; with *now*, the event as handled."""
+    for sql, parameters in statements:
+        db.execute(sql, parameters)
+        if not db.in_transaction:
+            raise InboxError("a statement of a handler ended the transaction")
+    marked = db.execute(
+        "UPDATE events SET done = json_insert(done, '$[#]', ?), "
+        "state = CASE WHEN ? IS NULL THEN 0 ELSE 2 END, finished_at = ? "
+        "WHERE id = ? AND state < 2 AND state = 0 "
+        "AND NOT EXISTS (SELECT 1 FROM json_each(done) WHERE value = ?)",
+        (handler, now, now, record_id, handler),
+    )
+    if marked.rowcount != 1:  # somebody else handled it: then nothing of this may stay
+        raise InboxError(f"record {id} is not pending, or the handler is done already")
+
+
+def postpone(
+    db: sqlite3.Connection,
+    record_id: int,
+    *,
+    attempts: int,
+    due: float | None,
+    done: Sequence[str],
+    failed: Sequence[Failure],
+) -> None:
+    """Keep the result of a failed attempt."""
+    db.execute(
+        "UPDATE events SET state = ?, attempts = ?, due = ?, done = ?, failed = ? WHERE id = ? AND state < 2",
+        (
+            QUARANTINED if due is None else PENDING,
+            attempts,
+            due or 0.0,
+            msgspec.json.encode(done).decode(),
+            msgspec.json.encode(failed).decode(),
+            record_id,
+        ),
+    )
+
+
+def waiting(db: sqlite3.Connection) -> list[Waiting]:
+    """All pending records in the order of arrival, as one row: see `_MOST_ROWS` for why."""
+    (text,) = db.execute(
+        "SELECT json_group_array(json_array(id, lane, received_at, attempts, due, json(done))) FROM "
+        "(SELECT * FROM events WHERE state < 2 AND state = 0 ORDER BY id)"
+    ).fetchone()
+    return [Waiting(*values) for values in _decode_waiting(text)]
+
+
+_COLUMNS = (
+    "id, state, kind, received_at, path, claims, attempts, due, done, failed, finished_at, length(body)"
+)
+
+
+def load(db: sqlite3.Connection, record_id: int) -> Record:
+    """One record with its body."""
+    row = db.execute(f"SELECT {_COLUMNS}, body FROM events WHERE id = ?", (record_id,)).fetchone()  # noqa: S608 - a constant
+    if row is None:
+        raise UnknownRecordError(f"there is no record {id}")
+    return _record(row[:-1], row[-1])
+
+
+def select(db: sqlite3.Connection, state: State | None, *, limit: int, after: int) -> list[Record]:
+    """Records without their bodies; the partial index serves the states that hold unfinished ones."""
+    if state is None:
+        where = "state < 3"
+    else:
+        number = _NUMBERS[state]
+        where = f"state < 2 AND state = {number}" if number < HANDLED else f"state = {number}"
+    rows = db.execute(
+        f"SELECT {_COLUMNS} FROM events WHERE {where} AND id > ? ORDER BY id LIMIT ?",  # noqa: S608 - constants
+        (after, limit),
+    ).fetchall()
+    return [_record(row, None) for row in rows]
+
+
+def _record(row: tuple[Any, ...], body: bytes | None) -> Record:
+    (record_id, state, kind, received_at, path, claims, attempts, due, done, failed, finished_at, size) = row
+    return Record(
+        id=record_id,
+        state=_STATES[int(state)],
+        kind=kind,
+        received_at=datetime.fromtimestamp(received_at, UTC),
+        path=path,
+        size=size or 0,
+        attempts=attempts,
+        done=tuple(_decode_names(done)),
+        failed=_decode_failures(failed),
+        next_attempt_at=datetime.fromtimestamp(due, UTC) if due else None,
+        finished_at=None if finished_at is None else datetime.fromtimestamp(finished_at, UTC),
+        claims=_decode_claims(claims) if claims else None,
+        body=body,
+    )
+
+
+def retry(db: sqlite3.Connection, which: Which) -> int:
+    """Quarantined records, and those between two attempts, become pending and due."""
+    one = "" if which == "all" else " AND id = ?"
+    return db.execute(
+        "UPDATE events SET state = 0, attempts = 0, due = 0, failed = '[]' "  # noqa: S608 - a constant
+        f"WHERE state < 2 AND (state = 1 OR due > 0){one}",
+        () if which == "all" else (which,),
+    ).rowcount
+
+
+_FORGET = (
+    "UPDATE events SET state = 3, body = NULL, path = '', claims = x'', lane = 0, done = '[]', failed = '[]'"
+)
+
+
+def purge(db: sqlite3.Connection, which: Which, *, states: Sequence[State], before: float | None) -> int:
+    """Forget contents; the keys stay, so that a late repetition is still known."""
+    numbers = ",".join(str(_NUMBERS[state]) for state in states)
+    conditions, values = [f"state IN ({numbers})"], list[float]()
+    if which != "all":
+        conditions.append("id = ?")
+        values.append(which)
+    if before is not None:
+        conditions.append("received_at < ?")
+        values.append(before)
+    return db.execute(f"{_FORGET} WHERE {' AND '.join(conditions)}", values).rowcount
+
+
+def prune(
+    db: sqlite3.Connection,
+    start: int,
+    *,
+    handled_before: float,
+    quarantined_before: float,
+    keys_before: float,
+) -> tuple[int, int]:
+    """A piece of the retention. Ids ascend with time, so a boundary is found by halving, not by an index.
+
+    Args:
+        db: inside of a transaction.
+        start: where the last piece ended, 0 for the first.
+        handled_before: forget the content of handled records that arrived before.
+        quarantined_before: and of quarantined ones.
+        keys_before: delete forgotten records that arrived before.
+
+    Returns:
+        How many records were touched, and where the next piece begins.
+    """
+    boundary = _first_id_since(db, handled_before)
+    (end,) = db.execute(
+        "SELECT max(id) FROM "  # noqa: S608 - a number
+        f"(SELECT id FROM events WHERE id >= ? AND id < ? AND state = 2 ORDER BY id LIMIT {_PIECE})",
+        (start, boundary),
+    ).fetchone()
+    touched = 0
+    if end is not None:
+        touched = db.execute(
+            f"{_FORGET} WHERE id >= ? AND id <= ? AND state = 2",
+            (start, end),
+        ).rowcount
+    touched += db.execute(
+        f"{_FORGET} WHERE id IN (SELECT id FROM events WHERE state < 2 AND state = 1 AND received_at < ? "  # noqa: S608 - a number
+        f"LIMIT {_PIECE})",
+        (quarantined_before,),
+    ).rowcount
+    touched += db.execute(
+        "DELETE FROM events WHERE id IN (SELECT id FROM events "  # noqa: S608 - a number
+        f"WHERE id < ? AND state = 3 ORDER BY id LIMIT {_PIECE})",
+        (_first_id_since(db, keys_before),),
+    ).rowcount
+    return touched, boundary if end is None else end + 1
+
+
+def _first_id_since(db: sqlite3.Connection, moment: float) -> int:
+    """The first id that arrived at *moment* or later; one past the last when there is none."""
+    low, high = db.execute("SELECT coalesce(min(id), 0), coalesce(max(id) + 1, 0) FROM events").fetchone()
+    while low < high:
+        middle = (low + high) // 2
+        record_id, received_at = db.execute(
+            "SELECT id, received_at FROM events WHERE id >= ? ORDER BY id LIMIT 1", (middle,)
+        ).fetchone()
+        if received_at < moment:
+            low = record_id + 1
+        else:
+            high = middle
+    return int(low)
+
+
+def count(db: sqlite3.Connection) -> Counts:
+    """Both counts from the partial index."""
+    numbers = dict(db.execute("SELECT state, count(*) FROM events WHERE state < 2 GROUP BY state").fetchall())
+    return Counts(numbers.get(PENDING, 0), numbers.get(QUARANTINED, 0))

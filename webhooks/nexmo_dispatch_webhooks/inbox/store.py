@@ -1,0 +1,113 @@
+"""`Store`: what an inbox needs of a place to keep events; write your own for another database.
+
+Protocols only. `sqlite` and `memory` are the two that exist; `tests/webhooks/test_inbox_store.py` runs
+over both and is the place to check a third.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol
+
+from nexmo_dispatch_webhooks.inbox.records import Counts, Failure, NewRecord, Record, State, Waiting
+from nexmo_dispatch_webhooks.transaction import Statement
+
+__all__ = ["Added", "Store", "Which"]
+
+#: Called on the event loop for each record that is now durable and is not a duplicate, in the order of
+#: the ids, before `add` returns; `None` while nobody handles events here.
+Added = Callable[[int, NewRecord], None]
+#: One record by id, or all of those that the method is about.
+Which = int | Literal["all"]
+
+
+class Store(Protocol):
+    """A durable, de-duplicating list of events. Every method is called on one event loop.
+
+    Every failure to read or write is an `InboxError`.
+    """
+
+    #: Whether statements of handlers can be committed with `commit`.
+    transactional: bool
+
+    async def open(self) -> None:
+        """Get ready; called before anything else, and again without effect."""
+
+    async def aclose(self) -> None:
+        """Write what `finish` was told, then let go of everything."""
+
+    async def claim(self) -> bool:
+        """Try to become the one process that handles events; a process that dies loses the claim."""
+        ...
+
+    async def add(self, record: NewRecord) -> int | None:
+        """Store durably; return the new id, or None for an event whose key is known (contract 5.10)."""
+        ...
+
+    def finish(self, record_id: int) -> None:
+        """Mark as handled, soon. A mark that a crash loses means that the event is handled again."""
+
+    async def commit(
+        self, record_id: int, handler: str, statements: Sequence[Statement], *, finish: bool
+    ) -> None:
+        """Run a handler's statements and remember, in one transaction, that the handler is done.
+
+        Args:
+            record_id: a pending record.
+            handler: the name of the handler.
+            statements: what to run, before the mark.
+            finish: mark the whole event as handled; no other handler is left.
+
+        Raises:
+            InboxError: nothing of it was kept.
+        """
+
+    async def postpone(
+        self,
+        record_id: int,
+        *,
+        attempts: int,
+        due: float | None,
+        done: Sequence[str],
+        failed: Sequence[Failure],
+    ) -> None:
+        """Keep the result of a failed attempt: try again at `due`, or quarantine when that is None."""
+
+    async def waiting(self) -> list[Waiting]:
+        """All pending events in the order of arrival, without their content."""
+        ...
+
+    async def changed(self) -> bool:
+        """Whether another process wrote since the last call."""
+        ...
+
+    async def load(self, record_id: int) -> Record:
+        """One record with its body; UnknownRecordError for an id that does not exist."""
+        ...
+
+    async def list(self, state: State | None, *, limit: int, after: int) -> list[Record]:
+        """Records without their bodies, by ascending id, of one state or of all but `forgotten`."""
+        ...
+
+    async def retry(self, which: Which) -> int:
+        """Make quarantined and waiting records pending and due now; return how many."""
+        ...
+
+    async def purge(self, which: Which, *, states: Sequence[State], before: float | None) -> int:
+        """Forget the content of finished records that arrived before an epoch time; return how many."""
+        ...
+
+    async def prune(self, *, handled_before: float, quarantined_before: float, keys_before: float) -> int:
+        """A bounded piece of retention: forget contents, then keys; return how many were touched."""
+        ...
+
+    async def count(self) -> Counts:
+        """How many are pending and quarantined."""
+        ...
+
+    @property
+    def added(self) -> Added | None:
+        """Who is told about new records."""
+
+    @added.setter
+    def added(self, listener: Added | None) -> None: ...
