@@ -122,7 +122,7 @@ class KpnOAuth:
             RateLimitError: Too many token requests.
             TokenUnavailableError: The endpoint fails, or answers success without a token.
         """
-        token, expires_in = decipher_token(response, request=self.token_request().summary, now=epoch)
+        token, expires_in = decipher_token(response, request=self.token_request(), now=epoch)
         life = _lifetime(expires_in)
         # `token_type` may be `BearerToken`; the header says `Bearer` in any case (contract 2.1).
         self._authorization = f"Bearer {token}"

@@ -33,6 +33,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from nexmo_dispatch_async.error_classes import ErrorClass, class_of_code
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from nexmo_dispatch_async.workflow import Finding
 
 Outcome = Literal["not_sent", "refused", "unknown"]
+FailurePhase = Literal["token", "connect", "write", "wait", "read", "answer"]
 
 __all__ = [
     "APIConnectionError",
@@ -52,6 +55,7 @@ __all__ = [
     "ConfigurationError",
     "ConflictError",
     "DispatchError",
+    "FailurePhase",
     "InvalidWorkflowError",
     "NotFoundError",
     "NotReachedError",
@@ -131,13 +135,29 @@ class WaitTimeoutError(WaitError, TimeoutError):
 class APIError(DispatchError):
     """A call to the service failed.
 
-    `request` is the method and the URL template, without personal data or secrets. `status` is the
-    HTTP status when an answer came back; `details` is what could be read from its body.
-    `retry_after` is the number of seconds the service asked to wait, `attempts` how often the request
-    was tried.
+    Nothing in its text or in these attributes, except `details` and `client_refs`, holds personal data or a secret.
+
+    Attributes:
+        outcome: Whether the service accepted it: `not_sent`, `refused` or `unknown`.
+        phase: How far the last try got. `token`: no access token. `connect`: no connection. `write`: the connection
+            was found closed and nothing was written. `wait`: bytes left and no answer began. `read`: the answer
+            began and did not end. `answer`: a whole answer came back.
+        status: The HTTP status, if an answer came back.
+        details: What could be read from its body, in the service's own words.
+        code: The error code of the service, as a number or a name (contract 6), or an empty text.
+        error_class: What kind of trouble it is: `temporary`, `permanent`, `configuration`, `request` or
+            `unknown` (contract 6).
+        transaction_id: The trace id of KPN's gateway, or an empty text.
+        instance: The trace id of a Vonage problem, or an empty text.
+        retry_after: The number of seconds the service asked to wait.
+        attempts: How often the request was tried.
+        request: Its method and its URL template, such as `POST /dispatch`.
+        steps: What a workflow consisted of, one line a step: channel, content, masked recipient, condition.
+        client_refs: The references of its steps; callbacks repeat them (contract 3.2).
     """
 
     outcome: ClassVar[Outcome]
+    _usual_class: ClassVar[ErrorClass] = "unknown"
 
     def __init__(
         self,
@@ -148,6 +168,7 @@ class APIError(DispatchError):
         details: Problem | None = None,
         retry_after: float | None = None,
         attempts: int = 1,
+        phase: FailurePhase = "answer",
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -156,6 +177,29 @@ class APIError(DispatchError):
         self.details = details
         self.retry_after = retry_after
         self.attempts = attempts
+        self.phase: FailurePhase = phase
+        self.steps: tuple[str, ...] = ()
+        self.client_refs: tuple[str, ...] = ()
+
+    @property
+    def code(self) -> str:
+        """The error code of the service."""
+        return self.details.code if self.details is not None else ""
+
+    @property
+    def error_class(self) -> ErrorClass:
+        """The class of the code, and where that says nothing, of what this exception stands for."""
+        return class_of_code(self.code) or self._usual_class
+
+    @property
+    def transaction_id(self) -> str:
+        """The trace id of KPN's gateway."""
+        return self.details.transaction_id if self.details is not None else ""
+
+    @property
+    def instance(self) -> str:
+        """The trace id of a Vonage problem."""
+        return self.details.instance if self.details is not None else ""
 
 
 class NotSentError(APIError):
@@ -167,6 +211,8 @@ class NotSentError(APIError):
 class APIConnectionError(NotSentError):
     """No connection could be made: DNS, refused or TLS; no byte of the request left."""
 
+    _usual_class = "temporary"
+
 
 class APITimeoutError(APIConnectionError):
     """No connection could be made in time; no byte of the request left."""
@@ -175,19 +221,26 @@ class APITimeoutError(APIConnectionError):
 class AuthenticationError(NotSentError):
     """The credentials or the access token were rejected, by whatever status (contract 2.2, 2.3)."""
 
+    _usual_class = "configuration"
+
 
 class TokenUnavailableError(NotSentError):
     """The token endpoint fails or makes no sense (contract 2.2): without a token nothing was sent."""
 
+    _usual_class = "temporary"
+
 
 class RateLimitError(NotSentError):
     """Quota, spike arrest or throttling turned the call away (contract 3.8)."""
+
+    _usual_class = "temporary"
 
 
 class RefusedError(APIError):
     """The service refused the request; the same request would be refused again."""
 
     outcome = "refused"
+    _usual_class = "request"
 
 
 class BadRequestError(RefusedError):
@@ -197,9 +250,13 @@ class BadRequestError(RefusedError):
 class PaymentRequiredError(RefusedError):
     """HTTP 402: the balance is too low."""
 
+    _usual_class = "configuration"
+
 
 class PermissionDeniedError(RefusedError):
     """HTTP 403, or a project that is not entitled to this product (contract 2.3)."""
+
+    _usual_class = "configuration"
 
 
 class NotFoundError(RefusedError):
@@ -214,10 +271,12 @@ class OutcomeUnknownError(APIError):
     """Bytes of the request left and no usable answer came back: it may or may not have happened.
 
     The request is not repeated, since there is no idempotency key and a second one could send the
-    messages twice (contract 3.8). Wait for callbacks to learn what became of it.
+    messages twice (contract 3.8). Wait for callbacks to learn what became of it: those of a workflow repeat its
+    `client_refs`, if it had any.
     """
 
     outcome = "unknown"
+    _usual_class = "temporary"
 
 
 class ProtocolError(OutcomeUnknownError):
@@ -225,6 +284,8 @@ class ProtocolError(OutcomeUnknownError):
 
     `body` holds the first bytes of that answer.
     """
+
+    _usual_class = "unknown"
 
     def __init__(
         self,
@@ -234,6 +295,7 @@ class ProtocolError(OutcomeUnknownError):
         request: str = "",
         status: int | None = None,
         details: Problem | None = None,
+        phase: FailurePhase = "answer",
     ) -> None:
-        super().__init__(message, request=request, status=status, details=details)
+        super().__init__(message, request=request, status=status, details=details, phase=phase)
         self.body = body

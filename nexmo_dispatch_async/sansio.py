@@ -52,11 +52,19 @@ __all__ = [
     "dispatch_request",
     "retry_after",
     "token_request",
+    "with_response",
 ]
 
 T = TypeVar("T")
 
-_decode_accepted = msgspec.json.Decoder(Dispatch).decode
+
+class _Accepted(msgspec.Struct):
+    """The one member of the answer that counts; `Dispatch` has more, which the service has no say in."""
+
+    dispatch_uuid: str
+
+
+_decode_accepted = msgspec.json.Decoder(_Accepted).decode
 
 _JSON = "application/json"
 _FORM = "application/x-www-form-urlencoded"
@@ -165,7 +173,12 @@ def application_request(
 
 
 def decipher_response(
-    response: Response, decode: Callable[[Response], T], *, request: Request | None = None, now: float = 0.0
+    response: Response,
+    decode: Callable[[Response], T],
+    *,
+    request: Request | None = None,
+    now: float = 0.0,
+    secret: str | None = None,
 ) -> T:
     """Return what `decode` makes of a success, raise the error that anything else means.
 
@@ -175,8 +188,9 @@ def decipher_response(
     Args:
         response: What came back.
         decode: Reads a successful answer; raises `ProtocolError` if it makes no sense.
-        request: What was asked, for the error.
+        request: What was asked, for the error, which does not repeat what its body holds.
         now: Epoch seconds, to turn the moment when a quota is reset into a number of seconds; 0 if unknown.
+        secret: The authorization that was sent, so that the error does not repeat it either.
 
     Raises:
         APIError: One of its subclasses.
@@ -193,7 +207,7 @@ def decipher_response(
     asked = retry_after(response.headers, now=now, quota=kind is RateLimitError) if status >= 400 else None
     asked_for = request.summary if request is not None else ""
     message = f"{asked_for}: {status}" if asked_for else f"{status}"
-    said = str(details)
+    said = details.summary(body=request.body if request is not None else None, secret=secret)
     if said:
         message += f" {said}"
     if kind is ProtocolError:
@@ -252,9 +266,9 @@ def _classify(status: int, body: bytes, details: Problem) -> type[APIError]:
 def decipher_dispatch(response: Response) -> Dispatch:
     """Read `202 {"dispatch_uuid": …}` (contract 3.7): any 2xx will do, extra members are ignored."""
     try:
-        accepted = _decode_accepted(response.body)
-        if accepted.dispatch_uuid and accepted.dispatch_uuid.strip() == accepted.dispatch_uuid:
-            return accepted
+        uuid = _decode_accepted(response.body).dispatch_uuid
+        if uuid and uuid.strip() == uuid:
+            return Dispatch(uuid)
     except UNREADABLE:
         pass
     uuid = text_of((parse_object(response.body) or {}).get("dispatch_uuid"))
@@ -267,7 +281,14 @@ def decipher_dispatch(response: Response) -> Dispatch:
     return Dispatch(uuid)
 
 
-def decipher_token(response: Response, *, request: str = "", now: float = 0.0) -> tuple[str, object]:
+def with_response(decode: Callable[[Response], T]) -> Callable[[Response], tuple[T, Response]]:
+    """Return a `decode` that keeps the answer too, for `DispatchClient.call`: status, headers and body."""
+    return lambda response: (decode(response), response)
+
+
+def decipher_token(
+    response: Response, *, request: Request | None = None, now: float = 0.0
+) -> tuple[str, object]:
     """Return the access token and whatever `expires_in` held (contract 2.1, 2.2).
 
     Raises:
@@ -276,6 +297,7 @@ def decipher_token(response: Response, *, request: str = "", now: float = 0.0) -
         TokenUnavailableError: The token endpoint fails or makes no sense.
     """
     status = response.status
+    asked_for = request.summary if request is not None else ""
     if 200 <= status < 300:
         fields = parse_object(response.body) or {}
         token = text_of(fields.get("access_token"))
@@ -283,7 +305,10 @@ def decipher_token(response: Response, *, request: str = "", now: float = 0.0) -
         if token and token.isascii() and token.isprintable() and " " not in token:
             return token, fields.get("expires_in")
         raise TokenUnavailableError(
-            f"{request}: {status} without a usable access_token", request=request, status=status
+            f"{asked_for}: {status} without a usable access_token",
+            request=asked_for,
+            status=status,
+            phase="token",
         )
     details = parse_problem(response.body)
     said = _haystack(response.body)
@@ -294,9 +319,15 @@ def decipher_token(response: Response, *, request: str = "", now: float = 0.0) -
         kind = RateLimitError
     elif 400 <= status < 500 and status != 408:
         kind = AuthenticationError
-    message = f"{request}: no access token: {status} {details}".rstrip()
-    asked = retry_after(response.headers, now=now, quota=kind is RateLimitError)
-    raise kind(message, request=request, status=status, details=details, retry_after=asked)
+    summary = details.summary(body=request.body if request is not None else None)
+    raise kind(
+        f"{asked_for}: no access token: {status} {summary}".rstrip(),
+        request=asked_for,
+        status=status,
+        details=details,
+        retry_after=retry_after(response.headers, now=now, quota=kind is RateLimitError),
+        phase="token",
+    )
 
 
 def decipher_nothing(_response: Response) -> None:

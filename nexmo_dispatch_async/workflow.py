@@ -7,12 +7,13 @@ from datetime import timedelta
 from typing import Any, Literal, cast
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, field
 
 from nexmo_dispatch_async.exceptions import InvalidWorkflowError
 from nexmo_dispatch_async.models.findings import Finding, Severity
 from nexmo_dispatch_async.models.requests import Step, describe
 from nexmo_dispatch_async.models.structure import convert, load
+from nexmo_dispatch_async.redaction import tail
 from nexmo_dispatch_async.rules import DEFAULT_RULES, Rules
 from nexmo_dispatch_async.rules.checks import find
 
@@ -61,6 +62,25 @@ class Workflow(Struct, frozen=True, tag_field="template", tag="failover"):
         """The request body: no nulls, nothing that was not given."""
         return msgspec.json.encode(self)
 
+    @property
+    def client_refs(self) -> tuple[str, ...]:
+        """The references of the steps, each once, in the order of the steps; callbacks repeat them."""
+        refs = [step.client_ref for step in self.steps if isinstance(step.client_ref, str)]
+        return tuple(dict.fromkeys(refs)) if refs else ()
+
+    def with_client_ref(self, client_ref: str) -> "Workflow":
+        """A copy in which every step that has no reference has this one."""
+        return Workflow(
+            tuple(
+                msgspec.structs.replace(step, client_ref=client_ref) if step.client_ref is UNSET else step
+                for step in self.steps
+            )
+        )
+
+    def summary(self) -> tuple[str, ...]:
+        """One line a step, fit for logs: channel, content, condition, and the end of the recipient's number."""
+        return tuple(f"{describe(step)} to {tail(_recipient(step))}" for step in self.steps)
+
     def lint(self, rules: Rules = DEFAULT_RULES) -> list[Finding]:
         """Everything that is wrong or doubtful, as data (docs/rules.md).
 
@@ -97,6 +117,10 @@ def delay_before(steps: tuple[Step, ...], index: int) -> timedelta:
     """The longest time until the step at `index` is sent: the sum of the expiries before it."""
     expiries = [step.failover.expiry_time for step in steps[:index] if step.failover]
     return timedelta(seconds=sum(expiry for expiry in expiries if isinstance(expiry, int)))
+
+
+def _recipient(step: Step) -> object:
+    return step.to.id if step.to.number is UNSET else step.to.number
 
 
 class _Body(Struct, frozen=True, forbid_unknown_fields=True):

@@ -12,7 +12,7 @@ IO_LIBRARIES = {"aiohttp", "anyio", "asyncio", "socket", "sqlite3", "selectors",
 
 # Layer by layer, lowest first: a module may import modules of lower layers and of its own.
 SDK_LAYERS = [
-    {"exceptions", "models", "_version"},
+    {"exceptions", "error_classes", "models", "redaction", "_version"},
     {"sms_segments"},
     {
         "workflow",
@@ -26,15 +26,17 @@ SDK_LAYERS = [
         "retry",
         "failover",
     },
-    {"fan_out", "phase", "care_window_sqlite"},
+    {"phase", "interruption", "care_window_sqlite"},
+    {"fan_out", "middleware", "exchange", "counters"},
+    {"tokens"},
     {"applications", "client"},
-    {"bulk", "tracking"},
+    {"bulk", "tracking", "otel"},
     {"simulator"},
     {"pytest_plugin"},
     {"cli"},
 ]
 PURE = {
-    SDK: {"exceptions", "models", "sms_segments", "workflow", "channels", "rules", "templates", "tariff"}
+    SDK: {"exceptions", "error_classes", "redaction", "models", "sms_segments", "workflow", "channels", "rules", "templates", "tariff"}
     | {"care_window", "sansio", "auth", "retry", "failover"},
     RECEIVER: {"exceptions", "events", "parsing", "signature", "sansio"},
 }

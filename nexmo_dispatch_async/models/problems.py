@@ -5,24 +5,15 @@ It does not decide what the error means: `sansio.decipher_response` does.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from nexmo_dispatch_async.models.lenient import list_of, object_of, parse_object, text_of
+from nexmo_dispatch_async.redaction import mask, redact
 
-__all__ = ["InvalidParameter", "Problem", "mask", "parse_problem"]
-
-# A run of digits that stands alone and is long enough to be a telephone number or a PSID. Parts of ids
-# such as `0b9e6d6e-8a55-…` have letters or dashes around them and stay readable.
-_LONG_NUMBER = re.compile(r"(?<![0-9A-Za-z-])\+?\d{5,}(\d\d)(?![0-9A-Za-z-])")
-
-
-def mask(text: str) -> str:
-    """Return `text` with everything that could be a telephone number reduced to its last two digits."""
-    return _LONG_NUMBER.sub(r"…\1", text)
+__all__ = ["InvalidParameter", "Problem", "parse_problem"]
 
 
 class InvalidParameter(msgspec.Struct, frozen=True):
@@ -64,6 +55,10 @@ class Problem(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         """Say it in one line, telephone numbers masked."""
+        return self.summary()
+
+    def summary(self, *, body: bytes | None = None, secret: str | None = None) -> str:
+        """Say it in one line, without what the request held: see `redaction.redact`."""
         parts = [part for part in (self.title, self.detail) if part]
         line = ": ".join(dict.fromkeys(parts))
         if self.code and self.code not in line:
@@ -73,7 +68,8 @@ class Problem(msgspec.Struct, frozen=True):
         trace = self.transaction_id or self.instance
         if trace:
             line += f", trace {trace}"
-        return mask(" ".join(line.split()))[:500]
+        # Cut last: half a number would not be recognised.
+        return redact(" ".join(line.split()), body=body, secret=secret)[:500]
 
     def __repr__(self) -> str:
         return f"Problem({self.shape!r}, {str(self)!r})"

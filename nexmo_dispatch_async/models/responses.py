@@ -20,14 +20,24 @@ if TYPE_CHECKING:
 __all__ = ["Application", "ApplicationPage", "Dispatch", "VoiceSettings", "application_of", "embedded_of"]
 
 
-class Dispatch(msgspec.Struct, frozen=True):
+class _Accepted(msgspec.Struct, frozen=True):
+    dispatch_uuid: str
+
+
+class Dispatch(_Accepted, frozen=True, kw_only=True):
     """A workflow that the service accepted.
 
     Attributes:
         dispatch_uuid: The id that callbacks and the final report carry; opaque (contract 9.25).
+        client_refs: The references that its steps were sent with, each once, in the order of the steps.
     """
 
-    dispatch_uuid: str
+    client_refs: tuple[str, ...] = ()
+
+    @property
+    def client_ref(self) -> str | None:
+        """The reference of the first step that has one; of all steps, if the client made it."""
+        return self.client_refs[0] if self.client_refs else None
 
     async def wait(
         self,

@@ -217,7 +217,8 @@ class Tracker:
             dispatch_uuid: Which.
             workflow: What was sent, unless the store knows: it tells which step waited for what.
         """
-        return FollowedDispatch(dispatch_uuid, self, planned(dispatch_uuid, workflow))
+        refs = workflow.client_refs if workflow is not None else ()
+        return FollowedDispatch(dispatch_uuid, self, planned(dispatch_uuid, workflow), client_refs=refs)
 
     async def sent(self, dispatch: Dispatch, workflow: Workflow) -> FollowedDispatch:
         """Follow a workflow that was just accepted: what `DispatchClient(tracker=…)` calls.
@@ -270,7 +271,7 @@ class Tracker:
                 raise NotReachedError(text, outcome)
             case "closed":
                 raise TrackingError("the tracker was closed")
-            case None:
+            case _:
                 what = "had not ended" if status is None else f"was not {status}"
                 raise WaitTimeoutError(f"workflow {state.dispatch_uuid} {what} after {seconds:g} s", outcome)
 
