@@ -5,10 +5,10 @@ It decides nothing about the service; the page's files are in `page/`, what is s
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import anyio
 import msgspec
@@ -16,17 +16,25 @@ from aiohttp import web
 
 from nexmo_dispatch_async.simulator import guard
 from nexmo_dispatch_async.simulator.codes import REASONS
+from nexmo_dispatch_async.simulator.control_base import (
+    Body,
+    Handler,
+    Nothing,
+    error,
+    json_answer,
+    number,
+    read,
+    refuse,
+)
+from nexmo_dispatch_async.simulator.control_faults import FaultRoutes
 from nexmo_dispatch_async.simulator.engine import Engine, Run
-from nexmo_dispatch_async.simulator.live import ClockView, Feed, View, as_curl
-from nexmo_dispatch_async.simulator.settings import Settings
+from nexmo_dispatch_async.simulator.live import Feed, View, as_curl
+from nexmo_dispatch_async.simulator.views import ClockView
 
 if TYPE_CHECKING:
     from nexmo_dispatch_async.simulator.simulator import Simulator
 
 __all__ = ["Control"]
-
-_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-_T = TypeVar("_T")
 
 _PAGE: Final = Path(__file__).parent / "page"
 _TYPES: Final = {
@@ -46,48 +54,26 @@ Seconds = Annotated[float, msgspec.Meta(ge=0, le=_YEAR)]
 _DEFAULT_CODES: Final = {"rejected": 1300, "undeliverable": 1260}
 
 
-class _Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    pass
-
-
-class _Nothing(_Body, frozen=True, kw_only=True):
-    pass
-
-
-class _Advance(_Body, frozen=True, kw_only=True):
+class _Advance(Body, frozen=True, kw_only=True):
     seconds: Seconds
     settle: Seconds = 5.0
 
 
-class _AdvanceUntilIdle(_Body, frozen=True, kw_only=True):
+class _AdvanceUntilIdle(Body, frozen=True, kw_only=True):
     limit: Seconds = 172_800.0
 
 
-class _Speed(_Body, frozen=True, kw_only=True):
+class _Speed(Body, frozen=True, kw_only=True):
     speed: Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
 
 
-class _Status(_Body, frozen=True, kw_only=True):
+class _Status(Body, frozen=True, kw_only=True):
     status: Literal["submitted", "delivered", "read", "rejected", "undeliverable"]
     code: Annotated[int, msgspec.Meta(ge=0, le=99_999)] | None = None
 
 
-class _ReplyText(_Body, frozen=True, kw_only=True):
+class _ReplyText(Body, frozen=True, kw_only=True):
     text: Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
-
-
-class _Switches(_Body, frozen=True, kw_only=True):
-    """The settings that a running simulator may be given from outside; each is optional."""
-
-    latency: Annotated[float, msgspec.Meta(ge=0, le=60)] | msgspec.UnsetType = msgspec.UNSET
-    quota_limit: Annotated[int, msgspec.Meta(ge=0)] | msgspec.UnsetType = msgspec.UNSET
-    token_fault: Literal[401, 500] | msgspec.UnsetType = msgspec.UNSET
-    quota_fault: Literal[429, 500] | msgspec.UnsetType = msgspec.UNSET
-    credential_error: Literal[401, 500] | msgspec.UnsetType = msgspec.UNSET
-    care_window: bool | msgspec.UnsetType = msgspec.UNSET
-    sandbox: bool | msgspec.UnsetType = msgspec.UNSET
-    accept_bare_step: bool | msgspec.UnsetType = msgspec.UNSET
-    resign_retries: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class Control:
@@ -108,7 +94,13 @@ class Control:
         self._engine = engine
         self._advancing = advancing
         self._hosts = frozenset({host.lower()}) - {"", "0.0.0.0", "::"}  # noqa: S104 - these are taken out
-        self._view = View(engine, epoch=epoch, speed=lambda: sim.speed, catch_up=lambda: sim.now)
+        self._view = View(
+            engine,
+            epoch=epoch,
+            speed=lambda: sim.speed,
+            catch_up=lambda: sim.now,
+            faults=sim.faults.to_builtins,
+        )
         self._closing = anyio.Event()
         self._feeds: set[Feed] = set()
         self._resume_speed = 1.0
@@ -123,7 +115,7 @@ class Control:
             if path.suffix in _TYPES
         }
 
-        def page(name: str) -> _Handler:
+        def page(name: str) -> Handler:
             async def serve(_: web.Request) -> web.Response:
                 body, kind = files[name]
                 # no-cache: the browser asks each time, so that an update of the package shows at once
@@ -143,9 +135,6 @@ class Control:
         get("/control/callbacks", self._guarded(self._callbacks))
         get("/control/codes", self._guarded(self._codes))
         get("/control/transcript", self._guarded(self._transcript))
-        get("/control/settings", self._guarded(self._settings))
-        post("/control/settings", self._guarded(self._change_settings))
-        post("/control/tokens/expire", self._guarded(self._expire_tokens))
         post("/control/advance", self._guarded(self._advance))
         post("/control/advance_until_idle", self._guarded(self._advance_until_idle))
         post("/control/jump", self._guarded(self._jump))
@@ -154,26 +143,29 @@ class Control:
         post("/control/resume", self._guarded(self._resume))
         post("/control/messages/{uuid}/status", self._guarded(self._set_status))
         post("/control/messages/{uuid}/reply", self._guarded(self._reply))
+        for method, path, handler in FaultRoutes(self._sim, self._engine.settings).routes():
+            app.router.add_route(method, path, self._guarded(handler))
         app.router.add_route("*", "/control{tail:(/.*)?}", self._guarded(self._unknown))
 
     async def _close(self, _: web.Application) -> None:
         self._closing.set()
 
-    def _guarded(self, handler: _Handler, *, page: bool = False) -> _Handler:
+    def _guarded(self, handler: Handler, *, page: bool = False) -> Handler:
         """Refuse what another site may have made, and give every answer the headers that keep it at home."""
 
         async def guarded(request: web.Request) -> web.StreamResponse:
             hosts = self._hosts
-            if request.transport is not None:  # bound to all addresses: the one that was called is ours
-                hosts |= {str(request.transport.get_extra_info("sockname")[0]).lower()}
+            own = None if request.transport is None else request.transport.get_extra_info("sockname")
+            if own:  # bound to all addresses: the one that was called is ours
+                hosts |= {str(own[0]).lower()}
             refused = guard.refusal(request.method, request.headers, hosts=hosts, page=page)
             if refused is not None:
-                response: web.StreamResponse = _error(*refused)
+                response: web.StreamResponse = error(*refused)
             else:
                 try:
                     response = await handler(request)
-                except web.HTTPException as error:
-                    response = _error(error.status, error.text or error.reason)
+                except web.HTTPException as problem:
+                    response = error(problem.status, problem.text or problem.reason)
             if not response.prepared:
                 response.headers.update(guard.HEADERS)
             return response
@@ -183,30 +175,30 @@ class Control:
     # ---- looking
 
     async def _state(self, request: web.Request) -> web.Response:
-        return _json(self._view.snapshot(_number(request, "limit", 100, most=_MOST)))
+        return json_answer(self._view.snapshot(number(request, "limit", 100, most=_MOST)))
 
     async def _workflow(self, request: web.Request) -> web.Response:
         run = self._run(request)
         self._view.story.catch_up()
-        return _json(self._view.workflow(run))
+        return json_answer(self._view.workflow(run))
 
     async def _curl(self, request: web.Request) -> web.Response:
         return web.Response(text=as_curl(self._run(request), self._sim.base_url))
 
     async def _callbacks(self, request: web.Request) -> web.Response:
-        after = _number(request, "after", 0, most=2**53)
-        found = self._view.callbacks(after=after, limit=_number(request, "limit", 100, most=_MOST))
-        return _json({"total": self._engine.history.total, "callbacks": found})
+        after = number(request, "after", 0, most=2**53)
+        found = self._view.callbacks(after=after, limit=number(request, "limit", 100, most=_MOST))
+        return json_answer({"total": self._engine.history.total, "callbacks": found})
 
     async def _codes(self, _: web.Request) -> web.Response:
-        return _json({str(code): name for code, name in REASONS.items()})
+        return json_answer({str(code): name for code, name in REASONS.items()})
 
     async def _transcript(self, _: web.Request) -> web.Response:
         return web.Response(body=self._sim.transcript(), content_type="application/jsonl")
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         if len(self._feeds) >= _WATCHERS:
-            _refuse(503, f"{_WATCHERS} watchers are enough")
+            refuse(503, f"{_WATCHERS} watchers are enough")
         feed = Feed(self._view)
         headers = {**guard.HEADERS, "Content-Type": "text/event-stream", "Cache-Control": "no-store"}
         response = web.StreamResponse(headers=headers)
@@ -240,18 +232,18 @@ class Control:
     # ---- the clock
 
     async def _advance(self, request: web.Request) -> web.Response:
-        asked = await _read(request, _Advance)
+        asked = await read(request, _Advance)
         await self._sim.advance(asked.seconds, settle=asked.settle)
         return self._time()
 
     async def _advance_until_idle(self, request: web.Request) -> web.Response:
-        asked = await _read(request, _AdvanceUntilIdle)
+        asked = await read(request, _AdvanceUntilIdle)
         if self._sim.speed is not None:
-            _refuse(409, "time runs by itself here; use /control/advance")
+            refuse(409, "time runs by itself here; use /control/advance")
         return self._time(idle=await self._sim.advance_until_idle(limit=asked.limit))
 
     async def _jump(self, request: web.Request) -> web.Response:
-        await _read(request, _Nothing)
+        await read(request, Nothing)
         clock = self._view.clock()
         if clock.next_event_ms is None:
             return self._time(jumped=False)
@@ -259,39 +251,39 @@ class Control:
         return self._time(jumped=True)
 
     async def _set_speed(self, request: web.Request) -> web.Response:
-        return self._run_at((await _read(request, _Speed)).speed)
+        return self._run_at((await read(request, _Speed)).speed)
 
     async def _pause(self, request: web.Request) -> web.Response:
-        await _read(request, _Nothing)
+        await read(request, Nothing)
         self._resume_speed = self._sim.speed or self._resume_speed
         return self._run_at(0)
 
     async def _resume(self, request: web.Request) -> web.Response:
-        await _read(request, _Nothing)
+        await read(request, Nothing)
         return self._run_at(self._sim.speed or self._resume_speed)
 
     def _run_at(self, speed: float) -> web.Response:
         if self._sim.speed is None:
-            _refuse(409, "this simulator's time is moved by hand; use /control/advance")
+            refuse(409, "this simulator's time is moved by hand; use /control/advance")
         self._sim.speed = speed
         return self._time()
 
     def _time(self, **more: object) -> web.Response:
         for feed in self._feeds:
             feed.touch()
-        return _json({"clock": self._view.clock(), **more})
+        return json_answer({"clock": self._view.clock(), **more})
 
     # ---- hands on
 
     async def _set_status(self, request: web.Request) -> web.Response:
-        asked = await _read(request, _Status)
+        asked = await read(request, _Status)
         run = self._run_of_message(request)
         code = _DEFAULT_CODES.get(asked.status) if asked.code is None else asked.code
         self._sim.set_status(request.match_info["uuid"], asked.status, code=code)
         return await self._after(run)
 
     async def _reply(self, request: web.Request) -> web.Response:
-        asked = await _read(request, _ReplyText)
+        asked = await read(request, _ReplyText)
         run = self._run_of_message(request)
         self._sim.reply(request.match_info["uuid"], asked.text)
         return await self._after(run)
@@ -302,72 +294,15 @@ class Control:
             await self._sim.advance(0)
         self._view.story.catch_up()
         clock: ClockView = self._view.clock()
-        return _json({"clock": clock, "workflow": self._view.workflow(run)})
-
-    async def _settings(self, _: web.Request) -> web.Response:
-        return _json(_switches(self._engine.settings))
-
-    async def _change_settings(self, request: web.Request) -> web.Response:
-        asked = await _read(request, _Switches)
-        for name, value in msgspec.structs.asdict(asked).items():
-            if value is not msgspec.UNSET:
-                setattr(self._engine.settings, name, value)
-        return _json(_switches(self._engine.settings))
-
-    async def _expire_tokens(self, request: web.Request) -> web.Response:
-        await _read(request, _Nothing)
-        self._sim.expire_tokens()
-        return _json({})
+        return json_answer({"clock": clock, "workflow": self._view.workflow(run)})
 
     async def _unknown(self, request: web.Request) -> web.Response:
-        _refuse(404, f"there is no {request.method} {request.path}")
+        refuse(404, f"there is no {request.method} {request.path}")
 
     def _run(self, request: web.Request) -> Run:
         run = self._engine.runs.get(request.match_info["uuid"])
-        return _refuse(404, "no workflow in memory has this uuid") if run is None else run
+        return refuse(404, "no workflow in memory has this uuid") if run is None else run
 
     def _run_of_message(self, request: web.Request) -> Run:
         message = self._engine.messages.get(request.match_info["uuid"])
-        return _refuse(404, "no message in memory has this uuid") if message is None else message.run
-
-
-class _Refused(web.HTTPException):
-    """An error of the control API; `_guarded` prints it."""
-
-    status_code = 400
-
-    def __init__(self, status: int, reason: str) -> None:
-        self.status_code = status
-        super().__init__(text=reason)
-
-
-def _refuse(status: int, reason: str) -> NoReturn:
-    raise _Refused(status, reason)
-
-
-def _switches(settings: Settings) -> dict[str, object]:
-    return {name: getattr(settings, name) for name in _Switches.__struct_fields__}
-
-
-def _json(value: object) -> web.Response:
-    headers = {"Cache-Control": "no-store"}
-    return web.Response(body=msgspec.json.encode(value), content_type="application/json", headers=headers)
-
-
-def _error(status: int, reason: str) -> web.Response:
-    return web.json_response({"error": reason}, status=status)
-
-
-async def _read(request: web.Request, kind: type[_T]) -> _T:
-    body = await request.read()
-    try:
-        return msgspec.json.decode(body.strip() or b"{}", type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        _refuse(400, str(error))
-
-
-def _number(request: web.Request, name: str, default: int, *, most: int) -> int:
-    text = request.query.get(name, str(default))
-    if not (text.isascii() and text.isdigit() and len(text) < 17 and int(text) <= most):
-        _refuse(400, f"{name} is a number from 0 to {most}")
-    return int(text)
+        return refuse(404, "no message in memory has this uuid") if message is None else message.run

@@ -16,152 +16,28 @@ from typing import Final
 import msgspec
 
 from nexmo_dispatch_async.simulator.callbacks import timestamp
-from nexmo_dispatch_async.simulator.content import Content, look_of
+from nexmo_dispatch_async.simulator.content import look_of
 from nexmo_dispatch_async.simulator.engine import Engine, Message, Run
 from nexmo_dispatch_async.simulator.people import READING_CHANNELS
 from nexmo_dispatch_async.simulator.records import CallbackAttempt
-from nexmo_dispatch_async.simulator.story import Moment, Reply, Story, as_object, decoded
+from nexmo_dispatch_async.simulator.story import Story, as_object, decoded
+from nexmo_dispatch_async.simulator.views import (
+    AnswerView,
+    CallbackView,
+    ClockView,
+    MessageView,
+    Patch,
+    ReportView,
+    RequestView,
+    Snapshot,
+    StepView,
+    Totals,
+    WorkflowView,
+)
 
-__all__ = [
-    "CallbackView",
-    "ClockView",
-    "Feed",
-    "MessageView",
-    "Patch",
-    "Snapshot",
-    "StepView",
-    "View",
-    "WorkflowView",
-    "as_curl",
-    "as_request",
-]
+__all__ = ["Feed", "View", "as_curl", "as_request"]
 
 _FAILURES: Final = frozenset({"rejected", "undeliverable"})
-
-
-class ClockView(msgspec.Struct, frozen=True, kw_only=True):
-    """The virtual clock; `speed` is null where it is moved by hand."""
-
-    now_ms: int
-    time: str
-    speed: float | None
-    next_event_ms: int | None
-
-
-class Totals(msgspec.Struct, frozen=True, kw_only=True):
-    """Counts since the start."""
-
-    accepted: int
-    in_flight: int
-    requests: int
-    shown: int
-
-
-class MessageView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One message that was sent; `can` names the statuses that a hand may still give it."""
-
-    uuid: str
-    sent_ms: int
-    status: str | None = None
-    code: int | None = None
-    price: str | None = None
-    history: list[Moment] = []
-    replies: list[Reply] = []
-    can: list[str] = []
-
-
-class StepView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One step; `phase` is waiting, current, passed (failed over from), over or unused."""
-
-    channel: str
-    sender: str = msgspec.field(name="from")
-    to: str
-    content: Content
-    phase: str
-    client_ref: str | None = None
-    condition_status: str | None = None
-    expiry_time: float | None = None
-    expired: bool = False
-    message: MessageView | None = None
-
-
-class ReportView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How the delivery of the final report went."""
-
-    at_ms: int
-    attempt: int
-    status: int | None = None
-    failure: str | None = None
-
-
-class WorkflowView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One workflow; `deadline_ms` is when it fails over next."""
-
-    uuid: str
-    number: int
-    application: str
-    application_name: str
-    accepted_ms: int
-    steps: list[StepView]
-    current: int
-    ended_ms: int | None = None
-    outcome: str | None = None
-    deadline_ms: int | None = None
-    cost: str | None = None
-    report: ReportView | None = None
-    inbound: bool = False
-
-
-class RequestView(msgspec.Struct, frozen=True, kw_only=True):
-    """What was posted to the receiver."""
-
-    url: str
-    headers: dict[str, str]
-    body: str
-
-
-class AnswerView(msgspec.Struct, frozen=True, kw_only=True):
-    """What the receiver said."""
-
-    status: int
-    body: str
-
-
-class CallbackView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One attempt to deliver a callback; without an `answer` there is a `failure`."""
-
-    id: int
-    number: int
-    attempt: int
-    kind: str
-    at_ms: int
-    request: RequestView
-    answer: AnswerView | None = None
-    failure: str | None = None
-    retry_at_ms: int | None = None
-    dispatch_uuid: str = ""
-    message_uuid: str = ""
-    about: str = ""
-    channel: str = ""
-
-
-class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that is shown, newest first."""
-
-    clock: ClockView
-    totals: Totals
-    limit: int
-    workflows: list[WorkflowView]
-    callbacks: list[CallbackView]
-
-
-class Patch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What changed since the snapshot or the patch before it."""
-
-    clock: ClockView
-    totals: Totals
-    workflows: list[WorkflowView] = []
-    callbacks: list[CallbackView] = []
 
 
 class View:
@@ -172,6 +48,7 @@ class View:
         epoch: The moment that virtual time 0 stands for.
         speed: Tells the speed of the clock, None where it is moved by hand.
         catch_up: Called before looking; brings the clock up to date.
+        faults: Tells the armed faults as JSON values.
     """
 
     def __init__(
@@ -181,12 +58,14 @@ class View:
         epoch: datetime,
         speed: Callable[[], float | None],
         catch_up: Callable[[], object],
+        faults: Callable[[], list[dict[str, object]]] = list,
     ) -> None:
         self.engine = engine
-        self.story = Story(engine)
+        self.story: Story = Story(engine)
         self._epoch = epoch
         self._speed = speed
         self._catch_up = catch_up
+        self.faults = faults
 
     def clock(self) -> ClockView:
         """Return where time stands."""
@@ -209,6 +88,7 @@ class View:
             limit=limit,
             workflows=[self.workflow(run) for run in runs],
             callbacks=self.callbacks(limit=limit),
+            faults=self.faults(),
         )
 
     def totals(self, shown: int) -> Totals:
@@ -342,6 +222,7 @@ class Feed:
         self._behind = behind
         self._seen: int | None = None
         self._clock: tuple[float | None, int | None] | None = None
+        self._faults: list[dict[str, object]] = []
 
     def next(self) -> Snapshot | Patch | None:
         """Return what to tell; None when nothing changed."""
@@ -352,11 +233,13 @@ class Feed:
         key = (clock.speed, clock.now_ms if clock.speed is None else None)
         if seen is None or total - seen > self._behind:
             snapshot = view.snapshot(self._limit)
-            self._seen, self._clock = history.total, key
+            self._seen, self._clock, self._faults = history.total, key, snapshot.faults
             return snapshot
-        if total == seen and key == self._clock:
+        faults = view.faults()
+        if total == seen and key == self._clock and faults == self._faults:
             return None
-        self._seen, self._clock = total, key
+        news = msgspec.UNSET if faults == self._faults else faults
+        self._seen, self._clock, self._faults = total, key, faults
         view.story.catch_up()
         runs = view.engine.runs
         oldest = view.engine.accepted - self._limit
@@ -367,6 +250,7 @@ class Feed:
             totals=view.totals(min(self._limit, len(runs))),
             workflows=[view.workflow(run) for run in reversed(shown)],
             callbacks=view.callbacks(after=seen, limit=self._limit),
+            faults=news,
         )
 
     def touch(self) -> None:
@@ -404,20 +288,8 @@ def _callback(place: int, record: CallbackAttempt) -> CallbackView:
 
 
 def as_request(run: Run) -> dict[str, object]:
-    """Return the body that sends a workflow again."""
-    steps: list[dict[str, object]] = []
-    for step in run.steps:
-        entry: dict[str, object] = {"from": step.sender, "to": step.recipient, "message": step.message}
-        if step.client_ref is not None:
-            entry["client_ref"] = step.client_ref
-        if step.condition is not None:
-            condition = step.condition
-            entry["failover"] = {
-                "expiry_time": int(condition.expiry_time),
-                "condition_status": condition.condition_status,
-            }
-        steps.append(entry)
-    return {"template": "failover", "workflow": steps}
+    """Return the body that a workflow was sent with."""
+    return as_object(msgspec.json.decode(run.steps[0].body))
 
 
 def as_curl(run: Run, base_url: str) -> str:

@@ -238,6 +238,40 @@ async def test_tokens_expire_on_demand(panel: Panel, caller: Caller) -> None:
     assert (await caller.send())[0] == 401
 
 
+async def test_faults_are_armed_listed_and_removed(panel: Panel, caller: Caller) -> None:
+    """What is armed here is what the service meets; the list counts its hits."""
+    _, armed = await panel.post(
+        "/control/faults", {"kind": "error", "route": "POST /dispatch", "status": 503}
+    )
+    (hit,) = panel.sim.faults.on_request("POST /dispatch", list)
+    _, listed = await panel.get("/control/faults")
+    async with caller.session.delete(
+        f"{panel.sim.url}/control/faults/{armed['id']}", headers={"Content-Type": "application/json"}
+    ) as response:
+        left = await response.json()
+
+    assert hit.status == 503
+    assert [(fault["kind"], fault["hits"]) for fault in listed["faults"]] == [("error", 1)]
+    assert left == {"faults": []}
+
+
+async def test_all_faults_are_cleared(panel: Panel) -> None:
+    for kind in ("latency", "duplicate"):
+        await panel.post("/control/faults", {"kind": kind, "count": 0})
+
+    assert await panel.post("/control/faults/clear") == (200, {"faults": []})
+
+
+async def test_a_fault_that_is_not_there_is_not_removed(panel: Panel) -> None:
+    headers = {"Content-Type": "application/json"}
+
+    for number in ("7", "x", "-1", "9" * 5000):
+        async with panel.session.delete(
+            f"{panel.sim.url}/control/faults/{number}", headers=headers
+        ) as response:
+            assert response.status == 404
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status"),
     [
@@ -255,6 +289,9 @@ async def test_tokens_expire_on_demand(panel: Panel, caller: Caller) -> None:
         ("/control/messages/none/reply", {"text": "Hi"}, 404),
         ("/control/messages/none/reply", {"text": ""}, 400),
         ("/control/settings", {"templates": {}}, 400),
+        ("/control/faults", {"kind": "earthquake"}, 400),
+        ("/control/faults", {"kind": "latency", "seconds": -1}, 400),
+        ("/control/faults", [], 400),
         ("/control/nothing", {}, 404),
         ("/control", {}, 404),
         ("/control/state", {}, 404),

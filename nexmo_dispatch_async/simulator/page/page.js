@@ -24,10 +24,10 @@ const nowMs = () => clock.now_ms + (clock.speed ? (performance.now() - clockRead
 
 // ---- asking
 
-async function post(path, body = {}) {
+async function post(path, body = {}, method = "POST") {
   let answer;
   try {
-    answer = await fetch(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+    answer = await fetch(path, { method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
   } catch {
     return toast("The simulator does not answer.");
   }
@@ -323,6 +323,46 @@ $("expire").addEventListener("click", async () => {
   if (await post("/control/tokens/expire")) toast("Every token handed out so far is now refused.");
 });
 
+// ---- faults
+
+function showFaults(faults) {
+  const focused = document.activeElement?.dataset.fault;
+  $("fault-count").textContent = faults.length ? `${faults.length} armed` : "none armed";
+  $("clear-faults").hidden = faults.length === 0;
+  $("faults").replaceChildren(...faults.map((fault) => {
+    const details = [
+      fault.route !== "*" && fault.route, fault.recipient !== "*" && `to ${fault.recipient}`,
+      fault.probability < 1 && `chance ${fault.probability}`, fault.seconds > 0 && `${fault.seconds} s`,
+      fault.status && `status ${fault.status}`, fault.count !== null && `${fault.count} times`,
+      fault.spent ? "spent" : `hit ${fault.hits}`,
+    ].filter(Boolean).join(", ");
+    return el("li", {},
+      el("span", { class: "subject" }, el("b", {}, fault.kind.replaceAll("_", " ")), ` · ${details}`),
+      el("button", { type: "button", class: "text", "aria-label": `Remove the fault ${fault.kind}`, data: { fault: fault.id },
+        on: { click: () => removeFault(fault.id) } }, "Remove"));
+  }));
+  if (focused) ($("faults").querySelector(`[data-fault="${CSS.escape(focused)}"]`) || $("fault-form").elements.kind).focus();
+}
+
+async function removeFault(id) {
+  const said = await post(`/control/faults/${encodeURIComponent(id)}`, undefined, "DELETE");
+  if (said) showFaults(said.faults);
+}
+
+$("fault-form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const fault = {};
+  for (const { name, type, value, valueAsNumber } of event.target.elements) {
+    if (name && value !== "") fault[name] = type === "number" ? valueAsNumber : value;
+  }
+  const said = await post("/control/faults", fault);
+  if (said) showFaults(said.faults);
+});
+$("clear-faults").addEventListener("click", async () => {
+  const said = await post("/control/faults/clear");
+  if (said) showFaults(said.faults);
+});
+
 // ---- the beginning
 
 function listen() {
@@ -339,6 +379,7 @@ function listen() {
     setClock(all.clock);
     replaceFlows(all.workflows);
     replaceCallbacks(all.callbacks);
+    showFaults(all.faults);
     showTotals(all.totals);
   });
   events.addEventListener("patch", ({ data }) => {
@@ -346,6 +387,7 @@ function listen() {
     setClock(news.clock);
     show(news.workflows || []);
     showCallbacks(news.callbacks || []);
+    if (news.faults) showFaults(news.faults);
     showTotals(news.totals);
   });
 }

@@ -100,6 +100,21 @@ async def test_a_switch_makes_the_service_refuse(desk: Desk) -> None:
     assert (await desk.caller.send())[0] == 429
 
 
+async def test_a_fault_is_armed_hits_and_is_removed(desk: Desk) -> None:
+    await desk.page.run("document.querySelector('#fault-form').elements.kind.value = 'error'")
+    await desk.page.run("document.querySelector('#fault-form').elements.status.value = '429'")
+    await desk.page.click("#fault-form [type=submit]")
+    await desk.page.until_text("#faults", "error · status 429, hit 0")
+
+    (hit,) = desk.sim.faults.on_request("POST /dispatch", list)
+    await desk.page.until_text("#faults", "hit 1")
+    await desk.page.click("#faults button")
+
+    await desk.page.until_text("#fault-count", "none armed")
+    assert hit.status == 429
+    assert len(desk.sim.faults) == 0
+
+
 async def test_a_failed_delivery_shows_with_its_retry(desk: Desk) -> None:
     desk.receiver.answers.extend([503])
     await desk.send(workflow(step("sms", "999300000001")))
