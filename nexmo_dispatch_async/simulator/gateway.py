@@ -6,9 +6,9 @@ It opens no sockets and starts no callbacks; the aiohttp server around it is in 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from datetime import datetime, timedelta
-from typing import Final, cast
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Final, NamedTuple, cast
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -16,15 +16,17 @@ import msgspec
 from nexmo_dispatch_async.simulator import applications_v2
 from nexmo_dispatch_async.simulator.answers import (
     Reply,
-    apigee_fault,
-    credential_error,
+    error_in_form,
+    gateway_fault,
     kpn_error,
     problem,
     violations,
 )
 from nexmo_dispatch_async.simulator.applications import Application, Applications
 from nexmo_dispatch_async.simulator.dice import Dice
+from nexmo_dispatch_async.simulator.edge import FORM, TOKEN_PATH, Edge, content_type, form_fields
 from nexmo_dispatch_async.simulator.engine import Engine
+from nexmo_dispatch_async.simulator.faults import Fault, Faults
 from nexmo_dispatch_async.simulator.records import History, RequestSeen
 from nexmo_dispatch_async.simulator.settings import Settings
 from nexmo_dispatch_async.simulator.tokens import Account, Tokens
@@ -33,15 +35,43 @@ from nexmo_dispatch_async.simulator.validation import InvalidBody, Violation, pa
 __all__ = ["BASE_PATH", "DISPATCH_PATH", "TOKEN_PATH", "Gateway"]
 
 BASE_PATH: Final = "/communication/nexmo"
-TOKEN_PATH: Final = "/oauth/client_credential/accesstoken"  # noqa: S105 - a path, not a secret
-
 DISPATCH_PATH: Final = BASE_PATH + "/dispatch"
 _APPLICATIONS: Final = BASE_PATH + "/applications"
 _APPLICATIONS_V2: Final = _APPLICATIONS + "/v2"
-_DAY_MS: Final = 24 * 3600 * 1000
-_FORM: Final = "application/x-www-form-urlencoded"
 
 _encode = msgspec.json.Encoder().encode
+
+
+class _Route(NamedTuple):
+    """Where a path leads: its name in `counts`, the methods it knows, the application it names."""
+
+    name: str
+    methods: frozenset[str] = frozenset()
+    uuid: str = ""
+    v2: bool = False
+
+
+_DISPATCH: Final = _Route("/dispatch", frozenset({"POST"}))
+_TOKEN: Final = _Route(TOKEN_PATH, frozenset({"POST"}))
+_UNKNOWN: Final = _Route("unknown")
+
+
+def _route(path: str) -> _Route:
+    path = path.removesuffix("/")
+    if path == DISPATCH_PATH:
+        return _DISPATCH
+    if path == TOKEN_PATH:
+        return _TOKEN
+    v2 = (path + "/").startswith(_APPLICATIONS_V2 + "/")
+    root = _APPLICATIONS_V2 if v2 else _APPLICATIONS
+    name = root.removeprefix(BASE_PATH)
+    if path == root:
+        return _Route(name, frozenset({"GET", "POST"}), v2=v2)
+    uuid = path.removeprefix(root + "/") if path.startswith(root + "/") else ""
+    if not uuid or "/" in uuid:
+        return _UNKNOWN
+    methods = {"GET", "DELETE"} if v2 else {"GET", "PUT", "DELETE"}
+    return _Route(name + "/{id}", frozenset(methods), uuid, v2)
 
 
 class Gateway:
@@ -55,18 +85,22 @@ class Gateway:
         tokens: Tokens,
         dice: Dice,
         epoch: datetime,
+        faults: Faults | None = None,
     ) -> None:
         self.engine = engine
-        self.account = account
-        self.tokens = tokens
+        self.faults: Faults = Faults(dice) if faults is None else faults
+        self.edge: Edge = Edge(
+            settings=engine.settings,
+            account=account,
+            tokens=tokens,
+            epoch=epoch,
+            now_ms=lambda: engine.now_ms,
+            trace=self._trace,
+        )
         #: how many requests arrived, by method and route, whatever became of them
         self.counts: Counter[str] = Counter()
         self._dice = dice
-        self._epoch = epoch
         self._errors = 0
-        self._quota_day = 0
-        self._quota_used = 0
-        self._quota_reset = self._reset_after(0)
 
     @property
     def settings(self) -> Settings:
@@ -93,32 +127,76 @@ class Gateway:
             headers: A mapping that ignores the case of names.
             body: The raw body.
         """
-        if path == DISPATCH_PATH and method == "POST":  # the hot path
-            self.counts["POST /dispatch"] += 1
-            reply = self._guarded(headers) or self._dispatch(headers, body)
-            self._take_down(method, path, reply, body)
+        route = _DISPATCH if path == DISPATCH_PATH else _route(path)
+        name = "unknown" if route is _UNKNOWN else f"{method} {route.name}"
+        self.counts[name] += 1
+        if not self.faults.on_requests:
+            reply = self._answer(route, method, path, query, headers, body)
+            self._take_down(route, method, path, query, reply, body)
             return reply
-        if path == TOKEN_PATH and method == "POST":
-            self.counts["POST " + TOKEN_PATH] += 1
-            reply = self._token(query, headers, body)
-            # neither the credentials nor the token enter the transcript
-            self.history.add(
-                RequestSeen(at_ms=self.engine.now_ms, method=method, path=path, status=reply.status)
-            )
-            return reply
-        reply = self._other(method, path, query, headers, body)
-        self._take_down(method, path + ("?" + query if query else ""), reply, body)
-        return reply
+        hits = self.faults.on_request(name, lambda: _recipients(body))
+        reply, latency = Reply(0, cut="reset"), 0.0
+        met: Fault | None = None
+        for fault in hits:
+            if fault.kind == "latency":
+                latency += fault.seconds
+            else:
+                met = fault
+        refused = None if met is None else self._refusal(met)
+        if refused is not None:
+            reply = refused
+        elif met is None or (met.kind, met.when) != ("reset", "before"):
+            reply = self._answer(route, method, path, query, headers, body)
+        self._take_down(route, method, path, query, reply, body, "+".join(fault.kind for fault in hits))
+        if met is not None:
+            reply = self._spoilt(met, reply)
+        return reply._replace(latency=latency)
 
-    def _take_down(self, method: str, path: str, reply: Reply, body: bytes) -> None:
+    def _refusal(self, fault: Fault) -> Reply | None:
+        """Return the answer of a fault that keeps a request from the service, None where it gets there."""
+        match fault.kind:
+            case "expire_tokens":
+                self.edge.tokens.expire()
+                return None
+            case "quota":
+                status = self.settings.quota_fault if fault.status is None else fault.status
+                return self.edge.over_quota(status, fault.retry_after)
+            case "error" if fault.when == "before":
+                return self._error(fault)
+            case _:
+                return None
+
+    def _error(self, fault: Fault) -> Reply:
+        return error_in_form(fault.form, fault.status or 503, self._trace(), fault.retry_after)
+
+    def _spoilt(self, fault: Fault, reply: Reply) -> Reply:
+        """Return what arrives of an answer."""
+        match fault.kind:
+            case "reset":
+                return reply._replace(cut="reset")
+            case "half_response":
+                return reply._replace(cut="half")
+            case "error" if fault.when == "after":
+                return self._error(fault)
+            case _:
+                return reply
+
+    def _take_down(
+        self, route: _Route, method: str, path: str, query: str, reply: Reply, body: bytes, fault: str = ""
+    ) -> None:
+        told, answer = body.decode(errors="replace"), reply.body.decode()
+        if route is _TOKEN and method == "POST":
+            # neither the credentials nor the token enter the transcript
+            query = told = answer = ""
         self.history.add(
             RequestSeen(
                 at_ms=self.engine.now_ms,
                 method=method,
-                path=path,
+                path=f"{path}?{query}" if query else path,
                 status=reply.status,
-                body=body.decode(errors="replace"),
-                answer=reply.body.decode(),
+                body=told,
+                answer=answer,
+                fault=fault,
             )
         )
 
@@ -126,79 +204,30 @@ class Gateway:
         self._errors += 1
         return self._dice.uuid(f"trace/{self._errors}")
 
-    # ---- the gateway
+    def _answer(
+        self, route: _Route, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
+    ) -> Reply:
+        if method not in route.methods:
+            return self._misdirected(route, method, path)
+        if route is _TOKEN:
+            return self.edge.token(query, headers, body)
+        refused = self.edge.guard(headers)
+        if refused is not None:
+            return refused
+        if route is _DISPATCH:
+            reply = self._dispatch(headers, body)
+        else:
+            reply = self._applications(route, method, query, headers, body)
+        version = headers.get("api-version") or ("v2" if route.v2 else "v1")
+        return self.edge.with_headers(reply, version.strip()[:20] if version.isascii() else "v1")
 
-    def _token(self, query: str, headers: Mapping[str, str], body: bytes) -> Reply:
-        if ("grant_type", "client_credentials") not in parse_qsl(query):
-            return apigee_fault(400, "Required param : grant_type", "steps.oauth.v2.InvalidRequest")
-        form = _form(body) if _content_type(headers) == _FORM else {}
-        if not self.account.accepts(form.get("client_id", ""), form.get("client_secret", "")):
-            return credential_error(self.settings.credential_error, self._trace())
-        lifetime = self.settings.token_lifetime
-        issued_at = int(self._epoch.timestamp() * 1000) + self.engine.now_ms
-        answer = {
-            "refresh_token_expires_in": "0",
-            "api_product_list": "[Dispatch-Vonage, Messages-Vonage]",
-            "organization_name": "kpn",
-            "developer_email": "dev@example.com",
-            "token_type": "Bearer",
-            "issued_at": str(issued_at),
-            "client_id": self.account.client_id,
-            "access_token": self.tokens.issue(self.engine.now_ms, lifetime),
-            "application_name": "dispatch-simulator",
-            "level": "demo",
-            "scope": "",
-            "expires_in": str(lifetime),
-            "refresh_token": "",
-            "refresh_count": "0",
-            "status": "approved",
-        }
-        return Reply(200, _encode(answer))
-
-    def _guarded(self, headers: Mapping[str, str]) -> Reply | None:
-        """Check the token, then count the call against the quota; None lets it through."""
-        state = self.tokens.state(headers.get("Authorization"), self.engine.now_ms)
-        if state != "valid":
-            status = self.settings.token_fault
-            if state == "expired":
-                return apigee_fault(
-                    status, "Access Token expired", "keymanagement.service.access_token_expired"
-                )
-            return apigee_fault(status, "Invalid Access Token", "keymanagement.service.invalid_access_token")
-        day = self.engine.now_ms // _DAY_MS
-        if day != self._quota_day:
-            self._quota_day, self._quota_used, self._quota_reset = day, 0, self._reset_after(day)
-        self._quota_used += 1
-        if self._quota_used > self.settings.quota_limit:
-            text = (
-                f"Rate limit quota violation. Quota limit  exceeded. Identifier : {self.account.api_key}-demo"
-            )
-            code = "policies.ratelimit.QuotaViolation"
-            return apigee_fault(self.settings.quota_fault, text, code, self._quota_headers())
-        return None
-
-    def _reset_after(self, day: int) -> str:
-        return f"{self._epoch + timedelta(days=day + 1):%Y-%m-%d %H:%M:%S}"
-
-    def _quota_headers(self) -> dict[str, str]:
-        """Return what KPN says about the quota with every answer (contract 1.4)."""
-        return {
-            "quota-limit": str(self.settings.quota_limit),
-            "quota-interval": "1",
-            "quota-time-unit": "day",
-            "quota-used": str(self._quota_used),
-            "quota-reset-UTC": self._quota_reset,
-        }
-
-    def _served(self, status: int, body: bytes, version: str = "v1") -> Reply:
-        """Return an answer of the service with the gateway's headers."""
-        headers = {
-            "Content-Type": "application/json",
-            **self._quota_headers(),
-            "sunset": "n/a",
-            "api-version": version,
-        }
-        return Reply(status, body, headers)
+    def _misdirected(self, route: _Route, method: str, path: str) -> Reply:
+        if route is _UNKNOWN:
+            text = f"Unable to identify proxy for host: secure and url: {path}"
+            code = "messaging.adaptors.http.flow.ApplicationNotFound"
+            return gateway_fault(self.settings.fault_form, 404, text, code, self._trace())
+        detail = f"{method} is not possible here; use {', '.join(sorted(route.methods))}"
+        return problem(405, "wrong-verb", "Method Not Allowed", detail, self._trace())
 
     # ---- POST /dispatch
 
@@ -209,14 +238,14 @@ class Gateway:
         application = self.applications.get(application_id)
         if application is None:
             return kpn_error(404, "Application not found", self._trace())
-        if not _is_json(_content_type(headers)):
+        if not _is_json(content_type(headers)):
             return self._unsupported("application/json")
         try:
             steps = parse_dispatch(body, accept_bare_step=self.settings.accept_bare_step)
         except InvalidBody as error:
             return self._invalid(error.violations)
         run = self.engine.accept(application, steps)
-        return self._served(202, b'{"dispatch_uuid":"%s"}' % run.dispatch_uuid.encode())
+        return Reply(202, b'{"dispatch_uuid":"%s"}' % run.dispatch_uuid.encode())
 
     def _invalid(self, found: list[Violation], fragment: str = "InvalidParams") -> Reply:
         instance = self._trace().replace("-", "")
@@ -226,41 +255,20 @@ class Gateway:
         title, detail = "Unsupported Content-Type header", f"Send the body as {wanted}"
         return problem(415, "content-type-header", title, detail, self._trace())
 
-    # ---- applications and what does not exist
+    # ---- applications
 
-    def _other(self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> Reply:
-        route = path.removesuffix("/") if path != "/" else path
-        root = _APPLICATIONS_V2 if (route + "/").startswith(_APPLICATIONS_V2 + "/") else _APPLICATIONS
-        v2 = root == _APPLICATIONS_V2
-        uuid = route.removeprefix(root + "/") if route.startswith(root + "/") else ""
-        known = (
-            {"GET", "POST"}
-            if route == root
-            else {"GET", "DELETE"} | (set[str]() if v2 else {"PUT"})
-            if uuid and "/" not in uuid
-            else {"POST"}
-            if route in (DISPATCH_PATH, TOKEN_PATH)
-            else set[str]()
-        )
-        if not known:
-            self.counts["unknown"] += 1
-            text = f"Unable to identify proxy for host: secure and url: {path}"
-            return apigee_fault(404, text, "messaging.adaptors.http.flow.ApplicationNotFound")
-        name = root.removeprefix(BASE_PATH) + "/{id}" if uuid else route.removeprefix(BASE_PATH)
-        self.counts[f"{method} {name}"] += 1
-        if method not in known:
-            detail = f"{method} is not possible here; use {', '.join(sorted(known))}"
-            return problem(405, "wrong-verb", "Method Not Allowed", detail, self._trace())
-        refused = self._guarded(headers)
-        if refused is not None:
-            return refused
+    def _applications(
+        self, route: _Route, method: str, query: str, headers: Mapping[str, str], body: bytes
+    ) -> Reply:
         try:
-            if not uuid:
-                return self._list(query, v2) if method == "GET" else self._create(query, headers, body, v2)
-            application = self.applications.get(uuid)
+            if not route.uuid:
+                if method == "GET":
+                    return self._list(query, route.v2)
+                return self._create(query, headers, body, route.v2)
+            application = self.applications.get(route.uuid)
             if application is None:
                 return kpn_error(404, "Resource not found", self._trace())
-            return self._one(application, method, query, headers, body, v2)
+            return self._one(application, method, query, headers, body, route.v2)
         except InvalidBody as error:
             return self._invalid(
                 error.violations, "list-validation" if method == "GET" else "payload-validation"
@@ -272,9 +280,9 @@ class Gateway:
         fields = dict(parse_qsl(query, keep_blank_values=True))
         if v2:
             newer = applications_v2.page(self.applications, fields.get("page"), fields.get("page_size"))
-            return self._served(200, _encode(newer), "v2")
+            return Reply(200, _encode(newer))
         page = self.applications.page(fields.get("page_index"), fields.get("page_size"))
-        return self._served(200, _encode(page))
+        return Reply(200, _encode(page))
 
     def _create(self, query: str, headers: Mapping[str, str], body: bytes, v2: bool) -> Reply:
         fields = _fields(query, headers, body)
@@ -293,7 +301,7 @@ class Gateway:
     ) -> Reply:
         if method == "DELETE":
             self.applications.delete(application)
-            return self._served(204, b"", "v2" if v2 else "v1")
+            return Reply(204)
         if method == "PUT":
             self.applications.update(application, _fields(query, headers, body))
         return self._shown(200, application, v2)
@@ -303,23 +311,27 @@ class Gateway:
     ) -> Reply:
         if v2:
             newer = applications_v2.body(application, private_key=private_key)
-            return self._served(status, _encode(newer), "v2")
-        return self._served(status, _encode(application.body(private_key=private_key)))
+            return Reply(status, _encode(newer))
+        return Reply(status, _encode(application.body(private_key=private_key)))
 
 
-def _content_type(headers: Mapping[str, str]) -> str:
-    return headers.get("Content-Type", "").partition(";")[0].strip().lower()
+def _is_json(media_type: str) -> bool:
+    return media_type == "application/json" or media_type.endswith("+json")
 
 
-def _is_json(content_type: str) -> bool:
-    return content_type == "application/json" or content_type.endswith("+json")
-
-
-def _form(body: bytes) -> dict[str, str]:
+def _recipients(body: bytes) -> Iterator[str]:
+    """Find whom a request is about, however odd its body."""
     try:
-        return dict(parse_qsl(body.decode(), keep_blank_values=True))
-    except (UnicodeDecodeError, ValueError):
-        return {}
+        document = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return
+    steps = document.get("workflow", [document]) if isinstance(document, dict) else []
+    for step in cast("list[object]", steps) if isinstance(steps, list) else []:
+        to = cast("dict[str, object]", step).get("to") if isinstance(step, dict) else None
+        for key in ("number", "id") if isinstance(to, dict) else ():
+            value = cast("dict[str, object]", to).get(key)
+            if isinstance(value, str | int):
+                yield str(value)
 
 
 def _fields(query: str, headers: Mapping[str, str], body: bytes) -> dict[str, object]:
@@ -327,8 +339,8 @@ def _fields(query: str, headers: Mapping[str, str], body: bytes) -> dict[str, ob
     fields: dict[str, object] = dict(parse_qsl(query))
     if not body:
         return fields
-    if _content_type(headers) == _FORM:
-        return {**fields, **_form(body)}
+    if content_type(headers) == FORM:
+        return {**fields, **form_fields(body)}
     try:
         document = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):

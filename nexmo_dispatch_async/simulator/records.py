@@ -31,13 +31,17 @@ class _Base(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
 
 
 class RequestSeen(_Base, frozen=True, kw_only=True, tag="request"):
-    """A request to the service and its answer; the bodies of token requests are left out."""
+    """A request to the service and its answer; the bodies of token requests are left out.
+
+    Status 0: none was given. `fault` names what met the request; the answer may not have arrived then.
+    """
 
     method: str
     path: str
     status: int
     body: str = ""
     answer: str = ""
+    fault: str = ""
 
 
 class StepSent(_Base, frozen=True, kw_only=True, tag="step_sent"):
@@ -74,7 +78,10 @@ class WorkflowEnded(_Base, frozen=True, kw_only=True, tag="workflow_ended"):
 
 
 class CallbackAttempt(_Base, frozen=True, kw_only=True, tag="callback"):
-    """One attempt to deliver a callback: `status` is the receiver's answer, `failure` why there was none."""
+    """One attempt to deliver a callback: `status` is the receiver's answer, `failure` why there was none.
+
+    `fault` names what was done to it on purpose.
+    """
 
     number: int
     attempt: int
@@ -87,6 +94,7 @@ class CallbackAttempt(_Base, frozen=True, kw_only=True, tag="callback"):
     failure: str | None = None
     #: when the next attempt is due; None when this was the last one
     retry_at_ms: int | None = None
+    fault: str = ""
 
 
 Record = RequestSeen | StepSent | StepExpired | StatusReached | WorkflowEnded | CallbackAttempt
@@ -103,7 +111,7 @@ class History:
     def __init__(self, limit: int, observer: Callable[[Record], None] | None = None) -> None:
         self._records: deque[Record] = deque(maxlen=limit)
         self._observer = observer
-        self.total = 0
+        self.total: int = 0
 
     def __len__(self) -> int:
         return len(self._records)

@@ -40,6 +40,11 @@ class Settings:
         credential_error: A bad client as 401 with Apigee's body, or as 500 in KPN's envelope (contract 2.2).
         token_fault: A rejected token as 401 or as 500 (contract 2.3).
         quota_fault: Over quota as 429 or as 500 (contract 9.18).
+        fault_form: The gateway's faults in Apigee's words, in KPN's envelope, or as XML (contract 2.3).
+        not_entitled: The project has no access to the product: `None`, or refused with 401 or 403 (1.5).
+        token_type: `Bearer`, or Apigee's own `BearerToken` (contract 2.1).
+        oauth_fields: The token answer of newer pages, of older ones, or with numbers as numbers (2.1).
+        sunset: What the `sunset` header says (contract 1.4).
         sandbox: A sandbox account, which may not list applications (contract 1.5).
         token_lifetime: Virtual seconds until a token expires.
         quota_limit: Calls allowed in a virtual day.
@@ -59,6 +64,11 @@ class Settings:
     credential_error: Literal[401, 500] = 401
     token_fault: Literal[401, 500] = 401
     quota_fault: Literal[429, 500] = 429
+    fault_form: Literal["apigee", "kpn", "xml"] = "apigee"
+    not_entitled: Literal[401, 403] | None = None
+    token_type: str = "Bearer"  # noqa: S105 - the word of the answer, not a token
+    oauth_fields: Literal["newer", "older", "typed"] = "newer"
+    sunset: str = "n/a"
     sandbox: bool = False
     token_lifetime: int = 3599
     quota_limit: int = 1_000_000

@@ -94,9 +94,9 @@ class Simulator:
         account = Account(dice)
         self._epoch = epoch or (_VIRTUAL_EPOCH if speed is None else datetime.now(UTC))
         # what may be changed at any time
-        self.people = people or People()
-        self.settings = settings or Settings()
-        self.faults = Faults(dice)
+        self.people: People = people or People()
+        self.settings: Settings = settings or Settings()
+        self.faults: Faults = Faults(dice)
         if rules is not None:
             self.people.load(rules)
         # the service
@@ -115,7 +115,12 @@ class Simulator:
             keep=history,
         )
         self._gateway = Gateway(
-            engine=self._engine, account=account, tokens=self._tokens, dice=dice, epoch=self._epoch
+            engine=self._engine,
+            account=account,
+            tokens=self._tokens,
+            dice=dice,
+            epoch=self._epoch,
+            faults=self.faults,
         )
         # the world outside
         self._clock = Clock(speed, monotonic)
@@ -137,10 +142,10 @@ class Simulator:
         self._wake = anyio.Event()
         self._drained = anyio.Event()
         # the account
-        self.client_id = account.client_id
-        self.client_secret = account.client_secret
-        self.api_key = account.api_key
-        self.signature_secret = account.signature_secret
+        self.client_id: str = account.client_id
+        self.client_secret: str = account.client_secret
+        self.api_key: str = account.api_key
+        self.signature_secret: str = account.signature_secret
         self._default_application: Application | None = None
 
     def __repr__(self) -> str:
