@@ -87,7 +87,7 @@ class InvalidWorkflowError(DispatchError, ValueError):
     """A workflow breaks a rule of the API (contract 3, 7) and was not sent: see `findings`."""
 
     def __init__(self, findings: Sequence[Finding]) -> None:
-        self.findings = tuple(findings)
+        self.findings: tuple[Finding, ...] = tuple(findings)
         lines = "".join(f"\n  {finding}" for finding in self.findings)
         count = len(self.findings)
         super().__init__(
@@ -205,7 +205,7 @@ class APIError(DispatchError):
 class NotSentError(APIError):
     """The service accepted nothing: sending again cannot send twice."""
 
-    outcome = "not_sent"
+    outcome: ClassVar[Outcome] = "not_sent"
 
 
 class APIConnectionError(NotSentError):
@@ -239,7 +239,7 @@ class RateLimitError(NotSentError):
 class RefusedError(APIError):
     """The service refused the request; the same request would be refused again."""
 
-    outcome = "refused"
+    outcome: ClassVar[Outcome] = "refused"
     _usual_class = "request"
 
 
@@ -275,7 +275,7 @@ class OutcomeUnknownError(APIError):
     `client_refs`, if it had any.
     """
 
-    outcome = "unknown"
+    outcome: ClassVar[Outcome] = "unknown"
     _usual_class = "temporary"
 
 

@@ -174,13 +174,13 @@ class FailoverState:
     __slots__ = ("conditions", "current", "outcome", "statuses")
 
     def __init__(self, conditions: Sequence[Condition | None]) -> None:
-        self.conditions = tuple(conditions)
+        self.conditions: tuple[Condition | None, ...] = tuple(conditions)
         if not self.conditions:
             raise ValueError("a workflow has at least one step")
         if self.conditions[-1] is not None or None in self.conditions[:-1]:
             raise ValueError("every step except the last has a condition, the last has none")
         #: the step that decides; -1 before `start()`
-        self.current = -1
+        self.current: int = -1
         #: how the workflow ended, None while it runs
         self.outcome: FinalStatus | None = None
         #: the strongest status heard of each step

@@ -61,7 +61,7 @@ class Tariff:
         if unknown := sorted(prices.keys() - SPECS.keys()):
             raise ConfigurationError(f"no such channel in the tariff: {', '.join(unknown)}")
         self.currency = currency
-        self.fee = _amount(fee, "fee")
+        self.fee: Decimal = _amount(fee, "fee")
         self._prices = {
             channel: {code: _amount(price, channel) for code, price in entry.items()}
             if isinstance(entry, Mapping)

@@ -8,7 +8,7 @@ import typer
 
 from nexmo_dispatch_async._version import __version__
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     help="Send failover workflows through the Dispatch API, receive its callbacks, and simulate the service.",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,  # locals hold tokens and phone numbers

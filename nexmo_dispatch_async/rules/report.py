@@ -19,8 +19,8 @@ class Report:
     __slots__ = ("errors_only", "findings", "rules", "step")
 
     def __init__(self, rules: Rules, *, errors_only: bool = False) -> None:
-        self.rules = rules
-        self.errors_only = errors_only
+        self.rules: Rules = rules
+        self.errors_only: bool = errors_only
         self.findings: list[Finding] = []
         self.step: int | None = None
 

@@ -51,8 +51,8 @@ class Rules:
         for name in _switchable(off):
             severities.pop(name, None)
         self._severities = severities
-        self.counts_segments = "sms-segments" in severities
-        self.utf16 = count == "utf-16"
+        self.counts_segments: bool = "sms-segments" in severities
+        self.utf16: bool = count == "utf-16"
         self.templates: Mapping[str, str] = MappingProxyType(dict(templates or {}))
 
     def severity(self, rule: str) -> Severity | None:

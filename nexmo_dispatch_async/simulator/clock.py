@@ -24,7 +24,7 @@ class Clock:
         self._origin_ms = 0.0
         self._origin_s = monotonic()
         self._speed = 0.0 if speed is None else _checked(speed)
-        self.runs = speed is not None
+        self.runs: bool = speed is not None
 
     @property
     def speed(self) -> float:

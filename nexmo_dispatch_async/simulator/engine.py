@@ -147,15 +147,15 @@ class Engine:
         self._signer = signer
         self._epoch = epoch
         # time
-        self.now_ms = 0
+        self.now_ms: int = 0
         self._heap: list[tuple[int, int, int, bool, _Event]] = []
         self._pushed = 0
         self._under_way = 0
         # workflows
         self.runs: dict[str, Run] = {}
         self.messages: dict[str, Message] = {}
-        self.accepted = 0
-        self.in_flight = 0
+        self.accepted: int = 0
+        self.in_flight: int = 0
         self._ended: deque[Run] = deque()
         self._keep = keep
         # callbacks

@@ -216,8 +216,8 @@ class Faults:
 
     def _refresh(self) -> None:
         kinds = {armed.fault.kind for armed in self._armed.values()}
-        self.on_requests = not kinds.isdisjoint(REQUEST_FAULTS)
-        self.on_callbacks = not kinds.isdisjoint(CALLBACK_FAULTS)
+        self.on_requests: bool = not kinds.isdisjoint(REQUEST_FAULTS)
+        self.on_callbacks: bool = not kinds.isdisjoint(CALLBACK_FAULTS)
 
 
 def _fault(fields: Mapping[str, object]) -> Fault:

@@ -241,7 +241,7 @@ class People:
             if not isinstance(address, str) or not isinstance(channel, str | None):
                 raise ConfigurationError(f"{where}: address is a text, and so is channel when given")
             loaded.add(address, _person(settings, default, where), channel=channel)
-        self.default = default
+        self.default: Person = default
         self._exact.update(loaded._exact)
         self._rules.extend(loaded._rules)
 

@@ -23,10 +23,10 @@ class Account:
     __slots__ = ("api_key", "client_id", "client_secret", "signature_secret")
 
     def __init__(self, dice: Dice) -> None:
-        self.client_id = dice.token("client_id", 32)
-        self.client_secret = dice.token("client_secret", 16)
-        self.api_key = dice.hex("api_key")[:8]
-        self.signature_secret = dice.hex("signature_secret") + dice.hex("signature_secret/2")
+        self.client_id: str = dice.token("client_id", 32)
+        self.client_secret: str = dice.token("client_secret", 16)
+        self.api_key: str = dice.hex("api_key")[:8]
+        self.signature_secret: str = dice.hex("signature_secret") + dice.hex("signature_secret/2")
 
     def __repr__(self) -> str:
         return f"<Account {self.api_key}>"
@@ -43,7 +43,7 @@ class Tokens:
     def __init__(self, dice: Dice) -> None:
         self._dice = dice
         self._ends: dict[str, int] = {}
-        self.issued = 0
+        self.issued: int = 0
 
     def issue(self, now_ms: int, lifetime_s: int) -> str:
         """Return a new token; the older ones stay valid."""

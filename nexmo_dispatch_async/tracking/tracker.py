@@ -32,7 +32,7 @@ from nexmo_dispatch_webhooks.events import Event
 
 __all__ = ["FollowedDispatch", "Tracker"]
 
-logger = logging.getLogger("nexmo_dispatch_async")
+logger: logging.Logger = logging.getLogger("nexmo_dispatch_async")
 
 Goal = Literal["delivered", "read"]
 

@@ -104,7 +104,7 @@ class HandlerError(WebhookError):
     """One or more handlers failed; `failures` names each with its exception (contract 5.10: answer 500)."""
 
     def __init__(self, failures: Sequence[HandlerFailure]) -> None:
-        self.failures = tuple(failures)
+        self.failures: tuple[HandlerFailure, ...] = tuple(failures)
         names = ", ".join(f"{failure.handler} ({type(failure.error).__name__})" for failure in self.failures)
         super().__init__(f"failed: {names}")
 

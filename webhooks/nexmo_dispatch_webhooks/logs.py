@@ -10,7 +10,7 @@ import traceback
 
 __all__ = ["log_failure", "logger"]
 
-logger = logging.getLogger("nexmo_dispatch_webhooks")
+logger: logging.Logger = logging.getLogger("nexmo_dispatch_webhooks")
 
 
 def log_failure(what: str, error: BaseException) -> None:

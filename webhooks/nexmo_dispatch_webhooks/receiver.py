@@ -43,6 +43,9 @@ class Answer(msgspec.Struct, frozen=True):
     text: str = ""
 
 
+_HANDLED = Answer()
+
+
 class Inbox(Protocol):
     """Where authentic requests are stored before they are answered, and handled from afterwards."""
 
@@ -100,9 +103,9 @@ class Receiver:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.router = router
-        self.verification = _verification(secrets, verification, clock)
+        self.verification: Verification | None = _verification(secrets, verification, clock)
         #: Where events are stored before they are answered; None without an inbox.
-        self.inbox = _inbox(inbox, clock)
+        self.inbox: Inbox | None = _inbox(inbox, clock)
         self._values = dict(values or {})
         self._clock = clock
         self._handle: Callable[[RawRequest], Awaitable[Answer]] = self._receive
@@ -203,11 +206,13 @@ class Receiver:
         self._count(event)
         if self.inbox is not None:
             await self.inbox.put(request, context, event)
-            return Answer()
+            return _HANDLED
         return self._conclude(await self.router.dispatch(event, context))
 
     def _conclude(self, result: DispatchResult) -> Answer:
         """200 unless a handler failed: then 500, since only a 5xx is sure to be repeated (9.11)."""
+        if result.handled and not result.failures:
+            return _HANDLED
         if result.unhandled:
             self._unhandled += 1
         for failure in result.failures:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from nexmo_dispatch_webhooks.events import Event, Kind
 from nexmo_dispatch_webhooks.exceptions import HandlerError, RouterError, RouterFrozenError
-from nexmo_dispatch_webhooks.injection import Arguments, Context, describe, plan_arguments, require_async
-from nexmo_dispatch_webhooks.routes import Condition, Handler, OneOrMore, Route, make_route
+from nexmo_dispatch_webhooks.injection import Call, Context, describe, plan_call, require_async
+from nexmo_dispatch_webhooks.routes import KINDS, Condition, Handler, OneOrMore, Route, make_route
 
 __all__ = [
     "Context",
@@ -72,8 +72,6 @@ class _Node:
         # place and state
         self.parent: _Node | None = None
         self.frozen = False
-        self.plans: dict[Route, Arguments] = {}
-        self.keys: dict[Route, str] = {}
 
     def routes(self) -> Iterator[Route]:
         for entry in self.entries:
@@ -82,34 +80,34 @@ class _Node:
             else:
                 yield from entry.node.routes()
 
-    def plan(self, inherited: Mapping[str, Any], names: Counter[str], *, freeze: bool) -> None:
+    def plan(self, inherited: Mapping[str, Any], names: Counter[str], outer: tuple[Middleware, ...]) -> _Plan:
         """Decide how to call each handler, here and below, with the values that it may ask for."""
         values = {**inherited, **self.values}
-        for route in (*self.entries, *self.fallbacks):
-            if isinstance(route, Route):
-                self.plans[route] = plan_arguments(route.handler, values)
-                names[route.name] += 1
-                number = names[route.name]
-                self.keys[route] = route.name if number == 1 else f"{route.name} ({number})"
-            else:
-                route.node.plan(values, names, freeze=freeze)
-        self.frozen = self.frozen or freeze
+        around = (*outer, *self.middlewares)
 
-    def select(self, event: Event, path: str, outer: tuple[Middleware, ...]) -> list[Selected]:
-        """What the event reaches, in order, with the middlewares around it, outermost first."""
-        around = (*outer, *self.middlewares) if self.middlewares else outer
-        selected: list[Selected] = []
+        def select(route: Route) -> Selected:
+            names[route.name] += 1
+            number = names[route.name]
+            key = route.name if number == 1 else f"{route.name} ({number})"
+            return Selected(route, key, plan_call(route.handler, values), around)
+
+        by_kind: dict[Kind, list[_Step]] = {kind: [] for kind in KINDS}
+        for entry in self.entries:
+            if isinstance(entry, Route):
+                step: _Step = (entry.conditions(), select(entry), None, "")
+                kinds = entry.kinds
+            else:
+                step = ((), None, entry.node.plan(values, names, around), entry.prefix)
+                kinds = KINDS
+            for kind in kinds:
+                by_kind[kind].append(step)
+        return _Plan(by_kind, [select(route) for route in self.fallbacks])
+
+    def freeze(self) -> None:
+        self.frozen = True
         for entry in self.entries:
             if isinstance(entry, _Branch):
-                if _below(path, entry.prefix):
-                    selected += entry.node.select(event, path, around)
-                continue
-            try:
-                if entry.matches(event):
-                    selected.append(Selected(self, entry, around))
-            except Exception as error:  # noqa: BLE001 - a filter of the application may raise anything
-                selected.append(Selected(self, entry, around, error))
-        return selected or [Selected(self, route, around) for route in self.fallbacks]
+                entry.node.freeze()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,33 +116,56 @@ class _Branch:
     prefix: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Selected:
     """A handler that an event reaches, with the middlewares around it; `error` is what its filter raised."""
 
-    node: _Node
     route: Route
-    middlewares: tuple[Middleware, ...]
+    #: A name that no other handler of the tree has, the same after a restart of the same program.
+    key: str
+    call: Call
+    middlewares: tuple[Middleware, ...] = ()
     error: Exception | None = None
 
-    @property
-    def key(self) -> str:
-        """A name that no other handler of the tree has, the same after a restart of the same program."""
-        return self.node.keys[self.route]
-
-    async def run(self, event: Event, context: Context) -> None:
+    def run(self, event: Event, context: Context) -> Awaitable[Any]:
         """Call the handler through its middlewares; what it raises comes through."""
-        call: Callable[[Any], Awaitable[Any]] = self._call(context)
+        if not self.middlewares:
+            result: Awaitable[Any] = self.call(event, context)
+            return result
+        call: Callable[[Any], Awaitable[Any]] = lambda event: self.call(event, context)  # noqa: E731 - it is wrapped
         for middleware in reversed(self.middlewares):
             call = _around(middleware, context, call)
-        await call(event)
+        return call(event)
 
-    def _call(self, context: Context) -> Callable[[Any], Awaitable[Any]]:
-        def call(event: Any) -> Awaitable[Any]:
-            args, kwargs = self.node.plans[self.route](event, context)
-            return self.route.handler(*args, **kwargs)
 
-        return call
+#: A handler with its conditions, or the plan of an included router with its prefix.
+_Step = tuple[tuple[Condition, ...], Selected | None, "_Plan | None", str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Plan:
+    """The routes of a router by kind of event, ready to run: what does not change is decided once."""
+
+    by_kind: dict[Kind, list[_Step]]
+    fallbacks: list[Selected]
+
+    def select(self, event: Event, path: str) -> list[Selected]:
+        """What the event reaches, in order."""
+        found: list[Selected] = []
+        for conditions, selected, branch, prefix in self.by_kind[event.kind]:
+            if selected is None:
+                if branch is not None and (not prefix or _below(path, prefix)):
+                    found += branch.select(event, path)
+                continue
+            try:
+                for condition in conditions:
+                    if not condition(event):
+                        break
+                else:
+                    found.append(selected)
+            except Exception as error:  # noqa: BLE001 - a filter of the application may raise anything
+                found.append(replace(selected, error=error))
+        return found or self.fallbacks
 
 
 def _around(
@@ -167,6 +188,7 @@ class Router:
         self, *routers: Router, name: str = "router", values: Mapping[str, Any] | None = None
     ) -> None:
         self._node = _Node(name, dict(values or {}))
+        self._plan: _Plan | None = None  # made by `freeze`; before, whatever is asked is planned anew
         for router in routers:
             self.include_router(router)
 
@@ -357,7 +379,8 @@ class Router:
         Raises:
             RouterError: a handler asks for something that nothing provides.
         """
-        self._node.plan(values or {}, Counter(), freeze=True)
+        self._plan = self._node.plan(values or {}, Counter(), ())
+        self._node.freeze()
 
     def _require_open(self) -> None:
         if self._node.frozen:
@@ -382,7 +405,10 @@ class Router:
 
     def select(self, event: Event, path: str = "") -> list[Selected]:
         """What the event reaches, in order, for those who run handlers; what filters raise is in it."""
-        return self._node.select(event, path, ())
+        plan = self._plan
+        if plan is None:  # tests of handlers dispatch without a start
+            plan = self._node.plan({}, Counter(), ())
+        return plan.select(event, path)
 
     # --- running ---
 
@@ -398,22 +424,18 @@ class Router:
         Raises:
             RouterError: a handler asks for something that nothing provides.
         """
-        if not self._node.frozen:  # tests of handlers dispatch without a start
-            self._node.plan({}, Counter(), freeze=False)
         context = context or Context()
         handled: list[str] = []
         failures: list[HandlerFailure] = []
         for item in self.select(event, context.path):
-            error = item.error
-            if error is None:
-                try:
-                    await item.run(event, context)
-                except Exception as raised:  # noqa: BLE001 - a handler may raise anything; the result names it
-                    error = raised
-            if error is None:
-                handled.append(item.route.name)
-            else:
+            try:
+                if item.error is not None:
+                    raise item.error
+                await item.run(event, context)
+            except Exception as error:  # noqa: BLE001 - a handler may raise anything; the result names it
                 failures.append(HandlerFailure(item.route.name, error))
+            else:
+                handled.append(item.route.name)
         return DispatchResult(tuple(handled), tuple(failures))
 
 

@@ -263,7 +263,8 @@ class MessageStatus(_Event, frozen=True):
         """Kind and ids; contract 5.10."""
         return (self.kind, self.message_uuid.lower(), self.status.lower())
 
-    __hash__ = _Event.__hash__
+    def __hash__(self) -> int:
+        return hash(self.dedup_key)
 
 
 class InboundMessage(_Event, frozen=True):
@@ -300,7 +301,8 @@ class InboundMessage(_Event, frozen=True):
         """Kind and ids; contract 5.10."""
         return (self.kind, self.message_uuid.lower())
 
-    __hash__ = _Event.__hash__
+    def __hash__(self) -> int:
+        return hash(self.dedup_key)
 
 
 class ReportedMessage(_Quiet, frozen=True):
@@ -341,7 +343,8 @@ class FinalReport(_Event, frozen=True):
             return (self.kind, _digest(self.raw))
         return (self.kind, self.dispatch_uuid.lower(), (self.status or "").lower())
 
-    __hash__ = _Event.__hash__
+    def __hash__(self) -> int:
+        return hash(self.dedup_key)
 
 
 class UnknownEvent(_Event, frozen=True):
@@ -357,7 +360,8 @@ class UnknownEvent(_Event, frozen=True):
         """Kind and ids; contract 5.10."""
         return (self.kind, _digest(self.raw))
 
-    __hash__ = _Event.__hash__
+    def __hash__(self) -> int:
+        return hash(self.dedup_key)
 
 
 Event = MessageStatus | InboundMessage | FinalReport | UnknownEvent

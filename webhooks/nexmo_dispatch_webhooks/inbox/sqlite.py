@@ -84,7 +84,7 @@ class SqliteStore:
     ) -> None:
         if synchronous not in {"FULL", "NORMAL"}:
             raise ConfigurationError("synchronous is FULL or NORMAL")
-        self.path = Path(path)
+        self.path: Path = Path(path)
         self.added: Added | None = None
         # settings
         self._synchronous = synchronous
