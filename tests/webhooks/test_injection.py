@@ -13,7 +13,7 @@ from nexmo_dispatch_webhooks import (
     RouterError,
     UnknownEvent,
 )
-from nexmo_dispatch_webhooks.injection import describe, plan_arguments, require_async
+from nexmo_dispatch_webhooks.injection import describe, plan_call, require_async
 
 EVENT = UnknownEvent({"a": 1})
 CONTEXT = Context.at(0.0, path="x")
@@ -54,28 +54,39 @@ async def five(extra: int, event: Any, context: Any, store: Any) -> Any:
 )
 async def test_event_context_and_values_find_their_parameters(handler: Any) -> None:
     """By name, by annotation, in any kind of callable."""
-    args, kwargs = plan_arguments(handler, {"store": "the store"})(EVENT, CONTEXT)
+    call = plan_call(handler, {"store": "the store"})
 
-    assert await handler(*args, **kwargs) == (EVENT, CONTEXT, "the store")
+    assert await call(EVENT, CONTEXT) == (EVENT, CONTEXT, "the store")
 
 
 async def test_defaults_fill_what_nothing_provides() -> None:
-    args, kwargs = plan_arguments(by_union, {})(EVENT, CONTEXT)
-
-    assert await by_union(*args, **kwargs) == (EVENT, CONTEXT, None)
+    assert await plan_call(by_union, {})(EVENT, CONTEXT) == (EVENT, CONTEXT, None)
 
 
 async def test_a_handler_may_want_nothing() -> None:
     async def handler() -> str:
         return "done"
 
-    assert plan_arguments(handler, {})(EVENT, CONTEXT) == ([], {})
+    assert await plan_call(handler, {})(EVENT, CONTEXT) == "done"
+
+
+async def test_a_parameter_after_a_default_still_finds_its_value() -> None:
+    """A default that stays must not shift the arguments behind it."""
+
+    async def handler(limit: int = 3, event: Any = None, context: Any = None) -> Any:
+        return limit, event, context
+
+    async def both(event: Any, context: Any) -> Any:
+        return event, context
+
+    assert await plan_call(handler, {})(EVENT, CONTEXT) == (3, EVENT, CONTEXT)
+    assert await plan_call(both, {})(EVENT, CONTEXT) == (EVENT, CONTEXT)
 
 
 def test_what_nothing_provides_is_named() -> None:
     """The message says which parameter of which handler, and the ways out."""
     with pytest.raises(RouterError, match=r"by_name wants 'store', which nothing provides: .*`values`"):
-        plan_arguments(by_name, {})
+        plan_call(by_name, {})
 
 
 async def test_annotations_that_cannot_be_read_do_not_matter() -> None:
@@ -84,9 +95,7 @@ async def test_annotations_that_cannot_be_read_do_not_matter() -> None:
     async def handler(event: "Missing") -> Any:  # type: ignore[name-defined]  # noqa: F821 - the point of the test
         return event
 
-    args, kwargs = plan_arguments(handler, {})(EVENT, CONTEXT)
-
-    assert await handler(*args, **kwargs) is EVENT
+    assert await plan_call(handler, {})(EVENT, CONTEXT) is EVENT
 
 
 def plain(event: Any) -> None: ...

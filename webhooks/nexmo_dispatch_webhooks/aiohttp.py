@@ -136,6 +136,8 @@ class _BrokenBodyError(Exception):
 
 
 def _response(answer: Answer) -> web.Response:
+    if answer.status == 200 and not answer.text:
+        return web.Response()
     headers = {"WWW-Authenticate": "Bearer"} if answer.status == 401 else None
     return web.Response(status=answer.status, text=answer.text, headers=headers)
 
@@ -151,23 +153,27 @@ async def _hang_up(request: web.Request, response: web.Response) -> web.Response
 
 async def _read(request: web.Request, max_body: int, body_timeout: float | None) -> bytes:
     """The body, decompressed, if it is small and quick enough."""
-    if request.headers.get("Content-Encoding", "").strip().lower() not in _DECODED:
+    encoding = request.headers.get("Content-Encoding")
+    if encoding is not None and encoding.strip().lower() not in _DECODED:
         raise UnsupportedMediaTypeError("the content encoding is not supported")
-    if (request.content_length or 0) > max_body:
-        raise BodyTooLargeError("the body is too large")
     content = request.content
     if content.is_eof() and content.exception() is None:  # the usual case: it came with the headers
         whole = content.read_nowait()
         if len(whole) > max_body:
             raise BodyTooLargeError("the body is too large")
         return whole
+    if (request.content_length or 0) > max_body:
+        raise BodyTooLargeError("the body is too large")
     body = bytearray()
     try:
         with anyio.fail_after(body_timeout):
             async for chunk in content.iter_any():
                 body += chunk
                 if len(body) > max_body:
-                    raise BodyTooLargeError("the body is too large")
+                    too_large = BodyTooLargeError("the body is too large")
+                    if "Content-Encoding" in request.headers:  # aiohttp would go on to unpack the rest
+                        raise _BrokenBodyError(too_large)
+                    raise too_large
     except TimeoutError:
         raise _BrokenBodyError(RequestTimeoutError("the body did not arrive in time")) from None
     except (HttpProcessingError, web.RequestPayloadError):

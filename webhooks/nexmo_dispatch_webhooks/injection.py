@@ -20,7 +20,7 @@ from nexmo_dispatch_webhooks.exceptions import ConfigurationError, RouterError
 from nexmo_dispatch_webhooks.signature import Claims
 from nexmo_dispatch_webhooks.transaction import Transaction
 
-__all__ = ["Arguments", "Context", "describe", "is_async", "plan_arguments", "require_async"]
+__all__ = ["Call", "Context", "describe", "is_async", "plan_call", "require_async"]
 
 _EVENT_TYPES = frozenset(
     {events.MessageStatus, events.InboundMessage, events.FinalReport, events.UnknownEvent}
@@ -55,8 +55,8 @@ class Context(msgspec.Struct, frozen=True):
         return cls(path, datetime.fromtimestamp(now, UTC), claims)
 
 
-#: From event and context to the positional and keyword arguments of one handler.
-Arguments = Callable[[Any, Context], tuple[list[Any], dict[str, Any]]]
+#: Calls one handler with what it asked for, from event and context.
+Call = Callable[[Any, Context], Any]
 
 
 def describe(function: Callable[..., Any]) -> str:
@@ -91,7 +91,7 @@ def require_async(function: Callable[..., Any]) -> None:
         )
 
 
-def plan_arguments(function: Callable[..., Any], values: Mapping[str, Any]) -> Arguments:
+def plan_call(function: Callable[..., Any], values: Mapping[str, Any]) -> Call:
     """Decide once how to call a handler.
 
     A parameter gets the event when it is named `event` or annotated with an event class, the context
@@ -102,14 +102,14 @@ def plan_arguments(function: Callable[..., Any], values: Mapping[str, Any]) -> A
         values: what the application provides, by name.
 
     Returns:
-        A function from event and context to positional and keyword arguments.
+        A function that calls the handler, from event and context.
 
     Raises:
         RouterError: a parameter without a default that nothing fills.
     """
-    positional: list[str | None] = []
-    named: list[str] = []
-    sources: dict[str, Any] = {}
+    positional: list[tuple[str, str | None]] = []
+    named: list[tuple[str, str | None]] = []
+    skipped = False
     hints = _hints(function)
     for parameter in inspect.signature(function).parameters.values():
         name = parameter.name
@@ -118,27 +118,31 @@ def plan_arguments(function: Callable[..., Any], values: Mapping[str, Any]) -> A
         source = _source(name, hints.get(name))
         if source is None and name not in values:
             if parameter.default is not parameter.empty:
+                skipped = True
                 continue
             raise RouterError(
                 f"{describe(function)} wants {name!r}, which nothing provides: name it `event` or `context`, "
                 "annotate it with an event class, give it a default, or provide it in `values`"
             )
-        sources[name] = source
-        if parameter.kind is parameter.POSITIONAL_ONLY:
-            positional.append(name)
+        # positional as long as nothing before was left out: the cheaper way to call
+        if parameter.kind is not parameter.KEYWORD_ONLY and not skipped and not named:
+            positional.append((name, source))
         else:
-            named.append(name)
+            named.append((name, source))
+    if not named and [source for _, source in positional] == ["event"]:
+        return lambda event, context: function(event)  # what most handlers look like
+    if not named and [source for _, source in positional] == ["event", "context"]:
+        return function
 
-    def arguments(event: Any, context: Context) -> tuple[list[Any], dict[str, Any]]:
-        def value(name: Any) -> Any:
-            source = sources[name]
+    def call(event: Any, context: Context) -> Any:
+        def value(name: str, source: str | None) -> Any:
             if source is None:
                 return values[name]
             return event if source == "event" else context
 
-        return [value(name) for name in positional], {name: value(name) for name in named}
+        return function(*[value(*item) for item in positional], **{item[0]: value(*item) for item in named})
 
-    return arguments
+    return call
 
 
 def _source(name: str, hint: Any) -> str | None:

@@ -48,15 +48,24 @@ class Route:
 
     def matches(self, event: Event) -> bool:
         """Whether the event meets every condition; what `when` raises comes through."""
-        return (
-            event.kind in self.kinds
-            and (self.statuses is None or _fold(getattr(event, "status", None)) in self.statuses)
-            and (self.channels is None or not self.channels.isdisjoint(_channels(event)))
-            and (self.contents is None or _content(event) in self.contents)
-            and (self.error_classes is None or _error_class(event) in self.error_classes)
-            and (self.senders is None or not self.senders.isdisjoint(_senders(event)))
-            and all(condition(event) for condition in self.when)
-        )
+        return event.kind in self.kinds and all(condition(event) for condition in self.conditions())
+
+    def conditions(self) -> tuple[Condition, ...]:
+        """What an event of the right kind must meet, each as a function: only what was asked for."""
+        statuses, channels, contents = self.statuses, self.channels, self.contents
+        errors, senders = self.error_classes, self.senders
+        found: list[Condition] = []
+        if statuses is not None:
+            found.append(lambda event: _fold(getattr(event, "status", None)) in statuses)
+        if channels is not None:
+            found.append(lambda event: not channels.isdisjoint(_channels(event)))
+        if contents is not None:
+            found.append(lambda event: _content(event) in contents)
+        if errors is not None:
+            found.append(lambda event: _error_class(event) in errors)
+        if senders is not None:
+            found.append(lambda event: not senders.isdisjoint(_senders(event)))
+        return (*found, *self.when)
 
 
 def make_route(

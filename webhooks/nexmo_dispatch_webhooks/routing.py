@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, 
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+import msgspec
+
 from nexmo_dispatch_webhooks.events import Event, Kind
 from nexmo_dispatch_webhooks.exceptions import HandlerError, RouterError, RouterFrozenError
 from nexmo_dispatch_webhooks.injection import Call, Context, describe, plan_call, require_async
@@ -40,8 +42,7 @@ class HandlerFailure:
     error: Exception = field(repr=False)  # its message is the application's and may hold personal data
 
 
-@dataclass(frozen=True, slots=True)
-class DispatchResult:
+class DispatchResult(msgspec.Struct, frozen=True):
     """What became of one event: which handlers succeeded, and which failed with what."""
 
     handled: tuple[str, ...] = ()
