@@ -12,10 +12,10 @@ import msgspec
 
 from nexmo_dispatch_async.failover import Condition
 from nexmo_dispatch_async.simulator.people import CHANNELS
+from nexmo_dispatch_async.simulator.quick import read_usual
+from nexmo_dispatch_async.simulator.steps import JSONObject, Step, condition
 
-__all__ = ["InvalidBody", "Step", "Violation", "parse_dispatch"]
-
-JSONObject = dict[str, object]
+__all__ = ["InvalidBody", "Step", "Violation", "parse_dispatch", "parse_unusual"]
 
 # Which channel may carry which content, and how long its text may be (contract 3.4.1, 3.4.2).
 _CONTENTS: Final[dict[str, frozenset[str]]] = {
@@ -33,7 +33,6 @@ _TEXT_LIMITS: Final = {
     "viber_service_msg": 1000,
     "messenger": 640,
 }
-_NO_OPTIONS: Final[JSONObject] = {}
 _OPTIONS: Final = frozenset({"viber_service_msg", "messenger", "whatsapp"})
 
 
@@ -52,34 +51,6 @@ class InvalidBody(ValueError):  # noqa: N818 - it is a finding about somebody el
         self.violations = violations
 
 
-class Step(msgspec.Struct, frozen=True, gc=False):
-    """One step as the service understood it.
-
-    `sender` and `recipient` are the objects that the callbacks echo: the type and a number or an id. The
-    message stays in the body it came in until somebody looks at it: thousands of workflows in flight would
-    keep the garbage collector busy.
-    """
-
-    channel: str
-    sender: dict[str, str]
-    recipient: dict[str, str]
-    address: str
-    body: bytes
-    place: int
-    content_type: str
-    client_ref: str | None
-    condition: Condition | None
-    ttl: int | None = None
-    options: JSONObject = msgspec.field(default_factory=dict[str, object])
-
-    @property
-    def message(self) -> JSONObject:
-        """The `message` object as it was sent."""
-        document = cast("dict[str, list[JSONObject]]", msgspec.json.decode(self.body))
-        step = document["workflow"][self.place] if "workflow" in document else document
-        return cast("JSONObject", step["message"])
-
-
 def parse_dispatch(body: bytes, *, accept_bare_step: bool = False) -> tuple[Step, ...]:
     """Return the steps of a workflow.
 
@@ -90,6 +61,13 @@ def parse_dispatch(body: bytes, *, accept_bare_step: bool = False) -> tuple[Step
     Raises:
         InvalidBody: The body is not JSON or breaks rules; all of them are named.
     """
+    text = body.decode(errors="replace")
+    usual = read_usual(body, text)
+    return parse_unusual(body, text, accept_bare_step=accept_bare_step) if usual is None else usual
+
+
+def parse_unusual(body: bytes, text: str, *, accept_bare_step: bool = False) -> tuple[Step, ...]:
+    """Do what `parse_dispatch` does, member by member; `text` is the body as text."""
     try:
         document = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
@@ -110,7 +88,7 @@ def parse_dispatch(body: bytes, *, accept_bare_step: bool = False) -> tuple[Step
         raise InvalidBody(found)
     steps = cast("list[object]", raw_steps)
     last = len(steps) - 1
-    accepted = [_step(raw, body, i, i == last, found) for i, raw in enumerate(steps)]
+    accepted = [_step(raw, text, i, i == last, found) for i, raw in enumerate(steps)]
     if found:
         raise InvalidBody(found)
     return tuple(step for step in accepted if step is not None)
@@ -118,7 +96,7 @@ def parse_dispatch(body: bytes, *, accept_bare_step: bool = False) -> tuple[Step
 
 def _step(
     raw: object,
-    body: bytes,
+    body: str,
     place: int,
     is_last: bool,
     found: list[Violation],
@@ -129,7 +107,7 @@ def _step(
         return None
     step = cast("JSONObject", raw)
     before = len(found)
-    condition = _failover(step.get("failover"), f"{path}.failover", is_last, found)
+    waits_for = _failover(step.get("failover"), f"{path}.failover", is_last, found)
     client_ref = _scalar_text(step.get("client_ref"))
     if step.get("client_ref") is not None and (client_ref is None or len(client_ref) > 40):
         found.append(Violation(f"{path}.client_ref", "must be a string of at most 40 characters"))
@@ -144,22 +122,11 @@ def _step(
         return None
     message = cast("JSONObject", raw_message)
     content_type = _content(message.get("content"), channel, f"{path}.message.content", found)
-    options, ttl = _options(message, channel, f"{path}.message", found)
+    has_options, ttl = _options(message, channel, f"{path}.message", found)
     if len(found) > before or sender is None or recipient is None:
         return None
-    address = recipient.get("number") or recipient["id"]
     return Step(
-        channel,
-        sender,
-        recipient,
-        address,
-        body,
-        place,
-        content_type,
-        client_ref,
-        condition,
-        ttl,
-        options,
+        channel, *sender, *recipient, body, place, content_type, client_ref, waits_for, ttl, has_options
     )
 
 
@@ -169,6 +136,8 @@ def _scalar_text(value: object) -> str | None:
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
+    if isinstance(value, float) and value.is_integer():  # 4e2: JSON does not tell it from 400
+        return str(int(value))
     return None
 
 
@@ -199,7 +168,7 @@ def _failover(raw: object, path: str, is_last: bool, found: list[Violation]) -> 
         found.append(Violation(f"{path}.expiry_time", "must be between 15 and 86400"))
     if status not in ("delivered", "read"):
         found.append(Violation(f"{path}.condition_status", "must be delivered or read"))
-    return Condition(str(status), expiry or 0)
+    return condition(str(status), expiry or 0)
 
 
 def _channel(step: JSONObject, path: str, found: list[Violation]) -> str | None:
@@ -222,8 +191,10 @@ def _channel(step: JSONObject, path: str, found: list[Violation]) -> str | None:
     return types[0]
 
 
-def _address(raw: object, channel: str, end: str, path: str, found: list[Violation]) -> dict[str, str] | None:
-    """Read `from` or `to`; `number` wins when both are there (contract 3.3, 9.3)."""
+def _address(
+    raw: object, channel: str, end: str, path: str, found: list[Violation]
+) -> tuple[str, str] | None:
+    """Read the key and the text of `from` or `to`; `number` wins when both are there (contract 3.3, 9.3)."""
     members = cast("JSONObject", raw)
     if channel == "messenger" or (channel == "viber_service_msg" and end == "from"):
         keys: tuple[str, ...] = ("id",)
@@ -243,7 +214,7 @@ def _address(raw: object, channel: str, end: str, path: str, found: list[Violati
                 Violation(f"{path}.to.number", "must be digits with the country code, no + or 00 before")
             )
             return None
-        return {"type": channel, key: text}
+        return key, text
     found.append(Violation(f"{path}.{end}.{keys[0]}", "is required"))
     return None
 
@@ -302,17 +273,15 @@ def _template(payload: JSONObject, path: str, found: list[Violation]) -> None:
             found.append(Violation(f"{path}.parameters[{i}]", 'must be {"default": string} or a string'))
 
 
-def _options(
-    message: JSONObject, channel: str, path: str, found: list[Violation]
-) -> tuple[JSONObject, int | None]:
-    """Read the object named after the channel (contract 3.4.3); one for another channel is unknown."""
+def _options(message: JSONObject, channel: str, path: str, found: list[Violation]) -> tuple[bool, int | None]:
+    """Check the object named after the channel (contract 3.4.3); one for another channel is unknown."""
     raw = message.get(channel) if channel in _OPTIONS else None
     if raw is None:
-        return _NO_OPTIONS, None
+        return False, None
     path = f"{path}.{channel}"
     if not isinstance(raw, dict):
         found.append(Violation(path, "must be an object"))
-        return {}, None
+        return True, None
     options = cast("JSONObject", raw)
     ttl: int | None = None
     if channel == "viber_service_msg":
@@ -332,7 +301,7 @@ def _options(
         _choice(options, "policy", ("deterministic", "fallback"), path, found)
         if options.get("locale") is not None and not isinstance(options["locale"], str):
             found.append(Violation(f"{path}.locale", "must be a string"))
-    return options, ttl
+    return True, ttl
 
 
 def _choice(
