@@ -10,6 +10,7 @@ import pytest
 from aiohttp import ClientSession
 
 from nexmo_dispatch_webhooks import Event, Router, RouterFrozenError, sign
+from nexmo_dispatch_webhooks.inbox import MemoryInbox
 from tests.webhooks import adapters
 from tests.webhooks.adapters import BODY, JSON, SECRET, Served, Stop
 from tests.webhooks.payloads import encode
@@ -24,8 +25,8 @@ async def serve(request: pytest.FixtureRequest) -> AsyncIterator[Serve]:
         stops: list[Stop] = []
 
         async def start(**settings: Any) -> Served:
-            served, stop = await adapters.serve(request.param, session, **settings)
-            stops.append(stop)
+            served = await adapters.serve(request.param, session, **settings)
+            stops.append(served.stop)
             return served
 
         yield start
@@ -196,6 +197,20 @@ async def test_gzip_bomb_is_413(serve: Serve) -> None:
     assert await served.post() == 200
 
 
+async def test_a_bomb_is_not_unpacked_after_its_answer(serve: Serve) -> None:
+    """The server hangs up at once; aiohttp by itself would go on to unpack and discard for ten seconds."""
+    served = await serve()
+    bomb = gzip.compress(b" " * (16 * 1024 * 1024))
+    head = (
+        f"POST /webhooks HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: {len(bomb)}\r\n\r\n"
+    )
+
+    async with asyncio.timeout(5):
+        answer = await served.raw(head.encode() + bomb)
+
+    assert answer.startswith(b"HTTP/1.1 413 ")
+
+
 @pytest.mark.parametrize("data", [b"not gzip at all", gzip.compress(BODY)[:-12], b""])
 async def test_broken_compression_is_400(serve: Serve, data: bytes) -> None:
     served = await serve(secrets=None, verification=None)
@@ -237,3 +252,43 @@ async def test_broken_requests_leave_no_trace(
     assert served.seen == []
     assert [r.name for r in caplog.records if r.name.startswith("nexmo") and r.exc_info] == []
     assert await served.post() == 200
+
+
+# --- the inbox ---
+
+
+async def test_an_inbox_is_started_and_drained_with_the_application(serve: Serve) -> None:
+    """The answer comes before the handler; what was answered is handled before the end."""
+    router, may_go, handled = Router(), asyncio.Event(), []
+
+    @router.message_status()
+    async def wait(event: Event) -> None:
+        await may_go.wait()
+        handled.append(event.kind)
+
+    served = await serve(router=router, inbox=MemoryInbox())
+
+    assert await served.signed() == 200
+    assert await served.signed() == 200  # the same event once more
+    assert handled == []
+    may_go.set()
+    await served.stop()
+    assert handled == ["message-status"]
+
+
+async def test_health_for_probes(serve: Serve) -> None:
+    """Figures of the inbox, and 503 for readiness once it is closed."""
+    inbox = MemoryInbox()
+    served = await serve(inbox=inbox, health_path="/health/")
+
+    async with served.session.get(served.url + "/health") as answer:
+        assert (answer.status, (await answer.json())["inbox"]["pending"]) == (200, 0)
+    async with served.session.get(served.url + "/health/ready") as answer:
+        assert answer.status == 200
+    await inbox.aclose()
+    async with served.session.get(served.url + "/health/ready") as answer:
+        assert (answer.status, (await answer.json())["ready"]) == (503, False)
+    async with served.session.get(served.url + "/health") as answer:
+        assert (answer.status, answer.content_type) == (200, "application/json")
+    async with served.session.get(served.url + "/health/other") as answer:
+        assert answer.status in {404, 405}

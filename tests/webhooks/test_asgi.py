@@ -69,6 +69,8 @@ def test_settings_are_checked_at_once() -> None:
         ASGIReceiver(Router())
     with pytest.raises(ConfigurationError, match="path must start with /"):
         receiver(path="hooks")
+    with pytest.raises(ConfigurationError, match="path must start with /"):
+        receiver(health_path="health")
 
 
 async def test_lifespan_starts_and_stops() -> None:

@@ -34,6 +34,7 @@ from nexmo_dispatch_webhooks import (
     VideoContent,
     parse_event,
 )
+from nexmo_dispatch_webhooks.inbox import MemoryInbox
 from nexmo_dispatch_webhooks.testing import WebhookClient, inbound_body, report_body, status_body
 from tests.webhooks import adapters
 from tests.webhooks.payloads import encode
@@ -291,6 +292,26 @@ async def test_a_receiver_that_verifies_nothing(router: Router, seen: list[tuple
     assert seen[0][1].claims is None
 
 
+async def test_a_receiver_with_an_inbox(router: Router, seen: list[tuple[Event, Context]]) -> None:
+    """The client starts it and, at its end, drains it."""
+    receiver = Receiver(router, verification=None, inbox=MemoryInbox())
+
+    async with WebhookClient(receiver) as client:
+        assert await client.post_status() == Answer()
+        assert await client.post(b"{}") == Answer()
+
+    assert [event.kind for event, _ in seen] == ["message-status", "unknown"]
+
+
+async def test_a_receiver_that_runs_is_left_running(router: Router) -> None:
+    """Whoever started it ends it."""
+    async with Receiver(router, verification=None, inbox=MemoryInbox()) as receiver:
+        async with WebhookClient(receiver) as client:
+            await client.post_status()
+
+        assert receiver.health()["ready"]
+
+
 def test_a_receiver_that_verifies_needs_secrets(router: Router) -> None:
     with pytest.raises(ConfigurationError, match="give the secrets"):
         WebhookClient(Receiver(router, verification=HmacVerification("key")))
@@ -310,9 +331,9 @@ def test_repr_shows_no_secret(router: Router) -> None:
 async def url(request: pytest.FixtureRequest, router: Router) -> AsyncIterator[str]:
     """Where a receiver of `router` listens."""
     async with ClientSession() as session:
-        served, stop = await adapters.serve(request.param, session, router=router)
+        served = await adapters.serve(request.param, session, router=router)
         yield served.url + "/webhooks"
-        await stop()
+        await served.stop()
 
 
 async def test_a_running_receiver_by_its_url(url: str, seen: list[tuple[Event, Context]]) -> None:

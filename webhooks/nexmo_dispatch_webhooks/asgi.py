@@ -6,6 +6,7 @@ It knows no framework and opens no socket.
 
 from __future__ import annotations
 
+import json
 import time
 import zlib
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -23,7 +24,7 @@ from nexmo_dispatch_webhooks.exceptions import (
     UnsupportedMediaTypeError,
     WebhookError,
 )
-from nexmo_dispatch_webhooks.receiver import UNSET, Answer, Inbox, Receiver, Unset
+from nexmo_dispatch_webhooks.receiver import UNSET, Answer, InboxSource, Receiver, Unset
 from nexmo_dispatch_webhooks.routing import Router
 from nexmo_dispatch_webhooks.sansio import RawRequest, Verification
 from nexmo_dispatch_webhooks.signature import Secret
@@ -56,14 +57,17 @@ class ASGIReceiver:
         path: take only this path and those below it, seen from the mount point.
         secrets: signature secrets by `api_key`, several for a rotation: `{"key": ["new", "old"]}`.
         verification: instead of *secrets*: another `Verification`, or None to accept anybody.
-        inbox: where to store before answering; None runs the handlers before the answer.
+        inbox: where to store before answering: the path of an SQLite file or an inbox, which is started and
+            drained with the receiver. None runs the handlers before the answer.
         max_body: the largest body in bytes, before and after decompression.
         body_timeout: seconds until a body must have arrived; None for no limit.
         values: what handlers may ask for by parameter name.
+        health_path: where to tell probes how the inbox is doing, seen from the mount point: 200 with figures
+            as long as the process lives, and at `<health_path>/ready` 503 while no event can be taken.
         clock: gives epoch seconds.
 
     Raises:
-        ConfigurationError: neither *secrets* nor *verification* was given, or *path* does not start with `/`.
+        ConfigurationError: neither *secrets* nor *verification* was given, or a path does not start with `/`.
     """
 
     def __init__(
@@ -73,19 +77,21 @@ class ASGIReceiver:
         path: str = "/",
         secrets: Mapping[str, Secret] | None = None,
         verification: Verification | Unset | None = UNSET,
-        inbox: Inbox | None = None,
+        inbox: InboxSource = None,
         max_body: int = MAX_BODY,
         body_timeout: float | None = 15.0,
         values: Mapping[str, Any] | None = None,
+        health_path: str | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        if not path.startswith("/"):
+        if not path.startswith("/") or not (health_path or "/").startswith("/"):
             raise ConfigurationError("path must start with /")
         #: What turns a request into an answer; its `statistics()` count them.
-        self.receiver = Receiver(
+        self.receiver: Receiver = Receiver(
             router, secrets=secrets, verification=verification, inbox=inbox, values=values, clock=clock
         )
         self._path = path.rstrip("/")
+        self._health_path = None if health_path is None else health_path.rstrip("/")
         self._max_body = max_body
         self._body_timeout = body_timeout
         self._started = False
@@ -94,7 +100,7 @@ class ASGIReceiver:
         return f"<ASGIReceiver at {self._path or '/'}, {'started' if self._started else 'not started'}>"
 
     async def __aenter__(self) -> Self:
-        self.receiver.start()
+        await self.receiver.open()
         self._started = True
         return self
 
@@ -102,6 +108,7 @@ class ASGIReceiver:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._started = False
+        await self.receiver.aclose()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one scope: `http`, `lifespan`, or a `websocket`, which is turned away."""
@@ -129,7 +136,13 @@ class ASGIReceiver:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        tail = _below(_local_path(scope), self._path)
+        path = _local_path(scope)
+        if self._health_path is not None and scope["method"] == "GET":
+            which = _below(path, self._health_path)
+            if which in {"", "ready"}:
+                await self._tell_health(send, may_fail=which == "ready")
+                return
+        tail = _below(path, self._path)
         if tail is None:
             await _answer(send, Answer(404, "not found"))
             return
@@ -153,6 +166,11 @@ class ASGIReceiver:
             return
         if body is not None:
             await _answer(send, await self.receiver.handle(RawRequest(headers, body, tail)))
+
+    async def _tell_health(self, send: Send, *, may_fail: bool) -> None:
+        health = self.receiver.health()
+        answer = Answer(503 if may_fail and not health["ready"] else 200, json.dumps(health))
+        await _answer(send, answer, content_type=b"application/json")
 
     async def _read(self, headers: Mapping[str, str], receive: Receive) -> bytes | None:
         """The body, decompressed, if it is small and quick enough; None when the client hung up."""
@@ -237,9 +255,14 @@ def _below(path: str, mount: str) -> str | None:
     return path[len(mount) + 1 :] if path.startswith(mount + "/") else None
 
 
-async def _answer(send: Send, answer: Answer, *headers: tuple[bytes, bytes]) -> None:
+async def _answer(
+    send: Send,
+    answer: Answer,
+    *headers: tuple[bytes, bytes],
+    content_type: bytes = b"text/plain; charset=utf-8",
+) -> None:
     body = answer.text.encode()
-    fixed = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(body))]
+    fixed = [(b"content-type", content_type), (b"content-length", b"%d" % len(body))]
     if answer.status == 401:
         fixed.append((b"www-authenticate", b"Bearer"))
     try:

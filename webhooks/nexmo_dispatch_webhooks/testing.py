@@ -94,7 +94,10 @@ class WebhookClient:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connections to a URL; without one there is nothing to close."""
+        """Close the connections to a URL, or the receiver with its inbox, if this client has started it."""
+        if self._started and self.receiver is not None:
+            self._started = False
+            await self.receiver.aclose()
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -210,8 +213,10 @@ class WebhookClient:
         sent.update({name.lower(): value for name, value in (headers or {}).items()})
         if self.receiver is None:
             return await self._send(data, path, sent)
-        if isinstance(self.receiver, _Watched) or not self._started:
-            self.receiver.start()  # each time for a router: another client may have given it other values
+        if isinstance(self.receiver, _Watched):
+            self.receiver.start()  # each time: another client may have given the router other values
+        elif not self._started and not self.receiver.health()["ready"]:
+            await self.receiver.open()
             self._started = True
         _failures.set(())
         answer = await self.receiver.handle(RawRequest(sent, data, path.strip("/")))

@@ -1,0 +1,63 @@
+"""Malformed requests take one line of log; everything else is logged as it was."""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+from aiohttp import web
+
+from nexmo_dispatch_webhooks.aiohttp_log import MalformedRequestFilter
+from tests.webhooks.adapters import send_raw, serve_aiohttp
+
+
+@pytest.fixture(autouse=True)
+def filtered() -> Iterator[None]:
+    """The filter on aiohttp's own logger, for as long as a test."""
+    logger, short = logging.getLogger("aiohttp.server"), MalformedRequestFilter()
+    logger.addFilter(short)
+    yield
+    logger.removeFilter(short)
+
+
+async def fail(request: web.Request) -> web.Response:
+    raise LookupError
+
+
+async def test_other_records_pass() -> None:
+    """Also those without an exception."""
+    record = logging.LogRecord("aiohttp.server", logging.INFO, "", 0, "hello", None, None)
+
+    assert MalformedRequestFilter().filter(record)
+    assert (record.levelname, record.getMessage()) == ("INFO", "hello")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"GET / HTTP/9.9\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nA\x00: b\r\n\r\n"],
+    ids=["version", "header"],
+)
+async def test_one_line_without_address_and_traceback(data: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """Strangers cannot fill the log, nor does it keep their addresses."""
+    port, stop = await serve_aiohttp(web.Application())
+
+    answer = await send_raw(port, data)
+    await stop()
+
+    assert answer.startswith((b"HTTP/1.0 400 ", b"HTTP/1.1 400 "))
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.getMessage().startswith("refused with 400: malformed HTTP (")
+    assert "127.0.0.1" not in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+async def test_failures_of_the_application_are_logged_in_full(caplog: pytest.LogCaptureFixture) -> None:
+    """The filter is about framing only."""
+    app = web.Application()
+    app.router.add_get("/", fail)
+    port, stop = await serve_aiohttp(app)
+
+    await send_raw(port, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    await stop()
+
+    assert "LookupError" in caplog.text
