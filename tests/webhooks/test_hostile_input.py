@@ -1,0 +1,17 @@
+"""A short form of tests/soak/test_hostile_input.py: every kind of hostile request, genuine ones meanwhile."""
+
+import pytest
+
+from tests.support.hostile import ATTACKS, SLOW, attack
+
+
+@pytest.mark.parametrize("adapter", ["aiohttp", "asgi"])
+async def test_hostile_input_gets_4xx_and_good_requests_200(adapter: str) -> None:
+    """Nothing but 4xx, no traceback on standard error, and every genuine request is served."""
+    result = await attack(adapter, count=400, slow_count=16, body_timeout=0.2)
+
+    assert result.wrong == []
+    assert set(result.attacks) == {attack.__name__ for attack in (*ATTACKS, *SLOW)}
+    assert {400, 401, 408, 413, 415} <= set(result.answers)
+    assert set(result.good) == {200}
+    assert "Traceback" not in result.log
