@@ -174,7 +174,7 @@ class Engine:
         self.accepted += 1
         self.in_flight += 1
         number = self.accepted
-        state = FailoverState([step.condition for step in steps])
+        state = FailoverState(tuple([step.condition for step in steps]))
         run = Run(number, self._dice.uuid(f"dispatch/{number}"), application, steps, state, self.now_ms)
         self.runs[run.dispatch_uuid] = run
         self._carry_out(run, state.start())
@@ -362,7 +362,7 @@ class Engine:
             self._push(self.now_ms + round(self.settings.close_silent_after * 1000), _Closes(run))
 
     def _window_open(self, step: Step) -> bool:
-        last = self._last_inbound.get((step.sender.get("number", ""), step.address))
+        last = self._last_inbound.get((step.from_address, step.address))
         return last is not None and self.now_ms - last < CARE_WINDOW_MS
 
     def _plan(self, message: Message, acts: tuple[Act, ...], place: int) -> None:

@@ -25,9 +25,8 @@ def looked(channel: str, content: dict[str, Any], **message: Any) -> Content:
 
 def custom(channel: str, value: Any) -> Content:
     """Return what a custom object shows, whether or not the service would take it."""
-    address = {"type": channel, "number": "1"}
-    body = json.dumps({"workflow": [{"message": {"content": {"type": "custom", "custom": value}}}]}).encode()
-    return look_of(Step(channel, address, address, "1", body, 0, "custom", None, None), PATTERNS)
+    body = json.dumps({"workflow": [{"message": {"content": {"type": "custom", "custom": value}}}]})
+    return look_of(Step(channel, "number", "1", "number", "1", body, 0, "custom", None, None), PATTERNS)
 
 
 def test_a_text_is_shown() -> None:
