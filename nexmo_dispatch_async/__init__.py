@@ -3,7 +3,8 @@
 from nexmo_dispatch_async._version import __version__ as __version__
 from nexmo_dispatch_async.auth import Auth, BasicAuth, BearerToken, KpnOAuth, VonageJWT
 from nexmo_dispatch_async.channels import messenger, mms, sms, viber, whatsapp
-from nexmo_dispatch_async.client import DispatchClient
+from nexmo_dispatch_async.client import DispatchClient, new_client_ref
+from nexmo_dispatch_async.counters import ClientStatistics
 from nexmo_dispatch_async.exceptions import (
     APIConnectionError,
     APIError,
@@ -26,10 +27,13 @@ from nexmo_dispatch_async.exceptions import (
     TokenUnavailableError,
 )
 from nexmo_dispatch_async.fan_out import NotSent, Refused, SendOutcome, Sent, Unknown
+from nexmo_dispatch_async.interruption import Interruption, interruption_of
+from nexmo_dispatch_async.middleware import Attempt, Middleware
 from nexmo_dispatch_async.models.problems import Problem
 from nexmo_dispatch_async.models.responses import Application, ApplicationPage, Dispatch
 from nexmo_dispatch_async.retry import RetryPolicy, Timeout
 from nexmo_dispatch_async.rules import Rules
+from nexmo_dispatch_async.sansio import Request, Response
 from nexmo_dispatch_async.workflow import Finding, Step, Workflow
 
 __all__ = [
@@ -38,20 +42,24 @@ __all__ = [
     "APITimeoutError",
     "Application",
     "ApplicationPage",
+    "Attempt",
     "Auth",
     "AuthenticationError",
     "BadRequestError",
     "BasicAuth",
     "BearerToken",
     "ClientClosedError",
+    "ClientStatistics",
     "ConfigurationError",
     "ConflictError",
     "Dispatch",
     "DispatchClient",
     "DispatchError",
     "Finding",
+    "Interruption",
     "InvalidWorkflowError",
     "KpnOAuth",
+    "Middleware",
     "NotFoundError",
     "NotSent",
     "NotSentError",
@@ -63,6 +71,8 @@ __all__ = [
     "RateLimitError",
     "Refused",
     "RefusedError",
+    "Request",
+    "Response",
     "RetryPolicy",
     "Rules",
     "SendOutcome",
@@ -73,8 +83,10 @@ __all__ = [
     "Unknown",
     "VonageJWT",
     "Workflow",
+    "interruption_of",
     "messenger",
     "mms",
+    "new_client_ref",
     "sms",
     "viber",
     "whatsapp",

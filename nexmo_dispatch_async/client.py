@@ -1,59 +1,51 @@
-"""`DispatchClient`: the only module of the SDK that awaits the network.
+"""`DispatchClient`: the settings, `send()` and its variants, and the application calls.
 
-What a request says and what an answer means is for `sansio`, `auth` and `retry` to decide, without a socket.
+It holds no connection and repeats nothing itself: `carrier` does. What a request says and what an answer
+means is for `sansio` to decide, without a socket.
 """
 
 from __future__ import annotations
 
 import asyncio
-import copy
 import os
 import random
 import time
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
+import uuid
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import aiohttp
-from multidict import CIMultiDict
-from yarl import URL
 
 from nexmo_dispatch_async._version import __version__
 from nexmo_dispatch_async.applications import Applications
 from nexmo_dispatch_async.auth import KPN_TOKEN_URL, Auth, KpnOAuth, check_url, header_text
+from nexmo_dispatch_async.carrier import Carrier
+from nexmo_dispatch_async.counters import ClientStatistics
 from nexmo_dispatch_async.exceptions import (
     APIError,
-    AuthenticationError,
-    ClientClosedError,
     ConfigurationError,
-    OutcomeUnknownError,
-    TokenUnavailableError,
 )
+from nexmo_dispatch_async.exchange import TlsSetting
 from nexmo_dispatch_async.fan_out import FanOut, SendOutcome, outcome_of
+from nexmo_dispatch_async.interruption import interrupt
+from nexmo_dispatch_async.middleware import Middleware
 from nexmo_dispatch_async.models.responses import Dispatch
-from nexmo_dispatch_async.phase import (
-    FOREIGN,
-    Body,
-    Phase,
-    failure_of,
-    may_repeat,
-    presentable,
-    without_token,
-)
 from nexmo_dispatch_async.retry import RetryPolicy, Timeout
+from nexmo_dispatch_async.rules import DEFAULT_RULES, Rules
 from nexmo_dispatch_async.sansio import (
     Request,
     Response,
     decipher_dispatch,
-    decipher_response,
     dispatch_request,
+    with_response,
 )
 
 if TYPE_CHECKING:
     from nexmo_dispatch_async.tracking import Tracker
     from nexmo_dispatch_async.workflow import Workflow
 
-__all__ = ["KPN_BASE_URL", "VONAGE_URL", "DispatchClient"]
+__all__ = ["KPN_BASE_URL", "VONAGE_URL", "DispatchClient", "new_client_ref"]
 
 T = TypeVar("T")
 
@@ -61,6 +53,11 @@ KPN_BASE_URL = "https://api-prd.kpn.com/communication/nexmo"
 VONAGE_URL = "https://api.nexmo.com"
 
 _USER_AGENT = f"nexmo-dispatch-async/{__version__}"
+
+
+def new_client_ref() -> str:
+    """Return a reference that nobody used before, for `DispatchClient(client_ref=new_client_ref)`."""
+    return uuid.uuid4().hex
 
 
 class DispatchClient:
@@ -75,6 +72,12 @@ class DispatchClient:
         retry: How often to try again what provably did not happen.
         timeout: How long one attempt may take.
         limit: How many requests may be under way at once; the others wait, for which there is no time-out.
+        rules: Which rules a workflow is held against before it is sent.
+        client_ref: Makes a reference for each workflow, such as `new_client_ref`; its steps carry it unless
+            they have their own, and callbacks repeat it. Off unless asked for, see docs/client.md.
+        middleware: What stands around each call and each attempt, the outermost first.
+        ssl: A TLS context, for private authorities or client certificates; not with a session of your own.
+        proxy: The URL of a proxy, with credentials if it wants some; not with a session of your own.
         applications_path: Below the base URL, see `Applications`.
         applications_url: The base URL of the application calls, if it is another one.
         application_header: Whether workflows carry the `ApplicationId` header. KPN requires it; Vonage itself
@@ -101,6 +104,11 @@ class DispatchClient:
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
         timeout: Timeout = Timeout(),  # noqa: B008 - frozen
         limit: int = 100,
+        rules: Rules = DEFAULT_RULES,
+        client_ref: Callable[[], str] | None = None,
+        middleware: Sequence[Middleware] = (),
+        ssl: TlsSetting = True,
+        proxy: str | None = None,
         applications_path: str = "/applications",
         applications_url: str | None = None,
         application_header: bool = True,
@@ -111,10 +119,7 @@ class DispatchClient:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         random: Callable[[], float] = random.random,
     ) -> None:
-        if limit < 1:
-            raise ConfigurationError(f"limit must be at least 1, not {limit!r}")
         # Who and where
-        self._auth = auth
         self._application_id = application_id and header_text("application_id", application_id)
         self._base_url = check_url("base_url", base_url)
         self._application_header = application_header
@@ -122,34 +127,33 @@ class DispatchClient:
             self, check_url("applications_url", applications_url or base_url), applications_path
         )
         # How
-        self._retry = retry
-        self._timeout = _client_timeout(timeout)
-        self._limit = limit
-        self._max_response = max_response
+        self._rules = rules
+        self._client_ref = client_ref
         self._tracker = tracker
-        # Time and chance
-        self._clock, self._wall_clock = clock, wall_clock
-        self._sleep, self._random = sleep, random
-        # The connection pool, and the loop it belongs to once it is open
-        self._session, self._owns_session = session, session is None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._closed = False
-        self._slots = asyncio.Semaphore(limit)
-        # One token request at a time
-        self._token_lock = asyncio.Lock()
-        self._token_fetches = 0
-        self._token_failure: APIError | None = None
-        # Headers: those of every call, those of a dispatch, and the latter merged with the last authorization
-        self._common_headers = {"User-Agent": _USER_AGENT}
+        # What every request carries, and what a dispatch carries besides
+        common = {"User-Agent": _USER_AGENT}
         if api_version is not None:
-            self._common_headers["api-version"] = header_text("api_version", api_version)
-        self._dispatch_headers: dict[str, str] = {
-            "Content-Type": "application/json",
-            "Accept": "application/json",
-        }
+            common["api-version"] = header_text("api_version", api_version)
+        self._dispatch_headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if self._application_id and application_header:
             self._dispatch_headers["ApplicationId"] = self._application_id
-        self._merged: tuple[str, CIMultiDict[str]] = ("", CIMultiDict())
+        # What carries the requests
+        self._carrier = Carrier(
+            auth,
+            headers=common,
+            session=session,
+            ssl=ssl,
+            proxy=proxy,
+            limit=limit,
+            max_response=max_response,
+            retry=retry,
+            timeout=timeout,
+            middleware=middleware,
+            clock=clock,
+            wall_clock=wall_clock,
+            sleep=sleep,
+            random=random,
+        )
 
     @classmethod
     def kpn(
@@ -199,11 +203,10 @@ class DispatchClient:
         return cls(**settings)
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed else "open" if self._loop is not None else "not open yet"
-        return f"DispatchClient({self._base_url!r}, {state})"
+        return f"DispatchClient({self._base_url!r}, {self._carrier.state})"
 
     async def __aenter__(self) -> Self:
-        self._open()
+        self._carrier.open()
         return self
 
     async def __aexit__(
@@ -216,14 +219,16 @@ class DispatchClient:
 
         Calls under way fail with what is known of them.
         """
-        self._closed = True
-        if self._owns_session and self._session is not None:
-            await self._session.close()
+        await self._carrier.aclose()
 
     @property
     def applications(self) -> Applications:
         """The application calls: `create`, `list`, `get`, `update`, `delete`, `iterate`."""
         return self._applications
+
+    def statistics(self) -> ClientStatistics:
+        """Return what the client has done and is doing, in numbers."""
+        return self._carrier.statistics()
 
     async def send(
         self,
@@ -231,16 +236,22 @@ class DispatchClient:
         *,
         retry: RetryPolicy | None = None,
         timeout: Timeout | None = None,  # noqa: ASYNC109 - per attempt and phase, which a scope cannot tell apart
+        rules: Rules | None = None,
+        client_ref: str | None = None,
     ) -> Dispatch:
         """Send a workflow, once.
 
         It is checked first. It is tried again only if it provably did not happen: no connection, a token that
         the gateway rejected (once, with a new one), a quota or rate limit.
 
+        If it is cancelled, `interruption_of(error)` tells whether it was sent.
+
         Args:
             workflow: What to send.
             retry: Instead of the client's own policy.
             timeout: Instead of the client's own.
+            rules: Instead of the client's own.
+            client_ref: The reference of the steps that have none, instead of one that the client makes.
 
         Raises:
             InvalidWorkflowError: It breaks a rule of the API; nothing was sent.
@@ -250,14 +261,42 @@ class DispatchClient:
             ConfigurationError: The client has no `application_id`.
             ClientClosedError: The client is closed or belongs to another event loop.
         """
-        workflow.check()
-        self._require_application()
-        request = dispatch_request(self._base_url, self._dispatch_headers, workflow.to_json())
-        dispatch = await self.call(request, decipher_dispatch, retry=retry, timeout=timeout)
-        return dispatch if self._tracker is None else await self._tracker.sent(dispatch, workflow)
+        workflow, request = self._prepared(workflow, rules, client_ref)
+        try:
+            dispatch = await self._carrier.call(request, decipher_dispatch, retry, timeout)
+        except (APIError, asyncio.CancelledError) as error:
+            _tell(error, workflow)
+            raise
+        return await self._sent(dispatch, workflow)
+
+    async def send_with_response(
+        self,
+        workflow: Workflow,
+        *,
+        retry: RetryPolicy | None = None,
+        timeout: Timeout | None = None,  # noqa: ASYNC109 - as in send()
+        rules: Rules | None = None,
+        client_ref: str | None = None,
+    ) -> tuple[Dispatch, Response]:
+        """Send a workflow as `send()` does, and return the answer too: its status, headers and bytes."""
+        workflow, request = self._prepared(workflow, rules, client_ref)
+        try:
+            dispatch, response = await self._carrier.call(
+                request, with_response(decipher_dispatch), retry, timeout
+            )
+        except (APIError, asyncio.CancelledError) as error:
+            _tell(error, workflow)
+            raise
+        return await self._sent(dispatch, workflow), response
 
     def send_many(
-        self, workflows: Iterable[Workflow] | AsyncIterable[Workflow], *, limit: int = 64
+        self,
+        workflows: Iterable[Workflow] | AsyncIterable[Workflow],
+        *,
+        limit: int = 64,
+        retry: RetryPolicy | None = None,
+        timeout: Timeout | None = None,
+        rules: Rules | None = None,
     ) -> FanOut[Workflow, SendOutcome]:
         """Send many workflows, at most `limit` at a time, and yield one outcome for each as it completes.
 
@@ -271,19 +310,20 @@ class DispatchClient:
         Args:
             workflows: Read no further ahead than `limit`.
             limit: In flight and not yet consumed, together. The client's own `limit` applies as well.
+            retry: Instead of the client's own policy.
+            timeout: Instead of the client's own.
+            rules: Instead of the client's own.
 
         Raises:
             ConfigurationError: `limit` is below 1, or the client has no `application_id`.
         """
         self._require_application()
-        return FanOut(workflows, self._outcome, limit=limit)
 
-    def _require_application(self) -> None:
-        if self._application_header and not self._application_id:
-            raise ConfigurationError("sending needs an application_id: DispatchClient(application_id=…)")
+        async def send(workflow: Workflow) -> SendOutcome:
+            sending = self.send(workflow, retry=retry, timeout=timeout, rules=rules)
+            return await outcome_of(workflow, sending)
 
-    async def _outcome(self, workflow: Workflow) -> SendOutcome:
-        return await outcome_of(workflow, self.send)
+        return FanOut(workflows, send, limit=limit)
 
     async def call(
         self,
@@ -291,13 +331,13 @@ class DispatchClient:
         decode: Callable[[Response], T],
         *,
         retry: RetryPolicy | None = None,
-        timeout: Timeout | None = None,  # noqa: ASYNC109 - the same
+        timeout: Timeout | None = None,  # noqa: ASYNC109 - as in send()
     ) -> T:
         """Carry a request with authorization, retries and typed errors: what all other methods stand on.
 
         Args:
             request: Without authorization.
-            decode: Reads a successful answer.
+            decode: Reads a successful answer; `with_response(decode)` keeps the answer too.
             retry: Instead of the client's own policy.
             timeout: Instead of the client's own.
 
@@ -305,196 +345,38 @@ class DispatchClient:
             APIError: One of its subclasses.
             ClientClosedError: The client is closed or belongs to another event loop.
         """
-        policy = self._retry if retry is None else retry
-        limits = self._timeout if timeout is None else _client_timeout(timeout)
-        started: float | None = None
-        renewed = 0
-        attempt = 0
-        while True:
-            attempt += 1
-            session = self._open()
-            async with self._slots:
-                now = self._clock()
-                if started is None:
-                    started = now
-                authorization = self._auth.authorization(now)
-                if authorization is None:
-                    authorization = await self._renew()
-                try:
-                    response = await self._exchange(session, request, authorization, limits)
-                    return decipher_response(response, decode, request=request, now=self._wall_clock())
-                except AuthenticationError as error:
-                    error.attempts = attempt
-                    # The gateway refused before the service saw anything: once more is safe (contract 2.3).
-                    if renewed or not self._auth.reject(authorization):
-                        raise
-                    renewed = 1
-                    continue
-                except APIError as error:
-                    error.attempts = attempt
-                    if not may_repeat(error, request, policy):
-                        raise
-                    delay = policy.wait(
-                        attempt - renewed,
-                        elapsed=self._clock() - started,
-                        random=self._random(),
-                        retry_after=error.retry_after,
-                    )
-                    if delay is None:
-                        raise
-            # Outside of the slot: others may go on meanwhile.
-            await self._sleep(delay)
+        return await self._carrier.call(request, decode, retry, timeout)
 
-    def _open(self) -> aiohttp.ClientSession:
-        """Return the session, opened at the first use."""
-        loop = asyncio.get_running_loop()
-        if self._closed:
-            raise ClientClosedError("the client is closed")
-        if self._loop is None:
-            self._loop = loop
-        elif self._loop is not loop:
-            raise ClientClosedError("the client belongs to another event loop: make one client per loop")
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._limit),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                # Answers are a few hundred bytes: compressing them would cost more than it saves.
-                skip_auto_headers=("Accept-Encoding",),
-                timeout=self._timeout,
-            )
-        elif self._session.closed:
-            raise ClientClosedError("the session that the client was given is closed")
-        return self._session
+    def _require_application(self) -> None:
+        if self._application_header and not self._application_id:
+            raise ConfigurationError("sending needs an application_id: DispatchClient(application_id=…)")
 
-    async def _renew(self) -> str:
-        """Return an authorization, fetching a token unless somebody else just did.
+    def _prepared(
+        self, workflow: Workflow, rules: Rules | None, client_ref: str | None
+    ) -> tuple[Workflow, Request]:
+        """Return the workflow as it goes out, checked, and its request."""
+        if client_ref is None and self._client_ref is not None:
+            client_ref = self._client_ref()
+        if client_ref is not None:
+            workflow = workflow.with_client_ref(client_ref)
+        workflow.check(self._rules if rules is None else rules)
+        self._require_application()
+        return workflow, dispatch_request(self._base_url, self._dispatch_headers, workflow.to_json())
 
-        A lock instead of a shared task: whoever holds it fetches, and if they are cancelled the next one
-        does. When a fetch fails, those who waited for it fail with it, without a fetch of their own.
-        """
-        seen = self._token_fetches
-        async with self._token_lock:
-            authorization = self._auth.authorization(self._clock())
-            if authorization is not None:
-                return authorization
-            if self._token_failure is not None and self._token_fetches != seen:
-                # A copy: a traceback belongs to one task.
-                raise copy.copy(self._token_failure)
-            self._token_failure = None
-            try:
-                await self._fetch_token()
-            except APIError as error:
-                self._token_failure = copy.copy(error)
-                raise
-            finally:
-                self._token_fetches += 1
-        authorization = self._auth.authorization(self._clock())
-        if authorization is None:
-            raise TokenUnavailableError("the token was over before it could be used")
-        return authorization
-
-    async def _fetch_token(self) -> None:
-        request = self._auth.token_request()
-        started = self._clock()
-        attempt = 0
-        while True:
-            attempt += 1
-            try:
-                response = await self._exchange(self._open(), request, None, self._timeout)
-                self._auth.receive_token(response, self._clock(), epoch=self._wall_clock())
-            except APIError as error:
-                failure = error
-            else:
-                return
-            if isinstance(failure, OutcomeUnknownError):
-                failure = without_token(failure)
-            failure.attempts = attempt
-            delay = self._retry.wait(
-                attempt,
-                elapsed=self._clock() - started,
-                random=self._random(),
-                retry_after=failure.retry_after,
-            )
-            if delay is None or isinstance(failure, AuthenticationError):
-                raise failure
-            await self._sleep(delay)
-
-    async def _exchange(
-        self,
-        session: aiohttp.ClientSession,
-        request: Request,
-        authorization: str | None,
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own, per phase
-    ) -> Response:
-        """Send one request and read its answer.
-
-        Raises:
-            APIConnectionError: Nothing left.
-            OutcomeUnknownError: Something may have left.
-        """
-        headers = self._headers(request, authorization)
-        url = URL(request.url, encoded=True)
-        stale = 0
-        while True:
-            # What changes something has a body even if it is empty, because only a body knows what left.
-            body = None if request.method == "GET" else Body(request.body or b"")
-            try:
-                reply = await session.request(
-                    request.method,
-                    url,
-                    data=body,
-                    headers=headers,
-                    skip_auto_headers=_NO_CONTENT_TYPE if request.body is None else None,
-                    timeout=timeout,
-                    # A POST must not be repeated elsewhere, and a status is not an exception here.
-                    allow_redirects=False,
-                    raise_for_status=False,
-                )
-                try:
-                    data = await self._read(reply)
-                except BaseException:
-                    reply.close()
-                    raise
-                return Response(reply.status, reply.headers, data)
-            except FOREIGN as error:
-                foreign = error
-            if body is not None and body.phase is Phase.STALE and stale < _STALE_RETRIES:
-                # A kept connection that the service had closed: not a failure of the service, so no wait.
-                stale += 1
-                continue
-            if session.closed and (body is None or body.phase < Phase.LEFT):
-                raise ClientClosedError("the client was closed before the request was sent") from foreign
-            raise failure_of(request, body, foreign) from presentable(foreign)
-
-    async def _read(self, reply: aiohttp.ClientResponse) -> bytes:
-        content = reply.content
-        # Nearly always all of it is there at once.
-        data = await content.readany()
-        while len(data) <= self._max_response and not content.at_eof():
-            data += await content.readany()
-        if len(data) > self._max_response:
-            raise aiohttp.ClientPayloadError(f"the answer is longer than {self._max_response} bytes")
-        reply.release()
-        return data
-
-    def _headers(self, request: Request, authorization: str | None) -> CIMultiDict[str]:
-        """Return the header fields; those of a dispatch are merged once per token."""
-        dispatch = request.headers is self._dispatch_headers
-        if dispatch and self._merged[0] == authorization:
-            return self._merged[1]
-        merged = CIMultiDict({**self._common_headers, **request.headers})
-        if authorization is not None:
-            merged["Authorization"] = authorization
-            if dispatch:
-                self._merged = authorization, merged
-        return merged
+    async def _sent(self, dispatch: Dispatch, workflow: Workflow) -> Dispatch:
+        if refs := workflow.client_refs:
+            dispatch = Dispatch(dispatch.dispatch_uuid, client_refs=refs)
+        if self._tracker is None:
+            return dispatch
+        try:
+            return await self._tracker.sent(dispatch, workflow)
+        except asyncio.CancelledError as error:
+            interrupt(error, "sent", "POST /dispatch").dispatch = dispatch
+            _tell(error, workflow)
+            raise
 
 
-_NO_CONTENT_TYPE = ("Content-Type",)
-
-# How often a request moves on to another connection because a kept one turns out to be closed.
-_STALE_RETRIES = 3
-
-
-def _client_timeout(timeout: Timeout) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=timeout.total, connect=timeout.connect, sock_connect=timeout.connect)
+def _tell(error: BaseException, workflow: Workflow) -> None:
+    """Write onto an error or an interruption what was, or would have been, sent."""
+    about = error if isinstance(error, APIError) else interrupt(error, "not_sent", "POST /dispatch")
+    about.steps, about.client_refs = workflow.summary(), workflow.client_refs

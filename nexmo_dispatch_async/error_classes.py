@@ -1,7 +1,7 @@
 """What kind of trouble an error code of contract 6 is: wait, give up, mend the account, mend the request.
 
-A class is a reading of the code, not a promise of the service. Callbacks carry the same codes; the receiver, which
-works without this package, has its own copy of the table.
+A class is a reading of the code, not a promise of the service. Callbacks carry the same codes; the receiver,
+which works without this package, has its own copy of the table.
 """
 
 from __future__ import annotations

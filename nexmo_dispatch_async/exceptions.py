@@ -135,13 +135,13 @@ class WaitTimeoutError(WaitError, TimeoutError):
 class APIError(DispatchError):
     """A call to the service failed.
 
-    Nothing in its text or in these attributes, except `details` and `client_refs`, holds personal data or a secret.
+    Neither its text nor these attributes hold personal data or secrets, except `details` and `client_refs`.
 
     Attributes:
         outcome: Whether the service accepted it: `not_sent`, `refused` or `unknown`.
-        phase: How far the last try got. `token`: no access token. `connect`: no connection. `write`: the connection
-            was found closed and nothing was written. `wait`: bytes left and no answer began. `read`: the answer
-            began and did not end. `answer`: a whole answer came back.
+        phase: How far the last try got. `token`: no access token. `connect`: no connection. `write`: the
+            connection was found closed and nothing was written. `wait`: bytes left and no answer began.
+            `read`: the answer began and did not end. `answer`: a whole answer came back.
         status: The HTTP status, if an answer came back.
         details: What could be read from its body, in the service's own words.
         code: The error code of the service, as a number or a name (contract 6), or an empty text.
@@ -211,7 +211,7 @@ class NotSentError(APIError):
 class APIConnectionError(NotSentError):
     """No connection could be made: DNS, refused or TLS; no byte of the request left."""
 
-    _usual_class = "temporary"
+    _usual_class: ClassVar[ErrorClass] = "temporary"
 
 
 class APITimeoutError(APIConnectionError):
@@ -221,26 +221,26 @@ class APITimeoutError(APIConnectionError):
 class AuthenticationError(NotSentError):
     """The credentials or the access token were rejected, by whatever status (contract 2.2, 2.3)."""
 
-    _usual_class = "configuration"
+    _usual_class: ClassVar[ErrorClass] = "configuration"
 
 
 class TokenUnavailableError(NotSentError):
     """The token endpoint fails or makes no sense (contract 2.2): without a token nothing was sent."""
 
-    _usual_class = "temporary"
+    _usual_class: ClassVar[ErrorClass] = "temporary"
 
 
 class RateLimitError(NotSentError):
     """Quota, spike arrest or throttling turned the call away (contract 3.8)."""
 
-    _usual_class = "temporary"
+    _usual_class: ClassVar[ErrorClass] = "temporary"
 
 
 class RefusedError(APIError):
     """The service refused the request; the same request would be refused again."""
 
     outcome: ClassVar[Outcome] = "refused"
-    _usual_class = "request"
+    _usual_class: ClassVar[ErrorClass] = "request"
 
 
 class BadRequestError(RefusedError):
@@ -250,13 +250,13 @@ class BadRequestError(RefusedError):
 class PaymentRequiredError(RefusedError):
     """HTTP 402: the balance is too low."""
 
-    _usual_class = "configuration"
+    _usual_class: ClassVar[ErrorClass] = "configuration"
 
 
 class PermissionDeniedError(RefusedError):
     """HTTP 403, or a project that is not entitled to this product (contract 2.3)."""
 
-    _usual_class = "configuration"
+    _usual_class: ClassVar[ErrorClass] = "configuration"
 
 
 class NotFoundError(RefusedError):
@@ -271,12 +271,12 @@ class OutcomeUnknownError(APIError):
     """Bytes of the request left and no usable answer came back: it may or may not have happened.
 
     The request is not repeated, since there is no idempotency key and a second one could send the
-    messages twice (contract 3.8). Wait for callbacks to learn what became of it: those of a workflow repeat its
-    `client_refs`, if it had any.
+    messages twice (contract 3.8). Wait for callbacks to learn what became of it: those of a workflow
+    repeat its `client_refs`, if it had any.
     """
 
     outcome: ClassVar[Outcome] = "unknown"
-    _usual_class = "temporary"
+    _usual_class: ClassVar[ErrorClass] = "temporary"
 
 
 class ProtocolError(OutcomeUnknownError):
@@ -285,7 +285,7 @@ class ProtocolError(OutcomeUnknownError):
     `body` holds the first bytes of that answer.
     """
 
-    _usual_class = "unknown"
+    _usual_class: ClassVar[ErrorClass] = "unknown"
 
     def __init__(
         self,

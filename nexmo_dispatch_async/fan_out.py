@@ -77,10 +77,10 @@ class Unknown(_Base, frozen=True):
 SendOutcome: TypeAlias = Sent | NotSent | Refused | Unknown
 
 
-async def outcome_of(workflow: Workflow, send: Callable[[Workflow], Awaitable[Dispatch]]) -> SendOutcome:
-    """Send one workflow and return what became of it; errors that concern more than it are raised."""
+async def outcome_of(workflow: Workflow, sending: Awaitable[Dispatch]) -> SendOutcome:
+    """Return what became of the sending of a workflow; errors that concern more than it are raised."""
     try:
-        return Sent(workflow, await send(workflow))
+        return Sent(workflow, await sending)
     except (InvalidWorkflowError, RefusedError) as error:
         return Refused(workflow, error)
     except NotSentError as error:

@@ -12,17 +12,19 @@ from enum import IntEnum
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import Payload
+from multidict import CIMultiDict
 
 from nexmo_dispatch_async.exceptions import (
     APIConnectionError,
     APIError,
     APITimeoutError,
+    FailurePhase,
     NotSentError,
     OutcomeUnknownError,
     ProtocolError,
     TokenUnavailableError,
 )
-from nexmo_dispatch_async.models.problems import mask
+from nexmo_dispatch_async.redaction import mask
 from nexmo_dispatch_async.retry import RetryPolicy
 from nexmo_dispatch_async.sansio import Request
 
@@ -55,27 +57,43 @@ class Phase(IntEnum):
     LEFT = 3
 
 
+# An attribute of an enum costs more than everything else that a body does with it.
+_UNSEEN, _PREPARED, _STALE, _LEFT = Phase
+
+
 class Body(Payload):
-    """The bytes of a request, and how far they got. One per attempt."""
+    """The bytes of a request, and how far they got. One per attempt.
+
+    What `Payload.__init__` would set for each is the same for all, so it stands here.
+    """
 
     _autoclose = True
+    _encoding = None
+    _filename = None
+    # Read by aiohttp, which takes it for the header if there is none; the client always sets one.
+    _headers = CIMultiDict({"Content-Type": "application/octet-stream"})
 
     def __init__(self, data: bytes) -> None:
-        super().__init__(data)
-        self._data = data
-        self.phase = Phase.UNSEEN
+        self._value = self._data = data
+        self.phase: Phase = _UNSEEN
+        self._abandoned = False
+
+    def abandon(self) -> bool:
+        """Write nothing from now on; return whether something may have left before."""
+        self._abandoned = True
+        return self.phase is not _PREPARED and self.phase is not _STALE
 
     @property
     def size(self) -> int:
         """Return the length; aiohttp asks for it when it builds the request."""
-        if self.phase is Phase.UNSEEN:
-            self.phase = Phase.PREPARED
+        if self.phase is _UNSEEN:
+            self.phase = _PREPARED
         return len(self._data)
 
     @property
     def consumed(self) -> bool:
         """Return whether the bytes left; aiohttp does not send a consumed body again."""
-        return self.phase is Phase.LEFT
+        return self.phase is _LEFT
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         """Return the bytes as text."""
@@ -91,21 +109,23 @@ class Body(Payload):
         Raises:
             ConnectionResetError: Nothing was written.
         """
-        if self.phase is Phase.LEFT:
+        if self._abandoned:
+            raise ConnectionResetError("the request was given up before anything was written")
+        if self.phase is _LEFT:
             # aiohttp repeats what HTTP calls idempotent when a connection breaks; here it is not for aiohttp
             # to decide.
             raise ConnectionResetError("the connection broke after the request had been sent")
         # aiohttp holds the headers back until the body comes and writes both at once.
         transport = writer.transport
         if transport is None or transport.is_closing() or _peer_closed(transport):
-            self.phase = Phase.STALE
+            self.phase = _STALE
             raise ConnectionResetError("the connection was closed before anything was written")
-        self.phase = Phase.LEFT
+        self.phase = _LEFT
         await writer.write(self._data)
         # asyncio writes at once; if the operating system refuses, it closes the transport there and then. Up
         # to this size aiohttp does not wait in between, so it was this write that was refused, as a whole.
         if len(self._data) < _ONE_WRITE and transport.is_closing():
-            self.phase = Phase.STALE
+            self.phase = _STALE
             raise ConnectionResetError("the connection broke before anything was written")
 
 
@@ -126,22 +146,36 @@ def _peer_closed(transport: asyncio.BaseTransport) -> bool:
     return bool(poll.poll(0))
 
 
-def failure_of(request: Request, body: Body | None, error: Exception) -> APIError:
-    """Return what an exception of the session means, by what left before it."""
+def failure_of(request: Request, body: Body | None, error: Exception, *, answering: bool = False) -> APIError:
+    """Return what an exception of the session means, by what left before it.
+
+    Args:
+        request: What was sent, or not.
+        body: What knows how far it got; a GET has none.
+        error: What the session raised.
+        answering: Whether an answer had begun.
+    """
     summary = request.summary
     reason = mask(str(error))[:300] or type(error).__name__
-    nothing_left = isinstance(error, _BEFORE_CONNECTION) or (
-        body is not None and body.phase in (Phase.PREPARED, Phase.STALE)
-    )
-    if nothing_left:
+    connecting = isinstance(error, _BEFORE_CONNECTION)
+    if connecting or (body is not None and body.phase in (Phase.PREPARED, Phase.STALE)):
+        stale = body is not None and body.phase is Phase.STALE
+        phase: FailurePhase = "write" if stale else "connect"
         if isinstance(error, TimeoutError):
-            return APITimeoutError(f"{summary}: no connection in time: {reason}", request=summary)
-        return APIConnectionError(f"{summary}: no connection: {reason}", request=summary)
+            message = f"{summary}: no connection in time: {reason}"
+            return APITimeoutError(message, request=summary, phase=phase)
+        return APIConnectionError(f"{summary}: no connection: {reason}", request=summary, phase=phase)
+    phase = "read" if answering else "wait"
     if isinstance(error, TimeoutError):
-        return OutcomeUnknownError(f"{summary}: sent, and no answer in time: {reason}", request=summary)
+        message = f"{summary}: sent, and no answer in time: {reason}"
+        return OutcomeUnknownError(message, request=summary, phase=phase)
     if isinstance(error, aiohttp.ClientResponseError | aiohttp.ClientPayloadError):
-        return ProtocolError(f"{summary}: sent, and the answer is unusable: {reason}", request=summary)
-    return OutcomeUnknownError(f"{summary}: sent, and the connection broke: {reason}", request=summary)
+        # A head that is no HTTP is the beginning of an answer too.
+        return ProtocolError(
+            f"{summary}: sent, and the answer is unusable: {reason}", request=summary, phase="read"
+        )
+    message = f"{summary}: sent, and the connection broke: {reason}"
+    return OutcomeUnknownError(message, request=summary, phase=phase)
 
 
 def presentable(error: Exception) -> Exception | None:
@@ -164,7 +198,7 @@ def may_repeat(error: APIError, request: Request, policy: RetryPolicy) -> bool:
 def without_token(error: OutcomeUnknownError) -> TokenUnavailableError:
     """Return what the failure of a token request means for the call that needs the token: it was not sent."""
     renamed = TokenUnavailableError(
-        error.message, request=error.request, status=error.status, details=error.details
+        error.message, request=error.request, status=error.status, details=error.details, phase="token"
     )
     renamed.__cause__ = error.__cause__
     return renamed

@@ -1,7 +1,7 @@
 """Takes personal data and secrets out of texts that are shown: error messages and log lines.
 
-A service may repeat what it was sent. So two things are taken out: whatever looks like a telephone number, and
-every value of the request itself, wherever it turns up.
+A service may repeat what it was sent. So two things are taken out: whatever looks like a telephone number,
+and every value of the request itself, wherever it turns up.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, cast
 from urllib.parse import parse_qsl
 
-from nexmo_dispatch_async.models.lenient import parse_object, text_of
+from nexmo_dispatch_async.models.lenient import list_of, parse_object, text_of
 
 __all__ = ["mask", "redact", "tail"]
 
 # A run of digits that stands alone and is long enough to be a telephone number or a PSID, or digits in groups
-# after a plus sign. Parts of ids such as `0b9e6d6e-8a55-…` have letters or dashes around them and stay readable.
+# after a plus sign. Parts of ids such as `0b9e6d6e-8a55-…` have letters or dashes around them and stay.
 _LONG_NUMBER = re.compile(r"(?<![0-9A-Za-z-])\+?\d{5,}(\d\d)(?![0-9A-Za-z-])")
 _GROUPED_NUMBER = re.compile(r"\+\d[\d ().-]{4,}\d\d")
 
@@ -49,7 +49,7 @@ def redact(text: str, *, body: bytes | None = None, secret: str | None = None) -
 
 
 def tail(value: object) -> str:
-    """Return the last two characters of a number or id: enough to tell recipients apart, not to reach them."""
+    """Return the last two characters of a number or id: they tell recipients apart and reach nobody."""
     text = text_of(value)
     return f"…{text[-2:]}" if len(text) > _SHORTEST else "…"
 
@@ -77,7 +77,7 @@ def _leaves(value: object) -> Iterator[str]:
             if name not in _PUBLIC or isinstance(member, dict | list):
                 yield from _leaves(member)
     elif isinstance(value, list):
-        for item in cast("list[Any]", value):
+        for item in list_of(value):
             yield from _leaves(item)
     elif text := text_of(value):
         yield text

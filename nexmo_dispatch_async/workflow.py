@@ -78,7 +78,7 @@ class Workflow(Struct, frozen=True, tag_field="template", tag="failover"):
         )
 
     def summary(self) -> tuple[str, ...]:
-        """One line a step, fit for logs: channel, content, condition, and the end of the recipient's number."""
+        """One line a step, fit for logs: channel, content, condition, the end of the recipient's number."""
         return tuple(f"{describe(step)} to {tail(_recipient(step))}" for step in self.steps)
 
     def lint(self, rules: Rules = DEFAULT_RULES) -> list[Finding]:

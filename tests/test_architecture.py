@@ -27,8 +27,9 @@ SDK_LAYERS = [
         "failover",
     },
     {"phase", "interruption", "care_window_sqlite"},
-    {"fan_out", "middleware", "exchange", "counters"},
+    {"fan_out", "middleware", "exchange", "counters", "slots"},
     {"tokens"},
+    {"carrier"},
     {"applications", "client"},
     {"bulk", "tracking", "otel"},
     {"simulator"},
@@ -36,8 +37,9 @@ SDK_LAYERS = [
     {"cli"},
 ]
 PURE = {
-    SDK: {"exceptions", "error_classes", "redaction", "models", "sms_segments", "workflow", "channels", "rules", "templates", "tariff"}
-    | {"care_window", "sansio", "auth", "retry", "failover"},
+    SDK: {"exceptions", "error_classes", "redaction", "models", "sms_segments", "workflow", "channels"}
+    | {"rules", "templates", "tariff", "care_window", "sansio", "auth", "retry", "failover"}
+    | {"interruption", "counters"},
     RECEIVER: {"exceptions", "events", "parsing", "signature", "sansio"},
 }
 PURE_SIMULATOR = {"engine", "people", "validation", "callbacks", "clock", "tokens", "registry"}

@@ -4,6 +4,7 @@ import asyncio
 import gc
 from typing import Any
 
+import aiohttp
 import pytest
 
 from nexmo_dispatch_async.auth import KpnOAuth
@@ -20,6 +21,12 @@ def client_of(server: RawServer, **settings: Any) -> DispatchClient:
     return DispatchClient(
         auth=auth, application_id="a", base_url=server.base_url, sleep=no_sleep, limit=1, **settings
     )
+
+
+def pool_of(client: DispatchClient) -> aiohttp.BaseConnector:
+    connector = client._carrier._exchange.open().connector
+    assert connector is not None
+    return connector
 
 
 class Walker:
@@ -101,13 +108,11 @@ async def test_cancelling_at_every_await_leaks_nothing(workflow: Workflow, scena
                 cancelled = await walker.run(client.send(workflow))
 
                 # The only slot is free again, the token lock too, and a later send works.
-                assert client._slots._value == 1
-                assert not client._token_lock.locked()
+                assert client._carrier._slots.free == 1
+                assert not client._carrier._tokens.busy
                 server.handler = accept
                 assert (await client.send(workflow)).dispatch_uuid == ACCEPTED["dispatch_uuid"]
-                assert client._session is not None
-                assert client._session.connector is not None
-                assert not client._session.connector._acquired
+                assert not pool_of(client)._acquired
             left = [task for task in asyncio.all_tasks() - before if "RawServer" not in repr(task)]
             assert left == []
     gc.collect()
@@ -120,12 +125,12 @@ async def test_cancelling_at_every_await_leaks_nothing(workflow: Workflow, scena
 async def test_a_cancelled_waiter_gives_its_place_to_the_next(workflow: Workflow) -> None:
     """Callers who wait for the only slot and are cancelled do not block those behind them."""
     async with RawServer() as server, client_of(server) as client:
-        await client._slots.acquire()
+        await client._carrier._slots.acquire()
         tasks = [asyncio.create_task(client.send(workflow)) for _ in range(5)]
         await asyncio.sleep(0)
         for task in tasks[::2]:
             task.cancel()
-        client._slots.release()
+        client._carrier._slots.release()
         results = await asyncio.gather(*tasks, return_exceptions=True)
 
     assert [isinstance(result, asyncio.CancelledError) for result in results] == [

@@ -332,19 +332,16 @@ async def test_use_after_close_is_an_error(workflow: Workflow) -> None:
 
 def test_use_from_another_loop_is_an_error(workflow: Workflow) -> None:
     async def first() -> DispatchClient:
-        async with RawServer() as server:
-            client = client_of(server)
-            async with client:
-                await client.send(workflow)
-                client._closed = False
-                return client
+        async with RawServer() as server, aiohttp.ClientSession() as session:
+            client = client_of(server, session=session)
+            await client.send(workflow)
+            return client
 
     async def second(client: DispatchClient) -> None:
         with pytest.raises(ClientClosedError, match="another event loop"):
             await client.send(workflow)
 
     client = asyncio.run(first())
-    client._closed = False
     asyncio.run(second(client))
 
 
@@ -464,7 +461,7 @@ async def test_sending_needs_an_application_id(workflow: Workflow) -> None:
 def test_nothing_shows_a_secret() -> None:
     client = DispatchClient(auth=KpnOAuth("client-id", "client-secret"), application_id=APPLICATION)
 
-    assert "client-" not in repr(client) + repr(client.applications) + repr(client._auth)
+    assert "client-" not in repr(client) + repr(client.applications) + repr(client._carrier._auth)
 
 
 async def test_switching_the_provider_changes_one_line(workflow: Workflow, mocked: aioresponses) -> None:

@@ -353,7 +353,7 @@ async def test_every_error_of_one_workflow_is_an_outcome(
     async def send(_workflow: Workflow) -> Dispatch:
         raise error
 
-    result = await outcome_of(workflow, send)
+    result = await outcome_of(workflow, send(workflow))
 
     assert type(result) is kind
     assert result.outcome == outcome
@@ -365,7 +365,7 @@ async def test_a_sent_workflow_shows_its_id_and_nobody(workflow: Workflow) -> No
     async def send(_workflow: Workflow) -> Dispatch:
         return Dispatch("uuid")
 
-    result = await outcome_of(workflow, send)
+    result = await outcome_of(workflow, send(workflow))
 
     assert repr(result) == "Sent(Dispatch(dispatch_uuid='uuid'))"
     assert result.outcome == "sent"
@@ -376,4 +376,4 @@ async def test_an_error_of_the_client_is_not_an_outcome(workflow: Workflow) -> N
         raise ClientClosedError("closed")
 
     with pytest.raises(ClientClosedError):
-        await outcome_of(workflow, send)
+        await outcome_of(workflow, send(workflow))

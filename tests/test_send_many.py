@@ -105,7 +105,7 @@ async def test_memory_is_flat_over_an_endless_input(workflow: Workflow, monkeypa
     # The same over real sockets and 200,000 sends is a matter of minutes: see tests/soak.
     from nexmo_dispatch_async.models.responses import Dispatch
 
-    async def send(_workflow: Workflow) -> Dispatch:
+    async def send(_workflow: Workflow, **_settings: object) -> Dispatch:
         await asyncio.sleep(0)
         return Dispatch("x" * 36)
 

@@ -39,6 +39,9 @@ class Dispatch(_Accepted, frozen=True, kw_only=True):
         """The reference of the first step that has one; of all steps, if the client made it."""
         return self.client_refs[0] if self.client_refs else None
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(dispatch_uuid={self.dispatch_uuid!r})"
+
     async def wait(
         self,
         status: Literal["delivered", "read"] | None = None,

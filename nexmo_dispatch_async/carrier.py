@@ -1,0 +1,277 @@
+"""Carries calls: a slot, an authorization, attempts and pauses, until there is a value or an error.
+
+Whether a repetition is safe is for `phase` to say, how long to wait is for `retry`, and what an answer means
+is for `sansio`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TypeVar
+
+import aiohttp
+
+from nexmo_dispatch_async.auth import Auth
+from nexmo_dispatch_async.counters import ClientStatistics, Counters
+from nexmo_dispatch_async.exceptions import (
+    APIError,
+    AuthenticationError,
+    ConfigurationError,
+    DispatchError,
+    OutcomeUnknownError,
+)
+from nexmo_dispatch_async.exchange import Exchange, TlsSetting, client_timeout, connections_of
+from nexmo_dispatch_async.interruption import interrupt
+from nexmo_dispatch_async.middleware import Attempt, Middleware, around_attempt, around_call
+from nexmo_dispatch_async.phase import may_repeat
+from nexmo_dispatch_async.retry import RetryPolicy, Timeout
+from nexmo_dispatch_async.sansio import Request, Response, decipher_response
+from nexmo_dispatch_async.slots import Slots
+from nexmo_dispatch_async.tokens import TokenKeeper
+
+__all__ = ["Carrier"]
+
+T = TypeVar("T")
+
+logger: logging.Logger = logging.getLogger("nexmo_dispatch_async")
+
+
+class Carrier:
+    """What a client is made of below its methods. The arguments are those of `DispatchClient`.
+
+    Raises:
+        ConfigurationError: A setting is wrong.
+    """
+
+    __slots__ = (
+        "_around_attempt",
+        "_around_call",
+        "_auth",
+        "_clock",
+        "_counters",
+        "_exchange",
+        "_random",
+        "_retry",
+        "_sleep",
+        "_slots",
+        "_timeout",
+        "_tokens",
+        "_wall_clock",
+    )
+
+    def __init__(
+        self,
+        auth: Auth,
+        *,
+        headers: Mapping[str, str],
+        session: aiohttp.ClientSession | None,
+        ssl: TlsSetting,
+        proxy: str | None,
+        limit: int,
+        max_response: int,
+        retry: RetryPolicy,
+        timeout: Timeout,
+        middleware: Sequence[Middleware],
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[object]],
+        random: Callable[[], float],
+    ) -> None:
+        if limit < 1:
+            raise ConfigurationError(f"limit must be at least 1, not {limit!r}")
+        # How
+        self._auth = auth
+        self._retry = retry
+        self._timeout = client_timeout(timeout)
+        self._clock, self._wall_clock = clock, wall_clock
+        self._sleep, self._random = sleep, random
+        # With what: slots, connections, tokens, and what stands around
+        limit = connections_of(session, limit)
+        self._slots = Slots(limit)
+        self._exchange = Exchange(
+            session=session, limit=limit, ssl=ssl, proxy=proxy, headers=headers, max_response=max_response
+        )
+        self._counters = Counters()
+        self._tokens = TokenKeeper(
+            auth,
+            self._ask_for_token,
+            retry=retry,
+            clock=clock,
+            wall_clock=wall_clock,
+            sleep=sleep,
+            random=random,
+            counters=self._counters,
+        )
+        self._around_call = around_call(middleware)
+        self._around_attempt = around_attempt(middleware)
+
+    @property
+    def state(self) -> str:
+        """Where its connections stand, in words."""
+        return self._exchange.state
+
+    def open(self) -> None:
+        """Open the connection pool, unless it is open.
+
+        Raises:
+            ClientClosedError: It is closed, or belongs to another event loop.
+        """
+        self._exchange.open()
+
+    async def aclose(self) -> None:
+        """Close the connections, unless the session is the caller's."""
+        await self._exchange.aclose()
+
+    def statistics(self) -> ClientStatistics:
+        """Return what was and is being done, in numbers."""
+        return self._counters.snapshot()
+
+    def call(
+        self,
+        request: Request,
+        decode: Callable[[Response], T],
+        retry: RetryPolicy | None = None,
+        timeout: Timeout | None = None,
+    ) -> Awaitable[T]:
+        """Return the call to await, inside of the middleware if there is any.
+
+        Args:
+            request: Without authorization.
+            decode: Reads a successful answer.
+            retry: Instead of the usual policy.
+            timeout: Instead of the usual one.
+
+        Raises:
+            APIError: One of its subclasses.
+            ClientClosedError: It is closed or belongs to another event loop.
+        """
+        policy = self._retry if retry is None else retry
+        limits = self._timeout if timeout is None else client_timeout(timeout)
+        if self._around_call is None:
+            return self._carry(request, decode, policy, limits)
+        return self._around_call(request, lambda request: self._carry(request, decode, policy, limits))
+
+    async def _carry(
+        self,
+        request: Request,
+        decode: Callable[[Response], T],
+        policy: RetryPolicy,
+        limits: aiohttp.ClientTimeout,
+    ) -> T:
+        """Count and log a call."""
+        counters = self._counters
+        counters.calls += 1
+        try:
+            value = await self._attempts(request, decode, policy, limits)
+        except APIError as error:
+            counters.failed(error.outcome)
+            if error.outcome == "unknown":
+                logger.warning("outcome unknown after attempt %d: %s", error.attempts, error)
+            raise
+        except asyncio.CancelledError as error:
+            counters.interrupted += 1
+            interruption = interrupt(error, "not_sent", request.summary)
+            if interruption.outcome == "unknown":
+                counters.interrupted_unknown += 1
+                logger.warning("%s", interruption)
+            raise
+        except BaseException:
+            counters.interrupted += 1
+            raise
+        counters.succeeded += 1
+        return value
+
+    async def _attempts(  # noqa: PLR0912, PLR0915 - one loop, with all that can end or repeat it in one view
+        self,
+        request: Request,
+        decode: Callable[[Response], T],
+        policy: RetryPolicy,
+        limits: aiohttp.ClientTimeout,
+    ) -> T:
+        counters = self._counters
+        started: float | None = None
+        doubt: OutcomeUnknownError | None = None
+        renewed = 0
+        attempt = 0
+        try:
+            while True:
+                attempt += 1
+                self._exchange.open()
+                asked = 0.0 if started is None else self._clock()
+                await self._slots.acquire()
+                counters.in_flight += 1
+                try:
+                    now = self._clock()
+                    # Waiting for a slot of our own is nobody's fault: it does not count.
+                    started = now if started is None else started + now - asked
+                    authorization = self._auth.authorization(now)
+                    if authorization is None:
+                        authorization = await self._tokens.renew()
+                    try:
+                        response = await self._exchanged(request, authorization, limits, attempt)
+                        return decipher_response(
+                            response, decode, request=request, now=self._wall_clock(), secret=authorization
+                        )
+                    except AuthenticationError as error:
+                        error.attempts = attempt
+                        # The gateway refused before the service saw it: once more is safe (contract 2.3).
+                        if renewed or not self._auth.reject(authorization):
+                            raise
+                        renewed = 1
+                        logger.info("%s, trying once more with a new token", error)
+                        continue
+                    except APIError as error:
+                        error.attempts = attempt
+                        if not may_repeat(error, request, policy):
+                            raise
+                        delay = policy.wait(
+                            attempt - renewed,
+                            elapsed=self._clock() - started,
+                            random=self._random(),
+                            retry_after=error.retry_after,
+                        )
+                        if delay is None:
+                            raise
+                        if isinstance(error, OutcomeUnknownError) and request.method != "GET":
+                            doubt = error
+                        logger.info("attempt %d failed, the next in %.2f s: %s", attempt, delay, error)
+                finally:
+                    counters.in_flight -= 1
+                    self._slots.release()
+                # Outside of the slot: others may go on meanwhile.
+                counters.pausing += 1
+                try:
+                    await self._sleep(delay)
+                finally:
+                    counters.pausing -= 1
+        except asyncio.CancelledError as error:
+            if doubt is not None:
+                interrupt(error, "unknown", request.summary, anyway=True)
+            raise
+        except DispatchError as error:
+            # Repeated because the policy said so: what came later does not tell what became of the first.
+            if doubt is None or isinstance(error, OutcomeUnknownError):
+                raise
+            doubt.attempts = attempt
+            raise doubt from error
+
+    async def _exchanged(
+        self, request: Request, authorization: str, limits: aiohttp.ClientTimeout, number: int
+    ) -> Response:
+        self._counters.attempts += 1
+        if self._around_attempt is None:
+            return await self._exchange.send(request, authorization, limits)
+        return await self._around_attempt(
+            Attempt(request, number, "call"),
+            lambda attempt: self._exchange.send(attempt.request, authorization, limits),
+        )
+
+    async def _ask_for_token(self, request: Request, number: int) -> Response:
+        if self._around_attempt is None:
+            return await self._exchange.send(request, None, self._timeout)
+        return await self._around_attempt(
+            Attempt(request, number, "token"),
+            lambda attempt: self._exchange.send(attempt.request, None, self._timeout),
+        )

@@ -1,0 +1,88 @@
+"""What a client has done and is doing, in numbers.
+
+It measures no time: middleware does, for those who want it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+__all__ = ["ClientStatistics", "Counters"]
+
+
+class ClientStatistics(NamedTuple):
+    """The numbers of a client since it was made. Workflows that a rule refused are not among them."""
+
+    #: Calls begun: sends, and application calls.
+    calls: int
+    #: Calls that the service accepted.
+    succeeded: int
+    #: Calls that ended with a `NotSentError`.
+    not_sent: int
+    #: Calls that ended with a `RefusedError`.
+    refused: int
+    #: Calls that ended with an `OutcomeUnknownError`.
+    unknown: int
+    #: Calls that were cancelled, or ended by an exception that is no `APIError`.
+    interrupted: int
+    #: Of those, how many may have been accepted all the same.
+    interrupted_unknown: int
+    #: Requests made for calls, the first of each call and the repetitions.
+    attempts: int
+    #: Requests made to the token endpoint.
+    token_requests: int
+    #: Tokens received.
+    tokens: int
+    #: Calls that hold one of the client's slots: they connect, write, wait for an answer or for a token.
+    in_flight: int
+    #: Calls that wait between two attempts.
+    pausing: int
+    #: Calls that wait for a slot.
+    waiting: int
+
+
+@dataclass(slots=True)
+class Counters:
+    """The numbers while they change. One event loop, so no lock."""
+
+    calls: int = 0
+    attempts: int = 0
+    token_requests: int = 0
+    tokens: int = 0
+    succeeded: int = 0
+    not_sent: int = 0
+    refused: int = 0
+    unknown: int = 0
+    interrupted: int = 0
+    interrupted_unknown: int = 0
+    in_flight: int = 0
+    pausing: int = 0
+
+    def failed(self, outcome: Literal["not_sent", "refused", "unknown"]) -> None:
+        """Count the end of a call that failed."""
+        if outcome == "not_sent":
+            self.not_sent += 1
+        elif outcome == "refused":
+            self.refused += 1
+        else:
+            self.unknown += 1
+
+    def snapshot(self) -> ClientStatistics:
+        """Return the numbers of this moment."""
+        ended = self.succeeded + self.not_sent + self.refused + self.unknown + self.interrupted
+        return ClientStatistics(
+            calls=self.calls,
+            succeeded=self.succeeded,
+            not_sent=self.not_sent,
+            refused=self.refused,
+            unknown=self.unknown,
+            interrupted=self.interrupted,
+            interrupted_unknown=self.interrupted_unknown,
+            attempts=self.attempts,
+            token_requests=self.token_requests,
+            tokens=self.tokens,
+            in_flight=self.in_flight,
+            pausing=self.pausing,
+            waiting=self.calls - ended - self.in_flight - self.pausing,
+        )

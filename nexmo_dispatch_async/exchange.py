@@ -1,0 +1,220 @@
+"""One request and its answer over the network: the connection pool, and what left when something breaks.
+
+It repeats nothing that left, and what an answer means is for `sansio` to say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from ssl import SSLContext
+
+import aiohttp
+from multidict import CIMultiDict
+from yarl import URL
+
+from nexmo_dispatch_async.auth import check_url
+from nexmo_dispatch_async.exceptions import ClientClosedError, ConfigurationError
+from nexmo_dispatch_async.interruption import interrupt
+from nexmo_dispatch_async.phase import FOREIGN, Body, Phase, failure_of, presentable
+from nexmo_dispatch_async.retry import Timeout
+from nexmo_dispatch_async.sansio import Request, Response
+
+__all__ = ["Exchange", "TlsSetting", "client_timeout", "connections_of"]
+
+TlsSetting = SSLContext | aiohttp.Fingerprint | bool
+
+
+class Exchange:
+    """The connections of a client, in the event loop of their first use.
+
+    Args:
+        session: The caller's own, which is not closed here; `None` to make one.
+        limit: How many connections a session of our own may have.
+        ssl: The TLS settings of a session of our own.
+        proxy: The proxy of a session of our own.
+        headers: What every request carries.
+        max_response: Longest answer that is read, in bytes.
+
+    Raises:
+        ConfigurationError: A setting is wrong, or is for the caller's own session to make.
+    """
+
+    __slots__ = (
+        "_closed",
+        "_headers",
+        "_limit",
+        "_loop",
+        "_max_response",
+        "_merged",
+        "_owns_session",
+        "_proxy",
+        "_session",
+        "_ssl",
+    )
+
+    def __init__(
+        self,
+        *,
+        session: aiohttp.ClientSession | None,
+        limit: int,
+        ssl: TlsSetting,
+        proxy: str | None,
+        headers: Mapping[str, str],
+        max_response: int,
+    ) -> None:
+        if session is not None and (ssl is not True or proxy is not None):
+            raise ConfigurationError("ssl and proxy are for the client's own session: set them on yours")
+        # Settings
+        self._limit = limit
+        self._ssl = ssl
+        self._proxy = None if proxy is None else _proxy_url(proxy)
+        self._headers = headers
+        self._max_response = max_response
+        # The connection pool, and the loop it belongs to once it is open
+        self._session, self._owns_session = session, session is None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+        # The headers of the last request, its authorization, and what they were merged to
+        self._merged: tuple[Mapping[str, str], str | None, CIMultiDict[str]] = ({}, "", CIMultiDict())
+
+    @property
+    def state(self) -> str:
+        """Where it stands, in words."""
+        return "closed" if self._closed else "open" if self._loop is not None else "not open yet"
+
+    def open(self) -> aiohttp.ClientSession:
+        """Return the session, opened at the first use.
+
+        Raises:
+            ClientClosedError: It is closed, or belongs to another event loop.
+        """
+        loop = asyncio.get_running_loop()
+        if self._closed:
+            raise ClientClosedError("the client is closed")
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise ClientClosedError("the client belongs to another event loop: make one client per loop")
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=self._limit, ssl=self._ssl),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                # Answers are a few hundred bytes: compressing them would cost more than it saves.
+                skip_auto_headers=("Accept-Encoding",),
+                proxy=self._proxy,
+            )
+        elif self._session.closed:
+            raise ClientClosedError("the session that the client was given is closed")
+        return self._session
+
+    async def aclose(self) -> None:
+        """Close the connections, unless the session is the caller's."""
+        self._closed = True
+        if self._owns_session and self._session is not None:
+            await self._session.close()
+
+    async def send(
+        self,
+        request: Request,
+        authorization: str | None,
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own, per phase
+    ) -> Response:
+        """Send one request and read its answer.
+
+        Raises:
+            APIConnectionError: Nothing left.
+            OutcomeUnknownError: Something may have left.
+            ClientClosedError: It is closed, or belongs to another event loop; nothing left.
+        """
+        session = self.open()
+        headers = self._merge(request, authorization)
+        url = URL(request.url, encoded=True)
+        stale = 0
+        while True:
+            # What changes something has a body even if it is empty, because only a body knows what left.
+            body = None if request.method == "GET" else Body(request.body or b"")
+            reply: aiohttp.ClientResponse | None = None
+            try:
+                reply = await session.request(
+                    request.method,
+                    url,
+                    data=body,
+                    headers=headers,
+                    skip_auto_headers=_NO_CONTENT_TYPE if request.body is None else None,
+                    timeout=timeout,
+                    # A POST must not be repeated elsewhere, and a status is not an exception here.
+                    allow_redirects=False,
+                    raise_for_status=False,
+                )
+                try:
+                    data = await self._read(reply)
+                except BaseException:
+                    reply.close()
+                    raise
+                return Response(reply.status, reply.headers, data)
+            except FOREIGN as error:
+                foreign = error
+            except asyncio.CancelledError as error:
+                left = body is None or body.abandon()
+                interrupt(error, "unknown" if left else "not_sent", request.summary)
+                raise
+            if body is not None and body.phase is Phase.STALE and stale < _STALE_RETRIES:
+                # A kept connection that the service had closed: not a failure of the service, so no wait.
+                stale += 1
+                continue
+            if body is not None:
+                body.abandon()
+            if session.closed and (body is None or body.phase is not Phase.LEFT):
+                raise ClientClosedError("the client was closed before the request was sent") from foreign
+            raise failure_of(request, body, foreign, answering=reply is not None) from presentable(foreign)
+
+    async def _read(self, reply: aiohttp.ClientResponse) -> bytes:
+        content = reply.content
+        # Nearly always all of it is there at once.
+        data = await content.readany()
+        while len(data) <= self._max_response and not content.at_eof():
+            data += await content.readany()
+        if len(data) > self._max_response:
+            raise aiohttp.ClientPayloadError(f"the answer is longer than {self._max_response} bytes")
+        reply.release()
+        return data
+
+    def _merge(self, request: Request, authorization: str | None) -> CIMultiDict[str]:
+        """Return the header fields; those of dispatches are one object, merged once per token."""
+        headers, authorized, merged = self._merged
+        if headers is not request.headers or authorized != authorization:
+            merged = CIMultiDict({**self._headers, **request.headers})
+            if authorization is not None:
+                merged["Authorization"] = authorization
+            self._merged = request.headers, authorization, merged
+        return merged
+
+
+_NO_CONTENT_TYPE = ("Content-Type",)
+
+# How often a request moves on to another connection because a kept one turns out to be closed.
+_STALE_RETRIES = 3
+
+
+def client_timeout(timeout: Timeout) -> aiohttp.ClientTimeout:
+    """Return aiohttp's form of a time-out."""
+    return aiohttp.ClientTimeout(total=timeout.total, connect=timeout.connect, sock_connect=timeout.connect)
+
+
+def connections_of(session: aiohttp.ClientSession | None, limit: int) -> int:
+    """Return how many requests may be under way at once: no more than a caller's own session has connections.
+
+    The rest would wait inside of aiohttp, where waiting counts as connecting.
+    """
+    connector = session.connector if session is not None else None
+    if connector is None:
+        return limit
+    return min([limit, *(each for each in (connector.limit, connector.limit_per_host) if each > 0)])
+
+
+def _proxy_url(proxy: str) -> str:
+    # Unlike every other address, that of a proxy may carry credentials.
+    scheme, _, rest = proxy.strip().partition("://")
+    check_url("proxy", f"{scheme}://{rest.rpartition('@')[2]}")
+    return proxy.strip()

@@ -1,0 +1,149 @@
+"""Has an authorization at hand: fetches a token when one is due, once for everybody who needs it.
+
+Who the caller is and how a token is asked for is for `auth` to say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+from collections.abc import Awaitable, Callable
+
+from nexmo_dispatch_async.auth import Auth
+from nexmo_dispatch_async.counters import Counters
+from nexmo_dispatch_async.exceptions import (
+    APIError,
+    AuthenticationError,
+    OutcomeUnknownError,
+    TokenUnavailableError,
+)
+from nexmo_dispatch_async.interruption import interrupt
+from nexmo_dispatch_async.phase import without_token
+from nexmo_dispatch_async.retry import RetryPolicy
+from nexmo_dispatch_async.sansio import Request, Response
+
+__all__ = ["TokenKeeper"]
+
+logger: logging.Logger = logging.getLogger("nexmo_dispatch_async")
+
+
+class TokenKeeper:
+    """Fetches tokens, one request at a time.
+
+    Args:
+        auth: Says what to ask for, and keeps the token.
+        send: Carries a token request; the number counts the attempts.
+        retry: How often to try.
+        clock: Seconds that only go forward.
+        wall_clock: Epoch seconds.
+        sleep: How to wait between attempts.
+        random: A number from [0, 1), for the jitter.
+        counters: Where to count.
+    """
+
+    __slots__ = (
+        "_auth",
+        "_clock",
+        "_counters",
+        "_failure",
+        "_fetches",
+        "_lock",
+        "_random",
+        "_retry",
+        "_send",
+        "_sleep",
+        "_wall_clock",
+    )
+
+    def __init__(
+        self,
+        auth: Auth,
+        send: Callable[[Request, int], Awaitable[Response]],
+        *,
+        retry: RetryPolicy,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[object]],
+        random: Callable[[], float],
+        counters: Counters,
+    ) -> None:
+        # How
+        self._auth = auth
+        self._send = send
+        self._retry = retry
+        self._clock, self._wall_clock = clock, wall_clock
+        self._sleep, self._random = sleep, random
+        self._counters = counters
+        # One at a time: how many fetches ended so far, and how the last one failed
+        self._lock = asyncio.Lock()
+        self._fetches = 0
+        self._failure: APIError | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody is fetching."""
+        return self._lock.locked()
+
+    async def renew(self) -> str:
+        """Return an authorization, fetching a token unless somebody else just did.
+
+        A lock instead of a shared task: whoever holds it fetches, and if they are cancelled the next one
+        does. When a fetch fails, those who waited for it fail with it, without a fetch of their own.
+
+        Raises:
+            NotSentError: There is no token, and why.
+        """
+        seen = self._fetches
+        async with self._lock:
+            authorization = self._auth.authorization(self._clock())
+            if authorization is not None:
+                return authorization
+            if self._failure is not None and self._fetches != seen:
+                # A copy: a traceback belongs to one task.
+                raise copy.copy(self._failure)
+            self._failure = None
+            try:
+                await self._fetch()
+            except APIError as error:
+                self._failure = copy.copy(error)
+                raise
+            finally:
+                self._fetches += 1
+        authorization = self._auth.authorization(self._clock())
+        if authorization is None:
+            raise TokenUnavailableError("the token was over before it could be used", phase="token")
+        return authorization
+
+    async def _fetch(self) -> None:
+        request = self._auth.token_request()
+        started = self._clock()
+        attempt = 0
+        while True:
+            attempt += 1
+            self._counters.token_requests += 1
+            try:
+                response = await self._send(request, attempt)
+                self._auth.receive_token(response, self._clock(), epoch=self._wall_clock())
+            except asyncio.CancelledError as error:
+                # Whatever became of the token request, what needed the token was not sent.
+                interrupt(error, "not_sent", request.summary, anyway=True)
+                raise
+            except APIError as error:
+                failure = without_token(error) if isinstance(error, OutcomeUnknownError) else error
+            else:
+                self._counters.tokens += 1
+                logger.debug("%s: a new token after %d attempts", request.summary, attempt)
+                return
+            failure.attempts = attempt
+            failure.phase = "token"
+            delay = self._retry.wait(
+                attempt,
+                elapsed=self._clock() - started,
+                random=self._random(),
+                retry_after=failure.retry_after,
+            )
+            if delay is None or isinstance(failure, AuthenticationError):
+                raise failure
+            logger.info("attempt %d failed, the next in %.2f s: %s", attempt, delay, failure)
+            await self._sleep(delay)
