@@ -6,7 +6,7 @@ BIN := .venv/bin
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak lint types check wheel format clean
+.PHONY: help demo test soak bench-client bench-imports lint types check wheel format clean
 
 help: ## say what each target does
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  \1\t/' | sort
@@ -39,13 +39,28 @@ test: .venv/dev ## run all the tests with branch coverage
 soak: .venv/dev ## run the long tests: 200,000 sends, memory flat
 	@$(BIN)/python -m pytest -s tests/soak
 
+.venv/bench: .venv/dev
+	@echo "preparing .venv for the benchmarks (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group bench
+	@touch .venv/bench
+
+bench-client: .venv/bench ## measure what a send costs, next to aiohttp by hand, httpx and the official SDK
+	@$(BIN)/python benchmarks/client.py
+
+bench-imports: .venv/dev ## measure what an import costs, next to aiohttp's
+	@$(BIN)/python benchmarks/imports.py
+
 lint: .venv/dev ## check style with ruff
 	@$(BIN)/python -m ruff check .
 	@$(BIN)/python -m ruff format --check .
 
-types: .venv/dev ## check types with mypy --strict and pyright
+types: .venv/dev ## check types with mypy --strict and pyright; every public type must be known
 	@$(BIN)/python -m mypy
 	@$(BIN)/python -m pyright
+	@PATH="$(CURDIR)/$(BIN):$$PATH"; for package in nexmo_dispatch_async nexmo_dispatch_webhooks; do \
+		said=$$(pyright --verifytypes $$package --ignoreexternal) || { echo "$$said"; exit 1; }; \
+		echo "$$package: $$(echo "$$said" | grep score)"; \
+	done
 
 wheel: .venv/dev ## build the wheel and import it in an empty environment
 	@$(BIN)/python tests/support/check_wheel.py
