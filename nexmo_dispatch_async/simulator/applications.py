@@ -85,6 +85,8 @@ class Applications:
         self._dice = dice
         self._by_id: dict[str, Application] = {}
         self._created = 0
+        #: goes up whenever an application is made, changed or deleted
+        self.changes: int = 0
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -100,8 +102,13 @@ class Applications:
         """Create an application without the checks of the API: `status="http://…"`, `inbound=…`."""
         self._created += 1
         application = Application(self._dice.uuid(f"application/{self._created}"), name, kind, urls)
-        self._by_id[application.id] = application
+        self.restore(application)
         return application
+
+    def restore(self, application: Application) -> None:
+        """Take back an application that another simulator has made."""
+        self._by_id[application.id] = application
+        self.changes += 1
 
     def create(self, fields: Mapping[str, object]) -> Application:
         """Create an application from what a request says.
@@ -142,6 +149,7 @@ class Applications:
         urls, methods = _webhooks(fields, found)
         if found:
             raise InvalidBody(found)
+        self.changes += 1
         application.name = application.name if name is None else str(name)
         application.urls.update(urls)
         application.methods.update(methods)
@@ -149,6 +157,7 @@ class Applications:
     def delete(self, application: Application) -> None:
         """Forget an application; its callbacks then have nowhere to go."""
         self._by_id.pop(application.id, None)
+        self.changes += 1
 
     def page(self, page_index: object, page_size: object) -> dict[str, object]:
         """Return a page of the list (contract 4.3, 4.4).

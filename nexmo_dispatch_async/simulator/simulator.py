@@ -18,7 +18,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import anyio
+from aiohttp import web
 
+from nexmo_dispatch_async.simulator import openapi
 from nexmo_dispatch_async.simulator.applications import Application, Applications
 from nexmo_dispatch_async.simulator.callbacks import Delivery, Signer
 from nexmo_dispatch_async.simulator.clock import Clock
@@ -38,6 +40,7 @@ from nexmo_dispatch_async.simulator.records import (
 )
 from nexmo_dispatch_async.simulator.server import Server
 from nexmo_dispatch_async.simulator.settings import Settings
+from nexmo_dispatch_async.simulator.state import StateFile
 from nexmo_dispatch_async.simulator.tokens import Account, Tokens
 
 if TYPE_CHECKING:
@@ -66,13 +69,15 @@ class Simulator:
         settings: The switches.
         host: Address to bind.
         port: Port to bind; 0 takes a free one.
+        state: A file that keeps the account, its applications and its tokens for the next simulator, which
+            goes on at the virtual time where this one ended; workflows in flight are not kept.
         epoch: The moment that virtual time starts at; 2025-01-01 UTC, or now when time is real.
         history: How many records `transcript()` keeps, and how many ended workflows are remembered.
         observer: Called with each record as it comes.
         monotonic: The real clock.
 
     Raises:
-        ConfigurationError: The rules say something that is not in the table.
+        ConfigurationError: The rules say something that is not in the table, or the state cannot be read.
     """
 
     def __init__(
@@ -85,14 +90,17 @@ class Simulator:
         settings: Settings | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
+        state: str | Path | None = None,
         epoch: datetime | None = None,
         history: int = 100_000,
         observer: Callable[[Record], None] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        dice = Dice(seed)
-        account = Account(dice)
-        self._epoch = epoch or (_VIRTUAL_EPOCH if speed is None else datetime.now(UTC))
+        self._state = kept = None if state is None else StateFile(state)
+        dice = Dice(seed if kept is None else kept.seed(seed))
+        account = Account(dice) if kept is None else kept.account(dice)
+        start = _VIRTUAL_EPOCH if speed is None else datetime.now(UTC)
+        self._epoch = epoch or (start if kept is None else kept.epoch(start))
         # what may be changed at any time
         self.people: People = people or People()
         self.settings: Settings = settings or Settings()
@@ -128,13 +136,18 @@ class Simulator:
         control = Control(
             self, engine=self._engine, epoch=self._epoch, host=host, advancing=self._advancing.locked
         )
+
+        def mount(app: web.Application) -> None:
+            openapi.mount(app)
+            control.mount(app)
+
         self._server = Server(
             self._gateway,
             host=host,
             port=port,
             before=self._catch_up,
-            after=self._wake_driver,
-            mount=control.mount,
+            after=self._after_request,
+            mount=mount,
         )
         self._courier = Courier()
         self._stack: AsyncExitStack | None = None
@@ -147,6 +160,16 @@ class Simulator:
         self.api_key: str = account.api_key
         self.signature_secret: str = account.signature_secret
         self._default_application: Application | None = None
+        if kept is not None:
+            applications = self._engine.applications
+            kept.attach(
+                account=account,
+                applications=applications,
+                tokens=self._tokens,
+                epoch=self._epoch,
+                now=lambda: self.time,
+            )
+            self._default_application = next(reversed(list(applications)), None)
 
     def __repr__(self) -> str:
         state = self.url or "not running"
@@ -156,6 +179,8 @@ class Simulator:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
+            if self._state is not None:
+                await stack.enter_async_context(self._state)
             await stack.enter_async_context(self._courier)
             await stack.enter_async_context(self._server)
             self._stack = stack.pop_all()
@@ -343,6 +368,11 @@ class Simulator:
 
     def _wake_driver(self) -> None:
         self._wake.set()
+
+    def _after_request(self) -> None:
+        self._wake.set()
+        if self._state is not None:
+            self._state.changed()
 
     async def _follow_the_clock(self) -> None:
         """Deliver what comes due as real time goes by, some at a time; order is not kept then (5.10)."""

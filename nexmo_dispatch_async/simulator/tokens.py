@@ -44,10 +44,13 @@ class Tokens:
         self._dice = dice
         self._ends: dict[str, int] = {}
         self.issued: int = 0
+        #: goes up whenever a token is issued or ended
+        self.changes: int = 0
 
     def issue(self, now_ms: int, lifetime_s: int) -> str:
         """Return a new token; the older ones stay valid."""
         self.issued += 1
+        self.changes += 1
         token = self._dice.token(f"token/{self.issued}", 28)
         self._ends[token] = now_ms + lifetime_s * 1000
         while len(self._ends) > _REMEMBERED:
@@ -65,3 +68,12 @@ class Tokens:
     def expire(self) -> None:
         """Let every token that was issued so far be expired."""
         self._ends = dict.fromkeys(self._ends, 0)
+        self.changes += 1
+
+    def restore(self, token: str, ends_ms: int) -> None:
+        """Take back a token that another simulator has issued."""
+        self._ends[token] = ends_ms
+
+    def kept(self) -> list[tuple[str, int]]:
+        """Return the tokens that are remembered and when each ends, in virtual milliseconds."""
+        return list(self._ends.items())
