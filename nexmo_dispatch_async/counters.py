@@ -5,7 +5,6 @@ It measures no time: middleware does, for those who want it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 __all__ = ["ClientStatistics", "Counters"]
@@ -42,22 +41,37 @@ class ClientStatistics(NamedTuple):
     waiting: int
 
 
-@dataclass(slots=True)
 class Counters:
     """The numbers while they change. One event loop, so no lock."""
 
-    calls: int = 0
-    attempts: int = 0
-    token_requests: int = 0
-    tokens: int = 0
-    succeeded: int = 0
-    not_sent: int = 0
-    refused: int = 0
-    unknown: int = 0
-    interrupted: int = 0
-    interrupted_unknown: int = 0
-    in_flight: int = 0
-    pausing: int = 0
+    __slots__ = (
+        "attempts",
+        "calls",
+        "in_flight",
+        "interrupted",
+        "interrupted_unknown",
+        "not_sent",
+        "pausing",
+        "refused",
+        "succeeded",
+        "token_requests",
+        "tokens",
+        "unknown",
+    )
+
+    def __init__(self) -> None:
+        self.calls: int = 0
+        self.attempts: int = 0
+        self.token_requests: int = 0
+        self.tokens: int = 0
+        self.succeeded: int = 0
+        self.not_sent: int = 0
+        self.refused: int = 0
+        self.unknown: int = 0
+        self.interrupted: int = 0
+        self.interrupted_unknown: int = 0
+        self.in_flight: int = 0
+        self.pausing: int = 0
 
     def failed(self, outcome: Literal["not_sent", "refused", "unknown"]) -> None:
         """Count the end of a call that failed."""
