@@ -24,6 +24,7 @@ from nexmo_dispatch_webhooks.events.parts import (
     read_workflow,
 )
 from nexmo_dispatch_webhooks.events.timestamps import parse_timestamp
+from nexmo_dispatch_webhooks.events.usual import read_usual_status
 from nexmo_dispatch_webhooks.events.vocabulary import (
     INBOUND_MEMBERS,
     REPORT_MEMBERS,
@@ -53,6 +54,14 @@ def parse_event(body: bytes | str, *, strict: bool = False) -> e.Event:
     Raises:
         InvalidBodyError: the body is not a JSON object; with *strict*, also when anything is odd.
     """
+    usual = read_usual_status(body)
+    if usual is not None:
+        return usual
+    return _parse_any(body, strict=strict)
+
+
+def _parse_any(body: bytes | str, *, strict: bool) -> e.Event:
+    """Read any body, with every tolerance."""
     raw, clean = decode_object(body)
     odd: Odd = [] if clean else ["body: not strict JSON"]
     event = _classify(raw, odd)
