@@ -1,0 +1,343 @@
+"""What the receiver costs: CPU of the server process for each request, in pairs, under the same load.
+
+    make bench-receiver            all variants, five rounds, then the latency at half of the load
+    python benchmarks/receiver.py --rounds 3 --requests 4000
+
+Each variant is a process of its own that lives through the whole run. A load generator, in another process,
+keeps 32 connections busy with one variant after the other, round by round, so that a busy machine disturbs
+all of them alike. Bodies are documented statuses with ids of their own, signed in advance. The ratio is the
+CPU of the bare handler divided by that of the variant; figures are medians over the rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+SECRET = "a-signature-secret-for-the-benchmark-0123456789"
+API_KEY = "a1b2c3d4"
+CONNECTIONS = 32
+VARIANTS = {
+    "bare": "bare aiohttp handler: reads the body",
+    "parse": "parse and route, unsigned, no inbox",
+    "signed": "signed, no inbox",
+    "inbox": "signed, durable SQLite inbox",
+    "jwt": "by hand: jwt.decode and json.loads",
+}
+WANTED = {"parse": 0.85, "signed": 0.75, "inbox": 0.5}
+
+
+# --- the servers --------------------------------------------------------------------------------------
+
+
+async def serve(variant: str, folder: str) -> None:
+    from aiohttp import web
+
+    app = web.Application()
+    handled = 0
+    receiver = None
+
+    if variant == "bare":
+
+        async def bare(request: web.Request) -> web.Response:
+            await request.read()
+            return web.Response()
+
+        app.router.add_post("/webhooks/status", bare)
+    elif variant == "jwt":
+        import jwt
+
+        async def by_hand(request: web.Request) -> web.Response:
+            nonlocal handled
+            body = await request.read()
+            token = request.headers["Authorization"].removeprefix("Bearer ")
+            claims = jwt.decode(token, SECRET, algorithms=["HS256"], issuer="Vonage")
+            if claims["payload_hash"] != hashlib.sha256(body).hexdigest():
+                return web.Response(status=401)
+            event = json.loads(body)
+            if event["status"] == "delivered":
+                handled += 1
+            return web.Response()
+
+        app.router.add_post("/webhooks/status", by_hand)
+    else:
+        from nexmo_dispatch_webhooks import FinalReport, InboundMessage, MessageStatus, Router
+        from nexmo_dispatch_webhooks.aiohttp import setup
+
+        router = Router()
+
+        @router.message_status(status="delivered")
+        async def on_delivered(event: MessageStatus) -> None:
+            nonlocal handled
+            handled += 1
+
+        @router.inbound_message()
+        async def on_inbound(event: InboundMessage) -> None: ...
+
+        @router.final_report()
+        async def on_report(event: FinalReport) -> None: ...
+
+        settings: dict[str, Any] = {"verification": None}
+        if variant != "parse":
+            settings = {"secrets": {API_KEY: SECRET}}
+        if variant == "inbox":
+            settings["inbox"] = os.path.join(folder, "inbox.db")
+        receiver = setup(app, router, path="/webhooks", **settings)
+
+    async def cpu(_: web.Request) -> web.Response:
+        """CPU seconds of this process, when all that was acknowledged is handled."""
+        while receiver is not None and receiver.health().get("inbox", {"pending": 0})["pending"]:
+            await asyncio.sleep(0.01)
+        return web.json_response({"cpu": time.process_time(), "handled": handled})
+
+    app.router.add_get("/cpu", cpu)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    print(runner.addresses[0][1], flush=True)
+    await asyncio.to_thread(sys.stdin.read)  # the end of the input is the end of the server
+    await runner.cleanup()
+
+
+# --- the load -----------------------------------------------------------------------------------------
+
+
+def make_requests(count: int) -> list[bytes]:
+    """Complete requests, each with ids of its own: four statuses for each workflow."""
+    from nexmo_dispatch_webhooks import sign
+
+    requests: list[bytes] = []
+    workflow = ""
+    for number in range(count):
+        if number % 4 == 0:
+            workflow = str(uuid.uuid4())
+        body = json.dumps(
+            {
+                "message_uuid": str(uuid.uuid4()),
+                "to": {"type": "whatsapp", "number": "447700900000"},
+                "from": {"type": "whatsapp", "number": "447700900001"},
+                "timestamp": "2025-01-01T14:00:00.000Z",
+                "status": "delivered",
+                "usage": {"price": "0.0333", "currency": "EUR"},
+                "_links": {"dispatch": {"href": f"v0.1/dispatch/{workflow}", "dispatch_uuid": workflow}},
+            }
+        ).encode()
+        token = sign(body, secret=SECRET, api_key=API_KEY, jti=str(uuid.uuid4()))
+        head = (
+            "POST /webhooks/status HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+            f"Authorization: {token}\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        requests.append(head.encode() + body)
+    return requests
+
+
+async def post(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> int:
+    writer.write(request)
+    head = await reader.readuntil(b"\r\n\r\n")
+    status = int(head[9:12])
+    length = head.lower().find(b"content-length:")
+    if length >= 0 and (size := int(head[length + 15 : head.index(b"\r\n", length)])):
+        await reader.readexactly(size)
+    return status
+
+
+async def closed_load(port: int, requests: list[bytes]) -> dict[str, float]:
+    """Every connection sends its next request when it has the answer to the last."""
+    todo = iter(requests)
+    bad = 0
+
+    async def connection() -> None:
+        nonlocal bad
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for request in todo:
+            bad += await post(reader, writer, request) != 200
+        writer.close()
+
+    start = time.perf_counter()
+    async with asyncio.TaskGroup() as group:
+        for _ in range(CONNECTIONS):
+            group.create_task(connection())
+    return {"seconds": time.perf_counter() - start, "bad": bad}
+
+
+async def open_load(port: int, requests: list[bytes], rate: float) -> dict[str, float]:
+    """Requests at fixed times, whether the last ones were answered or not; latency from the planned time."""
+    free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+    latencies: list[float] = []
+    late: list[float] = []
+    bad = 0
+    start = time.perf_counter()
+
+    async def one(request: bytes, planned: float) -> None:
+        nonlocal bad
+        pair = free.pop() if free else await asyncio.open_connection("127.0.0.1", port)
+        late.append(time.perf_counter() - planned)
+        bad += await post(*pair, request) != 200
+        latencies.append(time.perf_counter() - planned)
+        free.append(pair)
+
+    async with asyncio.TaskGroup() as group:
+        for number, request in enumerate(requests):
+            planned = start + number / rate
+            if (wait := planned - time.perf_counter()) > 0:
+                await asyncio.sleep(wait)
+            group.create_task(one(request, planned))
+    latencies.sort()
+    late.sort()
+    for _, writer in free:
+        writer.close()
+    return {
+        "p50": statistics.median(latencies),
+        "p99": latencies[int(len(latencies) * 0.99)],
+        "max": latencies[-1],
+        "generator_late_p99": late[int(len(late) * 0.99)],
+        "bad": bad,
+    }
+
+
+async def ask_cpu(port: int) -> dict[str, float]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /cpu HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+    answer = await reader.read()
+    writer.close()
+    found: dict[str, float] = json.loads(answer.rpartition(b"\r\n\r\n")[2])
+    return found
+
+
+async def load() -> None:
+    """The load generator: one order a line on standard input, one result a line on standard output."""
+    for line in sys.stdin:
+        order = json.loads(line)
+        requests = make_requests(order["requests"])
+        before = await ask_cpu(order["port"])
+        if order.get("rate"):
+            result = await open_load(order["port"], requests, order["rate"])
+        else:
+            result = await closed_load(order["port"], requests)
+        after = await ask_cpu(order["port"])
+        result["cpu"] = after["cpu"] - before["cpu"]
+        print(json.dumps(result), flush=True)
+
+
+# --- the run ------------------------------------------------------------------------------------------
+
+
+class Child:
+    """A server or the load generator, as a process that ends with its standard input."""
+
+    def __init__(self, *arguments: str) -> None:
+        command = [sys.executable, __file__, *arguments]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def line(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline()
+
+    def order(self, **values: Any) -> dict[str, float]:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(values) + "\n")
+        self.process.stdin.flush()
+        answer: dict[str, float] = json.loads(self.line())
+        return answer
+
+    def close(self) -> None:
+        self.process.communicate(timeout=30)
+
+
+def run(rounds: int, requests: int, seconds: float, only: list[str]) -> None:
+    names = [name for name in VARIANTS if name in only]
+    with tempfile.TemporaryDirectory() as folder:
+        servers = {name: Child("--serve", name, "--folder", folder) for name in names}
+        ports = {name: int(server.line()) for name, server in servers.items()}
+        generator = Child("--load")
+        cpu: dict[str, list[float]] = {name: [] for name in names}
+        rate: dict[str, list[float]] = {name: [] for name in names}
+        for number in range(rounds + 1):
+            for name in names:
+                result = generator.order(port=ports[name], requests=requests)
+                assert result["bad"] == 0, f"{name}: {result['bad']} refused"
+                if number:  # the first round warms up
+                    cpu[name].append(result["cpu"] / requests * 1e6)
+                    rate[name].append(requests / result["seconds"])
+        print(f"{requests} requests a round, {rounds} rounds, {CONNECTIONS} connections; medians\n")
+        print("| receiver | CPU per request | ratio | wanted | requests/s |")
+        print("| --- | ---: | ---: | ---: | ---: |")
+        for name in names:
+            pairs = [bare / own for bare, own in zip(cpu[names[0]], cpu[name], strict=True)]
+            wanted = f"{WANTED[name]:.2f}" if name in WANTED else ""
+            print(
+                f"| {VARIANTS[name]} | {statistics.median(cpu[name]):.0f} µs | {statistics.median(pairs):.2f} "
+                f"| {wanted} | {statistics.median(rate[name]):.0f} |"
+            )
+        if "inbox" in names and seconds:
+            half = statistics.median(rate["inbox"]) / 2
+            result = generator.order(port=ports["inbox"], requests=int(half * seconds), rate=half)
+            print(
+                f"\nacknowledgement of the inbox at {half:.0f} requests/s, half of its maximum: "
+                f"p50 {result['p50'] * 1e3:.1f} ms, p99 {result['p99'] * 1e3:.1f} ms, max "
+                f"{result['max'] * 1e3:.1f} ms (the generator itself was late by {result['generator_late_p99'] * 1e3:.1f} "
+                "ms at p99)"
+            )
+        for child in (generator, *servers.values()):
+            child.close()
+    print()
+    compare_verification()
+
+
+def compare_verification() -> None:
+    """Verify and parse a typical status, against `jwt.decode` alone; best of many, in one process."""
+    import jwt
+
+    from nexmo_dispatch_webhooks import parse_event, verify
+
+    head, _, body = make_requests(1)[0].partition(b"\r\n\r\n")
+    authorization = head.partition(b"Authorization: ")[2].partition(b"\r\n")[0].decode()
+    token = authorization.removeprefix("Bearer ")
+    secrets, now = {API_KEY: SECRET}, time.time()
+
+    def ours() -> None:
+        verify(body, authorization, secrets=secrets, now=now)
+        parse_event(body)
+
+    def theirs() -> None:
+        jwt.decode(token, SECRET, algorithms=["HS256"])
+
+    def cost(function: Any) -> float:
+        start = time.process_time()
+        for _ in range(2000):
+            function()
+        return (time.process_time() - start) / 2000 * 1e6
+
+    pairs = [(cost(ours), cost(theirs)) for _ in range(15)]
+    own, other = min(pair[0] for pair in pairs), min(pair[1] for pair in pairs)
+    print(f"verify and parse {own:.1f} µs; jwt.decode alone {other:.1f} µs; ratio {other / own:.1f}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="CPU of the receiver for each request, in pairs.")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--requests", type=int, default=3000, help="requests of a round")
+    parser.add_argument("--seconds", type=float, default=5.0, help="length of the run at half load")
+    parser.add_argument("--only", nargs="*", default=list(VARIANTS), choices=list(VARIANTS))
+    parser.add_argument("--serve", choices=list(VARIANTS), help=argparse.SUPPRESS)
+    parser.add_argument("--folder", default=str(Path.cwd()), help=argparse.SUPPRESS)
+    parser.add_argument("--load", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        asyncio.run(serve(options.serve, options.folder))
+    elif options.load:
+        asyncio.run(load())
+    else:
+        run(options.rounds, options.requests, options.seconds, options.only)
