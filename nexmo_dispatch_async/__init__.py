@@ -1,9 +1,10 @@
 """Async client for the Dispatch API: say what to send, send it once, follow it."""
 
+from typing import TYPE_CHECKING
+
 from nexmo_dispatch_async._version import __version__ as __version__
 from nexmo_dispatch_async.auth import Auth, BasicAuth, BearerToken, KpnOAuth, VonageJWT
 from nexmo_dispatch_async.channels import messenger, mms, sms, viber, whatsapp
-from nexmo_dispatch_async.client import DispatchClient, new_client_ref
 from nexmo_dispatch_async.counters import ClientStatistics
 from nexmo_dispatch_async.exceptions import (
     APIConnectionError,
@@ -35,6 +36,20 @@ from nexmo_dispatch_async.retry import RetryPolicy, Timeout
 from nexmo_dispatch_async.rules import Rules
 from nexmo_dispatch_async.sansio import Request, Response
 from nexmo_dispatch_async.workflow import Finding, Step, Workflow
+
+if TYPE_CHECKING:
+    from nexmo_dispatch_async.client import DispatchClient, new_client_ref
+else:
+
+    def __getattr__(name: str) -> object:
+        """Import the client on first use: every pytest run imports this package, and few need aiohttp."""
+        if name not in ("DispatchClient", "new_client_ref"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from nexmo_dispatch_async import client
+
+        globals().update(DispatchClient=client.DispatchClient, new_client_ref=client.new_client_ref)
+        return globals()[name]
+
 
 __all__ = [
     "APIConnectionError",
