@@ -1,6 +1,6 @@
 """Async client for the Dispatch API: say what to send, send it once, follow it."""
 
-from typing import TYPE_CHECKING
+import typing
 
 from nexmo_dispatch_async._version import __version__ as __version__
 from nexmo_dispatch_async.auth import Auth, BasicAuth, BearerToken, KpnOAuth, VonageJWT
@@ -37,7 +37,7 @@ from nexmo_dispatch_async.rules import Rules
 from nexmo_dispatch_async.sansio import Request, Response
 from nexmo_dispatch_async.workflow import Finding, Step, Workflow
 
-if TYPE_CHECKING:
+if typing.TYPE_CHECKING:
     from nexmo_dispatch_async.client import DispatchClient, new_client_ref
 else:
 
