@@ -131,7 +131,8 @@ class DispatchClient:
         self._client_ref = client_ref
         self._tracker = tracker
         # What every request carries, and what a dispatch carries besides
-        common = {"User-Agent": _USER_AGENT}
+        # Answers are a few hundred bytes: compressing them would cost more than it saves.
+        common = {"User-Agent": _USER_AGENT, "Accept-Encoding": "identity"}
         if api_version is not None:
             common["api-version"] = header_text("api_version", api_version)
         self._dispatch_headers = {"Content-Type": "application/json", "Accept": "application/json"}

@@ -100,8 +100,6 @@ class Exchange:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=self._limit, ssl=self._ssl),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                # Answers are a few hundred bytes: compressing them would cost more than it saves.
-                skip_auto_headers=("Accept-Encoding",),
                 proxy=self._proxy,
             )
         elif self._session.closed:
@@ -172,12 +170,13 @@ class Exchange:
     async def _read(self, reply: aiohttp.ClientResponse) -> bytes:
         content = reply.content
         # Nearly always all of it is there at once.
-        data = await content.readany()
+        data = content.read_nowait() if content.is_eof() else await content.readany()
         while len(data) <= self._max_response and not content.at_eof():
             data += await content.readany()
         if len(data) > self._max_response:
             raise aiohttp.ClientPayloadError(f"the answer is longer than {self._max_response} bytes")
-        reply.release()
+        if not reply.closed:  # as it is when all was read
+            reply.release()
         return data
 
     def _merge(self, request: Request, authorization: str | None) -> CIMultiDict[str]:

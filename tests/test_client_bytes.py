@@ -14,6 +14,7 @@ from tests.support.misbehaving import RawServer, Received, answering, reply
 
 APPLICATION = "7d1c2f6a-0b0e-4b57-9a2e-3f1f0a9f6c11"
 AGENT = ("User-Agent", f"nexmo-dispatch-async/{__version__}")
+UNCOMPRESSED = ("Accept-Encoding", "identity")
 
 
 def host(server: RawServer) -> tuple[str, str]:
@@ -41,6 +42,7 @@ async def test_the_token_request() -> None:
             [
                 host(server),
                 AGENT,
+                UNCOMPRESSED,
                 ("Content-Type", "application/x-www-form-urlencoded"),
                 ("Accept", "application/json"),
                 ("Content-Length", str(len(expected["raw_body"]))),
@@ -72,6 +74,7 @@ async def test_a_dispatch(name: str) -> None:
     assert request.headers == [
         host(server),
         AGENT,
+        UNCOMPRESSED,
         ("Content-Type", "application/json"),
         ("Accept", "application/json"),
         ("ApplicationId", APPLICATION),
@@ -238,7 +241,7 @@ async def test_application_calls(
 
     (request,) = server.received
     assert request.line == f"{line} HTTP/1.1"
-    expected = [host(server), AGENT, ("Accept", "application/json")]
+    expected = [host(server), AGENT, UNCOMPRESSED, ("Accept", "application/json")]
     if content_type:
         expected.append(("Content-Type", content_type))
     expected.append(("Authorization", "Bearer ready"))
