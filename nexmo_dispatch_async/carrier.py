@@ -257,21 +257,43 @@ class Carrier:
             doubt.attempts = attempt
             raise doubt from error
 
-    async def _exchanged(
+    def _exchanged(
+        self, request: Request, authorization: str, limits: aiohttp.ClientTimeout, number: int
+    ) -> Awaitable[Response]:
+        """Return one attempt to await."""
+        self._counters.attempts += 1
+        if logger.isEnabledFor(logging.DEBUG):
+            return self._logged(request, authorization, limits, number)
+        return self._attempt(request, authorization, limits, number)
+
+    async def _logged(
         self, request: Request, authorization: str, limits: aiohttp.ClientTimeout, number: int
     ) -> Response:
-        self._counters.attempts += 1
+        began = self._clock()
+        try:
+            response = await self._attempt(request, authorization, limits, number)
+        except APIError as error:
+            logger.debug("attempt %d, %.3f s: %s", number, self._clock() - began, error)
+            raise
+        logger.debug(
+            "attempt %d, %.3f s: %s: %d", number, self._clock() - began, request.summary, response.status
+        )
+        return response
+
+    def _attempt(
+        self, request: Request, authorization: str, limits: aiohttp.ClientTimeout, number: int
+    ) -> Awaitable[Response]:
         if self._around_attempt is None:
-            return await self._exchange.send(request, authorization, limits)
-        return await self._around_attempt(
+            return self._exchange.send(request, authorization, limits)
+        return self._around_attempt(
             Attempt(request, number, "call"),
             lambda attempt: self._exchange.send(attempt.request, authorization, limits),
         )
 
-    async def _ask_for_token(self, request: Request, number: int) -> Response:
+    def _ask_for_token(self, request: Request, number: int) -> Awaitable[Response]:
         if self._around_attempt is None:
-            return await self._exchange.send(request, None, self._timeout)
-        return await self._around_attempt(
+            return self._exchange.send(request, None, self._timeout)
+        return self._around_attempt(
             Attempt(request, number, "token"),
             lambda attempt: self._exchange.send(attempt.request, None, self._timeout),
         )

@@ -11,6 +11,7 @@ way it ends, it cancels what is left and waits for it.
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Iterator
 from types import TracebackType
@@ -26,6 +27,7 @@ from nexmo_dispatch_async.exceptions import (
     OutcomeUnknownError,
     RefusedError,
 )
+from nexmo_dispatch_async.interruption import Interruption, outcome_of_failure
 from nexmo_dispatch_async.models.responses import Dispatch
 
 if TYPE_CHECKING:
@@ -109,8 +111,8 @@ class FanOut(Generic[ItemT, ResultT]):
     * An input that raises ends the reading; what is in flight is finished and handed out, then its
       exception is raised. So does an exception that `work` lets through.
     * Leaving early (`aclose()`, `async with`, `contextlib.aclosing`) cancels what is in flight and waits for
-      it: nothing is left running. `undelivered` then holds results that nobody took, and `interrupted`
-      the items whose work was cut short.
+      it: nothing is left running. `undelivered` then holds results that nobody took, `interrupted` the items
+      whose work was cut short, and `interruptions` what became of each.
     * A plain `break` ends the work too, but a moment later: when the event loop finalises the iterator.
     * If the consumer is cancelled while it waits for a result, the iterator is closed in the same way.
 
@@ -165,7 +167,12 @@ class FanOut(Generic[ItemT, ResultT]):
 
     @property
     def interrupted(self) -> list[ItemT]:
-        """Items whose work was cut short: for a send, the outcome is unknown."""
+        """Items whose work was cut short."""
+        return [item for item, _ in self._state.interrupted]
+
+    @property
+    def interruptions(self) -> list[tuple[ItemT, Interruption]]:
+        """Items whose work was cut short, each with what is known: was it sent, or is that unknown?"""
         return list(self._state.interrupted)
 
     def statistics(self) -> FanOutStatistics:
@@ -187,7 +194,9 @@ class _State(Generic[ItemT, ResultT]):
         self.failure: BaseException | None = None
         self.tasks: dict[asyncio.Task[ResultT], ItemT] = {}
         self.done: deque[ResultT] = deque()
-        self.interrupted: list[ItemT] = []
+        self.interrupted: list[tuple[ItemT, Interruption]] = []
+        # Work that was cancelled before its first line ran
+        self.unstarted: set[asyncio.Task[ResultT]] = set()
         # Who waits: the generator for a result, the feeder for room
         self.wanted: asyncio.Future[None] | None = None
         self.room: asyncio.Future[None] | None = None
@@ -204,13 +213,14 @@ class _State(Generic[ItemT, ResultT]):
 
     def finished(self, task: asyncio.Task[ResultT]) -> None:
         item = self.tasks.pop(task)
-        if task.cancelled():
-            self.interrupted.append(item)
-        elif (error := task.exception()) is not None:
-            self.interrupted.append(item)
-            self.fail(error)
-        else:
+        try:
             self.done.append(task.result())
+        except asyncio.CancelledError as error:
+            known = Interruption("not_sent") if task in self.unstarted else outcome_of_failure(error)
+            self.interrupted.append((item, known))
+        except BaseException as error:  # noqa: BLE001 - raised again when all is handed out
+            self.interrupted.append((item, outcome_of_failure(error)))
+            self.fail(error)
         _wake(self.wanted)
 
     def fed(self, feeder: asyncio.Task[None]) -> None:
@@ -273,14 +283,25 @@ async def _results(
             raise state.failure
     finally:
         state.reading = False
-        left: set[asyncio.Task[Any]] = {*state.tasks}
-        if feeder is not None and not feeder.done():
-            left.add(feeder)
-        for task in left:
-            task.cancel()
-        if left:
+        if left := _cancel(state, feeder):
             with anyio.CancelScope(shield=True):
                 await asyncio.wait(left)
+
+
+def _cancel(state: _State[Any, Any], feeder: asyncio.Task[None] | None) -> set[asyncio.Task[Any]]:
+    """Cancel what is left and return it."""
+    state.unstarted.update(filter(_is_unstarted, state.tasks))
+    left: set[asyncio.Task[Any]] = {*state.tasks}
+    if feeder is not None and not feeder.done():
+        left.add(feeder)
+    for task in left:
+        task.cancel()
+    return left
+
+
+def _is_unstarted(task: asyncio.Task[Any]) -> bool:
+    coroutine = task.get_coro()
+    return inspect.iscoroutine(coroutine) and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED
 
 
 def _fill(iterator: Any, state: _State[Any, Any]) -> None:

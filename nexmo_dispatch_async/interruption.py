@@ -12,7 +12,7 @@ import msgspec
 from nexmo_dispatch_async.exceptions import APIError, DispatchError
 from nexmo_dispatch_async.models.responses import Dispatch
 
-__all__ = ["Interruption", "interrupt", "interruption_of"]
+__all__ = ["Interruption", "interrupt", "interruption_of", "outcome_of_failure"]
 
 
 class Interruption(msgspec.Struct):

@@ -7,11 +7,11 @@ and every value of the request itself, wherever it turns up.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from collections.abc import Iterator
+from typing import cast
 from urllib.parse import parse_qsl
 
-from nexmo_dispatch_async.models.lenient import list_of, parse_object, text_of
+from nexmo_dispatch_async.models.lenient import list_of, object_of, parse_object, text_of
 
 __all__ = ["mask", "redact", "tail"]
 
@@ -72,12 +72,11 @@ def _form_values(body: bytes) -> Iterator[str]:
 
 def _leaves(value: object) -> Iterator[str]:
     """Yield the texts and numbers at any depth whose member is not public."""
-    if isinstance(value, Mapping):
-        for name, member in cast("Mapping[str, Any]", value).items():
-            if name not in _PUBLIC or isinstance(member, dict | list):
-                yield from _leaves(member)
-    elif isinstance(value, list):
-        for item in list_of(value):
-            yield from _leaves(item)
-    elif text := text_of(value):
+    if text := text_of(value):
         yield text
+    for name, member in object_of(value).items():
+        if name not in _PUBLIC or not isinstance(member, str):
+            yield from _leaves(member)
+    if isinstance(value, list):
+        for item in list_of(cast("object", value)):
+            yield from _leaves(item)
