@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -18,8 +19,9 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from nexmo_dispatch_async import DispatchClient, KpnOAuth, Workflow, sms
-from nexmo_dispatch_async.cli import demo
+from nexmo_dispatch_async.cli import demo, replay
 from nexmo_dispatch_async.cli.app import app
+from nexmo_dispatch_async.cli.inbox import show_list
 from nexmo_dispatch_async.cli.scenarios import SCENARIOS, Scenario
 from nexmo_dispatch_async.simulator import Simulator
 from nexmo_dispatch_webhooks import sign
@@ -268,6 +270,43 @@ async def test_listen_prints_each_callback_and_refuses_unsigned_ones() -> None:
     assert answers == [200, 200, 200, 200, 401]
     assert [line.split()[0] for line in lines] == ["rejected", "inbound", "final-report:", "unknown"]
     assert "447700900123" not in "".join(lines)
+
+
+async def test_listen_records_and_stores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--record` keeps what happened without personal data, `--inbox` keeps it whole."""
+    recording, inbox = tmp_path / "callbacks.jsonl", tmp_path / "inbox.db"
+    process, out = await start(
+        "listen", "--port", "0", "--no-verification", "--record", str(recording), "--inbox", str(inbox)
+    )
+    url = re.findall(r"http://\S+", (await out.readline()).decode())[0]
+    folder = PAYLOADS / "webhooks" / "inbound_message"
+    count = len(list(folder.iterdir()))
+
+    code = await replay.run(folder, url, None, replay.Plan())
+    lines = [(await out.readline()).decode() for _ in range(count)]
+    process.send_signal(signal.SIGINT)
+    await process.wait()
+    await show_list(inbox, "handled", 100, 0)
+
+    assert code == 0
+    assert all(line.startswith("inbound") for line in lines)
+    assert len(recording.read_text().splitlines()) == count
+    assert "4477009" not in recording.read_text()
+    printed = capsys.readouterr().out
+    assert f"200: {count}" in printed
+    assert printed.count(" inbound-message ") == count
+
+
+@pytest.mark.parametrize("option", ["--record", "--inbox"])
+def test_listen_says_which_file_it_cannot_write(tmp_path: Path, option: str) -> None:
+    """It ends with 1, before it listens."""
+    missing = str(tmp_path / "no such folder" / "file")
+
+    done = CliRunner().invoke(app, ["listen", "--port", "0", "--no-verification", option, missing])
+
+    assert done.exit_code == 1
+    assert done.stderr.strip()
+    assert "listening" not in done.stdout
 
 
 async def test_simulate_prints_settings_that_work(tmp_path: Path) -> None:

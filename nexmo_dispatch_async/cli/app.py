@@ -1,12 +1,15 @@
 """The commands and their options; each hands over to a module of its own."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import anyio
 import typer
 
 from nexmo_dispatch_async._version import __version__
+
+InboxState = Literal["pending", "quarantined", "handled", "forgotten"]
+Purgeable = Literal["handled", "quarantined"]
 
 app: typer.Typer = typer.Typer(
     help="Send failover workflows through the Dispatch API, receive its callbacks, and simulate the service.",
@@ -76,6 +79,16 @@ def send(
     raise typer.Exit(anyio.run(run, file, check))
 
 
+_Secret = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="API_KEY=SECRET",
+        envvar="NEXMO_DISPATCH_SIGNATURE_SECRETS",
+        help="Signature secret; repeatable.",
+    ),
+]
+
+
 @app.command()
 def listen(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -83,27 +96,131 @@ def listen(
     path: Annotated[
         str, typer.Option(help="Where callbacks arrive; anything below it counts too.")
     ] = "/webhooks",
-    secret: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="API_KEY=SECRET",
-            envvar="NEXMO_DISPATCH_SIGNATURE_SECRETS",
-            help="Signature secret; repeatable.",
-        ),
-    ] = None,
+    secret: _Secret = None,
     no_verification: Annotated[
         bool, typer.Option("--no-verification", help="Accept unsigned callbacks: anybody can post them.")
     ] = False,
+    record: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, help="Append each callback, without personal data, for replay."),
+    ] = None,
+    inbox: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, help="Store each callback in this SQLite file before answering."),
+    ] = None,
 ) -> None:
     """Receive callbacks and print each as it arrives, numbers masked, until Ctrl-C."""
     from nexmo_dispatch_async.cli.listen import run
 
-    secrets = dict(_pair(text) for text in secret or ())
+    secrets = _pairs(secret)
     if bool(secrets) == no_verification:
         raise typer.BadParameter(
             "say either --secret API_KEY=SECRET or --no-verification", param_hint="--secret"
         )
-    raise typer.Exit(anyio.run(run, host, port, path, secrets or None))
+    raise typer.Exit(anyio.run(run, host, port, path, secrets or None, record, inbox))
+
+
+@app.command()
+def replay(
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="A recording, one body, or a folder of bodies (*.json)."),
+    ],
+    to: Annotated[str, typer.Option(help="URL of the receiver.")],
+    secret: _Secret = None,
+    speed: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="Times faster than recorded; without it, as fast as answers come."),
+    ] = None,
+    shuffle: Annotated[bool, typer.Option("--shuffle", help="In another order.")] = False,
+    duplicate: Annotated[bool, typer.Option("--duplicate", help="Each callback twice.")] = False,
+    seed: Annotated[int, typer.Option(help="Same seed, same order of --shuffle.")] = 0,
+) -> None:
+    """Post recorded callbacks to a receiver, signed with the first secret, and sum up the answers.
+
+    Ends with 0 only if all of them were answered 2xx.
+    """
+    from nexmo_dispatch_async.cli.replay import Plan, run
+
+    if not to.startswith(("http://", "https://")):
+        raise typer.BadParameter("must start with http:// or https://", param_hint="--to")
+    plan = Plan(speed, shuffle, duplicate, seed)
+    raise typer.Exit(anyio.run(run, source, to, _pairs(secret) or None, plan))
+
+
+_inbox = typer.Typer(
+    help="See what a receiver has stored in its inbox, handle it again, or forget it.", no_args_is_help=True
+)
+app.add_typer(_inbox, name="inbox")
+
+_File = Annotated[Path, typer.Argument(metavar="FILE", help="The SQLite file of the inbox.")]
+_Id = Annotated[int, typer.Argument(metavar="ID", min=1)]
+
+
+@_inbox.command("list")
+def list_(
+    file: _File,
+    state: Annotated[
+        InboxState | None, typer.Option(help="Only these; without it, all but the forgotten.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
+    after: Annotated[int, typer.Option(min=0, help="Only ids above this one.")] = 0,
+) -> None:
+    """Print a line for each record: id, state, kind, arrival (UTC), size, and what failed."""
+    from nexmo_dispatch_async.cli.inbox import show_list
+
+    raise typer.Exit(anyio.run(show_list, file, state, limit, after))
+
+
+@_inbox.command()
+def show(
+    file: _File,
+    record: _Id,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="The body as it came: texts and numbers in full.")
+    ] = False,
+) -> None:
+    """Print what is known of a record, with its body redacted."""
+    from nexmo_dispatch_async.cli.inbox import show as run
+
+    raise typer.Exit(anyio.run(run, file, record, plain))
+
+
+@_inbox.command()
+def retry(file: _File, which: Annotated[str, typer.Argument(metavar="ID|all")]) -> None:
+    """Handle a quarantined or waiting record again, or all of them, for instance after a fix."""
+    from nexmo_dispatch_async.cli.inbox import retry as run
+
+    raise typer.Exit(anyio.run(run, file, _which(which)))
+
+
+@_inbox.command()
+def purge(
+    file: _File,
+    which: Annotated[str, typer.Argument(metavar="ID|all")],
+    state: Annotated[Purgeable, typer.Option(help="With all: which ones.")] = "handled",
+    older_than: Annotated[
+        float | None, typer.Option(min=0, metavar="HOURS", help="Only what arrived longer ago.")
+    ] = None,
+) -> None:
+    """Forget the content of a finished record, or of all of them; a late repetition is still recognised."""
+    from nexmo_dispatch_async.cli.inbox import purge as run
+
+    record = _which(which)
+    seconds = None if older_than is None else older_than * 3600
+    raise typer.Exit(anyio.run(run, file, None if record == "all" else record, state, seconds))
+
+
+def _which(text: str) -> int | Literal["all"]:
+    if text == "all":
+        return "all"
+    if not (text.isascii() and text.isdecimal()) or len(text) > 18:
+        raise typer.BadParameter("must be an id, or all", param_hint="ID|all")
+    return int(text)
+
+
+def _pairs(texts: list[str] | None) -> dict[str, str]:
+    return dict(_pair(text) for text in texts or ())
 
 
 def _pair(text: str) -> tuple[str, str]:

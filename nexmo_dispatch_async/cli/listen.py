@@ -1,14 +1,30 @@
-"""`nexmo-dispatch listen`: receive callbacks and print each as it arrives."""
+"""`nexmo-dispatch listen`: receive callbacks and print each as it arrives.
 
+It handles nothing: what it keeps, it keeps in a recording or in an inbox.
+"""
+
+import logging
+import sys
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
 
 import anyio
 from aiohttp import web
 from rich.console import Console
 
+from nexmo_dispatch_async.cli.recording import Recorder
 from nexmo_dispatch_async.cli.timeline import line
-from nexmo_dispatch_webhooks import FinalReport, InboundMessage, MessageStatus, Router, UnknownEvent
+from nexmo_dispatch_webhooks import (
+    FinalReport,
+    InboundMessage,
+    InboxError,
+    MessageStatus,
+    Router,
+    UnknownEvent,
+)
 from nexmo_dispatch_webhooks.aiohttp import setup
+from nexmo_dispatch_webhooks.aiohttp_log import MalformedRequestFilter
 
 
 def printer(console: Console) -> Router:
@@ -25,22 +41,40 @@ def printer(console: Console) -> Router:
     return router
 
 
-async def run(host: str, port: int, path: str, secrets: Mapping[str, str] | None) -> int:
-    """Serve until cancelled; return 0."""
+async def run(
+    host: str,
+    port: int,
+    path: str,
+    secrets: Mapping[str, str] | None,
+    record: Path | None = None,
+    inbox: Path | None = None,
+) -> int:
+    """Serve until cancelled; return 0, or 1 when a file cannot be opened."""
     console = Console(highlight=False)
+    router = printer(console)
     application = web.Application()
     if secrets is None:
-        setup(application, printer(console), path=path, verification=None)
+        setup(application, router, path=path, verification=None, inbox=inbox)
     else:
-        setup(application, printer(console), path=path, secrets=secrets)
-    runner = web.AppRunner(application, access_log=None)
-    await runner.setup()
-    try:
+        setup(application, router, path=path, secrets=secrets, inbox=inbox)
+    logging.getLogger("aiohttp.server").addFilter(MalformedRequestFilter())
+    async with AsyncExitStack() as stack:
+        runner = web.AppRunner(application, access_log=None)
+        try:
+            if record is not None:
+                recorder = await stack.enter_async_context(Recorder(record))
+                router.add(recorder.write, name="record")
+            stack.push_async_callback(runner.cleanup)
+            await runner.setup()
+        except OSError as error:
+            print(f"cannot write {record}: {error.strerror}", file=sys.stderr)
+            return 1
+        except InboxError as error:
+            print(error, file=sys.stderr)
+            return 1
         await web.TCPSite(runner, host, port).start()
         address = runner.addresses[0]
         checked = "signatures are checked" if secrets else "signatures are NOT checked"
         console.print(f"listening on http://{address[0]}:{address[1]}{path} ({checked}); Ctrl-C ends")
         await anyio.sleep_forever()
-    finally:
-        await runner.cleanup()
     return 0

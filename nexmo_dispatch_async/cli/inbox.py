@@ -1,0 +1,104 @@
+"""`nexmo-dispatch inbox`: see what the receiver has stored, handle it again, or forget it.
+
+It handles nothing itself: a running receiver takes up what `retry` gives back to it.
+"""
+
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from nexmo_dispatch_async.cli.recording import Redactor
+from nexmo_dispatch_webhooks import InvalidBodyError, WebhookError, parse_event
+from nexmo_dispatch_webhooks.inbox import Record, SqliteInbox, State
+
+__all__ = ["purge", "retry", "show", "show_list"]
+
+Which = int | Literal["all"]
+
+
+async def show_list(file: Path, state: State | None, limit: int, after: int) -> int:
+    """Print a line for each record."""
+
+    async def work(inbox: SqliteInbox) -> None:
+        records = await inbox.list(state, limit=limit, after=after)
+        for record in records:
+            print(_line(record))
+        if len(records) == limit:
+            print(f"more may follow: --after {records[-1].id}", file=sys.stderr)
+
+    return await _with(file, work)
+
+
+async def show(file: Path, record_id: int, plain: bool) -> int:
+    """Print all that is known of a record, its body redacted unless *plain*."""
+
+    async def work(inbox: SqliteInbox) -> None:
+        record = await inbox.show(record_id)
+        print(_line(record))
+        for failure in record.failed:
+            print(f"  failed: {failure.handler} ({failure.error})")
+        for handler in record.done:
+            print(f"  done: {handler}")
+        if record.next_attempt_at is not None:
+            print(f"  next attempt: {record.next_attempt_at:%Y-%m-%d %H:%M:%S} UTC")
+        if record.body is None:
+            print("  the body is forgotten")
+        elif plain:
+            print(record.body.decode("utf-8", "backslashreplace"))
+        else:
+            print(_redacted(record.body))
+
+    return await _with(file, work)
+
+
+async def retry(file: Path, which: Which) -> int:
+    """Make records due now."""
+
+    async def work(inbox: SqliteInbox) -> None:
+        found = await inbox.retry(which)
+        print(f"{_count(found)} to be handled again by the running receiver, or at its next start")
+
+    return await _with(file, work)
+
+
+async def purge(file: Path, record_id: int | None, state: State, older_than: float | None) -> int:
+    """Forget the content of finished records."""
+
+    async def work(inbox: SqliteInbox) -> None:
+        found = await inbox.purge(state, record_id=record_id, older_than=older_than)
+        print(f"{_count(found)} forgotten")
+
+    return await _with(file, work)
+
+
+async def _with(file: Path, work: Callable[[SqliteInbox], Awaitable[None]]) -> int:
+    try:
+        async with SqliteInbox(file, create=False) as inbox:
+            await work(inbox)
+    except WebhookError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _line(record: Record) -> str:
+    received = f"{record.received_at:%Y-%m-%d %H:%M:%S}"
+    line = f"{record.id:>8}  {record.state:<11}  {record.kind:<15}  {received}  {record.size:>7} B"
+    if record.attempts:
+        names = ", ".join(f"{failure.handler} ({failure.error})" for failure in record.failed)
+        line += f"  {record.attempts} failed attempt{'' if record.attempts == 1 else 's'}: {names}"
+    return line
+
+
+def _redacted(body: bytes) -> str:
+    try:
+        raw: Any = parse_event(body).raw
+    except InvalidBodyError:
+        return f"{len(body)} bytes that are no JSON object; --plain shows them"
+    return json.dumps(Redactor().body(cast("dict[str, Any]", raw)), indent=2)
+
+
+def _count(found: int) -> str:
+    return "1 record" if found == 1 else f"{found} records"

@@ -1,0 +1,145 @@
+"""`nexmo-dispatch inbox` on a file that a receiver has filled."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from nexmo_dispatch_async.cli.app import app
+from nexmo_dispatch_webhooks import Event, Receiver, Router
+from nexmo_dispatch_webhooks.inbox import RetryPolicy, SqliteInbox
+from nexmo_dispatch_webhooks.testing import WebhookClient, inbound_body
+
+SECRETS = {"k": "secret"}
+TEXT = "call me on 447700900555"
+
+
+def run(*arguments: str | Path) -> tuple[int, str, str]:
+    done = CliRunner().invoke(app, ["inbox", *map(str, arguments)])
+    return done.exit_code, done.stdout, done.stderr
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """An inbox with a handled status, a body that is no JSON, and an inbound message whose handler fails."""
+    path, router = tmp_path / "inbox.db", Router()
+
+    @router.message_status()
+    async def good(event: Event) -> None: ...
+
+    @router.inbound_message(name="answer")
+    async def bad(event: Event) -> None:
+        raise LookupError
+
+    async def fill() -> None:
+        inbox = SqliteInbox(path, retries=RetryPolicy(attempts=1))
+        async with (
+            Receiver(router, secrets=SECRETS, inbox=inbox) as receiver,
+            WebhookClient(receiver, secrets=SECRETS) as client,
+        ):
+            await client.post_status()
+            await client.post(b"no JSON")
+            await client.post(inbound_body(TEXT, from_="447700900321"))
+
+    asyncio.run(fill())
+    return path
+
+
+def test_list_shows_states_and_failures(file: Path) -> None:
+    """One line for each record, without personal data; filters and pages."""
+    code, out, err = run("list", file)
+    page = run("list", file, "--state", "quarantined", "--limit", "1")
+
+    assert (code, err) == (0, "")
+    lines = [line.split() for line in out.splitlines()]
+    assert [line[:3] for line in lines] == [
+        ["1", "handled", "message-status"],
+        ["2", "quarantined", "unparsable"],
+        ["3", "quarantined", "inbound-message"],
+    ]
+    assert "1 failed attempt: answer (LookupError)" in out
+    assert page[1].split()[:2] == ["2", "quarantined"]
+    assert page[2] == "more may follow: --after 2\n"
+    assert run("list", file, "--after", "2")[1].split()[0] == "3"
+
+
+def test_show_redacts_the_body(file: Path) -> None:
+    """Its shape is there; `--plain` says that texts and numbers may be shown."""
+    code, out, _ = run("show", file, "3")
+
+    assert code == 0
+    assert "  failed: answer (LookupError)" in out
+    assert '"type": "whatsapp"' in out
+    assert "447700900" not in out
+    assert TEXT in run("show", file, "3", "--plain")[1]
+    assert "7 bytes that are no JSON object" in run("show", file, "2")[1]
+
+
+def test_retry_one_or_all(file: Path) -> None:
+    code, out, _ = run("retry", file, "3")
+
+    assert (code, out.split()[:2]) == (0, ["1", "record"])
+    assert run("list", file, "--state", "pending")[1].split()[0] == "3"
+    assert run("retry", file, "all")[1].startswith("1 record ")  # the other one is due already
+    assert len(run("list", file, "--state", "pending")[1].splitlines()) == 2
+
+
+def test_purge_one_or_all(file: Path) -> None:
+    """Handled ones unless said otherwise; the record stays known."""
+    assert run("purge", file, "all", "--older-than", "1")[1] == "0 records forgotten\n"
+    assert run("purge", file, "all")[1] == "1 record forgotten\n"
+    assert run("purge", file, "2")[1] == "1 record forgotten\n"
+    assert run("purge", file, "all", "--state", "quarantined")[1] == "1 record forgotten\n"
+    assert run("list", file)[1] == ""
+    assert [line.split()[0] for line in run("list", file, "--state", "forgotten")[1].splitlines()] == [
+        "1",
+        "2",
+        "3",
+    ]
+    assert "the body is forgotten" in run("show", file, "1")[1]
+
+
+@pytest.mark.parametrize("command", [["list"], ["show", "1"], ["retry", "all"], ["purge", "all"]])
+def test_no_file_is_made_by_looking(tmp_path: Path, command: list[str]) -> None:
+    """A mistyped name ends with 1 and leaves nothing behind."""
+    missing = tmp_path / "missing.db"
+
+    code, out, err = run(command[0], missing, *command[1:])
+
+    assert (code, out) == (1, "")
+    assert err.strip()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_records(file: Path) -> None:
+    assert run("show", file, "99")[0] == 1
+    assert run("retry", file, "bogus")[0] == 2
+    assert run("purge", file, "9" * 30)[0] == 2
+
+
+def test_show_tells_when_it_is_tried_again(tmp_path: Path) -> None:
+    """And which handlers are done already."""
+    path, router = tmp_path / "inbox.db", Router()
+
+    @router.message_status(name="first")
+    async def good(event: Event) -> None: ...
+
+    @router.message_status(name="second")
+    async def bad(event: Event) -> None:
+        raise LookupError
+
+    async def fill() -> None:
+        async with (
+            Receiver(router, verification=None, inbox=SqliteInbox(path)) as receiver,
+            WebhookClient(receiver) as client,
+        ):
+            await client.post_status()
+
+    asyncio.run(fill())
+
+    out = run("show", path, "1")[1]
+    assert "  done: first" in out
+    assert "  next attempt: 20" in out
+    assert json.loads(out[out.index("{") :])["status"] == "delivered"
