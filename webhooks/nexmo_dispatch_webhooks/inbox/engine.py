@@ -100,6 +100,8 @@ class StoreInbox:
         # state
         self._lanes = Lanes()
         self._resting: list[asyncio.Future[None]] = []
+        self._busy = 0
+        self._idlers: list[asyncio.Future[None]] = []
         self._gathered: list[tuple[int, NewRecord]] | None = None
         self._worker: Worker | None = None
         self._task: asyncio.Task[None] | None = None
@@ -160,7 +162,7 @@ class StoreInbox:
             workers, house = scopes
             self._stopping = True
             house.cancel()
-            self._wake_all()
+            _resolve(self._resting)
             try:
                 await asyncio.wait({task}, timeout=self._drain)
             finally:
@@ -174,6 +176,8 @@ class StoreInbox:
         self.store.added = None
         self._active = False
         self._lanes = Lanes()
+        self._resting.clear()
+        _resolve(self._idlers)
         await self.store.aclose()
 
     async def _live(self, workers: anyio.CancelScope, house: anyio.CancelScope) -> None:
@@ -243,8 +247,7 @@ class StoreInbox:
         """Learn of pending events that other processes stored, or that were put back."""
         items = await self.store.waiting()
         hurried = frozenset(item.id for item in items if not item.due and item.id in self._lanes)
-        if hurried:
-            self._lanes.hurry(hurried)
+        self._lanes.hurry(hurried)
         for item in items:
             if item.id not in self._lanes:
                 self._lanes.add(item)
@@ -259,6 +262,8 @@ class StoreInbox:
         while True:
             item = lanes.take()
             if item is None:
+                if not self._busy:
+                    _resolve(self._idlers)
                 if self._stopping:
                     return
                 await self._rest()
@@ -266,7 +271,11 @@ class StoreInbox:
                 continue
             if lanes.ready:
                 self._wake()
-            await self._handle(item)
+            self._busy += 1
+            try:
+                await self._handle(item)
+            finally:
+                self._busy -= 1
             in_a_row += 1
             if in_a_row % _IN_A_ROW == 0:
                 await asyncio.sleep(0)
@@ -278,15 +287,10 @@ class StoreInbox:
 
     def _wake(self) -> None:
         """One worker is enough: it wakes the next when there is more to do than it can take."""
-        while self._resting:
+        if self._resting:
             future = self._resting.pop()
             if not future.done():
                 future.set_result(None)
-                return
-
-    def _wake_all(self) -> None:
-        while self._resting:
-            self._wake()
 
     async def _handle(self, item: Waiting) -> None:
         try:
@@ -372,6 +376,13 @@ class StoreInbox:
                 )
 
     # --- for people and probes ---
+
+    async def idle(self) -> None:
+        """Wait until no event is ready or under way; those that wait for another attempt may be left."""
+        if self._task is not None and (self._busy or self._lanes.ready):
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._idlers.append(future)
+            await future
 
     def health(self) -> Health:
         """How it is doing; cheap, for probes."""
@@ -459,3 +470,11 @@ class StoreInbox:
         await self.store.open()
         before = None if older_than is None else self._clock() - older_than
         return await self.store.purge("all" if record_id is None else record_id, states=states, before=before)
+
+
+def _resolve(futures: builtins.list[asyncio.Future[None]]) -> None:
+    """Let everybody go on who waits in the list."""
+    while futures:
+        future = futures.pop()
+        if not future.done():
+            future.set_result(None)

@@ -97,13 +97,15 @@ class Lanes:
             released += 1
         return released
 
-    def hurry(self, ids: frozenset[int] | None = None) -> int:
-        """Make ready now what waits for its next attempt: these ids, or all; return how many."""
-        chosen = [entry for entry in self._later if ids is None or entry[1] in ids]
+    def hurry(self, ids: frozenset[int]) -> int:
+        """Make ready now those that wait for their next attempt, as if they had had none; return how many."""
+        chosen = [entry for entry in self._later if entry[1] in ids]
         if chosen:
-            self._later = [entry for entry in self._later if entry not in chosen]
+            self._later = [entry for entry in self._later if entry[1] not in ids]
             heapq.heapify(self._later)
-            self._ready.extend(item for _, _, item in sorted(chosen, key=lambda entry: entry[1]))
+            for _, _, item in sorted(chosen, key=lambda entry: entry[1]):
+                item.attempts, item.due = 0, 0.0
+                self._ready.append(item)
         return len(chosen)
 
     def _stand_first(self, item: Waiting) -> None:

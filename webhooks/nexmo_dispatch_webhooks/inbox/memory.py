@@ -125,7 +125,7 @@ class MemoryStore:
     async def load(self, record_id: int) -> Record:
         """One record."""
         if record_id not in self._kept:
-            raise UnknownRecordError(f"there is no record {id}")
+            raise UnknownRecordError(f"there is no record {record_id}")
         return self._kept[record_id].record
 
     async def list(self, state: State | None, *, limit: int, after: int) -> builtins.list[Record]:

@@ -149,7 +149,7 @@ def commit_handler(
         (handler, now, now, record_id, handler),
     )
     if marked.rowcount != 1:  # somebody else handled it: then nothing of this may stay
-        raise InboxError(f"record {id} is not pending, or the handler is done already")
+        raise InboxError(f"record {record_id} is not pending, or the handler is done already")
 
 
 def postpone(
@@ -193,7 +193,7 @@ def load(db: sqlite3.Connection, record_id: int) -> Record:
     """One record with its body."""
     row = db.execute(f"SELECT {_COLUMNS}, body FROM events WHERE id = ?", (record_id,)).fetchone()  # noqa: S608 - a constant
     if row is None:
-        raise UnknownRecordError(f"there is no record {id}")
+        raise UnknownRecordError(f"there is no record {record_id}")
     return _record(row[:-1], row[-1])
 
 

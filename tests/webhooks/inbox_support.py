@@ -1,0 +1,101 @@
+"""What the tests of the inbox share: a clock that is moved by hand, requests, and ready-made inboxes."""
+
+import asyncio
+import heapq
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from nexmo_dispatch_webhooks import Context, Event, InvalidBodyError, RawRequest, Router, parse_event
+from nexmo_dispatch_webhooks.inbox import MemoryInbox, SqliteInbox, StoreInbox
+from nexmo_dispatch_webhooks.inbox.records import NewRecord, make_record
+from nexmo_dispatch_webhooks.signature import Claims
+from tests.webhooks.payloads import encode, status_body
+
+CLAIMS = Claims(iss="Vonage", iat=1.0, jti="j", api_key="k")
+
+
+class ManualTime:
+    """Clock and sleep that stand still until `advance`."""
+
+    def __init__(self, now: float = 1_000_000.0) -> None:
+        self.now = now
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._asleep = asyncio.Event()
+        self._number = 0
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self._number += 1
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._sleepers, (self.now + seconds, self._number, future))
+        self._asleep.set()
+        await future
+
+    async def advance(self, seconds: float) -> None:
+        """Let time pass; return when everybody who woke up sleeps again."""
+        end = self.now + seconds
+        self._sleepers = [sleeper for sleeper in self._sleepers if not sleeper[2].done()]
+        heapq.heapify(self._sleepers)
+        while not self._sleepers:  # the one who will sleep has not come that far
+            self._asleep.clear()
+            await self._asleep.wait()
+        while self._sleepers and self._sleepers[0][0] <= end:
+            self.now, _, future = heapq.heappop(self._sleepers)
+            if not future.done():
+                self._asleep.clear()
+                future.set_result(None)
+                await self._asleep.wait()
+        self.now = end
+
+
+def request(body: bytes, path: str = "") -> RawRequest:
+    return RawRequest({}, body, path)
+
+
+def status_bytes(number: int, **changes: Any) -> bytes:
+    return encode(status_body(message_uuid=f"m{number}", **changes))
+
+
+def in_workflow(number: int, workflow: str, **changes: Any) -> bytes:
+    """A status of a message that belongs to a workflow."""
+    return status_bytes(number, _links={"dispatch": {"dispatch_uuid": workflow}}, **changes)
+
+
+def new_record(body: bytes, at: float = 1_000_000.0, path: str = "") -> NewRecord:
+    """What the receiver would store of a body."""
+    event: Event | None
+    try:
+        event = parse_event(body)
+    except InvalidBodyError:
+        event = None
+    return make_record(request(body, path), Context.at(at, path=path, claims=CLAIMS), event)
+
+
+async def put(inbox: StoreInbox, body: bytes, *, at: float | None = None, path: str = "") -> None:
+    """What the receiver does with an authentic request."""
+    event: Event | None
+    try:
+        event = parse_event(body)
+    except InvalidBodyError:
+        event = None
+    now = inbox._clock() if at is None else at
+    await inbox.put(request(body, path), Context.at(now, path=path), event)
+
+
+def make_inbox(kind: str, folder: Path, time: ManualTime, **settings: Any) -> StoreInbox:
+    values: dict[str, Any] = {"clock": time, "sleep": time.sleep, "random": lambda: 0.0, **settings}
+    return MemoryInbox(**values) if kind == "memory" else SqliteInbox(folder / "inbox.db", **values)
+
+
+def frozen(*handlers: Callable[..., Any], **named: Any) -> Router:
+    """A router that is ready, with handlers for everything."""
+    router = Router()
+    for handler in handlers:
+        router.add(handler)
+    for name, handler in named.items():
+        router.add(handler, name=name)
+    router.freeze()
+    return router
