@@ -32,6 +32,8 @@ class Application:
     type: str
     urls: dict[str, str] = field(default_factory=dict[str, str])
     methods: dict[str, str] = field(default_factory=dict[str, str])
+    #: the one account on each platform, by channel: the first that was sent from (contract 7.5)
+    accounts: dict[str, str] = field(default_factory=dict[str, str])
     public_key: str = ""
     version: str = "v0.1"
 

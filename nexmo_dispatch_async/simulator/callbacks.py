@@ -30,12 +30,14 @@ __all__ = [
 ]
 
 Kind = Literal["message-status", "inbound-message", "final-report"]
+RetryPolicy = Literal["current", "older"]
 
 _encode = msgspec.json.Encoder().encode
 
 _FIRST_RETRY_S: Final = 5
 _LONGEST_RETRY_S: Final = 900
 _GIVE_UP_S: Final = 24 * 3600
+_OLDER_RETRIES_S: Final = (5, 60, 300, 900)
 
 
 @dataclass(slots=True, eq=False)
@@ -50,6 +52,12 @@ class Callback:
     created_ms: int
     attempts: int = 0
     authorization: str = ""
+    #: the customers that it is about; filled in only while faults are armed
+    recipients: tuple[str, ...] = ()
+    #: the faults that met it as a whole
+    faults: tuple[str, ...] = ()
+    #: a duplicate: it is not tried again
+    copy: bool = False
 
 
 @dataclass(slots=True, frozen=True)
@@ -59,6 +67,10 @@ class Delivery:
     callback: Callback
     attempt: int
     at_ms: int
+    #: the answer, where a fault knows it beforehand
+    verdict: Answer | None = None
+    signed: bool = True
+    faults: tuple[str, ...] = ()
 
     @property
     def url(self) -> str:
@@ -73,7 +85,10 @@ class Delivery:
     @property
     def headers(self) -> dict[str, str]:
         """The headers of the request."""
-        return {"Content-Type": "application/json", "Authorization": self.callback.authorization}
+        headers = {"Content-Type": "application/json"}
+        if self.signed:
+            headers["Authorization"] = self.callback.authorization
+        return headers
 
 
 @dataclass(slots=True, frozen=True)
@@ -84,21 +99,26 @@ class Answer:
     body: bytes = b""
     failure: str | None = None
 
-    @property
-    def wants_retry(self) -> bool:
-        """Only 429, 5xx and silence are tried again (contract 5.10)."""
+    def wants_retry(self, policy: RetryPolicy = "current") -> bool:
+        """Only 429, 5xx and silence are tried again; by the older policy all but 200 (contract 5.10)."""
+        if policy == "older":
+            return self.status != 200
         return self.status is None or self.status == 429 or self.status >= 500
 
 
-def retry_delay(attempts: int, age_s: float) -> int | None:
+def retry_delay(attempts: int, age_s: float, policy: RetryPolicy = "current") -> int | None:
     """Return the seconds until the next attempt, None to give up (contract 5.10).
 
     Args:
         attempts: How often it was tried; 5 s after the first, doubling up to 900 s.
         age_s: How old the callback is; nothing is tried later than 24 h after it came up.
+        policy: The older one knows 5 s, 1, 5 and 15 minutes, then 15 minutes again and again.
     """
-    exponent = min(attempts - 1, 8)  # 5 * 2**8 is over the longest already
-    delay: int = min(_FIRST_RETRY_S * 2**exponent, _LONGEST_RETRY_S)
+    if policy == "older":
+        delay = _OLDER_RETRIES_S[min(attempts, len(_OLDER_RETRIES_S)) - 1]
+    else:
+        exponent = min(attempts - 1, 8)  # 5 * 2**8 is over the longest already
+        delay = min(_FIRST_RETRY_S << exponent, _LONGEST_RETRY_S)
     return delay if age_s + delay <= _GIVE_UP_S else None
 
 
@@ -186,10 +206,15 @@ def final_report_body(
 
 
 def inbound_body(
-    *, message_uuid: str, to: Mapping[str, str], from_: Mapping[str, str], timestamp: str, text: str
+    *,
+    message_uuid: str,
+    to: Mapping[str, str],
+    from_: Mapping[str, str],
+    timestamp: str,
+    content: Mapping[str, object],
 ) -> bytes:
-    """Return an inbound-message body with a text (contract 5.5); SMS counts its parts and costs."""
-    message: dict[str, object] = {"content": {"type": "text", "text": text}}
+    """Return an inbound-message body (contract 5.5); SMS counts its parts and costs."""
+    message: dict[str, object] = {"content": content}
     body: dict[str, object] = {
         "message_uuid": message_uuid,
         "to": to,
@@ -199,7 +224,7 @@ def inbound_body(
         "message": message,
     }
     if to["type"] == "sms":
-        parts = _sms_parts(text)
+        parts = _sms_parts(str(content.get("text", "")))
         message["sms"] = {"num_messages": str(parts)}
         body["usage"] = _usage(Decimal("0.0060") * parts)
     return _encode(body)

@@ -6,8 +6,12 @@ It holds no state and protects nothing: whoever knows the seed knows every id an
 from __future__ import annotations
 
 import hashlib
+import math
+from typing import Final
 
 __all__ = ["Dice"]
+
+_PRECISION: Final = 1_000_000_000
 
 
 class Dice:
@@ -41,6 +45,16 @@ class Dice:
         alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
         digest = self._bytes(purpose) + self._bytes(purpose + "/2")
         return "".join(alphabet[byte % len(alphabet)] for byte in digest[:length])
+
+    def chance(self, purpose: str, probability: float) -> bool:
+        """Say whether something happens that is so probable, from 0 to 1."""
+        return self.between(purpose, 1, _PRECISION) <= probability * _PRECISION
+
+    def normal(self, purpose: str) -> float:
+        """Draw from the normal distribution around 0 with deviation 1."""
+        drawn = self._bytes(purpose)
+        first, second = (int.from_bytes(part, "big") / 2**48 for part in (drawn[:6], drawn[6:12]))
+        return math.sqrt(-2 * math.log(1 - first)) * math.cos(2 * math.pi * second)
 
     def between(self, purpose: str, low: int, high: int) -> int:
         """Draw a whole number from `low` to `high`, both included."""

@@ -8,70 +8,39 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal
+from typing import Final, Literal
 
 from nexmo_dispatch_async.failover import Arm, Decision, FailoverState, Finish, Send, strongest
 from nexmo_dispatch_async.simulator.applications import Application, Applications
-from nexmo_dispatch_async.simulator.callbacks import (
-    Answer,
-    Callback,
-    Delivery,
-    Kind,
-    Signer,
-    final_report_body,
-    inbound_body,
-    retry_delay,
-    status_body,
-    timestamp,
-)
+from nexmo_dispatch_async.simulator.callbacks import Answer, Callback, Delivery, Kind, Signer
 from nexmo_dispatch_async.simulator.codes import reason_for
 from nexmo_dispatch_async.simulator.dice import Dice
-from nexmo_dispatch_async.simulator.people import Act, People
+from nexmo_dispatch_async.simulator.faults import Faults
+from nexmo_dispatch_async.simulator.outbox import Outbox
+from nexmo_dispatch_async.simulator.people import READING_CHANNELS, Act, People, Person
 from nexmo_dispatch_async.simulator.records import (
-    CallbackAttempt,
     History,
     StatusReached,
     StepExpired,
     StepSent,
     WorkflowEnded,
 )
-from nexmo_dispatch_async.simulator.rules import CARE_WINDOW_MS, cut_by_ttl, refusal
+from nexmo_dispatch_async.simulator.rules import CARE_WINDOW_MS, cut_by_ttl, refusal, rejected
+from nexmo_dispatch_async.simulator.runs import Message, Run
 from nexmo_dispatch_async.simulator.settings import Settings
-from nexmo_dispatch_async.simulator.validation import Step
+from nexmo_dispatch_async.simulator.steps import Step
+from nexmo_dispatch_async.simulator.wording import Wording, address_of
 
 __all__ = ["Engine", "Message", "Run"]
 
+_Thread = tuple[str, str, str]  # channel, business, customer
 
-@dataclass(slots=True, eq=False)
-class Message:
-    """One message that was sent for a step."""
-
-    uuid: str
-    run: Run
-    index: int
-    step: Step
-    sent_ms: int
-    status: str | None = None
-    price: Decimal | None = None
-    #: somebody took over by hand: what the script still holds must not contradict that
-    by_hand: bool = False
-
-
-@dataclass(slots=True, eq=False)
-class Run:
-    """One accepted workflow."""
-
-    number: int
-    dispatch_uuid: str
-    application: Application
-    steps: tuple[Step, ...]
-    failover: FailoverState
-    accepted_ms: int
-    messages: list[Message] = field(default_factory=list[Message])
-    ended_ms: int | None = None
+# What opts a customer out (contract 6.1, code 1240).
+_STOP: Final = "STOP"
 
 
 @dataclass(slots=True, eq=False)
@@ -102,14 +71,17 @@ class _Reports:
 
 
 @dataclass(slots=True, eq=False)
-class _Retries:
+class _Delivers:
+    """The next attempt of a callback, unless another one was made in the meantime."""
+
     callback: Callback
+    attempts: int
 
 
-_Event = _Happens | _Expires | _Closes | _Reports | _Retries
+_Event = _Happens | _Expires | _Closes | _Reports | _Delivers
 
 # What is due at the same instant goes in this order: a status at the instant of expiry is in time.
-_RANK: dict[type[_Event], int] = {_Happens: 0, _Reports: 1, _Retries: 2, _Expires: 3, _Closes: 4}
+_RANK: Final[dict[type[_Event], int]] = {_Happens: 0, _Reports: 1, _Delivers: 2, _Expires: 3, _Closes: 4}
 
 
 class Engine:
@@ -122,6 +94,7 @@ class Engine:
         dice: Ids and latencies.
         signer: Signs callbacks.
         history: Takes down what happens.
+        faults: What goes wrong with callbacks on purpose.
         epoch: The moment that virtual time 0 stands for.
         keep: How many ended workflows can still be looked up.
     """
@@ -137,6 +110,7 @@ class Engine:
         history: History,
         epoch: datetime,
         keep: int,
+        faults: Faults | None = None,
     ) -> None:
         # what it works with
         self.settings = settings
@@ -144,8 +118,6 @@ class Engine:
         self.applications = applications
         self.history = history
         self._dice = dice
-        self._signer = signer
-        self._epoch = epoch
         # time
         self.now_ms: int = 0
         self._heap: list[tuple[int, int, int, bool, _Event]] = []
@@ -159,10 +131,22 @@ class Engine:
         self._ended: deque[Run] = deque()
         self._keep = keep
         # callbacks
-        self._outbox: deque[Delivery] = deque()
-        self._callbacks = 0
+        self._wording = Wording(settings, epoch)
+        self._outbox = Outbox(
+            settings=settings,
+            faults=Faults(dice) if faults is None else faults,
+            signer=signer,
+            history=history,
+            plan=self._plan_delivery,
+            now_ms=lambda: self.now_ms,
+        )
+        # customers: when they wrote last and who wants nothing more, by channel and both addresses; what
+        # they have said of their script; when they got their first message
         self._inbound = 0
-        self._last_inbound: dict[tuple[str, str], int] = {}
+        self._last_inbound: dict[_Thread, int] = {}
+        self._opted_out: set[_Thread] = set()
+        self._said: dict[_Thread, int] = {}
+        self._first_sent: dict[tuple[str, str], int] = {}
 
     def __repr__(self) -> str:
         return f"<Engine at {self.now_ms / 1000:g} s, {self.in_flight} workflows in flight>"
@@ -191,58 +175,43 @@ class Engine:
         text = reason or ("" if code is None else reason_for(code))
         self._reach(message, Act(0, status, code, text))
 
-    def reply(self, message_uuid: str, text: str) -> None:
-        """Let the recipient of a message answer it now.
+    def reply(self, message_uuid: str, content: str | Mapping[str, object]) -> None:
+        """Let the recipient of a message answer it now, with a text or any content of contract 5.5.2.
 
         Raises:
             KeyError: No message in memory has this uuid.
         """
-        self._reply(self.messages[message_uuid], text)
+        self._reply(self.messages[message_uuid], content)
 
     def inbound(
-        self, application: Application, *, to: dict[str, str], from_: dict[str, str], text: str
+        self,
+        application: Application,
+        *,
+        to: dict[str, str],
+        from_: dict[str, str],
+        content: str | Mapping[str, object],
     ) -> None:
         """Let a customer write to a business address now (contract 5.5)."""
+        if isinstance(content, str):
+            content = {"type": "text", "text": content}
         self._inbound += 1
-        business, customer = (end.get("number") or end.get("id", "") for end in (to, from_))
-        self._last_inbound[business, customer] = self.now_ms
-        body = inbound_body(
-            message_uuid=self._dice.uuid(f"inbound/{self._inbound}"),
-            to=to,
-            from_=from_,
-            timestamp=timestamp(self._epoch, self.now_ms),
-            text=text,
-        )
-        self._call_back("inbound-message", application, application.inbound_url, body)
+        customer = address_of(from_)
+        thread = (to["type"], address_of(to).strip(), customer.strip())
+        self._last_inbound[thread] = self.now_ms
+        if str(content.get("text", "")).strip().upper() == _STOP:
+            self._opted_out.add(thread)
+        uuid = self._dice.uuid(f"inbound/{self._inbound}")
+        body = self._wording.inbound(uuid, self.now_ms, to=to, from_=from_, content=content)
+        url = application.inbound_url
+        self._call_back("inbound-message", application, url, body, application.id, (customer,))
 
     def answered(self, delivery: Delivery, answer: Answer) -> None:
         """Take down how a delivery went, and plan the next attempt if there is to be one (contract 5.10)."""
-        callback = delivery.callback
-        retry_at: int | None = None
-        if answer.wants_retry:
-            delay = retry_delay(delivery.attempt, (delivery.at_ms - callback.created_ms) / 1000)
-            if delay is not None:
-                retry_at = max(delivery.at_ms, self.now_ms) + delay * 1000
-                self._push(retry_at, _Retries(callback))
-        self.history.add(
-            CallbackAttempt(
-                at_ms=delivery.at_ms,
-                number=callback.number,
-                attempt=delivery.attempt,
-                kind=callback.kind,
-                url=callback.url,
-                body=callback.body.decode(),
-                authorization=callback.authorization,
-                status=answer.status,
-                answer=answer.body.decode(errors="replace"),
-                failure=answer.failure,
-                retry_at_ms=retry_at,
-            )
-        )
+        self._outbox.answered(delivery, answer)
 
     def put_back(self, delivery: Delivery) -> None:
         """Take back a delivery that was not carried out; it is due again."""
-        self._outbox.appendleft(delivery)
+        self._outbox.put_back(delivery)
 
     # ---- time
 
@@ -263,7 +232,7 @@ class Engine:
         while not self._outbox:
             if not self._step(until_ms):
                 return None
-        return self._outbox.popleft()
+        return self._outbox.take()
 
     def pass_time(self, until_ms: int) -> None:
         """Let everything happen until then, each thing at its own time; deliveries wait to be taken."""
@@ -303,6 +272,8 @@ class Engine:
                 return not run.failover.armed(step)
             case _Closes(run):
                 return run.failover.outcome is not None
+            case _Delivers(callback, attempts):
+                return callback.attempts != attempts
             case _:
                 return False
 
@@ -319,8 +290,8 @@ class Engine:
                 self._carry_out(run, (Finish("error"),))
             case _Reports(run):
                 self._report(run)
-            case _Retries(callback):
-                self._attempt(callback)
+            case _Delivers(callback):
+                self._outbox.attempt(callback)
 
     # ---- workflows
 
@@ -330,7 +301,9 @@ class Engine:
                 case Send(step):
                     self._send(run, step)
                 case Arm(step, seconds):
-                    self._push(self.now_ms + round(seconds * 1000), _Expires(run, step))
+                    self._push(
+                        self.now_ms + round(seconds * 1000) + self._lag(run, step), _Expires(run, step)
+                    )
                 case Finish(status):
                     self._end(run, status)
                 case _:  # a disarmed expiry is recognised when it comes up
@@ -351,19 +324,37 @@ class Engine:
                 channel=step.channel,
             )
         )
-        refused = refusal(step, self.settings, window_open=self._window_open(step))
+        person = self.people.find(step.address, step.channel)
+        refused = self._refusal(run.application, step, person)
         if refused is not None:
             acts = [refused]
         else:
-            person = self.people.find(step.address, step.channel)
-            acts = cut_by_ttl(person.acts(step.channel, self._dice, purpose), step.ttl)
+            acts = cut_by_ttl(person.acts(step.channel, self._dice, purpose, step.address), step.ttl)
         self._plan(message, tuple(acts), 0)
         if step.condition is None and self.settings.close_silent_after is not None:
             self._push(self.now_ms + round(self.settings.close_silent_after * 1000), _Closes(run))
 
-    def _window_open(self, step: Step) -> bool:
-        last = self._last_inbound.get((step.from_address, step.address))
-        return last is not None and self.now_ms - last < CARE_WINDOW_MS
+    def _lag(self, run: Run, step: int) -> int:
+        most = round(self.settings.expiry_lag * 1000)
+        return self._dice.between(f"lag/{run.number}/{step}", 0, most) if most else 0
+
+    def _refusal(self, application: Application, step: Step, person: Person) -> Act | None:
+        """Return the rejection of a message that the platform does not take (contract 6.1, 7)."""
+        channel, address = step.channel, step.address.strip()
+        thread = (channel, step.from_address.strip(), address)
+        if thread in self._opted_out:
+            return rejected(1240)
+        if self.settings.one_account and channel in READING_CHANNELS:
+            account = application.accounts.setdefault(channel, thread[1])
+            if account != thread[1]:
+                return rejected(1120)
+        if person.off_after is not None:
+            first = self._first_sent.setdefault((channel, address), self.now_ms)
+            if self.now_ms - first >= person.off_after * 1000:
+                return rejected(1300)
+        last = self._last_inbound.get(thread)
+        window_open = last is not None and self.now_ms - last < CARE_WINDOW_MS
+        return refusal(step, self.settings, window_open=window_open)
 
     def _plan(self, message: Message, acts: tuple[Act, ...], place: int) -> None:
         """Plan the next thing only: most of what waits in the heap is waited for by nothing else."""
@@ -373,7 +364,7 @@ class Engine:
 
     def _act(self, message: Message, act: Act) -> None:
         if not act.status:
-            self._reply(message, act.text)
+            self._say(message, act.script)
         elif not message.by_hand or strongest(message.status, act.status) != message.status:
             self._reach(message, act)
 
@@ -394,27 +385,27 @@ class Engine:
             )
         )
         if run.application.status_url:
-            body = status_body(
-                message_uuid=message.uuid,
-                to=step.recipient,
-                from_=step.sender,
-                timestamp=timestamp(self._epoch, self.now_ms),
-                status=status,
-                dispatch_uuid=run.dispatch_uuid,
-                link=self.settings.dispatch_link,
-                error=None if act.code is None else (act.code, act.reason),
-                client_ref=step.client_ref,
-                price=price,
-            )
-            self._call_back("message-status", run.application, run.application.status_url, body)
+            error = None if act.code is None else (act.code, act.reason)
+            body = self._wording.status(message, status, self.now_ms, error=error, price=price)
+            self._tell("message-status", run, body, (step.address,))
         self._carry_out(run, run.failover.heard(message.index, status))
 
-    def _reply(self, message: Message, text: str) -> None:
+    def _say(self, message: Message, script: tuple[str, ...]) -> None:
+        """Let the recipient say the next line of a script; one of a single line is said each time."""
+        step, place = message.step, 0
+        if len(script) > 1:
+            thread = (step.channel, step.from_address.strip(), step.address.strip())
+            place = self._said.get(thread, 0)
+            self._said[thread] = place + 1
+        if place < len(script):
+            self._reply(message, script[place])
+
+    def _reply(self, message: Message, content: str | Mapping[str, object]) -> None:
         step = message.step
         # On the way in the customer has a number even where an id was sent to (contract 5.5.1).
         key = "id" if step.channel == "messenger" else "number"
         customer = {"type": step.channel, key: step.address}
-        self.inbound(message.run.application, to=step.sender, from_=customer, text=text)
+        self.inbound(message.run.application, to=step.sender, from_=customer, content=content)
 
     def _end(self, run: Run, status: Literal["completed", "error"]) -> None:
         run.ended_ms = self.now_ms
@@ -431,29 +422,38 @@ class Engine:
                 del self.messages[message.uuid]
 
     def _report(self, run: Run) -> None:
-        if not run.application.status_url:
-            return
-        body = final_report_body(
-            dispatch_uuid=run.dispatch_uuid,
-            status=run.failover.outcome or "error",
-            timestamp=timestamp(self._epoch, self.now_ms),
-            fee=self.settings.workflow_fee,
-            messages=[(m.uuid, m.step.channel, m.price, m.status or "submitted") for m in run.messages],
-        )
-        self._call_back("final-report", run.application, run.application.status_url, body)
+        if run.application.status_url:
+            body = self._wording.report(run, self.now_ms)
+            self._tell("final-report", run, body, [message.step.address for message in run.messages])
+        run.reported = True
 
     # ---- callbacks
 
-    def _call_back(self, kind: Kind, application: Application, url: str, body: bytes) -> None:
-        if not url or self.applications.get(application.id) is None:
-            return
-        self._callbacks += 1
-        self._attempt(Callback(self._callbacks, kind, url, body, application.id, self.now_ms))
+    def _tell(self, kind: Kind, run: Run, body: bytes, recipients: Iterable[str]) -> None:
+        url, uuid = run.application.status_url, run.dispatch_uuid
+        self._call_back(kind, run.application, url, body, uuid, recipients, reported=run.reported)
 
-    def _attempt(self, callback: Callback) -> None:
-        callback.attempts += 1
-        if not callback.authorization or self.settings.resign_retries:
-            callback.authorization = self._signer.authorization(
-                callback, at_ms=self.now_ms, attempt=callback.attempts
+    def _call_back(
+        self,
+        kind: Kind,
+        application: Application,
+        url: str,
+        body: bytes,
+        subject: str,
+        recipients: Iterable[str],
+        *,
+        reported: bool = False,
+    ) -> None:
+        if url and self.applications.get(application.id) is not None:
+            self._outbox.post(
+                kind,
+                application_id=application.id,
+                url=url,
+                body=body,
+                subject=subject,
+                recipients=recipients,
+                reported=reported,
             )
-        self._outbox.append(Delivery(callback, callback.attempts, self.now_ms))
+
+    def _plan_delivery(self, at_ms: int, callback: Callback) -> None:
+        self._push(at_ms, _Delivers(callback, callback.attempts))

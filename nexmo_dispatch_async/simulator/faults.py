@@ -33,7 +33,6 @@ CALLBACK_FAULTS: Final[tuple[str, ...]] = get_args(CallbackKind)
 #: the shapes of error bodies
 FORMS: Final[tuple[str, ...]] = get_args(Form)
 
-_PRECISION: Final = 1_000_000_000
 _WEEK: Final = 7 * 24 * 3600
 
 
@@ -117,8 +116,8 @@ class Faults:
         self._armed: dict[int, ArmedFault] = {}
         self._added = 0
         #: whether any fault of requests, of callbacks, is armed: nothing to look for otherwise
-        self.on_requests = False
-        self.on_callbacks = False
+        self.on_requests: bool = False
+        self.on_callbacks: bool = False
 
     def __repr__(self) -> str:
         return f"<Faults {', '.join(armed.fault.kind for armed in self) or 'none'}>"
@@ -211,13 +210,12 @@ class Faults:
                 yield fault
 
     def _happens(self, armed: ArmedFault) -> bool:
-        drawn = self._dice.between(f"fault/{armed.id}/{armed.met}", 1, _PRECISION)
-        return drawn <= armed.fault.probability * _PRECISION
+        return self._dice.chance(f"fault/{armed.id}/{armed.met}", armed.fault.probability)
 
     def _refresh(self) -> None:
         kinds = {armed.fault.kind for armed in self._armed.values()}
-        self.on_requests: bool = not kinds.isdisjoint(REQUEST_FAULTS)
-        self.on_callbacks: bool = not kinds.isdisjoint(CALLBACK_FAULTS)
+        self.on_requests = not kinds.isdisjoint(REQUEST_FAULTS)
+        self.on_callbacks = not kinds.isdisjoint(CALLBACK_FAULTS)
 
 
 def _fault(fields: Mapping[str, object]) -> Fault:

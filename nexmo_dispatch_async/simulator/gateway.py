@@ -325,7 +325,10 @@ def _recipients(body: bytes) -> Iterator[str]:
         document = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return
-    steps = document.get("workflow", [document]) if isinstance(document, dict) else []
+    if not isinstance(document, dict):
+        return
+    root = cast("dict[str, object]", document)
+    steps = root.get("workflow", [root])
     for step in cast("list[object]", steps) if isinstance(steps, list) else []:
         to = cast("dict[str, object]", step).get("to") if isinstance(step, dict) else None
         for key in ("number", "id") if isinstance(to, dict) else ():

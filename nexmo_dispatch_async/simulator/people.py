@@ -23,6 +23,8 @@ eight are its argument where it takes one, and the rest makes people distinct. T
     9995…       is silent: the message stays `submitted`                       999500000001
     9996SSSS…   gets it SSSS seconds after it was sent, and does not read it   999609000001: after 900 s
     9997…       reads it and replies "Hello"                                   999700000001
+    9998…       reads it and replies "STOP"; later messages: rejected, 1240    999800000001
+    9999…       is a typical one: the profile below                            999900000001
 
 A rules file says the same and more; every key but `address` is optional, "never" stands for no such moment:
 
@@ -32,18 +34,32 @@ A rules file says the same and more; every key but `address` is optional, "never
     [[people]]
     address = "4477009001*"         # number or id; the last rule that fits wins
     channel = "whatsapp"            # otherwise all channels
+    profile = "typical"             # what the other keys change; otherwise the default person
+    absent_chance = 0.1             # of not being on messenger, whatsapp, viber at all: rejected, 1300
+    off_after = 86400               # seconds from the first message on, then off the channel: rejected, 1300
     submitted_after = 0.1           # seconds after the step was sent, or "never"
-    outcome = "delivered"           # or "rejected", "undeliverable", "silent"
+    outcome = "delivered"           # or "rejected", "undeliverable", "silent" ...
+    outcome_chance = 1.0            # ... with this chance, otherwise "delivered"
     outcome_after = 3               # seconds after the step was sent
     code = 1300                     # error code of rejected and undeliverable
     reason = "…"                    # otherwise the name of the code in contract 6.1
     read_after = "never"            # seconds after the step was sent
-    reply = "Yes please"            # an inbound message ...
+    read_chance = 1.0               # of reading it at all
+    read_spread = 0                 # above 0: lognormal with this sigma, and read_after is the median
+    reply = "Yes please"            # an inbound message, or a list of them for one message after another ...
+    reply_chance = 1.0              # ... with this chance ...
     reply_after = 5                 # ... so many seconds after reading (after delivery where nothing is read)
+    stop_chance = 0                 # of replying STOP instead: later messages are rejected, 1240
+
+Chances are drawn from the seed for each message; whether somebody is absent, for each person and channel. The
+profile "typical" is absent with 0.12, unreachable with 0.03, reads 0.8 of what comes, half of it within five
+minutes (spread 1.5), replies to 0.05 and stops at 0.01; "reluctant" is absent with 0.3, unreachable with
+0.05, reads 0.4, half of it within an hour (spread 2), replies to 0.01 and stops at 0.05.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -58,13 +74,14 @@ from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.simulator.codes import reason_for
 from nexmo_dispatch_async.simulator.dice import Dice
 
-__all__ = ["CHANNELS", "READING_CHANNELS", "Act", "Outcome", "People", "Person"]
+__all__ = ["CHANNELS", "PROFILES", "READING_CHANNELS", "Act", "Outcome", "People", "Person"]
 
 Outcome = Literal["delivered", "rejected", "undeliverable", "silent"]
 
 CHANNELS: Final = ("sms", "mms", "whatsapp", "viber_service_msg", "messenger")
 READING_CHANNELS: Final = frozenset({"whatsapp", "viber_service_msg", "messenger"})
 
+_LATEST_MS: Final = 30 * 24 * 3600 * 1000
 _DEFAULT_CODES: Final[dict[str, int]] = {"rejected": 1300, "undeliverable": 1260}
 
 
@@ -79,7 +96,8 @@ class Act(msgspec.Struct, frozen=True, gc=False):
     status: str
     code: int | None = None
     reason: str = ""
-    text: str = ""
+    #: what is replied, one line for each message in turn; a single line to each
+    script: tuple[str, ...] = ()
     soon: bool = False
 
 
@@ -90,68 +108,146 @@ class Person:
     Attributes:
         submitted_after: When the platform reports `submitted`.
         outcome: What becomes of the message.
+        outcome_chance: How likely that is; it is delivered otherwise.
         outcome_after: When; `None` draws 1-2 s by the seed (0.1-0.3 s for a rejection).
         code: Error code of a failure; `None` takes 1300 for `rejected` and 1260 for `undeliverable`.
         reason: Its text; empty takes the name of the code.
+        absent_chance: How likely the person is not on a channel that reports reading: rejected with 1300.
+        off_after: Seconds from the first message until the person leaves the channel: rejected with 1300.
         read_after: When the person reads, on channels that report it; not before delivery.
-        reply: Text of an inbound message that follows.
+        read_chance: How likely a message is read.
+        read_spread: Sigma of the lognormal distribution around `read_after`, its median; 0 for exactly then.
+        reply: Text of an inbound message that follows, or texts for one message after another.
+        reply_chance: How likely there is a reply.
         reply_after: Seconds from reading (or from delivery where nothing is read) to the reply.
+        stop_chance: How likely the reply is STOP.
     """
 
     submitted_after: float | None = 0.1
     outcome: Outcome = "delivered"
+    outcome_chance: float = 1.0
     outcome_after: float | None = None
     code: int | None = None
     reason: str = ""
+    absent_chance: float = 0.0
+    off_after: float | None = None
     read_after: float | None = 10.0
-    reply: str | None = None
+    read_chance: float = 1.0
+    read_spread: float = 0.0
+    reply: str | tuple[str, ...] | None = None
+    reply_chance: float = 1.0
     reply_after: float = 5.0
+    stop_chance: float = 0.0
 
     def __post_init__(self) -> None:
         if self.outcome not in get_args(Outcome):
             raise ConfigurationError(
                 f"outcome is one of {', '.join(get_args(Outcome))}; got {self.outcome!r}"
             )
-        for name in ("submitted_after", "outcome_after", "read_after", "reply_after"):
+        for name in ("outcome_chance", "absent_chance", "read_chance", "reply_chance", "stop_chance"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigurationError(f"{name} is a number from 0 to 1; got {getattr(self, name)!r}")
+        if not 0 <= self.read_spread <= 5:
+            raise ConfigurationError(f"read_spread is a number from 0 to 5; got {self.read_spread!r}")
+        for name in ("submitted_after", "outcome_after", "read_after", "reply_after", "off_after"):
             seconds = getattr(self, name)
             if seconds is not None and not 0 <= seconds < 1e9:
                 raise ConfigurationError(f"{name} is a number of seconds from 0, or never; got {seconds!r}")
 
-    def acts(self, channel: str, dice: Dice, purpose: str) -> list[Act]:
-        """Return what happens to a message on `channel`, in order of time."""
-        if self.outcome == "rejected":
+    def acts(self, channel: str, dice: Dice, purpose: str, address: str = "") -> list[Act]:
+        """Return what happens to a message on `channel`, in order of time.
+
+        Args:
+            channel: Where the message was sent.
+            dice: Draws what is left to chance.
+            purpose: What a draw about this message is for.
+            address: Whose the draws about the person are.
+        """
+        outcome, code = self.outcome, self.code
+        if self.outcome_chance < 1 and not dice.chance(f"outcome/{purpose}", self.outcome_chance):
+            outcome = "delivered"
+        reports_reading = channel in READING_CHANNELS
+        if reports_reading and self.absent_chance:
+            absent = dice.chance(f"absent/{channel}/{address.strip()}", self.absent_chance)
+            outcome, code = ("rejected", 1300) if absent else (outcome, code)
+        if outcome == "rejected":
             after = self._outcome_ms(dice, purpose, 100, 300)
-            return [self._failure(after)]
+            return [self._failure(after, outcome, code)]
         acts: list[Act] = []
         submitted = None if self.submitted_after is None else _ms(self.submitted_after)
         if submitted is not None:
             acts.append(Act(submitted, "submitted", soon=submitted <= 2000))
-        if self.outcome == "silent":
+        if outcome == "silent":
             return acts
         earliest = submitted or 0
-        outcome = max(self._outcome_ms(dice, purpose, 1000, 2000), earliest)
-        if self.outcome == "undeliverable":
-            return [*acts, self._failure(outcome)]
-        moment, reads = outcome, channel in READING_CHANNELS and self.read_after is not None
+        arrives = max(self._outcome_ms(dice, purpose, 1000, 2000), earliest)
+        if outcome == "undeliverable":
+            return [*acts, self._failure(arrives, outcome, code)]
+        moment, would_read = arrives, reports_reading and self.read_after is not None
+        reads = would_read and (self.read_chance == 1 or dice.chance(f"read/{purpose}", self.read_chance))
         if reads and self.read_after is not None:
-            moment = max(_ms(self.read_after), earliest)
+            moment = max(self._read_ms(self.read_after, dice, purpose), earliest)
             if self.outcome_after is None:  # the drawn latency gives way to a scripted read
-                outcome = min(outcome, moment)
-            moment = max(moment, outcome)
-        acts.append(Act(outcome, "delivered", soon=self.outcome_after is None))
+                arrives = min(arrives, moment)
+            moment = max(moment, arrives)
+        acts.append(Act(arrives, "delivered", soon=self.outcome_after is None))
         if reads:
             acts.append(Act(moment, "read"))
-        if self.reply is not None:
-            acts.append(Act(moment + _ms(self.reply_after), "", text=self.reply))
+        script = self._script(dice, purpose) if reads == would_read else ()
+        if script:
+            acts.append(Act(moment + _ms(self.reply_after), "", script=script))
         return acts
+
+    def _read_ms(self, median: float, dice: Dice, purpose: str) -> int:
+        if not self.read_spread:
+            return _ms(median)
+        return min(_ms(median * math.exp(self.read_spread * dice.normal(f"reads/{purpose}"))), _LATEST_MS)
+
+    def _script(self, dice: Dice, purpose: str) -> tuple[str, ...]:
+        """Return what is replied, nothing where nothing is."""
+        if self.stop_chance and dice.chance(f"stop/{purpose}", self.stop_chance):
+            return ("STOP",)
+        if self.reply is None or (
+            self.reply_chance < 1 and not dice.chance(f"reply/{purpose}", self.reply_chance)
+        ):
+            return ()
+        return (self.reply,) if isinstance(self.reply, str) else self.reply
 
     def _outcome_ms(self, dice: Dice, purpose: str, low: int, high: int) -> int:
         return dice.between(purpose, low, high) if self.outcome_after is None else _ms(self.outcome_after)
 
-    def _failure(self, after: int) -> Act:
-        code = _DEFAULT_CODES[self.outcome] if self.code is None else self.code
-        soon = self.outcome_after is None
-        return Act(after, self.outcome, code, self.reason or reason_for(code), soon=soon)
+    def _failure(self, after: int, outcome: str, code: int | None) -> Act:
+        code = _DEFAULT_CODES[outcome] if code is None else code
+        return Act(after, outcome, code, self.reason or reason_for(code), soon=self.outcome_after is None)
+
+
+#: persons to start from: `Person`s, and `profile` in the rules
+PROFILES: Final[dict[str, Person]] = {
+    "typical": Person(
+        absent_chance=0.12,
+        outcome="undeliverable",
+        outcome_chance=0.03,
+        read_after=300,
+        read_chance=0.8,
+        read_spread=1.5,
+        reply="Thanks",
+        reply_chance=0.05,
+        reply_after=60,
+        stop_chance=0.01,
+    ),
+    "reluctant": Person(
+        absent_chance=0.3,
+        outcome="undeliverable",
+        outcome_chance=0.05,
+        read_after=3600,
+        read_chance=0.4,
+        read_spread=2.0,
+        reply="Who is this?",
+        reply_chance=0.01,
+        reply_after=600,
+        stop_chance=0.05,
+    ),
+}
 
 
 def _ms(seconds: float) -> int:
@@ -168,7 +264,7 @@ class People:
     """Who behaves how: `people["447700900123"] = Person(...)`, or rules with patterns and channels."""
 
     def __init__(self, default: Person | None = None) -> None:
-        self.default = default or Person()
+        self.default: Person = default or Person()
         self._exact: dict[tuple[str, str | None], Person] = {}
         self._rules: list[_Rule] = []
 
@@ -229,6 +325,14 @@ class People:
             raise ConfigurationError(
                 f"the rules have no table {sorted(unknown)[0]!r}; known: default, people"
             )
+        self.add_rules(document)
+
+    def add_rules(self, document: Mapping[str, object]) -> None:
+        """Add what the tables `default` and `people` of a rules file say; all of it, or nothing.
+
+        Raises:
+            ConfigurationError: They say something that is not in the table.
+        """
         default = _person(document.get("default", {}), self.default, "[default]")
         entries = document.get("people", [])
         if not isinstance(entries, list):
@@ -241,7 +345,7 @@ class People:
             if not isinstance(address, str) or not isinstance(channel, str | None):
                 raise ConfigurationError(f"{where}: address is a text, and so is channel when given")
             loaded.add(address, _person(settings, default, where), channel=channel)
-        self.default: Person = default
+        self.default = default
         self._exact.update(loaded._exact)
         self._rules.extend(loaded._rules)
 
@@ -279,6 +383,10 @@ def _test_person(address: str, default: Person) -> Person:
             return replace(default, outcome_after=argument, read_after=None)
         case "7":
             return replace(default, reply="Hello")
+        case "8":
+            return replace(default, reply="STOP")
+        case "9":
+            return PROFILES["typical"]
         case _:
             return default
 
@@ -286,12 +394,19 @@ def _test_person(address: str, default: Person) -> Person:
 _KEYS: Final[dict[str, tuple[type, ...]]] = {
     "submitted_after": (int, float),
     "outcome": (str,),
+    "outcome_chance": (int, float),
     "outcome_after": (int, float),
     "code": (int,),
     "reason": (str,),
+    "absent_chance": (int, float),
+    "off_after": (int, float),
     "read_after": (int, float),
-    "reply": (str,),
+    "read_chance": (int, float),
+    "read_spread": (int, float),
+    "reply": (str, list),
+    "reply_chance": (int, float),
     "reply_after": (int, float),
+    "stop_chance": (int, float),
 }
 
 
@@ -303,12 +418,23 @@ def _mapping(value: object, where: str) -> Mapping[str, object]:
 
 def _person(value: object, base: Person, where: str) -> Person:
     changes: dict[str, object] = {}
-    for key, setting in _mapping(value, where).items():
+    settings = dict(_mapping(value, where))
+    profile = settings.pop("profile", None)
+    if profile is not None:
+        if not isinstance(profile, str) or profile not in PROFILES:
+            raise ConfigurationError(f"{where}: profile is one of {', '.join(PROFILES)}; got {profile!r}")
+        base = PROFILES[profile]
+    for key, setting in settings.items():
         kinds = _KEYS.get(key)
         if kinds is None:
-            raise ConfigurationError(f"{where} has no key {key!r}; known: {', '.join(_KEYS)}")
+            raise ConfigurationError(f"{where} has no key {key!r}; known: profile, {', '.join(_KEYS)}")
         if setting == "never" and key in {"submitted_after", "read_after"}:
             changes[key] = None
+        elif isinstance(setting, list):
+            lines = cast("list[object]", setting)
+            if key != "reply" or not all(isinstance(line, str) for line in lines):
+                raise ConfigurationError(f"{where}: {key} cannot be {setting!r}")
+            changes[key] = tuple(lines)
         elif isinstance(setting, kinds) and not isinstance(setting, bool):
             changes[key] = setting
         else:

@@ -11,9 +11,9 @@ from typing import Final, cast
 from nexmo_dispatch_async.simulator.codes import reason_for
 from nexmo_dispatch_async.simulator.people import Act
 from nexmo_dispatch_async.simulator.settings import Settings
-from nexmo_dispatch_async.simulator.validation import Step
+from nexmo_dispatch_async.simulator.steps import Step
 
-__all__ = ["CARE_WINDOW_MS", "cut_by_ttl", "refusal", "render"]
+__all__ = ["CARE_WINDOW_MS", "cut_by_ttl", "refusal", "rejected", "render"]
 
 CARE_WINDOW_MS: Final = 24 * 3600 * 1000
 
@@ -60,7 +60,12 @@ def refusal(step: Step, settings: Settings, *, window_open: bool) -> Act | None:
                 code = 1022
         elif settings.care_window and not window_open and not _carries_template(step):
             code = 1340
-    return None if code is None else Act(100, "rejected", code, reason_for(code), soon=True)
+    return None if code is None else rejected(code)
+
+
+def rejected(code: int) -> Act:
+    """Return the rejection with which the platform answers, at once."""
+    return Act(100, "rejected", code, reason_for(code), soon=True)
 
 
 def _carries_template(step: Step) -> bool:

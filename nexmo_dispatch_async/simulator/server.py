@@ -59,7 +59,7 @@ class Server:
         #: requests being answered now, and the most at once so far
         self.active: int = 0
         self.peak: int = 0
-        self.url = ""
+        self.url: str = ""
 
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=1 << 20)
@@ -79,7 +79,7 @@ class Server:
             raise
         self._runner = runner
         host, port = self._listener.sockets[0].getsockname()[:2]
-        self.url: str = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         return self
 
     async def __aexit__(

@@ -51,6 +51,12 @@ class Settings:
         care_window: Reject free-form WhatsApp outside 24 h after the customer's last message (contract 7.1).
         close_silent_after: Seconds after which a silent last step ends its workflow with `error`; never by
             default (contract 9.12).
+        retry_policy: Which answers are tried again, and when: now, or until 2020 (contract 5.10, 9.11).
+        webhook_version: Statuses and inbound messages in the form of v0.1, or flat as of v1 (contract 5.8).
+        report_viber_as: How the final report spells the channel; the specification misspells it (5.4).
+        expiry_lag: At most so many seconds that an expiry comes late; the captures show 3 (contract 10.2).
+        one_account: An application has one Viber, one Messenger and one WhatsApp account, the first that it
+            sends from; a message from another one is rejected with 1120 (contract 7.5).
         resign_retries: Sign every attempt of a callback anew instead of repeating the first signature (9.26).
         prices: Price of a delivered message on each channel.
         workflow_fee: What a workflow costs on top of its messages.
@@ -74,6 +80,11 @@ class Settings:
     quota_limit: int = 1_000_000
     care_window: bool = False
     close_silent_after: float | None = None
+    retry_policy: Literal["current", "older"] = "current"
+    webhook_version: Literal["v0.1", "v1"] = "v0.1"
+    report_viber_as: Literal["viber_service_msg", "viber_sevice_msg"] = "viber_service_msg"
+    expiry_lag: float = 0.0
+    one_account: bool = True
     resign_retries: bool = False
     prices: dict[str, Decimal] = field(default_factory=default_prices)
     workflow_fee: Decimal = Decimal("0.002")

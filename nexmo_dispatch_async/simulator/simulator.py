@@ -10,7 +10,7 @@ import contextlib
 import math
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -38,6 +38,7 @@ from nexmo_dispatch_async.simulator.records import (
     RequestSeen,
     StepSent,
 )
+from nexmo_dispatch_async.simulator.rulesfile import load_rules
 from nexmo_dispatch_async.simulator.server import Server
 from nexmo_dispatch_async.simulator.settings import Settings
 from nexmo_dispatch_async.simulator.state import StateFile
@@ -64,7 +65,7 @@ class Simulator:
     Args:
         seed: Ids, latencies and credentials follow from it: one seed, one transcript.
         speed: Virtual seconds per real second; None for virtual time moved by hand.
-        rules: A TOML file that says how recipients behave; the table is in `people.py`.
+        rules: A TOML file of people, faults and switches; their tables are in the documentation.
         people: The same from Python; `rules` are added to it.
         settings: The switches.
         host: Address to bind.
@@ -106,7 +107,7 @@ class Simulator:
         self.settings: Settings = settings or Settings()
         self.faults: Faults = Faults(dice)
         if rules is not None:
-            self.people.load(rules)
+            load_rules(rules, people=self.people, faults=self.faults, settings=self.settings)
         # the service
         self._history = History(history, observer)
         self._tokens = Tokens(dice)
@@ -121,6 +122,7 @@ class Simulator:
             history=self._history,
             epoch=self._epoch,
             keep=history,
+            faults=self.faults,
         )
         self._gateway = Gateway(
             engine=self._engine,
@@ -248,6 +250,11 @@ class Simulator:
         application = self._engine.applications.add(name, status=status_url, inbound=inbound_url)
         self._default_application = application
         return application
+
+    @property
+    def applications(self) -> list[Application]:
+        """The applications of the account, oldest first, whoever made them."""
+        return list(self._engine.applications)
 
     def expire_tokens(self) -> None:
         """Let the gateway answer "Access Token expired" to every token issued so far (contract 2.3)."""
@@ -411,14 +418,16 @@ class Simulator:
         self._engine.intervene(message_uuid, status, code=code)
         self._wake_driver()
 
-    def reply(self, message_uuid: str, text: str) -> None:
+    def reply(self, message_uuid: str, content: str | Mapping[str, object]) -> None:
         """Let the recipient of a message answer it now; the callback goes out with `advance(0)`.
+
+        `content` is a text, or an object such as `{"type": "image", "image": {"url": "…"}}` (contract 5.5.2).
 
         Raises:
             KeyError: There is no such message.
         """
         self._catch_up()
-        self._engine.reply(message_uuid, text)
+        self._engine.reply(message_uuid, content)
         self._wake_driver()
 
     # ---- what happened

@@ -6,12 +6,14 @@ import pytest
 
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.simulator.dice import Dice
-from nexmo_dispatch_async.simulator.people import Act, Outcome, People, Person
+from nexmo_dispatch_async.simulator.people import PROFILES, Act, Outcome, People, Person
 
 
 def acts(person: Person, channel: str = "whatsapp") -> list[tuple[float, str]]:
     """Return what happens, in seconds; drawn latencies are those of seed 0."""
-    return [(act.after_ms / 1000, act.status or act.text) for act in person.acts(channel, Dice(0), "1/0")]
+    return [
+        (act.after_ms / 1000, act.status or act.script[0]) for act in person.acts(channel, Dice(0), "1/0")
+    ]
 
 
 def test_the_default_person_gets_it_and_reads_it() -> None:
@@ -90,7 +92,8 @@ def test_a_failure_says_what_it_is_told_to() -> None:
         ("999500000001", Person(outcome="silent")),
         ("999609000001", Person(outcome_after=900, read_after=None)),
         ("999700000001", Person(reply="Hello")),
-        ("999800000001", Person()),
+        ("999800000001", Person(reply="STOP")),
+        ("999900000001", PROFILES["typical"]),
         ("9992", Person()),
         ("9993abcd", Person()),
         ("999", Person()),
