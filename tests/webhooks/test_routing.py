@@ -14,6 +14,7 @@ from nexmo_dispatch_webhooks import (
     Router,
     RouterError,
     RouterFrozenError,
+    UnknownEvent,
     parse_event,
 )
 from tests.webhooks.payloads import encode, inbound_body, report_body, status_body
@@ -360,3 +361,15 @@ def test_outer_middleware_belongs_to_the_outermost_router() -> None:
     router.include_router(child)
     with pytest.raises(RouterError, match="child is included"):
         child.outer_middleware(handler())
+
+
+def test_fetch_needs_no_values() -> None:
+    """Before the start nobody has provided them; which handlers an event reaches does not depend on them."""
+    inner, router = Router(), Router()
+
+    @inner.register()
+    async def handle(event: Event, provided_at_the_start: str) -> None: ...
+
+    router.include_router(inner)
+
+    assert router.fetch(UnknownEvent()) == (handle,)

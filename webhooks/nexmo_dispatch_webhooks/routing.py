@@ -81,7 +81,13 @@ class _Node:
             else:
                 yield from entry.node.routes()
 
-    def plan(self, inherited: Mapping[str, Any], names: Counter[str], outer: tuple[Middleware, ...]) -> _Plan:
+    def plan(
+        self,
+        inherited: Mapping[str, Any],
+        names: Counter[str],
+        outer: tuple[Middleware, ...],
+        plan_call: Callable[[Handler, Mapping[str, Any]], Call] = plan_call,
+    ) -> _Plan:
         """Decide how to call each handler, here and below, with the values that it may ask for."""
         values = {**inherited, **self.values}
         around = (*outer, *self.middlewares)
@@ -98,7 +104,7 @@ class _Node:
                 step: _Step = (entry.conditions(), select(entry), None, "")
                 kinds = entry.kinds
             else:
-                step = ((), None, entry.node.plan(values, names, around), entry.prefix)
+                step = ((), None, entry.node.plan(values, names, around, plan_call), entry.prefix)
                 kinds = KINDS
             for kind in kinds:
                 by_kind[kind].append(step)
@@ -398,7 +404,9 @@ class Router:
 
         What a `when` filter raises comes through; in `dispatch` it is a failure of its handler.
         """
-        selected = self.select(event, context.path if context is not None else "")
+        # before the start nobody has provided the values yet, and they do not matter here
+        plan = self._plan or self._node.plan({}, Counter(), (), lambda handler, _: handler)
+        selected = plan.select(event, context.path if context is not None else "")
         for item in selected:
             if item.error is not None:
                 raise item.error
