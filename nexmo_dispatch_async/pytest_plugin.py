@@ -1,0 +1,246 @@
+"""Fixtures for tests of users, active as soon as the package is installed beside pytest: `docs/testing.md`.
+
+It runs no test by itself: pytest-asyncio or anyio's plugin does, and the fixtures use the loop of that test.
+Until a fixture is used nothing of the simulator is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
+from contextlib import AsyncExitStack
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import pytest
+
+if TYPE_CHECKING:
+    from nexmo_dispatch_async.client import DispatchClient
+    from nexmo_dispatch_async.simulator import Simulator
+    from nexmo_dispatch_webhooks import Receiver, Router
+    from nexmo_dispatch_webhooks.testing import WebhookClient
+
+__all__ = ["dispatch_client", "dispatch_receiver", "dispatch_simulator", "webhook_client"]
+
+#: puts a router on a loopback port; returns its URL
+ServeRouter = Callable[..., Awaitable[str]]
+#: makes a client that posts signed callbacks to handlers
+MakeWebhookClient = Callable[..., "WebhookClient"]
+
+_Fixture = Callable[..., AsyncIterator[Any]]
+_LoopScope = Literal["function", "class", "module", "package", "session"]
+
+_LOOP_SCOPES: Final[tuple[_LoopScope, ...]] = ("function", "class", "module", "package", "session")
+_MARKER: Final = "dispatch_simulator"
+_FOR_ASYNCIO: Final = "nexmo-dispatch-asyncio"
+_SIMULATOR: Final = pytest.StashKey["Simulator"]()
+
+
+# ---- the fixtures that users name; each stands for one that runs in the loop of the test
+
+
+@pytest.fixture
+def dispatch_simulator(request: pytest.FixtureRequest) -> Simulator:
+    """A running simulator whose clock stands still; `@pytest.mark.dispatch_simulator(seed=7)` sets it up."""
+    made: Simulator = _in_the_loop(request, "simulator")
+    return made
+
+
+@pytest.fixture
+def dispatch_client(request: pytest.FixtureRequest, dispatch_simulator: Simulator) -> DispatchClient:
+    """A client of `dispatch_simulator`."""
+    made: DispatchClient = _in_the_loop(request, "client")
+    return made
+
+
+@pytest.fixture
+def dispatch_receiver(request: pytest.FixtureRequest, dispatch_simulator: Simulator) -> ServeRouter:
+    """Serves a router on loopback: its handlers get the callbacks of what `dispatch_client` sends."""
+    serve: ServeRouter = _in_the_loop(request, "receiver")
+    return serve
+
+
+@pytest.fixture
+def webhook_client(request: pytest.FixtureRequest) -> MakeWebhookClient:
+    """Makes `WebhookClient`s, which post to handlers and are closed after the test."""
+    make: MakeWebhookClient = _in_the_loop(request, "webhooks")
+    return make
+
+
+def _fixtures() -> Mapping[str, _Fixture]:
+    """Return new functions each time: decorating one for a loop leaves a mark on it."""
+
+    async def simulator(request: pytest.FixtureRequest) -> AsyncIterator[Simulator]:
+        async with _simulator(request) as sim:
+            sim.create_application()
+            request.node.stash[_SIMULATOR] = sim
+            yield sim
+
+    async def client(dispatch_simulator: Simulator) -> AsyncIterator[DispatchClient]:
+        application = dispatch_simulator.applications[0]
+        async with dispatch_simulator.client(application_id=application.id) as made:
+            yield made
+
+    async def receiver(dispatch_simulator: Simulator) -> AsyncIterator[ServeRouter]:
+        async with AsyncExitStack() as stack:
+
+            async def serve(router: Router, **settings: Any) -> str:
+                url = await _serve(stack, dispatch_simulator, router, settings)
+                dispatch_simulator.applications[0].urls.update(status=url, inbound=url)
+                return url
+
+            yield serve
+
+    async def webhooks() -> AsyncIterator[MakeWebhookClient]:
+        from nexmo_dispatch_webhooks.testing import WebhookClient
+
+        async with AsyncExitStack() as stack:
+
+            def make(target: Router | Receiver | str, **settings: Any) -> WebhookClient:
+                made = WebhookClient(target, **settings)
+                stack.push_async_callback(made.aclose)
+                return made
+
+            yield make
+
+    return {"simulator": simulator, "client": client, "receiver": receiver, "webhooks": webhooks}
+
+
+# ---- whose loop a test runs in
+
+
+def _in_the_loop(request: pytest.FixtureRequest, name: str) -> Any:
+    """Return the fixture's value, made in the loop of the test by the plugin that runs the test."""
+    return request.getfixturevalue(f"_dispatch_{name}_in_{_runner(request)}")
+
+
+def _runner(request: pytest.FixtureRequest) -> str:
+    """Say what runs the test: "anyio", or the scope of pytest-asyncio's loop."""
+    marker = request.node.get_closest_marker("asyncio")
+    if marker is not None and request.config.pluginmanager.has_plugin(_FOR_ASYNCIO):
+        scope = marker.kwargs.get("loop_scope") or marker.kwargs.get("scope")
+        return scope or _ini(request.config, "asyncio_default_test_loop_scope") or "function"
+    if "anyio_backend" in request.fixturenames:
+        backend = request.getfixturevalue("anyio_backend")
+        name = backend if isinstance(backend, str) else backend[0]
+        if name == "asyncio":
+            return "anyio"
+        pytest.fail(
+            f"{request.fixturename} runs on asyncio, this test on {name}: let the fixture anyio_backend "
+            'return "asyncio"',
+            pytrace=False,
+        )
+    pytest.fail(
+        f"{request.fixturename} needs an async test that a plugin runs: mark it with pytest.mark.anyio, or "
+        "install pytest-asyncio and mark it with pytest.mark.asyncio",
+        pytrace=False,
+    )
+
+
+def _ini(config: pytest.Config, name: str) -> str:
+    try:
+        return str(config.getini(name))
+    except (KeyError, ValueError):  # an older pytest-asyncio has no such option
+        return ""
+
+
+def _module(name: str, decorate: Mapping[str, Callable[..., Callable[[_Fixture], object]]]) -> ModuleType:
+    """Return a plugin with the hidden fixtures, once for each kind of loop."""
+    module = ModuleType(name, "Hidden fixtures of nexmo_dispatch_async.pytest_plugin.")
+    for runner, decorator in decorate.items():
+        for fixture, function in _fixtures().items():
+            hidden = f"_dispatch_{fixture}_in_{runner}"
+            setattr(module, hidden, decorator(name=hidden)(function))
+    return module
+
+
+# ---- how they are set up
+
+
+def _simulator(request: pytest.FixtureRequest) -> Simulator:
+    from dataclasses import fields
+
+    from nexmo_dispatch_async.simulator import Settings, Simulator
+
+    config = request.config
+    seed, rules = _ini(config, "dispatch_seed"), _ini(config, "dispatch_rules")
+    given: dict[str, Any] = {}
+    if seed:
+        given["seed"] = int(seed) if seed.isdecimal() else seed
+    if rules:
+        given["rules"] = (config.inipath.parent if config.inipath else config.rootpath) / rules
+    for marker in reversed(list(request.node.iter_markers(_MARKER))):  # the closest one has the last word
+        given.update(marker.kwargs)
+        if isinstance(marker.kwargs.get("rules"), str):
+            given["rules"] = request.path.parent / marker.kwargs["rules"]
+    switches = {field.name for field in fields(Settings)} & given.keys()
+    if switches:
+        given["settings"] = Settings(**{name: given.pop(name) for name in switches})
+    return Simulator(**given)
+
+
+async def _serve(stack: AsyncExitStack, sim: Simulator, router: Router, settings: Mapping[str, Any]) -> str:
+    from aiohttp import web
+
+    from nexmo_dispatch_webhooks.aiohttp import setup
+
+    app, given = web.Application(), dict(settings)
+    given.setdefault("clock", sim.timestamp)
+    if "verification" not in given:
+        given.setdefault("secrets", {sim.api_key: sim.signature_secret})
+    setup(app, router, **given)
+    runner = web.AppRunner(app, access_log=None)
+    stack.push_async_callback(runner.cleanup)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    return f"http://127.0.0.1:{runner.addresses[0][1]}{settings.get('path', '/webhooks')}"
+
+
+# ---- what pytest calls
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of the ini file."""
+    parser.addini("dispatch_seed", "seed of dispatch_simulator (default: 0)", default="")
+    parser.addini("dispatch_rules", "rules file of dispatch_simulator, relative to the ini file", default="")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the marker, and add the fixtures for anyio, which comes with this package."""
+    config.addinivalue_line(
+        "markers",
+        f"{_MARKER}(**settings): for the fixture dispatch_simulator, arguments of "
+        "nexmo_dispatch_async.simulator.Simulator and its Settings by name",
+    )
+    config.pluginmanager.register(
+        _module("nexmo_dispatch_anyio", {"anyio": pytest.fixture}), "nexmo-dispatch-anyio"
+    )
+
+
+def pytest_plugin_registered(plugin: object, manager: pytest.PytestPluginManager) -> None:
+    """Add the fixtures for pytest-asyncio when it is there, whichever of the two comes first."""
+    if getattr(plugin, "__name__", "") != "pytest_asyncio.plugin" or manager.has_plugin(_FOR_ASYNCIO):
+        return
+    import pytest_asyncio
+
+    def decorator(scope: _LoopScope) -> Callable[..., Callable[[_Fixture], object]]:
+        def named(name: str) -> Callable[[_Fixture], object]:
+            return pytest_asyncio.fixture(loop_scope=scope, name=name)
+
+        return named
+
+    manager.register(
+        _module("nexmo_dispatch_asyncio", {scope: decorator(scope) for scope in _LOOP_SCOPES}), _FOR_ASYNCIO
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show with a failed test what its simulator did."""
+    report = yield
+    if report.failed and report.when == "call" and _SIMULATOR in item.stash:
+        from nexmo_dispatch_async.simulator.assertions import timeline
+
+        report.sections.append(("dispatch_simulator", timeline(item.stash[_SIMULATOR])))
+    return report
