@@ -121,7 +121,7 @@ def make_record(request: RawRequest, context: Context, event: Event | None) -> N
         event is not None,
         kind,
         received_at,
-        _bytes(request.path).decode("utf-8", "backslashreplace") if request.path else "",
+        request.path.encode("utf-8", "backslashreplace").decode(),  # a half surrogate cannot be stored
         b"" if context.claims is None else _encode(context.claims),
         request.body,
         event,

@@ -43,6 +43,8 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
         """
         if failures >= self.attempts:
             return None
-        exponent = min(failures - 1, 64)  # a float has room for it, whatever the base
-        wait = min(self.wait_max, self.wait_initial * self.wait_exp_base**exponent)
+        try:
+            wait = min(self.wait_max, self.wait_initial * self.wait_exp_base ** (failures - 1))
+        except OverflowError:
+            wait = self.wait_max
         return wait * (1 + self.wait_jitter * random())

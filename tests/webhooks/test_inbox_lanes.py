@@ -1,0 +1,76 @@
+"""Lanes and retries: pure bookkeeping, so every order can be tried."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nexmo_dispatch_webhooks import ConfigurationError
+from nexmo_dispatch_webhooks.inbox import RetryPolicy
+from nexmo_dispatch_webhooks.inbox.lanes import Lanes
+from nexmo_dispatch_webhooks.inbox.records import Waiting
+
+
+@settings(max_examples=60)
+@given(st.lists(st.integers(0, 2), max_size=12), st.randoms(use_true_random=False))
+def test_any_schedule_keeps_each_lane_in_order(arrivals: list[int], random: "st.random.Random") -> None:  # type: ignore[name-defined]  # hypothesis does not export the name
+    """Whatever is taken, finished, postponed and released in between, and nothing is left in the end."""
+    lanes, now, under_way, finished = Lanes(), 0.0, list[Waiting](), list[Waiting]()
+    todo = list(enumerate(arrivals, start=1))
+    while todo or len(lanes):
+        choice = random.randrange(5)
+        if choice == 0 and todo:
+            record_id, lane = todo.pop(0)
+            lanes.add(Waiting(record_id, lane, now))
+        elif choice == 1 and (item := lanes.take()) is not None:
+            assert item.lane not in {other.lane for other in under_way}
+            under_way.append(item)
+        elif choice == 2 and under_way:
+            finished.append(under_way.pop(random.randrange(len(under_way))))
+            lanes.finish(finished[-1])
+        elif choice == 3 and under_way:
+            lanes.postpone(under_way.pop(random.randrange(len(under_way))), now + random.randrange(1, 5))
+        else:
+            now += 1
+            lanes.release(now)
+
+    for lane in set(arrivals):
+        ids = [item.id for item in finished if item.lane == lane]
+        assert ids == sorted(ids)
+    assert len(finished) == len(arrivals)
+    assert (lanes.oldest, lanes.next_due, lanes.ready, lanes.retrying) == (None, None, False, 0)
+    assert repr(lanes) == "<Lanes: 0 events in 0 lanes, 0 ready>"
+
+
+def test_what_is_due_later_waits_also_when_it_comes_from_the_store() -> None:
+    """After a restart: the first of its lane is due in the future, so the second waits as well."""
+    lanes = Lanes()
+    lanes.add(Waiting(1, 7, 0.0, due=10.0))
+    lanes.add(Waiting(2, 7, 0.0))
+
+    assert lanes.take() is None
+    assert (lanes.next_due, lanes.retrying, lanes.oldest) == (10.0, 1, 0.0)
+    assert lanes.release(9.9) == 0
+    assert lanes.hurry(frozenset({2})) == 0
+    assert lanes.hurry(frozenset({1, 2})) == 1
+    first = lanes.take()
+
+    assert first is not None
+    assert (first.id, first.due, lanes.take()) == (1, 0.0, None)
+
+
+def test_the_default_policy_ends_within_a_quarter_of_an_hour() -> None:
+    """Six tries: after 1, 5, 25, 125 and 600 seconds, and a little more by chance."""
+    policy = RetryPolicy()
+
+    assert [policy.wait(failures, lambda: 0.0) for failures in range(1, 7)] == [1, 5, 25, 125, 600, None]
+    assert policy.wait(2, lambda: 1.0) == pytest.approx(5.5)
+    assert RetryPolicy(attempts=10**6, wait_exp_base=1e6).wait(10**5, lambda: 0.0) == 600
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"attempts": 0}, {"wait_initial": -1}, {"wait_max": -1}, {"wait_exp_base": 0.5}, {"wait_jitter": -1}],
+)
+def test_policies_that_make_no_sense(values: dict[str, float]) -> None:
+    with pytest.raises(ConfigurationError):
+        RetryPolicy(**values)  # type: ignore[arg-type]  # attempts is an int in each
