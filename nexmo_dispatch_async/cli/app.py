@@ -1,5 +1,6 @@
 """The commands and their options; each hands over to a module of its own."""
 
+import logging
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -32,6 +33,8 @@ def root(
     ] = False,
 ) -> None:
     """Hold the options that every command shares."""
+    # the commands say themselves what happened, once
+    logging.getLogger("nexmo_dispatch_async").addHandler(logging.NullHandler())
 
 
 @app.command()
