@@ -36,7 +36,7 @@ test: .venv/dev ## run all the tests with branch coverage
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report
 
-soak: .venv/dev ## run the long tests: 200,000 sends, memory flat
+soak: .venv/dev ## run the long tests: 200,000 sends, 100,000 hostile requests, memory flat
 	@$(BIN)/python -m pytest -s tests/soak
 
 .venv/bench: .venv/dev
