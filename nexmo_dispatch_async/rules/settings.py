@@ -30,7 +30,7 @@ class Rules:
         ConfigurationError: An id is unknown, or the rule is always on.
     """
 
-    __slots__ = ("_severities", "counts_segments", "templates", "utf16")
+    __slots__ = ("_severities", "counts_segments", "no_stricter", "templates", "utf16")
 
     def __init__(
         self,
@@ -53,6 +53,11 @@ class Rules:
         self._severities = severities
         self.counts_segments: bool = "sms-segments" in severities
         self.utf16: bool = count == "utf-16"
+        # Whether only what is an error in the table is one, counted as there: a first look may be enough.
+        self.no_stricter: bool = not self.utf16 and all(
+            severity != "error" or (RULES[name].severity == "error" and not RULES[name].optional)
+            for name, severity in severities.items()
+        )
         self.templates: Mapping[str, str] = MappingProxyType(dict(templates or {}))
 
     def severity(self, rule: str) -> Severity | None:

@@ -1,0 +1,84 @@
+"""A first look at a workflow: is it of the usual kind, in which nothing can break a rule?
+
+It names no breach: whatever it does not know goes through the checks. They say the same about the usual kind,
+in several times the time, which every send would pay (docs/performance.md).
+"""
+
+from typing import Final, cast
+
+from msgspec import UNSET
+
+from nexmo_dispatch_async.models.requests import Address, Failover, Message, Step, Text
+from nexmo_dispatch_async.rules.report import encodable
+from nexmo_dispatch_async.rules.specs import CRIMEA, SANCTIONED, SPECS
+
+__all__ = ["is_usual"]
+
+# By channel: the longest text, and whether `read` is reported. Channels on which two plain numbers will do.
+_TEXT: Final = {
+    channel: (spec.text_limit, spec.reads)
+    for channel, spec in SPECS.items()
+    if spec.plain_numbers and spec.carries_text
+}
+_SENSITIVE: Final = (*SANCTIONED, *CRIMEA)
+
+
+def is_usual(steps: object) -> bool:  # noqa: PLR0912 - flat on purpose: a call costs more than a comparison
+    """Whether all steps are texts from number to number with the conditions where they belong.
+
+    True means that no rule that is an error in the table is broken; False means nothing.
+    """
+    if type(steps) is not tuple or not steps:
+        return False
+    items = cast("tuple[object, ...]", steps)
+    left = len(items)
+    for step in items:
+        left -= 1
+        if type(step) is not Step:
+            return False
+        sender, recipient, message = step.from_, step.to, step.message
+        if type(sender) is not Address or type(recipient) is not Address or type(message) is not Message:
+            return False
+        channel: object = recipient.type
+        if type(channel) is not str or channel not in _TEXT or sender.type != channel:
+            return False
+        if sender.id is not UNSET or recipient.id is not UNSET:
+            return False
+        limit, reads = _TEXT[channel]
+        number: object = sender.number
+        person: object = recipient.number
+        if type(number) is not str or type(person) is not str:
+            return False
+        digits = number + person
+        if not (digits.isascii() and digits.isdigit() and 0 < len(number) <= 15 and 0 < len(person) <= 15):
+            return False
+        if number[0] == "0" or person[0] == "0" or person.startswith(_SENSITIVE):
+            return False
+        if (
+            message.whatsapp is not UNSET
+            or message.viber_service_msg is not UNSET
+            or message.messenger is not UNSET
+        ):
+            return False
+        content = message.content
+        if type(content) is not Text:
+            return False
+        words: object = content.text
+        if type(words) is not str or not 0 < len(words) <= limit or not (words.isascii() or encodable(words)):
+            return False
+        failover = step.failover
+        if left:
+            if type(failover) is not Failover:
+                return False
+            expiry: object = failover.expiry_time
+            if type(expiry) is not int or not 15 <= expiry <= 86_400:
+                return False
+            condition = failover.condition_status
+            if condition != "delivered" and (condition != "read" or not reads):
+                return False
+        elif failover is not UNSET:
+            return False
+        ref: object = step.client_ref
+        if ref is not UNSET and (type(ref) is not str or len(ref) > 40 or not ref.isascii()):
+            return False
+    return True
