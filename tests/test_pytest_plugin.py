@@ -1,15 +1,15 @@
-"""The pytest plugin as its users meet it: fixtures for pytest-asyncio and anyio, set up by marker and ini file."""
+"""The pytest plugin as its users meet it: for pytest-asyncio and for anyio, set up by marker and ini file."""
 
+import importlib
 import subprocess
 import sys
 
 import pytest
 
 # pytester forgets what the tests inside of a test have imported; what is here already need not come again.
-import nexmo_dispatch_async.client
-import nexmo_dispatch_async.simulator.assertions
-import nexmo_dispatch_webhooks.aiohttp
-import nexmo_dispatch_webhooks.testing  # noqa: F401 - see above
+importlib.import_module("nexmo_dispatch_async.simulator.assertions")
+importlib.import_module("nexmo_dispatch_webhooks.aiohttp")
+importlib.import_module("nexmo_dispatch_webhooks.testing")
 
 pytest_plugins = ["pytester"]
 
@@ -123,7 +123,7 @@ def test_the_fixtures_follow_the_default_loop_of_tests(project: pytest.Pytester)
 
 
 def test_users_of_anyio(project: pytest.Pytester) -> None:
-    """anyio comes with the package, so its marker always works; pytest-asyncio may be there as well."""
+    """It comes with the package, so its marker always works; pytest-asyncio may be there as well."""
     write(project, mark="@pytest.mark.anyio", imports=ANYIO_ON_ASYNCIO)
 
     run(project).assert_outcomes(passed=3)

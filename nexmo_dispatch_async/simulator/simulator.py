@@ -249,6 +249,8 @@ class Simulator:
         """Create an application without asking over HTTP; callbacks for an empty URL are not made."""
         application = self._engine.applications.add(name, status=status_url, inbound=inbound_url)
         self._default_application = application
+        if self._stack is not None:
+            self._after_request()
         return application
 
     @property
