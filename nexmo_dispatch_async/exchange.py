@@ -111,6 +111,8 @@ class Exchange:
         self._closed = True
         if self._owns_session and self._session is not None:
             await self._session.close()
+            # Connections that broke are closed by the loop in its next round: do not end before that.
+            await asyncio.sleep(0)
 
     async def send(
         self,
@@ -148,6 +150,8 @@ class Exchange:
                 try:
                     data = await self._read(reply)
                 except BaseException:
+                    if body is not None and reply.connection is None:
+                        body.let_go()
                     reply.close()
                     raise
                 return Response(reply.status, reply.headers, data)

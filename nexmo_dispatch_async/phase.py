@@ -77,11 +77,23 @@ class Body(Payload):
         self._value = self._data = data
         self.phase: Phase = _UNSEEN
         self._abandoned = False
+        self._transport: asyncio.WriteTransport | None = None
 
     def abandon(self) -> bool:
-        """Write nothing from now on; return whether something may have left before."""
+        """Write nothing from now on; return whether something may have left before.
+
+        aiohttp writes in a task of its own: one that is cancelled but did not notice yet must not write after
+        aiohttp writes in a task of its own: one that was cancelled and did not notice yet must not write after
+        otherwise stay open until the other side took it.
+        """
         self._abandoned = True
+        if self._transport is not None:
+            self._transport.abort()
         return self.phase is not _PREPARED and self.phase is not _STALE
+
+    def let_go(self) -> None:
+        """Forget the connection, which may be somebody else's by now."""
+        self._transport = None
 
     @property
     def size(self) -> int:
@@ -121,6 +133,7 @@ class Body(Payload):
             self.phase = _STALE
             raise ConnectionResetError("the connection was closed before anything was written")
         self.phase = _LEFT
+        self._transport = transport
         await writer.write(self._data)
         # asyncio writes at once; if the operating system refuses, it closes the transport there and then. Up
         # to this size aiohttp does not wait in between, so it was this write that was refused, as a whole.
@@ -156,26 +169,39 @@ def failure_of(request: Request, body: Body | None, error: Exception, *, answeri
         answering: Whether an answer had begun.
     """
     summary = request.summary
-    reason = mask(str(error))[:300] or type(error).__name__
+    reason = _reason(error)
     connecting = isinstance(error, _BEFORE_CONNECTION)
     if connecting or (body is not None and body.phase in (Phase.PREPARED, Phase.STALE)):
         stale = body is not None and body.phase is Phase.STALE
         phase: FailurePhase = "write" if stale else "connect"
         if isinstance(error, TimeoutError):
-            message = f"{summary}: no connection in time: {reason}"
+            message = f"{summary}: no connection in time{reason}"
             return APITimeoutError(message, request=summary, phase=phase)
-        return APIConnectionError(f"{summary}: no connection: {reason}", request=summary, phase=phase)
+        return APIConnectionError(f"{summary}: no connection{reason}", request=summary, phase=phase)
     phase = "read" if answering else "wait"
     if isinstance(error, TimeoutError):
-        message = f"{summary}: sent, and no answer in time: {reason}"
+        message = f"{summary}: sent, and no answer in time{reason}"
         return OutcomeUnknownError(message, request=summary, phase=phase)
     if isinstance(error, aiohttp.ClientResponseError | aiohttp.ClientPayloadError):
         # A head that is no HTTP is the beginning of an answer too.
         return ProtocolError(
-            f"{summary}: sent, and the answer is unusable: {reason}", request=summary, phase="read"
+            f"{summary}: sent, and the answer is unusable{reason}", request=summary, phase="read"
         )
-    message = f"{summary}: sent, and the connection broke: {reason}"
+    message = f"{summary}: sent, and the connection broke{reason}"
     return OutcomeUnknownError(message, request=summary, phase=phase)
+
+
+def _reason(error: Exception) -> str:
+    """Return why, after a colon. Not what was received: aiohttp shows that, and it may be what was sent."""
+    said = str(error)
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        said = "the server disconnected"
+    elif isinstance(error, aiohttp.ClientResponseError):
+        said = error.message
+    said = " ".join(said.partition("\n")[0].partition("b'")[0].split()).rstrip(":")
+    if not said and not isinstance(error, TimeoutError):
+        said = type(error).__name__
+    return f": {mask(said)[:300]}" if said else ""
 
 
 def presentable(error: Exception) -> Exception | None:

@@ -200,8 +200,10 @@ def decipher_response(
         try:
             return decode(response)
         except ProtocolError as error:
-            error.request = request.summary if request is not None else ""
-            raise
+            if request is None:
+                raise
+            message = f"{request.summary}: {error.message}"
+            raise ProtocolError(message, body=error.body, request=request.summary, status=status) from None
     details = parse_problem(response.body)
     kind = _classify(status, response.body, details)
     asked = retry_after(response.headers, now=now, quota=kind is RateLimitError) if status >= 400 else None

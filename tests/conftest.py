@@ -10,6 +10,7 @@ from aioresponses import aioresponses
 
 from nexmo_dispatch_async.workflow import Workflow
 from tests.support.aioresponses_fix import patched
+from tests.support.tls import make_certificate
 
 PAYLOADS = Path(__file__).parent / "data" / "payloads"
 
@@ -18,6 +19,12 @@ PAYLOADS = Path(__file__).parent / "data" / "payloads"
 def workflow() -> Workflow:
     """Return a workflow without faults: WhatsApp, then SMS."""
     return Workflow.from_json((PAYLOADS / "requests" / "whatsapp_text.json").read_bytes())
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a certificate for localhost with its key, made for this run."""
+    return make_certificate(tmp_path_factory.mktemp("tls") / "localhost.pem")
 
 
 @pytest.fixture

@@ -1,19 +1,13 @@
 """Each way a send can fail: what the client raises, and how many POSTs the server saw."""
 
 import asyncio
-import datetime as dt
 import socket
-import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from nexmo_dispatch_async.auth import BearerToken
 from nexmo_dispatch_async.client import DispatchClient
@@ -42,33 +36,9 @@ from tests.support.misbehaving import (
     reply,
     reset_after_body,
 )
+from tests.support.tls import client_context, server_context
 
 Handler = Callable[[Received, Connection], Awaitable[None]]
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a certificate for localhost with its key, made for this run."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "localhost.pem"
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path.write_bytes(made.public_bytes(serialization.Encoding.PEM) + private)
-    return path
 
 
 @pytest.fixture(params=["http", "https"])
@@ -77,9 +47,7 @@ def tls(request: pytest.FixtureRequest, certificate: Path) -> Iterator[tuple[Any
     if request.param == "http":
         yield None, None
     else:
-        server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        server.load_cert_chain(certificate)
-        yield server, ssl.create_default_context(cafile=str(certificate))
+        yield server_context(certificate), client_context(certificate)
 
 
 def client_of(base_url: str, session: aiohttp.ClientSession | None = None, **settings: Any) -> DispatchClient:
@@ -170,6 +138,18 @@ async def test_what_each_failure_means(workflow: Workflow, tls: tuple[Any, Any],
     assert "44741" not in shown
 
 
+async def test_an_answer_over_the_cap_costs_nobody_else_their_connection(workflow: Workflow) -> None:
+    """Once it is read it is in use again: giving up the first request must not break the second."""
+    long, short = reply(202, {**ACCEPTED, "more": "x" * 60_000}), reply(202, ACCEPTED)
+    async with (
+        RawServer(answering(*[long, short] * 20)) as server,
+        client_of(server.base_url, limit=1, max_response=50_000) as client,
+    ):
+        results = await asyncio.gather(*(client.send(workflow) for _ in range(40)), return_exceptions=True)
+
+    assert [type(result).__name__ for result in results] == ["ProtocolError", "Dispatch"] * 20
+
+
 async def test_1000_sends_to_a_server_that_reads_and_closes(workflow: Workflow) -> None:
     """Exactly 1,000 POSTs and 1,000 unknown outcomes: nothing is sent twice."""
     async with RawServer(close_after_body) as server, client_of(server.base_url) as client:
@@ -207,9 +187,10 @@ async def test_an_unknown_host_is_not_sent(workflow: Workflow) -> None:
 
 
 async def test_an_unknown_certificate_is_not_sent(workflow: Workflow, certificate: Path) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    async with RawServer(ssl_context=context) as server, client_of(server.base_url) as client:
+    async with (
+        RawServer(ssl_context=server_context(certificate)) as server,
+        client_of(server.base_url) as client,
+    ):
         with pytest.raises(APIConnectionError, match="certificate"):
             await client.send(workflow, retry=RetryPolicy(attempts=1))
 
@@ -249,6 +230,9 @@ async def test_an_idle_connection_closed_by_the_service_costs_nothing(workflow: 
 
 class Transport(asyncio.Transport):
     """A transport that breaks when it is written to."""
+
+    def abort(self) -> None:
+        self.closing = True
 
     def __init__(self, *, closing: bool = False, breaks: bool = False) -> None:
         super().__init__()

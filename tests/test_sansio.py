@@ -409,7 +409,8 @@ def test_success_without_id_carries_its_body(body: bytes) -> None:
     assert error.body == body
     assert error.status == 202
     assert error.request == "POST /dispatch"
-    assert str(error) == "the service answered 202 without a dispatch_uuid: the workflow may be under way"
+    said = "the service answered 202 without a dispatch_uuid: the workflow may be under way"
+    assert str(error) == f"POST /dispatch: {said}"
 
 
 def test_the_error_needs_no_request() -> None:

@@ -107,10 +107,14 @@ class RawServer:
 
     handler: Handler = accept
     token_handler: Handler | None = None
+    #: called when the head of a request is there and its body is not read yet
+    head_handler: Handler | None = None
     ssl_context: ssl.SSLContext | None = None
     received: list[Received] = field(default_factory=list)
     token_requests: list[Received] = field(default_factory=list)
     connections: int = 0
+    #: how many POSTs began, other than for tokens: their heads arrived
+    posts: int = 0
     active: int = 0
     most_active: int = 0
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
@@ -155,7 +159,7 @@ class RawServer:
         connection = Connection(reader, writer)
         try:
             while not writer.is_closing():
-                request = await self._read(reader)
+                request = await self._read(connection)
                 if request is None:
                     break
                 await self._answer(request, connection)
@@ -165,13 +169,19 @@ class RawServer:
             self._tasks.discard(task)
             writer.close()
 
-    async def _read(self, reader: asyncio.StreamReader) -> Received | None:
+    async def _read(self, connection: Connection) -> Received | None:
+        reader = connection.reader
         try:
             head = await reader.readuntil(b"\r\n\r\n")
         except asyncio.IncompleteReadError:
             return None
         line, *lines = head.decode("latin-1").rstrip("\r\n").split("\r\n")
         headers = [(name, value.strip()) for name, _, value in (text.partition(":") for text in lines)]
+        head_only = Received(line, headers, b"")
+        if not head_only.target.startswith(TOKEN_PATH):
+            self.posts += head_only.method == "POST"
+            if self.head_handler is not None:
+                await self.head_handler(head_only, connection)
         length = next((int(value) for name, value in headers if name.lower() == "content-length"), 0)
         return Received(line, headers, await reader.readexactly(length))
 
