@@ -90,7 +90,7 @@ def test_texts_with_conditions_are_usual(steps: tuple[Step, ...]) -> None:
 
 
 @pytest.mark.parametrize("steps", [(), [], None, "steps", (None,), [FIRST, LAST]])
-def test_what_is_no_tuple_of_steps_is_not_usual(steps: object) -> None:
+def test_what_is_no_tuple_of_steps_is_not_usual(steps: Any) -> None:
     assert not is_usual(steps)
 
 
