@@ -1,0 +1,21 @@
+"""Acceptance of the inbox, in the size of the normal suite; tests/soak/test_inbox.py has the full size."""
+
+from pathlib import Path
+
+from tests.webhooks.inbox_scenarios import kill_repeatedly, two_bad_among_many
+
+
+async def test_a_failing_handler_and_a_broken_body_among_500_good_events(tmp_path: Path) -> None:
+    """(1) All good ones handled exactly once, nothing repeated, the bad ones set aside and brought back."""
+    figures = await two_bad_among_many(tmp_path, events=501)
+
+    print(figures)
+
+
+async def test_a_receiver_killed_twice_under_load_loses_nothing(tmp_path: Path) -> None:
+    """(2) Every acknowledged event is handled: at least once; exactly once with `context.transaction`."""
+    figures = await kill_repeatedly(tmp_path, kills=2, seed=4)
+
+    print(figures)
+    assert figures.acknowledged > 0
+    assert (figures.lost, figures.effects_wrong) == (0, 0)

@@ -1,0 +1,123 @@
+"""An inbox behind the aiohttp adapter, over a real socket: its life, its answers, and what probes see."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession, web
+from aiohttp.test_utils import TestServer
+
+from nexmo_dispatch_webhooks import ConfigurationError, MessageStatus, Receiver, Router
+from nexmo_dispatch_webhooks.aiohttp import setup
+from nexmo_dispatch_webhooks.inbox import MemoryInbox, SqliteInbox
+from tests.webhooks.payloads import encode, status_body
+
+BODY = encode(status_body())
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[ClientSession]:
+    async with ClientSession() as made:
+        yield made
+
+
+@pytest.fixture
+async def serve(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
+    servers: list[TestServer] = []
+
+    async def run(router: Router, **settings: Any) -> tuple[TestServer, Receiver]:
+        app = web.Application()
+        values = {"inbox": tmp_path / "inbox.db", "verification": None, "health_path": "/health", **settings}
+        receiver = setup(app, router, **values)
+        servers.append(TestServer(app))
+        await servers[-1].start_server()
+        return servers[-1], receiver
+
+    yield run
+    for server in servers:
+        await server.close()
+
+
+async def test_the_answer_comes_before_the_handler(
+    serve: Any, session: ClientSession, tmp_path: Path
+) -> None:
+    """200 means stored; the application drains the inbox when it ends."""
+    router, gate, seen = Router(), asyncio.Event(), []
+
+    @router.message_status()
+    async def slow(event: MessageStatus) -> None:
+        await gate.wait()
+        seen.append(event.message_uuid)
+
+    server, receiver = await serve(router)
+    async with session.post(server.make_url("/webhooks"), data=BODY, headers=JSON) as answer:
+        assert answer.status == 200
+    assert seen == []
+    async with session.get(server.make_url("/health")) as answer:
+        health = await answer.json()
+    assert (answer.status, health["ready"], health["inbox"]["pending"]) == (200, True, 1)
+    assert isinstance(receiver.inbox, SqliteInbox)
+
+    gate.set()
+    await server.close()
+
+    assert len(seen) == 1
+    db = sqlite3.connect(tmp_path / "inbox.db")
+    assert db.execute("SELECT state FROM events").fetchall() == [(2,)]
+    db.close()
+
+
+async def test_a_full_inbox_answers_503(serve: Any, session: ClientSession) -> None:
+    """So that the service repeats it (contract 5.10); the readiness probe is about storing, and stays."""
+    router, gate = Router(), asyncio.Event()
+
+    @router.message_status()
+    async def slow(event: MessageStatus) -> None:
+        await gate.wait()
+
+    server, _ = await serve(router, inbox=MemoryInbox(max_pending=1))
+    statuses = []
+    for number in range(2):
+        body = encode(status_body(message_uuid=f"m{number}"))
+        async with session.post(server.make_url("/webhooks"), data=body, headers=JSON) as answer:
+            statuses.append(answer.status)
+    gate.set()
+
+    assert statuses == [200, 503]
+
+
+async def test_probes(serve: Any, session: ClientSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alive is always 200; ready is 503 while nothing can be stored."""
+    server, receiver = await serve(Router(), health_path="/probe/")
+
+    async def ask(path: str) -> tuple[int, bool]:
+        async with session.get(server.make_url(path)) as answer:
+            return answer.status, (await answer.json())["ready"]
+
+    assert await ask("/probe") == (200, True)
+    assert await ask("/probe/ready") == (200, True)
+    receiver.inbox._storing = False
+    assert await ask("/probe") == (200, False)
+    assert await ask("/probe/ready") == (503, False)
+
+
+async def test_probes_without_an_inbox(serve: Any, session: ClientSession) -> None:
+    server, _ = await serve(Router(), inbox=None)
+
+    async with session.get(server.make_url("/health/ready")) as answer:
+        assert (answer.status, await answer.json()) == (200, {"ready": True})
+
+
+async def test_an_inbox_that_cannot_be_opened_stops_the_start(serve: Any, tmp_path: Path) -> None:
+    """Not the first callback."""
+    with pytest.raises(Exception, match="FileNotFoundError"):
+        await serve(Router(), inbox=str(tmp_path / "missing" / "inbox.db"))
+
+
+def test_what_is_no_inbox_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="inbox takes a path, None, or an object with"):
+        Receiver(Router(), verification=None, inbox=object())  # type: ignore[arg-type]  # the point of the test
