@@ -226,8 +226,10 @@ class Gateway:
             text = f"Unable to identify proxy for host: secure and url: {path}"
             code = "messaging.adaptors.http.flow.ApplicationNotFound"
             return gateway_fault(self.settings.fault_form, 404, text, code, self._trace())
-        detail = f"{method} is not possible here; use {', '.join(sorted(route.methods))}"
-        return problem(405, "wrong-verb", "Method Not Allowed", detail, self._trace())
+        allowed = ", ".join(sorted(route.methods))
+        detail = f"{method} is not possible here; use {allowed}"
+        reply = problem(405, "wrong-verb", "Method Not Allowed", detail, self._trace())
+        return reply._replace(headers={**reply.headers, "Allow": allowed})
 
     # ---- POST /dispatch
 
