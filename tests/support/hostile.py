@@ -367,14 +367,20 @@ async def attack(
     return result
 
 
+def _draw(attacks: dict[Attack, float], count: int, rnd: random.Random) -> Iterator[Attack]:
+    """Each once, then by weight."""
+    yield from attacks
+    yield from rnd.choices(list(attacks), list(attacks.values()), k=count - len(attacks))
+
+
 class _Run:
     def __init__(
         self, result: Result, port: int, pid: int, count: int, slow_count: int, rnd: random.Random
     ) -> None:
         self._result, self._port, self._pid, self._rnd = result, port, pid, rnd
         self._count = count
-        self._fast = iter(rnd.choices(list(ATTACKS), list(ATTACKS.values()), k=count - slow_count))
-        self._slow = iter(rnd.choices(list(SLOW), list(SLOW.values()), k=slow_count))
+        self._fast = _draw(ATTACKS, count - slow_count, rnd)
+        self._slow = _draw(SLOW, slow_count, rnd)
 
     async def drive(self, connections: int) -> None:
         done = asyncio.Event()
