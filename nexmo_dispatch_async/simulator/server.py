@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Final, Self, cast
 
+import anyio
 from aiohttp import web
 
 from nexmo_dispatch_async.simulator.answers import Reply
@@ -56,17 +57,19 @@ class Server:
         self._runner: web.AppRunner | None = None
         self._listener: asyncio.Server | None = None
         self._fast: set[asyncio.Transport] = set()
+        self._closing = anyio.Event()
         #: requests being answered now, and the most at once so far
         self.active: int = 0
         self.peak: int = 0
         self.url: str = ""
 
     async def __aenter__(self) -> Self:
+        self._closing = anyio.Event()
         app = web.Application(client_max_size=1 << 20)
         if self._mount is not None:
             self._mount(app)
         app.router.add_route("*", DISPATCH_PATH, self._handle)  # found first: it is what comes in thousands
-        app.router.add_route("*", "/{path:.*}", self._handle)
+        app.router.add_route("*", r"/{path:[\s\S]*}", self._handle)  # a path may hold a line end, too
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         fallback = cast("web.Server", runner.server)  # `setup` made it
@@ -85,6 +88,7 @@ class Server:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._closing.set()
         if self._listener is not None:
             self._listener.close()
             self._listener = None
@@ -120,7 +124,8 @@ class Server:
             # handled at once and held back afterwards: the order of things does not depend on real time
             latency = self._gateway.settings.latency + reply.latency
             if latency:
-                await asyncio.sleep(latency)
+                with anyio.move_on_after(latency):
+                    await self._closing.wait()
             if reply.cut is not None:
                 return await _cut_off(request, reply)
             return web.Response(status=reply.status, body=reply.body, headers=reply.headers)
