@@ -1,6 +1,7 @@
 """Fixtures that many test modules share."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from aioresponses import aioresponses
 
 from nexmo_dispatch_async.workflow import Workflow
 from tests.support.aioresponses_fix import patched
+from tests.support.log_guard import guarded
 from tests.support.tls import make_certificate
 
 PAYLOADS = Path(__file__).parent / "data" / "payloads"
@@ -19,6 +21,25 @@ PAYLOADS = Path(__file__).parent / "data" / "payloads"
 def workflow() -> Workflow:
     """Return a workflow without faults: WhatsApp, then SMS."""
     return Workflow.from_json((PAYLOADS / "requests" / "whatsapp_text.json").read_bytes())
+
+
+# The tests of the client, in which everything that is logged is read.
+CLIENT_TESTS = re.compile(
+    r"test_(client\w*|cancellation|failures|fan_out|send_many|applications|auth|sansio|middleware|otel|logging"
+    r"|statistics|exceptions|redaction)$"
+)
+
+
+@pytest.fixture(autouse=True)
+def nothing_private_is_logged(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test of the client that logs a token, a secret, a number or a text, on whichever worker."""
+    module = request.node.path.stem
+    if not CLIENT_TESTS.match(module):
+        yield
+        return
+    with guarded() as guard:
+        yield
+    assert guard.found == []
 
 
 @pytest.fixture(scope="session")

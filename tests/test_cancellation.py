@@ -1,26 +1,48 @@
-"""Cancelling a send at any await: no task, slot or socket is left, and the client goes on working."""
+"""Cancelling at any await: no task, slot or socket is left, the client goes on, and the outcome is told."""
 
 import asyncio
-import gc
+from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import aiohttp
+import anyio
 import pytest
 
-from nexmo_dispatch_async.auth import KpnOAuth
-from nexmo_dispatch_async.client import DispatchClient
+from nexmo_dispatch_async.auth import BearerToken, KpnOAuth
+from nexmo_dispatch_async.client import DispatchClient, new_client_ref
+from nexmo_dispatch_async.exceptions import (
+    APIConnectionError,
+    ClientClosedError,
+    OutcomeUnknownError,
+    RateLimitError,
+)
+from nexmo_dispatch_async.interruption import Interruption, interruption_of, outcome_of_failure
+from nexmo_dispatch_async.middleware import Attempt, Middleware
+from nexmo_dispatch_async.retry import RetryPolicy
+from nexmo_dispatch_async.sansio import Request, Response
+from nexmo_dispatch_async.tracking import Tracker
 from nexmo_dispatch_async.workflow import Workflow
-from tests.support.misbehaving import ACCEPTED, RawServer, accept, answering, reply
+from tests.support.misbehaving import (
+    ACCEPTED,
+    Connection,
+    RawServer,
+    Received,
+    accept,
+    answering,
+    hang,
+    reply,
+)
+from tests.support.tls import client_context, server_context
 
 
 def client_of(server: RawServer, **settings: Any) -> DispatchClient:
     async def no_sleep(_seconds: float) -> None:
         await asyncio.sleep(0)
 
-    auth = KpnOAuth("a", "b", server.token_url)
-    return DispatchClient(
-        auth=auth, application_id="a", base_url=server.base_url, sleep=no_sleep, limit=1, **settings
-    )
+    settings.setdefault("auth", KpnOAuth("a", "b", server.token_url))
+    settings.setdefault("limit", 1)
+    return DispatchClient(application_id="a", base_url=server.base_url, sleep=no_sleep, **settings)
 
 
 def pool_of(client: DispatchClient) -> aiohttp.BaseConnector:
@@ -36,15 +58,14 @@ class Walker:
         self.cancel_at = cancel_at
         self.steps = 0
 
-    async def run(self, coroutine: Any) -> bool:
-        """Return whether the coroutine was cancelled; `False` if it ended before its turn came."""
-        task = asyncio.ensure_future(self._counted(coroutine))
-        self.task = task
+    async def run(self, coroutine: Any) -> asyncio.CancelledError | None:
+        """Return what the coroutine was cancelled with, `None` if it ended before its turn came."""
+        self.task = asyncio.ensure_future(self._counted(coroutine))
         try:
-            await task
-        except asyncio.CancelledError:
-            return True
-        return False
+            await self.task
+        except asyncio.CancelledError as error:
+            return error
+        return None
 
     async def _counted(self, coroutine: Any) -> Any:
         return await _Steps(coroutine, self)
@@ -78,48 +99,267 @@ class _Steps:
                 error = thrown
 
 
-SCENARIOS = (
-    "a cold client",
-    "a rate limit first",
-    "a rejected token first",
-)
+class Pausing(Middleware):
+    """Waits before and after everything, so that there is something to cancel."""
+
+    async def call(self, request: Request, proceed: Callable[[Request], Any]) -> Any:
+        await asyncio.sleep(0)
+        value = await proceed(request)
+        await asyncio.sleep(0)
+        return value
+
+    async def attempt(self, attempt: Attempt, proceed: Callable[[Attempt], Any]) -> Response:
+        await asyncio.sleep(0)
+        response: Response = await proceed(attempt)
+        await asyncio.sleep(0)
+        return response
 
 
-def handler_of(scenario: str) -> Any:
-    if scenario == "a rate limit first":
-        return answering(reply(429), reply(202, ACCEPTED))
-    if scenario == "a rejected token first":
-        return answering(reply(401), reply(202, ACCEPTED))
-    return accept
+async def send(client: DispatchClient, workflow: Workflow) -> None:
+    await client.send(workflow)
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
-async def test_cancelling_at_every_await_leaks_nothing(workflow: Workflow, scenario: str) -> None:
-    step = 0
-    cancelled = True
-    while cancelled:
-        step += 1
-        assert step < 100, "the walk does not end"
-        async with RawServer(handler_of(scenario)) as server:
+async def send_with_response(client: DispatchClient, workflow: Workflow) -> None:
+    await client.send_with_response(workflow)
+
+
+async def create(client: DispatchClient, _workflow: Workflow) -> None:
+    await client.applications.create(name="n")
+
+
+ANSWER = reply(202, {**ACCEPTED, "id": "an application"})
+
+# name: answers in turn, settings of the client, what is walked through
+Walk = tuple[list[bytes], dict[str, Any], Callable[[DispatchClient, Workflow], Coroutine[Any, Any, None]]]
+WALKS: dict[str, Walk] = {
+    "a cold client": ([ANSWER], {}, send),
+    "a rate limit first": ([reply(429), ANSWER], {}, send),
+    "a rejected token first": ([reply(401), ANSWER], {}, send),
+    "503 first, repeated": ([reply(503), ANSWER], {"retry": RetryPolicy(unavailable=True)}, send),
+    "middleware": ([ANSWER], {"middleware": [Pausing()]}, send),
+    "a reference and a tracker": ([ANSWER], {"client_ref": new_client_ref, "tracker": Tracker()}, send),
+    "with the answer": ([ANSWER], {}, send_with_response),
+    "an application call": ([ANSWER], {}, create),
+}  # fmt: skip
+
+
+@pytest.fixture(params=["http", "https"])
+def tls(request: pytest.FixtureRequest, certificate: Path) -> tuple[Any, Any]:
+    if request.param == "http":
+        return None, True
+    return server_context(certificate), client_context(certificate)
+
+
+def open_files() -> int:
+    folder = Path("/proc/self/fd")
+    return len(list(folder.iterdir())) if folder.exists() else 0
+
+
+@pytest.mark.parametrize("name", WALKS)
+async def test_cancelling_at_every_await_leaks_nothing(
+    workflow: Workflow, tls: tuple[Any, Any], name: str
+) -> None:
+    """Whatever is said of the outcome is true of what the server saw: that is counted too."""
+    answers, settings, call = WALKS[name]
+    server_tls, client_tls = tls
+    told: set[str] = set()
+    steps = 0
+    cancelled: asyncio.CancelledError | None = asyncio.CancelledError()
+    files = open_files()
+    while cancelled is not None:
+        steps += 1
+        assert steps < 100, "the walk does not end"
+        async with RawServer(answering(*answers), ssl_context=server_tls) as server:
             before = asyncio.all_tasks()
-            client = client_of(server)
-            async with client:
-                walker = Walker(step)
-                cancelled = await walker.run(client.send(workflow))
+            async with client_of(server, ssl=client_tls, **settings) as client:
+                cancelled = await Walker(steps).run(call(client, workflow))
+                finals = server.posts - (len(answers) - 1)
 
+                if cancelled is not None:
+                    interruption = interruption_of(cancelled)
+                    assert interruption is not None
+                    told.add(interruption.outcome)
+                    if interruption.outcome == "not_sent":
+                        assert finals <= 0, "what is said not to be sent was not seen"
+                    if interruption.outcome == "sent":
+                        assert finals == 1
+                    assert client.statistics().interrupted + client.statistics().succeeded == (
+                        client.statistics().calls
+                    )
                 # The only slot is free again, the token lock too, and a later send works.
                 assert client._carrier._slots.free == 1
                 assert not client._carrier._tokens.busy
+                assert client.statistics()[-3:] == (0, 0, 0)
                 server.handler = accept
                 assert (await client.send(workflow)).dispatch_uuid == ACCEPTED["dispatch_uuid"]
                 assert not pool_of(client)._acquired
             left = [task for task in asyncio.all_tasks() - before if "RawServer" not in repr(task)]
             assert left == []
-    gc.collect()
 
-    assert step > 4
-    # Never more than the cancelled POST, its one repetition, and the later one.
-    assert len(server.received) <= 3
+    assert steps > 4
+    assert {"not_sent", "unknown"} <= told
+    assert ("sent" in told) is (name == "middleware")
+    assert open_files() <= files + 2, "sockets of the server's side may still be on their way out"
+
+
+# --- what is told ---------------------------------------------------------------------------------
+
+
+async def test_a_cancelled_send_tells_what_was_sent(workflow: Workflow) -> None:
+    """Enough to find the callbacks by, and no personal data in it."""
+    async with RawServer(hang) as server, client_of(server) as client:
+        task = asyncio.create_task(client.send(workflow, client_ref="order-17"))
+        await server.arrived.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await task
+
+    assert interruption_of(caught.value) == Interruption(
+        "unknown",
+        "POST /dispatch",
+        ("whatsapp text until read within 900 s to …21", "sms text to …23"),
+        ("order-17",),
+    )
+    assert client.statistics().interrupted_unknown == 1
+
+
+async def test_a_send_that_waits_for_a_slot_was_not_sent(workflow: Workflow) -> None:
+    async with RawServer(hang) as server, client_of(server) as client:
+        first, second = [asyncio.create_task(client.send(workflow)) for _ in range(2)]
+        await server.arrived.wait()
+        assert client.statistics().waiting == 1
+        second.cancel()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await second
+        first.cancel()
+        await asyncio.wait([first])
+
+    interruption = interruption_of(caught.value)
+    assert interruption is not None
+    assert interruption.outcome == "not_sent"
+    assert str(interruption) == "POST /dispatch: cut short, outcome not_sent"
+
+
+async def test_a_time_out_around_a_send_tells_it_too(workflow: Workflow) -> None:
+    """`asyncio.timeout()` makes another exception of the cancellation."""
+    async with RawServer(hang) as server, client_of(server) as client:
+        deadline = asyncio.timeout(None)
+
+        async def expire() -> None:
+            await server.arrived.wait()
+            deadline.reschedule(0)
+
+        expiring = asyncio.create_task(expire())
+        with pytest.raises(TimeoutError) as caught:
+            async with deadline:
+                await client.send(workflow)
+        await expiring
+
+    interruption = interruption_of(caught.value)
+    assert interruption is not None
+    assert interruption.outcome == "unknown"
+
+
+async def test_a_cancel_scope_leaves_the_statistics_and_the_log(
+    workflow: Workflow, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Anyio's scopes swallow the exception: what remains is the warning and the count."""
+    async with RawServer(hang) as server, client_of(server) as client, anyio.create_task_group() as group:
+
+        async def cancel() -> None:
+            await server.arrived.wait()
+            group.cancel_scope.cancel()
+
+        group.start_soon(cancel)
+        await client.send(workflow)
+
+    assert client.statistics().interrupted_unknown == 1
+    assert "POST /dispatch: cut short, outcome unknown" in caplog.messages
+
+
+async def test_cancelled_while_it_is_noted_down_it_was_sent(workflow: Workflow) -> None:
+    """The service accepted it; the tracker's store is slow."""
+    storing = asyncio.Event()
+
+    class Slow(Tracker):
+        async def sent(self, dispatch: Any, workflow: Any) -> Any:
+            storing.set()
+            await asyncio.Event().wait()
+
+    async with RawServer() as server, client_of(server, tracker=Slow()) as client:
+        task = asyncio.create_task(client.send(workflow))
+        await storing.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await task
+
+    interruption = interruption_of(caught.value)
+    assert interruption is not None
+    assert interruption.outcome == "sent"
+    assert interruption.dispatch is not None
+    assert interruption.dispatch.dispatch_uuid == ACCEPTED["dispatch_uuid"]
+
+
+async def test_leaving_a_fan_out_tells_of_each_item(workflow: Workflow) -> None:
+    """Some were sent and not answered, the others waited for a slot."""
+    both = asyncio.Event()
+
+    async def hang_at_two(request: Received, connection: Connection) -> None:
+        if len(server.received) == 2:
+            both.set()
+        await hang(request, connection)
+
+    async with (
+        RawServer(hang_at_two) as server,
+        client_of(server, auth=BearerToken("t"), limit=2) as client,
+        client.send_many([workflow] * 5, limit=5) as results,
+    ):
+        waiting = asyncio.ensure_future(anext(results))
+        await both.wait()
+        waiting.cancel()
+        await asyncio.wait([waiting])
+
+    outcomes = sorted(interruption.outcome for _, interruption in results.interruptions)
+    assert outcomes == ["not_sent", "not_sent", "not_sent", "unknown", "unknown"]
+    assert results.interrupted == [workflow] * 5
+
+
+async def test_work_that_never_began_was_not_sent(workflow: Workflow) -> None:
+    """Room for the second came with the first result, and then nobody wanted it."""
+    async with (
+        RawServer() as server,
+        client_of(server) as client,
+        client.send_many([workflow] * 2, limit=1) as results,
+    ):
+        await anext(results)
+
+    ((item, interruption),) = results.interruptions
+    assert (item, interruption.outcome) == (workflow, "not_sent")
+    assert len(server.received) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (RateLimitError("x"), "not_sent"),
+        (APIConnectionError("x"), "not_sent"),
+        (OutcomeUnknownError("x"), "unknown"),
+        (ClientClosedError("x"), "not_sent"),
+        (LookupError("x"), "unknown"),
+    ],
+)
+def test_every_exception_says_something_about_the_outcome(error: Exception, outcome: str) -> None:
+    assert outcome_of_failure(error).outcome == outcome
+
+
+def test_an_error_that_cut_nothing_short_is_no_interruption() -> None:
+    loop = LookupError("a")
+    loop.__cause__ = loop
+
+    assert interruption_of(loop) is None
+
+
+# --- others go on ---------------------------------------------------------------------------------
 
 
 async def test_a_cancelled_waiter_gives_its_place_to_the_next(workflow: Workflow) -> None:
@@ -133,11 +373,6 @@ async def test_a_cancelled_waiter_gives_its_place_to_the_next(workflow: Workflow
         client._carrier._slots.release()
         results = await asyncio.gather(*tasks, return_exceptions=True)
 
-    assert [isinstance(result, asyncio.CancelledError) for result in results] == [
-        True,
-        False,
-        True,
-        False,
-        True,
-    ]
+    cancelled = [isinstance(result, asyncio.CancelledError) for result in results]
+    assert cancelled == [True, False, True, False, True]
     assert len(server.received) == 2
