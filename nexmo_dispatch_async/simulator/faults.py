@@ -195,16 +195,14 @@ class Faults:
         for armed in self._armed.values():
             fault = armed.fault
             group = fault.kind if fault.kind in adding_up else "one"
-            if fault.kind not in kinds or group in done or armed.spent:
-                continue
-            if not _fits(fault.route, route):
+            if fault.kind not in kinds or armed.spent or not _fits(fault.route, route):
                 continue
             if fault.recipient != "*" and not any(
                 _fits(fault.recipient, who.strip()) for who in recipients()
             ):
                 continue
             armed.met += 1
-            if armed.met > fault.skip and self._happens(armed):
+            if armed.met > fault.skip and group not in done and self._happens(armed):
                 armed.hits += 1
                 done.add(group)
                 yield fault

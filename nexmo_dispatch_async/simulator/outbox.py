@@ -97,7 +97,7 @@ class Outbox:
             return
         callback.recipients = tuple(recipients)
         hits = {f.kind: f for f in self._faults.on_callback(_ONCE, kind, callback.recipients)}
-        callback.faults = tuple(hits)
+        callback.faults = tuple(kind for kind in hits if kind != "duplicate")  # the copy is marked with that
         overtaking = self._overtaken.pop(subject, ())
         if "lost" in hits:
             self._lose(callback)
@@ -155,7 +155,9 @@ class Outbox:
     def _delay(self, callback: Callback, fault: Fault, subject: str, *, reported: bool) -> None:
         """Hold a callback back: for a time, or until the final report of its workflow has gone out."""
         now = self._now_ms()
-        if fault.seconds or reported:
+        if reported and not fault.seconds:
+            self.attempt(callback)
+        elif fault.seconds:
             self._plan(now + round(fault.seconds * 1000), callback)
         else:
             self._after_report.setdefault(subject, []).append(callback)

@@ -9,6 +9,7 @@ from nexmo_dispatch_async.simulator.applications import Application, Application
 from nexmo_dispatch_async.simulator.callbacks import Answer, Delivery, Signer
 from nexmo_dispatch_async.simulator.dice import Dice
 from nexmo_dispatch_async.simulator.engine import Engine, Run
+from nexmo_dispatch_async.simulator.faults import Faults
 from nexmo_dispatch_async.simulator.people import People
 from nexmo_dispatch_async.simulator.records import History
 from nexmo_dispatch_async.simulator.settings import Settings
@@ -55,6 +56,7 @@ class Box:
     people: People
     settings: Settings
     history: History
+    faults: Faults
 
     def accept(self, *steps: dict[str, Any]) -> Run:
         return self.engine.accept(self.application, parse_dispatch(json.dumps(workflow(*steps)).encode()))
@@ -65,7 +67,7 @@ class Box:
         deliveries: list[Delivery] = []
         while (delivery := self.engine.next_delivery(until)) is not None:
             deliveries.append(delivery)
-            self.engine.answered(delivery, answer or Answer(200))
+            self.engine.answered(delivery, delivery.verdict or answer or Answer(200))
         return deliveries
 
     def story(self, seconds: float) -> list[tuple[float, str]]:
@@ -82,6 +84,7 @@ class Box:
 def box(seed: int | str = 0, *, keep: int = 1000, urls: bool = True) -> Box:
     """Build an engine whose callbacks go nowhere but to the test."""
     dice, people, settings, history = Dice(seed), People(), Settings(), History(10_000)
+    faults = Faults(dice)
     applications = Applications(dice)
     where = {"status": "http://receiver/status", "inbound": "http://receiver/inbound"} if urls else {}
     application = applications.add("test", **where)
@@ -95,5 +98,6 @@ def box(seed: int | str = 0, *, keep: int = 1000, urls: bool = True) -> Box:
         history=history,
         epoch=EPOCH,
         keep=keep,
+        faults=faults,
     )
-    return Box(engine, application, people, settings, history)
+    return Box(engine, application, people, settings, history, faults)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 from nexmo_dispatch_async import Workflow, sms, viber
 from nexmo_dispatch_async.simulator import (
+    Fault,
     People,
     Person,
     Record,
@@ -20,6 +22,7 @@ from nexmo_dispatch_async.simulator import (
     Simulator,
     StepSent,
 )
+from nexmo_dispatch_async.simulator.people import PROFILES
 from tests.simulator.conftest import Caller, Receiver
 from tests.simulator.support import step, workflow
 
@@ -119,6 +122,57 @@ async def test_one_seed_one_transcript(receiver: Receiver) -> None:
     assert await play(8, receiver) != first
 
 
+FAULTS = (
+    Fault(kind="error", route="POST /dispatch", probability=0.3, form="html"),
+    Fault(kind="reset", route="POST /dispatch", when="after", skip=3, count=1),
+    Fault(kind="latency", seconds=0.001, probability=0.5),
+    Fault(kind="quota", skip=6, count=1, retry_after=5),
+    Fault(kind="half_response", skip=8, count=1),
+    Fault(kind="late", route="message-status", probability=0.2, seconds=90),
+    Fault(kind="reorder", probability=0.2),
+    Fault(kind="duplicate", probability=0.3),
+    Fault(kind="lost", probability=0.1),
+    Fault(kind="unsigned", probability=0.2),
+    Fault(kind="receiver_down", probability=0.2, status=503),
+)
+
+
+async def play_under_faults(seed: int, receiver: Receiver) -> bytes:
+    """One run in which everything goes wrong that can, with people who do as they like."""
+    receiver.answers[:] = [200, 503, 500, 404, 200]
+    async with Simulator(seed=seed) as sim, aiohttp.ClientSession() as session:
+        sim.people["4477*"] = PROFILES["typical"]
+        for fault in FAULTS:
+            sim.faults.add(fault)
+        application = sim.create_application(status_url=receiver.url + "/s", inbound_url=receiver.url + "/i")
+        caller = Caller(sim, session, application)
+        await caller.sign_in()
+        for number in range(20):
+            address = f"4477009000{number:02}"
+            with suppress(aiohttp.ClientError, ValueError):
+                await caller.send(
+                    workflow(step("whatsapp", address, within=600, until="read"), step("sms", address))
+                )
+        await sim.advance(600)
+        await sim.advance_until_idle()
+        return sim.transcript()
+
+
+async def test_one_seed_one_transcript_under_faults_too(receiver: Receiver) -> None:
+    """What goes wrong, and when, is the same bytes on two runs; another seed is another run."""
+    first = await play_under_faults(7, receiver)
+    arrived = [(c.raw, c.headers.get("authorization")) for c in receiver.callbacks]
+    receiver.callbacks.clear()
+
+    second = await play_under_faults(7, receiver)
+
+    assert second == first
+    assert [(c.raw, c.headers.get("authorization")) for c in receiver.callbacks] == arrived
+    assert await play_under_faults(8, receiver) != first
+    told = {kind for line in first.splitlines() for kind in json.loads(line).get("fault", "").split("+")}
+    assert told == {fault.kind for fault in FAULTS} | {""}
+
+
 async def test_a_transcript_tells_everything_and_no_secret(caller: Caller, receiver: Receiver) -> None:
     await caller.send(FALL_BACK)
     await caller.sim.advance(600)
@@ -155,6 +209,7 @@ async def test_time_can_be_stopped_exactly(caller: Caller, receiver: Receiver) -
     assert caller.sim.now == 0.5
     assert receiver.statuses() == [("sms", "submitted")]
     assert caller.sim.time == datetime(2025, 1, 1, 0, 0, 0, 500_000, tzinfo=UTC)
+    assert caller.sim.timestamp() == caller.sim.time.timestamp()
 
 
 async def test_settling_has_a_limit(caller: Caller, receiver: Receiver) -> None:
