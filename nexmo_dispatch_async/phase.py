@@ -82,8 +82,8 @@ class Body(Payload):
     def abandon(self) -> bool:
         """Write nothing from now on; return whether something may have left before.
 
-        aiohttp writes in a task of its own: one that was cancelled and did not notice yet must not write after
-        somebody was told that nothing left. What waits in a buffer is dropped with the connection, which would
+        aiohttp writes in a task of its own: one that was cancelled and does not know yet must not write after
+        somebody was told that nothing left. What waits in a buffer is dropped with the connection; it would
         otherwise stay open until the other side took it.
         """
         self._abandoned = True

@@ -1,4 +1,4 @@
-"""What the client logs at which level, that it formats nothing when nobody listens, and gives nothing away."""
+"""What the client logs at which level; nothing is formatted when nobody listens, and nothing given away."""
 
 import asyncio
 import logging

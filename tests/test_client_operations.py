@@ -1,0 +1,438 @@
+"""What an operator sees and sets: references, rules, statistics, answers, TLS, proxies, deadlines."""
+
+import asyncio
+import json
+from typing import Any
+
+import aiohttp
+import pytest
+
+from nexmo_dispatch_async.auth import BearerToken, KpnOAuth
+from nexmo_dispatch_async.client import DispatchClient, new_client_ref
+from nexmo_dispatch_async.exceptions import (
+    APIConnectionError,
+    APIError,
+    BadRequestError,
+    ClientClosedError,
+    ConfigurationError,
+    ConflictError,
+    InvalidWorkflowError,
+    OutcomeUnknownError,
+    RateLimitError,
+)
+from nexmo_dispatch_async.models.responses import Dispatch
+from nexmo_dispatch_async.retry import RetryPolicy, Timeout
+from nexmo_dispatch_async.rules import Rules
+from nexmo_dispatch_async.sansio import application_request, decipher_application, with_response
+from nexmo_dispatch_async.tracking import Tracker
+from nexmo_dispatch_async.workflow import Workflow
+from tests.support.misbehaving import (
+    ACCEPTED,
+    Connection,
+    RawServer,
+    Received,
+    accept,
+    answering,
+    close_after_body,
+    hang,
+    reply,
+)
+from tests.support.tls import client_context, server_context
+
+
+class Time:
+    """A clock that sleeping moves, and the test."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.slept: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+        await asyncio.sleep(0)
+
+
+def client_of(server: RawServer, **settings: Any) -> DispatchClient:
+    time = settings.pop("time", None) or Time()
+    settings.setdefault("auth", BearerToken("secret-token"))
+    settings.setdefault("base_url", server.base_url)
+    return DispatchClient(application_id="app", clock=time, sleep=time.sleep, random=lambda: 0.0, **settings)
+
+
+def refs_of(request: Received) -> list[str | None]:
+    return [step.get("client_ref") for step in request.json["workflow"]]
+
+
+# --- references -----------------------------------------------------------------------------------
+
+
+async def test_no_reference_is_invented_unless_asked_for(workflow: Workflow) -> None:
+    """Contract 3.1: what is sent is what the caller gave."""
+    async with RawServer() as server, client_of(server) as client:
+        dispatch = await client.send(workflow)
+
+    assert refs_of(server.received[0]) == [None, None]
+    assert (dispatch.client_ref, dispatch.client_refs) == (None, ())
+
+
+async def test_a_reference_is_made_and_returned(workflow: Workflow) -> None:
+    """One for the workflow: any callback of any of its steps carries it (contract 3.2)."""
+    async with RawServer() as server, client_of(server, client_ref=new_client_ref) as client:
+        first, second = await client.send(workflow), await client.send(workflow)
+
+    assert first.client_ref != second.client_ref
+    assert refs_of(server.received[0]) == [first.client_ref] * 2
+    assert first.client_ref is not None
+    assert len(first.client_ref) <= 40
+    assert repr(first) == f"Dispatch(dispatch_uuid={first.dispatch_uuid!r})"
+
+
+async def test_a_reference_that_was_given_stays() -> None:
+    step = {
+        "from": {"type": "sms", "number": "31647356950"},
+        "to": {"type": "sms", "number": "31617185666"},
+        "message": {"content": {"type": "text", "text": "Hello there"}},
+    }
+    failover = {"expiry_time": 60, "condition_status": "delivered"}
+    steps = [{**step, "failover": failover, "client_ref": "mine"}, step]
+    workflow = Workflow.from_json(json.dumps({"template": "failover", "workflow": steps}))
+    async with RawServer() as server, client_of(server, client_ref=lambda: "made") as client:
+        dispatch = await client.send(workflow)
+        of_the_call = await client.send(workflow, client_ref="call")
+
+    assert [refs_of(request) for request in server.received] == [["mine", "made"], ["mine", "call"]]
+    assert dispatch.client_refs == ("mine", "made")
+    assert of_the_call.client_refs == ("mine", "call")
+
+
+async def test_a_reference_is_checked_like_any_other(workflow: Workflow) -> None:
+    async with RawServer() as server, client_of(server) as client:
+        with pytest.raises(InvalidWorkflowError, match="client_ref"):
+            await client.send(workflow, client_ref="x" * 41)
+
+    assert server.received == []
+
+
+async def test_a_followed_dispatch_has_its_references(workflow: Workflow) -> None:
+    async with RawServer() as server, client_of(server, tracker=Tracker()) as client:
+        dispatch = await client.send(workflow, client_ref="order-17")
+
+    assert dispatch.client_refs == ("order-17",)
+
+
+@pytest.mark.parametrize(
+    ("handler", "kind"), [(close_after_body, OutcomeUnknownError), (answering(reply(409)), ConflictError)]
+)
+async def test_an_error_carries_what_was_sent_without_personal_data(
+    workflow: Workflow, handler: Any, kind: type[APIError]
+) -> None:
+    async with RawServer(handler) as server, client_of(server, client_ref=lambda: "ref-1") as client:
+        with pytest.raises(kind) as caught:
+            await client.send(workflow)
+
+    error = caught.value
+    assert error.client_refs == ("ref-1",)
+    assert error.steps == ("whatsapp text until read within 900 s to …21", "sms text to …23")
+
+
+# --- rules ----------------------------------------------------------------------------------------
+
+
+async def test_rules_of_the_client_and_of_the_call(workflow: Workflow) -> None:
+    """docs/rules.md: the same switches as for lint() and check()."""
+    plus = Workflow.from_json(workflow.to_json().replace(b'"number":"447', b'"number":"+447'))
+    async with RawServer() as server, client_of(server, rules=Rules(off=["e164"])) as client:
+        await client.send(plus)
+        with pytest.raises(InvalidWorkflowError):
+            await client.send(plus, rules=Rules())
+        async with client.send_many([plus], rules=Rules()) as results:
+            (refused,) = [result async for result in results]
+
+    assert len(server.received) == 1
+    assert refused.outcome == "refused"
+
+
+# --- statistics -----------------------------------------------------------------------------------
+
+
+async def test_statistics_count_calls_by_their_end(workflow: Workflow) -> None:
+    token_down = KpnOAuth("id", "client-secret", "http://127.0.0.1:1/t")
+    answers = [reply(202, ACCEPTED), reply(429), reply(202, ACCEPTED), reply(400), reply(500), reply(404)]
+    async with RawServer(answering(*answers)) as server:
+        oauth = KpnOAuth("id", "client-secret", server.token_url)
+        async with client_of(server, auth=oauth) as client:
+            await client.send(workflow)
+            await client.send(workflow)
+            for kind in (BadRequestError, OutcomeUnknownError):
+                with pytest.raises(kind):
+                    await client.send(workflow)
+            with pytest.raises(APIError):
+                await client.applications.get("a")
+            with pytest.raises(InvalidWorkflowError):
+                await client.send(Workflow.failover())
+        assert client.statistics() == (5, 2, 0, 2, 1, 0, 0, 6, 1, 1, 0, 0, 0)
+
+        async with client_of(server, auth=token_down) as client:
+            with pytest.raises(APIConnectionError) as caught:
+                await client.send(workflow)
+    assert caught.value.phase == "token"
+    assert client.statistics()._asdict() == {
+        **dict.fromkeys(client.statistics()._fields, 0),
+        "calls": 1,
+        "not_sent": 1,
+        "token_requests": 4,
+    }
+
+
+async def test_statistics_show_who_waits_for_what(workflow: Workflow) -> None:
+    pausing = asyncio.Event()
+
+    class Pausing(Time):
+        async def sleep(self, seconds: float) -> None:
+            pausing.set()
+            await asyncio.Event().wait()
+
+    async def first_limited(request: Received, connection: Connection) -> None:
+        if len(server.received) == 1:
+            await connection.write(reply(429))
+        else:
+            await hang(request, connection)
+
+    async with RawServer(first_limited) as server, client_of(server, limit=1, time=Pausing()) as client:
+        tasks = [asyncio.create_task(client.send(workflow)) for _ in range(3)]
+        await pausing.wait()
+        now = client.statistics()
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+    assert (now.pausing, now.in_flight, now.waiting) == (1, 1, 1)
+    assert client.statistics()[-3:] == (0, 0, 0)
+
+
+async def test_an_exception_of_middleware_is_counted_as_an_interruption(workflow: Workflow) -> None:
+    class Broken(Time):
+        async def sleep(self, seconds: float) -> None:
+            raise LookupError("broken")
+
+    async with RawServer(answering(reply(429))) as server, client_of(server, time=Broken()) as client:
+        with pytest.raises(LookupError):
+            await client.send(workflow)
+
+    assert client.statistics().interrupted == 1
+
+
+# --- answers --------------------------------------------------------------------------------------
+
+
+async def test_each_call_can_have_its_own_answer(workflow: Workflow) -> None:
+    """Status, headers and bytes, without anything shared between calls."""
+
+    async def numbered(request: Received, connection: Connection) -> None:
+        number = len(server.received)
+        await connection.write(reply(202, {"dispatch_uuid": str(number)}, {"quota-used": str(number)}))
+
+    async with RawServer(numbered) as server, client_of(server) as client:
+        pairs = await asyncio.gather(*(client.send_with_response(workflow) for _ in range(50)))
+
+    assert len({dispatch.dispatch_uuid for dispatch, _ in pairs}) == 50
+    for dispatch, response in pairs:
+        assert isinstance(dispatch, Dispatch)
+        assert response.status == 202
+        assert response.headers["Quota-Used"] == dispatch.dispatch_uuid
+        assert json.loads(response.body)["dispatch_uuid"] == dispatch.dispatch_uuid
+        assert repr(response).startswith("Response(202, ")
+
+
+async def test_a_send_with_its_answer_fails_as_send_does(workflow: Workflow) -> None:
+    async with RawServer(close_after_body) as server, client_of(server) as client:
+        with pytest.raises(OutcomeUnknownError) as caught:
+            await client.send_with_response(workflow, client_ref="r")
+
+    assert caught.value.client_refs == ("r",)
+
+
+async def test_any_call_can_keep_its_answer() -> None:
+    handler = answering(reply(200, {"id": "a"}, {"sunset": "n/a"}))
+    async with RawServer(handler) as server, client_of(server) as client:
+        request = application_request("GET", server.base_url, "/applications", "a")
+        application, response = await client.call(request, with_response(decipher_application))
+
+    assert application.id == "a"
+    assert response.headers["sunset"] == "n/a"
+
+
+# --- TLS, proxies, sessions -----------------------------------------------------------------------
+
+
+async def test_a_tls_context_of_your_own(workflow: Workflow, certificate: Any) -> None:
+    async with RawServer(ssl_context=server_context(certificate)) as server:
+        async with client_of(server, ssl=client_context(certificate)) as client:
+            await client.send(workflow)
+        async with client_of(server, retry=RetryPolicy(attempts=1)) as client:
+            with pytest.raises(APIConnectionError, match="certificate"):
+                await client.send(workflow)
+
+    assert len(server.received) == 1
+
+
+async def test_a_proxy_gets_the_request(workflow: Workflow) -> None:
+    """Plain HTTP: the proxy is asked for the whole address, and its credentials are for it alone."""
+    async with RawServer() as proxy:
+        address = proxy.url.replace("//", "//user:proxy-password@")
+        async with client_of(proxy, base_url="http://service.example/nexmo", proxy=address) as client:
+            await client.send(workflow)
+
+    (request,) = proxy.received
+    assert request.target == "http://service.example/nexmo/dispatch"
+    assert request.header("Proxy-Authorization") == "Basic dXNlcjpwcm94eS1wYXNzd29yZA=="
+    assert "proxy-password" not in repr(client)
+
+
+async def test_a_proxy_that_refuses_the_tunnel_means_not_sent(workflow: Workflow) -> None:
+    async def no_tunnel(_head: Received, connection: Connection) -> None:
+        await connection.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+        connection.close()
+        raise ConnectionError
+
+    async with RawServer(head_handler=no_tunnel) as proxy:
+        address = proxy.url.replace("//", "//user:proxy-password@")
+        async with client_of(proxy, base_url="https://service.example", proxy=address) as client:
+            with pytest.raises(APIConnectionError) as caught:
+                await client.send(workflow, retry=RetryPolicy(attempts=1))
+
+    assert caught.value.phase == "connect"
+    assert str(caught.value) == "POST /dispatch: no connection: Proxy Authentication Required"
+    assert caught.value.__cause__ is None, "it holds the headers of the request"
+
+
+@pytest.mark.parametrize("proxy", ["nowhere", "ftp://h", "http://", "http://user:proxy-password@"])
+def test_a_wrong_proxy_is_named_without_its_password(proxy: str) -> None:
+    with pytest.raises(ConfigurationError, match="proxy must be an absolute") as caught:
+        DispatchClient(auth=BearerToken("t"), proxy=proxy)
+
+    assert "proxy-password" not in str(caught.value)
+
+
+async def test_settings_of_the_connection_belong_to_the_session() -> None:
+    async with aiohttp.ClientSession() as session:
+        for settings in ({"ssl": False}, {"proxy": "http://h"}):
+            with pytest.raises(ConfigurationError, match="set them on yours"):
+                DispatchClient(auth=BearerToken("t"), session=session, **settings)
+
+
+@pytest.mark.parametrize("limits", [{"limit": 2}, {"limit": 0, "limit_per_host": 2}])
+async def test_waiting_for_a_connection_of_your_own_session_is_no_network_time(
+    workflow: Workflow, limits: Any
+) -> None:
+    """The session has two connections: the others wait here, and not inside of aiohttp until a time-out."""
+
+    async def slow(request: Received, connection: Connection) -> None:
+        await asyncio.sleep(0.03)
+        await accept(request, connection)
+
+    async with (
+        RawServer(slow) as server,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(**limits)) as session,
+        client_of(server, session=session, timeout=Timeout(connect=0.1, total=0.2)) as client,
+    ):
+        await asyncio.gather(*(client.send(workflow) for _ in range(14)))
+
+    assert server.most_active == 2
+
+
+async def test_a_session_with_no_limit_leaves_ours() -> None:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        client = DispatchClient(auth=BearerToken("t"), session=session, limit=7)
+
+    assert client._carrier._slots.free == 7
+    with pytest.raises(ClientClosedError):
+        await client.__aenter__()
+
+
+# --- attempts, time-outs, deadlines ---------------------------------------------------------------
+
+
+async def test_the_deadline_ends_the_tries(workflow: Workflow) -> None:
+    """Per client and per call; a wait that would end after it is not begun."""
+    time = Time()
+    policy = RetryPolicy(attempts=9, timeout=2)
+    async with (
+        RawServer(answering(reply(429))) as server,
+        client_of(server, time=time, retry=policy) as client,
+    ):
+        with pytest.raises(RateLimitError):
+            await client.send(workflow)
+        of_the_client, time.slept = time.slept, []
+        with pytest.raises(RateLimitError):
+            await client.send(workflow, retry=RetryPolicy(attempts=9, timeout=0.5))
+
+    assert of_the_client == [0.25, 0.5, 1.0]
+    assert time.slept == [0.25]
+
+
+async def test_waiting_for_a_slot_does_not_count_for_the_deadline(workflow: Workflow) -> None:
+    """The second try waits an hour for the only slot; a third is made all the same."""
+    time = Time()
+    policy = RetryPolicy(timeout=10)
+    handler = answering(reply(429))
+    async with RawServer(handler) as server, client_of(server, time=time, limit=1, retry=policy) as client:
+
+        async def take_the_slot(_seconds: float) -> None:
+            slots = client._carrier._slots
+            await slots.acquire()
+
+            def give_back() -> None:
+                time.now += 3600
+                slots.release()
+
+            asyncio.get_running_loop().call_soon(asyncio.get_running_loop().call_soon, give_back)
+
+        client._carrier._sleep = take_the_slot
+        with pytest.raises(RateLimitError) as caught:
+            await client.send(workflow)
+
+    assert caught.value.attempts == 4
+    assert time.now >= 3 * 3600
+
+
+async def test_the_time_out_of_a_call(workflow: Workflow) -> None:
+    async with RawServer(hang) as server, client_of(server, timeout=Timeout(total=30)) as client:
+        with pytest.raises(OutcomeUnknownError) as caught:
+            await client.send(workflow, timeout=Timeout(connect=5, total=0.1))
+
+    assert (caught.value.phase, str(caught.value)) == ("wait", "POST /dispatch: sent, and no answer in time")
+
+
+# --- a repetition that was asked for --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "later",
+    [[reply(400)], [reply(429)], [reply(401)], [b"HTTP/1.1 202 OK\r\n"]],
+    ids=["400", "429", "401", "half"],
+)
+async def test_what_comes_after_a_503_does_not_tell_what_became_of_it(
+    workflow: Workflow, later: list[bytes]
+) -> None:
+    """Nobody knows whether the first try was accepted, however certain the second one's failure is."""
+    policy = RetryPolicy(attempts=3, unavailable=True)
+    async with RawServer(answering(reply(503), *later)) as server, client_of(server, retry=policy) as client:
+        with pytest.raises(OutcomeUnknownError) as caught:
+            await client.send(workflow, timeout=Timeout(total=0.2))
+
+    assert caught.value.outcome == "unknown"
+    assert client.statistics().unknown == 1
+
+
+async def test_reading_is_repeated_without_doubt() -> None:
+    async with RawServer(answering(reply(503), reply(404))) as server, client_of(server) as client:
+        client._carrier._retry = RetryPolicy(unavailable=True)
+        with pytest.raises(APIError) as caught:
+            await client.applications.get("a")
+
+    assert caught.value.status == 404
