@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
+from yarl import URL
 
-from nexmo_dispatch_webhooks import ConfigurationError, MessageStatus, Receiver, Router
+from nexmo_dispatch_webhooks import ConfigurationError, Context, MessageStatus, Receiver, Router
 from nexmo_dispatch_webhooks.aiohttp import setup
 from nexmo_dispatch_webhooks.inbox import MemoryInbox, SqliteInbox
 from tests.webhooks.payloads import encode, status_body
@@ -121,3 +122,36 @@ async def test_an_inbox_that_cannot_be_opened_stops_the_start(serve: Any, tmp_pa
 def test_what_is_no_inbox_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="inbox takes a path, None, or an object with"):
         Receiver(Router(), verification=None, inbox=object())  # type: ignore[arg-type]  # the point of the test
+
+
+@pytest.mark.parametrize(
+    ("mount", "posted", "path"),
+    [
+        ("/hooks", "/hooks", ""),
+        ("/hooks", "/hooks/", ""),
+        ("/hooks", "/hooks/a/b", "a/b"),
+        ("/hooks", "/hooks/a%2Fb%25c%20d", "a/b%c d"),
+        ("/hooks", "/hooksandmore", None),
+        ("/hooks", "/", None),
+        ("/", "/", ""),
+        ("/", "/a/b", "a/b"),
+        ("/{team}/hooks", "/red/hooks", ""),
+        ("/{team}/hooks", "/red/hooks/a", "a"),
+    ],
+)
+async def test_a_mount_takes_its_path_and_what_is_below(
+    serve: Any, session: ClientSession, mount: str, posted: str, path: str | None
+) -> None:
+    """Also at the root, below a pattern of the application's, and with escapes in the path."""
+    router, seen = Router(), list[str | None]()
+
+    @router.message_status()
+    async def note(event: MessageStatus, context: Context) -> None:
+        seen.append(context.path)
+
+    server, _ = await serve(router, inbox=None, path=mount, health_path=None)
+    url = URL(str(server.make_url("/")).rstrip("/") + posted, encoded=True)
+    async with session.post(url, data=BODY, headers=JSON) as answer:
+        status = answer.status
+
+    assert (status, seen) == ((404, []) if path is None else (200, [path]))

@@ -94,6 +94,14 @@ def setup(
             yield
 
     async def callback(request: web.Request) -> web.Response:
+        content, headers = request.content, request.headers
+        if content.is_eof() and content.exception() is None and "Content-Encoding" not in headers:
+            body = content.read_nowait()  # the usual case: it came with the headers
+            if len(body) <= max_body:
+                # `headers` finds names in any case, so they are not copied
+                raw = RawRequest(headers, body, request.match_info.get("tail", ""))
+                return _response(await receiver.handle(raw))
+            return _response(receiver.refuse(BodyTooLargeError("the body is too large")))
         try:
             body = await _read(request, max_body, body_timeout)
         except _BrokenBodyError as broken:
@@ -102,17 +110,37 @@ def setup(
             response = _response(receiver.refuse(error))
             response.force_close()  # the rest of the body is not worth a connection
             return response
-        # `request.headers` finds names in any case, so it is not copied
-        raw = RawRequest(request.headers, body, request.match_info.get("tail", ""))
+        raw = RawRequest(headers, body, request.match_info.get("tail", ""))
         return _response(await receiver.handle(raw))
 
     app.cleanup_ctx.append(run)
-    app.router.add_post(mount + "/{tail:.*}", callback)
-    if mount:
+    if "{" in mount:  # a pattern of the application's
+        app.router.add_post(mount + "/{tail:.*}", callback)
         app.router.add_post(mount, callback)
+    else:
+        tree = _Tree(mount)
+        tree.add_route("POST", callback)
+        app.router.register_resource(tree)
     if health_path is not None:
         _add_health(app, receiver, health_path.rstrip("/"))
     return receiver
+
+
+class _Tree(web.PlainResource):
+    """A path and all that is below it, found without a regular expression: each callback comes through here.
+
+    Where others write `{tail:.*}`; `match_info["tail"]` is the same, and missing at the path itself.
+    """
+
+    def _match(self, path: str) -> dict[str, str] | None:
+        own = self._path
+        if path == own:
+            return {}
+        end = len(own.rstrip("/"))
+        if path.startswith(own) and path[end] == "/":
+            tail = path[end + 1 :]
+            return {"tail": tail.replace("%2F", "/").replace("%25", "%") if "%" in tail else tail}
+        return None
 
 
 def _add_health(app: web.Application, receiver: Receiver, path: str) -> None:
@@ -156,18 +184,12 @@ async def _read(request: web.Request, max_body: int, body_timeout: float | None)
     encoding = request.headers.get("Content-Encoding")
     if encoding is not None and encoding.strip().lower() not in _DECODED:
         raise UnsupportedMediaTypeError("the content encoding is not supported")
-    content = request.content
-    if content.is_eof() and content.exception() is None:  # the usual case: it came with the headers
-        whole = content.read_nowait()
-        if len(whole) > max_body:
-            raise BodyTooLargeError("the body is too large")
-        return whole
     if (request.content_length or 0) > max_body:
         raise BodyTooLargeError("the body is too large")
     body = bytearray()
     try:
         with anyio.fail_after(body_timeout):
-            async for chunk in content.iter_any():
+            async for chunk in request.content.iter_any():
                 body += chunk
                 if len(body) > max_body:
                     too_large = BodyTooLargeError("the body is too large")

@@ -32,11 +32,17 @@ class Context(msgspec.Struct, frozen=True):
 
     #: The path below the mount point; any kind may come on any path (contract 9.10).
     path: str = ""
-    received_at: datetime | None = None
+    #: When it arrived, in epoch seconds.
+    timestamp: float | None = None
     claims: Claims | None = None
     #: How often handlers of this event failed before; 0 without an inbox.
     attempt: int = 0
     collected: Transaction | None = None
+
+    @property
+    def received_at(self) -> datetime | None:
+        """When it arrived, in UTC."""
+        return None if self.timestamp is None else datetime.fromtimestamp(self.timestamp, UTC)
 
     @property
     def transaction(self) -> Transaction:
@@ -52,7 +58,7 @@ class Context(msgspec.Struct, frozen=True):
     @classmethod
     def at(cls, now: float, *, path: str = "", claims: Claims | None = None) -> Context:
         """A context received at an epoch time."""
-        return cls(path, datetime.fromtimestamp(now, UTC), claims)
+        return cls(path, now, claims)
 
 
 #: Calls one handler with what it asked for, from event and context.

@@ -193,35 +193,36 @@ class Receiver:
 
     async def _receive(self, request: RawRequest) -> Answer:
         check_media_type(request)
-        claims = None if self.verification is None else self.verification.verify(request)
-        context = Context.at(self._clock(), path=request.path, claims=claims)
+        verification, inbox = self.verification, self.inbox
+        claims = None if verification is None else verification.verify(request)
+        context = Context(request.path, self._clock(), claims)
         try:
             event = parse_event(request.body)
         except InvalidBodyError:
-            if self.inbox is None or self.verification is None:
+            if inbox is None or verification is None:
                 raise
             # Authentic, so no stranger fills the store: keep it where it can be seen (contract 5.10).
-            await self.inbox.put(request, context, None)
-            return Answer()
-        self._count(event)
-        if self.inbox is not None:
-            await self.inbox.put(request, context, event)
+            await inbox.put(request, context, None)
+            return _HANDLED
+        self._events[event.kind] += 1
+        if event.oddities:
+            self._count(event.oddities)
+        if inbox is not None:
+            await inbox.put(request, context, event)
             return _HANDLED
         return self._conclude(await self.router.dispatch(event, context))
 
     def _conclude(self, result: DispatchResult) -> Answer:
         """200 unless a handler failed: then 500, since only a 5xx is sure to be repeated (9.11)."""
-        if result.handled and not result.failures:
+        if not result.failures:
+            self._unhandled += result.unhandled
             return _HANDLED
-        if result.unhandled:
-            self._unhandled += 1
         for failure in result.failures:
             log_failure(f"handler {failure.handler}", failure.error)
-        return Answer(500, "a handler failed, please repeat") if result.failures else Answer()
+        return Answer(500, "a handler failed, please repeat")
 
-    def _count(self, event: Event) -> None:
-        self._events[event.kind] += 1
-        for oddity in event.oddities:
+    def _count(self, oddities: tuple[str, ...]) -> None:
+        for oddity in oddities:
             if oddity in self._oddities or len(self._oddities) < _MOST_ODDITIES:
                 self._oddities[oddity] += 1
 

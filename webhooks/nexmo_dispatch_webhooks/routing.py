@@ -96,7 +96,7 @@ class _Node:
             names[route.name] += 1
             number = names[route.name]
             key = route.name if number == 1 else f"{route.name} ({number})"
-            return Selected(route, key, plan_call(route.handler, values), around)
+            return Selected(route, key, _through(around, plan_call(route.handler, values)))
 
         by_kind: dict[Kind, list[_Step]] = {kind: [] for kind in KINDS}
         for entry in self.entries:
@@ -125,24 +125,14 @@ class _Branch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Selected:
-    """A handler that an event reaches, with the middlewares around it; `error` is what its filter raised."""
+    """A handler that an event reaches; `error` is what its filter raised."""
 
     route: Route
     #: A name that no other handler of the tree has, the same after a restart of the same program.
     key: str
-    call: Call
-    middlewares: tuple[Middleware, ...] = ()
+    #: Calls the handler through its middlewares; what it raises comes through.
+    run: Call
     error: Exception | None = None
-
-    def run(self, event: Event, context: Context) -> Awaitable[Any]:
-        """Call the handler through its middlewares; what it raises comes through."""
-        if not self.middlewares:
-            result: Awaitable[Any] = self.call(event, context)
-            return result
-        call: Callable[[Any], Awaitable[Any]] = lambda event: self.call(event, context)  # noqa: E731 - it is wrapped
-        for middleware in reversed(self.middlewares):
-            call = _around(middleware, context, call)
-        return call(event)
 
 
 #: A handler with its conditions, or the plan of an included router with its prefix.
@@ -175,10 +165,15 @@ class _Plan:
         return found or self.fallbacks
 
 
-def _around(
-    middleware: Middleware, context: Context, call_next: Callable[[Any], Awaitable[Any]]
-) -> Callable[[Any], Awaitable[Any]]:
-    return lambda event: middleware(event, context, call_next)
+def _through(middlewares: tuple[Middleware, ...], call: Call) -> Call:
+    """The call with its middlewares around it, the first one outermost."""
+    for middleware in reversed(middlewares):
+        call = _around(middleware, call)
+    return call
+
+
+def _around(middleware: Middleware, call: Call) -> Call:
+    return lambda event, context: middleware(event, context, lambda event: call(event, context))
 
 
 class Router:
@@ -433,7 +428,8 @@ class Router:
         Raises:
             RouterError: a handler asks for something that nothing provides.
         """
-        context = context or Context()
+        if context is None:
+            context = Context()
         handled: list[str] = []
         failures: list[HandlerFailure] = []
         for item in self.select(event, context.path):

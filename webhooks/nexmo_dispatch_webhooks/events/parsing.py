@@ -54,15 +54,9 @@ def parse_event(body: bytes | str, *, strict: bool = False) -> e.Event:
     Raises:
         InvalidBodyError: the body is not a JSON object; with *strict*, also when anything is odd.
     """
-    usual = read_usual_status(body)
-    if usual is not None:
-        return usual
-    return _parse_any(body, strict=strict)
-
-
-def _parse_any(body: bytes | str, *, strict: bool) -> e.Event:
-    """Read any body, with every tolerance."""
     raw, clean = decode_object(body)
+    if clean and (usual := read_usual_status(raw)) is not None:
+        return usual
     odd: Odd = [] if clean else ["body: not strict JSON"]
     event = _classify(raw, odd)
     if strict and odd:

@@ -1,4 +1,4 @@
-"""The usual message-status, read in one step by a typed decoder: most callbacks look exactly like it.
+"""The usual message-status, read in one step by a typed conversion: most callbacks look exactly like it.
 
 It reads nothing that is odd: whatever departs from the documented form gives None, and `parsing` reads it
 with every tolerance. Both give the same event for the same body; a test compares them.
@@ -6,22 +6,22 @@ with every tolerance. Both give the same event for the same body; a test compare
 
 from __future__ import annotations
 
-from typing import Literal
+from datetime import UTC, datetime
+from typing import Any, Literal
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import Struct
 
 from nexmo_dispatch_webhooks.events import structs as e
 from nexmo_dispatch_webhooks.events.decoding import to_decimal
-from nexmo_dispatch_webhooks.events.timestamps import parse_timestamp
 
 __all__ = ["read_usual_status"]
 
 
 class _Address(Struct, forbid_unknown_fields=True):
     type: Literal["sms", "mms", "whatsapp", "viber_service_msg", "messenger"]
-    number: str | UnsetType = UNSET
-    id: str | UnsetType = UNSET
+    number: str | None = None
+    id: str | None = None
 
 
 class _Usage(Struct, forbid_unknown_fields=True):
@@ -49,28 +49,27 @@ class _Status(Struct, forbid_unknown_fields=True):
     links: _Links | None = msgspec.field(name="_links", default=None)
 
 
-_decode_usual = msgspec.json.Decoder(_Status).decode
-_decode_any = msgspec.json.Decoder(dict).decode
+_convert = msgspec.convert
+_read_time = datetime.fromisoformat
+_BY_ID = frozenset({"messenger", "viber_service_msg"})
 
 
-def read_usual_status(body: bytes | str) -> e.MessageStatus | None:
+def read_usual_status(raw: dict[str, Any]) -> e.MessageStatus | None:
     """A status as contract 5.2 documents it, or None for anything else."""
     try:
-        status = _decode_usual(body)
-    except (ValueError, RecursionError):
+        status = _convert(raw, _Status)
+        timestamp = _read_time(status.timestamp)
+    except ValueError:
         return None
-    message_uuid, to, sender = status.message_uuid.strip(), status.to, status.from_
-    timestamp = parse_timestamp(status.timestamp)
-    # an address has exactly one of number and id
-    if (
-        not message_uuid
-        or timestamp is None
-        or (to.number is UNSET) is (to.id is UNSET)
-        or (sender.number is UNSET) is (sender.id is UNSET)
-    ):
-        return None
-    usage, links, dispatch_uuid = status.usage, status.links, None
+    message_uuid, to, sender, usage, links = (
+        status.message_uuid.strip(),
+        status.to,
+        status.from_,
+        status.usage,
+        status.links,
+    )
     paid: e.Usage | None = None
+    dispatch_uuid: str | None = None
     if usage is not None:
         price = to_decimal(usage.price)
         if price is None:
@@ -80,23 +79,22 @@ def read_usual_status(body: bytes | str) -> e.MessageStatus | None:
         dispatch_uuid = links.dispatch.dispatch_uuid.strip()
         if not dispatch_uuid:
             return None
+    # an address has exactly one of number and id; a time has a zone and is not the short form of a number
+    if (
+        not message_uuid
+        or timestamp.tzinfo is not UTC
+        or status.timestamp[4] != "-"
+        or (to.number is None) is (to.id is None)
+        or (sender.number is None) is (sender.id is None)
+    ):
+        return None
     channel, own = to.type, sender.type
     return e.MessageStatus(
         message_uuid,
         status.status,
         channel,
-        e.Address(
-            own,
-            sender.number.strip() or None if sender.number is not UNSET else None,
-            sender.id.strip() or None if sender.id is not UNSET else None,
-            own in {"messenger", "viber_service_msg"},
-        ),
-        e.Address(
-            channel,
-            to.number.strip() or None if to.number is not UNSET else None,
-            to.id.strip() or None if to.id is not UNSET else None,
-            channel == "messenger",
-        ),
+        e.Address(own, _trim(sender.number), _trim(sender.id), own in _BY_ID),
+        e.Address(channel, _trim(to.number), _trim(to.id), channel == "messenger"),
         timestamp,
         status.timestamp,
         dispatch_uuid,
@@ -105,5 +103,9 @@ def read_usual_status(body: bytes | str) -> e.MessageStatus | None:
         status.client_ref or None,
         None,
         (),
-        _decode_any(body),
+        raw,
     )
+
+
+def _trim(text: str | None) -> str | None:
+    return text if text is None else text.strip() or None

@@ -109,7 +109,7 @@ class Waiting:
 
 def make_record(request: RawRequest, context: Context, event: Event | None) -> NewRecord:
     """What to store of an authentic request; `event` is None for a body that is no JSON object."""
-    received_at = 0.0 if context.received_at is None else context.received_at.timestamp()
+    received_at = context.timestamp or 0.0
     if event is None:
         kind, lane, key = UNPARSABLE, 0, sha256(request.body).digest()[:16]
     else:

@@ -68,7 +68,7 @@ class Worker:
         succeeded, failures, finished = list(done), list[Failure](), False
         for number, item in enumerate(selected, start=1):
             transaction = Transaction() if self._store.transactional else None
-            own = Context(path, context.received_at, context.claims, attempt, transaction)
+            own = Context(path, context.timestamp, context.claims, attempt, transaction)
             try:
                 await self._run(item, event, own)
                 if transaction is not None and transaction.statements:
