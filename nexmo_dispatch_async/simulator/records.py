@@ -22,6 +22,7 @@ __all__ = [
     "StepExpired",
     "StepSent",
     "WorkflowEnded",
+    "as_line",
 ]
 
 
@@ -105,6 +106,11 @@ _encode = msgspec.json.Encoder().encode
 _LOOPBACK_PORT: Final = re.compile(rb"(//(?:127\.0\.0\.1|localhost|\[::1\]):)\d+")
 
 
+def as_line(record: Record) -> bytes:
+    """Return a record as a line of JSON; the ports of loopback addresses are replaced by `*`."""
+    return _LOOPBACK_PORT.sub(rb"\1*", _encode(record)) + b"\n"
+
+
 class History:
     """The newest records, at most `limit` of them; `observer` hears of each as it comes."""
 
@@ -138,5 +144,4 @@ class History:
         """Return one JSON object a line; the ports of loopback addresses are replaced by `*`."""
         dropped = self.total - len(self._records)
         lines = [b'{"record":"dropped","count":%d}' % dropped] if dropped else []
-        lines.extend(_LOOPBACK_PORT.sub(rb"\1*", _encode(record)) for record in self._records)
-        return b"".join(line + b"\n" for line in lines)
+        return b"".join(line + b"\n" for line in lines) + b"".join(map(as_line, self._records))
