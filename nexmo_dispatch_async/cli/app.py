@@ -57,11 +57,19 @@ def simulate(
     rules: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="TOML file that scripts the recipients.")
     ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, help="File that keeps account, applications and tokens over a restart."),
+    ] = None,
+    record: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, help="File to write what happens to, a JSON object a line; replaced."),
+    ] = None,
 ) -> None:
     """Run the simulated service until Ctrl-C and print how to reach it."""
     from nexmo_dispatch_async.cli.simulate import run
 
-    raise typer.Exit(anyio.run(run, host, port, seed, speed, rules))
+    raise typer.Exit(anyio.run(run, host, port, seed, speed, rules, state, record))
 
 
 @app.command()
