@@ -1,8 +1,10 @@
 """The pytest plugin as its users meet it: for pytest-asyncio and for anyio, set up by marker and ini file."""
 
 import importlib
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -221,6 +223,15 @@ async def test_unverified(dispatch_simulator, dispatch_client, dispatch_receiver
     write(project, mark="@pytest.mark.asyncio", more=more)
 
     run(project).assert_outcomes(passed=2)
+
+
+def test_the_tests_of_the_documentation_pass(project: pytest.Pytester) -> None:
+    """All blocks of docs/testing.md together, except the one that is no test."""
+    page = (Path(__file__).parent.parent / "docs" / "testing.md").read_text("utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    project.makepyfile("\n".join(block for block in blocks if "\nasync with" not in block))
+
+    run(project, "-o", "asyncio_mode=auto").assert_outcomes(passed=3)
 
 
 # ---- what it shows and what it costs

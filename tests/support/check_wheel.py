@@ -1,6 +1,7 @@
-"""Build the wheel, look inside, and import it in an empty environment. Run by `make wheel`."""
+"""Build the wheel, look inside, and use it in an empty environment. Run by `make wheel`."""
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,39 @@ from nexmo_dispatch_webhooks.aiohttp import setup
 assert nexmo_dispatch_async.__version__ == importlib.metadata.version("nexmo-dispatch-async")
 print("imported", nexmo_dispatch_async.__version__)
 """
+# Runs a file without a network: only loopback may be called, and no name may be looked up.
+OFFLINE = """
+import runpy, sys
+
+def guard(event, args):
+    if event == "socket.getaddrinfo" and args[0] not in (None, "localhost", "127.0.0.1", "::1"):
+        raise OSError(f"looks up {args[0]}")
+    if event == "socket.connect" and isinstance(args[1], tuple) and args[1][0] not in ("127.0.0.1", "::1"):
+        raise OSError(f"connects to {args[1][0]}")
+
+sys.addaudithook(guard)
+runpy.run_path(sys.argv[1], run_name="__main__")
+"""
+PLUGIN_TEST = """
+from nexmo_dispatch_async import Workflow, sms
+from nexmo_dispatch_async.simulator.assertions import assert_outcome
+
+
+async def test_with_fixtures(dispatch_simulator, dispatch_client):
+    workflow = Workflow.failover(sms.text("Hi", from_="31647356950", to="999000000001"))
+    dispatch = await dispatch_client.send(workflow)
+    await dispatch_simulator.advance(5)
+    assert_outcome(dispatch_simulator, "completed", dispatch)
+"""
+
+
+def ten_lines() -> str:
+    """Return the README's test."""
+    readme = (ROOT / "README.md").read_text("utf-8")
+    block = re.search(r"^## Test your failover.*?^```python\n(.*?)^```", readme, re.DOTALL | re.MULTILINE)
+    if block is None:
+        sys.exit("the README has no section «Test your failover» with a block of Python")
+    return block[1]
 
 
 def run(*command: str, cwd: Path, **extra: str) -> str:
@@ -41,6 +75,8 @@ def main() -> None:
         missing = [package for package in PACKAGES if f"{package}/py.typed" not in names]
         if missing:
             sys.exit(f"no py.typed in {missing}")
+        if "nexmo_dispatch_async/simulator/openapi.json" not in names:
+            sys.exit("no description of the simulator in the wheel")
 
         venv.create(room / "empty", with_pip=True)
         python = room / "empty" / "bin" / "python"
@@ -56,6 +92,19 @@ def main() -> None:
         )
         if hint.returncode != 1 or "nexmo-dispatch-async[cli]" not in hint.stderr:
             sys.exit(f"without the cli extra the command must say what to install, it said: {hint.stderr}")
+
+        project = room / "project"
+        project.mkdir()
+        (project / "test_failover.py").write_text(ten_lines(), "utf-8")
+        run(str(python), "-I", "-c", OFFLINE, "test_failover.py", cwd=project)
+
+        run(str(python), "-m", "pip", "install", *quiet, "pytest", "pytest-asyncio", cwd=room)
+        (project / "test_plugin.py").write_text(PLUGIN_TEST, "utf-8")
+        options = ("-q", "-W", "error", "-o", "asyncio_mode=auto")
+        options += ("-o", "asyncio_default_fixture_loop_scope=function")
+        told = run(str(python), "-Im", "pytest", *options, "test_failover.py", "test_plugin.py", cwd=project)
+        if "2 passed" not in told:
+            sys.exit(f"two tests were to pass:\n{told}")
         print(f"{wheel.name} and {sdist.name}: {len(names)} files, {imported}")
 
 
