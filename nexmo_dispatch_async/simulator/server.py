@@ -44,9 +44,9 @@ class Server:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
-        before: Callable[[], None] | None = None,
-        after: Callable[[], None] | None = None,
-        mount: Callable[[web.Application], None] | None = None,
+        before: Callable[[], None] = lambda: None,
+        after: Callable[[], None] = lambda: None,
+        mount: Callable[[web.Application], None] = lambda _: None,
     ) -> None:
         self._gateway = gateway
         self._host = host
@@ -66,8 +66,7 @@ class Server:
     async def __aenter__(self) -> Self:
         self._closing = anyio.Event()
         app = web.Application(client_max_size=1 << 20)
-        if self._mount is not None:
-            self._mount(app)
+        self._mount(app)
         app.router.add_route("*", DISPATCH_PATH, self._handle)  # found first: it is what comes in thousands
         app.router.add_route("*", r"/{path:[\s\S]*}", self._handle)  # a path may hold a line end, too
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
@@ -106,11 +105,9 @@ class Server:
         return self._reply("POST", DISPATCH_PATH, "", headers, body)
 
     def _reply(self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> Reply:
-        if self._before is not None:
-            self._before()
+        self._before()
         reply = self._gateway.handle(method, path, query, headers, body)
-        if self._after is not None:
-            self._after()
+        self._after()
         return reply
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
@@ -145,8 +142,6 @@ async def _cut_off(request: web.Request, reply: Reply) -> web.StreamResponse:
         await response.write(reply.body[: len(reply.body) // 2])
         transport.close()
         return response
-    connection = transport.get_extra_info("socket")
-    if connection is not None:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
     transport.abort()
     return response

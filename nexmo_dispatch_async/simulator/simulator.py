@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import math
 import time
-from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import anyio
 from aiohttp import web
 
+from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.simulator import openapi
 from nexmo_dispatch_async.simulator.applications import Application, Applications
 from nexmo_dispatch_async.simulator.callbacks import Delivery, Signer
@@ -30,14 +30,9 @@ from nexmo_dispatch_async.simulator.dice import Dice
 from nexmo_dispatch_async.simulator.engine import Engine
 from nexmo_dispatch_async.simulator.faults import Faults
 from nexmo_dispatch_async.simulator.gateway import BASE_PATH, TOKEN_PATH, Gateway
-from nexmo_dispatch_async.simulator.people import People
-from nexmo_dispatch_async.simulator.records import (
-    CallbackAttempt,
-    History,
-    Record,
-    RequestSeen,
-    StepSent,
-)
+from nexmo_dispatch_async.simulator.observed import Observed
+from nexmo_dispatch_async.simulator.people import CHANNELS, People
+from nexmo_dispatch_async.simulator.records import History, Record
 from nexmo_dispatch_async.simulator.rulesfile import load_rules
 from nexmo_dispatch_async.simulator.server import Server
 from nexmo_dispatch_async.simulator.settings import Settings
@@ -55,7 +50,7 @@ _VIRTUAL_EPOCH: Final = datetime(2025, 1, 1, tzinfo=UTC)
 _PARALLEL_CALLBACKS: Final = 64
 
 
-class Simulator:
+class Simulator(Observed):
     """A simulated Dispatch service on a loopback port.
 
     By default time is virtual: it stands still until `advance()` moves it, and callbacks are delivered one
@@ -432,64 +427,34 @@ class Simulator:
         self._engine.reply(message_uuid, content)
         self._wake_driver()
 
-    # ---- what happened
+    def inbound(
+        self,
+        content: str | Mapping[str, object],
+        *,
+        channel: str,
+        from_: str,
+        to: str,
+        application: Application | None = None,
+    ) -> None:
+        """Let a customer write first; the callback goes out with `advance(0)` (contract 5.5).
 
-    @property
-    def counts(self) -> Counter[str]:
-        """How many requests arrived, by route: `counts["POST /dispatch"]`, `counts["GET /applications"]`."""
-        return self._gateway.counts
-
-    @property
-    def tokens_issued(self) -> int:
-        """How many access tokens were handed out."""
-        return self._tokens.issued
-
-    @property
-    def accepted(self) -> int:
-        """How many workflows were accepted."""
-        return self._engine.accepted
-
-    @property
-    def in_flight(self) -> int:
-        """How many workflows have not come to their end."""
-        return self._engine.in_flight
-
-    @property
-    def peak_requests(self) -> int:
-        """The most requests that were being answered at once."""
-        return self._server.peak
-
-    @property
-    def records(self) -> list[Record]:
-        """Everything that happened, oldest first."""
-        return list(self._history)
-
-    @property
-    def requests(self) -> list[RequestSeen]:
-        """The requests and their answers."""
-        return [record for record in self._history if isinstance(record, RequestSeen)]
-
-    @property
-    def deliveries(self) -> list[CallbackAttempt]:
-        """Every attempt to deliver a callback and what the receiver answered."""
-        return [record for record in self._history if isinstance(record, CallbackAttempt)]
-
-    def sent_channels(self, dispatch_uuid: str | None = None) -> list[str]:
-        """Return the channels that steps were sent on, in order; of one workflow or of all."""
-        return [
-            record.channel
-            for record in self._history
-            if isinstance(record, StepSent) and dispatch_uuid in (None, record.dispatch_uuid)
-        ]
-
-    def outcome(self, dispatch_uuid: str) -> str | None:
-        """Return `completed` or `error`, None while the workflow runs.
+        Args:
+            content: A text, or an object such as `{"type": "button", "button": {…}}` (contract 5.5.2).
+            channel: Such as `whatsapp`; it opens the care window there.
+            from_: The number or id of the customer.
+            to: The number or id of the business.
+            application: Whose inbound URL it goes to; otherwise the last that was created.
 
         Raises:
-            KeyError: No workflow in memory has this uuid.
+            ConfigurationError: There is no such channel, or no application.
         """
-        return self._engine.runs[dispatch_uuid].failover.outcome
-
-    def transcript(self) -> bytes:
-        """Return everything observable as JSON lines: one seed and the same requests give the same bytes."""
-        return self._history.transcript()
+        target = application or self._default_application
+        if channel not in CHANNELS or target is None:
+            raise ConfigurationError(
+                f"one of {', '.join(CHANNELS)} is needed, and an application; got {channel!r}"
+            )
+        self._catch_up()
+        customer = {"type": channel, "id" if channel == "messenger" else "number": from_}
+        business = {"type": channel, "id" if channel in ("messenger", "viber_service_msg") else "number": to}
+        self._engine.inbound(target, to=business, from_=customer, content=content)
+        self._wake_driver()

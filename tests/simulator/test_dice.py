@@ -34,3 +34,17 @@ def test_shapes() -> None:
 
     assert len(dice.hex("a")) == 32
     assert len(dice.token("a", 28)) == 28
+
+
+def test_chance_and_the_normal_distribution() -> None:
+    dice = Dice(3)
+
+    happened = sum(dice.chance(f"c/{n}", 0.2) for n in range(5000))
+    drawn = [dice.normal(f"n/{n}") for n in range(5000)]
+
+    assert 900 < happened < 1100
+    assert dice.chance("x", 1)
+    assert not dice.chance("x", 0)
+    mean = sum(drawn) / 5000
+    assert abs(mean) < 0.05
+    assert 0.95 < sum((x - mean) ** 2 for x in drawn) / 5000 < 1.05

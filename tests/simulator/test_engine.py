@@ -17,6 +17,7 @@ from nexmo_dispatch_async.simulator.records import CallbackAttempt, StatusReache
 from tests.simulator.model import Told, expected_report
 from tests.simulator.support import Box, box, step
 
+STATUSES = {"submitted", "delivered", "read", "completed"}
 NEVER_READS, SILENT, DEFAULT = "999100000001", "999500000001", "999000000001"
 
 
@@ -203,6 +204,63 @@ def test_a_reply_opens_the_care_window_for_a_day(parts: Box) -> None:
     assert "whatsapp delivered" in whats(parts, 5)
     parts.accept(text)
     assert "whatsapp rejected" in whats(parts, 5)
+
+
+def test_stop_ends_what_this_business_may_send_on_this_channel(parts: Box) -> None:
+    """Contract 6.1, 1240: the recipient opted out."""
+    person = "999800000001"
+    parts.accept(step("sms", person))
+    assert whats(parts, 30)[-1] == "sms STOP"
+
+    again, other = parts.accept(step("sms", person)), parts.accept(step("whatsapp", person))
+    bodies = [json.loads(d.body) for d in parts.run(5)]
+
+    assert [b["error"]["code"] for b in bodies if "error" in b] == [1240]
+    assert (again.messages[0].status, other.messages[0].status) == ("rejected", "delivered")
+
+
+def test_a_script_answers_one_message_after_another(parts: Box) -> None:
+    parts.people["1"] = Person(reply=("Who is this?", "OK"), reply_after=1)
+
+    told: list[str] = []
+    for _ in range(3):
+        parts.accept(step("sms", "1"))
+        told += [what for what in whats(parts, 10) if what.split(" ", 1)[1] not in STATUSES]
+
+    assert told == ["sms Who is this?", "sms OK"]
+
+
+def test_somebody_leaves_the_channel(parts: Box) -> None:
+    """Contract 6.1, 1300: seconds count from the first message."""
+    parts.people["1"] = Person(off_after=100)
+    parts.accept(step("whatsapp", "1"))
+    parts.run(99)
+    parts.accept(step("whatsapp", "1"))
+    assert "whatsapp delivered" in whats(parts, 2)
+
+    parts.accept(step("whatsapp", "1"))
+
+    assert "whatsapp rejected" in whats(parts, 2)
+
+
+def test_an_application_has_one_account_on_each_platform(parts: Box) -> None:
+    """Contract 7.5; an SMS may come from any number."""
+
+    def other(channel: str) -> dict[str, Any]:
+        raw = step(channel, DEFAULT)
+        raw["from"] = {"type": channel, "number": "31612345678"}
+        return raw
+
+    parts.accept(step("whatsapp", DEFAULT))
+    parts.accept(step("sms", DEFAULT))
+    refused, sms = parts.accept(other("whatsapp")), parts.accept(other("sms"))
+    codes = [json.loads(d.body).get("error", {}).get("code") for d in parts.run(5)]
+
+    assert (refused.messages[0].status, sms.messages[0].status) == ("rejected", "delivered")
+    assert [code for code in codes if code] == [1120]
+    parts.settings.one_account = False
+    assert parts.accept(other("whatsapp")).messages[0].status is None
+    assert "whatsapp delivered" in whats(parts, 5)
 
 
 def test_client_ref_is_echoed_in_every_status(parts: Box) -> None:

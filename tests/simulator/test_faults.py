@@ -242,6 +242,24 @@ async def test_an_answer_is_held_back_but_not_the_service(caller: Caller) -> Non
         await sending
 
 
+async def test_a_client_that_left_is_not_reset(caller: Caller) -> None:
+    """A fault finds nobody at the other end any more, and the server goes on."""
+    await caller.sign_in()
+    caller.sim.faults.add(Fault(kind="latency", seconds=0.02, count=1))
+    caller.sim.faults.add(Fault(kind="reset", when="after", count=1))
+    sending = asyncio.create_task(answer(caller))
+    while not caller.sim.accepted:  # noqa: ASYNC110 - a test has no event for "accepted"
+        await asyncio.sleep(0)
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+
+    while caller.sim._server.active:  # noqa: ASYNC110 - a test has no event for "answered"
+        await asyncio.sleep(0)
+
+    assert (await answer(caller))[0] == 202
+
+
 async def test_the_quota_drops_mid_run(caller: Caller) -> None:
     """Contract 3.8, 9.18: 429 or 500, told by the body."""
     caller.sim.faults.add(Fault(kind="quota", route="POST /dispatch", skip=2, count=1))

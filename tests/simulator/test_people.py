@@ -218,3 +218,80 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
         People().load(tmp_path / "missing.toml")
     with pytest.raises(ConfigurationError, match="cannot be read"):
         People().load(tmp_path / "latin.toml")
+
+
+# ---- profiles, scripts, chances
+
+
+def funnel(person: Person, channel: str = "whatsapp", people: int = 2000) -> list[list[Act]]:
+    return [person.acts(channel, Dice(0), f"{n}/0", f"44770090{n}") for n in range(people)]
+
+
+def share(told: list[list[Act]], status: str) -> float:
+    return sum(any(act.status == status for act in acts) for acts in told) / len(told)
+
+
+def test_a_typical_crowd_makes_a_plausible_funnel() -> None:
+    """The figures of the table: 0.12 absent, 0.03 unreachable, 0.8 of the rest read."""
+    told = funnel(PROFILES["typical"])
+
+    assert 0.09 < share(told, "rejected") < 0.15
+    assert 0.015 < share(told, "undeliverable") < 0.045
+    assert 0.64 < share(told, "read") < 0.72
+    reads = sorted(act.after_ms for acts in told for act in acts if act.status == "read")
+    assert 250_000 < reads[len(reads) // 2] < 350_000
+    assert reads[len(reads) // 20] < 60_000
+    assert reads[-len(reads) // 20] > 1_800_000
+    replies = [act.script for acts in told for act in acts if not act.status]
+    assert 0.02 < replies.count(("Thanks",)) / 2000 < 0.06
+    assert 0.002 < replies.count(("STOP",)) / 2000 < 0.02
+
+
+def test_who_is_absent_stays_absent_and_only_where_reading_is_reported() -> None:
+    person = Person(absent_chance=0.5)
+
+    first = [acts[0].status for acts in funnel(person, people=100)]
+    again = [person.acts("whatsapp", Dice(0), "other", f" 44770090{n}")[0].status for n in range(100)]
+
+    assert first == again
+    assert set(first) == {"rejected", "submitted"}
+    assert share(funnel(person, "sms", people=100), "rejected") == 0
+
+
+def test_an_outcome_may_be_left_to_chance() -> None:
+    told = funnel(Person(outcome="silent", outcome_chance=0.25), "sms")
+
+    assert 0.7 < share(told, "delivered") < 0.8
+
+
+def test_who_does_not_read_does_not_reply() -> None:
+    told = funnel(Person(read_chance=0.5, reply="Yes"))
+
+    for acts_of_one in told:
+        assert (acts_of_one[-1].status == "") == any(act.status == "read" for act in acts_of_one)
+    assert 0.45 < share(told, "read") < 0.55
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"read_chance": 1.5}, "read_chance is a number from 0 to 1"),
+        ({"read_spread": 9}, "read_spread is a number from 0 to 5"),
+        ({"off_after": -1}, "off_after is a number of seconds"),
+    ],
+)
+def test_chances_have_their_range(settings: dict[str, float], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        Person(**settings)  # type: ignore[arg-type]  # on purpose
+
+
+def test_a_script_may_be_a_list() -> None:
+    people = People()
+
+    people.loads("[[people]]\naddress = '1'\nreply = ['Yes', 'No']")
+
+    assert people.find("1", "sms").reply == ("Yes", "No")
+    with pytest.raises(ConfigurationError, match="reply cannot be"):
+        people.loads("[[people]]\naddress = '1'\nreply = ['Yes', 3]")
+    with pytest.raises(ConfigurationError, match="code cannot be"):
+        people.loads("[[people]]\naddress = '1'\ncode = ['Yes']")

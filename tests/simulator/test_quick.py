@@ -19,7 +19,7 @@ contents = st.fixed_dictionaries(
     {"type": st.sampled_from(["text", "image", "template"])}, optional={"text": texts}
 )
 OPTIONS = ("whatsapp", "viber_service_msg", "messenger")
-messages = st.fixed_dictionaries(
+messages: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {"content": contents}, optional={name: st.sampled_from([None, {}, 3]) for name in OPTIONS}
 )
 failovers = st.fixed_dictionaries(

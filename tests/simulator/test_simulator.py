@@ -13,6 +13,7 @@ import anyio
 import pytest
 
 from nexmo_dispatch_async import Workflow, sms, viber
+from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.simulator import (
     Fault,
     People,
@@ -292,6 +293,36 @@ async def test_hands_on(caller: Caller, receiver: Receiver) -> None:
     assert inbound.body["message"]["content"]["text"] == "Got it"
     with pytest.raises(KeyError):
         caller.sim.set_status("unknown", "read")
+
+
+async def test_a_customer_writes_first(caller: Caller, receiver: Receiver) -> None:
+    """Contract 5.5.1, 7.1: it opens the care window."""
+    caller.sim.settings.care_window = True
+    for channel, to in (
+        ("whatsapp", "447700900800"),
+        ("messenger", "118820033417905"),
+        ("viber_service_msg", "V"),
+    ):
+        caller.sim.inbound("Hello?", channel=channel, from_="447700900123", to=to)
+    await caller.send(workflow(step("whatsapp", "447700900123")))
+
+    await caller.sim.advance(1)
+
+    assert [
+        list(c.body["from"]) + list(c.body["to"]) for c in receiver.callbacks if c.path == "/inbound"
+    ] == [
+        ["type", "number", "type", "number"],
+        ["type", "id", "type", "id"],
+        ["type", "number", "type", "id"],
+    ]
+    assert ("whatsapp", "delivered") in receiver.statuses()
+    with pytest.raises(ConfigurationError, match="'fax'"):
+        caller.sim.inbound("Hello?", channel="fax", from_="1", to="2")
+
+
+async def test_a_customer_needs_somebody_to_write_to() -> None:
+    with pytest.raises(ConfigurationError, match="an application"):
+        Simulator().inbound("Hello?", channel="sms", from_="1", to="2")
 
 
 async def test_settings_people_and_rules_are_taken(tmp_path: Path) -> None:

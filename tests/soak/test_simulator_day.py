@@ -18,11 +18,13 @@ import anyio
 import pytest
 
 from nexmo_dispatch_async.simulator import Person, Simulator
+from nexmo_dispatch_async.simulator.people import Outcome
 from tests.simulator.model import Told, expected_report
 from tests.simulator.support import step, workflow
 
 WORKFLOWS = 10_000
 DAY = 86_400
+OUTCOMES: tuple[Outcome, ...] = ("delivered", "delivered", "delivered", "rejected", "undeliverable", "silent")
 CHANNELS = ("whatsapp", "viber_service_msg", "messenger", "sms")
 
 
@@ -86,7 +88,7 @@ def draw(number: int, dice: random.Random) -> tuple[list[dict[str, Any]], list[P
         people.append(
             Person(
                 submitted_after=0,
-                outcome=dice.choice(["delivered"] * 6 + ["rejected", "undeliverable", "silent"]),
+                outcome=dice.choice(OUTCOMES),
                 outcome_after=dice.randint(1, seconds),
                 read_after=dice.choice([None, dice.randint(1, seconds)]),
             )

@@ -1,0 +1,101 @@
+"""Callbacks as the switches say: the flat form of v1, the misspelt channel, any content that comes in."""
+
+import json
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from nexmo_dispatch_async.simulator.callbacks import Answer
+from nexmo_dispatch_webhooks import FinalReport, InboundMessage, MessageStatus, parse_event
+from tests.simulator.support import Box, step
+
+
+def bodies(parts: Box, seconds: float = 30) -> list[dict[str, Any]]:
+    return [json.loads(delivery.body) for delivery in parts.run(seconds)]
+
+
+def test_statuses_in_the_form_of_v1_are_understood(parts: Box) -> None:
+    """Contract 5.8, 5.6, 5.7: flat, an error with a type, no fraction in the timestamp."""
+    parts.settings.webhook_version = "v1"
+    parts.accept(
+        step("viber_service_msg", "999313000001", within=60, client_ref="r-1"), step("sms", "999000000001")
+    )
+
+    rejected, submitted, delivered, report = bodies(parts)
+
+    assert (rejected["channel"], rejected["to"], rejected["from"]) == (
+        "viber_service",
+        "999313000001",
+        "VSM-ID-40817",
+    )
+    assert rejected["workflow"] == {
+        "id": report["dispatch_uuid"],
+        "items_number": "1",
+        "items_total": "2",
+    }
+    assert rejected["error"]["title"] == "1300"
+    assert (rejected["client_ref"], rejected["timestamp"]) == ("r-1", "2025-01-01T00:00:00Z")
+    assert delivered["usage"] == {"currency": "EUR", "price": "0.0333"}
+    events = [parse_event(json.dumps(body)) for body in (rejected, submitted, delivered, report)]
+    assert [type(event) for event in events] == [MessageStatus, MessageStatus, MessageStatus, FinalReport]
+
+
+@pytest.mark.parametrize("version", ["v0.1", "v1"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"type": "text", "text": "Hi"},
+        {"type": "image", "image": {"url": "https://example.com/a.jpg", "caption": "A"}},
+        {"type": "location", "location": {"lat": "1.5", "long": "2.5"}},
+        {"type": "unsupported"},
+    ],
+)
+def test_a_customer_may_write_anything(parts: Box, version: str, content: dict[str, Any]) -> None:
+    """Contract 5.5.2."""
+    parts.settings.webhook_version = version  # type: ignore[assignment]  # one of the two
+    run = parts.accept(step("whatsapp", "999500000001"))
+    parts.run(1)
+
+    parts.engine.reply(run.messages[0].uuid, content)
+    (delivery,) = parts.run(1)
+
+    event = parse_event(delivery.body)
+    assert isinstance(event, InboundMessage)
+    body = json.loads(delivery.body)
+    assert (body if version == "v1" else body["message"]["content"]).get(content["type"]) == content.get(
+        content["type"]
+    )
+
+
+def test_the_final_report_may_misspell_viber(parts: Box) -> None:
+    """Contract 5.4."""
+    parts.settings.report_viber_as = "viber_sevice_msg"
+    parts.accept(step("viber_service_msg", "999000000001", within=60), step("sms", "999000000001"))
+
+    report = bodies(parts)[-2]
+
+    assert report["_links"]["messages"][0]["channel"] == "viber_sevice_msg"
+
+
+def test_the_older_policy_tries_again_whatever_is_not_200(parts: Box) -> None:
+    """Contract 5.10, 9.11."""
+    parts.settings.retry_policy = "older"
+    parts.accept(step("sms", "999500000001"))
+
+    attempts = parts.run(2300, Answer(404))
+
+    gaps = [b.at_ms - a.at_ms for a, b in pairwise(attempts)]
+    assert gaps == [5_000, 60_000, 300_000, 900_000, 900_000]
+
+
+def test_an_expiry_may_come_late(parts: Box) -> None:
+    """Contract 10.2: at expiry, and up to 3 s later."""
+    parts.settings.expiry_lag = 3
+    runs = [parts.accept(step("sms", "999500000001", within=15), step("sms", "1")) for _ in range(20)]
+
+    parts.run(20)
+
+    sent = [run.messages[1].sent_ms for run in runs]
+    assert all(15_000 <= at <= 18_000 for at in sent)
+    assert len(set(sent)) > 10
