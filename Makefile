@@ -6,7 +6,7 @@ BIN := .venv/bin
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak bench-client bench-imports lint types check wheel format clean
+.PHONY: help demo test soak bench-client bench-imports bench-simulator lint types check wheel format clean
 
 help: ## say what each target does
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  \1\t/' | sort
@@ -36,7 +36,7 @@ test: .venv/dev ## run all the tests with branch coverage
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report
 
-soak: .venv/dev ## run the long tests: 200,000 sends, 100,000 hostile requests, memory flat
+soak: .venv/dev ## run the long tests: 200,000 sends, 100,000 hostile requests, a simulated day, memory flat
 	@$(BIN)/python -m pytest -s tests/soak
 
 .venv/bench: .venv/dev
@@ -49,6 +49,9 @@ bench-client: .venv/bench ## measure what a send costs, next to aiohttp by hand,
 
 bench-imports: .venv/dev ## measure what an import costs, next to aiohttp's
 	@$(BIN)/python benchmarks/imports.py
+
+bench-simulator: .venv/dev ## measure the sends that the simulator accepts, next to a do-nothing aiohttp server
+	@$(BIN)/python benchmarks/simulator.py
 
 lint: .venv/dev ## check style with ruff
 	@$(BIN)/python -m ruff check .
