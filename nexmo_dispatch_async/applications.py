@@ -5,14 +5,17 @@ It sends nothing itself: the client carries each call with its own retries and e
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from msgspec import UNSET, UnsetType
 
 from nexmo_dispatch_async.exceptions import BadRequestError, ConfigurationError
 from nexmo_dispatch_async.models.responses import Application, ApplicationPage
+from nexmo_dispatch_async.retry import RetryPolicy, Timeout
 from nexmo_dispatch_async.sansio import (
+    Request,
+    Response,
     application_request,
     decipher_application,
     decipher_nothing,
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Applications"]
 
+T = TypeVar("T")
+
 
 class Applications:
     """Applications own the callback URLs; a workflow is sent in the name of one.
@@ -32,18 +37,37 @@ class Applications:
         client: Carries the calls.
         base_url: Of the service.
         path: Below the base URL. A path with a `v2` in it gets the v2 forms of contract 4.1.
+        retry: Instead of the client's own policy.
+        timeout: Instead of the client's own.
     """
 
-    __slots__ = ("_base_url", "_client", "_path", "_v2")
+    __slots__ = ("_base_url", "_client", "_path", "_retry", "_timeout", "_v2")
 
-    def __init__(self, client: DispatchClient, base_url: str, path: str = "/applications") -> None:
+    def __init__(
+        self,
+        client: DispatchClient,
+        base_url: str,
+        path: str = "/applications",
+        *,
+        retry: RetryPolicy | None = None,
+        timeout: Timeout | None = None,
+    ) -> None:
         self._client = client
         self._base_url = base_url
+        self._retry = retry
+        self._timeout = timeout
         self._path = "/" + path.strip("/")
         self._v2 = "v2" in self._path.split("/")
 
     def __repr__(self) -> str:
         return f"Applications({self._path!r})"
+
+    def using(self, *, retry: RetryPolicy | None = None, timeout: Timeout | None = None) -> Applications:
+        """Return the same calls with another policy or time-out: `applications.using(timeout=…).get(id)`."""
+        return Applications(self._client, self._base_url, self._path, retry=retry, timeout=timeout)
+
+    async def _call(self, request: Request, decode: Callable[[Response], T]) -> T:
+        return await self._client.call(request, decode, retry=self._retry, timeout=self._timeout)
 
     async def create(
         self,
@@ -100,7 +124,7 @@ class Applications:
             if encoding != "json":
                 raise ConfigurationError("the v2 form of an application nests: it only travels as JSON")
         request = application_request("POST", self._base_url, self._path, fields=fields, encoding=encoding)
-        return await self._client.call(request, decipher_application)
+        return await self._call(request, decipher_application)
 
     async def get(self, application_id: str) -> Application:
         """Read one application.
@@ -110,7 +134,7 @@ class Applications:
             APIError: One of its other subclasses.
         """
         request = application_request("GET", self._base_url, self._path, _checked(application_id))
-        return await self._client.call(request, decipher_application)
+        return await self._call(request, decipher_application)
 
     async def update(
         self,
@@ -126,6 +150,7 @@ class Applications:
         answer_method: str | UnsetType = UNSET,
         event_url: str | UnsetType = UNSET,
         event_method: str | UnsetType = UNSET,
+        public_key: str | UnsetType = UNSET,
         encoding: Literal["json", "query"] = "json",
     ) -> Application:
         """Change an application; only what is given is sent.
@@ -149,6 +174,7 @@ class Applications:
             answer_method=answer_method,
             event_url=event_url,
             event_method=event_method,
+            public_key=public_key,
         )
         if not fields:
             raise ConfigurationError("update() was given nothing to change")
@@ -157,7 +183,7 @@ class Applications:
         request = application_request(
             "PUT", self._base_url, self._path, _checked(application_id), fields=fields, encoding=encoding
         )
-        return await self._client.call(request, decipher_application)
+        return await self._call(request, decipher_application)
 
     async def delete(self, application_id: str) -> None:
         """Delete an application, which cannot be undone.
@@ -169,7 +195,7 @@ class Applications:
             APIError: One of its other subclasses.
         """
         request = application_request("DELETE", self._base_url, self._path, _checked(application_id))
-        await self._client.call(request, decipher_nothing)
+        await self._call(request, decipher_nothing)
 
     async def list(self, *, page_index: int | None = None, page_size: int | None = None) -> ApplicationPage:
         """Read one page.
@@ -190,7 +216,7 @@ class Applications:
         if page_size is not None:
             query["page_size"] = page_size
         request = application_request("GET", self._base_url, self._path, fields=query, encoding="query")
-        return await self._client.call(request, decipher_page)
+        return await self._call(request, decipher_page)
 
     async def iterate(self, *, page_size: int = 100) -> AsyncIterator[Application]:
         """Iterate over all applications, page by page, each application once.

@@ -16,10 +16,20 @@ from nexmo_dispatch_async.exceptions import (
     OutcomeUnknownError,
     PermissionDeniedError,
     ProtocolError,
+    RateLimitError,
 )
 from nexmo_dispatch_async.models.responses import Application, ApplicationPage, VoiceSettings
+from nexmo_dispatch_async.retry import RetryPolicy, Timeout
 from tests.conftest import payload
-from tests.support.misbehaving import Connection, RawServer, Received, answering, close_after_body, reply
+from tests.support.misbehaving import (
+    Connection,
+    RawServer,
+    Received,
+    answering,
+    close_after_body,
+    hang,
+    reply,
+)
 
 ID = "7d1c2f6a-0b0e-4b57-9a2e-3f1f0a9f6c11"
 FIELDS = {"name": "n", "status_url": "https://h/s", "inbound_url": "https://h/i"}
@@ -87,6 +97,34 @@ async def test_a_flat_answer_is_read_too() -> None:
 
     assert (application.status_url, application.status_method) == (FIELDS["status_url"], "GET")
     assert application.inbound_method == ""
+
+
+async def test_the_singular_type_is_read_as_the_plural() -> None:
+    """Contract 4.1: K-voice writes `message`."""
+    handler = answering(reply(200, {"id": ID, "type": "message"}))
+    async with RawServer(handler) as server, client_of(server) as client:
+        application = await client.applications.get(ID)
+
+    assert (application.type, application.raw["type"]) == ("messages", "message")
+
+
+async def test_a_call_can_have_its_own_policy_and_time_out() -> None:
+    policy = RetryPolicy(attempts=2)
+    async with RawServer(answering(reply(429))) as server, client_of(server) as client:
+        with pytest.raises(RateLimitError) as caught:
+            await client.applications.using(retry=policy).get(ID)
+        server.handler = hang
+        with pytest.raises(OutcomeUnknownError, match="no answer in time"):
+            await client.applications.using(retry=RetryPolicy(attempts=1), timeout=Timeout(total=0.1)).get(ID)
+
+    assert caught.value.attempts == 2
+
+
+async def test_a_key_of_your_own_can_be_changed() -> None:
+    async with RawServer(answering(reply(200, {"id": ID}))) as server, client_of(server) as client:
+        await client.applications.update(ID, public_key="PEM")
+
+    assert server.received[0].json == {"public_key": "PEM"}
 
 
 async def test_a_deletion_has_no_body() -> None:

@@ -2,15 +2,19 @@
 
 import copy
 import inspect
+import json
 import pickle
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import aiohttp
 import pytest
 
 from nexmo_dispatch_async import exceptions
+from nexmo_dispatch_async.auth import KpnOAuth
 from nexmo_dispatch_async.exceptions import (
     APIConnectionError,
     APIError,
@@ -29,6 +33,8 @@ from nexmo_dispatch_async.exceptions import (
     TokenUnavailableError,
 )
 from nexmo_dispatch_async.models.problems import Problem
+from nexmo_dispatch_async.phase import Body, Phase, failure_of
+from nexmo_dispatch_async.sansio import Headers, Request, Response, decipher_dispatch, decipher_response
 from nexmo_dispatch_async.workflow import Finding, Workflow
 
 CLASSES = [getattr(exceptions, name) for name in exceptions.__all__ if name.endswith("Error")]
@@ -133,3 +139,110 @@ def test_checking_a_bad_workflow_raises_it() -> None:
 
     with pytest.raises(InvalidWorkflowError, match="nothing was sent"):
         bad.check()
+
+
+def test_an_error_without_an_answer_has_no_code_and_no_trace() -> None:
+    error = APIConnectionError("x", phase="connect")
+
+    assert (error.code, error.transaction_id, error.instance) == ("", "", "")
+    assert (error.error_class, error.phase) == ("temporary", "connect")
+
+
+def test_the_trace_ids_of_the_gateway() -> None:
+    error = RateLimitError("x", details=Problem(transaction_id="28b9658d", instance="bf0c"))
+
+    assert (error.transaction_id, error.instance) == ("28b9658d", "bf0c")
+
+
+ECHO = "to 447700900123: 'Hello there'"
+REQUEST = Request("POST", "https://h/dispatch", {}, b'{"text":"Hello there"}', "/dispatch")
+
+
+def answered(status: int, body: object, headers: dict[str, str] | None = None) -> APIError:
+    """Return the error that an answer means."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    with pytest.raises(APIError) as caught:
+        decipher_response(
+            Response(status, Headers(headers or {}), content), decipher_dispatch, request=REQUEST
+        )
+    return caught.value
+
+
+def broken(error: Exception, phase: Phase, *, answering: bool = False) -> APIError:
+    """Return the error that an exception of aiohttp means."""
+    body = Body(b"x")
+    body.phase = phase
+    return failure_of(REQUEST, body, error, answering=answering)
+
+
+def token(status: int, body: object) -> APIError:
+    """Return the error of a token endpoint."""
+    auth = KpnOAuth("the-client", "client-secret", "https://h/token")
+    with pytest.raises(APIError) as caught:
+        auth.receive_token(Response(status, Headers(), json.dumps(body).encode()), 0.0)
+    return caught.value
+
+
+PROBLEM = {"type": "https://h/errors#InvalidParams", "title": "Bad", "detail": ECHO, "instance": "bf0c"}
+GATEWAY = {"error": {"transactionId": "28b9", "name": "Forbidden", "message": "no"}}
+FAULT = {"fault": {"faultstring": "Rate limit", "detail": {"errorcode": "policies.ratelimit.QuotaViolation"}}}
+INFO: Any = SimpleNamespace(real_url="")  # what aiohttp says of the request, which no message shows
+
+MESSAGES = [
+    (answered(400, PROBLEM), "POST /dispatch: 400 Bad: to …23: '…' [InvalidParams], trace bf0c"),
+    (
+        answered(401, {"type": "UNAUTHORIZED", "error_title": "Unauthorized"}),
+        "POST /dispatch: 401 Unauthorized [UNAUTHORIZED]",
+    ),
+    (answered(402, b""), "POST /dispatch: 402"),
+    (answered(403, GATEWAY), "POST /dispatch: 403 Forbidden: no, trace 28b9"),
+    (answered(404, b"<html>"), "POST /dispatch: 404"),
+    (answered(500, FAULT), "POST /dispatch: 500 Rate limit [policies.ratelimit.QuotaViolation]"),
+    (
+        answered(200, {}),
+        "POST /dispatch: the service answered 200 without a dispatch_uuid: the workflow may be under way",
+    ),
+    (
+        token(500, {"error": {"message": "invalid_client-invalid_client_id"}}),
+        "POST /token: no access token: 500 invalid_client-invalid_client_id",
+    ),
+    (
+        token(401, {"ErrorCode": "invalid_client", "Error": "client-secret?"}),
+        "POST /token: no access token: 401 …? [invalid_client]",
+    ),
+    (token(200, {}), "POST /token: 200 without a usable access_token"),
+    (broken(OSError(111, "refused"), Phase.PREPARED), "POST /dispatch: no connection: [Errno 111] refused"),
+    (broken(aiohttp.ConnectionTimeoutError(), Phase.PREPARED), "POST /dispatch: no connection in time"),
+    (broken(TimeoutError(), Phase.LEFT), "POST /dispatch: sent, and no answer in time"),
+    (
+        broken(aiohttp.ServerDisconnectedError(), Phase.LEFT),
+        "POST /dispatch: sent, and the connection broke: the server disconnected",
+    ),
+    (
+        broken(aiohttp.ClientResponseError(INFO, (), message=f"Bad status line:\n b'{ECHO}'"), Phase.LEFT),
+        "POST /dispatch: sent, and the answer is unusable: Bad status line",
+    ),
+    (broken(OSError(), Phase.LEFT), "POST /dispatch: sent, and the connection broke: OSError"),
+]
+
+
+@pytest.mark.parametrize(("error", "message"), MESSAGES, ids=lambda it: it if isinstance(it, str) else "")
+def test_messages(error: APIError, message: str) -> None:
+    """Messages are interface: what happened, to which call, in one line, and nothing of what was sent."""
+    assert str(error) == message
+
+
+@pytest.mark.parametrize(
+    ("error", "phase"),
+    [
+        (broken(OSError(), Phase.PREPARED), "connect"),
+        (broken(OSError(), Phase.STALE), "write"),
+        (broken(OSError(), Phase.LEFT), "wait"),
+        (broken(OSError(), Phase.LEFT, answering=True), "read"),
+        (answered(500, b""), "answer"),
+        (answered(200, b""), "answer"),
+        (token(500, b"".decode()), "token"),
+    ],
+)
+def test_every_error_knows_its_phase(error: APIError, phase: str) -> None:
+    assert error.phase == phase

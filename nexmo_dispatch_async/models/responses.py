@@ -148,6 +148,8 @@ def application_of(raw: dict[str, Any]) -> Application:
     keys = object_of(raw.get("keys"))
     links = object_of(raw.get("_links"))
     kind = text_of(raw.get("type"))
+    if kind == "message":
+        kind = "messages"  # the singular is K-voice's spelling (contract 4.1)
     if not kind:
         kind = "messages" if messages else "voice" if voice else ""
     settings = None

@@ -1,0 +1,99 @@
+"""Nothing that was sent, and nothing that looks like a number of somebody, is in a text that is shown."""
+
+import json
+from typing import Any
+
+import pytest
+
+from nexmo_dispatch_async.exceptions import APIError
+from nexmo_dispatch_async.redaction import mask, redact, tail
+from nexmo_dispatch_async.sansio import Request, Response, decipher_dispatch, decipher_response
+from nexmo_dispatch_async.workflow import Workflow
+from tests.conftest import PAYLOADS
+from tests.support.log_guard import leaves
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("447700900123", "…23"),
+        ("+447700900123 is barred", "…23 is barred"),
+        ("+44 7700 900-123.", "…23."),
+        ("call +31 (0)6 1718 5666 now", "call …66 now"),
+        ("trace 0b9e6d6e-8a55-4c86-9911-123456789012", "trace 0b9e6d6e-8a55-4c86-9911-123456789012"),
+        ("1 + 2, at most 86400 s, code 1150", "1 + 2, at most 86400 s, code 1150"),
+    ],
+)
+def test_numbers_of_people_are_masked(text: str, shown: str) -> None:
+    assert mask(text) == shown
+
+
+def test_what_was_sent_is_taken_out_wherever_it_turns_up() -> None:
+    """Glued to other letters, in another place, a text in one line."""
+    body = json.dumps(
+        {
+            "to": {"type": "whatsapp", "number": 447700900123, "id": "psid-99"},
+            "message": {"content": {"type": "text", "text": "Hello\nJohn  Smith"}},
+            "client_ref": "order-17",
+            "list": ["Smith & Sons", None, True],
+        }
+    ).encode()
+
+    said = redact("x447700900123y psid-99 'Hello John Smith' order-17 Smith & Sons text whatsapp", body=body)
+
+    assert said == "x…23y … '…' … … text whatsapp"
+
+
+def test_a_form_is_read_too() -> None:
+    assert redact("the key abc&def of my app", body=b"client_secret=abc%26def&name=my+app") == (
+        "the key … of my app"
+    )
+
+
+def test_the_authorization_is_taken_out_whole_and_in_part() -> None:
+    assert redact("Bearer abcdef is abcdef", secret="Bearer abcdef") == "… is …"
+
+
+@pytest.mark.parametrize("body", [None, b"", b"\xff\xfe", b"[1,2]", b"{}"])
+def test_any_body_will_do(body: bytes | None) -> None:
+    assert redact("fine", body=body) == "fine"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [("447700900123", "…23"), (447700900123, "…23"), ("12", "…"), (None, "…")]
+)
+def test_the_end_of_a_number_tells_recipients_apart(value: Any, shown: str) -> None:
+    assert tail(value) == shown
+
+
+@pytest.mark.parametrize("path", sorted((PAYLOADS / "requests").glob("*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("status", [400, 401, 429, 500])
+def test_a_service_that_repeats_the_request_gives_nothing_away(path: Any, status: int) -> None:
+    """Every example of the contract, echoed whole, as text and as parameters."""
+    body = path.read_bytes()
+    request = Request("POST", "https://h/dispatch", {}, body, "/dispatch")
+    said = " ".join(leaves(json.loads(body)))
+    echo = {
+        "type": "x#echo",
+        "title": "no",
+        "detail": said,
+        "invalid_parameters": [{"name": "to", "reason": said}],
+    }
+
+    with pytest.raises(APIError) as caught:
+        decipher_response(
+            Response(status, {}, json.dumps(echo).encode()),
+            decipher_dispatch,
+            request=request,
+            secret="Bearer secret-token",
+        )
+
+    shown = f"{caught.value} {caught.value!r}"
+    assert [value for value in leaves(json.loads(body)) if value in shown] == []
+
+
+def test_steps_are_told_without_their_content() -> None:
+    for path in (PAYLOADS / "requests").glob("seed_*.json"):
+        body = path.read_bytes()
+        shown = " ".join(Workflow.from_json(body).summary())
+        assert [value for value in leaves(json.loads(body)) if value in shown] == []
