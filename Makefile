@@ -36,7 +36,11 @@ test: .venv/dev ## run all the tests with branch coverage
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report
 
-soak: .venv/dev ## run the long tests: 200,000 sends, 100,000 hostile requests, a simulated day, memory flat
+.venv/fuzz: .venv/dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group fuzz
+	@touch .venv/fuzz
+
+soak: .venv/fuzz ## run the long tests: 200,000 sends, 100,000 hostile and 10,000 described requests, a simulated day
 	@$(BIN)/python -m pytest -s tests/soak
 
 .venv/bench: .venv/dev

@@ -73,7 +73,9 @@ def anyio_backend():
     return "asyncio"
 """
 
-WITHOUT = [f"-pno:{plugin}" for plugin in ("cacheprovider", "xdist", "timeout", "hypothesispytest")]
+WITHOUT = [
+    f"-pno:{plugin}" for plugin in ("cacheprovider", "xdist", "timeout", "hypothesispytest", "schemathesis")
+]
 
 
 @pytest.fixture
