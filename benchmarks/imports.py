@@ -1,7 +1,7 @@
 """What `import nexmo_dispatch_async` costs, next to `import aiohttp`, by `python -X importtime`.
 
-Both in fresh processes, in turns, compiled before; the medians are compared. It says nothing of the first import
-after an installation, which compiles.
+Both in fresh processes, in turns, compiled before; the medians are compared. It says nothing of the
+first import after an installation, which compiles.
 
     make bench-imports          or          python benchmarks/imports.py --runs 15
 """
@@ -25,7 +25,7 @@ def import_times(package: str, cache: str) -> dict[str, tuple[int, int]]:
     # A cache of compiled modules of our own: whatever the environment says, nobody pays for compiling.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     environment["PYTHONPYCACHEPREFIX"] = cache
-    done = subprocess.run(  # noqa: S603 - our own interpreter
+    done = subprocess.run(
         [sys.executable, "-X", "importtime", "-c", f"import {package}"],
         capture_output=True,
         text=True,

@@ -15,7 +15,6 @@ import argparse
 import asyncio
 import hashlib
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -92,12 +91,13 @@ async def serve(variant: str, folder: str) -> None:
         if variant != "parse":
             settings = {"secrets": {API_KEY: SECRET}}
         if variant == "inbox":
-            settings["inbox"] = os.path.join(folder, "inbox.db")
+            settings["inbox"] = str(Path(folder) / "inbox.db")
         receiver = setup(app, router, path="/webhooks", **settings)
 
     async def cpu(_: web.Request) -> web.Response:
         """CPU seconds of this process, when all that was acknowledged is handled."""
-        while receiver is not None and receiver.health().get("inbox", {"pending": 0})["pending"]:
+        # Looks at a number that nobody announces.
+        while receiver is not None and receiver.health().get("inbox", {"pending": 0})["pending"]:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         return web.json_response({"cpu": time.process_time(), "handled": handled})
 
@@ -286,9 +286,9 @@ def run(rounds: int, requests: int, seconds: float, only: list[str]) -> None:
             result = generator.order(port=ports["inbox"], requests=int(half * seconds), rate=half)
             print(
                 f"\nacknowledgement of the inbox at {half:.0f} requests/s, half of its maximum: "
-                f"p50 {result['p50'] * 1e3:.1f} ms, p99 {result['p99'] * 1e3:.1f} ms, max "
-                f"{result['max'] * 1e3:.1f} ms (the generator itself was late by {result['generator_late_p99'] * 1e3:.1f} "
-                "ms at p99)"
+                f"p50 {result['p50'] * 1e3:.1f} ms, p99 {result['p99'] * 1e3:.1f} ms, "
+                f"max {result['max'] * 1e3:.1f} ms "
+                f"(the generator itself was late by {result['generator_late_p99'] * 1e3:.1f} ms at p99)"
             )
         for child in (generator, *servers.values()):
             child.close()

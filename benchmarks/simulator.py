@@ -98,7 +98,7 @@ class Server:
     """A server in a process of its own."""
 
     def __init__(self, kind: str) -> None:
-        self._process = subprocess.Popen(  # noqa: S603 - this file, in another process
+        self._process = subprocess.Popen(
             [sys.executable, __file__, "--serve", kind],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -139,7 +139,7 @@ async def test_what_is_recorded_can_be_read(tmp_path: Path) -> None:
 
     async with Recorder(file) as recorder:
         for body in bodies[:2]:
-            await recorder.write(parse_event(json.dumps(body)), Context("status", at))
+            await recorder.write(parse_event(json.dumps(body)), Context("status", at.timestamp()))
     async with Recorder(file) as recorder:
         await recorder.write(parse_event(json.dumps(bodies[2])), Context("447700900123"))
     await recorder.__aexit__(None, None, None)  # again, without effect

@@ -22,7 +22,8 @@ from nexmo_dispatch_async.exceptions import (
     RefusedError,
 )
 from nexmo_dispatch_async.models.lenient import text_of
-from nexmo_dispatch_async.models.problems import InvalidParameter, Problem, mask, parse_problem
+from nexmo_dispatch_async.models.problems import InvalidParameter, Problem, parse_problem
+from nexmo_dispatch_async.redaction import mask
 from nexmo_dispatch_async.sansio import (
     Headers,
     Request,

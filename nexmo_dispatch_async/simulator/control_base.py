@@ -28,10 +28,10 @@ class Nothing(Body, frozen=True, kw_only=True):
 class Refused(web.HTTPException):
     """An error of the control API, which `Control` prints as JSON."""
 
-    status_code = 400
+    status_code: int = 400
 
     def __init__(self, status: int, reason: str) -> None:
-        self.status_code: int = status
+        self.status_code = status
         super().__init__(text=reason)
 
 

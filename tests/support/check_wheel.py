@@ -100,9 +100,10 @@ def main() -> None:
 
         run(str(python), "-m", "pip", "install", *quiet, "pytest", "pytest-asyncio", cwd=room)
         (project / "test_plugin.py").write_text(PLUGIN_TEST, "utf-8")
-        options = ("-q", "-W", "error", "-o", "asyncio_mode=auto")
-        options += ("-o", "asyncio_default_fixture_loop_scope=function")
-        told = run(str(python), "-Im", "pytest", *options, "test_failover.py", "test_plugin.py", cwd=project)
+        options = "-q -W error -o asyncio_mode=auto -o asyncio_default_fixture_loop_scope=function"
+        told = run(
+            str(python), "-Im", "pytest", *options.split(), "test_failover.py", "test_plugin.py", cwd=project
+        )
         if "2 passed" not in told:
             sys.exit(f"two tests were to pass:\n{told}")
         print(f"{wheel.name} and {sdist.name}: {len(names)} files, {imported}")

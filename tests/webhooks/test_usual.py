@@ -14,7 +14,23 @@ from nexmo_dispatch_webhooks.events.usual import read_usual_status
 from tests.webhooks.payloads import encode, files, status_body
 
 LINKS = {"dispatch": {"href": "v0.1/dispatch/d", "dispatch_uuid": "d"}}
-ODD = [None, "", " ", " x ", "sms", "read", 1, 1.5, True, [], {}, "EUR", "0.0333", "messenger", {"a": 1}]
+ODD: list[object] = [
+    None,
+    "",
+    " ",
+    " x ",
+    "sms",
+    "read",
+    1,
+    1.5,
+    True,
+    [],
+    {},
+    "EUR",
+    "0.0333",
+    "messenger",
+    {"a": 1},
+]
 
 texts = st.sampled_from(["m", " m ", "", " ", "ä\u2028", "0"])
 address = st.fixed_dictionaries(
