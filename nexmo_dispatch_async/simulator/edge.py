@@ -155,7 +155,7 @@ class Edge:
             "sunset": self._settings.sunset,
             "api-version": version,
         }
-        return reply._replace(headers=headers)
+        return Reply(reply.status, reply.body, headers)
 
 
 def content_type(headers: Mapping[str, str]) -> str:

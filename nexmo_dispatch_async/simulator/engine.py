@@ -9,10 +9,11 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Final, Literal
+
+import msgspec
 
 from nexmo_dispatch_async.failover import Arm, Decision, FailoverState, Finish, Send, strongest
 from nexmo_dispatch_async.simulator.applications import Application, Applications
@@ -43,8 +44,10 @@ _Thread = tuple[str, str, str]  # channel, business, customer
 _STOP: Final = "STOP"
 
 
-@dataclass(slots=True, eq=False)
-class _Happens:
+# What waits in the heap is in no cycle: the garbage collector need not look at it.
+
+
+class _Happens(msgspec.Struct, gc=False):
     """Something that a person or the platform does to a message, and what comes after it."""
 
     message: Message
@@ -52,26 +55,22 @@ class _Happens:
     place: int
 
 
-@dataclass(slots=True, eq=False)
-class _Expires:
+class _Expires(msgspec.Struct, gc=False):
     run: Run
     step: int
 
 
-@dataclass(slots=True, eq=False)
-class _Closes:
+class _Closes(msgspec.Struct, gc=False):
     """The silent end of a workflow, when the switch for it is on (contract 9.12)."""
 
     run: Run
 
 
-@dataclass(slots=True, eq=False)
-class _Reports:
+class _Reports(msgspec.Struct, gc=False):
     run: Run
 
 
-@dataclass(slots=True, eq=False)
-class _Delivers:
+class _Delivers(msgspec.Struct, gc=False):
     """The next attempt of a callback, unless another one was made in the meantime."""
 
     callback: Callback
