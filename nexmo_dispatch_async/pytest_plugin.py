@@ -131,7 +131,7 @@ def _runner(request: pytest.FixtureRequest) -> str:
         )
     pytest.fail(
         f"{request.fixturename} needs an async test that a plugin runs: mark it with pytest.mark.anyio, or "
-        "install pytest-asyncio and mark it with pytest.mark.asyncio",
+        "install pytest-asyncio 0.24 or later and mark it with pytest.mark.asyncio",
         pytrace=False,
     )
 
@@ -228,19 +228,18 @@ def pytest_plugin_registered(plugin: object, manager: pytest.PytestPluginManager
 
         return named
 
-    manager.register(
-        _module("nexmo_dispatch_asyncio", {scope: decorator(scope) for scope in _LOOP_SCOPES}), _FOR_ASYNCIO
-    )
+    try:
+        module = _module("nexmo_dispatch_asyncio", {scope: decorator(scope) for scope in _LOOP_SCOPES})
+    except TypeError:  # before 0.24 there was no loop_scope; whoever uses a fixture is told what is missing
+        return
+    manager.register(module, _FOR_ASYNCIO)
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item,
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+@pytest.hookimpl(hookwrapper=True)  # the newer kind of wrapper would break every run with an older pytest
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
     """Show with a failed test what its simulator did."""
-    report = yield
+    report: pytest.TestReport = (yield).get_result()
     if report.failed and report.when == "call" and _SIMULATOR in item.stash:
         from nexmo_dispatch_async.simulator.assertions import timeline
 
         report.sections.append(("dispatch_simulator", timeline(item.stash[_SIMULATOR])))
-    return report

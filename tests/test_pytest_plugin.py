@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from nexmo_dispatch_async import pytest_plugin
+
 # pytester forgets what the tests inside of a test have imported; what is here already need not come again.
 importlib.import_module("nexmo_dispatch_async.simulator.assertions")
 importlib.import_module("nexmo_dispatch_webhooks.aiohttp")
@@ -165,6 +167,19 @@ def test_a_test_that_nobody_runs_is_told_who_could(
 
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*dispatch_simulator needs an async test that a plugin runs: *"])
+
+
+def test_an_older_pytest_asyncio_breaks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its decorator knew no loop_scope; runs that use no fixture of ours must not notice."""
+
+    def older(*, name: str) -> None: ...
+
+    monkeypatch.setattr("pytest_asyncio.fixture", older)
+    manager = pytest.PytestPluginManager()
+
+    pytest_plugin.pytest_plugin_registered(importlib.import_module("pytest_asyncio.plugin"), manager)
+
+    assert not manager.has_plugin("nexmo-dispatch-asyncio")
 
 
 # ---- how it is set up
