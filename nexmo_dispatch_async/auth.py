@@ -235,11 +235,9 @@ class VonageJWT(_FetchesNothing):
         subject: str | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        if not 30 <= lifetime <= 86_400:
-            raise ConfigurationError(f"lifetime must be from 30 to 86400 seconds, not {lifetime!r}")
         # Settings
         self._key = _rsa_key(private_key)
-        self._lifetime = lifetime
+        self._lifetime = _checked_lifetime(lifetime)
         self._clock = clock
         self._claims: dict[str, Any] = {"application_id": header_text("application_id", application_id)}
         if subject is not None:
@@ -271,19 +269,32 @@ class VonageJWT(_FetchesNothing):
         """Return a new token, for other uses than `Authorization`.
 
         Linking a Facebook page to an application (the documentation's "Set up Facebook Messaging") asks
-        for one, for instance.
+        for one, for instance: see docs/authentication.md.
+
+        Args:
+            lifetime: Instead of the usual one, in seconds.
+
+        Raises:
+            ConfigurationError: `lifetime` is not from 30 to 86,400.
         """
         import jwt
 
+        lifetime = self._lifetime if lifetime is None else _checked_lifetime(lifetime)
         issued = int(self._clock())
         claims = {
             **self._claims,
             "iat": issued,
             "nbf": issued,
-            "exp": issued + int(self._lifetime if lifetime is None else lifetime),
+            "exp": issued + int(lifetime),
             "jti": str(uuid.uuid4()),
         }
         return jwt.encode(claims, self._key, algorithm="RS256")
+
+
+def _checked_lifetime(lifetime: float) -> float:
+    if not 30 <= lifetime <= 86_400:
+        raise ConfigurationError(f"lifetime must be from 30 to 86400 seconds, not {lifetime!r}")
+    return lifetime
 
 
 def _rsa_key(source: str | bytes | PathLike[str] | RSAPrivateKey) -> RSAPrivateKey:

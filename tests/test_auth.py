@@ -343,3 +343,5 @@ def test_an_unusable_key_is_refused_without_showing_it(private_key: Any, message
 def test_a_jwt_lives_from_30_seconds_to_a_day(key: rsa.RSAPrivateKey, lifetime: int) -> None:
     with pytest.raises(ConfigurationError, match=f"not {lifetime}"):
         VonageJWT("app", key, lifetime=lifetime)
+    with pytest.raises(ConfigurationError, match=f"not {lifetime}"):
+        VonageJWT("app", key).token(lifetime=lifetime)

@@ -294,6 +294,44 @@ async def test_a_body_that_left_is_not_written_again() -> None:
     assert writer.transport.written == b"body"
 
 
+async def test_a_body_that_was_given_up_is_not_written() -> None:
+    """aiohttp writes in a task of its own, which may come late."""
+    body = Body(b"body")
+    assert body.size == 4
+    writer: Any = Writer(Transport())
+
+    assert body.abandon() is False
+    with pytest.raises(ConnectionResetError, match="given up"):
+        await body.write(writer)
+
+    assert writer.transport.written == b""
+
+
+async def test_giving_up_what_left_drops_the_connection() -> None:
+    """Otherwise what waits in a buffer would hold it open until the other side took it."""
+    body = Body(b"body")
+    writer: Any = Writer(Transport())
+    await body.write(writer)
+
+    assert body.abandon() is True
+
+    assert writer.transport.closing
+
+
+async def test_an_answer_in_pieces_is_read_to_its_end(workflow: Workflow) -> None:
+    async def in_pieces(_request: Received, connection: Connection) -> None:
+        for piece in (
+            CHUNKED + b"10\r\n" + b'{"dispatch_uuid"',
+            b"\r\n5\r\n" + b':"u"}' + b"\r\n",
+            b"0\r\n\r\n",
+        ):
+            await connection.write(piece)
+            await asyncio.sleep(0.01)
+
+    async with RawServer(in_pieces) as server, client_of(server.base_url) as client:
+        assert (await client.send(workflow)).dispatch_uuid == "u"
+
+
 async def test_a_stale_connection_is_given_up_after_some_tries(
     workflow: Workflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
