@@ -13,6 +13,7 @@ import anyio
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from nexmo_dispatch_webhooks.aiohttp_answer import Accepted
 from nexmo_dispatch_webhooks.exceptions import (
     BodyTooLargeError,
     ConfigurationError,
@@ -165,7 +166,7 @@ class _BrokenBodyError(Exception):
 
 def _response(answer: Answer) -> web.Response:
     if answer.status == 200 and not answer.text:
-        return web.Response()
+        return Accepted()
     headers = {"WWW-Authenticate": "Bearer"} if answer.status == 401 else None
     return web.Response(status=answer.status, text=answer.text, headers=headers)
 
