@@ -295,7 +295,7 @@ async def test_a_body_that_left_is_not_written_again() -> None:
 
 
 async def test_a_body_that_was_given_up_is_not_written() -> None:
-    """aiohttp writes in a task of its own, which may come late."""
+    """The task in which aiohttp writes may come late."""
     body = Body(b"body")
     assert body.size == 4
     writer: Any = Writer(Transport())
