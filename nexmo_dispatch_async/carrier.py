@@ -198,7 +198,8 @@ class Carrier:
         try:
             while True:
                 attempt += 1
-                self._exchange.open()
+                if not self._slots.free:  # rather before the wait than after; else the exchange will look
+                    self._exchange.open()
                 asked = 0.0 if started is None else self._clock()
                 await self._slots.acquire()
                 counters.in_flight += 1
@@ -208,6 +209,7 @@ class Carrier:
                     started = now if started is None else started + now - asked
                     authorization = self._auth.authorization(now)
                     if authorization is None:
+                        self._exchange.open()
                         authorization = await self._tokens.renew()
                     try:
                         response = await self._exchanged(request, authorization, limits, attempt)
@@ -264,6 +266,8 @@ class Carrier:
         self._counters.attempts += 1
         if logger.isEnabledFor(logging.DEBUG):
             return self._logged(request, authorization, limits, number)
+        if self._around_attempt is None:
+            return self._exchange.send(request, authorization, limits)
         return self._attempt(request, authorization, limits, number)
 
     async def _logged(

@@ -131,11 +131,15 @@ class DispatchClient:
         self._client_ref = client_ref
         self._tracker = tracker
         # What every request carries, and what a dispatch carries besides
-        # Answers are a few hundred bytes: compressing them would cost more than it saves.
-        common = {"User-Agent": _USER_AGENT, "Accept-Encoding": "identity"}
+        common = {
+            "User-Agent": _USER_AGENT,
+            "Accept": "application/json",
+            # Answers are a few hundred bytes: compressing them would cost more than it saves.
+            "Accept-Encoding": "identity",
+        }
         if api_version is not None:
             common["api-version"] = header_text("api_version", api_version)
-        self._dispatch_headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        self._dispatch_headers = {"Content-Type": "application/json"}
         if self._application_id and application_header:
             self._dispatch_headers["ApplicationId"] = self._application_id
         # What carries the requests
@@ -268,6 +272,8 @@ class DispatchClient:
         except (APIError, asyncio.CancelledError) as error:
             _tell(error, workflow)
             raise
+        if self._tracker is None and not workflow.client_refs:
+            return dispatch
         return await self._sent(dispatch, workflow)
 
     async def send_with_response(

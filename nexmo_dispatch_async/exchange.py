@@ -48,8 +48,10 @@ class Exchange:
         "_max_response",
         "_merged",
         "_owns_session",
+        "_parsed",
         "_proxy",
         "_session",
+        "_session_headers",
         "_ssl",
     )
 
@@ -69,14 +71,18 @@ class Exchange:
         self._limit = limit
         self._ssl = ssl
         self._proxy = None if proxy is None else _proxy_url(proxy)
-        self._headers = headers
         self._max_response = max_response
+        # What every request carries: a session of our own adds it at less cost than we do
+        nothing: Mapping[str, str] = {}
+        self._session_headers, self._headers = (headers, nothing) if session is None else (nothing, headers)
         # The connection pool, and the loop it belongs to once it is open
         self._session, self._owns_session = session, session is None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         # The headers of the last request, its authorization, and what they were merged to
         self._merged: tuple[Mapping[str, str], str | None, CIMultiDict[str]] = ({}, "", CIMultiDict())
+        # The address of the last request, as text and as aiohttp takes it
+        self._parsed: tuple[str, URL] = ("", URL())
 
     @property
     def state(self) -> str:
@@ -100,6 +106,7 @@ class Exchange:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=self._limit, ssl=self._ssl),
                 cookie_jar=aiohttp.DummyCookieJar(),
+                headers=self._session_headers,
                 proxy=self._proxy,
             )
         elif self._session.closed:
@@ -129,7 +136,9 @@ class Exchange:
         """
         session = self.open()
         headers = self._merge(request, authorization)
-        url = URL(request.url, encoded=True)
+        if self._parsed[0] != request.url:
+            self._parsed = request.url, URL(request.url, encoded=True)
+        url = self._parsed[1]
         stale = 0
         while True:
             # What changes something has a body even if it is empty, because only a body knows what left.
@@ -148,7 +157,11 @@ class Exchange:
                     raise_for_status=False,
                 )
                 try:
-                    data = await self._read(reply)
+                    content = reply.content
+                    # Nearly always all of it is there at once, and the connection is free again.
+                    data = content.read_nowait() if content.is_eof() else await self._read(reply)
+                    if len(data) > self._max_response:
+                        raise _too_long(self._max_response)
                 except BaseException:
                     if body is not None and reply.connection is None:
                         body.let_go()
@@ -173,13 +186,10 @@ class Exchange:
 
     async def _read(self, reply: aiohttp.ClientResponse) -> bytes:
         content = reply.content
-        # Nearly always all of it is there at once.
-        data = content.read_nowait() if content.is_eof() else await content.readany()
+        data = await content.readany()
         while len(data) <= self._max_response and not content.at_eof():
             data += await content.readany()
-        if len(data) > self._max_response:
-            raise aiohttp.ClientPayloadError(f"the answer is longer than {self._max_response} bytes")
-        if not reply.closed:  # as it is when all was read
+        if len(data) <= self._max_response:
             reply.release()
         return data
 
@@ -192,6 +202,10 @@ class Exchange:
                 merged["Authorization"] = authorization
             self._merged = request.headers, authorization, merged
         return merged
+
+
+def _too_long(limit: int) -> aiohttp.ClientPayloadError:
+    return aiohttp.ClientPayloadError(f"the answer is longer than {limit} bytes")
 
 
 _NO_CONTENT_TYPE = ("Content-Type",)

@@ -66,10 +66,11 @@ class Workflow(Struct, frozen=True, tag_field="template", tag="failover"):
     @property
     def client_refs(self) -> tuple[str, ...]:
         """The references of the steps, each once, in the order of the steps; callbacks repeat them."""
-        refs: dict[str, None] = {}
+        refs: list[str] = []
         for step in self.steps:
-            if isinstance(step.client_ref, str):
-                refs[step.client_ref] = None
+            ref = step.client_ref
+            if isinstance(ref, str) and ref not in refs:
+                refs.append(ref)
         return tuple(refs)
 
     def with_client_ref(self, client_ref: str) -> "Workflow":

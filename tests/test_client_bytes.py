@@ -13,8 +13,12 @@ from tests.conftest import PAYLOADS, payload
 from tests.support.misbehaving import RawServer, Received, answering, reply
 
 APPLICATION = "7d1c2f6a-0b0e-4b57-9a2e-3f1f0a9f6c11"
-AGENT = ("User-Agent", f"nexmo-dispatch-async/{__version__}")
-UNCOMPRESSED = ("Accept-Encoding", "identity")
+# What every request carries: how the client is called, and what answers it takes.
+COMMON = [
+    ("User-Agent", f"nexmo-dispatch-async/{__version__}"),
+    ("Accept", "application/json"),
+    ("Accept-Encoding", "identity"),
+]
 
 
 def host(server: RawServer) -> tuple[str, str]:
@@ -41,10 +45,8 @@ async def test_the_token_request() -> None:
             "POST /oauth/client_credential/accesstoken?grant_type=client_credentials HTTP/1.1",
             [
                 host(server),
-                AGENT,
-                UNCOMPRESSED,
+                *COMMON,
                 ("Content-Type", "application/x-www-form-urlencoded"),
-                ("Accept", "application/json"),
                 ("Content-Length", str(len(expected["raw_body"]))),
             ],
             expected["raw_body"].encode(),
@@ -73,10 +75,8 @@ async def test_a_dispatch(name: str) -> None:
     assert request.line == "POST /communication/nexmo/dispatch HTTP/1.1"
     assert request.headers == [
         host(server),
-        AGENT,
-        UNCOMPRESSED,
+        *COMMON,
         ("Content-Type", "application/json"),
-        ("Accept", "application/json"),
         ("ApplicationId", APPLICATION),
         ("Authorization", "Bearer ready"),
         ("Content-Length", str(len(request.body))),
@@ -241,7 +241,7 @@ async def test_application_calls(
 
     (request,) = server.received
     assert request.line == f"{line} HTTP/1.1"
-    expected = [host(server), AGENT, UNCOMPRESSED, ("Accept", "application/json")]
+    expected = [host(server), *COMMON]
     if content_type:
         expected.append(("Content-Type", content_type))
     expected.append(("Authorization", "Bearer ready"))

@@ -20,7 +20,8 @@ _TEXT: Final = {
     for channel, spec in SPECS.items()
     if spec.plain_numbers and spec.carries_text
 }
-_SENSITIVE: Final = (*SANCTIONED, *CRIMEA)
+# How the numbers begin that need a closer look.
+_SENSITIVE: Final = frozenset(code[:2] for code in (*SANCTIONED, *CRIMEA))
 
 
 def is_usual(steps: tuple[object, ...]) -> bool:  # noqa: PLR0912 - flat on purpose: a call costs more than a comparison
@@ -35,23 +36,25 @@ def is_usual(steps: tuple[object, ...]) -> bool:  # noqa: PLR0912 - flat on purp
         left -= 1
         if type(step) is not Step:
             return False
-        sender, recipient, message = step.from_, step.to, step.message
+        sender = step.from_
+        recipient = step.to
+        message = step.message
         if type(sender) is not Address or type(recipient) is not Address or type(message) is not Message:
             return False
         channel: object = recipient.type
         if type(channel) is not str or channel not in _TEXT or sender.type != channel:
             return False
+        limit, reads = _TEXT[channel]
         if sender.id is not UNSET or recipient.id is not UNSET:
             return False
-        limit, reads = _TEXT[channel]
         number: object = sender.number
         person: object = recipient.number
         if type(number) is not str or type(person) is not str:
             return False
         digits = number + person
-        if not (digits.isascii() and digits.isdigit() and 0 < len(number) <= 15 and 0 < len(person) <= 15):
+        if not (digits.isascii() and digits.isdigit()) or len(number) > 15 or len(person) > 15:
             return False
-        if number[0] == "0" or person[0] == "0" or person.startswith(_SENSITIVE):
+        if number < "1" or person < "1" or person[:2] in _SENSITIVE:  # below "1": nothing, or a leading zero
             return False
         if (
             message.whatsapp is not UNSET
