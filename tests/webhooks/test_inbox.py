@@ -309,16 +309,28 @@ async def test_a_body_that_is_no_json_is_set_aside_until_somebody_can_read_it(
     assert handler.seen == [("m1", 0)]
 
 
-async def test_a_handler_has_limited_time(start: Start) -> None:
-    async def stuck(event: Event) -> None:
-        await asyncio.Event().wait()
+async def test_a_handler_has_limited_time(start: Start, time: ManualTime) -> None:
+    """It has failed then; the others go on, and the next attempt has its own time."""
+    begun = asyncio.Event()
 
-    inbox = await start(stuck, handler_timeout=0.01, retries=RetryPolicy(attempts=1))
+    async def stuck(event: MessageStatus) -> None:
+        if event.message_uuid == "m1":
+            begun.set()
+            await asyncio.Event().wait()
 
+    inbox = await start(stuck, handler_timeout=60.0, retries=RetryPolicy(attempts=2, wait_initial=5))
     await put(inbox, status_bytes(1))
-    await inbox.idle()
+    await put(inbox, status_bytes(2))
+    for _ in range(2):
+        await begun.wait()
+        begun.clear()
+        assert inbox.health().pending == 1
+        await time.advance(62)
+        await inbox.idle()
+        await time.advance(6)
 
     assert (await inbox.show(1)).failed[0].error == "TimeoutError"
+    assert await states(inbox) == ["quarantined", "handled"]
 
 
 async def test_a_handler_that_awaits_something_cancelled_has_failed(start: Start) -> None:

@@ -46,7 +46,8 @@ class StoreInbox:
             quarantine that `parse_event` refuses.
         concurrency: how many events are handled at the same time.
         retries: when a failed handler is tried again, and when its event is quarantined.
-        handler_timeout: how long, in seconds, one handler may take; then it has failed. None for no limit.
+        handler_timeout: how long, in seconds and give or take `poll`, one handler may take; then it has
+            failed. None for no limit.
         drain: how long, in seconds, to go on at shutdown; the rest is handled after the next start.
         max_pending: so many events may wait; more are refused (503), so that the service repeats them.
         keep: how long, in seconds, the content of a handled event is kept.
@@ -100,6 +101,7 @@ class StoreInbox:
         # state
         self._lanes = Lanes()
         self._resting: list[asyncio.Future[None]] = []
+        self._waking = False
         self._busy = 0
         self._idlers: list[asyncio.Future[None]] = []
         self._gathered: list[tuple[int, NewRecord]] | None = None
@@ -144,7 +146,7 @@ class StoreInbox:
         if self._task is not None:
             raise ConfigurationError("the inbox is started already: each receiver needs its own")
         await self.store.open()
-        self._worker = Worker(router, self.store, self._handler_timeout)
+        self._worker = Worker(router, self.store, self._handler_timeout, self._clock)
         self._stopping = False
         workers, house = self._scopes = anyio.CancelScope(), anyio.CancelScope()
         await self._take_over()
@@ -177,6 +179,7 @@ class StoreInbox:
         self._active = False
         self._lanes = Lanes()
         self._resting.clear()
+        self._waking = False
         _resolve(self._idlers)
         await self.store.aclose()
 
@@ -284,12 +287,14 @@ class StoreInbox:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._resting.append(future)
         await future
+        self._waking = False
 
     def _wake(self) -> None:
         """One worker is enough: it wakes the next when there is more to do than it can take."""
-        if self._resting:
+        if self._resting and not self._waking:
             future = self._resting.pop()
             if not future.done():
+                self._waking = True
                 future.set_result(None)
 
     async def _handle(self, item: Waiting) -> None:
@@ -315,10 +320,10 @@ class StoreInbox:
             context = Context.at(record.received_at.timestamp(), path=record.path, claims=record.claims)
         assert self._worker is not None  # noqa: S101 - set by `start`, which starts what calls this
         outcome = await self._worker.attempt(
-            item.id, event, path=context.path, context=context, attempt=item.attempts, done=item.done
+            item.id, event, context=context, attempt=item.attempts, done=item.done
         )
-        item.done = outcome.done
         if outcome.failures:
+            item.done = outcome.done
             await self._failed(item, outcome.failures)
             return
         if outcome.unhandled:
@@ -361,6 +366,8 @@ class StoreInbox:
         now = self._clock()
         if self._lanes.release(now):
             self._wake()
+        if self._worker is not None:
+            self._worker.expire()
         if not self._active:
             await self._take_over()
         elif await self.store.changed():

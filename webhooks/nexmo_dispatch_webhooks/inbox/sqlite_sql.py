@@ -90,12 +90,8 @@ def _insert_sql(rows: int) -> str:
 def insert(db: sqlite3.Connection, records: Sequence[NewRecord]) -> list[int | None]:
     """Store records; the id of each, None for a duplicate."""
     ids: list[int | None] = []
-    start = 0
-    while start < len(records):
-        # powers of two: few different statements, so that SQLite compiles each once
-        rows = min(_MOST_ROWS, 1 << ((len(records) - start).bit_length() - 1))
-        ids += _insert(db, records[start : start + rows])
-        start += rows
+    for start in range(0, len(records), _MOST_ROWS):
+        ids += _insert(db, records[start : start + _MOST_ROWS])
     return ids
 
 
