@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nexmo_dispatch_async.simulator import Simulator
@@ -38,6 +38,7 @@ def test_a_send_is_read_whole() -> None:
     assert headers.get("X-None", "?") == "?"
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.integers(1, 200))
 def test_what_is_not_complete_is_waited_for(cut: int) -> None:
     data = request(b'{"a":1}', "ApplicationId: app")
@@ -185,20 +186,20 @@ async def headers_of(caller: Caller) -> list[str]:
 
 
 async def test_all_ways_to_send_lead_to_a_workflow(caller: Caller) -> None:
-    """In pieces, two at once, chunked, and after another request on the same connection."""
+    """In pieces, two at once, chunked, with a slash, and after another request on the same connection."""
     headers, body = await headers_of(caller), json.dumps(workflow()).encode()
     whole = request(body, *headers)
     head = "\r\n".join([f"POST {PATH} HTTP/1.1", "Host: x", *headers, "Transfer-Encoding: chunked", "", ""])
     chunked = head.encode() + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
     listing = request(b"", *headers, method="GET", path="/communication/nexmo/applications")
+    slashed = request(body, *headers, path=PATH + "/")
 
-    told = await talk(
-        caller.sim, whole[:9], whole[9:90], whole[90:] + whole, chunked, listing, whole, answers=5
-    )
+    parts = (whole[:9], whole[9:90], whole[90:] + whole, chunked, listing, slashed, whole)
+    told = await talk(caller.sim, *parts, answers=6)
 
-    assert [status for status, _ in told] == [202, 202, 202, 200, 202]
-    assert len({answer for _, answer in told}) == 5
-    assert caller.sim.accepted == 4
+    assert [status for status, _ in told] == [202, 202, 202, 200, 202, 202]
+    assert len({answer for _, answer in told}) == 6
+    assert caller.sim.accepted == 5
 
 
 async def test_both_lanes_answer_alike(caller: Caller) -> None:
