@@ -6,7 +6,7 @@ BIN := .venv/bin
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak bench-client bench-imports bench-simulator lint types check wheel format clean
+.PHONY: help demo test soak bench-client bench-imports bench-simulator bench-receiver lint types check wheel format clean
 
 help: ## say what each target does
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  \1\t/' | sort
@@ -56,6 +56,9 @@ bench-imports: .venv/dev ## measure what an import costs, next to aiohttp's
 
 bench-simulator: .venv/dev ## measure the sends that the simulator accepts, next to a do-nothing aiohttp server
 	@$(BIN)/python benchmarks/simulator.py
+
+bench-receiver: .venv/dev ## measure what a received callback costs, next to a bare aiohttp handler
+	@$(BIN)/python benchmarks/receiver.py
 
 lint: .venv/dev ## check style with ruff
 	@$(BIN)/python -m ruff check .
