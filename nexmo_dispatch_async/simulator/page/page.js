@@ -114,6 +114,7 @@ function render() {
   }
   known = true;
   forgetOldest();
+  showTotals();
   filter();
   tick(list, nowMs());
 }
@@ -270,7 +271,11 @@ function showClock() {
   $("jump").disabled = next === null;
 }
 
-function showTotals(totals) {
+let totals = { accepted: 0, in_flight: 0 };
+
+/** Say how many there are; again after drawing, because it depends on how many cards there are. */
+function showTotals(latest = totals) {
+  totals = latest;
   const more = totals.accepted > flows.size && flows.size >= limit ? `, the newest ${limit} shown` : "";
   $("totals").textContent = `${totals.in_flight.toLocaleString("en")} in flight of ${totals.accepted.toLocaleString("en")}${more}`;
 }

@@ -339,7 +339,7 @@ async def test_text_is_told_from_its_ground(desk: Desk) -> None:
     dark = await desk.page.run(CONTRAST)
 
     assert (light["weak"], dark["weak"]) == ([], [])
-    assert light["texts"] == dark["texts"] > 60
+    assert min(light["texts"], dark["texts"]) > 60
 
 
 # Walks up to the first opaque ground; text over a gradient is left to the eye.
