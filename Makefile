@@ -6,7 +6,7 @@ BIN := .venv/bin
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak bench-client bench-imports bench-simulator bench-receiver lint types check wheel format clean
+.PHONY: help demo test coverage soak bench-client bench-imports bench-simulator bench-receiver lint types check wheel format clean
 
 help: ## say what each target does
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  \1\t/' | sort
@@ -30,7 +30,10 @@ help: ## say what each target does
 demo: .venv/demo ## run the main job: send, fail over, receive, report; no account needed
 	@$(BIN)/python -m nexmo_dispatch_async.cli demo
 
-test: .venv/dev ## run all the tests with branch coverage
+test: .venv/dev ## run all the tests
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+coverage: .venv/dev ## run all the tests and measure which branches they take
 	@$(BIN)/python -m coverage erase
 	@$(BIN)/python -m coverage run -m pytest --numprocesses auto --dist loadfile
 	@$(BIN)/python -m coverage combine --quiet
