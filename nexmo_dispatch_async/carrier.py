@@ -198,10 +198,10 @@ class Carrier:
         try:
             while True:
                 attempt += 1
-                if not self._slots.free:  # rather before the wait than after; else the exchange will look
-                    self._exchange.open()
                 asked = 0.0 if started is None else self._clock()
-                await self._slots.acquire()
+                if not self._slots.take():
+                    self._exchange.open()  # rather before the wait than after
+                    await self._slots.acquire()
                 counters.in_flight += 1
                 try:
                     now = self._clock()

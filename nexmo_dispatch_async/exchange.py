@@ -134,7 +134,9 @@ class Exchange:
             OutcomeUnknownError: Something may have left.
             ClientClosedError: It is closed, or belongs to another event loop; nothing left.
         """
-        session = self.open()
+        session = self._session
+        if session is None or self._closed or self._loop is not asyncio.get_running_loop():
+            session = self.open()
         headers = self._merge(request, authorization)
         if self._parsed[0] != request.url:
             self._parsed = request.url, URL(request.url, encoded=True)
@@ -181,7 +183,8 @@ class Exchange:
             if body is not None:
                 body.abandon()
             if session.closed and (body is None or body.phase is not Phase.LEFT):
-                raise ClientClosedError("the client was closed before the request was sent") from foreign
+                whose = "client" if self._closed else "session that the client was given"
+                raise ClientClosedError(f"the {whose} was closed before the request was sent") from foreign
             raise failure_of(request, body, foreign, answering=reply is not None) from presentable(foreign)
 
     async def _read(self, reply: aiohttp.ClientResponse) -> bytes:

@@ -33,10 +33,16 @@ class Slots:
         """How many wait for a slot."""
         return len(self._waiters)
 
-    async def acquire(self) -> None:
-        """Take a slot, when there is one."""
+    def take(self) -> bool:
+        """Take a slot if there is one; who gets none should `acquire` it."""
         if self.free:
             self.free -= 1
+            return True
+        return False
+
+    async def acquire(self) -> None:
+        """Take a slot, when there is one."""
+        if self.take():
             return
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
