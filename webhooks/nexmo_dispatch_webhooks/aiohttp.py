@@ -13,7 +13,7 @@ import anyio
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from nexmo_dispatch_webhooks.aiohttp_answer import Accepted
+from nexmo_dispatch_webhooks.aiohttp_answer import accept, is_plain
 from nexmo_dispatch_webhooks.exceptions import (
     BodyTooLargeError,
     ConfigurationError,
@@ -94,14 +94,22 @@ def setup(
         async with receiver:
             yield
 
-    async def callback(request: web.Request) -> web.Response:
+    plain: bool | None = None  # known with the first request: the application is complete then
+
+    async def callback(request: web.Request) -> web.StreamResponse:
+        nonlocal plain
+        if plain is None:
+            plain = is_plain(request)
         content, headers = request.content, request.headers
         if content.is_eof() and content.exception() is None and "Content-Encoding" not in headers:
             body = content.read_nowait()  # the usual case: it came with the headers
             if len(body) <= max_body:
                 # `headers` finds names in any case, so they are not copied
                 raw = RawRequest(headers, body, request.match_info.get("tail", ""))
-                return _response(await receiver.handle(raw))
+                answer = await receiver.handle(raw)
+                if answer.status == 200 and not answer.text:
+                    return accept(request, plain=plain)
+                return _response(answer)
             return _response(receiver.refuse(BodyTooLargeError("the body is too large")))
         try:
             body = await _read(request, max_body, body_timeout)
@@ -165,8 +173,6 @@ class _BrokenBodyError(Exception):
 
 
 def _response(answer: Answer) -> web.Response:
-    if answer.status == 200 and not answer.text:
-        return Accepted()
     headers = {"WWW-Authenticate": "Bearer"} if answer.status == 401 else None
     return web.Response(status=answer.status, text=answer.text, headers=headers)
 

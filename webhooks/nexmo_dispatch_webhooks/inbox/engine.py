@@ -372,6 +372,7 @@ class StoreInbox:
             await self._take_over()
         elif await self.store.changed():
             await self._refresh()
+        await self.store.tidy()
         if self._active and now >= self._prune_at:
             self._prune_at = now + HOUR
             touched = 1

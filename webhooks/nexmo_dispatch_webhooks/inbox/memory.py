@@ -175,6 +175,9 @@ class MemoryStore:
                 touched += 1
         return touched
 
+    async def tidy(self) -> None:
+        """Nothing to do."""
+
     async def count(self) -> Counts:
         """How many wait, and how many are set aside."""
         states = [kept.record.state for kept in self._kept.values()]

@@ -38,6 +38,8 @@ _APPLICATION_ID = 0x4E445731  # "NDW1": tells `file` and us whose database it is
 _GATHER = 0.002
 #: Marks that nothing else carries to the disk wait so long, in seconds, for company.
 _MARK_DELAY = 0.05
+#: Pages of the write-ahead log after which it starts over, and after which a commit must see to it.
+_LONG_LOG, _LONGEST_LOG = 2000, 20_000
 #: The most records in one transaction.
 _BATCH = 512
 
@@ -113,6 +115,8 @@ class SqliteStore:
         self._db: sqlite3.Connection | None = None
         self._claim: sqlite3.Connection | None = None
         self._version = 0
+        self._written = False
+        self._restart_log = False
         self._pruned = 0
 
     def __repr__(self) -> str:
@@ -238,6 +242,13 @@ class SqliteStore:
 
         return await self._run(piece)
 
+    async def tidy(self) -> None:
+        """Move what was written from the log to the file, beside the commits instead of inside of one."""
+        if self._thread is not None and self._written:
+            self._written = False
+            if await asyncio.to_thread(self._move_log) > _LONG_LOG:
+                self._restart_log = True
+
     async def count(self) -> Counts:
         """How many wait, and how many are set aside."""
         return await self._run(sql.count)
@@ -325,6 +336,8 @@ class SqliteStore:
             if self._loop is not None:
                 try:
                     self._loop.call_soon_threadsafe(self._completed, batch)
+                    if self._restart_log and self._db is not None:
+                        self._begin_new_log(self._db)
                 except RuntimeError:  # the loop was closed without closing the inbox: nobody waits
                     break
         for connection in (self._db, self._claim):
@@ -345,6 +358,7 @@ class SqliteStore:
             for operation in batch.operations:
                 batch.results.append(_attempt(db, operation))
             db.execute("COMMIT")
+            self._written = self._written or bool(batch.adds or batch.marks)
         except BaseException:
             if db.in_transaction:
                 db.execute("ROLLBACK")
@@ -358,6 +372,8 @@ class SqliteStore:
             # WAL: reading beside a writer, and one write to the disk for each commit
             db.execute("PRAGMA journal_mode = WAL")
             db.execute(f"PRAGMA synchronous = {self._synchronous}")
+            # moving the log to the file takes many commits' time: `tidy` does it, this is for when it cannot
+            db.execute(f"PRAGMA wal_autocheckpoint = {_LONGEST_LOG}")
             # overwrites deleted content where it costs no further writing
             db.execute("PRAGMA secure_delete = FAST")
             (size,) = db.execute("PRAGMA page_size").fetchone()
@@ -373,6 +389,21 @@ class SqliteStore:
             db.close()
             raise
         return db
+
+    def _move_log(self) -> int:
+        """In a thread of its own, with a connection of its own; the length of the log in pages."""
+        try:
+            with contextlib.closing(_connect(self.path, 0)) as db:
+                _, pages, _ = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except sqlite3.Error:  # locked just now: there is a next time
+            return 0
+        return int(pages)
+
+    def _begin_new_log(self, db: sqlite3.Connection) -> None:
+        """Between two commits: what is left to move is little, and the log starts over."""
+        self._restart_log = False
+        with contextlib.suppress(sqlite3.Error):  # a reader is in the way: there is a next time
+            db.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
 
     def _try_claim(self, _: sqlite3.Connection) -> bool:
         if self._claim is not None:
