@@ -8,11 +8,19 @@ from typing import Any
 
 import pytest
 from aioresponses import aioresponses
+from hypothesis import HealthCheck, settings
 
 from nexmo_dispatch_async.workflow import Workflow
 from tests.support.aioresponses_fix import patched
 from tests.support.log_guard import guarded
 from tests.support.tls import make_certificate
+
+# A busy machine is no reason for a property to fail. `pytest --hypothesis-profile thorough` looks longer.
+settings.register_profile(
+    "quick", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("thorough", settings.get_profile("quick"), max_examples=1000)
+settings.load_profile("quick")
 
 PAYLOADS = Path(__file__).parent / "data" / "payloads"
 

@@ -62,7 +62,7 @@ def everything(state: WorkflowState) -> tuple[bytes, Outcome]:
 
 
 @given(some_events, a_plan, st.randoms(use_true_random=False))
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_order_and_repetition_make_no_difference(
     events: list[Event], plan: Workflow | None, order: random.Random
 ) -> None:
@@ -74,7 +74,7 @@ def test_order_and_repetition_make_no_difference(
 
 
 @given(some_events, some_events, some_events, a_plan)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_merging_is_a_join(
     one: list[Event], two: list[Event], three: list[Event], plan: Workflow | None
 ) -> None:
@@ -87,7 +87,7 @@ def test_merging_is_a_join(
 
 
 @given(some_events, a_plan)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_a_state_survives_storage(events: list[Event], plan: Workflow | None) -> None:
     state = state_of(*events, workflow=plan)
 
@@ -97,7 +97,7 @@ def test_a_state_survives_storage(events: list[Event], plan: Workflow | None) ->
 
 
 @given(some_events, some_events)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_nothing_that_was_known_is_lost(known: list[Event], news: list[Event]) -> None:
     """Monotone: news never take back an end, a status or a message."""
     before, after = outcome(*known), outcome(*known, *news)
@@ -124,7 +124,7 @@ STEPS = st.lists(
 
 
 @given(STEPS, st.integers(0, 5), st.booleans(), st.randoms(use_true_random=False))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_simulated_workflows_are_understood_in_any_order(
     wanted: list[tuple[str, str, int, str]], seed: int, reported: bool, order: random.Random
 ) -> None:

@@ -319,7 +319,7 @@ junk: st.SearchStrategy[Any] = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(data=st.data())
 def test_what_passes_the_check_can_be_written(data: st.DataObject) -> None:
     """Any value at any place is either refused by check() or goes into JSON and comes back equal."""
