@@ -65,7 +65,7 @@ class _Header(msgspec.Struct):
     crit: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-_CLAIMS = msgspec.json.Decoder(Claims)
+_decode_claims = msgspec.json.Decoder(Claims).decode
 _HEADERS = msgspec.json.Decoder(_Header)
 
 
@@ -101,7 +101,7 @@ def sign(
     if application_id is not None:
         claims["application_id"] = application_id
     signed = _HEADER + b"." + _encode(msgspec.json.encode(claims))
-    return (b"Bearer " + signed + b"." + _signature(_as_bytes(secret), signed)).decode("ascii")
+    return (b"Bearer " + signed + b"." + _signature(secret, signed)).decode("ascii")
 
 
 def verify(
@@ -139,7 +139,7 @@ def verify(
     if not secret:
         raise SignatureVerificationError("no secret is known for the api_key of the token")
     if isinstance(secret, str | bytes):
-        if not compare_digest(_signature(_as_bytes(secret), signed), signature):
+        if not compare_digest(_signature(secret, signed), signature):
             raise SignatureVerificationError("the signature does not match")
     elif not _matches_any(secret, signed, signature):
         raise SignatureVerificationError("the signature does not match")
@@ -191,7 +191,7 @@ def _is_hs256(segment: bytes) -> bool:
 
 def _read_claims(payload: bytes) -> Claims:
     try:
-        return _CLAIMS.decode(_decode(payload))
+        return _decode_claims(_decode(payload))
     except (ValueError, RecursionError):  # no base64, no JSON, a claim missing or of the wrong type
         raise SignatureVerificationError("the claims of the token are malformed") from None
 
@@ -217,11 +217,11 @@ def _matches_any(secrets: Sequence[str | bytes], signed: bytes, signature: bytes
     matched = False
     for secret in secrets:
         if secret:  # an empty secret would let anybody sign
-            matched |= compare_digest(_signature(_as_bytes(secret), signed), signature)
+            matched |= compare_digest(_signature(secret, signed), signature)
     return matched
 
 
-def _signature(secret: bytes, signed: bytes) -> bytes:
+def _signature(secret: str | bytes, signed: bytes) -> bytes:
     """HMAC-SHA256 (RFC 2104) in base64url, from the two prepared hashes of the secret."""
     inner, outer = _prepared(secret)
     digest = inner.copy()
@@ -232,9 +232,11 @@ def _signature(secret: bytes, signed: bytes) -> bytes:
 
 
 @lru_cache(maxsize=64)
-def _prepared(secret: bytes) -> tuple[_Hash, _Hash]:
+def _prepared(secret: str | bytes) -> tuple[_Hash, _Hash]:
     """Both keyed hashes of HMAC; `hmac.digest` builds them for each call, which takes longer."""
-    key = hashlib.sha256(secret).digest() if len(secret) > 64 else secret
+    key = secret.encode() if isinstance(secret, str) else secret
+    if len(key) > 64:
+        key = hashlib.sha256(key).digest()
     block = key.ljust(64, b"\0")
     return hashlib.sha256(block.translate(_INNER_PAD)), hashlib.sha256(block.translate(_OUTER_PAD))
 
@@ -246,7 +248,3 @@ def _encode(data: bytes) -> bytes:
 def _decode(segment: bytes) -> bytes:
     """Decode base64url without padding; anything else raises binascii.Error, which is a ValueError."""
     return binascii.a2b_base64(segment.translate(_TO_STANDARD) + _PADDING[len(segment) & 3], strict_mode=True)
-
-
-def _as_bytes(secret: str | bytes) -> bytes:
-    return secret.encode() if isinstance(secret, str) else secret
