@@ -69,7 +69,7 @@ class Workflow(Struct, frozen=True, tag_field="template", tag="failover"):
         refs: list[str] = []
         for step in self.steps:
             ref = step.client_ref
-            if isinstance(ref, str) and ref not in refs:
+            if ref is not UNSET and ref not in refs:
                 refs.append(ref)
         return tuple(refs)
 
