@@ -57,10 +57,8 @@ def main() -> int:
         low, middle, high = statistics.quantiles(figures, n=4)
         print(f"  {package:24} median {middle:7.1f}  (quartiles {low:.1f} to {high:.1f})")
     print("what we load and aiohttp does not, medians of the module itself:")
-    extra = {
-        name: statistics.median(run[name][0] / 1000 for run in beside if name in run)
-        for name in set().union(*beside) - theirs
-    }
+    names = {name for run in beside for name in run if name not in theirs}
+    extra = {name: statistics.median(run[name][0] / 1000 for run in beside if name in run) for name in names}
     for name, own in sorted(extra.items(), key=lambda item: -item[1])[:12]:
         print(f"  {own:7.2f}  {name}")
     print(f"  {sum(extra.values()):7.2f}  all {len(extra)} of them")
