@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import hashlib
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from typing import Any
 SECRET = "a-signature-secret-for-the-benchmark-0123456789"
 API_KEY = "a1b2c3d4"
 CONNECTIONS = 32
+SPARE_CONNECTIONS = 400
 VARIANTS = {
     "bare": "bare aiohttp handler: reads the body",
     "parse": "parse and route, unsigned, no inbox",
@@ -174,7 +176,8 @@ async def closed_load(port: int, requests: list[bytes]) -> dict[str, float]:
 
 async def open_load(port: int, requests: list[bytes], rate: float) -> dict[str, float]:
     """Requests at fixed times, whether the last ones were answered or not; latency from the planned time."""
-    free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+    # opened in advance: what a connection costs is not the question here
+    free = [await asyncio.open_connection("127.0.0.1", port) for _ in range(SPARE_CONNECTIONS)]
     latencies: list[float] = []
     late: list[float] = []
     bad = 0
@@ -182,8 +185,8 @@ async def open_load(port: int, requests: list[bytes], rate: float) -> dict[str, 
 
     async def one(request: bytes, planned: float) -> None:
         nonlocal bad
-        pair = free.pop() if free else await asyncio.open_connection("127.0.0.1", port)
         late.append(time.perf_counter() - planned)
+        pair = free.pop() if free else await asyncio.open_connection("127.0.0.1", port)
         bad += await post(*pair, request) != 200
         latencies.append(time.perf_counter() - planned)
         free.append(pair)
@@ -289,12 +292,27 @@ def run(rounds: int, requests: int, seconds: float, only: list[str]) -> None:
                 print(
                     f"{VARIANTS[name]}: p50 {result['p50'] * 1e3:.1f} ms, p99 {result['p99'] * 1e3:.1f} ms, "
                     f"max {result['max'] * 1e3:.1f} ms (of it the generator's own delay, p99: "
-                    f"{result['generator_late_p99'] * 1e3:.1f} ms)"
+                    f"{result['generator_late_p99'] * 1e3:.1f} ms, {result['bad']:.0f} refused)"
                 )
+            disk = sync_times(Path(folder))
+            print(f"one small write and fsync on this disk: p50 {disk[0]:.1f} ms, p99 {disk[1]:.1f} ms")
         for child in (generator, *servers.values()):
             child.close()
     print()
     compare_verification()
+
+
+def sync_times(folder: Path) -> tuple[float, float]:
+    """What durability costs at least: median and 99th percentile of a small write and its sync, in ms."""
+    times: list[float] = []
+    with (folder / "probe").open("wb", buffering=0) as file:
+        for _ in range(500):
+            start = time.perf_counter()
+            file.write(bytes(8192))
+            os.fdatasync(file.fileno())
+            times.append((time.perf_counter() - start) * 1e3)
+    times.sort()
+    return statistics.median(times), times[int(len(times) * 0.99)]
 
 
 def compare_verification() -> None:
