@@ -291,6 +291,51 @@ def test_a_loop_that_ends_without_closing_leaves_no_thread(tmp_path: Path) -> No
     assert asyncio.run(second()) == 1
 
 
+async def test_the_log_is_moved_beside_the_commits(
+    open_store: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a quiet moment or when it is long; then it starts over, so it does not grow for ever."""
+    monkeypatch.setattr(sqlite_module, "_MUCH", 20)
+    monkeypatch.setattr(sqlite_module, "_LONG_LOG", 10)
+    store = await open_store()
+    log = tmp_path / "inbox.db-wal"
+    sizes: list[int] = []
+    for _ in range(6):
+        for number in range(20):
+            await store.add(new_record(status_bytes(len(sizes) * 20 + number)))
+        await store.tidy()
+        await store.count()
+        sizes.append(log.stat().st_size)
+    assert sizes[-1] == sizes[1]
+
+    moved = store._written
+    await store.add(new_record(status_bytes(1000)))
+    await store.tidy()  # not yet: it may go on
+    assert store._written == moved + 1
+    await store.tidy()
+    assert store._written == 0
+    await store.tidy()
+    assert (await store.count()).pending == 121
+
+
+async def test_a_log_that_cannot_be_moved_now_is_moved_later(
+    open_store: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody holds the file; nothing fails for it."""
+    store = await open_store()
+    await store.add(new_record(status_bytes(1)))
+
+    def locked(*args: Any) -> None:
+        raise sqlite3.OperationalError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite_module, "_connect", locked)
+        await store.tidy()
+        await store.tidy()
+
+    assert await store.add(new_record(status_bytes(2))) == 2
+
+
 # --- several processes ---
 
 

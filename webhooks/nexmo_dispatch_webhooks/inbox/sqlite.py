@@ -40,6 +40,8 @@ _GATHER = 0.002
 _MARK_DELAY = 0.05
 #: Pages of the write-ahead log after which it starts over, and after which a commit must see to it.
 _LONG_LOG, _LONGEST_LOG = 2000, 20_000
+#: Commits after which `tidy` moves the log also when there is no quiet moment.
+_MUCH = 500
 #: The most records in one transaction.
 _BATCH = 512
 
@@ -115,7 +117,7 @@ class SqliteStore:
         self._db: sqlite3.Connection | None = None
         self._claim: sqlite3.Connection | None = None
         self._version = 0
-        self._written = False
+        self._written = self._written_before = 0
         self._restart_log = False
         self._pruned = 0
 
@@ -244,8 +246,11 @@ class SqliteStore:
 
     async def tidy(self) -> None:
         """Move what was written from the log to the file, beside the commits instead of inside of one."""
-        if self._thread is not None and self._written:
-            self._written = False
+        written, before = self._written, self._written_before
+        self._written_before = written
+        # when there is enough to move, or a quiet moment: it competes with the commits for the disk
+        if self._thread is not None and written and (written == before or written >= _MUCH):
+            self._written = self._written_before = 0
             if await asyncio.to_thread(self._move_log) > _LONG_LOG:
                 self._restart_log = True
 
@@ -358,7 +363,7 @@ class SqliteStore:
             for operation in batch.operations:
                 batch.results.append(_attempt(db, operation))
             db.execute("COMMIT")
-            self._written = self._written or bool(batch.adds or batch.marks)
+            self._written += bool(batch.adds or batch.marks)
         except BaseException:
             if db.in_transaction:
                 db.execute("ROLLBACK")
