@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import select
 from enum import IntEnum
+from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
@@ -72,12 +73,12 @@ class Body(Payload):
     _filename = None
     # Read by aiohttp, which takes it for the header if there is none; the client always sets one.
     _headers = CIMultiDict({"Content-Type": "application/octet-stream"})
+    _abandoned = False
+    _transport: asyncio.WriteTransport | None = None
 
     def __init__(self, data: bytes) -> None:
         self._value = self._data = data
         self.phase: Phase = _UNSEEN
-        self._abandoned = False
-        self._transport: asyncio.WriteTransport | None = None
 
     def abandon(self) -> bool:
         """Write nothing from now on; return whether something may have left before.
@@ -144,6 +145,8 @@ class Body(Payload):
 
 _ONE_WRITE = 0x8000
 _POLL_CLOSED = getattr(select, "POLLRDHUP", 0)
+# One for each descriptor, whichever socket has it at the time: a poll object knows the number only.
+_POLLS: dict[int, Any] = {}
 
 
 def _peer_closed(transport: asyncio.BaseTransport) -> bool:
@@ -154,8 +157,11 @@ def _peer_closed(transport: asyncio.BaseTransport) -> bool:
     sock = transport.get_extra_info("socket")
     if not _POLL_CLOSED or sock is None:
         return False
-    poll = select.poll()
-    poll.register(sock.fileno(), _POLL_CLOSED)
+    descriptor = sock.fileno()
+    poll = _POLLS.get(descriptor)
+    if poll is None:
+        poll = _POLLS[descriptor] = select.poll()
+        poll.register(descriptor, _POLL_CLOSED)
     return bool(poll.poll(0))
 
 

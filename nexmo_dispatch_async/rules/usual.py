@@ -32,6 +32,7 @@ def is_usual(steps: tuple[object, ...]) -> bool:  # noqa: PLR0912 - flat on purp
     if type(steps) is not tuple or not steps:
         return False
     left = len(steps)
+    checked: str | None = None
     for step in steps:
         left -= 1
         if type(step) is not Step:
@@ -51,11 +52,15 @@ def is_usual(steps: tuple[object, ...]) -> bool:  # noqa: PLR0912 - flat on purp
         person: object = recipient.number
         if type(number) is not str or type(person) is not str:
             return False
-        digits = number + person
-        if not (digits.isascii() and digits.isdigit()) or len(number) > 15 or len(person) > 15:
+        # Below "1": nothing, or a leading zero.
+        if number < "1" or not (number.isascii() and number.isdigit()) or len(number) > 15:
             return False
-        if number < "1" or person < "1" or person[:2] in _SENSITIVE:  # below "1": nothing, or a leading zero
-            return False
+        if person != checked:  # the same person on another channel, more often than not
+            if person < "1" or not (person.isascii() and person.isdigit()) or len(person) > 15:
+                return False
+            if person[:2] in _SENSITIVE:
+                return False
+            checked = person
         if (
             message.whatsapp is not UNSET
             or message.viber_service_msg is not UNSET
