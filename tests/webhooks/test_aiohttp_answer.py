@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientSession, web
-from aiohttp.test_utils import TestServer
+from aiohttp.test_utils import TestServer, make_mocked_request
 
 from nexmo_dispatch_webhooks import Router
 from nexmo_dispatch_webhooks.aiohttp import setup
+from nexmo_dispatch_webhooks.aiohttp_answer import _ACCEPTED, accept
 from tests.webhooks.payloads import encode, status_body
 
 BODY = encode(status_body())
@@ -97,3 +98,16 @@ async def test_what_middlewares_and_signals_add_is_sent(serve: Serve) -> None:
     assert b"X-Trace: 1" in await raw(await serve(header), data)
     assert b"X-Signal: 1" in await raw(await serve(signal=signal), data)
     assert b"Connection: close" in await raw(await serve(closing), data)
+
+
+async def test_a_client_that_hung_up_gets_nothing() -> None:
+    """Between the check and the writing the connection may go away."""
+    gone = make_mocked_request("POST", "/webhooks")
+    gone._protocol.transport = None
+
+    answer = _ACCEPTED
+
+    assert (answer.prepared, answer.keep_alive, answer.status) == (True, True, 200)
+    assert await answer.prepare(gone) is None
+    await answer.write_eof()
+    assert isinstance(accept(gone, plain=True), web.Response)
