@@ -153,44 +153,15 @@ class Carrier:
             return self._carry(request, decode, policy, limits)
         return self._around_call(request, lambda request: self._carry(request, decode, policy, limits))
 
-    async def _carry(
+    async def _carry(  # noqa: PLR0912, PLR0915 - one loop, with all that can end or repeat it in one view
         self,
         request: Request,
         decode: Callable[[Response], T],
         policy: RetryPolicy,
         limits: aiohttp.ClientTimeout,
     ) -> T:
-        """Count and log a call."""
         counters = self._counters
         counters.calls += 1
-        try:
-            value = await self._attempts(request, decode, policy, limits)
-        except APIError as error:
-            counters.failed(error.outcome)
-            if error.outcome == "unknown":
-                logger.warning("outcome unknown after attempt %d: %s", error.attempts, error)
-            raise
-        except asyncio.CancelledError as error:
-            counters.interrupted += 1
-            interruption = interrupt(error, "not_sent", request.summary)
-            if interruption.outcome == "unknown":
-                counters.interrupted_unknown += 1
-                logger.warning("%s", interruption)
-            raise
-        except BaseException:
-            counters.interrupted += 1
-            raise
-        counters.succeeded += 1
-        return value
-
-    async def _attempts(  # noqa: PLR0912, PLR0915 - one loop, with all that can end or repeat it in one view
-        self,
-        request: Request,
-        decode: Callable[[Response], T],
-        policy: RetryPolicy,
-        limits: aiohttp.ClientTimeout,
-    ) -> T:
-        counters = self._counters
         started: float | None = None
         doubt: OutcomeUnknownError | None = None
         renewed = 0
@@ -213,9 +184,11 @@ class Carrier:
                         authorization = await self._tokens.renew()
                     try:
                         response = await self._exchanged(request, authorization, limits, attempt)
-                        return decipher_response(
+                        value = decipher_response(
                             response, decode, request=request, now=self._wall_clock(), secret=authorization
                         )
+                        counters.succeeded += 1
+                        return value  # noqa: TRY300 - an else would run after the finally of the slot
                     except AuthenticationError as error:
                         error.attempts = attempt
                         # The gateway refused before the service saw it: once more is safe (contract 2.3).
@@ -251,13 +224,36 @@ class Carrier:
         except asyncio.CancelledError as error:
             if doubt is not None:
                 interrupt(error, "unknown", request.summary, anyway=True)
+            self._interrupted(error, request)
             raise
         except DispatchError as error:
             # Repeated because the policy said so: what came later does not tell what became of the first.
             if doubt is None or isinstance(error, OutcomeUnknownError):
+                self._failed(error)
                 raise
             doubt.attempts = attempt
+            self._failed(doubt)
             raise doubt from error
+        except BaseException:
+            counters.interrupted += 1
+            raise
+
+    def _failed(self, error: DispatchError) -> None:
+        """Count and log the end of a call."""
+        if not isinstance(error, APIError):
+            self._counters.interrupted += 1
+            return
+        self._counters.failed(error.outcome)
+        if error.outcome == "unknown":
+            logger.warning("outcome unknown after attempt %d: %s", error.attempts, error)
+
+    def _interrupted(self, error: asyncio.CancelledError, request: Request) -> None:
+        """Count and log the end of a call that was cancelled."""
+        self._counters.interrupted += 1
+        interruption = interrupt(error, "not_sent", request.summary)
+        if interruption.outcome == "unknown":
+            self._counters.interrupted_unknown += 1
+            logger.warning("%s", interruption)
 
     def _exchanged(
         self, request: Request, authorization: str, limits: aiohttp.ClientTimeout, number: int
