@@ -22,7 +22,7 @@ from nexmo_dispatch_async.exceptions import (
     DispatchError,
     OutcomeUnknownError,
 )
-from nexmo_dispatch_async.exchange import Exchange, TlsSetting, client_timeout, connections_of
+from nexmo_dispatch_async.exchange import Exchange, Limits, TlsSetting, connections_of, limits_of
 from nexmo_dispatch_async.interruption import interrupt
 from nexmo_dispatch_async.middleware import Attempt, Middleware, around_attempt, around_call
 from nexmo_dispatch_async.phase import may_repeat
@@ -84,7 +84,7 @@ class Carrier:
         # How
         self._auth = auth
         self._retry = retry
-        self._timeout = client_timeout(timeout)
+        self._timeout = limits_of(timeout)
         self._clock, self._wall_clock = clock, wall_clock
         self._sleep, self._random = sleep, random
         # With what: slots, connections, tokens, and what stands around
@@ -148,7 +148,7 @@ class Carrier:
             ClientClosedError: It is closed or belongs to another event loop.
         """
         policy = self._retry if retry is None else retry
-        limits = self._timeout if timeout is None else client_timeout(timeout)
+        limits = self._timeout if timeout is None else limits_of(timeout)
         if self._around_call is None:
             return self._carry(request, decode, policy, limits)
         return self._around_call(request, lambda request: self._carry(request, decode, policy, limits))
@@ -158,7 +158,7 @@ class Carrier:
         request: Request,
         decode: Callable[[Response], T],
         policy: RetryPolicy,
-        limits: aiohttp.ClientTimeout,
+        limits: Limits,
     ) -> T:
         counters = self._counters
         counters.calls += 1
@@ -256,7 +256,7 @@ class Carrier:
             logger.warning("%s", interruption)
 
     def _exchanged(
-        self, request: Request, authorization: str, limits: aiohttp.ClientTimeout, number: int
+        self, request: Request, authorization: str, limits: Limits, number: int
     ) -> Awaitable[Response]:
         """Return one attempt to await."""
         self._counters.attempts += 1
@@ -266,9 +266,7 @@ class Carrier:
             return self._exchange.send(request, authorization, limits)
         return self._attempt(request, authorization, limits, number)
 
-    async def _logged(
-        self, request: Request, authorization: str, limits: aiohttp.ClientTimeout, number: int
-    ) -> Response:
+    async def _logged(self, request: Request, authorization: str, limits: Limits, number: int) -> Response:
         began = self._clock()
         try:
             response = await self._attempt(request, authorization, limits, number)
@@ -281,7 +279,7 @@ class Carrier:
         return response
 
     def _attempt(
-        self, request: Request, authorization: str, limits: aiohttp.ClientTimeout, number: int
+        self, request: Request, authorization: str, limits: Limits, number: int
     ) -> Awaitable[Response]:
         if self._around_attempt is None:
             return self._exchange.send(request, authorization, limits)

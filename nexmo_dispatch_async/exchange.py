@@ -8,19 +8,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from ssl import SSLContext
+from typing import NamedTuple
 
 import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
 from nexmo_dispatch_async.auth import check_url
+from nexmo_dispatch_async.deadlines import Deadlines
 from nexmo_dispatch_async.exceptions import ClientClosedError, ConfigurationError
 from nexmo_dispatch_async.interruption import interrupt
 from nexmo_dispatch_async.phase import FOREIGN, Body, Phase, failure_of, presentable
 from nexmo_dispatch_async.retry import Timeout
 from nexmo_dispatch_async.sansio import Request, Response
 
-__all__ = ["Exchange", "TlsSetting", "client_timeout", "connections_of"]
+__all__ = ["Exchange", "Limits", "TlsSetting", "connections_of", "limits_of"]
 
 TlsSetting = SSLContext | aiohttp.Fingerprint | bool
 
@@ -42,6 +44,7 @@ class Exchange:
 
     __slots__ = (
         "_closed",
+        "_deadlines",
         "_headers",
         "_limit",
         "_loop",
@@ -79,6 +82,7 @@ class Exchange:
         self._session, self._owns_session = session, session is None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
+        self._deadlines = Deadlines()
         # The headers of the last request, its authorization, and what they were merged to
         self._merged: tuple[Mapping[str, str], str | None, CIMultiDict[str]] = ({}, "", CIMultiDict())
         # The address of the last request, as text and as aiohttp takes it
@@ -116,16 +120,14 @@ class Exchange:
     async def aclose(self) -> None:
         """Close the connections, unless the session is the caller's."""
         self._closed = True
+        self._deadlines.close()
         if self._owns_session and self._session is not None:
             await self._session.close()
             # Connections that broke are closed by the loop in its next round: do not end before that.
             await asyncio.sleep(0)
 
-    async def send(
-        self,
-        request: Request,
-        authorization: str | None,
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own, per phase
+    async def send(  # noqa: PLR0912, PLR0915 - every way in which one exchange can end
+        self, request: Request, authorization: str | None, limits: Limits
     ) -> Response:
         """Send one request and read its answer.
 
@@ -142,50 +144,60 @@ class Exchange:
             self._parsed = request.url, URL(request.url, encoded=True)
         url = self._parsed[1]
         stale = 0
-        while True:
-            # What changes something has a body even if it is empty, because only a body knows what left.
-            body = None if request.method == "GET" else Body(request.body or b"")
-            reply: aiohttp.ClientResponse | None = None
-            try:
-                reply = await session.request(
-                    request.method,
-                    url,
-                    data=body,
-                    headers=headers,
-                    skip_auto_headers=_NO_CONTENT_TYPE if request.body is None else None,
-                    timeout=timeout,
-                    # A POST must not be repeated elsewhere, and a status is not an exception here.
-                    allow_redirects=False,
-                    raise_for_status=False,
-                )
+        deadline = None if limits.whole is None else self._deadlines.start(limits.whole)
+        try:
+            while True:
+                # What changes something has a body even if it is empty, because only a body knows what left.
+                body = None if request.method == "GET" else Body(request.body or b"")
+                reply: aiohttp.ClientResponse | None = None
                 try:
-                    content = reply.content
-                    # Nearly always all of it is there at once, and the connection is free again.
-                    data = content.read_nowait() if content.is_eof() else await self._read(reply)
-                    if len(data) > self._max_response:
-                        raise _too_long(self._max_response)
-                except BaseException:
-                    if body is not None and reply.connection is None:
-                        body.let_go()
-                    reply.close()
-                    raise
-                return Response(reply.status, reply.headers, data)
-            except FOREIGN as error:
-                foreign = error
-            except asyncio.CancelledError as error:
-                left = body is None or body.abandon()
-                interrupt(error, "unknown" if left else "not_sent", request.summary)
-                raise
-            if body is not None and body.phase is Phase.STALE and stale < _STALE_RETRIES:
-                # A kept connection that the service had closed: not a failure of the service, so no wait.
-                stale += 1
-                continue
-            if body is not None:
-                body.abandon()
-            if session.closed and (body is None or body.phase is not Phase.LEFT):
-                whose = "client" if self._closed else "session that the client was given"
-                raise ClientClosedError(f"the {whose} was closed before the request was sent") from foreign
-            raise failure_of(request, body, foreign, answering=reply is not None) from presentable(foreign)
+                    reply = await session.request(
+                        request.method,
+                        url,
+                        data=body,
+                        headers=headers,
+                        skip_auto_headers=_NO_CONTENT_TYPE if request.body is None else None,
+                        timeout=limits.each,
+                        # A POST must not be repeated elsewhere, and a status is not an exception here.
+                        allow_redirects=False,
+                        raise_for_status=False,
+                    )
+                    try:
+                        content = reply.content
+                        # Nearly always all of it is there at once, and the connection is free again.
+                        data = content.read_nowait() if content.is_eof() else await self._read(reply)
+                        if len(data) > self._max_response:
+                            raise _too_long(self._max_response)
+                    except BaseException:
+                        if body is not None and reply.connection is None:
+                            body.let_go()
+                        reply.close()
+                        raise
+                    return Response(reply.status, reply.headers, data)
+                except FOREIGN as error:
+                    foreign = error
+                except asyncio.CancelledError as error:
+                    if deadline is None or not deadline.take_back():
+                        left = body is None or body.abandon()
+                        interrupt(error, "unknown" if left else "not_sent", request.summary)
+                        raise
+                    foreign = TimeoutError()
+                    stale = _STALE_RETRIES  # there is no time for another
+                if body is not None and body.phase is Phase.STALE and stale < _STALE_RETRIES:
+                    # A kept connection that the service had closed: not a failure of the service, so no wait.
+                    stale += 1
+                    continue
+                if body is not None:
+                    body.abandon()
+                if session.closed and (body is None or body.phase is not Phase.LEFT):
+                    whose = "client" if self._closed else "session that the client was given"
+                    message = f"the {whose} was closed before the request was sent"
+                    raise ClientClosedError(message) from foreign
+                failure = failure_of(request, body, foreign, answering=reply is not None)
+                raise failure from presentable(foreign)
+        finally:
+            if deadline is not None:
+                self._deadlines.stop(deadline)
 
     async def _read(self, reply: aiohttp.ClientResponse) -> bytes:
         content = reply.content
@@ -217,9 +229,25 @@ _NO_CONTENT_TYPE = ("Content-Type",)
 _STALE_RETRIES = 3
 
 
-def client_timeout(timeout: Timeout) -> aiohttp.ClientTimeout:
-    """Return aiohttp's form of a time-out."""
-    return aiohttp.ClientTimeout(total=timeout.total, connect=timeout.connect, sock_connect=timeout.connect)
+class Limits(NamedTuple):
+    """A time-out, in two parts."""
+
+    #: What aiohttp sees to.
+    each: aiohttp.ClientTimeout
+    #: What we see to: the seconds for everything, if they are many.
+    whole: float | None
+
+
+# From here on nobody misses the second by which `Deadlines` may be late; aiohttp rounds up from here on, too.
+_MANY_SECONDS = 5.0
+
+
+def limits_of(timeout: Timeout) -> Limits:
+    """Return a time-out in the form that `Exchange.send` takes."""
+    total, connect = timeout.total, timeout.connect
+    whole = total if total is not None and total > _MANY_SECONDS else None
+    each = total if whole is None else None
+    return Limits(aiohttp.ClientTimeout(total=each, connect=connect, sock_connect=connect), whole)
 
 
 def connections_of(session: aiohttp.ClientSession | None, limit: int) -> int:

@@ -21,7 +21,8 @@ class Timeout(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         connect: Name resolution, TCP and TLS together. A time-out here proves that nothing was sent.
-        total: The whole attempt, from the first byte of the connection to the last of the answer.
+        total: The whole attempt, from the first byte of the connection to the last of the answer. More than
+            five seconds may end up to a second late.
     """
 
     connect: float | None = 10.0

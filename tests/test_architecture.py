@@ -26,7 +26,7 @@ SDK_LAYERS = [
         "retry",
         "failover",
     },
-    {"phase", "interruption", "care_window_sqlite"},
+    {"phase", "deadlines", "interruption", "care_window_sqlite"},
     {"fan_out", "middleware", "exchange", "counters", "slots"},
     {"tokens"},
     {"carrier"},
