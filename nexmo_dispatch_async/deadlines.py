@@ -7,6 +7,7 @@ fires. This one is for long time-outs only: it may be late by up to `every` seco
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 
 __all__ = ["Deadline", "Deadlines"]
 
@@ -38,25 +39,25 @@ class Deadlines:
 
     def __init__(self, every: float = 1.0) -> None:
         self._every = every
-        self._running: dict[Deadline, None] = {}
+        self._running: set[Deadline] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self, seconds: float) -> Deadline:
         """Give the present task so many seconds."""
-        loop = asyncio.get_running_loop()
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("whoever awaits the network runs in a task")
-        deadline = Deadline(task, loop.time() + seconds)
-        self._running[deadline] = None
+        deadline = Deadline(task, monotonic() + seconds)
+        self._running.add(deadline)
         if self._timer is None:
-            self._timer = loop.call_later(self._every, self._look)
+            self._timer = asyncio.get_running_loop().call_later(self._every, self._look)
         return deadline
 
     def stop(self, deadline: Deadline) -> None:
         """Forget a deadline. A cancellation that nobody took back is taken back."""
-        self._running.pop(deadline, None)
-        deadline.take_back()
+        self._running.discard(deadline)
+        if deadline.is_over:
+            deadline.take_back()
 
     def close(self) -> None:
         """Stop the timer, unless something is under way: then it stops when that has ended."""
@@ -65,11 +66,11 @@ class Deadlines:
             self._timer = None
 
     def _look(self) -> None:
-        loop = asyncio.get_running_loop()
-        now = loop.time()
+        now = monotonic()
         for deadline in [each for each in self._running if each.until <= now]:
-            del self._running[deadline]
+            self._running.remove(deadline)
             deadline.is_over = True
             deadline.task.cancel()
         # While nothing is under way no timer is either.
+        loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self._every, self._look) if self._running else None
