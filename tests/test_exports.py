@@ -69,9 +69,10 @@ def loaded_by(package: str) -> set[str]:
     return set(done.stdout.split())
 
 
-def test_import_is_light() -> None:
-    """`import nexmo_dispatch_async` loads neither the simulator nor the command line nor sqlite."""
-    loaded = loaded_by("nexmo_dispatch_async")
+@pytest.mark.parametrize("module", ["nexmo_dispatch_async", "nexmo_dispatch_async.client"])
+def test_import_is_light(module: str) -> None:
+    """Neither the package nor its client loads the simulator, the command line or sqlite."""
+    loaded = loaded_by(module)
 
     heavy = {"nexmo_dispatch_async.simulator", "nexmo_dispatch_async.cli", "nexmo_dispatch_webhooks"}
     assert heavy & loaded == set()
