@@ -18,8 +18,8 @@ class Deadline:
     __slots__ = ("_cancellations", "is_over", "task", "until")
 
     def __init__(self, task: asyncio.Task[object], until: float) -> None:
-        self.task = task
-        self.until = until
+        self.task: asyncio.Task[object] = task
+        self.until: float = until
         self.is_over: bool = False
         # Those that others had asked for before: they are not ours to take back.
         self._cancellations: int = task.cancelling()
