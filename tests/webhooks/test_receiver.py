@@ -16,6 +16,8 @@ from nexmo_dispatch_webhooks import (
     Receiver,
     Router,
     RouterError,
+    SignatureVerificationError,
+    from_http,
     sign,
 )
 from tests.webhooks.payloads import NOW, SECRETS, VECTORS, encode, inbound_body, status_body
@@ -307,3 +309,32 @@ async def test_an_error_of_a_verification_is_not_an_open_door() -> None:
 
     assert (await subject.handle(request())).status == 500
     assert subject.statistics().events == {}
+
+
+class AsyncVerification:
+    async def verify(self, request: RawRequest) -> None:
+        raise SignatureVerificationError("never awaited, so it would refuse nobody")
+
+
+@pytest.mark.parametrize("verification", [AsyncVerification(), PathSecretVerification, object(), "secret", True])
+def test_what_cannot_verify_is_refused_where_the_receiver_is_built(verification: Any) -> None:
+    """Not at the first callback; and an async `verify` would accept everybody."""
+    with pytest.raises(ConfigurationError, match=r"plain method `verify\(request\)`"):
+        Receiver(Router(), verification=verification)
+
+
+@pytest.mark.parametrize("returned", [True, False, {"api_key": "k"}, object()])
+async def test_a_verification_gives_claims_or_none_or_refuses(returned: object) -> None:
+    """Anything else is no proof: 500, so that the service repeats, and nothing is handled or stored."""
+
+    class Odd:
+        def verify(self, request: RawRequest) -> Any:
+            return returned
+
+    store = Store()
+    subject = receiver(secrets=None, verification=Odd(), inbox=store)
+
+    assert (await subject.handle(request())).status == 500
+    assert store.kept == []
+    with pytest.raises(ConfigurationError, match="Odd.verify returned"):
+        from_http({}, BODY, verification=Odd())

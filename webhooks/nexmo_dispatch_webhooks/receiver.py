@@ -22,9 +22,10 @@ from nexmo_dispatch_webhooks.exceptions import (
     RequestRefusedError,
     WebhookError,
 )
+from nexmo_dispatch_webhooks.injection import is_async
 from nexmo_dispatch_webhooks.logs import log_failure, logger
 from nexmo_dispatch_webhooks.routing import Context, DispatchResult, Router
-from nexmo_dispatch_webhooks.sansio import JwtVerification, RawRequest, Verification, check_media_type
+from nexmo_dispatch_webhooks.sansio import JwtVerification, RawRequest, Verification, authenticate
 from nexmo_dispatch_webhooks.signature import Secret
 
 __all__ = ["UNSET", "Answer", "Inbox", "InboxSource", "Receiver", "Statistics", "Unset"]
@@ -89,7 +90,8 @@ class Receiver:
         clock: gives epoch seconds.
 
     Raises:
-        ConfigurationError: there is neither `secrets` nor `verification`, or there are both.
+        ConfigurationError: there is neither `secrets` nor `verification`, or there are both; *verification*
+            has no method `verify(request)`, or an async one; *inbox* is none.
     """
 
     def __init__(
@@ -192,9 +194,8 @@ class Receiver:
         return Answer(error.status, str(error))
 
     async def _receive(self, request: RawRequest) -> Answer:
-        check_media_type(request)
         verification, inbox = self.verification, self.inbox
-        claims = None if verification is None else verification.verify(request)
+        claims = authenticate(request, verification)
         context = Context(request.path, self._clock(), claims)
         try:
             event = parse_event(request.body)
@@ -240,6 +241,14 @@ def _verification(
         raise ConfigurationError(
             "say how callbacks are verified: secrets={api_key: signature secret}, or verification=None to "
             "accept them from anybody (contract 5.9)"
+        )
+    verify: Any = getattr(verification, "verify", None)
+    if verification is not None and (
+        isinstance(verification, type) or not callable(verify) or is_async(verify)
+    ):
+        raise ConfigurationError(
+            "verification takes an object with a plain method `verify(request)`, which raises "
+            "SignatureVerificationError to refuse, or None"
         )
     return verification
 

@@ -27,7 +27,7 @@ __all__ = [
     "PathSecretVerification",
     "RawRequest",
     "Verification",
-    "check_media_type",
+    "authenticate",
     "from_http",
 ]
 
@@ -57,7 +57,10 @@ class Verification(Protocol):
     """Anything that can tell whether a request is genuine, from its headers, raw body and path."""
 
     def verify(self, request: RawRequest) -> Claims | None:
-        """Return what is known about the sender; raise SignatureVerificationError to refuse."""
+        """Return what is known about the sender; raise SignatureVerificationError to refuse.
+
+        A plain function: anything else that it returns, such as a coroutine, is answered with 500.
+        """
 
 
 class JwtVerification:
@@ -183,26 +186,34 @@ def from_http(
         UnsupportedMediaTypeError: the content type is not JSON (415).
         SignatureVerificationError: the request is not genuine (401).
         InvalidBodyError: the body is not a JSON object (400).
+        ConfigurationError: the verification returned neither claims nor None.
     """
     request = RawRequest({name.lower(): value for name, value in headers.items()}, body, path)
-    check_media_type(request)
-    claims = None if verification is None else verification.verify(request)
+    claims = authenticate(request, verification)
     return parse_event(body, strict=strict), claims
 
 
-def check_media_type(request: RawRequest) -> None:
-    """Refuse a body that says it is no JSON; a missing content type is accepted (contract 5.1, 5.10).
+def authenticate(request: RawRequest, verification: Verification | None) -> Claims | None:
+    """Let through what says that it is JSON and is genuine; give the claims of its token.
+
+    A missing content type is accepted (contract 5.1, 5.10).
 
     Raises:
-        UnsupportedMediaTypeError: see above.
+        UnsupportedMediaTypeError: the content type is not JSON.
+        SignatureVerificationError: the request is not genuine.
+        ConfigurationError: the verification returned neither claims nor None, so it may not have looked.
     """
     media_type = request.headers.get("content-type", "")
-    if media_type == "application/json":
-        return
-    media_type = media_type.partition(";")[0].strip().lower()
-    if (
-        media_type
-        and media_type not in {"application/json", "text/json"}
-        and not media_type.endswith("+json")
-    ):
+    if media_type != "application/json" and not _is_json(media_type):
         raise UnsupportedMediaTypeError("the content type is not JSON")
+    claims = None if verification is None else verification.verify(request)
+    if claims is None or isinstance(claims, Claims):
+        return claims
+    raise ConfigurationError(
+        f"{type(verification).__qualname__}.verify returned {type(claims).__qualname__}, not Claims or None"
+    )
+
+
+def _is_json(media_type: str) -> bool:
+    media_type = media_type.partition(";")[0].strip().lower()
+    return not media_type or media_type in {"application/json", "text/json"} or media_type.endswith("+json")
