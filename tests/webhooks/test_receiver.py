@@ -20,6 +20,8 @@ from nexmo_dispatch_webhooks import (
     from_http,
     sign,
 )
+from nexmo_dispatch_webhooks.inbox import MemoryInbox
+from nexmo_dispatch_webhooks.testing import WebhookClient
 from tests.webhooks.payloads import NOW, SECRETS, VECTORS, encode, inbound_body, status_body
 
 BODY: bytes = VECTORS["raw_body"].encode()
@@ -254,10 +256,32 @@ async def test_the_inbox_lives_as_long_as_the_receiver() -> None:
     store, router = Store(), Router()
 
     async with Receiver(router, secrets=SECRETS, inbox=store) as subject:
-        assert store.life == [router]
+        assert [repr(started) for started in store.life] == ["<Router 'router': 0 handlers, frozen>"]
         assert subject.health() == {"ready": True}
 
-    assert store.life == [router, "closed"]
+    assert store.life[1:] == ["closed"]
+
+
+async def test_receivers_of_one_router_have_each_their_own_values() -> None:
+    """Also behind an inbox, which runs the handlers later; and whichever started last."""
+    router, seen = Router(), []
+
+    @router.register()
+    async def keep(event: Event, tenant: str) -> None:
+        seen.append(tenant)
+
+    def subject(tenant: str, inbox: MemoryInbox | None = None) -> Receiver:
+        return Receiver(router, verification=None, values={"tenant": tenant}, inbox=inbox)
+
+    stored = MemoryInbox()
+    async with subject("one") as one, subject("two") as two, subject("three", stored) as three:
+        async with WebhookClient(router, values={"tenant": "test"}) as client:
+            await client.post_status()
+        for each in (one, two, one, three):
+            await each.handle(RawRequest({}, BODY))
+        await stored.idle()
+
+    assert seen == ["test", "one", "two", "one", "three"]
 
 
 # --- outer middleware ---

@@ -263,6 +263,21 @@ async def test_values_reach_handlers_by_name() -> None:
     assert got == [(READ, "p", "inner db", "cache", "clock")]
 
 
+def test_no_two_handlers_have_one_key() -> None:
+    """A store remembers by it which handlers are done; also when a name looks like one that is made up."""
+    inner, router = Router(), Router()
+    for name in ("n", "n", "n (2)", "m (2)", "m"):
+        router.add(handler(), name=name)
+    inner.add(handler(), name="n")
+    inner.add(handler(), name="m")
+    router.include_router(inner)
+    router.freeze()
+
+    keys = [selected.key for selected in router.select(READ)]
+
+    assert keys == ["n", "n (2)", "n (2) (2)", "m (2)", "m", "n (3)", "m (3)"]
+
+
 # --- composition ---
 
 

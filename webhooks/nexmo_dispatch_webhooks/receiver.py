@@ -109,6 +109,7 @@ class Receiver:
         #: Where events are stored before they are answered; None without an inbox.
         self.inbox: Inbox | None = _inbox(inbox, clock)
         self._values = dict(values or {})
+        self._bound = router  # from the start on with the values of this receiver
         self._clock = clock
         self._handle: Callable[[RawRequest], Awaitable[Answer]] = self._receive
         self._answers: Counter[int] = Counter()
@@ -138,7 +139,7 @@ class Receiver:
         """
         self.start()
         if self.inbox is not None:
-            await self.inbox.start(self.router)
+            await self.inbox.start(self._bound)
 
     async def aclose(self) -> None:
         """Drain the inbox and close it; adapters call it when no request can come any more."""
@@ -151,7 +152,7 @@ class Receiver:
         Raises:
             RouterError: a handler asks for something that nothing provides.
         """
-        self.router.freeze(self._values)
+        self._bound = self.router.bind(self._values)
         handle: Callable[[RawRequest], Awaitable[Answer]] = self._receive
         for middleware in reversed(self.router.outer_middlewares):
             handle = _wrap(middleware, handle)
@@ -211,7 +212,7 @@ class Receiver:
         if inbox is not None:
             await inbox.put(request, context, event)
             return _HANDLED
-        return self._conclude(await self.router.dispatch(event, context))
+        return self._conclude(await self._bound.dispatch(event, context))
 
     def _conclude(self, result: DispatchResult) -> Answer:
         """200 unless a handler failed: then 500, since only a 5xx is sure to be repeated (9.11)."""

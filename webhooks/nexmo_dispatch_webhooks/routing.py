@@ -6,10 +6,10 @@ fails does not hide the rest, and an event that nobody handles is visible in the
 
 from __future__ import annotations
 
-from collections import Counter
+import copy
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import msgspec
 
@@ -84,7 +84,7 @@ class _Node:
     def plan(
         self,
         inherited: Mapping[str, Any],
-        names: Counter[str],
+        keys: set[str],
         outer: tuple[Middleware, ...],
         plan_call: Callable[[Handler, Mapping[str, Any]], Call] = plan_call,
     ) -> _Plan:
@@ -93,9 +93,11 @@ class _Node:
         around = (*outer, *self.middlewares)
 
         def select(route: Route) -> Selected:
-            names[route.name] += 1
-            number = names[route.name]
-            key = route.name if number == 1 else f"{route.name} ({number})"
+            key, number = route.name, 1
+            while key in keys:
+                number += 1
+                key = f"{route.name} ({number})"
+            keys.add(key)
             return Selected(route, key, _through(around, plan_call(route.handler, values)))
 
         by_kind: dict[Kind, list[_Step]] = {kind: [] for kind in KINDS}
@@ -104,7 +106,7 @@ class _Node:
                 step: _Step = (entry.conditions(), select(entry), None, "")
                 kinds = entry.kinds
             else:
-                step = ((), None, entry.node.plan(values, names, around, plan_call), entry.prefix)
+                step = ((), None, entry.node.plan(values, keys, around, plan_call), entry.prefix)
                 kinds = KINDS
             for kind in kinds:
                 by_kind[kind].append(step)
@@ -190,7 +192,7 @@ class Router:
         self, *routers: Router, name: str = "router", values: Mapping[str, Any] | None = None
     ) -> None:
         self._node = _Node(name, dict(values or {}))
-        self._plan: _Plan | None = None  # made by `freeze`; before, whatever is asked is planned anew
+        self._plan: _Plan | None = None  # made by `bind`; before, whatever is asked is planned anew
         for router in routers:
             self.include_router(router)
 
@@ -381,8 +383,23 @@ class Router:
         Raises:
             RouterError: a handler asks for something that nothing provides.
         """
-        self._plan = self._node.plan(values or {}, Counter(), ())
+        self._plan = self.bind(values)._plan
+
+    def bind(self, values: Mapping[str, Any] | None = None) -> Self:
+        """End the registration, and give a router with the same handlers and with values of its own.
+
+        So several receivers can have one router, each with its values.
+
+        Args:
+            values: more values for handlers, besides those of the routers.
+
+        Raises:
+            RouterError: a handler asks for something that nothing provides.
+        """
+        bound = copy.copy(self)
+        bound._plan = self._node.plan(values or {}, set(), ())
         self._node.freeze()
+        return bound
 
     def _require_open(self) -> None:
         if self._node.frozen:
@@ -400,7 +417,7 @@ class Router:
         What a `when` filter raises comes through; in `dispatch` it is a failure of its handler.
         """
         # before the start nobody has provided the values yet, and they do not matter here
-        plan = self._plan or self._node.plan({}, Counter(), (), lambda handler, _: handler)
+        plan = self._plan or self._node.plan({}, set(), (), lambda handler, _: handler)
         selected = plan.select(event, context.path if context is not None else "")
         for item in selected:
             if item.error is not None:
@@ -411,7 +428,7 @@ class Router:
         """What the event reaches, in order, for those who run handlers; what filters raise is in it."""
         plan = self._plan
         if plan is None:  # tests of handlers dispatch without a start
-            plan = self._node.plan({}, Counter(), ())
+            plan = self._node.plan({}, set(), ())
         return plan.select(event, path)
 
     # --- running ---

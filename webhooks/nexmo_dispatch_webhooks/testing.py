@@ -213,9 +213,7 @@ class WebhookClient:
         sent.update({name.lower(): value for name, value in (headers or {}).items()})
         if self.receiver is None:
             return await self._send(data, path, sent)
-        if isinstance(self.receiver, _Watched):
-            self.receiver.start()  # each time: another client may have given the router other values
-        elif not self._started and not self.receiver.health()["ready"]:
+        if not self._started and not self.receiver.health()["ready"]:
             await self.receiver.open()
             self._started = True
         _failures.set(())
