@@ -14,6 +14,7 @@ from nexmo_dispatch_webhooks import (
     Router,
     RouterError,
     RouterFrozenError,
+    Transaction,
     UnknownEvent,
     parse_event,
 )
@@ -363,6 +364,39 @@ async def test_middleware_that_raises_is_a_failure_of_its_handler() -> None:
     result = await router.dispatch(READ)
 
     assert [failure.handler for failure in result.failures] == ["behind"]
+
+
+async def test_a_handler_that_fails_leaves_no_statement_whatever_its_middleware_does() -> None:
+    """One that swallows, one that tries again, one that gives up waiting: only what succeeded is committed."""
+    router = Router()
+    attempts: list[str] = []
+
+    @router.middleware
+    async def lenient(event: Event, context: Context, call_next: Any) -> None:
+        context.transaction.execute("before")
+        for _ in range(2):
+            try:
+                with anyio.move_on_after(0.01):
+                    return await call_next(event)
+            except ValueError:
+                attempts.append("failed")
+
+    @router.register()
+    async def flaky(event: Event, context: Context) -> None:
+        context.transaction.execute(f"attempt {len(attempts)}")
+        if len(attempts) < 1:
+            raise ValueError
+
+    @router.register()
+    async def slow(event: Event, context: Context) -> None:
+        context.transaction.execute("slow")
+        await anyio.sleep_forever()
+
+    context = Context(collected=Transaction())
+    result = await router.dispatch(READ, context)
+
+    assert result.failures == ()
+    assert [sql for sql, _ in context.transaction.statements] == ["before", "attempt 1", "before"]
 
 
 def test_outer_middleware_belongs_to_the_outermost_router() -> None:

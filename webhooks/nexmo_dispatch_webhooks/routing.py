@@ -169,6 +169,8 @@ class _Plan:
 
 def _through(middlewares: tuple[Middleware, ...], call: Call) -> Call:
     """The call with its middlewares around it, the first one outermost."""
+    if middlewares:
+        call = _all_or_nothing(call)
     for middleware in reversed(middlewares):
         call = _around(middleware, call)
     return call
@@ -176,6 +178,27 @@ def _through(middlewares: tuple[Middleware, ...], call: Call) -> Call:
 
 def _around(middleware: Middleware, call: Call) -> Call:
     return lambda event, context: middleware(event, context, lambda event: call(event, context))
+
+
+def _all_or_nothing(call: Call) -> Call:
+    """A call that takes its statements back when it fails: a middleware may go on without the exception."""
+
+    async def run(event: Any, context: Context, statements: list[Any]) -> Any:
+        before = len(statements)
+        try:
+            return await call(event, context)
+        except BaseException:
+            del statements[before:]
+            raise
+
+    def choose(event: Any, context: Context) -> Awaitable[Any]:
+        collected = context.collected
+        called: Awaitable[Any] = (
+            call(event, context) if collected is None else run(event, context, collected.statements)
+        )
+        return called
+
+    return choose
 
 
 class Router:
