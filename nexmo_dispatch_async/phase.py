@@ -75,6 +75,8 @@ class Body(Payload):
     _headers = CIMultiDict({"Content-Type": "application/octet-stream"})
     _abandoned = False
     _transport: asyncio.WriteTransport | None = None
+    _protocol: Any = None
+    _reader: object = None
 
     def __init__(self, data: bytes) -> None:
         self._value = self._data = data
@@ -85,10 +87,11 @@ class Body(Payload):
 
         aiohttp writes in a task of its own: one that was cancelled and does not know yet must not write after
         somebody was told that nothing left. What waits in a buffer is dropped with the connection; it would
-        otherwise stay open until the other side took it.
+        otherwise stay open until the other side took it. A connection that serves another request by now, as
+        it may after the answer, is left alone.
         """
         self._abandoned = True
-        if self._transport is not None:
+        if self._transport is not None and _reader_of(self._protocol) is self._reader:
             self._transport.abort()
         return self.phase is not _PREPARED and self.phase is not _STALE
 
@@ -134,7 +137,8 @@ class Body(Payload):
             self.phase = _STALE
             raise ConnectionResetError("the connection was closed before anything was written")
         self.phase = _LEFT
-        self._transport = transport
+        self._transport, self._protocol = transport, transport.get_protocol()
+        self._reader = _reader_of(self._protocol)
         await writer.write(self._data)
         # asyncio writes at once; if the operating system refuses, it closes the transport there and then. Up
         # to this size aiohttp does not wait in between, so it was this write that was refused, as a whole.
@@ -147,6 +151,11 @@ _ONE_WRITE = 0x8000
 _POLL_CLOSED = getattr(select, "POLLRDHUP", 0)
 # One for each descriptor, whichever socket has it at the time: a poll object knows the number only.
 _POLLS: dict[int, Any] = {}
+
+
+def _reader_of(protocol: object) -> object:
+    """Return what reads the answer on a connection: aiohttp makes a new one for each request."""
+    return getattr(protocol, "_parser", None)
 
 
 def _peer_closed(transport: asyncio.BaseTransport) -> bool:

@@ -215,6 +215,9 @@ class Transport(asyncio.Transport):
     def is_closing(self) -> bool:
         return self.closing
 
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        return asyncio.Protocol()
+
 
 class Writer:
     """As much of aiohttp's stream writer as a body uses."""
