@@ -2,6 +2,7 @@
 
 import functools
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -16,7 +17,7 @@ from nexmo_dispatch_webhooks import (
 from nexmo_dispatch_webhooks.injection import describe, plan_call, require_async
 
 EVENT = UnknownEvent({"a": 1})
-CONTEXT = Context.at(0.0, path="x")
+CONTEXT = Context("x", 0.0)
 
 
 async def by_name(event: Any, context: Any, store: Any) -> Any:
@@ -61,6 +62,21 @@ async def test_event_context_and_values_find_their_parameters(handler: Any) -> N
 
 async def test_defaults_fill_what_nothing_provides() -> None:
     assert await plan_call(by_union, {})(EVENT, CONTEXT) == (EVENT, CONTEXT, None)
+
+
+async def test_a_handler_behind_a_decorator_is_called_as_itself_or_refused() -> None:
+    """`functools.wraps` tells what it wants; without it, the first event would show that nobody knew."""
+
+    async def hidden(*args: Any, **kwargs: Any) -> Any:
+        return await by_name(*args, **kwargs)
+
+    wrapped = functools.wraps(by_name)(hidden)
+
+    assert await plan_call(wrapped, {"store": 1})(EVENT, CONTEXT) == (EVENT, CONTEXT, 1)
+    del wrapped.__wrapped__
+    for unclear in (wrapped, AsyncMock()):
+        with pytest.raises(RouterError, match=r"nobody knows what it wants: .*functools\.wraps"):
+            plan_call(unclear, {})
 
 
 async def test_a_handler_may_want_nothing() -> None:
@@ -117,6 +133,13 @@ def test_names_show_no_bound_values() -> None:
     """A partial may hold a secret."""
     assert describe(functools.partial(by_name, store="secret")) == f"{__name__}.by_name"
     assert describe(Callable()) == f"{__name__}.Callable"
+
+
+def test_context_shows_no_path() -> None:
+    """Some put a secret there; rich prints `repr` of its own in tracebacks."""
+    assert repr(CONTEXT) == "Context(received_at='1970-01-01T00:00:00+00:00', attempt=0)"
+    assert CONTEXT.__rich_repr__() == [("received_at", "1970-01-01T00:00:00+00:00"), ("attempt", 0)]
+    assert repr(Context()) == "Context(received_at=None, attempt=0)"
 
 
 def test_context_is_in_utc() -> None:

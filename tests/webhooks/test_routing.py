@@ -9,6 +9,7 @@ import pytest
 from nexmo_dispatch_webhooks import (
     Context,
     Event,
+    FinalReport,
     HandlerError,
     MessageStatus,
     Router,
@@ -47,6 +48,23 @@ def reached(**filters: Any) -> list[str]:
 # --- filters ---
 
 
+def test_a_handler_for_other_events_is_refused() -> None:
+    """Where it is registered, since it could never work; one for several kinds may be registered for one."""
+    router = Router()
+
+    async def on_report(report: FinalReport) -> None: ...
+
+    async def on_either(report: FinalReport | MessageStatus) -> None: ...
+
+    with pytest.raises(
+        RouterError, match=r"on_report is annotated for final-report, and registered for message-st"
+    ):
+        router.message_status()(on_report)
+    router.message_status()(on_either)
+    router.register()(on_report)
+    router.final_report()(on_report)
+
+
 @pytest.mark.parametrize(
     ("filters", "names"),
     [
@@ -65,6 +83,7 @@ def reached(**filters: Any) -> list[str]:
         ({"error_class": "permanent"}, ["REJECTED"]),
         ({"error_class": ["temporary", "unknown"]}, []),
         ({"sender": "447700900001"}, list(EVENTS)[:4]),
+        ({"sender": "+447700900001"}, list(EVENTS)[:4]),
         ({"sender": "1"}, []),
         ({"when": lambda event: "a" in event.kind}, ["READ", "REJECTED", "HELLO", "PLACE", "REPORT"]),
         ({"when": [lambda event: event.kind != "unknown", lambda event: event is READ]}, ["READ"]),

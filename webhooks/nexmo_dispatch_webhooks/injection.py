@@ -20,15 +20,19 @@ from nexmo_dispatch_webhooks.exceptions import ConfigurationError, RouterError
 from nexmo_dispatch_webhooks.signature import Claims
 from nexmo_dispatch_webhooks.transaction import Transaction
 
-__all__ = ["Call", "Context", "describe", "is_async", "plan_call", "require_async"]
+__all__ = ["Call", "Context", "describe", "is_async", "kinds_wanted", "plan_call", "require_async"]
 
 _EVENT_TYPES = frozenset(
     {events.MessageStatus, events.InboundMessage, events.FinalReport, events.UnknownEvent}
 )
+_VARIADIC = frozenset({inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD})
 
 
 class Context(msgspec.Struct, frozen=True):
-    """What is known about a delivery apart from the event itself."""
+    """What is known about a delivery apart from the event itself.
+
+    Its `repr` shows neither the path, in which some put a secret, nor the claims.
+    """
 
     #: The path below the mount point; any kind may come on any path (contract 9.10).
     path: str = ""
@@ -38,6 +42,13 @@ class Context(msgspec.Struct, frozen=True):
     #: How often handlers of this event failed before; 0 without an inbox.
     attempt: int = 0
     collected: Transaction | None = None
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        moment = self.received_at
+        return [("received_at", moment and moment.isoformat()), ("attempt", self.attempt)]
+
+    def __repr__(self) -> str:
+        return f"Context({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
 
     @property
     def received_at(self) -> datetime | None:
@@ -111,15 +122,22 @@ def plan_call(function: Callable[..., Any], values: Mapping[str, Any]) -> Call:
         A function that calls the handler, from event and context.
 
     Raises:
-        RouterError: a parameter without a default that nothing fills.
+        RouterError: a parameter without a default that nothing fills; or nothing but `*args` and `**kwargs`,
+            which do not tell.
     """
     positional: list[tuple[str, str | None]] = []
     named: list[tuple[str, str | None]] = []
     skipped = False
     hints = _hints(function)
-    for parameter in inspect.signature(function).parameters.values():
+    parameters = inspect.signature(function).parameters.values()
+    if parameters and all(parameter.kind in _VARIADIC for parameter in parameters):
+        raise RouterError(
+            f"{describe(function)} takes whatever it is given, so nobody knows what it wants: name its parameters, "
+            "and let a decorator around it use `functools.wraps`"
+        )
+    for parameter in parameters:
         name = parameter.name
-        if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
+        if parameter.kind in _VARIADIC:
             continue
         source = _source(name, hints.get(name))
         if source is None and name not in values:
@@ -151,14 +169,25 @@ def plan_call(function: Callable[..., Any], values: Mapping[str, Any]) -> Call:
     return call
 
 
+def kinds_wanted(function: Callable[..., Any]) -> frozenset[events.Kind] | None:
+    """The kinds of the event classes that a handler names in annotations; None when it names none."""
+    hints = _hints(function)
+    named = [_members(hints.get(name)) for name in inspect.signature(function).parameters]
+    wanted = [member.kind for members in named if _EVENT_TYPES.issuperset(members) for member in members]
+    return frozenset(wanted) or None
+
+
 def _source(name: str, hint: Any) -> str | None:
     if name in {"event", "context"}:
         return name
     if hint is Context:
         return "context"
+    return "event" if _EVENT_TYPES.issuperset(_members(hint)) else None
+
+
+def _members(hint: Any) -> tuple[Any, ...]:
     union = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
-    members = typing.get_args(hint) if union else (hint,)
-    return "event" if _EVENT_TYPES.issuperset(members) else None
+    return typing.get_args(hint) if union else (hint,)
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from nexmo_dispatch_webhooks.events import (
     UnknownEvent,
 )
 from nexmo_dispatch_webhooks.exceptions import RouterError
-from nexmo_dispatch_webhooks.injection import describe, is_async, require_async
+from nexmo_dispatch_webhooks.injection import describe, is_async, kinds_wanted, require_async
 
 __all__ = ["KINDS", "Condition", "Handler", "OneOrMore", "Route", "make_route"]
 
@@ -45,10 +45,6 @@ class Route:
     error_classes: frozenset[str] | None = None
     senders: frozenset[str] | None = None
     when: tuple[Condition, ...] = ()
-
-    def matches(self, event: Event) -> bool:
-        """Whether the event meets every condition; what `when` raises comes through."""
-        return event.kind in self.kinds and all(condition(event) for condition in self.conditions())
 
     def conditions(self) -> tuple[Condition, ...]:
         """What an event of the right kind must meet, each as a function: only what was asked for."""
@@ -83,12 +79,18 @@ def make_route(
     """Check a handler and its filters; the arguments are those of `Router.add`.
 
     Raises:
-        RouterError: the handler is not async, or a filter can never match.
+        RouterError: the handler is not async or is annotated for other events, or a filter can never match.
     """
     require_async(handler)
     kinds = KINDS if kind is None else frozenset(_texts("kind", kind))
     if not kinds <= KINDS:
         raise RouterError(f"unknown kind; there are {', '.join(sorted(KINDS))}")
+    wanted = kinds_wanted(handler)
+    if wanted is not None and kinds.isdisjoint(wanted):
+        raise RouterError(
+            f"{describe(handler)} is annotated for {', '.join(sorted(wanted))}, and registered for "
+            f"{', '.join(sorted(kinds))}"
+        )
     error_classes = _words("error_class", error_class)
     if error_classes is not None and not error_classes <= _ERROR_CLASSES:
         raise RouterError(f"unknown error class; there are {', '.join(sorted(_ERROR_CLASSES))}")
@@ -100,7 +102,7 @@ def make_route(
         channels=None if channel is None else frozenset(map(_known_channel, _texts("channel", channel))),
         contents=_words("content", content),
         error_classes=error_classes,
-        senders=_words("sender", sender),
+        senders=None if sender is None else frozenset(map(_bare, _texts("sender", sender))),
         when=_conditions(when),
     )
 
@@ -165,4 +167,9 @@ def _error_class(event: Event) -> str | None:
 def _senders(event: Event) -> set[str]:
     if not isinstance(event, MessageStatus | InboundMessage):
         return set()
-    return {text.casefold() for text in (event.from_.number, event.from_.id) if text is not None}
+    return {_bare(text) for text in (event.from_.number, event.from_.id) if text is not None}
+
+
+def _bare(sender: str) -> str:
+    """Without case, and without the plus that people write before a number and the service does not."""
+    return sender.strip().removeprefix("+").casefold()

@@ -248,12 +248,12 @@ class Router:
                 its messages went over the channel.
             content: content types of inbound messages; an open list as well.
             error_class: `temporary`, `permanent`, `configuration`, `request`, `unknown` (contract 6.1).
-            sender: numbers or ids of the `from` side.
+            sender: numbers, with or without a plus, or ids of the `from` side.
             when: plain functions of the event whose result is truthy for events that are wanted.
             name: how results and logs name the handler; its qualified name when None.
 
         Raises:
-            RouterError: the handler is not async, or a filter can never match.
+            RouterError: the handler is not async or is annotated for other events, or a filter can never match.
             RouterFrozenError: the receiver has started.
         """
         self._require_open()
