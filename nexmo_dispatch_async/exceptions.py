@@ -135,7 +135,8 @@ class WaitTimeoutError(WaitError, TimeoutError):
 class APIError(DispatchError):
     """A call to the service failed.
 
-    Neither its text nor these attributes hold personal data or secrets, except `details` and `client_refs`.
+    Neither its text nor its attributes hold personal data or secrets, except `details` and `client_refs`, and
+    the `body` of a `ProtocolError`.
 
     Attributes:
         outcome: Whether the service accepted it: `not_sent`, `refused` or `unknown`.
@@ -282,7 +283,7 @@ class OutcomeUnknownError(APIError):
 class ProtocolError(OutcomeUnknownError):
     """An answer came back that does not say what happened: success without an id, or no HTTP (contract 3.7).
 
-    `body` holds the first bytes of that answer.
+    `body` holds the first bytes of that answer, in the service's own words.
     """
 
     _usual_class: ClassVar[ErrorClass] = "unknown"

@@ -1,51 +1,105 @@
 """Takes personal data and secrets out of texts that are shown: error messages and log lines.
 
-A service may repeat what it was sent. So two things are taken out: whatever looks like a telephone number,
-and every value of the request itself, wherever it turns up.
+A service may repeat what it was sent, whole or in part, and written otherwise. So three things are taken out:
+whatever looks like a telephone number, every value of the request itself, wherever it turns up, and a text
+in which a part of such a value is left.
 """
 
 from __future__ import annotations
 
+import html
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import cast
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 from nexmo_dispatch_async.models.lenient import list_of, object_of, parse_object, text_of
 
-__all__ = ["mask", "redact", "tail"]
+__all__ = ["folded", "mask", "redact", "redactor", "said_by", "tail"]
 
-# A run of digits that stands alone and is long enough to be a telephone number or a PSID, or digits in groups
-# after a plus sign. Parts of ids such as `0b9e6d6e-8a55-…` have letters or dashes around them and stay.
+# A run of digits that stands alone and is long enough to be a telephone number or a PSID. Parts of ids, as in
+# `0b9e6d6e-8a55-…`, have letters or dashes around them and stay.
 _LONG_NUMBER = re.compile(r"(?<![0-9A-Za-z-])\+?\d{5,}(\d\d)(?![0-9A-Za-z-])")
-_GROUPED_NUMBER = re.compile(r"\+\d[\d ().-]{4,}\d\d")
+# The same in groups. Without a plus sign it takes more digits, or `15-86400` would be a number of somebody.
+_GROUPED_NUMBER = re.compile(
+    r"(?:\+|(?<![0-9A-Za-z.-])\(?)\d++(?:[\s./()\u2010-\u2015-]{1,3}\d++)++(?![A-Za-z]|-[0-9A-Za-z])"
+)
+_DATE_OR_ADDRESS = re.compile(r"\d{4}-\d\d-\d\d(?: \d\d)?|\d{1,3}(?:\.\d{1,3}){3}")
 
 # Members whose values come from short public lists, or name things and not people.
 _PUBLIC = frozenset({"type", "template", "condition_status", "category", "tag", "policy", "locale", "name"})
 
 # Shorter values are no secret, and replacing them would tear unrelated words apart.
 _SHORTEST = 4
+# A part of a value that is as long as this did not get into a text by chance.
+_PART = 8
+# Nothing that is shown is longer than a fraction of this.
+_LONGEST = 4000
 
 
 def mask(text: str) -> str:
-    """Return `text` with everything that could be a telephone number reduced to its last two digits."""
-    if "+" in text:
-        text = _GROUPED_NUMBER.sub(lambda found: "…" + re.sub(r"\D", "", found[0])[-2:], text)
-    return _LONG_NUMBER.sub(r"…\1", text)
+    """Return `text` with everything that could be a telephone number reduced to its last two digits.
+
+    What does not print is replaced as well: a terminal that shows the text must not obey it.
+    """
+    if not text.isprintable():
+        text = "".join(
+            character if character.isprintable() else " " if character.isspace() else "\ufffd"
+            for character in text
+        )
+    return _LONG_NUMBER.sub(r"…\1", _GROUPED_NUMBER.sub(_masked, text))
 
 
-def redact(text: str, *, body: bytes | None = None, secret: str | None = None) -> str:
-    """Return `text` without what the request held, telephone numbers masked.
+def _masked(found: re.Match[str]) -> str:
+    number = found[0]
+    digits = re.sub(r"\D", "", number)
+    few = len(digits) < (7 if number[0] == "+" else 9)
+    return number if few or _DATE_OR_ADDRESS.fullmatch(number) else "…" + digits[-2:]
+
+
+def redact(text: str, *, body: bytes | None = None, url: str = "", secret: str | None = None) -> str:
+    """Return `text` without what the request held, telephone numbers masked: see `redactor`."""
+    return redactor(body=body, url=url, secret=secret)(text)
+
+
+def redactor(*, body: bytes | None = None, url: str = "", secret: str | None = None) -> Callable[[str], str]:
+    """Return what takes the values of a request out of a text, and masks telephone numbers.
+
+    Values are replaced where they stand as they were sent. Where a part of one is left, in upper case or
+    escaped or abridged, nothing of the text is returned but `…`.
 
     Args:
-        text: What is to be shown.
         body: The body of the request, JSON or a form; it is read only here, when something went wrong.
+        url: Its address, for the values in the query.
         secret: The authorization that was sent.
     """
-    for value in sorted(_values_of(body, secret), key=len, reverse=True):
-        if value in text:
-            text = text.replace(value, "…" + value[-2:] if value.isdecimal() else "…")
-    return mask(text)
+    values = sorted(_values_of(body, url, secret), key=len, reverse=True)
+    # Half of all addresses begin alike.
+    parts = {value.partition("://")[2] or value for value in map(folded, values)}
+
+    def hide(text: str) -> str:
+        text = text[:_LONGEST]
+        for value in values:
+            if value in text:
+                text = text.replace(value, "…" + value[-2:] if value.isdecimal() else "…")
+        return "…" if _repeats(text, parts) else mask(text)
+
+    return hide
+
+
+def said_by(*, body: bytes | None, url: str = "") -> str:
+    """Return every word of a request as `folded` text, one value a line: what an answer may merely repeat."""
+    text = (body or b"").decode("utf-8", "replace")
+    fields = parse_object(body or b"")
+    values = [text] if fields is None else list(_texts(fields))
+    for form in (urlsplit(url).query, "" if fields is not None else text):
+        values += [part for pair in parse_qsl(form) for part in pair]
+    return "\n".join(map(folded, values))
+
+
+def folded(text: str) -> str:
+    """Return `text` in one case, in one line and without HTML escapes, to compare it with another."""
+    return " ".join(html.unescape(text).casefold().split())
 
 
 def tail(value: object) -> str:
@@ -54,20 +108,36 @@ def tail(value: object) -> str:
     return f"…{text[-2:]}" if len(text) > _SHORTEST else "…"
 
 
-def _values_of(body: bytes | None, secret: str | None) -> set[str]:
+def _repeats(text: str, values: set[str]) -> bool:
+    """Whether one of the folded values is left in `text`, or a part of a longer one."""
+    text = folded(text)
+    parts = {text[at : at + _PART] for at in range(len(text) - _PART + 1)}
+    return any(
+        any(value[at : at + _PART] in parts for at in range(len(value) - _PART + 1))
+        if len(value) >= _PART
+        else len(value) >= _SHORTEST and value in text
+        for value in values
+    )
+
+
+def _values_of(body: bytes | None, url: str, secret: str | None) -> set[str]:
     values: set[str] = set()
     if secret:
         values.update((secret, secret.rpartition(" ")[2]))
     if body:
         fields = parse_object(body)
-        values.update(_leaves(fields) if fields is not None else _form_values(body))
+        values.update(
+            _leaves(fields) if fields is not None else _form_values(body.decode("utf-8", "replace"))
+        )
+    if url:
+        values.update(_form_values(urlsplit(url).query))
     # A text may come back as one line.
     values.update([" ".join(value.split()) for value in values])
     return {value for value in values if len(value) >= _SHORTEST}
 
 
-def _form_values(body: bytes) -> Iterator[str]:
-    return (value for name, value in parse_qsl(body.decode("utf-8", "replace")) if name not in _PUBLIC)
+def _form_values(form: str) -> Iterator[str]:
+    return (value for name, value in parse_qsl(form) if name not in _PUBLIC)
 
 
 def _leaves(value: object) -> Iterator[str]:
@@ -80,3 +150,15 @@ def _leaves(value: object) -> Iterator[str]:
     if isinstance(value, list):
         for item in list_of(cast("object", value)):
             yield from _leaves(item)
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Yield all texts and numbers at any depth, names of members too."""
+    if text := text_of(value):
+        yield text
+    for name, member in object_of(value).items():
+        yield name
+        yield from _texts(member)
+    if isinstance(value, list):
+        for item in list_of(cast("object", value)):
+            yield from _texts(item)

@@ -29,7 +29,7 @@ from nexmo_dispatch_async.exceptions import (
     TokenUnavailableError,
 )
 from nexmo_dispatch_async.models.lenient import UNREADABLE, integer_of, parse_object, text_of
-from nexmo_dispatch_async.models.problems import Problem, parse_problem
+from nexmo_dispatch_async.models.problems import Problem, gateway_reason, parse_problem
 from nexmo_dispatch_async.models.responses import (
     Application,
     ApplicationPage,
@@ -37,6 +37,8 @@ from nexmo_dispatch_async.models.responses import (
     application_of,
     embedded_of,
 )
+from nexmo_dispatch_async.models.shown import AsShown
+from nexmo_dispatch_async.redaction import said_by
 
 __all__ = [
     "Headers",
@@ -87,7 +89,7 @@ class Headers(dict[str, str]):
         return super().get(name.lower(), default)
 
 
-class Request(msgspec.Struct, frozen=True):
+class Request(AsShown, msgspec.Struct, frozen=True):
     """A request without its authorization: that is added at the last moment.
 
     `template` names the call without ids, for errors and logs: `/applications/{id}`.
@@ -108,7 +110,7 @@ class Request(msgspec.Struct, frozen=True):
         return f"Request({self.summary!r})"
 
 
-class Response(msgspec.Struct, frozen=True):
+class Response(AsShown, msgspec.Struct, frozen=True):
     """An answer; `headers` is any mapping that ignores the case of names."""
 
     status: int
@@ -183,7 +185,8 @@ def decipher_response(
     """Return what `decode` makes of a success, raise the error that anything else means.
 
     The body decides before the status does, because the gateway may send a rejected token or a spent
-    quota as 500 (contract 2.3, 3.8, 9.17, 9.18).
+    quota as 500 (contract 2.3, 3.8, 9.17, 9.18). But only what the gateway itself says, and only words that
+    the request does not hold: a service that repeats a text must not have it sent a second time.
 
     Args:
         response: What came back.
@@ -205,20 +208,21 @@ def decipher_response(
             message = f"{request.summary}: {error.message}"
             raise ProtocolError(message, body=error.body, request=request.summary, status=status) from None
     details = parse_problem(response.body)
-    kind = _classify(status, response.body, details)
+    kind = _classify(status, details, request)
     asked = retry_after(response.headers, now=now, quota=kind is RateLimitError) if status >= 400 else None
     asked_for = request.summary if request is not None else ""
     message = f"{asked_for}: {status}" if asked_for else f"{status}"
-    said = details.summary(body=request.body if request is not None else None, secret=secret)
+    body, url = (request.body, request.url) if request is not None else (None, "")
+    said = details.summary(body=body, url=url, secret=secret)
     if said:
         message += f" {said}"
     if kind is ProtocolError:
-        body = response.body[:1000]
-        raise ProtocolError(message, body=body, request=asked_for, status=status, details=details)
+        first = response.body[:1000]
+        raise ProtocolError(message, body=first, request=asked_for, status=status, details=details)
     raise kind(message, request=asked_for, status=status, details=details, retry_after=asked)
 
 
-# Contract 2.3, 3.8 and 2.2, in lower case. What is looked for in a body, whatever the status.
+# Contract 2.3, 3.8 and 2.2, in lower case. What is looked for in a refusal, whatever the status.
 _NO_PRODUCT = ("apiproductmatchfound", "no apiproduct match")
 _RATE_LIMITED = ("policies.ratelimit", "quotaviolation", "spikearrestviolation")
 _TOKEN_REJECTED = (
@@ -247,14 +251,21 @@ _BY_STATUS: dict[int, type[APIError]] = {
 }
 
 
-def _classify(status: int, body: bytes, details: Problem) -> type[APIError]:
-    said = _haystack(body)
-    if any(word in said for word in _NO_PRODUCT):
-        return PermissionDeniedError
-    if any(word in said for word in _RATE_LIMITED):
-        return RateLimitError
-    if any(word in said for word in _TOKEN_REJECTED):
-        return AuthenticationError
+_BY_WORD: dict[type[APIError], tuple[str, ...]] = {
+    PermissionDeniedError: _NO_PRODUCT,
+    RateLimitError: _RATE_LIMITED,
+    AuthenticationError: _TOKEN_REJECTED,
+}
+
+
+def _classify(status: int, details: Problem, request: Request | None) -> type[APIError]:
+    reason = gateway_reason(details)
+    found = [(kind, word) for kind, words in _BY_WORD.items() for word in words if word in reason]
+    if found:
+        asked = said_by(body=request.body, url=request.url) if request is not None else ""
+        for kind, word in found:
+            if word not in asked:
+                return kind
     if details.code == "low-balance":
         return PaymentRequiredError  # its status is not settled: 402 or 403 (contract 6.2)
     known = _BY_STATUS.get(status)
@@ -313,6 +324,7 @@ def decipher_token(
             phase="token",
         )
     details = parse_problem(response.body)
+    # Anything in it counts: what was asked is no text of somebody's, and nothing is sent twice.
     said = _haystack(response.body)
     kind: type[APIError] = TokenUnavailableError
     if any(word in said for word in _BAD_CLIENT):

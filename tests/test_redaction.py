@@ -6,8 +6,16 @@ from typing import Any
 import pytest
 
 from nexmo_dispatch_async.exceptions import APIError
+from nexmo_dispatch_async.models.problems import parse_problem
 from nexmo_dispatch_async.redaction import mask, redact, tail
-from nexmo_dispatch_async.sansio import Request, Response, decipher_dispatch, decipher_response
+from nexmo_dispatch_async.sansio import (
+    Request,
+    Response,
+    application_request,
+    decipher_application,
+    decipher_dispatch,
+    decipher_response,
+)
 from nexmo_dispatch_async.workflow import Workflow
 from tests.conftest import PAYLOADS
 from tests.support.log_guard import leaves
@@ -20,12 +28,85 @@ from tests.support.log_guard import leaves
         ("+447700900123 is barred", "…23 is barred"),
         ("+44 7700 900-123.", "…23."),
         ("call +31 (0)6 1718 5666 now", "call …66 now"),
+        ("number 00 44 7700 900 123 is barred", "number …23 is barred"),
+        ("44-7700-900123: barred, 06.17.18.56.66, (020) 617 1856", "…23: barred, …66, …56"),
+        ("44\u00a07700\u2011900123", "…23"),
         ("trace 0b9e6d6e-8a55-4c86-9911-123456789012", "trace 0b9e6d6e-8a55-4c86-9911-123456789012"),
+        ("from 2025-11-13 00:00:00 on, 2025-11-13T00:00", "from 2025-11-13 00:00:00 on, 2025-11-13T00:00"),
+        ("no connection to 192.168.100.200:443", "no connection to 192.168.100.200:443"),
+        ("[1, 2, 3, 4], 15-86400 s, 1 2 3", "[1, 2, 3, 4], 15-86400 s, 1 2 3"),
         ("1 + 2, at most 86400 s, code 1150", "1 + 2, at most 86400 s, code 1150"),
     ],
 )
 def test_numbers_of_people_are_masked(text: str, shown: str) -> None:
     assert mask(text) == shown
+
+
+def test_a_terminal_is_not_told_what_to_do() -> None:
+    """Control characters, the ends of lines, and what turns the direction of writing around."""
+    assert mask("x\x1b[2J\x07\nFAKE \u202eline") == "x\ufffd[2J\ufffd FAKE \ufffdline"
+
+
+BODY = json.dumps(
+    {
+        "message": {"content": {"type": "text", "text": "Dear Mrs Jansen & Zoon, your result is POSITIVE"}},
+        "to": {"type": "sms", "number": "447700900123"},
+        "client_ref": "O'Neill",
+        "status_url": "https://u:secretpw@hooks.example.com/s?key=SECRETKEY",
+    }
+).encode()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "bad text starting 'Dear Mrs Jansen...'",
+        "bad text: DEAR MRS JANSEN & ZOON, YOUR RESULT IS POSITIVE",
+        "bad text: Dear Mrs Jansen &amp; Zoon, your result is POSITIVE",
+        "bad ref O&#39;Neill",
+        "bad ref O'NEILL",
+        "cannot reach hooks.example.com/s?key=SECR…",
+        "number 4477009001…",
+    ],
+)
+def test_a_text_with_a_part_of_what_was_sent_is_not_shown_at_all(said: str) -> None:
+    assert redact(said, body=BODY) == "…"
+
+
+def test_a_part_that_anybody_could_have_written_says_nothing() -> None:
+    said = "Your text is bad: https://developer.nexmo.com/errors"
+
+    assert redact(said, body=BODY) == said
+
+
+def test_the_other_parts_of_a_problem_are_shown() -> None:
+    body = {
+        "type": "https://x#InvalidParams",
+        "title": "Bad\x1b[31m",
+        "detail": "DEAR MRS JANSEN",
+        "instance": "bf0c",
+        "invalid_parameters": [{"name": "to.number", "reason": "44 77 00 90 01 23 is barred"}],
+    }
+
+    said = parse_problem(json.dumps(body).encode()).summary(body=BODY)
+
+    assert said == "Bad\ufffd[31m: … [InvalidParams] (to.number: …23 is barred), trace bf0c"
+
+
+def test_values_of_the_query_are_values_too() -> None:
+    """`encoding="query"` sends the fields of an application there."""
+    url = "https://secretpw@hooks.example.com/s?key=SECRETKEY"
+    request = application_request(
+        "PUT", "https://h", "/applications", "1", fields={"status_url": url}, encoding="query"
+    )
+    answer = {"type": "#bad", "title": "bad", "detail": f"{url} is not reachable"}
+
+    with pytest.raises(APIError) as caught:
+        decipher_response(
+            Response(400, {}, json.dumps(answer).encode()), decipher_application, request=request
+        )
+
+    assert str(caught.value) == "PUT /applications/{id}: 400 bad: … is not reachable"
 
 
 def test_what_was_sent_is_taken_out_wherever_it_turns_up() -> None:

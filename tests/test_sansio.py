@@ -1,13 +1,15 @@
 """Promises of reading answers: every example has its class, any bytes give a value or one of our errors."""
 
+import html
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from nexmo_dispatch_async import DispatchClient, KpnOAuth, Workflow, sms
 from nexmo_dispatch_async.exceptions import (
     APIError,
     AuthenticationError,
@@ -38,6 +40,7 @@ from nexmo_dispatch_async.sansio import (
     retry_after,
 )
 from tests.conftest import PAYLOADS, payload
+from tests.support.misbehaving import Connection, RawServer, Received, reply
 
 REQUEST = Request("POST", "https://h/dispatch", {}, b"{}", "/dispatch")
 
@@ -199,9 +202,11 @@ def test_shapes_are_tried_in_the_order_of_the_contract(
         (502, b"<html>", OutcomeUnknownError),
         (504, b"upstream time-out", OutcomeUnknownError),
         (500, b"<fault>oauth.v2.AccessTokenExpired</fault>", AuthenticationError),
-        (500, b'{"x":["deep",{"y":"Access Token expired"}]}', AuthenticationError),
-        (500, b'{"x":"invalid\\u005faccess\\u005ftoken"}', AuthenticationError),
-        (500, b'{"x":"invalid\\u005faccess"', OutcomeUnknownError),
+        (500, {"fault": {"faultstring": "Access Token expired"}}, AuthenticationError),
+        (500, {"message": "Access  Token\nexpired"}, AuthenticationError),
+        (500, {"type": "x#unauthorized", "title": "Invalid Access Token"}, AuthenticationError),
+        (500, b'{"error":{"message":"invalid\\u005faccess\\u005ftoken"}}', AuthenticationError),
+        (500, b'{"error":{"message":"invalid\\u005faccess\\u005ftoken"}', OutcomeUnknownError),
         (403, {"error": {"message": "keymanagement.service.access_token_not_approved"}}, AuthenticationError),
         (500, {"error": {"message": "InvalidAPICallAsNoApiProductMatchFound"}}, PermissionDeniedError),
         (503, b"<fault>policies.ratelimit.SpikeArrestViolation</fault>", RateLimitError),
@@ -211,6 +216,111 @@ def test_shapes_are_tried_in_the_order_of_the_contract(
 def test_the_body_decides_before_the_status(status: int, body: object, kind: type[APIError]) -> None:
     """Contract 2.3, 3.8, 9.17, 9.18."""
     assert type(error_of(answer(status, body))) is kind
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"x": ["deep", {"y": "Access Token expired"}]},
+        {"type": "x#internal", "title": "Internal Error", "detail": "WhatsApp says: access token expired"},
+        {
+            "type": "x#e",
+            "title": "t",
+            "invalid_parameters": [{"name": "a", "reason": "invalid access token"}],
+        },
+        b"<html>Access Token expired</html>",
+        b"not a <fault>Access Token expired</fault>",
+        "policies.ratelimit.QuotaViolation",
+    ],
+)
+def test_only_what_the_gateway_says_proves_that_nothing_happened(body: object) -> None:
+    """Anything else may come from behind it, and from after the messages were sent."""
+    error = error_of(answer(500, body))
+
+    assert type(error) is OutcomeUnknownError
+    assert error.outcome == "unknown"
+
+
+WORDS = [
+    "Your access token expired, log in again",
+    "about POLICIES.RateLimit",
+    "Invalid\naccess  token? Call us",
+    "ns:access_token_expired",
+    "no apiproduct match",
+]
+ECHOES: list[Callable[[str], object]] = [
+    lambda text: {"type": "https://x#internal", "title": f"Failed: {text}", "detail": text},
+    lambda text: {"error": {"name": "Internal Server Error", "message": f"failed after accept: {text}"}},
+    lambda text: {"message": text.upper()},
+    lambda text: {
+        "fault": {"faultstring": html.escape(" ".join(text.split())), "detail": {"errorcode": "x"}}
+    },
+    lambda text: {"errorResponse": {"code": "500", "message": text}},
+    lambda text: {"ErrorCode": text, "Error": text},
+    lambda text: f"<fault><faultstring>{text}</faultstring></fault>".encode(),
+]
+
+
+@pytest.mark.parametrize("text", WORDS)
+@pytest.mark.parametrize("echo", ECHOES)
+@pytest.mark.parametrize(("status", "kind"), [(500, OutcomeUnknownError), (400, BadRequestError)])
+def test_a_text_that_is_repeated_does_not_send_the_message_twice(
+    text: str, echo: Callable[[str], object], status: int, kind: type[APIError]
+) -> None:
+    """A refusal is told by words, and a text that holds such words may come back in the answer."""
+    workflow = {"workflow": [{"message": {"content": {"type": "template", "template": {"name": text}}}}]}
+    request = Request("POST", "https://h/dispatch", {}, json.dumps(workflow).encode(), "/dispatch")
+
+    with pytest.raises(APIError) as caught:
+        decipher_response(answer(status, echo(text)), decipher_dispatch, request=request)
+
+    assert type(caught.value) is kind
+
+
+def test_a_code_of_the_gateway_counts_beside_a_text_of_the_same_meaning() -> None:
+    """Each word for itself: the text says that a token expired, and so does the gateway, in its own word."""
+    request = Request("POST", "https://h/dispatch", {}, b'{"text":"Access token expired"}', "/dispatch")
+
+    with pytest.raises(AuthenticationError):
+        decipher_response(
+            exchange("errors/kpn_401_expired_token_fault.json"), decipher_dispatch, request=request
+        )
+    fault = {
+        "fault": {"faultstring": "Access Token expired", "detail": {"errorcode": "a.access_token_expired"}}
+    }
+    with pytest.raises(AuthenticationError):
+        decipher_response(answer(500, fault), decipher_dispatch, request=request)
+
+
+@pytest.mark.parametrize("encoding", ["form", "query"])
+def test_fields_of_an_application_are_not_taken_for_a_refusal_either(encoding: str) -> None:
+    fields = {"name": "Access token expired"}
+    request = application_request("PUT", "https://h", "/applications", "1", fields=fields, encoding=encoding)
+
+    with pytest.raises(OutcomeUnknownError):
+        decipher_response(answer(500, {"message": fields["name"]}), decipher_application, request=request)
+
+
+@pytest.mark.parametrize("status", [400, 500])
+async def test_an_echo_is_posted_once(status: int) -> None:
+    """Over a socket, with credentials that could fetch another token."""
+
+    async def echo(received: Received, connection: Connection) -> None:
+        text = received.json["workflow"][0]["message"]["content"]["text"]
+        await connection.write(reply(status, {"error": {"message": f"failed after accept: {text}"}}))
+
+    workflow = Workflow.failover(
+        sms.text(
+            "Your access token expired; about policies.ratelimit", from_="31647356950", to="447700900123"
+        )
+    )
+    async with RawServer(echo) as server:
+        auth = KpnOAuth("a", "b", server.token_url)
+        async with DispatchClient(auth=auth, application_id="app", base_url=server.base_url) as client:
+            with pytest.raises(BadRequestError if status == 400 else OutcomeUnknownError):
+                await client.send(workflow)
+
+        assert (server.posts, len(server.token_requests)) == (1, 1)
 
 
 def test_messages_are_one_line_without_numbers_of_people() -> None:

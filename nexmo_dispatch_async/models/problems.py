@@ -5,31 +5,40 @@ It does not decide what the error means: `sansio.decipher_response` does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from nexmo_dispatch_async.models.lenient import list_of, object_of, parse_object, text_of
-from nexmo_dispatch_async.redaction import mask, redact
+from nexmo_dispatch_async.models.shown import AsShown
+from nexmo_dispatch_async.redaction import folded, mask, redactor
 
-__all__ = ["InvalidParameter", "Problem", "parse_problem"]
+__all__ = ["InvalidParameter", "Problem", "gateway_reason", "parse_problem"]
+
+# Apigee's fault, where it answers XML (contract 2.2).
+_XML_FAULT = re.compile(r"\s*(?:<\?xml[^>]*>\s*)?<fault\b[^>]*>(.*)", re.DOTALL | re.IGNORECASE)
 
 
-class InvalidParameter(msgspec.Struct, frozen=True):
+class InvalidParameter(AsShown, msgspec.Struct, frozen=True):
     """One entry of `invalid_parameters`: where, and why."""
 
     name: str
     reason: str
 
     def __str__(self) -> str:
-        return mask(f"{self.name}: {self.reason}" if self.name else self.reason)
+        return self.summary(mask)
+
+    def summary(self, hide: Callable[[str], str]) -> str:
+        """Say it in one line, each part as `hide` returns it."""
+        return ": ".join(hide(" ".join(part.split())) for part in (self.name, self.reason) if part)
 
     def __repr__(self) -> str:
         return f"InvalidParameter({str(self)!r})"
 
 
-class Problem(msgspec.Struct, frozen=True):
+class Problem(AsShown, msgspec.Struct, frozen=True):
     """What an error body says; members the body does not have are empty.
 
     Attributes:
@@ -57,19 +66,22 @@ class Problem(msgspec.Struct, frozen=True):
         """Say it in one line, telephone numbers masked."""
         return self.summary()
 
-    def summary(self, *, body: bytes | None = None, secret: str | None = None) -> str:
-        """Say it in one line, without what the request held: see `redaction.redact`."""
-        parts = [part for part in (self.title, self.detail) if part]
-        line = ": ".join(dict.fromkeys(parts))
-        if self.code and self.code not in line:
-            line = f"{line} [{self.code}]" if line else self.code
+    def summary(self, *, body: bytes | None = None, url: str = "", secret: str | None = None) -> str:
+        """Say it in one line, without what the request held: see `redaction.redactor`."""
+        hide = redactor(body=body, url=url, secret=secret)
+        title, detail, code, trace = (
+            hide(" ".join(part.split()))
+            for part in (self.title, self.detail, self.code, self.transaction_id or self.instance)
+        )
+        line = ": ".join(dict.fromkeys(part for part in (title, detail) if part))
+        if code and code not in line:
+            line = f"{line} [{code}]" if line else code
         if self.invalid_parameters:
-            line += " (" + "; ".join(str(parameter) for parameter in self.invalid_parameters[:5]) + ")"
-        trace = self.transaction_id or self.instance
+            line += f" ({'; '.join(each.summary(hide) for each in self.invalid_parameters[:5])})"
         if trace:
             line += f", trace {trace}"
         # Cut last: half a number would not be recognised.
-        return redact(" ".join(line.split()), body=body, secret=secret)[:500]
+        return line[:500]
 
     def __repr__(self) -> str:
         return f"Problem({self.shape!r}, {str(self)!r})"
@@ -111,6 +123,22 @@ def parse_problem(body: bytes) -> Problem:
     if code := text_of(fields.get("error")):  # RFC 6749's own form, which some gateways fall back to
         return Problem("error", code, detail=text_of(fields.get("error_description")), text=text)
     return Problem(text=text)
+
+
+def gateway_reason(problem: Problem) -> str:
+    """Return what the gateway itself says, in the members that are its own, as `folded` text.
+
+    These are the ones in which it says why it turned a request away (contract 2.3, 3.8). The `detail` of a
+    Vonage problem is not one of them, nor is anything in a body of no known shape: what stands there may come
+    from further behind, and from after the request was accepted.
+    """
+    said = [problem.code, problem.title]
+    if problem.shape == "text":
+        fault = _XML_FAULT.match(problem.text)
+        said.append(fault[1] if fault else "")
+    elif problem.shape != "problem":
+        said.append(problem.detail)
+    return "\n".join(map(folded, said))
 
 
 def _envelope(shape: str, fields: Mapping[str, Any], text: str) -> Problem:
