@@ -29,6 +29,7 @@ from nexmo_dispatch_async.exceptions import (
 )
 from nexmo_dispatch_async.interruption import Interruption, outcome_of_failure
 from nexmo_dispatch_async.models.responses import Dispatch
+from nexmo_dispatch_async.models.shown import AsShown
 
 if TYPE_CHECKING:
     from nexmo_dispatch_async.workflow import Workflow
@@ -39,7 +40,7 @@ ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 
-class _Base(msgspec.Struct, frozen=True):
+class _Base(AsShown, msgspec.Struct, frozen=True):
     workflow: Workflow
 
     def __repr__(self) -> str:

@@ -1,6 +1,8 @@
 """The request structs: they write what was given, read it back equal, and show nothing private."""
 
+import importlib
 import json
+import pkgutil
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,11 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import Struct
+from rich.pretty import pretty_repr
 
+import nexmo_dispatch_async
+from nexmo_dispatch_async import Application, ApplicationPage, Dispatch, Problem, Request, Response
 from nexmo_dispatch_async.exceptions import InvalidWorkflowError
 from nexmo_dispatch_async.models import (
     Address,
@@ -98,6 +104,52 @@ def test_nothing_shows_what_a_step_holds(method: str) -> None:
     ]
 
     assert "SECRET" not in "".join(shown)
+
+
+def structs() -> list[type[Struct]]:
+    """Return every struct of the SDK but those of the tracker, the simulator and the command line."""
+    found: list[type[Struct]] = []
+    for info in pkgutil.walk_packages(nexmo_dispatch_async.__path__, prefix="nexmo_dispatch_async."):
+        if info.name.split(".")[1] not in ("tracking", "simulator", "cli") and "__main__" not in info.name:
+            module = importlib.import_module(info.name)
+            found += [
+                member
+                for member in vars(module).values()
+                if isinstance(member, type) and issubclass(member, Struct) and member is not Struct
+            ]
+    return found
+
+
+@pytest.mark.parametrize("struct", sorted(set(structs()), key=str), ids=lambda struct: struct.__name__)
+def test_rich_shows_no_more_than_repr(struct: type[Struct]) -> None:
+    """Msgspec hands `rich` every field, so whoever hides some from `repr` has to hide them there too."""
+    hides = struct.__repr__ is not Struct.__repr__
+
+    assert not hides or struct.__rich_repr__ is not Struct.__rich_repr__
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Application("7d1c", "Parcels", private_key="SECRET", raw={"keys": {"private_key": "SECRET"}}),
+        ApplicationPage((Application("7d1c", private_key="SECRET"),), raw={"a": "SECRET"}),
+        Request("POST", "https://h/SECRET", {"a": "SECRET"}, b"SECRET", "/t"),
+        Response(200, {"a": "SECRET"}, b"SECRET"),
+        Problem("text", title="Bad", text="SECRET"),
+        Dispatch("7d1c", client_refs=("SECRET",)),
+        Address(type="sms", number="SECRET"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_rich_shows_exactly_what_repr_shows(value: Struct) -> None:
+    shown = pretty_repr(value, max_width=1000)
+
+    assert shown == repr(value)
+    assert "SECRET" not in shown
+
+
+def test_rich_shows_a_step_in_words() -> None:
+    assert pretty_repr(sms_step()) == "Step(sms text)"
 
 
 def test_repr_of_step_says_channel_content_and_condition() -> None:

@@ -12,6 +12,7 @@ from typing import Any, Literal, cast
 import msgspec
 from msgspec import UNSET, Struct, UnsetType, field
 
+from nexmo_dispatch_async.models.shown import AsShown
 from nexmo_dispatch_async.models.structure import decode
 
 __all__ = [
@@ -37,16 +38,12 @@ __all__ = [
 ]
 
 
-class _Wire(Struct, frozen=True, forbid_unknown_fields=True):
+class _Wire(AsShown, Struct, frozen=True, forbid_unknown_fields=True):
     """Base of everything that goes out; it shows which fields are set and never what they hold."""
 
     def __repr__(self) -> str:
         names = [name for name in self.__struct_fields__ if getattr(self, name) is not UNSET]
         return f"{type(self).__name__}({', '.join(names)})"
-
-    def __rich_repr__(self) -> list[tuple[str, Any]]:
-        # msgspec would hand rich every value; numbers and texts stay out of terminals and logs.
-        return [("set", [name for name in self.__struct_fields__ if getattr(self, name) is not UNSET])]
 
 
 class Address(_Wire, frozen=True):
@@ -212,9 +209,6 @@ class Step(_Wire, frozen=True):
 
     def __repr__(self) -> str:
         return f"<Step {describe(self)}>"
-
-    def __rich_repr__(self) -> list[tuple[str, Any]]:
-        return [("is", describe(self))]
 
 
 def describe(step: object) -> str:

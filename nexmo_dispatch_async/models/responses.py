@@ -13,6 +13,7 @@ import msgspec
 
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.models.lenient import list_of, object_of, text_of
+from nexmo_dispatch_async.models.shown import AsShown
 
 if TYPE_CHECKING:
     from nexmo_dispatch_async.tracking import Outcome
@@ -24,7 +25,7 @@ class _Accepted(msgspec.Struct, frozen=True):
     dispatch_uuid: str
 
 
-class Dispatch(_Accepted, frozen=True, kw_only=True):
+class Dispatch(AsShown, _Accepted, frozen=True, kw_only=True):
     """A workflow that the service accepted.
 
     Attributes:
@@ -66,7 +67,7 @@ class VoiceSettings(msgspec.Struct, frozen=True):
     event_method: str = ""
 
 
-class Application(msgspec.Struct, frozen=True):
+class Application(AsShown, msgspec.Struct, frozen=True):
     """An application: the sender of workflows and the owner of the two callback URLs.
 
     Whatever shape the service answered in (contract 4.3), the fields are these. A field it did not send
@@ -104,7 +105,7 @@ class Application(msgspec.Struct, frozen=True):
         return f"Application(id={self.id!r}, name={self.name!r}, type={self.type!r})"
 
 
-class ApplicationPage(msgspec.Struct, frozen=True):
+class ApplicationPage(AsShown, msgspec.Struct, frozen=True):
     """One page of applications.
 
     Attributes:
