@@ -251,6 +251,53 @@ async def test_5xx_when_storing_fails() -> None:
         assert (await receiver(inbox=Full(error)).handle(request())).status == status
 
 
+async def test_what_cannot_be_stored_is_one_line_of_log(caplog: pytest.LogCaptureFixture) -> None:
+    """An overload must not make the log the next thing that is full."""
+
+    class Full(Store):
+        async def put(self, request: RawRequest, context: Context, event: Event | None) -> None:
+            raise InboxFullError("too many events wait")
+
+    await receiver(inbox=Full()).handle(request())
+
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", "answered with 503, not stored: InboxFullError: too many events wait")
+    ]
+    assert caplog.records[0].exc_info is None
+
+
+@pytest.mark.parametrize(("path", "seen"), [("s3cret", ""), ("team/s3cret/", "team")])
+async def test_a_secret_in_the_path_goes_no_further(path: str, seen: str) -> None:
+    """Neither to handlers nor to the inbox, and so to no log and no file."""
+    router, paths, store = Router(), [], Store()
+
+    @router.register()
+    async def keep(event: Event, context: Context) -> None:
+        paths.append(context.path)
+
+    settings = {"secrets": None, "verification": PathSecretVerification("s3cret")}
+    for inbox in (None, store):
+        answer = await receiver(router, inbox=inbox, **settings).handle(RawRequest({}, BODY, path))
+        assert answer.status == 200
+
+    assert paths == [seen]
+    assert [(kept.path, context.path) for kept, context, _ in store.kept] == [(seen, seen)]
+
+
+async def test_an_end_is_the_end_of_readiness() -> None:
+    """And events that the inbox found nobody for are counted."""
+    subject = Receiver(Router(), verification=None)
+    stored = Receiver(Router(), verification=None, inbox=MemoryInbox())
+
+    async with subject, stored:
+        await stored.handle(RawRequest({}, BODY))
+        await stored.inbox.idle()
+        assert (subject.health()["ready"], stored.health()["ready"]) == (True, True)
+        assert stored.statistics().unhandled == 1
+
+    assert (subject.health()["ready"], stored.health()["ready"]) == (False, False)
+
+
 async def test_the_inbox_lives_as_long_as_the_receiver() -> None:
     """It starts with the frozen router, and is closed at the end."""
     store, router = Store(), Router()

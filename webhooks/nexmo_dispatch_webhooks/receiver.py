@@ -18,6 +18,7 @@ import msgspec
 from nexmo_dispatch_webhooks.events import Event, parse_event
 from nexmo_dispatch_webhooks.exceptions import (
     ConfigurationError,
+    InboxError,
     InvalidBodyError,
     RequestRefusedError,
     WebhookError,
@@ -106,6 +107,7 @@ class Receiver:
     ) -> None:
         self.router = router
         self.verification: Verification | None = _verification(secrets, verification, clock)
+        self._public_path: Callable[[str], str] | None = getattr(self.verification, "public_path", None)
         #: Where events are stored before they are answered; None without an inbox.
         self.inbox: Inbox | None = _inbox(inbox, clock)
         self._values = dict(values or {})
@@ -139,10 +141,13 @@ class Receiver:
         """
         self.start()
         if self.inbox is not None:
+            self._started = False
             await self.inbox.start(self._bound)
+            self._started = True
 
     async def aclose(self) -> None:
         """Drain the inbox and close it; adapters call it when no request can come any more."""
+        self._started = False
         if self.inbox is not None:
             await self.inbox.aclose()
 
@@ -161,17 +166,23 @@ class Receiver:
 
     def statistics(self) -> Statistics:
         """What was received so far; free of personal data."""
-        return Statistics(dict(self._answers), dict(self._events), self._unhandled, dict(self._oddities))
+        stored: int = getattr(self._inbox_health(), "unhandled", 0)
+        return Statistics(
+            dict(self._answers), dict(self._events), self._unhandled + stored, dict(self._oddities)
+        )
 
     def health(self) -> dict[str, Any]:
         """How the receiver is doing, for probes: `ready`, and the figures of its inbox if it tells some."""
         report: dict[str, Any] = {"ready": self._started}
-        tell: Any = getattr(self.inbox, "health", None)
-        if callable(tell):
-            health: Any = tell()
+        health = self._inbox_health()
+        if health is not None:
             report["inbox"] = msgspec.to_builtins(health)
             report["ready"] = self._started and bool(health.ready)
         return report
+
+    def _inbox_health(self) -> Any:
+        tell: Any = getattr(self.inbox, "health", None)
+        return tell() if callable(tell) else None
 
     async def handle(self, request: RawRequest) -> Answer:
         """Answer one request: 200, or a status of contract 5.10. Raises nothing but cancellation."""
@@ -179,6 +190,9 @@ class Receiver:
             answer = await self._handle(request)
         except RequestRefusedError as error:
             return self.refuse(error)
+        except InboxError as error:  # one line, since there may be many: a full disk or inbox says so each time
+            logger.warning("answered with %d, not stored: %s: %s", error.status, type(error).__name__, error)
+            answer = Answer(error.status, "not stored, please repeat")
         except WebhookError as error:
             log_failure("the request", error)
             answer = Answer(error.status, "failed, please repeat")
@@ -197,6 +211,8 @@ class Receiver:
     async def _receive(self, request: RawRequest) -> Answer:
         verification, inbox = self.verification, self.inbox
         claims = authenticate(request, verification)
+        if self._public_path is not None:
+            request = msgspec.structs.replace(request, path=self._public_path(request.path))
         context = Context(request.path, self._clock(), claims)
         try:
             event = parse_event(request.body)

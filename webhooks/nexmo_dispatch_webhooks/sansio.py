@@ -60,6 +60,9 @@ class Verification(Protocol):
         """Return what is known about the sender; raise SignatureVerificationError to refuse.
 
         A plain function: anything else that it returns, such as a coroutine, is answered with 500.
+
+        A verification that reads a secret from the path also has `public_path(path)`, which gives the path
+        without it: handlers, logs and records see only that one.
         """
 
 
@@ -147,7 +150,8 @@ class HmacVerification:
 class PathSecretVerification:
     """A secret last segment of the URL, for senders that sign nothing: `…/webhooks/<secret>`.
 
-    It proves who was told the URL, not what was sent; keep paths out of the access log.
+    It proves who was told the URL, not what was sent; keep paths out of the access log. Handlers and
+    records get the path without the secret.
     """
 
     def __init__(self, secret: str) -> None:
@@ -160,6 +164,10 @@ class PathSecretVerification:
         given = request.path.rstrip("/").rpartition("/")[2].encode("utf-8", "surrogatepass")
         if not hmac.compare_digest(given, self._secret):
             raise SignatureVerificationError("the path does not hold the secret")
+
+    def public_path(self, path: str) -> str:
+        """The path without its last segment."""
+        return path.rstrip("/").rpartition("/")[0]
 
 
 def from_http(
