@@ -1,9 +1,11 @@
 """The test client that users get: bodies that keep the contract, signed, in process and over HTTP."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,7 +36,7 @@ from nexmo_dispatch_webhooks import (
     VideoContent,
     parse_event,
 )
-from nexmo_dispatch_webhooks.inbox import MemoryInbox
+from nexmo_dispatch_webhooks.inbox import MemoryInbox, SqliteInbox
 from nexmo_dispatch_webhooks.testing import WebhookClient, inbound_body, report_body, status_body
 from tests.webhooks import adapters
 from tests.webhooks.payloads import encode
@@ -299,8 +301,72 @@ async def test_a_receiver_with_an_inbox(router: Router, seen: list[tuple[Event, 
     async with WebhookClient(receiver) as client:
         assert await client.post_status() == Answer()
         assert await client.post(b"{}") == Answer()
+        assert [event.kind for event, _ in seen] == ["message-status", "unknown"]  # each post waits
 
-    assert [event.kind for event, _ in seen] == ["message-status", "unknown"]
+    assert not receiver.is_open
+
+
+@pytest.mark.parametrize("make_inbox", [lambda: None, MemoryInbox, lambda: SqliteInbox("inbox.db")])
+async def test_a_failing_handler_is_raised_from_a_receiver_too(
+    make_inbox: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also behind an inbox, for which the post waits; or the answer as the service would see it."""
+    monkeypatch.chdir(tmp_path)
+    inbox = make_inbox()
+    router, problem = Router(), RuntimeError("out of paper")
+
+    @router.message_status(name="printer")
+    async def bad(event: Event) -> None:
+        raise problem
+
+    @router.final_report(name="ledger")
+    async def broken_sql(event: Event, context: Context) -> None:
+        if isinstance(inbox, SqliteInbox):
+            context.transaction.execute("INSERT INTO nowhere VALUES (1)")
+        else:
+            raise problem
+
+    async with Receiver(router, verification=None, inbox=inbox) as receiver:
+        client = WebhookClient(receiver)
+        with pytest.raises(HandlerError, match=r"printer \(RuntimeError\)") as caught:
+            await client.post_status()
+        with pytest.raises(HandlerError, match="ledger"):
+            await client.post_report()
+        answer = await WebhookClient(receiver, raise_failures=False).post_status()
+        assert await client.post_inbound() == Answer()
+
+    assert caught.value.__cause__ is problem
+    assert answer.status == (500 if inbox is None else 200)
+
+
+async def test_a_failure_is_raised_where_it_was_posted(router: Router) -> None:
+    """Two posts at the same time do not raise for each other."""
+
+    @router.message_status()
+    async def bad(event: Event) -> None:
+        await asyncio.sleep(0)
+        raise RuntimeError
+
+    client = WebhookClient(router)
+
+    bad_one, good_one = await asyncio.gather(
+        client.post_status(), client.post_report(), return_exceptions=True
+    )
+
+    assert isinstance(bad_one, HandlerError)
+    assert good_one == Answer()
+
+
+async def test_an_inbox_that_nobody_ends_is_not_silent(router: Router) -> None:
+    """It would outlive the test."""
+    receiver = Receiver(router, verification=None, inbox=MemoryInbox())
+    client = WebhookClient(receiver)
+    await client.post_status()
+
+    with pytest.warns(ResourceWarning, match="unclosed <WebhookClient of .*: its inbox still runs"):
+        del client
+
+    await receiver.aclose()
 
 
 async def test_a_receiver_that_runs_is_left_running(router: Router) -> None:

@@ -145,6 +145,11 @@ class Receiver:
             await self.inbox.start(self._bound)
             self._started = True
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it has started and has not ended."""
+        return self._started
+
     async def aclose(self) -> None:
         """Drain the inbox and close it; adapters call it when no request can come any more."""
         self._started = False

@@ -16,6 +16,7 @@ import msgspec
 from nexmo_dispatch_webhooks.events import Event, Kind
 from nexmo_dispatch_webhooks.exceptions import HandlerError, RouterError, RouterFrozenError
 from nexmo_dispatch_webhooks.injection import Call, Context, describe, plan_call, require_async
+from nexmo_dispatch_webhooks.logs import current_event, watchers
 from nexmo_dispatch_webhooks.routes import KINDS, Condition, Handler, OneOrMore, Route, make_route
 
 __all__ = [
@@ -449,6 +450,8 @@ class Router:
 
     def select(self, event: Event, path: str = "") -> list[Selected]:
         """What the event reaches, in order, for those who run handlers; what filters raise is in it."""
+        if watchers:
+            current_event.set(event)
         plan = self._plan
         if plan is None:  # tests of handlers dispatch without a start
             plan = self._node.plan({}, set(), ())

@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from contextvars import ContextVar
+import warnings
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from types import TracebackType
@@ -17,9 +18,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from nexmo_dispatch_webhooks import events
 from nexmo_dispatch_webhooks.events.vocabulary import CHANNEL_NAMES, FAILED_STATUSES
-from nexmo_dispatch_webhooks.exceptions import ConfigurationError, HandlerError
+from nexmo_dispatch_webhooks.exceptions import ConfigurationError, HandlerError, InvalidBodyError
+from nexmo_dispatch_webhooks.logs import watchers
 from nexmo_dispatch_webhooks.receiver import UNSET, Answer, Receiver, Unset
-from nexmo_dispatch_webhooks.routing import DispatchResult, HandlerFailure, Router
+from nexmo_dispatch_webhooks.routing import HandlerFailure, Router
 from nexmo_dispatch_webhooks.sansio import RawRequest
 from nexmo_dispatch_webhooks.signature import Secret, sign
 
@@ -50,9 +52,13 @@ class WebhookClient:
         secrets: what to sign with: the mapping that your receiver has; the first secret of its first key is
             taken. Not needed for a router, nor where nothing is verified.
         values: what handlers of a router may ask for by parameter name.
-        raise_failures: for a router: raise `HandlerError` when a handler fails, with the handler's
-            exception as its cause; False gives the answer 500, as the service would see it.
+        raise_failures: raise `HandlerError` when a handler fails, with the handler's exception as its cause; at
+            a receiver with an inbox each post waits for that until nothing is ready or under way. False gives
+            the answer as the service would see it, at once. For a URL it means nothing.
         clock: gives epoch seconds, for timestamps and tokens.
+
+    A receiver that has an inbox and does not run yet is started by the first post, and ended with the client:
+    write `async with WebhookClient(receiver) as client:`, or await its `aclose`.
 
     Raises:
         ConfigurationError: the receiver verifies its requests, and there are no *secrets* to sign with.
@@ -75,7 +81,7 @@ class WebhookClient:
         self.receiver: Receiver | None = None
         if isinstance(target, Router):
             secrets = secrets or {"test-key": "a signature secret for tests"}
-            self.receiver = _Watched(target, secrets=secrets, values=values, clock=clock)
+            self.receiver = Receiver(target, secrets=secrets, values=values, clock=clock)
         elif isinstance(target, Receiver):
             if secrets is None and target.verification is not None:
                 raise ConfigurationError("give the secrets of the receiver: they sign what the client posts")
@@ -84,6 +90,14 @@ class WebhookClient:
 
     def __repr__(self) -> str:
         return f"<WebhookClient of {self._url or self.receiver!r}>"
+
+    def __del__(self) -> None:
+        # a client that was not made has neither
+        receiver = getattr(self, "receiver", None)
+        if getattr(self, "_started", False) and receiver is not None and receiver.inbox is not None:
+            warnings.warn(
+                f"unclosed {self!r}: its inbox still runs", ResourceWarning, stacklevel=1, source=self
+            )
 
     async def __aenter__(self) -> Self:
         return self
@@ -213,12 +227,18 @@ class WebhookClient:
         sent.update({name.lower(): value for name, value in (headers or {}).items()})
         if self.receiver is None:
             return await self._send(data, path, sent)
-        if not self._started and not self.receiver.health()["ready"]:
+        if not self._started and not self.receiver.is_open:
             await self.receiver.open()
             self._started = True
-        _failures.set(())
-        answer = await self.receiver.handle(RawRequest(sent, data, path.strip("/")))
-        if self._raise and (failures := _failures.get()):
+        request = RawRequest(sent, data, path.strip("/"))
+        if not self._raise:
+            return await self.receiver.handle(request)
+        idle: Any = getattr(self.receiver.inbox, "idle", None)
+        with _failures(data) as failures:
+            answer = await self.receiver.handle(request)
+            if idle is not None:
+                await idle()
+        if failures:
             raise HandlerError(failures) from failures[0].error
         return answer
 
@@ -235,15 +255,31 @@ class WebhookClient:
         return datetime.fromtimestamp(self._clock(), UTC)
 
 
-_failures: ContextVar[tuple[HandlerFailure, ...]] = ContextVar("failures", default=())
+@contextmanager
+def _failures(body: bytes) -> Generator[list[HandlerFailure]]:
+    """What handlers of this body's event raise meanwhile, which no answer tells; also those that an inbox runs."""
+    found: list[HandlerFailure] = []
 
+    def watch(what: str, error: BaseException, event: Any) -> None:
+        kind, _, name = what.partition(" ")
+        if (
+            kind == "handler"
+            and event is not None
+            and event.dedup_key == own
+            and isinstance(error, Exception)
+        ):
+            found.append(HandlerFailure(name, error))
 
-class _Watched(Receiver):
-    """Remembers for the current task which handlers failed, since the answer does not tell."""
-
-    def _conclude(self, result: DispatchResult) -> Answer:
-        _failures.set(result.failures)
-        return super()._conclude(result)
+    try:
+        own = events.parse_event(body).dedup_key
+    except InvalidBodyError:  # no handler ever sees it
+        yield found
+        return
+    watchers.append(watch)
+    try:
+        yield found
+    finally:
+        watchers.remove(watch)
 
 
 def _first(secrets: Mapping[str, Secret]) -> tuple[str, str | bytes]:
