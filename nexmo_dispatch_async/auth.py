@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
-from nexmo_dispatch_async.exceptions import ConfigurationError
+from nexmo_dispatch_async.exceptions import AuthenticationError, ConfigurationError
 from nexmo_dispatch_async.models.lenient import text_of
 from nexmo_dispatch_async.sansio import Request, Response, decipher_token, token_request
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-__all__ = ["KPN_TOKEN_URL", "Auth", "BasicAuth", "BearerToken", "KpnOAuth", "VonageJWT"]
+__all__ = ["KPN_TOKEN_URL", "Auth", "BasicAuth", "BearerToken", "KpnOAuth", "RenewsEarly", "VonageJWT"]
 
 KPN_TOKEN_URL = "https://api-prd.kpn.com/oauth/client_credential/accesstoken"  # noqa: S105 - an address
 
@@ -54,14 +54,31 @@ class Auth(Protocol):
         ...
 
 
+@runtime_checkable
+class RenewsEarly(Auth, Protocol):
+    """Credentials that ask for a new token while the old one is good, and can go on with the old one.
+
+    `Auth` is enough for the client; without this, a token that cannot be renewed early fails the call.
+    """
+
+    def postpone(self, now: float) -> str | None:
+        """Return the token that is due but still good, and offer it for a while; `None` if there is none."""
+        ...
+
+
 def header_text(name: str, value: object) -> str:
-    """Return `value`, trimmed, if it can be part of a header line.
+    """Return `value`, trimmed, if it can be part of a header line. A `UUID` is as good as its text.
 
     Raises:
-        ConfigurationError: It is empty or has characters that no header may carry. The value is not shown.
+        ConfigurationError: It is empty, of another type, or has characters that no header may carry. The
+            value is not shown.
     """
     # Callers without type checking, and environment variables, hold anything.
-    if not isinstance(value, str) or not (value := value.strip()):
+    if isinstance(value, uuid.UUID):
+        value = str(value)
+    if value is not None and not isinstance(value, str):
+        raise ConfigurationError(f"{name} must be text, not {type(value).__name__}")
+    if value is None or not (value := value.strip()):
         raise ConfigurationError(f"{name} is missing")
     if not (value.isascii() and value.isprintable()):
         raise ConfigurationError(f"{name} has characters that cannot stand in an HTTP header")
@@ -71,9 +88,9 @@ def header_text(name: str, value: object) -> str:
 class KpnOAuth:
     """KPN's OAuth 2.0 client credentials (contract 2.1).
 
-    The token is kept until shortly before its end, counted from the moment of its receipt: the service's own
-    `issued_at` depends on clocks that may disagree. One object may serve several clients, which then
-    share the token.
+    A new token is asked for shortly before the old one ends, counted from the moment of its receipt: the
+    service's own `issued_at` depends on clocks that may disagree. Until it is there, and if there is none to
+    be had, the old one is used to its end. One object may serve several clients, which then share the token.
 
     Args:
         client_id: From the developer portal.
@@ -83,7 +100,15 @@ class KpnOAuth:
             token's life is given up, however short it is.
     """
 
-    __slots__ = ("_authorization", "_client_id", "_client_secret", "_expires", "_renew_before", "_token_url")
+    __slots__ = (
+        "_authorization",
+        "_client_id",
+        "_client_secret",
+        "_due",
+        "_ends",
+        "_renew_before",
+        "_token_url",
+    )
 
     def __init__(
         self,
@@ -96,11 +121,11 @@ class KpnOAuth:
         # Settings
         self._client_id = header_text("client_id", client_id)
         self._client_secret = header_text("client_secret", client_secret)
-        self._token_url = check_url("token_url", token_url)
+        self._token_url = check_url("token_url", token_url, query=True)
         self._renew_before = renew_before
-        # The current token: the header value, and the moment from which on it is not used
+        # The current token: the header value, when to ask for another, and when it is over
         self._authorization: str | None = None
-        self._expires = 0.0
+        self._due = self._ends = 0.0
 
     def __repr__(self) -> str:
         state = "has a token" if self._authorization else "no token yet"
@@ -108,7 +133,7 @@ class KpnOAuth:
 
     def authorization(self, now: float) -> str | None:
         """Return the `Authorization` header, or `None` if a token is due."""
-        return self._authorization if now < self._expires else None
+        return self._authorization if now < self._due else None
 
     def token_request(self) -> Request:
         """Return the token request (contract 2.1)."""
@@ -122,19 +147,36 @@ class KpnOAuth:
             RateLimitError: Too many token requests.
             TokenUnavailableError: The endpoint fails, or answers success without a token.
         """
-        token, expires_in = decipher_token(response, request=self.token_request(), now=epoch)
+        try:
+            token, expires_in = decipher_token(response, request=self.token_request(), now=epoch)
+        except AuthenticationError:
+            # The old token will not be good for long either: let everybody hear of it.
+            self._due = min(self._due, now)
+            raise
         life = _lifetime(expires_in)
         # `token_type` may be `BearerToken`; the header says `Bearer` in any case (contract 2.1).
         self._authorization = f"Bearer {token}"
-        self._expires = now + max(life - self._renew_before, life / 2)
+        self._due = now + max(life - self._renew_before, life / 2)
+        self._ends = now + life
+
+    def postpone(self, now: float) -> str | None:
+        """Return the token that is due but still good, and offer it for half a minute more.
+
+        So one caller at a time asks for a new one, and an endpoint that is down is left alone in between.
+        """
+        self._due = min(now + _PAUSE, self._ends)
+        return self.authorization(now)
 
     def reject(self, authorization: str) -> bool:
         """Forget the token if it is the one that was refused; a newer one stays."""
         if authorization == self._authorization:
             self._authorization = None
-            self._expires = float("-inf")
+            self._due = self._ends = float("-inf")
         return True
 
+
+# How long a token that is due is used before the next try to renew it, in seconds.
+_PAUSE = 30.0
 
 # Contract 2.1: what to assume when `expires_in` is missing or unreadable.
 _DEFAULT_LIFETIME = 300.0
@@ -212,10 +254,10 @@ class VonageJWT(_FetchesNothing):
     The key is read once; a token is kept until shortly before its end.
 
     Args:
-        application_id: Of the Vonage application; callbacks go to its URLs.
+        application_id: Of the Vonage application, as text or `UUID`; callbacks go to its URLs.
         private_key: PEM text, the path of a PEM file, or a loaded RSA key.
         lifetime: Seconds that a token is valid, from 30 to 86,400.
-        paths: What the token may be used for, such as `["/*/dispatch/**"]`; everything if omitted.
+        paths: What tokens may be used for, such as `["/*/dispatch/**"]`, or one path; everything if omitted.
         subject: The `sub` claim, if one is wanted.
         clock: Epoch seconds. The service compares them with its own.
 
@@ -227,11 +269,11 @@ class VonageJWT(_FetchesNothing):
 
     def __init__(
         self,
-        application_id: str,
+        application_id: str | uuid.UUID,
         private_key: str | bytes | PathLike[str] | RSAPrivateKey,
         *,
         lifetime: float = 900,
-        paths: Iterable[str] | None = None,
+        paths: str | Iterable[str] | None = None,
         subject: str | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -243,6 +285,7 @@ class VonageJWT(_FetchesNothing):
         if subject is not None:
             self._claims["sub"] = subject
         if paths is not None:
+            paths = [paths] if isinstance(paths, str) else paths
             self._claims["acl"] = {"paths": {path: {} for path in paths}}
         # The current token and the time in which it is used
         self._authorization: str | None = None
@@ -269,7 +312,7 @@ class VonageJWT(_FetchesNothing):
         """Return a new token, for other uses than `Authorization`.
 
         Linking a Facebook page to an application (the documentation's "Set up Facebook Messaging") asks
-        for one, for instance: see docs/authentication.md.
+        for one, for instance, which `paths` must not restrict: see docs/authentication.md.
 
         Args:
             lifetime: Instead of the usual one, in seconds.
@@ -320,19 +363,30 @@ def _rsa_key(source: str | bytes | PathLike[str] | RSAPrivateKey) -> RSAPrivateK
     return key
 
 
-def check_url(name: str, url: str) -> str:
+def check_url(name: str, url: str, *, query: bool = False) -> str:
     """Return `url` without a trailing slash if it is an absolute http(s) address without credentials.
+
+    Args:
+        name: The setting, for the message.
+        url: Its value, which is not shown.
+        query: Whether it may have a query; paths are appended to those that may not.
 
     Raises:
         ConfigurationError: It is not.
     """
     try:
-        parts = urlsplit(url.strip())
+        url = url.strip()
+        parts = urlsplit(url)
         port_is_fine = parts.port is None or parts.port > 0
     except (AttributeError, ValueError):
         raise ConfigurationError(f"{name} is not a URL") from None
+    if not (url.isascii() and url.isprintable() and " " not in url):
+        advice = "percent-encode them, and write a host in its xn-- form"
+        raise ConfigurationError(f"{name} has blanks or characters that no URL may hold: {advice}")
     if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_fine:
         raise ConfigurationError(f"{name} must be an absolute http or https URL")
     if "@" in parts.netloc:
         raise ConfigurationError(f"{name} must not carry credentials")
-    return url.strip().rstrip("/")
+    if "#" in url or ("?" in url and not query):
+        raise ConfigurationError(f"{name} must not have a {'fragment' if '#' in url else 'query'}")
+    return url.rstrip("/")

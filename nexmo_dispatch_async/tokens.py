@@ -10,11 +10,12 @@ import copy
 import logging
 from collections.abc import Awaitable, Callable
 
-from nexmo_dispatch_async.auth import Auth
+from nexmo_dispatch_async.auth import Auth, RenewsEarly
 from nexmo_dispatch_async.counters import Counters
 from nexmo_dispatch_async.exceptions import (
     APIError,
     AuthenticationError,
+    CertificateError,
     OutcomeUnknownError,
     TokenUnavailableError,
 )
@@ -88,6 +89,9 @@ class TokenKeeper:
     async def renew(self) -> str:
         """Return an authorization, fetching a token unless somebody else just did.
 
+        A token that is due but still good is offered to all others meanwhile, and used if there is no new
+        one: only credentials that are wrong fail a call then.
+
         A lock instead of a shared task: whoever holds it fetches, and if they are cancelled the next one
         does. When a fetch fails, those who waited for it fail with it, without a fetch of their own.
 
@@ -103,9 +107,14 @@ class TokenKeeper:
                 # A copy: a traceback belongs to one task.
                 raise copy.copy(self._failure)
             self._failure = None
+            early = self._postponed() is not None
             try:
-                await self._fetch()
+                await self._fetch(once=early)
             except APIError as error:
+                good = None if isinstance(error, AuthenticationError) else self._postponed()
+                if early and good is not None:
+                    logger.info("the old token is used, since there is no new one: %s", error)
+                    return good
                 self._failure = copy.copy(error)
                 raise
             finally:
@@ -115,7 +124,11 @@ class TokenKeeper:
             raise TokenUnavailableError("the token was over before it could be used", phase="token")
         return authorization
 
-    async def _fetch(self) -> None:
+    def _postponed(self) -> str | None:
+        """Return the token that is due but still good, from now on offered to everybody."""
+        return self._auth.postpone(self._clock()) if isinstance(self._auth, RenewsEarly) else None
+
+    async def _fetch(self, *, once: bool) -> None:
         request = self._auth.token_request()
         started = self._clock()
         attempt = 0
@@ -143,7 +156,7 @@ class TokenKeeper:
                 random=self._random(),
                 retry_after=failure.retry_after,
             )
-            if delay is None or isinstance(failure, AuthenticationError):
+            if delay is None or once or isinstance(failure, AuthenticationError | CertificateError):
                 raise failure
             logger.info("attempt %d failed, the next in %.2f s: %s", attempt, delay, failure)
             await self._sleep(delay)

@@ -1,6 +1,7 @@
 """Promises of the credentials: when a token is due, what is sent for it, and that nothing is shown."""
 
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,15 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from nexmo_dispatch_async.auth import KPN_TOKEN_URL, Auth, BasicAuth, BearerToken, KpnOAuth, VonageJWT
+from nexmo_dispatch_async.auth import (
+    KPN_TOKEN_URL,
+    Auth,
+    BasicAuth,
+    BearerToken,
+    KpnOAuth,
+    VonageJWT,
+    check_url,
+)
 from nexmo_dispatch_async.exceptions import (
     AuthenticationError,
     ConfigurationError,
@@ -154,6 +163,21 @@ def test_a_token_is_due_before_its_end(expires_in: object, last: float, due: flo
     assert auth.authorization(1000 + due) is None
 
 
+def test_a_token_that_is_due_can_be_offered_until_it_ends() -> None:
+    auth = oauth(renew_before=120)
+    assert auth.postpone(0) is None
+    auth.receive_token(answer({"access_token": "t", "expires_in": 3600}), now=0)
+
+    assert auth.authorization(3500) is None
+    assert auth.postpone(3500) == auth.authorization(3529.9) == "Bearer t"
+    assert auth.authorization(3530) is None
+    assert auth.postpone(3590) == auth.authorization(3599.9) == "Bearer t"
+    assert auth.authorization(3600) is None
+    assert auth.postpone(3600) is None
+    auth.reject("Bearer t")
+    assert auth.postpone(3599) is None
+
+
 def test_only_the_present_token_can_be_rejected() -> None:
     """A late rejection of the old token must not throw away the new one."""
     auth = oauth()
@@ -200,6 +224,39 @@ def test_unusable_credentials_are_refused_without_showing_them(secret: str) -> N
         KpnOAuth("id", secret)
 
     assert not secret or not secret.strip() or secret not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"), [(5, "must be text, not int"), (b"id", "must be text, not bytes")]
+)
+def test_credentials_of_another_type_are_not_called_missing(value: Any, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"^client_id {message}$"):
+        KpnOAuth(value, "secret")
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("https://h/x?y=1", "must not have a query"),
+        ("https://h/x?", "must not have a query"),
+        ("https://h/x#f", "must not have a fragment"),
+        ("https://h/a b", "has blanks or characters"),
+        ("https://h/a\r\nX-Evil: 1", "has blanks or characters"),
+        ("https://h/\u00e9", "has blanks or characters"),
+        ("https://h\u00e9/", "has blanks or characters"),
+    ],
+)
+def test_base_urls_are_what_a_path_can_be_appended_to(url: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"^base_url {message}") as caught:
+        check_url("base_url", url)
+
+    assert url not in str(caught.value)
+
+
+def test_a_token_url_may_have_a_query_and_nothing_else() -> None:
+    assert check_url("token_url", " https://h/t?a=b ", query=True) == "https://h/t?a=b"
+    with pytest.raises(ConfigurationError, match="fragment"):
+        check_url("token_url", "https://h/t?a=b#c", query=True)
 
 
 @pytest.mark.parametrize(
@@ -304,6 +361,15 @@ def test_a_jwt_is_kept_and_renewed_early(key: rsa.RSAPrivateKey) -> None:
     assert second != first
     moment[0] -= 10
     assert auth.authorization(0) != second, "a token from the future is of no use"
+
+
+def test_one_path_is_one_path(key: rsa.RSAPrivateKey) -> None:
+    auth = VonageJWT(uuid.UUID("7d1c2f6a-0b0e-4b57-9a2e-3f1f0a9f6c11"), key, paths="/*/dispatch/**")
+
+    claims = jwt.decode(auth.token(), options={"verify_signature": False})
+
+    assert claims["acl"] == {"paths": {"/*/dispatch/**": {}}}
+    assert claims["application_id"] == "7d1c2f6a-0b0e-4b57-9a2e-3f1f0a9f6c11"
 
 
 def test_a_rejected_jwt_is_replaced(key: rsa.RSAPrivateKey) -> None:

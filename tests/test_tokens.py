@@ -1,0 +1,99 @@
+"""Promises about a token that is due and still good. Others about tokens are in test_client."""
+
+import asyncio
+
+import pytest
+
+from nexmo_dispatch_async import (
+    AuthenticationError,
+    DispatchClient,
+    KpnOAuth,
+    TokenUnavailableError,
+    Workflow,
+)
+from tests.support.misbehaving import Connection, RawServer, Received, answering, reply
+
+
+class Time:
+    """A clock that only sleeping moves."""
+
+    started = 1000.0
+
+    def __init__(self) -> None:
+        self.now = self.started
+        self.slept: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+def client_of(server: RawServer, time: Time) -> DispatchClient:
+    auth = KpnOAuth("id", "client-secret", server.token_url)
+    return DispatchClient(
+        auth=auth, application_id="app", base_url=server.base_url, clock=time, sleep=time.sleep
+    )
+
+
+async def test_a_token_that_cannot_be_renewed_early_is_used_to_its_end(workflow: Workflow) -> None:
+    """One try in half a minute, as long as the old token is good; then the policy applies."""
+    time = Time()
+    token = reply(200, {"access_token": "t", "expires_in": 3600})
+    handler = answering(token, reply(503), reply(429), b"nonsense\r\n\r\n", reply(503))
+    async with RawServer(token_handler=handler) as server, client_of(server, time) as client:
+        await client.send(workflow)
+        asked: list[int] = []
+        for now in (3485, 3500, 3514, 3516, 3550, 3599):
+            time.now = time.started + now
+            await client.send(workflow)
+            asked.append(len(server.token_requests))
+        assert time.slept == []
+        time.now = time.started + 3600
+        with pytest.raises(TokenUnavailableError) as caught:
+            await client.send(workflow)
+
+    assert asked == [2, 2, 2, 3, 4, 5]
+    assert caught.value.attempts == 4
+    assert server.posts == 7
+
+
+async def test_nobody_else_waits_while_a_token_is_renewed_early(workflow: Workflow) -> None:
+    time = Time()
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow_token(_request: Received, connection: Connection) -> None:
+        if server.token_requests[1:]:
+            asked.set()
+            await go_on.wait()
+        await connection.write(reply(200, {"access_token": "t", "expires_in": 3600}))
+
+    async with RawServer(token_handler=slow_token) as server, client_of(server, time) as client:
+        await client.send(workflow)
+        time.now += 3500
+        renewing = asyncio.create_task(client.send(workflow))
+        await asked.wait()
+        await asyncio.gather(*(client.send(workflow) for _ in range(10)))
+        assert not renewing.done()
+        go_on.set()
+        await renewing
+
+    assert len(server.token_requests) == 2
+
+
+async def test_credentials_that_became_wrong_are_told_at_once(workflow: Workflow) -> None:
+    """The old token will not be good for long either."""
+    time = Time()
+    handler = answering(
+        reply(200, {"access_token": "t", "expires_in": 3600}), reply(401, {"ErrorCode": "invalid_client"})
+    )
+    async with RawServer(token_handler=handler) as server, client_of(server, time) as client:
+        await client.send(workflow)
+        time.now += 3500
+        for _ in range(2):
+            with pytest.raises(AuthenticationError):
+                await client.send(workflow)
+
+    assert len(server.token_requests) == 3
