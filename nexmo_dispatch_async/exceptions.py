@@ -12,7 +12,8 @@
     └── APIError                       a call to the service failed: .outcome says what that means
         ├── NotSentError               outcome "not_sent": nothing was accepted, sending again is safe
         │   ├── APIConnectionError     no connection: DNS, refused, TLS
-        │   │   └── APITimeoutError    no connection in time
+        │   │   ├── APITimeoutError    no connection in time; a TimeoutError as well
+        │   │   └── CertificateError   the certificate of the service is not trusted
         │   ├── AuthenticationError    the credentials or the token were rejected
         │   ├── TokenUnavailableError  the token endpoint fails: no access token, so nothing was sent
         │   └── RateLimitError         quota, spike arrest or throttling: .retry_after
@@ -51,6 +52,7 @@ __all__ = [
     "APITimeoutError",
     "AuthenticationError",
     "BadRequestError",
+    "CertificateError",
     "ClientClosedError",
     "ConfigurationError",
     "ConflictError",
@@ -215,8 +217,17 @@ class APIConnectionError(NotSentError):
     _usual_class: ClassVar[ErrorClass] = "temporary"
 
 
-class APITimeoutError(APIConnectionError):
+class APITimeoutError(APIConnectionError, TimeoutError):
     """No connection could be made in time; no byte of the request left."""
+
+
+class CertificateError(APIConnectionError):
+    """The certificate of the service is not trusted, or is not the one that was pinned; no byte left.
+
+    It is not tried again: what is trusted is a setting, see `DispatchClient(ssl=…)`.
+    """
+
+    _usual_class: ClassVar[ErrorClass] = "configuration"
 
 
 class AuthenticationError(NotSentError):

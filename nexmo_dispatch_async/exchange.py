@@ -70,6 +70,8 @@ class Exchange:
     ) -> None:
         if session is not None and (ssl is not True or proxy is not None):
             raise ConfigurationError("ssl and proxy are for the client's own session: set them on yours")
+        if getattr(session, "auth", None) is not None:
+            raise ConfigurationError("the client authorizes its requests: make your session without auth")
         # Settings
         self._limit = limit
         self._ssl = ssl
@@ -93,6 +95,11 @@ class Exchange:
         """Where it stands, in words."""
         return "closed" if self._closed else "open" if self._loop is not None else "not open yet"
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._closed
+
     def open(self) -> aiohttp.ClientSession:
         """Return the session, opened at the first use.
 
@@ -102,9 +109,7 @@ class Exchange:
         loop = asyncio.get_running_loop()
         if self._closed:
             raise ClientClosedError("the client is closed")
-        if self._loop is None:
-            self._loop = loop
-        elif self._loop is not loop:
+        if self._loop is not None and self._loop is not loop:
             raise ClientClosedError("the client belongs to another event loop: make one client per loop")
         if self._session is None:
             self._session = aiohttp.ClientSession(
@@ -115,6 +120,9 @@ class Exchange:
             )
         elif self._session.closed:
             raise ClientClosedError("the session that the client was given is closed")
+        elif getattr(self._session, "_loop", loop) is not loop:
+            raise ClientClosedError("the session that the client was given belongs to another event loop")
+        self._loop = loop
         return self._session
 
     async def aclose(self) -> None:
@@ -176,10 +184,12 @@ class Exchange:
                     return Response(reply.status, reply.headers, data)
                 except FOREIGN as error:
                     foreign = error
-                except asyncio.CancelledError as error:
-                    if deadline is None or not deadline.take_back():
-                        left = body is None or body.abandon()
-                        interrupt(error, "unknown" if left else "not_sent", request.summary)
+                except BaseException as error:
+                    cancelled = isinstance(error, asyncio.CancelledError)
+                    if not cancelled or deadline is None or not deadline.take_back():
+                        # Without a body it is a GET: it may be made again, whatever left of it.
+                        left = body is not None and body.abandon()
+                        interrupt(error, "unknown" if left else "not_sent", request.summary, anyway=True)
                         raise
                     foreign = TimeoutError()
                     stale = _STALE_RETRIES  # there is no time for another

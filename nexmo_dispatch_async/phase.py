@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import select
+import ssl
 from enum import IntEnum
 from typing import Any
 
@@ -19,6 +20,8 @@ from nexmo_dispatch_async.exceptions import (
     APIConnectionError,
     APIError,
     APITimeoutError,
+    CertificateError,
+    ConfigurationError,
     FailurePhase,
     NotSentError,
     OutcomeUnknownError,
@@ -43,12 +46,14 @@ _BEFORE_CONNECTION = (
     aiohttp.InvalidURL,
     aiohttp.NonHttpUrlClientError,
 )
+_OF_THE_CERTIFICATE = (ssl.SSLCertVerificationError, aiohttp.ServerFingerprintMismatch)
+_OF_THE_NETWORK = (aiohttp.ClientError, OSError, EOFError)
 
 
 class Phase(IntEnum):
     """How far the bytes of a request got."""
 
-    #: Nobody asked for the body yet: before the connection, or a mock that will never ask.
+    #: Nobody asked for the body yet: before the request was built, or a mock that will never ask.
     UNSEEN = 0
     #: The request was built around it; there is no connection yet, or nothing was written to it.
     PREPARED = 1
@@ -93,7 +98,7 @@ class Body(Payload):
         self._abandoned = True
         if self._transport is not None and _reader_of(self._protocol) is self._reader:
             self._transport.abort()
-        return self.phase is not _PREPARED and self.phase is not _STALE
+        return self.phase is _LEFT
 
     def let_go(self) -> None:
         """Forget the connection, which may be somebody else's by now."""
@@ -174,7 +179,9 @@ def _peer_closed(transport: asyncio.BaseTransport) -> bool:
     return bool(poll.poll(0))
 
 
-def failure_of(request: Request, body: Body | None, error: Exception, *, answering: bool = False) -> APIError:
+def failure_of(
+    request: Request, body: Body | None, error: Exception, *, answering: bool = False
+) -> APIError | ConfigurationError:
     """Return what an exception of the session means, by what left before it.
 
     Args:
@@ -185,6 +192,11 @@ def failure_of(request: Request, body: Body | None, error: Exception, *, answeri
     """
     summary = request.summary
     reason = _reason(error)
+    if body is not None and body.phase is Phase.UNSEEN and not isinstance(error, _OF_THE_NETWORK):
+        # Found wrong before the request was built. What a mock raises is of the network, and is believed.
+        return ConfigurationError(f"{summary}: nothing was sent, the session refuses it{reason}")
+    if isinstance(error, _OF_THE_CERTIFICATE):
+        return CertificateError(f"{summary}: no connection{reason}", request=summary, phase="connect")
     connecting = isinstance(error, _BEFORE_CONNECTION)
     if connecting or (body is not None and body.phase in (Phase.PREPARED, Phase.STALE)):
         stale = body is not None and body.phase is Phase.STALE
@@ -207,12 +219,22 @@ def failure_of(request: Request, body: Body | None, error: Exception, *, answeri
 
 
 def _reason(error: Exception) -> str:
-    """Return why, after a colon. Not what was received: aiohttp shows that, and it may be what was sent."""
+    """Return why, after a colon.
+
+    Not what was received: aiohttp shows that, and it may be what was sent. Neither an address, which may hold
+    an id and parameters, nor an object of the event loop.
+    """
     said = str(error)
     if isinstance(error, aiohttp.ServerDisconnectedError):
         said = "the server disconnected"
+    elif isinstance(error, aiohttp.ServerFingerprintMismatch):
+        said = "the certificate has another fingerprint"
     elif isinstance(error, aiohttp.ClientResponseError):
         said = error.message
+    elif _shows_address(error):
+        said = "" if error.__cause__ is None else str(error.__cause__)
+    if "://" in said or (isinstance(error, RuntimeError) and "<" in said):
+        said = ""
     said = " ".join(said.partition("\n")[0].partition("b'")[0].split()).rstrip(":")
     if not said and not isinstance(error, TimeoutError):
         said = type(error).__name__
@@ -220,14 +242,26 @@ def _reason(error: Exception) -> str:
 
 
 def presentable(error: Exception) -> Exception | None:
-    """Return the cause to show; a `ClientResponseError` holds the request's headers, with the token."""
-    return None if isinstance(error, aiohttp.ClientResponseError) else error
+    """Return the cause to show.
+
+    A `ClientResponseError` holds the request's headers, with the token; others show the address.
+    """
+    if isinstance(error, aiohttp.ClientResponseError):
+        return None
+    if _shows_address(error):
+        cause = error.__cause__
+        return cause if isinstance(cause, Exception) and not _shows_address(cause) else None
+    return error
+
+
+def _shows_address(error: BaseException) -> bool:
+    return "://" in str(error)
 
 
 def may_repeat(error: APIError, request: Request, policy: RetryPolicy) -> bool:
     """Return whether a failed call may be made again without doing anything twice (contract 3.8)."""
     if isinstance(error, NotSentError):
-        return True
+        return not isinstance(error, CertificateError)
     if not isinstance(error, OutcomeUnknownError):
         return False
     if request.method == "GET":

@@ -2,6 +2,8 @@
 
 import asyncio
 import socket
+import traceback
+import warnings
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,13 +11,16 @@ from typing import Any
 import aiohttp
 import pytest
 
-from nexmo_dispatch_async.auth import BearerToken
+from nexmo_dispatch_async import phase
+from nexmo_dispatch_async.auth import BearerToken, KpnOAuth
 from nexmo_dispatch_async.client import DispatchClient
 from nexmo_dispatch_async.exceptions import (
     APIConnectionError,
     APIError,
     APITimeoutError,
+    CertificateError,
     ClientClosedError,
+    ConfigurationError,
     OutcomeUnknownError,
     ProtocolError,
 )
@@ -163,10 +168,40 @@ async def test_an_unknown_certificate_is_not_sent(workflow: Workflow, certificat
         RawServer(ssl_context=server_context(certificate)) as server,
         client_of(server.base_url) as client,
     ):
-        with pytest.raises(APIConnectionError, match="certificate"):
-            await client.send(workflow, retry=RetryPolicy(attempts=1))
+        with pytest.raises(CertificateError, match="certificate verify failed") as caught:
+            await client.send(workflow)
 
     assert server.received == []
+    assert caught.value.error_class == "configuration"
+    assert caught.value.attempts == 1, "what is trusted is a setting: nothing to wait for"
+
+
+async def test_a_certificate_that_is_not_the_pinned_one_is_not_sent(
+    workflow: Workflow, certificate: Path
+) -> None:
+    async with (
+        RawServer(ssl_context=server_context(certificate)) as server,
+        client_of(server.base_url, ssl=aiohttp.Fingerprint(b"0" * 32)) as client,
+    ):
+        with pytest.raises(
+            CertificateError, match=r"no connection: the certificate has another fingerprint$"
+        ):
+            await client.send(workflow)
+
+    assert server.received == []
+
+
+async def test_a_token_endpoint_that_is_not_trusted_is_asked_once(
+    workflow: Workflow, certificate: Path
+) -> None:
+    async with RawServer(ssl_context=server_context(certificate)) as server:
+        auth = KpnOAuth("id", "client-secret", server.token_url)
+        async with DispatchClient(auth=auth, application_id="app", base_url=server.base_url) as client:
+            with pytest.raises(CertificateError) as caught:
+                await client.send(workflow)
+
+    assert caught.value.phase == "token"
+    assert client.statistics().token_requests == 1
 
 
 @pytest.mark.parametrize(("connect", "total"), [(0.05, 5), (5, 0.05)])
@@ -336,6 +371,111 @@ async def test_closing_while_connecting_is_not_sent(workflow: Workflow) -> None:
             await client.aclose()
             with pytest.raises(ClientClosedError):
                 await task
+
+
+async def test_no_connection_in_time_is_a_time_out(workflow: Workflow) -> None:
+    """`except TimeoutError` around a send catches it, as it does one of `asyncio.timeout()`."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        async with client_of(f"https://127.0.0.1:{silent.getsockname()[1]}") as client:
+            with pytest.raises(TimeoutError, match=r"^POST /dispatch: no connection in time$") as caught:
+                await client.send(workflow, timeout=Timeout(connect=0.05), retry=RetryPolicy(attempts=2))
+
+    assert isinstance(caught.value, APITimeoutError)
+    assert caught.value.attempts == 2, "nothing in here takes it for a time-out of its own"
+
+
+# --- sessions of your own -------------------------------------------------------------------------
+
+
+async def test_a_session_that_authorizes_is_refused() -> None:
+    """Aiohttp would refuse each request, since the client names an authorization too."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        session = aiohttp.ClientSession(auth=aiohttp.BasicAuth("user", "very-secret"))
+    async with session:
+        with pytest.raises(ConfigurationError, match="make your session without auth"):
+            client_of("https://h", session)
+
+
+async def test_what_the_session_refuses_was_not_sent(workflow: Workflow) -> None:
+    """Found wrong before there is a request, as with credentials in the address: the same every time."""
+    async with RawServer() as server:
+
+        async def refuse(*_: object) -> None:
+            raise ValueError("mine")
+
+        traces = aiohttp.TraceConfig()
+        traces.on_request_start.append(refuse)
+        async with aiohttp.ClientSession(trace_configs=[traces]) as session:
+            client = client_of(server.base_url, session)
+            with pytest.raises(
+                ConfigurationError,
+                match=r"^POST /dispatch: nothing was sent, the session refuses it: mine$",
+            ):
+                await client.send(workflow)
+
+    assert server.posts == 0
+    now = client.statistics()
+    assert (now.attempts, now.unknown, now.interrupted, now.interrupted_unknown) == (1, 0, 1, 0)
+
+
+def test_a_session_of_another_event_loop_is_named(workflow: Workflow) -> None:
+    """Each time, and with nothing of either loop in the message."""
+    other = asyncio.new_event_loop()
+
+    async def make() -> aiohttp.ClientSession:
+        return aiohttp.ClientSession()
+
+    async def use(session: aiohttp.ClientSession) -> None:
+        client = client_of("http://127.0.0.1:1", session)
+        for _ in range(2):
+            with pytest.raises(ClientClosedError, match=r"^the session .* belongs to another event loop$"):
+                await client.send(workflow)
+
+    session = other.run_until_complete(make())
+    asyncio.run(use(session))
+    other.run_until_complete(session.close())
+    other.close()
+
+
+# --- what an error shows --------------------------------------------------------------------------
+
+
+async def test_a_connection_that_breaks_shows_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Aiohttp names the whole address: the id of an application, and its URLs in the query."""
+    monkeypatch.setattr(phase, "_peer_closed", lambda _transport: True)
+    async with RawServer() as server, client_of(server.base_url) as client:
+        with pytest.raises(APIConnectionError) as caught:
+            await client.applications.using(retry=RetryPolicy(attempts=1)).update(
+                "an-application", status_url="https://user:very-secret@h/", encoding="query"
+            )
+
+    assert str(caught.value) == (
+        "PUT /applications/{id}: no connection: the connection was closed before anything was written"
+    )
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "an-application" not in shown
+    assert "very-secret" not in shown
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            aiohttp.ConnectionTimeoutError("Connection timeout to host https://h/x?key=1"),
+            "no connection in time",
+        ),
+        (aiohttp.InvalidURL("https://h/x?key=1"), "no connection: InvalidURL"),
+        (RuntimeError("Task <Task pending name='Task-1'> got Future"), "no connection: RuntimeError"),
+    ],
+)
+def test_neither_addresses_nor_tasks_are_shown(error: Exception, message: str) -> None:
+    body = Body(b"")
+    assert body.size == 0
+
+    failure = failure_of(Request("POST", "https://h/x?key=1", {}, b"", "/x"), body, error)
+
+    assert str(failure) == f"POST /x: {message}"
 
 
 def test_foreign_errors_without_text_are_named() -> None:

@@ -21,6 +21,7 @@ from nexmo_dispatch_async.exceptions import (
     APITimeoutError,
     AuthenticationError,
     BadRequestError,
+    CertificateError,
     ClientClosedError,
     ConfigurationError,
     DispatchError,
@@ -93,16 +94,19 @@ def pickled(value: Any) -> Any:
     return pickle.loads(pickle.dumps(value))  # noqa: S301 - our own bytes
 
 
+@pytest.mark.parametrize("kind", [BadRequestError, APITimeoutError, CertificateError])
 @pytest.mark.parametrize("clone", [copy.copy, pickled])
-def test_errors_survive_copying_and_pickling(clone: Callable[[APIError], APIError]) -> None:
+def test_errors_survive_copying_and_pickling(
+    clone: Callable[[APIError], APIError], kind: type[APIError]
+) -> None:
     """An error crosses a process boundary with all that it knows."""
-    error = BadRequestError(
+    error = kind(
         "no", request="POST /dispatch", status=400, details=Problem(title="T"), retry_after=2.0, attempts=3
     )
 
     twin = clone(error)
 
-    assert type(twin) is BadRequestError
+    assert type(twin) is kind
     assert vars(twin) == vars(error)
     assert str(twin) == "no"
 
@@ -172,7 +176,9 @@ def broken(error: Exception, phase: Phase, *, answering: bool = False) -> APIErr
     """Return the error that an exception of aiohttp means."""
     body = Body(b"x")
     body.phase = phase
-    return failure_of(REQUEST, body, error, answering=answering)
+    failure = failure_of(REQUEST, body, error, answering=answering)
+    assert isinstance(failure, APIError)
+    return failure
 
 
 def token(status: int, body: object) -> APIError:

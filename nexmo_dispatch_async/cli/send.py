@@ -29,14 +29,14 @@ async def run(file: Path, check: bool) -> int:
             return SENT
         async with DispatchClient.from_env() as client:
             dispatch = await client.send(workflow)
-    except OSError as error:
-        err.print(f"cannot read {file}: {error.strerror}", markup=False)
-        return NOT_SENT
     except OutcomeUnknownError as error:
         err.print(f"unknown: {error}", markup=False)
         return UNKNOWN
     except DispatchError as error:
         err.print(f"not sent: {error}", markup=False)
+        return NOT_SENT
+    except OSError as error:  # last, since some of the above are OSErrors too
+        err.print(f"cannot read {file}: {error.strerror}", markup=False)
         return NOT_SENT
     out.print(dispatch.dispatch_uuid, markup=False)
     return SENT
