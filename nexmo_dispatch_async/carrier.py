@@ -8,28 +8,34 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import aiohttp
 
 from nexmo_dispatch_async.auth import Auth
 from nexmo_dispatch_async.counters import ClientStatistics, Counters
+from nexmo_dispatch_async.deadlines import Deadline, running_task
 from nexmo_dispatch_async.exceptions import (
     APIError,
     AuthenticationError,
+    ClientClosedError,
     ConfigurationError,
     DispatchError,
     OutcomeUnknownError,
 )
 from nexmo_dispatch_async.exchange import Exchange, Limits, TlsSetting, connections_of, limits_of
-from nexmo_dispatch_async.interruption import interrupt
+from nexmo_dispatch_async.interruption import interrupt, tell
 from nexmo_dispatch_async.middleware import Attempt, Middleware, around_attempt, around_call
 from nexmo_dispatch_async.phase import may_repeat
 from nexmo_dispatch_async.retry import RetryPolicy, Timeout
 from nexmo_dispatch_async.sansio import Request, Response, decipher_response
 from nexmo_dispatch_async.slots import Slots
 from nexmo_dispatch_async.tokens import TokenKeeper
+
+if TYPE_CHECKING:
+    from nexmo_dispatch_async.workflow import Workflow
 
 __all__ = ["Carrier"]
 
@@ -52,6 +58,7 @@ class Carrier:
         "_clock",
         "_counters",
         "_exchange",
+        "_pauses",
         "_random",
         "_retry",
         "_sleep",
@@ -100,10 +107,12 @@ class Carrier:
             retry=retry,
             clock=clock,
             wall_clock=wall_clock,
-            sleep=sleep,
+            sleep=self._pause_for_token,
             random=random,
             counters=self._counters,
         )
+        # Who waits between two attempts, to be woken when it is closed
+        self._pauses: set[Deadline] = set()
         self._around_call = around_call(middleware)
         self._around_attempt = around_attempt(middleware)
 
@@ -121,7 +130,10 @@ class Carrier:
         self._exchange.open()
 
     async def aclose(self) -> None:
-        """Close the connections, unless the session is the caller's."""
+        """Close the connections, unless the session is the caller's, and end the pauses between attempts."""
+        for pause in self._pauses:
+            if pause.task is not asyncio.current_task():
+                pause.end()
         await self._exchange.aclose()
 
     def statistics(self) -> ClientStatistics:
@@ -134,6 +146,7 @@ class Carrier:
         decode: Callable[[Response], T],
         retry: RetryPolicy | None = None,
         timeout: Timeout | None = None,
+        workflow: Workflow | None = None,
     ) -> Awaitable[T]:
         """Return the call to await, inside of the middleware if there is any.
 
@@ -142,6 +155,7 @@ class Carrier:
             decode: Reads a successful answer.
             retry: Instead of the usual policy.
             timeout: Instead of the usual one.
+            workflow: What is sent by it: an error or an interruption tells of it.
 
         Raises:
             APIError: One of its subclasses.
@@ -150,8 +164,11 @@ class Carrier:
         policy = self._retry if retry is None else retry
         limits = self._timeout if timeout is None else limits_of(timeout)
         if self._around_call is None:
-            return self._carry(request, decode, policy, limits)
-        return self._around_call(request, lambda request: self._carry(request, decode, policy, limits))
+            return self._carry(request, decode, policy, limits, workflow)
+        carrying = self._around_call(
+            request, lambda request: self._carry(request, decode, policy, limits, workflow)
+        )
+        return carrying if workflow is None else _telling(carrying, workflow)
 
     async def _carry(  # noqa: PLR0912, PLR0915 - one loop, with all that can end or repeat it in one view
         self,
@@ -159,6 +176,7 @@ class Carrier:
         decode: Callable[[Response], T],
         policy: RetryPolicy,
         limits: Limits,
+        workflow: Workflow | None,
     ) -> T:
         counters = self._counters
         counters.calls += 1
@@ -181,7 +199,7 @@ class Carrier:
                     authorization = self._auth.authorization(now)
                     if authorization is None:
                         self._exchange.open()
-                        authorization = await self._tokens.renew()
+                        authorization = await self._renewed(request)
                     try:
                         response = await self._exchanged(request, authorization, limits, attempt)
                         value = decipher_response(
@@ -211,49 +229,84 @@ class Carrier:
                             raise
                         if isinstance(error, OutcomeUnknownError) and request.method != "GET":
                             doubt = error
+                        failure = error
                         logger.info("attempt %d failed, the next in %.2f s: %s", attempt, delay, error)
+                    except DispatchError:
+                        raise
+                    except BaseException as error:
+                        # Of `decode`: an answer came, and what it said is lost.
+                        interrupt(error, "unknown", request.summary)
+                        raise
                 finally:
                     counters.in_flight -= 1
                     self._slots.release()
                 # Outside of the slot: others may go on meanwhile.
                 counters.pausing += 1
                 try:
-                    await self._sleep(delay)
+                    if not await self._pause(delay):
+                        raise failure
                 finally:
                     counters.pausing -= 1
-        except asyncio.CancelledError as error:
-            if doubt is not None:
+                    del failure
+        except BaseException as error:
+            if doubt is not None and not isinstance(error, OutcomeUnknownError):
+                # Repeated because the policy said so: what came later does not tell what became of the first.
+                if isinstance(error, DispatchError):
+                    doubt.attempts = attempt
+                    self._ended(doubt, request, workflow)
+                    raise doubt from error
                 interrupt(error, "unknown", request.summary, anyway=True)
-            self._interrupted(error, request)
-            raise
-        except DispatchError as error:
-            # Repeated because the policy said so: what came later does not tell what became of the first.
-            if doubt is None or isinstance(error, OutcomeUnknownError):
-                self._failed(error)
-                raise
-            doubt.attempts = attempt
-            self._failed(doubt)
-            raise doubt from error
-        except BaseException:
-            counters.interrupted += 1
+            self._ended(error, request, workflow)
             raise
 
-    def _failed(self, error: DispatchError) -> None:
-        """Count and log the end of a call."""
-        if not isinstance(error, APIError):
-            self._counters.interrupted += 1
+    def _ended(self, error: BaseException, request: Request, workflow: Workflow | None) -> None:
+        """Count and log the end of a call that failed, was cancelled, or met with code that raised."""
+        if workflow is not None:
+            tell(error, workflow)
+        if isinstance(error, APIError):
+            self._counters.failed(error.outcome)
+            if error.outcome == "unknown" and request.method != "GET":
+                refs = {"client_refs": error.client_refs}
+                logger.warning("outcome unknown after attempt %d: %s", error.attempts, error, extra=refs)
             return
-        self._counters.failed(error.outcome)
-        if error.outcome == "unknown":
-            logger.warning("outcome unknown after attempt %d: %s", error.attempts, error)
-
-    def _interrupted(self, error: asyncio.CancelledError, request: Request) -> None:
-        """Count and log the end of a call that was cancelled."""
         self._counters.interrupted += 1
-        interruption = interrupt(error, "not_sent", request.summary)
-        if interruption.outcome == "unknown":
+        known = interrupt(error, "not_sent", request.summary)
+        if known.outcome == "unknown" and request.method == "GET":
+            known.outcome = "not_sent"
+        if known.outcome == "unknown":
             self._counters.interrupted_unknown += 1
-            logger.warning("%s", interruption)
+            logger.warning("%s", known, extra={"client_refs": known.client_refs})
+
+    async def _renewed(self, request: Request) -> str:
+        """Return an authorization with a new token; whatever ends that, `request` was not sent."""
+        try:
+            return await self._tokens.renew()
+        except DispatchError:
+            raise
+        except BaseException as error:
+            interrupt(error, "not_sent", request.summary, anyway=True)
+            raise
+
+    async def _pause(self, seconds: float) -> bool:
+        """Wait; return whether there is to be another attempt, which there is not once it is closed."""
+        if self._exchange.closed:
+            return False
+        pause = Deadline(running_task(), math.inf)
+        self._pauses.add(pause)
+        try:
+            await self._sleep(seconds)
+        except asyncio.CancelledError:
+            if not pause.take_back():
+                raise
+        finally:
+            self._pauses.discard(pause)
+            if pause.is_over:
+                pause.take_back()
+        return not self._exchange.closed
+
+    async def _pause_for_token(self, seconds: float) -> None:
+        if not await self._pause(seconds):
+            raise ClientClosedError("the client is closed")
 
     def _exchanged(
         self, request: Request, authorization: str, limits: Limits, number: int
@@ -295,3 +348,12 @@ class Carrier:
             Attempt(request, number, "token"),
             lambda attempt: self._exchange.send(attempt.request, None, self._timeout),
         )
+
+
+async def _telling(carrying: Awaitable[T], workflow: Workflow) -> T:
+    """Let what the middleware raises tell of the workflow, too."""
+    try:
+        return await carrying
+    except BaseException as error:
+        tell(error, workflow)
+        raise

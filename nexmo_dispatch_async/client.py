@@ -7,6 +7,7 @@ means is for `sansio` to decide, without a socket.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import random
 import time
@@ -22,13 +23,10 @@ from nexmo_dispatch_async.applications import Applications
 from nexmo_dispatch_async.auth import KPN_TOKEN_URL, Auth, KpnOAuth, check_url, header_text
 from nexmo_dispatch_async.carrier import Carrier
 from nexmo_dispatch_async.counters import ClientStatistics
-from nexmo_dispatch_async.exceptions import (
-    APIError,
-    ConfigurationError,
-)
+from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.exchange import TlsSetting
 from nexmo_dispatch_async.fan_out import FanOut, SendOutcome, outcome_of
-from nexmo_dispatch_async.interruption import interrupt
+from nexmo_dispatch_async.interruption import Interruption, note, tell
 from nexmo_dispatch_async.middleware import Middleware
 from nexmo_dispatch_async.models.responses import Dispatch
 from nexmo_dispatch_async.retry import RetryPolicy, Timeout
@@ -48,6 +46,8 @@ if TYPE_CHECKING:
 __all__ = ["KPN_BASE_URL", "VONAGE_URL", "DispatchClient", "new_client_ref"]
 
 T = TypeVar("T")
+
+logger: logging.Logger = logging.getLogger("nexmo_dispatch_async")
 
 KPN_BASE_URL = "https://api-prd.kpn.com/communication/nexmo"
 VONAGE_URL = "https://api.nexmo.com"
@@ -267,11 +267,7 @@ class DispatchClient:
             ClientClosedError: The client is closed or belongs to another event loop.
         """
         workflow, request = self._prepared(workflow, rules, client_ref)
-        try:
-            dispatch = await self._carrier.call(request, decipher_dispatch, retry, timeout)
-        except (APIError, asyncio.CancelledError) as error:
-            _tell(error, workflow)
-            raise
+        dispatch = await self._carrier.call(request, decipher_dispatch, retry, timeout, workflow)
         if self._tracker is None and not workflow.client_refs:
             return dispatch
         return await self._sent(dispatch, workflow)
@@ -287,13 +283,8 @@ class DispatchClient:
     ) -> tuple[Dispatch, Response]:
         """Send a workflow as `send()` does, and return the answer too: its status, headers and bytes."""
         workflow, request = self._prepared(workflow, rules, client_ref)
-        try:
-            dispatch, response = await self._carrier.call(
-                request, with_response(decipher_dispatch), retry, timeout
-            )
-        except (APIError, asyncio.CancelledError) as error:
-            _tell(error, workflow)
-            raise
+        decode = with_response(decipher_dispatch)
+        dispatch, response = await self._carrier.call(request, decode, retry, timeout, workflow)
         return await self._sent(dispatch, workflow), response
 
     def send_many(
@@ -377,13 +368,11 @@ class DispatchClient:
             return dispatch
         try:
             return await self._tracker.sent(dispatch, workflow)
-        except asyncio.CancelledError as error:
-            interrupt(error, "sent", "POST /dispatch").dispatch = dispatch
-            _tell(error, workflow)
+        except Exception as error:
+            # Whoever sent must get the id of what was sent, whatever a store of theirs meets with.
+            logger.exception("POST /dispatch: accepted, and not followed: %s", type(error).__name__)
+            return dispatch
+        except BaseException as error:
+            note(error, Interruption("sent", "POST /dispatch", dispatch=dispatch))
+            tell(error, workflow)
             raise
-
-
-def _tell(error: BaseException, workflow: Workflow) -> None:
-    """Write onto an error or an interruption what was, or would have been, sent."""
-    about = error if isinstance(error, APIError) else interrupt(error, "not_sent", "POST /dispatch")
-    about.steps, about.client_refs = workflow.summary(), workflow.client_refs

@@ -9,7 +9,19 @@ from __future__ import annotations
 import asyncio
 from time import monotonic
 
-__all__ = ["Deadline", "Deadlines"]
+__all__ = ["Deadline", "Deadlines", "running_task"]
+
+
+def running_task() -> asyncio.Task[object]:
+    """Return the present task.
+
+    Raises:
+        RuntimeError: There is none.
+    """
+    task = asyncio.current_task()
+    if task is None:
+        raise RuntimeError("whoever awaits the network runs in a task")
+    return task
 
 
 class Deadline:
@@ -23,6 +35,11 @@ class Deadline:
         self.is_over: bool = False
         # Those that others had asked for before: they are not ours to take back.
         self._cancellations: int = task.cancelling()
+
+    def end(self) -> None:
+        """Cancel the task."""
+        self.is_over = True
+        self.task.cancel()
 
     def take_back(self) -> bool:
         """Take the cancellation back; return whether there was one, and nobody else's besides."""
@@ -44,10 +61,7 @@ class Deadlines:
 
     def start(self, seconds: float) -> Deadline:
         """Give the present task so many seconds."""
-        task = asyncio.current_task()
-        if task is None:
-            raise RuntimeError("whoever awaits the network runs in a task")
-        deadline = Deadline(task, monotonic() + seconds)
+        deadline = Deadline(running_task(), monotonic() + seconds)
         self._running.add(deadline)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._every, self._look)
@@ -69,8 +83,7 @@ class Deadlines:
         now = monotonic()
         for deadline in [each for each in self._running if each.until <= now]:
             self._running.remove(deadline)
-            deadline.is_over = True
-            deadline.task.cancel()
+            deadline.end()
         # While nothing is under way no timer is either.
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self._every, self._look) if self._running else None

@@ -5,14 +5,17 @@ It cancels nothing and catches nothing: it writes the answer onto the exception 
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from nexmo_dispatch_async.exceptions import APIError, DispatchError
 from nexmo_dispatch_async.models.responses import Dispatch
 
-__all__ = ["Interruption", "interrupt", "interruption_of", "outcome_of_failure"]
+if TYPE_CHECKING:
+    from nexmo_dispatch_async.workflow import Workflow
+
+__all__ = ["Interruption", "interrupt", "interruption_of", "note", "outcome_of_failure", "tell"]
 
 
 class Interruption(msgspec.Struct):
@@ -45,23 +48,37 @@ def interrupt(
     anyway: bool = False,
 ) -> Interruption:
     """Write onto `error` what became of the call that it ends, unless something closer to it did."""
-    found = getattr(error, "interruption", None)
-    if anyway or not isinstance(found, Interruption):
-        found = cast("Any", error).interruption = Interruption(outcome, request)
+    found = _on(error)
+    if anyway or found is None:
+        found = note(error, Interruption(outcome, request))
     return found
+
+
+def note(error: BaseException, known: Interruption) -> Interruption:
+    """Write `known` onto `error`, whatever stands there."""
+    # Not by assignment: an exception of somebody else may be frozen.
+    error.__dict__["interruption"] = known
+    return known
+
+
+def tell(error: BaseException, workflow: Workflow) -> None:
+    """Write onto an error, or its interruption, what was or would have been sent."""
+    about = error if isinstance(error, APIError) else interrupt(error, "not_sent", "POST /dispatch")
+    about.steps, about.client_refs = workflow.summary(), workflow.client_refs
+    if isinstance(about, Interruption) and about.dispatch is not None and about.client_refs:
+        about.dispatch = Dispatch(about.dispatch.dispatch_uuid, client_refs=about.client_refs)
 
 
 def interruption_of(error: BaseException) -> Interruption | None:
     """Return what is known of the call that `error` cut short, or `None` if it cut none short.
 
     `error` is the `CancelledError` itself, or an exception that was made from it, such as the `TimeoutError`
-    of `asyncio.timeout()`. Errors of this package are not interruptions: they have their own `outcome`.
+    of `asyncio.timeout()` or one of a middleware. An `APIError` is no interruption: it has its own `outcome`.
     """
     chain: list[BaseException] = []
     current: BaseException | None = error
     while current is not None and current not in chain:
-        found = getattr(current, "interruption", None)
-        if isinstance(found, Interruption):
+        if (found := _on(current)) is not None:
             return found
         chain.append(current)
         current = current.__cause__ or current.__context__
@@ -70,12 +87,19 @@ def interruption_of(error: BaseException) -> Interruption | None:
 
 def outcome_of_failure(error: BaseException) -> Interruption:
     """Return what an exception of any kind says about the work that it ended."""
-    if (known := interruption_of(error)) is not None:
+    if (known := _on(error)) is not None:
         return known
     if isinstance(error, APIError):
         known = Interruption("not_sent", error.request, error.steps, error.client_refs)
         if error.outcome == "unknown":
             known.outcome = "unknown"
         return known
-    # What else this package raises, it raises before anything is sent.
-    return Interruption("not_sent" if isinstance(error, DispatchError) else "unknown")
+    if isinstance(error, DispatchError):
+        # What else this package raises, it raises before anything is sent.
+        return Interruption("not_sent")
+    return interruption_of(error) or Interruption("unknown")
+
+
+def _on(error: BaseException) -> Interruption | None:
+    found = getattr(error, "interruption", None)
+    return found if isinstance(found, Interruption) else None

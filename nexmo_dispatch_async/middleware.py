@@ -5,19 +5,22 @@ A client without middleware does not pass through here.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from nexmo_dispatch_async.interruption import interrupt
+from nexmo_dispatch_async.exceptions import APIError
+from nexmo_dispatch_async.interruption import Interruption, note, outcome_of_failure
+from nexmo_dispatch_async.models.responses import Dispatch
 from nexmo_dispatch_async.sansio import Request, Response
 
 __all__ = ["Attempt", "AttemptHandler", "CallHandler", "Middleware", "around_attempt", "around_call"]
 
 T = TypeVar("T")
+
+Outcome = Literal["sent", "not_sent", "unknown"]
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -67,18 +70,23 @@ def around_call(middleware: Sequence[Middleware]) -> CallHandler | None:
         return None
 
     async def run(request: Request, proceed: Callable[[Request], Awaitable[Any]]) -> Any:
-        done = False
+        known = Interruption("not_sent", request.summary)
 
         async def innermost(request: Request) -> Any:
-            nonlocal done
-            value = await proceed(request)
-            done = True
+            nonlocal known
+            known = Interruption("unknown", request.summary)
+            try:
+                value = await proceed(request)
+            except BaseException as error:
+                known = outcome_of_failure(error)
+                raise
+            known = Interruption(_reading(request, "sent"), request.summary, dispatch=_dispatch_in(value))
             return value
 
         try:
             return await _linked(links, innermost)(request)
-        except asyncio.CancelledError as error:
-            interrupt(error, "sent" if done else "not_sent", request.summary)
+        except BaseException as error:
+            _note(error, known)
             raise
 
     return run
@@ -91,23 +99,46 @@ def around_attempt(middleware: Sequence[Middleware]) -> AttemptHandler | None:
         return None
 
     async def run(attempt: Attempt, proceed: Callable[[Attempt], Awaitable[Response]]) -> Response:
-        answered = False
+        known = Interruption("not_sent", attempt.request.summary)
 
         async def innermost(attempt: Attempt) -> Response:
-            nonlocal answered
-            response = await proceed(attempt)
-            answered = True
-            return response
+            nonlocal known
+            # Until it failed, and after an answer that nobody read any more: what it said is lost.
+            outcome = "not_sent" if attempt.purpose == "token" else _reading(attempt.request, "unknown")
+            known = Interruption(outcome, attempt.request.summary)
+            try:
+                return await proceed(attempt)
+            except BaseException as error:
+                if outcome == "unknown":
+                    known = outcome_of_failure(error)
+                raise
 
         try:
             response: Response = await _linked(links, innermost)(attempt)
-        except asyncio.CancelledError as error:
-            # An answer that nobody read any more: what it said is lost.
-            interrupt(error, "unknown" if answered else "not_sent", attempt.request.summary)
+        except BaseException as error:
+            _note(error, known)
             raise
         return response
 
     return run
+
+
+def _note(error: BaseException, known: Interruption) -> None:
+    """Write down what became of what `error` ended, whoever raised it; an `APIError` says it itself."""
+    if not isinstance(error, APIError):
+        note(error, known)
+
+
+def _reading(request: Request, otherwise: Outcome) -> Outcome:
+    """Return `otherwise`, unless it does no harm to make the request again."""
+    return "not_sent" if request.method == "GET" else otherwise
+
+
+def _dispatch_in(value: object) -> Dispatch | None:
+    """Return what the service accepted, out of the value of a call."""
+    if isinstance(value, tuple) and value:
+        value = value[0]
+    return value if isinstance(value, Dispatch) else None
 
 
 def _linked(links: Sequence[Callable[..., Any]], innermost: Callable[..., Any]) -> Callable[..., Any]:

@@ -17,10 +17,15 @@ from nexmo_dispatch_async.exceptions import (
     OutcomeUnknownError,
     RateLimitError,
 )
-from nexmo_dispatch_async.interruption import Interruption, interruption_of, outcome_of_failure
+from nexmo_dispatch_async.interruption import (
+    Interruption,
+    interrupt,
+    interruption_of,
+    outcome_of_failure,
+)
 from nexmo_dispatch_async.middleware import Attempt, Middleware
 from nexmo_dispatch_async.retry import RetryPolicy
-from nexmo_dispatch_async.sansio import Request, Response
+from nexmo_dispatch_async.sansio import Request, Response, dispatch_request
 from nexmo_dispatch_async.tracking import Tracker
 from nexmo_dispatch_async.workflow import Workflow
 from tests.support.misbehaving import (
@@ -30,6 +35,7 @@ from tests.support.misbehaving import (
     Received,
     accept,
     answering,
+    close_after_body,
     hang,
     reply,
 )
@@ -357,6 +363,165 @@ def test_an_error_that_cut_nothing_short_is_no_interruption() -> None:
     loop.__cause__ = loop
 
     assert interruption_of(loop) is None
+
+
+async def test_the_warning_carries_the_references_beside_its_text(
+    workflow: Workflow, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They are the caller's own, so they stand in no line; a handler may look them up by them."""
+    async with RawServer(hang) as server, client_of(server) as client:
+        task = asyncio.create_task(client.send(workflow, client_ref="order-17"))
+        await server.arrived.wait()
+        task.cancel()
+        await asyncio.wait([task])
+        server.handler = close_after_body
+        with pytest.raises(OutcomeUnknownError):
+            await client.send(workflow, client_ref="order-18")
+
+    warnings = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert [record.__dict__["client_refs"] for record in warnings] == [("order-17",), ("order-18",)]
+    assert "order" not in caplog.text
+
+
+async def test_a_cancelled_reading_may_be_made_again(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever left of it: there is nothing to look after."""
+    async with RawServer(hang) as server, client_of(server) as client:
+        task = asyncio.create_task(client.applications.get("a"))
+        await server.arrived.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await task
+
+    interruption = interruption_of(caught.value)
+    assert interruption is not None
+    assert interruption.outcome == "not_sent"
+    assert client.statistics().interrupted_unknown == 0
+    assert "WARNING" not in {record.levelname for record in caplog.records}
+
+
+async def test_code_that_raises_in_the_session_tells_what_was_sent(workflow: Workflow) -> None:
+    """A trace of the caller's own session, for one: before the request, and after the answer."""
+
+    async def fail(*_: object) -> None:
+        raise LookupError("mine")
+
+    for signal, outcome in (("on_request_start", "not_sent"), ("on_request_end", "unknown")):
+        traces = aiohttp.TraceConfig()
+        getattr(traces, signal).append(fail)
+        async with (
+            RawServer() as server,
+            aiohttp.ClientSession(trace_configs=[traces]) as session,
+            client_of(server, session=session, auth=BearerToken("t")) as client,
+        ):
+            with pytest.raises(LookupError, match="mine") as caught:
+                await client.send(workflow)
+
+        assert outcome_of_failure(caught.value).outcome == outcome
+        assert client.statistics().interrupted_unknown == (outcome == "unknown")
+
+
+async def test_code_that_cannot_read_an_answer_tells_that_one_came(workflow: Workflow) -> None:
+    async with RawServer() as server, client_of(server) as client:
+        request = dispatch_request(server.base_url, {}, workflow.to_json())
+        with pytest.raises(ZeroDivisionError) as caught:
+            await client.call(request, lambda _response: 1 / 0)
+
+    assert outcome_of_failure(caught.value).outcome == "unknown"
+    assert client.statistics().interrupted_unknown == 1
+
+
+async def test_an_exception_that_cannot_be_changed_reaches_the_caller() -> None:
+    class FrozenError(Exception):
+        def __setattr__(self, name: str, value: object) -> None:
+            raise AttributeError(name)
+
+    error = FrozenError()
+
+    assert interrupt(error, "unknown", "POST /x") is interruption_of(error)
+
+
+async def test_what_came_before_does_not_speak_for_what_comes_after(workflow: Workflow) -> None:
+    """Whoever sends again while they handle what was cut short gets the word about the second send."""
+    async with RawServer(hang) as server, client_of(server) as client:
+        task = asyncio.create_task(client.send(workflow))
+        await server.arrived.wait()
+        task.cancel()
+        try:
+            await task
+        except asyncio.CancelledError:
+            await client.aclose()
+            with pytest.raises(ClientClosedError) as caught:
+                await client.send(workflow)
+
+    assert outcome_of_failure(caught.value).outcome == "not_sent"
+
+
+# --- closing the client ---------------------------------------------------------------------------
+
+
+async def test_closing_does_not_wait_for_a_pause(workflow: Workflow) -> None:
+    """What is known of a call that pauses is the error after which it pauses."""
+    pausing = asyncio.Event()
+
+    async def for_a_minute(_seconds: float) -> None:
+        pausing.set()
+        await asyncio.Event().wait()
+
+    async with RawServer(answering(reply(429, b"", {"Retry-After": "30"}))) as server:
+        client = DispatchClient(
+            auth=BearerToken("t"), application_id="a", base_url=server.base_url, sleep=for_a_minute
+        )
+        sending = asyncio.create_task(client.send(workflow))
+        await pausing.wait()
+        await client.aclose()
+        with pytest.raises(RateLimitError) as caught:
+            await sending
+
+    assert (caught.value.retry_after, caught.value.attempts) == (30, 1)
+    assert sending.cancelling() == 0
+    now = client.statistics()
+    assert (now.not_sent, now.interrupted, now.pausing) == (1, 0, 0)
+
+
+async def test_closing_does_not_wait_for_a_pause_between_two_requests_for_a_token(workflow: Workflow) -> None:
+    pausing = asyncio.Event()
+
+    async def for_a_minute(_seconds: float) -> None:
+        pausing.set()
+        await asyncio.Event().wait()
+
+    async with RawServer(token_handler=answering(reply(503))) as server:
+        client = DispatchClient(
+            auth=KpnOAuth("a", "b", server.token_url),
+            application_id="a",
+            base_url=server.base_url,
+            sleep=for_a_minute,
+        )
+        sending = [asyncio.create_task(client.send(workflow)) for _ in range(2)]
+        await pausing.wait()
+        await client.aclose()
+        results = await asyncio.gather(*sending, return_exceptions=True)
+
+    assert [type(result) for result in results] == [ClientClosedError] * 2
+
+
+async def test_who_is_cancelled_in_a_pause_when_the_client_closes_is_cancelled(workflow: Workflow) -> None:
+    pausing = asyncio.Event()
+
+    async def for_a_minute(_seconds: float) -> None:
+        pausing.set()
+        await asyncio.Event().wait()
+
+    async with RawServer(answering(reply(429))) as server:
+        client = DispatchClient(
+            auth=BearerToken("t"), application_id="a", base_url=server.base_url, sleep=for_a_minute
+        )
+        sending = asyncio.create_task(client.send(workflow))
+        await pausing.wait()
+        sending.cancel()
+        await client.aclose()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
 
 
 # --- others go on ---------------------------------------------------------------------------------

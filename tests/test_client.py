@@ -387,7 +387,7 @@ async def test_closing_between_attempts_ends_the_call(workflow: Workflow) -> Non
             base_url=server.base_url,
             sleep=close_instead,
         )
-        with pytest.raises(ClientClosedError):
+        with pytest.raises(RateLimitError):
             await client.send(workflow)
 
 

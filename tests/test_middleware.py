@@ -9,12 +9,12 @@ import pytest
 
 from nexmo_dispatch_async.auth import BearerToken, KpnOAuth
 from nexmo_dispatch_async.client import DispatchClient
-from nexmo_dispatch_async.exceptions import BadRequestError, OutcomeUnknownError
-from nexmo_dispatch_async.interruption import interruption_of
+from nexmo_dispatch_async.exceptions import BadRequestError, InvalidWorkflowError, OutcomeUnknownError
+from nexmo_dispatch_async.interruption import Interruption, interruption_of, outcome_of_failure
 from nexmo_dispatch_async.middleware import Attempt, Middleware, around_attempt, around_call
 from nexmo_dispatch_async.sansio import Headers, Request, Response
 from nexmo_dispatch_async.workflow import Workflow
-from tests.support.misbehaving import ACCEPTED, RawServer, answering, close_after_body, reply
+from tests.support.misbehaving import ACCEPTED, RawServer, accept, answering, close_after_body, hang, reply
 
 T = TypeVar("T")
 
@@ -203,6 +203,109 @@ async def test_cancelled_after_the_answer(workflow: Workflow, method: str, outco
     interruption = interruption_of(caught.value)
     assert interruption is not None
     assert interruption.outcome == outcome
+    if outcome == "sent":
+        assert interruption.dispatch is not None
+        assert interruption.dispatch.dispatch_uuid == ACCEPTED["dispatch_uuid"]
+
+
+# --- what becomes of a send that a middleware ends ------------------------------------------------
+
+
+def ending(method: str, what: str) -> Middleware:
+    """Return a middleware that ends what it stands around, with an exception of its own."""
+
+    async def end(_self: Middleware, it: Any, proceed: Callable[[Any], Awaitable[Any]]) -> Any:
+        if what == "before it proceeds":
+            raise ValueError(what)
+        if what == "after a while":
+            async with asyncio.timeout(0.05):
+                return await proceed(it)
+        if what == "in place of an error":
+            try:
+                return await proceed(it)
+            except OutcomeUnknownError:
+                raise ValueError(what) from None
+        await proceed(it)
+        raise InvalidWorkflowError([]) if what == "with an error of ours" else ValueError(what)
+
+    made: Middleware = type("Ending", (Middleware,), {method: end})()
+    return made
+
+
+@pytest.mark.parametrize(
+    ("method", "what", "handler", "outcome"),
+    [
+        ("attempt", "before it proceeds", accept, "not_sent"),
+        ("attempt", "after a while", hang, "unknown"),
+        ("attempt", "in place of an error", close_after_body, "unknown"),
+        ("attempt", "after the answer", accept, "unknown"),
+        ("attempt", "with an error of ours", accept, "unknown"),
+        ("call", "before it proceeds", accept, "not_sent"),
+        ("call", "after a while", hang, "unknown"),
+        ("call", "in place of an error", close_after_body, "unknown"),
+        ("call", "after the answer", accept, "sent"),
+        ("call", "with an error of ours", accept, "sent"),
+    ],
+)
+async def test_whatever_it_raises_tells_what_became_of_the_send(
+    workflow: Workflow, caplog: pytest.LogCaptureFixture, method: str, what: str, handler: Any, outcome: str
+) -> None:
+    """Its own exceptions, and those that `asyncio.timeout()` makes inside of it."""
+    async with RawServer(handler) as server, client_of(server, ending(method, what)) as client:
+        with pytest.raises((ValueError, TimeoutError)) as caught:
+            await client.send(workflow, client_ref="order-17")
+
+    dispatch = caught.value.__dict__["interruption"].dispatch
+    assert outcome_of_failure(caught.value) == Interruption(
+        outcome,  # type: ignore[arg-type]  # a text, to mypy
+        "POST /dispatch",
+        workflow.summary(),
+        ("order-17",),
+        dispatch,
+    )
+    assert (dispatch is not None) is (outcome == "sent")
+    if dispatch is not None:
+        assert (dispatch.dispatch_uuid, dispatch.client_ref) == (ACCEPTED["dispatch_uuid"], "order-17")
+    now = client.statistics()
+    assert now.succeeded == (outcome == "sent")
+    assert now.interrupted_unknown + now.unknown == (outcome == "unknown")
+    warnings = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == (outcome == "unknown")
+    assert now[-3:] == (0, 0, 0)
+
+
+async def test_what_it_raises_around_a_token_means_that_nothing_was_sent(workflow: Workflow) -> None:
+    class Impatient(Middleware):
+        async def attempt(
+            self, attempt: Attempt, proceed: Callable[[Attempt], Awaitable[Response]]
+        ) -> Response:
+            async with asyncio.timeout(0.05):
+                return await proceed(attempt)
+
+    async with RawServer(token_handler=hang) as server:
+        oauth = KpnOAuth("id", "client-secret", server.token_url)
+        async with client_of(server, Impatient(), auth=oauth) as client:
+            with pytest.raises(TimeoutError) as caught:
+                await client.send(workflow)
+
+    assert outcome_of_failure(caught.value).outcome == "not_sent"
+    assert client.statistics().interrupted_unknown == 0
+
+
+async def test_reading_that_it_ends_leaves_nothing_to_look_after(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for method in ("attempt", "call"):
+        middleware = ending(method, "after the answer")
+        async with (
+            RawServer(answering(reply(200, {"id": "a"}))) as server,
+            client_of(server, middleware) as client,
+        ):
+            with pytest.raises(ValueError, match="after the answer") as caught:
+                await client.applications.get("a")
+
+        assert outcome_of_failure(caught.value).outcome == "not_sent"
+    assert "WARNING" not in {record.levelname for record in caplog.records}
 
 
 async def test_its_own_exceptions_reach_the_caller(workflow: Workflow) -> None:
