@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from uuid import UUID
 
 from msgspec import UNSET, UnsetType
 
-from nexmo_dispatch_async.exceptions import BadRequestError, ConfigurationError
+from nexmo_dispatch_async.auth import header_text
+from nexmo_dispatch_async.exceptions import BadRequestError, ConfigurationError, NotFoundError
 from nexmo_dispatch_async.models.responses import Application, ApplicationPage
 from nexmo_dispatch_async.retry import RetryPolicy, Timeout
 from nexmo_dispatch_async.sansio import (
@@ -39,9 +41,10 @@ class Applications:
         path: Below the base URL. A path with a `v2` in it gets the v2 forms of contract 4.1.
         retry: Instead of the client's own policy.
         timeout: Instead of the client's own.
+        on_response: Hears each successful answer, before it is read.
     """
 
-    __slots__ = ("_base_url", "_client", "_path", "_retry", "_timeout", "_v2")
+    __slots__ = ("_base_url", "_client", "_on_response", "_path", "_retry", "_timeout", "_v2")
 
     def __init__(
         self,
@@ -51,23 +54,58 @@ class Applications:
         *,
         retry: RetryPolicy | None = None,
         timeout: Timeout | None = None,
+        on_response: Callable[[Response], object] | None = None,
     ) -> None:
         self._client = client
         self._base_url = base_url
         self._retry = retry
         self._timeout = timeout
+        self._on_response = on_response
         self._path = "/" + path.strip("/")
         self._v2 = "v2" in self._path.split("/")
 
     def __repr__(self) -> str:
         return f"Applications({self._path!r})"
 
-    def using(self, *, retry: RetryPolicy | None = None, timeout: Timeout | None = None) -> Applications:
-        """Return the same calls with another policy or time-out: `applications.using(timeout=…).get(id)`."""
-        return Applications(self._client, self._base_url, self._path, retry=retry, timeout=timeout)
+    def using(
+        self,
+        *,
+        retry: RetryPolicy | None = None,
+        timeout: Timeout | None = None,
+        on_response: Callable[[Response], object] | None = None,
+    ) -> Applications:
+        """Return the same calls with other settings: `applications.using(timeout=…).get(id)`.
+
+        What is left out stays as it is here, so `using(…).using(…)` adds up.
+
+        Args:
+            retry: How often to try.
+            timeout: How long one attempt may take.
+            on_response: Hears each successful answer, with its status, headers and bytes: `answers.append`.
+        """
+        return Applications(
+            self._client,
+            self._base_url,
+            self._path,
+            retry=self._retry if retry is None else retry,
+            timeout=self._timeout if timeout is None else timeout,
+            on_response=self._on_response if on_response is None else on_response,
+        )
 
     async def _call(self, request: Request, decode: Callable[[Response], T]) -> T:
-        return await self._client.call(request, decode, retry=self._retry, timeout=self._timeout)
+        return await self._client.call(request, self._heard(decode), retry=self._retry, timeout=self._timeout)
+
+    def _heard(self, decode: Callable[[Response], T]) -> Callable[[Response], T]:
+        """Return a `decode` that lets `on_response` hear of the answer."""
+        hear = self._on_response
+        if hear is None:
+            return decode
+
+        def heard(response: Response) -> T:
+            hear(response)
+            return decode(response)
+
+        return heard
 
     async def create(
         self,
@@ -104,6 +142,7 @@ class Applications:
             encoding: How the fields travel; the sources disagree (contract 9.8).
 
         Raises:
+            ConfigurationError: A field is `None`, or has no form on the v2 path.
             APIError: One of its subclasses.
         """
         fields = _given(
@@ -126,7 +165,7 @@ class Applications:
         request = application_request("POST", self._base_url, self._path, fields=fields, encoding=encoding)
         return await self._call(request, decipher_application)
 
-    async def get(self, application_id: str) -> Application:
+    async def get(self, application_id: str | UUID) -> Application:
         """Read one application.
 
         Raises:
@@ -138,7 +177,7 @@ class Applications:
 
     async def update(
         self,
-        application_id: str,
+        application_id: str | UUID,
         *,
         name: str | UnsetType = UNSET,
         type: str | UnsetType = UNSET,  # noqa: A002 - the API's own name
@@ -159,7 +198,7 @@ class Applications:
         where they travel (contract 4.1, 9.8): give whatever yours asks for.
 
         Raises:
-            ConfigurationError: Nothing to change was given.
+            ConfigurationError: Nothing to change was given, a field is `None`, or has no form on the v2 path.
             NotFoundError: There is none with this id.
             APIError: One of its other subclasses.
         """
@@ -185,7 +224,7 @@ class Applications:
         )
         return await self._call(request, decipher_application)
 
-    async def delete(self, application_id: str) -> None:
+    async def delete(self, application_id: str | UUID) -> None:
         """Delete an application, which cannot be undone.
 
         Queued callbacks may still arrive for it; stop sending 24 hours before (contract 4.4).
@@ -222,9 +261,10 @@ class Applications:
         """Iterate over all applications, page by page, each application once.
 
         Services count pages from 0 or from 1 and name the index in three ways (contract 4.3). What arrives
-        decides: a service that calls page 0 page 1 is asked for page 2 next; a page without anything new
-        ends the iteration, except right after the first one, because there it may be the first page
-        under another number.
+        decides: a service that calls page 0 page 1 is asked for page 2 next; one that has no page 0, or an
+        empty one though there are applications, is asked for page 1; a page without anything new ends the
+        iteration, except right after the first one, because there it may be the first page under another
+        number.
 
         Raises:
             PermissionDeniedError: Sandbox accounts may not list (contract 1.5).
@@ -235,10 +275,13 @@ class Applications:
         while True:
             try:
                 page = await self.list(page_index=index, page_size=page_size)
-            except BadRequestError:
+            except (BadRequestError, NotFoundError):
                 if index != 0:
                     raise
                 first = index = 1  # a service that counts from 1 and checks it
+                continue
+            if index == 0 and not page.applications and page.total:
+                first = index = 1  # one that counts from 1 and does not
                 continue
             new = [application for application in page.applications if application.id not in seen]
             for application in new:
@@ -253,25 +296,51 @@ class Applications:
 
 
 def _given(**fields: str | UnsetType) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value is not UNSET}
+    given: dict[str, object] = {name: value for name, value in fields.items() if value is not UNSET}
+    for name, value in given.items():
+        if value is None:
+            raise ConfigurationError(f"{name}=None: leave it out if it is not to be sent")
+    return given
 
 
 def _as_v2(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the nested form of contract 4.1; its webhooks have methods that cannot be left out."""
+    """Return the nested form of contract 4.1; its webhooks have methods that cannot be left out.
+
+    Raises:
+        ConfigurationError: A field has no place in it. The contract knows no voice part of this form.
+    """
+    left = dict(fields)
+    kind = left.pop("type", "messages")
     webhooks = {
-        name: {"address": fields[name], "http_method": fields.get(name.replace("_url", "_method"), "POST")}
+        name: {"address": left.pop(name), "http_method": left.pop(name.replace("_url", "_method"), "POST")}
         for name in ("inbound_url", "status_url")
-        if name in fields
+        if name in left
     }
-    nested: dict[str, Any] = {"name": fields["name"]} if "name" in fields else {}
-    if "public_key" in fields:
-        nested["keys"] = {"public_key": fields["public_key"]}
+    nested: dict[str, Any] = {"name": left.pop("name")} if "name" in left else {}
+    if "public_key" in left:
+        nested["keys"] = {"public_key": left.pop("public_key")}
     if webhooks:
         nested["capabilities"] = {"messages": {"version": "v0.1", "webhooks": webhooks}}
+    if kind not in ("messages", "message"):
+        raise ConfigurationError("the v2 form of an application has no type: it is one of messages only")
+    for name in left:
+        cure = f"give {name.replace('_method', '_url')} with it" if name in _METHODS else "leave it out"
+        raise ConfigurationError(f"{name} has no place of its own in the v2 form of an application: {cure}")
+    if not nested:
+        raise ConfigurationError("update() was given nothing to change: type cannot be changed")
     return nested
 
 
-def _checked(application_id: str) -> str:
-    if not application_id.strip():
-        raise ConfigurationError("application_id is empty")
-    return application_id.strip()
+_METHODS = ("status_method", "inbound_method")
+
+
+def _checked(application_id: str | UUID) -> str:
+    """Return the id as part of a path.
+
+    Raises:
+        ConfigurationError: It is none, or would lead to another place.
+    """
+    checked = header_text("application_id", application_id)
+    if checked in (".", ".."):
+        raise ConfigurationError("application_id is no id but a way to another resource")
+    return checked

@@ -1,8 +1,10 @@
 """Promises of the application calls: one model from every shape, and pages that end."""
 
+import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
 
 import pytest
 
@@ -20,6 +22,7 @@ from nexmo_dispatch_async.exceptions import (
 )
 from nexmo_dispatch_async.models.responses import Application, ApplicationPage, VoiceSettings
 from nexmo_dispatch_async.retry import RetryPolicy, Timeout
+from nexmo_dispatch_async.sansio import Response
 from tests.conftest import payload
 from tests.support.misbehaving import (
     Connection,
@@ -118,6 +121,23 @@ async def test_a_call_can_have_its_own_policy_and_time_out() -> None:
             await client.applications.using(retry=RetryPolicy(attempts=1), timeout=Timeout(total=0.1)).get(ID)
 
     assert caught.value.attempts == 2
+
+
+async def test_settings_of_calls_add_up() -> None:
+    answers: list[Response] = []
+    async with RawServer(answering(reply(429))) as server, client_of(server) as client:
+        calls = client.applications.using(retry=RetryPolicy(attempts=2), on_response=answers.append)
+        with pytest.raises(RateLimitError) as caught:
+            await calls.using(timeout=Timeout(total=1)).get(ID)
+        server.handler = answering(reply(200, {"id": ID}, {"quota-used": "7"}))
+        application = await calls.using(timeout=Timeout(total=1)).get(ID)
+        server.handler = hang
+        with pytest.raises(OutcomeUnknownError, match="no answer in time"):
+            await calls.using(timeout=Timeout(total=0.1)).using(retry=RetryPolicy(attempts=1)).get(ID)
+
+    assert caught.value.attempts == 2
+    assert [(answer.status, answer.headers["quota-used"]) for answer in answers] == [(200, "7")]
+    assert json.loads(answers[0].body) == application.raw
 
 
 async def test_a_key_of_your_own_can_be_changed() -> None:
@@ -225,18 +245,24 @@ def service(total: int, form: str, *, size: int = 2) -> Callable[[Received, Conn
     async def handler(request: Received, connection: Connection) -> None:
         query = parse_qs(urlsplit(request.target).query)
         asked = int(query.get("page_index", query.get("page", ["0"]))[0])
-        if form == "strict from 1" and asked < 1:
-            await connection.write(reply(400, {"type": "x#list-validation", "title": "t"}))
+        if asked < 1 and form in ("strict from 1", "404 before 1"):
+            problem = {"type": "x#list-validation", "title": "t"}
+            await connection.write(reply(400 if form == "strict from 1" else 404, problem))
             return
-        index = max(asked - 1, 0) if form in ("page", "silent from 1", "strict from 1") else asked
+        from_1 = ("page", "silent from 1", "strict from 1", "404 before 1", "empty before 1")
+        index = max(asked - 1, 0) if form in from_1 else asked
         if form == "stuck":
             index = 0
         items = [{"id": f"id{n}", "name": "n"} for n in range(total)[index * size : (index + 1) * size]]
+        if form == "empty before 1" and asked < 1:
+            items = []
         body: dict[str, Any] = {"_embedded": {"applications": items}}
         if form == "page_index":
             body |= {"page_index": index, "page_size": size, "count": total}
         elif form == "record_index":
             body |= {"record_index": index * size, "page_size": size, "count": len(items)}
+        elif form == "empty before 1":
+            body |= {"page_index": asked, "page_size": size, "count": total}
         elif form == "page":
             body |= {"page": index + 1, "page_size": size, "total_items": total}
         elif form == "short":
@@ -248,7 +274,10 @@ def service(total: int, form: str, *, size: int = 2) -> Callable[[Received, Conn
 
 @pytest.mark.parametrize(
     "form",
-    ["page_index", "record_index", "page", "silent", "silent from 1", "strict from 1", "stuck", "short"],
+    [
+        *("page_index", "record_index", "page", "silent", "stuck", "short"),
+        *("silent from 1", "strict from 1", "404 before 1", "empty before 1"),
+    ],
 )
 @pytest.mark.parametrize("total", [0, 1, 2, 3, 4, 7])
 async def test_iterating_finds_each_application_once(form: str, total: int) -> None:
@@ -277,6 +306,14 @@ async def test_the_v2_path_counts_from_1() -> None:
     assert server.received[0].target.endswith("/applications/v2?page=1&page_size=100")
 
 
+async def test_a_path_that_is_not_there_is_not_found() -> None:
+    async with RawServer(answering(reply(404))) as server, client_of(server) as client:
+        with pytest.raises(NotFoundError):
+            [application async for application in client.applications.iterate()]
+
+    assert len(server.received) == 2
+
+
 async def test_a_bad_request_on_a_later_page_is_an_error() -> None:
     handler = answering(reply(200, {"_embedded": {"applications": [{"id": "a"}]}}), reply(400))
     async with RawServer(handler) as server, client_of(server) as client:
@@ -293,7 +330,14 @@ async def test_a_bad_request_on_a_later_page_is_an_error() -> None:
         (lambda a: a.list(page_size=0), "page_size must be from 1 to 100, not 0"),
         (lambda a: a.list(page_size=101), "page_size must be from 1 to 100, not 101"),
         (lambda a: a.update(ID), "nothing to change"),
-        (lambda a: a.get("  "), "application_id is empty"),
+        (lambda a: a.get("  "), "application_id is missing"),
+        (lambda a: a.get(None), "application_id is missing"),
+        (lambda a: a.get(5), "application_id must be text, not int"),
+        (lambda a: a.get("."), "application_id is no id"),
+        (lambda a: a.delete(" .. "), "application_id is no id"),
+        (lambda a: a.create(name="n", status_url=None), "status_url=None: leave it out"),
+        (lambda a: a.update(ID, name=None), "name=None: leave it out"),
+        (lambda a: a.update(ID, name=None, encoding="query"), "name=None: leave it out"),
     ],
 )
 async def test_nonsense_is_refused_before_the_network(call: Any, message: str) -> None:
@@ -302,6 +346,58 @@ async def test_nonsense_is_refused_before_the_network(call: Any, message: str) -
             await call(client.applications)
 
     assert server.received == []
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda a: a.update(ID, status_method="POST"), "status_method has no place of its own.*status_url"),
+        (lambda a: a.update(ID, name="n", inbound_method="POST"), "inbound_method has no place of its own"),
+        (lambda a: a.update(ID, type="messages"), "nothing to change"),
+        (lambda a: a.create(name="n", type="voice", answer_url="https://a"), "has no type"),
+        (
+            lambda a: a.create(name="n", answer_url="https://a"),
+            "answer_url has no place of its own.*leave it out",
+        ),
+        (lambda a: a.update(ID, event_method="GET"), "event_method has no place of its own.*leave it out"),
+    ],
+)
+async def test_nothing_is_dropped_in_silence_on_the_v2_path(call: Any, message: str) -> None:
+    """Contract 4.1: the nested form has no place for it."""
+    async with RawServer() as server, client_of(server, applications_path="/applications/v2") as client:
+        with pytest.raises(ConfigurationError, match=message):
+            await call(client.applications)
+
+    assert server.received == []
+
+
+async def test_the_nested_form_holds_what_is_given() -> None:
+    handler = answering(reply(200, {"id": ID}))
+    async with (
+        RawServer(handler) as server,
+        client_of(server, applications_path="/applications/v2") as client,
+    ):
+        await client.applications.update(
+            ID, name="n", type="messages", status_url="https://h/s", status_method="GET", public_key="PEM"
+        )
+
+    assert server.received[0].json == {
+        "name": "n",
+        "keys": {"public_key": "PEM"},
+        "capabilities": {
+            "messages": {
+                "version": "v0.1",
+                "webhooks": {"status_url": {"address": "https://h/s", "http_method": "GET"}},
+            }
+        },
+    }
+
+
+async def test_an_id_may_be_a_uuid() -> None:
+    async with RawServer(answering(reply(200, {"id": ID}))) as server, client_of(server) as client:
+        await client.applications.get(UUID(ID))
+
+    assert server.received[0].target.endswith(f"/applications/{ID}")
 
 
 async def test_the_nested_form_only_travels_as_json() -> None:
