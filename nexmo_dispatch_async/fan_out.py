@@ -114,6 +114,7 @@ class FanOut(Generic[ItemT, ResultT]):
     * Leaving early (`aclose()`, `async with`, `contextlib.aclosing`) cancels what is in flight and waits for
       it: nothing is left running. `undelivered` then holds results that nobody took, `interrupted` the items
       whose work was cut short, and `interruptions` what became of each.
+    * An async generator that it reads from is closed when it ends, whichever way.
     * A plain `break` ends the work too, but a moment later: when the event loop finalises the iterator.
     * If the consumer is cancelled while it waits for a result, the iterator is closed in the same way.
 
@@ -198,6 +199,8 @@ class _State(Generic[ItemT, ResultT]):
         self.interrupted: list[tuple[ItemT, Interruption]] = []
         # Work that was cancelled before its first line ran
         self.unstarted: set[asyncio.Task[ResultT]] = set()
+        # The input is being closed, which nothing should cut short
+        self.closing = False
         # Who waits: the generator for a result, the feeder for room
         self.wanted: asyncio.Future[None] | None = None
         self.room: asyncio.Future[None] | None = None
@@ -248,13 +251,20 @@ def _wake(waiter: asyncio.Future[None] | None) -> None:
 
 async def _feed(items: AsyncIterable[ItemT], state: _State[ItemT, Any]) -> None:
     loop = asyncio.get_running_loop()
-    async for item in items:
-        state.start(item)
-        while state.full and state.reading:
-            state.room = loop.create_future()
-            await state.room
-        if not state.reading:
-            return
+    iterator = aiter(items)
+    try:
+        async for item in iterator:
+            state.start(item)
+            while state.full and state.reading:
+                state.room = loop.create_future()
+                await state.room
+            if not state.reading:
+                return
+    finally:
+        # Here and not by the event loop some time later. What is no generator is the caller's to close.
+        if isinstance(iterator, AsyncGenerator):
+            state.closing = True
+            await iterator.aclose()
 
 
 async def _results(
@@ -293,10 +303,12 @@ def _cancel(state: _State[Any, Any], feeder: asyncio.Task[None] | None) -> set[a
     """Cancel what is left and return it."""
     state.unstarted.update(filter(_is_unstarted, state.tasks))
     left: set[asyncio.Task[Any]] = {*state.tasks}
-    if feeder is not None and not feeder.done():
+    if feeder is not None and not feeder.done() and not state.closing:
         left.add(feeder)
     for task in left:
         task.cancel()
+    if feeder is not None and not feeder.done():
+        left.add(feeder)
     return left
 
 

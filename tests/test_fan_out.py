@@ -7,7 +7,7 @@ from contextlib import aclosing
 from typing import Any
 
 import pytest
-from anyio import move_on_after
+from anyio import create_memory_object_stream, move_on_after
 from anyio.lowlevel import checkpoint
 
 from nexmo_dispatch_async.exceptions import (
@@ -262,6 +262,64 @@ async def test_a_plain_break_ends_the_work_too() -> None:
 
     assert work.active == 0
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+class Input:
+    """An async generator that notes when it is closed."""
+
+    def __init__(self, stop: int = 1000) -> None:
+        self.stop = stop
+        self.closed = False
+
+    async def numbers(self) -> AsyncIterator[int]:
+        try:
+            for number in range(self.stop):
+                yield number
+        finally:
+            # Cleaning up may take a while, and is not cut short.
+            await settle()
+            self.closed = True
+
+
+@pytest.mark.parametrize("way", ["read to its end", "left early", "cancelled", "work that raises"])
+async def test_an_async_generator_is_closed_when_the_fan_out_ends(way: str) -> None:
+    """Not when the garbage collector comes by: it may hold a file or a cursor."""
+    given, work = Input(3 if way == "read to its end" else 1000), Work(gated=way == "cancelled")
+    items = given.numbers()
+
+    async def fail(_number: int) -> int:
+        raise LookupError
+
+    async def consume() -> None:
+        async with FanOut(items, fail if way == "work that raises" else work, limit=2) as fan_out:
+            async for _ in fan_out:
+                if way == "left early":
+                    break
+        assert given.closed
+
+    consuming = asyncio.create_task(consume())
+    await settle()
+    if way == "cancelled":
+        consuming.cancel()
+    await asyncio.wait([consuming])
+
+    assert given.closed
+    assert consuming.cancelled() is (way == "cancelled")
+    if not consuming.cancelled():
+        assert isinstance(consuming.exception(), LookupError) is (way == "work that raises")
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_an_input_that_is_no_generator_stays_open() -> None:
+    """A stream is the caller's: others may receive from it as well."""
+    send, receive = create_memory_object_stream[int](10)
+    async with send, receive:
+        for number in range(3):
+            send.send_nowait(number)
+        async with FanOut(receive, Work(), limit=1) as fan_out:
+            await anext(fan_out)
+
+        assert await receive.receive() == 1
 
 
 async def test_an_exception_in_the_consumer_ends_the_work() -> None:
