@@ -306,6 +306,22 @@ async def test_cancelled_while_it_is_noted_down_it_was_sent(workflow: Workflow) 
     assert interruption.dispatch.dispatch_uuid == ACCEPTED["dispatch_uuid"]
 
 
+async def test_a_tracker_that_fails_loses_no_id(workflow: Workflow, caplog: pytest.LogCaptureFixture) -> None:
+    """The service accepted it: whoever sent must learn that, whatever exception a store raises."""
+
+    class Full(Tracker):
+        async def sent(self, dispatch: Any, workflow: Any) -> Any:
+            raise OSError("disk full")
+
+    async with RawServer() as server, client_of(server, tracker=Full()) as client:
+        dispatch = await client.send(workflow, client_ref="order-17")
+        _, response = await client.send_with_response(workflow)
+
+    assert (dispatch.dispatch_uuid, dispatch.client_ref) == (ACCEPTED["dispatch_uuid"], "order-17")
+    assert response.status == 202
+    assert caplog.messages.count("POST /dispatch: accepted, and not followed: OSError") == 2
+
+
 async def test_leaving_a_fan_out_tells_of_each_item(workflow: Workflow) -> None:
     """Some were sent and not answered, the others waited for a slot."""
     both = asyncio.Event()
