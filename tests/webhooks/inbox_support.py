@@ -86,7 +86,13 @@ async def put(inbox: StoreInbox, body: bytes, *, at: float | None = None, path: 
 
 
 def make_inbox(kind: str, folder: Path, time: ManualTime, **settings: Any) -> StoreInbox:
-    values: dict[str, Any] = {"clock": time, "sleep": time.sleep, "random": lambda: 0.0, **settings}
+    values: dict[str, Any] = {
+        "clock": time,
+        "monotonic": time,
+        "sleep": time.sleep,
+        "random": lambda: 0.0,
+        **settings,
+    }
     return MemoryInbox(**values) if kind == "memory" else SqliteInbox(folder / "inbox.db", **values)
 
 

@@ -104,7 +104,7 @@ async def test_an_event_is_stored_and_then_handled(start: Start) -> None:
         "status",
         0,
     )
-    assert inbox.health() == Health("running", True, 0, 0, 0.0, 0, 0, 0)
+    assert inbox.health() == Health("running", True, 0, 0, 0.0, 0, 0, 0, False)
     assert inbox.health().ready
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from nexmo_dispatch_webhooks import ConfigurationError, InboxError
-from nexmo_dispatch_webhooks.inbox import SqliteInbox, StoreInbox
+from nexmo_dispatch_webhooks.inbox import SqliteInbox, StoreInbox, sqlite_file
 from nexmo_dispatch_webhooks.inbox import sqlite as sqlite_module
 from nexmo_dispatch_webhooks.inbox.sqlite import SqliteStore
 from tests.webhooks.inbox_support import ManualTime, frozen, make_inbox, new_record, put, status_bytes
@@ -306,7 +306,7 @@ async def test_the_log_is_moved_beside_the_commits(
         await store.tidy()
         await store.count()
         sizes.append(log.stat().st_size)
-    assert sizes[-1] == sizes[1]
+    assert max(sizes[1:]) < 1.2 * sizes[0]
 
     moved = store._written
     await store.add(new_record(status_bytes(1000)))
@@ -329,7 +329,7 @@ async def test_a_log_that_cannot_be_moved_now_is_moved_later(
         raise sqlite3.OperationalError
 
     with monkeypatch.context() as patch:
-        patch.setattr(sqlite_module, "_connect", locked)
+        patch.setattr(sqlite_file, "connect", locked)
         await store.tidy()
         await store.tidy()
 

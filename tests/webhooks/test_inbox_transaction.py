@@ -123,7 +123,15 @@ async def test_somebody_else_finished_it_meanwhile(make: Any, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "sql", ["COMMIT", " rollback;", "BEGIN IMMEDIATE", "pragma synchronous=off", "vacuum"]
+    "sql",
+    [
+        "COMMIT",
+        " rollback;",
+        "BEGIN IMMEDIATE",
+        "pragma synchronous=off",
+        "vacuum",
+        "-- a\n/* b */COMMIT\nWORK",
+    ],
 )
 def test_statements_that_would_end_the_transaction_are_refused(sql: str) -> None:
     """Other events share it."""
@@ -136,11 +144,13 @@ def test_statements_that_would_end_the_transaction_are_refused(sql: str) -> None
 
 
 async def test_a_hidden_end_of_the_transaction_is_noticed(make: Any, tmp_path: Path) -> None:
-    """A comment in front hides the word: then the whole commit fails, and nothing was acknowledged by it."""
+    """A conflict may end it: then the whole commit fails, and nothing was acknowledged by it."""
 
     async def count(event: Event, context: Context) -> None:
         context.transaction.execute(COUNT, ("before",))
-        context.transaction.execute("/* sly */ ROLLBACK")
+        context.transaction.execute(
+            f"INSERT OR ROLLBACK{COUNT.removeprefix('INSERT').partition('ON')[0]}", ("before",)
+        )
 
     inbox = make(retries=RetryPolicy(attempts=1))
     await inbox.start(frozen(count))

@@ -147,10 +147,9 @@ def verify(
     if claims.payload_hash is not None:
         digest = _EMPTY.copy()
         digest.update(body)
-        # `payload_hash` may hold any characters, and compare_digest refuses text that is not ASCII
-        if not compare_digest(
-            digest.hexdigest().encode(), claims.payload_hash.encode("utf-8", "surrogatepass")
-        ):
+        expected = claims.payload_hash
+        # it may hold any characters, and compare_digest refuses text that is not ASCII
+        if not expected.isascii() or not compare_digest(digest.hexdigest(), expected):
             raise SignatureVerificationError("the body is not the one that was signed")
     elif require_payload_hash:
         raise SignatureVerificationError("the token does not cover the body: payload_hash is missing")

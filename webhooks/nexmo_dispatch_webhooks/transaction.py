@@ -6,6 +6,7 @@ transaction that marks the handler as done; a handler that raises leaves nothing
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ Statement = tuple[str, Parameters]
 _REFUSED = frozenset(
     {"ATTACH", "BEGIN", "COMMIT", "DETACH", "END", "PRAGMA", "RELEASE", "ROLLBACK", "SAVEPOINT", "VACUUM"}
 )
+# The first word, behind blanks and comments.
+_WORD = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*([A-Za-z]*)", re.DOTALL)
 
 
 class Transaction:
@@ -45,7 +48,8 @@ class Transaction:
         Raises:
             ValueError: the statement would end or leave the transaction.
         """
-        word = sql.lstrip().partition(" ")[0].rstrip(";").upper()
+        found = _WORD.match(sql)
+        word = found[1].upper() if found is not None else ""
         if word in _REFUSED:
             raise ValueError(f"{word} is not possible inside of the transaction of the inbox")
         self.statements.append((sql, parameters))

@@ -5,19 +5,25 @@ It reads no request and verifies nothing: the receiver gives it events that are 
 
 from nexmo_dispatch_webhooks.inbox.engine import StoreInbox
 from nexmo_dispatch_webhooks.inbox.inboxes import MemoryInbox, SqliteInbox
-from nexmo_dispatch_webhooks.inbox.records import Failure, Record, State
+from nexmo_dispatch_webhooks.inbox.records import Counts, Failure, NewRecord, Record, State, Waiting
 from nexmo_dispatch_webhooks.inbox.retries import RetryPolicy
-from nexmo_dispatch_webhooks.inbox.settings import Health
-from nexmo_dispatch_webhooks.inbox.store import Store
+from nexmo_dispatch_webhooks.inbox.settings import Health, InboxSettings
+from nexmo_dispatch_webhooks.inbox.store import Added, Store, Which
 
 __all__ = [
+    "Added",
+    "Counts",
     "Failure",
     "Health",
+    "InboxSettings",
     "MemoryInbox",
+    "NewRecord",
     "Record",
     "RetryPolicy",
     "SqliteInbox",
     "State",
     "Store",
     "StoreInbox",
+    "Waiting",
+    "Which",
 ]

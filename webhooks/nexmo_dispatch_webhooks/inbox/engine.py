@@ -18,8 +18,18 @@ import anyio
 
 from nexmo_dispatch_webhooks.events import Event, parse_event
 from nexmo_dispatch_webhooks.exceptions import ConfigurationError, InboxError, InboxFullError
+from nexmo_dispatch_webhooks.inbox.bell import Bell, resolve
 from nexmo_dispatch_webhooks.inbox.lanes import Lanes
-from nexmo_dispatch_webhooks.inbox.records import Failure, NewRecord, Record, State, Waiting, make_record
+from nexmo_dispatch_webhooks.inbox.records import (
+    Counts,
+    Failure,
+    NewRecord,
+    Record,
+    State,
+    Waiting,
+    make_record,
+)
+from nexmo_dispatch_webhooks.inbox.retention import Retention
 from nexmo_dispatch_webhooks.inbox.retries import RetryPolicy
 from nexmo_dispatch_webhooks.inbox.settings import HOUR, Health
 from nexmo_dispatch_webhooks.inbox.store import Store, Which
@@ -31,8 +41,9 @@ from nexmo_dispatch_webhooks.sansio import RawRequest
 
 __all__ = ["StoreInbox"]
 
-#: So many waiting events are kept in memory as they came; the others are read again in their turn.
-_IN_MEMORY = 1000
+#: So many waiting events, of so many bytes each, are kept in memory as they came; the others are read
+#: again in their turn.
+_IN_MEMORY, _SMALL = 1000, 4096
 #: A worker lets the other tasks run after so many events, also when no handler ever waits.
 _IN_A_ROW = 16
 
@@ -56,6 +67,7 @@ class StoreInbox:
             other sources for 72 (contract 5.10).
         poll: how often, in seconds, to look for retries that are due, and for changes of other processes.
         clock: gives epoch seconds.
+        monotonic: gives seconds for `handler_timeout`, which no change of the clock disturbs.
         sleep: waits for a number of seconds.
         random: gives numbers from 0 to 1.
 
@@ -78,6 +90,7 @@ class StoreInbox:
         remember: float = 73 * HOUR,
         poll: float = 1.0,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = anyio.sleep,
         random: Callable[[], float] = random.random,
     ) -> None:
@@ -95,13 +108,12 @@ class StoreInbox:
         self._handler_timeout = handler_timeout
         self._drain = drain
         self._max_pending = max_pending
-        self._keep, self._keep_quarantined, self._remember = keep, keep_quarantined, remember
+        self._retention = Retention(keep, keep_quarantined, remember)
         self._poll = poll
-        self._clock, self._sleep, self._random = clock, sleep, random
+        self._clock, self._monotonic, self._sleep, self._random = clock, monotonic, sleep, random
         # state
         self._lanes = Lanes()
-        self._resting: list[asyncio.Future[None]] = []
-        self._waking = False
+        self._bell = Bell()
         self._busy = 0
         self._idlers: list[asyncio.Future[None]] = []
         self._gathered: list[tuple[int, NewRecord]] | None = None
@@ -110,8 +122,8 @@ class StoreInbox:
         self._scopes: tuple[anyio.CancelScope, anyio.CancelScope] | None = None
         self._active = False
         self._stopping = False
-        self._backlog = 0
-        self._prune_at = 0.0
+        # of the store, while another process handles
+        self._backlog = Counts()
         # counts
         self._storing = True
         self._quarantined = self._duplicates = self._unhandled = 0
@@ -146,7 +158,7 @@ class StoreInbox:
         if self._task is not None:
             raise ConfigurationError("the inbox is started already: each receiver needs its own")
         await self.store.open()
-        self._worker = Worker(router, self.store, self._handler_timeout, self._clock)
+        self._worker = Worker(router, self.store, self._handler_timeout, self._monotonic)
         self._stopping = False
         workers, house = self._scopes = anyio.CancelScope(), anyio.CancelScope()
         await self._take_over()
@@ -159,29 +171,33 @@ class StoreInbox:
 
         Events that are left, and those that wait for another attempt, are handled after the next start.
         """
+        try:
+            await self._drain_workers()
+        finally:
+            self.store.added = None
+            self._active = False
+            self._lanes, self._bell = Lanes(), Bell()
+            resolve(self._idlers)
+            await self.store.aclose()
+
+    async def _drain_workers(self) -> None:
         task, scopes = self._task, self._scopes
-        if task is not None and scopes is not None:
-            workers, house = scopes
-            self._stopping = True
-            house.cancel()
-            _resolve(self._resting)
-            try:
-                await asyncio.wait({task}, timeout=self._drain)
-            finally:
-                if not task.done():
-                    logger.warning("the inbox stops with %d events left for the next start", len(self._lanes))
-                    workers.cancel()
-                await asyncio.wait({task})
-            self._task = None
-            if (error := task.exception()) is not None:
-                log_failure("the inbox", error)
-        self.store.added = None
-        self._active = False
-        self._lanes = Lanes()
-        self._resting.clear()
-        self._waking = False
-        _resolve(self._idlers)
-        await self.store.aclose()
+        if task is None or scopes is None:
+            return
+        workers, house = scopes
+        self._stopping = True
+        house.cancel()
+        self._bell.ring_for_all()
+        try:
+            await asyncio.wait({task}, timeout=self._drain)
+        finally:
+            if not task.done():
+                logger.warning("the inbox stops with %d events left for the next start", len(self._lanes))
+                workers.cancel()
+            await asyncio.wait({task})
+        self._task = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log_failure("the inbox", error)
 
     async def _live(self, workers: anyio.CancelScope, house: anyio.CancelScope) -> None:
         with workers:
@@ -205,12 +221,13 @@ class StoreInbox:
             InboxFullError: too many events wait.
             InboxError: it could not be stored.
         """
-        if len(self._lanes) >= self._max_pending or self._backlog >= self._max_pending:
+        if self._is_crowded():
             raise InboxFullError("too many events wait to be handled, please repeat")
         try:
             record_id = await self.store.add(make_record(request, context, event))
-        except InboxError:
+        except InboxError as error:
             self._storing = False
+            self._retention.full |= isinstance(error, InboxFullError)
             raise
         self._storing = True
         if record_id is None:
@@ -219,23 +236,26 @@ class StoreInbox:
             self._quarantined += 1
             logger.error("quarantined: record %d is authentic, but no JSON object", record_id)
 
+    def _is_crowded(self) -> bool:
+        return len(self._lanes) >= self._max_pending or self._backlog.pending >= self._max_pending
+
     def _added(self, record_id: int, record: NewRecord) -> None:
         """A new event is durable; called in the order of the ids."""
         if self._gathered is not None:
             self._gathered.append((record_id, record))
             return
         item = Waiting(record_id, record.lane, record.received_at)
-        if len(self._lanes) < _IN_MEMORY:
+        if len(self._lanes) < _IN_MEMORY and len(record.body) <= _SMALL:
             item.event, item.context = record.event, record.context
         self._lanes.add(item)
-        self._wake()
+        self._bell.ring()
 
     async def _take_over(self) -> None:
         """Become the process that handles events, if there is no other."""
         if not await self.store.claim():
-            self._backlog = (await self.store.count()).pending
+            self._backlog = await self.store.count()
             return
-        self._active, self._backlog = True, 0
+        self._active, self._backlog = True, Counts()
         self._gathered = []
         self.store.added = self._added
         try:
@@ -254,7 +274,7 @@ class StoreInbox:
         for item in items:
             if item.id not in self._lanes:
                 self._lanes.add(item)
-        self._wake()
+        self._bell.ring()
 
     # --- handling ---
 
@@ -266,14 +286,14 @@ class StoreInbox:
             item = lanes.take()
             if item is None:
                 if not self._busy:
-                    _resolve(self._idlers)
+                    resolve(self._idlers)
                 if self._stopping:
                     return
-                await self._rest()
+                await self._bell.rest()
                 in_a_row = 0
                 continue
             if lanes.ready:
-                self._wake()
+                self._bell.ring()
             self._busy += 1
             try:
                 await self._handle(item)
@@ -283,23 +303,15 @@ class StoreInbox:
             if in_a_row % _IN_A_ROW == 0:
                 await asyncio.sleep(0)
 
-    async def _rest(self) -> None:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._resting.append(future)
-        await future
-        self._waking = False
-
-    def _wake(self) -> None:
-        """One worker is enough: it wakes the next when there is more to do than it can take."""
-        if self._resting and not self._waking:
-            future = self._resting.pop()
-            if not future.done():
-                self._waking = True
-                future.set_result(None)
-
     async def _handle(self, item: Waiting) -> None:
         try:
-            await self._attempt(item)
+            try:
+                await self._attempt(item)
+            except InboxError:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, the other events go on
+                log_failure(f"handling record {item.id}", error)
+                await self._failed(item, (Failure("inbox", type(error).__qualname__),))
         except InboxError as error:  # the store failed: nothing is lost, it is read or tried again
             log_failure("the inbox", error)
             self._lanes.postpone(item, self._clock() + max(self._poll, self._retries.wait_initial))
@@ -312,7 +324,7 @@ class StoreInbox:
                 self._lanes.finish(item)
                 return
             try:
-                event = self._parse(record.body)
+                event = _event(self._parse(record.body))
             except Exception as error:  # noqa: BLE001 - `parse` may be the application's; the record stays
                 log_failure(f"reading record {item.id}", error)
                 await self._set_aside(item, (Failure("parse", type(error).__qualname__),))
@@ -352,20 +364,23 @@ class StoreInbox:
     # --- retries that are due, other processes, retention ---
 
     async def _keep_house(self, scope: anyio.CancelScope) -> None:
+        more = False
         with scope:
             while True:
                 due = self._lanes.next_due
                 wait = self._poll if due is None else min(self._poll, max(0.0, due - self._clock()))
-                await self._sleep(wait)
+                await self._sleep(0.0 if more else wait)
                 try:
-                    await self._look_around()
-                except InboxError as error:
+                    more = await self._look_around()
+                except Exception as error:  # noqa: BLE001 - the next look may succeed, and events wait for it
+                    more = False
                     log_failure("the inbox", error)
 
-    async def _look_around(self) -> None:
+    async def _look_around(self) -> bool:
+        """Return whether there is more to do at once."""
         now = self._clock()
         if self._lanes.release(now):
-            self._wake()
+            self._bell.ring()
         if self._worker is not None:
             self._worker.expire()
         if not self._active:
@@ -373,15 +388,9 @@ class StoreInbox:
         elif await self.store.changed():
             await self._refresh()
         await self.store.tidy()
-        if self._active and now >= self._prune_at:
-            self._prune_at = now + HOUR
-            touched = 1
-            while touched:
-                touched = await self.store.prune(
-                    handled_before=now - self._keep,
-                    quarantined_before=now - self._keep_quarantined,
-                    keys_before=now - self._remember,
-                )
+        more = self._active and await self._retention.piece(self.store, now)
+        self._storing = True  # all of this wrote, or could have
+        return more
 
     # --- for people and probes ---
 
@@ -402,16 +411,17 @@ class StoreInbox:
             state = "draining"
         else:
             state = "running" if self._active else "standby"
-        oldest = self._lanes.oldest
+        oldest = self._lanes.oldest if self._active else self._backlog.oldest
         return Health(
             state,
             self._storing,
-            len(self._lanes) if self._active else self._backlog,
+            len(self._lanes) if self._active else self._backlog.pending,
             self._lanes.retrying,
             0.0 if oldest is None else max(0.0, self._clock() - oldest),
             self._quarantined,
             self._duplicates,
             self._unhandled,
+            self._is_crowded(),
         )
 
     async def list(
@@ -480,9 +490,8 @@ class StoreInbox:
         return await self.store.purge("all" if record_id is None else record_id, states=states, before=before)
 
 
-def _resolve(futures: builtins.list[asyncio.Future[None]]) -> None:
-    """Let everybody go on who waits in the list."""
-    while futures:
-        future = futures.pop()
-        if not future.done():
-            future.set_result(None)
+def _event(parsed: object) -> Event:
+    """What a `parse` of the application returned, if it is what it should be."""
+    if not isinstance(parsed, Event):
+        raise TypeError("parse must return an event")
+    return parsed

@@ -164,24 +164,25 @@ class MemoryStore:
             self._change(record_id, state="forgotten", body=None, path="", claims=None, done=(), failed=())
         return len(chosen)
 
-    async def prune(self, *, handled_before: float, quarantined_before: float, keys_before: float) -> int:
+    async def prune(self, *, handled_before: float, quarantined_before: float, keys_before: float) -> bool:
         """All of the retention at once."""
-        touched = await self.purge("all", states=("handled",), before=handled_before)
-        touched += await self.purge("all", states=("quarantined",), before=quarantined_before)
+        await self.purge("all", states=("handled",), before=handled_before)
+        await self.purge("all", states=("quarantined",), before=quarantined_before)
         for record_id, kept in list_of(self._kept):
             if kept.record.state == "forgotten" and kept.record.received_at.timestamp() < keys_before:
                 del self._kept[record_id]
                 self._keys.discard(kept.key)
-                touched += 1
-        return touched
+        return False
 
     async def tidy(self) -> None:
         """Nothing to do."""
 
     async def count(self) -> Counts:
         """How many wait, and how many are set aside."""
-        states = [kept.record.state for kept in self._kept.values()]
-        return Counts(states.count("pending"), states.count("quarantined"))
+        records = [kept.record for kept in self._kept.values()]
+        waiting = [record.received_at.timestamp() for record in records if record.state == "pending"]
+        aside = sum(record.state == "quarantined" for record in records)
+        return Counts(len(waiting), aside, min(waiting, default=None))
 
     def _change(self, record_id: int, **changes: object) -> None:
         kept = self._kept[record_id]

@@ -64,12 +64,17 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
             f"attempts={self.attempts}, failed={self.failed!r})"
         )
 
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        return [(name, getattr(self, name)) for name in ("id", "state", "kind", "size", "attempts", "failed")]
+
 
 class Counts(msgspec.Struct, frozen=True):
     """How many records there are in the states that matter to somebody."""
 
     pending: int = 0
     quarantined: int = 0
+    #: When the oldest pending one arrived, in epoch seconds.
+    oldest: float | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -89,6 +94,9 @@ class NewRecord:
     body: bytes
     event: Event | None
     context: Context
+
+    def __repr__(self) -> str:
+        return f"NewRecord(kind={self.kind!r}, {len(self.body)} bytes)"
 
 
 @dataclass(slots=True, eq=False)
@@ -112,10 +120,15 @@ def make_record(request: RawRequest, context: Context, event: Event | None) -> N
     """What to store of an authentic request; `event` is None for a body that is no JSON object."""
     received_at = context.timestamp or 0.0
     if event is None:
-        kind, lane, key = UNPARSABLE, 0, sha256(request.body).digest()[:16]
+        key = sha256(request.body).digest()[:16]
+        kind, lane = UNPARSABLE, crc32(key)  # nobody knows whose it is: it waits for nobody
     else:
         kind, lane = event.kind, lane_of(event)
-        key = blake2b(_bytes("\0".join(event.dedup_key)), digest_size=16).digest()
+        parts = event.dedup_key
+        name = "\0".join(parts)
+        if name.count("\0") >= len(parts):  # an id holds a NUL: no two lists of parts may look the same
+            name = repr(parts)
+        key = blake2b(_bytes(name), digest_size=16).digest()
     return NewRecord(
         key,
         lane,
@@ -138,7 +151,8 @@ def lane_of(event: Event) -> int:
     """
     name: str | None = None
     if isinstance(event, MessageStatus):
-        name = event.dispatch_uuid or event.message_uuid
+        workflow = None if event.workflow is None else event.workflow.id  # the v1 format (contract 5.8)
+        name = event.dispatch_uuid or workflow or event.message_uuid
     elif isinstance(event, FinalReport):
         name = event.dispatch_uuid
     elif isinstance(event, InboundMessage):

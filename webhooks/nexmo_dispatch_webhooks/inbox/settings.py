@@ -34,11 +34,13 @@ class Health(msgspec.Struct, frozen=True):
     quarantined: int
     duplicates: int
     unhandled: int
+    #: True while `max_pending` events wait, so that more are refused.
+    full: bool
 
     @property
     def ready(self) -> bool:
         """Whether new events can be taken."""
-        return self.storing and self.state in {"running", "standby"}
+        return self.storing and not self.full and self.state in {"running", "standby"}
 
 
 class InboxSettings(TypedDict, total=False):
@@ -54,5 +56,6 @@ class InboxSettings(TypedDict, total=False):
     keep_quarantined: float
     remember: float
     poll: float
+    monotonic: Callable[[], float]
     sleep: Callable[[float], Awaitable[object]]
     random: Callable[[], float]

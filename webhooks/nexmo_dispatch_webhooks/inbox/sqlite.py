@@ -14,14 +14,17 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-from nexmo_dispatch_webhooks.exceptions import ConfigurationError, InboxError
+from nexmo_dispatch_webhooks.exceptions import ConfigurationError, InboxError, InboxFullError
+from nexmo_dispatch_webhooks.inbox import sqlite_file as file
 from nexmo_dispatch_webhooks.inbox import sqlite_sql as sql
 from nexmo_dispatch_webhooks.inbox.records import Counts, Failure, NewRecord, Record, State, Waiting
+from nexmo_dispatch_webhooks.inbox.sqlite_file import Synchronous
 from nexmo_dispatch_webhooks.inbox.store import Added, Which
 from nexmo_dispatch_webhooks.transaction import Statement
 
@@ -29,17 +32,12 @@ __all__ = ["SqliteStore", "Synchronous"]
 
 T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], Any]
-#: `FULL`: an acknowledged event survives a loss of power. `NORMAL`: it survives the death of the process
-#: at any moment (kill -9), and a loss of power may take the last ones.
-Synchronous = Literal["FULL", "NORMAL"]
-
-_APPLICATION_ID = 0x4E445731  # "NDW1": tells `file` and us whose database it is
 #: Events wait so long, in seconds, for others to share their commit with: it costs as much for twenty.
 _GATHER = 0.002
 #: Marks that nothing else carries to the disk wait so long, in seconds, for company.
 _MARK_DELAY = 0.05
-#: Pages of the write-ahead log after which it starts over, and after which a commit must see to it.
-_LONG_LOG, _LONGEST_LOG = 2000, 20_000
+#: Bytes of the write-ahead log after which it starts over.
+_LONG_LOG = 8 * 1024**2
 #: Commits after which `tidy` moves the log also when there is no quiet moment.
 _MUCH = 500
 #: The most records in one transaction.
@@ -58,7 +56,10 @@ class _Batch:
     # results, by the thread
     ids: list[int | None] = field(default_factory=list[int | None])
     results: list[Any] = field(default_factory=list[Any])
+    #: Why none of it was done.
     error: Exception | None = None
+    #: Why the new records were not stored, while the rest was done.
+    refused: Exception | None = None
 
 
 class SqliteStore:
@@ -93,7 +94,7 @@ class SqliteStore:
         self.path: Path = Path(path)
         self.added: Added | None = None
         # settings
-        self._synchronous = synchronous
+        self._synchronous: Synchronous = synchronous
         self._busy_timeout = busy_timeout
         self._max_bytes = max_bytes
         self._schema = schema
@@ -110,7 +111,9 @@ class SqliteStore:
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._idle: asyncio.Future[None] | None = None
+        self._ended: asyncio.Future[None] | None = None
+        self._log_mover: ThreadPoolExecutor | None = None
+        self._uncertain = False
         # of the thread
         self._queue: SimpleQueue[_Batch | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -131,6 +134,9 @@ class SqliteStore:
         if self._thread is not None:
             return
         self._loop = asyncio.get_running_loop()
+        self._ended = self._loop.create_future()
+        # threads of its own: those of `asyncio.to_thread` may all be busy with what handlers do in them
+        self._log_mover = ThreadPoolExecutor(1, "inbox-log")
         self._thread = threading.Thread(target=self._write, name="inbox-writer", daemon=True)
         self._thread.start()
         try:
@@ -153,8 +159,11 @@ class SqliteStore:
             self._timer = None
         self._thread = None
         self._queue.put(None)
-        # the thread only has to close two files by now
-        await asyncio.to_thread(thread.join)
+        if self._log_mover is not None:
+            self._log_mover.shutdown(wait=False)
+        if self._ended is not None:
+            await self._ended
+        thread.join()  # it has nothing left to do
 
     # --- the promises of `Store` ---
 
@@ -209,7 +218,13 @@ class SqliteStore:
 
     async def changed(self) -> bool:
         """SQLite counts the commits of other connections."""
-        return await self._run(self._look_for_changes)
+        # after a failure nobody knows what was written before it
+        uncertain, self._uncertain = self._uncertain, False
+        try:
+            return await self._run(self._look_for_changes) or uncertain
+        except InboxError:
+            self._uncertain |= uncertain
+            raise
 
     async def load(self, record_id: int) -> Record:
         """One record with its body."""
@@ -227,20 +242,18 @@ class SqliteStore:
         """Forget contents."""
         return await self._run(lambda db: sql.purge(db, which, states=states, before=before))
 
-    async def prune(self, *, handled_before: float, quarantined_before: float, keys_before: float) -> int:
-        """A piece of the retention."""
+    async def prune(self, *, handled_before: float, quarantined_before: float, keys_before: float) -> bool:
+        """A piece of the retention, which goes on where the last one ended."""
 
-        def piece(db: sqlite3.Connection) -> int:
-            touched, self._pruned = sql.prune(
+        def piece(db: sqlite3.Connection) -> bool:
+            more, self._pruned = sql.prune(
                 db,
                 self._pruned,
                 handled_before=handled_before,
                 quarantined_before=quarantined_before,
                 keys_before=keys_before,
             )
-            if not touched:
-                self._pruned = 0  # the next round looks at everything again
-            return touched
+            return more
 
         return await self._run(piece)
 
@@ -249,9 +262,10 @@ class SqliteStore:
         written, before = self._written, self._written_before
         self._written_before = written
         # when there is enough to move, or a quiet moment: it competes with the commits for the disk
-        if self._thread is not None and written and (written == before or written >= _MUCH):
+        if self._log_mover is not None and written and (written == before or written >= _MUCH):
             self._written = self._written_before = 0
-            if await asyncio.to_thread(self._move_log) > _LONG_LOG:
+            moved = self._require_open().run_in_executor(self._log_mover, file.move_log, self.path)
+            if await moved > _LONG_LOG:
                 self._restart_log = True
 
     async def count(self) -> Counts:
@@ -306,16 +320,11 @@ class SqliteStore:
         self._busy = False
         if batch.error is not None:
             self._marks = batch.marks + self._marks  # they are tried again, or lost with the process
+            self._uncertain = True
             for future in (*batch.add_futures, *batch.futures):
                 _fail(future, batch.error)
         else:
-            added = self.added
-            for record, record_id, future in zip(batch.adds, batch.ids, batch.add_futures, strict=True):
-                # here and not after `await add`, whose caller may have been cancelled in the meantime
-                if record_id is not None and added is not None and record.parsable:
-                    added(record_id, record)
-                if not future.done():
-                    future.set_result(record_id)
+            self._tell_added(batch)
             for result, future in zip(batch.results, batch.futures, strict=True):
                 if isinstance(result, Exception):
                     _fail(future, result)
@@ -328,6 +337,19 @@ class SqliteStore:
             self._loop.call_later(self._gather, self._hand_over)
         elif self._marks and self._timer is None and self._loop is not None:
             self._timer = self._loop.call_later(_MARK_DELAY, self._flush)
+
+    def _tell_added(self, batch: _Batch) -> None:
+        if batch.refused is not None:
+            for future in batch.add_futures:
+                _fail(future, batch.refused)
+            return
+        added = self.added
+        for record, record_id, future in zip(batch.adds, batch.ids, batch.add_futures, strict=True):
+            # here and not after `await add`, whose caller may have been cancelled in the meantime
+            if record_id is not None and added is not None and record.parsable:
+                added(record_id, record)
+            if not future.done():
+                future.set_result(record_id)
 
     # --- in the thread ---
 
@@ -342,85 +364,69 @@ class SqliteStore:
                 try:
                     self._loop.call_soon_threadsafe(self._completed, batch)
                     if self._restart_log and self._db is not None:
-                        self._begin_new_log(self._db)
+                        self._restart_log = False
+                        file.begin_new_log(self._db, self._busy_timeout)
                 except RuntimeError:  # the loop was closed without closing the inbox: nobody waits
                     break
         for connection in (self._db, self._claim):
             if connection is not None:
                 connection.close()
         self._db = self._claim = None
+        if self._loop is not None and self._ended is not None:
+            with contextlib.suppress(RuntimeError):  # as above
+                self._loop.call_soon_threadsafe(self._ended.set_result, None)
 
     def _commit(self, batch: _Batch) -> None:
         if self._db is None:
-            self._db = self._connect()
-        db = self._db
+            self._db = file.open_file(
+                self.path,
+                synchronous=self._synchronous,
+                busy_timeout=self._busy_timeout,
+                max_bytes=self._max_bytes,
+                schema=self._schema,
+                create=self._create,
+            )
+        try:
+            self._transact(self._db, batch, batch.adds)
+        except sqlite3.Error as error:
+            if not _is_full(error) or not (batch.marks or batch.operations):
+                raise
+            # no room for new events: what is under way goes on, since it is what makes room
+            batch.refused = error if batch.adds else None
+            file.limit_pages(self._db, self._max_bytes + file.RESERVE)
+            try:
+                self._transact(self._db, batch, (), with_reserve=True)
+            finally:
+                file.limit_pages(self._db, self._max_bytes)
+
+    def _transact(
+        self,
+        db: sqlite3.Connection,
+        batch: _Batch,
+        adds: Sequence[NewRecord],
+        *,
+        with_reserve: bool = False,
+    ) -> None:
+        batch.ids, batch.results = [], []
         db.execute("BEGIN IMMEDIATE")
         try:
-            if batch.adds:
-                batch.ids = sql.insert(db, batch.adds)
+            if adds:
+                batch.ids = sql.insert(db, adds)
             if batch.marks:
                 sql.finish(db, batch.marks, self._clock())
             for operation in batch.operations:
-                batch.results.append(_attempt(db, operation))
+                batch.results.append(_attempt(db, operation, may_be_full=with_reserve))
             db.execute("COMMIT")
-            self._written += bool(batch.adds or batch.marks)
+            self._written += bool(adds or batch.marks)
         except BaseException:
             if db.in_transaction:
                 db.execute("ROLLBACK")
             raise
 
-    def _connect(self) -> sqlite3.Connection:
-        if not self._create and not self.path.exists():
-            raise InboxError(f"there is no inbox at {self.path.name}")
-        db = _connect(self.path, self._busy_timeout)
-        try:
-            # WAL: reading beside a writer, and one write to the disk for each commit
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute(f"PRAGMA synchronous = {self._synchronous}")
-            # moving the log to the file takes many commits' time: `tidy` does it, this is for when it cannot
-            db.execute(f"PRAGMA wal_autocheckpoint = {_LONGEST_LOG}")
-            # overwrites deleted content where it costs no further writing
-            db.execute("PRAGMA secure_delete = FAST")
-            (size,) = db.execute("PRAGMA page_size").fetchone()
-            db.execute(f"PRAGMA max_page_count = {max(self._max_bytes // size, 64)}")
-            (version,) = db.execute("PRAGMA user_version").fetchone()
-            (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            if version not in {0, sql.SCHEMA_VERSION} or (tables and version == 0):
-                raise InboxError(f"{self.path.name} is no inbox of this version")
-            db.executescript(sql.SCHEMA + self._schema)
-            db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-            db.execute(f"PRAGMA user_version = {sql.SCHEMA_VERSION}")
-        except BaseException:
-            db.close()
-            raise
-        return db
-
-    def _move_log(self) -> int:
-        """In a thread of its own, with a connection of its own; the length of the log in pages."""
-        try:
-            with contextlib.closing(_connect(self.path, 0)) as db:
-                _, pages, _ = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        except sqlite3.Error:  # locked just now: there is a next time
-            return 0
-        return int(pages)
-
-    def _begin_new_log(self, db: sqlite3.Connection) -> None:
-        """Between two commits: what is left to move is little, and the log starts over."""
-        self._restart_log = False
-        with contextlib.suppress(sqlite3.Error):  # a reader is in the way: there is a next time
-            db.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
-
     def _try_claim(self, _: sqlite3.Connection) -> bool:
-        if self._claim is not None:
-            return True
-        claim = _connect(self.path.with_name(self.path.name + "-worker"), 0)
-        try:
-            claim.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError:  # another process, or another inbox of this one, handles events
-            claim.close()
-            return False
-        self._claim = claim
-        return True
+        if self._claim is None:
+            self._claim = file.claim(self.path)
+        return self._claim is not None
 
     def _look_for_changes(self, db: sqlite3.Connection) -> bool:
         (version,) = db.execute("PRAGMA data_version").fetchone()
@@ -428,24 +434,14 @@ class SqliteStore:
         return bool(before != version)
 
 
-def _connect(path: Path, timeout: float) -> sqlite3.Connection:
-    """A connection to a file that nobody else may read; SQLite gives its companions the same mode."""
-    # never opened when it exists: closing it would drop the locks that SQLite holds in this process
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-    # room for the compiled INSERT of every number of rows
-    return sqlite3.connect(
-        path, timeout=timeout, isolation_level=None, check_same_thread=False, cached_statements=256
-    )
-
-
-def _attempt(db: sqlite3.Connection, operation: Operation) -> Any:
+def _attempt(db: sqlite3.Connection, operation: Operation, *, may_be_full: bool) -> Any:
     """What an operation gives, or its exception, after which nothing of it is left."""
     db.execute("SAVEPOINT operation")
     try:
         result = operation(db)
     except Exception as error:  # statements of the application may raise anything
-        if not db.in_transaction:  # the failure ended the whole transaction: disk full, for example
+        # the failure ended the whole transaction, or there is a second try with the reserve
+        if not db.in_transaction or (_is_full(error) and not may_be_full):
             raise
         db.execute("ROLLBACK TO operation")
         result = error
@@ -460,7 +456,8 @@ def _fail(future: asyncio.Future[Any], error: Exception) -> None:
     if isinstance(error, InboxError):
         future.set_exception(error)
         return
-    failure = InboxError(f"the inbox cannot be written: {type(error).__name__}{_reason(error)}")
+    kind = InboxFullError if _is_full(error) else InboxError
+    failure = kind(f"the inbox cannot be written: {type(error).__name__}{_reason(error)}")
     failure.__cause__ = error
     future.set_exception(failure)
 
@@ -469,3 +466,7 @@ def _reason(error: Exception) -> str:
     """SQLite's name of the failure (`SQLITE_FULL`, `SQLITE_BUSY`), which holds no data."""
     name = getattr(error, "sqlite_errorname", None)
     return f" ({name})" if isinstance(name, str) else ""
+
+
+def _is_full(error: Exception) -> bool:
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL

@@ -35,7 +35,7 @@ __all__ = [
     "waiting",
 ]
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 PENDING, QUARANTINED, HANDLED, FORGOTTEN = range(4)
 _NUMBERS: dict[State, int] = {
     "pending": PENDING,
@@ -46,32 +46,42 @@ _NUMBERS: dict[State, int] = {
 _STATES: tuple[State, ...] = ("pending", "quarantined", "handled", "forgotten")
 
 # Ids are never used twice, so that an operator's id always means the same event. The partial index
-# holds unfinished records only: it stays small, however many handled ones are kept.
-SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS events (
+# holds unfinished records only: it stays small, however many handled ones are kept. What came stands apart
+# from what became of it: a mark writes few pages, and forgotten contents free theirs.
+SCHEMA: Final = (
+    """
+CREATE TABLE events (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     key BLOB NOT NULL UNIQUE,
     lane INTEGER NOT NULL,
     state INTEGER NOT NULL,
     kind TEXT NOT NULL,
     received_at REAL NOT NULL,
-    path TEXT NOT NULL,
-    claims BLOB NOT NULL,
-    body BLOB,
     attempts INTEGER NOT NULL DEFAULT 0,
     due REAL NOT NULL DEFAULT 0,
     done TEXT NOT NULL DEFAULT '[]',
     failed TEXT NOT NULL DEFAULT '[]',
     finished_at REAL
-);
-CREATE INDEX IF NOT EXISTS unfinished ON events (state) WHERE state < 2;
-"""
+)
+""",
+    "CREATE INDEX unfinished ON events (state) WHERE state < 2",
+    """
+CREATE TABLE contents (
+    id INTEGER PRIMARY KEY,
+    path TEXT NOT NULL,
+    claims BLOB NOT NULL,
+    body BLOB NOT NULL
+)
+""",
+)
 
 # One statement for many rows: each statement lets the event loop's thread take the interpreter, and
 # waits to get it back, so statements are what costs time, not rows.
 _MOST_ROWS: Final = 64
-# The retention works in pieces, so that no acknowledgement waits for long.
+# The retention works in pieces, so that no acknowledgement waits for long: it changes so many records at
+# once, and looks at so many.
 _PIECE: Final = 500
+_SCAN: Final = 10_000
 _decode_names = msgspec.json.Decoder(list[str]).decode
 _decode_failures = msgspec.json.Decoder(tuple[Failure, ...]).decode
 _decode_claims = msgspec.json.Decoder(Claims).decode
@@ -80,11 +90,16 @@ _decode_waiting = msgspec.json.Decoder(list[tuple[int, int, float, int, float, l
 
 @cache
 def _insert_sql(rows: int) -> str:
-    values = ",".join(["(?,?,?,?,?,?,?,?)"] * rows)
+    values = ",".join(["(?,?,?,?,?)"] * rows)
     return (
-        "INSERT INTO events (key, lane, state, kind, received_at, path, claims, body) "  # noqa: S608 - only question marks
+        "INSERT INTO events (key, lane, state, kind, received_at) "  # noqa: S608 - only question marks
         f"VALUES {values} ON CONFLICT (key) DO NOTHING"
     )
+
+
+@cache
+def _contents_sql(rows: int) -> str:
+    return f"INSERT INTO contents VALUES {','.join(['(?,?,?,?)'] * rows)}"  # noqa: S608 - only question marks
 
 
 def insert(db: sqlite3.Connection, records: Sequence[NewRecord]) -> list[int | None]:
@@ -98,21 +113,29 @@ def insert(db: sqlite3.Connection, records: Sequence[NewRecord]) -> list[int | N
 def _insert(db: sqlite3.Connection, records: Sequence[NewRecord]) -> list[int | None]:
     values: list[Any] = []
     for r in records:
-        state = PENDING if r.parsable else QUARANTINED
-        values += (r.key, r.lane, state, r.kind, r.received_at, r.path, r.claims, r.body)
+        values += (r.key, r.lane, PENDING if r.parsable else QUARANTINED, r.kind, r.received_at)
     cursor = db.execute(_insert_sql(len(records)), values)
     inserted = cursor.rowcount
+    ids: list[int | None]
     if inserted == len(records):  # no duplicates: one statement numbers its rows without gaps
         last = cursor.lastrowid or 0
-        return list(range(last - inserted + 1, last + 1))
-    # The new ones have the highest ids, and of two equal keys the first was stored.
-    marks = ",".join("?" * len(records))
-    rows = db.execute(
-        f"SELECT key, id FROM events WHERE key IN ({marks}) ORDER BY id DESC LIMIT ?",  # noqa: S608 - only question marks
-        [*(r.key for r in records), inserted],
-    )
-    new: dict[bytes, int] = dict(rows.fetchall())
-    return [new.pop(r.key, None) for r in records]
+        ids = list(range(last - inserted + 1, last + 1))
+    else:
+        # The new ones have the highest ids, and of two equal keys the first was stored.
+        marks = ",".join("?" * len(records))
+        rows = db.execute(
+            f"SELECT key, id FROM events WHERE key IN ({marks}) ORDER BY id DESC LIMIT ?",  # noqa: S608 - only question marks
+            [*(r.key for r in records), inserted],
+        )
+        new: dict[bytes, int] = dict(rows.fetchall())
+        ids = [new.pop(r.key, None) for r in records]
+    contents: list[Any] = []
+    for record_id, r in zip(ids, records, strict=True):
+        if record_id is not None:
+            contents += (record_id, r.path, r.claims, r.body)
+    if contents:
+        db.execute(_contents_sql(len(contents) // 4), contents)
+    return ids
 
 
 def finish(db: sqlite3.Connection, ids: Sequence[int], now: float) -> None:
@@ -183,11 +206,12 @@ def waiting(db: sqlite3.Connection) -> list[Waiting]:
 _COLUMNS = (
     "id, state, kind, received_at, path, claims, attempts, due, done, failed, finished_at, length(body)"
 )
+_BOTH = "events LEFT JOIN contents USING (id)"
 
 
 def load(db: sqlite3.Connection, record_id: int) -> Record:
     """One record with its body."""
-    row = db.execute(f"SELECT {_COLUMNS}, body FROM events WHERE id = ?", (record_id,)).fetchone()  # noqa: S608 - a constant
+    row = db.execute(f"SELECT {_COLUMNS}, body FROM {_BOTH} WHERE id = ?", (record_id,)).fetchone()  # noqa: S608 - constants
     if row is None:
         raise UnknownRecordError(f"there is no record {record_id}")
     return _record(row[:-1], row[-1])
@@ -201,7 +225,7 @@ def select(db: sqlite3.Connection, state: State | None, *, limit: int, after: in
         number = _NUMBERS[state]
         where = f"state < 2 AND state = {number}" if number < HANDLED else f"state = {number}"
     rows = db.execute(
-        f"SELECT {_COLUMNS} FROM events WHERE {where} AND id > ? ORDER BY id LIMIT ?",  # noqa: S608 - constants
+        f"SELECT {_COLUMNS} FROM {_BOTH} WHERE {where} AND id > ? ORDER BY id LIMIT ?",  # noqa: S608 - constants
         (after, limit),
     ).fetchall()
     return [_record(row, None) for row in rows]
@@ -214,16 +238,23 @@ def _record(row: tuple[Any, ...], body: bytes | None) -> Record:
         state=_STATES[int(state)],
         kind=kind,
         received_at=datetime.fromtimestamp(received_at, UTC),
-        path=path,
+        path=path or "",
         size=size or 0,
         attempts=attempts,
         done=tuple(_decode_names(done)),
         failed=_decode_failures(failed),
         next_attempt_at=datetime.fromtimestamp(due, UTC) if due else None,
         finished_at=None if finished_at is None else datetime.fromtimestamp(finished_at, UTC),
-        claims=_decode_claims(claims) if claims else None,
+        claims=_claims(claims),
         body=body,
     )
+
+
+def _claims(stored: bytes | None) -> Claims | None:
+    try:
+        return _decode_claims(stored) if stored else None
+    except msgspec.DecodeError:  # of another version: the event matters more
+        return None
 
 
 def retry(db: sqlite3.Connection, which: Which) -> int:
@@ -236,9 +267,13 @@ def retry(db: sqlite3.Connection, which: Which) -> int:
     ).rowcount
 
 
-_FORGET = (
-    "UPDATE events SET state = 3, body = NULL, path = '', claims = x'', lane = 0, done = '[]', failed = '[]'"
-)
+def _forget(db: sqlite3.Connection, where: str, values: Sequence[object]) -> int:
+    """Delete the contents of some records; return how many there were."""
+    db.execute(f"DELETE FROM contents WHERE id IN (SELECT id FROM events WHERE {where})", values)  # noqa: S608 - constants
+    return db.execute(
+        f"UPDATE events SET state = 3, lane = 0, done = '[]', failed = '[]' WHERE {where}",  # noqa: S608 - constants
+        values,
+    ).rowcount
 
 
 def purge(db: sqlite3.Connection, which: Which, *, states: Sequence[State], before: float | None) -> int:
@@ -251,7 +286,7 @@ def purge(db: sqlite3.Connection, which: Which, *, states: Sequence[State], befo
     if before is not None:
         conditions.append("received_at < ?")
         values.append(before)
-    return db.execute(f"{_FORGET} WHERE {' AND '.join(conditions)}", values).rowcount
+    return _forget(db, " AND ".join(conditions), values)
 
 
 def prune(
@@ -261,7 +296,7 @@ def prune(
     handled_before: float,
     quarantined_before: float,
     keys_before: float,
-) -> tuple[int, int]:
+) -> tuple[bool, int]:
     """A piece of the retention. Ids ascend with time, so a boundary is found by halving, not by an index.
 
     Args:
@@ -272,36 +307,43 @@ def prune(
         keys_before: delete forgotten records that arrived before.
 
     Returns:
-        How many records were touched, and where the next piece begins.
+        Whether there is more to do now, and where the next piece begins.
     """
-    boundary = _first_id_since(db, handled_before)
-    (end,) = db.execute(
-        "SELECT max(id) FROM "  # noqa: S608 - a number
+    boundary, start = _first_id_since(db, handled_before), max(start, _first_id(db))
+    look_until = min(start + _SCAN, boundary)
+    found, last = db.execute(
+        "SELECT count(*), max(id) FROM "  # noqa: S608 - a number
         f"(SELECT id FROM events WHERE id >= ? AND id < ? AND state = 2 ORDER BY id LIMIT {_PIECE})",
-        (start, boundary),
+        (start, look_until),
     ).fetchone()
-    touched = 0
-    if end is not None:
-        touched = db.execute(
-            f"{_FORGET} WHERE id >= ? AND id <= ? AND state = 2",
-            (start, end),
-        ).rowcount
-    touched += db.execute(
-        f"{_FORGET} WHERE id IN (SELECT id FROM events WHERE state < 2 AND state = 1 AND received_at < ? "  # noqa: S608 - a number
-        f"LIMIT {_PIECE})",
+    if found:
+        _forget(db, "id >= ? AND id <= ? AND state = 2", (start, last))
+    reached = last + 1 if found == _PIECE else look_until
+    quarantined = _forget(
+        db,
+        "id IN (SELECT id FROM events WHERE state < 2 AND state = 1 AND received_at < ? "  # noqa: S608 - a number
+        f"ORDER BY id LIMIT {_PIECE})",
         (quarantined_before,),
-    ).rowcount
-    touched += db.execute(
+    )
+    deleted = db.execute(
         "DELETE FROM events WHERE id IN (SELECT id FROM events "  # noqa: S608 - a number
         f"WHERE id < ? AND state = 3 ORDER BY id LIMIT {_PIECE})",
         (_first_id_since(db, keys_before),),
     ).rowcount
-    return touched, boundary if end is None else end + 1
+    if reached < boundary or _PIECE in (quarantined, deleted):
+        return True, reached
+    return False, 0  # the next round looks at everything again: what was pending then may be handled
+
+
+def _first_id(db: sqlite3.Connection) -> int:
+    return int(db.execute("SELECT coalesce(min(id), 0) FROM events").fetchone()[0])
 
 
 def _first_id_since(db: sqlite3.Connection, moment: float) -> int:
     """The first id that arrived at *moment* or later; one past the last when there is none."""
-    low, high = db.execute("SELECT coalesce(min(id), 0), coalesce(max(id) + 1, 0) FROM events").fetchone()
+    # each from an end of the table; asked for both at once, SQLite would read all of it
+    low = _first_id(db)
+    (high,) = db.execute("SELECT coalesce(max(id) + 1, 0) FROM events").fetchone()
     while low < high:
         middle = (low + high) // 2
         record_id, received_at = db.execute(
@@ -315,6 +357,13 @@ def _first_id_since(db: sqlite3.Connection, moment: float) -> int:
 
 
 def count(db: sqlite3.Connection) -> Counts:
-    """Both counts from the partial index."""
-    numbers = dict(db.execute("SELECT state, count(*) FROM events WHERE state < 2 GROUP BY state").fetchall())
-    return Counts(numbers.get(PENDING, 0), numbers.get(QUARANTINED, 0))
+    """From the partial index; ids ascend with time, so the lowest pending one is the oldest."""
+    found = db.execute(
+        "SELECT state, count(*), min(id) FROM events WHERE state < 2 GROUP BY state"
+    ).fetchall()
+    numbers = {state: number for state, number, _ in found}
+    first = next((lowest for state, _, lowest in found if state == PENDING), None)
+    oldest = None
+    if first is not None:
+        (oldest,) = db.execute("SELECT received_at FROM events WHERE id = ?", (first,)).fetchone()
+    return Counts(numbers.get(PENDING, 0), numbers.get(QUARANTINED, 0), oldest)

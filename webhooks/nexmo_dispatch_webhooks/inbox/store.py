@@ -24,7 +24,7 @@ Which = int | Literal["all"]
 class Store(Protocol):
     """A durable, de-duplicating list of events. Every method is called on one event loop.
 
-    Every failure to read or write is an `InboxError`.
+    Every failure to read or write is an `InboxError`; without room for a new record, an `InboxFullError`.
     """
 
     #: Whether statements of handlers can be committed with `commit`.
@@ -78,7 +78,7 @@ class Store(Protocol):
         ...
 
     async def changed(self) -> bool:
-        """Whether another process wrote since the last call."""
+        """Whether `waiting` may hold what `added` was not told: another process wrote, or a write failed."""
         ...
 
     async def load(self, record_id: int) -> Record:
@@ -97,15 +97,15 @@ class Store(Protocol):
         """Forget the content of finished records that arrived before an epoch time; return how many."""
         ...
 
-    async def prune(self, *, handled_before: float, quarantined_before: float, keys_before: float) -> int:
-        """A bounded piece of retention: forget contents, then keys; return how many were touched."""
+    async def prune(self, *, handled_before: float, quarantined_before: float, keys_before: float) -> bool:
+        """A bounded piece of retention: forget contents, then keys; return whether there is more to do."""
         ...
 
     async def tidy(self) -> None:
         """Do now, beside the work, what would hold up a later commit; called about once a second."""
 
     async def count(self) -> Counts:
-        """How many are pending and quarantined."""
+        """How many are pending and quarantined, and since when the oldest waits."""
         ...
 
     @property

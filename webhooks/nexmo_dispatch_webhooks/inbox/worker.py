@@ -6,16 +6,19 @@ It does not choose events and does not decide about the next attempt: `engine` d
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import anyio
 
 from nexmo_dispatch_webhooks.events import Event
 from nexmo_dispatch_webhooks.inbox.records import Failure
 from nexmo_dispatch_webhooks.inbox.store import Store
 from nexmo_dispatch_webhooks.injection import Context
 from nexmo_dispatch_webhooks.logs import log_failure
-from nexmo_dispatch_webhooks.routing import Router
+from nexmo_dispatch_webhooks.routing import Router, Selected
 from nexmo_dispatch_webhooks.transaction import Transaction
 
 __all__ = ["Outcome", "Worker"]
@@ -44,16 +47,16 @@ class Worker:
         router: frozen.
         store: where the writes of handlers are committed.
         timeout: how long one handler may take, in seconds; None for no limit. `expire` looks at it.
-        clock: gives epoch seconds.
+        monotonic: gives seconds that no change of the clock disturbs.
     """
 
     def __init__(
-        self, router: Router, store: Store, timeout: float | None, clock: Callable[[], float]
+        self, router: Router, store: Store, timeout: float | None, monotonic: Callable[[], float]
     ) -> None:
         self._router = router
         self._store = store
         self._timeout = timeout
-        self._clock = clock
+        self._monotonic = monotonic
         # A timer for each handler would cost more than most handlers; so somebody looks from time to time.
         self._since: dict[asyncio.Task[Any] | None, float] = {}
         self._expired: set[asyncio.Task[Any] | None] = set()
@@ -62,7 +65,7 @@ class Worker:
         """Cancel the handlers that take too long; they have failed with TimeoutError."""
         if self._timeout is None:
             return
-        limit = self._clock() - self._timeout
+        limit = self._monotonic() - self._timeout
         for task, since in self._since.items():
             if task is not None and since < limit and task not in self._expired:
                 self._expired.add(task)
@@ -91,38 +94,69 @@ class Worker:
         for number, item in enumerate(selected):
             transaction = Transaction() if self._store.transactional else None
             own = Context(context.path, context.timestamp, context.claims, attempt, transaction)
-            self._since[task] = self._clock()
-            try:
-                if item.error is not None:
-                    raise item.error
-                await item.run(event, own)
-                if transaction is not None and transaction.statements:
-                    del self._since[task]  # from here on it is the store that takes its time
-                    finish = number == last and not failures
+            error = await self._run(item, event, own, task)
+            if error is None and transaction is not None and transaction.statements:
+                finish = number == last and not failures
+                try:
                     await self._store.commit(record_id, item.key, transaction.statements, finish=finish)
+                except Exception as raised:  # noqa: BLE001 - the statements are the handler's
+                    error = raised
+                else:
                     finished = finish
-            except Exception as error:  # noqa: BLE001 - a handler may raise anything; it is tried again
+            if error is None:
+                succeeded.append(item.key)
+            else:
                 log_failure(f"handler {item.key}", error)
                 failures.append(Failure(item.key, type(error).__qualname__))
-            except asyncio.CancelledError as error:
-                failures.append(Failure(item.key, self._why_cancelled(task, item.key, error)))
-            else:
-                succeeded.append(item.key)
-            finally:
-                self._since.pop(task, None)
         if failures or finished:
             return Outcome(succeeded, tuple(failures), finished=finished)
         return _DONE
 
-    def _why_cancelled(self, task: asyncio.Task[Any] | None, key: str, error: asyncio.CancelledError) -> str:
-        """The kind of failure, or the cancellation again when it is meant for the worker."""
-        kind = "CancelledError"  # the handler awaited something that others cancelled
-        if task in self._expired:
+    async def _run(
+        self, item: Selected, event: Event, context: Context, task: asyncio.Task[Any] | None
+    ) -> BaseException | None:
+        """Run one handler; return what it raised."""
+        error: BaseException | None = None
+        self._since[task] = self._monotonic()
+        try:
+            if item.error is not None:
+                raise item.error
+            await item.run(event, context)
+        except (Exception, asyncio.CancelledError) as raised:  # noqa: BLE001 - a handler may raise anything; it is tried again
+            error = raised
+        finally:
+            del self._since[task]
+        if task is not None and (task.cancelling() or isinstance(error, asyncio.CancelledError)):
+            return await self._why_cancelled(task, error)
+        return error
+
+    async def _why_cancelled(
+        self, task: asyncio.Task[Any], error: BaseException | None
+    ) -> BaseException | None:
+        """How a handler ended that was cancelled, or cancelled its own task; the worker goes on.
+
+        Raises:
+            CancelledError: it is the inbox that ends.
+        """
+        expired = task in self._expired
+        if expired:
             self._expired.discard(task)
-            kind = "TimeoutError"
-            if task is not None:
-                task.uncancel()
-        if task is None or task.cancelling():
+            task.uncancel()
+        if isinstance(error, asyncio.CancelledError) and _is_ending():
             raise error
-        log_failure(f"handler {key} ({kind})", error)
-        return kind
+        if task.cancelling() and not _is_ending():
+            # Somebody cancelled the task in which the handler ran, and that is ours: it takes that back,
+            # and what of it has not arrived yet.
+            while task.cancelling():
+                task.uncancel()
+            try:
+                await asyncio.sleep(0)
+            except asyncio.CancelledError:
+                if _is_ending():
+                    raise
+        return TimeoutError() if expired else error
+
+
+def _is_ending() -> bool:
+    """Whether a scope around the worker was cancelled; nobody else may cancel it."""
+    return anyio.current_effective_deadline() == -math.inf

@@ -1,0 +1,162 @@
+"""The SQLite file of an inbox: who may read it, whose it is, its tables, and its write-ahead log.
+
+It knows no event and no thread: the writer in `sqlite` calls it, with its own connection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+from pathlib import Path
+from typing import Literal
+
+from nexmo_dispatch_webhooks.exceptions import InboxError
+from nexmo_dispatch_webhooks.inbox import sqlite_sql as sql
+
+__all__ = [
+    "RESERVE",
+    "Synchronous",
+    "begin_new_log",
+    "claim",
+    "connect",
+    "limit_pages",
+    "move_log",
+    "open_file",
+]
+
+#: `FULL`: an acknowledged event survives a loss of power. `NORMAL`: it survives the death of the process
+#: at any moment (kill -9), and a loss of power may take the last ones.
+Synchronous = Literal["FULL", "NORMAL"]
+
+_APPLICATION_ID = 0x4E445731  # "NDW1": tells `file` and us whose database it is
+#: Bytes of a page. Each new key lands on another page of its index, and pages are written whole.
+_PAGE = 1024
+#: Bytes that the writer keeps of the file: with the index of half a million keys in memory, none is read.
+_CACHE = 16 * 1024**2
+#: Bytes of the log after which a commit must move it, if nobody did before.
+_LONGEST_LOG = 80 * 1024**2
+#: Bytes by which a full file may grow for what is under way: marks, results, the retention.
+RESERVE = 1024**2
+
+
+def connect(path: Path, timeout: float) -> sqlite3.Connection:
+    """A connection to a file that nobody else may read; SQLite gives its companions the same mode."""
+    # never opened when it exists: closing it would drop the locks that SQLite holds in this process
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    # room for the compiled INSERT of every number of rows
+    return sqlite3.connect(
+        path, timeout=timeout, isolation_level=None, check_same_thread=False, cached_statements=256
+    )
+
+
+def open_file(
+    path: Path, *, synchronous: Synchronous, busy_timeout: float, max_bytes: int, schema: str, create: bool
+) -> sqlite3.Connection:
+    """Open an inbox, and make one of a file that is missing or empty.
+
+    Raises:
+        InboxError: there is none and *create* is False, or the file is something else; it is left as it was.
+    """
+    if not create and not path.exists():
+        raise InboxError(f"there is no inbox at {path.name}")
+    db = connect(path, busy_timeout)
+    try:
+        if _is_empty(db):
+            if not create:
+                raise InboxError(f"there is no inbox in {path.name}: the file is empty")
+            _make(db, busy_timeout)
+        if _identity(db) != (_APPLICATION_ID, sql.SCHEMA_VERSION):
+            raise InboxError(f"{path.name} is no inbox of this version")
+        db.execute(f"PRAGMA cache_size = -{_CACHE // 1024}")
+        db.execute(f"PRAGMA synchronous = {synchronous}")
+        # overwrites deleted content where it costs no further writing
+        db.execute("PRAGMA secure_delete = FAST")
+        # moving the log to the file takes many commits' time: `move_log` does it, this is for when it cannot
+        db.execute(f"PRAGMA wal_autocheckpoint = {_LONGEST_LOG // _page_size(db)}")
+        limit_pages(db, max_bytes)
+        if schema:
+            db.executescript(schema)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _is_empty(db: sqlite3.Connection) -> bool:
+    (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    return not tables and _identity(db) == (0, 0)
+
+
+def _identity(db: sqlite3.Connection) -> tuple[int, int]:
+    (application_id,) = db.execute("PRAGMA application_id").fetchone()
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    return application_id, version
+
+
+def _make(db: sqlite3.Connection, busy_timeout: float) -> None:
+    """All of an inbox or nothing: several processes may start at once, and each may die."""
+    db.execute(f"PRAGMA page_size = {_PAGE}")
+    # WAL: reading beside a writer, and one write to the disk for each commit. SQLite does not wait for
+    # a lock here as it does elsewhere.
+    until = time.monotonic() + busy_timeout
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            break
+        except sqlite3.OperationalError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(0.01)
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        if _is_empty(db):  # nobody was quicker
+            for statement in sql.SCHEMA:
+                db.execute(statement)
+            db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+            db.execute(f"PRAGMA user_version = {sql.SCHEMA_VERSION}")
+        db.execute("COMMIT")
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+
+
+def limit_pages(db: sqlite3.Connection, max_bytes: int) -> None:
+    """Let the file grow so far; beyond, SQLite says that it is full."""
+    db.execute(f"PRAGMA max_page_count = {max(max_bytes // _page_size(db), 64)}")
+
+
+def _page_size(db: sqlite3.Connection) -> int:
+    (size,) = db.execute("PRAGMA page_size").fetchone()
+    return int(size)
+
+
+def claim(path: Path) -> sqlite3.Connection | None:
+    """A lock on a companion file, which the system frees when the process dies; None if somebody has it."""
+    held = connect(path.with_name(path.name + "-worker"), 0)
+    try:
+        held.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError:  # another process, or another inbox of this one, handles events
+        held.close()
+        return None
+    return held
+
+
+def move_log(path: Path) -> int:
+    """Move the log to the file, with a connection of its own; return the length of the log in bytes."""
+    try:
+        with contextlib.closing(connect(path, 0)) as db:
+            _, pages, _ = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            return int(pages) * _page_size(db)
+    except (sqlite3.Error, OSError):  # locked just now, or too many open files: there is a next time
+        return 0
+
+
+def begin_new_log(db: sqlite3.Connection, busy_timeout: float) -> None:
+    """Between two commits: what is left to move is little, and the log starts over."""
+    with contextlib.suppress(sqlite3.Error):  # a reader is in the way: there is a next time
+        db.execute("PRAGMA busy_timeout = 0")  # nobody's commit waits for a reader
+        db.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+    db.execute(f"PRAGMA busy_timeout = {int(busy_timeout * 1000)}")
