@@ -80,7 +80,7 @@ def test_import_is_light(module: str) -> None:
 
 
 def test_receiver_core_needs_no_aiohttp() -> None:
-    """`import nexmo_dispatch_webhooks` loads neither aiohttp nor the SDK; an adapter is imported by name."""
+    """`import nexmo_dispatch_webhooks` loads no aiohttp, no SDK and no sqlite; an adapter is imported by name."""
     loaded = loaded_by("nexmo_dispatch_webhooks")
 
-    assert {"aiohttp", "nexmo_dispatch_async"} & loaded == set()
+    assert {"aiohttp", "nexmo_dispatch_async", "sqlite3"} & loaded == set()

@@ -3,6 +3,8 @@
 The adapters are not imported here: take `setup` from `nexmo_dispatch_webhooks.aiohttp`.
 """
 
+import typing
+
 from nexmo_dispatch_webhooks.events import (
     Address,
     AudioContent,
@@ -57,6 +59,20 @@ from nexmo_dispatch_webhooks.sansio import (
 from nexmo_dispatch_webhooks.signature import Claims, sign, verify
 from nexmo_dispatch_webhooks.transaction import Transaction
 
+if typing.TYPE_CHECKING:
+    from nexmo_dispatch_webhooks.inbox import SqliteInbox
+else:
+
+    def __getattr__(name: str) -> object:
+        """Import the inbox on first use: sqlite3 is for those who want it."""
+        if name != "SqliteInbox":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from nexmo_dispatch_webhooks import inbox
+
+        globals().update(SqliteInbox=inbox.SqliteInbox)
+        return globals()[name]
+
+
 __all__ = [
     "Address",
     "Answer",
@@ -96,6 +112,7 @@ __all__ = [
     "RouterError",
     "RouterFrozenError",
     "SignatureVerificationError",
+    "SqliteInbox",
     "TextContent",
     "Transaction",
     "UnknownContent",
