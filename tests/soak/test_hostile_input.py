@@ -19,7 +19,7 @@ async def test_100_000_hostile_requests(adapter: str) -> None:
 
     print(f"\n{adapter}: {result.report()}")
     assert result.wrong == []
-    assert result.answers.total() + result.hung_up == COUNT
+    assert result.answers.total() + result.hung_up + result.left == COUNT
     assert result.hung_up < COUNT / 100
     assert set(result.good) == {200}
     assert sorted(result.delays)[int(len(result.delays) * 0.99)] < USUAL

@@ -24,8 +24,9 @@ from nexmo_dispatch_webhooks.testing import status_body
 SERVER = Path(__file__).parent / "receiver_process.py"
 SECRET = "signature-secret-of-the-hostile-tests-0123456789"
 MIB = 1024 * 1024
-#: An HTTP request as bytes; the pauses between the parts are for slow ones.
+#: An HTTP request as bytes; the pauses between the parts are for slow ones, and HANG_UP ends one that is left.
 Request = tuple[bytes, ...]
+HANG_UP = b""
 Attack = Callable[[random.Random], Request]
 
 _BOMB = gzip.compress(b" " * (16 * MIB))
@@ -234,6 +235,12 @@ def slow(rnd: random.Random) -> Request:
     return (data[:-10_000], *[b" "] * 200)
 
 
+def hang_up(rnd: random.Random) -> Request:
+    """A body that is left in the middle: anybody can do that for ever, so it must not fill the log."""
+    half = request(_body(rnd))[: -rnd.randint(1, 20)]
+    return (rnd.choice([half, chunked(_body(rnd)), chunked() + b"5\r\n{"]), HANG_UP)
+
+
 #: The attacks with their weights; slow ones are few, and go over connections of their own.
 ATTACKS: dict[Attack, float] = {
     mutated_token: 20,
@@ -251,9 +258,9 @@ ATTACKS: dict[Attack, float] = {
     broken_chunks: 1,
     many_headers: 0.4,
 }
-SLOW: dict[Attack, float] = {endless: 1, slow: 1}
+SLOW: dict[Attack, float] = {endless: 1, slow: 1, hang_up: 1}
 #: After these the server hangs up, whether it says so or not, and perhaps before everything was sent.
-ENDS = {oversize, gzip_bomb, no_http, broken_chunks, broken_compression, many_headers, endless, slow}
+ENDS = {oversize, gzip_bomb, no_http, broken_chunks, broken_compression, many_headers, endless, slow, hang_up}
 
 
 @dataclass
@@ -264,6 +271,8 @@ class Result:
     attacks: Counter[str] = field(default_factory=lambda: Counter[str]())
     #: Attacks that were not answered 4xx, with the answer; 0 when there was none.
     wrong: list[tuple[str, int]] = field(default_factory=list)
+    #: Attacks that did not wait for an answer.
+    left: int = 0
     #: Answered 4xx by closing the connection before all was sent, so that the answer was lost on the way.
     hung_up: int = 0
     good: Counter[int] = field(default_factory=lambda: Counter[int]())
@@ -281,7 +290,7 @@ class Result:
         )
         answers = dict(sorted(self.answers.items()))
         return f"""\
-{self.attacks.total()} hostile requests in {self.seconds:.0f} s: {answers}, {self.hung_up} cut off
+{self.attacks.total()} hostile requests in {self.seconds:.0f} s: {answers}, {self.hung_up} cut off, {self.left} left
 {self.good.total()} good requests meanwhile: {dict(self.good)}, median {median}, p99 {p99}, longest {longest}
 resident memory at a fifth and at the end: {memory} MiB; {len(self.log.splitlines())} lines of log"""
 
@@ -303,6 +312,8 @@ class Connection:
             for number, part in enumerate(parts):
                 if number and answer in (await asyncio.wait([answer], timeout=_PAUSE))[0]:
                     break
+                if part == HANG_UP:
+                    writer.transport.abort()
                 writer.write(part)
             status, keep = await answer
         except (ConnectionError, asyncio.IncompleteReadError):
@@ -406,7 +417,9 @@ class _Run:
     def _note(self, make: Attack, status: int) -> None:
         result, name = self._result, make.__name__
         result.attacks[name] += 1
-        if status == 0 and make in ENDS:
+        if status == 0 and make is hang_up:
+            result.left += 1
+        elif status == 0 and make in ENDS:
             result.hung_up += 1
         elif 400 <= status < 500:
             result.answers[status] += 1

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import logging
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -252,6 +253,31 @@ async def test_broken_requests_leave_no_trace(
     assert served.seen == []
     assert [r.name for r in caplog.records if r.name.startswith("nexmo") and r.exc_info] == []
     assert await served.post() == 200
+
+
+@pytest.mark.parametrize("end", ["close", "abort"])
+async def test_a_client_that_hangs_up_in_the_body_is_no_news(
+    serve: Serve, end: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Anybody can do it for ever: no warning, no traceback, no address, from us or from the server."""
+    caplog.set_level(logging.DEBUG)
+    served = await serve(health_path="/health")
+    head = b"POST /webhooks HTTP/1.1\r\nHost: x\r\n"
+
+    for framing in (b"Content-Length: 100\r\n\r\n{", b"Transfer-Encoding: chunked\r\n\r\n5\r\n{"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(head + b"Expect: 100-continue\r\n" + framing)
+        await reader.readuntil(b"\r\n\r\n")  # it asks for the body, so the receiver reads
+        getattr(writer.transport, end)()
+        await asyncio.sleep(0.02)
+    async with served.session.get(served.url + "/health") as answer:
+        assert answer.status == 200
+
+    assert [
+        r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING or "127.0.0" in r.getMessage()
+    ] == []
+    assert served.seen == []
+    assert served.receiver.statistics().answers == {}
 
 
 # --- the inbox ---

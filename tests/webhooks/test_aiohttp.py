@@ -25,7 +25,8 @@ def test_one_receiver_for_one_path() -> None:
 
     assert app[RECEIVERS] == {"/webhooks": receiver, "/other": other}
     with pytest.raises(ConfigurationError, match="mounted at /webhooks already"):
-        setup(app, Router(), verification=None)
+        setup(app, Router(), "/webhooks/", verification=None)
+    assert setup(app, Router(), "/", verification=None) is app[RECEIVERS]["/"]
     with pytest.raises(ConfigurationError, match="path must start with /"):
         setup(app, Router(), "hooks", verification=None)
 

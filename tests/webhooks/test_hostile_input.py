@@ -8,10 +8,11 @@ from tests.support.hostile import ATTACKS, SLOW, attack
 @pytest.mark.parametrize("adapter", ["aiohttp", "asgi"])
 async def test_hostile_input_gets_4xx_and_good_requests_200(adapter: str) -> None:
     """Nothing but 4xx, no traceback on standard error, and every genuine request is served."""
-    result = await attack(adapter, count=250, slow_count=8, body_timeout=0.2)
+    result = await attack(adapter, count=250, slow_count=12, body_timeout=0.2)
 
     assert result.wrong == []
     assert set(result.attacks) == {attack.__name__ for attack in (*ATTACKS, *SLOW)}
     assert {400, 401, 408, 413, 415} <= set(result.answers)
     assert set(result.good) == {200}
-    assert "Traceback" not in result.log
+    assert result.left > 0
+    assert [word for word in ("Traceback", "ERROR", "127.0.0.1") if word in result.log] == []

@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestServer
 from yarl import URL
 
 from nexmo_dispatch_webhooks import ConfigurationError, Context, MessageStatus, Receiver, Router
-from nexmo_dispatch_webhooks.aiohttp import setup
+from nexmo_dispatch_webhooks.aiohttp import RECEIVERS, setup
 from nexmo_dispatch_webhooks.inbox import MemoryInbox, SqliteInbox
 from tests.webhooks.payloads import encode, status_body
 
@@ -111,6 +111,140 @@ async def test_probes_without_an_inbox(serve: Any, session: ClientSession) -> No
 
     async with session.get(server.make_url("/health/ready")) as answer:
         assert (answer.status, await answer.json()) == (200, {"ready": True})
+
+
+class Pool:
+    """What handlers use; the application opens it after `setup`, as applications do."""
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+
+    async def live(self, app: web.Application) -> AsyncIterator[None]:
+        self.log.append("open")
+        yield
+        self.log.append("closed")
+
+
+def application(path: Path, pool: Pool, *, handle: Callable[[], Awaitable[object]]) -> web.Application:
+    router, app = Router(), web.Application()
+
+    @router.message_status()
+    async def use(event: MessageStatus) -> None:
+        await handle()
+        pool.log.append(f"handled {event.message_uuid}")
+
+    setup(app, router, verification=None, inbox=SqliteInbox(path, drain=0))
+    app.cleanup_ctx.append(pool.live)
+    return app
+
+
+async def test_handlers_run_only_while_the_rest_of_the_application_does(
+    session: ClientSession, tmp_path: Path
+) -> None:
+    """Left-over events after all cleanup contexts have started, and the drain before the first one ends."""
+    pool, gate = Pool(), asyncio.Event()
+    body = encode(status_body(message_uuid="m1"))
+
+    async with TestServer(application(tmp_path / "i.db", pool, handle=gate.wait)) as server:
+        await session.post(server.make_url("/webhooks"), data=body, headers=JSON)  # nobody handles it in time
+    before, pool.log = pool.log, []
+
+    server = TestServer(application(tmp_path / "i.db", pool, handle=lambda: asyncio.sleep(0)))
+    await server.start_server()
+    receiver = server.app[RECEIVERS]["/webhooks"]
+    await receiver.inbox.idle()
+    await session.post(
+        server.make_url("/webhooks"), data=encode(status_body(message_uuid="m2")), headers=JSON
+    )
+    await server.close()
+
+    assert before == ["open", "closed"]
+    assert pool.log == ["open", "handled m1", "handled m2", "closed"]
+
+
+class SlowStore(MemoryInbox):
+    """Says when it is asked to store, and waits; notes when it ends."""
+
+    def __init__(self, log: list[str]) -> None:
+        super().__init__()
+        self.log, self.asked, self.gate = log, asyncio.Event(), asyncio.Event()
+
+    async def put(self, *args: Any) -> None:
+        self.asked.set()
+        await self.gate.wait()
+        await super().put(*args)
+        self.log.append("stored")
+
+    async def aclose(self) -> None:
+        self.log.append("drained")
+        await super().aclose()
+
+
+async def test_requests_that_are_under_way_at_the_end(session: ClientSession) -> None:
+    """What is being stored gets its 200. A body that is still to come gets 503 at once, since aiohttp reads no more
+    of it: a 408 could be taken as final.
+    """
+    pool = Pool()
+    app, inbox = web.Application(), SlowStore(pool.log)
+    setup(app, Router(), verification=None, inbox=inbox)
+    app.cleanup_ctx.append(pool.live)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0]
+    storing = asyncio.create_task(session.post(f"http://{host}:{port}/webhooks", data=BODY, headers=JSON))
+    await inbox.asked.wait()
+    reader, writer = await asyncio.open_connection(host, port)
+    writer.write(b"POST /webhooks HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n{")
+    await reader.readuntil(b"\r\n\r\n")
+
+    ending = asyncio.create_task(runner.cleanup())
+    cut_off = await reader.read()
+    writer.close()
+    inbox.gate.set()
+    stored = await storing
+    await ending
+
+    assert cut_off.startswith(b"HTTP/1.1 503 ")
+    assert stored.status == 200
+    assert pool.log == ["open", "stored", "drained", "closed"]
+
+
+async def test_a_start_that_fails_elsewhere_ends_the_inbox(tmp_path: Path) -> None:
+    """Also when it comes after the inbox had started; no thread and no file is left open."""
+    app = application(tmp_path / "i.db", Pool(), handle=lambda: asyncio.sleep(0))
+
+    async def fail(_: web.Application) -> None:
+        raise LookupError
+
+    app.on_startup.append(fail)
+    runner = web.AppRunner(app)
+
+    with pytest.raises(LookupError):
+        await runner.setup()
+    await runner.cleanup()
+
+    assert app[RECEIVERS]["/webhooks"].health()["inbox"]["state"] == "closed"
+
+
+async def test_an_inbox_that_fails_to_end_does_not_keep_the_rest_open() -> None:
+    """Its exception comes after all cleanup."""
+
+    class Stubborn(MemoryInbox):
+        async def aclose(self) -> None:
+            await super().aclose()
+            raise OSError("no")
+
+    app, pool = web.Application(), Pool()
+    setup(app, Router(), verification=None, inbox=Stubborn())
+    app.cleanup_ctx.append(pool.live)
+    runner = web.AppRunner(app)
+    await runner.setup()
+
+    with pytest.raises(OSError, match="no"):
+        await runner.cleanup()
+
+    assert pool.log == ["open", "closed"]
 
 
 async def test_an_inbox_that_cannot_be_opened_stops_the_start(serve: Any, tmp_path: Path) -> None:

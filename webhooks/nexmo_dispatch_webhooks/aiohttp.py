@@ -5,8 +5,10 @@ Thin by intent: it reads the body under its limits and writes the answer; `recei
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import anyio
@@ -22,6 +24,7 @@ from nexmo_dispatch_webhooks.exceptions import (
     RequestTimeoutError,
     UnsupportedMediaTypeError,
 )
+from nexmo_dispatch_webhooks.logs import logger
 from nexmo_dispatch_webhooks.receiver import UNSET, Answer, InboxSource, Receiver, Unset
 from nexmo_dispatch_webhooks.routing import Router
 from nexmo_dispatch_webhooks.sansio import RawRequest, Verification
@@ -53,6 +56,9 @@ def setup(
 ) -> Receiver:
     """Receive callbacks at `path` and at every path below it; any kind may come on any (contract 9.10).
 
+    An inbox starts after all cleanup contexts of the application, also those that it gets after this call, and
+    is drained before they end, once all requests are answered: what handlers use belongs there.
+
     Answers: 200 handled (also when no handler wanted the event), 400 no JSON object, 401 not genuine, 408
     the body came too slowly, 413 too large, 415 not JSON, 500 a handler failed, 503 the inbox could not store
     (contract 5.10). With an inbox handlers run after the answer, so 500 does not occur.
@@ -73,7 +79,7 @@ def setup(
         clock: gives epoch seconds.
 
     Returns:
-        The receiver, also at `app[RECEIVERS][path]`.
+        The receiver, also at `app[RECEIVERS][path]`, the path without a slash at its end.
 
     Raises:
         ConfigurationError: neither *secrets* nor *verification* was given, or *path* is taken.
@@ -86,14 +92,10 @@ def setup(
     mount = path.rstrip("/")
     if RECEIVERS not in app:
         app[RECEIVERS] = {}
-    if path in app[RECEIVERS]:
-        raise ConfigurationError(f"a receiver is mounted at {path} already")
-    app[RECEIVERS][path] = receiver
-
-    async def run(_: web.Application) -> AsyncIterator[None]:
-        async with receiver:
-            yield
-
+    if (mount or "/") in app[RECEIVERS]:
+        raise ConfigurationError(f"a receiver is mounted at {mount or '/'} already")
+    app[RECEIVERS][mount or "/"] = receiver
+    bodies = _Bodies(max_body, body_timeout)
     plain: bool | None = None  # known with the first request: the application is complete then
 
     async def callback(request: web.Request) -> web.StreamResponse:
@@ -112,17 +114,22 @@ def setup(
                 return _response(answer)
             return _response(receiver.refuse(BodyTooLargeError("the body is too large")))
         try:
-            body = await _read(request, max_body, body_timeout)
+            body = await bodies.read(request)
         except _BrokenBodyError as broken:
             return await _hang_up(request, _response(receiver.refuse(broken.reason)))
         except RequestRefusedError as error:
             response = _response(receiver.refuse(error))
             response.force_close()  # the rest of the body is not worth a connection
             return response
+        except ConnectionError:
+            # aiohttp would log an error with a traceback and an address, for whoever likes to do this
+            logger.debug("a client hung up before the end of its body")
+            return web.Response(status=400)  # nobody reads it
         raw = RawRequest(headers, body, request.match_info.get("tail", ""))
         return _response(await receiver.handle(raw))
 
-    app.cleanup_ctx.append(run)
+    _live_with(app, receiver)
+    app.on_shutdown.append(bodies.stop)
     if "{" in mount:  # a pattern of the application's
         app.router.add_post(mount + "/{tail:.*}", callback)
         app.router.add_post(mount, callback)
@@ -133,6 +140,32 @@ def setup(
     if health_path is not None:
         _add_health(app, receiver, health_path.rstrip("/"))
     return receiver
+
+
+def _live_with(app: web.Application, receiver: Receiver) -> None:
+    """Start when all cleanup contexts have started, and end before them, when no request can come any more."""
+    failure: Exception | None = None
+
+    async def start(_: web.Application) -> None:
+        await receiver.open()
+
+    async def drain(_: web.Application) -> None:
+        nonlocal failure
+        try:
+            await receiver.aclose()
+        except Exception as error:  # noqa: BLE001 - raised below, since the others have to be cleaned up all the same
+            failure = error
+
+    async def finish(_: web.Application) -> AsyncIterator[None]:
+        yield
+        if receiver.is_open:  # the start of something else failed: then there is no other signal
+            await receiver.aclose()
+        if failure is not None:
+            raise failure
+
+    app.on_startup.append(start)
+    app.on_cleanup.insert(0, drain)  # aiohttp's own entry, which ends the contexts, was the first
+    app.cleanup_ctx.append(finish)
 
 
 class _Tree(web.PlainResource):
@@ -186,25 +219,62 @@ async def _hang_up(request: web.Request, response: web.Response) -> web.Response
     return response
 
 
-async def _read(request: web.Request, max_body: int, body_timeout: float | None) -> bytes:
-    """The body, decompressed, if it is small and quick enough."""
-    encoding = request.headers.get("Content-Encoding")
-    if encoding is not None and encoding.strip().lower() not in _DECODED:
-        raise UnsupportedMediaTypeError("the content encoding is not supported")
-    if (request.content_length or 0) > max_body:
-        raise BodyTooLargeError("the body is too large")
-    body = bytearray()
-    try:
-        with anyio.fail_after(body_timeout):
-            async for chunk in request.content.iter_any():
-                body += chunk
-                if len(body) > max_body:
-                    too_large = BodyTooLargeError("the body is too large")
-                    if "Content-Encoding" in request.headers:  # aiohttp would go on to unpack the rest
-                        raise _BrokenBodyError(too_large)
-                    raise too_large
-    except TimeoutError:
-        raise _BrokenBodyError(RequestTimeoutError("the body did not arrive in time")) from None
-    except (HttpProcessingError, web.RequestPayloadError):
-        raise _BrokenBodyError(InvalidBodyError("the body cannot be decompressed")) from None
-    return bytes(body)
+class _EndingError(RequestRefusedError):
+    """503: the rest of the body will not be read any more."""
+
+    status = 503
+
+
+class _Bodies:
+    """Reads the bodies that did not come with their headers, decompressed, if they are small and quick enough."""
+
+    def __init__(self, max_body: int, timeout: float | None) -> None:
+        self._max_body = max_body
+        self._timeout = timeout
+        self._reading: set[anyio.CancelScope] = set()
+        self._ending = False
+
+    async def stop(self, _: web.Application) -> None:
+        """Wait no more: from its shutdown on aiohttp passes nothing on that arrives."""
+        self._ending = True
+        for scope in self._reading:
+            scope.deadline = -math.inf
+
+    async def read(self, request: web.Request) -> bytes:
+        """The whole body.
+
+        Raises:
+            RequestRefusedError: it is too large, or packed in an unknown way.
+            _BrokenBodyError: the same, in the middle.
+            ConnectionError: the client hung up.
+        """
+        encoding = request.headers.get("Content-Encoding")
+        if encoding is not None and encoding.strip().lower() not in _DECODED:
+            raise UnsupportedMediaTypeError("the content encoding is not supported")
+        if (request.content_length or 0) > self._max_body:
+            raise BodyTooLargeError("the body is too large")
+        body = bytearray()
+        try:
+            with anyio.fail_after(0 if self._ending else self._timeout) as scope, self._noted(scope):
+                async for chunk in request.content.iter_any():
+                    body += chunk
+                    if len(body) > self._max_body:
+                        too_large = BodyTooLargeError("the body is too large")
+                        if "Content-Encoding" in request.headers:  # aiohttp would go on to unpack the rest
+                            raise _BrokenBodyError(too_large)
+                        raise too_large
+        except TimeoutError:
+            if self._ending:  # a 4xx could be taken as final
+                raise _BrokenBodyError(_EndingError("the receiver ends, please repeat")) from None
+            raise _BrokenBodyError(RequestTimeoutError("the body did not arrive in time")) from None
+        except (HttpProcessingError, web.RequestPayloadError):
+            raise _BrokenBodyError(InvalidBodyError("the body cannot be decompressed")) from None
+        return bytes(body)
+
+    @contextmanager
+    def _noted(self, scope: anyio.CancelScope) -> Generator[None]:
+        self._reading.add(scope)
+        try:
+            yield
+        finally:
+            self._reading.discard(scope)
