@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import count
+from typing import cast
 
 import msgspec
 
@@ -62,11 +63,18 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     unavailable: bool = False
 
     def __post_init__(self) -> None:
-        if self.attempts < 1:
-            raise ConfigurationError(f"RetryPolicy.attempts must be at least 1, not {self.attempts!r}")
+        # As object: callers without type checking write fractions, and texts from the environment.
+        attempts = cast("object", self.attempts)
+        if not isinstance(attempts, int) or isinstance(attempts, bool) or attempts < 1:
+            raise ConfigurationError(
+                f"RetryPolicy.attempts must be a whole number of at least 1, not {attempts!r}"
+            )
         if not 0 <= self.wait_jitter <= 1:
             raise ConfigurationError(f"RetryPolicy.wait_jitter must be from 0 to 1, not {self.wait_jitter!r}")
-        if self.wait_initial < 0 or self.wait_max < 0 or (self.timeout is not None and self.timeout < 0):
+        # Written so that NaN is refused as well.
+        if not (
+            self.wait_initial >= 0 and self.wait_max >= 0 and (self.timeout is None or self.timeout >= 0)
+        ):
             raise ConfigurationError("the times of a RetryPolicy must not be negative")
 
     def wait(

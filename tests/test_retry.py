@@ -1,6 +1,7 @@
 """Promises of the retry policy: numbers in, numbers out."""
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -64,16 +65,22 @@ def test_any_wait_is_finite_and_bounded(attempt: int, random: float, retry_after
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"attempts": 0}, "attempts must be at least 1, not 0"),
+        ({"attempts": 0}, "attempts must be a whole number of at least 1, not 0"),
+        ({"attempts": 1.5}, "attempts must be a whole number of at least 1, not 1.5"),
+        ({"attempts": True}, "attempts must be a whole number of at least 1, not True"),
+        ({"attempts": "3"}, "attempts must be a whole number of at least 1, not '3'"),
+        ({"wait_jitter": math.nan}, "wait_jitter must be from 0 to 1, not nan"),
+        ({"wait_max": math.nan}, "must not be negative"),
+        ({"timeout": math.nan}, "must not be negative"),
         ({"wait_jitter": 1.5}, "wait_jitter must be from 0 to 1, not 1.5"),
         ({"wait_initial": -1}, "must not be negative"),
         ({"wait_max": -1}, "must not be negative"),
         ({"timeout": -1}, "must not be negative"),
     ],
 )
-def test_nonsense_is_refused(settings: dict[str, float], message: str) -> None:
+def test_nonsense_is_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        RetryPolicy(**settings)  # type: ignore[arg-type] # the keys are those of the parametrisation
+        RetryPolicy(**settings)
 
 
 @pytest.mark.parametrize("name", ["connect", "total"])

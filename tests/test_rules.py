@@ -76,6 +76,9 @@ BREACHES: list[tuple[str, str, Step]] = [
     ],
     ("e164", "from.number", whatsapp.text("hi", from_="+447418342140", to="918197792563")),
     ("e164", ID, viber.text("hi", from_="VSM-ID", to="TO_NUMBER", to_as="id")),
+    ("short-number", NUMBER, sms.text("hi", from_="31647356950", to="316171")),
+    ("short-number", NUMBER, whatsapp.text("hi", from_="447418342140", to="5")),
+    ("short-number", ID, viber.text("hi", from_="VSM-ID", to="999", to_as="id")),
     ("address-length", NUMBER, sms.text("hi", from_="31647356950", to="")),
     ("address-length", "from.number", sms.text("hi", from_="1" * 51, to="31617185666")),
     ("address-length", ID, messenger.text("hi", from_="1", to="9" * 51)),
@@ -214,7 +217,7 @@ def test_every_breach_can_be_switched_off_turned_up_and_turned_down(
 @pytest.mark.parametrize(
     "step",
     [
-        sms.text("x" * 1000, from_="31647356950", to="1"),
+        sms.text("x" * 1000, from_="31647356950", to="3161718"),
         sms.text("é😀", client_ref="x" * 40, **S),
         whatsapp.text("x" * 4096, from_="447418342140", to="540000000000"),
         whatsapp.text("x", from_="447418342140", to="79991234567"),
@@ -439,6 +442,19 @@ def test_unknown_rules_are_refused(switch: str) -> None:
 
     with pytest.raises(ConfigurationError, match=r"no such rule: e163; docs/rules\.md lists them all"):
         Rules(**wrong)
+
+
+@pytest.mark.parametrize("count", ["utf16", "UTF-16", None])
+def test_unknown_ways_to_count_are_refused(count: Any) -> None:
+    """A misspelt one must not count in another way."""
+    with pytest.raises(ConfigurationError, match='count must be "code points" or "utf-16", not'):
+        Rules(count=count)
+
+
+def test_senders_and_page_scoped_ids_may_be_short() -> None:
+    """Short codes are senders, and an id is no number."""
+    assert found(mms.image(PICTURE, from_="24273", to="12025550143")) == set()
+    assert found(messenger.text("hi", from_="1", to="2")) == set()
 
 
 @pytest.mark.parametrize("switch", ["off", "warnings"])

@@ -14,6 +14,8 @@ from nexmo_dispatch_async.rules.specs import BARRED, CRIMEA, SANCTIONED, SPECS, 
 __all__ = ["account", "check_route"]
 
 _SENSITIVE = (*SANCTIONED, *CRIMEA)
+# The sibling product refuses fewer (contract 3.3).
+_FEWEST_DIGITS = 7
 
 
 def check_route(report: Report, from_: object, to: object) -> ChannelSpec | None:
@@ -29,6 +31,7 @@ def check_route(report: Report, from_: object, to: object) -> ChannelSpec | None
             and _is_e164(to.number)
             and _is_e164(from_.number)
         ):
+            _check_shortness(report, "to.number", cast("str", to.number))
             if cast("str", to.number).startswith(_SENSITIVE):
                 _check_country(report, "to.number", cast("str", to.number), spec)
             return spec
@@ -88,6 +91,7 @@ def _check_recipient(report: Report, address: Address, spec: ChannelSpec) -> Non
     if value is None or not spec.recipient_is_phone:
         return
     _check_phone(report, field, value)
+    _check_shortness(report, field, value)
     _check_country(report, field, value, spec)
     if spec is SPECS["mms"] and not (_is_e164(value) and value[0] == "1" and len(value) == 11):
         report.add("mms-numbers", field, "is not a US number: 1 and ten digits")
@@ -118,6 +122,12 @@ def _is_e164(value: object) -> bool:
 def _check_phone(report: Report, field: str, value: str) -> None:
     if not _is_e164(value):
         report.add("e164", field, _advise(value))
+
+
+def _check_shortness(report: Report, field: str, value: str) -> None:
+    if len(value) < _FEWEST_DIGITS and _is_e164(value):
+        advice = "has fewer than 7 digits, too few for a country code and a number"
+        report.add("short-number", field, advice)
 
 
 def _advise(value: str) -> str:

@@ -96,6 +96,12 @@ _TABLE = (
         "3.3, 9.22",
         "A phone number is E.164 in digits only, at most 15, without a leading + or 0.",
     ),
+    _warning(
+        "addresses",
+        "short-number",
+        "3.3",
+        "The phone number of a recipient has at least 7 digits.",
+    ),
     _error(
         "addresses",
         "whatsapp-country",

@@ -27,7 +27,7 @@ class Rules:
             `{"ns:code": "{{1}} code: {{2}}."}`.
 
     Raises:
-        ConfigurationError: An id is unknown, or the rule is always on.
+        ConfigurationError: An id is unknown, the rule is always on, or there is no such way to count.
     """
 
     __slots__ = ("_severities", "counts_segments", "no_stricter", "templates", "utf16")
@@ -52,6 +52,9 @@ class Rules:
             severities.pop(name, None)
         self._severities = severities
         self.counts_segments: bool = "sms-segments" in severities
+        # Callers without type checking write anything.
+        if count not in ("code points", "utf-16"):
+            raise ConfigurationError(f'count must be "code points" or "utf-16", not {count!r}')
         self.utf16: bool = count == "utf-16"
         # Whether only what is an error in the table is one, counted as there: a first look may be enough.
         self.no_stricter: bool = not self.utf16 and all(
