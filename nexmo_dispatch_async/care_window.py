@@ -5,9 +5,10 @@ through. Messenger has the same span, and outside of it a message needs a tag. T
 reads no clock but the one it is given; `care_window_sqlite` keeps the memory on disk.
 """
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 from msgspec import UNSET, Struct
@@ -21,7 +22,7 @@ from nexmo_dispatch_async.workflow import Workflow, delay_before
 
 __all__ = ["CareWindow", "Inbound", "MemoryWindowStore", "WindowStatus", "WindowStore"]
 
-_WINDOWED = frozenset({"whatsapp", "messenger"})
+_WINDOWED = ("whatsapp", "messenger")
 # How many messages are recorded between two clean-ups, which keep the store from growing for ever.
 _CLEAN_EVERY = 1024
 
@@ -49,6 +50,14 @@ class Inbound(Protocol):
     @property
     def timestamp(self) -> datetime | None:
         """When it was written; None when that could not be read."""
+        ...
+
+
+class _Router(Protocol):
+    """What `attach` needs of a router; the receiver's `Router` has it."""
+
+    def add(self, handler: Any, *, kind: Any, channel: Any) -> object:
+        """Register a handler."""
         ...
 
 
@@ -122,10 +131,7 @@ class CareWindow:
 
     Example:
         window = CareWindow()
-
-        @router.inbound_message(channel="whatsapp")
-        async def on_message(event: InboundMessage) -> None:
-            window.observe(event)
+        window.attach(router)
 
         step = window.choose(free=whatsapp.text(…), otherwise=whatsapp.template(…))
     """
@@ -144,6 +150,14 @@ class CareWindow:
         self._clock = clock
         self._recorded = 0
 
+    def attach(self, router: _Router) -> None:
+        """Register `receive` on a router of the receiver for inbound messages."""
+        router.add(self.receive, kind="inbound-message", channel=_WINDOWED)
+
+    async def receive(self, event: Inbound) -> None:
+        """Note an inbound message: a handler for a router, which does what `observe` does."""
+        self.observe(event)
+
     def observe(self, message: Inbound) -> bool:
         """Note an inbound message, in any order and as often as it is delivered.
 
@@ -161,21 +175,25 @@ class CareWindow:
         """Note that a customer wrote.
 
         Args:
-            customer: The number or id.
+            customer: The number, in any spelling with its country code, or the id.
             channel: `whatsapp` or `messenger`.
             at: When; now when it is not known. A moment in the future counts as now, so that a wrong clock
                 cannot hold the window open.
 
         Raises:
-            ConfigurationError: `at` has no time zone.
+            ConfigurationError: `at` has no time zone, or the channel has no window.
         """
+        if channel not in _WINDOWED:
+            raise ConfigurationError(
+                f"{channel!r} has no window to record a message for: whatsapp and messenger have"
+            )
         now = self._clock()
         if at is not None and at.tzinfo is None:
             raise ConfigurationError(
                 "the moment of a message needs a time zone, for example datetime.now(UTC)"
             )
         moment = now if at is None else min(at, now)
-        self.store.record(channel, _key(customer), moment.astimezone(UTC))
+        self.store.record(channel, _key(channel, customer), moment.astimezone(UTC))
         self._recorded += 1
         if self._recorded % _CLEAN_EVERY == 0:
             self.store.forget_before(now - self.duration)
@@ -186,13 +204,13 @@ class CareWindow:
         """Whether free content may be sent to a customer.
 
         Args:
-            customer: The number or id.
+            customer: The number, in any spelling with its country code, or the id.
             channel: Channels without a window (SMS, MMS, Viber) are always open.
             after: Ask about a later moment, for a step that is sent when an earlier one has expired.
         """
         if channel not in _WINDOWED:
             return WindowStatus(open=True)
-        last = self.store.last(channel, _key(customer))
+        last = self.store.last(channel, _key(channel, customer))
         if last is None:
             return WindowStatus(open=False)
         until = last + self.duration
@@ -211,14 +229,16 @@ class CareWindow:
         Args:
             free: What is sent inside of the window.
             otherwise: What is sent outside of it, usually a template. It takes over the failover condition
-                of `free` unless it has its own.
+                and the `client_ref` of `free` unless it has its own.
             after: As in `status()`.
         """
         if self.allows(free, after=after):
             return free
-        if otherwise.failover is UNSET:
-            return msgspec.structs.replace(otherwise, failover=free.failover)
-        return otherwise
+        return msgspec.structs.replace(
+            otherwise,
+            failover=free.failover if otherwise.failover is UNSET else otherwise.failover,
+            client_ref=free.client_ref if otherwise.client_ref is UNSET else otherwise.client_ref,
+        )
 
     def lint(self, workflow: Workflow, rules: Rules = DEFAULT_RULES) -> list[Finding]:
         """Warn about free content that would meet a closed window, at the latest moment it may be sent.
@@ -245,9 +265,14 @@ def _cure(step: Step) -> str:
     return "send a template" if step.channel == "whatsapp" else "use the category message_tag with a tag"
 
 
-def _key(customer: str) -> str:
-    # Captured addresses carried blanks (contract 3.3), and people write numbers with a plus.
-    return customer.strip().removeprefix("+")
+def _key(channel: str, customer: str) -> str:
+    """Return a customer in one spelling."""
+    # Captured addresses carried blanks (contract 3.3), and people write numbers in many ways.
+    customer = customer.strip()
+    if channel != "whatsapp":
+        return customer
+    digits = re.sub(r"[^0-9]", "", customer.replace("(0)", "")).removeprefix("00")
+    return digits or customer
 
 
 def _is_free(step: Step) -> bool:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.models import Step
 from nexmo_dispatch_async.rules import Rules
 from nexmo_dispatch_async.workflow import Workflow
-from nexmo_dispatch_webhooks import InboundMessage, parse_event
+from nexmo_dispatch_webhooks import InboundMessage, Router, parse_event
 
 INBOUND = Path(__file__).parent / "data" / "payloads" / "webhooks" / "inbound_message"
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -129,12 +130,55 @@ def test_moment_without_a_zone_is_refused(window: CareWindow) -> None:
         window.record(CUSTOMER, at=NOON.replace(tzinfo=None))
 
 
-@pytest.mark.parametrize("spelling", ["\t31617185666", "+31617185666", "31617185666 "])
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        *("\t31617185666", "+31617185666", "31617185666 ", "0031617185666", "+31 6 1718 5666"),
+        *("00 31 (0)6-1718.5666",),
+    ],
+)
 def test_spelling_of_a_number_does_not_matter(window: CareWindow, spelling: str) -> None:
-    """Captured addresses carried blanks (contract 3.3)."""
+    """Captured addresses carried blanks (contract 3.3), and people write numbers in many ways."""
     window.observe(Received(from_=Peer(spelling)))
 
     assert window.status(CUSTOMER).open
+    assert window.status(spelling).open
+
+
+def test_ids_are_taken_as_they_are(window: CareWindow) -> None:
+    window.record("00-a", channel="messenger")
+    window.record("no digits at all")
+
+    assert window.status("00-a", channel="messenger").open
+    assert not window.status("-a", channel="messenger").open
+    assert not window.status("other words").open
+
+
+@pytest.mark.parametrize("channel", ["sms", "whatsap"])
+def test_a_channel_without_a_window_cannot_be_recorded(window: CareWindow, channel: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"'{channel}' has no window"):
+        window.record(CUSTOMER, channel=channel)
+
+
+async def test_a_router_can_feed_it(window: CareWindow) -> None:
+    """The receiver's own router; messages of other channels do not come."""
+    router = Router()
+    window.attach(router)
+    event = parse_event((INBOUND / "whatsapp_text.json").read_bytes())
+    assert isinstance(event, InboundMessage)
+
+    await router.dispatch(event)
+
+    assert window.status(event.from_.address or "").last_inbound is not None
+    assert not router.fetch(parse_event((INBOUND / "sms_text.json").read_bytes()))
+
+
+def test_choose_keeps_the_reference(window: CareWindow) -> None:
+    free = msgspec.structs.replace(free_text(), client_ref="order-1")
+    own = msgspec.structs.replace(template(), client_ref="order-2")
+
+    assert window.choose(free=free, otherwise=template()).client_ref == "order-1"
+    assert window.choose(free=free, otherwise=own).client_ref == "order-2"
 
 
 @pytest.mark.parametrize("name", ["whatsapp_text", "messenger_text"])
