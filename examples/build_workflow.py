@@ -5,10 +5,7 @@ It sends nothing and needs no account.
 
 import json
 
-from nexmo_dispatch_async.channels import sms, whatsapp
-from nexmo_dispatch_async.sms_segments import count_segments
-from nexmo_dispatch_async.templates import render
-from nexmo_dispatch_async.workflow import Workflow
+from nexmo_dispatch_async import Workflow, count_segments, render, sms, whatsapp
 
 PARAMETERS = ["Nexmo Verification", "64873", "10"]
 FALLBACK = "This is an SMS sent via the Dispatch API"

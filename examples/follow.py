@@ -7,8 +7,7 @@ import asyncio
 
 from aiohttp import web
 
-from nexmo_dispatch_async import Workflow, sms, whatsapp
-from nexmo_dispatch_async.exceptions import NotReachedError
+from nexmo_dispatch_async import NotReachedError, Workflow, sms, whatsapp
 from nexmo_dispatch_async.simulator import Simulator
 from nexmo_dispatch_async.tracking import Tracker
 from nexmo_dispatch_webhooks import Router

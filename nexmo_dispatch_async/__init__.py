@@ -39,22 +39,33 @@ from nexmo_dispatch_async.middleware import Attempt, Middleware
 from nexmo_dispatch_async.models.problems import Problem
 from nexmo_dispatch_async.models.responses import Application, ApplicationPage, Dispatch
 from nexmo_dispatch_async.retry import RetryPolicy, Timeout
-from nexmo_dispatch_async.rules import Rules
+from nexmo_dispatch_async.rules import Rules, lint_application
 from nexmo_dispatch_async.sansio import Request, Response
+from nexmo_dispatch_async.sms_segments import count_segments
+from nexmo_dispatch_async.templates import render
 from nexmo_dispatch_async.workflow import Finding, Step, Workflow
 
 if typing.TYPE_CHECKING:
+    from nexmo_dispatch_async.care_window import CareWindow
     from nexmo_dispatch_async.client import DispatchClient, new_client_ref
+    from nexmo_dispatch_async.tariff import Tariff
 else:
+    # Every pytest run imports this package, and few need aiohttp; nor does every user need the others.
+    _LAZY = {
+        "CareWindow": "care_window",
+        "DispatchClient": "client",
+        "Tariff": "tariff",
+        "new_client_ref": "client",
+    }
 
     def __getattr__(name: str) -> object:
-        """Import the client on first use: every pytest run imports this package, and few need aiohttp."""
-        if name not in ("DispatchClient", "new_client_ref"):
+        """Import a name on first use."""
+        if name not in _LAZY:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from nexmo_dispatch_async import client
+        import importlib
 
-        globals().update(DispatchClient=client.DispatchClient, new_client_ref=client.new_client_ref)
-        return globals()[name]
+        module = importlib.import_module(f"{__name__}.{_LAZY[name]}")
+        return globals().setdefault(name, getattr(module, name))
 
 
 __all__ = [
@@ -69,6 +80,7 @@ __all__ = [
     "BadRequestError",
     "BasicAuth",
     "BearerToken",
+    "CareWindow",
     "CertificateError",
     "ClientClosedError",
     "ClientStatistics",
@@ -101,6 +113,7 @@ __all__ = [
     "SendOutcome",
     "Sent",
     "Step",
+    "Tariff",
     "Timeout",
     "TokenUnavailableError",
     "TrackingError",
@@ -110,10 +123,13 @@ __all__ = [
     "WaitError",
     "WaitTimeoutError",
     "Workflow",
+    "count_segments",
     "interruption_of",
+    "lint_application",
     "messenger",
     "mms",
     "new_client_ref",
+    "render",
     "sms",
     "viber",
     "whatsapp",

@@ -79,8 +79,18 @@ def test_import_is_light(module: str) -> None:
     assert {"sqlite3", "typer", "rich", "jwt", "cryptography"} & loaded == set()
 
 
+def test_what_few_need_is_imported_at_its_first_use() -> None:
+    """The names of the table of contents that would make the import slower."""
+    package = "nexmo_dispatch_async"
+    lazy = {f"{package}.{name}" for name in ("client", "care_window", "tariff")}
+
+    assert lazy & loaded_by(package) == set()
+    with pytest.raises(AttributeError, match="no attribute 'Tarif'"):
+        importlib.import_module(package).Tarif  # noqa: B018 - the access is the test
+
+
 def test_receiver_core_needs_no_aiohttp() -> None:
-    """`import nexmo_dispatch_webhooks` loads no aiohttp, no SDK and no sqlite; an adapter is imported by name."""
+    """`import nexmo_dispatch_webhooks` loads no aiohttp, SDK or sqlite; an adapter is imported by name."""
     loaded = loaded_by("nexmo_dispatch_webhooks")
 
     assert {"aiohttp", "nexmo_dispatch_async", "sqlite3"} & loaded == set()
