@@ -24,7 +24,7 @@ from nexmo_dispatch_webhooks.testing import status_body
 SERVER = Path(__file__).parent / "receiver_process.py"
 SECRET = "signature-secret-of-the-hostile-tests-0123456789"
 MIB = 1024 * 1024
-#: An HTTP request as bytes; the pauses between the parts are for slow ones, and HANG_UP ends one that is left.
+#: An HTTP request as bytes; the pauses between the parts are for slow ones; HANG_UP is for one that is left.
 Request = tuple[bytes, ...]
 HANG_UP = b""
 Attack = Callable[[random.Random], Request]
@@ -290,7 +290,8 @@ class Result:
         )
         answers = dict(sorted(self.answers.items()))
         return f"""\
-{self.attacks.total()} hostile requests in {self.seconds:.0f} s: {answers}, {self.hung_up} cut off, {self.left} left
+{self.attacks.total()} hostile requests in {self.seconds:.0f} s: {answers}, {self.hung_up} cut off, \
+{self.left} left
 {self.good.total()} good requests meanwhile: {dict(self.good)}, median {median}, p99 {p99}, longest {longest}
 resident memory at a fifth and at the end: {memory} MiB; {len(self.log.splitlines())} lines of log"""
 

@@ -4,6 +4,7 @@ import gzip
 import zlib
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +13,9 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.routing import Router as StarletteRouter
 
-from nexmo_dispatch_webhooks import ConfigurationError, Context, Event, Router, RouterError
+from nexmo_dispatch_webhooks import ConfigurationError, Context, Event, RawRequest, Router, RouterError
 from nexmo_dispatch_webhooks.asgi import ASGIReceiver
+from nexmo_dispatch_webhooks.inbox import SqliteInbox
 from tests.webhooks.adapters import BODY, JSON, serve_asgi
 
 Message = dict[str, Any]
@@ -97,6 +99,75 @@ async def test_a_handler_that_cannot_be_called_stops_the_start() -> None:
     assert "nothing_gives_this" in sent[0]["message"]
     with pytest.raises(RouterError, match="nothing_gives_this"):
         await receiver(router).__aenter__()
+
+
+class Broken:
+    """An inbox of somebody else's, with other exceptions than ours."""
+
+    def __init__(self, method: str) -> None:
+        self.method = method
+
+    async def start(self, router: Router) -> None:
+        self.fail("start")
+
+    async def put(self, request: RawRequest, context: Context, event: Event | None) -> None: ...
+
+    async def aclose(self) -> None:
+        self.fail("aclose")
+
+    def fail(self, method: str) -> None:
+        if method == self.method:
+            raise OSError("db://user:" + "password"[::-1])
+
+
+@pytest.mark.parametrize(("method", "event"), [("start", "startup"), ("aclose", "shutdown")])
+async def test_any_exception_of_the_lifespan_is_told_to_the_server(
+    method: str, event: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One that escapes means "no lifespan here" to servers, which then serve all the same."""
+    app = receiver(inbox=Broken(method))
+
+    sent = await call(
+        app, {"type": "lifespan"}, [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+    )
+
+    assert sent[-1]["type"] == f"lifespan.{event}.failed"
+    assert sent[-1]["message"].endswith("of the receiver failed: OSError")
+    assert "password"[::-1] not in caplog.text + str(sent)
+    assert "test_asgi.py" in caplog.text
+
+
+async def test_a_path_makes_an_sqlite_inbox(tmp_path: Path) -> None:
+    """As with aiohttp's `setup`; what was answered is handled before the end, or after the next start."""
+    router, seen = Router(), []
+
+    @router.register()
+    async def keep(event: Event) -> None:
+        seen.append(event.kind)
+
+    async with receiver(router, inbox=tmp_path / "inbox.db") as app:
+        assert isinstance(app.receiver.inbox, SqliteInbox)
+        assert await status(app, scope(), body(BODY)) == 200
+
+    assert seen == ["message-status"]
+    assert (tmp_path / "inbox.db").exists()
+    with pytest.raises(ConfigurationError, match="inbox takes a path, None, or an object"):
+        receiver(inbox=object())
+
+
+async def test_probes_see_the_end_and_may_ask_for_the_head_alone() -> None:
+    """As with aiohttp; also without an inbox."""
+    app = receiver(health_path="/health")
+
+    async with app:
+        full, head = [
+            await call(app, scope("/health/ready", method=method), []) for method in ("GET", "HEAD")
+        ]
+    after = await status(app, scope("/health/ready", method="GET"), [])
+
+    assert (full[0]["status"], full[1]["body"]) == (200, b'{"ready": true}')
+    assert (head[0], head[1]["body"]) == (full[0], b"")
+    assert after == 503
 
 
 async def test_a_forgotten_start_is_a_loud_error() -> None:
@@ -205,6 +276,18 @@ async def test_content_length_over_the_limit_is_413_unread(length: bytes) -> Non
 
     assert sent[0]["status"] == 413
     assert (b"connection", b"close") in sent[0]["headers"]
+
+
+@pytest.mark.parametrize("version", ["2", "3"])
+async def test_no_connection_header_above_http_1(version: str) -> None:
+    """Such an answer would be malformed (RFC 9113, 8.2.2)."""
+    headers = [(b"content-length", b"1001")]
+
+    async with receiver(max_body=1000) as app:
+        sent = await call(app, scope(headers=headers, http_version=version), [])
+
+    assert sent[0]["status"] == 413
+    assert b"connection" not in dict(sent[0]["headers"])
 
 
 def encoded(name: bytes) -> Message:

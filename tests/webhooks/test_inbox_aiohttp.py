@@ -181,8 +181,9 @@ class SlowStore(MemoryInbox):
 
 
 async def test_requests_that_are_under_way_at_the_end(session: ClientSession) -> None:
-    """What is being stored gets its 200. A body that is still to come gets 503 at once, since aiohttp reads no more
-    of it: a 408 could be taken as final.
+    """What is being stored gets its 200; a body that is still to come gets 503 at once.
+
+    From its shutdown on aiohttp reads no more of a body, and a 408 could be taken as final.
     """
     pool = Pool()
     app, inbox = web.Application(), SlowStore(pool.log)

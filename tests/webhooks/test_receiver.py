@@ -387,7 +387,9 @@ class AsyncVerification:
         raise SignatureVerificationError("never awaited, so it would refuse nobody")
 
 
-@pytest.mark.parametrize("verification", [AsyncVerification(), PathSecretVerification, object(), "secret", True])
+@pytest.mark.parametrize(
+    "verification", [AsyncVerification(), PathSecretVerification, object(), "secret", True]
+)
 def test_what_cannot_verify_is_refused_where_the_receiver_is_built(verification: Any) -> None:
     """Not at the first callback; and an async `verify` would accept everybody."""
     with pytest.raises(ConfigurationError, match=r"plain method `verify\(request\)`"):
@@ -407,5 +409,5 @@ async def test_a_verification_gives_claims_or_none_or_refuses(returned: object) 
 
     assert (await subject.handle(request())).status == 500
     assert store.kept == []
-    with pytest.raises(ConfigurationError, match="Odd.verify returned"):
+    with pytest.raises(ConfigurationError, match=r"Odd\.verify returned"):
         from_http({}, BODY, verification=Odd())

@@ -56,8 +56,8 @@ def setup(
 ) -> Receiver:
     """Receive callbacks at `path` and at every path below it; any kind may come on any (contract 9.10).
 
-    An inbox starts after all cleanup contexts of the application, also those that it gets after this call, and
-    is drained before they end, once all requests are answered: what handlers use belongs there.
+    An inbox starts after all cleanup contexts of the application, also those that it gets after this call,
+    and is drained before they end, once all requests are answered: what handlers use belongs there.
 
     Answers: 200 handled (also when no handler wanted the event), 400 no JSON object, 401 not genuine, 408
     the body came too slowly, 413 too large, 415 not JSON, 500 a handler failed, 503 the inbox could not store
@@ -143,7 +143,7 @@ def setup(
 
 
 def _live_with(app: web.Application, receiver: Receiver) -> None:
-    """Start when all cleanup contexts have started, and end before them, when no request can come any more."""
+    """Start when all cleanup contexts have started; end before they do, when no request can come any more."""
     failure: Exception | None = None
 
     async def start(_: web.Application) -> None:
@@ -153,7 +153,7 @@ def _live_with(app: web.Application, receiver: Receiver) -> None:
         nonlocal failure
         try:
             await receiver.aclose()
-        except Exception as error:  # noqa: BLE001 - raised below, since the others have to be cleaned up all the same
+        except Exception as error:  # noqa: BLE001 - raised below: first everything else has to be cleaned up
             failure = error
 
     async def finish(_: web.Application) -> AsyncIterator[None]:
@@ -226,7 +226,7 @@ class _EndingError(RequestRefusedError):
 
 
 class _Bodies:
-    """Reads the bodies that did not come with their headers, decompressed, if they are small and quick enough."""
+    """Reads bodies that did not come with their headers, decompressed, if they are small and quick enough."""
 
     def __init__(self, max_body: int, timeout: float | None) -> None:
         self._max_body = max_body

@@ -24,6 +24,7 @@ from nexmo_dispatch_webhooks.exceptions import (
     UnsupportedMediaTypeError,
     WebhookError,
 )
+from nexmo_dispatch_webhooks.logs import log_failure
 from nexmo_dispatch_webhooks.receiver import UNSET, Answer, InboxSource, Receiver, Unset
 from nexmo_dispatch_webhooks.routing import Router
 from nexmo_dispatch_webhooks.sansio import RawRequest, Verification
@@ -127,20 +128,24 @@ class ASGIReceiver:
         await receive()  # lifespan.startup
         try:
             await self.__aenter__()
-        except WebhookError as error:  # the message names a setting or a handler, never a secret
-            await send({"type": "lifespan.startup.failed", "message": str(error)})
+        except Exception as error:  # noqa: BLE001 - an inbox may raise anything; a server would go on without us
+            await send({"type": "lifespan.startup.failed", "message": _reason("the start", error)})
             return
         await send({"type": "lifespan.startup.complete"})
         await receive()  # lifespan.shutdown
-        await self.__aexit__(None, None, None)
+        try:
+            await self.__aexit__(None, None, None)
+        except Exception as error:  # noqa: BLE001 - as above
+            await send({"type": "lifespan.shutdown.failed", "message": _reason("the end", error)})
+            return
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = _local_path(scope)
-        if self._health_path is not None and scope["method"] == "GET":
+        if self._health_path is not None and scope["method"] in {"GET", "HEAD"}:
             which = _below(path, self._health_path)
             if which in {"", "ready"}:
-                await self._tell_health(send, may_fail=which == "ready")
+                await self._tell_health(send, may_fail=which == "ready", head=scope["method"] == "HEAD")
                 return
         tail = _below(path, self._path)
         if tail is None:
@@ -161,16 +166,17 @@ class ASGIReceiver:
         try:
             body = await self._read(headers, receive)
         except RequestRefusedError as error:
-            # the rest of the body is not worth a connection
-            await _answer(send, self.receiver.refuse(error), (b"connection", b"close"))
+            # the rest of the body is not worth a connection; HTTP/2 knows no such header (RFC 9113, 8.2.2)
+            close = [(b"connection", b"close")] if scope.get("http_version", "1.1") in {"1.0", "1.1"} else []
+            await _answer(send, self.receiver.refuse(error), *close)
             return
         if body is not None:
             await _answer(send, await self.receiver.handle(RawRequest(headers, body, tail)))
 
-    async def _tell_health(self, send: Send, *, may_fail: bool) -> None:
+    async def _tell_health(self, send: Send, *, may_fail: bool, head: bool) -> None:
         health = self.receiver.health()
         answer = Answer(503 if may_fail and not health["ready"] else 200, json.dumps(health))
-        await _answer(send, answer, content_type=b"application/json")
+        await _answer(send, answer, content_type=b"application/json", head=head)
 
     async def _read(self, headers: Mapping[str, str], receive: Receive) -> bytes | None:
         """The body, decompressed, if it is small and quick enough; None when the client hung up."""
@@ -240,6 +246,14 @@ class _Inflate:
             raise InvalidBodyError("the body cannot be decompressed")
 
 
+def _reason(what: str, error: Exception) -> str:
+    """What a server may print: our own messages name a setting or a handler, others could hold anything."""
+    if isinstance(error, WebhookError):
+        return str(error)
+    log_failure(what, error)
+    return f"{what} of the receiver failed: {type(error).__qualname__}"
+
+
 def _local_path(scope: Scope) -> str:
     """The path from the mount point: ASGI's `path` holds `root_path`, older frameworks have cut it off."""
     path: str = scope["path"]
@@ -260,6 +274,7 @@ async def _answer(
     answer: Answer,
     *headers: tuple[bytes, bytes],
     content_type: bytes = b"text/plain; charset=utf-8",
+    head: bool = False,
 ) -> None:
     body = answer.text.encode()
     fixed = [(b"content-type", content_type), (b"content-length", b"%d" % len(body))]
@@ -267,6 +282,6 @@ async def _answer(
         fixed.append((b"www-authenticate", b"Bearer"))
     try:
         await send({"type": "http.response.start", "status": answer.status, "headers": [*fixed, *headers]})
-        await send({"type": "http.response.body", "body": body})
+        await send({"type": "http.response.body", "body": b"" if head else body})
     except OSError:  # the client hung up (ASGI 2.4); it will repeat what it saw no answer for
         return

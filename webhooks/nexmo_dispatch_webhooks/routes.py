@@ -79,7 +79,7 @@ def make_route(
     """Check a handler and its filters; the arguments are those of `Router.add`.
 
     Raises:
-        RouterError: the handler is not async or is annotated for other events, or a filter can never match.
+        RouterError: the handler is not async, or is for other events, or a filter can never match.
     """
     require_async(handler)
     kinds = KINDS if kind is None else frozenset(_texts("kind", kind))

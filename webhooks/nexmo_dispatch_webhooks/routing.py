@@ -216,7 +216,7 @@ class Router:
         self, *routers: Router, name: str = "router", values: Mapping[str, Any] | None = None
     ) -> None:
         self._node = _Node(name, dict(values or {}))
-        self._plan: _Plan | None = None  # made by `bind`; before, whatever is asked is planned anew
+        self._plan: _Plan | None = None  # made by `freeze`; before, whatever is asked is planned anew
         for router in routers:
             self.include_router(router)
 
@@ -254,7 +254,7 @@ class Router:
             name: how results and logs name the handler; its qualified name when None.
 
         Raises:
-            RouterError: the handler is not async or is annotated for other events, or a filter can never match.
+            RouterError: the handler is not async, or is for other events, or a filter can never match.
             RouterFrozenError: the receiver has started.
         """
         self._require_open()
@@ -407,22 +407,16 @@ class Router:
         Raises:
             RouterError: a handler asks for something that nothing provides.
         """
-        self._plan = self.bind(values)._plan
+        self._plan = self._node.plan(values or {}, set(), ())
+        self._node.freeze()
 
     def bind(self, values: Mapping[str, Any] | None = None) -> Self:
-        """End the registration, and give a router with the same handlers and with values of its own.
+        """A router with the same handlers, frozen with *values*; `freeze` without changing this one.
 
         So several receivers can have one router, each with its values.
-
-        Args:
-            values: more values for handlers, besides those of the routers.
-
-        Raises:
-            RouterError: a handler asks for something that nothing provides.
         """
         bound = copy.copy(self)
-        bound._plan = self._node.plan(values or {}, set(), ())
-        self._node.freeze()
+        bound.freeze(values)
         return bound
 
     def _require_open(self) -> None:

@@ -52,9 +52,9 @@ class WebhookClient:
         secrets: what to sign with: the mapping that your receiver has; the first secret of its first key is
             taken. Not needed for a router, nor where nothing is verified.
         values: what handlers of a router may ask for by parameter name.
-        raise_failures: raise `HandlerError` when a handler fails, with the handler's exception as its cause; at
-            a receiver with an inbox each post waits for that until nothing is ready or under way. False gives
-            the answer as the service would see it, at once. For a URL it means nothing.
+        raise_failures: raise `HandlerError` when a handler fails, with the handler's exception as its cause;
+            behind an inbox each post waits for that until nothing is ready or under way. False gives the
+            answer as the service would see it, at once. For a URL it means nothing.
         clock: gives epoch seconds, for timestamps and tokens.
 
     A receiver that has an inbox and does not run yet is started by the first post, and ended with the client:
@@ -257,7 +257,7 @@ class WebhookClient:
 
 @contextmanager
 def _failures(body: bytes) -> Generator[list[HandlerFailure]]:
-    """What handlers of this body's event raise meanwhile, which no answer tells; also those that an inbox runs."""
+    """What handlers of this body's event raise meanwhile, also in an inbox; no answer tells that."""
     found: list[HandlerFailure] = []
 
     def watch(what: str, error: BaseException, event: Any) -> None:
