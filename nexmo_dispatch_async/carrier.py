@@ -121,6 +121,11 @@ class Carrier:
         """Where its connections stand, in words."""
         return self._exchange.state
 
+    @property
+    def retry(self) -> RetryPolicy:
+        """The usual policy."""
+        return self._retry
+
     def open(self) -> None:
         """Open the connection pool, unless it is open.
 

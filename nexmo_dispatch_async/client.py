@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypedDict, TypeVar, Unpack
 
 import aiohttp
 
@@ -38,12 +38,12 @@ from nexmo_dispatch_async.sansio import (
     dispatch_request,
     with_response,
 )
+from nexmo_dispatch_async.workflow import Workflow
 
 if TYPE_CHECKING:
     from nexmo_dispatch_async.tracking import Tracker
-    from nexmo_dispatch_async.workflow import Workflow
 
-__all__ = ["KPN_BASE_URL", "VONAGE_URL", "DispatchClient", "new_client_ref"]
+__all__ = ["KPN_BASE_URL", "VONAGE_URL", "ClientSettings", "DispatchClient", "new_client_ref"]
 
 T = TypeVar("T")
 
@@ -60,12 +60,38 @@ def new_client_ref() -> str:
     return uuid.uuid4().hex
 
 
+class ClientSettings(TypedDict, total=False):
+    """What `DispatchClient` takes besides who is calling and in whose name; it says what each is."""
+
+    base_url: str
+    session: aiohttp.ClientSession | None
+    tracker: Tracker | None
+    retry: RetryPolicy
+    timeout: Timeout
+    limit: int
+    rules: Rules
+    client_ref: Callable[[], str] | None
+    middleware: Sequence[Middleware]
+    ssl: TlsSetting
+    proxy: str | None
+    applications_path: str
+    applications_url: str | None
+    application_header: bool
+    api_version: str | None
+    max_response: int
+    clock: Callable[[], float]
+    wall_clock: Callable[[], float]
+    sleep: Callable[[float], Awaitable[object]]
+    random: Callable[[], float]
+
+
 class DispatchClient:
     """A client of the Dispatch API. Use it with `async with`, or call `aclose()` when done.
 
     Args:
         auth: Who is calling: `KpnOAuth`, or anything that follows the `Auth` protocol.
-        application_id: In whose name workflows are sent. May be left out as long as none is sent.
+        application_id: In whose name workflows are sent, as text or `UUID`. May be left out as long as none
+            is sent, and has to be without `application_header`: nothing would carry it.
         base_url: Of the service.
         session: A session of your own; it is not closed here. Its connector limits the connections.
         tracker: Follows what is sent: then `dispatch.wait()` tells what became of it. It is not closed here.
@@ -97,7 +123,7 @@ class DispatchClient:
         self,
         *,
         auth: Auth,
-        application_id: str | None = None,
+        application_id: str | uuid.UUID | None = None,
         base_url: str = KPN_BASE_URL,
         session: aiohttp.ClientSession | None = None,
         tracker: Tracker | None = None,
@@ -119,14 +145,20 @@ class DispatchClient:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         random: Callable[[], float] = random.random,
     ) -> None:
+        _check_auth(auth)
+        if application_id and not application_header:
+            raise ConfigurationError(
+                "no header would carry the application_id: Vonage knows the application from the token"
+            )
         # Who and where
-        self._application_id = application_id and header_text("application_id", application_id)
+        self._application_id = header_text("application_id", application_id) if application_id else None
         self._base_url = check_url("base_url", base_url)
         self._application_header = application_header
         self._applications = Applications(
             self, check_url("applications_url", applications_url or base_url), applications_path
         )
         # How
+        self._timeout = timeout
         self._rules = rules
         self._client_ref = client_ref
         self._tracker = tracker
@@ -162,15 +194,24 @@ class DispatchClient:
 
     @classmethod
     def kpn(
-        cls, client_id: str, client_secret: str, application_id: str | None = None, **settings: Any
+        cls,
+        client_id: str,
+        client_secret: str,
+        application_id: str | uuid.UUID | None = None,
+        *,
+        token_url: str = KPN_TOKEN_URL,
+        **settings: Unpack[ClientSettings],
     ) -> Self:
         """Make a client of KPN's API (contract 1.1); `settings` are arguments of `DispatchClient`."""
-        settings.setdefault("auth", KpnOAuth(client_id, client_secret))
-        return cls(application_id=application_id, **settings)
+        auth = KpnOAuth(client_id, client_secret, token_url)
+        return cls(auth=auth, application_id=application_id, **settings)
 
     @classmethod
-    def vonage(cls, auth: Auth, **settings: Any) -> Self:
-        """Make a client of Vonage's own API (contract 1.1, 2.4); `auth`: `VonageJWT` or `BasicAuth`."""
+    def vonage(cls, auth: Auth, **settings: Unpack[ClientSettings]) -> Self:
+        """Make a client of Vonage's own API (contract 1.1, 2.4); `auth`: `VonageJWT` or `BasicAuth`.
+
+        It takes no `application_id`: Vonage knows the application from the token.
+        """
         settings.setdefault("base_url", f"{VONAGE_URL}/v0.1")
         settings.setdefault("applications_url", VONAGE_URL)
         settings.setdefault("applications_path", "/v2/applications")
@@ -178,7 +219,14 @@ class DispatchClient:
         return cls(auth=auth, **settings)
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] = os.environ, **settings: Any) -> Self:
+    def from_env(
+        cls,
+        environ: Mapping[str, str] = os.environ,
+        *,
+        auth: Auth | None = None,
+        application_id: str | uuid.UUID | None = None,
+        **settings: Unpack[ClientSettings],
+    ) -> Self:
         """Make a client from environment variables.
 
         `NEXMO_DISPATCH_CLIENT_ID` and `NEXMO_DISPATCH_CLIENT_SECRET` are required, and
@@ -186,6 +234,8 @@ class DispatchClient:
 
         Args:
             environ: Where to look.
+            auth: Instead of the client id and the secret, which are then not required.
+            application_id: Instead of that of the environment.
             **settings: Arguments of `DispatchClient`; they win over the environment.
 
         Raises:
@@ -195,17 +245,16 @@ class DispatchClient:
         def variable(name: str, default: str = "") -> str:
             return environ.get(f"NEXMO_DISPATCH_{name}", "").strip() or default
 
-        if "auth" not in settings:
+        if auth is None:
             missing = [name for name in ("CLIENT_ID", "CLIENT_SECRET") if not variable(name)]
             if missing:
                 names = " and ".join(f"NEXMO_DISPATCH_{name}" for name in missing)
                 raise ConfigurationError(f"set {names} in the environment")
-            settings["auth"] = KpnOAuth(
+            auth = KpnOAuth(
                 variable("CLIENT_ID"), variable("CLIENT_SECRET"), variable("TOKEN_URL", KPN_TOKEN_URL)
             )
-        settings.setdefault("application_id", variable("APPLICATION_ID") or None)
         settings.setdefault("base_url", variable("BASE_URL", KPN_BASE_URL))
-        return cls(**settings)
+        return cls(auth=auth, application_id=application_id or variable("APPLICATION_ID") or None, **settings)
 
     def __repr__(self) -> str:
         return f"DispatchClient({self._base_url!r}, {self._carrier.state})"
@@ -220,11 +269,22 @@ class DispatchClient:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connections, unless the session is yours.
+        """Close the connections, unless the session is yours, and end the pauses between attempts.
 
-        Calls under way fail with what is known of them.
+        Calls under way fail with what is known of them. On a session of yours those that wait for an answer
+        go on until it comes, or their time-out, or until you close the session.
         """
         await self._carrier.aclose()
+
+    @property
+    def retry(self) -> RetryPolicy:
+        """How often this client tries: `msgspec.structs.replace(client.retry, attempts=1)` for a call."""
+        return self._carrier.retry
+
+    @property
+    def timeout(self) -> Timeout:
+        """How long an attempt of this client may take."""
+        return self._timeout
 
     @property
     def applications(self) -> Applications:
@@ -253,8 +313,8 @@ class DispatchClient:
 
         Args:
             workflow: What to send.
-            retry: Instead of the client's own policy.
-            timeout: Instead of the client's own.
+            retry: Instead of the client's own policy, with all its fields.
+            timeout: Instead of the client's own, with both its fields.
             rules: Instead of the client's own.
             client_ref: The reference of the steps that have none, instead of one that the client makes.
 
@@ -263,7 +323,7 @@ class DispatchClient:
             NotSentError: Nothing was accepted; sending it again is safe.
             RefusedError: The service refused it.
             OutcomeUnknownError: Bytes left and no usable answer came; it may be under way.
-            ConfigurationError: The client has no `application_id`.
+            ConfigurationError: The client has no `application_id`, or that is no workflow.
             ClientClosedError: The client is closed or belongs to another event loop.
         """
         workflow, request = self._prepared(workflow, rules, client_ref)
@@ -355,9 +415,14 @@ class DispatchClient:
         """Return the workflow as it goes out, checked, and its request."""
         if client_ref is None and self._client_ref is not None:
             client_ref = self._client_ref()
-        if client_ref is not None:
-            workflow = workflow.with_client_ref(client_ref)
-        workflow.check(self._rules if rules is None else rules)
+        try:
+            if client_ref is not None:
+                workflow = workflow.with_client_ref(client_ref)
+            workflow.check(self._rules if rules is None else rules)
+        except AttributeError:
+            # Only now, since nearly always it is one, and every send would pay for the look.
+            _check_workflow(workflow)
+            raise
         self._require_application()
         return workflow, dispatch_request(self._base_url, self._dispatch_headers, workflow.to_json())
 
@@ -376,3 +441,21 @@ class DispatchClient:
             note(error, Interruption("sent", "POST /dispatch", dispatch=dispatch))
             tell(error, workflow)
             raise
+
+
+def _check_auth(auth: object) -> None:
+    # Callers without type checking pass anything.
+    if isinstance(auth, type) or not isinstance(auth, Auth):
+        kinds = "KpnOAuth(…), VonageJWT(…), BasicAuth(…), BearerToken(…) or an object like them"
+        raise ConfigurationError(f"auth must be {kinds}, not {_kind(auth)}")
+
+
+def _check_workflow(workflow: object) -> None:
+    if not isinstance(workflow, Workflow):
+        message = f"send a Workflow.failover(…), or Workflow.from_json(…), and not {_kind(workflow)}"
+        raise ConfigurationError(message) from None
+
+
+def _kind(value: object) -> str:
+    """Return what something is, in words, without showing it: it may be a token or a text."""
+    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"

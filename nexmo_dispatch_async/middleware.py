@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import msgspec
 
@@ -136,9 +136,8 @@ def _reading(request: Request, otherwise: Outcome) -> Outcome:
 
 def _dispatch_in(value: object) -> Dispatch | None:
     """Return what the service accepted, out of the value of a call."""
-    if isinstance(value, tuple) and value:
-        value = value[0]
-    return value if isinstance(value, Dispatch) else None
+    parts = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
+    return next((part for part in parts if isinstance(part, Dispatch)), None)
 
 
 def _linked(links: Sequence[Callable[..., Any]], innermost: Callable[..., Any]) -> Callable[..., Any]:

@@ -475,7 +475,7 @@ async def test_switching_the_provider_changes_one_line(workflow: Workflow, mocke
     )
     mocked.post("https://api-prd.kpn.com/communication/nexmo/dispatch", status=202, payload=ACCEPTED)
 
-    async with DispatchClient.vonage(BasicAuth("k", "s"), application_id=APPLICATION) as client:
+    async with DispatchClient.vonage(BasicAuth("k", "s")) as client:
         await client.send(workflow)
         await client.applications.update("a", status_url="https://h/")
     async with DispatchClient.kpn("id", "secret", APPLICATION) as client:

@@ -1,14 +1,16 @@
 """What an operator sees and sets: references, rules, statistics, answers, TLS, proxies, deadlines."""
 
 import asyncio
+import inspect
 import json
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 
 from nexmo_dispatch_async.auth import BearerToken, KpnOAuth
-from nexmo_dispatch_async.client import DispatchClient, new_client_ref
+from nexmo_dispatch_async.client import ClientSettings, DispatchClient, new_client_ref
 from nexmo_dispatch_async.exceptions import (
     APIConnectionError,
     APIError,
@@ -266,6 +268,93 @@ async def test_any_call_can_keep_its_answer() -> None:
     assert response.headers["sunset"] == "n/a"
 
 
+# --- what is no workflow, no auth, or no setting --------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["a step", "bytes", "the class"])
+async def test_what_is_no_workflow_is_named(workflow: Workflow, what: str) -> None:
+    """Without type checking, a step instead of a workflow is the first thing one tries."""
+    given: Any = {
+        "a step": workflow.steps[0],
+        "bytes": workflow.to_json(),
+        "the class": dict,
+    }[what]
+    async with RawServer() as server, client_of(server) as client:
+        for client_ref in (None, "r"):
+            with pytest.raises(ConfigurationError, match=r"send a Workflow\.failover\(…\)") as caught:
+                await client.send(given, client_ref=client_ref)
+        with pytest.raises(ConfigurationError, match="send a Workflow"):
+            await anext(client.send_many([given]))
+
+    assert str(caught.value).endswith(
+        {"a step": "not a Step", "bytes": "not a bytes", "the class": "not the class dict"}[what]
+    )
+    assert server.posts == 0
+
+
+async def test_a_workflow_of_your_own_may_have_faults_of_its_own(workflow: Workflow) -> None:
+    class Broken(Workflow, frozen=True):
+        def check(self, rules: Rules | None = None) -> None:
+            raise AttributeError("mine")
+
+    async with RawServer() as server, client_of(server) as client:
+        with pytest.raises(AttributeError, match="mine"):
+            await client.send(Broken(workflow.steps))
+
+
+@pytest.mark.parametrize(
+    ("auth", "kind"), [("secret-token", "a str"), (KpnOAuth, "the class KpnOAuth"), (None, "a NoneType")]
+)
+def test_what_is_no_auth_is_refused_at_once(auth: Any, kind: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"^auth must be KpnOAuth\(…\), .*, not {kind}$"):
+        DispatchClient(auth=auth)
+
+
+async def test_the_token_endpoint_of_kpn_can_be_another(workflow: Workflow) -> None:
+    async with (
+        RawServer() as server,
+        DispatchClient.kpn(
+            "id", "client-secret", "app", token_url=server.token_url, base_url=server.base_url
+        ) as client,
+    ):
+        await client.send(workflow)
+
+    assert len(server.token_requests) == 1
+
+
+def test_an_application_that_nothing_would_carry_is_refused() -> None:
+    """Vonage knows it from the token: whoever names one expects that it is used."""
+    settings: Any = {"application_id": "app"}
+    with pytest.raises(ConfigurationError, match="Vonage knows the application from the token"):
+        DispatchClient.vonage(BearerToken("t"), **settings)
+
+
+def test_the_constructors_take_what_the_client_takes() -> None:
+    """`ClientSettings` is the signature of `DispatchClient` once more, since Python cannot derive it."""
+    parameters = inspect.signature(DispatchClient).parameters
+
+    settings = ClientSettings.__annotations__
+
+    assert set(settings) == set(parameters) - {"auth", "application_id"}
+    for name, annotation in settings.items():
+        assert annotation.__forward_arg__ == parameters[name].annotation
+
+
+async def test_a_call_can_change_one_field_of_what_is_set(workflow: Workflow) -> None:
+    """What is given for a call counts with all its fields; the client shows its own to start from."""
+    handler = answering(reply(503), reply(202, ACCEPTED))
+    policy, timeout = RetryPolicy(unavailable=True), Timeout(connect=3)
+    async with RawServer(handler) as server, client_of(server, retry=policy, timeout=timeout) as client:
+        await client.send(
+            workflow,
+            retry=msgspec.structs.replace(client.retry, attempts=2),
+            timeout=msgspec.structs.replace(client.timeout, total=5),
+        )
+
+        assert (client.retry, client.timeout) == (policy, timeout)
+    assert len(server.received) == 2
+
+
 # --- TLS, proxies, sessions -----------------------------------------------------------------------
 
 
@@ -316,6 +405,24 @@ def test_a_wrong_proxy_is_named_without_its_password(proxy: str) -> None:
         DispatchClient(auth=BearerToken("t"), proxy=proxy)
 
     assert "proxy-password" not in str(caught.value)
+
+
+async def test_a_send_on_your_session_goes_on_after_the_client_is_closed(workflow: Workflow) -> None:
+    """The connection is yours, so what becomes of the send is still to be learnt."""
+    go_on = asyncio.Event()
+
+    async def later(request: Received, connection: Connection) -> None:
+        await go_on.wait()
+        await accept(request, connection)
+
+    async with RawServer(later) as server, aiohttp.ClientSession() as session:
+        client = client_of(server, session=session)
+        sending = asyncio.create_task(client.send(workflow))
+        await server.arrived.wait()
+        await client.aclose()
+        go_on.set()
+
+        assert (await sending).dispatch_uuid == ACCEPTED["dispatch_uuid"]
 
 
 async def test_settings_of_the_connection_belong_to_the_session() -> None:

@@ -111,6 +111,10 @@ def settings() -> None:
     assert_type(DispatchClient.vonage(VonageJWT("application", b"key")), DispatchClient)
     assert_type(DispatchClient.from_env(), DispatchClient)
     DispatchClient(auth=BasicAuth("key", "secret"), retry=RetryPolicy(attempts=1), timeout=Timeout(total=5))
+    DispatchClient.kpn("id", "secret", token_url="https://h/token", limit=5)
+    DispatchClient.from_env(auth=BasicAuth("key", "secret"), application_id="application", proxy="http://p")
+    DispatchClient.kpn("id", "secret", limits=5)  # type: ignore[call-arg]  # limit=
+    DispatchClient.vonage(BasicAuth("key", "secret"), application_id="a")  # type: ignore[call-arg]  # of the token
     DispatchClient()  # type: ignore[call-arg]  # nobody sends without saying who
     DispatchClient("id", "secret")  # type: ignore[call-arg,arg-type]  # that is DispatchClient.kpn
 
