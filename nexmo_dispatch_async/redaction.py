@@ -112,12 +112,13 @@ def _repeats(text: str, values: set[str]) -> bool:
     """Whether one of the folded values is left in `text`, or a part of a longer one."""
     text = folded(text)
     parts = {text[at : at + _PART] for at in range(len(text) - _PART + 1)}
-    return any(
-        any(value[at : at + _PART] in parts for at in range(len(value) - _PART + 1))
-        if len(value) >= _PART
-        else len(value) >= _SHORTEST and value in text
-        for value in values
-    )
+    for value in values:
+        if len(value) < _PART:
+            if len(value) >= _SHORTEST and value in text:
+                return True
+        elif parts and any(value[at : at + _PART] in parts for at in range(len(value) - _PART + 1)):
+            return True
+    return False
 
 
 def _values_of(body: bytes | None, url: str, secret: str | None) -> set[str]:

@@ -203,12 +203,19 @@ def test_shapes_are_tried_in_the_order_of_the_contract(
         (504, b"upstream time-out", OutcomeUnknownError),
         (500, b"<fault>oauth.v2.AccessTokenExpired</fault>", AuthenticationError),
         (500, {"fault": {"faultstring": "Access Token expired"}}, AuthenticationError),
-        (500, {"message": "Access  Token\nexpired"}, AuthenticationError),
-        (500, {"type": "x#unauthorized", "title": "Invalid Access Token"}, AuthenticationError),
-        (500, b'{"error":{"message":"invalid\\u005faccess\\u005ftoken"}}', AuthenticationError),
+        (500, {"transactionId": "1", "message": "Access  Token\nexpired"}, AuthenticationError),
+        (
+            500,
+            b'{"error":{"transactionId":1,"message":"invalid\\u005faccess\\u005ftoken"}}',
+            AuthenticationError,
+        ),
         (500, b'{"error":{"message":"invalid\\u005faccess\\u005ftoken"}', OutcomeUnknownError),
-        (403, {"error": {"message": "keymanagement.service.access_token_not_approved"}}, AuthenticationError),
-        (500, {"error": {"message": "InvalidAPICallAsNoApiProductMatchFound"}}, PermissionDeniedError),
+        (403, {"error": {"transactionId": "1", "message": "access_token_not_approved"}}, AuthenticationError),
+        (
+            500,
+            {"error": {"transactionId": "1", "message": "InvalidAPICallAsNoApiProductMatchFound"}},
+            PermissionDeniedError,
+        ),
         (503, b"<fault>policies.ratelimit.SpikeArrestViolation</fault>", RateLimitError),
         (600, b"", ProtocolError),
     ],
@@ -223,6 +230,10 @@ def test_the_body_decides_before_the_status(status: int, body: object, kind: typ
     [
         {"x": ["deep", {"y": "Access Token expired"}]},
         {"type": "x#internal", "title": "Internal Error", "detail": "WhatsApp says: access token expired"},
+        {"type": "x#1370", "title": "Invalid access token", "detail": "Link the page again"},
+        {"error": {"message": "Invalid access token", "type": "OAuthException", "code": 190}},
+        {"error": "server_error", "error_description": "access token expired"},
+        {"message": "access token expired"},
         {
             "type": "x#e",
             "title": "t",
@@ -250,8 +261,8 @@ WORDS = [
 ]
 ECHOES: list[Callable[[str], object]] = [
     lambda text: {"type": "https://x#internal", "title": f"Failed: {text}", "detail": text},
-    lambda text: {"error": {"name": "Internal Server Error", "message": f"failed after accept: {text}"}},
-    lambda text: {"message": text.upper()},
+    lambda text: {"error": {"transactionId": "1", "message": f"failed after accept: {text}"}},
+    lambda text: {"transactionId": "1", "message": text.upper()},
     lambda text: {
         "fault": {"faultstring": html.escape(" ".join(text.split())), "detail": {"errorcode": "x"}}
     },
@@ -298,7 +309,11 @@ def test_fields_of_an_application_are_not_taken_for_a_refusal_either(encoding: s
     request = application_request("PUT", "https://h", "/applications", "1", fields=fields, encoding=encoding)
 
     with pytest.raises(OutcomeUnknownError):
-        decipher_response(answer(500, {"message": fields["name"]}), decipher_application, request=request)
+        decipher_response(
+            answer(500, {"transactionId": "1", "message": fields["name"]}),
+            decipher_application,
+            request=request,
+        )
 
 
 @pytest.mark.parametrize("status", [400, 500])
@@ -307,7 +322,7 @@ async def test_an_echo_is_posted_once(status: int) -> None:
 
     async def echo(received: Received, connection: Connection) -> None:
         text = received.json["workflow"][0]["message"]["content"]["text"]
-        await connection.write(reply(status, {"error": {"message": f"failed after accept: {text}"}}))
+        await connection.write(reply(status, {"error": {"transactionId": "1", "message": f"failed: {text}"}}))
 
     workflow = Workflow.failover(
         sms.text(

@@ -128,17 +128,21 @@ def parse_problem(body: bytes) -> Problem:
 def gateway_reason(problem: Problem) -> str:
     """Return what the gateway itself says, in the members that are its own, as `folded` text.
 
-    These are the ones in which it says why it turned a request away (contract 2.3, 3.8). The `detail` of a
-    Vonage problem is not one of them, nor is anything in a body of no known shape: what stands there may come
-    from further behind, and from after the request was accepted.
+    These are the ones in which it says why it turned a request away (contract 2.3, 3.8): codes, and the
+    sentences of its faults and of its envelopes, which it numbers. The contract would take any text of the
+    body; but a sentence of a Vonage problem, or in a body of no known shape, may come from further behind
+    (from a channel whose own access token expired, for instance), and from after the request was accepted.
     """
-    said = [problem.code, problem.title]
+    said = [problem.code]
     if problem.shape == "text":
         fault = _XML_FAULT.match(problem.text)
         said.append(fault[1] if fault else "")
-    elif problem.shape != "problem":
-        said.append(problem.detail)
+    elif problem.shape in _FAULTS or problem.transaction_id:
+        said += [problem.title, problem.detail]
     return "\n".join(map(folded, said))
+
+
+_FAULTS = ("fault", "errorResponse", "ErrorCode")
 
 
 def _envelope(shape: str, fields: Mapping[str, Any], text: str) -> Problem:
