@@ -31,11 +31,11 @@ demo: .venv/demo ## run the main job: send, fail over, receive, report; no accou
 	@$(BIN)/python -m nexmo_dispatch_async.cli demo
 
 test: .venv/dev ## run all the tests
-	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 coverage: .venv/dev ## run all the tests and measure which branches they take
 	@$(BIN)/python -m coverage erase
-	@$(BIN)/python -m coverage run -m pytest --numprocesses auto --dist loadfile
+	@$(BIN)/python -m coverage run -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report
 

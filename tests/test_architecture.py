@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -59,10 +60,16 @@ def sources(package: str) -> Iterator[tuple[str, Path]]:
         yield ".".join(part for part in parts if part != "__init__"), path
 
 
+@cache
+def nodes(path: Path) -> list[ast.AST]:
+    """Return every node of a file, which several tests look at."""
+    return list(ast.walk(ast.parse(path.read_text("utf-8"))))
+
+
 def imports(path: Path) -> set[str]:
     """Return every absolute module name that a file imports, wherever in the file it stands."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
@@ -75,7 +82,7 @@ def imports(path: Path) -> set[str]:
 def type_checking_imports(path: Path) -> set[str]:
     """Return the imports under `if TYPE_CHECKING`, which cost nothing and draw no arrow."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in nodes(path):
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
             for inner in ast.walk(node):
                 if isinstance(inner, ast.ImportFrom) and inner.module:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -23,8 +24,10 @@ from nexmo_dispatch_async.cli import demo, replay
 from nexmo_dispatch_async.cli.app import app
 from nexmo_dispatch_async.cli.inbox import show_list
 from nexmo_dispatch_async.cli.scenarios import SCENARIOS, Scenario
+from nexmo_dispatch_async.cli.timeline import line
 from nexmo_dispatch_async.simulator import Simulator
-from nexmo_dispatch_webhooks import sign
+from nexmo_dispatch_webhooks import parse_event, sign
+from nexmo_dispatch_webhooks.testing import inbound_body, report_body, status_body
 
 COMMAND = [sys.executable, "-m", "nexmo_dispatch_async.cli"]
 PAYLOADS = Path(__file__).parent / "data" / "payloads"
@@ -105,18 +108,24 @@ async def sim() -> AsyncIterator[Simulator]:
         yield simulator
 
 
-async def run(
-    *arguments: str, environment: dict[str, str] | None = None, stdin: bytes = b""
-) -> tuple[int, str, str]:
+async def run(*arguments: str, environment: dict[str, str], stdin: bytes = b"") -> tuple[int, str, str]:
+    """The command beside its server, in a thread of this process."""
+    done = await asyncio.to_thread(
+        CliRunner().invoke, app, arguments, input=stdin, env=environment, prog_name="nexmo-dispatch"
+    )
+    return done.exit_code, done.stdout, done.stderr
+
+
+async def run_process(*arguments: str, environment: dict[str, str]) -> tuple[int, str, str]:
+    """The command as its user starts it."""
     process = await asyncio.create_subprocess_exec(
         *COMMAND,
         *arguments,
-        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, **(environment or {})},
+        env={**os.environ, **environment},
     )
-    out, err = await process.communicate(stdin)
+    out, err = await process.communicate()
     assert process.returncode is not None
     return process.returncode, out.decode(), err.decode()
 
@@ -133,7 +142,7 @@ def settings(sim: Simulator) -> dict[str, str]:
 
 async def test_send_prints_the_dispatch_uuid(sim: Simulator) -> None:
     """`send FILE` sends once and prints the id alone."""
-    code, out, err = await run("send", str(GOOD), environment=settings(sim))
+    code, out, err = await run_process("send", str(GOOD), environment=settings(sim))
 
     assert (code, err) == (0, "")
     assert re.fullmatch(r"[0-9a-f-]{36}\n", out)
@@ -295,6 +304,43 @@ async def test_listen_records_and_stores(tmp_path: Path, capsys: pytest.CaptureF
     printed = capsys.readouterr().out
     assert f"200: {count}" in printed
     assert printed.count(" inbound-message ") == count
+
+
+def test_listen_says_that_the_port_is_taken(capfd: pytest.CaptureFixture[str]) -> None:
+    """By host and port, in a sentence."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        done = CliRunner().invoke(app, ["listen", "--port", str(port), "--no-verification"])
+
+    assert done.exit_code == 1
+    assert done.stderr.startswith(f"cannot listen on 127.0.0.1 port {port}: ")
+    assert "Traceback" not in done.output + capfd.readouterr().err
+
+
+def test_listen_says_which_setting_is_wrong() -> None:
+    done = CliRunner().invoke(app, ["listen", "--port", "0", "--no-verification", "--path", "hooks"])
+
+    assert (done.exit_code, done.stderr) == (1, "path must start with /\n")
+
+
+def test_a_line_shows_nothing_that_the_sender_wants_it_to() -> None:
+    """No reason, which may hold a number or a text; no escape code, no second line, no text turned around."""
+    evil = "\x1b[2J\r\nfinal-report: completed \u202e\ud800"
+    events = [
+        status_body(evil, error={"code": 1300, "reason": "447700900123 is unknown"}, message_uuid=evil),
+        inbound_body(content={"type": evil}, from_="44770090\x1b[1", message_uuid=evil),
+        report_body(evil, dispatch_uuid=evil),
+        {"what": "ever"},
+    ]
+
+    lines = [line(parse_event(json.dumps(body))).plain for body in events]
+
+    assert all(text.isprintable() for text in lines)
+    assert "447700900123" not in lines[0]
+    assert "error 1300 (permanent)" in lines[0]
+    assert r"\x1b[2j\r\nfinal" in lines[0].lower()
 
 
 @pytest.mark.parametrize("option", ["--record", "--inbox"])
