@@ -114,7 +114,12 @@ def test_no_file_is_made_by_looking(tmp_path: Path, command: list[str]) -> None:
 
 
 def test_unknown_records(file: Path) -> None:
-    assert run("show", file, "99")[0] == 1
+    for command in (["show"], ["retry"], ["purge"]):
+        code, out, err = run(*command, file, "99")
+        assert (code, out) == (1, "")
+        assert "99" in err
+    assert run("purge", file, "1", "--older-than", "1")[0] == 1
+    assert run("purge", file, "all", "--older-than", "1")[0] == 0  # nothing to do is no error
     assert run("retry", file, "bogus")[0] == 2
     assert run("purge", file, "9" * 30)[0] == 2
 

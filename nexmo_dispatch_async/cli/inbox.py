@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from nexmo_dispatch_async.cli.recording import Redactor
-from nexmo_dispatch_webhooks import InvalidBodyError, WebhookError, parse_event
+from nexmo_dispatch_webhooks import InvalidBodyError, UnknownRecordError, WebhookError, parse_event
 from nexmo_dispatch_webhooks.inbox import Record, SqliteInbox, State
 
 __all__ = ["purge", "retry", "show", "show_list"]
@@ -54,20 +54,24 @@ async def show(file: Path, record_id: int, plain: bool) -> int:
 
 
 async def retry(file: Path, which: Which) -> int:
-    """Make records due now."""
+    """Make records due now; return 1 when there is none of that id."""
 
     async def work(inbox: SqliteInbox) -> None:
         found = await inbox.retry(which)
+        if which != "all" and not found:
+            raise UnknownRecordError(f"no quarantined or waiting record has the id {which}")
         print(f"{_count(found)} to be handled again by the running receiver, or at its next start")
 
     return await _with(file, work)
 
 
 async def purge(file: Path, record_id: int | None, state: State, older_than: float | None) -> int:
-    """Forget the content of finished records."""
+    """Forget the content of finished records; return 1 when there is none of that id."""
 
     async def work(inbox: SqliteInbox) -> None:
         found = await inbox.purge(state, record_id=record_id, older_than=older_than)
+        if record_id is not None and not found:
+            raise UnknownRecordError(f"no handled or quarantined record has the id {record_id}")
         print(f"{_count(found)} forgotten")
 
     return await _with(file, work)

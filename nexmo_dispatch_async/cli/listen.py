@@ -18,10 +18,10 @@ from nexmo_dispatch_async.cli.timeline import line
 from nexmo_dispatch_webhooks import (
     FinalReport,
     InboundMessage,
-    InboxError,
     MessageStatus,
     Router,
     UnknownEvent,
+    WebhookError,
 )
 from nexmo_dispatch_webhooks.aiohttp import setup
 from nexmo_dispatch_webhooks.aiohttp_log import MalformedRequestFilter
@@ -49,32 +49,39 @@ async def run(
     record: Path | None = None,
     inbox: Path | None = None,
 ) -> int:
-    """Serve until cancelled; return 0, or 1 when a file cannot be opened."""
+    """Serve until cancelled; return 1 when it cannot start: a setting, a file or the port."""
     console = Console(highlight=False)
     router = printer(console)
     application = web.Application()
-    if secrets is None:
-        setup(application, router, path=path, verification=None, inbox=inbox)
-    else:
-        setup(application, router, path=path, secrets=secrets, inbox=inbox)
     logging.getLogger("aiohttp.server").addFilter(MalformedRequestFilter())
     async with AsyncExitStack() as stack:
+        if record is not None:
+            try:
+                recorder = await stack.enter_async_context(Recorder(record))
+            except OSError as error:
+                return _cannot(f"cannot write {record}: {error.strerror}")
+            router.add(recorder.write, name="record")
         runner = web.AppRunner(application, access_log=None)
         try:
-            if record is not None:
-                recorder = await stack.enter_async_context(Recorder(record))
-                router.add(recorder.write, name="record")
+            if secrets is None:
+                setup(application, router, path=path, verification=None, inbox=inbox)
+            else:
+                setup(application, router, path=path, secrets=secrets, inbox=inbox)
             stack.push_async_callback(runner.cleanup)
             await runner.setup()
+        except WebhookError as error:
+            return _cannot(str(error))
+        try:
+            await web.TCPSite(runner, host, port).start()
         except OSError as error:
-            print(f"cannot write {record}: {error.strerror}", file=sys.stderr)
-            return 1
-        except InboxError as error:
-            print(error, file=sys.stderr)
-            return 1
-        await web.TCPSite(runner, host, port).start()
+            return _cannot(f"cannot listen on {host} port {port}: {error.strerror}")
         address = runner.addresses[0]
         checked = "signatures are checked" if secrets else "signatures are NOT checked"
         console.print(f"listening on http://{address[0]}:{address[1]}{path} ({checked}); Ctrl-C ends")
         await anyio.sleep_forever()
     return 0
+
+
+def _cannot(reason: str) -> int:
+    print(reason, file=sys.stderr)
+    return 1

@@ -1,6 +1,7 @@
 """Readable lines for callbacks: a timeline of one workflow, and single lines for `listen`.
 
-Addresses are masked and message texts left out, since a terminal is a log too.
+Addresses are masked, texts and reasons of errors left out, and characters that a terminal would act on
+escaped, since a terminal is a log too.
 """
 
 from datetime import datetime
@@ -27,6 +28,13 @@ STATUS_STYLE = {
 def mask(address: str | None) -> str:
     """Return the last three characters of an address behind dots."""
     return f"…{address[-3:]}" if address else "…"
+
+
+def printable(text: str) -> str:
+    """Return a text of the service on one line, with its control characters as escapes."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text
+    )
 
 
 def money(price: Decimal | None, currency: str | None) -> str:
@@ -69,7 +77,7 @@ class Timeline:
         self._last_status = event.status
         detail = f"step {step} {event.channel:<17} to {mask(event.to.address)}"
         if event.error is not None:
-            detail += f"  error {event.error.code}: {event.error.reason}"
+            detail += f"  error {event.error.code} ({event.error.error_class})"
         if event.usage is not None:
             detail += f"  {money(event.usage.price, event.usage.currency)}"
         self._line(event.timestamp, "←", event.status, STATUS_STYLE.get(event.status or "", ""), detail)
@@ -104,7 +112,8 @@ class Timeline:
     def _line(self, at: datetime | None, arrow: str, what: str, style: str, detail: str) -> None:
         offset = "        ?" if at is None else f"{(at - self._start).total_seconds():8.3f}s"
         self._console.print(
-            Text.assemble(f"  {offset}  {arrow} ", (f"{what:<24}", style), detail), soft_wrap=True
+            Text.assemble(f"  {offset}  {arrow} ", (f"{printable(what):<24}", style), printable(detail)),
+            soft_wrap=True,
         )
 
 
@@ -114,7 +123,7 @@ def line(event: MessageStatus | InboundMessage | FinalReport | UnknownEvent) -> 
         what, style = event.status, STATUS_STYLE.get(event.status or "", "")
         detail = f"{event.channel} to {mask(event.to.address)} message {event.message_uuid}"
         if event.error is not None:
-            detail += f" error {event.error.code}: {event.error.reason}"
+            detail += f" error {event.error.code} ({event.error.error_class})"
     elif isinstance(event, InboundMessage):
         what, style = "inbound", "cyan"
         sender = mask(event.from_.address)
@@ -125,4 +134,4 @@ def line(event: MessageStatus | InboundMessage | FinalReport | UnknownEvent) -> 
         detail = f"dispatch {event.dispatch_uuid} {price}"
     else:
         what, style, detail = "unknown", "magenta", "a well-formed body of no known kind"
-    return Text.assemble((f"{what:<24}", style), detail)
+    return Text.assemble((f"{printable(what):<24}", style), printable(detail))
