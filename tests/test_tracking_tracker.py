@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -106,6 +107,52 @@ async def test_what_has_happened_is_not_waited_for(tracker: Tracker, dispatch: F
     outcome = await dispatch.wait(timeout=10)
 
     assert (outcome.channel, outcome.elapsed) == ("whatsapp", timedelta(seconds=12))
+
+
+async def test_steps_are_stored_with_the_first_callback(tmp_path: Path) -> None:
+    """Nobody has to wait for them; a restart does not lose them, nor the end of what nobody follows."""
+    now = [0.0]
+    async with Tracker(SQLiteStore(tmp_path / "t.db"), clock=lambda: now[0]) as before:
+        before.follow(UUID, WHATSAPP_THEN_SMS)
+        before.follow(UUID)
+        await before.receive(DELIVERED)
+        now[0] += 2 * 3600  # longer than what nobody follows is kept
+        await before.receive(status("other", "submitted", dispatch="another"))
+    async with Tracker(SQLiteStore(tmp_path / "t.db"), clock=lambda: now[0]) as after:
+        outcome = await after.outcome(UUID)
+
+    assert [(step.channel, step.until, step.status) for step in outcome.steps] == [
+        ("whatsapp", "read", "delivered"),
+        ("sms", None, None),
+    ]
+
+
+async def test_what_is_followed_is_not_kept_for_ever() -> None:
+    """A workflow that is never heard of again costs memory for as long as one that is not over."""
+    now = [0.0]
+    tracker = Tracker(clock=lambda: now[0], keep_open=10)
+
+    for number in range(100):
+        tracker.follow(f"workflow {number}", WHATSAPP_THEN_SMS)
+        now[0] += 1
+
+    assert len(tracker._followed) == 11
+    await tracker.outcome("workflow 99")
+    assert len(tracker._followed) == 10
+
+
+@pytest.mark.parametrize("kind", [MemoryStore, SQLiteStore])
+async def test_what_is_known_needs_no_time(kind: Any, tmp_path: Path) -> None:
+    """A time-out of zero means not to wait, and not: not to look; the same for every store."""
+    store = kind() if kind is MemoryStore else kind(tmp_path / "t.db")
+    async with Tracker(store) as tracker:
+        await tracker.receive(SMS_REPORT)
+
+        assert (await tracker.follow(UUID).wait(timeout=0)).ended
+        with pytest.raises(NotReachedError):
+            await tracker.follow(UUID, WHATSAPP_THEN_SMS).wait("read", timeout=0)
+        with pytest.raises(WaitTimeoutError):
+            await tracker.follow("another").wait(timeout=0)
 
 
 async def test_an_end_without_the_status_is_an_error(tracker: Tracker, dispatch: FollowedDispatch) -> None:

@@ -7,6 +7,7 @@ for `reducer` and `outcome` to say.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -161,6 +162,8 @@ class Tracker:
         if max_unclaimed < 0:
             raise ConfigurationError(f"max_unclaimed must not be negative; got {max_unclaimed!r}")
         self._waiting: dict[str, list[_Waiter]] = {}
+        #: What `follow` was told and no store was yet, with its time; the oldest first.
+        self._followed: dict[str, tuple[WorkflowState, float]] = {}
         self._closed = False
 
     def __repr__(self) -> str:
@@ -211,20 +214,27 @@ class Tracker:
     def follow(self, dispatch_uuid: str, workflow: Workflow | None = None) -> FollowedDispatch:
         """Follow a workflow that was sent elsewhere, or before a restart.
 
-        What is in the store counts, so its callbacks may be over already.
+        What is in the store counts, so its callbacks may be over already. The steps are stored with the next
+        callback of the workflow, `wait()` or `outcome()`, whichever comes first.
 
         Args:
             dispatch_uuid: Which.
             workflow: What was sent, unless the store knows: it tells which step waited for what.
         """
         refs = workflow.client_refs if workflow is not None else ()
-        return FollowedDispatch(dispatch_uuid, self, planned(dispatch_uuid, workflow), client_refs=refs)
+        state = planned(dispatch_uuid, workflow)
+        now, key = self._clock(), state.dispatch_uuid
+        before = self._followed.pop(key, None)
+        self._followed[key] = (state if before is None else before[0].merge(state)), now
+        while next(iter(self._followed.values()))[1] < now - self._retention.open:
+            del self._followed[next(iter(self._followed))]
+        return FollowedDispatch(dispatch_uuid, self, state, client_refs=refs)
 
     async def sent(self, dispatch: Dispatch, workflow: Workflow) -> FollowedDispatch:
         """Follow a workflow that was just accepted: what `DispatchClient(tracker=…)` calls.
 
         It does not fail when the store does, since whoever sent must get the id of what was sent; the steps
-        are then stored with the first `wait()`.
+        are then stored later, as those of `follow` are.
         """
         followed = self.follow(dispatch.dispatch_uuid, workflow)
         try:
@@ -243,7 +253,13 @@ class Tracker:
 
     async def learn(self, state: WorkflowState) -> WorkflowState:
         """Merge facts into the store and return all that is known."""
-        return await self._store.merge(state, now=self._clock(), retention=self._retention)
+        followed = self._followed.get(state.dispatch_uuid)
+        if followed is not None and followed[0] is not state:
+            state = state.merge(followed[0])
+        known = await self._store.merge(state, now=self._clock(), retention=self._retention)
+        if followed is not None and self._followed.get(state.dispatch_uuid) is followed:
+            del self._followed[state.dispatch_uuid]
+        return known
 
     async def wait_for(
         self,
@@ -258,10 +274,13 @@ class Tracker:
             raise ConfigurationError(f"wait for 'delivered' or 'read', or for the end; got {status!r}")
         seconds = None if timeout is None else _seconds("timeout", timeout)
         waiter = _Waiter(state, status, late=late)
-        # First in line, then a look at the store: nothing can come in between unseen.
-        with self._in_line(state.dispatch_uuid, waiter), anyio.move_on_after(seconds):
+        # First in line, then a look at the store: nothing can come in between unseen. The look has no time
+        # limit: what is known counts, even if nobody wants to wait for more.
+        deadline = math.inf if seconds is None else anyio.current_time() + seconds
+        with self._in_line(state.dispatch_uuid, waiter):
             waiter.learn(await self.learn(state))
-            await waiter.wait()
+            with anyio.CancelScope(deadline=deadline):
+                await waiter.wait()
         outcome = waiter.outcome
         match waiter.verdict:
             case "reached":
