@@ -8,6 +8,8 @@ from nexmo_dispatch_async import (
     AuthenticationError,
     DispatchClient,
     KpnOAuth,
+    Request,
+    Response,
     TokenUnavailableError,
     Workflow,
 )
@@ -97,3 +99,39 @@ async def test_credentials_that_became_wrong_are_told_at_once(workflow: Workflow
                 await client.send(workflow)
 
     assert len(server.token_requests) == 3
+
+
+class FourMethods:
+    """Credentials that are no more than the `Auth` protocol asks for."""
+
+    def __init__(self, inner: KpnOAuth) -> None:
+        self._inner = inner
+
+    def authorization(self, now: float) -> str | None:
+        return self._inner.authorization(now)
+
+    def token_request(self) -> Request:
+        return self._inner.token_request()
+
+    def receive_token(self, response: Response, now: float, *, epoch: float = 0.0) -> None:
+        self._inner.receive_token(response, now, epoch=epoch)
+
+    def reject(self, authorization: str) -> bool:
+        return self._inner.reject(authorization)
+
+
+async def test_credentials_that_cannot_postpone_are_renewed_when_they_say_so(workflow: Workflow) -> None:
+    time = Time()
+    token = reply(200, {"access_token": "t", "expires_in": 3600})
+    handler = answering(token, reply(503), token)
+    async with RawServer(token_handler=handler) as server:
+        auth = FourMethods(KpnOAuth("id", "client-secret", server.token_url))
+        async with DispatchClient(
+            auth=auth, application_id="app", base_url=server.base_url, clock=time, sleep=time.sleep
+        ) as client:
+            await client.send(workflow)
+            time.now += 3500
+            await client.send(workflow)
+
+    assert len(server.token_requests) == 3
+    assert len(time.slept) == 1
