@@ -71,7 +71,7 @@ def new_record(body: bytes, at: float = 1_000_000.0, path: str = "") -> NewRecor
         event = parse_event(body)
     except InvalidBodyError:
         event = None
-    return make_record(request(body, path), Context.at(at, path=path, claims=CLAIMS), event)
+    return make_record(request(body, path), Context(path, at, CLAIMS), event)
 
 
 async def put(inbox: StoreInbox, body: bytes, *, at: float | None = None, path: str = "") -> None:
@@ -82,7 +82,7 @@ async def put(inbox: StoreInbox, body: bytes, *, at: float | None = None, path: 
     except InvalidBodyError:
         event = None
     now = inbox._clock() if at is None else at
-    await inbox.put(request(body, path), Context.at(now, path=path), event)
+    await inbox.put(request(body, path), Context(path, now), event)
 
 
 def make_inbox(kind: str, folder: Path, time: ManualTime, **settings: Any) -> StoreInbox:

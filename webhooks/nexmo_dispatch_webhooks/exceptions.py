@@ -12,7 +12,7 @@
     │   └── RouterFrozenError             a registration after the start
     ├── HandlerError                      one or more handlers failed: `.failures`
     └── InboxError                        503: the inbox cannot store or read; nothing was acknowledged
-        ├── InboxFullError                503: too many events wait already; the service repeats this one
+        ├── InboxFullError                503: no room for another event; the service repeats it
         └── UnknownRecordError            no record has this id; also a KeyError
 
 The HTTP answers are those of contract 5.10: the service repeats a delivery after a 5xx, and after
@@ -119,7 +119,7 @@ class InboxError(WebhookError):
 
 
 class InboxFullError(InboxError):
-    """HTTP 503: as many events wait to be handled as the inbox may hold."""
+    """HTTP 503: as many events wait to be handled as the inbox may hold, or its file is full."""
 
 
 class UnknownRecordError(InboxError, KeyError):

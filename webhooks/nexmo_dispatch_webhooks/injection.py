@@ -66,11 +66,6 @@ class Context(msgspec.Struct, frozen=True):
             raise ConfigurationError('context.transaction needs an SQLite inbox: setup(…, inbox="inbox.db")')
         return self.collected
 
-    @classmethod
-    def at(cls, now: float, *, path: str = "", claims: Claims | None = None) -> Context:
-        """A context received at an epoch time."""
-        return cls(path, now, claims)
-
 
 #: Calls one handler with what it asked for, from event and context.
 Call = Callable[[Any, Context], Any]

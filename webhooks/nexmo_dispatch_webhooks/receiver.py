@@ -108,7 +108,8 @@ class Receiver:
         self.router = router
         self.verification: Verification | None = _verification(secrets, verification, clock)
         self._public_path: Callable[[str], str] | None = getattr(self.verification, "public_path", None)
-        #: Where events are stored before they are answered; None without an inbox.
+        #: Where events are stored before they are answered; None without an inbox. To list, retry or purge
+        #: what is there, make a `SqliteInbox` yourself, keep it, and give it to the receiver.
         self.inbox: Inbox | None = _inbox(inbox, clock)
         self._values = dict(values or {})
         self._bound = router  # from the start on with the values of this receiver
@@ -195,7 +196,8 @@ class Receiver:
             answer = await self._handle(request)
         except RequestRefusedError as error:
             return self.refuse(error)
-        except InboxError as error:  # one line, since there may be many: a full disk or inbox says so each time
+        except InboxError as error:
+            # one line, since there may be many: a full disk or inbox says so each time
             logger.warning("answered with %d, not stored: %s: %s", error.status, type(error).__name__, error)
             answer = Answer(error.status, "not stored, please repeat")
         except WebhookError as error:

@@ -329,7 +329,7 @@ class StoreInbox:
                 log_failure(f"reading record {item.id}", error)
                 await self._set_aside(item, (Failure("parse", type(error).__qualname__),))
                 return
-            context = Context.at(record.received_at.timestamp(), path=record.path, claims=record.claims)
+            context = Context(record.path, record.received_at.timestamp(), record.claims)
         assert self._worker is not None  # noqa: S101 - set by `start`, which starts what calls this
         outcome = await self._worker.attempt(
             item.id, event, context=context, attempt=item.attempts, done=item.done
