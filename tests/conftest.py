@@ -34,7 +34,7 @@ def workflow() -> Workflow:
 # The tests of the client, in which everything that is logged is read.
 CLIENT_TESTS = re.compile(
     r"test_(client\w*|cancellation|failures|fan_out|send_many|applications|auth|sansio|middleware|otel|logging"
-    r"|statistics|exceptions|redaction|deadlines)$"
+    r"|statistics|exceptions|redaction|deadlines|tokens)$"
 )
 
 
