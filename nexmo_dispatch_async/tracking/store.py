@@ -52,8 +52,8 @@ class Store(Protocol):
             Everything that is known of that workflow.
 
         Raises:
-            TrackingStoreError: It could not be stored. The receiver then answers 500, and the service calls
-                again later (contract 5.10).
+            TrackingStoreError: It could not be stored. Then the service calls again later (contract 5.10),
+                since the receiver answers 500, or its inbox tries again.
         """
         ...
 
