@@ -1,6 +1,7 @@
 """Cancelling at any await: no task, slot or socket is left, the client goes on, and the outcome is told."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from nexmo_dispatch_async.interruption import (
 )
 from nexmo_dispatch_async.middleware import Attempt, Middleware
 from nexmo_dispatch_async.retry import RetryPolicy
-from nexmo_dispatch_async.sansio import Request, Response, dispatch_request
+from nexmo_dispatch_async.sansio import Request, Response, application_request
 from nexmo_dispatch_async.tracking import Tracker
 from nexmo_dispatch_async.workflow import Workflow
 from tests.support.misbehaving import (
@@ -436,14 +437,28 @@ async def test_code_that_raises_in_the_session_tells_what_was_sent(workflow: Wor
         assert client.statistics().interrupted_unknown == (outcome == "unknown")
 
 
-async def test_code_that_cannot_read_an_answer_tells_that_one_came(workflow: Workflow) -> None:
+@pytest.mark.parametrize(("method", "outcome"), [("POST", "unknown"), ("GET", "not_sent")])
+async def test_code_that_cannot_read_an_answer_tells_that_one_came(method: str, outcome: str) -> None:
     async with RawServer() as server, client_of(server) as client:
-        request = dispatch_request(server.base_url, {}, workflow.to_json())
+        request = application_request(method, server.base_url, "/applications")
         with pytest.raises(ZeroDivisionError) as caught:
             await client.call(request, lambda _response: 1 / 0)
 
-    assert outcome_of_failure(caught.value).outcome == "unknown"
-    assert client.statistics().interrupted_unknown == 1
+    assert outcome_of_failure(caught.value).outcome == outcome
+    assert client.statistics().interrupted == 1
+    assert client.statistics().interrupted_unknown == (outcome == "unknown")
+
+
+async def test_a_token_that_could_not_be_asked_for_means_that_nothing_was_sent(workflow: Workflow) -> None:
+    class Broken(KpnOAuth):
+        def token_request(self) -> Request:
+            raise LookupError("mine")
+
+    async with RawServer() as server, client_of(server, auth=Broken("a", "b")) as client:
+        with pytest.raises(LookupError, match="mine") as caught:
+            await client.send(workflow)
+
+    assert outcome_of_failure(caught.value).outcome == "not_sent"
 
 
 async def test_an_exception_that_cannot_be_changed_reaches_the_caller() -> None:
@@ -519,6 +534,54 @@ async def test_closing_does_not_wait_for_a_pause_between_two_requests_for_a_toke
         results = await asyncio.gather(*sending, return_exceptions=True)
 
     assert [type(result) for result in results] == [ClientClosedError] * 2
+
+
+async def test_no_pause_begins_once_the_client_is_closed(workflow: Workflow) -> None:
+    """On a session of the caller's own an answer may still come then."""
+    go_on = asyncio.Event()
+
+    async def later(_request: Received, connection: Connection) -> None:
+        await go_on.wait()
+        await connection.write(reply(429))
+
+    async def never(_seconds: float) -> None:
+        raise AssertionError
+
+    async with RawServer(later) as server, aiohttp.ClientSession() as session:
+        client = DispatchClient(
+            auth=BearerToken("t"),
+            application_id="a",
+            base_url=server.base_url,
+            session=session,
+            sleep=never,
+        )
+        sending = asyncio.create_task(client.send(workflow))
+        await server.arrived.wait()
+        await client.aclose()
+        go_on.set()
+        with pytest.raises(RateLimitError):
+            await sending
+
+
+async def test_a_pause_that_swallows_being_ended_leaves_no_cancellation(workflow: Workflow) -> None:
+    pausing = asyncio.Event()
+
+    async def stubborn(_seconds: float) -> None:
+        pausing.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    async with RawServer(answering(reply(429))) as server:
+        client = DispatchClient(
+            auth=BearerToken("t"), application_id="a", base_url=server.base_url, sleep=stubborn
+        )
+        sending = asyncio.create_task(client.send(workflow))
+        await pausing.wait()
+        await client.aclose()
+        with pytest.raises(RateLimitError):
+            await sending
+
+    assert sending.cancelling() == 0
 
 
 async def test_who_is_cancelled_in_a_pause_when_the_client_closes_is_cancelled(workflow: Workflow) -> None:
