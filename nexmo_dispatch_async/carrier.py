@@ -16,7 +16,7 @@ import aiohttp
 
 from nexmo_dispatch_async.auth import Auth
 from nexmo_dispatch_async.counters import ClientStatistics, Counters
-from nexmo_dispatch_async.deadlines import Deadline, running_task
+from nexmo_dispatch_async.deadlines import Deadline
 from nexmo_dispatch_async.exceptions import (
     APIError,
     AuthenticationError,
@@ -296,7 +296,7 @@ class Carrier:
         """Wait; return whether there is to be another attempt, which there is not once it is closed."""
         if self._exchange.closed:
             return False
-        pause = Deadline(running_task(), math.inf)
+        pause = Deadline(asyncio.current_task(), math.inf)
         self._pauses.add(pause)
         try:
             await self._sleep(seconds)

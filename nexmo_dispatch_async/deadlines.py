@@ -9,19 +9,7 @@ from __future__ import annotations
 import asyncio
 from time import monotonic
 
-__all__ = ["Deadline", "Deadlines", "running_task"]
-
-
-def running_task() -> asyncio.Task[object]:
-    """Return the present task.
-
-    Raises:
-        RuntimeError: There is none.
-    """
-    task = asyncio.current_task()
-    if task is None:
-        raise RuntimeError("whoever awaits the network runs in a task")
-    return task
+__all__ = ["Deadline", "Deadlines"]
 
 
 class Deadline:
@@ -29,7 +17,9 @@ class Deadline:
 
     __slots__ = ("_cancellations", "is_over", "task", "until")
 
-    def __init__(self, task: asyncio.Task[object], until: float) -> None:
+    def __init__(self, task: asyncio.Task[object] | None, until: float) -> None:
+        if task is None:
+            raise RuntimeError("whoever awaits the network runs in a task")
         self.task: asyncio.Task[object] = task
         self.until: float = until
         self.is_over: bool = False
@@ -61,7 +51,7 @@ class Deadlines:
 
     def start(self, seconds: float) -> Deadline:
         """Give the present task so many seconds."""
-        deadline = Deadline(running_task(), monotonic() + seconds)
+        deadline = Deadline(asyncio.current_task(), monotonic() + seconds)
         self._running.add(deadline)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._every, self._look)
