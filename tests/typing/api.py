@@ -53,7 +53,9 @@ from nexmo_dispatch_webhooks import (
     FinalReport,
     InboundMessage,
     MessageStatus,
+    Receiver,
     Router,
+    SqliteInbox,
     TextContent,
     UnknownEvent,
     Usage,
@@ -283,3 +285,13 @@ async def routing(event: Event, tracker: Tracker) -> None:
     assert_type(result.unhandled, bool)
     router.include_router(Router(values={"prices": Any}), prefix="/team-a")
     tracker.attach(router)
+
+
+async def an_inbox_is_typed_when_it_is_made(receiver: Receiver) -> None:
+    inbox = SqliteInbox("inbox.db")
+    Receiver(router, verification=None, inbox=inbox)
+
+    assert_type(await inbox.retry("all"), int)
+    assert_type(inbox.health().lag, float)
+    await receiver.inbox.idle()  # type: ignore[union-attr]  # a receiver needs less of one, or none
+    assert_type(router.bind({"prices": {}}), Router)

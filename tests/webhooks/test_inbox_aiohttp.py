@@ -151,8 +151,9 @@ async def test_handlers_run_only_while_the_rest_of_the_application_does(
 
     server = TestServer(application(tmp_path / "i.db", pool, handle=lambda: asyncio.sleep(0)))
     await server.start_server()
-    receiver = server.app[RECEIVERS]["/webhooks"]
-    await receiver.inbox.idle()
+    inbox = server.app[RECEIVERS]["/webhooks"].inbox
+    assert isinstance(inbox, SqliteInbox)
+    await inbox.idle()
     await session.post(
         server.make_url("/webhooks"), data=encode(status_body(message_uuid="m2")), headers=JSON
     )

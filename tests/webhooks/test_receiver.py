@@ -287,11 +287,12 @@ async def test_a_secret_in_the_path_goes_no_further(path: str, seen: str) -> Non
 async def test_an_end_is_the_end_of_readiness() -> None:
     """And events that the inbox found nobody for are counted."""
     subject = Receiver(Router(), verification=None)
-    stored = Receiver(Router(), verification=None, inbox=MemoryInbox())
+    inbox = MemoryInbox()
+    stored = Receiver(Router(), verification=None, inbox=inbox)
 
     async with subject, stored:
         await stored.handle(RawRequest({}, BODY))
-        await stored.inbox.idle()
+        await inbox.idle()
         assert (subject.health()["ready"], stored.health()["ready"]) == (True, True)
         assert stored.statistics().unhandled == 1
 

@@ -214,7 +214,7 @@ def authenticate(request: RawRequest, verification: Verification | None) -> Clai
     media_type = request.headers.get("content-type", "")
     if media_type != "application/json" and not _is_json(media_type):
         raise UnsupportedMediaTypeError("the content type is not JSON")
-    claims = None if verification is None else verification.verify(request)
+    claims: Any = None if verification is None else verification.verify(request)  # whatever others return
     if claims is None or isinstance(claims, Claims):
         return claims
     raise ConfigurationError(
