@@ -21,7 +21,10 @@ current_event: ContextVar[Any] = ContextVar("current_event", default=None)
 
 
 def log_failure(what: str, error: BaseException) -> None:
-    """Type and place of an exception; not its message, which may quote what a customer wrote."""
+    """Type and place of an exception; not its message, which may quote what a customer wrote.
+
+    *what* is `handler <name>` for whatever a handler failed with: the client for tests raises those.
+    """
     where = "".join(traceback.format_tb(error.__traceback__)).rstrip()
     logger.error("%s failed: %s\n%s", what, type(error).__qualname__, where)
     for watch in tuple(watchers):
