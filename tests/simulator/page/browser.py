@@ -28,6 +28,9 @@ _FLAGS: Final = (
     "--remote-debugging-port=0",
     "--no-sandbox",  # in a container there is no user namespace to make one of
     "--disable-gpu",
+    # one process shows all pages: a new one for each test is a quarter of what the tests cost
+    "--renderer-process-limit=1",
+    "--disable-site-isolation-trials",
     "--disable-quic",
     "--disable-dev-shm-usage",
     "--disable-background-networking",

@@ -408,7 +408,7 @@ async def test_a_crowd_is_shown_by_its_newest(desk: Desk) -> None:
 
     await desk.page.until_text("#totals", "130 in flight of 130, the newest 100 shown")
     await desk.page.until("document.querySelectorAll('.flow').length === 100")
-    assert await desk.page.text(".flow h3") == "Workflow #130"
+    await desk.page.until_text(".flow h3", "Workflow #130")
 
 
 async def test_the_page_follows_a_running_clock(browser: Browser, receiver: Receiver) -> None:
