@@ -38,8 +38,9 @@ _GATHER = 0.002
 _MARK_DELAY = 0.05
 #: Bytes of the write-ahead log after which it starts over.
 _LONG_LOG = 8 * 1024**2
-#: Commits after which `tidy` moves the log also when there is no quiet moment.
-_MUCH = 500
+#: Commits after which the log is moved. Each move holds up a commit in proportion to its size, so the
+#: slowest answers are the quicker the smaller the pieces are (docs/inbox.md).
+_MUCH = 30
 #: The most records in one transaction.
 _BATCH = 512
 
@@ -113,6 +114,7 @@ class SqliteStore:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended: asyncio.Future[None] | None = None
         self._log_mover: ThreadPoolExecutor | None = None
+        self._moving: asyncio.Future[int] | None = None
         self._uncertain = False
         # of the thread
         self._queue: SimpleQueue[_Batch | None] = SimpleQueue()
@@ -159,8 +161,11 @@ class SqliteStore:
             self._timer = None
         self._thread = None
         self._queue.put(None)
+        if self._moving is not None:
+            await asyncio.wait({self._moving})
         if self._log_mover is not None:
             self._log_mover.shutdown(wait=False)
+            self._log_mover = None
         if self._ended is not None:
             await self._ended
         thread.join()  # it has nothing left to do
@@ -258,15 +263,13 @@ class SqliteStore:
         return await self._run(piece)
 
     async def tidy(self) -> None:
-        """Move what was written from the log to the file, beside the commits instead of inside of one."""
+        """In a quiet moment, move what is left in the log to the file."""
         written, before = self._written, self._written_before
         self._written_before = written
-        # when there is enough to move, or a quiet moment: it competes with the commits for the disk
-        if self._log_mover is not None and written and (written == before or written >= _MUCH):
-            self._written = self._written_before = 0
-            moved = self._require_open().run_in_executor(self._log_mover, file.move_log, self.path)
-            if await moved > _LONG_LOG:
-                self._restart_log = True
+        if written and written == before:
+            self._move_log()
+            if self._moving is not None:
+                await asyncio.wait({self._moving})
 
     async def count(self) -> Counts:
         """How many wait, and how many are set aside."""
@@ -316,8 +319,22 @@ class SqliteStore:
         self._busy = True
         self._queue.put(batch)
 
+    def _move_log(self) -> None:
+        """Move what was written from the log to the file, beside the commits instead of inside of one."""
+        if self._moving is None and self._log_mover is not None and self._loop is not None:
+            self._written = self._written_before = 0
+            self._moving = self._loop.run_in_executor(self._log_mover, file.move_log, self.path)
+            self._moving.add_done_callback(self._log_moved)
+
+    def _log_moved(self, moving: asyncio.Future[int]) -> None:
+        self._moving = None
+        if not moving.cancelled() and moving.result() > _LONG_LOG:
+            self._restart_log = True
+
     def _completed(self, batch: _Batch) -> None:
         self._busy = False
+        if self._written >= _MUCH:
+            self._move_log()
         if batch.error is not None:
             self._marks = batch.marks + self._marks  # they are tried again, or lost with the process
             self._uncertain = True
