@@ -296,24 +296,24 @@ class StoreInbox:
                 self._bell.ring()
             self._busy += 1
             try:
-                await self._handle(item)
+                await self._attempt(item)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the other events go on
+                await self._broke(item, error)
             finally:
                 self._busy -= 1
             in_a_row += 1
             if in_a_row % _IN_A_ROW == 0:
                 await asyncio.sleep(0)
 
-    async def _handle(self, item: Waiting) -> None:
+    async def _broke(self, item: Waiting, error: Exception) -> None:
+        """Something else than a handler failed: the store, so that nothing is lost, or what should not."""
         try:
-            try:
-                await self._attempt(item)
-            except InboxError:
-                raise
-            except Exception as error:  # noqa: BLE001 - whatever it is, the other events go on
-                log_failure(f"handling record {item.id}", error)
-                await self._failed(item, (Failure("inbox", type(error).__qualname__),))
-        except InboxError as error:  # the store failed: nothing is lost, it is read or tried again
-            log_failure("the inbox", error)
+            if isinstance(error, InboxError):
+                raise error
+            log_failure(f"handling record {item.id}", error)
+            await self._failed(item, (Failure("inbox", type(error).__qualname__),))
+        except InboxError as broken:
+            log_failure("the inbox", broken)
             self._lanes.postpone(item, self._clock() + max(self._poll, self._retries.wait_initial))
 
     async def _attempt(self, item: Waiting) -> None:
