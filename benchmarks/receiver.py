@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -146,62 +147,103 @@ def make_requests(count: int) -> list[bytes]:
     return requests
 
 
-async def post(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> int:
-    writer.write(request)
-    head = await reader.readuntil(b"\r\n\r\n")
-    status = int(head[9:12])
-    length = head.lower().find(b"content-length:")
-    if length >= 0 and (size := int(head[length + 15 : head.index(b"\r\n", length)])):
-        await reader.readexactly(size)
-    return status
+class Line(asyncio.Protocol):
+    """A connection with one request at a time; callbacks instead of tasks, to leave the processor alone."""
+
+    def __init__(self, answered: Callable[[Line, int], None]) -> None:
+        self._answered = answered
+        self._buffer = b""
+        self.planned = 0.0
+
+    @classmethod
+    async def open(cls, port: int, answered: Callable[[Line, int], None]) -> Line:
+        loop = asyncio.get_running_loop()
+        _, line = await loop.create_connection(lambda: cls(answered), "127.0.0.1", port)
+        return line
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        end = self._buffer.find(b"\r\n\r\n")
+        if end < 0:
+            return
+        found = self._buffer.lower().find(b"content-length:", 0, end)
+        length = int(self._buffer[found + 15 : self._buffer.index(b"\r\n", found)]) if found >= 0 else 0
+        if len(self._buffer) < end + 4 + length:
+            return
+        status = int(self._buffer[9:12])
+        self._buffer = b""
+        self._answered(self, status)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self.planned:  # while it waits for an answer
+            self.planned = 0.0
+            self._answered(self, 0)
 
 
 async def closed_load(port: int, requests: list[bytes]) -> dict[str, float]:
     """Every connection sends its next request when it has the answer to the last."""
     todo = iter(requests)
-    bad = 0
+    open_lines, bad = CONNECTIONS, 0
+    ended = asyncio.Event()
 
-    async def connection() -> None:
-        nonlocal bad
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        for request in todo:
-            bad += await post(reader, writer, request) != 200
-        writer.close()
+    def next_one(line: Line, status: int) -> None:
+        nonlocal bad, open_lines
+        bad += status != 200
+        request = next(todo, None)
+        if request is None or not status:
+            line.planned = 0.0
+            line.transport.close()
+            open_lines -= 1
+            if not open_lines:
+                ended.set()
+        else:
+            line.transport.write(request)
 
+    lines = [await Line.open(port, next_one) for _ in range(CONNECTIONS)]
     start = time.perf_counter()
-    async with asyncio.TaskGroup() as group:
-        for _ in range(CONNECTIONS):
-            group.create_task(connection())
+    for line in lines:
+        line.planned = start
+        next_one(line, 200)
+    await ended.wait()
     return {"seconds": time.perf_counter() - start, "bad": bad}
 
 
 async def open_load(port: int, requests: list[bytes], rate: float) -> dict[str, float]:
     """Requests at fixed times, whether the last ones were answered or not; latency from the planned time."""
-    # opened in advance: what a connection costs is not the question here
-    free = [await asyncio.open_connection("127.0.0.1", port) for _ in range(SPARE_CONNECTIONS)]
     latencies: list[float] = []
     late: list[float] = []
     bad = 0
-    start = time.perf_counter()
+    ended = asyncio.Event()
 
-    async def one(request: bytes, planned: float) -> None:
+    def note(line: Line, status: int) -> None:
         nonlocal bad
-        late.append(time.perf_counter() - planned)
-        pair = free.pop() if free else await asyncio.open_connection("127.0.0.1", port)
-        bad += await post(*pair, request) != 200
-        latencies.append(time.perf_counter() - planned)
-        free.append(pair)
+        bad += status != 200
+        latencies.append(time.perf_counter() - line.planned)
+        line.planned = 0.0
+        free.append(line)
+        if len(latencies) == len(requests):
+            ended.set()
 
-    async with asyncio.TaskGroup() as group:
-        for number, request in enumerate(requests):
-            planned = start + number / rate
-            if (wait := planned - time.perf_counter()) > 0:
-                await asyncio.sleep(wait)
-            group.create_task(one(request, planned))
+    # opened in advance: what a connection costs is not the question here
+    free = [await Line.open(port, note) for _ in range(SPARE_CONNECTIONS)]
+    start = time.perf_counter()
+    for number, request in enumerate(requests):
+        planned = start + number / rate
+        if (wait := planned - time.perf_counter()) > 0:
+            await asyncio.sleep(wait)
+        late.append(time.perf_counter() - planned)
+        line = free.pop() if free else await Line.open(port, note)
+        line.planned = planned
+        line.transport.write(request)
+    await ended.wait()
     latencies.sort()
     late.sort()
-    for _, writer in free:
-        writer.close()
+    for line in free:
+        line.transport.close()
     return {
         "p50": statistics.median(latencies),
         "p99": latencies[int(len(latencies) * 0.99)],

@@ -34,8 +34,10 @@ T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], Any]
 #: Events wait so long, in seconds, for others to share their commit with: it costs as much for twenty.
 _GATHER = 0.002
-#: Marks that nothing else carries to the disk wait so long, in seconds, for company.
+#: Marks wait so long, in seconds, for company, or until there are so many: they are neighbours in the file,
+#: so many cost little more than a few.
 _MARK_DELAY = 0.05
+_MANY_MARKS = 256
 #: Bytes of the write-ahead log after which it starts over.
 _LONG_LOG = 8 * 1024**2
 #: Commits after which the log is moved. Each move holds up a commit in proportion to its size, so the
@@ -106,6 +108,7 @@ class SqliteStore:
         self._adds: list[NewRecord] = []
         self._add_futures: list[asyncio.Future[int | None]] = []
         self._marks: list[int] = []
+        self._marks_due = False
         self._operations: list[Operation] = []
         self._futures: list[asyncio.Future[Any]] = []
         self._busy = False
@@ -292,6 +295,7 @@ class SqliteStore:
 
     def _flush(self) -> None:
         self._timer = None
+        self._marks_due = True
         self._kick()
 
     def _kick(self) -> None:
@@ -304,18 +308,17 @@ class SqliteStore:
         if self._busy or not self._scheduled:
             return  # somebody was quicker
         self._scheduled = False
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        marks: list[int] = []
+        if self._marks_due or self._operations or len(self._marks) >= _MANY_MARKS:
+            marks, self._marks, self._marks_due = self._marks, [], False
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
         batch = _Batch(
-            self._adds[:_BATCH],
-            self._add_futures[:_BATCH],
-            self._marks,
-            self._operations,
-            self._futures,
+            self._adds[:_BATCH], self._add_futures[:_BATCH], marks, self._operations, self._futures
         )
         self._adds, self._add_futures = self._adds[_BATCH:], self._add_futures[_BATCH:]
-        self._marks, self._operations, self._futures = [], [], []
+        self._operations, self._futures = [], []
         self._busy = True
         self._queue.put(batch)
 
