@@ -307,14 +307,14 @@ class StoreInbox:
 
     async def _broke(self, item: Waiting, error: Exception) -> None:
         """Something else than a handler failed: the store, so that nothing is lost, or what should not."""
+        log_failure(f"handling record {item.id}", error)
         try:
-            if isinstance(error, InboxError):
-                raise error
-            log_failure(f"handling record {item.id}", error)
-            await self._failed(item, (Failure("inbox", type(error).__qualname__),))
+            if not isinstance(error, InboxError):
+                await self._failed(item, (Failure("inbox", type(error).__qualname__),))
+                return
         except InboxError as broken:
             log_failure("the inbox", broken)
-            self._lanes.postpone(item, self._clock() + max(self._poll, self._retries.wait_initial))
+        self._lanes.postpone(item, self._clock() + max(self._poll, self._retries.wait_initial))
 
     async def _attempt(self, item: Waiting) -> None:
         event, context = item.event, item.context

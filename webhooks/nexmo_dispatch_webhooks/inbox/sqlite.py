@@ -191,7 +191,7 @@ class SqliteStore:
         return await future
 
     def finish(self, record_id: int) -> None:
-        """Mark a record in the next transaction, which is not started for it alone."""
+        """Mark a record together with others, within a tenth of a second (`_MARK_DELAY`, and a commit)."""
         loop = self._require_open()
         self._marks.append(record_id)
         if self._timer is None:
@@ -350,7 +350,7 @@ class SqliteStore:
                     _fail(future, result)
                 elif not future.done():
                     future.set_result(result)
-        if self._operations or len(self._adds) >= _BATCH:
+        if self._operations or self._marks_due or len(self._adds) >= _BATCH:
             self._kick()
         elif self._adds and self._loop is not None:
             self._scheduled = True
