@@ -29,6 +29,7 @@ from nexmo_dispatch_async.exceptions import (
 from nexmo_dispatch_async.retry import RetryPolicy, Timeout
 from nexmo_dispatch_async.workflow import Workflow
 from tests.conftest import payload
+from tests.support.clock import Time
 from tests.support.misbehaving import (
     ACCEPTED,
     Connection,
@@ -42,22 +43,6 @@ from tests.support.misbehaving import (
 )
 
 APPLICATION = "7d1c2f6a-0b0e-4b57-9a2e-3f1f0a9f6c11"
-
-
-class Time:
-    """A clock that only sleeping moves."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.slept: list[float] = []
-
-    def __call__(self) -> float:
-        return self.now
-
-    async def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.now += seconds
-        await asyncio.sleep(0)
 
 
 def client_of(server: RawServer, time: Time | None = None, **settings: Any) -> DispatchClient:

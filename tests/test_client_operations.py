@@ -28,6 +28,7 @@ from nexmo_dispatch_async.rules import Rules
 from nexmo_dispatch_async.sansio import application_request, decipher_application, with_response
 from nexmo_dispatch_async.tracking import Tracker
 from nexmo_dispatch_async.workflow import Workflow
+from tests.support.clock import Time
 from tests.support.misbehaving import (
     ACCEPTED,
     Connection,
@@ -40,22 +41,6 @@ from tests.support.misbehaving import (
     reply,
 )
 from tests.support.tls import client_context, server_context
-
-
-class Time:
-    """A clock that sleeping moves, and the test."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.slept: list[float] = []
-
-    def __call__(self) -> float:
-        return self.now
-
-    async def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.now += seconds
-        await asyncio.sleep(0)
 
 
 def client_of(server: RawServer, **settings: Any) -> DispatchClient:

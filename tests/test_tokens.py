@@ -13,24 +13,8 @@ from nexmo_dispatch_async import (
     TokenUnavailableError,
     Workflow,
 )
+from tests.support.clock import Time
 from tests.support.misbehaving import Connection, RawServer, Received, answering, reply
-
-
-class Time:
-    """A clock that only sleeping moves."""
-
-    started = 1000.0
-
-    def __init__(self) -> None:
-        self.now = self.started
-        self.slept: list[float] = []
-
-    def __call__(self) -> float:
-        return self.now
-
-    async def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.now += seconds
 
 
 def client_of(server: RawServer, time: Time) -> DispatchClient:
