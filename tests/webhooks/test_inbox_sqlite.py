@@ -5,7 +5,7 @@ import sqlite3
 import stat
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -108,6 +108,36 @@ async def test_power_loss_is_covered_unless_somebody_says_otherwise(open_store: 
 
     with pytest.raises(ConfigurationError, match="FULL or NORMAL"):
         SqliteStore("x", synchronous="OFF", clock=lambda: 0.0)  # type: ignore[arg-type]  # the point of the test
+
+
+async def test_a_size_that_holds_no_inbox_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="max_bytes is at least 262144"):
+        SqliteStore("x", max_bytes=1024, clock=lambda: 0.0)
+
+
+async def test_no_content_goes_to_the_temporary_folder(open_store: Open) -> None:
+    """It may be on a disk that is not encrypted; SQLite would put pages there that change (2: in memory)."""
+    store = await open_store()
+    assert await store._run(lambda db: db.execute("PRAGMA temp_store").fetchone()[0]) == 2
+
+
+async def test_records_that_cannot_be_stored_undo_their_whole_commit(open_store: Open) -> None:
+    """Nobody is told that an event is durable that is not; the mark is written later."""
+    store = await open_store()
+    await store.add(new_record(status_bytes(1)))
+    broken = new_record(status_bytes(2))
+    broken.kind = cast("str", None)  # breaks a rule of the schema
+    store.finish(1)
+
+    results = await asyncio.gather(
+        store.add(new_record(status_bytes(3))), store.add(broken), store.count(), return_exceptions=True
+    )
+
+    assert [str(result) for result in results] == [
+        "the inbox cannot be written: IntegrityError (SQLITE_CONSTRAINT_NOTNULL)"
+    ] * 3
+    assert await store.add(new_record(status_bytes(3))) == 2
+    assert [item.id for item in await store.waiting()] == [2]
 
 
 async def test_only_the_owner_can_read_it(open_store: Open, tmp_path: Path) -> None:
@@ -291,48 +321,64 @@ def test_a_loop_that_ends_without_closing_leaves_no_thread(tmp_path: Path) -> No
     assert asyncio.run(second()) == 1
 
 
-async def test_the_log_is_moved_beside_the_commits(
+# --- the write-ahead log ---
+
+
+def times_started_over(log: Path) -> int:
+    """What the head of the log counts: once all of it is in the file, the next commit starts it over."""
+    return int.from_bytes(log.read_bytes()[12:16])
+
+
+async def test_the_log_is_moved_and_starts_over(
     open_store: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After some commits, or in a quiet moment; a long one starts over, so it does not grow for ever."""
-    monkeypatch.setattr(sqlite_module, "_MUCH", 20)
-    monkeypatch.setattr(sqlite_module, "_LONG_LOG", 10)
+    """After so many events, so it does not grow for ever, and no move is long."""
+    monkeypatch.setattr(sqlite_module, "_LONG_LOG", 20)
     store = await open_store()
     log = tmp_path / "inbox.db-wal"
     sizes: list[int] = []
-    for _ in range(6):
-        for number in range(20):
-            await store.add(new_record(status_bytes(len(sizes) * 20 + number)))
-        while store._moving is not None:
-            await asyncio.wait({store._moving})
-        await store.count()
+    for number in range(121):
+        await store.add(new_record(status_bytes(number)))
         sizes.append(log.stat().st_size)
-    assert max(sizes[1:]) < 2 * sizes[0]
 
-    moved = store._written
-    await store.add(new_record(status_bytes(1000)))
-    await store.tidy()  # not yet: it may go on
-    assert store._written == moved + 1
-    await store.tidy()
-    assert store._written == 0
-    await store.tidy()
-    assert (await store.count()).pending == 121
+    assert times_started_over(log) == 6
+    assert max(sizes) < 2 * sizes[19]
 
 
-async def test_a_log_that_cannot_be_moved_now_is_moved_later(
-    open_store: Open, monkeypatch: pytest.MonkeyPatch
+async def test_a_reader_holds_up_no_commit(
+    open_store: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody holds the file; nothing fails for it."""
+    """The log waits for whoever reads an earlier state of the file; new events wait for nobody."""
+    monkeypatch.setattr(sqlite_module, "_LONG_LOG", 5)
+    store = await open_store(busy_timeout=3600.0)  # an hour: it would be noticed
+    log = tmp_path / "inbox.db-wal"
+    await store.add(new_record(status_bytes(0)))
+    reader = other_connection(tmp_path)
+    reader.execute("BEGIN")
+    assert reader.execute("SELECT count(*) FROM events").fetchone() == (1,)
+
+    for number in range(1, 20):
+        await store.add(new_record(status_bytes(number)))
+    assert times_started_over(log) == 0
+    reader.close()
+    for number in range(20, 26):
+        await store.add(new_record(status_bytes(number)))
+
+    assert times_started_over(log) == 1
+    assert (await store.count()).pending == 26
+
+
+async def test_a_log_that_cannot_be_moved_now_is_moved_later(open_store: Open) -> None:
+    """Whatever SQLite says to it, what is committed is in the log."""
     store = await open_store()
     await store.add(new_record(status_bytes(1)))
 
-    def locked(*args: Any) -> None:
-        raise sqlite3.OperationalError
+    def move_within_a_transaction(db: sqlite3.Connection) -> None:
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        sqlite_file.move_log(db)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(sqlite_file, "connect", locked)
-        await store.tidy()
-        await store.tidy()
+    await store._run(move_within_a_transaction)
 
     assert await store.add(new_record(status_bytes(2))) == 2
 

@@ -13,7 +13,7 @@ import pytest
 from rich.pretty import pretty_repr
 
 from nexmo_dispatch_webhooks import Context, Event, InboxError, InboxFullError, MessageStatus, parse_event
-from nexmo_dispatch_webhooks.inbox import RetryPolicy, StoreInbox, sqlite_file, sqlite_sql
+from nexmo_dispatch_webhooks.inbox import RetryPolicy, StoreInbox, sqlite_sql
 from nexmo_dispatch_webhooks.inbox.records import make_record
 from nexmo_dispatch_webhooks.inbox.sqlite import SqliteStore
 from tests.webhooks.inbox_support import (
@@ -295,7 +295,7 @@ async def test_a_standby_knows_how_long_the_oldest_waits(make: Make, time: Manua
 
 
 async def test_handlers_that_fill_the_threads_hold_up_nothing(make: Make, time: ManualTime) -> None:
-    """Retries, the log of the file and the shutdown need none of those that `asyncio.to_thread` has."""
+    """Retries, the writer of the file and the shutdown need none of those that `asyncio.to_thread` has."""
     release, handled = threading.Event(), asyncio.Event()
     with ThreadPoolExecutor(1) as threads:
         asyncio.get_running_loop().set_default_executor(threads)
@@ -332,24 +332,6 @@ async def test_a_shutdown_that_cancels_every_task_closes_the_file(make: Make) ->
     assert "closed" in repr(inbox.store)
 
 
-@pytest.mark.parametrize("error", [OSError(errno.EMFILE, "Too many open files"), sqlite3.OperationalError()])
-async def test_a_log_that_cannot_be_opened_is_moved_later(
-    store: SqliteStore, monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
-    """Too many connections, or somebody holds the file; nothing fails for it."""
-
-    def refuse(*args: Any) -> None:
-        raise error
-
-    await store.add(new_record(status_bytes(1)))
-    with monkeypatch.context() as patch:
-        patch.setattr(sqlite_file, "connect", refuse)
-        await store.tidy()
-        await store.tidy()
-
-    assert await store.add(new_record(status_bytes(2))) == 2
-
-
 async def test_housekeeping_goes_on_after_any_failure(
     make: Make, time: ManualTime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -370,7 +352,7 @@ async def test_housekeeping_goes_on_after_any_failure(
     await put(inbox, status_bytes(1))
     await inbox.idle()
     with monkeypatch.context() as patch:
-        patch.setattr(inbox.store, "tidy", broken)
+        patch.setattr(inbox.store, "changed", broken)
         await time.advance(3)
     await inbox.idle()
 
@@ -378,27 +360,6 @@ async def test_housekeeping_goes_on_after_any_failure(
 
 
 # --- the file ---
-
-
-async def test_a_new_log_waits_for_no_reader(store: SqliteStore, tmp_path: Path) -> None:
-    """Whoever reads the file holds up no commit; commits themselves wait for a lock as before."""
-    for number in range(3):
-        await store.add(new_record(status_bytes(number)))
-    reader = sqlite3.connect(tmp_path / "inbox.db", isolation_level=None)
-    reader.execute("BEGIN")
-    reader.execute("SELECT count(*) FROM events").fetchone()
-
-    def begin(db: sqlite3.Connection) -> Any:
-        db.execute("COMMIT")
-        try:
-            sqlite_file.begin_new_log(db, 3600.0)  # an hour: it would be noticed
-        finally:
-            db.execute("BEGIN")
-            db.execute("SAVEPOINT operation")
-        return db.execute("PRAGMA busy_timeout").fetchone()
-
-    assert await store._run(begin) == (3_600_000,)
-    reader.close()
 
 
 async def test_an_error_in_the_schema_can_be_mended(tmp_path: Path) -> None:
@@ -444,7 +405,7 @@ async def test_a_strangers_database_is_not_touched(tmp_path: Path) -> None:
 
 async def test_a_full_file_makes_room_under_load(tmp_path: Path) -> None:
     """What is under way is written with a reserve; new events wait until handled ones are forgotten."""
-    store = SqliteStore(tmp_path / "inbox.db", max_bytes=64 * 1024, clock=lambda: 5.0)
+    store = SqliteStore(tmp_path / "inbox.db", max_bytes=256 * 1024, clock=lambda: 5.0)
     await store.open()
     ids: list[int] = []
 
@@ -477,7 +438,7 @@ async def test_a_full_inbox_forgets_what_is_handled(
     make: Make, time: ManualTime, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Before its time, and says so once an hour; then it takes events again."""
-    inbox = make("sqlite", max_bytes=64 * 1024)
+    inbox = make("sqlite", max_bytes=256 * 1024)
     await inbox.start(frozen())
 
     async def fill() -> None:

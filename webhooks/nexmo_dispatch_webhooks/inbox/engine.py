@@ -387,7 +387,6 @@ class StoreInbox:
             await self._take_over()
         elif await self.store.changed():
             await self._refresh()
-        await self.store.tidy()
         more = self._active and await self._retention.piece(self.store, now)
         self._storing = True  # all of this wrote, or could have
         return more

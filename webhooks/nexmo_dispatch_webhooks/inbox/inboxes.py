@@ -25,7 +25,7 @@ class SqliteInbox(StoreInbox):
         path: the file; readable for its owner only, since it holds what customers wrote.
         synchronous: `FULL`, or `NORMAL` to gain speed and lose the last events with the power.
         busy_timeout: how long, in seconds, to wait for another process that holds the file locked.
-        max_bytes: the largest size of the file; what does not fit is not acknowledged.
+        max_bytes: the largest size of the file, at least 256 KiB; what does not fit is not acknowledged.
         schema: SQL for the tables of your handlers, run at every opening (`CREATE TABLE IF NOT EXISTS …`).
         create: False raises InboxError when there is no file.
         clock: gives epoch seconds.

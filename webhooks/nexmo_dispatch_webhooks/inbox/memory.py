@@ -174,9 +174,6 @@ class MemoryStore:
                 self._keys.discard(kept.key)
         return False
 
-    async def tidy(self) -> None:
-        """Nothing to do."""
-
     async def count(self) -> Counts:
         """How many wait, and how many are set aside."""
         records = [kept.record for kept in self._kept.values()]

@@ -14,7 +14,6 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
@@ -38,11 +37,9 @@ _GATHER = 0.002
 #: so many cost little more than a few.
 _MARK_DELAY = 0.05
 _MANY_MARKS = 256
-#: Bytes of the write-ahead log after which it starts over.
-_LONG_LOG = 8 * 1024**2
-#: Commits after which the log is moved. Each move holds up a commit in proportion to its size, so the
-#: slowest answers are the quicker the smaller the pieces are (docs/inbox.md).
-_MUCH = 30
+#: Changes after which the write-ahead log is moved to the file. The next commit waits for that, in
+#: proportion to the pages: nearly every event writes one of its own, that of its key.
+_LONG_LOG = 100
 #: The most records in one transaction.
 _BATCH = 512
 
@@ -73,7 +70,7 @@ class SqliteStore:
             since they hold what customers wrote.
         synchronous: see `Synchronous`.
         busy_timeout: how long, in seconds, to wait for another process that holds the file locked.
-        max_bytes: the largest size of the file; what does not fit is not acknowledged.
+        max_bytes: the largest size of the file, at least 256 KiB; what does not fit is not acknowledged.
         schema: SQL for the tables of your handlers, run at every opening (`CREATE TABLE IF NOT EXISTS …`).
         create: False raises InboxError when there is no file.
         clock: gives epoch seconds.
@@ -94,6 +91,8 @@ class SqliteStore:
     ) -> None:
         if synchronous not in {"FULL", "NORMAL"}:
             raise ConfigurationError("synchronous is FULL or NORMAL")
+        if max_bytes < file.LEAST_BYTES:
+            raise ConfigurationError(f"max_bytes is at least {file.LEAST_BYTES}: less holds no inbox")
         self.path: Path = Path(path)
         self.added: Added | None = None
         # settings
@@ -116,8 +115,6 @@ class SqliteStore:
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended: asyncio.Future[None] | None = None
-        self._log_mover: ThreadPoolExecutor | None = None
-        self._moving: asyncio.Future[int] | None = None
         self._uncertain = False
         # of the thread
         self._queue: SimpleQueue[_Batch | None] = SimpleQueue()
@@ -125,8 +122,7 @@ class SqliteStore:
         self._db: sqlite3.Connection | None = None
         self._claim: sqlite3.Connection | None = None
         self._version = 0
-        self._written = self._written_before = 0
-        self._restart_log = False
+        self._logged = 0
         self._pruned = 0
 
     def __repr__(self) -> str:
@@ -140,8 +136,7 @@ class SqliteStore:
             return
         self._loop = asyncio.get_running_loop()
         self._ended = self._loop.create_future()
-        # threads of its own: those of `asyncio.to_thread` may all be busy with what handlers do in them
-        self._log_mover = ThreadPoolExecutor(1, "inbox-log")
+        # a thread of its own: those of `asyncio.to_thread` may all be busy with what handlers do in them
         self._thread = threading.Thread(target=self._write, name="inbox-writer", daemon=True)
         self._thread.start()
         try:
@@ -164,11 +159,6 @@ class SqliteStore:
             self._timer = None
         self._thread = None
         self._queue.put(None)
-        if self._moving is not None:
-            await asyncio.wait({self._moving})
-        if self._log_mover is not None:
-            self._log_mover.shutdown(wait=False)
-            self._log_mover = None
         if self._ended is not None:
             await self._ended
         thread.join()  # it has nothing left to do
@@ -265,15 +255,6 @@ class SqliteStore:
 
         return await self._run(piece)
 
-    async def tidy(self) -> None:
-        """In a quiet moment, move what is left in the log to the file."""
-        written, before = self._written, self._written_before
-        self._written_before = written
-        if written and written == before:
-            self._move_log()
-            if self._moving is not None:
-                await asyncio.wait({self._moving})
-
     async def count(self) -> Counts:
         """How many wait, and how many are set aside."""
         return await self._run(sql.count)
@@ -322,22 +303,8 @@ class SqliteStore:
         self._busy = True
         self._queue.put(batch)
 
-    def _move_log(self) -> None:
-        """Move what was written from the log to the file, beside the commits instead of inside of one."""
-        if self._moving is None and self._log_mover is not None and self._loop is not None:
-            self._written = self._written_before = 0
-            self._moving = self._loop.run_in_executor(self._log_mover, file.move_log, self.path)
-            self._moving.add_done_callback(self._log_moved)
-
-    def _log_moved(self, moving: asyncio.Future[int]) -> None:
-        self._moving = None
-        if not moving.cancelled() and moving.result() > _LONG_LOG:
-            self._restart_log = True
-
     def _completed(self, batch: _Batch) -> None:
         self._busy = False
-        if self._written >= _MUCH:
-            self._move_log()
         if batch.error is not None:
             self._marks = batch.marks + self._marks  # they are tried again, or lost with the process
             self._uncertain = True
@@ -383,11 +350,11 @@ class SqliteStore:
             if self._loop is not None:
                 try:
                     self._loop.call_soon_threadsafe(self._completed, batch)
-                    if self._restart_log and self._db is not None:
-                        self._restart_log = False
-                        file.begin_new_log(self._db, self._busy_timeout)
                 except RuntimeError:  # the loop was closed without closing the inbox: nobody waits
                     break
+            if self._logged >= _LONG_LOG and self._db is not None:
+                self._logged = 0
+                file.move_log(self._db)
         for connection in (self._db, self._claim):
             if connection is not None:
                 connection.close()
@@ -437,7 +404,7 @@ class SqliteStore:
             for operation in batch.operations:
                 batch.results.append(_attempt(db, operation, may_be_full=with_reserve))
             db.execute("COMMIT")
-            self._written += bool(adds or batch.marks)
+            self._logged += len(adds) + len(batch.operations) + bool(batch.marks)
         except BaseException:
             if db.in_transaction:
                 db.execute("ROLLBACK")

@@ -16,9 +16,9 @@ from nexmo_dispatch_webhooks.exceptions import InboxError
 from nexmo_dispatch_webhooks.inbox import sqlite_sql as sql
 
 __all__ = [
+    "LEAST_BYTES",
     "RESERVE",
     "Synchronous",
-    "begin_new_log",
     "claim",
     "connect",
     "limit_pages",
@@ -31,12 +31,10 @@ __all__ = [
 Synchronous = Literal["FULL", "NORMAL"]
 
 _APPLICATION_ID = 0x4E445731  # "NDW1": tells `file` and us whose database it is
-#: Bytes of a page. Each new key lands on another page of its index, and pages are written whole.
-_PAGE = 1024
 #: Bytes that the writer keeps of the file: with the index of half a million keys in memory, none is read.
 _CACHE = 16 * 1024**2
-#: Bytes of the log after which a commit must move it, if nobody did before.
-_LONGEST_LOG = 80 * 1024**2
+#: Bytes of the smallest file that holds an inbox with a few dozen events.
+LEAST_BYTES = 256 * 1024
 #: Bytes by which a full file may grow for what is under way: marks, results, the retention.
 RESERVE = 1024**2
 
@@ -72,10 +70,12 @@ def open_file(
             raise InboxError(f"{path.name} is no inbox of this version")
         db.execute(f"PRAGMA cache_size = -{_CACHE // 1024}")
         db.execute(f"PRAGMA synchronous = {synchronous}")
+        # what customers wrote goes to no temporary folder, which may be on another disk
+        db.execute("PRAGMA temp_store = MEMORY")
         # overwrites deleted content where it costs no further writing
         db.execute("PRAGMA secure_delete = FAST")
-        # moving the log to the file takes many commits' time: `move_log` does it, this is for when it cannot
-        db.execute(f"PRAGMA wal_autocheckpoint = {_LONGEST_LOG // _page_size(db)}")
+        # `move_log` does it after the answers, where SQLite would do it before
+        db.execute("PRAGMA wal_autocheckpoint = 0")
         limit_pages(db, max_bytes)
         if schema:
             db.executescript(schema)
@@ -98,7 +98,6 @@ def _identity(db: sqlite3.Connection) -> tuple[int, int]:
 
 def _make(db: sqlite3.Connection, busy_timeout: float) -> None:
     """All of an inbox or nothing: several processes may start at once, and each may die."""
-    db.execute(f"PRAGMA page_size = {_PAGE}")
     # WAL: reading beside a writer, and one write to the disk for each commit. SQLite does not wait for
     # a lock here as it does elsewhere.
     until = time.monotonic() + busy_timeout
@@ -125,12 +124,8 @@ def _make(db: sqlite3.Connection, busy_timeout: float) -> None:
 
 def limit_pages(db: sqlite3.Connection, max_bytes: int) -> None:
     """Let the file grow so far; beyond, SQLite says that it is full."""
-    db.execute(f"PRAGMA max_page_count = {max(max_bytes // _page_size(db), 64)}")
-
-
-def _page_size(db: sqlite3.Connection) -> int:
-    (size,) = db.execute("PRAGMA page_size").fetchone()
-    return int(size)
+    (page_size,) = db.execute("PRAGMA page_size").fetchone()
+    db.execute(f"PRAGMA max_page_count = {max_bytes // page_size}")
 
 
 def claim(path: Path) -> sqlite3.Connection | None:
@@ -144,19 +139,7 @@ def claim(path: Path) -> sqlite3.Connection | None:
     return held
 
 
-def move_log(path: Path) -> int:
-    """Move the log to the file, with a connection of its own; return the length of the log in bytes."""
-    try:
-        with contextlib.closing(connect(path, 0)) as db:
-            _, pages, _ = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-            return int(pages) * _page_size(db)
-    except (sqlite3.Error, OSError):  # locked just now, or too many open files: there is a next time
-        return 0
-
-
-def begin_new_log(db: sqlite3.Connection, busy_timeout: float) -> None:
-    """Between two commits: what is left to move is little, and the log starts over."""
-    with contextlib.suppress(sqlite3.Error):  # a reader is in the way: there is a next time
-        db.execute("PRAGMA busy_timeout = 0")  # nobody's commit waits for a reader
-        db.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
-    db.execute(f"PRAGMA busy_timeout = {int(busy_timeout * 1000)}")
+def move_log(db: sqlite3.Connection) -> None:
+    """Move the log to the file, between two commits, so that the next one starts it over."""
+    with contextlib.suppress(sqlite3.Error):  # what was committed is in the log, and there is a next time
+        db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()  # waits for nobody

@@ -78,6 +78,9 @@ CREATE TABLE contents (
 # One statement for many rows: each statement lets the event loop's thread take the interpreter, and
 # waits to get it back, so statements are what costs time, not rows.
 _MOST_ROWS: Final = 64
+# OR ROLLBACK: a statement that could fail by itself would have SQLite copy each page before it changes,
+# into a temporary file when they are many. Nothing of a transaction is kept without its new records anyhow.
+_INSERT: Final = "INSERT OR ROLLBACK INTO"
 # The retention works in pieces, so that no acknowledgement waits for long: it changes so many records at
 # once, and looks at so many.
 _PIECE: Final = 500
@@ -92,14 +95,13 @@ _decode_waiting = msgspec.json.Decoder(list[tuple[int, int, float, int, float, l
 def _insert_sql(rows: int) -> str:
     values = ",".join(["(?,?,?,?,?)"] * rows)
     return (
-        "INSERT INTO events (key, lane, state, kind, received_at) "  # noqa: S608 - only question marks
-        f"VALUES {values} ON CONFLICT (key) DO NOTHING"
+        f"{_INSERT} events (key, lane, state, kind, received_at) VALUES {values} ON CONFLICT (key) DO NOTHING"
     )
 
 
 @cache
 def _contents_sql(rows: int) -> str:
-    return f"INSERT INTO contents VALUES {','.join(['(?,?,?,?)'] * rows)}"  # noqa: S608 - only question marks
+    return f"{_INSERT} contents VALUES {','.join(['(?,?,?,?)'] * rows)}"
 
 
 def insert(db: sqlite3.Connection, records: Sequence[NewRecord]) -> list[int | None]:

@@ -101,9 +101,6 @@ class Store(Protocol):
         """A bounded piece of retention: forget contents, then keys; return whether there is more to do."""
         ...
 
-    async def tidy(self) -> None:
-        """Do now, beside the work, what would hold up a later commit; called about once a second."""
-
     async def count(self) -> Counts:
         """How many are pending and quarantined, and since when the oldest waits."""
         ...
