@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.webhooks.inbox_scenarios import kill_repeatedly, two_bad_among_many
+from tests.webhooks.inbox.scenarios import kill_repeatedly, two_bad_among_many
 
 
 @pytest.mark.timeout(600)

@@ -1,6 +1,6 @@
 """`Store`: what an inbox needs of a place to keep events; write your own for another database.
 
-Protocols only. `sqlite` and `memory` are the two that exist; `tests/webhooks/test_inbox_store.py` runs
+Protocols only. `sqlite` and `memory` are the two that exist; `tests/webhooks/inbox/test_store.py` runs
 over both and is the place to check a third.
 """
 

@@ -9,7 +9,7 @@ import pytest
 
 from nexmo_dispatch_webhooks import ConfigurationError, Context, Event, MessageStatus, Transaction
 from nexmo_dispatch_webhooks.inbox import MemoryInbox, RetryPolicy, StoreInbox
-from tests.webhooks.inbox_support import ManualTime, frozen, make_inbox, put, status_bytes
+from tests.webhooks.inbox.support import ManualTime, frozen, make_inbox, put, status_bytes
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, n INTEGER NOT NULL CHECK (n < 3));"
 COUNT = "INSERT INTO counts VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET n = n + 1"

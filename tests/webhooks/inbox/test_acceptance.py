@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.webhooks.inbox_scenarios import kill_repeatedly, two_bad_among_many
+from tests.webhooks.inbox.scenarios import kill_repeatedly, two_bad_among_many
 
 
 async def test_a_failing_handler_and_a_broken_body_among_500_good_events(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
-"""What the tests of the inbox share: a clock that is moved by hand, requests, and ready-made inboxes."""
+"""What the tests of the inbox share: a clock moved by hand, requests, handlers, ready-made inboxes."""
 
 import asyncio
 import heapq
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,9 @@ from nexmo_dispatch_webhooks.inbox import MemoryInbox, SqliteInbox, StoreInbox
 from nexmo_dispatch_webhooks.inbox.records import NewRecord, make_record
 from nexmo_dispatch_webhooks.signature import Claims
 from tests.webhooks.payloads import encode, status_body
+
+Make = Callable[..., StoreInbox]
+Start = Callable[..., Awaitable[StoreInbox]]
 
 CLAIMS = Claims(iss="Vonage", iat=1.0, jti="j", api_key="k")
 
@@ -105,3 +108,20 @@ def frozen(*handlers: Callable[..., Any], **named: Any) -> Router:
         router.add(handler, name=name)
     router.freeze()
     return router
+
+
+async def states(inbox: StoreInbox) -> list[str]:
+    return [record.state for record in await inbox.list()]
+
+
+class Recorder:
+    """A handler that notes what it gets, and fails as long as it is told to."""
+
+    def __init__(self, *, failing: bool = False) -> None:
+        self.seen: list[tuple[str, int]] = []
+        self.failing = failing
+
+    async def __call__(self, event: Event, context: Context) -> None:
+        self.seen.append((event.dedup_key[1], context.attempt))
+        if self.failing:
+            raise ValueError(event.raw)

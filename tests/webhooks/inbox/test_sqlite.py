@@ -13,7 +13,7 @@ from nexmo_dispatch_webhooks import ConfigurationError, InboxError
 from nexmo_dispatch_webhooks.inbox import SqliteInbox, StoreInbox, sqlite_file
 from nexmo_dispatch_webhooks.inbox import sqlite as sqlite_module
 from nexmo_dispatch_webhooks.inbox.sqlite import SqliteStore
-from tests.webhooks.inbox_support import ManualTime, frozen, make_inbox, new_record, put, status_bytes
+from tests.webhooks.inbox.support import ManualTime, frozen, make_inbox, new_record, put, status_bytes
 
 Open = Callable[..., Any]
 

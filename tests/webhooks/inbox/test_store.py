@@ -9,7 +9,7 @@ from nexmo_dispatch_webhooks import InboxError, UnknownRecordError
 from nexmo_dispatch_webhooks.inbox import Failure, Store
 from nexmo_dispatch_webhooks.inbox.memory import MemoryStore
 from nexmo_dispatch_webhooks.inbox.sqlite import SqliteStore
-from tests.webhooks.inbox_support import CLAIMS, new_record, status_bytes
+from tests.webhooks.inbox.support import CLAIMS, new_record, status_bytes
 
 
 @pytest.fixture(params=["memory", "sqlite"])

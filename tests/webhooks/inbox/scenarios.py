@@ -18,11 +18,11 @@ from nexmo_dispatch_async.simulator import Simulator
 from nexmo_dispatch_webhooks import Event, Router, parse_event, sign
 from nexmo_dispatch_webhooks.aiohttp import setup
 from nexmo_dispatch_webhooks.inbox import RetryPolicy, SqliteInbox
-from tests.webhooks.inbox_support import ManualTime
+from tests.webhooks.inbox.support import ManualTime
 from tests.webhooks.payloads import encode, status_body
 
 SECRET = "example-signature-secret-for-tests-0123456789"
-PROCESS = Path(__file__).parent.parent / "support" / "inbox_process.py"
+PROCESS = Path(__file__).parents[2] / "support" / "inbox_process.py"
 
 
 # --- a receiver that is killed ---

@@ -1,0 +1,188 @@
+"""What people and probes see of an inbox, and how long it keeps what they see."""
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+
+from nexmo_dispatch_webhooks import (
+    ConfigurationError,
+    Event,
+    InboxError,
+    UnknownRecordError,
+)
+from nexmo_dispatch_webhooks.inbox import MemoryInbox, RetryPolicy
+from tests.webhooks.inbox.support import (
+    Make,
+    ManualTime,
+    Recorder,
+    Start,
+    frozen,
+    put,
+    status_bytes,
+)
+from tests.webhooks.payloads import encode, inbound_body
+
+
+async def test_lists_have_pages_and_no_bodies(start: Start) -> None:
+    inbox = await start(Recorder())
+    for number in range(5):
+        await put(inbox, status_bytes(number))
+    await inbox.idle()
+
+    first = await inbox.list("handled", limit=2)
+    second = await inbox.list(limit=2, after=first[-1].id)
+
+    assert [record.id for record in first + second] == [1, 2, 3, 4]
+    assert {record.body for record in first} == {None}
+    assert await inbox.list("pending") == []
+    assert "4477" not in repr(await inbox.show(1))
+    with pytest.raises(UnknownRecordError, match="there is no record 99"):
+        await inbox.show(99)
+
+
+async def test_purged_content_is_gone_and_its_repetition_still_known(start: Start, time: ManualTime) -> None:
+    """Personal data goes, the key stays; what was not handled cannot be purged."""
+    handler = Recorder()
+    inbox = await start(handler)
+    await put(inbox, status_bytes(1))
+    await put(inbox, b"no json")
+    await inbox.idle()
+    time.now += 50
+    await put(inbox, status_bytes(2))
+    await inbox.idle()
+
+    assert await inbox.purge(older_than=49) == 1
+    assert await inbox.purge(record_id=2) == 1
+    assert await inbox.purge("quarantined") == 0
+    await put(inbox, status_bytes(1))
+    await inbox.idle()
+
+    assert [(r.id, r.state) for r in await inbox.list()] == [(3, "handled")]
+    gone = await inbox.show(1)
+    assert (gone.state, gone.body, gone.path) == ("forgotten", None, "")
+    assert len(handler.seen) == 2
+    with pytest.raises(ConfigurationError, match="handled or quarantined"):
+        await inbox.purge("pending")
+
+
+async def test_retention_forgets_contents_and_later_keys(start: Start, time: ManualTime) -> None:
+    """Contents after `keep`, quarantine after its own time, keys after `remember` (contract 5.10)."""
+    handler = Recorder()
+    hour = 3600.0
+    inbox = await start(handler, keep=hour, keep_quarantined=2 * hour, remember=30 * hour, poll=0.5 * hour)
+    await put(inbox, status_bytes(1))
+    await put(inbox, b"no json")
+    await inbox.idle()
+
+    async def after(hours: float) -> list[str]:
+        await time.advance(hours * hour)
+        return [(await inbox.store.load(n)).state for n in (1, 2)]
+
+    assert await after(0.6) == ["handled", "quarantined"]
+    assert await after(1.5) == ["forgotten", "quarantined"]
+    assert await after(2) == ["forgotten", "forgotten"]
+    await put(inbox, status_bytes(1))
+    await inbox.idle()
+    assert len(handler.seen) == 1
+    await time.advance(30 * hour)
+    assert await inbox.list("forgotten") == []
+    await put(inbox, status_bytes(1))
+    await inbox.idle()
+    assert len(handler.seen) == 2
+
+
+async def test_it_can_be_looked_at_without_being_started(make: Make) -> None:
+    """`async with`, or just the methods: they open the store."""
+    async with make() as inbox:
+        assert await inbox.list() == []
+        assert inbox.health().state == "closed"
+        await inbox.idle()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"concurrency": 0}, {"max_pending": 0}, {"poll": 0}, {"drain": -1}, {"remember": 3600}],
+)
+async def test_settings_that_make_no_sense(settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError):
+        MemoryInbox(**settings)
+
+
+async def test_logs_hold_no_personal_data(
+    start: Start, time: ManualTime, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever fails: no number, text or reference."""
+    caplog.set_level(logging.DEBUG)
+    inbox = await start(Recorder(failing=True), retries=RetryPolicy(attempts=2))
+
+    for body in (
+        status_bytes(1, client_ref="secret"),
+        b"secret",
+        encode(inbound_body({"type": "text", "text": "secret"})),
+    ):
+        await put(inbox, body)
+    await inbox.idle()
+    await time.advance(5)
+    await inbox.idle()
+    await inbox.retry("all")
+    await inbox.idle()
+
+    assert "447700900000" not in caplog.text
+    assert "secret" not in caplog.text
+
+
+async def test_it_is_ready_again_when_storing_works_again(
+    make: Make, time: ManualTime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody may send anything before it says so."""
+    inbox = make()
+    await inbox.start(frozen())
+
+    async def broken(*args: Any) -> None:
+        raise InboxError("locked")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(inbox.store, "add", broken)
+        with pytest.raises(InboxError):
+            await put(inbox, status_bytes(1))
+        assert not inbox.health().ready
+    await time.advance(2)
+
+    assert inbox.health().ready
+
+
+async def test_it_is_not_ready_while_too_many_wait(make: Make) -> None:
+    """More would be refused."""
+    gate = asyncio.Event()
+
+    async def handler(event: Event) -> None:
+        await gate.wait()
+
+    inbox = make(max_pending=1)
+    await inbox.start(frozen(handler))
+    await put(inbox, status_bytes(1))
+    assert (inbox.health().full, inbox.health().ready) == (True, False)
+    gate.set()
+    await inbox.idle()
+    assert inbox.health().ready
+
+
+async def test_a_standby_knows_how_long_the_oldest_waits(make_sqlite: Make, time: ManualTime) -> None:
+    """The lag is that of the file, whoever handles."""
+    gate = asyncio.Event()
+
+    async def handler(event: Event) -> None:
+        await gate.wait()
+
+    first, second = make_sqlite(), make_sqlite()
+    await first.start(frozen(handler))
+    await put(first, status_bytes(1))
+    await second.start(frozen())
+    await time.advance(500)
+
+    assert second.health().state == "standby"
+    assert (second.health().pending, second.health().lag) == (1, 500.0)
+    gate.set()
+    await first.idle()
