@@ -8,7 +8,6 @@ from uuid import UUID
 
 import pytest
 
-from nexmo_dispatch_async.auth import BearerToken
 from nexmo_dispatch_async.client import DispatchClient
 from nexmo_dispatch_async.exceptions import (
     APIError,
@@ -24,6 +23,7 @@ from nexmo_dispatch_async.models.responses import Application, ApplicationPage, 
 from nexmo_dispatch_async.retry import RetryPolicy, Timeout
 from nexmo_dispatch_async.sansio import Response
 from tests.conftest import payload
+from tests.support.clients import client_of
 from tests.support.misbehaving import (
     Connection,
     RawServer,
@@ -36,12 +36,6 @@ from tests.support.misbehaving import (
 
 ID = "7d1c2f6a-0b0e-4b57-9a2e-3f1f0a9f6c11"
 FIELDS = {"name": "n", "status_url": "https://h/s", "inbound_url": "https://h/i"}
-
-
-def client_of(server: RawServer, **settings: Any) -> DispatchClient:
-    async def no_sleep(_seconds: float) -> None: ...
-
-    return DispatchClient(auth=BearerToken("t"), base_url=server.base_url, sleep=no_sleep, **settings)
 
 
 def example(name: str) -> bytes:
@@ -298,8 +292,8 @@ async def test_a_complete_page_needs_no_second_request() -> None:
 
 
 async def test_the_v2_path_counts_from_1() -> None:
-    v2 = {"applications_path": "/applications/v2"}
-    async with RawServer(service(3, "page")) as server, client_of(server, **v2) as client:
+    path = "/applications/v2"
+    async with RawServer(service(3, "page")) as server, client_of(server, applications_path=path) as client:
         found = [application.id async for application in client.applications.iterate()]
 
     assert found == ["id0", "id1", "id2"]

@@ -1,7 +1,6 @@
 """Cancelling at any await: no task, slot or socket is left, the client goes on, and the outcome is told."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -18,17 +17,13 @@ from nexmo_dispatch_async.exceptions import (
     OutcomeUnknownError,
     RateLimitError,
 )
-from nexmo_dispatch_async.interruption import (
-    Interruption,
-    interrupt,
-    interruption_of,
-    outcome_of_failure,
-)
+from nexmo_dispatch_async.interruption import Interruption, interrupt, interruption_of, outcome_of_failure
 from nexmo_dispatch_async.middleware import Attempt, Middleware
 from nexmo_dispatch_async.retry import RetryPolicy
 from nexmo_dispatch_async.sansio import Request, Response, application_request
 from nexmo_dispatch_async.tracking import Tracker
 from nexmo_dispatch_async.workflow import Workflow
+from tests.support.clients import kpn_client_of
 from tests.support.misbehaving import (
     ACCEPTED,
     Connection,
@@ -43,13 +38,9 @@ from tests.support.misbehaving import (
 from tests.support.tls import client_context, server_context
 
 
-def client_of(server: RawServer, **settings: Any) -> DispatchClient:
-    async def no_sleep(_seconds: float) -> None:
-        await asyncio.sleep(0)
-
-    settings.setdefault("auth", KpnOAuth("a", "b", server.token_url))
-    settings.setdefault("limit", 1)
-    return DispatchClient(application_id="a", base_url=server.base_url, sleep=no_sleep, **settings)
+def narrow_client_of(server: RawServer, **settings: Any) -> DispatchClient:
+    """A client with one slot, so that a slot that is not given back would be noticed."""
+    return kpn_client_of(server, **{"limit": 1, **settings})
 
 
 def pool_of(client: DispatchClient) -> aiohttp.BaseConnector:
@@ -178,7 +169,7 @@ async def test_cancelling_at_every_await_leaks_nothing(
         assert steps < 100, "the walk does not end"
         async with RawServer(answering(*answers), ssl_context=server_tls) as server:
             before = asyncio.all_tasks()
-            async with client_of(server, ssl=client_tls, **settings) as client:
+            async with narrow_client_of(server, ssl=client_tls, **settings) as client:
                 cancelled = await Walker(steps).run(call(client, workflow))
                 finals = server.posts - (len(answers) - 1)
 
@@ -214,7 +205,7 @@ async def test_cancelling_at_every_await_leaks_nothing(
 
 async def test_a_cancelled_send_tells_what_was_sent(workflow: Workflow) -> None:
     """Enough to find the callbacks by, and no personal data in it."""
-    async with RawServer(hang) as server, client_of(server) as client:
+    async with RawServer(hang) as server, narrow_client_of(server) as client:
         task = asyncio.create_task(client.send(workflow, client_ref="order-17"))
         await server.arrived.wait()
         task.cancel()
@@ -231,7 +222,7 @@ async def test_a_cancelled_send_tells_what_was_sent(workflow: Workflow) -> None:
 
 
 async def test_a_send_that_waits_for_a_slot_was_not_sent(workflow: Workflow) -> None:
-    async with RawServer(hang) as server, client_of(server) as client:
+    async with RawServer(hang) as server, narrow_client_of(server) as client:
         first, second = [asyncio.create_task(client.send(workflow)) for _ in range(2)]
         await server.arrived.wait()
         assert client.statistics().waiting == 1
@@ -249,7 +240,7 @@ async def test_a_send_that_waits_for_a_slot_was_not_sent(workflow: Workflow) -> 
 
 async def test_a_time_out_around_a_send_tells_it_too(workflow: Workflow) -> None:
     """`asyncio.timeout()` makes another exception of the cancellation."""
-    async with RawServer(hang) as server, client_of(server) as client:
+    async with RawServer(hang) as server, narrow_client_of(server) as client:
         deadline = asyncio.timeout(None)
 
         async def expire() -> None:
@@ -271,7 +262,11 @@ async def test_a_cancel_scope_leaves_the_statistics_and_the_log(
     workflow: Workflow, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Anyio's scopes swallow the exception: what remains is the warning and the count."""
-    async with RawServer(hang) as server, client_of(server) as client, anyio.create_task_group() as group:
+    async with (
+        RawServer(hang) as server,
+        narrow_client_of(server) as client,
+        anyio.create_task_group() as group,
+    ):
 
         async def cancel() -> None:
             await server.arrived.wait()
@@ -293,7 +288,7 @@ async def test_cancelled_while_it_is_noted_down_it_was_sent(workflow: Workflow) 
             storing.set()
             await asyncio.Event().wait()
 
-    async with RawServer() as server, client_of(server, tracker=Slow()) as client:
+    async with RawServer() as server, narrow_client_of(server, tracker=Slow()) as client:
         task = asyncio.create_task(client.send(workflow))
         await storing.wait()
         task.cancel()
@@ -314,7 +309,7 @@ async def test_a_tracker_that_fails_loses_no_id(workflow: Workflow, caplog: pyte
         async def sent(self, dispatch: Any, workflow: Any) -> Any:
             raise OSError("disk full")
 
-    async with RawServer() as server, client_of(server, tracker=Full()) as client:
+    async with RawServer() as server, narrow_client_of(server, tracker=Full()) as client:
         dispatch = await client.send(workflow, client_ref="order-17")
         _, response = await client.send_with_response(workflow)
 
@@ -334,7 +329,7 @@ async def test_leaving_a_fan_out_tells_of_each_item(workflow: Workflow) -> None:
 
     async with (
         RawServer(hang_at_two) as server,
-        client_of(server, auth=BearerToken("t"), limit=2) as client,
+        narrow_client_of(server, auth=BearerToken("t"), limit=2) as client,
         client.send_many([workflow] * 5, limit=5) as results,
     ):
         waiting = asyncio.ensure_future(anext(results))
@@ -351,7 +346,7 @@ async def test_work_that_never_began_was_not_sent(workflow: Workflow) -> None:
     """Room for the second came with the first result, and then nobody wanted it."""
     async with (
         RawServer() as server,
-        client_of(server) as client,
+        narrow_client_of(server) as client,
         client.send_many([workflow] * 2, limit=1) as results,
     ):
         await anext(results)
@@ -386,7 +381,7 @@ async def test_the_warning_carries_the_references_beside_its_text(
     workflow: Workflow, caplog: pytest.LogCaptureFixture
 ) -> None:
     """They are the caller's own, so they stand in no line; a handler may look them up by them."""
-    async with RawServer(hang) as server, client_of(server) as client:
+    async with RawServer(hang) as server, narrow_client_of(server) as client:
         task = asyncio.create_task(client.send(workflow, client_ref="order-17"))
         await server.arrived.wait()
         task.cancel()
@@ -402,7 +397,7 @@ async def test_the_warning_carries_the_references_beside_its_text(
 
 async def test_a_cancelled_reading_may_be_made_again(caplog: pytest.LogCaptureFixture) -> None:
     """Whatever left of it: there is nothing to look after."""
-    async with RawServer(hang) as server, client_of(server) as client:
+    async with RawServer(hang) as server, narrow_client_of(server) as client:
         task = asyncio.create_task(client.applications.get("a"))
         await server.arrived.wait()
         task.cancel()
@@ -428,7 +423,7 @@ async def test_code_that_raises_in_the_session_tells_what_was_sent(workflow: Wor
         async with (
             RawServer() as server,
             aiohttp.ClientSession(trace_configs=[traces]) as session,
-            client_of(server, session=session, auth=BearerToken("t")) as client,
+            narrow_client_of(server, session=session, auth=BearerToken("t")) as client,
         ):
             with pytest.raises(LookupError, match="mine") as caught:
                 await client.send(workflow)
@@ -439,7 +434,7 @@ async def test_code_that_raises_in_the_session_tells_what_was_sent(workflow: Wor
 
 @pytest.mark.parametrize(("method", "outcome"), [("POST", "unknown"), ("GET", "not_sent")])
 async def test_code_that_cannot_read_an_answer_tells_that_one_came(method: str, outcome: str) -> None:
-    async with RawServer() as server, client_of(server) as client:
+    async with RawServer() as server, narrow_client_of(server) as client:
         request = application_request(method, server.base_url, "/applications")
         with pytest.raises(ZeroDivisionError) as caught:
             await client.call(request, lambda _response: 1 / 0)
@@ -454,7 +449,7 @@ async def test_a_token_that_could_not_be_asked_for_means_that_nothing_was_sent(w
         def token_request(self) -> Request:
             raise LookupError("mine")
 
-    async with RawServer() as server, client_of(server, auth=Broken("a", "b")) as client:
+    async with RawServer() as server, narrow_client_of(server, auth=Broken("a", "b")) as client:
         with pytest.raises(LookupError, match="mine") as caught:
             await client.send(workflow)
 
@@ -473,7 +468,7 @@ async def test_an_exception_that_cannot_be_changed_reaches_the_caller() -> None:
 
 async def test_what_came_before_does_not_speak_for_what_comes_after(workflow: Workflow) -> None:
     """Whoever sends again while they handle what was cut short gets the word about the second send."""
-    async with RawServer(hang) as server, client_of(server) as client:
+    async with RawServer(hang) as server, narrow_client_of(server) as client:
         task = asyncio.create_task(client.send(workflow))
         await server.arrived.wait()
         task.cancel()
@@ -485,122 +480,6 @@ async def test_what_came_before_does_not_speak_for_what_comes_after(workflow: Wo
                 await client.send(workflow)
 
     assert outcome_of_failure(caught.value).outcome == "not_sent"
-
-
-# --- closing the client ---------------------------------------------------------------------------
-
-
-async def test_closing_does_not_wait_for_a_pause(workflow: Workflow) -> None:
-    """What is known of a call that pauses is the error after which it pauses."""
-    pausing = asyncio.Event()
-
-    async def for_a_minute(_seconds: float) -> None:
-        pausing.set()
-        await asyncio.Event().wait()
-
-    async with RawServer(answering(reply(429, b"", {"Retry-After": "30"}))) as server:
-        client = DispatchClient(
-            auth=BearerToken("t"), application_id="a", base_url=server.base_url, sleep=for_a_minute
-        )
-        sending = asyncio.create_task(client.send(workflow))
-        await pausing.wait()
-        await client.aclose()
-        with pytest.raises(RateLimitError) as caught:
-            await sending
-
-    assert (caught.value.retry_after, caught.value.attempts) == (30, 1)
-    assert sending.cancelling() == 0
-    now = client.statistics()
-    assert (now.not_sent, now.interrupted, now.pausing) == (1, 0, 0)
-
-
-async def test_closing_does_not_wait_for_a_pause_between_two_requests_for_a_token(workflow: Workflow) -> None:
-    pausing = asyncio.Event()
-
-    async def for_a_minute(_seconds: float) -> None:
-        pausing.set()
-        await asyncio.Event().wait()
-
-    async with RawServer(token_handler=answering(reply(503))) as server:
-        client = DispatchClient(
-            auth=KpnOAuth("a", "b", server.token_url),
-            application_id="a",
-            base_url=server.base_url,
-            sleep=for_a_minute,
-        )
-        sending = [asyncio.create_task(client.send(workflow)) for _ in range(2)]
-        await pausing.wait()
-        await client.aclose()
-        results = await asyncio.gather(*sending, return_exceptions=True)
-
-    assert [type(result) for result in results] == [ClientClosedError] * 2
-
-
-async def test_no_pause_begins_once_the_client_is_closed(workflow: Workflow) -> None:
-    """On a session of the caller's own an answer may still come then."""
-    go_on = asyncio.Event()
-
-    async def later(_request: Received, connection: Connection) -> None:
-        await go_on.wait()
-        await connection.write(reply(429))
-
-    async def never(_seconds: float) -> None:
-        raise AssertionError
-
-    async with RawServer(later) as server, aiohttp.ClientSession() as session:
-        client = DispatchClient(
-            auth=BearerToken("t"),
-            application_id="a",
-            base_url=server.base_url,
-            session=session,
-            sleep=never,
-        )
-        sending = asyncio.create_task(client.send(workflow))
-        await server.arrived.wait()
-        await client.aclose()
-        go_on.set()
-        with pytest.raises(RateLimitError):
-            await sending
-
-
-async def test_a_pause_that_swallows_being_ended_leaves_no_cancellation(workflow: Workflow) -> None:
-    pausing = asyncio.Event()
-
-    async def stubborn(_seconds: float) -> None:
-        pausing.set()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.Event().wait()
-
-    async with RawServer(answering(reply(429))) as server:
-        client = DispatchClient(
-            auth=BearerToken("t"), application_id="a", base_url=server.base_url, sleep=stubborn
-        )
-        sending = asyncio.create_task(client.send(workflow))
-        await pausing.wait()
-        await client.aclose()
-        with pytest.raises(RateLimitError):
-            await sending
-
-    assert sending.cancelling() == 0
-
-
-async def test_who_is_cancelled_in_a_pause_when_the_client_closes_is_cancelled(workflow: Workflow) -> None:
-    pausing = asyncio.Event()
-
-    async def for_a_minute(_seconds: float) -> None:
-        pausing.set()
-        await asyncio.Event().wait()
-
-    async with RawServer(answering(reply(429))) as server:
-        client = DispatchClient(
-            auth=BearerToken("t"), application_id="a", base_url=server.base_url, sleep=for_a_minute
-        )
-        sending = asyncio.create_task(client.send(workflow))
-        await pausing.wait()
-        sending.cancel()
-        await client.aclose()
-        with pytest.raises(asyncio.CancelledError):
-            await sending
 
 
 # --- others go on ---------------------------------------------------------------------------------
@@ -640,7 +519,7 @@ async def test_cancelling_one_send_leaves_the_connection_of_another_alone(
     async with (
         RawServer(serve) as server,
         aiohttp.ClientSession(**settings) as session,
-        client_of(server, session=session, auth=BearerToken("t"), limit=2) as client,
+        narrow_client_of(server, session=session, auth=BearerToken("t"), limit=2) as client,
     ):
         first = asyncio.create_task(client.send(workflow))
         await first_has_its_answer.wait()
@@ -662,7 +541,7 @@ async def test_cancelling_one_send_leaves_the_connection_of_another_alone(
 
 async def test_a_cancelled_waiter_gives_its_place_to_the_next(workflow: Workflow) -> None:
     """Callers who wait for the only slot and are cancelled do not block those behind them."""
-    async with RawServer() as server, client_of(server) as client:
+    async with RawServer() as server, narrow_client_of(server) as client:
         await client._carrier._slots.acquire()
         tasks = [asyncio.create_task(client.send(workflow)) for _ in range(5)]
         await asyncio.sleep(0)

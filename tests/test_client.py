@@ -1,11 +1,8 @@
-"""Promises of the client about tokens, retries and its own life; real sockets, an own clock."""
+"""Promises of the client about trying again, its own life and its settings; real sockets, an own clock."""
 
 import asyncio
 import gc
 import json
-from collections import Counter
-from collections.abc import Callable
-from typing import Any
 
 import aiohttp
 import pytest
@@ -16,19 +13,17 @@ from nexmo_dispatch_async.client import DispatchClient
 from nexmo_dispatch_async.exceptions import (
     APIError,
     APITimeoutError,
-    AuthenticationError,
     BadRequestError,
     ClientClosedError,
     ConfigurationError,
     InvalidWorkflowError,
     OutcomeUnknownError,
-    PermissionDeniedError,
     RateLimitError,
-    TokenUnavailableError,
 )
 from nexmo_dispatch_async.retry import RetryPolicy, Timeout
 from nexmo_dispatch_async.workflow import Workflow
 from tests.conftest import payload
+from tests.support.clients import APPLICATION, kpn_client_of
 from tests.support.clock import Time
 from tests.support.misbehaving import (
     ACCEPTED,
@@ -37,188 +32,15 @@ from tests.support.misbehaving import (
     Received,
     accept,
     answering,
-    close_after_body,
     hang,
     reply,
 )
-
-APPLICATION = "7d1c2f6a-0b0e-4b57-9a2e-3f1f0a9f6c11"
-
-
-def client_of(server: RawServer, time: Time | None = None, **settings: Any) -> DispatchClient:
-    """Return a client of `server` whose waits take no time."""
-    time = time or Time()
-    settings.setdefault("auth", KpnOAuth("id", "client-secret", server.token_url))
-    settings.setdefault("application_id", APPLICATION)
-    return DispatchClient(
-        base_url=server.base_url, clock=time, sleep=time.sleep, random=lambda: 0.0, **settings
-    )
 
 
 def error_reply(name: str) -> bytes:
     """Return the answer of an example file."""
     recorded = payload(f"errors/{name}.json")
     return reply(recorded["status"], recorded["body"], recorded["headers"])
-
-
-# --- tokens ---------------------------------------------------------------------------------------
-
-
-async def test_1000_concurrent_sends_on_a_cold_client_make_one_token_request(workflow: Workflow) -> None:
-    async with RawServer() as server, client_of(server) as client:
-        dispatches = await asyncio.gather(*(client.send(workflow) for _ in range(1000)))
-
-    assert {dispatch.dispatch_uuid for dispatch in dispatches} == {ACCEPTED["dispatch_uuid"]}
-    assert len(server.token_requests) == 1
-    assert len(server.received) == 1000
-
-
-def expiring(last: int, refusal: bytes) -> Callable[[Received, Connection], Any]:
-    """Accept `token1` for the first `last` requests, and only `token2` from then on."""
-    seen = 0
-
-    async def handler(request: Received, connection: Connection) -> None:
-        nonlocal seen
-        seen += 1
-        good = request.header("Authorization") == ("Bearer token1" if seen <= last else "Bearer token2")
-        await connection.write(reply(202, ACCEPTED) if good else refusal)
-
-    return handler
-
-
-@pytest.mark.parametrize(
-    "refusal",
-    ["kpn_401_expired_token_fault", "kpn_500_invalid_token_fault", "kpn_500_invalid_token_envelope"],
-)
-async def test_a_token_rejected_in_mid_run_costs_one_more_and_no_failed_send(
-    workflow: Workflow, refusal: str
-) -> None:
-    """Contract 2.3: drop the token, fetch one, repeat the call once; the status may be 500."""
-    async with RawServer(expiring(400, error_reply(refusal))) as server, client_of(server) as client:
-        dispatches = await asyncio.gather(*(client.send(workflow) for _ in range(1000)))
-
-    assert len(dispatches) == 1000
-    assert len(server.token_requests) == 2
-    # One repetition for each rejection, and no more.
-    assert 600 <= Counter(r.header("Authorization") for r in server.received)["Bearer token2"] <= 1000
-
-
-async def test_a_token_that_ends_by_the_clock_is_renewed_once(workflow: Workflow) -> None:
-    time = Time()
-    async with RawServer() as server, client_of(server, time) as client:
-        await asyncio.gather(*(client.send(workflow) for _ in range(50)))
-        time.now += 3590
-        await asyncio.gather(*(client.send(workflow) for _ in range(50)))
-
-    assert len(server.token_requests) == 2
-
-
-async def test_a_second_rejection_is_an_error(workflow: Workflow) -> None:
-    handler = answering(error_reply("kpn_401_invalid_token_fault"))
-    async with RawServer(handler) as server, client_of(server) as client:
-        with pytest.raises(AuthenticationError) as caught:
-            await client.send(workflow)
-
-    assert len(server.received) == 2
-    assert len(server.token_requests) == 2
-    assert caught.value.attempts == 2
-
-
-async def test_a_token_that_cannot_be_renewed_is_not_tried_twice(workflow: Workflow) -> None:
-    handler = answering(error_reply("vonage_401_unauthorized"))
-    async with RawServer(handler) as server, client_of(server, auth=BearerToken("t")) as client:
-        with pytest.raises(AuthenticationError):
-            await client.send(workflow)
-
-    assert len(server.received) == 1
-
-
-async def test_a_missing_product_asks_for_no_new_token(workflow: Workflow) -> None:
-    """Contract 2.3: an entitlement error must not loop."""
-    handler = answering(error_reply("kpn_401_no_product_match"))
-    async with RawServer(handler) as server, client_of(server) as client:
-        with pytest.raises(PermissionDeniedError):
-            await client.send(workflow)
-
-    assert (len(server.received), len(server.token_requests)) == (1, 1)
-
-
-async def test_a_failing_fetch_fails_all_who_waited_without_a_stampede(workflow: Workflow) -> None:
-    handler = answering(reply(500, {"error": {"message": "invalid_client-invalid_client_id"}}))
-    async with RawServer(token_handler=handler) as server, client_of(server, limit=1000) as client:
-        errors = await asyncio.gather(*(client.send(workflow) for _ in range(1000)), return_exceptions=True)
-
-    assert {type(error) for error in errors} == {AuthenticationError}
-    assert len({id(error) for error in errors}) == 1000, "a traceback belongs to one task"
-    assert len(server.token_requests) == 1
-    assert server.received == []
-
-
-async def test_a_fetch_is_tried_again_within_the_policy(workflow: Workflow) -> None:
-    """Contract 2.2: other 5xx are transient."""
-    time = Time()
-    token = reply(200, {"access_token": "t"})
-    handler = answering(reply(503, b"<html>"), reply(429, b"", {"Retry-After": "3"}), token)
-    async with RawServer(token_handler=handler) as server, client_of(server, time) as client:
-        await client.send(workflow)
-
-    assert len(server.token_requests) == 3
-    assert time.slept == [0.25, 3.5]
-
-
-@pytest.mark.parametrize("handler", [close_after_body, answering(b"nonsense\r\n\r\n"), answering(reply(503))])
-async def test_a_token_endpoint_out_of_order_means_that_nothing_was_sent(
-    workflow: Workflow, handler: Any
-) -> None:
-    async with RawServer(token_handler=handler) as server, client_of(server) as client:
-        with pytest.raises(
-            TokenUnavailableError, match="POST /oauth/client_credential/accesstoken"
-        ) as caught:
-            await client.send(workflow)
-
-    assert caught.value.outcome == "not_sent"
-    assert caught.value.attempts == 4
-    assert server.received == []
-
-
-async def test_a_later_send_fetches_anew_after_a_failure(workflow: Workflow) -> None:
-    handler = answering(reply(401, {"ErrorCode": "invalid_client"}), reply(200, {"access_token": "t"}))
-    async with RawServer(token_handler=handler) as server, client_of(server) as client:
-        with pytest.raises(AuthenticationError):
-            await client.send(workflow)
-        dispatch = await client.send(workflow)
-
-    assert dispatch.dispatch_uuid
-
-
-async def test_credentials_that_never_yield_anything_do_not_loop(workflow: Workflow) -> None:
-    class Never(KpnOAuth):
-        def authorization(self, now: float) -> None:  # narrower than the parent
-            return None
-
-    async with RawServer() as server, client_of(server, auth=Never("a", "b", server.token_url)) as client:
-        with pytest.raises(TokenUnavailableError, match="over before it could be used"):
-            await client.send(workflow)
-
-
-async def test_cancelling_the_fetching_caller_does_not_break_the_others(workflow: Workflow) -> None:
-    asked, go_on = asyncio.Event(), asyncio.Event()
-
-    async def slow_token(_request: Received, connection: Connection) -> None:
-        asked.set()
-        await go_on.wait()
-        await connection.write(reply(200, {"access_token": "t"}))
-
-    async with RawServer(token_handler=slow_token) as server, client_of(server) as client:
-        tasks = [asyncio.create_task(client.send(workflow)) for _ in range(10)]
-        await asked.wait()
-        tasks[0].cancel()
-        go_on.set()
-        results = await asyncio.gather(*tasks, return_exceptions=True)
-
-    assert isinstance(results[0], asyncio.CancelledError)
-    assert all(not isinstance(result, BaseException) for result in results[1:])
-    assert len(server.token_requests) == 2
 
 
 # --- trying again ---------------------------------------------------------------------------------
@@ -229,7 +51,7 @@ async def test_limits_are_waited_for(workflow: Workflow, name: str) -> None:
     """Contract 3.8: 429, or a ratelimit fault on any status."""
     time = Time()
     handler = answering(error_reply(name), reply(202, ACCEPTED))
-    async with RawServer(handler) as server, client_of(server, time) as client:
+    async with RawServer(handler) as server, kpn_client_of(server, time) as client:
         await client.send(workflow)
 
     assert len(server.received) == 2
@@ -238,7 +60,7 @@ async def test_limits_are_waited_for(workflow: Workflow, name: str) -> None:
 
 async def test_a_limit_that_lasts_is_an_error_that_says_for_how_long(workflow: Workflow) -> None:
     handler = answering(reply(429, b"", {"Retry-After": "3600"}))
-    async with RawServer(handler) as server, client_of(server) as client:
+    async with RawServer(handler) as server, kpn_client_of(server) as client:
         with pytest.raises(RateLimitError) as caught:
             await client.send(workflow)
 
@@ -247,7 +69,7 @@ async def test_a_limit_that_lasts_is_an_error_that_says_for_how_long(workflow: W
 
 
 async def test_attempts_are_counted_per_call(workflow: Workflow) -> None:
-    async with RawServer(answering(reply(429))) as server, client_of(server) as client:
+    async with RawServer(answering(reply(429))) as server, kpn_client_of(server) as client:
         with pytest.raises(RateLimitError) as caught:
             await client.send(workflow, retry=RetryPolicy(attempts=2))
         with pytest.raises(RateLimitError):
@@ -260,7 +82,7 @@ async def test_attempts_are_counted_per_call(workflow: Workflow) -> None:
 async def test_unavailable_is_repeated_only_when_asked(workflow: Workflow) -> None:
     """Contract 3.8: 503 from the gateway is opt-in."""
     handler = answering(error_reply("kpn_503_flat"), error_reply("kpn_503_flat"), reply(202, ACCEPTED))
-    async with RawServer(handler) as server, client_of(server) as client:
+    async with RawServer(handler) as server, kpn_client_of(server) as client:
         with pytest.raises(OutcomeUnknownError):
             await client.send(workflow)
         await client.send(workflow, retry=RetryPolicy(unavailable=True))
@@ -270,7 +92,7 @@ async def test_unavailable_is_repeated_only_when_asked(workflow: Workflow) -> No
 
 async def test_a_refusal_is_final(workflow: Workflow) -> None:
     handler = answering(error_reply("vonage_400_invalid_params_array"))
-    async with RawServer(handler) as server, client_of(server) as client:
+    async with RawServer(handler) as server, kpn_client_of(server) as client:
         with pytest.raises(BadRequestError, match="expiry_time"):
             await client.send(workflow)
 
@@ -278,7 +100,7 @@ async def test_a_refusal_is_final(workflow: Workflow) -> None:
 
 
 async def test_a_bad_workflow_does_not_reach_the_network() -> None:
-    async with RawServer() as server, client_of(server) as client:
+    async with RawServer() as server, kpn_client_of(server) as client:
         with pytest.raises(InvalidWorkflowError):
             await client.send(Workflow.failover())
 
@@ -292,7 +114,10 @@ async def test_waiting_for_a_slot_is_not_network_time(workflow: Workflow) -> Non
         await asyncio.sleep(0.03)
         await accept(request, connection)
 
-    async with RawServer(slow) as server, client_of(server, limit=1, timeout=Timeout(total=0.2)) as client:
+    async with (
+        RawServer(slow) as server,
+        kpn_client_of(server, limit=1, timeout=Timeout(total=0.2)) as client,
+    ):
         results = await asyncio.gather(*(client.send(workflow) for _ in range(10)))
 
     assert len(results) == 10
@@ -304,7 +129,7 @@ async def test_waiting_for_a_slot_is_not_network_time(workflow: Workflow) -> Non
 
 async def test_use_after_close_is_an_error(workflow: Workflow) -> None:
     async with RawServer() as server:
-        async with client_of(server) as client:
+        async with kpn_client_of(server) as client:
             await client.send(workflow)
         with pytest.raises(ClientClosedError, match="the client is closed"):
             await client.send(workflow)
@@ -318,7 +143,7 @@ async def test_use_after_close_is_an_error(workflow: Workflow) -> None:
 def test_use_from_another_loop_is_an_error(workflow: Workflow) -> None:
     async def first() -> DispatchClient:
         async with RawServer() as server, aiohttp.ClientSession() as session:
-            client = client_of(server, session=session)
+            client = kpn_client_of(server, session=session)
             await client.send(workflow)
             return client
 
@@ -332,7 +157,7 @@ def test_use_from_another_loop_is_an_error(workflow: Workflow) -> None:
 
 async def test_it_opens_at_the_first_use(workflow: Workflow) -> None:
     async with RawServer() as server:
-        client = client_of(server)
+        client = kpn_client_of(server)
         assert repr(client) == f"DispatchClient('{server.base_url}', not open yet)"
         await client.send(workflow)
         assert repr(client).endswith("open)")
@@ -341,19 +166,19 @@ async def test_it_opens_at_the_first_use(workflow: Workflow) -> None:
 
 async def test_a_session_of_your_own_is_not_closed(workflow: Workflow) -> None:
     async with RawServer() as server, aiohttp.ClientSession(raise_for_status=True) as session:
-        async with client_of(server, session=session) as client:
+        async with kpn_client_of(server, session=session) as client:
             await client.send(workflow)
         assert not session.closed
 
         await session.close()
         with pytest.raises(ClientClosedError, match="session"):
-            await client_of(server, session=session).send(workflow)
+            await kpn_client_of(server, session=session).send(workflow)
 
 
 async def test_closing_under_way_reports_what_is_known(workflow: Workflow) -> None:
     """Bytes left, then the connection was closed here: nobody knows."""
     async with RawServer(hang) as server:
-        client = client_of(server)
+        client = kpn_client_of(server)
         task = asyncio.create_task(client.send(workflow))
         await server.arrived.wait()
         await client.aclose()
@@ -377,7 +202,7 @@ async def test_closing_between_attempts_ends_the_call(workflow: Workflow) -> Non
 
 
 async def test_nothing_is_left_open(workflow: Workflow) -> None:
-    async with RawServer() as server, client_of(server) as client:
+    async with RawServer() as server, kpn_client_of(server) as client:
         await client.send(workflow)
     gc.collect()
 
@@ -434,7 +259,7 @@ def test_the_limit_is_positive() -> None:
 
 async def test_sending_needs_an_application_id(workflow: Workflow) -> None:
     """Contract 9.28."""
-    async with RawServer() as server, client_of(server, application_id=None) as client:
+    async with RawServer() as server, kpn_client_of(server, application_id=None) as client:
         with pytest.raises(ConfigurationError, match="application_id"):
             await client.send(workflow)
         with pytest.raises(ConfigurationError, match="application_id"):

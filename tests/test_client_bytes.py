@@ -6,13 +6,12 @@ from typing import Any
 import pytest
 
 from nexmo_dispatch_async._version import __version__
-from nexmo_dispatch_async.auth import BearerToken, KpnOAuth
-from nexmo_dispatch_async.client import DispatchClient
+from nexmo_dispatch_async.auth import KpnOAuth
 from nexmo_dispatch_async.workflow import Workflow
 from tests.conftest import PAYLOADS, payload
+from tests.support.clients import APPLICATION, client_of
 from tests.support.misbehaving import RawServer, Received, answering, reply
 
-APPLICATION = "7d1c2f6a-0b0e-4b57-9a2e-3f1f0a9f6c11"
 # What every request carries: how the client is called, and what answers it takes.
 COMMON = [
     ("User-Agent", f"nexmo-dispatch-async/{__version__}"),
@@ -23,11 +22,6 @@ COMMON = [
 
 def host(server: RawServer) -> tuple[str, str]:
     return "Host", f"127.0.0.1:{server.port}"
-
-
-def client_of(server: RawServer, **settings: Any) -> DispatchClient:
-    settings.setdefault("auth", BearerToken("ready"))
-    return DispatchClient(application_id=APPLICATION, base_url=server.base_url, **settings)
 
 
 async def test_the_token_request() -> None:
@@ -78,7 +72,7 @@ async def test_a_dispatch(name: str) -> None:
         *COMMON,
         ("Content-Type", "application/json"),
         ("ApplicationId", APPLICATION),
-        ("Authorization", "Bearer ready"),
+        ("Authorization", "Bearer secret-token"),
         ("Content-Length", str(len(request.body))),
     ]
     assert request.json == expected
@@ -244,6 +238,6 @@ async def test_application_calls(
     expected = [host(server), *COMMON]
     if content_type:
         expected.append(("Content-Type", content_type))
-    expected.append(("Authorization", "Bearer ready"))
+    expected.append(("Authorization", "Bearer secret-token"))
     assert [pair for pair in request.headers if pair[0] != "Content-Length"] == expected
     assert (request.json if content_type == JSON else request.body) == body

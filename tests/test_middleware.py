@@ -7,25 +7,16 @@ from typing import Any, TypeVar
 import msgspec
 import pytest
 
-from nexmo_dispatch_async.auth import BearerToken, KpnOAuth
-from nexmo_dispatch_async.client import DispatchClient
+from nexmo_dispatch_async.auth import KpnOAuth
 from nexmo_dispatch_async.exceptions import BadRequestError, InvalidWorkflowError, OutcomeUnknownError
 from nexmo_dispatch_async.interruption import Interruption, interruption_of, outcome_of_failure
 from nexmo_dispatch_async.middleware import Attempt, Middleware, around_attempt, around_call
 from nexmo_dispatch_async.sansio import Headers, Request, Response
 from nexmo_dispatch_async.workflow import Workflow
+from tests.support.clients import APPLICATION, client_of
 from tests.support.misbehaving import ACCEPTED, RawServer, accept, answering, close_after_body, hang, reply
 
 T = TypeVar("T")
-
-
-def client_of(server: RawServer, *middleware: Middleware, **settings: Any) -> DispatchClient:
-    async def no_sleep(_seconds: float) -> None: ...
-
-    settings.setdefault("auth", BearerToken("secret-token"))
-    return DispatchClient(
-        application_id="a", base_url=server.base_url, middleware=middleware, sleep=no_sleep, **settings
-    )
 
 
 class Recorder(Middleware):
@@ -61,7 +52,7 @@ async def test_it_stands_around_calls_and_attempts(workflow: Workflow) -> None:
     log: list[str] = []
     async with RawServer(answering(reply(429), reply(202, ACCEPTED))) as server:
         oauth = KpnOAuth("id", "client-secret", server.token_url)
-        async with client_of(server, Recorder("r", log), auth=oauth) as client:
+        async with client_of(server, middleware=[Recorder("r", log)], auth=oauth) as client:
             await client.send(workflow)
 
     assert log == [
@@ -78,7 +69,8 @@ async def test_it_stands_around_calls_and_attempts(workflow: Workflow) -> None:
 
 async def test_the_first_is_the_outermost(workflow: Workflow) -> None:
     log: list[str] = []
-    async with RawServer() as server, client_of(server, Recorder("a", log), Recorder("b", log)) as client:
+    middleware = [Recorder("a", log), Recorder("b", log)]
+    async with RawServer() as server, client_of(server, middleware=middleware) as client:
         await client.send(workflow)
 
     assert [line[0] for line in log] == ["a", "b", "a", "b", "b", "a", "b", "a"]
@@ -96,7 +88,7 @@ async def test_it_sees_how_it_failed(
 ) -> None:
     """An answer is an answer, whatever its status; what it means is known around the call."""
     log: list[str] = []
-    async with RawServer(handler) as server, client_of(server, Recorder("r", log)) as client:
+    async with RawServer(handler) as server, client_of(server, middleware=[Recorder("r", log)]) as client:
         with pytest.raises(kind):
             await client.send(workflow)
 
@@ -115,13 +107,13 @@ async def test_it_may_change_what_is_sent(workflow: Workflow) -> None:
             return await proceed(msgspec.structs.replace(attempt, request=request))
 
     async with RawServer(answering(reply(429), reply(202, ACCEPTED))) as server:
-        async with client_of(server, Tagging()) as client:
+        async with client_of(server, middleware=[Tagging()]) as client:
             await client.send(workflow)
         async with client_of(server) as client:
             await client.send(workflow)
 
     assert [request.header("X-Tag") for request in server.received] == ["1", "2", None]
-    assert server.received[0].header("ApplicationId") == "a"
+    assert server.received[0].header("ApplicationId") == APPLICATION
 
 
 async def test_it_may_answer_itself(workflow: Workflow) -> None:
@@ -133,7 +125,7 @@ async def test_it_may_answer_itself(workflow: Workflow) -> None:
         ) -> Response:
             return Response(202, Headers(), b'{"dispatch_uuid":"dry"}')
 
-    async with RawServer() as server, client_of(server, DryRun()) as client:
+    async with RawServer() as server, client_of(server, middleware=[DryRun()]) as client:
         dispatch = await client.send(workflow)
 
     assert (dispatch.dispatch_uuid, server.received) == ("dry", [])
@@ -149,7 +141,7 @@ async def test_no_attempt_shows_its_authorization(workflow: Workflow) -> None:
             seen.append(attempt)
             return await proceed(attempt)
 
-    async with RawServer() as server, client_of(server, Looking()) as client:
+    async with RawServer() as server, client_of(server, middleware=[Looking()]) as client:
         await client.send(workflow)
 
     (attempt,) = seen
@@ -193,7 +185,7 @@ async def test_cancelled_after_the_answer(workflow: Workflow, method: str, outco
         return value
 
     kind = type("Slow", (Middleware,), {method: slow})
-    async with RawServer() as server, client_of(server, kind()) as client:
+    async with RawServer() as server, client_of(server, middleware=[kind()]) as client:
         task = asyncio.create_task(client.send(workflow))
         await answered.wait()
         task.cancel()
@@ -251,7 +243,7 @@ async def test_whatever_it_raises_tells_what_became_of_the_send(
     workflow: Workflow, caplog: pytest.LogCaptureFixture, method: str, what: str, handler: Any, outcome: str
 ) -> None:
     """Its own exceptions, and those that `asyncio.timeout()` makes inside of it."""
-    async with RawServer(handler) as server, client_of(server, ending(method, what)) as client:
+    async with RawServer(handler) as server, client_of(server, middleware=[ending(method, what)]) as client:
         with pytest.raises((ValueError, TimeoutError)) as caught:
             await client.send(workflow, client_ref="order-17")
 
@@ -284,7 +276,7 @@ async def test_what_it_raises_around_a_token_means_that_nothing_was_sent(workflo
 
     async with RawServer(token_handler=hang) as server:
         oauth = KpnOAuth("id", "client-secret", server.token_url)
-        async with client_of(server, Impatient(), auth=oauth) as client:
+        async with client_of(server, middleware=[Impatient()], auth=oauth) as client:
             with pytest.raises(TimeoutError) as caught:
                 await client.send(workflow)
 
@@ -299,7 +291,7 @@ async def test_reading_that_it_ends_leaves_nothing_to_look_after(
         middleware = ending(method, "after the answer")
         async with (
             RawServer(answering(reply(200, {"id": "a"}))) as server,
-            client_of(server, middleware) as client,
+            client_of(server, middleware=[middleware]) as client,
         ):
             with pytest.raises(ValueError, match="after the answer") as caught:
                 await client.applications.get("a")
@@ -315,7 +307,7 @@ async def test_its_own_exceptions_reach_the_caller(workflow: Workflow) -> None:
         ) -> Response:
             raise LookupError("mine")
 
-    async with RawServer() as server, client_of(server, Broken()) as client:
+    async with RawServer() as server, client_of(server, middleware=[Broken()]) as client:
         with pytest.raises(LookupError, match="mine"):
             await client.send(workflow)
 

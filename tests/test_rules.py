@@ -56,7 +56,6 @@ def found(*steps: Any, rules: Rules = QUIET) -> set[tuple[str, str]]:
 
 
 NUMBER, ID = "to.number", "to.id"
-CONTENT = "message.content"
 VSM = "message.viber_service_msg"
 
 BREACHES: list[tuple[str, str, Step]] = [

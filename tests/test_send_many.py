@@ -16,15 +16,8 @@ from nexmo_dispatch_async.exceptions import ClientClosedError
 from nexmo_dispatch_async.fan_out import NotSent, Refused, Sent, Unknown
 from nexmo_dispatch_async.retry import RetryPolicy
 from nexmo_dispatch_async.workflow import Workflow
+from tests.support.clients import client_of
 from tests.support.misbehaving import ACCEPTED, Connection, RawServer, Received, accept, hang, reply
-
-
-def client_of(server: RawServer, **settings: Any) -> DispatchClient:
-    async def no_sleep(_seconds: float) -> None: ...
-
-    return DispatchClient(
-        auth=BearerToken("t"), application_id="a", base_url=server.base_url, sleep=no_sleep, **settings
-    )
 
 
 async def test_each_workflow_has_one_outcome(workflow: Workflow) -> None:

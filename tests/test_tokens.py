@@ -13,15 +13,9 @@ from nexmo_dispatch_async import (
     TokenUnavailableError,
     Workflow,
 )
+from tests.support.clients import kpn_client_of
 from tests.support.clock import Time
 from tests.support.misbehaving import Connection, RawServer, Received, answering, reply
-
-
-def client_of(server: RawServer, time: Time) -> DispatchClient:
-    auth = KpnOAuth("id", "client-secret", server.token_url)
-    return DispatchClient(
-        auth=auth, application_id="app", base_url=server.base_url, clock=time, sleep=time.sleep
-    )
 
 
 async def test_a_token_that_cannot_be_renewed_early_is_used_to_its_end(workflow: Workflow) -> None:
@@ -29,7 +23,7 @@ async def test_a_token_that_cannot_be_renewed_early_is_used_to_its_end(workflow:
     time = Time()
     token = reply(200, {"access_token": "t", "expires_in": 3600})
     handler = answering(token, reply(503), reply(429), b"nonsense\r\n\r\n", reply(503))
-    async with RawServer(token_handler=handler) as server, client_of(server, time) as client:
+    async with RawServer(token_handler=handler) as server, kpn_client_of(server, time) as client:
         await client.send(workflow)
         asked: list[int] = []
         for now in (3485, 3500, 3514, 3516, 3550, 3599):
@@ -56,7 +50,7 @@ async def test_nobody_else_waits_while_a_token_is_renewed_early(workflow: Workfl
             await go_on.wait()
         await connection.write(reply(200, {"access_token": "t", "expires_in": 3600}))
 
-    async with RawServer(token_handler=slow_token) as server, client_of(server, time) as client:
+    async with RawServer(token_handler=slow_token) as server, kpn_client_of(server, time) as client:
         await client.send(workflow)
         time.now += 3500
         renewing = asyncio.create_task(client.send(workflow))
@@ -75,7 +69,7 @@ async def test_credentials_that_became_wrong_are_told_at_once(workflow: Workflow
     handler = answering(
         reply(200, {"access_token": "t", "expires_in": 3600}), reply(401, {"ErrorCode": "invalid_client"})
     )
-    async with RawServer(token_handler=handler) as server, client_of(server, time) as client:
+    async with RawServer(token_handler=handler) as server, kpn_client_of(server, time) as client:
         await client.send(workflow)
         time.now += 3500
         for _ in range(2):

@@ -34,7 +34,6 @@ raw_steps = st.fixed_dictionaries(
     {"from": ends, "to": ends, "message": messages},
     optional={"failover": failovers | st.none(), "client_ref": refs},
 )
-templates = st.sampled_from(["failover", "failover", "other", None])
 
 
 @st.composite

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from nexmo_dispatch_webhooks import FinalReport, InboundMessage, MessageStatus, parse_event
+
 ROOT = Path(__file__).parent.parent / "data" / "payloads"
 WEBHOOKS = ROOT / "webhooks"
 VECTORS: dict[str, Any] = json.loads((ROOT / "auth" / "signed_webhook_vectors.json").read_text("utf-8"))
@@ -63,3 +65,21 @@ def report_body(**changes: Any) -> dict[str, Any]:
 
 def encode(body: Any) -> bytes:
     return json.dumps(body).encode()
+
+
+def status(**changes: Any) -> MessageStatus:
+    event = parse_event(encode(status_body(**changes)))
+    assert isinstance(event, MessageStatus)
+    return event
+
+
+def inbound(content: Any, **changes: Any) -> InboundMessage:
+    event = parse_event(encode(inbound_body(content, **changes)))
+    assert isinstance(event, InboundMessage)
+    return event
+
+
+def report(**changes: Any) -> FinalReport:
+    event = parse_event(encode(report_body(**changes)))
+    assert isinstance(event, FinalReport)
+    return event

@@ -5,13 +5,7 @@ from typing import Any
 
 import pytest
 
-from nexmo_dispatch_webhooks import (
-    Context,
-    Event,
-    MessageStatus,
-    Router,
-    parse_event,
-)
+from nexmo_dispatch_webhooks import Context, Event, MessageStatus, Router, parse_event
 from nexmo_dispatch_webhooks.inbox import RetryPolicy
 from tests.webhooks.inbox.support import (
     Make,

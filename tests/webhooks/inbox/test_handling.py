@@ -3,21 +3,9 @@
 import asyncio
 from typing import Any
 
-from nexmo_dispatch_webhooks import (
-    Context,
-    Event,
-    MessageStatus,
-    parse_event,
-)
+from nexmo_dispatch_webhooks import Context, Event, MessageStatus, parse_event
 from nexmo_dispatch_webhooks.inbox import Health
-from tests.webhooks.inbox.support import (
-    Recorder,
-    Start,
-    in_workflow,
-    put,
-    states,
-    status_bytes,
-)
+from tests.webhooks.inbox.support import Recorder, Start, in_workflow, put, states, status_bytes
 from tests.webhooks.payloads import encode, inbound_body, report_body
 
 

@@ -6,22 +6,9 @@ from typing import Any
 
 import pytest
 
-from nexmo_dispatch_webhooks import (
-    ConfigurationError,
-    Event,
-    InboxError,
-    UnknownRecordError,
-)
+from nexmo_dispatch_webhooks import ConfigurationError, Event, InboxError, UnknownRecordError
 from nexmo_dispatch_webhooks.inbox import MemoryInbox, RetryPolicy
-from tests.webhooks.inbox.support import (
-    Make,
-    ManualTime,
-    Recorder,
-    Start,
-    frozen,
-    put,
-    status_bytes,
-)
+from tests.webhooks.inbox.support import Make, ManualTime, Recorder, Start, frozen, put, status_bytes
 from tests.webhooks.payloads import encode, inbound_body
 
 

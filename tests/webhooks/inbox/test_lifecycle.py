@@ -7,12 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from nexmo_dispatch_webhooks import (
-    ConfigurationError,
-    Context,
-    Event,
-    MessageStatus,
-)
+from nexmo_dispatch_webhooks import ConfigurationError, Context, Event, MessageStatus
 from nexmo_dispatch_webhooks.inbox import RetryPolicy
 from tests.webhooks.inbox.support import (
     Make,

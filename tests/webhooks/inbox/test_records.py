@@ -2,20 +2,9 @@
 
 from rich.pretty import pretty_repr
 
-from nexmo_dispatch_webhooks import (
-    Context,
-    parse_event,
-)
+from nexmo_dispatch_webhooks import Context, parse_event
 from nexmo_dispatch_webhooks.inbox.records import make_record
-from tests.webhooks.inbox.support import (
-    Make,
-    frozen,
-    in_workflow,
-    new_record,
-    put,
-    request,
-    status_bytes,
-)
+from tests.webhooks.inbox.support import Make, frozen, in_workflow, new_record, put, request, status_bytes
 from tests.webhooks.payloads import encode, status_body
 
 

@@ -6,20 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from nexmo_dispatch_webhooks import (
-    InboxError,
-    InboxFullError,
-)
+from nexmo_dispatch_webhooks import InboxError, InboxFullError
 from nexmo_dispatch_webhooks.inbox import sqlite_sql
 from nexmo_dispatch_webhooks.inbox.sqlite import SqliteStore
-from tests.webhooks.inbox.support import (
-    Make,
-    ManualTime,
-    frozen,
-    new_record,
-    put,
-    status_bytes,
-)
+from tests.webhooks.inbox.support import Make, ManualTime, frozen, new_record, put, status_bytes
 
 
 async def test_an_error_in_the_schema_can_be_mended(tmp_path: Path) -> None:

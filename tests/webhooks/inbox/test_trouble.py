@@ -5,23 +5,10 @@ from typing import Any
 
 import pytest
 
-from nexmo_dispatch_webhooks import (
-    Context,
-    Event,
-    InboxError,
-    InboxFullError,
-    MessageStatus,
-)
+from nexmo_dispatch_webhooks import Context, Event, InboxError, InboxFullError, MessageStatus
 from nexmo_dispatch_webhooks.inbox import Record, RetryPolicy
 from nexmo_dispatch_webhooks.inbox import engine as engine_module
-from tests.webhooks.inbox.support import (
-    ManualTime,
-    Recorder,
-    Start,
-    put,
-    states,
-    status_bytes,
-)
+from tests.webhooks.inbox.support import ManualTime, Recorder, Start, put, states, status_bytes
 
 
 async def test_what_cannot_be_stored_is_not_acknowledged(

@@ -1,0 +1,126 @@
+"""Closing the client ends its pauses at once, with the error after which they pause."""
+
+import asyncio
+import contextlib
+
+import aiohttp
+import pytest
+
+from nexmo_dispatch_async.auth import BearerToken, KpnOAuth
+from nexmo_dispatch_async.client import DispatchClient
+from nexmo_dispatch_async.exceptions import ClientClosedError, RateLimitError
+from nexmo_dispatch_async.workflow import Workflow
+from tests.support.misbehaving import Connection, RawServer, Received, answering, reply
+
+
+async def test_closing_does_not_wait_for_a_pause(workflow: Workflow) -> None:
+    """What is known of a call that pauses is the error after which it pauses."""
+    pausing = asyncio.Event()
+
+    async def for_a_minute(_seconds: float) -> None:
+        pausing.set()
+        await asyncio.Event().wait()
+
+    async with RawServer(answering(reply(429, b"", {"Retry-After": "30"}))) as server:
+        client = DispatchClient(
+            auth=BearerToken("t"), application_id="a", base_url=server.base_url, sleep=for_a_minute
+        )
+        sending = asyncio.create_task(client.send(workflow))
+        await pausing.wait()
+        await client.aclose()
+        with pytest.raises(RateLimitError) as caught:
+            await sending
+
+    assert (caught.value.retry_after, caught.value.attempts) == (30, 1)
+    assert sending.cancelling() == 0
+    now = client.statistics()
+    assert (now.not_sent, now.interrupted, now.pausing) == (1, 0, 0)
+
+
+async def test_closing_does_not_wait_for_a_pause_between_two_requests_for_a_token(workflow: Workflow) -> None:
+    pausing = asyncio.Event()
+
+    async def for_a_minute(_seconds: float) -> None:
+        pausing.set()
+        await asyncio.Event().wait()
+
+    async with RawServer(token_handler=answering(reply(503))) as server:
+        client = DispatchClient(
+            auth=KpnOAuth("a", "b", server.token_url),
+            application_id="a",
+            base_url=server.base_url,
+            sleep=for_a_minute,
+        )
+        sending = [asyncio.create_task(client.send(workflow)) for _ in range(2)]
+        await pausing.wait()
+        await client.aclose()
+        results = await asyncio.gather(*sending, return_exceptions=True)
+
+    assert [type(result) for result in results] == [ClientClosedError] * 2
+
+
+async def test_no_pause_begins_once_the_client_is_closed(workflow: Workflow) -> None:
+    """On a session of the caller's own an answer may still come then."""
+    go_on = asyncio.Event()
+
+    async def later(_request: Received, connection: Connection) -> None:
+        await go_on.wait()
+        await connection.write(reply(429))
+
+    async def never(_seconds: float) -> None:
+        raise AssertionError
+
+    async with RawServer(later) as server, aiohttp.ClientSession() as session:
+        client = DispatchClient(
+            auth=BearerToken("t"),
+            application_id="a",
+            base_url=server.base_url,
+            session=session,
+            sleep=never,
+        )
+        sending = asyncio.create_task(client.send(workflow))
+        await server.arrived.wait()
+        await client.aclose()
+        go_on.set()
+        with pytest.raises(RateLimitError):
+            await sending
+
+
+async def test_a_pause_that_swallows_being_ended_leaves_no_cancellation(workflow: Workflow) -> None:
+    pausing = asyncio.Event()
+
+    async def stubborn(_seconds: float) -> None:
+        pausing.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    async with RawServer(answering(reply(429))) as server:
+        client = DispatchClient(
+            auth=BearerToken("t"), application_id="a", base_url=server.base_url, sleep=stubborn
+        )
+        sending = asyncio.create_task(client.send(workflow))
+        await pausing.wait()
+        await client.aclose()
+        with pytest.raises(RateLimitError):
+            await sending
+
+    assert sending.cancelling() == 0
+
+
+async def test_who_is_cancelled_in_a_pause_when_the_client_closes_is_cancelled(workflow: Workflow) -> None:
+    pausing = asyncio.Event()
+
+    async def for_a_minute(_seconds: float) -> None:
+        pausing.set()
+        await asyncio.Event().wait()
+
+    async with RawServer(answering(reply(429))) as server:
+        client = DispatchClient(
+            auth=BearerToken("t"), application_id="a", base_url=server.base_url, sleep=for_a_minute
+        )
+        sending = asyncio.create_task(client.send(workflow))
+        await pausing.wait()
+        sending.cancel()
+        await client.aclose()
+        with pytest.raises(asyncio.CancelledError):
+            await sending

@@ -1,0 +1,122 @@
+"""`parse_event` of bodies in the v1 format (contract 5.8)."""
+
+from typing import Any
+
+import pytest
+
+from nexmo_dispatch_webhooks import Address, InboundMessage, MessageError, MessageStatus, parse_event
+from tests.webhooks.payloads import encode, inbound, status
+
+
+def test_v1_status() -> None:
+    """The flat form: channel and addresses as text, error in v1 form, position in the workflow."""
+    body = {
+        "channel": "viber_service",
+        "message_uuid": "m",
+        "to": "447700900000",
+        "from": "VSM",
+        "timestamp": "2025-02-03T12:14:25Z",
+        "status": "rejected",
+        "client_ref": "r",
+        "error": {
+            "type": "https://x/api-errors/messages#1300",
+            "title": 1300,
+            "detail": "no",
+            "instance": "i",
+        },
+        "usage": {"currency": "EUR", "price": "0.0333"},
+        "destination": {"network_code": "12345"},
+        "workflow": {
+            "id": "3TcNjguHxr2vcCZ9Ddsnq6tw8yQUpZ9rMHv9QXSxLan5ibMxqSzLdx9",
+            "items_number": "1",
+            "items_total": "2",
+        },
+    }
+
+    event = parse_event(encode(body), strict=True)
+
+    assert isinstance(event, MessageStatus)
+    assert (event.channel, event.status, event.dispatch_uuid) == ("viber_service_msg", "rejected", None)
+    assert (event.to.address, event.from_.address, event.from_.id) == ("447700900000", "VSM", "VSM")
+    assert event.error == MessageError(1300, "no")
+    assert event.workflow is not None
+    assert (event.workflow.items_number, event.workflow.items_total) == (1, 2)
+
+
+def test_v1_workflow_that_is_no_object_is_left_out() -> None:
+    assert status(workflow="x").workflow is None
+
+
+@pytest.mark.parametrize(
+    ("message_type", "payload", "expected"),
+    [
+        ("text", "hello", {"text": "hello"}),
+        ("image", {"url": "https://x/i.png", "caption": "c"}, {"url": "https://x/i.png", "caption": "c"}),
+        ("file", {"url": "u", "name": "n.pdf"}, {"url": "u", "name": "n.pdf"}),
+        ("location", {"lat": 40.5, "long": -74}, {"latitude": 40.5, "longitude": -74.0}),
+        (
+            "reply",
+            {"id": "1", "title": "t", "description": "d"},
+            {"id": "1", "title": "t", "description": "d"},
+        ),
+        ("button", {"payload": "p", "text": "t"}, {"payload": "p", "text": "t"}),
+        ("unsupported", None, {"type": "unsupported"}),
+    ],
+)
+def test_v1_inbound(message_type: str, payload: Any, expected: dict[str, Any]) -> None:
+    """The payload is at the top level, under the name of its type."""
+    body = {
+        "channel": "whatsapp",
+        "message_uuid": "m",
+        "to": "1",
+        "from": "2",
+        "timestamp": "2025-02-03T12:14:25Z",
+        "message_type": message_type,
+        "profile": {"name": "Jane"},
+        "context": {"message_uuid": "o"},
+        **({} if payload is None else {message_type: payload}),
+    }
+
+    event = parse_event(encode(body), strict=True)
+
+    assert isinstance(event, InboundMessage)
+    assert (event.channel, event.from_.address, event.profile_name, event.reply_to) == (
+        "whatsapp",
+        "2",
+        "Jane",
+        "o",
+    )
+    assert {name: getattr(event.content, name) for name in expected} == expected
+
+
+def test_v1_messenger_addresses_are_ids() -> None:
+    body = {
+        "channel": "messenger",
+        "message_uuid": "m",
+        "to": "page",
+        "from": "psid",
+        "message_type": "text",
+        "text": "x",
+    }
+
+    event = parse_event(encode(body))
+
+    assert isinstance(event, InboundMessage)
+    assert (event.from_, event.to) == (
+        Address("messenger", None, "psid", by_id=True),
+        Address("messenger", None, "page", by_id=True),
+    )
+
+
+def test_sms_details_of_both_formats() -> None:
+    """`num_messages` is text in v0.1, `count_total` its name in v1 (contract 5.5, 5.8)."""
+    old = inbound(
+        None,
+        message={
+            "content": {"type": "text", "text": "STOP"},
+            "sms": {"num_messages": "2", "keyword": "STOP"},
+        },
+    )
+    new = inbound(None, message=None, message_type="text", text="STOP", sms={"count_total": 3})
+
+    assert (old.num_messages, old.keyword, new.num_messages, new.text) == (2, "STOP", 3, "STOP")
