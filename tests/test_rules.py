@@ -1,8 +1,5 @@
 """Each rule: what breaks it, what does not, and the switches (contract 3 and 7, docs/rules.md)."""
 
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -28,10 +25,8 @@ from nexmo_dispatch_async.models import (
     WhatsAppOptions,
 )
 from nexmo_dispatch_async.rules import RULES, Rules, lint_application
-from nexmo_dispatch_async.rules.registry import markdown
 from nexmo_dispatch_async.workflow import Workflow
 
-ROOT = Path(__file__).parent.parent
 S: dict[str, Any] = {"from_": "31647356950", "to": "31617185666"}
 W: dict[str, Any] = {"from_": "447418342140", "to": "918197792563"}
 V: dict[str, Any] = {"from_": "VSM-ID", "to": "447700900321"}
@@ -470,39 +465,3 @@ def test_repr_of_rules_shows_what_was_changed() -> None:
     assert repr(Rules(off=["e164"], on=["sms-segments"], errors=["single-step"])) == (
         "<Rules e164=off, sms-segments=warning, single-step=error>"
     )
-
-
-# --- the documentation ---
-
-
-def test_documentation_lists_exactly_the_rules() -> None:
-    """docs/rules.md and the code agree; `python -m nexmo_dispatch_async.rules` prints the part to paste."""
-    page = (ROOT / "docs" / "rules.md").read_text("utf-8")
-
-    headings = [line.lstrip("# ").lower() for line in page.splitlines() if line.startswith("#")]
-    assert markdown() in page
-    assert len(headings) == len(set(headings)), "each heading is an anchor of its own"
-
-
-def test_rules_print_themselves() -> None:
-    """The command that writes the page."""
-    command = [sys.executable, "-m", "nexmo_dispatch_async.rules"]
-
-    printed = subprocess.run(command, capture_output=True, text=True, check=True, encoding="utf-8").stdout
-
-    assert printed == markdown()
-
-
-def test_every_rule_is_broken_by_a_test() -> None:
-    """No rule without a test: this file and its neighbours name them all."""
-    tests = "".join(path.read_text("utf-8") for path in Path(__file__).parent.glob("test_*.py"))
-
-    untested = [name for name in RULES if f'"{name}"' not in tests and f"[{name}]" not in tests]
-
-    assert untested == []
-
-
-def test_findings_link_to_their_rule() -> None:
-    (finding,) = Workflow.failover(SMS).lint()
-
-    assert finding.url == RULES["single-step"].url == "docs/rules.md#single-step"

@@ -1,0 +1,45 @@
+"""docs/rules.md, the command that prints it, and the tests that break each rule."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from nexmo_dispatch_async.channels import sms
+from nexmo_dispatch_async.rules import RULES
+from nexmo_dispatch_async.rules.registry import markdown
+from nexmo_dispatch_async.workflow import Workflow
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_documentation_lists_exactly_the_rules() -> None:
+    """docs/rules.md and the code agree; `python -m nexmo_dispatch_async.rules` prints the part to paste."""
+    page = (ROOT / "docs" / "rules.md").read_text("utf-8")
+
+    headings = [line.lstrip("# ").lower() for line in page.splitlines() if line.startswith("#")]
+    assert markdown() in page
+    assert len(headings) == len(set(headings)), "each heading is an anchor of its own"
+
+
+def test_rules_print_themselves() -> None:
+    """The command that writes the page."""
+    command = [sys.executable, "-m", "nexmo_dispatch_async.rules"]
+
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, encoding="utf-8").stdout
+
+    assert printed == markdown()
+
+
+def test_every_rule_is_broken_by_a_test() -> None:
+    """No rule without a test: this file and its neighbours name them all."""
+    tests = "".join(path.read_text("utf-8") for path in Path(__file__).parent.glob("test_*.py"))
+
+    untested = [name for name in RULES if f'"{name}"' not in tests and f"[{name}]" not in tests]
+
+    assert untested == []
+
+
+def test_findings_link_to_their_rule() -> None:
+    (finding,) = Workflow.failover(sms.text("hi", from_="31647356950", to="31617185666")).lint()
+
+    assert finding.url == RULES["single-step"].url == "docs/rules.md#single-step"
