@@ -1,5 +1,7 @@
 """What is particular to aiohttp: `setup` on an application; what all adapters share is in `test_adapters`."""
 
+from typing import Any, cast
+
 import pytest
 from aiohttp import ClientSession, web
 
@@ -29,6 +31,21 @@ def test_one_receiver_for_one_path() -> None:
     assert setup(app, Router(), "/", verification=None) is app[RECEIVERS]["/"]
     with pytest.raises(ConfigurationError, match="path must start with /"):
         setup(app, Router(), "hooks", verification=None)
+
+
+def test_arguments_in_the_wrong_place_are_named() -> None:
+    app: Any = web.Application()
+    router: Any = Router()
+
+    with pytest.raises(
+        ConfigurationError, match=r"app must be of type Application, not Router: setup\(app, "
+    ):
+        setup(router, app, verification=None)
+    with pytest.raises(ConfigurationError, match="router must be of type Router, not NoneType"):
+        setup(app, cast("Any", None), verification=None)
+    with pytest.raises(ConfigurationError, match="max_body must be a whole number, at least 1, not 0"):
+        setup(app, router, verification=None, max_body=0)
+    assert setup(app, router, verification=None) is app[RECEIVERS]["/webhooks"], "nothing of it is left"
 
 
 async def test_sub_application() -> None:

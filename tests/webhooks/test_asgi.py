@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 from starlette.applications import Starlette
-from starlette.routing import Mount
+from starlette.requests import Request as StarletteRequest
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
 from starlette.routing import Router as StarletteRouter
 
 from nexmo_dispatch_webhooks import ConfigurationError, Context, Event, RawRequest, Router, RouterError
@@ -71,8 +73,12 @@ def test_settings_are_checked_at_once() -> None:
         ASGIReceiver(Router())
     with pytest.raises(ConfigurationError, match="path must start with /"):
         receiver(path="hooks")
-    with pytest.raises(ConfigurationError, match="path must start with /"):
+    with pytest.raises(ConfigurationError, match="health_path must start with /"):
         receiver(health_path="health")
+    with pytest.raises(ConfigurationError, match="max_body must be a whole number, at least 1, not str"):
+        receiver(max_body="1MiB")
+    with pytest.raises(ConfigurationError, match="body_timeout must be a number of seconds, above 0"):
+        receiver(body_timeout=0)
 
 
 async def test_lifespan_starts_and_stops() -> None:
@@ -344,6 +350,40 @@ async def test_packed_bytes_count_too() -> None:
 
 
 # --- in a framework ---
+
+
+async def test_mounted_in_starlette_it_serves_the_url_itself() -> None:
+    """A mount of Starlette redirects its own URL to the one with a slash, and the service follows nowhere.
+
+    So the receiver stands last, knows its path, and leaves the other routes alone.
+    """
+    app = receiver(path="/webhooks", health_path="/health")
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with app:
+            yield
+
+    async def hello(_: StarletteRequest) -> PlainTextResponse:
+        return PlainTextResponse("hello")
+
+    routes = [Route("/hello", hello), Mount("/", app=app)]
+    port, stop = await serve_asgi(Starlette(routes=routes, lifespan=lifespan))
+
+    statuses = {}
+    async with ClientSession(f"http://127.0.0.1:{port}") as session:
+        for path in ("/webhooks", "/webhooks/", "/webhooks/status", "/webhooksandmore", "/"):
+            async with session.post(path, data=BODY, headers=JSON, allow_redirects=False) as answer:
+                statuses[path] = answer.status
+        for path in ("/hello", "/health", "/health/ready"):
+            async with session.get(path, allow_redirects=False) as answer:
+                statuses[path] = answer.status
+    await stop()
+
+    assert statuses == {
+        "/webhooks": 200, "/webhooks/": 200, "/webhooks/status": 200, "/webhooksandmore": 404, "/": 404,
+        "/hello": 200, "/health": 200, "/health/ready": 200,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("nested", [False, True], ids=["mounted", "mounted twice"])

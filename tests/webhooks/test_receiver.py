@@ -176,7 +176,21 @@ async def test_counters_cannot_be_filled_from_outside() -> None:
     [
         ({}, "verification=None to accept them from anybody"),
         ({"secrets": {}}, "secrets is empty"),
-        ({"secrets": {"k": ""}}, "anybody could sign"),
+        ({"secrets": {"k": ""}}, "signature secret of 'k' is empty, so it keeps nobody out"),
+        (
+            {"secrets": {"k": "secret\n"}},
+            "signature secret of 'k' begins or ends with a blank or a line break",
+        ),
+        (
+            {"secrets": {"k": None}},
+            "signature secret of 'k' must be text, bytes, or several of them, not None",
+        ),
+        ({"secrets": {"k": ["new", 1]}}, "signature secret of 'k' must be text or bytes, not int"),
+        ({"secrets": {1: "secret"}}, "an api_key must be text"),
+        ({"secrets": "secret"}, "secrets must be a mapping"),
+        ({"verification": None, "clock": 5.0}, "clock must be a function, not 5.0"),
+        ({"verification": None, "inbox": ":memory:"}, "MemoryInbox.. is one without a file"),
+        ({"verification": None, "inbox": MemoryInbox}, "inbox takes a path, None, or"),
         ({"secrets": SECRETS, "verification": None}, "not both"),
         ({"secrets": SECRETS, "inbox": object()}, "inbox takes a path, None, or"),
     ],

@@ -1,15 +1,17 @@
 """The test client that users get: bodies that keep the contract, signed, in process and over HTTP."""
 
 import asyncio
+import hmac
+import json
 import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientSession, web
 
 from nexmo_dispatch_webhooks import (
     Answer,
@@ -27,6 +29,7 @@ from nexmo_dispatch_webhooks import (
     InboundMessage,
     LocationContent,
     MessageStatus,
+    PathSecretVerification,
     Receiver,
     ReplyContent,
     Router,
@@ -36,6 +39,7 @@ from nexmo_dispatch_webhooks import (
     VideoContent,
     parse_event,
 )
+from nexmo_dispatch_webhooks.asgi import ASGIReceiver
 from nexmo_dispatch_webhooks.inbox import MemoryInbox, SqliteInbox
 from nexmo_dispatch_webhooks.testing import WebhookClient, inbound_body, report_body, status_body
 from tests.webhooks import adapters
@@ -378,9 +382,45 @@ async def test_a_receiver_that_runs_is_left_running(router: Router) -> None:
         assert receiver.health()["ready"]
 
 
-def test_a_receiver_that_verifies_needs_secrets(router: Router) -> None:
+def test_a_receiver_that_verifies_tokens_needs_secrets(router: Router) -> None:
     with pytest.raises(ConfigurationError, match="give the secrets"):
-        WebhookClient(Receiver(router, verification=HmacVerification("key")))
+        WebhookClient(Receiver(router, secrets=SECRETS))
+
+
+async def test_what_is_not_signed_with_a_token_is_given_with_the_post(router: Router) -> None:
+    """A secret of the path, or the header of another scheme."""
+    body = json.dumps(status_body()).encode()
+    signature = hmac.new(b"key", body, "sha256").hexdigest()
+    async with WebhookClient(Receiver(router, verification=PathSecretVerification("s3cret"))) as client:
+        assert (await client.post_status(path="s3cret")).status == 200
+        assert (await client.post_status(path="guess")).status == 401
+    async with WebhookClient(Receiver(router, verification=HmacVerification("key"))) as client:
+        assert (await client.post(body, headers={"X-KPN-Webhook-Signature": signature})).status == 200
+        assert (await client.post(body)).status == 401
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (ASGIReceiver(Router(), verification=None), "give the .receiver of the ASGIReceiver"),
+        (web.Application(), "takes a Router, a Receiver .setup.. returns one. or a URL, not Application"),
+        (None, "or a URL, not NoneType"),
+        ("localhost:8080/webhooks", "must start with http:// or https://"),
+    ],
+)
+def test_what_it_cannot_post_to_is_refused(target: Any, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        WebhookClient(target)
+
+
+def test_values_belong_to_a_router(router: Router) -> None:
+    with pytest.raises(ConfigurationError, match="values are for a Router"):
+        WebhookClient(Receiver(router, verification=None), values={"pool": 1})
+
+
+def test_messages_of_a_report_are_pairs() -> None:
+    with pytest.raises(ConfigurationError, match="messages are pairs"):
+        report_body(messages=cast("Any", ["whatsapp"]))
 
 
 def test_repr_shows_no_secret(router: Router) -> None:
@@ -400,6 +440,23 @@ async def url(request: pytest.FixtureRequest, router: Router) -> AsyncIterator[s
         served = await adapters.serve(request.param, session, router=router)
         yield served.url + "/webhooks"
         await served.stop()
+
+
+async def test_a_redirect_is_an_answer() -> None:
+    """The service follows none, so a test that did would hide that nothing arrives."""
+
+    async def elsewhere(_: web.Request) -> web.Response:
+        raise web.HTTPTemporaryRedirect("/webhooks/")
+
+    app = web.Application()
+    app.router.add_post("/webhooks", elsewhere)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+
+    async with WebhookClient(f"http://127.0.0.1:{runner.addresses[0][1]}/webhooks") as client:
+        assert (await client.post_status()).status == 307
+    await runner.cleanup()
 
 
 async def test_a_running_receiver_by_its_url(url: str, seen: list[tuple[Event, Context]]) -> None:

@@ -16,6 +16,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from nexmo_dispatch_webhooks.aiohttp_answer import accept, is_plain
+from nexmo_dispatch_webhooks.checks import check_adapter, check_type
 from nexmo_dispatch_webhooks.exceptions import (
     BodyTooLargeError,
     ConfigurationError,
@@ -82,10 +83,11 @@ def setup(
         The receiver, also at `app[RECEIVERS][path]`, the path without a slash at its end.
 
     Raises:
-        ConfigurationError: neither *secrets* nor *verification* was given, or *path* is taken.
+        ConfigurationError: neither *secrets* nor *verification* was given, *path* is taken, or a setting
+            cannot work.
     """
-    if not path.startswith("/"):
-        raise ConfigurationError("path must start with /")
+    check_type("app", app, web.Application, advice="setup(app, router, …)")
+    check_adapter(path, health_path, max_body, body_timeout)
     receiver = Receiver(
         router, secrets=secrets, verification=verification, inbox=inbox, values=values, clock=clock
     )

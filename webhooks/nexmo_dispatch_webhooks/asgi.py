@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import anyio
 
+from nexmo_dispatch_webhooks.checks import check_adapter
 from nexmo_dispatch_webhooks.exceptions import (
     BodyTooLargeError,
     ConfigurationError,
@@ -69,7 +70,7 @@ class ASGIReceiver:
         clock: gives epoch seconds.
 
     Raises:
-        ConfigurationError: neither *secrets* nor *verification* was given, or a path does not start with `/`.
+        ConfigurationError: neither *secrets* nor *verification* was given, or a setting cannot work.
     """
 
     def __init__(
@@ -86,8 +87,7 @@ class ASGIReceiver:
         health_path: str | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        if not path.startswith("/") or not (health_path or "/").startswith("/"):
-            raise ConfigurationError("path must start with /")
+        check_adapter(path, health_path, max_body, body_timeout)
         #: What turns a request into an answer; its `statistics()` count them.
         self.receiver: Receiver = Receiver(
             router, secrets=secrets, verification=verification, inbox=inbox, values=values, clock=clock

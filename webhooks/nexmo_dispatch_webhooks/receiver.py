@@ -15,6 +15,7 @@ from typing import Any, Protocol, Self, cast
 
 import msgspec
 
+from nexmo_dispatch_webhooks.checks import check_callable, check_type
 from nexmo_dispatch_webhooks.events import Event, parse_event
 from nexmo_dispatch_webhooks.exceptions import (
     ConfigurationError,
@@ -92,7 +93,7 @@ class Receiver:
 
     Raises:
         ConfigurationError: there is neither `secrets` nor `verification`, or there are both; *verification*
-            has no method `verify(request)`, or an async one; *inbox* is none.
+            has no method `verify(request)`, or an async one; *router* or *inbox* is none.
     """
 
     def __init__(
@@ -105,6 +106,8 @@ class Receiver:
         values: Mapping[str, Any] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        check_type("router", router, Router)
+        check_callable("clock", clock)
         self.router = router
         self.verification: Verification | None = _verification(secrets, verification, clock)
         self._public_path: Callable[[str], str] | None = getattr(self.verification, "public_path", None)
@@ -291,11 +294,14 @@ def _wrap(
 
 def _inbox(source: Any, clock: Callable[[], float]) -> Inbox | None:
     if isinstance(source, str | os.PathLike):
+        if os.fspath(source) in {"", ":memory:"}:
+            raise ConfigurationError("inbox takes the path of a file; MemoryInbox() is one without a file")
         from nexmo_dispatch_webhooks.inbox import SqliteInbox  # sqlite3 is loaded by those who want it
 
         return SqliteInbox(cast("str | os.PathLike[str]", source), clock=clock)
-    if source is not None and not all(
-        callable(getattr(source, name, None)) for name in ("start", "put", "aclose")
+    methods = ("start", "put", "aclose")
+    if source is not None and (
+        isinstance(source, type) or not all(callable(getattr(source, name, None)) for name in methods)
     ):
         raise ConfigurationError(
             "inbox takes a path, None, or an object with `start(router)`, `put(request, context, event)` and "

@@ -22,7 +22,7 @@ from nexmo_dispatch_webhooks.exceptions import ConfigurationError, HandlerError,
 from nexmo_dispatch_webhooks.logs import watchers
 from nexmo_dispatch_webhooks.receiver import UNSET, Answer, Receiver, Unset
 from nexmo_dispatch_webhooks.routing import HandlerFailure, Router
-from nexmo_dispatch_webhooks.sansio import RawRequest
+from nexmo_dispatch_webhooks.sansio import JwtVerification, RawRequest
 from nexmo_dispatch_webhooks.signature import Secret, sign
 
 if TYPE_CHECKING:
@@ -50,8 +50,9 @@ class WebhookClient:
         target: a router, to run its handlers without a socket; a `Receiver`, which `setup` and
             `ASGIReceiver.receiver` give, to go through your own settings; or the URL of a running receiver.
         secrets: what to sign with: the mapping that your receiver has; the first secret of its first key is
-            taken. Not needed for a router, nor where nothing is verified.
-        values: what handlers of a router may ask for by parameter name.
+            taken. Not needed for a router, nor where no token is verified: a secret of the path goes into
+            `path`, another signature into the `headers` of `post`.
+        values: what handlers of a router may ask for by parameter name; a receiver has its own.
         raise_failures: raise `HandlerError` when a handler fails, with the handler's exception as its cause;
             behind an inbox each post waits for that until nothing is ready or under way. False gives the
             answer as the service would see it, at once. For a URL it means nothing.
@@ -61,7 +62,8 @@ class WebhookClient:
     write `async with WebhookClient(receiver) as client:`, or await its `aclose`.
 
     Raises:
-        ConfigurationError: the receiver verifies its requests, and there are no *secrets* to sign with.
+        ConfigurationError: the receiver verifies tokens, and there are no *secrets* to sign with; *target* is
+            none of the three, or has values already.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class WebhookClient:
         raise_failures: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        _check_target(target, values)
         self._clock = clock
         self._raise = raise_failures
         self._url = target if isinstance(target, str) else None
@@ -83,7 +86,7 @@ class WebhookClient:
             secrets = secrets or {"test-key": "a signature secret for tests"}
             self.receiver = Receiver(target, secrets=secrets, values=values, clock=clock)
         elif isinstance(target, Receiver):
-            if secrets is None and target.verification is not None:
+            if secrets is None and isinstance(target.verification, JwtVerification):
                 raise ConfigurationError("give the secrets of the receiver: they sign what the client posts")
             self.receiver = target
         self._signer = _first(secrets) if secrets else None
@@ -248,11 +251,27 @@ class WebhookClient:
         if self._session is None:
             self._session = ClientSession()
         url = f"{self._url}".rstrip("/") + (f"/{path.strip('/')}" if path else "")
-        async with self._session.post(url, data=data, headers=headers) as answer:
+        # the service follows no redirect: a URL that answers with one receives nothing
+        async with self._session.post(url, data=data, headers=headers, allow_redirects=False) as answer:
             return Answer(answer.status, await answer.text())
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)
+
+
+def _check_target(target: object, values: object) -> None:
+    """Say what to give instead of what is near at hand."""
+    if isinstance(target, str) and not target.startswith(("http://", "https://")):
+        raise ConfigurationError("the URL of a receiver must start with http:// or https://")
+    if not isinstance(target, str | Receiver | Router):
+        kind = type(target).__qualname__
+        if hasattr(target, "receiver"):
+            raise ConfigurationError(f"WebhookClient takes a Receiver: give the .receiver of the {kind}")
+        raise ConfigurationError(
+            f"WebhookClient takes a Router, a Receiver (setup() returns one) or a URL, not {kind}"
+        )
+    if values is not None and not isinstance(target, Router):
+        raise ConfigurationError("values are for a Router: a receiver was given its own")
 
 
 @contextmanager
@@ -406,6 +425,9 @@ def report_body(
     """
     if messages is None:
         messages = [("sms", "delivered" if status == "completed" else "undeliverable")]
+    pairs: list[Any] = [item for item in messages if not isinstance(item, Mapping)]
+    if not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
+        raise ConfigurationError('messages are pairs, ("whatsapp", "submitted"), or the objects on the wire')
     reported = [dict(item) if isinstance(item, Mapping) else _reported(*item) for item in messages]
     if isinstance(price, Unset):
         price = sum((Decimal(m["usage"]["price"]) for m in reported if m.get("usage")), _FEE)

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
-from typing import Any
+import math
+from datetime import timedelta
+from typing import Any, cast
 
 import pytest
 
@@ -89,12 +91,40 @@ async def test_it_can_be_looked_at_without_being_started(make: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings",
-    [{"concurrency": 0}, {"max_pending": 0}, {"poll": 0}, {"drain": -1}, {"remember": 3600}],
+    ("settings", "message"),
+    [
+        ({"concurrency": 0}, "concurrency must be a whole number, at least 1, not 0"),
+        ({"concurrency": "8"}, "concurrency must be a whole number, at least 1, not str"),
+        ({"max_pending": 0}, "max_pending must be a whole number, at least 1, not 0"),
+        ({"poll": 0}, "poll must be a number of seconds, above 0, not 0"),
+        ({"drain": -1}, "drain must be a number of seconds, at least 0, not -1"),
+        ({"drain": None}, "drain must be a number of seconds, at least 0, not None"),
+        ({"keep": timedelta(hours=24)}, "keep must be a number of seconds, at least 0, not timedelta"),
+        ({"keep": math.nan}, "keep must be a number of seconds, at least 0, not nan"),
+        ({"remember": 3600}, "remember must be a number of seconds, at least 86400, not 3600"),
+        (
+            {"handler_timeout": "300"},
+            "handler_timeout must be a number of seconds, .*, or None, not str",
+        ),
+        ({"retries": 3}, "retries must be of type RetryPolicy, not int"),
+        ({"retries": RetryPolicy}, "retries must be of type RetryPolicy, not RetryPolicy itself"),
+        ({"parse": None}, "parse must be a function, not None"),
+    ],
 )
-async def test_settings_that_make_no_sense(settings: dict[str, Any]) -> None:
-    with pytest.raises(ConfigurationError):
+def test_settings_that_make_no_sense(settings: dict[str, Any], message: str) -> None:
+    """Refused where they are given: they would fail with an event, or in the housekeeping."""
+    with pytest.raises(ConfigurationError, match=f"^{message}$"):
         MemoryInbox(**settings)
+
+
+def test_contents_may_be_kept_for_ever() -> None:
+    MemoryInbox(keep=math.inf, keep_quarantined=math.inf, remember=math.inf)
+
+
+async def test_a_state_that_is_none_is_refused(start: Start) -> None:
+    inbox = await start()
+    with pytest.raises(ConfigurationError, match="state must be one of pending, quarantined, "):
+        await inbox.list(cast("Any", "done"))
 
 
 async def test_logs_hold_no_personal_data(

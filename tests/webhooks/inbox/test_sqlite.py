@@ -134,7 +134,7 @@ async def test_records_that_cannot_be_stored_undo_their_whole_commit(open_store:
     )
 
     assert [str(result) for result in results] == [
-        "the inbox cannot be written: IntegrityError (SQLITE_CONSTRAINT_NOTNULL)"
+        "the inbox cannot be read or written: IntegrityError (SQLITE_CONSTRAINT_NOTNULL)"
     ] * 3
     assert await store.add(new_record(status_bytes(3))) == 2
     assert [item.id for item in await store.waiting()] == [2]
@@ -169,8 +169,9 @@ async def test_a_file_that_is_something_else_is_left_alone(open_store: Open, tmp
     for name, message in (
         ("other.db", "no inbox of this version"),
         ("newer.db", "no inbox of this version"),
-        ("text.db", "DatabaseError .SQLITE_NOTADB."),
-        ("missing/inbox.db", "FileNotFoundError"),
+        ("text.db", r"text\.db is no SQLite database, so it is no inbox"),
+        ("missing/inbox.db", r"missing/inbox\.db cannot be made: there is no such folder"),
+        ("", "cannot be opened: unable to open database file"),
     ):
         with pytest.raises(InboxError, match=message):
             await SqliteStore(tmp_path / name, clock=lambda: 0.0).open()
@@ -199,7 +200,7 @@ async def test_a_locked_file_is_waited_for_and_then_refused(open_store: Open, tm
     blocker.execute("BEGIN IMMEDIATE")
 
     store.finish(1)
-    with pytest.raises(InboxError, match=r"cannot be written: OperationalError \(SQLITE_BUSY\)") as caught:
+    with pytest.raises(InboxError, match=r"written: OperationalError \(SQLITE_BUSY\)") as caught:
         await store.add(new_record(status_bytes(2)))
     with pytest.raises(InboxError):
         await store.count()
@@ -274,7 +275,7 @@ async def test_a_failed_operation_undoes_nothing_but_itself(open_store: Open) ->
 
     assert (results[0], results[2]) == (1, 2)
     assert isinstance(results[1], InboxError)
-    assert str(results[1]) == "the inbox cannot be written: OperationalError (SQLITE_ERROR)"
+    assert str(results[1]) == "the inbox cannot be read or written: OperationalError (SQLITE_ERROR)"
 
 
 async def test_a_cancelled_request_is_handled_all_the_same(tmp_path: Path) -> None:

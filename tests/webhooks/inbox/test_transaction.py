@@ -87,8 +87,10 @@ async def test_each_of_several_handlers_counts_once(make: Any, tmp_path: Path, t
     assert (await inbox.show(1)).state == "handled"
 
 
-async def test_a_statement_that_fails_is_a_failure_of_its_handler(make: Any, tmp_path: Path) -> None:
-    """All of that handler's statements are undone."""
+async def test_a_statement_that_fails_is_a_failure_of_its_handler(
+    make: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All of that handler's statements are undone; the log says which of them failed, and shows no value."""
 
     async def count(event: Event, context: Context) -> None:
         context.transaction.execute(COUNT, ("kept",))
@@ -102,6 +104,8 @@ async def test_a_statement_that_fails_is_a_failure_of_its_handler(make: Any, tmp
     record = await inbox.show(1)
     assert (record.state, record.failed[0].error) == ("quarantined", "InboxError")
     assert counts(tmp_path) == {}
+    assert "statement 2 of 2 in context.transaction failed: " in caplog.text
+    assert "broken" not in caplog.text
 
 
 async def test_somebody_else_finished_it_meanwhile(make: Any, tmp_path: Path) -> None:

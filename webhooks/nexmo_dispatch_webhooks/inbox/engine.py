@@ -21,6 +21,7 @@ from nexmo_dispatch_webhooks.exceptions import ConfigurationError, InboxError, I
 from nexmo_dispatch_webhooks.inbox.bell import Bell, resolve
 from nexmo_dispatch_webhooks.inbox.lanes import Lanes
 from nexmo_dispatch_webhooks.inbox.records import (
+    STATES,
     Counts,
     Failure,
     NewRecord,
@@ -31,7 +32,7 @@ from nexmo_dispatch_webhooks.inbox.records import (
 )
 from nexmo_dispatch_webhooks.inbox.retention import Retention
 from nexmo_dispatch_webhooks.inbox.retries import RetryPolicy
-from nexmo_dispatch_webhooks.inbox.settings import HOUR, Health
+from nexmo_dispatch_webhooks.inbox.settings import HOUR, Health, check_settings
 from nexmo_dispatch_webhooks.inbox.store import Store, Which
 from nexmo_dispatch_webhooks.inbox.worker import Worker
 from nexmo_dispatch_webhooks.injection import Context
@@ -94,12 +95,7 @@ class StoreInbox:
         sleep: Callable[[float], Awaitable[object]] = anyio.sleep,
         random: Callable[[], float] = random.random,
     ) -> None:
-        if concurrency < 1 or max_pending < 1 or poll <= 0 or drain < 0:
-            raise ConfigurationError("concurrency and max_pending are at least 1, poll is positive")
-        if remember < 24 * HOUR:
-            raise ConfigurationError(
-                "remember is at least 24 hours: so long the service repeats (contract 5.10)"
-            )
+        check_settings(locals())  # the arguments; nothing else is there yet
         self.store = store
         # settings
         self._parse = parse
@@ -432,7 +428,12 @@ class StoreInbox:
             state: `pending`, `quarantined`, `handled` or `forgotten`; None for all but the last.
             limit: at most so many.
             after: only ids above this one: the last id of the page before.
+
+        Raises:
+            ConfigurationError: there is no such state.
         """
+        if state is not None and state not in STATES:
+            raise ConfigurationError(f"state must be one of {', '.join(STATES)}, or None")
         await self.store.open()
         return await self.store.list(state, limit=limit, after=after)
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b, sha256
-from typing import Literal
+from typing import Literal, get_args
 from zlib import crc32
 
 import msgspec
@@ -19,11 +19,22 @@ from nexmo_dispatch_webhooks.injection import Context
 from nexmo_dispatch_webhooks.sansio import RawRequest
 from nexmo_dispatch_webhooks.signature import Claims
 
-__all__ = ["UNPARSABLE", "Counts", "Failure", "NewRecord", "Record", "State", "Waiting", "make_record"]
+__all__ = [
+    "STATES",
+    "UNPARSABLE",
+    "Counts",
+    "Failure",
+    "NewRecord",
+    "Record",
+    "State",
+    "Waiting",
+    "make_record",
+]
 
 #: `pending`: to be handled; `quarantined`: set aside for a human; `handled`: done, kept for a while;
 #: `forgotten`: the content is gone, the de-duplication key is still known.
 State = Literal["pending", "quarantined", "handled", "forgotten"]
+STATES: tuple[State, ...] = get_args(State)
 #: The kind of an authentic body that is no JSON object.
 UNPARSABLE = "unparsable"
 

@@ -1,19 +1,20 @@
-"""What an inbox is told and what it tells: the types of its settings, and its health.
+"""What an inbox is told and what it tells: the types and checks of its settings, and its health.
 
-Types only; `StoreInbox` explains each setting.
+`StoreInbox` explains each setting.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, TypedDict
 
 import msgspec
 
+from nexmo_dispatch_webhooks.checks import check_callable, check_count, check_seconds, check_type
 from nexmo_dispatch_webhooks.events import Event
 from nexmo_dispatch_webhooks.inbox.retries import RetryPolicy
 
-__all__ = ["HOUR", "Health", "InboxSettings"]
+__all__ = ["HOUR", "Health", "InboxSettings", "check_settings"]
 
 HOUR: Final = 3600.0
 
@@ -59,3 +60,26 @@ class InboxSettings(TypedDict, total=False):
     monotonic: Callable[[], float]
     sleep: Callable[[float], Awaitable[object]]
     random: Callable[[], float]
+
+
+def check_settings(settings: Mapping[str, object]) -> None:
+    """Refuse what would only fail later, with an event or in the housekeeping.
+
+    Args:
+        settings: those of `StoreInbox`, by their names.
+
+    Raises:
+        ConfigurationError: which setting, and the rule.
+    """
+    for name in ("parse", "clock", "monotonic", "sleep", "random"):
+        check_callable(name, settings[name])
+    for name in ("concurrency", "max_pending"):
+        check_count(name, settings[name])
+    for name in ("drain", "keep", "keep_quarantined"):
+        check_seconds(name, settings[name])
+    # so long the service repeats (contract 5.10)
+    check_seconds("remember", settings["remember"], least=24 * HOUR)
+    check_seconds("poll", settings["poll"], zero=False)
+    check_seconds("handler_timeout", settings["handler_timeout"], zero=False, none=True)
+    if settings["retries"] is not None:
+        check_type("retries", settings["retries"], RetryPolicy)

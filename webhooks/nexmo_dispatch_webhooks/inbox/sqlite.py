@@ -376,7 +376,7 @@ class SqliteStore:
         try:
             self._transact(self._db, batch, batch.adds)
         except sqlite3.Error as error:
-            if not _is_full(error) or not (batch.marks or batch.operations):
+            if not sql.is_full(error) or not (batch.marks or batch.operations):
                 raise
             # no room for new events: what is under way goes on, since it is what makes room
             batch.refused = error if batch.adds else None
@@ -428,7 +428,7 @@ def _attempt(db: sqlite3.Connection, operation: Operation, *, may_be_full: bool)
         result = operation(db)
     except Exception as error:  # statements of the application may raise anything
         # the failure ended the whole transaction, or there is a second try with the reserve
-        if not db.in_transaction or (_is_full(error) and not may_be_full):
+        if not db.in_transaction or (sql.is_full(error) and not may_be_full):
             raise
         db.execute("ROLLBACK TO operation")
         result = error
@@ -443,17 +443,7 @@ def _fail(future: asyncio.Future[Any], error: Exception) -> None:
     if isinstance(error, InboxError):
         future.set_exception(error)
         return
-    kind = InboxFullError if _is_full(error) else InboxError
-    failure = kind(f"the inbox cannot be written: {type(error).__name__}{_reason(error)}")
+    kind = InboxFullError if sql.is_full(error) else InboxError
+    failure = kind(f"the inbox cannot be read or written: {sql.describe(error)}")
     failure.__cause__ = error
     future.set_exception(failure)
-
-
-def _reason(error: Exception) -> str:
-    """SQLite's name of the failure (`SQLITE_FULL`, `SQLITE_BUSY`), which holds no data."""
-    name = getattr(error, "sqlite_errorname", None)
-    return f" ({name})" if isinstance(name, str) else ""
-
-
-def _is_full(error: Exception) -> bool:
-    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL

@@ -30,6 +30,7 @@ __all__ = [
 #: at any moment (kill -9), and a loss of power may take the last ones.
 Synchronous = Literal["FULL", "NORMAL"]
 
+_CLOSED_TO_US = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM})
 _APPLICATION_ID = 0x4E445731  # "NDW1": tells `file` and us whose database it is
 #: Bytes that the writer keeps of the file: with the index of half a million keys in memory, none is read.
 _CACHE = 16 * 1024**2
@@ -60,7 +61,12 @@ def open_file(
     """
     if not create and not path.exists():
         raise InboxError(f"there is no inbox at {path.name}")
-    db = connect(path, busy_timeout)
+    try:
+        db = connect(path, busy_timeout)
+    except FileNotFoundError as error:
+        raise InboxError(f"the inbox {path} cannot be made: there is no such folder") from error
+    except (OSError, sqlite3.Error) as error:
+        raise InboxError(f"the inbox {path} cannot be opened: {error}") from error
     try:
         if _is_empty(db):
             if not create:
@@ -78,11 +84,24 @@ def open_file(
         db.execute("PRAGMA wal_autocheckpoint = 0")
         limit_pages(db, max_bytes)
         if schema:
-            db.executescript(schema)
-    except BaseException:
+            _run_schema(db, schema)
+    except BaseException as error:
         db.close()
+        code = getattr(error, "sqlite_errorcode", None)
+        if code == sqlite3.SQLITE_NOTADB:
+            raise InboxError(f"{path.name} is no SQLite database, so it is no inbox") from error
+        if code in _CLOSED_TO_US:
+            raise InboxError(f"the inbox {path} cannot be opened: {error}") from error
         raise
     return db
+
+
+def _run_schema(db: sqlite3.Connection, schema: str) -> None:
+    try:
+        db.executescript(schema)
+    except sqlite3.Error as error:
+        # the statements are the developer's, and no data of anybody is in them
+        raise InboxError(f"the schema of the inbox cannot be run: {error}") from error
 
 
 def _is_empty(db: sqlite3.Connection) -> bool:

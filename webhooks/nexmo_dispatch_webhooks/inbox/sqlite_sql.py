@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from nexmo_dispatch_webhooks.exceptions import InboxError, UnknownRecordError
-from nexmo_dispatch_webhooks.inbox.records import Counts, Failure, NewRecord, Record, State, Waiting
+from nexmo_dispatch_webhooks.inbox.records import STATES, Counts, Failure, NewRecord, Record, State, Waiting
 from nexmo_dispatch_webhooks.inbox.store import Which
 from nexmo_dispatch_webhooks.signature import Claims
 from nexmo_dispatch_webhooks.transaction import Statement
@@ -24,8 +24,10 @@ __all__ = [
     "SCHEMA_VERSION",
     "commit_handler",
     "count",
+    "describe",
     "finish",
     "insert",
+    "is_full",
     "load",
     "postpone",
     "prune",
@@ -36,14 +38,8 @@ __all__ = [
 ]
 
 SCHEMA_VERSION: Final = 2
-PENDING, QUARANTINED, HANDLED, FORGOTTEN = range(4)
-_NUMBERS: dict[State, int] = {
-    "pending": PENDING,
-    "quarantined": QUARANTINED,
-    "handled": HANDLED,
-    "forgotten": FORGOTTEN,
-}
-_STATES: tuple[State, ...] = ("pending", "quarantined", "handled", "forgotten")
+PENDING, QUARANTINED, HANDLED, FORGOTTEN = range(4)  # as in STATES
+_NUMBERS: dict[State, int] = {state: number for number, state in enumerate(STATES)}
 
 # Ids are never used twice, so that an operator's id always means the same event. The partial index
 # holds unfinished records only: it stays small, however many handled ones are kept. What came stands apart
@@ -158,10 +154,15 @@ def commit_handler(
     now: float | None,
 ) -> None:
     """Run a handler's statements and mark it as done; with *now*, the event as handled."""
-    for sql, parameters in statements:
-        db.execute(sql, parameters)
+    for number, (sql, parameters) in enumerate(statements, 1):
+        try:
+            db.execute(sql, parameters)
+        except Exception as error:
+            if is_full(error) or not db.in_transaction:  # that is not the fault of the statement
+                raise
+            raise InboxError(f"{_which(number, statements)} failed: {describe(error)}") from error
         if not db.in_transaction:
-            raise InboxError("a statement of a handler ended the transaction")
+            raise InboxError(f"{_which(number, statements)} ended the transaction")
     marked = db.execute(
         "UPDATE events SET done = json_insert(done, '$[#]', ?), "
         "state = CASE WHEN ? IS NULL THEN 0 ELSE 2 END, finished_at = ? "
@@ -171,6 +172,21 @@ def commit_handler(
     )
     if marked.rowcount != 1:  # somebody else handled it: then nothing of this may stay
         raise InboxError(f"record {record_id} is not pending, or the handler is done already")
+
+
+def _which(number: int, statements: Sequence[Statement]) -> str:
+    return f"statement {number} of {len(statements)} in context.transaction"
+
+
+def describe(error: Exception) -> str:
+    """The class of a failure and SQLite's name of it (`SQLITE_FULL`, `SQLITE_BUSY`), which hold no data."""
+    name = getattr(error, "sqlite_errorname", None)
+    return f"{type(error).__name__} ({name})" if isinstance(name, str) else type(error).__name__
+
+
+def is_full(error: Exception) -> bool:
+    """Whether there was no room: on the disk, or below the largest size of the file."""
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
 
 
 def postpone(
@@ -237,7 +253,7 @@ def _record(row: tuple[Any, ...], body: bytes | None) -> Record:
     (record_id, state, kind, received_at, path, claims, attempts, due, done, failed, finished_at, size) = row
     return Record(
         id=record_id,
-        state=_STATES[int(state)],
+        state=STATES[int(state)],
         kind=kind,
         received_at=datetime.fromtimestamp(received_at, UTC),
         path=path or "",
