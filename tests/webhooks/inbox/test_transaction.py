@@ -102,7 +102,7 @@ async def test_a_statement_that_fails_is_a_failure_of_its_handler(
     await inbox.idle()
 
     record = await inbox.show(1)
-    assert (record.state, record.failed[0].error) == ("quarantined", "InboxError")
+    assert (record.state, record.failed[0].error) == ("quarantined", "TransactionError")
     assert counts(tmp_path) == {}
     assert "statement 2 of 2 in context.transaction failed: " in caplog.text
     assert "broken" not in caplog.text
@@ -148,7 +148,7 @@ def test_statements_that_would_end_the_transaction_are_refused(sql: str) -> None
 
 
 async def test_a_hidden_end_of_the_transaction_is_noticed(make: Any, tmp_path: Path) -> None:
-    """A conflict may end it: then the whole commit fails, and nothing was acknowledged by it."""
+    """A conflict may end it: nothing of it is kept, and that is the failure of its handler."""
 
     async def count(event: Event, context: Context) -> None:
         context.transaction.execute(COUNT, ("before",))
