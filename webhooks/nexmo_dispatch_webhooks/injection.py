@@ -20,7 +20,16 @@ from nexmo_dispatch_webhooks.exceptions import ConfigurationError, RouterError
 from nexmo_dispatch_webhooks.signature import Claims
 from nexmo_dispatch_webhooks.transaction import Transaction
 
-__all__ = ["Call", "Context", "describe", "is_async", "kinds_wanted", "plan_call", "require_async"]
+__all__ = [
+    "Call",
+    "Context",
+    "describe",
+    "is_async",
+    "kinds_wanted",
+    "misfit",
+    "plan_call",
+    "require_async",
+]
 
 _EVENT_TYPES = frozenset(
     {events.MessageStatus, events.InboundMessage, events.FinalReport, events.UnknownEvent}
@@ -101,6 +110,23 @@ def require_async(function: Callable[..., Any]) -> None:
             f"{describe(function)} is not async: write `async def`. Blocking work would hold up every other "
             "callback; inside the handler, hand it to a thread with `await asyncio.to_thread(…)`"
         )
+
+
+def misfit(function: Callable[..., Any], *arguments: str) -> str | None:
+    """Why a function cannot be called with arguments of these names by position; None when it can.
+
+    None as well for what tells no signature, as some callables that are made in C.
+    """
+    try:
+        # a decorator may call the function inside differently: what counts is what is called here
+        signature = inspect.signature(function, follow_wrapped=False)
+    except (TypeError, ValueError):
+        return None
+    try:
+        signature.bind(*arguments)
+    except TypeError as error:
+        return str(error)
+    return None
 
 
 def plan_call(function: Callable[..., Any], values: Mapping[str, Any]) -> Call:
