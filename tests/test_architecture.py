@@ -41,7 +41,8 @@ PURE = {
     SDK: {"exceptions", "error_classes", "redaction", "models", "sms_segments", "workflow", "channels"}
     | {"rules", "templates", "tariff", "care_window", "sansio", "auth", "retry", "failover"}
     | {"interruption", "counters", "tracking", "simulator"},
-    RECEIVER: {"exceptions", "events", "signature", "sansio", "injection", "routes", "routing", "receiver"},
+    RECEIVER: {"exceptions", "events", "signature", "sansio", "injection", "middleware", "routes", "routing"}
+    | {"receiver"},
 }
 # The modules of otherwise pure packages that hold sockets, files, threads or tasks.
 IMPURE = {

@@ -47,9 +47,11 @@ from nexmo_dispatch_webhooks.exceptions import (
     WebhookError,
 )
 from nexmo_dispatch_webhooks.injection import Context
-from nexmo_dispatch_webhooks.receiver import Answer, Inbox, InboxSource, Receiver
+from nexmo_dispatch_webhooks.middleware import CallNext, Middleware, OuterCallNext, OuterMiddleware
+from nexmo_dispatch_webhooks.receiver import Inbox, InboxSource, Receiver
 from nexmo_dispatch_webhooks.routing import DispatchResult, HandlerFailure, Router
 from nexmo_dispatch_webhooks.sansio import (
+    Answer,
     HmacVerification,
     JwtVerification,
     PathSecretVerification,
@@ -80,6 +82,7 @@ __all__ = [
     "AudioContent",
     "BodyTooLargeError",
     "ButtonContent",
+    "CallNext",
     "Claims",
     "ConfigurationError",
     "Content",
@@ -102,6 +105,9 @@ __all__ = [
     "LocationContent",
     "MessageError",
     "MessageStatus",
+    "Middleware",
+    "OuterCallNext",
+    "OuterMiddleware",
     "PathSecretVerification",
     "RawRequest",
     "Receiver",

@@ -22,6 +22,7 @@ from nexmo_dispatch_webhooks.exceptions import (
 from nexmo_dispatch_webhooks.signature import LEEWAY, MAX_AGE, Claims, Secret, verify
 
 __all__ = [
+    "Answer",
     "HmacVerification",
     "JwtVerification",
     "PathSecretVerification",
@@ -51,6 +52,13 @@ class RawRequest(msgspec.Struct, frozen=True):
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         return [("method", self.method), ("size", len(self.body))]
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """An HTTP answer: 200, or a status of contract 5.10 with a short text without personal data."""
+
+    status: int = 200
+    text: str = ""
 
 
 class Verification(Protocol):

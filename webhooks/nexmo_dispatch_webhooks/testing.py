@@ -17,7 +17,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from nexmo_dispatch_webhooks import events
-from nexmo_dispatch_webhooks.events.vocabulary import CHANNEL_NAMES, FAILED_STATUSES
+from nexmo_dispatch_webhooks.events.vocabulary import (
+    BUILDER_NAMES,
+    CHANNEL_NAMES,
+    FAILED_STATUSES,
+    Channel,
+    ReportStatus,
+    Status,
+)
 from nexmo_dispatch_webhooks.exceptions import ConfigurationError, HandlerError, InvalidBodyError
 from nexmo_dispatch_webhooks.logs import watchers
 from nexmo_dispatch_webhooks.receiver import UNSET, Answer, Receiver, Unset
@@ -123,9 +130,9 @@ class WebhookClient:
 
     async def post_status(
         self,
-        status: str = "delivered",
+        status: Status | str = "delivered",
         *,
-        channel: str = "sms",
+        channel: Channel | str = "sms",
         message_uuid: str | None = None,
         dispatch_uuid: str | Unset | None = UNSET,
         to: AddressLike | None = None,
@@ -158,7 +165,7 @@ class WebhookClient:
         text: str | None = None,
         *,
         content: events.Content | Mapping[str, Any] | None = None,
-        channel: str = "whatsapp",
+        channel: Channel | str = "whatsapp",
         message_uuid: str | None = None,
         from_: AddressLike | None = None,
         to: AddressLike | None = None,
@@ -181,7 +188,7 @@ class WebhookClient:
 
     async def post_report(
         self,
-        status: str = "completed",
+        status: ReportStatus | str = "completed",
         *,
         dispatch_uuid: str | None = None,
         messages: Sequence[tuple[str, str] | Mapping[str, Any]] | None = None,
@@ -310,9 +317,9 @@ def _first(secrets: Mapping[str, Secret]) -> tuple[str, str | bytes]:
 
 
 def status_body(
-    status: str = "delivered",
+    status: Status | str = "delivered",
     *,
-    channel: str = "sms",
+    channel: Channel | str = "sms",
     message_uuid: str | None = None,
     dispatch_uuid: str | Unset | None = UNSET,
     to: AddressLike | None = None,
@@ -327,7 +334,7 @@ def status_body(
 
     Args:
         status: `submitted`, `delivered`, `read`, `rejected`, `undeliverable`, or a word yet unknown.
-        channel: the channel of both ends.
+        channel: the channel of both ends; `viber` is `viber_service_msg`.
         message_uuid: a new one when None.
         dispatch_uuid: the workflow, a new one when not given; None for a message without a workflow.
         to: the customer; a fictional number or id when None.
@@ -338,6 +345,7 @@ def status_body(
         timestamp: when; now when None.
         fields: further members as on the wire, or others for those above; None removes a member.
     """
+    channel = BUILDER_NAMES.get(channel, channel)
     if isinstance(price, Unset):
         price = _PRICE if status == "delivered" else None
     if isinstance(error, Unset):
@@ -363,7 +371,7 @@ def inbound_body(
     text: str | None = None,
     *,
     content: events.Content | Mapping[str, Any] | None = None,
-    channel: str = "whatsapp",
+    channel: Channel | str = "whatsapp",
     message_uuid: str | None = None,
     from_: AddressLike | None = None,
     to: AddressLike | None = None,
@@ -375,7 +383,7 @@ def inbound_body(
     Args:
         text: what the customer wrote; "Hello" when there is no *content* either.
         content: instead of *text*: a struct such as `ImageContent(url=…)`, or the object on the wire.
-        channel: the channel of both ends.
+        channel: the channel of both ends; `viber` is `viber_service_msg`.
         message_uuid: a new one when None.
         from_: the customer; a fictional number or id when None.
         to: your own number or id.
@@ -387,6 +395,7 @@ def inbound_body(
     """
     if text is not None and content is not None:
         raise TypeError("give text or content, not both")
+    channel = BUILDER_NAMES.get(channel, channel)
     if content is None:
         content = events.TextContent("Hello" if text is None else text)
     message: Body = {"content": _content(content)}
@@ -404,7 +413,7 @@ def inbound_body(
 
 
 def report_body(
-    status: str = "completed",
+    status: ReportStatus | str = "completed",
     *,
     dispatch_uuid: str | None = None,
     messages: Sequence[tuple[str, str] | Mapping[str, Any]] | None = None,
@@ -443,7 +452,7 @@ def report_body(
 
 
 def _reported(channel: str, status: str) -> Body:
-    name = str(uuid.uuid4())
+    name, channel = str(uuid.uuid4()), BUILDER_NAMES.get(channel, channel)
     message = {"message_uuid": name, "href": f"v0.1/messages/{name}", "channel": channel, "status": status}
     return {**message, "usage": _usage(_PRICE)} if status in {"delivered", "read"} else message
 
