@@ -3,38 +3,25 @@
 import asyncio
 import sqlite3
 import stat
-from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from nexmo_dispatch_webhooks import ConfigurationError, InboxError
-from nexmo_dispatch_webhooks.inbox import Counts, SqliteInbox, StoreInbox, sqlite_file, sqlite_writer
+from nexmo_dispatch_webhooks.inbox import Counts, SqliteInbox, StoreInbox
 from nexmo_dispatch_webhooks.inbox import sqlite as sqlite_module
 from nexmo_dispatch_webhooks.inbox.sqlite import SqliteStore
-from tests.webhooks.inbox.support import ManualTime, frozen, make_inbox, new_record, put, status_bytes
-
-Open = Callable[..., Any]
-
-
-@pytest.fixture
-async def open_store(tmp_path: Path) -> AsyncIterator[Open]:
-    made: list[SqliteStore] = []
-
-    async def build(**settings: Any) -> SqliteStore:
-        made.append(SqliteStore(tmp_path / "inbox.db", **{"clock": lambda: 5.0, **settings}))
-        await made[-1].open()
-        return made[-1]
-
-    yield build
-    for store in made:
-        await store.aclose()
-
-
-def other_connection(folder: Path) -> sqlite3.Connection:
-    return sqlite3.connect(folder / "inbox.db", isolation_level=None, timeout=0)
-
+from tests.webhooks.inbox.support import (
+    ManualTime,
+    Open,
+    frozen,
+    make_inbox,
+    new_record,
+    other_connection,
+    put,
+    status_bytes,
+)
 
 # --- durability and sharing of commits ---
 
@@ -229,7 +216,7 @@ async def test_marks_are_tried_again_by_themselves(
         completed(batch)
         tried.set()
 
-    store._completed = watch
+    monkeypatch.setattr(store, "_completed", watch)
     store.finish(1)
     await tried.wait()
     blocker.execute("COMMIT")
@@ -321,68 +308,6 @@ def test_a_loop_that_ends_without_closing_leaves_no_thread(tmp_path: Path) -> No
         return len(records)
 
     assert asyncio.run(second()) == 1
-
-
-# --- the write-ahead log ---
-
-
-def times_started_over(log: Path) -> int:
-    """What the head of the log counts: once all of it is in the file, the next commit starts it over."""
-    return int.from_bytes(log.read_bytes()[12:16])
-
-
-async def test_the_log_is_moved_and_starts_over(
-    open_store: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """After so many events, so it does not grow for ever, and no move is long."""
-    monkeypatch.setattr(sqlite_writer, "LONG_LOG", 20)
-    store = await open_store()
-    log = tmp_path / "inbox.db-wal"
-    sizes: list[int] = []
-    for number in range(121):
-        await store.add(new_record(status_bytes(number)))
-        sizes.append(log.stat().st_size)
-
-    assert times_started_over(log) == 6
-    assert max(sizes) < 2 * sizes[19]
-
-
-async def test_a_reader_holds_up_no_commit(
-    open_store: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The log waits for whoever reads an earlier state of the file; new events wait for nobody."""
-    monkeypatch.setattr(sqlite_writer, "LONG_LOG", 5)
-    store = await open_store(busy_timeout=3600.0)  # an hour: it would be noticed
-    log = tmp_path / "inbox.db-wal"
-    await store.add(new_record(status_bytes(0)))
-    reader = other_connection(tmp_path)
-    reader.execute("BEGIN")
-    assert reader.execute("SELECT count(*) FROM events").fetchone() == (1,)
-
-    for number in range(1, 20):
-        await store.add(new_record(status_bytes(number)))
-    assert times_started_over(log) == 0
-    reader.close()
-    for number in range(20, 26):
-        await store.add(new_record(status_bytes(number)))
-
-    assert times_started_over(log) == 1
-    assert (await store.count()).pending == 26
-
-
-async def test_a_log_that_cannot_be_moved_now_is_moved_later(open_store: Open) -> None:
-    """Whatever SQLite says to it, what is committed is in the log."""
-    store = await open_store()
-    await store.add(new_record(status_bytes(1)))
-
-    def move_within_a_transaction(db: sqlite3.Connection) -> None:
-        with pytest.raises(sqlite3.OperationalError, match="locked"):
-            db.execute("PRAGMA wal_checkpoint(PASSIVE)")
-        sqlite_file.move_log(db, 5.0)
-
-    await store._run(move_within_a_transaction)
-
-    assert await store.add(new_record(status_bytes(2))) == 2
 
 
 # --- several processes ---

@@ -165,9 +165,7 @@ class SqliteStore:
 
     async def claim(self) -> bool:
         """Hold a lock on a companion file; the system frees it when the process dies."""
-        self._require_open()
-        assert self._writer is not None  # noqa: S101 - it is open
-        return await self._run(self._writer.claim, pages=0)
+        return await self._run(self._require_writer().claim, pages=0)
 
     async def add(self, record: NewRecord) -> int | None:
         """Store a record in the next transaction."""
@@ -219,12 +217,11 @@ class SqliteStore:
 
     async def changed(self) -> bool:
         """SQLite counts the commits of other connections."""
-        self._require_open()
-        assert self._writer is not None  # noqa: S101 - it is open
+        look = self._require_writer().look_for_changes
         # after a failure nobody knows what was written before it
         uncertain, self._uncertain = self._uncertain, False
         try:
-            return await self._run(self._writer.look_for_changes, pages=0) or uncertain
+            return await self._run(look, pages=0) or uncertain
         except InboxError:
             self._uncertain |= uncertain
             raise
@@ -271,8 +268,8 @@ class SqliteStore:
         return await self._run(sql.count, pages=0)
 
     async def writable(self) -> bool:
-        """Write and delete something of the size of an event."""
-        return await self._run(sql.is_writable)
+        """Look for room, and write something that changes nothing."""
+        return await self._run(self._require_writer().has_room)
 
     # --- on the event loop ---
 
@@ -280,6 +277,11 @@ class SqliteStore:
         if self._thread is None or self._loop is None:
             raise InboxError("the inbox is not open")
         return self._loop
+
+    def _require_writer(self) -> Writer:
+        if self._thread is None or self._writer is None:
+            raise InboxError("the inbox is not open")
+        return self._writer
 
     async def _run(self, operation: Callable[[sqlite3.Connection], T], *, pages: int = 1) -> T:
         """Run an operation in the next transaction; its failure undoes nothing but itself.

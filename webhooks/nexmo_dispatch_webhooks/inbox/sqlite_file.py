@@ -21,6 +21,7 @@ __all__ = [
     "Synchronous",
     "claim",
     "connect",
+    "has_race",
     "limit_pages",
     "move_log",
     "open_file",
@@ -161,6 +162,15 @@ def claim(path: Path) -> sqlite3.Connection | None:
         held.close()
         return None
     return held
+
+
+def has_race(version: tuple[int, int, int]) -> bool:
+    """Whether this SQLite can lose what a log holds when one connection moves it while another commits.
+
+    See <https://sqlite.org/wal.html>, "WAL-reset bug".
+    """
+    mended = {(3, 44): 6, (3, 50): 7, (3, 51): 3}
+    return version[:2] < (3, 52) and version[2] < mended.get(version[:2], 1000)
 
 
 def move_log(db: sqlite3.Connection, busy_timeout: float) -> None:

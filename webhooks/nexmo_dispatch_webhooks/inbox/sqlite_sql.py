@@ -27,10 +27,10 @@ __all__ = [
     "count",
     "describe",
     "finish",
+    "has_room",
     "insert",
     "is_full",
     "is_locked",
-    "is_writable",
     "load",
     "postpone",
     "prune",
@@ -83,7 +83,10 @@ _INSERT: Final = "INSERT OR ROLLBACK INTO"
 # The retention works in pieces, so that no acknowledgement waits for long: it changes so many records at
 # once, and looks at so many.
 PIECE: Final = 500
+# Each key lies on another page of its index, so fewer of them go at once.
+_KEYS: Final = 100
 _SCAN: Final = 10_000
+_PAGES_OF_AN_EVENT: Final = 4
 _LOCKED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 # What is the fault of the file, the disk or the machine, and of no statement.
 _TROUBLE: Final = _LOCKED | {
@@ -309,15 +312,15 @@ def retry(db: sqlite3.Connection, which: Which) -> int:
     ).rowcount
 
 
-def is_writable(db: sqlite3.Connection) -> bool:
-    """Whether there is room for another event; what was written to find out is deleted again."""
-    try:
-        db.execute("INSERT INTO contents VALUES (0, '', '', zeroblob(8192))")  # ids begin with 1
-    except sqlite3.Error as error:
-        if not is_full(error) or not db.in_transaction:
-            raise
+def has_room(db: sqlite3.Connection, max_bytes: int) -> bool:
+    """Whether another event finds room; something is written to find out, which a full disk refuses."""
+    size, count, free = (
+        int(db.execute(f"PRAGMA {name}").fetchone()[0])
+        for name in ("page_size", "page_count", "freelist_count")
+    )
+    if max_bytes // size - count + free < _PAGES_OF_AN_EVENT:
         return False
-    db.execute("DELETE FROM contents WHERE id = 0")
+    db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")  # as it is
     return True
 
 
@@ -391,10 +394,10 @@ def prune(
     )
     deleted = db.execute(
         "DELETE FROM events WHERE id IN (SELECT id FROM events "  # noqa: S608 - a number
-        f"WHERE id < ? AND state = 3 ORDER BY id LIMIT {PIECE})",
+        f"WHERE id < ? AND state = 3 ORDER BY id LIMIT {_KEYS})",
         (_first_id_since(db, keys_before),),
     ).rowcount
-    if reached < boundary or PIECE in (quarantined, deleted):
+    if reached < boundary or quarantined == PIECE or deleted == _KEYS:
         return True, reached
     return False, 0  # the next round looks at everything again: what was pending then may be handled
 

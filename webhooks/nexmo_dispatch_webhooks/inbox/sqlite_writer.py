@@ -19,6 +19,7 @@ from nexmo_dispatch_webhooks.inbox import sqlite_file as file
 from nexmo_dispatch_webhooks.inbox import sqlite_sql as sql
 from nexmo_dispatch_webhooks.inbox.records import NewRecord
 from nexmo_dispatch_webhooks.inbox.sqlite_file import Synchronous
+from nexmo_dispatch_webhooks.logs import logger
 
 __all__ = ["LONG_LOG", "Batch", "Operation", "Writer"]
 
@@ -89,6 +90,7 @@ class Writer:
         self._claim: sqlite3.Connection | None = None
         self._version = 0
         self._logged = 0
+        self._warned = False
 
     def commit(self, batch: Batch) -> None:
         """Do what the batch says and note what came of it.
@@ -124,6 +126,13 @@ class Writer:
         """Whether this is now the process that handles events."""
         if self._claim is None:
             self._claim = file.claim(self._path)
+            if self._claim is None and not self._warned and file.has_race(sqlite3.sqlite_version_info):
+                self._warned = True
+                logger.warning(
+                    "another process handles the events of this inbox: two may, very rarely, spoil the file "
+                    "with SQLite %s; that is mended in 3.51.3",
+                    sqlite3.sqlite_version,
+                )
         return self._claim is not None
 
     def look_for_changes(self, db: sqlite3.Connection) -> bool:
@@ -131,6 +140,10 @@ class Writer:
         (version,) = db.execute("PRAGMA data_version").fetchone()
         before, self._version = self._version, version
         return bool(before != version)
+
+    def has_room(self, db: sqlite3.Connection) -> bool:
+        """Whether another event finds room."""
+        return sql.has_room(db, self._max_bytes)
 
     # --- transactions ---
 
@@ -181,7 +194,7 @@ class Writer:
                     result = _tried(db, operation)
                     if isinstance(result, Exception):
                         locked = result if sql.is_locked(result) else None
-                        if sql.is_full(result) and _tried(db, sql.is_writable) is True:
+                        if sql.is_full(result) and _tried(db, self.has_room) is True:
                             result = TransactionError("what is to be written needs more room than there is")
                 batch.results.append(result)
         finally:
@@ -200,9 +213,7 @@ class Writer:
             if not isinstance(found, Exception):
                 ids = iter(found)
                 return [refused[id(r)] if id(r) in refused else next(ids) for r in records]
-            by_size = sorted(tried, key=lambda record: len(record.body))
-            kept = by_size[: len(tried) // 2] if sql.is_full(found) else []
-            keep = {id(record) for record in kept}
+            keep = {id(record) for record in _smaller(tried)} if sql.is_full(found) else set[int]()
             refused |= {id(record): found for record in tried if id(record) not in keep}
             tried = [record for record in tried if id(record) in keep]
         return [refused[id(record)] for record in records]
@@ -245,6 +256,13 @@ def _tried(db: sqlite3.Connection, operation: Operation) -> Any:
             return operation(db)
     except Exception as error:  # noqa: BLE001 - whoever waits for it gets it
         return error
+
+
+def _smaller(records: Sequence[NewRecord]) -> Sequence[NewRecord]:
+    """Without the largest, or the smaller half of those that are much alike."""
+    half = max(len(record.body) for record in records) // 2
+    small = [record for record in records if len(record.body) <= half]
+    return small or sorted(records, key=lambda record: len(record.body))[: len(records) // 2]
 
 
 def _pages(batch: Batch) -> int:
