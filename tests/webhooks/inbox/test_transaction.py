@@ -179,3 +179,42 @@ async def test_without_a_database_the_message_says_what_is_needed() -> None:
     await inbox.idle()
     assert (await inbox.show(1)).failed[0].error == "ConfigurationError"
     await inbox.aclose()
+
+
+async def test_trouble_of_the_file_is_no_failure_of_the_handler(
+    make: Any, tmp_path: Path, time: ManualTime
+) -> None:
+    """However long it lasts, nothing counts as an attempt, and handlers that are done do not run again."""
+    seen: list[str] = []
+
+    async def plain(event: Event) -> None:
+        seen.append("plain")
+
+    async def count(event: Event, context: Context) -> None:
+        seen.append(f"count, attempt {context.attempt}")
+        context.transaction.execute(COUNT, ("once",))
+
+    inbox = make(retries=RetryPolicy(attempts=2), busy_timeout=0.0)
+    await inbox.start(frozen(plain, count))
+    add, blocker = inbox.store.add, sqlite3.connect(tmp_path / "inbox.db", isolation_level=None)
+
+    async def and_lock(record: Any) -> Any:
+        record_id = await add(record)
+        blocker.execute("BEGIN IMMEDIATE")
+        return record_id
+
+    inbox.store.add = and_lock
+    await put(inbox, status_bytes(1))
+    for _ in range(4):
+        await inbox.idle()
+        await time.advance(1.5)
+    blocker.execute("COMMIT")
+    blocker.close()
+    await time.advance(1.5)
+    await inbox.idle()
+
+    assert seen[0] == "plain"
+    assert len(seen) > 4
+    assert set(seen[1:]) == {"count, attempt 0"}
+    assert counts(tmp_path) == {"once": 1}
+    assert (await inbox.show(1)).state == "handled"
