@@ -63,13 +63,25 @@ def simulate(
     ] = None,
     record: Annotated[
         Path | None,
-        typer.Option(dir_okay=False, help="File to write what happens to, a JSON object a line; replaced."),
+        typer.Option(
+            dir_okay=False,
+            help="File to write all that happens to, a JSON object a line; replaced. Not for replay.",
+        ),
+    ] = None,
+    callback_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Where your receiver is; without it http://127.0.0.1:8702/webhooks, where listen waits.",
+        ),
     ] = None,
 ) -> None:
     """Run the simulated service until Ctrl-C and print how to reach it."""
     from nexmo_dispatch_async.cli.simulate import run
 
-    raise typer.Exit(anyio.run(run, host, port, seed, speed, rules, state, record))
+    if callback_url is not None:
+        _check_url(callback_url, "--callback-url")
+    raise typer.Exit(anyio.run(run, host, port, seed, speed, rules, state, record, callback_url))
 
 
 @app.command()
@@ -228,6 +240,11 @@ def _which(text: str) -> int | Literal["all"]:
     if not (text.isascii() and text.isdecimal()) or len(text) > 18:
         raise typer.BadParameter("must be an id, or all", param_hint="ID|all")
     return int(text)
+
+
+def _check_url(url: str, option: str) -> None:
+    if not url.startswith(("http://", "https://")):
+        raise typer.BadParameter("must start with http:// or https://", param_hint=option)
 
 
 def _pairs(texts: list[str] | None) -> dict[str, str]:
