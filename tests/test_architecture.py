@@ -24,6 +24,7 @@ SDK_LAYERS = [
         "care_window",
         "sansio",
         "auth",
+        "environment",
         "retry",
         "failover",
     },
@@ -39,7 +40,8 @@ SDK_LAYERS = [
 ]
 PURE = {
     SDK: {"exceptions", "error_classes", "redaction", "models", "sms_segments", "workflow", "channels"}
-    | {"rules", "templates", "tariff", "care_window", "sansio", "auth", "retry", "failover"}
+    | {"rules", "templates", "tariff", "care_window", "sansio", "auth", "environment"}
+    | {"retry", "failover"}
     | {"interruption", "counters", "tracking", "simulator"},
     RECEIVER: {"exceptions", "events", "signature", "sansio", "injection", "middleware", "routes", "routing"}
     | {"receiver"},

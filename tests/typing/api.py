@@ -44,6 +44,7 @@ from nexmo_dispatch_async import (
     whatsapp,
 )
 from nexmo_dispatch_async.fan_out import FanOut
+from nexmo_dispatch_async.pytest_plugin import MakeWebhookClient, ServeRouter
 from nexmo_dispatch_async.tracking import Outcome, Tracker
 from nexmo_dispatch_webhooks import (
     Answer,
@@ -67,6 +68,7 @@ from nexmo_dispatch_webhooks import (
     Usage,
     parse_event,
 )
+from nexmo_dispatch_webhooks.testing import WebhookClient
 
 # --- building workflows ---------------------------------------------------------------------------
 
@@ -359,3 +361,9 @@ async def an_inbox_is_typed_when_it_is_made(receiver: Receiver) -> None:
     assert_type(inbox.health().lag, float)
     await receiver.inbox.idle()  # type: ignore[union-attr]  # a receiver needs less of one, or none
     assert_type(router.bind({"prices": {}}), Router)
+
+
+async def fixtures_of_pytest(serve: ServeRouter, make: MakeWebhookClient) -> None:
+    """What `dispatch_receiver` and `webhook_client` are annotated with."""
+    assert_type(await serve(Router(), path="/hooks"), str)
+    assert_type(make(Router()), WebhookClient)
