@@ -183,7 +183,7 @@ async def test_counters_cannot_be_filled_from_outside() -> None:
         ),
         (
             {"secrets": {"k": None}},
-            "signature secret of 'k' must be text, bytes, or several of them, not None",
+            "signature secret of 'k' must be text, bytes, or several of them, not NoneType",
         ),
         ({"secrets": {"k": ["new", 1]}}, "signature secret of 'k' must be text or bytes, not int"),
         ({"secrets": {1: "secret"}}, "an api_key must be text"),

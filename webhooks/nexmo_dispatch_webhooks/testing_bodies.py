@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from nexmo_dispatch_webhooks import events
 from nexmo_dispatch_webhooks.events.vocabulary import (
@@ -156,8 +156,7 @@ def report_body(
     """
     if messages is None:
         messages = [("sms", "delivered" if status == "completed" else "undeliverable")]
-    pairs: list[Any] = [item for item in messages if not isinstance(item, Mapping)]
-    if not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
+    if not all(isinstance(item, Mapping) or _is_pair(item) for item in messages):
         raise ConfigurationError('messages are pairs, ("whatsapp", "submitted"), or the objects on the wire')
     reported = [dict(item) if isinstance(item, Mapping) else _reported(*item) for item in messages]
     if isinstance(price, Unset):
@@ -171,6 +170,10 @@ def report_body(
         "_links": {"messages": reported},
     }
     return _without_none(body | fields)
+
+
+def _is_pair(item: object) -> bool:
+    return isinstance(item, tuple | list) and len(cast("Sequence[object]", item)) == 2
 
 
 def _reported(channel: str, status: str) -> Body:

@@ -59,6 +59,7 @@ async def test_a_reader_holds_up_no_commit(
 
     for number in range(1, 20):
         await store.add(new_record(status_bytes(number)))
+    await store.count()  # the last move is over
     assert times_started_over(log) == 0
     reader.close()
     for number in range(20, 26):

@@ -54,13 +54,15 @@ class Handling:
         self._poll = poll
         self._clock, self._random = clock, random
         # state
-        self.lanes = Lanes()
-        self.bell = Bell()
-        self.busy = 0
+        self.lanes: Lanes = Lanes()
+        self.bell: Bell = Bell()
+        self.busy: int = 0
         self.idlers: list[asyncio.Future[None]] = []
-        self.stopping = False
+        self.stopping: bool = False
+        self.worker: Worker
         # counts, since the inbox was made
-        self.quarantined = self.unhandled = 0
+        self.quarantined: int = 0
+        self.unhandled: int = 0
 
     def begin(self, worker: Worker) -> None:
         """Get ready for the loops of a start."""

@@ -128,8 +128,8 @@ class SqliteStore:
         )
         # a thread of its own: those of `asyncio.to_thread` may all be busy with what handlers do in them
         self._thread = threading.Thread(
-            target=_write,
-            args=(self._queue, self._writer, loop, lambda batch: self._completed(batch), self._ended),
+            target=self._write,
+            args=(self._queue, self._writer, loop, self._ended),
             name="inbox-writer",
             daemon=True,
         )
@@ -366,28 +366,29 @@ class SqliteStore:
             if not future.done():
                 future.set_result(record_id)
 
+    # --- in the thread ---
 
-def _write(
-    queue: SimpleQueue[Batch | None],
-    writer: Writer,
-    loop: asyncio.AbstractEventLoop,
-    completed: Callable[[Batch], None],
-    ended: asyncio.Future[None],
-) -> None:
-    """The thread: one batch after the other until the end of the store."""
-    while (batch := queue.get()) is not None:
-        try:
-            writer.commit(batch)
-        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
-            batch.error = error
-        try:
-            loop.call_soon_threadsafe(completed, batch)
-        except RuntimeError:  # the loop was closed without closing the inbox: nobody waits
-            break
-        writer.rest()
-    writer.close()
-    with contextlib.suppress(RuntimeError):  # as above
-        loop.call_soon_threadsafe(ended.set_result, None)
+    def _write(
+        self,
+        queue: SimpleQueue[Batch | None],
+        writer: Writer,
+        loop: asyncio.AbstractEventLoop,
+        ended: asyncio.Future[None],
+    ) -> None:
+        """One batch after the other until the end of this opening, whose queue and writer they are."""
+        while (batch := queue.get()) is not None:
+            try:
+                writer.commit(batch)
+            except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+                batch.error = error
+            try:
+                loop.call_soon_threadsafe(self._completed, batch)
+            except RuntimeError:  # the loop was closed without closing the inbox: nobody waits
+                break
+            writer.rest()
+        writer.close()
+        with contextlib.suppress(RuntimeError):  # as above
+            loop.call_soon_threadsafe(ended.set_result, None)
 
 
 def _fail(future: asyncio.Future[Any], error: Exception) -> None:
