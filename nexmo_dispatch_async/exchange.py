@@ -152,6 +152,8 @@ class Exchange:
             self._parsed = request.url, URL(request.url, encoded=True)
         url = self._parsed[1]
         stale = 0
+        task = asyncio.current_task()
+        asked = 0 if task is None else task.cancelling()
         deadline = None if limits.whole is None else self._deadlines.start(limits.whole)
         try:
             while True:
@@ -191,13 +193,18 @@ class Exchange:
                     foreign = error
                 except BaseException as error:
                     cancelled = isinstance(error, asyncio.CancelledError)
-                    if not cancelled or deadline is None or not deadline.take_back():
+                    if cancelled and session.closed and task is not None and task.cancelling() == asked:
+                        # Nobody cancelled the task: a session that is closed cancels what it waits for
+                        # itself, a name or room for a connection.
+                        foreign = aiohttp.ClientConnectionError("the session was closed")
+                    elif not cancelled or deadline is None or not deadline.take_back():
                         # A GET may be made again, whatever left of it.
                         left = body.abandon() and request.method != "GET"
                         interrupt(error, "unknown" if left else "not_sent", request.summary, anyway=True)
                         raise
-                    foreign = TimeoutError()
-                    stale = _STALE_RETRIES  # there is no time for another
+                    else:
+                        foreign = TimeoutError()
+                    stale = _STALE_RETRIES  # there is no time for another, or no session
                 if body.phase is Phase.STALE and stale < _STALE_RETRIES:
                     # A kept connection that was of no use any more: not a failure of the service, so no wait.
                     stale += 1

@@ -32,7 +32,7 @@ SDK_LAYERS = [
     {"tokens"},
     {"carrier"},
     {"applications", "client"},
-    {"bulk", "tracking", "otel"},
+    {"tracking", "otel"},
     {"simulator"},
     {"pytest_plugin"},
     {"cli"},
