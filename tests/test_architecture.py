@@ -27,7 +27,7 @@ SDK_LAYERS = [
         "retry",
         "failover",
     },
-    {"phase", "deadlines", "interruption", "care_window_sqlite"},
+    {"phase", "deadlines", "interruption", "sqlite_files", "care_window_sqlite"},
     {"fan_out", "middleware", "exchange", "counters", "slots"},
     {"tokens"},
     {"carrier"},
