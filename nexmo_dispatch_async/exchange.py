@@ -173,7 +173,7 @@ class Exchange:
                         raise_for_status=False,
                     )
                     try:
-                        if body.phase in _BEFORE_LEAVING:
+                        if body.phase is not _LEFT and body.phase is not _UNSEEN:
                             # It was there before the request, and answers something else or nothing.
                             body.abandon()
                             body.phase = Phase.STALE
@@ -246,8 +246,8 @@ def _too_long(limit: int) -> aiohttp.ClientPayloadError:
 
 _NO_CONTENT_TYPE = ("Content-Type",)
 
-# An answer in one of these phases was there already. A mock asks for no body, and answers in another.
-_BEFORE_LEAVING = (Phase.PREPARED, Phase.STALE)
+# An answer in another phase was there already: a mock asks for no body. By name, an enum costs more.
+_LEFT, _UNSEEN = Phase.LEFT, Phase.UNSEEN
 
 # How often a request moves on to another connection because a kept one turns out to be of no use.
 _STALE_RETRIES = 3

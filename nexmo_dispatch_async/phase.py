@@ -140,24 +140,27 @@ class Body(Payload):
         transport = writer.transport
         if transport is None or transport.is_closing():
             self._is_stale(_CLOSED)
-        heard = _heard(transport)
-        if heard == _POLL_READABLE and transport.get_extra_info("ssl_object") is not None:
-            # Encrypted: it may be a session ticket. Scheduled now, the loop reads it in its next round, and
-            # then the protocol knows.
+        if heard := _heard(transport):
+            if heard != _POLL_READABLE:
+                self._is_stale(_CLOSED)
+            # What was said before anything was asked would be taken for the answer to this request.
+            if transport.get_extra_info("ssl_object") is None:
+                self._is_stale(UNASKED)
+            # Encrypted: it may be a session ticket. The loop reads it in its next round, after what is
+            # scheduled already, and then the protocol knows.
             self.phase = _STALE
             await asyncio.sleep(0)
             await asyncio.sleep(0)
             if self._abandoned:
                 raise ConnectionResetError(_GIVEN_UP)
-            heard = 0
-        if heard & ~_POLL_READABLE or transport.is_closing():
-            self._is_stale(_CLOSED)
-        # What was said before anything was asked would be taken for the answer to this request.
-        if heard or getattr(transport.get_protocol(), "should_close", False):
+            if transport.is_closing():
+                self._is_stale(_CLOSED)
+        protocol = transport.get_protocol()
+        if getattr(protocol, "should_close", False):
             self._is_stale(UNASKED)
         self.phase = _LEFT
-        self._transport, self._protocol = transport, transport.get_protocol()
-        self._reader = _reader_of(self._protocol)
+        self._transport, self._protocol = transport, protocol
+        self._reader = _reader_of(protocol)
         await writer.write(self._data)
         # asyncio writes at once; if the operating system refuses, it closes the transport there and then. Up
         # to this size aiohttp does not wait in between, so it was this write that was refused, as a whole.
