@@ -37,7 +37,7 @@ async def main() -> None:
         tracker.attach(router)
         app = web.Application()
         secrets = {sim.api_key: sim.signature_secret}
-        setup(app, router, "/webhooks", secrets=secrets, clock=lambda: sim.time.timestamp())
+        setup(app, router, "/webhooks", secrets=secrets, clock=sim.timestamp)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -1,7 +1,7 @@
 """Keeps the moments of the Customer Care Window in an SQLite file, so that a restart forgets nothing.
 
 It is a module of its own so that `import nexmo_dispatch_async` does not import sqlite3. The file holds phone
-numbers: protect it like any other customer data.
+numbers: one that is made here may be read by its owner only, and one that exists keeps its mode.
 """
 
 import os
@@ -11,10 +11,18 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self
 
+from nexmo_dispatch_async.exceptions import ConfigurationError
+from nexmo_dispatch_async.sqlite_files import open_file
+
 __all__ = ["SQLiteWindowStore"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_BUSY_TIMEOUT = 10.0
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS care_window (channel TEXT, customer TEXT, at INTEGER NOT NULL,"
+    " PRIMARY KEY (channel, customer)) WITHOUT ROWID"
+)
 
 
 class SQLiteWindowStore:
@@ -24,19 +32,25 @@ class SQLiteWindowStore:
     wait, run `CareWindow` calls through `asyncio.to_thread`; the store may be used from any thread.
 
     Args:
-        path: The file; it is created when missing. `":memory:"` keeps everything in memory.
+        path: The file; it is created when missing, for its owner only. `":memory:"` keeps everything in
+            memory.
+
+    Raises:
+        ConfigurationError: The file cannot be opened, is no database, or was in use for ten seconds.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._lock = threading.Lock()
-        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        # A power cut may lose the newest moments; a template is then sent where free content would do.
-        self._connection.execute("PRAGMA synchronous = NORMAL")
-        self._connection.execute(
-            "CREATE TABLE IF NOT EXISTS care_window (channel TEXT, customer TEXT, at INTEGER NOT NULL,"
-            " PRIMARY KEY (channel, customer)) WITHOUT ROWID"
-        )
+        try:
+            # A power cut may lose the newest moments; a template is then sent where free content would do.
+            self._connection = open_file(path, busy_timeout=_BUSY_TIMEOUT)
+            try:
+                self._connection.execute(_SCHEMA)
+            except BaseException:
+                self._connection.close()
+                raise
+        except sqlite3.Error as error:
+            raise ConfigurationError(f"the file of the care window cannot be used: {error}") from error
 
     def last(self, channel: str, customer: str) -> datetime | None:
         """When this customer wrote last, in UTC."""

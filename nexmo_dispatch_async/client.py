@@ -26,7 +26,7 @@ from nexmo_dispatch_async.counters import ClientStatistics
 from nexmo_dispatch_async.environment import Environment
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.exchange import TlsSetting
-from nexmo_dispatch_async.fan_out import FanOut, SendOutcome, outcome_of
+from nexmo_dispatch_async.fan_out import FanOut, SendOutcome, outcome_of, outcome_of_interruption
 from nexmo_dispatch_async.interruption import Interruption, note, tell
 from nexmo_dispatch_async.middleware import Middleware
 from nexmo_dispatch_async.models.lenient import kind_in_words
@@ -378,7 +378,7 @@ class DispatchClient:
             sending = self.send(workflow, retry=retry, timeout=timeout, rules=rules)
             return await outcome_of(workflow, sending)
 
-        return FanOut(workflows, send, limit=limit)
+        return FanOut(workflows, send, limit=limit, cut_short=outcome_of_interruption)
 
     async def call(
         self,

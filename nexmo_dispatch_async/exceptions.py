@@ -143,8 +143,9 @@ class APIError(DispatchError):
     Attributes:
         outcome: Whether the service accepted it: `not_sent`, `refused` or `unknown`.
         phase: How far the last try got. `token`: no access token. `connect`: no connection. `write`: the
-            connection was found closed and nothing was written. `wait`: bytes left and no answer began.
-            `read`: the answer began and did not end. `answer`: a whole answer came back.
+            connection was found closed, or had something to say already, and nothing was written.
+            `wait`: bytes left and no answer began. `read`: the answer began and did not end. `answer`: a
+            whole answer came back.
         status: The HTTP status, if an answer came back.
         details: What could be read from its body, in the service's own words.
         code: The error code of the service, as a number or a name (contract 6), or an empty text.

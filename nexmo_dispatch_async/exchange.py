@@ -18,7 +18,7 @@ from nexmo_dispatch_async.auth import check_url
 from nexmo_dispatch_async.deadlines import Deadlines
 from nexmo_dispatch_async.exceptions import ClientClosedError, ConfigurationError
 from nexmo_dispatch_async.interruption import interrupt
-from nexmo_dispatch_async.phase import FOREIGN, Body, Phase, failure_of, presentable
+from nexmo_dispatch_async.phase import FOREIGN, UNASKED, Body, Phase, failure_of, presentable
 from nexmo_dispatch_async.retry import Timeout
 from nexmo_dispatch_async.sansio import Request, Response
 
@@ -152,11 +152,13 @@ class Exchange:
             self._parsed = request.url, URL(request.url, encoded=True)
         url = self._parsed[1]
         stale = 0
+        task = asyncio.current_task()
+        asked = 0 if task is None else task.cancelling()
         deadline = None if limits.whole is None else self._deadlines.start(limits.whole)
         try:
             while True:
-                # What changes something has a body even if it is empty, because only a body knows what left.
-                body = None if request.method == "GET" else Body(request.body or b"")
+                # There is a body even if it is empty, because only a body knows what left.
+                body = Body(request.body or b"")
                 reply: aiohttp.ClientResponse | None = None
                 try:
                     reply = await session.request(
@@ -171,13 +173,18 @@ class Exchange:
                         raise_for_status=False,
                     )
                     try:
+                        if body.phase is not _LEFT and body.phase is not _UNSEEN:
+                            # It was there before the request, and answers something else or nothing.
+                            body.abandon()
+                            body.phase = Phase.STALE
+                            raise aiohttp.ClientConnectionError(UNASKED)
                         content = reply.content
                         # Nearly always all of it is there at once, and the connection is free again.
                         data = content.read_nowait() if content.is_eof() else await self._read(reply)
                         if len(data) > self._max_response:
                             raise _too_long(self._max_response)
                     except BaseException:
-                        if body is not None and reply.connection is None:
+                        if reply.connection is None:
                             body.let_go()
                         reply.close()
                         raise
@@ -186,20 +193,24 @@ class Exchange:
                     foreign = error
                 except BaseException as error:
                     cancelled = isinstance(error, asyncio.CancelledError)
-                    if not cancelled or deadline is None or not deadline.take_back():
-                        # Without a body it is a GET: it may be made again, whatever left of it.
-                        left = body is not None and body.abandon()
+                    if cancelled and session.closed and task is not None and task.cancelling() == asked:
+                        # Nobody cancelled the task: a session that is closed cancels what it waits for
+                        # itself, a name or room for a connection.
+                        foreign = aiohttp.ClientConnectionError("the session was closed")
+                    elif not cancelled or deadline is None or not deadline.take_back():
+                        # A GET may be made again, whatever left of it.
+                        left = body.abandon() and request.method != "GET"
                         interrupt(error, "unknown" if left else "not_sent", request.summary, anyway=True)
                         raise
-                    foreign = TimeoutError()
-                    stale = _STALE_RETRIES  # there is no time for another
-                if body is not None and body.phase is Phase.STALE and stale < _STALE_RETRIES:
-                    # A kept connection that the service had closed: not a failure of the service, so no wait.
+                    else:
+                        foreign = TimeoutError()
+                    stale = _STALE_RETRIES  # there is no time for another, or no session
+                if body.phase is Phase.STALE and stale < _STALE_RETRIES:
+                    # A kept connection that was of no use any more: not a failure of the service, so no wait.
                     stale += 1
                     continue
-                if body is not None:
-                    body.abandon()
-                if session.closed and (body is None or body.phase is not Phase.LEFT):
+                body.abandon()
+                if session.closed and body.phase is not Phase.LEFT:
                     whose = "client" if self._closed else "session that the client was given"
                     message = f"the {whose} was closed before the request was sent"
                     raise ClientClosedError(message) from foreign
@@ -235,7 +246,10 @@ def _too_long(limit: int) -> aiohttp.ClientPayloadError:
 
 _NO_CONTENT_TYPE = ("Content-Type",)
 
-# How often a request moves on to another connection because a kept one turns out to be closed.
+# An answer in another phase was there already: a mock asks for no body. By name, an enum costs more.
+_LEFT, _UNSEEN = Phase.LEFT, Phase.UNSEEN
+
+# How often a request moves on to another connection because a kept one turns out to be of no use.
 _STALE_RETRIES = 3
 
 

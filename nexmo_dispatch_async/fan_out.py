@@ -1,6 +1,6 @@
 """Many calls at once, never more than a limit: items in, one outcome each out, in the order of completion.
 
-It knows nothing of HTTP and keeps nothing on disk; `bulk` builds durable campaigns on it.
+It knows nothing of HTTP and keeps nothing on disk.
 
 Tasks here belong to the iterator and not to a task group, because a task group or a cancel scope must not
 stay open across a `yield`: it would cancel the wrong task when the consumer is cancelled, and could be
@@ -27,14 +27,24 @@ from nexmo_dispatch_async.exceptions import (
     OutcomeUnknownError,
     RefusedError,
 )
-from nexmo_dispatch_async.interruption import Interruption, outcome_of_failure
+from nexmo_dispatch_async.interruption import Interruption, outcome_of_failure, tell
 from nexmo_dispatch_async.models.responses import Dispatch
 from nexmo_dispatch_async.models.shown import AsShown
 
 if TYPE_CHECKING:
     from nexmo_dispatch_async.workflow import Workflow
 
-__all__ = ["FanOut", "FanOutStatistics", "NotSent", "Refused", "SendOutcome", "Sent", "Unknown", "outcome_of"]
+__all__ = [
+    "FanOut",
+    "FanOutStatistics",
+    "NotSent",
+    "Refused",
+    "SendOutcome",
+    "Sent",
+    "Unknown",
+    "outcome_of",
+    "outcome_of_interruption",
+]
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -92,6 +102,23 @@ async def outcome_of(workflow: Workflow, sending: Awaitable[Dispatch]) -> SendOu
         return Unknown(workflow, error)
 
 
+def outcome_of_interruption(workflow: Workflow, known: Interruption) -> SendOutcome:
+    """Return what became of a workflow whose sending somebody cancelled, though not whoever wants to know."""
+    if known.outcome == "sent" and known.dispatch is not None:
+        return Sent(workflow, known.dispatch)
+    request = known.request or "POST /dispatch"
+    message = f"{request}: cut short by a cancellation that the caller did not ask for"
+    outcome: NotSent | Unknown
+    if known.outcome == "not_sent":
+        outcome = NotSent(workflow, NotSentError(message, request=request, phase="connect"))
+    else:
+        outcome = Unknown(workflow, OutcomeUnknownError(message, request=request, phase="wait"))
+    tell(outcome.error, workflow)
+    # A reference that the client made is in the workflow that was sent, and not in this one.
+    outcome.error.client_refs = known.client_refs or workflow.client_refs
+    return outcome
+
+
 class FanOutStatistics(NamedTuple):
     """What a `FanOut` is doing."""
 
@@ -110,15 +137,26 @@ class FanOut(Generic[ItemT, ResultT]):
     memory is bounded by `limit`, and a slow consumer slows the input down.
 
     * An input that raises ends the reading; what is in flight is finished and handed out, then its
-      exception is raised. So does an exception that `work` lets through.
+      exception is raised. So does an exception that `work` lets through, or a cancellation of its task that
+      is not of the FanOut; `client.send_many()` has an outcome for that workflow instead, and goes on.
     * Leaving early (`aclose()`, `async with`, `contextlib.aclosing`) cancels what is in flight and waits for
       it: nothing is left running. `undelivered` then holds results that nobody took, `interrupted` the items
       whose work was cut short, and `interruptions` what became of each.
     * An async generator that it reads from is closed when it ends, whichever way.
     * A plain `break` ends the work too, but a moment later: when the event loop finalises the iterator.
-    * If the consumer is cancelled while it waits for a result, the iterator is closed in the same way.
+    * If the consumer is cancelled while it waits for a result, the iterator is closed in the same way,
+      however often it is cancelled meanwhile.
 
     Only one task may iterate.
+
+    Args:
+        items: What to work on.
+        work: What to do with one.
+        limit: In flight and not yet consumed, together.
+        cut_short: The result of an item whose task somebody else cancelled.
+
+    Raises:
+        ConfigurationError: `limit` is below 1.
     """
 
     __slots__ = ("_limit", "_results", "_state")
@@ -129,11 +167,12 @@ class FanOut(Generic[ItemT, ResultT]):
         work: Callable[[ItemT], Coroutine[Any, Any, ResultT]],
         *,
         limit: int,
+        cut_short: Callable[[ItemT, Interruption], ResultT] | None = None,
     ) -> None:
         if limit < 1:
             raise ConfigurationError(f"limit must be at least 1, not {limit!r}")
         self._limit = limit
-        self._state: _State[ItemT, ResultT] = _State(work, limit)
+        self._state: _State[ItemT, ResultT] = _State(work, limit, cut_short)
         # A function outside of the class: a bound generator would keep this object alive, and a `break` would
         # not end it before the garbage collector comes by.
         self._results = _results(items, self._state)
@@ -186,13 +225,20 @@ class FanOut(Generic[ItemT, ResultT]):
 class _State(Generic[ItemT, ResultT]):
     """What the generator, the feeder and the callbacks of the tasks share."""
 
-    def __init__(self, work: Callable[[ItemT], Coroutine[Any, Any, ResultT]], limit: int) -> None:
+    def __init__(
+        self,
+        work: Callable[[ItemT], Coroutine[Any, Any, ResultT]],
+        limit: int,
+        cut_short: Callable[[ItemT, Interruption], ResultT] | None,
+    ) -> None:
         # What to do
         self.work = work
         self.limit = limit
+        self.cut_short = cut_short
         # Where it stands
         self.read = 0
         self.reading = True
+        self.ending = False
         self.failure: BaseException | None = None
         self.tasks: dict[asyncio.Task[ResultT], ItemT] = {}
         self.done: deque[ResultT] = deque()
@@ -221,7 +267,13 @@ class _State(Generic[ItemT, ResultT]):
             self.done.append(task.result())
         except asyncio.CancelledError as error:
             known = Interruption("not_sent") if task in self.unstarted else outcome_of_failure(error)
-            self.interrupted.append((item, known))
+            if self.ending:
+                self.interrupted.append((item, known))
+            elif self.cut_short is not None:
+                self.done.append(self.cut_short(item, known))
+            else:
+                self.interrupted.append((item, known))
+                self.fail(_by_somebody_else("the work on an item", error))
         except BaseException as error:  # noqa: BLE001 - raised again when all is handed out
             self.interrupted.append((item, outcome_of_failure(error)))
             self.fail(error)
@@ -229,7 +281,12 @@ class _State(Generic[ItemT, ResultT]):
 
     def fed(self, feeder: asyncio.Task[None]) -> None:
         self.reading = False
-        if not feeder.cancelled() and (error := feeder.exception()) is not None:
+        try:
+            feeder.result()
+        except asyncio.CancelledError as error:
+            if not self.ending:
+                self.fail(_by_somebody_else("the reading of the input", error))
+        except BaseException as error:  # noqa: BLE001 - raised again when all is handed out
             self.fail(error)
         _wake(self.wanted)
 
@@ -242,6 +299,13 @@ class _State(Generic[ItemT, ResultT]):
         result = self.done.popleft()
         _wake(self.room)
         return result
+
+
+def _by_somebody_else(what: str, error: BaseException) -> RuntimeError:
+    # Raised as it is, it would pass for a cancellation of the consumer.
+    failure = RuntimeError(f"{what} was cancelled, and not by the FanOut")
+    failure.__cause__ = error
+    return failure
 
 
 def _wake(waiter: asyncio.Future[None] | None) -> None:
@@ -293,10 +357,8 @@ async def _results(
         if state.failure is not None:
             raise state.failure
     finally:
-        state.reading = False
-        if left := _cancel(state, feeder):
-            with anyio.CancelScope(shield=True):
-                await asyncio.wait(left)
+        state.reading, state.ending = False, True
+        await _ended(_cancel(state, feeder))
 
 
 def _cancel(state: _State[Any, Any], feeder: asyncio.Task[None] | None) -> set[asyncio.Task[Any]]:
@@ -310,6 +372,20 @@ def _cancel(state: _State[Any, Any], feeder: asyncio.Task[None] | None) -> set[a
     if feeder is not None and not feeder.done():
         left.add(feeder)
     return left
+
+
+async def _ended(left: set[asyncio.Task[Any]]) -> None:
+    """Wait for tasks that were cancelled, however often whoever waits is cancelled meanwhile."""
+    cancelled: asyncio.CancelledError | None = None
+    with anyio.CancelScope(shield=True):
+        while left:
+            try:
+                _, left = await asyncio.wait(left)
+            except asyncio.CancelledError as error:
+                cancelled = error
+                left = {task for task in left if not task.done()}
+    if cancelled is not None:
+        raise cancelled
 
 
 def _is_unstarted(task: asyncio.Task[Any]) -> bool:

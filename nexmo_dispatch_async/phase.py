@@ -9,7 +9,7 @@ import asyncio
 import select
 import ssl
 from enum import IntEnum
-from typing import Any
+from typing import Any, NoReturn
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
@@ -32,7 +32,7 @@ from nexmo_dispatch_async.redaction import mask
 from nexmo_dispatch_async.retry import RetryPolicy
 from nexmo_dispatch_async.sansio import Request
 
-__all__ = ["FOREIGN", "Body", "Phase", "failure_of", "may_repeat", "presentable", "without_token"]
+__all__ = ["FOREIGN", "UNASKED", "Body", "Phase", "failure_of", "may_repeat", "presentable", "without_token"]
 
 # What an aiohttp session can raise; ValueError and RuntimeError for what it finds wrong before it connects.
 FOREIGN = (aiohttp.ClientError, OSError, EOFError, ValueError, RuntimeError)
@@ -57,7 +57,7 @@ class Phase(IntEnum):
     UNSEEN = 0
     #: The request was built around it; there is no connection yet, or nothing was written to it.
     PREPARED = 1
-    #: The connection was found closed, or broke without taking a byte.
+    #: The connection was found closed or had something to say already, or broke without taking a byte.
     STALE = 2
     #: The operating system took at least one byte.
     LEFT = 3
@@ -125,25 +125,42 @@ class Body(Payload):
         await self.write_with_length(writer, None)
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        """Write everything, unless the connection is found closed.
+        """Write everything, unless the connection is found closed, or says something unasked.
 
         Raises:
             ConnectionResetError: Nothing was written.
         """
         if self._abandoned:
-            raise ConnectionResetError("the request was given up before anything was written")
+            raise ConnectionResetError(_GIVEN_UP)
         if self.phase is _LEFT:
             # aiohttp repeats what HTTP calls idempotent when a connection breaks; here it is not for aiohttp
             # to decide.
             raise ConnectionResetError("the connection broke after the request had been sent")
         # aiohttp holds the headers back until the body comes and writes both at once.
         transport = writer.transport
-        if transport is None or transport.is_closing() or _peer_closed(transport):
+        if transport is None or transport.is_closing():
+            self._is_stale(_CLOSED)
+        if heard := _heard(transport):
+            if heard != _POLL_READABLE:
+                self._is_stale(_CLOSED)
+            # What was said before anything was asked would be taken for the answer to this request.
+            if transport.get_extra_info("ssl_object") is None:
+                self._is_stale(UNASKED)
+            # Encrypted: it may be a session ticket. The loop reads it in its next round, after what is
+            # scheduled already, and then the protocol knows.
             self.phase = _STALE
-            raise ConnectionResetError("the connection was closed before anything was written")
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            if self._abandoned:
+                raise ConnectionResetError(_GIVEN_UP)
+            if transport.is_closing():
+                self._is_stale(_CLOSED)
+        protocol = transport.get_protocol()
+        if getattr(protocol, "should_close", False):
+            self._is_stale(UNASKED)
         self.phase = _LEFT
-        self._transport, self._protocol = transport, transport.get_protocol()
-        self._reader = _reader_of(self._protocol)
+        self._transport, self._protocol = transport, protocol
+        self._reader = _reader_of(protocol)
         await writer.write(self._data)
         # asyncio writes at once; if the operating system refuses, it closes the transport there and then. Up
         # to this size aiohttp does not wait in between, so it was this write that was refused, as a whole.
@@ -151,8 +168,18 @@ class Body(Payload):
             self.phase = _STALE
             raise ConnectionResetError("the connection broke before anything was written")
 
+    def _is_stale(self, why: str) -> NoReturn:
+        self.phase = _STALE
+        raise ConnectionResetError(why)
 
+
+# Why nothing was written
+UNASKED = "an answer was there before anything was written"
+_CLOSED = "the connection was closed before anything was written"
+_GIVEN_UP = "the request was given up before anything was written"
 _ONE_WRITE = 0x8000
+_POLL_READABLE = getattr(select, "POLLIN", 0)
+# The end of what the other side says: where there is no word for it, it is readable all the same.
 _POLL_CLOSED = getattr(select, "POLLRDHUP", 0)
 # One for each descriptor, whichever socket has it at the time: a poll object knows the number only.
 _POLLS: dict[int, Any] = {}
@@ -163,44 +190,44 @@ def _reader_of(protocol: object) -> object:
     return getattr(protocol, "_parser", None)
 
 
-def _peer_closed(transport: asyncio.BaseTransport) -> bool:
-    """Return whether the other side closed the connection and the event loop did not notice yet.
+def _heard(transport: asyncio.BaseTransport) -> int:
+    """Return what the event loop did not notice yet: that there is something to read, or a close.
 
-    Without a way to ask (Windows, macOS) the answer is no, and the loop has to notice by itself.
+    Without a way to ask (Windows) the answer is nothing, and the loop has to notice by itself.
     """
     sock = transport.get_extra_info("socket")
-    if not _POLL_CLOSED or sock is None:
-        return False
+    if not _POLL_READABLE or sock is None:
+        return 0
     descriptor = sock.fileno()
     poll = _POLLS.get(descriptor)
     if poll is None:
         poll = _POLLS[descriptor] = select.poll()
-        poll.register(descriptor, _POLL_CLOSED)
-    return bool(poll.poll(0))
+        poll.register(descriptor, _POLL_READABLE | _POLL_CLOSED)
+    events: list[tuple[int, int]] = poll.poll(0)
+    return events[0][1] if events else 0
 
 
 def failure_of(
-    request: Request, body: Body | None, error: Exception, *, answering: bool = False
+    request: Request, body: Body, error: Exception, *, answering: bool = False
 ) -> APIError | ConfigurationError:
     """Return what an exception of the session means, by what left before it.
 
     Args:
         request: What was sent, or not.
-        body: What knows how far it got; a GET has none.
+        body: What knows how far it got.
         error: What the session raised.
         answering: Whether an answer had begun.
     """
     summary = request.summary
     reason = _reason(error)
-    if body is not None and body.phase is Phase.UNSEEN and not isinstance(error, _OF_THE_NETWORK):
+    if body.phase is Phase.UNSEEN and not isinstance(error, _OF_THE_NETWORK):
         # Found wrong before the request was built. What a mock raises is of the network, and is believed.
         return ConfigurationError(f"{summary}: nothing was sent, the session refuses it{reason}")
     if isinstance(error, _OF_THE_CERTIFICATE):
         return CertificateError(f"{summary}: no connection{reason}", request=summary, phase="connect")
     connecting = isinstance(error, _BEFORE_CONNECTION)
-    if connecting or (body is not None and body.phase in (Phase.PREPARED, Phase.STALE)):
-        stale = body is not None and body.phase is Phase.STALE
-        phase: FailurePhase = "write" if stale else "connect"
+    if connecting or body.phase in (Phase.PREPARED, Phase.STALE):
+        phase: FailurePhase = "write" if body.phase is Phase.STALE else "connect"
         if isinstance(error, TimeoutError):
             message = f"{summary}: no connection in time{reason}"
             return APITimeoutError(message, request=summary, phase=phase)

@@ -55,6 +55,8 @@ class Scene:
     resolver: AbstractResolver | None = None
     trusted: bool = True
     warm: bool = False
+    #: what happens on the idle connection of a client that is warm
+    meanwhile: Callable[[], object] | None = None
 
 
 Prepare = Callable[[Scene, AsyncExitStack], Any]
@@ -253,6 +255,17 @@ def idle_closed(scene: Scene, _stack: AsyncExitStack) -> None:
     scene.server.handler = close_idle
 
 
+def said_on_idle(scene: Scene, _stack: AsyncExitStack) -> None:
+    """Say on the idle connection what nobody asked for; the client's loop has not read it yet."""
+    scene.warm = True
+
+    async def remember(request: Received, connection: Connection) -> None:
+        await accept(request, connection)
+        scene.meanwhile = scene.meanwhile or (lambda: connection.writer.write(reply(408)))
+
+    scene.server.handler = remember
+
+
 CASES = [
     # before a connection exists
     Case("name not found (DNS)", prepare=unknown_name),
@@ -264,6 +277,7 @@ CASES = [
     Case("TLS handshake times out", prepare=silent_handshake, over=("https",)),
     # while and after bytes leave
     Case("idle connection closed by the service", prepare=idle_closed),
+    Case("idle connection on which the service says something", prepare=said_on_idle),
     Case("reset before the body is read", prepare=reset_before_body),
     Case("writing the body times out", prepare=big_body),
     Case("reset after the body", reset_after_body),
@@ -368,10 +382,12 @@ async def observe(case: Case, over: str, certificate: Path) -> str:
         if scene.warm:
             # A connection that exists already: what is timed is the answer, not the handshake.
             handler = server.handler
-            if case.prepare is not idle_closed:
+            if case.prepare not in {idle_closed, said_on_idle}:
                 server.handler = accept
             await client.send(workflow)
             server.handler = handler
+            if scene.meanwhile is not None:
+                scene.meanwhile()
         before = client.statistics().attempts, server.posts
         error: APIError | None = None
         try:

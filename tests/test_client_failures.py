@@ -1,6 +1,7 @@
 """Each way a send can fail: what the client raises, and how many POSTs the server saw."""
 
 import asyncio
+import select
 import socket
 import traceback
 import warnings
@@ -443,11 +444,13 @@ def test_a_session_of_another_event_loop_is_named(workflow: Workflow) -> None:
 
 async def test_a_connection_that_breaks_shows_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
     """Aiohttp names the whole address: the id of an application, and its URLs in the query."""
-    monkeypatch.setattr(phase, "_peer_closed", lambda _transport: True)
+    monkeypatch.setattr(phase, "_heard", lambda _transport: select.POLLHUP)
+    # Not where the call is written: a traceback shows its lines.
+    private = ("an-application", "https://user:very-secret@h/")
     async with RawServer() as server, client_of(server.base_url) as client:
         with pytest.raises(APIConnectionError) as caught:
             await client.applications.using(retry=RetryPolicy(attempts=1)).update(
-                "an-application", status_url="https://user:very-secret@h/", encoding="query"
+                private[0], status_url=private[1], encoding="query"
             )
 
     assert str(caught.value) == (
@@ -480,7 +483,9 @@ def test_neither_addresses_nor_tasks_are_shown(error: Exception, message: str) -
 
 def test_foreign_errors_without_text_are_named() -> None:
     request = Request("GET", "https://h/", {}, None, "/x")
+    left = Body(b"")
+    left.phase = Phase.LEFT
 
-    error = failure_of(request, None, OSError())
+    error = failure_of(request, left, OSError())
 
     assert str(error) == "GET /x: sent, and the connection broke: OSError"

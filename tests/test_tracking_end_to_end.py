@@ -54,7 +54,7 @@ class World:
         tracker.attach(router)
         app = web.Application()
         secrets = {self.sim.api_key: self.sim.signature_secret}
-        setup(app, router, "/webhooks", secrets=secrets, clock=lambda: self.sim.time.timestamp())
+        setup(app, router, "/webhooks", secrets=secrets, clock=self.sim.timestamp)
         server = TestServer(app, port=port)
         await self._stack.enter_async_context(server)
         self.sim.create_application(status_url=str(server.make_url("/webhooks/status")))

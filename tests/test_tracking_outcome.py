@@ -148,11 +148,10 @@ def test_all_fail() -> None:
     assert not result.has("delivered")
 
 
-def test_the_report_before_the_last_delivered() -> None:
+@pytest.mark.parametrize("said", ["submitted", "delivered"])
+def test_the_report_before_the_last_delivered(said: str) -> None:
     """Contract 10.5: the report itself tells that the current step got what it waited for."""
-    early = report(
-        "completed", 604.05, ("a", "whatsapp", "submitted"), ("b", "sms", "submitted"), total="0.0353"
-    )
+    early = report("completed", 604.05, ("a", "whatsapp", "submitted"), ("b", "sms", said), total="0.0353")
     known = [status("a", "submitted", 0, channel="whatsapp"), status("b", "submitted", 602), early]
 
     before = outcome(*known, workflow=WHATSAPP_THEN_SMS)
@@ -162,6 +161,8 @@ def test_the_report_before_the_last_delivered() -> None:
     assert before.has("delivered")
     assert not before.has("read")
     assert after.elapsed == timedelta(seconds=604)
+    late = outcome(*known, status("a", "read", 9000, channel="whatsapp"), workflow=WHATSAPP_THEN_SMS)
+    assert (late.channel, late.step) == ("sms", 2)
 
 
 def test_a_completed_step_that_waited_for_read_was_read() -> None:
@@ -466,6 +467,16 @@ def test_without_steps_the_messages_are_numbered_by_time() -> None:
     )
 
     assert [(step.step, step.message_uuid) for step in result.steps] == [(1, "b"), (2, "a"), (3, "c")]
+
+
+def test_without_steps_a_position_counts() -> None:
+    """Contract 5.8: the message says it, and the one before it was not heard of, or says none itself."""
+    second = status("b", "submitted", 5, workflow={"id": UUID, "items_number": "2", "items_total": "2"})
+    senseless = status("c", "submitted", 7, workflow={"id": UUID, "items_number": "1000000000"})
+
+    assert uuids(outcome(second)) == [None, "b"]
+    assert uuids(outcome(second, status("a", "submitted", 9))) == ["a", "b"]
+    assert uuids(outcome(second, senseless)) == ["c", "b"]
 
 
 def test_a_messenger_step_is_found_by_psid() -> None:

@@ -32,7 +32,7 @@ MESSAGES = st.sampled_from(["m1", "m2", "M2", "m3"])
 CHANNELS = st.sampled_from(["sms", "whatsapp", "viber_service_msg", "fax"])
 STATUSES = st.sampled_from(["submitted", "delivered", "read", "rejected", "undeliverable", "seen", "Odd"])
 TIMES = st.one_of(st.none(), st.integers(0, 5), st.integers(0, 900))
-PRICES = st.sampled_from([None, "0.1", "0.10", "0.0333", "1E-2", "words"])
+PRICES = st.sampled_from([None, "0.1", "0.10", "0.0333", "1E-2", "words", "1E20", "4E-20"])
 
 a_status = st.builds(
     status,
@@ -49,7 +49,13 @@ a_report = st.builds(
     lambda how, at, entries, total: report(how, at, *entries, total=total),
     st.sampled_from(["completed", "error", "odd", None]),
     TIMES,
-    st.lists(st.tuples(st.one_of(st.none(), MESSAGES), CHANNELS, STATUSES), max_size=3),
+    st.lists(
+        st.one_of(
+            st.tuples(st.one_of(st.none(), MESSAGES), CHANNELS, STATUSES),
+            st.tuples(MESSAGES, CHANNELS, STATUSES, st.sampled_from(["0.1", "0.0333"])),
+        ),
+        max_size=3,
+    ),
     PRICES,
 )
 some_events = st.lists(st.one_of(a_status, a_status, a_report), max_size=7)
@@ -185,6 +191,14 @@ def test_the_later_of_two_reports_counts() -> None:
 
     assert outcome(late, early) == outcome(early, late)
     assert outcome(late, early).status == "completed"
+
+
+def test_two_reports_of_one_time_complete_each_other() -> None:
+    """A redelivery (contract 5.10) that says less takes nothing away."""
+    full = report("completed", 9, ("a", "whatsapp", "read", "0.06"), total="0.07")
+    bare, priceless = report("completed", 9), report(None, 9, ("a", "whatsapp", "read"))
+
+    assert outcome(bare, full) == outcome(full, bare, priceless) == outcome(full)
 
 
 def test_events_of_no_workflow_say_nothing() -> None:

@@ -83,7 +83,7 @@ async def receiver(router: Router, sim: Simulator) -> AsyncGenerator[str]:
     """
     application = web.Application()
     secrets = {sim.api_key: sim.signature_secret}
-    setup(application, router, path="/webhooks", secrets=secrets, clock=lambda: sim.time.timestamp())
+    setup(application, router, path="/webhooks", secrets=secrets, clock=sim.timestamp)
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     try:

@@ -55,7 +55,19 @@ class Dispatch(AsShown, _Accepted, frozen=True, kw_only=True):
         Raises:
             ConfigurationError: The client that sent it has no tracker.
         """
-        raise ConfigurationError("nobody follows this workflow: DispatchClient(tracker=Tracker(…))")
+        raise _not_followed()
+
+    async def outcome(self) -> Outcome:
+        """What is known now: see `FollowedDispatch.outcome`.
+
+        Raises:
+            ConfigurationError: The client that sent it has no tracker.
+        """
+        raise _not_followed()
+
+
+def _not_followed() -> ConfigurationError:
+    return ConfigurationError("nobody follows this workflow: DispatchClient(tracker=Tracker(…))")
 
 
 class VoiceSettings(msgspec.Struct, frozen=True):

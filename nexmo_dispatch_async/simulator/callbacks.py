@@ -17,6 +17,7 @@ from jwt.algorithms import HMACAlgorithm
 from jwt.utils import base64url_encode
 
 from nexmo_dispatch_async.simulator.dice import Dice
+from nexmo_dispatch_async.sms_segments import count_segments
 
 __all__ = [
     "Answer",
@@ -227,16 +228,10 @@ def inbound_body(
         "message": message,
     }
     if to["type"] == "sms":
-        parts = _sms_parts(str(content.get("text", "")))
+        parts = count_segments(str(content.get("text", ""))).segments
         message["sms"] = {"num_messages": str(parts)}
         body["usage"] = _usage(Decimal("0.0060") * parts)
     return _encode(body)
-
-
-def _sms_parts(text: str) -> int:
-    """Count the concatenated parts, roughly: only ASCII is taken for the GSM alphabet."""
-    single, joined = (160, 153) if text.isascii() else (70, 67)
-    return 1 if len(text) <= single else -(-len(text) // joined)
 
 
 class Signer:

@@ -11,10 +11,10 @@ import shlex
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
 
 import msgspec
 
+from nexmo_dispatch_async.failover import FAILURES
 from nexmo_dispatch_async.simulator.callbacks import timestamp
 from nexmo_dispatch_async.simulator.content import look_of
 from nexmo_dispatch_async.simulator.engine import Engine, Message, Run
@@ -36,8 +36,6 @@ from nexmo_dispatch_async.simulator.views import (
 )
 
 __all__ = ["Feed", "View", "as_curl", "as_request"]
-
-_FAILURES: Final = frozenset({"rejected", "undeliverable"})
 
 
 class View:
@@ -182,7 +180,7 @@ class View:
             uuid=message.uuid,
             sent_ms=message.sent_ms,
             status=message.status,
-            code=codes[-1] if codes and message.status in _FAILURES else None,
+            code=codes[-1] if codes and message.status in FAILURES else None,
             price=None if message.price is None else f"{message.price:f}",
             history=moments,
             replies=self.story.replies(message.uuid),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from decimal import Context, Decimal
 
 from msgspec import Struct
 
@@ -21,6 +21,8 @@ from nexmo_dispatch_webhooks.events import ErrorClass, classify_error
 __all__ = ["Outcome", "StatusSeen", "StepHistory", "outcome_of"]
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
+# Digits for any sum of prices as the reducer lets them in: rounded on the way, it would depend on the order.
+_EXACT = Context(prec=100, traps=[])
 
 
 class StatusSeen(Struct, frozen=True):
@@ -151,7 +153,8 @@ def outcome_of(state: WorkflowState) -> Outcome:
     for index, uuid in enumerate(placed):
         statuses = _statuses(state.messages.get(uuid or ""), _entry(report, index))
         at = _reached_at(statuses, _goal(state, index, last=last))
-        if at is None and index == completed_by:
+        if index == completed_by and at in {None, _NEVER}:
+            # Heard from the report only, whether it lists the status or the condition that was met.
             at = report.at or _NEVER
         if at is not None:
             times[index] = at
@@ -241,16 +244,23 @@ def _moments(sent: Sent) -> Iterable[datetime]:
 
 def _cost(state: WorkflowState) -> tuple[Decimal | None, str | None]:
     report = state.report or Report()
-    known = [] if report.total is None else [report.total]
     entries = {entry.message_uuid: entry for entry in report.messages}
-    for uuid, sent in state.messages.items():
-        price = _price(sent, None)
-        if price is not None and (report.total is None or not _is_included(sent, entries.get(uuid), report)):
-            known.append(price)
+    if report.total is None:
+        heard = [_price(sent, entries.get(uuid)) for uuid, sent in state.messages.items()]
+        told = [entry.price for entry in report.messages if entry.message_uuid not in state.messages]
+    else:
+        heard = [
+            _price(sent, None)
+            for uuid, sent in state.messages.items()
+            if not _is_included(sent, entries.get(uuid), report)
+        ]
+        told = [report.total]
+    known = [price for price in (*heard, *told) if price is not None]
     currencies = {money.currency for money in known if money.currency}
     if not known or len(currencies) > 1:
         return None, None
-    return sum((money.amount for money in known), Decimal(0)), next(iter(currencies), None)
+    amounts = sorted(money.amount for money in known)
+    return functools.reduce(_EXACT.add, amounts, Decimal(0)), next(iter(currencies), None)
 
 
 def _is_included(sent: Sent, entry: Reported | None, report: Report) -> bool:

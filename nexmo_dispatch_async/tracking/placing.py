@@ -18,6 +18,8 @@ from nexmo_dispatch_async.tracking.reducer import Planned, Sent, WorkflowState
 
 __all__ = ["place"]
 
+# A position beyond is a mistake of the sender.
+_MOST_STEPS = 100
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -26,7 +28,7 @@ def place(state: WorkflowState) -> tuple[list[str | None], list[str]]:
 
     Returns:
         The message_uuid of each step, None where none is known; and the messages that fit no step.
-        Without a plan there are as many steps as messages.
+        Without a plan there are as many steps as messages, or as the last position that one of them names.
     """
     reported = state.report.messages if state.report else ()
     places: list[str | None] = [None] * max(len(state.plan), len(reported))
@@ -36,13 +38,18 @@ def place(state: WorkflowState) -> tuple[list[str | None], list[str]]:
     rest = sorted(
         (uuid for uuid in state.messages if uuid not in places), key=lambda uuid: _order(state, uuid)
     )
-    if not state.plan:
-        return places + rest, []
     for uuid in tuple(rest):
         index = (state.messages[uuid].position or 0) - 1
+        if not state.plan and len(places) <= index < _MOST_STEPS:
+            places += [None] * (index + 1 - len(places))
         if 0 <= index < len(places) and places[index] is None:
             places[index] = uuid
             rest.remove(uuid)
+    if not state.plan:
+        for index in range(len(reported), len(places)):
+            if places[index] is None and rest:
+                places[index] = rest.pop(0)
+        return places + rest, []
     free = [index for index in range(len(state.plan)) if places[index] is None]
     for uuid, index in _align(state, rest, free):
         places[index] = uuid

@@ -2,7 +2,8 @@
 
 It draws no conclusions (`outcome` does) and has no clock, so the order and the number of deliveries cannot
 matter: merging is commutative, associative and idempotent, field by field. Sets are united, of two times the
-earlier one is taken, of two prices the higher one, of two final reports the later one.
+earlier one is taken, of two prices the higher one, of two final reports the later one; two of the same time
+complete each other.
 
 Callbacks come at least once and in any order (contract 5.10), and a final report may come before the last
 `delivered` (contract 10.5). Nothing here depends on when something arrived; only the service's own
@@ -109,8 +110,17 @@ class Report(Struct, frozen=True, omit_defaults=True):
     messages: tuple[Reported, ...] = ()
 
     def merge(self, other: Report) -> Report:
-        """The later one, since it knows more; whatever they hold, always the same one of the two."""
-        return max(self, other, key=lambda report: (report.at or _BEGINNING, msgspec.json.encode(report)))
+        """The later one, since it knows more; of one time, everything that either of them knows."""
+        one, two = self.at or _BEGINNING, other.at or _BEGINNING
+        if one != two:
+            return self if one > two else other
+        return Report(
+            _join(max, self.at, other.at),
+            _join(max, self.status, other.status),
+            _join(_dearer, self.total, other.total),
+            # Not entry by entry: two orders of the steps would become one that nobody told.
+            max(self.messages, other.messages, key=_knowledge),
+        )
 
 
 class Planned(Struct, frozen=True, omit_defaults=True):
@@ -201,7 +211,7 @@ def planned(dispatch_uuid: str, workflow: Workflow | None) -> WorkflowState:
 
 def ident(text: str) -> str:
     """An id or a word of the service, in the form in which those are compared (contract 5.11)."""
-    return _word(text).lower()
+    return _word(text.strip()).lower()
 
 
 def _plan(key: str, step: Step) -> Planned:
@@ -242,6 +252,12 @@ def _word(text: str) -> str:
 def _dearer(one: Money, other: Money) -> Money:
     # "0.1" and "0.10" are equal; the text decides which of them is shown, so that it is always the same one.
     return max(one, other, key=lambda money: (money.amount, str(money.amount), money.currency or ""))
+
+
+def _knowledge(entries: tuple[Reported, ...]) -> tuple[int, bytes]:
+    """How much a list tells; of two that tell as much it is always the same one that counts more."""
+    told = sum(fact is not None for entry in entries for fact in msgspec.structs.astuple(entry))
+    return told, msgspec.json.encode(entries)
 
 
 def _join(pick: Callable[[T, T], T], one: T | None, other: T | None) -> T | None:

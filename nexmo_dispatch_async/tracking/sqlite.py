@@ -17,6 +17,7 @@ import anyio.to_thread
 import msgspec
 
 from nexmo_dispatch_async.exceptions import TrackingStoreError
+from nexmo_dispatch_async.sqlite_files import open_file
 from nexmo_dispatch_async.tracking.reducer import WorkflowState
 from nexmo_dispatch_async.tracking.store import Kind, Retention, kind_of
 
@@ -46,7 +47,7 @@ class SQLiteStore:
     nothing that was merged; a power cut may lose the last moments.
 
     Args:
-        path: The file; it is created when missing, at the first use.
+        path: The file; it is created when missing, at the first use, for its owner only.
         busy_timeout: How many seconds to wait for another process that is writing.
     """
 
@@ -120,9 +121,7 @@ class SQLiteStore:
         if self._closed:
             raise TrackingStoreError("the store of the tracker is closed")
         if self._connection is None:
-            connection = sqlite3.connect(
-                self._path, isolation_level=None, check_same_thread=False, timeout=self._busy_timeout
-            )
+            connection = open_file(self._path, busy_timeout=self._busy_timeout)
             try:
                 _prepare(connection)
             except BaseException:
@@ -133,8 +132,6 @@ class SQLiteStore:
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")
     with connection:
         connection.execute("BEGIN IMMEDIATE")
         for statement in _SCHEMA.split(";"):

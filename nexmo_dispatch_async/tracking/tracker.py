@@ -10,7 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
@@ -82,6 +82,7 @@ class FollowedDispatch(Dispatch, frozen=True, eq=False):
 
         Raises:
             TrackingStoreError: The store failed.
+            TrackingError: The tracker is closed.
         """
         return outcome_of(await self.tracker.learn(self.state))
 
@@ -103,9 +104,13 @@ class _Waiter:
 
     def learn(self, state: WorkflowState) -> None:
         """Add to what is known; two callbacks may overtake one another on the way from the store."""
+        if self.verdict in {"reached", "closed"}:
+            return  # what it is told has to agree with why it was woken
         self._state = self._state.merge(state)
         self.outcome = outcome_of(self._state)
         if self.outcome.ended if self._status is None else self.outcome.has(self._status):
+            # Perhaps after the end, before whoever waits had its turn: the better news counts.
+            self.verdict = None
             self.wake("reached")
         elif self.outcome.ended and not self._late:
             self.wake("ended")
@@ -203,6 +208,7 @@ class Tracker:
 
         Raises:
             TrackingStoreError: It could not be stored; let the service deliver it again.
+            TrackingError: The tracker is closed, and nothing was stored.
         """
         state = observe(event)
         if state is None:
@@ -230,19 +236,21 @@ class Tracker:
         self._followed[key] = (state if before is None else before[0].merge(state)), now
         while next(iter(self._followed.values()))[1] < now - self._retention.open:
             del self._followed[next(iter(self._followed))]
-        return FollowedDispatch(dispatch_uuid, self, state, client_refs=refs)
+        return FollowedDispatch(dispatch_uuid.strip(), self, state, client_refs=refs)
 
     async def sent(self, dispatch: Dispatch, workflow: Workflow) -> FollowedDispatch:
         """Follow a workflow that was just accepted: what `DispatchClient(tracker=…)` calls.
 
-        It does not fail when the store does, since whoever sent must get the id of what was sent; the steps
-        are then stored later, as those of `follow` are.
+        It does not fail when the store does, in whatever way, since whoever sent must get the id of what was
+        sent; the steps are then stored later, as those of `follow` are.
         """
         followed = self.follow(dispatch.dispatch_uuid, workflow)
         try:
             await self.learn(followed.state)
-        except TrackingStoreError as error:
-            logger.warning("the steps of workflow %s are not stored yet: %s", dispatch.dispatch_uuid, error)
+        except Exception as error:  # noqa: BLE001 - a store of somebody else may raise anything
+            # The words of our own errors hold nothing private.
+            why = error if isinstance(error, TrackingError) else type(error).__name__
+            logger.warning("the steps of workflow %s are not stored yet: %s", dispatch.dispatch_uuid, why)
         return followed
 
     async def outcome(self, dispatch_uuid: str) -> Outcome:
@@ -250,11 +258,15 @@ class Tracker:
 
         Raises:
             TrackingStoreError: The store failed.
+            TrackingError: The tracker is closed.
         """
         return outcome_of(await self.learn(WorkflowState(ident(dispatch_uuid))))
 
     async def learn(self, state: WorkflowState) -> WorkflowState:
         """Merge facts into the store and return all that is known."""
+        if self._closed:
+            # Not every store knows that it is closed, and what nobody keeps must be delivered again.
+            raise TrackingError("the tracker is closed")
         followed = self._followed.get(state.dispatch_uuid)
         if followed is not None and followed[0] is not state:
             state = state.merge(followed[0])
@@ -283,6 +295,10 @@ class Tracker:
             waiter.learn(await self.learn(state))
             with anyio.CancelScope(deadline=deadline):
                 await waiter.wait()
+            if waiter.verdict is None and seconds:
+                # Another process of the same store may have heard what this one did not.
+                with suppress(TrackingStoreError):
+                    waiter.learn(await self.learn(state))
         outcome = waiter.outcome
         match waiter.verdict:
             case "reached":

@@ -117,16 +117,21 @@ def test_an_inbound_text_is_written_as_documented(path: str) -> None:
     assert body == {**wanted, "direction": "inbound"}
 
 
-def test_a_long_unicode_sms_has_shorter_parts() -> None:
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [("é" * 160, "1"), ("é" * 161, "2"), ("€" * 81, "2"), ("`" * 71, "2"), ("й" * 71, "2"), ("", "1")],
+    ids=["GSM", "GSM, too long", "two places each", "ASCII and not GSM", "Unicode", "nothing"],
+)
+def test_an_inbound_sms_counts_its_parts_by_the_gsm_alphabet(text: str, parts: str) -> None:
+    """And costs as many times as much (contract 5.5)."""
     address = {"type": "sms", "number": "1"}
-
-    content = {"type": "text", "text": "й" * 71}
+    content = {"type": "text", "text": text}
 
     raw = inbound_body(message_uuid="1", to=address, from_=address, timestamp="", content=content)
 
     body = json.loads(raw)
-
-    assert body["message"]["sms"] == {"num_messages": "2"}
+    assert body["message"]["sms"] == {"num_messages": parts}
+    assert Decimal(body["usage"]["price"]) == Decimal("0.006") * int(parts)
 
 
 def test_timestamps_have_milliseconds_and_z() -> None:

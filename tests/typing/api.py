@@ -226,6 +226,7 @@ def errors(error: DispatchError) -> None:
 async def waiting(dispatch: Dispatch) -> None:
     assert_type(await dispatch.wait(timeout=60), Outcome)
     assert_type(await dispatch.wait("read", timeout=timedelta(minutes=1)), Outcome)
+    assert_type(await dispatch.outcome(), Outcome)
     await dispatch.wait()  # type: ignore[call-arg]  # for ever? timeout=None
     await dispatch.wait("opened", timeout=1)  # type: ignore[arg-type]  # delivered or read
 
