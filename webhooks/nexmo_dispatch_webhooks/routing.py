@@ -154,8 +154,8 @@ class _Plan:
         found: list[Selected] = []
         for conditions, selected, branch, prefix in self.by_kind[event.kind]:
             if selected is None:
-                if branch is not None and (not prefix or _below(path, prefix)):
-                    found += branch.select(event, path)
+                if branch is not None and (rest := _rest(path, prefix)) is not None:
+                    found += branch.select(event, rest)
                 continue
             try:
                 for condition in conditions:
@@ -376,7 +376,8 @@ class Router:
 
         Args:
             router: a router that is not included anywhere yet.
-            prefix: take only what arrives below this path of the mount point, for example `/team-a`.
+            prefix: take only what arrives below this path, for example `/team-a`, seen from the mount
+                point; a prefix around this router comes first.
 
         Raises:
             RouterError: the router is this one, contains this one, is included already, or has
@@ -487,5 +488,9 @@ def _node_of(router: Any) -> _Node:
     return router._node  # noqa: SLF001 - the inside of another router is composed here and nowhere else
 
 
-def _below(path: str, prefix: str) -> bool:
-    return not prefix or ("/" + path.strip("/") + "/").startswith(prefix + "/")
+def _rest(path: str, prefix: str) -> str | None:
+    """What is below the prefix, where the prefixes of further routers begin; None for a path elsewhere."""
+    if not prefix:
+        return path
+    whole = "/" + path.strip("/")
+    return whole[len(prefix) :] if (whole + "/").startswith(prefix + "/") else None
