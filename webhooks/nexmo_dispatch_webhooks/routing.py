@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 
+from nexmo_dispatch_webhooks.cancellation import is_failure
 from nexmo_dispatch_webhooks.events import Event, Kind
 from nexmo_dispatch_webhooks.exceptions import HandlerError, RouterError, RouterFrozenError
 from nexmo_dispatch_webhooks.injection import Call, Context, describe, plan_call, require_async
@@ -40,7 +41,7 @@ class HandlerFailure:
     """A handler that raised, or the filter in front of it."""
 
     handler: str
-    error: Exception = field(repr=False)  # its message is the application's and may hold personal data
+    error: BaseException = field(repr=False)  # its message is the application's and may hold personal data
 
 
 class DispatchResult(msgspec.Struct, frozen=True):
@@ -457,7 +458,8 @@ class Router:
     async def dispatch(self, event: Event, context: Context | None = None) -> DispatchResult:
         """Run every matching handler, one after the other, in the order of registration.
 
-        An exception of a handler is collected and the next one runs; cancellation comes through at once.
+        An exception of a handler is collected and the next one runs; cancellation of the current task comes
+        through at once. That of something else, which a handler awaited, is an exception like others.
 
         Returns:
             Which handlers succeeded and which failed. Nothing is raised for a failure: see
@@ -475,7 +477,9 @@ class Router:
                 if item.error is not None:
                     raise item.error
                 await item.run(event, context)
-            except Exception as error:  # noqa: BLE001 - a handler may raise anything; the result names it
+            except BaseException as error:  # noqa: BLE001 - a handler may raise anything; the result names it
+                if not is_failure(error):
+                    raise
                 failures.append(HandlerFailure(item.route.name, error))
             else:
                 handled.append(item.route.name)
