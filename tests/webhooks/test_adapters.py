@@ -63,7 +63,7 @@ async def test_answers(serve: Serve) -> None:
     assert await served.signed(b"") == 400
     assert await served.post() == 401
     assert await served.signed(b" " * 10_001) == 413
-    assert await served.signed(content_type="text/plain") == 415
+    assert await served.signed(content_type="text/plain") == 200
     assert await served.signed(content_encoding="compress") == 415
     async with served.session.get(served.url + "/webhooks") as answer:
         assert answer.status == 405
@@ -96,9 +96,11 @@ async def test_rotation_of_secrets(serve: Serve) -> None:
 
 
 async def test_verification_none_said_out_loud(serve: Serve) -> None:
+    """Then anybody is accepted who says that it is JSON (contract 5.1)."""
     served = await serve(secrets=None, verification=None)
 
     assert await served.post() == 200
+    assert await served.post(content_type="text/plain") == 415
 
 
 async def test_clock_is_passed_in(serve: Serve) -> None:

@@ -78,9 +78,15 @@ def test_json_media_types(media_type: str) -> None:
         "\x00",
     ],
 )
-def test_other_media_types_are_refused(media_type: str) -> None:
+def test_the_media_type_decides_only_about_strangers(media_type: str) -> None:
+    """A genuine callback is read whatever it says it is: a 4xx would lose it (contract 5.10)."""
     with pytest.raises(UnsupportedMediaTypeError):
         from_http({"Content-Type": media_type}, BODY, verification=None)
+
+    headers = {**SIGNED, "Content-Type": media_type}
+    assert from_http(headers, BODY, verification=verification())[0].kind == "message-status"
+    with pytest.raises(SignatureVerificationError):
+        from_http({"Content-Type": media_type}, BODY, verification=verification())
 
 
 @pytest.mark.parametrize("secrets", [{}, {"k": ""}, {"k": []}, {"k": ["a", ""]}])

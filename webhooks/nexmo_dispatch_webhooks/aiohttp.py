@@ -61,8 +61,9 @@ def setup(
     and is drained before they end, once all requests are answered: what handlers use belongs there.
 
     Answers: 200 handled (also when no handler wanted the event), 400 no JSON object, 401 not genuine, 408
-    the body came too slowly, 413 too large, 415 not JSON, 500 a handler failed, 503 the inbox could not store
-    (contract 5.10). With an inbox handlers run after the answer, so 500 does not occur.
+    the body came too slowly, 413 too large, 415 not gzip or deflate, or neither verified nor JSON, 500 a
+    handler failed, 503 the inbox could not store (contract 5.10). With an inbox handlers run after the
+    answer, so 500 does not occur.
 
     Args:
         app: the application, not started yet.

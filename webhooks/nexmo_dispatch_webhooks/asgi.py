@@ -51,9 +51,9 @@ class ASGIReceiver:
     events, so start it in the framework's own: `async with receiver:`.
 
     Answers: 200 handled (also when no handler wanted the event), 400 no JSON object, 401 not genuine, 404
-    another path, 405 no POST, 408 the body came too slowly, 413 too large, 415 not JSON, 500 a handler
-    failed, 503 the inbox could not store (contract 5.10). With an inbox handlers run after the answer, so 500
-    does not occur.
+    another path, 405 no POST, 408 the body came too slowly, 413 too large, 415 not gzip or deflate, or
+    neither verified nor JSON, 500 a handler failed, 503 the inbox could not store (contract 5.10). With an
+    inbox handlers run after the answer, so 500 does not occur.
 
     Args:
         router: the handlers; registration ends at the start.

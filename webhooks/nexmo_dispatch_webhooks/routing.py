@@ -477,7 +477,7 @@ class Router:
                 if item.error is not None:
                     raise item.error
                 await item.run(event, context)
-            except BaseException as error:  # noqa: BLE001 - a handler may raise anything; the result names it
+            except BaseException as error:  # a handler may raise anything; the result names it
                 if not is_failure(error):
                     raise
                 failures.append(HandlerFailure(item.route.name, error))
