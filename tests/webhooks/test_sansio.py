@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from multidict import CIMultiDict
 
 from nexmo_dispatch_webhooks import (
     ConfigurationError,
@@ -36,6 +37,16 @@ def test_headers_and_bytes_in_event_and_claims_out() -> None:
     assert isinstance(event, MessageStatus)
     assert claims is not None
     assert claims.application_id == VECTORS["claims"]["application_id"]
+
+
+def test_of_several_headers_the_first_counts() -> None:
+    """As in both adapters, so that one request has one answer everywhere (contract 5.9)."""
+    genuine = [("Authorization", SIGNED["Authorization"]), ("authorization", "Bearer a.b.c")]
+
+    assert from_http(CIMultiDict(genuine), BODY, verification=verification())[1] is not None
+    assert from_http(dict(genuine), BODY, verification=verification())[1] is not None
+    with pytest.raises(SignatureVerificationError):
+        from_http(CIMultiDict(reversed(genuine)), BODY, verification=verification())
 
 
 def test_without_verification_said_out_loud() -> None:

@@ -199,7 +199,7 @@ def from_http(
     """Verify a callback, then parse it: headers and bytes in, event or typed error out.
 
     Args:
-        headers: the request headers, in any case.
+        headers: the request headers, in any case; of several with one name the first counts.
         body: the raw body.
         verification: how to check the origin. It has no default: None accepts anybody, said out loud.
         path: the path below the mount point, for verifications that look at it.
@@ -214,7 +214,10 @@ def from_http(
         InvalidBodyError: the body is not a JSON object (400).
         ConfigurationError: the verification returned neither claims nor None.
     """
-    request = RawRequest({name.lower(): value for name, value in headers.items()}, body, path)
+    first: dict[str, str] = {}  # of several headers with one name, as the adapters do
+    for name, value in headers.items():
+        first.setdefault(name.lower(), value)
+    request = RawRequest(first, body, path)
     claims = authenticate(request, verification)
     return parse_event(body, strict=strict), claims
 
