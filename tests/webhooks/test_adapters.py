@@ -179,6 +179,27 @@ async def test_compressed_bodies_are_read(serve: Serve, encoding: str, compress:
     assert await served.post(compress(BODY), content_encoding=encoding, authorization=authorization) == 200
 
 
+@pytest.mark.parametrize("members", [2, 100])
+async def test_gzip_may_have_several_members(serve: Serve, members: int) -> None:
+    """Some proxies begin a new one with each piece that they pass on (RFC 1952, 2.2)."""
+    served = await serve(secrets=None, verification=None)
+    size = -(-len(BODY) // members)
+    packed = [gzip.compress(BODY[i * size : (i + 1) * size]) for i in range(members)]
+
+    assert await served.post(b"".join(packed), content_encoding="gzip") == 200
+    assert await served.post(chunks(*packed), content_encoding="gzip") == 200
+    assert len({event for event, _ in served.seen}) == 1
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "compress", "gzip, gzip"])
+async def test_other_encodings_are_refused(serve: Serve, encoding: str) -> None:
+    """With 415, or by aiohttp itself with 400."""
+    served = await serve()
+
+    assert await served.signed(content_encoding=encoding) in {400, 415}
+    assert served.seen == []
+
+
 @pytest.mark.parametrize("size", [999, 1000, 1001, 500_000])
 async def test_limit_holds_without_a_content_length(serve: Serve, size: int) -> None:
     """Chunked and compressed bodies are cut off at the limit as well."""
@@ -214,7 +235,9 @@ async def test_a_bomb_is_not_unpacked_after_its_answer(serve: Serve) -> None:
     assert answer.startswith(b"HTTP/1.1 413 ")
 
 
-@pytest.mark.parametrize("data", [b"not gzip at all", gzip.compress(BODY)[:-12], b""])
+@pytest.mark.parametrize(
+    "data", [b"not gzip at all", gzip.compress(BODY)[:-12], b"", gzip.compress(BODY) + b"more"]
+)
 async def test_broken_compression_is_400(serve: Serve, data: bytes) -> None:
     served = await serve(secrets=None, verification=None)
 
