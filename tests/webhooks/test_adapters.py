@@ -14,7 +14,7 @@ from nexmo_dispatch_webhooks import Event, Router, RouterFrozenError, sign
 from nexmo_dispatch_webhooks.inbox import MemoryInbox
 from tests.webhooks import adapters
 from tests.webhooks.adapters import BODY, JSON, SECRET, Served, Stop
-from tests.webhooks.payloads import encode
+from tests.webhooks.payloads import encode, inbound_body, report_body, status_body
 
 Serve = Callable[..., Awaitable[Served]]
 
@@ -37,14 +37,33 @@ async def serve(request: pytest.FixtureRequest) -> AsyncIterator[Serve]:
 
 @pytest.mark.parametrize(
     ("path", "tail"),
-    [("/webhooks", ""), ("/webhooks/", ""), ("/webhooks/status", "status"), ("/webhooks/a/b%20c", "a/b c")],
+    [
+        *(
+            ("/webhooks", ""),
+            ("/webhooks/", ""),
+            ("/webhooks/status", "status"),
+            ("/webhooks/a/b%20c", "a/b c"),
+        ),
+        *(("/webhooks/inbound-message", "inbound-message"), ("/webhooks/a%2Fb%25", "a/b%")),
+    ],
 )
 async def test_any_kind_on_any_path(serve: Serve, path: str, tail: str) -> None:
     """The status URL gets statuses and reports, and an application may name any path (contract 9.10)."""
     served = await serve()
+    bodies = [status_body(), inbound_body({"type": "text", "text": "x"}), report_body(), {"what": "ever"}]
 
-    assert await served.signed(path=path) == 200
-    assert [(event.kind, context.path) for event, context in served.seen] == [("message-status", tail)]
+    assert [await served.signed(encode(body), path=path) for body in bodies] == [200] * 4
+    assert [(event.kind, context.path) for event, context in served.seen] == [
+        (kind, tail) for kind in ("message-status", "inbound-message", "final-report", "unknown")
+    ]
+
+
+@pytest.mark.parametrize("path", ["/", "/webhooksx", "/webhook", "/x/webhooks"])
+async def test_other_paths_are_not_ours(serve: Serve, path: str) -> None:
+    """The mount point is whole segments."""
+    served = await serve()
+
+    assert await served.signed(path=path) == 404
 
 
 async def test_mounted_at_the_root(serve: Serve) -> None:

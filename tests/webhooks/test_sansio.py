@@ -107,6 +107,39 @@ def test_empty_secrets_are_a_loud_error(secrets: Any) -> None:
         JwtVerification(secrets)
 
 
+@pytest.mark.parametrize(
+    ("setting", "now", "changes"),
+    [
+        ({"max_age": 60}, NOW + 3600, {}),
+        ({"leeway": 5}, NOW - 60, {}),
+        ({"require_payload_hash": True}, NOW, {"without hash": True}),
+    ],
+)
+def test_settings_of_the_verification_reach_the_check(
+    setting: dict[str, Any], now: float, changes: dict[str, Any]
+) -> None:
+    """What `verify` would refuse with a setting is refused, and accepted with a wider one (contract 5.9)."""
+    case = next(case for case in VECTORS["cases"] if case["name"] == "no payload_hash claim")
+    authorization, body = (
+        (case["authorization"], case["raw_body"].encode()) if changes else (SIGNED["Authorization"], BODY)
+    )
+    wide: dict[str, Any] = {"max_age": None, "leeway": 120.0, "require_payload_hash": False}
+    request = RawRequest({"authorization": authorization}, body)
+
+    assert JwtVerification(SECRETS, **wide, clock=lambda: now).verify(request).iat
+    with pytest.raises(SignatureVerificationError):
+        JwtVerification(SECRETS, **{**wide, **setting}, clock=lambda: now).verify(request)
+
+
+def test_strict_reaches_the_parser() -> None:
+    """Contract tests read requests as the receiver does."""
+    odd = b'{"what": "ever"}'
+
+    assert from_http({}, odd, verification=None)[0].kind == "unknown"
+    with pytest.raises(InvalidBodyError, match="not as documented"):
+        from_http({}, odd, verification=None, strict=True)
+
+
 def test_secrets_are_in_no_repr() -> None:
     assert repr(verification()) == "JwtVerification(1 api keys)"
 
