@@ -229,20 +229,21 @@ class _Inflate:
         """
         unpacked = bytearray()
         while data:
-            if self._stream is None or self._stream.eof:
-                self._begin(data)
+            stream = self._stream
+            if stream is None or stream.eof:
+                stream = self._stream = self._begin(data)
             try:
-                piece: bytes = self._stream.decompress(data, self._left + 1)
+                piece: bytes = stream.decompress(data, self._left + 1)
             except zlib.error:
                 raise InvalidBodyError("the body cannot be decompressed") from None
             if len(piece) > self._left:
                 raise BodyTooLargeError("the body is too large")
             self._left -= len(piece)
             unpacked += piece
-            data = self._stream.unused_data
+            data = stream.unused_data
         return bytes(unpacked)
 
-    def _begin(self, data: bytes) -> None:
+    def _begin(self, data: bytes) -> Any:
         """Begin with the first member; after its end there may be others if it is gzip (RFC 1952, 2.2)."""
         is_gzip = data[0] == 0x1F
         self._members += 1
@@ -250,7 +251,7 @@ class _Inflate:
             raise InvalidBodyError("the body cannot be decompressed")
         # gzip and zlib tell so themselves; some send "deflate" without the header (RFC 9110, 8.4.1.2)
         headed = is_gzip or data[0] & 0x0F == 8
-        self._stream = zlib.decompressobj(47 if headed else -zlib.MAX_WBITS)
+        return zlib.decompressobj(47 if headed else -zlib.MAX_WBITS)
 
     def finish(self) -> None:
         """Check that the end was reached."""

@@ -1,3 +1,5 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (the reason: members of decoded JSON have no known type until they are read here)
 """Notes of what was tolerated: by place, without values, so that they can be counted and logged.
 
 A note never quotes the body. It changes nothing: `parse_event(strict=True)` makes errors of notes.
