@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from nexmo_dispatch_webhooks import MessageError, Usage, WorkflowPosition, parse_event
+from nexmo_dispatch_webhooks import Address, MessageError, Usage, WorkflowPosition, parse_event
 from tests.webhooks.payloads import encode, inbound, report, status, status_body
 
 TEXT = {"type": "text", "text": "x"}
@@ -101,6 +101,14 @@ def test_the_v1_form_of_an_inbound_message_has_no_status(value: Any, kind: str) 
 def test_the_channel_of_an_inbound_message_comes_from_to_when_from_has_none(sender: Any) -> None:
     """Contract 5.5.1: both ends name it."""
     assert inbound(TEXT, **{"from": sender}).channel == "whatsapp"
+
+
+def test_an_address_without_a_type_keeps_both_of_its_names() -> None:
+    """Contract 5.11: both are kept, trimmed; the type is the channel of the v1 form (5.8)."""
+    event = status(channel="sms", to={"number": "1", "id": " 2"})
+
+    assert event.to == Address("sms", "1", "2")
+    assert event.oddities == ("to: not exactly one of number and id as text",)
 
 
 @pytest.mark.parametrize(
