@@ -32,7 +32,7 @@ async def on_text(event: InboundMessage) -> None:
     print(f"a customer wrote {len(event.text or '')} characters")
 
 
-receiver = ASGIReceiver(router, secrets=SECRETS)
+receiver = ASGIReceiver(router, path="/webhooks", secrets=SECRETS)
 
 
 @contextlib.asynccontextmanager
@@ -41,7 +41,8 @@ async def lifespan(_: Starlette) -> AsyncGenerator[None]:
         yield
 
 
-app = Starlette(routes=[Mount("/webhooks", app=receiver)], lifespan=lifespan)
+# Last, at the root: a mount at /webhooks would redirect that URL, and the service follows no redirect.
+app = Starlette(routes=[Mount("/", app=receiver)], lifespan=lifespan)
 
 
 async def main() -> None:

@@ -23,11 +23,13 @@ from nexmo_dispatch_async.applications import Applications
 from nexmo_dispatch_async.auth import KPN_TOKEN_URL, Auth, KpnOAuth, check_url, header_text
 from nexmo_dispatch_async.carrier import Carrier
 from nexmo_dispatch_async.counters import ClientStatistics
+from nexmo_dispatch_async.environment import Environment
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.exchange import TlsSetting
 from nexmo_dispatch_async.fan_out import FanOut, SendOutcome, outcome_of
 from nexmo_dispatch_async.interruption import Interruption, note, tell
 from nexmo_dispatch_async.middleware import Middleware
+from nexmo_dispatch_async.models.lenient import kind_in_words
 from nexmo_dispatch_async.models.responses import Dispatch
 from nexmo_dispatch_async.retry import RetryPolicy, Timeout
 from nexmo_dispatch_async.rules import DEFAULT_RULES, Rules
@@ -146,6 +148,7 @@ class DispatchClient:
         random: Callable[[], float] = random.random,
     ) -> None:
         _check_auth(auth)
+        _check_tracker(tracker)
         if application_id and not application_header:
             raise ConfigurationError(
                 "no header would carry the application_id: Vonage knows the application from the token"
@@ -229,8 +232,9 @@ class DispatchClient:
     ) -> Self:
         """Make a client from environment variables.
 
-        `NEXMO_DISPATCH_CLIENT_ID` and `NEXMO_DISPATCH_CLIENT_SECRET` are required, and
-        `NEXMO_DISPATCH_APPLICATION_ID`, `NEXMO_DISPATCH_BASE_URL`, `NEXMO_DISPATCH_TOKEN_URL` optional.
+        `NEXMO_DISPATCH_CLIENT_ID` and `NEXMO_DISPATCH_CLIENT_SECRET` are required;
+        `NEXMO_DISPATCH_APPLICATION_ID` is needed to send. `NEXMO_DISPATCH_BASE_URL` and
+        `NEXMO_DISPATCH_TOKEN_URL` name another service, both or none of them.
 
         Args:
             environ: Where to look.
@@ -241,20 +245,13 @@ class DispatchClient:
         Raises:
             ConfigurationError: A variable is missing or wrong; the message names it.
         """
-
-        def variable(name: str, default: str = "") -> str:
-            return environ.get(f"NEXMO_DISPATCH_{name}", "").strip() or default
-
+        found = Environment(environ)
+        given = "base_url" in settings
+        base_url = check_url("base_url", settings["base_url"]) if given else found.base_url()
         if auth is None:
-            missing = [name for name in ("CLIENT_ID", "CLIENT_SECRET") if not variable(name)]
-            if missing:
-                names = " and ".join(f"NEXMO_DISPATCH_{name}" for name in missing)
-                raise ConfigurationError(f"set {names} in the environment")
-            auth = KpnOAuth(
-                variable("CLIENT_ID"), variable("CLIENT_SECRET"), variable("TOKEN_URL", KPN_TOKEN_URL)
-            )
-        settings.setdefault("base_url", variable("BASE_URL", KPN_BASE_URL))
-        return cls(auth=auth, application_id=application_id or variable("APPLICATION_ID") or None, **settings)
+            auth = found.credentials(base_url)
+        settings["base_url"] = base_url or KPN_BASE_URL
+        return cls(auth=auth, application_id=application_id or found.application_id(), **settings)
 
     def __repr__(self) -> str:
         return f"DispatchClient({self._base_url!r}, {self._carrier.state})"
@@ -407,7 +404,10 @@ class DispatchClient:
 
     def _require_application(self) -> None:
         if self._application_header and not self._application_id:
-            raise ConfigurationError("sending needs an application_id: DispatchClient(application_id=…)")
+            raise ConfigurationError(
+                "sending needs an application_id: DispatchClient(application_id=…), or "
+                "NEXMO_DISPATCH_APPLICATION_ID for from_env()"
+            )
 
     def _prepared(
         self, workflow: Workflow, rules: Rules | None, client_ref: str | None
@@ -447,15 +447,16 @@ def _check_auth(auth: object) -> None:
     # Callers without type checking pass anything.
     if isinstance(auth, type) or not isinstance(auth, Auth):
         kinds = "KpnOAuth(…), VonageJWT(…), BasicAuth(…), BearerToken(…) or an object like them"
-        raise ConfigurationError(f"auth must be {kinds}, not {_kind(auth)}")
+        raise ConfigurationError(f"auth must be {kinds}, not {kind_in_words(auth)}")
+
+
+def _check_tracker(tracker: object) -> None:
+    # Its class is not imported here: few follow what they send, and it would make the import slower.
+    if tracker is not None and (isinstance(tracker, type) or not callable(getattr(tracker, "sent", None))):
+        raise ConfigurationError(f"tracker must be a Tracker(…) or None, not {kind_in_words(tracker)}")
 
 
 def _check_workflow(workflow: object) -> None:
     if not isinstance(workflow, Workflow):
-        message = f"send a Workflow.failover(…), or Workflow.from_json(…), and not {_kind(workflow)}"
+        message = f"send a Workflow.failover(…), or Workflow.from_json(…), and not {kind_in_words(workflow)}"
         raise ConfigurationError(message) from None
-
-
-def _kind(value: object) -> str:
-    """Return what something is, in words, without showing it: it may be a token or a text."""
-    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"

@@ -19,7 +19,14 @@ if TYPE_CHECKING:
     from nexmo_dispatch_webhooks import Receiver, Router
     from nexmo_dispatch_webhooks.testing import WebhookClient
 
-__all__ = ["dispatch_client", "dispatch_receiver", "dispatch_simulator", "webhook_client"]
+__all__ = [
+    "MakeWebhookClient",
+    "ServeRouter",
+    "dispatch_client",
+    "dispatch_receiver",
+    "dispatch_simulator",
+    "webhook_client",
+]
 
 #: puts a router on a loopback port; returns its URL
 ServeRouter = Callable[..., Awaitable[str]]

@@ -24,6 +24,7 @@ SDK_LAYERS = [
         "care_window",
         "sansio",
         "auth",
+        "environment",
         "retry",
         "failover",
     },
@@ -39,9 +40,11 @@ SDK_LAYERS = [
 ]
 PURE = {
     SDK: {"exceptions", "error_classes", "redaction", "models", "sms_segments", "workflow", "channels"}
-    | {"rules", "templates", "tariff", "care_window", "sansio", "auth", "retry", "failover"}
+    | {"rules", "templates", "tariff", "care_window", "sansio", "auth", "environment"}
+    | {"retry", "failover"}
     | {"interruption", "counters", "tracking", "simulator"},
-    RECEIVER: {"exceptions", "events", "signature", "sansio", "injection", "routes", "routing", "receiver"},
+    RECEIVER: {"exceptions", "events", "signature", "sansio", "injection", "middleware", "routes", "routing"}
+    | {"receiver"},
 }
 # The modules of otherwise pure packages that hold sockets, files, threads or tasks.
 IMPURE = {

@@ -235,6 +235,22 @@ def test_listen_wants_exactly_one_answer_about_signatures(arguments: list[str]) 
     assert done.exit_code == 2
 
 
+@pytest.mark.parametrize(
+    "command", [["listen"], ["replay", str(GOOD), "--to", "http://127.0.0.1:1"]], ids=repr
+)
+def test_a_malformed_secret_is_named_by_where_it_stands(command: list[str]) -> None:
+    """The variable when it stands there, since nobody wrote an option."""
+    environment = {"COLUMNS": "200", "TERM": "dumb"}
+    variable = {**environment, "NEXMO_DISPATCH_SIGNATURE_SECRETS": "no-equals-sign"}
+
+    there = CliRunner().invoke(app, command, env=variable)
+    here = CliRunner().invoke(app, [*command, "--secret", "no-equals-sign"], env=environment)
+
+    assert (there.exit_code, here.exit_code) == (2, 2)
+    assert "Invalid value for NEXMO_DISPATCH_SIGNATURE_SECRETS: must read API_KEY=SECRET" in there.stderr
+    assert "Invalid value for --secret: must read API_KEY=SECRET" in here.stderr
+
+
 async def start(*arguments: str) -> tuple[asyncio.subprocess.Process, asyncio.StreamReader]:
     process = await asyncio.create_subprocess_exec(
         *COMMAND,

@@ -148,3 +148,37 @@ def test_show_tells_when_it_is_tried_again(tmp_path: Path) -> None:
     assert "  done: first" in out
     assert "  next attempt: 20" in out
     assert json.loads(out[out.index("{") :])["status"] == "delivered"
+
+
+# --- listen --inbox ---
+
+
+def listen(path: Path) -> tuple[int, str, str]:
+    done = CliRunner().invoke(
+        app, ["listen", "--port", "0", "--no-verification", "--inbox", str(path)], env={"COLUMNS": "500"}
+    )
+    return done.exit_code, done.stdout, done.stderr
+
+
+def test_listen_leaves_pending_records_to_their_receiver(file: Path) -> None:
+    """Printing is not handling: they stay pending, and whoever calls is told where to look."""
+    run("retry", file, "3")
+    before = run("list", file)
+
+    code, out, err = listen(file)
+
+    assert (code, out) == (1, "")
+    assert err == (
+        f"{file} has 1 pending record of an earlier receiver: its receiver is to handle them; look with "
+        f"`nexmo-dispatch inbox list {file} --state pending`, and give --inbox a file of its own\n"
+    )
+    assert run("list", file) == before
+
+
+async def test_listen_leaves_the_file_of_a_running_receiver(file: Path) -> None:
+    """It would print nothing now, and take over what is left when the receiver ends."""
+    async with Receiver(Router(), verification=None, inbox=SqliteInbox(file)):
+        code, out, err = await asyncio.to_thread(listen, file)
+
+    assert (code, out) == (1, "")
+    assert err == f"{file} is in use by a running receiver: give --inbox a file of its own\n"

@@ -176,9 +176,16 @@ def test_read_a_folder_or_one_body(tmp_path: Path) -> None:
     ("content", "message"),
     [
         (b"", "holds no callbacks"),
-        (b'{"body": {}}\n\n{"path": "x"}\n', "line 3 is not a recorded callback"),
-        (b"[1]", "line 1 is not"),
-        (b"[" * 100_000, "line 1 is not"),
+        (
+            b'{"body": {}}\n\n{"path": "x"}\n',
+            "line 3: no callback recorded by 'nexmo-dispatch listen --record'$",
+        ),
+        (
+            b'{"record":"request","at_ms":0,"body":"{}"}\n{"record":"status","at_ms":100}\n',
+            "line 1: no callback recorded by 'nexmo-dispatch listen --record'$",
+        ),
+        (b"[1]", "^recording, line 1: no callback"),
+        (b"[" * 100_000, "^recording, line 1: no callback"),
     ],
 )
 def test_what_cannot_be_read_is_said(tmp_path: Path, content: bytes, message: str) -> None:

@@ -1,5 +1,6 @@
 """`nexmo-dispatch replay` against a receiver on a real socket."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -70,17 +71,39 @@ async def test_posts_signed_in_order(
     assert target.seen == [("message-status", "status"), ("final-report", "")]
     out = capsys.readouterr().out
     assert out.startswith("posted 2 callbacks in ")
+    assert "unsigned" not in out
     assert "  200: 2\n" in out
 
 
 async def test_ends_with_1_when_something_was_refused(
     target: Target, recording: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Unsigned: the summary says how many were answered what."""
+    """Without secrets: the summary says that they were unsigned, and how many were answered what."""
     code = await replay.run(recording, target.url, None, Plan())
 
     assert (code, target.seen) == (1, [])
-    assert "  401 (the Authorization header is missing): 2" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert out.startswith("posted 2 unsigned callbacks in ")
+    assert "  401 (the Authorization header is missing): 2" in out
+
+
+async def test_a_redirect_is_an_answer(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The summary shows it as it is: the service follows none."""
+
+    async def moved(request: web.Request) -> web.Response:
+        return web.Response(status=308, text="<p>moved\n to /hooks/</p>" if "status" in request.path else "")
+
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", moved)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+
+    code = await replay.run(recording, f"http://127.0.0.1:{runner.addresses[0][1]}", SECRETS, Plan())
+    await runner.cleanup()
+
+    assert code == 1
+    assert "  308: 1\n  308 (<p>moved to /hooks/</p>): 1\n" in capsys.readouterr().out
 
 
 async def test_ends_with_1_when_nobody_answers(
@@ -89,7 +112,26 @@ async def test_ends_with_1_when_nobody_answers(
     code = await replay.run(recording, f"http://127.0.0.1:{unused_tcp_port}/", SECRETS, Plan())
 
     assert code == 1
-    assert f"  no answer ({aiohttp.ClientConnectorError.__name__}): 2" in capsys.readouterr().out
+    refused = f"127.0.0.1 port {unused_tcp_port} refused the connection"
+    assert f"  no answer ({refused}: does the receiver listen there?): 2\n" in capsys.readouterr().out
+
+
+async def test_says_what_else_kept_it_from_an_answer(
+    recording: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A receiver that hangs up, for instance."""
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        code = await replay.run(recording, f"http://127.0.0.1:{port}/", SECRETS, Plan())
+
+    assert code == 1
+    assert f"  no answer ({aiohttp.ServerDisconnectedError.__name__}): 2\n" in capsys.readouterr().out
 
 
 async def test_ends_with_1_without_a_recording(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

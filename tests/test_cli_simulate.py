@@ -1,42 +1,132 @@
-"""`nexmo-dispatch simulate` with --state and --record: what is left when the process is gone."""
+"""`nexmo-dispatch simulate` as a process: what receivers elsewhere get of it, and what it leaves behind."""
 
 import asyncio
 import json
 import signal
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiohttp
+import anyio
 import pytest
+from aiohttp import web
 from typer.testing import CliRunner
 
-from nexmo_dispatch_async import DispatchClient, KpnOAuth, Workflow, sms
+from nexmo_dispatch_async import DispatchClient, Workflow, sms
 from nexmo_dispatch_async.cli.app import app
+from nexmo_dispatch_async.simulator import Simulator
+from nexmo_dispatch_webhooks import FinalReport, MessageStatus, Router
+from nexmo_dispatch_webhooks.aiohttp import setup
 
 WORKFLOW = Workflow.failover(sms.text("Hi", from_="31647356950", to="999000000001"))
 
 
-async def run_and_send(*options: str) -> tuple[dict[str, str], str]:
-    """Start the command, send a workflow, end it; return the settings it printed and the dispatch_uuid."""
+@asynccontextmanager
+async def simulating(*options: str) -> AsyncIterator[tuple[dict[str, str], list[str]]]:
+    """Start the command and end it; tell the settings and the comments that it printed."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "nexmo_dispatch_async.cli", "simulate", "--port", "0", *options),
         stdout=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None
     printed: dict[str, str] = {}
+    comments: list[str] = []
     try:
-        while len(printed) < 6:
+        while len(comments) < 2:
             line = (await process.stdout.readline()).decode().strip()
+            if line.startswith("#"):
+                comments.append(line)
+                continue
             name, _, value = line.removeprefix("export NEXMO_DISPATCH_").partition("=")
             printed[name] = value
-        auth = KpnOAuth(printed["CLIENT_ID"], printed["CLIENT_SECRET"], token_url=printed["TOKEN_URL"])
-        async with DispatchClient(
-            auth=auth, application_id=printed["APPLICATION_ID"], base_url=printed["BASE_URL"]
-        ) as client:
-            dispatch = await client.send(WORKFLOW)
+        yield printed, comments
     finally:
         process.send_signal(signal.SIGINT)
         await process.wait()
-    return printed, dispatch.dispatch_uuid
+
+
+async def send(printed: dict[str, str]) -> str:
+    environ = {f"NEXMO_DISPATCH_{name}": value for name, value in printed.items()}
+    async with DispatchClient.from_env(environ) as client:
+        return (await client.send(WORKFLOW)).dispatch_uuid
+
+
+async def run_and_send(*options: str) -> tuple[dict[str, str], str]:
+    """Start the command, send a workflow, end it; return the settings it printed and the dispatch_uuid."""
+    async with simulating(*options) as (printed, _):
+        return printed, await send(printed)
+
+
+@asynccontextmanager
+async def receiving(router: Router) -> AsyncIterator[str]:
+    """Serve a receiver that checks signatures by the real clock; tell its URL."""
+    application, same = web.Application(), Simulator()  # one seed, one account
+    setup(application, router, secrets={same.api_key: same.signature_secret})
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/webhooks"
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize("speed", ["1", "60"])
+async def test_receivers_accept_callbacks_of_any_virtual_time(speed: str) -> None:
+    """They are where --callback-url says; a week ahead of real time nothing seems to come from the future."""
+    router, reported, seen = Router(), anyio.Event(), list[str]()
+
+    @router.message_status()
+    async def on_status(event: MessageStatus) -> None:
+        seen.append(event.status)
+
+    @router.final_report()
+    async def on_report(event: FinalReport) -> None:
+        reported.set()
+
+    async with (
+        receiving(router) as url,
+        simulating("--speed", speed, "--callback-url", url) as (printed, comments),
+        aiohttp.ClientSession() as session,
+    ):
+        control = printed["BASE_URL"].removesuffix("/communication/nexmo") + "/control/advance"
+        async with session.post(control, json={"seconds": 7 * 24 * 3600}) as answer:
+            assert answer.status == 200
+        await send(printed)
+        async with session.post(control, json={"seconds": 600}) as answer:
+            assert answer.status == 200
+        with anyio.fail_after(10):
+            await reported.wait()
+
+    assert seen == ["submitted", "delivered"]
+    assert comments[1] == f"# callbacks go to {url}"
+
+
+async def test_callbacks_go_where_they_went_unless_told_otherwise(tmp_path: Path) -> None:
+    """The application of --state keeps its URLs; a new one calls `listen`."""
+    state = str(tmp_path / "state.json")
+
+    async with simulating("--state", state) as (_, first):
+        pass
+    async with simulating("--state", state, "--callback-url", "http://127.0.0.1:1/hooks") as (_, second):
+        pass
+    async with simulating("--state", state) as (_, third):
+        pass
+
+    listen = "http://127.0.0.1:8702/webhooks, where `nexmo-dispatch listen` waits for them"
+    assert first[1] == f"# callbacks go to {listen}"
+    assert second[1] == third[1] == "# callbacks go to http://127.0.0.1:1/hooks"
+
+
+def test_a_callback_url_is_an_address() -> None:
+    done = CliRunner().invoke(
+        app, ["simulate", "--callback-url", "localhost:8080"], env={"COLUMNS": "200", "TERM": "dumb"}
+    )
+
+    assert done.exit_code == 2
+    assert "Invalid value for --callback-url: must start with http:// or https://" in done.stderr
 
 
 async def test_a_simulator_leaves_its_state_and_its_record(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import json
+from typing import Any
 
 import aiohttp
 import pytest
@@ -21,6 +22,7 @@ from nexmo_dispatch_async.exceptions import (
     RateLimitError,
 )
 from nexmo_dispatch_async.retry import RetryPolicy, Timeout
+from nexmo_dispatch_async.tracking import Tracker
 from nexmo_dispatch_async.workflow import Workflow
 from tests.conftest import payload
 from tests.support.clients import APPLICATION, kpn_client_of
@@ -243,13 +245,46 @@ def test_settings_win_over_the_environment() -> None:
     [
         ({}, "set NEXMO_DISPATCH_CLIENT_ID and NEXMO_DISPATCH_CLIENT_SECRET in the environment"),
         ({"NEXMO_DISPATCH_CLIENT_ID": "a"}, "set NEXMO_DISPATCH_CLIENT_SECRET in the environment"),
-        ({**ENVIRONMENT, "NEXMO_DISPATCH_BASE_URL": "nowhere"}, "base_url must be an absolute"),
-        ({**ENVIRONMENT, "NEXMO_DISPATCH_APPLICATION_ID": "a\nb"}, "application_id has characters"),
+        (
+            {**ENVIRONMENT, "NEXMO_DISPATCH_BASE_URL": "nowhere"},
+            "^NEXMO_DISPATCH_BASE_URL must be an abs",
+        ),
+        ({**ENVIRONMENT, "NEXMO_DISPATCH_TOKEN_URL": "nowhere"}, "^NEXMO_DISPATCH_TOKEN_URL must be an abs"),
+        ({**ENVIRONMENT, "NEXMO_DISPATCH_CLIENT_ID": "a\nb"}, "^NEXMO_DISPATCH_CLIENT_ID has characters"),
+        ({**ENVIRONMENT, "NEXMO_DISPATCH_APPLICATION_ID": "a\nb"}, "^NEXMO_DISPATCH_APPLICATION_ID has char"),
     ],
 )
 def test_what_is_wrong_in_the_environment_is_named(environ: dict[str, str], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         DispatchClient.from_env(environ)
+
+
+ELSEWHERE = "http://127.0.0.1:8701/communication/nexmo"
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "what"),
+    [("BASE_URL", "TOKEN_URL", "the credentials"), ("TOKEN_URL", "BASE_URL", "its tokens")],
+)
+def test_another_service_is_named_whole(name: str, other: str, what: str) -> None:
+    """Half of it would send what is secret to KPN."""
+    alone = {**ENVIRONMENT, f"NEXMO_DISPATCH_{name}": ELSEWHERE}
+    refused = rf"^set NEXMO_DISPATCH_{other} in the environment too: .* {what} would go to api-prd\.kpn\.com$"
+
+    with pytest.raises(ConfigurationError, match=refused):
+        DispatchClient.from_env(alone)
+    with pytest.raises(ConfigurationError, match=r"^set NEXMO_DISPATCH_TOKEN_URL in the environment too"):
+        DispatchClient.from_env(ENVIRONMENT, base_url=ELSEWHERE)
+
+    DispatchClient.from_env({**alone, f"NEXMO_DISPATCH_{other}": "https://other.example/token"})
+    DispatchClient.from_env({**ENVIRONMENT, f"NEXMO_DISPATCH_{name}": "https://api-prd.kpn.com/other"})
+    DispatchClient.from_env(alone, auth=BearerToken("t"))  # nothing secret of the environment is sent
+
+
+@pytest.mark.parametrize(("tracker", "what"), [(Tracker, "the class Tracker"), ("tracking.db", "a str")])
+def test_a_tracker_is_one(tracker: Any, what: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"^tracker must be a Tracker\(…\) or None, not {what}$"):
+        DispatchClient(auth=BearerToken("t"), tracker=tracker)
 
 
 def test_the_limit_is_positive() -> None:
@@ -260,7 +295,7 @@ def test_the_limit_is_positive() -> None:
 async def test_sending_needs_an_application_id(workflow: Workflow) -> None:
     """Contract 9.28."""
     async with RawServer() as server, kpn_client_of(server, application_id=None) as client:
-        with pytest.raises(ConfigurationError, match="application_id"):
+        with pytest.raises(ConfigurationError, match=r"application_id=….* NEXMO_DISPATCH_APPLICATION_ID for"):
             await client.send(workflow)
         with pytest.raises(ConfigurationError, match="application_id"):
             client.send_many([workflow])

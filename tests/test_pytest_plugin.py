@@ -251,6 +251,18 @@ def test_the_tests_of_the_documentation_pass(project: pytest.Pytester) -> None:
     run(project, "-o", "asyncio_mode=auto").assert_outcomes(passed=3)
 
 
+def test_the_test_of_a_handler_in_the_documentation_passes(project: pytest.Pytester) -> None:
+    """As it is written in docs/testing_handlers.md, in the mode that pytest-asyncio has by default."""
+    page = (Path(__file__).parent.parent / "docs" / "testing_handlers.md").read_text("utf-8")
+    sections = re.split(r"^## ", page, flags=re.MULTILINE)
+    wanted = [text for text in sections if text.startswith(("What is tested here\n", "With pytest\n"))]
+    project.makepyfile(
+        "\n".join(re.findall(r"^```python\n(.*?)^```", "".join(wanted), re.DOTALL | re.MULTILINE))
+    )
+
+    run(project).assert_outcomes(passed=1)
+
+
 # ---- what it shows and what it costs
 
 

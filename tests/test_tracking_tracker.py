@@ -442,6 +442,16 @@ async def test_closing_closes_the_store() -> None:
     assert repr(store) == "<SQLiteStore closed>"
 
 
+@pytest.mark.parametrize(
+    ("store", "what"),
+    [("tracking.db", "a str"), (Path("t.db"), "a PosixPath"), (SQLiteStore, "the class SQL")],
+)
+def test_a_store_is_one(store: Any, what: str) -> None:
+    """A path does for the inbox of a receiver, so it is what many write."""
+    with pytest.raises(ConfigurationError, match=rf"^store must be a SQLiteStore\(path\) of .*, not {what}"):
+        Tracker(store)
+
+
 async def test_a_dispatch_that_nobody_follows_says_what_to_do() -> None:
     with pytest.raises(ConfigurationError, match=r"DispatchClient\(tracker="):
         await Dispatch(UUID).wait(timeout=1)

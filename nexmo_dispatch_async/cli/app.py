@@ -63,13 +63,25 @@ def simulate(
     ] = None,
     record: Annotated[
         Path | None,
-        typer.Option(dir_okay=False, help="File to write what happens to, a JSON object a line; replaced."),
+        typer.Option(
+            dir_okay=False,
+            help="File to write all that happens to, a JSON object a line; replaced. Not for replay.",
+        ),
+    ] = None,
+    callback_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Where your receiver is; without it http://127.0.0.1:8702/webhooks, where listen waits.",
+        ),
     ] = None,
 ) -> None:
     """Run the simulated service until Ctrl-C and print how to reach it."""
     from nexmo_dispatch_async.cli.simulate import run
 
-    raise typer.Exit(anyio.run(run, host, port, seed, speed, rules, state, record))
+    if callback_url is not None:
+        _check_url(callback_url, "--callback-url")
+    raise typer.Exit(anyio.run(run, host, port, seed, speed, rules, state, record, callback_url))
 
 
 @app.command()
@@ -90,11 +102,12 @@ def send(
     raise typer.Exit(anyio.run(run, file, check))
 
 
+_SECRETS = "NEXMO_DISPATCH_SIGNATURE_SECRETS"
 _Secret = Annotated[
     list[str] | None,
     typer.Option(
         metavar="API_KEY=SECRET",
-        envvar="NEXMO_DISPATCH_SIGNATURE_SECRETS",
+        envvar=_SECRETS,
         help="Signature secret; repeatable.",
     ),
 ]
@@ -102,6 +115,7 @@ _Secret = Annotated[
 
 @app.command()
 def listen(
+    context: typer.Context,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 picks a free one.")] = 8702,
     path: Annotated[
@@ -113,29 +127,35 @@ def listen(
     ] = False,
     record: Annotated[
         Path | None,
-        typer.Option(dir_okay=False, help="Append each callback, without personal data, for replay."),
+        typer.Option(dir_okay=False, help="Append each callback, without personal data; for replay."),
     ] = None,
     inbox: Annotated[
         Path | None,
-        typer.Option(dir_okay=False, help="Store each callback in this SQLite file before answering."),
+        typer.Option(
+            dir_okay=False,
+            help="Store each callback in this SQLite file before answering; not the file of a receiver.",
+        ),
     ] = None,
 ) -> None:
     """Receive callbacks and print each as it arrives, numbers masked, until Ctrl-C."""
     from nexmo_dispatch_async.cli.listen import run
 
-    secrets = _pairs(secret)
+    secrets = _pairs(context, secret)
     if bool(secrets) == no_verification:
         raise typer.BadParameter(
-            "say either --secret API_KEY=SECRET or --no-verification", param_hint="--secret"
+            "say either --secret API_KEY=SECRET or --no-verification", param_hint=_name_of_secret(context)
         )
     raise typer.Exit(anyio.run(run, host, port, path, secrets or None, record, inbox))
 
 
 @app.command()
 def replay(
+    context: typer.Context,
     source: Annotated[
         Path,
-        typer.Argument(metavar="FILE", help="A recording, one body, or a folder of bodies (*.json)."),
+        typer.Argument(
+            metavar="FILE", help="A recording of listen, one body, or a folder of bodies (*.json)."
+        ),
     ],
     to: Annotated[str, typer.Option(help="URL of the receiver.")],
     secret: _Secret = None,
@@ -147,16 +167,17 @@ def replay(
     duplicate: Annotated[bool, typer.Option("--duplicate", help="Each callback twice.")] = False,
     seed: Annotated[int, typer.Option(help="Same seed, same order of --shuffle.")] = 0,
 ) -> None:
-    """Post recorded callbacks to a receiver, signed with the first secret, and sum up the answers.
+    """Post recorded callbacks to a receiver and sum up the answers.
+
+    They are signed with the first secret; without --secret they are unsigned.
 
     Ends with 0 only if all of them were answered 2xx.
     """
     from nexmo_dispatch_async.cli.replay import Plan, run
 
-    if not to.startswith(("http://", "https://")):
-        raise typer.BadParameter("must start with http:// or https://", param_hint="--to")
+    _check_url(to, "--to")
     plan = Plan(speed, shuffle, duplicate, seed)
-    raise typer.Exit(anyio.run(run, source, to, _pairs(secret) or None, plan))
+    raise typer.Exit(anyio.run(run, source, to, _pairs(context, secret) or None, plan))
 
 
 _inbox = typer.Typer(
@@ -230,12 +251,23 @@ def _which(text: str) -> int | Literal["all"]:
     return int(text)
 
 
-def _pairs(texts: list[str] | None) -> dict[str, str]:
-    return dict(_pair(text) for text in texts or ())
+def _check_url(url: str, option: str) -> None:
+    if not url.startswith(("http://", "https://")):
+        raise typer.BadParameter("must start with http:// or https://", param_hint=option)
 
 
-def _pair(text: str) -> tuple[str, str]:
+def _pairs(context: typer.Context, texts: list[str] | None) -> dict[str, str]:
+    return dict(_pair(text, _name_of_secret(context)) for text in texts or ())
+
+
+def _pair(text: str, name: str) -> tuple[str, str]:
     api_key, equals, secret = text.partition("=")
     if not (api_key and equals and secret):
-        raise typer.BadParameter("must read API_KEY=SECRET", param_hint="--secret")
+        raise typer.BadParameter("must read API_KEY=SECRET", param_hint=name)
     return api_key, secret
+
+
+def _name_of_secret(context: typer.Context) -> str:
+    """Where the secrets come from: the option, or the variable that stands in for it."""
+    source = context.get_parameter_source("secret")
+    return _SECRETS if source is not None and source.name == "ENVIRONMENT" else "--secret"

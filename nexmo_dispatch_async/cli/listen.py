@@ -25,6 +25,7 @@ from nexmo_dispatch_webhooks import (
 )
 from nexmo_dispatch_webhooks.aiohttp import setup
 from nexmo_dispatch_webhooks.aiohttp_log import MalformedRequestFilter
+from nexmo_dispatch_webhooks.inbox import SqliteInbox
 
 
 def printer(console: Console) -> Router:
@@ -63,10 +64,13 @@ async def run(
             router.add(recorder.write, name="record")
         runner = web.AppRunner(application, access_log=None)
         try:
+            store = None if inbox is None else await stack.enter_async_context(SqliteInbox(inbox))
+            if store is not None and inbox is not None and (reason := await _belongs_elsewhere(store, inbox)):
+                return _cannot(reason)
             if secrets is None:
-                setup(application, router, path=path, verification=None, inbox=inbox)
+                setup(application, router, path=path, verification=None, inbox=store)
             else:
-                setup(application, router, path=path, secrets=secrets, inbox=inbox)
+                setup(application, router, path=path, secrets=secrets, inbox=store)
             stack.push_async_callback(runner.cleanup)
             await runner.setup()
         except WebhookError as error:
@@ -80,6 +84,22 @@ async def run(
         console.print(f"listening on http://{address[0]}:{address[1]}{path} ({checked}); Ctrl-C ends")
         await anyio.sleep_forever()
     return 0
+
+
+async def _belongs_elsewhere(inbox: SqliteInbox, file: Path) -> str | None:
+    """Say why an inbox is not for `listen`, which would mark events of others as handled by printing them.
+
+    The claim that is made here is kept, so that no receiver starts to handle the file in between.
+    """
+    if not await inbox.store.claim():
+        return f"{file} is in use by a running receiver: give --inbox a file of its own"
+    if pending := (await inbox.store.count()).pending:
+        return (
+            f"{file} has {pending} pending record{'' if pending == 1 else 's'} of an earlier receiver: its "
+            f"receiver is to handle them; look with `nexmo-dispatch inbox list {file} --state pending`, and "
+            "give --inbox a file of its own"
+        )
+    return None
 
 
 def _cannot(reason: str) -> int:

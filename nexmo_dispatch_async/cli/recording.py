@@ -167,7 +167,7 @@ def read(source: Path) -> list[Recorded]:
         if source.is_dir():
             found = [Recorded(path.read_bytes()) for path in sorted(source.rglob("*.json"))]
         else:
-            found = list(_lines(source.read_bytes()))
+            found = list(_lines(source.read_bytes(), source.name))
     except OSError as error:
         raise RecordingError(f"cannot read {source.name}: {error.strerror}") from None
     if not found:
@@ -175,7 +175,7 @@ def read(source: Path) -> list[Recorded]:
     return found
 
 
-def _lines(data: bytes) -> Iterator[Recorded]:
+def _lines(data: bytes, name: str) -> Iterator[Recorded]:
     if _is_object(data, without="body"):
         yield Recorded(data)
         return
@@ -184,7 +184,12 @@ def _lines(data: bytes) -> Iterator[Recorded]:
             try:
                 recorded = _LINE.decode(line)
             except (ValueError, RecursionError):
-                raise RecordingError(f"line {number} is not a recorded callback") from None
+                recorded = None
+            # `simulate --record` writes lines with a body, too: as a text, of requests and callbacks
+            if recorded is None or bytes(recorded.body)[:1] != b"{":
+                raise RecordingError(
+                    f"{name}, line {number}: no callback recorded by 'nexmo-dispatch listen --record'"
+                )
             yield Recorded(bytes(recorded.body), recorded.path, recorded.at)
 
 

@@ -3,6 +3,7 @@
 It makes up no callbacks: they come from a recording or from files.
 """
 
+import errno
 import random
 import sys
 import time
@@ -61,14 +62,22 @@ async def run(source: Path, to: str, secrets: Mapping[str, str] | None, plan: Pl
             try:
                 answer = await client.post(item.body, path=item.path)
             except (aiohttp.ClientError, TimeoutError) as error:
-                outcome, good = f"no answer ({type(error).__name__})", False
+                outcome, good = f"no answer ({_reason(error)})", False
             else:
                 good = 200 <= answer.status < 300
-                outcome = f"{answer.status}" if good else f"{answer.status} ({answer.text[:80]})"
+                words = " ".join(answer.text.split())[:80]
+                outcome = f"{answer.status} ({words})" if words and not good else f"{answer.status}"
             answers[outcome] += 1
             failed += not good
     seconds = max(time.monotonic() - started, 0.001)
-    print(f"posted {len(posts)} callbacks in {seconds:.1f} s, {len(posts) / seconds:.0f} a second")
+    unsigned = "" if secrets else "unsigned "
+    print(f"posted {len(posts)} {unsigned}callbacks in {seconds:.1f} s, {len(posts) / seconds:.0f} a second")
     for outcome, count in sorted(answers.items()):
         print(f"  {outcome}: {count}")
     return 1 if failed else 0
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError) and error.errno == errno.ECONNREFUSED:
+        return f"{error.host} port {error.port} refused the connection: does the receiver listen there?"
+    return type(error).__name__

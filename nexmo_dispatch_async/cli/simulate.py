@@ -1,5 +1,6 @@
 """`nexmo-dispatch simulate`: run the simulated service and say how to reach it."""
 
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,8 +9,11 @@ import anyio
 from rich.console import Console
 
 from nexmo_dispatch_async.exceptions import ConfigurationError
-from nexmo_dispatch_async.simulator import Record, Simulator
+from nexmo_dispatch_async.simulator import Application, Record, Simulator
 from nexmo_dispatch_async.simulator.records import as_line
+
+#: Where `nexmo-dispatch listen` waits.
+_LISTENER = "http://127.0.0.1:8702/webhooks"
 
 
 async def run(
@@ -20,6 +24,7 @@ async def run(
     rules: Path | None,
     state: Path | None,
     record: Path | None,
+    callback_url: str | None,
 ) -> int:
     """Serve until cancelled; return 1 if it cannot start."""
     out = Console(highlight=False, soft_wrap=True)
@@ -27,9 +32,17 @@ async def run(
     try:
         with _recorder(record) as observer:
             simulator = Simulator(
-                seed=seed, speed=speed, rules=rules, state=state, host=host, port=port, observer=observer
+                seed=seed,
+                speed=speed,
+                rules=rules,
+                state=state,
+                host=host,
+                port=port,
+                observer=observer,
+                # receivers are other processes, which know nothing of virtual time
+                signing_clock=time.time,
             )
-            await _serve(simulator, out)
+            await _serve(simulator, out, callback_url)
     except ConfigurationError as error:
         err.print(f"cannot start: {error}", markup=False)
     except OSError as error:
@@ -55,7 +68,13 @@ def _recorder(path: Path | None) -> Generator[Callable[[Record], None] | None]:
         yield keep
 
 
-async def _serve(simulator: Simulator, out: Console) -> None:
+async def _serve(simulator: Simulator, out: Console, callback_url: str | None) -> None:
+    application = next(reversed(simulator.applications), None)
+    if application is None:
+        url = callback_url or _LISTENER
+        application = simulator.create_application(status_url=url, inbound_url=url)
+    elif callback_url is not None:
+        application.urls.update(status=callback_url, inbound=callback_url)
     async with simulator as sim:
         # Invented credentials of this process, printed in the form that a shell takes.
         out.print(f"export NEXMO_DISPATCH_BASE_URL={sim.base_url}", markup=False)
@@ -65,13 +84,14 @@ async def _serve(simulator: Simulator, out: Console) -> None:
         out.print(
             f"export NEXMO_DISPATCH_SIGNATURE_SECRETS={sim.api_key}={sim.signature_secret}", markup=False
         )
-        application = next(reversed(sim.applications), None) or sim.create_application(
-            status_url="http://127.0.0.1:8702/webhooks/status",
-            inbound_url="http://127.0.0.1:8702/webhooks/inbound",
-        )
         out.print(f"export NEXMO_DISPATCH_APPLICATION_ID={application.id}", markup=False)
-        out.print(
-            f"# {sim.speed:g} simulated seconds a second; callbacks go to port 8702, where", markup=False
-        )
-        out.print("# `nexmo-dispatch listen` waits for them; Ctrl-C ends", markup=False)
+        out.print(f"# {sim.speed:g} simulated seconds a second; Ctrl-C ends", markup=False)
+        out.print(f"# callbacks go to {_where(application)}", markup=False)
         await anyio.sleep_forever()
+
+
+def _where(application: Application) -> str:
+    urls = sorted({application.status_url, application.inbound_url} - {""})
+    if urls == [_LISTENER]:
+        return f"{_LISTENER}, where `nexmo-dispatch listen` waits for them"
+    return " and ".join(urls) or "nowhere: the application has no URLs"

@@ -10,7 +10,15 @@ from typing import Any, cast
 
 import msgspec
 
-__all__ = ["UNREADABLE", "integer_of", "list_of", "object_of", "parse_object", "text_of"]
+__all__ = [
+    "UNREADABLE",
+    "integer_of",
+    "kind_in_words",
+    "list_of",
+    "object_of",
+    "parse_object",
+    "text_of",
+]
 
 # All that msgspec and the conversions below raise for bytes somebody else wrote.
 UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError)
@@ -57,3 +65,8 @@ def integer_of(value: object) -> int | None:
         return int(text_of(value)[:20])
     except ValueError:
         return None
+
+
+def kind_in_words(value: object) -> str:
+    """Return what something is, in words, without showing it: it may be a token or a text."""
+    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"

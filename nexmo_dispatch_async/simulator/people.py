@@ -342,9 +342,15 @@ class People:
             where = f"[[people]] number {number}"
             settings = dict(_mapping(entry, where))
             address, channel = settings.pop("address", None), settings.pop("channel", None)
-            if not isinstance(address, str) or not isinstance(channel, str | None):
-                raise ConfigurationError(f"{where}: address is a text, and so is channel when given")
-            loaded.add(address, _person(settings, default, where), channel=channel)
+            # first what is misspelt: perhaps that is the address
+            person = _person(settings, default, where, "address, channel, ")
+            if address is None:
+                raise ConfigurationError(f"{where}: address is missing: a number or id, or a pattern of them")
+            if not isinstance(address, str):
+                raise ConfigurationError(f"{where}: address is a text; got {address!r}")
+            if not isinstance(channel, str | None):
+                raise ConfigurationError(f"{where}: channel is a text; got {channel!r}")
+            loaded.add(address, person, channel=channel)
         self.default = default
         self._exact.update(loaded._exact)
         self._rules.extend(loaded._rules)
@@ -391,22 +397,31 @@ def _test_person(address: str, default: Person) -> Person:
             return default
 
 
-_KEYS: Final[dict[str, tuple[type, ...]]] = {
-    "submitted_after": (int, float),
-    "outcome": (str,),
-    "outcome_chance": (int, float),
-    "outcome_after": (int, float),
-    "code": (int,),
-    "reason": (str,),
-    "absent_chance": (int, float),
-    "off_after": (int, float),
-    "read_after": (int, float),
-    "read_chance": (int, float),
-    "read_spread": (int, float),
-    "reply": (str, list),
-    "reply_chance": (int, float),
-    "reply_after": (int, float),
-    "stop_chance": (int, float),
+class _Kind(NamedTuple):
+    types: tuple[type, ...]
+    #: what a value is, for the message
+    rule: str
+
+
+_SECONDS: Final = _Kind((int, float), "a number of seconds from 0")
+_SECONDS_OR_NEVER: Final = _Kind((int, float), 'a number of seconds from 0, or "never"')
+_CHANCE: Final = _Kind((int, float), "a number from 0 to 1")
+_KEYS: Final[dict[str, _Kind]] = {
+    "submitted_after": _SECONDS_OR_NEVER,
+    "outcome": _Kind((str,), f"one of {', '.join(get_args(Outcome))}"),
+    "outcome_chance": _CHANCE,
+    "outcome_after": _SECONDS,
+    "code": _Kind((int,), "a whole number"),
+    "reason": _Kind((str,), "a text"),
+    "absent_chance": _CHANCE,
+    "off_after": _SECONDS,
+    "read_after": _SECONDS_OR_NEVER,
+    "read_chance": _CHANCE,
+    "read_spread": _Kind((int, float), "a number from 0 to 5"),
+    "reply": _Kind((str, list), "a text or a list of texts"),
+    "reply_chance": _CHANCE,
+    "reply_after": _SECONDS,
+    "stop_chance": _CHANCE,
 }
 
 
@@ -416,7 +431,8 @@ def _mapping(value: object, where: str) -> Mapping[str, object]:
     return cast("dict[str, object]", value)
 
 
-def _person(value: object, base: Person, where: str) -> Person:
+def _person(value: object, base: Person, where: str, more_keys: str = "") -> Person:
+    """Read a table; `more_keys` are those that were taken from it before, for the message."""
     changes: dict[str, object] = {}
     settings = dict(_mapping(value, where))
     profile = settings.pop("profile", None)
@@ -425,20 +441,21 @@ def _person(value: object, base: Person, where: str) -> Person:
             raise ConfigurationError(f"{where}: profile is one of {', '.join(PROFILES)}; got {profile!r}")
         base = PROFILES[profile]
     for key, setting in settings.items():
-        kinds = _KEYS.get(key)
-        if kinds is None:
-            raise ConfigurationError(f"{where} has no key {key!r}; known: profile, {', '.join(_KEYS)}")
-        if setting == "never" and key in {"submitted_after", "read_after"}:
+        kind = _KEYS.get(key)
+        if kind is None:
+            known = f"{more_keys}profile, {', '.join(_KEYS)}"
+            raise ConfigurationError(f"{where} has no key {key!r}; known: {known}")
+        if setting == "never" and kind is _SECONDS_OR_NEVER:
             changes[key] = None
+        elif not isinstance(setting, kind.types) or isinstance(setting, bool):
+            raise ConfigurationError(f"{where}: {key} is {kind.rule}; got {setting!r}")
         elif isinstance(setting, list):
             lines = cast("list[object]", setting)
-            if key != "reply" or not all(isinstance(line, str) for line in lines):
-                raise ConfigurationError(f"{where}: {key} cannot be {setting!r}")
+            if not all(isinstance(line, str) for line in lines):
+                raise ConfigurationError(f"{where}: {key} is {kind.rule}; got {setting!r}")
             changes[key] = tuple(lines)
-        elif isinstance(setting, kinds) and not isinstance(setting, bool):
-            changes[key] = setting
         else:
-            raise ConfigurationError(f"{where}: {key} cannot be {setting!r}")
+            changes[key] = setting
     try:
         return replace(base, **changes)  # type: ignore[arg-type]  # each value was checked against _KEYS above
     except ConfigurationError as error:

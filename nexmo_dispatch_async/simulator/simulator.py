@@ -46,6 +46,7 @@ __all__ = ["Simulator"]
 
 # A fixed beginning makes two runs equal, timestamps and signatures included.
 _VIRTUAL_EPOCH: Final = datetime(2025, 1, 1, tzinfo=UTC)
+_NOT_RUNNING: Final = "the simulator is not running: use it with `async with`"
 
 _PARALLEL_CALLBACKS: Final = 64
 
@@ -71,6 +72,9 @@ class Simulator(Observed):
         history: How many records `transcript()` keeps, and how many ended workflows are remembered.
         observer: Called with each record as it comes.
         monotonic: The real clock.
+        signing_clock: Dates the signatures of callbacks, in epoch seconds: `time.time` for receivers in other
+            processes, which judge their age by real time. None dates them by virtual time, for receivers with
+            `clock=sim.timestamp`.
 
     Raises:
         ConfigurationError: The rules say something that is not in the table, or the state cannot be read.
@@ -91,6 +95,7 @@ class Simulator(Observed):
         history: int = 100_000,
         observer: Callable[[Record], None] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        signing_clock: Callable[[], float] | None = None,
     ) -> None:
         self._state = kept = None if state is None else StateFile(state)
         dice = Dice(seed if kept is None else kept.seed(seed))
@@ -112,7 +117,11 @@ class Simulator(Observed):
             applications=Applications(dice),
             dice=dice,
             signer=Signer(
-                api_key=account.api_key, secret=account.signature_secret, epoch=self._epoch, dice=dice
+                api_key=account.api_key,
+                secret=account.signature_secret,
+                epoch=self._epoch,
+                dice=dice,
+                clock=signing_clock,
             ),
             history=self._history,
             epoch=self._epoch,
@@ -213,13 +222,19 @@ class Simulator(Observed):
 
     @property
     def base_url(self) -> str:
-        """What a client takes as `base_url`."""
-        return self.url + BASE_PATH
+        """What a client takes as `base_url`; RuntimeError before the simulator runs."""
+        return self._running_url() + BASE_PATH
 
     @property
     def token_url(self) -> str:
-        """What `KpnOAuth` takes as `token_url`."""
-        return self.url + TOKEN_PATH
+        """What `KpnOAuth` takes as `token_url`; RuntimeError before the simulator runs."""
+        return self._running_url() + TOKEN_PATH
+
+    def _running_url(self) -> str:
+        # The port is known from the start on; a URL without one would be taken, and fail far from here.
+        if not self.url:
+            raise RuntimeError(_NOT_RUNNING)
+        return self.url
 
     def client(self, **kwargs: Any) -> DispatchClient:
         """Return a `DispatchClient` for this simulator; use it with `async with`.
@@ -227,6 +242,9 @@ class Simulator(Observed):
         Without `application_id` it uses the one that `create_application()` made last, or makes one without
         URLs.
         All other settings are those of `DispatchClient`.
+
+        Raises:
+            RuntimeError: The simulator is not running.
         """
         from nexmo_dispatch_async.auth import KpnOAuth
         from nexmo_dispatch_async.client import DispatchClient
@@ -350,7 +368,7 @@ class Simulator(Observed):
     @contextlib.asynccontextmanager
     async def _moving(self) -> AsyncGenerator[None]:
         if self._stack is None:
-            raise RuntimeError("the simulator is not running: use it with `async with`")
+            raise RuntimeError(_NOT_RUNNING)
         async with self._advancing:
             yield
 
@@ -449,9 +467,12 @@ class Simulator(Observed):
             ConfigurationError: There is no such channel, or no application.
         """
         target = application or self._default_application
-        if channel not in CHANNELS or target is None:
+        if channel not in CHANNELS:
+            raise ConfigurationError(f"channel is one of {', '.join(CHANNELS)}; got {channel!r}")
+        if target is None:
             raise ConfigurationError(
-                f"one of {', '.join(CHANNELS)} is needed, and an application; got {channel!r}"
+                "there is no application whose inbound URL it could go to: call "
+                "create_application(inbound_url=…) first, or give application=…"
             )
         self._catch_up()
         customer = {"type": channel, "id" if channel == "messenger" else "number": from_}

@@ -24,6 +24,7 @@ from nexmo_dispatch_async.exceptions import (
     TrackingStoreError,
     WaitTimeoutError,
 )
+from nexmo_dispatch_async.models.lenient import kind_in_words
 from nexmo_dispatch_async.models.responses import Dispatch
 from nexmo_dispatch_async.tracking.outcome import Outcome, outcome_of
 from nexmo_dispatch_async.tracking.reducer import WorkflowState, ident, observe, planned
@@ -131,7 +132,7 @@ class Tracker:
         max_unclaimed: How many of those are kept at most.
 
     Raises:
-        ConfigurationError: A time or a number is negative.
+        ConfigurationError: A time or a number is negative, or `store` is no store.
 
     Example:
         tracker = Tracker()
@@ -151,6 +152,7 @@ class Tracker:
         keep_unclaimed: float | timedelta = timedelta(hours=1),
         max_unclaimed: int = 10_000,
     ) -> None:
+        _check_store(store)
         self._store: Store = MemoryStore() if store is None else store
         self._clock = clock
         self._retention = Retention(
@@ -306,6 +308,15 @@ class Tracker:
             waiters.remove(waiter)
             if not waiters:
                 del self._waiting[dispatch_uuid]
+
+
+def _check_store(store: object) -> None:
+    # The receiver's `inbox` takes a path, so many give one here.
+    if store is not None and (isinstance(store, type) or not callable(getattr(store, "merge", None))):
+        raise ConfigurationError(
+            "store must be a SQLiteStore(path) of nexmo_dispatch_async.tracking.sqlite, a MemoryStore() or "
+            f"one of your own, not {kind_in_words(store)}"
+        )
 
 
 def _seconds(name: str, time_: float | timedelta) -> float:

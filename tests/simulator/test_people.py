@@ -189,13 +189,21 @@ def test_a_rules_file_says_the_same(tmp_path: Path) -> None:
         ("default = 3", "[default] is a table"),
         ("people = 3", "[[people]], one table"),
         ("people = [3]", "[[people]] number 1 is a table"),
-        ("[[people]]", "address is a text"),
-        ("[[people]]\naddress = '1'\nchannel = 3", "channel when given"),
+        ("[[people]]", "number 1: address is missing: a number or id, or a pattern of them"),
+        ("[[people]]\naddres = '1'", "number 1 has no key 'addres'; known: address, channel, profile, "),
+        ("[[people]]\naddress = 1", "number 1: address is a text; got 1"),
+        ("[[people]]\naddress = '1'\nchannel = 3", "number 1: channel is a text; got 3"),
         ("[[people]]\naddress = '1'\nchannel = 'fax'", "channel is one of"),
         ("[[people]]\naddress = '1'\nread_afer = 3", "no key 'read_afer'"),
-        ("[[people]]\naddress = '1'\nread_after = 'soon'", "read_after cannot be 'soon'"),
-        ("[[people]]\naddress = '1'\ncode = true", "code cannot be True"),
-        ("[[people]]\naddress = '1'\noutcome_after = 'never'", "outcome_after cannot be 'never'"),
+        (
+            "[[people]]\naddress = '1'\nread_after = 'soon'",
+            "read_after is a number of seconds from 0, or \"never\"; got 'soon'",
+        ),
+        ("[[people]]\naddress = '1'\ncode = true", "code is a whole number; got True"),
+        (
+            "[[people]]\naddress = '1'\noutcome_after = 'never'",
+            "outcome_after is a number of seconds from 0; got 'never'",
+        ),
         ("[[people]]\naddress = '1'\nread_after = -1", "number 1: read_after is a number of seconds"),
         ("[[people]]\naddress = '1'\nread_after = nan", "read_after is a number of seconds"),
         ("[default]\noutcome = 'lost'", "outcome is one of"),
@@ -291,7 +299,7 @@ def test_a_script_may_be_a_list() -> None:
     people.loads("[[people]]\naddress = '1'\nreply = ['Yes', 'No']")
 
     assert people.find("1", "sms").reply == ("Yes", "No")
-    with pytest.raises(ConfigurationError, match="reply cannot be"):
+    with pytest.raises(ConfigurationError, match="reply is a text or a list of texts; got"):
         people.loads("[[people]]\naddress = '1'\nreply = ['Yes', 3]")
-    with pytest.raises(ConfigurationError, match="code cannot be"):
+    with pytest.raises(ConfigurationError, match="code is a whole number; got"):
         people.loads("[[people]]\naddress = '1'\ncode = ['Yes']")

@@ -3,9 +3,12 @@
 import asyncio
 import io
 import json
+from collections.abc import Callable
+from operator import attrgetter
 from urllib.parse import quote
 
 import aiohttp
+import pytest
 
 from nexmo_dispatch_async.simulator import Simulator
 from tests.simulator.conftest import Caller
@@ -19,6 +22,13 @@ async def raw(sim: Simulator, request: bytes) -> bytes:
     writer.close()
     await writer.wait_closed()
     return answer
+
+
+@pytest.mark.parametrize("ask", [Simulator.client, attrgetter("base_url"), attrgetter("token_url")])
+def test_a_simulator_that_was_not_started_has_no_address(ask: Callable[[Simulator], object]) -> None:
+    """Its port is not known yet: it says so at once, as `advance` does."""
+    with pytest.raises(RuntimeError, match=r"^the simulator is not running: use it with `async with`$"):
+        ask(Simulator())
 
 
 async def test_answers_carry_the_gateways_headers(caller: Caller) -> None:

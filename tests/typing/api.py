@@ -44,15 +44,22 @@ from nexmo_dispatch_async import (
     whatsapp,
 )
 from nexmo_dispatch_async.fan_out import FanOut
+from nexmo_dispatch_async.pytest_plugin import MakeWebhookClient, ServeRouter
 from nexmo_dispatch_async.tracking import Outcome, Tracker
 from nexmo_dispatch_webhooks import (
+    Answer,
     ButtonContent,
+    CallNext,
     Context,
     DispatchResult,
     Event,
     FinalReport,
     InboundMessage,
     MessageStatus,
+    Middleware,
+    OuterCallNext,
+    OuterMiddleware,
+    RawRequest,
     Receiver,
     Router,
     SqliteInbox,
@@ -61,6 +68,7 @@ from nexmo_dispatch_webhooks import (
     Usage,
     parse_event,
 )
+from nexmo_dispatch_webhooks.testing import WebhookClient
 
 # --- building workflows ---------------------------------------------------------------------------
 
@@ -278,6 +286,64 @@ async def handlers_stay_what_they_are(status: MessageStatus, report: FinalReport
 async def misspelt(event: MessageStatus) -> None: ...
 
 
+@router.message_status  # type: ignore[call-arg, arg-type]  # its parentheses are missing
+async def bare(event: MessageStatus) -> None: ...
+
+
+@router.register  # type: ignore[arg-type]  # the same
+async def bare_too(event: Event) -> None: ...
+
+
+def filters() -> None:
+    router.message_status(status="a new one", channel="rcs", sender={"447700900000"})  # open lists
+    router.message_status(error_class="permanent", when=lambda event: event.error)
+    router.message_status(error_class=["permanent", "request"], when=[lambda event: event.is_final])
+    router.inbound_message(when=lambda event: event.text == "STOP")
+    router.final_report(when=lambda event: event.messages)
+    router.unknown(when=lambda event: event.raw)
+    router.register(["unknown", "final-report"], when=lambda event: event.raw)
+    router.message_status(error_class="perm")  # type: ignore[arg-type]  # permanent
+    router.register(error_class=["perm"])  # type: ignore[list-item]  # the same
+    router.register("status")  # type: ignore[arg-type]  # message-status
+    router.register(statuses="read")  # type: ignore[call-arg]  # status
+    router.message_status(sender=447700900000)  # type: ignore[arg-type]  # numbers are texts
+    router.message_status(when=lambda event: event.message_uid)  # type: ignore[attr-defined]  # message_uuid
+    router.inbound_message(when=[lambda event: event.texts])  # type: ignore[attr-defined]  # text
+    router.final_report(when=lambda event: event.channel)  # type: ignore[attr-defined]  # of its messages
+    router.final_report(when=lambda: True)  # type: ignore[misc, arg-type]  # of the event
+
+
+@router.middleware
+async def around(event: Event, context: Context, call_next: CallNext) -> object:
+    assert_type(context.attempt, int)
+    return await call_next(event)
+
+
+@router.outer_middleware
+async def closed(request: RawRequest, call_next: OuterCallNext) -> Answer:
+    assert_type(await call_next(request), Answer)
+    return Answer(503) if request.path == "closed" else await call_next(request)
+
+
+@router.middleware  # type: ignore[type-var]  # the context is missing
+async def too_few(event: Event, call_next: CallNext) -> None: ...
+
+
+@router.middleware  # type: ignore[type-var]  # it runs around handlers of all events
+async def of_statuses(event: MessageStatus, context: Context, call_next: CallNext) -> None: ...
+
+
+@router.outer_middleware  # type: ignore[type-var]  # it returns an answer
+async def forgetful(request: RawRequest, call_next: OuterCallNext) -> None:
+    await call_next(request)
+
+
+def timed(inner: Middleware, outer: OuterMiddleware) -> tuple[Middleware, OuterMiddleware]:
+    """Middlewares can be passed around, and stay what they are when they are registered."""
+    assert_type(router.middleware(inner), Middleware)
+    return router.middleware(inner), router.outer_middleware(outer)
+
+
 async def routing(event: Event, tracker: Tracker) -> None:
     result = await router.dispatch(event)
 
@@ -295,3 +361,9 @@ async def an_inbox_is_typed_when_it_is_made(receiver: Receiver) -> None:
     assert_type(inbox.health().lag, float)
     await receiver.inbox.idle()  # type: ignore[union-attr]  # a receiver needs less of one, or none
     assert_type(router.bind({"prices": {}}), Router)
+
+
+async def fixtures_of_pytest(serve: ServeRouter, make: MakeWebhookClient) -> None:
+    """What `dispatch_receiver` and `webhook_client` are annotated with."""
+    assert_type(await serve(Router(), path="/hooks"), str)
+    assert_type(make(Router()), WebhookClient)

@@ -14,7 +14,8 @@ from nexmo_dispatch_webhooks import (
     RouterError,
     UnknownEvent,
 )
-from nexmo_dispatch_webhooks.injection import describe, plan_call, require_async
+from nexmo_dispatch_webhooks.events import Kind
+from nexmo_dispatch_webhooks.injection import describe, kinds_wanted, plan_call, require_async
 
 EVENT = UnknownEvent({"a": 1})
 CONTEXT = Context("x", 0.0)
@@ -112,6 +113,44 @@ async def test_annotations_that_cannot_be_read_do_not_matter() -> None:
         return event
 
     assert await plan_call(handler, {})(EVENT, CONTEXT) is EVENT
+
+
+async def one_annotation_cannot_be_read(
+    status: "MessageStatus",
+    pool: "Missing",  # type: ignore[name-defined]  # noqa: F821 - the point of the test
+    where: "Context",
+    broken: "not a type" = None,  # type: ignore[valid-type]  # noqa: F722 - the same
+) -> "Missing":  # type: ignore[name-defined]  # noqa: F821 - the same
+    return status, pool, where, broken
+
+
+class WithMethod:
+    async def method(self, status: "MessageStatus", pool: "Missing", where: "Context") -> Any:  # type: ignore[name-defined]  # noqa: F821 - the same
+        return status, pool, where, None
+
+    __call__ = method
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        *(one_annotation_cannot_be_read, WithMethod().method, WithMethod()),
+        functools.partial(one_annotation_cannot_be_read, broken=None),
+        functools.wraps(one_annotation_cannot_be_read)(lambda *args: one_annotation_cannot_be_read(*args)),
+    ],
+    ids=describe,
+)
+async def test_an_annotation_that_cannot_be_read_matters_to_its_own_parameter_only(handler: Any) -> None:
+    """The others still say what they want, and for which events the handler is."""
+    assert kinds_wanted(handler) == frozenset[Kind]({"message-status"})
+    assert await plan_call(handler, {"pool": "the pool"})(EVENT, CONTEXT) == (
+        EVENT,
+        "the pool",
+        CONTEXT,
+        None,
+    )
+    with pytest.raises(RouterError, match=r"wants 'pool', which .*cannot be read .*`if TYPE_CHECKING`"):
+        plan_call(handler, {})
 
 
 def plain(event: Any) -> None: ...

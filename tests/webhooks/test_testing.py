@@ -130,6 +130,18 @@ def test_a_status_without_its_usual_members() -> None:
     assert status_body("read", error=None)["status"] == "read"
 
 
+def test_the_name_of_the_builder_is_a_channel() -> None:
+    """`viber` is what `viber.text(…)` sends over; the service itself never writes it (contract 5.11)."""
+    status, inbound = status_body(channel="viber"), inbound_body(channel="viber")
+    report = parsed(report_body(messages=[("viber", "read")]))
+
+    assert {end["type"] for body in (status, inbound) for end in (body["to"], body["from"])} == {
+        "viber_service_msg"
+    }
+    assert (parsed(status).from_.by_id, parsed(inbound).to.by_id) == (True, True)
+    assert report.messages[0].channel == "viber_service_msg"
+
+
 @pytest.mark.parametrize("channel", [*CHANNELS, "viber_service"])
 def test_inbound_keeps_the_contract(channel: str) -> None:
     """Contract 5.5: the two ends are swapped against a status."""

@@ -41,14 +41,17 @@ from nexmo_dispatch_webhooks.exceptions import (
     RouterError,
     RouterFrozenError,
     SignatureVerificationError,
+    TransactionError,
     UnknownRecordError,
     UnsupportedMediaTypeError,
     WebhookError,
 )
 from nexmo_dispatch_webhooks.injection import Context
-from nexmo_dispatch_webhooks.receiver import Answer, Inbox, InboxSource, Receiver
+from nexmo_dispatch_webhooks.middleware import CallNext, Middleware, OuterCallNext, OuterMiddleware
+from nexmo_dispatch_webhooks.receiver import Inbox, InboxSource, Receiver
 from nexmo_dispatch_webhooks.routing import DispatchResult, HandlerFailure, Router
 from nexmo_dispatch_webhooks.sansio import (
+    Answer,
     HmacVerification,
     JwtVerification,
     PathSecretVerification,
@@ -79,6 +82,7 @@ __all__ = [
     "AudioContent",
     "BodyTooLargeError",
     "ButtonContent",
+    "CallNext",
     "Claims",
     "ConfigurationError",
     "Content",
@@ -101,6 +105,9 @@ __all__ = [
     "LocationContent",
     "MessageError",
     "MessageStatus",
+    "Middleware",
+    "OuterCallNext",
+    "OuterMiddleware",
     "PathSecretVerification",
     "RawRequest",
     "Receiver",
@@ -115,6 +122,7 @@ __all__ = [
     "SqliteInbox",
     "TextContent",
     "Transaction",
+    "TransactionError",
     "UnknownContent",
     "UnknownEvent",
     "UnknownRecordError",

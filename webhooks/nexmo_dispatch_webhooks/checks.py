@@ -6,10 +6,20 @@ Each raises a `ConfigurationError` that names the setting, the rule and what was
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import cast
 
 from nexmo_dispatch_webhooks.exceptions import ConfigurationError
 
-__all__ = ["check_adapter", "check_callable", "check_count", "check_seconds", "check_type"]
+__all__ = [
+    "check_adapter",
+    "check_callable",
+    "check_count",
+    "check_seconds",
+    "check_secret",
+    "check_secrets",
+    "check_type",
+]
 
 
 def check_type(name: str, value: object, kind: type, *, advice: str = "") -> None:
@@ -57,6 +67,40 @@ def check_adapter(path: object, health_path: object, max_body: object, body_time
             raise ConfigurationError(f"{name} must start with /")
     check_count("max_body", max_body)
     check_seconds("body_timeout", body_timeout, zero=False, none=True)
+
+
+def check_secrets(secrets: object) -> None:
+    """A mapping from api keys to secrets."""
+    if not isinstance(secrets, Mapping):
+        raise ConfigurationError("secrets must be a mapping: {api_key: signature secret}")
+    if not secrets:
+        raise ConfigurationError("secrets is empty: give {api_key: signature secret}")
+    for api_key, secret in cast("Mapping[object, object]", secrets).items():
+        if not isinstance(api_key, str):
+            raise ConfigurationError("an api_key must be text, as the tokens have it")
+        check_secret(f"the signature secret of {api_key!r}", secret)
+
+
+def check_secret(what: str, secret: object) -> Sequence[str | bytes]:
+    """A secret or several, none of them empty; the message says whose, and nothing of it."""
+    kind = type(secret).__qualname__
+    several: Sequence[object] = ()
+    if isinstance(secret, str | bytes):
+        several = (secret,)
+    elif isinstance(secret, Sequence):
+        several = cast("Sequence[object]", secret)
+    if not several:
+        raise ConfigurationError(f"{what} must be text, bytes, or several of them, not {kind}")
+    checked: list[str | bytes] = []
+    for item in several:
+        if not isinstance(item, str | bytes):
+            raise ConfigurationError(f"{what} must be text or bytes, not {type(item).__qualname__}")
+        if not item:
+            raise ConfigurationError(f"{what} is empty, so it keeps nobody out")
+        if isinstance(item, str) and item != item.strip():
+            raise ConfigurationError(f"{what} begins or ends with a blank or a line break: strip() it")
+        checked.append(item)
+    return checked
 
 
 def _shown(value: object) -> str:

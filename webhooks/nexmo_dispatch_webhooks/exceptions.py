@@ -13,6 +13,7 @@
     ├── HandlerError                      one or more handlers failed: `.failures`
     └── InboxError                        503: the inbox cannot store or read; nothing was acknowledged
         ├── InboxFullError                503: no room for another event; the service repeats it
+        ├── TransactionError              a handler's statements failed: nothing of them was kept
         └── UnknownRecordError            no record has this id; also a KeyError
 
 The HTTP answers are those of contract 5.10: the service repeats a delivery after a 5xx, and after
@@ -40,6 +41,7 @@ __all__ = [
     "RouterError",
     "RouterFrozenError",
     "SignatureVerificationError",
+    "TransactionError",
     "UnknownRecordError",
     "UnsupportedMediaTypeError",
     "WebhookError",
@@ -120,6 +122,10 @@ class InboxError(WebhookError):
 
 class InboxFullError(InboxError):
     """HTTP 503: as many events wait to be handled as the inbox may hold, or its file is full."""
+
+
+class TransactionError(InboxError):
+    """The statements of a handler in `context.transaction` failed: nothing of them was kept."""
 
 
 class UnknownRecordError(InboxError, KeyError):

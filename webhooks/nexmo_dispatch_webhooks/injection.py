@@ -20,7 +20,16 @@ from nexmo_dispatch_webhooks.exceptions import ConfigurationError, RouterError
 from nexmo_dispatch_webhooks.signature import Claims
 from nexmo_dispatch_webhooks.transaction import Transaction
 
-__all__ = ["Call", "Context", "describe", "is_async", "kinds_wanted", "plan_call", "require_async"]
+__all__ = [
+    "Call",
+    "Context",
+    "describe",
+    "is_async",
+    "kinds_wanted",
+    "misfit",
+    "plan_call",
+    "require_async",
+]
 
 _EVENT_TYPES = frozenset(
     {events.MessageStatus, events.InboundMessage, events.FinalReport, events.UnknownEvent}
@@ -103,6 +112,23 @@ def require_async(function: Callable[..., Any]) -> None:
         )
 
 
+def misfit(function: Callable[..., Any], *arguments: str) -> str | None:
+    """Why a function cannot be called with arguments of these names by position; None when it can.
+
+    None as well for what tells no signature, as some callables that are made in C.
+    """
+    try:
+        # a decorator may call the function inside differently: what counts is what is called here
+        signature = inspect.signature(function, follow_wrapped=False)
+    except (TypeError, ValueError):
+        return None
+    try:
+        signature.bind(*arguments)
+    except TypeError as error:
+        return str(error)
+    return None
+
+
 def plan_call(function: Callable[..., Any], values: Mapping[str, Any]) -> Call:
     """Decide once how to call a handler.
 
@@ -139,9 +165,13 @@ def plan_call(function: Callable[..., Any], values: Mapping[str, Any]) -> Call:
             if parameter.default is not parameter.empty:
                 skipped = True
                 continue
+            unread = parameter.annotation is not parameter.empty and name not in hints
             raise RouterError(
-                f"{describe(function)} wants {name!r}, which nothing provides: name it `event` or `context`, "
-                "annotate it with an event class, give it a default, or provide it in `values`"
+                f"{describe(function)} wants {name!r}, which nothing provides"
+                + (", and whose annotation cannot be read at run time" if unread else "")
+                + ": name it `event` or `context`, annotate it with an event class"
+                + (" imported outside of `if TYPE_CHECKING`" if unread else "")
+                + ", give it a default, or provide it in `values`"
             )
         # positional as long as nothing before was left out: the cheaper way to call
         if parameter.kind is not parameter.KEYWORD_ONLY and not skipped and not named:
@@ -186,10 +216,16 @@ def _members(hint: Any) -> tuple[Any, ...]:
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """The annotations by name, each read by itself; one that cannot be read is not there."""
     while isinstance(function, functools.partial):
         function = function.func
     target = function if inspect.isroutine(function) else getattr(function, "__call__", function)  # noqa: B004 - as above
-    try:
-        return typing.get_type_hints(target)
-    except (NameError, TypeError, AttributeError):  # names imported for type checkers only: the names decide
-        return {}
+    names = getattr(inspect.unwrap(target), "__globals__", {})
+    hints: dict[str, Any] = {}
+    for name, annotation in getattr(target, "__annotations__", {}).items():
+        alone = types.SimpleNamespace(__annotations__={name: annotation})
+        try:
+            hints.update(typing.get_type_hints(alone, names))
+        except Exception:  # noqa: BLE001, S112 - any text may stand there, often a name for type checkers only
+            continue
+    return hints

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Protocol, Self, cast
 
@@ -26,8 +26,9 @@ from nexmo_dispatch_webhooks.exceptions import (
 )
 from nexmo_dispatch_webhooks.injection import is_async
 from nexmo_dispatch_webhooks.logs import log_failure, logger
+from nexmo_dispatch_webhooks.middleware import OuterCallNext, OuterMiddleware
 from nexmo_dispatch_webhooks.routing import Context, DispatchResult, Router
-from nexmo_dispatch_webhooks.sansio import JwtVerification, RawRequest, Verification, authenticate
+from nexmo_dispatch_webhooks.sansio import Answer, JwtVerification, RawRequest, Verification, authenticate
 from nexmo_dispatch_webhooks.signature import Secret
 
 __all__ = ["UNSET", "Answer", "Inbox", "InboxSource", "Receiver", "Statistics", "Unset"]
@@ -37,13 +38,6 @@ Unset = msgspec.UnsetType
 UNSET = msgspec.UNSET
 #: More different oddities than the contract could produce: unknown member names come from outside.
 _MOST_ODDITIES = 1000
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """An HTTP answer: 200, or a status of contract 5.10 with a short text without personal data."""
-
-    status: int = 200
-    text: str = ""
 
 
 _HANDLED = Answer()
@@ -117,7 +111,7 @@ class Receiver:
         self._values = dict(values or {})
         self._bound = router  # from the start on with the values of this receiver
         self._clock = clock
-        self._handle: Callable[[RawRequest], Awaitable[Answer]] = self._receive
+        self._handle: OuterCallNext = self._receive
         self._answers: Counter[int] = Counter()
         self._events: Counter[str] = Counter()
         self._oddities: Counter[str] = Counter()
@@ -167,7 +161,7 @@ class Receiver:
             RouterError: a handler asks for something that nothing provides.
         """
         self._bound = self.router.bind(self._values)
-        handle: Callable[[RawRequest], Awaitable[Answer]] = self._receive
+        handle: OuterCallNext = self._receive
         for middleware in reversed(self.router.outer_middlewares):
             handle = _wrap(middleware, handle)
         self._handle = handle
@@ -280,11 +274,9 @@ def _verification(
     return verification
 
 
-def _wrap(
-    middleware: Any, handle: Callable[[RawRequest], Awaitable[Answer]]
-) -> Callable[[RawRequest], Awaitable[Answer]]:
+def _wrap(middleware: OuterMiddleware, handle: OuterCallNext) -> OuterCallNext:
     async def wrapped(request: RawRequest) -> Answer:
-        answer = await middleware(request, handle)
+        answer: Any = await middleware(request, handle)
         if not isinstance(answer, Answer):
             raise TypeError("an outer middleware must return an Answer")
         return answer

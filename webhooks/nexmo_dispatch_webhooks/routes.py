@@ -5,31 +5,64 @@ It decides whether an event is wanted; it runs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+import functools
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeAlias, TypedDict, TypeVar, cast, get_args
 
 from nexmo_dispatch_webhooks.events import (
+    BUILDER_NAMES,
     CHANNEL_NAMES,
     CHANNELS,
+    Channel,
+    ErrorClass,
     Event,
     FinalReport,
     InboundMessage,
     Kind,
     MessageStatus,
+    ReportStatus,
+    Status,
     UnknownEvent,
 )
 from nexmo_dispatch_webhooks.exceptions import RouterError
-from nexmo_dispatch_webhooks.injection import describe, is_async, kinds_wanted, require_async
+from nexmo_dispatch_webhooks.injection import describe, is_async, kinds_wanted, misfit, require_async
 
-__all__ = ["KINDS", "Condition", "Handler", "OneOrMore", "Route", "make_route"]
+__all__ = [
+    "KINDS",
+    "Condition",
+    "Filters",
+    "Handler",
+    "OneOrMore",
+    "Route",
+    "When",
+    "make_route",
+    "with_parentheses",
+]
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 Handler = Callable[..., Awaitable[Any]]
-OneOrMore = str | Collection[str]
-Condition = Callable[[Any], object]
+OneOrMore: TypeAlias = T | Collection[T]
+#: A plain function of an event of the class, whose result is truthy for events that are wanted.
+Condition: TypeAlias = Callable[[T], object]
+When: TypeAlias = Condition[T] | Sequence[Condition[T]]
 
-KINDS: frozenset[Kind] = frozenset({"message-status", "inbound-message", "final-report", "unknown"})
-_ERROR_CLASSES = frozenset({"temporary", "permanent", "configuration", "request", "unknown"})
+KINDS: frozenset[Kind] = frozenset(get_args(Kind))
+_ERROR_CLASSES = frozenset(get_args(ErrorClass))
+
+
+class Filters(TypedDict, total=False):
+    """What `Router.register` hands on to `Router.add`."""
+
+    status: OneOrMore[Status | ReportStatus | str] | None
+    channel: OneOrMore[Channel | str] | None
+    content: OneOrMore[str] | None
+    error_class: OneOrMore[ErrorClass] | None
+    sender: OneOrMore[str] | None
+    when: When[Any]
+    name: str | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,13 +77,13 @@ class Route:
     contents: frozenset[str] | None = None
     error_classes: frozenset[str] | None = None
     senders: frozenset[str] | None = None
-    when: tuple[Condition, ...] = ()
+    when: tuple[Condition[Any], ...] = ()
 
-    def conditions(self) -> tuple[Condition, ...]:
+    def conditions(self) -> tuple[Condition[Any], ...]:
         """What an event of the right kind must meet, each as a function: only what was asked for."""
         statuses, channels, contents = self.statuses, self.channels, self.contents
         errors, senders = self.error_classes, self.senders
-        found: list[Condition] = []
+        found: list[Condition[Any]] = []
         if statuses is not None:
             found.append(lambda event: _fold(getattr(event, "status", None)) in statuses)
         if channels is not None:
@@ -67,13 +100,13 @@ class Route:
 def make_route(
     handler: Handler,
     *,
-    kind: Kind | Collection[Kind] | None,
-    status: OneOrMore | None,
-    channel: OneOrMore | None,
-    content: OneOrMore | None,
-    error_class: OneOrMore | None,
-    sender: OneOrMore | None,
-    when: Condition | Sequence[Condition],
+    kind: OneOrMore[Kind] | None,
+    status: OneOrMore[str] | None,
+    channel: OneOrMore[str] | None,
+    content: OneOrMore[str] | None,
+    error_class: OneOrMore[ErrorClass] | None,
+    sender: OneOrMore[str] | None,
+    when: When[Any],
     name: str | None,
 ) -> Route:
     """Check a handler and its filters; the arguments are those of `Router.add`.
@@ -82,9 +115,7 @@ def make_route(
         RouterError: the handler is not async, or is for other events, or a filter can never match.
     """
     require_async(handler)
-    kinds = KINDS if kind is None else frozenset(_texts("kind", kind))
-    if not kinds <= KINDS:
-        raise RouterError(f"unknown kind; there are {', '.join(sorted(KINDS))}")
+    kinds = KINDS if kind is None else _known("kind", _texts("kind", kind), KINDS)
     wanted = kinds_wanted(handler)
     if wanted is not None and kinds.isdisjoint(wanted):
         raise RouterError(
@@ -92,55 +123,101 @@ def make_route(
             f"{', '.join(sorted(kinds))}"
         )
     error_classes = _words("error_class", error_class)
-    if error_classes is not None and not error_classes <= _ERROR_CLASSES:
-        raise RouterError(f"unknown error class; there are {', '.join(sorted(_ERROR_CLASSES))}")
     return Route(
         handler,
         name or describe(handler),
         cast("frozenset[Kind]", kinds),
         statuses=_words("status", status),
-        channels=None if channel is None else frozenset(map(_known_channel, _texts("channel", channel))),
+        channels=None if channel is None else frozenset(map(_channel, _texts("channel", channel))),
         contents=_words("content", content),
-        error_classes=error_classes,
+        error_classes=error_classes and _known("error_class", error_classes, _ERROR_CLASSES),
         senders=None if sender is None else frozenset(map(_bare, _texts("sender", sender))),
         when=_conditions(when),
     )
 
 
+def with_parentheses(method: F) -> F:
+    """Let a method that returns a decorator refuse a handler in the place of its filters.
+
+    Otherwise `@router.register` would replace the handler by a decorator that nobody calls.
+    """
+
+    @functools.wraps(method)
+    def checked(router: Any, *arguments: Any, **filters: Any) -> Any:
+        if arguments and callable(arguments[0]):
+            name = method.__name__
+            raise RouterError(
+                f"{name} takes filters, and what it returns the handler: write `@router.{name}()`"
+            )
+        return method(router, *arguments, **filters)
+
+    return cast("F", checked)
+
+
 # --- checking filters --------------------------------------------------------------------------------
 
 
-def _texts(name: str, value: str | Collection[Any]) -> list[str]:
-    items: list[Any] = [value] if isinstance(value, str) else list(value)
+def _items(value: Any) -> list[Any]:
+    if isinstance(value, str | bytes):
+        return [value]
+    try:
+        return list(value)
+    except TypeError:
+        return [value]
+
+
+def _texts(name: str, value: object) -> list[str]:
+    items = _items(value)
     if not items:
         raise RouterError(f"{name} is an empty collection, so the handler would never run")
     for item in items:
         if not isinstance(item, str) or not item.strip():
-            raise RouterError(f"{name} takes text, one or several")
+            # the value itself is not shown: a sender is the number of a person
+            what = "an empty one" if isinstance(item, str) else type(item).__name__
+            raise RouterError(f'{name} takes text, one or several, not {what}: write {name}="…"')
     return items
 
 
-def _words(name: str, value: OneOrMore | None) -> frozenset[str] | None:
+def _words(name: str, value: object) -> frozenset[str] | None:
     return None if value is None else frozenset(item.strip().casefold() for item in _texts(name, value))
 
 
-def _known_channel(name: str) -> str:
-    known = CHANNEL_NAMES.get(name.strip().lower())
+def _known(name: str, words: Iterable[str], known: Collection[str]) -> frozenset[str]:
+    unknown = sorted(set(words).difference(known))
+    if unknown:
+        raise RouterError(
+            f"unknown {name} {', '.join(map(repr, unknown))}; there are {', '.join(sorted(known))}"
+        )
+    return frozenset(words)
+
+
+def _channel(name: str) -> str:
+    written = name.strip().lower()
+    known = CHANNEL_NAMES.get(BUILDER_NAMES.get(written, written))
     if known is None:
         raise RouterError(f"unknown channel {name!r}; there are {', '.join(sorted(CHANNELS))}")
     return known
 
 
-def _conditions(when: Condition | Sequence[Condition]) -> tuple[Condition, ...]:
-    conditions: tuple[Any, ...] = (when,) if callable(when) else tuple(when)
+def _conditions(when: When[Any]) -> tuple[Condition[Any], ...]:
+    conditions: Sequence[Any] = (when,) if callable(when) else _items(when)
     for condition in conditions:
         if not callable(condition):
-            raise RouterError("when takes a function of the event, or several")
+            raise RouterError(
+                f"when takes a function of the event, or several, not {type(condition).__name__}: "
+                "write `when=lambda event: …`"
+            )
         if is_async(condition):
             raise RouterError(
                 f"{describe(condition)} is async: a filter must be a plain function of the event"
             )
-    return conditions
+        reason = misfit(condition, "event")
+        if reason is not None:
+            raise RouterError(
+                f"{describe(condition)} is called with one argument, the event ({reason}): "
+                "write `lambda event: …`"
+            )
+    return tuple(conditions)
 
 
 # --- reading events ----------------------------------------------------------------------------------

@@ -7,33 +7,50 @@ fails does not hide the rest, and an event that nobody handles is visible in the
 from __future__ import annotations
 
 import copy
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 
 import msgspec
 
+from nexmo_dispatch_webhooks import events
 from nexmo_dispatch_webhooks.cancellation import is_failure
-from nexmo_dispatch_webhooks.events import Event, Kind
+from nexmo_dispatch_webhooks.events import Channel, ErrorClass, Event, Kind, ReportStatus, Status
 from nexmo_dispatch_webhooks.exceptions import HandlerError, RouterError, RouterFrozenError
 from nexmo_dispatch_webhooks.injection import Call, Context, describe, plan_call, require_async
 from nexmo_dispatch_webhooks.logs import current_event, watchers
-from nexmo_dispatch_webhooks.routes import KINDS, Condition, Handler, OneOrMore, Route, make_route
+from nexmo_dispatch_webhooks.middleware import (
+    Middleware,
+    OuterMiddleware,
+    require_middleware,
+    require_outer_middleware,
+    through,
+)
+from nexmo_dispatch_webhooks.routes import (
+    KINDS,
+    Condition,
+    Filters,
+    Handler,
+    OneOrMore,
+    Route,
+    When,
+    make_route,
+    with_parentheses,
+)
 
 __all__ = [
     "Context",
     "DispatchResult",
     "Handler",
     "HandlerFailure",
-    "Middleware",
     "Route",
     "Router",
     "Selected",
 ]
 
 H = TypeVar("H", bound=Handler)
-#: Around each handler: `async def middleware(event, context, call_next)`, which awaits `call_next(event)`.
-Middleware = Callable[[Any, Context, Callable[[Any], Awaitable[Any]]], Awaitable[Any]]
+M = TypeVar("M", bound=Middleware)
+OM = TypeVar("OM", bound=OuterMiddleware)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +88,7 @@ class _Node:
         self.entries: list[Route | _Branch] = []
         self.fallbacks: list[Route] = []
         self.middlewares: list[Middleware] = []
-        self.outer: list[Any] = []
+        self.outer: list[OuterMiddleware] = []
         # place and state
         self.parent: _Node | None = None
         self.frozen = False
@@ -100,7 +117,7 @@ class _Node:
                 number += 1
                 key = f"{route.name} ({number})"
             keys.add(key)
-            return Selected(route, key, _through(around, plan_call(route.handler, values)))
+            return Selected(route, key, through(around, plan_call(route.handler, values)))
 
         by_kind: dict[Kind, list[_Step]] = {kind: [] for kind in KINDS}
         for entry in self.entries:
@@ -140,7 +157,7 @@ class Selected:
 
 
 #: A handler with its conditions, or the plan of an included router with its prefix.
-_Step = tuple[tuple[Condition, ...], Selected | None, "_Plan | None", str]
+_Step = tuple[tuple[Condition[Any], ...], Selected | None, "_Plan | None", str]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,40 +184,6 @@ class _Plan:
             except Exception as error:  # noqa: BLE001 - a filter of the application may raise anything
                 found.append(replace(selected, error=error))
         return found or self.fallbacks
-
-
-def _through(middlewares: tuple[Middleware, ...], call: Call) -> Call:
-    """The call with its middlewares around it, the first one outermost."""
-    if middlewares:
-        call = _all_or_nothing(call)
-    for middleware in reversed(middlewares):
-        call = _around(middleware, call)
-    return call
-
-
-def _around(middleware: Middleware, call: Call) -> Call:
-    return lambda event, context: middleware(event, context, lambda event: call(event, context))
-
-
-def _all_or_nothing(call: Call) -> Call:
-    """A call that takes its statements back when it fails: a middleware may go on without the exception."""
-
-    async def run(event: Any, context: Context, statements: list[Any]) -> Any:
-        before = len(statements)
-        try:
-            return await call(event, context)
-        except BaseException:
-            del statements[before:]
-            raise
-
-    def choose(event: Any, context: Context) -> Awaitable[Any]:
-        collected = context.collected
-        called: Awaitable[Any] = (
-            call(event, context) if collected is None else run(event, context, collected.statements)
-        )
-        return called
-
-    return choose
 
 
 class Router:
@@ -231,23 +214,25 @@ class Router:
         self,
         handler: Handler,
         *,
-        kind: Kind | Collection[Kind] | None = None,
-        status: OneOrMore | None = None,
-        channel: OneOrMore | None = None,
-        content: OneOrMore | None = None,
-        error_class: OneOrMore | None = None,
-        sender: OneOrMore | None = None,
-        when: Condition | Sequence[Condition] = (),
+        kind: OneOrMore[Kind] | None = None,
+        status: OneOrMore[Status | ReportStatus | str] | None = None,
+        channel: OneOrMore[Channel | str] | None = None,
+        content: OneOrMore[str] | None = None,
+        error_class: OneOrMore[ErrorClass] | None = None,
+        sender: OneOrMore[str] | None = None,
+        when: When[Any] = (),
         name: str | None = None,
     ) -> Route:
         """Register a handler for the events that meet every filter given.
 
         Args:
-            handler: an async function; see `plan_arguments` for what it may ask for.
+            handler: an async function. A parameter gets the event when it is named `event` or annotated with
+                an event class, the context when it is named `context` or annotated with `Context`, and
+                otherwise the value of its name.
             kind: `message-status`, `inbound-message`, `final-report`, `unknown`; None for all.
             status: statuses, compared without case. They are an open list, so any text is accepted.
-            channel: channels in any spelling of contract 5.11. A final report matches when one of
-                its messages went over the channel.
+            channel: channels in any spelling of contract 5.11, or `viber`. A final report matches when one
+                of its messages went over the channel.
             content: content types of inbound messages; an open list as well.
             error_class: `temporary`, `permanent`, `configuration`, `request`, `unknown` (contract 6.1).
             sender: numbers, with or without a plus, or ids of the `from` side.
@@ -273,7 +258,8 @@ class Router:
         self._node.entries.append(route)
         return route
 
-    def register(self, kind: Kind | Collection[Kind] | None = None, **filters: Any) -> Callable[[H], H]:
+    @with_parentheses
+    def register(self, kind: OneOrMore[Kind] | None = None, **filters: Unpack[Filters]) -> Callable[[H], H]:
         """Decorator over `add`, for any kind or several."""
 
         def decorate(handler: H) -> H:
@@ -282,14 +268,15 @@ class Router:
 
         return decorate
 
+    @with_parentheses
     def message_status(
         self,
         *,
-        status: OneOrMore | None = None,
-        channel: OneOrMore | None = None,
-        error_class: OneOrMore | None = None,
-        sender: OneOrMore | None = None,
-        when: Condition | Sequence[Condition] = (),
+        status: OneOrMore[Status | str] | None = None,
+        channel: OneOrMore[Channel | str] | None = None,
+        error_class: OneOrMore[ErrorClass] | None = None,
+        sender: OneOrMore[str] | None = None,
+        when: When[events.MessageStatus] = (),
         name: str | None = None,
     ) -> Callable[[H], H]:
         """Decorator for message-status events; the filters are those of `add`."""
@@ -303,13 +290,14 @@ class Router:
             name=name,
         )
 
+    @with_parentheses
     def inbound_message(
         self,
         *,
-        content: OneOrMore | None = None,
-        channel: OneOrMore | None = None,
-        sender: OneOrMore | None = None,
-        when: Condition | Sequence[Condition] = (),
+        content: OneOrMore[str] | None = None,
+        channel: OneOrMore[Channel | str] | None = None,
+        sender: OneOrMore[str] | None = None,
+        when: When[events.InboundMessage] = (),
         name: str | None = None,
     ) -> Callable[[H], H]:
         """Decorator for inbound-message events; the filters are those of `add`."""
@@ -317,20 +305,20 @@ class Router:
             "inbound-message", content=content, channel=channel, sender=sender, when=when, name=name
         )
 
+    @with_parentheses
     def final_report(
         self,
         *,
-        status: OneOrMore | None = None,
-        channel: OneOrMore | None = None,
-        when: Condition | Sequence[Condition] = (),
+        status: OneOrMore[ReportStatus | str] | None = None,
+        channel: OneOrMore[Channel | str] | None = None,
+        when: When[events.FinalReport] = (),
         name: str | None = None,
     ) -> Callable[[H], H]:
         """Decorator for final-report events; the filters are those of `add`."""
         return self.register("final-report", status=status, channel=channel, when=when, name=name)
 
-    def unknown(
-        self, *, when: Condition | Sequence[Condition] = (), name: str | None = None
-    ) -> Callable[[H], H]:
+    @with_parentheses
+    def unknown(self, *, when: When[events.UnknownEvent] = (), name: str | None = None) -> Callable[[H], H]:
         """Decorator for JSON objects that fit no kind (contract 5.1, step 5)."""
         return self.register("unknown", when=when, name=name)
 
@@ -341,25 +329,34 @@ class Router:
         self._node.fallbacks.append(Route(handler, describe(handler)))
         return handler
 
-    def middleware(self, function: H) -> H:
+    def middleware(self, function: M) -> M:
         """Decorator: run around each handler of this router and of the included ones.
 
         `async def timing(event, context, call_next)` awaits `call_next(event)` to go on, and skips the
         handler when it does not.
+
+        Raises:
+            RouterError: it is not async, or cannot be called with these arguments.
+            RouterFrozenError: the receiver has started.
         """
         self._require_open()
-        require_async(function)
+        require_middleware(function)
         self._node.middlewares.append(function)
         return function
 
-    def outer_middleware(self, function: H) -> H:
+    def outer_middleware(self, function: OM) -> OM:
         """Decorator: run around the whole request, before it is verified or parsed.
 
         `async def limit(request, call_next)` returns an `Answer`, its own or that of `call_next(request)`.
         Only the router that is given to `setup` may have some.
+
+        Raises:
+            RouterError: it is not async, or cannot be called with these arguments, or this router is included
+                in another one.
+            RouterFrozenError: the receiver has started.
         """
         self._require_open()
-        require_async(function)
+        require_outer_middleware(function)
         if self._node.parent is not None:
             raise RouterError(
                 f"{self._node.name} is included in another router: outer middleware belongs there"
@@ -368,7 +365,7 @@ class Router:
         return function
 
     @property
-    def outer_middlewares(self) -> tuple[Any, ...]:
+    def outer_middlewares(self) -> tuple[OuterMiddleware, ...]:
         """The functions around the request, outermost first."""
         return tuple(self._node.outer)
 

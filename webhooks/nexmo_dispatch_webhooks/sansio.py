@@ -8,11 +8,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import msgspec
 
+from nexmo_dispatch_webhooks.checks import check_secret, check_secrets
 from nexmo_dispatch_webhooks.events import Event, parse_event
 from nexmo_dispatch_webhooks.exceptions import (
     ConfigurationError,
@@ -22,6 +23,7 @@ from nexmo_dispatch_webhooks.exceptions import (
 from nexmo_dispatch_webhooks.signature import LEEWAY, MAX_AGE, Claims, Secret, verify
 
 __all__ = [
+    "Answer",
     "HmacVerification",
     "JwtVerification",
     "PathSecretVerification",
@@ -51,6 +53,13 @@ class RawRequest(msgspec.Struct, frozen=True):
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         return [("method", self.method), ("size", len(self.body))]
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """An HTTP answer: 200, or a status of contract 5.10 with a short text without personal data."""
+
+    status: int = 200
+    text: str = ""
 
 
 class Verification(Protocol):
@@ -89,14 +98,7 @@ class JwtVerification:
         require_payload_hash: bool = True,
         clock: Clock = time.time,
     ) -> None:
-        if not isinstance(secrets, Mapping):
-            raise ConfigurationError("secrets must be a mapping: {api_key: signature secret}")
-        if not secrets:
-            raise ConfigurationError("secrets is empty: give {api_key: signature secret}")
-        for api_key, secret in secrets.items():
-            if not isinstance(api_key, str):
-                raise ConfigurationError("an api_key must be text, as the tokens have it")
-            _check_secret(f"the signature secret of {api_key!r}", secret)
+        check_secrets(secrets)
         self._secrets = {**secrets}
         self._max_age = max_age
         self._leeway = leeway
@@ -131,7 +133,7 @@ class HmacVerification:
     """
 
     def __init__(self, secret: Secret, *, header: str = "X-KPN-Webhook-Signature") -> None:
-        several = _check_secret("the signing key", secret)
+        several = check_secret("the signing key", secret)
         self._keys = [item.encode() if isinstance(item, str) else item for item in several]
         self._header = header.lower()
 
@@ -155,8 +157,8 @@ class PathSecretVerification:
     """
 
     def __init__(self, secret: str) -> None:
-        (text,) = _check_secret("the path secret", secret)
-        if not isinstance(text, str) or "/" in text:
+        (text,) = check_secret("the path secret", secret)
+        if isinstance(text, bytes) or "/" in text:
             raise ConfigurationError("the path secret must be text without /: it is one segment of the path")
         self._secret = text.encode()
 
@@ -169,23 +171,6 @@ class PathSecretVerification:
     def public_path(self, path: str) -> str:
         """The path without its last segment."""
         return path.rstrip("/").rpartition("/")[0]
-
-
-def _check_secret(what: str, secret: object) -> Sequence[str | bytes]:
-    """The secret or secrets, none of them empty; the message says whose, and nothing of it."""
-    several: Any = (secret,) if isinstance(secret, str | bytes) else secret
-    if not isinstance(several, Sequence) or not several:
-        raise ConfigurationError(
-            f"{what} must be text, bytes, or several of them, not {type(secret).__name__}"
-        )
-    for item in several:
-        if not isinstance(item, str | bytes):
-            raise ConfigurationError(f"{what} must be text or bytes, not {type(item).__name__}")
-        if not item:
-            raise ConfigurationError(f"{what} is empty, so it keeps nobody out")
-        if isinstance(item, str) and item != item.strip():
-            raise ConfigurationError(f"{what} begins or ends with a blank or a line break: strip() it")
-    return several
 
 
 def from_http(

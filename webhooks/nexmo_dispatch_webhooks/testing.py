@@ -12,35 +12,27 @@ import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from nexmo_dispatch_webhooks import events
-from nexmo_dispatch_webhooks.events.vocabulary import CHANNEL_NAMES, FAILED_STATUSES
+from nexmo_dispatch_webhooks.events.vocabulary import (
+    Channel,
+    ReportStatus,
+    Status,
+)
 from nexmo_dispatch_webhooks.exceptions import ConfigurationError, HandlerError, InvalidBodyError
 from nexmo_dispatch_webhooks.logs import watchers
 from nexmo_dispatch_webhooks.receiver import UNSET, Answer, Receiver, Unset
 from nexmo_dispatch_webhooks.routing import HandlerFailure, Router
 from nexmo_dispatch_webhooks.sansio import JwtVerification, RawRequest
 from nexmo_dispatch_webhooks.signature import Secret, sign
+from nexmo_dispatch_webhooks.testing_bodies import AddressLike, Price, inbound_body, report_body, status_body
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
 
 __all__ = ["WebhookClient", "inbound_body", "report_body", "status_body"]
-
-Body = dict[str, Any]
-#: A number or an id, or the whole object of contract 5.2.
-AddressLike = str | Mapping[str, Any]
-Price = Decimal | str | None
-
-# Numbers of ranges that are reserved for fiction; ids are invented.
-_CUSTOMER = {"messenger": "9000000000000001", "mms": "12025550143"}
-_OWN = {"messenger": "900000000000002", "viber_service_msg": "VSM-ID-1", "mms": "24273"}
-_PRICE = "0.0333"
-_FEE = Decimal("0.002")  # contract 5.4: the total is the sum and a fee
-_ERROR = 1300
 
 
 class WebhookClient:
@@ -123,9 +115,9 @@ class WebhookClient:
 
     async def post_status(
         self,
-        status: str = "delivered",
+        status: Status | str = "delivered",
         *,
-        channel: str = "sms",
+        channel: Channel | str = "sms",
         message_uuid: str | None = None,
         dispatch_uuid: str | Unset | None = UNSET,
         to: AddressLike | None = None,
@@ -158,7 +150,7 @@ class WebhookClient:
         text: str | None = None,
         *,
         content: events.Content | Mapping[str, Any] | None = None,
-        channel: str = "whatsapp",
+        channel: Channel | str = "whatsapp",
         message_uuid: str | None = None,
         from_: AddressLike | None = None,
         to: AddressLike | None = None,
@@ -181,7 +173,7 @@ class WebhookClient:
 
     async def post_report(
         self,
-        status: str = "completed",
+        status: ReportStatus | str = "completed",
         *,
         dispatch_uuid: str | None = None,
         messages: Sequence[tuple[str, str] | Mapping[str, Any]] | None = None,
@@ -299,198 +291,3 @@ def _failures(body: bytes) -> Generator[list[HandlerFailure]]:
 def _first(secrets: Mapping[str, Secret]) -> tuple[str, str | bytes]:
     api_key, several = next(iter(secrets.items()))
     return api_key, several if isinstance(several, str | bytes) else several[0]
-
-
-# --- bodies ---
-
-
-def status_body(
-    status: str = "delivered",
-    *,
-    channel: str = "sms",
-    message_uuid: str | None = None,
-    dispatch_uuid: str | Unset | None = UNSET,
-    to: AddressLike | None = None,
-    from_: AddressLike | None = None,
-    price: Price | Unset = UNSET,
-    error: int | Mapping[str, Any] | Unset | None = UNSET,
-    client_ref: str | None = None,
-    timestamp: datetime | str | None = None,
-    **fields: Any,
-) -> Body:
-    """The body of a message-status (contract 5.2), in the form of real traffic.
-
-    Args:
-        status: `submitted`, `delivered`, `read`, `rejected`, `undeliverable`, or a word yet unknown.
-        channel: the channel of both ends.
-        message_uuid: a new one when None.
-        dispatch_uuid: the workflow, a new one when not given; None for a message without a workflow.
-        to: the customer; a fictional number or id when None.
-        from_: your own number or id.
-        price: in EUR; when not given, a `delivered` has one and other statuses do not.
-        error: a code of contract 6.1 or the whole object; when not given, failures have 1300.
-        client_ref: the echo of your reference.
-        timestamp: when; now when None.
-        fields: further members as on the wire, or others for those above; None removes a member.
-    """
-    if isinstance(price, Unset):
-        price = _PRICE if status == "delivered" else None
-    if isinstance(error, Unset):
-        error = _ERROR if status in FAILED_STATUSES else None
-    if isinstance(dispatch_uuid, Unset):
-        dispatch_uuid = str(uuid.uuid4())
-    body = {
-        "message_uuid": message_uuid or str(uuid.uuid4()),
-        "to": _address(channel, to, _customer(channel)),
-        "from": _address(channel, from_, _own(channel), own=True),
-        "timestamp": _moment(timestamp),
-        "status": status,
-        "error": {"code": error, "reason": f"Error {error}"} if isinstance(error, int) else error,
-        "usage": _usage(price),
-        "client_ref": client_ref,
-        "_links": dispatch_uuid
-        and {"dispatch": {"href": f"v0.1/dispatch/{dispatch_uuid}", "dispatch_uuid": dispatch_uuid}},
-    }
-    return _without_none(body | fields)
-
-
-def inbound_body(
-    text: str | None = None,
-    *,
-    content: events.Content | Mapping[str, Any] | None = None,
-    channel: str = "whatsapp",
-    message_uuid: str | None = None,
-    from_: AddressLike | None = None,
-    to: AddressLike | None = None,
-    timestamp: datetime | str | None = None,
-    **fields: Any,
-) -> Body:
-    """The body of an inbound-message (contract 5.5).
-
-    Args:
-        text: what the customer wrote; "Hello" when there is no *content* either.
-        content: instead of *text*: a struct such as `ImageContent(url=…)`, or the object on the wire.
-        channel: the channel of both ends.
-        message_uuid: a new one when None.
-        from_: the customer; a fictional number or id when None.
-        to: your own number or id.
-        timestamp: when; now when None.
-        fields: further members as on the wire, or others for those above; None removes a member.
-
-    Raises:
-        TypeError: both *text* and *content* were given.
-    """
-    if text is not None and content is not None:
-        raise TypeError("give text or content, not both")
-    if content is None:
-        content = events.TextContent("Hello" if text is None else text)
-    message: Body = {"content": _content(content)}
-    if CHANNEL_NAMES.get(channel, channel) == "sms":
-        message["sms"] = {"num_messages": "1"}
-    body = {
-        "message_uuid": message_uuid or str(uuid.uuid4()),
-        "to": _address(channel, to, _own(channel), own=True),
-        "from": _address(channel, from_, _customer(channel)),
-        "timestamp": _moment(timestamp),
-        "direction": "inbound",
-        "message": message,
-    }
-    return _without_none(body | fields)
-
-
-def report_body(
-    status: str = "completed",
-    *,
-    dispatch_uuid: str | None = None,
-    messages: Sequence[tuple[str, str] | Mapping[str, Any]] | None = None,
-    price: Price | Unset = UNSET,
-    timestamp: datetime | str | None = None,
-    **fields: Any,
-) -> Body:
-    """The body of a final-report (contract 5.4).
-
-    Args:
-        status: `completed` or `error`.
-        dispatch_uuid: the workflow; a new one when None.
-        messages: those that were attempted, in order: `("whatsapp", "submitted")`, or the object on the
-            wire. When None, one SMS that fits the status.
-        price: the total in EUR; when not given, the sum and the workflow fee.
-        timestamp: when; now when None.
-        fields: further members as on the wire, or others for those above; None removes a member.
-    """
-    if messages is None:
-        messages = [("sms", "delivered" if status == "completed" else "undeliverable")]
-    pairs: list[Any] = [item for item in messages if not isinstance(item, Mapping)]
-    if not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
-        raise ConfigurationError('messages are pairs, ("whatsapp", "submitted"), or the objects on the wire')
-    reported = [dict(item) if isinstance(item, Mapping) else _reported(*item) for item in messages]
-    if isinstance(price, Unset):
-        price = sum((Decimal(m["usage"]["price"]) for m in reported if m.get("usage")), _FEE)
-    body = {
-        "template": "failover",
-        "status": status,
-        "timestamp": _moment(timestamp),
-        "usage": _usage(price),
-        "dispatch_uuid": dispatch_uuid or str(uuid.uuid4()),
-        "_links": {"messages": reported},
-    }
-    return _without_none(body | fields)
-
-
-def _reported(channel: str, status: str) -> Body:
-    name = str(uuid.uuid4())
-    message = {"message_uuid": name, "href": f"v0.1/messages/{name}", "channel": channel, "status": status}
-    return {**message, "usage": _usage(_PRICE)} if status in {"delivered", "read"} else message
-
-
-def _customer(channel: str) -> str:
-    return _CUSTOMER.get(channel, "447700900123")
-
-
-def _own(channel: str) -> str:
-    return _OWN.get(CHANNEL_NAMES.get(channel, channel), "447700900800")
-
-
-def _address(channel: str, given: AddressLike | None, default: str, *, own: bool = False) -> Body:
-    """One end of a message: by id on Messenger and for your own end on Viber (contract 5.5.1)."""
-    if isinstance(given, Mapping):
-        return {"type": channel, **given}
-    known = CHANNEL_NAMES.get(channel, channel)
-    by_id = known == "messenger" or (own and known == "viber_service_msg")
-    return {"type": channel, "id" if by_id else "number": default if given is None else given}
-
-
-def _content(content: events.Content | Mapping[str, Any]) -> Body:
-    """The object of contract 5.5.2."""
-    if isinstance(content, Mapping):
-        return dict(content)
-    kind = content.type
-    if isinstance(content, events.UnsupportedContent):
-        return {"type": kind}
-    if isinstance(content, events.TextContent):
-        return {"type": kind, kind: content.text}
-    if isinstance(content, events.UnknownContent):
-        return {"type": kind, kind: content.raw}
-    if isinstance(content, events.LocationContent):
-        place = {"lat": content.latitude, "long": content.longitude}
-        payload: Body = {name: None if value is None else str(value) for name, value in place.items()}
-        payload |= {"url": content.url, "address": content.address, "name": content.name}
-    else:
-        payload = {name: getattr(content, name) for name in content.__struct_fields__}
-    return {"type": kind, kind: _without_none(payload)}
-
-
-def _moment(value: datetime | str | None) -> str:
-    """The form of all captures (contract 5.7): UTC, milliseconds, `Z`."""
-    if isinstance(value, str):
-        return value
-    moment = datetime.now(UTC) if value is None else value.astimezone(UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _usage(price: Price) -> Body | None:
-    return None if price is None else {"price": str(price), "currency": "EUR"}
-
-
-def _without_none(body: Body) -> Body:
-    return {name: value for name, value in body.items() if value is not None}

@@ -9,7 +9,7 @@ import pytest
 
 from nexmo_dispatch_webhooks.inbox import StoreInbox
 from nexmo_dispatch_webhooks.inbox.sqlite import SqliteStore
-from tests.webhooks.inbox.support import Make, ManualTime, Start, frozen, make_inbox
+from tests.webhooks.inbox.support import Make, ManualTime, Open, Start, frozen, make_inbox
 
 
 @pytest.fixture
@@ -68,3 +68,18 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
     await made.open()
     yield made
     await made.aclose()
+
+
+@pytest.fixture
+async def open_store(tmp_path: Path) -> AsyncIterator[Open]:
+    """Open stores on one file; they are closed in the end."""
+    made: list[SqliteStore] = []
+
+    async def build(**settings: Any) -> SqliteStore:
+        made.append(SqliteStore(tmp_path / "inbox.db", **{"clock": lambda: 5.0, **settings}))
+        await made[-1].open()
+        return made[-1]
+
+    yield build
+    for store in made:
+        await store.aclose()

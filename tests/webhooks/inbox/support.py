@@ -2,6 +2,7 @@
 
 import asyncio
 import heapq
+import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,13 @@ from typing import Any
 from nexmo_dispatch_webhooks import Context, Event, InvalidBodyError, RawRequest, Router, parse_event
 from nexmo_dispatch_webhooks.inbox import MemoryInbox, SqliteInbox, StoreInbox
 from nexmo_dispatch_webhooks.inbox.records import NewRecord, make_record
+from nexmo_dispatch_webhooks.inbox.sqlite import SqliteStore
 from nexmo_dispatch_webhooks.signature import Claims
 from tests.webhooks.payloads import encode, status_body
 
 Make = Callable[..., StoreInbox]
 Start = Callable[..., Awaitable[StoreInbox]]
+Open = Callable[..., Awaitable[SqliteStore]]
 
 CLAIMS = Claims(iss="Vonage", iat=1.0, jti="j", api_key="k")
 
@@ -125,3 +128,7 @@ class Recorder:
         self.seen.append((event.dedup_key[1], context.attempt))
         if self.failing:
             raise ValueError(event.raw)
+
+
+def other_connection(folder: Path) -> sqlite3.Connection:
+    return sqlite3.connect(folder / "inbox.db", isolation_level=None, timeout=0)

@@ -119,7 +119,7 @@ async def test_a_body_that_is_no_json_is_set_aside_until_somebody_can_read_it(
         "InvalidBodyError",
     )
 
-    inbox._parse = lambda body: parse_event(body.lstrip(b"\xff"))
+    inbox._handling._parse = lambda body: parse_event(body.lstrip(b"\xff"))
     assert await inbox.retry("all") == 1
     await inbox.idle()
     assert await states(inbox) == ["handled"]
@@ -329,7 +329,86 @@ async def test_large_events_wait_in_the_store_only(make: Make) -> None:
     for number in range(3):
         await put(inbox, status_bytes(number, client_ref="x" * (5000 if number == 2 else 1)))
 
-    assert [item.event is not None for item in inbox._lanes._waiting.values()] == [True, True, False]
+    assert [item.event is not None for item in inbox._handling.lanes._waiting.values()] == [True, True, False]
     gate.set()
     await inbox.idle()
     assert await states(inbox) == ["handled"] * 3
+
+
+# --- what a handler leaves behind ---
+
+
+@pytest.mark.parametrize("concurrency", [1, 32])
+async def test_a_cancellation_that_comes_after_the_handler_stops_nothing(
+    make: Make, concurrency: int
+) -> None:
+    """Where each request has a task of its own it does no harm; here the task is that of a worker."""
+    seen: list[str] = []
+    tasks: list[Any] = []
+
+    async def handler(event: MessageStatus) -> None:
+        seen.append(event.message_uuid)
+        tasks.append(asyncio.current_task())
+
+    inbox = make(concurrency=concurrency)
+    await inbox.start(frozen(handler))
+    await put(inbox, status_bytes(1))
+    await inbox.idle()
+    for number in (2, 3):
+        tasks[0].cancel()
+        await put(inbox, status_bytes(number))
+        await inbox.idle()
+
+    assert seen == ["m1", "m2", "m3"]
+    assert inbox.health().state == "running"
+
+
+async def test_a_cancellation_while_a_result_is_written_loses_no_event(
+    make: Make, time: ManualTime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event is handled again after a while."""
+    tasks: list[Any] = []
+    seen: list[int] = []
+
+    async def handler(event: Event, context: Context) -> None:
+        seen.append(context.attempt)
+        tasks.append(asyncio.current_task())
+        if len(seen) == 1:
+            raise ValueError
+
+    inbox = make()
+    await inbox.start(frozen(handler))
+    postpone = inbox.store.postpone
+
+    async def cancelled(*args: Any, **settings: Any) -> None:
+        monkeypatch.setattr(inbox.store, "postpone", postpone)
+        asyncio.get_running_loop().call_soon(tasks[0].cancel)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(inbox.store, "postpone", cancelled)
+    await put(inbox, status_bytes(1))
+    await inbox.idle()
+    await time.advance(2)
+    await inbox.idle()
+
+    assert len(seen) == 2
+    assert await states(inbox) == ["handled"]
+
+
+class Panic(BaseException):
+    """No Exception."""
+
+
+async def test_an_exception_of_any_kind_is_a_failed_attempt(make: Make) -> None:
+    """Those of some extension modules are no `Exception`; uncounted, a restart would repeat it for ever."""
+
+    async def handler(event: Event) -> None:
+        raise Panic
+
+    inbox = make(retries=RetryPolicy(attempts=1))
+    await inbox.start(frozen(handler))
+    await put(inbox, status_bytes(1))
+    await inbox.idle()
+
+    assert (await inbox.show(1)).failed[0].error == "Panic"
+    assert inbox.health().state == "running"

@@ -1,40 +1,28 @@
 """The SQLite store: durable, shared commits, one handler process, failures that name no data."""
 
 import asyncio
+import contextlib
 import sqlite3
 import stat
-from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from nexmo_dispatch_webhooks import ConfigurationError, InboxError
-from nexmo_dispatch_webhooks.inbox import SqliteInbox, StoreInbox, sqlite_file
+from nexmo_dispatch_webhooks.inbox import Counts, SqliteInbox, StoreInbox
 from nexmo_dispatch_webhooks.inbox import sqlite as sqlite_module
 from nexmo_dispatch_webhooks.inbox.sqlite import SqliteStore
-from tests.webhooks.inbox.support import ManualTime, frozen, make_inbox, new_record, put, status_bytes
-
-Open = Callable[..., Any]
-
-
-@pytest.fixture
-async def open_store(tmp_path: Path) -> AsyncIterator[Open]:
-    made: list[SqliteStore] = []
-
-    async def build(**settings: Any) -> SqliteStore:
-        made.append(SqliteStore(tmp_path / "inbox.db", **{"clock": lambda: 5.0, **settings}))
-        await made[-1].open()
-        return made[-1]
-
-    yield build
-    for store in made:
-        await store.aclose()
-
-
-def other_connection(folder: Path) -> sqlite3.Connection:
-    return sqlite3.connect(folder / "inbox.db", isolation_level=None, timeout=0)
-
+from tests.webhooks.inbox.support import (
+    ManualTime,
+    Open,
+    frozen,
+    make_inbox,
+    new_record,
+    other_connection,
+    put,
+    status_bytes,
+)
 
 # --- durability and sharing of commits ---
 
@@ -121,8 +109,8 @@ async def test_no_content_goes_to_the_temporary_folder(open_store: Open) -> None
     assert await store._run(lambda db: db.execute("PRAGMA temp_store").fetchone()[0]) == 2
 
 
-async def test_records_that_cannot_be_stored_undo_their_whole_commit(open_store: Open) -> None:
-    """Nobody is told that an event is durable that is not; the mark is written later."""
+async def test_records_that_cannot_be_stored_take_nothing_else_with_them(open_store: Open) -> None:
+    """Nobody is told that an event is durable that is not; marks and operations go on."""
     store = await open_store()
     await store.add(new_record(status_bytes(1)))
     broken = new_record(status_bytes(2))
@@ -133,9 +121,10 @@ async def test_records_that_cannot_be_stored_undo_their_whole_commit(open_store:
         store.add(new_record(status_bytes(3))), store.add(broken), store.count(), return_exceptions=True
     )
 
-    assert [str(result) for result in results] == [
+    assert [str(result) for result in results[:2]] == [
         "the inbox cannot be read or written: IntegrityError (SQLITE_CONSTRAINT_NOTNULL)"
-    ] * 3
+    ] * 2
+    assert results[2] == Counts(0, 0, None)
     assert await store.add(new_record(status_bytes(3))) == 2
     assert [item.id for item in await store.waiting()] == [2]
 
@@ -228,7 +217,7 @@ async def test_marks_are_tried_again_by_themselves(
         completed(batch)
         tried.set()
 
-    store._completed = watch
+    monkeypatch.setattr(store, "_completed", watch)
     store.finish(1)
     await tried.wait()
     blocker.execute("COMMIT")
@@ -322,66 +311,60 @@ def test_a_loop_that_ends_without_closing_leaves_no_thread(tmp_path: Path) -> No
     assert asyncio.run(second()) == 1
 
 
-# --- the write-ahead log ---
+# --- opening and closing ---
 
 
-def times_started_over(log: Path) -> int:
-    """What the head of the log counts: once all of it is in the file, the next commit starts it over."""
-    return int.from_bytes(log.read_bytes()[12:16])
-
-
-async def test_the_log_is_moved_and_starts_over(
-    open_store: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_what_is_put_while_a_store_in_trouble_closes_is_refused(
+    open_store: Open, tmp_path: Path
 ) -> None:
-    """After so many events, so it does not grow for ever, and no move is long."""
-    monkeypatch.setattr(sqlite_module, "_LONG_LOG", 20)
+    """It does not wait for ever."""
+    store = await open_store(busy_timeout=0.0)
+    with contextlib.closing(other_connection(tmp_path)) as blocker:
+        blocker.execute("BEGIN IMMEDIATE")
+        closing = asyncio.create_task(store.aclose())
+        await asyncio.sleep(0)
+        adding = asyncio.create_task(store.add(new_record(status_bytes(1))))
+        await asyncio.wait({closing, adding})
+
+    assert isinstance(adding.exception(), InboxError)
+
+
+async def test_closing_twice_at_once_leaves_a_store_that_can_be_opened(open_store: Open) -> None:
     store = await open_store()
-    log = tmp_path / "inbox.db-wal"
-    sizes: list[int] = []
-    for number in range(121):
-        await store.add(new_record(status_bytes(number)))
-        sizes.append(log.stat().st_size)
-
-    assert times_started_over(log) == 6
-    assert max(sizes) < 2 * sizes[19]
+    await asyncio.gather(store.aclose(), store.aclose())
+    await store.open()
+    assert await store.add(new_record(status_bytes(1))) == 1
 
 
-async def test_a_reader_holds_up_no_commit(
-    open_store: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The log waits for whoever reads an earlier state of the file; new events wait for nobody."""
-    monkeypatch.setattr(sqlite_module, "_LONG_LOG", 5)
-    store = await open_store(busy_timeout=3600.0)  # an hour: it would be noticed
-    log = tmp_path / "inbox.db-wal"
-    await store.add(new_record(status_bytes(0)))
-    reader = other_connection(tmp_path)
-    reader.execute("BEGIN")
-    assert reader.execute("SELECT count(*) FROM events").fetchone() == (1,)
-
-    for number in range(1, 20):
-        await store.add(new_record(status_bytes(number)))
-    assert times_started_over(log) == 0
-    reader.close()
-    for number in range(20, 26):
-        await store.add(new_record(status_bytes(number)))
-
-    assert times_started_over(log) == 1
-    assert (await store.count()).pending == 26
-
-
-async def test_a_log_that_cannot_be_moved_now_is_moved_later(open_store: Open) -> None:
-    """Whatever SQLite says to it, what is committed is in the log."""
+async def test_a_cancelled_close_leaves_a_store_that_can_be_opened(open_store: Open) -> None:
+    """The thread of the last opening has let go of the file by then."""
     store = await open_store()
-    await store.add(new_record(status_bytes(1)))
+    threads = [store._thread]
+    closing = asyncio.create_task(store.aclose())
+    while store._thread is not None:  # noqa: ASYNC110 - nobody announces it
+        await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.wait({closing})
 
-    def move_within_a_transaction(db: sqlite3.Connection) -> None:
-        with pytest.raises(sqlite3.OperationalError, match="locked"):
-            db.execute("PRAGMA wal_checkpoint(PASSIVE)")
-        sqlite_file.move_log(db)
+    await store.open()
 
-    await store._run(move_within_a_transaction)
+    assert threads[0] is not None
+    assert not threads[0].is_alive()
+    assert await store.add(new_record(status_bytes(1))) == 1
 
-    assert await store.add(new_record(status_bytes(2))) == 2
+
+async def test_what_changed_while_it_was_closed_is_a_change(open_store: Open, tmp_path: Path) -> None:
+    """Another process stored an event meanwhile."""
+    store = await open_store()
+    await store.changed()
+    assert not await store.changed()
+    await store.aclose()
+    with contextlib.closing(other_connection(tmp_path)) as other:
+        other.execute("PRAGMA user_version").fetchone()
+
+    await store.open()
+
+    assert await store.changed()
 
 
 # --- several processes ---

@@ -102,7 +102,7 @@ async def test_a_statement_that_fails_is_a_failure_of_its_handler(
     await inbox.idle()
 
     record = await inbox.show(1)
-    assert (record.state, record.failed[0].error) == ("quarantined", "InboxError")
+    assert (record.state, record.failed[0].error) == ("quarantined", "TransactionError")
     assert counts(tmp_path) == {}
     assert "statement 2 of 2 in context.transaction failed: " in caplog.text
     assert "broken" not in caplog.text
@@ -148,7 +148,7 @@ def test_statements_that_would_end_the_transaction_are_refused(sql: str) -> None
 
 
 async def test_a_hidden_end_of_the_transaction_is_noticed(make: Any, tmp_path: Path) -> None:
-    """A conflict may end it: then the whole commit fails, and nothing was acknowledged by it."""
+    """A conflict may end it: nothing of it is kept, and that is the failure of its handler."""
 
     async def count(event: Event, context: Context) -> None:
         context.transaction.execute(COUNT, ("before",))
@@ -179,3 +179,42 @@ async def test_without_a_database_the_message_says_what_is_needed() -> None:
     await inbox.idle()
     assert (await inbox.show(1)).failed[0].error == "ConfigurationError"
     await inbox.aclose()
+
+
+async def test_trouble_of_the_file_is_no_failure_of_the_handler(
+    make: Any, tmp_path: Path, time: ManualTime
+) -> None:
+    """However long it lasts, nothing counts as an attempt, and handlers that are done do not run again."""
+    seen: list[str] = []
+
+    async def plain(event: Event) -> None:
+        seen.append("plain")
+
+    async def count(event: Event, context: Context) -> None:
+        seen.append(f"count, attempt {context.attempt}")
+        context.transaction.execute(COUNT, ("once",))
+
+    inbox = make(retries=RetryPolicy(attempts=2), busy_timeout=0.0)
+    await inbox.start(frozen(plain, count))
+    add, blocker = inbox.store.add, sqlite3.connect(tmp_path / "inbox.db", isolation_level=None)
+
+    async def and_lock(record: Any) -> Any:
+        record_id = await add(record)
+        blocker.execute("BEGIN IMMEDIATE")
+        return record_id
+
+    inbox.store.add = and_lock
+    await put(inbox, status_bytes(1))
+    for _ in range(4):
+        await inbox.idle()
+        await time.advance(1.5)
+    blocker.execute("COMMIT")
+    blocker.close()
+    await time.advance(1.5)
+    await inbox.idle()
+
+    assert seen[0] == "plain"
+    assert len(seen) > 4
+    assert set(seen[1:]) == {"count, attempt 0"}
+    assert counts(tmp_path) == {"once": 1}
+    assert (await inbox.show(1)).state == "handled"

@@ -31,13 +31,18 @@ from nexmo_dispatch_webhooks.events.structs import (
 )
 from nexmo_dispatch_webhooks.events.timestamps import parse_timestamp
 from nexmo_dispatch_webhooks.events.vocabulary import (
+    BUILDER_NAMES,
     CHANNEL_NAMES,
     CHANNELS,
     FAILED_STATUSES,
     TERMINAL_STATUSES,
+    Channel,
+    ReportStatus,
+    Status,
 )
 
 __all__ = [
+    "BUILDER_NAMES",
     "CHANNELS",
     "CHANNEL_NAMES",
     "FAILED_STATUSES",
@@ -45,6 +50,7 @@ __all__ = [
     "Address",
     "AudioContent",
     "ButtonContent",
+    "Channel",
     "Content",
     "ErrorClass",
     "Event",
@@ -57,7 +63,9 @@ __all__ = [
     "MessageError",
     "MessageStatus",
     "ReplyContent",
+    "ReportStatus",
     "ReportedMessage",
+    "Status",
     "TextContent",
     "UnknownContent",
     "UnknownEvent",

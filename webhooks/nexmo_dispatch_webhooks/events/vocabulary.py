@@ -5,8 +5,11 @@ It holds tables only. Every one is open on the way in: what is missing here is k
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 __all__ = [
     "ADDRESS_MEMBERS",
+    "BUILDER_NAMES",
     "CHANNELS",
     "CHANNEL_NAMES",
     "CONTENT_MEMBERS",
@@ -30,7 +33,15 @@ __all__ = [
     "USAGE_MEMBERS",
     "WHATSAPP_MEMBERS",
     "WORKFLOW_MEMBERS",
+    "Channel",
+    "ReportStatus",
+    "Status",
 ]
+
+# For what people write, so that an editor completes it; events have plain text, since all of it is open.
+Channel = Literal["sms", "mms", "whatsapp", "viber", "viber_service_msg", "messenger"]
+Status = Literal["submitted", "delivered", "read", "rejected", "undeliverable", "accepted", "seen"]
+ReportStatus = Literal["completed", "error"]
 
 #: The channels of Dispatch, in the spelling of contract 3.3.
 CHANNELS = frozenset({"sms", "mms", "whatsapp", "viber_service_msg", "messenger"})
@@ -41,17 +52,18 @@ CHANNEL_NAMES = {
     "viber_service": "viber_service_msg",
     "viber_service_message": "viber_service_msg",
 }
+#: Channels whose builder in the SDK has another name. People write it; nothing that comes in does, so it
+#: is none of the spellings of contract 5.11.
+BUILDER_NAMES = {"viber": "viber_service_msg"}
 
 #: The statuses of contract 5.3; `accepted` and `seen` appear in prose only.
-STATUSES = {
-    name: name for name in ("submitted", "delivered", "read", "rejected", "undeliverable", "accepted", "seen")
-}
+STATUSES: dict[str, str] = {name: name for name in get_args(Status)}
 #: Statuses that end a message; after `delivered` a `read` may follow (contract 5.3).
 TERMINAL_STATUSES = frozenset({"delivered", "read", "rejected", "undeliverable"})
 #: Terminal statuses of a message that did not arrive.
 FAILED_STATUSES = frozenset({"rejected", "undeliverable"})
 #: The statuses of a final report (contract 5.4).
-REPORT_STATUSES = {"completed": "completed", "error": "error"}
+REPORT_STATUSES: dict[str, str] = {name: name for name in get_args(ReportStatus)}
 #: The templates of a workflow (contract 3.1).
 TEMPLATES = {"failover": "failover"}
 

@@ -21,12 +21,15 @@ class Bell:
         """Wait for a ring."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._resting.append(future)
-        await future
-        self._ringing = False
+        try:
+            await future
+        finally:
+            if not future.cancelled():  # also when somebody cancels the one who is about to wake
+                self._ringing = False
 
     def ring(self) -> None:
         """Wake one, unless one is about to wake."""
-        if self._resting and not self._ringing:
+        while self._resting and not self._ringing:
             future = self._resting.pop()
             if not future.done():
                 self._ringing = True

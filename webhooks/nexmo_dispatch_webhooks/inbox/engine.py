@@ -1,7 +1,7 @@
 """`StoreInbox`: store first, answer 200, handle afterwards; the same over every store.
 
-It decides what becomes of an event. Where events are kept is the store's business, which one is next
-is `lanes`', when to try again is `retries`'.
+It takes events in, starts and ends, and keeps house. What becomes of an event is in `handling`, where events
+are kept is the store's business.
 """
 
 from __future__ import annotations
@@ -18,12 +18,10 @@ import anyio
 
 from nexmo_dispatch_webhooks.events import Event, parse_event
 from nexmo_dispatch_webhooks.exceptions import ConfigurationError, InboxError, InboxFullError
-from nexmo_dispatch_webhooks.inbox.bell import Bell, resolve
-from nexmo_dispatch_webhooks.inbox.lanes import Lanes
+from nexmo_dispatch_webhooks.inbox.handling import Handling
 from nexmo_dispatch_webhooks.inbox.records import (
     STATES,
     Counts,
-    Failure,
     NewRecord,
     Record,
     State,
@@ -45,8 +43,6 @@ __all__ = ["StoreInbox"]
 #: So many waiting events, of so many bytes each, are kept in memory as they came; the others are read
 #: again in their turn.
 _IN_MEMORY, _SMALL = 1000, 4096
-#: A worker lets the other tasks run after so many events, also when no handler ever waits.
-_IN_A_ROW = 16
 
 
 class StoreInbox:
@@ -98,34 +94,30 @@ class StoreInbox:
         check_settings(locals())  # the arguments; nothing else is there yet
         self.store = store
         # settings
-        self._parse = parse
         self._concurrency = concurrency
-        self._retries = retries or RetryPolicy()
         self._handler_timeout = handler_timeout
         self._drain = drain
         self._max_pending = max_pending
         self._retention = Retention(keep, keep_quarantined, remember)
         self._poll = poll
-        self._clock, self._monotonic, self._sleep, self._random = clock, monotonic, sleep, random
+        self._clock, self._monotonic, self._sleep = clock, monotonic, sleep
         # state
-        self._lanes = Lanes()
-        self._bell = Bell()
-        self._busy = 0
-        self._idlers: list[asyncio.Future[None]] = []
+        self._handling = Handling(
+            store, parse=parse, retries=retries or RetryPolicy(), poll=poll, clock=clock, random=random
+        )
         self._gathered: list[tuple[int, NewRecord]] | None = None
         self._worker: Worker | None = None
         self._task: asyncio.Task[None] | None = None
         self._scopes: tuple[anyio.CancelScope, anyio.CancelScope] | None = None
         self._active = False
-        self._stopping = False
         # of the store, while another process handles
         self._backlog = Counts()
         # counts
         self._storing = True
-        self._quarantined = self._duplicates = self._unhandled = 0
+        self._duplicates = 0
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} on {self.store!r}: {self.health().state}, {self._lanes!r}>"
+        return f"<{type(self).__name__} on {self.store!r}: {self.health().state}, {self._handling.lanes!r}>"
 
     # --- the life of an inbox ---
 
@@ -155,7 +147,7 @@ class StoreInbox:
             raise ConfigurationError("the inbox is started already: each receiver needs its own")
         await self.store.open()
         self._worker = Worker(router, self.store, self._handler_timeout, self._monotonic)
-        self._stopping = False
+        self._handling.begin(self._worker)
         workers, house = self._scopes = anyio.CancelScope(), anyio.CancelScope()
         await self._take_over()
         # A task of its own, owned by start and stop: frameworks may call the two from different tasks,
@@ -172,8 +164,7 @@ class StoreInbox:
         finally:
             self.store.added = None
             self._active = False
-            self._lanes, self._bell = Lanes(), Bell()
-            resolve(self._idlers)
+            self._handling.forget()
             await self.store.aclose()
 
     async def _drain_workers(self) -> None:
@@ -181,14 +172,15 @@ class StoreInbox:
         if task is None or scopes is None:
             return
         workers, house = scopes
-        self._stopping = True
         house.cancel()
-        self._bell.ring_for_all()
+        self._handling.stop()
         try:
             await asyncio.wait({task}, timeout=self._drain)
         finally:
             if not task.done():
-                logger.warning("the inbox stops with %d events left for the next start", len(self._lanes))
+                logger.warning(
+                    "the inbox stops with %d events left for the next start", len(self._handling.lanes)
+                )
                 workers.cancel()
             await asyncio.wait({task})
         self._task = None
@@ -199,7 +191,7 @@ class StoreInbox:
         with workers:
             async with anyio.create_task_group() as group:
                 for _ in range(self._concurrency):
-                    group.start_soon(self._work)
+                    group.start_soon(self._handling.work)
                 group.start_soon(self._keep_house, house)
 
     # --- taking in ---
@@ -229,11 +221,11 @@ class StoreInbox:
         if record_id is None:
             self._duplicates += 1
         elif event is None:
-            self._quarantined += 1
+            self._handling.quarantined += 1
             logger.error("quarantined: record %d is authentic, but no JSON object", record_id)
 
     def _is_crowded(self) -> bool:
-        return len(self._lanes) >= self._max_pending or self._backlog.pending >= self._max_pending
+        return len(self._handling.lanes) >= self._max_pending or self._backlog.pending >= self._max_pending
 
     def _added(self, record_id: int, record: NewRecord) -> None:
         """A new event is durable; called in the order of the ids."""
@@ -241,10 +233,10 @@ class StoreInbox:
             self._gathered.append((record_id, record))
             return
         item = Waiting(record_id, record.lane, record.received_at)
-        if len(self._lanes) < _IN_MEMORY and len(record.body) <= _SMALL:
+        if len(self._handling.lanes) < _IN_MEMORY and len(record.body) <= _SMALL:
             item.event, item.context = record.event, record.context
-        self._lanes.add(item)
-        self._bell.ring()
+        self._handling.lanes.add(item)
+        self._handling.bell.ring()
 
     async def _take_over(self) -> None:
         """Become the process that handles events, if there is no other."""
@@ -259,103 +251,18 @@ class StoreInbox:
         finally:  # what came in the meantime stands behind what was there
             gathered, self._gathered = self._gathered, None
             for record_id, record in gathered:
-                if record_id not in self._lanes:
+                if record_id not in self._handling.lanes:
                     self._added(record_id, record)
 
     async def _refresh(self) -> None:
         """Learn of pending events that other processes stored, or that were put back."""
         items = await self.store.waiting()
-        hurried = frozenset(item.id for item in items if not item.due and item.id in self._lanes)
-        self._lanes.hurry(hurried)
+        hurried = frozenset(item.id for item in items if not item.due and item.id in self._handling.lanes)
+        self._handling.lanes.hurry(hurried)
         for item in items:
-            if item.id not in self._lanes:
-                self._lanes.add(item)
-        self._bell.ring()
-
-    # --- handling ---
-
-    async def _work(self) -> None:
-        """One of `concurrency` loops: take the next event, handle it, until the inbox stops."""
-        lanes = self._lanes
-        in_a_row = 0
-        while True:
-            item = lanes.take()
-            if item is None:
-                if not self._busy:
-                    resolve(self._idlers)
-                if self._stopping:
-                    return
-                await self._bell.rest()
-                in_a_row = 0
-                continue
-            if lanes.ready:
-                self._bell.ring()
-            self._busy += 1
-            try:
-                await self._attempt(item)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the other events go on
-                await self._broke(item, error)
-            finally:
-                self._busy -= 1
-            in_a_row += 1
-            if in_a_row % _IN_A_ROW == 0:
-                await asyncio.sleep(0)
-
-    async def _broke(self, item: Waiting, error: Exception) -> None:
-        """Something else than a handler failed: the store, so that nothing is lost, or what should not."""
-        log_failure(f"handling record {item.id}", error)
-        try:
-            if not isinstance(error, InboxError):
-                await self._failed(item, (Failure("inbox", type(error).__qualname__),))
-                return
-        except InboxError as broken:
-            log_failure("the inbox", broken)
-        self._lanes.postpone(item, self._clock() + max(self._poll, self._retries.wait_initial))
-
-    async def _attempt(self, item: Waiting) -> None:
-        event, context = item.event, item.context
-        if event is None or context is None:
-            record = await self.store.load(item.id)
-            if record.state != "pending" or record.body is None:  # another process put it aside
-                self._lanes.finish(item)
-                return
-            try:
-                event = _event(self._parse(record.body))
-            except Exception as error:  # noqa: BLE001 - `parse` may be the application's; the record stays
-                log_failure(f"reading record {item.id}", error)
-                await self._set_aside(item, (Failure("parse", type(error).__qualname__),))
-                return
-            context = Context(record.path, record.received_at.timestamp(), record.claims)
-        assert self._worker is not None  # noqa: S101 - set by `start`, which starts what calls this
-        outcome = await self._worker.attempt(
-            item.id, event, context=context, attempt=item.attempts, done=item.done
-        )
-        if outcome.failures:
-            item.done = outcome.done
-            await self._failed(item, outcome.failures)
-            return
-        if outcome.unhandled:
-            self._unhandled += 1
-        if not outcome.finished:
-            self.store.finish(item.id)
-        self._lanes.finish(item)
-
-    async def _failed(self, item: Waiting, failures: tuple[Failure, ...]) -> None:
-        item.attempts += 1
-        wait = self._retries.wait(item.attempts, self._random)
-        if wait is None:
-            await self._set_aside(item, failures)
-            return
-        due = self._clock() + wait
-        await self.store.postpone(item.id, attempts=item.attempts, due=due, done=item.done, failed=failures)
-        self._lanes.postpone(item, due)
-
-    async def _set_aside(self, item: Waiting, failures: tuple[Failure, ...]) -> None:
-        await self.store.postpone(item.id, attempts=item.attempts, due=None, done=item.done, failed=failures)
-        self._lanes.finish(item)
-        self._quarantined += 1
-        names = ", ".join(f"{failure.handler} ({failure.error})" for failure in failures)
-        logger.error("quarantined: record %d after %d attempts; failed: %s", item.id, item.attempts, names)
+            if item.id not in self._handling.lanes:
+                self._handling.lanes.add(item)
+        self._handling.bell.ring()
 
     # --- retries that are due, other processes, retention ---
 
@@ -363,7 +270,7 @@ class StoreInbox:
         more = False
         with scope:
             while True:
-                due = self._lanes.next_due
+                due = self._handling.lanes.next_due
                 wait = self._poll if due is None else min(self._poll, max(0.0, due - self._clock()))
                 await self._sleep(0.0 if more else wait)
                 try:
@@ -375,8 +282,8 @@ class StoreInbox:
     async def _look_around(self) -> bool:
         """Return whether there is more to do at once."""
         now = self._clock()
-        if self._lanes.release(now):
-            self._bell.ring()
+        if self._handling.lanes.release(now):
+            self._handling.bell.ring()
         if self._worker is not None:
             self._worker.expire()
         if not self._active:
@@ -384,17 +291,16 @@ class StoreInbox:
         elif await self.store.changed():
             await self._refresh()
         more = self._active and await self._retention.piece(self.store, now)
-        self._storing = True  # all of this wrote, or could have
+        if not self._storing:
+            self._storing = await self.store.writable()
         return more
 
     # --- for people and probes ---
 
     async def idle(self) -> None:
         """Wait until no event is ready or under way; those that wait for another attempt may be left."""
-        if self._task is not None and (self._busy or self._lanes.ready):
-            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._idlers.append(future)
-            await future
+        if self._task is not None:
+            await self._handling.idle()
 
     def health(self) -> Health:
         """How it is doing; cheap, for probes."""
@@ -402,20 +308,20 @@ class StoreInbox:
             state = "closed"
         elif self._task.done():
             state = "failed"
-        elif self._stopping:
+        elif self._handling.stopping:
             state = "draining"
         else:
             state = "running" if self._active else "standby"
-        oldest = self._lanes.oldest if self._active else self._backlog.oldest
+        oldest = self._handling.lanes.oldest if self._active else self._backlog.oldest
         return Health(
             state,
             self._storing,
-            len(self._lanes) if self._active else self._backlog.pending,
-            self._lanes.retrying,
+            len(self._handling.lanes) if self._active else self._backlog.pending,
+            self._handling.lanes.retrying,
             0.0 if oldest is None else max(0.0, self._clock() - oldest),
-            self._quarantined,
+            self._handling.quarantined,
             self._duplicates,
-            self._unhandled,
+            self._handling.unhandled,
             self._is_crowded(),
         )
 
@@ -488,10 +394,3 @@ class StoreInbox:
         await self.store.open()
         before = None if older_than is None else self._clock() - older_than
         return await self.store.purge("all" if record_id is None else record_id, states=states, before=before)
-
-
-def _event(parsed: object) -> Event:
-    """What a `parse` of the application returned, if it is what it should be."""
-    if not isinstance(parsed, Event):
-        raise TypeError("parse must return an event")
-    return parsed

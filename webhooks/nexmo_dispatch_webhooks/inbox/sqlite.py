@@ -1,8 +1,8 @@
 """`SqliteStore`: one writer thread, and one transaction for whatever came together.
 
 The event loop collects what is to be written while the thread is busy and hands it over in one piece;
-so a commit, which waits for the disk, is shared by as many events as wait for it. No SQL is here (see
-`sqlite_sql`), and no decision about handlers.
+so a commit, which waits for the disk, is shared by as many events as wait for it. What the thread does is
+in `sqlite_writer`; no SQL is here, and no decision about handlers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -24,42 +24,21 @@ from nexmo_dispatch_webhooks.inbox import sqlite_file as file
 from nexmo_dispatch_webhooks.inbox import sqlite_sql as sql
 from nexmo_dispatch_webhooks.inbox.records import Counts, Failure, NewRecord, Record, State, Waiting
 from nexmo_dispatch_webhooks.inbox.sqlite_file import Synchronous
+from nexmo_dispatch_webhooks.inbox.sqlite_writer import LONG_LOG, Batch, Operation, Writer
 from nexmo_dispatch_webhooks.inbox.store import Added, Which
 from nexmo_dispatch_webhooks.transaction import Statement
 
 __all__ = ["SqliteStore", "Synchronous"]
 
 T = TypeVar("T")
-Operation = Callable[[sqlite3.Connection], Any]
 #: Events wait so long, in seconds, for others to share their commit with: it costs as much for twenty.
 _GATHER = 0.002
 #: Marks wait so long, in seconds, for company, or until there are so many: they are neighbours in the file,
 #: so many cost little more than a few.
 _MARK_DELAY = 0.05
 _MANY_MARKS = 256
-#: Changes after which the write-ahead log is moved to the file. The next commit waits for that, in
-#: proportion to the pages: nearly every event writes one of its own, that of its key.
-_LONG_LOG = 100
 #: The most records in one transaction.
 _BATCH = 512
-
-
-@dataclass(slots=True)
-class _Batch:
-    """What one transaction is to do, and what came of it."""
-
-    adds: list[NewRecord]
-    add_futures: list[asyncio.Future[int | None]]
-    marks: list[int]
-    operations: list[Operation]
-    futures: list[asyncio.Future[Any]]
-    # results, by the thread
-    ids: list[int | None] = field(default_factory=list[int | None])
-    results: list[Any] = field(default_factory=list[Any])
-    #: Why none of it was done.
-    error: Exception | None = None
-    #: Why the new records were not stored, while the rest was done.
-    refused: Exception | None = None
 
 
 class SqliteStore:
@@ -110,20 +89,18 @@ class SqliteStore:
         self._marks_due = False
         self._operations: list[Operation] = []
         self._futures: list[asyncio.Future[Any]] = []
+        self._pages = 0
         self._busy = False
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended: asyncio.Future[None] | None = None
         self._uncertain = False
-        # of the thread
-        self._queue: SimpleQueue[_Batch | None] = SimpleQueue()
-        self._thread: threading.Thread | None = None
-        self._db: sqlite3.Connection | None = None
-        self._claim: sqlite3.Connection | None = None
-        self._version = 0
-        self._logged = 0
         self._pruned = 0
+        # of the thread, made anew by each opening
+        self._thread: threading.Thread | None = None
+        self._queue: SimpleQueue[Batch | None] = SimpleQueue()
+        self._writer: Writer | None = None
 
     def __repr__(self) -> str:
         return f"<SqliteStore {self.path.name}, {'open' if self._thread else 'closed'}>"
@@ -132,42 +109,63 @@ class SqliteStore:
 
     async def open(self) -> None:
         """Open the file in the writer thread, and create it when needed."""
+        loop = asyncio.get_running_loop()
+        while self._thread is None and self._ended is not None and self._loop is loop:
+            ended, self._ended = self._ended, None
+            await asyncio.wait({ended})  # the thread of the last opening still holds the file
         if self._thread is not None:
             return
-        self._loop = asyncio.get_running_loop()
-        self._ended = self._loop.create_future()
+        self._loop, self._ended, self._queue = loop, loop.create_future(), SimpleQueue()
+        self._busy = False
+        self._writer = Writer(
+            self.path,
+            synchronous=self._synchronous,
+            busy_timeout=self._busy_timeout,
+            max_bytes=self._max_bytes,
+            schema=self._schema,
+            create=self._create,
+            clock=self._clock,
+        )
         # a thread of its own: those of `asyncio.to_thread` may all be busy with what handlers do in them
-        self._thread = threading.Thread(target=self._write, name="inbox-writer", daemon=True)
+        self._thread = threading.Thread(
+            target=self._write,
+            args=(self._queue, self._writer, loop, self._ended),
+            name="inbox-writer",
+            daemon=True,
+        )
         self._thread.start()
         try:
-            await self._run(lambda _: None)  # whoever comes first opens it
+            await self._run(lambda _: None, pages=0)  # whoever comes first opens it
         except InboxError:
             await self.aclose()
             raise
 
     async def aclose(self) -> None:
         """Write the last marks, give up the claim, close the file, end the thread."""
-        thread = self._thread
-        if thread is None:
+        thread, queue, ended = self._thread, self._queue, self._ended
+        if thread is None or ended is None:
             return
         with contextlib.suppress(InboxError):  # marks that cannot be written: these events are handled again
-            await self._run(lambda _: None)
+            await self._run(lambda _: None, pages=0)
             while self._adds or self._operations or self._marks:
-                await self._run(lambda _: None)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._thread = None
-        self._queue.put(None)
-        if self._ended is not None:
-            await self._ended
+                await self._run(lambda _: None, pages=0)
+        if self._thread is thread:  # nobody else closed it meanwhile
+            self._thread = None
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            for future in (*self._add_futures, *self._futures):
+                _fail(future, InboxError("the inbox is not open"))
+            self._adds, self._add_futures, self._operations, self._futures = [], [], [], []
+            queue.put(None)
+        await asyncio.wait({ended})
         thread.join()  # it has nothing left to do
 
     # --- the promises of `Store` ---
 
     async def claim(self) -> bool:
         """Hold a lock on a companion file; the system frees it when the process dies."""
-        return await self._run(self._try_claim)
+        return await self._run(self._require_writer().claim, pages=0)
 
     async def add(self, record: NewRecord) -> int | None:
         """Store a record in the next transaction."""
@@ -192,7 +190,10 @@ class SqliteStore:
     ) -> None:
         """Run a handler's statements together with its mark."""
         now = self._clock() if finish else None
-        await self._run(lambda db: sql.commit_handler(db, record_id, handler, statements, now=now))
+        await self._run(
+            lambda db: sql.commit_handler(db, record_id, handler, statements, now=now),
+            pages=1 + len(statements),
+        )
 
     async def postpone(
         self,
@@ -210,35 +211,42 @@ class SqliteStore:
 
     async def waiting(self) -> list[Waiting]:
         """All pending records, apart from those whose mark is under way."""
-        found = await self._run(sql.waiting)
+        found = await self._run(sql.waiting, pages=0)
         unwritten = set(self._marks)
         return [item for item in found if item.id not in unwritten] if unwritten else found
 
     async def changed(self) -> bool:
         """SQLite counts the commits of other connections."""
+        look = self._require_writer().look_for_changes
         # after a failure nobody knows what was written before it
         uncertain, self._uncertain = self._uncertain, False
         try:
-            return await self._run(self._look_for_changes) or uncertain
+            return await self._run(look, pages=0) or uncertain
         except InboxError:
             self._uncertain |= uncertain
             raise
 
     async def load(self, record_id: int) -> Record:
         """One record with its body."""
-        return await self._run(lambda db: sql.load(db, record_id))
+        return await self._run(lambda db: sql.load(db, record_id), pages=0)
 
     async def list(self, state: State | None, *, limit: int, after: int) -> builtins.list[Record]:
         """Records by ascending id."""
-        return await self._run(lambda db: sql.select(db, state, limit=limit, after=after))
+        return await self._run(lambda db: sql.select(db, state, limit=limit, after=after), pages=0)
 
     async def retry(self, which: Which) -> int:
         """Make records pending and due now."""
-        return await self._run(lambda db: sql.retry(db, which))
+        return await self._run(lambda db: sql.retry(db, which), pages=1 if which != "all" else LONG_LOG)
 
     async def purge(self, which: Which, *, states: Sequence[State], before: float | None) -> int:
-        """Forget contents."""
-        return await self._run(lambda db: sql.purge(db, which, states=states, before=before))
+        """Forget contents, in pieces that hold up no answer for long."""
+        found, after = 0, -1
+        while True:
+            piece = partial(sql.purge, which=which, states=states, before=before, after=after)
+            count, after = await self._run(piece, pages=LONG_LOG)
+            found += count
+            if count < sql.PIECE:
+                return found
 
     async def prune(self, *, handled_before: float, quarantined_before: float, keys_before: float) -> bool:
         """A piece of the retention, which goes on where the last one ended."""
@@ -253,11 +261,15 @@ class SqliteStore:
             )
             return more
 
-        return await self._run(piece)
+        return await self._run(piece, pages=LONG_LOG)
 
     async def count(self) -> Counts:
         """How many wait, and how many are set aside."""
-        return await self._run(sql.count)
+        return await self._run(sql.count, pages=0)
+
+    async def writable(self) -> bool:
+        """Look for room, and write something that changes nothing."""
+        return await self._run(self._require_writer().has_room)
 
     # --- on the event loop ---
 
@@ -266,11 +278,22 @@ class SqliteStore:
             raise InboxError("the inbox is not open")
         return self._loop
 
-    async def _run(self, operation: Callable[[sqlite3.Connection], T]) -> T:
-        """Run an operation in the next transaction; its failure undoes nothing but itself."""
+    def _require_writer(self) -> Writer:
+        if self._thread is None or self._writer is None:
+            raise InboxError("the inbox is not open")
+        return self._writer
+
+    async def _run(self, operation: Callable[[sqlite3.Connection], T], *, pages: int = 1) -> T:
+        """Run an operation in the next transaction; its failure undoes nothing but itself.
+
+        Args:
+            operation: gets the connection of the writer thread.
+            pages: about how many it changes.
+        """
         future: asyncio.Future[T] = self._require_open().create_future()
         self._operations.append(operation)
         self._futures.append(future)
+        self._pages += pages
         self._kick()
         return await future
 
@@ -295,19 +318,25 @@ class SqliteStore:
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
-        batch = _Batch(
-            self._adds[:_BATCH], self._add_futures[:_BATCH], marks, self._operations, self._futures
+        batch = Batch(
+            self._adds[:_BATCH],
+            self._add_futures[:_BATCH],
+            marks,
+            self._operations,
+            self._futures,
+            self._pages,
         )
         self._adds, self._add_futures = self._adds[_BATCH:], self._add_futures[_BATCH:]
-        self._operations, self._futures = [], []
+        self._operations, self._futures, self._pages = [], [], 0
         self._busy = True
         self._queue.put(batch)
 
-    def _completed(self, batch: _Batch) -> None:
+    def _completed(self, batch: Batch) -> None:
         self._busy = False
-        if batch.error is not None:
+        if batch.error is not None or batch.unmarked:
             self._marks = batch.marks + self._marks  # they are tried again, or lost with the process
-            self._uncertain = True
+        self._uncertain |= batch.in_parts or batch.error is not None
+        if batch.error is not None:
             for future in (*batch.add_futures, *batch.futures):
                 _fail(future, batch.error)
         else:
@@ -325,13 +354,12 @@ class SqliteStore:
         elif self._marks and self._timer is None and self._loop is not None:
             self._timer = self._loop.call_later(_MARK_DELAY, self._flush)
 
-    def _tell_added(self, batch: _Batch) -> None:
-        if batch.refused is not None:
-            for future in batch.add_futures:
-                _fail(future, batch.refused)
-            return
+    def _tell_added(self, batch: Batch) -> None:
         added = self.added
         for record, record_id, future in zip(batch.adds, batch.ids, batch.add_futures, strict=True):
+            if isinstance(record_id, Exception):
+                _fail(future, record_id)
+                continue
             # here and not after `await add`, whose caller may have been cancelled in the meantime
             if record_id is not None and added is not None and record.parsable:
                 added(record_id, record)
@@ -340,100 +368,27 @@ class SqliteStore:
 
     # --- in the thread ---
 
-    def _write(self) -> None:
-        """Transactions until the end of the store."""
-        while (batch := self._queue.get()) is not None:
+    def _write(
+        self,
+        queue: SimpleQueue[Batch | None],
+        writer: Writer,
+        loop: asyncio.AbstractEventLoop,
+        ended: asyncio.Future[None],
+    ) -> None:
+        """One batch after the other until the end of this opening, whose queue and writer they are."""
+        while (batch := queue.get()) is not None:
             try:
-                self._commit(batch)
+                writer.commit(batch)
             except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
                 batch.error = error
-            if self._loop is not None:
-                try:
-                    self._loop.call_soon_threadsafe(self._completed, batch)
-                except RuntimeError:  # the loop was closed without closing the inbox: nobody waits
-                    break
-            if self._logged >= _LONG_LOG and self._db is not None:
-                self._logged = 0
-                file.move_log(self._db)
-        for connection in (self._db, self._claim):
-            if connection is not None:
-                connection.close()
-        self._db = self._claim = None
-        if self._loop is not None and self._ended is not None:
-            with contextlib.suppress(RuntimeError):  # as above
-                self._loop.call_soon_threadsafe(self._ended.set_result, None)
-
-    def _commit(self, batch: _Batch) -> None:
-        if self._db is None:
-            self._db = file.open_file(
-                self.path,
-                synchronous=self._synchronous,
-                busy_timeout=self._busy_timeout,
-                max_bytes=self._max_bytes,
-                schema=self._schema,
-                create=self._create,
-            )
-        try:
-            self._transact(self._db, batch, batch.adds)
-        except sqlite3.Error as error:
-            if not sql.is_full(error) or not (batch.marks or batch.operations):
-                raise
-            # no room for new events: what is under way goes on, since it is what makes room
-            batch.refused = error if batch.adds else None
-            file.limit_pages(self._db, self._max_bytes + file.RESERVE)
             try:
-                self._transact(self._db, batch, (), with_reserve=True)
-            finally:
-                file.limit_pages(self._db, self._max_bytes)
-
-    def _transact(
-        self,
-        db: sqlite3.Connection,
-        batch: _Batch,
-        adds: Sequence[NewRecord],
-        *,
-        with_reserve: bool = False,
-    ) -> None:
-        batch.ids, batch.results = [], []
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            if adds:
-                batch.ids = sql.insert(db, adds)
-            if batch.marks:
-                sql.finish(db, batch.marks, self._clock())
-            for operation in batch.operations:
-                batch.results.append(_attempt(db, operation, may_be_full=with_reserve))
-            db.execute("COMMIT")
-            self._logged += len(adds) + len(batch.operations) + bool(batch.marks)
-        except BaseException:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            raise
-
-    def _try_claim(self, _: sqlite3.Connection) -> bool:
-        if self._claim is None:
-            self._claim = file.claim(self.path)
-        return self._claim is not None
-
-    def _look_for_changes(self, db: sqlite3.Connection) -> bool:
-        (version,) = db.execute("PRAGMA data_version").fetchone()
-        before, self._version = self._version, version
-        return bool(before != version)
-
-
-def _attempt(db: sqlite3.Connection, operation: Operation, *, may_be_full: bool) -> Any:
-    """What an operation gives, or its exception, after which nothing of it is left."""
-    db.execute("SAVEPOINT operation")
-    try:
-        result = operation(db)
-    except Exception as error:  # statements of the application may raise anything
-        # the failure ended the whole transaction, or there is a second try with the reserve
-        if not db.in_transaction or (sql.is_full(error) and not may_be_full):
-            raise
-        db.execute("ROLLBACK TO operation")
-        result = error
-    db.execute("RELEASE operation")
-    return result
+                loop.call_soon_threadsafe(self._completed, batch)
+            except RuntimeError:  # the loop was closed without closing the inbox: nobody waits
+                break
+            writer.rest()
+        writer.close()
+        with contextlib.suppress(RuntimeError):  # as above
+            loop.call_soon_threadsafe(ended.set_result, None)
 
 
 def _fail(future: asyncio.Future[Any], error: Exception) -> None:

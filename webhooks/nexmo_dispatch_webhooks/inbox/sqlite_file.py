@@ -21,6 +21,7 @@ __all__ = [
     "Synchronous",
     "claim",
     "connect",
+    "has_race",
     "limit_pages",
     "move_log",
     "open_file",
@@ -34,6 +35,10 @@ _CLOSED_TO_US = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sql
 _APPLICATION_ID = 0x4E445731  # "NDW1": tells `file` and us whose database it is
 #: Bytes that the writer keeps of the file: with the index of half a million keys in memory, none is read.
 _CACHE = 16 * 1024**2
+#: Pages of the log after which other processes are made to wait for its move.
+_VERY_LONG_LOG = 1000
+#: Bytes that a log may keep of the disk when it starts over.
+_LONGEST_LOG = 8 * 1024**2
 #: Bytes of the smallest file that holds an inbox with a few dozen events.
 LEAST_BYTES = 256 * 1024
 #: Bytes by which a full file may grow for what is under way: marks, results, the retention.
@@ -82,6 +87,7 @@ def open_file(
         db.execute("PRAGMA secure_delete = FAST")
         # `move_log` does it after the answers, where SQLite would do it before
         db.execute("PRAGMA wal_autocheckpoint = 0")
+        db.execute(f"PRAGMA journal_size_limit = {_LONGEST_LOG}")
         limit_pages(db, max_bytes)
         if schema:
             _run_schema(db, schema)
@@ -158,7 +164,26 @@ def claim(path: Path) -> sqlite3.Connection | None:
     return held
 
 
-def move_log(db: sqlite3.Connection) -> None:
-    """Move the log to the file, between two commits, so that the next one starts it over."""
+def has_race(version: tuple[int, int, int]) -> bool:
+    """Whether this SQLite can lose what a log holds when one connection moves it while another commits.
+
+    See <https://sqlite.org/wal.html>, "WAL-reset bug".
+    """
+    mended = {(3, 44): 6, (3, 50): 7, (3, 51): 3}
+    return version[:2] < (3, 52) and version[2] < mended.get(version[:2], 1000)
+
+
+def move_log(db: sqlite3.Connection, busy_timeout: float) -> None:
+    """Move the log to the file, between two commits, so that the next one starts it over.
+
+    It waits for nobody. A process that commits meanwhile keeps the log from starting over; once it is very
+    long, that process has to wait.
+    """
     with contextlib.suppress(sqlite3.Error):  # what was committed is in the log, and there is a next time
-        db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()  # waits for nobody
+        _, pages, _ = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        if pages > _VERY_LONG_LOG:
+            db.execute("PRAGMA busy_timeout = 0")
+            try:
+                db.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+            finally:
+                db.execute(f"PRAGMA busy_timeout = {int(busy_timeout * 1000)}")

@@ -13,21 +13,24 @@ from typing import Any, Final
 
 import msgspec
 
-from nexmo_dispatch_webhooks.exceptions import InboxError, UnknownRecordError
+from nexmo_dispatch_webhooks.exceptions import TransactionError, UnknownRecordError
 from nexmo_dispatch_webhooks.inbox.records import STATES, Counts, Failure, NewRecord, Record, State, Waiting
 from nexmo_dispatch_webhooks.inbox.store import Which
 from nexmo_dispatch_webhooks.signature import Claims
 from nexmo_dispatch_webhooks.transaction import Statement
 
 __all__ = [
+    "PIECE",
     "SCHEMA",
     "SCHEMA_VERSION",
     "commit_handler",
     "count",
     "describe",
     "finish",
+    "has_room",
     "insert",
     "is_full",
+    "is_locked",
     "load",
     "postpone",
     "prune",
@@ -79,8 +82,21 @@ _MOST_ROWS: Final = 64
 _INSERT: Final = "INSERT OR ROLLBACK INTO"
 # The retention works in pieces, so that no acknowledgement waits for long: it changes so many records at
 # once, and looks at so many.
-_PIECE: Final = 500
+PIECE: Final = 500
+# Each key lies on another page of its index, so fewer of them go at once.
+_KEYS: Final = 100
 _SCAN: Final = 10_000
+_PAGES_OF_AN_EVENT: Final = 4
+_LOCKED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+# What is the fault of the file, the disk or the machine, and of no statement.
+_TROUBLE: Final = _LOCKED | {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_CANTOPEN,
+}
 _decode_names = msgspec.json.Decoder(list[str]).decode
 _decode_failures = msgspec.json.Decoder(tuple[Failure, ...]).decode
 _decode_claims = msgspec.json.Decoder(Claims).decode
@@ -158,11 +174,11 @@ def commit_handler(
         try:
             db.execute(sql, parameters)
         except Exception as error:
-            if is_full(error) or not db.in_transaction:  # that is not the fault of the statement
+            if _code(error) in _TROUBLE:
                 raise
-            raise InboxError(f"{_which(number, statements)} failed: {describe(error)}") from error
+            raise TransactionError(f"{_which(number, statements)} failed: {describe(error)}") from error
         if not db.in_transaction:
-            raise InboxError(f"{_which(number, statements)} ended the transaction")
+            raise TransactionError(f"{_which(number, statements)} ended the transaction")
     marked = db.execute(
         "UPDATE events SET done = json_insert(done, '$[#]', ?), "
         "state = CASE WHEN ? IS NULL THEN 0 ELSE 2 END, finished_at = ? "
@@ -171,7 +187,7 @@ def commit_handler(
         (handler, now, now, record_id, handler),
     )
     if marked.rowcount != 1:  # somebody else handled it: then nothing of this may stay
-        raise InboxError(f"record {record_id} is not pending, or the handler is done already")
+        raise TransactionError(f"record {record_id} is not pending, or the handler is done already")
 
 
 def _which(number: int, statements: Sequence[Statement]) -> str:
@@ -186,7 +202,18 @@ def describe(error: Exception) -> str:
 
 def is_full(error: Exception) -> bool:
     """Whether there was no room: on the disk, or below the largest size of the file."""
-    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    return _code(error) == sqlite3.SQLITE_FULL
+
+
+def is_locked(error: Exception) -> bool:
+    """Whether another connection was in the way for too long."""
+    return _code(error) in _LOCKED
+
+
+def _code(error: Exception) -> int | None:
+    """SQLite's primary code of a failure; extended ones have more above it."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code & 0xFF if isinstance(code, int) else None
 
 
 def postpone(
@@ -285,6 +312,18 @@ def retry(db: sqlite3.Connection, which: Which) -> int:
     ).rowcount
 
 
+def has_room(db: sqlite3.Connection, max_bytes: int) -> bool:
+    """Whether another event finds room; something is written to find out, which a full disk refuses."""
+    size, count, free = (
+        int(db.execute(f"PRAGMA {name}").fetchone()[0])
+        for name in ("page_size", "page_count", "freelist_count")
+    )
+    if max_bytes // size - count + free < _PAGES_OF_AN_EVENT:
+        return False
+    db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")  # as it is
+    return True
+
+
 def _forget(db: sqlite3.Connection, where: str, values: Sequence[object]) -> int:
     """Delete the contents of some records; return how many there were."""
     db.execute(f"DELETE FROM contents WHERE id IN (SELECT id FROM events WHERE {where})", values)  # noqa: S608 - constants
@@ -294,17 +333,27 @@ def _forget(db: sqlite3.Connection, where: str, values: Sequence[object]) -> int
     ).rowcount
 
 
-def purge(db: sqlite3.Connection, which: Which, *, states: Sequence[State], before: float | None) -> int:
-    """Forget contents; the keys stay, so that a late repetition is still known."""
+def purge(
+    db: sqlite3.Connection, which: Which, *, states: Sequence[State], before: float | None, after: int
+) -> tuple[int, int]:
+    """Forget a piece of contents; the keys stay, so that a late repetition is still known.
+
+    Returns:
+        How many there were, `PIECE` if there may be more, and the last id, to give as *after* then.
+    """
     numbers = ",".join(str(_NUMBERS[state]) for state in states)
-    conditions, values = [f"state IN ({numbers})"], list[float]()
+    conditions, values = [f"state IN ({numbers})", "id > ?"], list[float]([after])
     if which != "all":
         conditions.append("id = ?")
         values.append(which)
     if before is not None:
         conditions.append("received_at < ?")
         values.append(before)
-    return _forget(db, " AND ".join(conditions), values)
+    chosen = f"SELECT id FROM events WHERE {' AND '.join(conditions)} ORDER BY id LIMIT {PIECE}"  # noqa: S608 - constants
+    count, last = db.execute(f"SELECT count(*), max(id) FROM ({chosen})", values).fetchone()  # noqa: S608 - the same
+    if count:
+        _forget(db, f"id IN ({chosen})", values)
+    return count, last or after
 
 
 def prune(
@@ -331,24 +380,24 @@ def prune(
     look_until = min(start + _SCAN, boundary)
     found, last = db.execute(
         "SELECT count(*), max(id) FROM "  # noqa: S608 - a number
-        f"(SELECT id FROM events WHERE id >= ? AND id < ? AND state = 2 ORDER BY id LIMIT {_PIECE})",
+        f"(SELECT id FROM events WHERE id >= ? AND id < ? AND state = 2 ORDER BY id LIMIT {PIECE})",
         (start, look_until),
     ).fetchone()
     if found:
         _forget(db, "id >= ? AND id <= ? AND state = 2", (start, last))
-    reached = last + 1 if found == _PIECE else look_until
+    reached = last + 1 if found == PIECE else look_until
     quarantined = _forget(
         db,
         "id IN (SELECT id FROM events WHERE state < 2 AND state = 1 AND received_at < ? "  # noqa: S608 - a number
-        f"ORDER BY id LIMIT {_PIECE})",
+        f"ORDER BY id LIMIT {PIECE})",
         (quarantined_before,),
     )
     deleted = db.execute(
         "DELETE FROM events WHERE id IN (SELECT id FROM events "  # noqa: S608 - a number
-        f"WHERE id < ? AND state = 3 ORDER BY id LIMIT {_PIECE})",
+        f"WHERE id < ? AND state = 3 ORDER BY id LIMIT {_KEYS})",
         (_first_id_since(db, keys_before),),
     ).rowcount
-    if reached < boundary or _PIECE in (quarantined, deleted):
+    if reached < boundary or quarantined == PIECE or deleted == _KEYS:
         return True, reached
     return False, 0  # the next round looks at everything again: what was pending then may be handled
 

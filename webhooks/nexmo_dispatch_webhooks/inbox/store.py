@@ -59,7 +59,8 @@ class Store(Protocol):
             finish: mark the whole event as handled; no other handler is left.
 
         Raises:
-            InboxError: nothing of it was kept.
+            TransactionError: the statements failed, or the handler was done already; nothing was kept.
+            InboxError: the store failed, and the handler did not; nothing was kept.
         """
 
     async def postpone(
@@ -99,6 +100,10 @@ class Store(Protocol):
 
     async def prune(self, *, handled_before: float, quarantined_before: float, keys_before: float) -> bool:
         """A bounded piece of retention: forget contents, then keys; return whether there is more to do."""
+        ...
+
+    async def writable(self) -> bool:
+        """Whether another record would find room; asked after a failure. InboxError when nothing works."""
         ...
 
     async def count(self) -> Counts:

@@ -14,6 +14,7 @@ from typing import Any
 import anyio
 
 from nexmo_dispatch_webhooks.events import Event
+from nexmo_dispatch_webhooks.exceptions import InboxError, TransactionError
 from nexmo_dispatch_webhooks.inbox.records import Failure
 from nexmo_dispatch_webhooks.inbox.store import Store
 from nexmo_dispatch_webhooks.injection import Context
@@ -21,7 +22,7 @@ from nexmo_dispatch_webhooks.logs import log_failure
 from nexmo_dispatch_webhooks.routing import Router, Selected
 from nexmo_dispatch_webhooks.transaction import Transaction
 
-__all__ = ["Outcome", "Worker"]
+__all__ = ["Outcome", "Worker", "is_ending", "shake_off"]
 
 
 @dataclass(slots=True)
@@ -34,6 +35,8 @@ class Outcome:
     unhandled: bool = False
     #: The event was marked as handled together with the last handler's writes.
     finished: bool = False
+    #: The store failed, and the handlers did not: the rest of them is for another time.
+    trouble: InboxError | None = None
 
 
 _DONE = Outcome()
@@ -99,8 +102,10 @@ class Worker:
                 finish = number == last and not failures
                 try:
                     await self._store.commit(record_id, item.key, transaction.statements, finish=finish)
-                except Exception as raised:  # noqa: BLE001 - the statements are the handler's
+                except TransactionError as raised:
                     error = raised
+                except InboxError as trouble:
+                    return Outcome(succeeded, tuple(failures), trouble=trouble)
                 else:
                     finished = finish
             if error is None:
@@ -122,7 +127,9 @@ class Worker:
             if item.error is not None:
                 raise item.error
             await item.run(event, context)
-        except (Exception, asyncio.CancelledError) as raised:  # noqa: BLE001 - a handler may raise anything; it is tried again
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):  # the end of the process, not of a handler
+            raise
+        except BaseException as raised:  # noqa: BLE001 - a handler may raise anything; it is tried again
             error = raised
         finally:
             del self._since[task]
@@ -142,21 +149,30 @@ class Worker:
         if expired:
             self._expired.discard(task)
             task.uncancel()
-        if isinstance(error, asyncio.CancelledError) and _is_ending():
+        if isinstance(error, asyncio.CancelledError) and is_ending():
             raise error
-        if task.cancelling() and not _is_ending():
-            # Somebody cancelled the task in which the handler ran, and that is ours: it takes that back,
-            # and what of it has not arrived yet.
-            while task.cancelling():
-                task.uncancel()
-            try:
-                await asyncio.sleep(0)
-            except asyncio.CancelledError:
-                if _is_ending():
-                    raise
+        if task.cancelling() and not is_ending():
+            await shake_off(task)
         return TimeoutError() if expired else error
 
 
-def _is_ending() -> bool:
+async def shake_off(task: asyncio.Task[Any]) -> None:
+    """Take back that somebody cancelled a task of the inbox, and what of it has not arrived yet.
+
+    A handler sees our task as its own, and may cancel it while it runs or later.
+
+    Raises:
+        CancelledError: it is the inbox that ends.
+    """
+    while task.cancelling():
+        task.uncancel()
+    try:
+        await asyncio.sleep(0)
+    except asyncio.CancelledError:
+        if is_ending():
+            raise
+
+
+def is_ending() -> bool:
     """Whether a scope around the worker was cancelled; nobody else may cancel it."""
     return anyio.current_effective_deadline() == -math.inf

@@ -1,0 +1,87 @@
+"""What `DispatchClient.from_env()` finds in environment variables, checked under their own names.
+
+It makes no client, and it reads a mapping that it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from nexmo_dispatch_async.auth import KPN_TOKEN_URL, KpnOAuth, check_url, header_text
+from nexmo_dispatch_async.exceptions import ConfigurationError
+
+__all__ = ["Environment"]
+
+_PREFIX = "NEXMO_DISPATCH_"
+
+
+class Environment:
+    """The variables `NEXMO_DISPATCH_…`; one that is empty counts as missing.
+
+    Args:
+        variables: Such as `os.environ`.
+    """
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self._variables = variables
+
+    def __repr__(self) -> str:
+        return "<Environment>"
+
+    def application_id(self) -> str | None:
+        """Return `NEXMO_DISPATCH_APPLICATION_ID`, None if it is missing.
+
+        Raises:
+            ConfigurationError: No header may carry it.
+        """
+        text = self._text("APPLICATION_ID")
+        return header_text(f"{_PREFIX}APPLICATION_ID", text) if text else None
+
+    def base_url(self) -> str | None:
+        """Return `NEXMO_DISPATCH_BASE_URL`, None if it is missing.
+
+        Raises:
+            ConfigurationError: It is no address of a service.
+        """
+        text = self._text("BASE_URL")
+        return check_url(f"{_PREFIX}BASE_URL", text) if text else None
+
+    def credentials(self, base_url: str | None) -> KpnOAuth:
+        """Return the client id and the secret, with the address that they go to.
+
+        Args:
+            base_url: Where requests go; None for KPN's own service.
+
+        Raises:
+            ConfigurationError: A variable is missing or wrong, or one of the two addresses is that of another
+                host and the other one is missing.
+        """
+        missing = [f"{_PREFIX}{name}" for name in ("CLIENT_ID", "CLIENT_SECRET") if not self._text(name)]
+        if missing:
+            raise ConfigurationError(f"set {' and '.join(missing)} in the environment")
+        client_id, client_secret = (
+            header_text(f"{_PREFIX}{name}", self._text(name)) for name in ("CLIENT_ID", "CLIENT_SECRET")
+        )
+        text = self._text("TOKEN_URL")
+        token_url = check_url(f"{_PREFIX}TOKEN_URL", text, query=True) if text else None
+        # Whoever means another service means both: what is secret must not go to a host that nobody named.
+        kpn = _host(KPN_TOKEN_URL)
+        if token_url is None and base_url is not None and _host(base_url) != kpn:
+            raise ConfigurationError(
+                f"set {_PREFIX}TOKEN_URL in the environment too: the base URL is that of another host, and "
+                f"the credentials would go to {kpn}"
+            )
+        if base_url is None and token_url is not None and _host(token_url) != kpn:
+            raise ConfigurationError(
+                f"set {_PREFIX}BASE_URL in the environment too: {_PREFIX}TOKEN_URL is that of another host, "
+                f"and its tokens would go to {kpn}"
+            )
+        return KpnOAuth(client_id, client_secret, token_url or KPN_TOKEN_URL)
+
+    def _text(self, name: str) -> str:
+        return self._variables.get(f"{_PREFIX}{name}", "").strip()
+
+
+def _host(url: str) -> str | None:
+    return urlsplit(url).hostname

@@ -1,0 +1,200 @@
+"""Takes events from their lanes, has their handlers run, and decides what becomes of an attempt.
+
+It stores no new event and looks for none: `engine` adds to the lanes and starts as many loops as may run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from nexmo_dispatch_webhooks.events import Event
+from nexmo_dispatch_webhooks.exceptions import InboxError
+from nexmo_dispatch_webhooks.inbox.bell import Bell, resolve
+from nexmo_dispatch_webhooks.inbox.lanes import Lanes
+from nexmo_dispatch_webhooks.inbox.records import Failure, Waiting
+from nexmo_dispatch_webhooks.inbox.retries import RetryPolicy
+from nexmo_dispatch_webhooks.inbox.store import Store
+from nexmo_dispatch_webhooks.inbox.worker import Worker, is_ending, shake_off
+from nexmo_dispatch_webhooks.injection import Context
+from nexmo_dispatch_webhooks.logs import log_failure, logger
+
+__all__ = ["Handling"]
+
+#: A loop lets the other tasks run after so many events, also when no handler ever waits.
+_IN_A_ROW = 16
+
+
+class Handling:
+    """What waits, and the loops that work on it.
+
+    Args:
+        store: where results are kept.
+        parse: reads stored bodies again.
+        retries: when a failed handler is tried again.
+        poll: how long, in seconds, to leave the store alone when it is in trouble.
+        clock: gives epoch seconds.
+        random: gives numbers from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        parse: Callable[[bytes], Event],
+        retries: RetryPolicy,
+        poll: float,
+        clock: Callable[[], float],
+        random: Callable[[], float],
+    ) -> None:
+        # settings
+        self._store = store
+        self._parse = parse
+        self._retries = retries
+        self._poll = poll
+        self._clock, self._random = clock, random
+        # state
+        self.lanes: Lanes = Lanes()
+        self.bell: Bell = Bell()
+        self.busy: int = 0
+        self.idlers: list[asyncio.Future[None]] = []
+        self.stopping: bool = False
+        self.worker: Worker
+        # counts, since the inbox was made
+        self.quarantined: int = 0
+        self.unhandled: int = 0
+
+    def begin(self, worker: Worker) -> None:
+        """Get ready for the loops of a start."""
+        self.worker = worker
+        self.stopping = False
+
+    def stop(self) -> None:
+        """Let the loops end when nothing is ready any more."""
+        self.stopping = True
+        self.bell.ring_for_all()
+
+    def forget(self) -> None:
+        """Let go of what waits: it is in the store, for the next start."""
+        self.lanes, self.bell = Lanes(), Bell()
+        resolve(self.idlers)
+
+    async def idle(self) -> None:
+        """Wait until no event is ready or under way."""
+        if self.busy or self.lanes.ready:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self.idlers.append(future)
+            await future
+
+    async def work(self) -> None:
+        """One of `concurrency` loops, until the inbox stops."""
+        task = asyncio.current_task()
+        while True:
+            try:
+                await self._take_events()
+            except asyncio.CancelledError:
+                if task is None or is_ending():
+                    raise
+                await shake_off(task)  # a handler did that, perhaps long after its end
+            else:
+                return
+
+    async def _take_events(self) -> None:
+        """Take the next event, handle it, and so on, until the inbox stops."""
+        lanes = self.lanes
+        in_a_row = 0
+        while True:
+            item = lanes.take()
+            if item is None:
+                if not self.busy:
+                    resolve(self.idlers)
+                if self.stopping:
+                    return
+                await self.bell.rest()
+                in_a_row = 0
+                continue
+            if lanes.ready:
+                self.bell.ring()
+            self.busy += 1
+            try:
+                await self._handle(item)
+            except asyncio.CancelledError:
+                if not is_ending():
+                    lanes.postpone(item, self._clock() + self._poll)
+                raise
+            finally:
+                self.busy -= 1
+            in_a_row += 1
+            if in_a_row % _IN_A_ROW == 0:
+                await asyncio.sleep(0)
+
+    async def _handle(self, item: Waiting) -> None:
+        try:
+            await self._attempt(item)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other events go on
+            await self._broke(item, error)
+
+    async def _broke(self, item: Waiting, error: Exception) -> None:
+        """Something else than a handler failed: the store, so that nothing is lost, or what should not."""
+        log_failure(f"handling record {item.id}", error)
+        try:
+            if not isinstance(error, InboxError):
+                await self._failed(item, (Failure("inbox", type(error).__qualname__),))
+                return
+        except InboxError as broken:
+            log_failure("the inbox", broken)
+        self.lanes.postpone(item, self._clock() + max(self._poll, self._retries.wait_initial))
+
+    async def _attempt(self, item: Waiting) -> None:
+        event, context = item.event, item.context
+        if event is None or context is None:
+            record = await self._store.load(item.id)
+            if record.state != "pending" or record.body is None:  # another process put it aside
+                self.lanes.finish(item)
+                return
+            try:
+                event = _event(self._parse(record.body))
+            except Exception as error:  # noqa: BLE001 - `parse` may be the application's; the record stays
+                log_failure(f"reading record {item.id}", error)
+                await self._set_aside(item, (Failure("parse", type(error).__qualname__),))
+                return
+            context = Context(record.path, record.received_at.timestamp(), record.claims)
+        outcome = await self.worker.attempt(
+            item.id, event, context=context, attempt=item.attempts, done=item.done
+        )
+        if outcome.trouble is not None:
+            item.done = outcome.done  # so these do not run again
+            raise outcome.trouble
+        if outcome.failures:
+            item.done = outcome.done
+            await self._failed(item, outcome.failures)
+            return
+        if outcome.unhandled:
+            self.unhandled += 1
+        if not outcome.finished:
+            self._store.finish(item.id)
+        self.lanes.finish(item)
+
+    async def _failed(self, item: Waiting, failures: tuple[Failure, ...]) -> None:
+        item.attempts += 1
+        wait = self._retries.wait(item.attempts, self._random)
+        if wait is None:
+            await self._set_aside(item, failures)
+            return
+        due = self._clock() + wait
+        await self._store.postpone(item.id, attempts=item.attempts, due=due, done=item.done, failed=failures)
+        self.lanes.postpone(item, due)
+
+    async def _set_aside(self, item: Waiting, failures: tuple[Failure, ...]) -> None:
+        await self._store.postpone(item.id, attempts=item.attempts, due=None, done=item.done, failed=failures)
+        self.lanes.finish(item)
+        self.quarantined += 1
+        names = ", ".join(f"{failure.handler} ({failure.error})" for failure in failures)
+        logger.error("quarantined: record %d after %d attempts; failed: %s", item.id, item.attempts, names)
+
+
+def _event(parsed: object) -> Event:
+    """What a `parse` of the application returned, if it is what it should be."""
+    if not isinstance(parsed, Event):
+        raise TypeError("parse must return an event")
+    return parsed

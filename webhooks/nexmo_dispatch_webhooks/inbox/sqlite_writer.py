@@ -1,0 +1,271 @@
+"""What the writer thread does: one transaction for a whole batch, and when that fails, each part by itself.
+
+It holds the only connection to the file, and knows no event loop: `sqlite` hands it batches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from nexmo_dispatch_webhooks.exceptions import TransactionError
+from nexmo_dispatch_webhooks.inbox import sqlite_file as file
+from nexmo_dispatch_webhooks.inbox import sqlite_sql as sql
+from nexmo_dispatch_webhooks.inbox.records import NewRecord
+from nexmo_dispatch_webhooks.inbox.sqlite_file import Synchronous
+from nexmo_dispatch_webhooks.logs import logger
+
+__all__ = ["LONG_LOG", "Batch", "Operation", "Writer"]
+
+Operation = Callable[[sqlite3.Connection], Any]
+#: Pages of the write-ahead log, about, after which it is moved to the file. The next commit waits for that,
+#: in proportion to the pages (docs/inbox.md).
+LONG_LOG = 100
+#: Bytes of a body that go into one page, about.
+_PAGE = 2048
+#: Marks that lie in one page, about.
+_MARKS_OF_A_PAGE = 16
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one transaction is to do, and what came of it."""
+
+    adds: list[NewRecord]
+    add_futures: list[asyncio.Future[int | None]]
+    marks: list[int]
+    operations: list[Operation]
+    futures: list[asyncio.Future[Any]]
+    #: About how many pages the operations change.
+    pages: int
+    # results, by the thread
+    #: For each new record its id, None for a duplicate, or why it was not stored.
+    ids: list[int | Exception | None] = field(default_factory=list[int | Exception | None])
+    results: list[Any] = field(default_factory=list[Any])
+    #: Whether the marks are still to be written.
+    unmarked: bool = False
+    #: Whether it took more than one transaction, so that what an earlier one left is not known for sure.
+    in_parts: bool = False
+    #: Why none of it was done.
+    error: Exception | None = None
+
+
+class _FailedOperation(Exception):  # noqa: N818 - it carries one and never leaves this module
+    """The whole transaction has to end because of one operation."""
+
+    def __init__(self, index: int, error: Exception) -> None:
+        self.index, self.error = index, error
+
+
+class Writer:
+    """The connection of one writer thread, from its opening to its end; `SqliteStore` has the settings."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        synchronous: Synchronous,
+        busy_timeout: float,
+        max_bytes: int,
+        schema: str,
+        create: bool,
+        clock: Callable[[], float],
+    ) -> None:
+        # settings
+        self._path = path
+        self._synchronous: Synchronous = synchronous
+        self._busy_timeout = busy_timeout
+        self._max_bytes = max_bytes
+        self._schema = schema
+        self._create = create
+        self._clock = clock
+        # state
+        self._db: sqlite3.Connection | None = None
+        self._claim: sqlite3.Connection | None = None
+        self._version = 0
+        self._logged = 0
+        self._warned = False
+
+    def commit(self, batch: Batch) -> None:
+        """Do what the batch says and note what came of it.
+
+        Raises:
+            Exception: nothing of it was done, as far as that is known.
+        """
+        db = self._open()
+        try:
+            self._transact(db, batch)
+        except Exception as error:
+            failed = error if isinstance(error, _FailedOperation) else None
+            if sql.is_locked(failed.error if failed else error):
+                raise  # every part would wait for the lock as long again
+            self._commit_in_parts(db, batch, failed)
+
+    def rest(self) -> None:
+        """Between two commits: move the log, if it has become long."""
+        if self._logged >= LONG_LOG and self._db is not None:
+            self._logged = 0
+            file.move_log(self._db, self._busy_timeout)
+
+    def close(self) -> None:
+        """Let go of the file and of the claim."""
+        for connection in (self._db, self._claim):
+            if connection is not None:
+                connection.close()
+        self._db = self._claim = None
+
+    # --- operations ---
+
+    def claim(self, _: sqlite3.Connection) -> bool:
+        """Whether this is now the process that handles events."""
+        if self._claim is None:
+            self._claim = file.claim(self._path)
+            if self._claim is None and not self._warned and file.has_race(sqlite3.sqlite_version_info):
+                self._warned = True
+                logger.warning(
+                    "another process handles the events of this inbox: two may, very rarely, spoil the file "
+                    "with SQLite %s; that is mended in 3.51.3",
+                    sqlite3.sqlite_version,
+                )
+        return self._claim is not None
+
+    def look_for_changes(self, db: sqlite3.Connection) -> bool:
+        """Whether another connection has committed since the last look."""
+        (version,) = db.execute("PRAGMA data_version").fetchone()
+        before, self._version = self._version, version
+        return bool(before != version)
+
+    def has_room(self, db: sqlite3.Connection) -> bool:
+        """Whether another event finds room."""
+        return sql.has_room(db, self._max_bytes)
+
+    # --- transactions ---
+
+    def _open(self) -> sqlite3.Connection:
+        if self._db is None:
+            self._db = file.open_file(
+                self._path,
+                synchronous=self._synchronous,
+                busy_timeout=self._busy_timeout,
+                max_bytes=self._max_bytes,
+                schema=self._schema,
+                create=self._create,
+            )
+        return self._db
+
+    def _transact(self, db: sqlite3.Connection, batch: Batch) -> None:
+        with _transaction(db):
+            if batch.adds:
+                batch.ids = [*sql.insert(db, batch.adds)]
+            if batch.marks:
+                sql.finish(db, batch.marks, self._clock())
+            batch.results = []
+            for index, operation in enumerate(batch.operations):
+                try:
+                    batch.results.append(_attempt(db, operation))
+                except Exception as error:
+                    raise _FailedOperation(index, error) from error
+        self._logged += _pages(batch)
+
+    def _commit_in_parts(self, db: sqlite3.Connection, batch: Batch, failed: _FailedOperation | None) -> None:
+        """New records, marks, and each operation: what fails takes nothing else with it."""
+        file.move_log(db, self._busy_timeout)  # on a full disk that is what makes room
+        self._logged = 0
+        batch.in_parts = True
+        batch.ids = self._insert_what_fits(db, batch.adds)
+        # What is under way goes on in a full file, since it is what makes room.
+        file.limit_pages(db, self._max_bytes + file.RESERVE)
+        try:
+            if batch.marks:
+                batch.unmarked = _tried(db, lambda _: sql.finish(db, batch.marks, self._clock())) is not None
+            batch.results = []
+            locked: Exception | None = None
+            for index, operation in enumerate(batch.operations):
+                result: Any = locked  # one waited for the lock, so the others need not
+                if failed is not None and index == failed.index and not sql.is_full(failed.error):
+                    result = failed.error  # what it did before it would do again
+                elif locked is None:
+                    result = _tried(db, operation)
+                    if isinstance(result, Exception):
+                        locked = result if sql.is_locked(result) else None
+                        if sql.is_full(result) and _tried(db, self.has_room) is True:
+                            result = TransactionError("what is to be written needs more room than there is")
+                batch.results.append(result)
+        finally:
+            with contextlib.suppress(sqlite3.Error):
+                file.limit_pages(db, self._max_bytes)
+
+    @staticmethod
+    def _insert_what_fits(
+        db: sqlite3.Connection, records: Sequence[NewRecord]
+    ) -> list[int | Exception | None]:
+        """A large record that finds no room does not keep out the small ones that came with it."""
+        tried: list[NewRecord] = list(records)
+        refused: dict[int, Exception] = {}
+        while tried:
+            found = _tried(db, partial(sql.insert, records=tried))
+            if not isinstance(found, Exception):
+                ids = iter(found)
+                return [refused[id(r)] if id(r) in refused else next(ids) for r in records]
+            keep = {id(record) for record in _smaller(tried)} if sql.is_full(found) else set[int]()
+            refused |= {id(record): found for record in tried if id(record) not in keep}
+            tried = [record for record in tried if id(record) in keep]
+        return [refused[id(record)] for record in records]
+
+
+@contextlib.contextmanager
+def _transaction(db: sqlite3.Connection) -> Any:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def _attempt(db: sqlite3.Connection, operation: Operation) -> Any:
+    """What an operation gives, or its exception, after which nothing of it is left.
+
+    Raises:
+        Exception: it ended the whole transaction, or found no room.
+    """
+    db.execute("SAVEPOINT operation")
+    try:
+        result = operation(db)
+    except Exception as error:  # statements of the application may raise anything
+        if not db.in_transaction or sql.is_full(error):
+            raise
+        db.execute("ROLLBACK TO operation")
+        result = error
+    db.execute("RELEASE operation")
+    return result
+
+
+def _tried(db: sqlite3.Connection, operation: Operation) -> Any:
+    """What an operation gives in a transaction of its own, or its exception."""
+    try:
+        with _transaction(db):
+            return operation(db)
+    except Exception as error:  # noqa: BLE001 - whoever waits for it gets it
+        return error
+
+
+def _smaller(records: Sequence[NewRecord]) -> Sequence[NewRecord]:
+    """Without the largest, or the smaller half of those that are much alike."""
+    half = max(len(record.body) for record in records) // 2
+    small = [record for record in records if len(record.body) <= half]
+    return small or sorted(records, key=lambda record: len(record.body))[: len(records) // 2]
+
+
+def _pages(batch: Batch) -> int:
+    """About how many pages of the log a batch took: nearly every event changes one, that of its key."""
+    bodies = sum(1 + len(record.body) // _PAGE for record in batch.adds)
+    return bodies + batch.pages + -(-len(batch.marks) // _MARKS_OF_A_PAGE)
