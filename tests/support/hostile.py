@@ -159,7 +159,7 @@ def signed_nonsense(rnd: random.Random) -> Request:
 
 
 def wrong_media_type(rnd: random.Random) -> Request:
-    """No JSON, or an encoding that is not supported."""
+    """No token on what is no JSON either, or an encoding that is not supported."""
     header = rnd.choice(
         [
             "Content-Type: text/plain",

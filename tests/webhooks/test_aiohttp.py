@@ -7,7 +7,7 @@ from aiohttp import ClientSession, web
 
 from nexmo_dispatch_webhooks import ConfigurationError, Router
 from nexmo_dispatch_webhooks.aiohttp import RECEIVERS, setup
-from tests.webhooks.adapters import BODY, JSON, SECRET, serve_aiohttp
+from tests.webhooks.adapters import BODY, JSON, SECRET, send_raw, serve_aiohttp
 
 
 def test_missing_verification_is_a_loud_error() -> None:
@@ -46,6 +46,31 @@ def test_arguments_in_the_wrong_place_are_named() -> None:
     with pytest.raises(ConfigurationError, match="max_body must be a whole number, at least 1, not 0"):
         setup(app, router, verification=None, max_body=0)
     assert setup(app, router, verification=None) is app[RECEIVERS]["/webhooks"], "nothing of it is left"
+
+
+@pytest.mark.parametrize("path", ["/webhooks", "/webhooks/x", "/tenant/hooks", "/tenant/hooks/x", "/health"])
+@pytest.mark.parametrize("expectation", [b"\xff", b"teapot"])
+async def test_an_unknown_expectation_is_417(
+    path: str, expectation: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without a word of it, and without a traceback: anybody can send it for ever."""
+    app = web.Application()
+    setup(app, Router(), verification=None, health_path="/health")
+    setup(app, Router(), "/{tenant}/hooks", verification=None)
+    port, stop = await serve_aiohttp(app)
+    method = "GET" if path == "/health" else "POST"
+    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n"
+
+    answer = await send_raw(port, head.encode() + b"Expect: " + expectation + b"\r\n\r\n{}")
+    old = await send_raw(
+        port, head.replace("1.1", "1.0").encode() + b"Expect: " + expectation + b"\r\n\r\n{}"
+    )
+    await stop()
+
+    assert answer.startswith(b"HTTP/1.1 417 ")
+    assert expectation not in answer
+    assert old.startswith(b"HTTP/1.0 200 "), "HTTP/1.0 knows no expectations (RFC 9110, 10.1.1)"
+    assert "Traceback" not in caplog.text
 
 
 async def test_sub_application() -> None:

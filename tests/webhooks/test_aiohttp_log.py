@@ -6,6 +6,8 @@ from collections.abc import Iterator
 import pytest
 from aiohttp import web
 
+from nexmo_dispatch_webhooks import Router
+from nexmo_dispatch_webhooks.aiohttp import setup
 from nexmo_dispatch_webhooks.aiohttp_log import MalformedRequestFilter
 from tests.webhooks.adapters import send_raw, serve_aiohttp
 
@@ -21,6 +23,10 @@ def filtered() -> Iterator[None]:
 
 async def fail(request: web.Request) -> web.Response:
     raise LookupError
+
+
+async def fail_to_encode(request: web.Request) -> web.Response:
+    return web.Response(text="\udcff")
 
 
 async def test_other_records_pass() -> None:
@@ -51,13 +57,38 @@ async def test_one_line_without_address_and_traceback(data: bytes, caplog: pytes
     assert "Traceback" not in caplog.text
 
 
+@pytest.mark.parametrize("path", ["/elsewhere", "/webhooks"])
+async def test_an_expectation_that_is_no_text_on_paths_of_nobody(
+    path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """There aiohttp answers by itself, also to another method on the path of the receiver."""
+    app = web.Application()
+    setup(app, Router(), verification=None)
+    port, stop = await serve_aiohttp(app)
+
+    await send_raw(
+        port, f"PUT {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n".encode() + b"Expect: \xff\r\n\r\n"
+    )
+    await stop()
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "refused with 500: malformed HTTP (UnicodeEncodeError)"
+    ]
+    assert "127.0.0.1" not in caplog.text
+    assert "Traceback" not in caplog.text
+
+
 async def test_failures_of_the_application_are_logged_in_full(caplog: pytest.LogCaptureFixture) -> None:
     """The filter is about framing only."""
     app = web.Application()
     app.router.add_get("/", fail)
+    app.router.add_get("/encode", fail_to_encode)
     port, stop = await serve_aiohttp(app)
 
-    await send_raw(port, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    for path in (b"/", b"/encode"):
+        await send_raw(port, b"GET " + path + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     await stop()
 
     assert "LookupError" in caplog.text
+    assert "UnicodeEncodeError" in caplog.text
+    assert {record.levelname for record in caplog.records} == {"ERROR"}

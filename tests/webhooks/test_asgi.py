@@ -244,6 +244,14 @@ async def test_of_several_headers_the_first_counts() -> None:
         assert await status(app, scope(headers=headers), body(BODY)) == 415
 
 
+async def test_headers_may_be_any_iterable() -> None:
+    """ASGI promises no more than that."""
+    headers = iter([(b"content-type", b"application/json"), (b"content-type", b"text/plain")])
+
+    async with receiver() as app:
+        assert await status(app, scope(headers=headers), body(BODY)) == 200
+
+
 # --- bodies ---
 
 
@@ -309,6 +317,7 @@ def raw_deflate(data: bytes) -> bytes:
     ("name", "data"),
     [
         (b"gzip", gzip.compress(BODY)),
+        (b"gzip", gzip.compress(BODY[:9]) + gzip.compress(b"") + gzip.compress(BODY[9:])),
         (b"GZIP", gzip.compress(BODY)),
         (b"deflate", zlib.compress(BODY)),
         (b"deflate", raw_deflate(BODY)),
@@ -325,8 +334,16 @@ async def test_compressed_bodies_in_any_pieces(name: bytes, data: bytes) -> None
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"not compressed", gzip.compress(BODY)[:-1], gzip.compress(BODY) + b"more"],
-    ids=["empty", "not compressed", "cut short", "more after the end"],
+    [
+        b"",
+        b"not compressed",
+        gzip.compress(BODY)[:-1],
+        gzip.compress(BODY) + b"more",
+        gzip.compress(BODY) + zlib.compress(b" "),
+        gzip.compress(BODY) + gzip.compress(b" ")[:-1],
+        gzip.compress(BODY) + gzip.compress(b"") * 100,
+    ],
+    ids=["empty", "no gzip", "cut short", "more after the end", "zlib", "second cut short", "too many"],
 )
 async def test_broken_compression_is_400(data: bytes) -> None:
     async with receiver() as app:
@@ -339,6 +356,8 @@ async def test_the_limit_counts_what_is_unpacked(size: int, expected: int) -> No
 
     async with receiver(max_body=1000) as app:
         assert await status(app, encoded(b"gzip"), body(gzip.compress(text))) == expected
+        members = gzip.compress(text[:600]), gzip.compress(text[600:])
+        assert await status(app, encoded(b"gzip"), body(b"".join(members))) == expected
 
 
 async def test_packed_bytes_count_too() -> None:

@@ -16,6 +16,7 @@ from nexmo_dispatch_webhooks import (
     UnknownContent,
     UnsupportedContent,
     parse_event,
+    testing,
 )
 from tests.webhooks.payloads import encode, inbound_body
 
@@ -40,6 +41,8 @@ def content_of(content: Any) -> Content:
         ({"type": "unsupported"}, UnsupportedContent()),
         ({"type": "sticker", "sticker": {"id": 1}}, UnknownContent("sticker", {"id": 1})),
         ({"type": "Hologram"}, UnknownContent("Hologram", None)),
+        ({"type": "Hologram", "Hologram": {"beam": 1}}, UnknownContent("Hologram", {"beam": 1})),
+        ({"type": "Image", "Image": {"url": "u"}}, ImageContent("u")),
         ({"text": "x"}, UnknownContent("unknown", {"text": "x"})),
         (None, UnknownContent("unknown", None)),
         ("text", UnknownContent("unknown", "text")),
@@ -62,6 +65,15 @@ def test_location_in_any_spelling(location: dict[str, Any]) -> None:
     content = content_of({"type": "location", "location": location})
 
     assert content == LocationContent(1.5, -2.0, raw=location)
+
+
+@pytest.mark.parametrize("content", [UnknownContent("Hologram", {"beam": 1}), UnknownContent("sticker", [])])
+def test_unknown_content_comes_back_from_the_bodies_for_tests(content: UnknownContent) -> None:
+    """What a handler once got can be posted again (contract 5.5.2: keep raw)."""
+    event = parse_event(encode(testing.inbound_body(content=content)))
+
+    assert isinstance(event, InboundMessage)
+    assert event.content == content
 
 
 def test_unreadable_coordinates_are_none() -> None:

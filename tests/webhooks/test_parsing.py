@@ -194,6 +194,11 @@ def test_what_fits_no_kind_is_kept_whole() -> None:
         ({"_links": {"self": {"href": "z"}, "dispach": {"dispatch_uuid": "c"}}, "dispatch_uuid": "d"}, "c"),
         ({"dispatch_uuid": " d "}, "d"),
         ({"_links": {"dispatch": {"dispatch_uuid": ""}}, "dispatch_uuid": "d"}, "d"),
+        ({"_links": {"dispatch": {"dispatch_uuid": " "}}, "dispatch_uuid": "d"}, "d"),
+        (
+            {"_links": {"dispatch": {"dispatch_uuid": " "}, "workflow": {"dispatch_uuid": "b"}}},
+            "b",
+        ),
         (
             {"_links": {"dispatch": {"href": "v0.1/dispatch/aaaaaaaa-bbbb-cccc-dddd-0123456789ab"}}},
             "aaaaaaaa-bbbb-cccc-dddd-0123456789ab",
@@ -291,6 +296,16 @@ def test_channels_are_open(text: Any, read_as: str) -> None:
     assert event.channel == read_as
 
 
+@pytest.mark.parametrize("channel", ["", " ", [], {}, True])
+def test_a_channel_that_names_none_hides_no_type(channel: Any) -> None:
+    """Empty text is missing (contract 5.11), so the channel is that of the addresses."""
+    message = {"message_uuid": "m", "channel": channel, "status": "read"}
+
+    assert status(channel=channel).channel == "sms"
+    assert inbound({"type": "text", "text": ""}, channel=channel).channel == "whatsapp"
+    assert report(_links={"messages": [message]}).messages[0].channel is None
+
+
 @pytest.mark.parametrize(
     ("address", "expected"),
     [
@@ -342,13 +357,13 @@ def test_prices_are_exact_or_none(usage: Any, expected: Usage | None) -> None:
 
 
 def test_unreadable_timestamp_keeps_its_text() -> None:
-    """Order by receipt then (contract 5.7)."""
-    values: list[Any] = ["soon", 1577887200, [], None]
+    """Order by receipt then; a number keeps every digit of its own (contract 5.7)."""
+    values: list[Any] = ["soon", 1577887200, 1577887200.125, [], None]
 
     events = [status(timestamp=value) for value in values]
 
     assert [(event.timestamp is None, event.timestamp_raw) for event in events] == [
-        *((True, "soon"), (False, "1577887200"), (True, None), (True, None)),
+        *((True, "soon"), (False, "1577887200"), (False, "1577887200.125"), (True, None), (True, None)),
     ]
 
 

@@ -118,5 +118,9 @@ def test_sms_details_of_both_formats() -> None:
         },
     )
     new = inbound(None, message=None, message_type="text", text="STOP", sms={"count_total": 3})
+    both = inbound(
+        None, message=None, message_type="text", text="x", sms={"num_messages": None, "count_total": 3}
+    )
 
     assert (old.num_messages, old.keyword, new.num_messages, new.text) == (2, "STOP", 3, "STOP")
+    assert both.num_messages == 3

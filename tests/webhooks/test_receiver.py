@@ -77,7 +77,8 @@ async def test_a_good_callback_is_handled_and_answered_with_200() -> None:
         (request(), 200),
         (RawRequest({}, BODY), 401),
         (request(BODY + b" "), 401),
-        (RawRequest({"content-type": "text/plain"}, BODY), 415),
+        (RawRequest({"content-type": "text/plain"}, BODY), 401),
+        (RawRequest({**request().headers, "content-type": "text/plain"}, BODY), 200),
         (
             request(
                 b"not json",

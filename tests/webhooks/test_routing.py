@@ -337,6 +337,21 @@ async def test_prefix_takes_only_what_arrives_below() -> None:
     assert log == ["team", "team"]
 
 
+async def test_prefixes_add_up() -> None:
+    """A team splits the paths below its own without knowing where that is."""
+    log: list[str] = []
+    inner, middle, plain, router = (Router(name=name) for name in ("inner", "middle", "plain", "router"))
+    router.include_router(plain)
+    plain.include_router(middle, prefix="/a")
+    middle.include_router(inner, prefix="/b/c")
+    inner.fallback(handler(log, "inner"))
+
+    for path in ("a/b/c", "/a/b/c/status/", "b/c", "a", "a/b", "a/b/cd", "a/a/b/c"):
+        await router.dispatch(READ, Context(path=path))
+
+    assert log == ["inner", "inner"]
+
+
 def test_registration_ends_at_the_start() -> None:
     """Everywhere in the tree: a handler added later would miss events."""
     inner = Router(name="inner")

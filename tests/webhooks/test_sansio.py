@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from multidict import CIMultiDict
 
 from nexmo_dispatch_webhooks import (
     ConfigurationError,
@@ -36,6 +37,16 @@ def test_headers_and_bytes_in_event_and_claims_out() -> None:
     assert isinstance(event, MessageStatus)
     assert claims is not None
     assert claims.application_id == VECTORS["claims"]["application_id"]
+
+
+def test_of_several_headers_the_first_counts() -> None:
+    """As in both adapters, so that one request has one answer everywhere (contract 5.9)."""
+    genuine = [("Authorization", SIGNED["Authorization"]), ("authorization", "Bearer a.b.c")]
+
+    assert from_http(CIMultiDict(genuine), BODY, verification=verification())[1] is not None
+    assert from_http(dict(genuine), BODY, verification=verification())[1] is not None
+    with pytest.raises(SignatureVerificationError):
+        from_http(CIMultiDict(reversed(genuine)), BODY, verification=verification())
 
 
 def test_without_verification_said_out_loud() -> None:
@@ -78,9 +89,15 @@ def test_json_media_types(media_type: str) -> None:
         "\x00",
     ],
 )
-def test_other_media_types_are_refused(media_type: str) -> None:
+def test_the_media_type_decides_only_about_strangers(media_type: str) -> None:
+    """A genuine callback is read whatever it says it is: a 4xx would lose it (contract 5.10)."""
     with pytest.raises(UnsupportedMediaTypeError):
         from_http({"Content-Type": media_type}, BODY, verification=None)
+
+    headers = {**SIGNED, "Content-Type": media_type}
+    assert from_http(headers, BODY, verification=verification())[0].kind == "message-status"
+    with pytest.raises(SignatureVerificationError):
+        from_http({"Content-Type": media_type}, BODY, verification=verification())
 
 
 @pytest.mark.parametrize("secrets", [{}, {"k": ""}, {"k": []}, {"k": ["a", ""]}])
@@ -88,6 +105,39 @@ def test_empty_secrets_are_a_loud_error(secrets: Any) -> None:
     """At configuration, not at the first callback."""
     with pytest.raises(ConfigurationError):
         JwtVerification(secrets)
+
+
+@pytest.mark.parametrize(
+    ("setting", "now", "changes"),
+    [
+        ({"max_age": 60}, NOW + 3600, {}),
+        ({"leeway": 5}, NOW - 60, {}),
+        ({"require_payload_hash": True}, NOW, {"without hash": True}),
+    ],
+)
+def test_settings_of_the_verification_reach_the_check(
+    setting: dict[str, Any], now: float, changes: dict[str, Any]
+) -> None:
+    """What `verify` would refuse with a setting is refused, and accepted with a wider one (contract 5.9)."""
+    case = next(case for case in VECTORS["cases"] if case["name"] == "no payload_hash claim")
+    authorization, body = (
+        (case["authorization"], case["raw_body"].encode()) if changes else (SIGNED["Authorization"], BODY)
+    )
+    wide: dict[str, Any] = {"max_age": None, "leeway": 120.0, "require_payload_hash": False}
+    request = RawRequest({"authorization": authorization}, body)
+
+    assert JwtVerification(SECRETS, **wide, clock=lambda: now).verify(request).iat
+    with pytest.raises(SignatureVerificationError):
+        JwtVerification(SECRETS, **{**wide, **setting}, clock=lambda: now).verify(request)
+
+
+def test_strict_reaches_the_parser() -> None:
+    """Contract tests read requests as the receiver does."""
+    odd = b'{"what": "ever"}'
+
+    assert from_http({}, odd, verification=None)[0].kind == "unknown"
+    with pytest.raises(InvalidBodyError, match="not as documented"):
+        from_http({}, odd, verification=None, strict=True)
 
 
 def test_secrets_are_in_no_repr() -> None:

@@ -288,6 +288,34 @@ def test_registered_claims_count(claims: dict[str, Any], message: str) -> None:
         accept(raw_token({"alg": "HS256"}, {**GOOD, **claims}))
 
 
+@pytest.mark.parametrize(
+    ("claims", "accepted"),
+    [
+        ({"exp": 1_000_010 - 299}, True),
+        ({"exp": 1_000_010 - 300}, False),
+        ({"nbf": 1_000_010 + 300}, True),
+        ({"nbf": 1_000_010 + 301}, False),
+    ],
+)
+def test_clocks_may_differ_for_these_too(claims: dict[str, Any], accepted: bool) -> None:
+    """The leeway of `iat` holds for `exp` and `nbf` (contract 5.9; RFC 7519, 4.1.4 and 4.1.5)."""
+    authorization = raw_token({"alg": "HS256"}, {**GOOD, **claims})
+
+    if accepted:
+        accept(authorization)
+    else:
+        with pytest.raises(SignatureVerificationError):
+            accept(authorization)
+    with pytest.raises(SignatureVerificationError):
+        accept(authorization, leeway=1)
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR"])
+def test_the_scheme_has_any_case(scheme: str) -> None:
+    """Contract 5.9 says `Bearer`; schemes compare without case (RFC 9110, 11.1)."""
+    assert accept(token(GOOD).replace("Bearer", scheme)).jti == "j"
+
+
 def test_now_is_now() -> None:
     """Without a clock, the clock of the machine."""
     authorization = sign(BODY, secret=SECRET, api_key="k", jti="j")

@@ -48,6 +48,19 @@ def test_digits_are_never_a_date() -> None:
     assert parse_timestamp("1612051200000") == datetime(2021, 1, 31, tzinfo=UTC)
 
 
+@pytest.mark.parametrize("as_text", [False, True])
+def test_the_border_between_seconds_and_milliseconds(as_text: bool) -> None:
+    """Eleven digits are seconds, until the year 5138; more are milliseconds, from 1973 on (contract 5.7)."""
+    last, first = 99_999_999_999, 100_000_000_000
+
+    moments = [parse_timestamp(str(number) if as_text else number) for number in (last, first)]
+
+    assert moments == [
+        datetime(5138, 11, 16, 9, 46, 39, tzinfo=UTC),
+        datetime(1973, 3, 3, 9, 46, 40, tzinfo=UTC),
+    ]
+
+
 def test_fraction_is_kept() -> None:
     assert parse_timestamp("2020-01-01T14:00:00.123456Z") == NOON.replace(microsecond=123456)
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,7 +44,11 @@ bodies = st.fixed_dictionaries(
         "to": address,
         "from": address,
         "timestamp": st.sampled_from(
-            ["2020-01-01T14:00:00.000Z", "2020-01-01 14:00:00 UTC", "soon", "1600000000"]
+            [
+                *("2020-01-01T14:00:00.000Z", "2020-01-01 14:00:00 UTC", "soon", "1600000000"),
+                f"2020-01-01T14:00:00.{'0' * 43}Z",
+                f"2020-01-01T14:00:00.{'0' * 44}Z",
+            ]
         ),
         "status": st.sampled_from(["delivered", "read", "Read", "teleported", " read"]),
     },
@@ -102,6 +107,12 @@ def test_any_mixture_reads_the_same(body: dict[str, Any]) -> None:
 def test_any_odd_member_reads_the_same(member: str, value: Any) -> None:
     """One member of a usual body is of another type, or not known."""
     same(encode(status_body(_links=LINKS, usage={"price": "1", "currency": "EUR"}) | {member: value}))
+
+
+@pytest.mark.parametrize("digits", [42, 43, 44, 45, 500])
+def test_a_long_fraction_reads_the_same(digits: int) -> None:
+    """The limit of a timestamp is the same on both ways (contract 5.7)."""
+    same(encode(status_body(timestamp=f"2020-01-01T14:00:00.{'0' * digits}Z")))
 
 
 def test_the_usual_body_takes_the_short_way() -> None:

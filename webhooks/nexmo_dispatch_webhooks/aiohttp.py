@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import anyio
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from nexmo_dispatch_webhooks.aiohttp_answer import accept, is_plain
@@ -61,8 +61,9 @@ def setup(
     and is drained before they end, once all requests are answered: what handlers use belongs there.
 
     Answers: 200 handled (also when no handler wanted the event), 400 no JSON object, 401 not genuine, 408
-    the body came too slowly, 413 too large, 415 not JSON, 500 a handler failed, 503 the inbox could not store
-    (contract 5.10). With an inbox handlers run after the answer, so 500 does not occur.
+    the body came too slowly, 413 too large, 415 not gzip or deflate, or neither verified nor JSON, 500 a
+    handler failed, 503 the inbox could not store (contract 5.10). With an inbox handlers run after the
+    answer, so 500 does not occur.
 
     Args:
         app: the application, not started yet.
@@ -133,11 +134,11 @@ def setup(
     _live_with(app, receiver)
     app.on_shutdown.append(bodies.stop)
     if "{" in mount:  # a pattern of the application's
-        app.router.add_post(mount + "/{tail:.*}", callback)
-        app.router.add_post(mount, callback)
+        app.router.add_post(mount + "/{tail:.*}", callback, expect_handler=_expect)
+        app.router.add_post(mount, callback, expect_handler=_expect)
     else:
         tree = _Tree(mount)
-        tree.add_route("POST", callback)
+        tree.add_route("POST", callback, expect_handler=_expect)
         app.router.register_resource(tree)
     if health_path is not None:
         _add_health(app, receiver, health_path.rstrip("/"))
@@ -195,8 +196,21 @@ def _add_health(app: web.Application, receiver: Receiver, path: str) -> None:
         health = receiver.health()
         return web.json_response(health, status=200 if health["ready"] else 503)
 
-    app.router.add_get(path or "/", alive)
-    app.router.add_get(path + "/ready", ready)
+    app.router.add_get(path or "/", alive, expect_handler=_expect)
+    app.router.add_get(path + "/ready", ready, expect_handler=_expect)
+
+
+async def _expect(request: web.Request) -> None:
+    """Ask for the body, or answer 417 to what is not known (RFC 9110, 10.1.1).
+
+    That of aiohttp quotes the header, and fails with 500 and a traceback where it is no text.
+    """
+    if request.version != HttpVersion11:
+        return
+    if request.headers.get("Expect", "").lower() != "100-continue":
+        raise web.HTTPExpectationFailed(text="only 100-continue is expected here")
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    request.writer.output_size = 0  # else aiohttp takes the answer for begun, and cannot say 500 any more
 
 
 class _BrokenBodyError(Exception):

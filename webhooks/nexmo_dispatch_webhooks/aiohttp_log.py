@@ -6,6 +6,7 @@ It installs itself nowhere: logging is the application's.
 from __future__ import annotations
 
 import logging
+import traceback
 
 from aiohttp.http_exceptions import HttpProcessingError
 
@@ -16,18 +17,25 @@ class MalformedRequestFilter(logging.Filter):
     """For aiohttp's own logger: `logging.getLogger("aiohttp.server").addFilter(MalformedRequestFilter())`.
 
     What is not HTTP never reaches the receiver: aiohttp answers 400 and logs an error with a traceback and
-    the address of the client, which anybody on the network can make it do for ever. Such a record becomes a
-    short warning; all others pass as they are.
+    the address of the client, which anybody on the network can make it do for ever. On paths of nobody it
+    does the same with an `Expect` header that is no text. Such a record becomes a short warning; all others
+    pass as they are.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Shorten the record of a malformed request; keep every record."""
         error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, HttpProcessingError):
-            record.msg, record.args = (
-                "refused with %d: malformed HTTP (%s)",
-                (error.code, type(error).__name__),
-            )
+        code = error.code if isinstance(error, HttpProcessingError) else 500
+        if isinstance(error, HttpProcessingError) or _quotes_what_was_expected(error):
+            record.msg, record.args = "refused with %d: malformed HTTP (%s)", (code, type(error).__name__)
             record.exc_info = record.exc_text = None
             record.levelno, record.levelname = logging.WARNING, logging.getLevelName(logging.WARNING)
         return True
+
+
+def _quotes_what_was_expected(error: BaseException | None) -> bool:
+    """Whether aiohttp failed to put the bytes of an `Expect` header into its answer."""
+    return isinstance(error, UnicodeEncodeError) and any(
+        frame.f_code.co_name == "_default_expect_handler"
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+    )

@@ -42,6 +42,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _PLAIN = frozenset({"", "identity"})
 _COMPRESSED = frozenset({"gzip", "deflate"})
+#: More than any sender makes of a small body; each costs a copy of what is behind it.
+_MOST_MEMBERS = 100
 
 
 class ASGIReceiver:
@@ -51,9 +53,9 @@ class ASGIReceiver:
     events, so start it in the framework's own: `async with receiver:`.
 
     Answers: 200 handled (also when no handler wanted the event), 400 no JSON object, 401 not genuine, 404
-    another path, 405 no POST, 408 the body came too slowly, 413 too large, 415 not JSON, 500 a handler
-    failed, 503 the inbox could not store (contract 5.10). With an inbox handlers run after the answer, so 500
-    does not occur.
+    another path, 405 no POST, 408 the body came too slowly, 413 too large, 415 not gzip or deflate, or
+    neither verified nor JSON, 500 a handler failed, 503 the inbox could not store (contract 5.10). With an
+    inbox handlers run after the answer, so 500 does not occur.
 
     Args:
         router: the handlers; registration ends at the start.
@@ -160,9 +162,9 @@ class ASGIReceiver:
                 "the receiver has not started: let the server run the lifespan, or write `async with "
                 "receiver:` in the lifespan of the application that it is mounted in"
             )
-        # reversed, so that of several headers with one name the first is kept
+        # reversed, so that of several headers with one name the first is kept; ASGI promises an iterable only
         headers = {
-            name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])
+            name.decode("latin-1"): value.decode("latin-1") for name, value in reversed([*scope["headers"]])
         }
         try:
             body = await self._read(headers, receive)
@@ -216,6 +218,7 @@ class _Inflate:
     def __init__(self, limit: int) -> None:
         self._left = limit
         self._stream: Any = None  # the type has no public name
+        self._members = 0
 
     def feed(self, data: bytes) -> bytes:
         """What the data unpacks to.
@@ -224,22 +227,31 @@ class _Inflate:
             BodyTooLargeError: it is over the limit in all; at most one byte more was unpacked.
             InvalidBodyError: it is not compressed data.
         """
-        if not data:
-            return b""
-        if self._stream is None:
-            # gzip and zlib tell so themselves; some send "deflate" without the header (RFC 9110, 8.4.1.2)
-            headed = data[0] == 0x1F or data[0] & 0x0F == 8
-            self._stream = zlib.decompressobj(47 if headed else -zlib.MAX_WBITS)
-        try:
-            unpacked: bytes = self._stream.decompress(data, self._left + 1)
-        except zlib.error:
-            raise InvalidBodyError("the body cannot be decompressed") from None
-        if len(unpacked) > self._left:
-            raise BodyTooLargeError("the body is too large")
-        if self._stream.unused_data:
+        unpacked = bytearray()
+        while data:
+            stream = self._stream
+            if stream is None or stream.eof:
+                stream = self._stream = self._begin(data)
+            try:
+                piece: bytes = stream.decompress(data, self._left + 1)
+            except zlib.error:
+                raise InvalidBodyError("the body cannot be decompressed") from None
+            if len(piece) > self._left:
+                raise BodyTooLargeError("the body is too large")
+            self._left -= len(piece)
+            unpacked += piece
+            data = stream.unused_data
+        return bytes(unpacked)
+
+    def _begin(self, data: bytes) -> Any:
+        """Begin with the first member; after its end there may be others if it is gzip (RFC 1952, 2.2)."""
+        is_gzip = data[0] == 0x1F
+        self._members += 1
+        if self._members > 1 and (not is_gzip or self._members > _MOST_MEMBERS):
             raise InvalidBodyError("the body cannot be decompressed")
-        self._left -= len(unpacked)
-        return unpacked
+        # gzip and zlib tell so themselves; some send "deflate" without the header (RFC 9110, 8.4.1.2)
+        headed = is_gzip or data[0] & 0x0F == 8
+        return zlib.decompressobj(47 if headed else -zlib.MAX_WBITS)
 
     def finish(self) -> None:
         """Check that the end was reached."""

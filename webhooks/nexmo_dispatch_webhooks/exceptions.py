@@ -6,7 +6,7 @@
     │   ├── SignatureVerificationError    401: unsigned, badly signed, too old, or not for this receiver
     │   ├── RequestTimeoutError           408: the body did not arrive in time
     │   ├── BodyTooLargeError             413: the body is over the limit
-    │   └── UnsupportedMediaTypeError     415: the body says that it is not JSON
+    │   └── UnsupportedMediaTypeError     415: an encoding, or without verification a content type, of others
     ├── ConfigurationError                a setting is missing or wrong; also a ValueError
     ├── RouterError                       a registration that cannot work; also a TypeError
     │   └── RouterFrozenError             a registration after the start
@@ -85,7 +85,7 @@ class BodyTooLargeError(RequestRefusedError):
 
 
 class UnsupportedMediaTypeError(RequestRefusedError):
-    """HTTP 415: the content type or the content encoding is not one that callbacks use."""
+    """HTTP 415: the content encoding is not supported or, where nothing is verified, the type is not JSON."""
 
     status = 415
 

@@ -14,6 +14,7 @@ from typing import Any, Self, TypeVar, Unpack
 import msgspec
 
 from nexmo_dispatch_webhooks import events
+from nexmo_dispatch_webhooks.cancellation import is_failure
 from nexmo_dispatch_webhooks.events import Channel, ErrorClass, Event, Kind, ReportStatus, Status
 from nexmo_dispatch_webhooks.exceptions import HandlerError, RouterError, RouterFrozenError
 from nexmo_dispatch_webhooks.injection import Call, Context, describe, plan_call, require_async
@@ -57,7 +58,7 @@ class HandlerFailure:
     """A handler that raised, or the filter in front of it."""
 
     handler: str
-    error: Exception = field(repr=False)  # its message is the application's and may hold personal data
+    error: BaseException = field(repr=False)  # its message is the application's and may hold personal data
 
 
 class DispatchResult(msgspec.Struct, frozen=True):
@@ -171,8 +172,8 @@ class _Plan:
         found: list[Selected] = []
         for conditions, selected, branch, prefix in self.by_kind[event.kind]:
             if selected is None:
-                if branch is not None and (not prefix or _below(path, prefix)):
-                    found += branch.select(event, path)
+                if branch is not None and (rest := _rest(path, prefix)) is not None:
+                    found += branch.select(event, rest)
                 continue
             try:
                 for condition in conditions:
@@ -373,7 +374,8 @@ class Router:
 
         Args:
             router: a router that is not included anywhere yet.
-            prefix: take only what arrives below this path of the mount point, for example `/team-a`.
+            prefix: take only what arrives below this path, for example `/team-a`, seen from the mount
+                point; a prefix around this router comes first.
 
         Raises:
             RouterError: the router is this one, contains this one, is included already, or has
@@ -453,7 +455,8 @@ class Router:
     async def dispatch(self, event: Event, context: Context | None = None) -> DispatchResult:
         """Run every matching handler, one after the other, in the order of registration.
 
-        An exception of a handler is collected and the next one runs; cancellation comes through at once.
+        An exception of a handler is collected and the next one runs; cancellation of the current task comes
+        through at once. That of something else, which a handler awaited, is an exception like others.
 
         Returns:
             Which handlers succeeded and which failed. Nothing is raised for a failure: see
@@ -471,7 +474,9 @@ class Router:
                 if item.error is not None:
                     raise item.error
                 await item.run(event, context)
-            except Exception as error:  # noqa: BLE001 - a handler may raise anything; the result names it
+            except BaseException as error:  # a handler may raise anything; the result names it
+                if not is_failure(error):
+                    raise
                 failures.append(HandlerFailure(item.route.name, error))
             else:
                 handled.append(item.route.name)
@@ -484,5 +489,9 @@ def _node_of(router: Any) -> _Node:
     return router._node  # noqa: SLF001 - the inside of another router is composed here and nowhere else
 
 
-def _below(path: str, prefix: str) -> bool:
-    return not prefix or ("/" + path.strip("/") + "/").startswith(prefix + "/")
+def _rest(path: str, prefix: str) -> str | None:
+    """What is below the prefix, where the prefixes of further routers begin; None for a path elsewhere."""
+    if not prefix:
+        return path
+    whole = "/" + path.strip("/")
+    return whole[len(prefix) :] if (whole + "/").startswith(prefix + "/") else None

@@ -184,7 +184,7 @@ def from_http(
     """Verify a callback, then parse it: headers and bytes in, event or typed error out.
 
     Args:
-        headers: the request headers, in any case.
+        headers: the request headers, in any case; of several with one name the first counts.
         body: the raw body.
         verification: how to check the origin. It has no default: None accepts anybody, said out loud.
         path: the path below the mount point, for verifications that look at it.
@@ -194,30 +194,36 @@ def from_http(
         The event, and the claims of its token (None without verification by token).
 
     Raises:
-        UnsupportedMediaTypeError: the content type is not JSON (415).
         SignatureVerificationError: the request is not genuine (401).
+        UnsupportedMediaTypeError: nothing was verified, and the content type is not JSON (415).
         InvalidBodyError: the body is not a JSON object (400).
         ConfigurationError: the verification returned neither claims nor None.
     """
-    request = RawRequest({name.lower(): value for name, value in headers.items()}, body, path)
+    first: dict[str, str] = {}  # of several headers with one name, as the adapters do
+    for name, value in headers.items():
+        first.setdefault(name.lower(), value)
+    request = RawRequest(first, body, path)
     claims = authenticate(request, verification)
     return parse_event(body, strict=strict), claims
 
 
 def authenticate(request: RawRequest, verification: Verification | None) -> Claims | None:
-    """Let through what says that it is JSON and is genuine; give the claims of its token.
+    """Let through what is genuine, or without a verification what says that it is JSON; give its claims.
 
-    A missing content type is accepted (contract 5.1, 5.10).
+    What is genuine is read whatever its content type says, since a callback that is refused with a 4xx does
+    not come again (contract 5.10). A missing content type is always accepted.
 
     Raises:
-        UnsupportedMediaTypeError: the content type is not JSON.
         SignatureVerificationError: the request is not genuine.
+        UnsupportedMediaTypeError: there is no verification, and the content type is not JSON.
         ConfigurationError: the verification returned neither claims nor None, so it may not have looked.
     """
-    media_type = request.headers.get("content-type", "")
-    if media_type != "application/json" and not _is_json(media_type):
-        raise UnsupportedMediaTypeError("the content type is not JSON")
-    claims: Any = None if verification is None else verification.verify(request)  # whatever others return
+    if verification is None:
+        media_type = request.headers.get("content-type", "")
+        if media_type != "application/json" and not _is_json(media_type):
+            raise UnsupportedMediaTypeError("the content type is not JSON")
+        return None
+    claims: Any = verification.verify(request)  # whatever others return
     if claims is None or isinstance(claims, Claims):
         return claims
     raise ConfigurationError(

@@ -273,12 +273,7 @@ def _failures(body: bytes) -> Generator[list[HandlerFailure]]:
 
     def watch(what: str, error: BaseException, event: Any) -> None:
         kind, _, name = what.partition(" ")
-        if (
-            kind == "handler"
-            and event is not None
-            and event.dedup_key == own
-            and isinstance(error, Exception)
-        ):
+        if kind == "handler" and event is not None and event.dedup_key == own:
             found.append(HandlerFailure(name, error))
 
     try:

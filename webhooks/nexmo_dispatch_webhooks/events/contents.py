@@ -11,7 +11,8 @@ from typing import Any
 
 from nexmo_dispatch_webhooks.events import structs as e
 from nexmo_dispatch_webhooks.events.decoding import to_float, to_text
-from nexmo_dispatch_webhooks.events.notes import Odd, verbatim
+from nexmo_dispatch_webhooks.events.notes import Odd, note_members, plain, read_object, verbatim
+from nexmo_dispatch_webhooks.events.vocabulary import CONTENT_MEMBERS
 
 __all__ = ["read_content"]
 
@@ -25,54 +26,73 @@ _MEDIA: dict[str, type[_Media]] = {
 }
 
 
-def read_content(value: object, where: str, odd: Odd) -> e.Content:
-    """Contract 5.5.2; `value` holds `type` and the payload under the name of the type."""
+def read_content(value: object, where: str, odd: Odd, *, flat: bool = False) -> e.Content:
+    """Contract 5.5.2; `value` holds `type` and the payload under the name of the type.
+
+    *flat* says that `value` is a whole body of the v1 format, so that other members are none of ours.
+    """
     if type(value) is not dict:
         odd.append(f"{where}: missing")
         return e.UnknownContent("unknown", value)
-    kind = (to_text(value.get("type")) or "").lower()
+    named = to_text(value.get("type")) or ""
+    kind = named.lower()
+    # a known word in another spelling has its payload under either
+    payload = value.get(kind, value.get(named))
+    if kind not in _KNOWN:
+        odd.append(f"{where}.type: {'unknown value' if kind else 'missing'}")
+        return e.UnknownContent(named or "unknown", payload if kind else value)
+    if value.get("type") != kind:
+        odd.append(f"{where}.type: unknown value")
+    if not flat:
+        note_members(value, _KNOWN[kind], where, odd)
     if kind == "text":
-        text = value.get("text")
-        if type(text) is not str:
+        if type(payload) is not str:
             odd.append(f"{where}.text: not text")
-            text = to_text(text) or ""
-        return e.TextContent(text)
+        return e.TextContent(payload if type(payload) is str else to_text(payload) or "")
     if kind == "unsupported":
         return e.UnsupportedContent()
-    payload = value.get(kind)
-    if kind in _TYPED and type(payload) is not dict:
-        odd.append(f"{where}.{kind}: not an object")
-    part: JSONObject = payload if type(payload) is dict else {}
+    return _read_payload(kind, payload, f"{where}.{kind}", odd)
 
-    def text_of(name: str) -> str | None:
-        return verbatim(part.get(name), f"{where}.{kind}.{name}", odd)
+
+#: The content types that are read, with the members of `content` beside them.
+_KNOWN = {kind: frozenset({"type", kind}) for kind in ("text", "unsupported", *CONTENT_MEMBERS)}
+
+
+def _read_payload(kind: str, payload: object, where: str, odd: Odd) -> e.Content:
+    part = read_object(payload, CONTENT_MEMBERS[kind], where, odd)
+    if payload is None:
+        odd.append(f"{where}: missing")
+
+    def text_of(name: str, *, required: bool = False) -> str | None:
+        if required and part.get(name) is None and part is payload:
+            odd.append(f"{where}.{name}: missing")
+        return verbatim(part.get(name), f"{where}.{name}", odd)
 
     if kind in _MEDIA:
-        return _MEDIA[kind](to_text(part.get("url")), text_of("caption"), text_of("name"))
+        url = part.get("url")
+        if url is None and part is payload:
+            odd.append(f"{where}.url: missing")
+        return _MEDIA[kind](plain(url, f"{where}.url", odd), text_of("caption"), text_of("name"))
     if kind == "button":
-        return e.ButtonContent(text_of("payload"), text_of("text"))
+        return e.ButtonContent(text_of("payload", required=True), text_of("text", required=True))
     if kind == "reply":
-        return e.ReplyContent(text_of("id"), text_of("title"), text_of("description"))
-    if kind == "location":
-        return e.LocationContent(
-            _coordinate(part, ("lat", "latitude"), f"{where}.location.lat", odd),
-            _coordinate(part, ("long", "lng", "longitude"), f"{where}.location.long", odd),
-            text_of("name"),
-            text_of("address"),
-            to_text(part.get("url")),
-            payload,
+        return e.ReplyContent(
+            text_of("id", required=True), text_of("title", required=True), text_of("description")
         )
-    odd.append(f"{where}.type: {'unknown value' if kind else 'missing'}")
-    named = to_text(value.get("type"))
-    return e.UnknownContent(named or "unknown", payload if kind else value)
-
-
-_TYPED = frozenset({*_MEDIA, "button", "reply", "location"})
+    return e.LocationContent(
+        _coordinate(part, ("lat", "latitude"), f"{where}.lat", odd),
+        _coordinate(part, ("long", "lng", "longitude"), f"{where}.long", odd),
+        text_of("name"),
+        text_of("address"),
+        plain(part.get("url"), f"{where}.url", odd),
+        payload,
+    )
 
 
 def _coordinate(part: JSONObject, names: tuple[str, ...], where: str, odd: Odd) -> float | None:
-    for name in names:
-        if (number := to_float(part.get(name))) is not None:
-            return number
-    odd.append(f"{where}: not a number")
-    return None
+    """The first that can be read (contract 9.9); note those that cannot, or that there is none."""
+    given = [part[name] for name in names if part.get(name) is not None]
+    read = [to_float(value) for value in given]
+    if None in read or not read:
+        odd.append(f"{where}: not a number")
+    return next((number for number in read if number is not None), None)

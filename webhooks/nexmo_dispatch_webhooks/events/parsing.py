@@ -13,32 +13,54 @@ from typing import Any
 from nexmo_dispatch_webhooks.events import structs as e
 from nexmo_dispatch_webhooks.events.contents import read_content
 from nexmo_dispatch_webhooks.events.decoding import decode_object, to_int, to_text
-from nexmo_dispatch_webhooks.events.notes import Odd, note_members, note_timestamp, noted, verbatim
+from nexmo_dispatch_webhooks.events.notes import (
+    Odd,
+    note_members,
+    noted,
+    plain,
+    read_object,
+    read_time,
+    required,
+    verbatim,
+)
 from nexmo_dispatch_webhooks.events.parts import (
     find_dispatch_uuid,
     read_address,
-    read_channel,
     read_error,
+    read_own_channel,
     read_usage,
     read_word,
     read_workflow,
 )
-from nexmo_dispatch_webhooks.events.timestamps import parse_timestamp
 from nexmo_dispatch_webhooks.events.usual import read_usual_status
 from nexmo_dispatch_webhooks.events.vocabulary import (
+    DESTINATION_MEMBERS,
     INBOUND_MEMBERS,
+    MESSAGE_MEMBERS,
+    PROFILE_MEMBERS,
+    REPORT_LINKS,
     REPORT_MEMBERS,
     REPORT_STATUSES,
     REPORTED_MEMBERS,
+    SMS_MEMBERS,
     STATUS_MEMBERS,
     STATUSES,
     TEMPLATES,
+    WHATSAPP_MEMBERS,
 )
 from nexmo_dispatch_webhooks.exceptions import InvalidBodyError
 
 __all__ = ["parse_event"]
 
 JSONObject = dict[str, Any]
+#: Objects of a v1-format status (contract 5.8) that give nothing to the event; `workflow` does.
+_V1_STATUS_OBJECTS = {
+    "sms": SMS_MEMBERS,
+    "whatsapp": WHATSAPP_MEMBERS,
+    "destination": DESTINATION_MEMBERS,
+    "profile": PROFILE_MEMBERS,
+    "context": None,
+}
 
 
 def parse_event(body: bytes | str, *, strict: bool = False) -> e.Event:
@@ -66,7 +88,7 @@ def parse_event(body: bytes | str, *, strict: bool = False) -> e.Event:
 
 def _classify(raw: JSONObject, odd: Odd) -> e.Event:
     """Contract 5.1, in its order."""
-    message_uuid = to_text(raw.get("message_uuid"))
+    message_uuid = plain(raw.get("message_uuid"), "message_uuid", odd)
     if message_uuid is not None:
         if type(raw.get("message")) is dict or _is_inbound(raw.get("direction")):
             return _inbound(raw, message_uuid, odd)
@@ -86,18 +108,19 @@ def _classify(raw: JSONObject, odd: Odd) -> e.Event:
 
 
 def _status(raw: JSONObject, message_uuid: str, status: str, odd: Odd) -> e.MessageStatus:
-    if not STATUS_MEMBERS.issuperset(raw):
-        note_members(raw, STATUS_MEMBERS, "body", odd)
-    channel = None if raw.get("channel") is None else read_channel(raw["channel"], "channel", odd)
+    note_members(raw, STATUS_MEMBERS, "body", odd)
+    channel = read_own_channel(raw.get("channel"), "channel", odd)
     to = read_address(raw.get("to"), channel, "to", False, odd)
     sender = read_address(raw.get("from"), channel, "from", True, odd)
-    timestamp_raw = raw.get("timestamp")
-    timestamp = parse_timestamp(timestamp_raw)
-    if timestamp is None or type(timestamp_raw) is not str:
-        timestamp_raw = note_timestamp(timestamp_raw, odd)
-    error = raw.get("error")
+    for name, known in _V1_STATUS_OBJECTS.items():
+        if name in raw:
+            read_object(raw[name], known, name, odd)
+    timestamp, timestamp_raw = read_time(raw.get("timestamp"), odd)
+    error, errors = raw.get("error"), raw.get("errors")
     if error is None:
-        error = raw.get("errors")
+        error = errors
+    elif errors is not None:
+        odd.append("errors: beside error")
     usage = raw.get("usage")
     links = raw.get("_links")
     workflow = raw.get("workflow")
@@ -124,38 +147,43 @@ def _status(raw: JSONObject, message_uuid: str, status: str, odd: Odd) -> e.Mess
 
 def _inbound(raw: JSONObject, message_uuid: str, odd: Odd) -> e.InboundMessage:
     note_members(raw, INBOUND_MEMBERS, "body", odd)
-    channel = None if raw.get("channel") is None else read_channel(raw["channel"], "channel", odd)
+    channel = read_own_channel(raw.get("channel"), "channel", odd)
     to = read_address(raw.get("to"), channel, "to", True, odd)
     sender = read_address(raw.get("from"), channel, "from", False, odd)
     message = raw.get("message")
     if type(message) is dict:
-        content, sms = message.get("content"), message.get("sms")
-        where = "message.content"
+        note_members(message, MESSAGE_MEMBERS, "message", odd)
+        content = read_content(message.get("content"), "message.content", odd)
+        sms = read_object(message.get("sms"), SMS_MEMBERS, "sms", odd)
     else:
         # v1 format: the payload is at the top level, under the name of its type (contract 5.8)
-        content, sms = {**raw, "type": raw.get("message_type")}, raw.get("sms")
-        where = "body"
-    sms = sms if type(sms) is dict else {}
-    count = sms.get("num_messages", sms.get("count_total"))
-    usage, timestamp_raw = raw.get("usage"), raw.get("timestamp")
-    timestamp = parse_timestamp(timestamp_raw)
-    if timestamp is None or type(timestamp_raw) is not str:
-        timestamp_raw = note_timestamp(timestamp_raw, odd)
-    profile, context = raw.get("profile"), raw.get("context")
+        content = read_content({**raw, "type": raw.get("message_type")}, "body", odd, flat=True)
+        sms = read_object(raw.get("sms"), SMS_MEMBERS, "sms", odd)
+    count = sms.get("num_messages")
+    if count is None:
+        count = sms.get("count_total")
+    elif type(count) is not str:
+        odd.append("sms.num_messages: not text")
+    if raw.get("direction", "inbound") not in ("inbound", None):
+        odd.append("direction: unknown value")
+    usage = raw.get("usage")
+    timestamp, timestamp_raw = read_time(raw.get("timestamp"), odd)
+    profile = read_object(raw.get("profile"), PROFILE_MEMBERS, "profile", odd)
+    context = read_object(raw.get("context"), None, "context", odd)
     return e.InboundMessage(
         message_uuid=message_uuid,
         channel=channel or (sender.type if sender.type != "unknown" else to.type),
         from_=sender,
         to=to,
-        content=read_content(content, where, odd),
+        content=content,
         timestamp=timestamp,
         timestamp_raw=timestamp_raw,
         usage=None if usage is None else read_usage(usage, "usage", odd),
         client_ref=verbatim(raw.get("client_ref"), "client_ref", odd),
         num_messages=noted(count, to_int(count), "sms.num_messages", odd),
         keyword=verbatim(sms.get("keyword"), "sms.keyword", odd),
-        profile_name=verbatim(profile.get("name"), "profile.name", odd) if type(profile) is dict else None,
-        reply_to=to_text(context.get("message_uuid")) if type(context) is dict else None,
+        profile_name=verbatim(profile.get("name"), "profile.name", odd),
+        reply_to=plain(context.get("message_uuid"), "context.message_uuid", odd),
         oddities=tuple(odd),
         raw=raw,
     )
@@ -163,21 +191,21 @@ def _inbound(raw: JSONObject, message_uuid: str, odd: Odd) -> e.InboundMessage:
 
 def _report(raw: JSONObject, odd: Odd) -> e.FinalReport:
     note_members(raw, REPORT_MEMBERS, "body", odd)
-    links = raw.get("_links")
-    messages: object = links.get("messages") if type(links) is dict else None
+    links = read_object(raw.get("_links"), REPORT_LINKS, "_links", odd)
+    messages: object = links.get("messages")
     if type(messages) is dict:  # one object where a list is expected (contract 5.11)
         odd.append("_links.messages: not a list")
         messages = [messages]
     elif type(messages) is not list:
         odd.append("_links.messages: missing")
         messages = []
-    usage, status, template, timestamp_raw = (
-        raw.get(k) for k in ("usage", "status", "template", "timestamp")
-    )
-    timestamp = parse_timestamp(timestamp_raw)
-    if timestamp is None or type(timestamp_raw) is not str:
-        timestamp_raw = note_timestamp(timestamp_raw, odd)
-    dispatch_uuid = to_text(raw.get("dispatch_uuid")) or find_dispatch_uuid(raw, links, odd)
+    if not all(type(item) is dict for item in messages):
+        odd.append("_links.messages: not objects only")
+    usage, status, template = (raw.get(name) for name in ("usage", "status", "template"))
+    timestamp, timestamp_raw = read_time(raw.get("timestamp"), odd)
+    dispatch_uuid = plain(raw.get("dispatch_uuid"), "dispatch_uuid", odd)
+    if dispatch_uuid is None:  # that its links hold it was noted above: they are no part of a report
+        dispatch_uuid = find_dispatch_uuid(raw, links, [])
     return e.FinalReport(
         dispatch_uuid=noted(raw, dispatch_uuid, "dispatch_uuid", odd),
         status=read_word(status, REPORT_STATUSES, "status", odd),
@@ -193,15 +221,15 @@ def _report(raw: JSONObject, odd: Odd) -> e.FinalReport:
 
 def _reported(item: JSONObject, odd: Odd) -> e.ReportedMessage:
     note_members(item, REPORTED_MEMBERS, "_links.messages", odd)
-    usage = item.get("usage")
+    usage, channel = item.get("usage"), item.get("channel")
+    if channel is None:
+        odd.append("_links.messages.channel: missing")
     return e.ReportedMessage(
-        message_uuid=to_text(item.get("message_uuid")),
-        channel=None
-        if item.get("channel") is None
-        else read_channel(item["channel"], "_links.messages.channel", odd),
+        message_uuid=required(item.get("message_uuid"), "_links.messages.message_uuid", odd),
+        channel=read_own_channel(channel, "_links.messages.channel", odd),
         status=read_word(item.get("status"), STATUSES, "_links.messages.status", odd),
         usage=None if usage is None else read_usage(usage, "_links.messages.usage", odd),
-        href=to_text(item.get("href")),
+        href=plain(item.get("href"), "_links.messages.href", odd),
     )
 
 

@@ -12,13 +12,24 @@ from typing import Any
 
 from nexmo_dispatch_webhooks.events import structs as e
 from nexmo_dispatch_webhooks.events.decoding import to_decimal, to_int, to_text
-from nexmo_dispatch_webhooks.events.notes import Odd, note_members, noted, verbatim
+from nexmo_dispatch_webhooks.events.notes import (
+    Odd,
+    note_members,
+    noted,
+    plain,
+    read_object,
+    required,
+    verbatim,
+)
 from nexmo_dispatch_webhooks.events.vocabulary import (
     ADDRESS_MEMBERS,
     CHANNEL_NAMES,
     ERROR_MEMBERS,
     LINK_MEMBERS,
+    LINKS,
+    REPORT_LINKS,
     USAGE_MEMBERS,
+    WORKFLOW_MEMBERS,
 )
 
 __all__ = [
@@ -26,6 +37,7 @@ __all__ = [
     "read_address",
     "read_channel",
     "read_error",
+    "read_own_channel",
     "read_usage",
     "read_word",
     "read_workflow",
@@ -45,19 +57,23 @@ def read_address(value: object, channel: str | None, where: str, business: bool,
             channel if named is None and channel else named, f"{where}.type", odd
         )
         number, ident = value.get("number"), value.get("id")
-        if len(value) == 2 and type(number) is str and kind != "messenger":  # the usual case, first
-            return e.Address(kind, number.strip() or None, None, business and kind == "viber_service_msg")
-        if len(value) != 2 or (type(number) is not str and type(ident) is not str):
-            note_members(value, ADDRESS_MEMBERS, where, odd)
-            if (number is None) == (ident is None) or not isinstance(number if ident is None else ident, str):
-                odd.append(f"{where}: not exactly one of number and id as text")
         by_id = kind == "messenger" or (business and kind == "viber_service_msg")
-        return e.Address(kind, to_text(number), to_text(ident), by_id)
+        given = ident if number is None else number
+        if (  # the usual case, first: a type and one other, as text
+            len(value) == 2 and named is not None and type(given) is str and given and given == given.strip()
+        ):
+            return e.Address(kind, number, ident, by_id)
+        note_members(value, ADDRESS_MEMBERS, where, odd)
+        own = e.Address(kind, to_text(number), to_text(ident), by_id)
+        # a blank text, one with blanks around it and a number are not what was read
+        if (own.number is None) is (own.id is None) or own.number != number or own.id != ident:
+            odd.append(f"{where}: not exactly one of number and id as text")
+        return own
     kind = channel or "unknown"
     by_id = kind == "messenger" or (business and kind == "viber_service_msg")
-    text = to_text(value)
-    if text is None or channel is None:
-        odd.append(f"{where}: missing")
+    text = required(value, where, odd)
+    if channel is None:
+        odd.append(f"{where}.type: missing")
     return e.Address(kind, None, text, by_id) if by_id else e.Address(kind, text, None, by_id)
 
 
@@ -71,6 +87,14 @@ def read_channel(value: object, where: str, odd: Odd) -> str:
         return known
     odd.append(f"{where}: unknown value")
     return CHANNEL_NAMES.get(text.lower(), text)
+
+
+def read_own_channel(value: object, where: str, odd: Odd) -> str | None:
+    """The `channel` of a v1 body or of a reported message; None when it names none (contract 5.11)."""
+    if value is None:
+        return None
+    channel = read_channel(value, where, odd)
+    return None if to_text(value) is None else channel
 
 
 def read_word(value: object, known: dict[str, str], where: str, odd: Odd) -> str | None:
@@ -115,50 +139,68 @@ def read_error(value: object, odd: Odd) -> e.MessageError | None:
         return None if text is None else e.MessageError(to_int(text), text)
     note_members(value, ERROR_MEMBERS, "error", odd)
     title = to_text(value.get("title"))
-    code = to_int(value.get("code"))
+    code, kind = to_int(value.get("code")), plain(value.get("type"), "error.type", odd)
+    if code is not None and type(value["code"]) is not int:
+        odd.append("error.code: not a number")
     if code is None and title is not None and title.isdigit():
         code = to_int(title)
-    if code is None and (kind := to_text(value.get("type"))) is not None and "#" in kind:
+    if code is None and kind is not None and "#" in kind:
         code = to_int(kind.rpartition("#")[2])
     reason = verbatim(value.get("reason"), "error.reason", odd)
-    reason = reason or verbatim(value.get("detail"), "error.detail", odd) or title
+    detail = verbatim(value.get("detail"), "error.detail", odd)
+    verbatim(value.get("instance"), "error.instance", odd)
+    reason = reason or detail or title
     return e.MessageError(noted(value, code, "error.code", odd), reason)
 
 
 def read_workflow(value: object, odd: Odd) -> e.WorkflowPosition | None:
     """The `workflow` object of the v1 format (contract 5.8)."""
-    if type(value) is not dict:
-        odd.append("workflow: not an object")
+    position = read_object(value, WORKFLOW_MEMBERS, "workflow", odd)
+    if position is not value:
         return None
-    return e.WorkflowPosition(
-        to_text(value.get("id")), to_int(value.get("items_number")), to_int(value.get("items_total"))
+    number, total = (
+        noted(item := position.get(name), to_int(item), f"workflow.{name}", odd)
+        for name in ("items_number", "items_total")
     )
+    return e.WorkflowPosition(plain(position.get("id"), "workflow.id", odd), number, total)
 
 
 def find_dispatch_uuid(raw: JSONObject, links: object, odd: Odd) -> str | None:
     """Contract 5.2: link `dispatch`, else `workflow`, else any, else the top level, else an `href`."""
-    ordered: list[JSONObject] = []
-    if type(links) is dict:
-        # The real form first, then the documented one, then whatever there is.
-        first = links.get("dispatch")
-        if type(first) is dict and type(found := first.get("dispatch_uuid")) is str and found:
-            if len(links) > 1 or not first.keys() <= LINK_MEMBERS:
-                odd.append("_links: unknown member")
-            return found.strip() or None
-        names = [name for name in ("dispatch", "workflow") if name in links]
-        names += [name for name in links if name not in {"dispatch", "workflow", "messages"}]
-        if names != ["workflow"]:
-            odd.append("_links: neither dispatch nor workflow alone")
-        ordered = [link for name in names if type(link := links[name]) is dict]
-    elif links is not None:
-        odd.append("_links: not an object")
+    top = plain(raw.get("dispatch_uuid"), "dispatch_uuid", odd)
+    named = links if type(links) is dict else read_object(links, None, "_links", odd)
+    link = named.get("dispatch")
+    if len(named) == 1 and type(link) is dict and link.keys() <= LINK_MEMBERS:  # the real form, first
+        found, href = link.get("dispatch_uuid"), link.get("href", "")
+        if type(found) is str and found and found == found.strip() and type(href) is str:
+            return found
+    if links is None:
+        return top
+    _note_links(named, odd)
+    # the real form before the documented one, then whatever there is
+    names = [name for name in ("dispatch", "workflow") if name in named]
+    names += [name for name in named if name not in LINKS and name not in REPORT_LINKS]
+    ordered: list[JSONObject] = [link for name in names if type(link := named[name]) is dict]
     for link in ordered:
         if (text := to_text(link.get("dispatch_uuid"))) is not None:
             return text
-    if (text := to_text(raw.get("dispatch_uuid"))) is not None:
-        return text
+    if top is not None:
+        return top
     for link in ordered:
         href = to_text(link.get("href"))
         if href is not None and (match := _UUID_AT_END.search(href)):
             return match[1]
     return None
+
+
+def _note_links(links: JSONObject, odd: Odd) -> None:
+    """Note what is not one documented link to one workflow."""
+    present = [name for name in ("dispatch", "workflow") if links.get(name) is not None]
+    if len(present) != 1:
+        odd.append("_links: neither dispatch nor workflow alone")
+    note_members(links, LINKS, "_links", odd)
+    for name in present:
+        link = read_object(links[name], LINK_MEMBERS, f"_links.{name}", odd)
+        if link is links[name]:
+            required(link.get("dispatch_uuid"), f"_links.{name}.dispatch_uuid", odd)
+            plain(link.get("href"), f"_links.{name}.href", odd)

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-__all__ = ["parse_timestamp"]
+__all__ = ["LONGEST", "has_zone", "parse_timestamp"]
 
 # Zone names that mean UTC; `2020-01-01 14:00:00 UTC` is the form of the v1 examples.
 _UTC_NAMES = ("UTC", "GMT", "Z")
 # Seconds until the year 5138; anything above is milliseconds, which cannot be a date before 1973.
 _LARGEST_SECONDS = 100_000_000_000
-# Longer texts are no timestamp: this bounds the work on hostile input.
-_LONGEST = 64
+#: Longer texts are no timestamp: this bounds the work on hostile input.
+LONGEST = 64
 
 
 def parse_timestamp(value: object) -> datetime | None:
@@ -29,7 +29,7 @@ def parse_timestamp(value: object) -> datetime | None:
     """
     if type(value) is str:
         # Only with dashes: the short form without them would read epoch digits as a date.
-        if value[4:5] == "-" and len(value) <= _LONGEST:
+        if value[4:5] == "-" and len(value) <= LONGEST:
             try:
                 parsed = datetime.fromisoformat(value)
             except ValueError:
@@ -41,10 +41,21 @@ def parse_timestamp(value: object) -> datetime | None:
     return None
 
 
+def has_zone(value: str) -> bool:
+    """Whether a readable timestamp says its zone, as every documented form does; epoch digits do not."""
+    text = value.strip()
+    if text.upper().endswith(_UTC_NAMES):
+        return True
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
+
+
 def _tolerant(value: str) -> datetime | None:
     """Epoch digits, zone names, white space, and whatever else `datetime.fromisoformat` reads."""
     text = value.strip()
-    if len(text) > _LONGEST:
+    if len(text) > LONGEST:
         return None
     if text.isascii() and text.replace(".", "", 1).isdigit():
         return _from_epoch(float(text))

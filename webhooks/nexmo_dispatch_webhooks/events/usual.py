@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from nexmo_dispatch_webhooks.events import structs as e
 from nexmo_dispatch_webhooks.events.decoding import to_decimal
+from nexmo_dispatch_webhooks.events.timestamps import LONGEST
 
 __all__ = ["read_usual_status"]
 
@@ -62,7 +63,7 @@ def read_usual_status(raw: dict[str, Any]) -> e.MessageStatus | None:
     except ValueError:
         return None
     message_uuid, to, sender, usage, links = (
-        status.message_uuid.strip(),
+        status.message_uuid,
         status.to,
         status.from_,
         status.usage,
@@ -76,16 +77,24 @@ def read_usual_status(raw: dict[str, Any]) -> e.MessageStatus | None:
             return None
         paid = e.Usage(price, "EUR")
     if links is not None:
-        dispatch_uuid = links.dispatch.dispatch_uuid.strip()
-        if not dispatch_uuid:
+        dispatch_uuid = links.dispatch.dispatch_uuid
+        if not dispatch_uuid or dispatch_uuid != dispatch_uuid.strip():
             return None
-    # an address has exactly one of number and id; a time has a zone and is not the short form of a number
+    recipient, origin = to.number or to.id, sender.number or sender.id
+    # an address has exactly one of number and id; a time has a zone and is not the short form of a number;
+    # nothing that names something is blank or has blanks around it
     if (
         not message_uuid
+        or not recipient
+        or not origin
         or timestamp.tzinfo is not UTC
         or status.timestamp[4] != "-"
+        or len(status.timestamp) > LONGEST
         or (to.number is None) is (to.id is None)
         or (sender.number is None) is (sender.id is None)
+        or message_uuid != message_uuid.strip()
+        or recipient != recipient.strip()
+        or origin != origin.strip()
     ):
         return None
     channel, own = to.type, sender.type
@@ -93,8 +102,8 @@ def read_usual_status(raw: dict[str, Any]) -> e.MessageStatus | None:
         message_uuid,
         status.status,
         channel,
-        e.Address(own, _trim(sender.number), _trim(sender.id), own in _BY_ID),
-        e.Address(channel, _trim(to.number), _trim(to.id), channel == "messenger"),
+        e.Address(own, sender.number, sender.id, own in _BY_ID),
+        e.Address(channel, to.number, to.id, channel == "messenger"),
         timestamp,
         status.timestamp,
         dispatch_uuid,
@@ -105,7 +114,3 @@ def read_usual_status(raw: dict[str, Any]) -> e.MessageStatus | None:
         (),
         raw,
     )
-
-
-def _trim(text: str | None) -> str | None:
-    return text if text is None else text.strip() or None

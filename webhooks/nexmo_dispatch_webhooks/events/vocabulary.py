@@ -12,18 +12,27 @@ __all__ = [
     "BUILDER_NAMES",
     "CHANNELS",
     "CHANNEL_NAMES",
+    "CONTENT_MEMBERS",
+    "DESTINATION_MEMBERS",
     "ERROR_MEMBERS",
     "FAILED_STATUSES",
     "INBOUND_MEMBERS",
+    "LINKS",
     "LINK_MEMBERS",
+    "MESSAGE_MEMBERS",
+    "PROFILE_MEMBERS",
     "REPORTED_MEMBERS",
+    "REPORT_LINKS",
     "REPORT_MEMBERS",
     "REPORT_STATUSES",
+    "SMS_MEMBERS",
     "STATUSES",
     "STATUS_MEMBERS",
     "TEMPLATES",
     "TERMINAL_STATUSES",
     "USAGE_MEMBERS",
+    "WHATSAPP_MEMBERS",
+    "WORKFLOW_MEMBERS",
     "Channel",
     "ReportStatus",
     "Status",
@@ -76,5 +85,24 @@ REPORT_MEMBERS = _names("dispatch_uuid template status timestamp usage _links")
 REPORTED_MEMBERS = _names("message_uuid href channel usage status")
 ADDRESS_MEMBERS = _names("type number id")
 USAGE_MEMBERS = _names("price currency")
+LINKS = _names("dispatch workflow")
 LINK_MEMBERS = _names("href dispatch_uuid")
+REPORT_LINKS = _names("messages")
+MESSAGE_MEMBERS = _names("content sms")
+#: The payload of each content type of 5.5.2 that has an object; `name` of a file is of the v1 format.
+CONTENT_MEMBERS = {
+    "image": _names("url caption"),
+    "audio": _names("url"),
+    "video": _names("url caption"),
+    "file": _names("url caption name"),
+    "button": _names("payload text"),
+    "reply": _names("id title description"),
+    "location": _names("lat long latitude longitude name address url"),
+}
+#: Objects whose members 5.5 and 5.8 name; those inside of `context` and of `whatsapp` are not named.
+SMS_MEMBERS = _names("num_messages keyword count_total")
+PROFILE_MEMBERS = _names("name")
+WORKFLOW_MEMBERS = _names("id items_number items_total")
+DESTINATION_MEMBERS = _names("network_code")
+WHATSAPP_MEMBERS = _names("conversation pricing")
 ERROR_MEMBERS = _names("code reason type title detail instance")
