@@ -1,7 +1,6 @@
 """The SQLite store: durable, shared commits, one handler process, failures that name no data."""
 
 import asyncio
-import contextlib
 import sqlite3
 import stat
 from pathlib import Path
@@ -309,62 +308,6 @@ def test_a_loop_that_ends_without_closing_leaves_no_thread(tmp_path: Path) -> No
         return len(records)
 
     assert asyncio.run(second()) == 1
-
-
-# --- opening and closing ---
-
-
-async def test_what_is_put_while_a_store_in_trouble_closes_is_refused(
-    open_store: Open, tmp_path: Path
-) -> None:
-    """It does not wait for ever."""
-    store = await open_store(busy_timeout=0.0)
-    with contextlib.closing(other_connection(tmp_path)) as blocker:
-        blocker.execute("BEGIN IMMEDIATE")
-        closing = asyncio.create_task(store.aclose())
-        await asyncio.sleep(0)
-        adding = asyncio.create_task(store.add(new_record(status_bytes(1))))
-        await asyncio.wait({closing, adding})
-
-    assert isinstance(adding.exception(), InboxError)
-
-
-async def test_closing_twice_at_once_leaves_a_store_that_can_be_opened(open_store: Open) -> None:
-    store = await open_store()
-    await asyncio.gather(store.aclose(), store.aclose())
-    await store.open()
-    assert await store.add(new_record(status_bytes(1))) == 1
-
-
-async def test_a_cancelled_close_leaves_a_store_that_can_be_opened(open_store: Open) -> None:
-    """The thread of the last opening has let go of the file by then."""
-    store = await open_store()
-    threads = [store._thread]
-    closing = asyncio.create_task(store.aclose())
-    while store._thread is not None:  # noqa: ASYNC110 - nobody announces it
-        await asyncio.sleep(0)
-    closing.cancel()
-    await asyncio.wait({closing})
-
-    await store.open()
-
-    assert threads[0] is not None
-    assert not threads[0].is_alive()
-    assert await store.add(new_record(status_bytes(1))) == 1
-
-
-async def test_what_changed_while_it_was_closed_is_a_change(open_store: Open, tmp_path: Path) -> None:
-    """Another process stored an event meanwhile."""
-    store = await open_store()
-    await store.changed()
-    assert not await store.changed()
-    await store.aclose()
-    with contextlib.closing(other_connection(tmp_path)) as other:
-        other.execute("PRAGMA user_version").fetchone()
-
-    await store.open()
-
-    assert await store.changed()
 
 
 # --- several processes ---

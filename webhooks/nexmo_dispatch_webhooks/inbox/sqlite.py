@@ -110,9 +110,8 @@ class SqliteStore:
     async def open(self) -> None:
         """Open the file in the writer thread, and create it when needed."""
         loop = asyncio.get_running_loop()
-        while self._thread is None and self._ended is not None and self._loop is loop:
-            ended, self._ended = self._ended, None
-            await asyncio.wait({ended})  # the thread of the last opening still holds the file
+        if self._thread is None and self._ended is not None and self._loop is loop:
+            await asyncio.wait({self._ended})  # until then the thread of the last opening holds the file
         if self._thread is not None:
             return
         self._loop, self._ended, self._queue = loop, loop.create_future(), SimpleQueue()
@@ -147,7 +146,9 @@ class SqliteStore:
             return
         with contextlib.suppress(InboxError):  # marks that cannot be written: these events are handled again
             await self._run(lambda _: None, pages=0)
-            while self._adds or self._operations or self._marks:
+            while self._adds or self._operations:
+                await self._run(lambda _: None, pages=0)
+            if self._marks:  # once more, and no longer
                 await self._run(lambda _: None, pages=0)
         if self._thread is thread:  # nobody else closed it meanwhile
             self._thread = None
