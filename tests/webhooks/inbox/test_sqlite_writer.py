@@ -106,6 +106,21 @@ async def test_looking_moves_no_log(
     assert times_started_over(tmp_path / "inbox.db-wal") == 0
 
 
+async def test_a_bug_between_two_commits_ends_no_thread(
+    open_store: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever stored afterwards would wait for ever."""
+    monkeypatch.setattr(sqlite_writer, "LONG_LOG", 1)
+
+    def broken(*args: Any) -> None:
+        raise ValueError
+
+    monkeypatch.setattr(sqlite_file, "move_log", broken)
+    store = await open_store()
+    assert [await store.add(new_record(status_bytes(number))) for number in range(3)] == [1, 2, 3]
+    assert "the log of the inbox failed: ValueError" in caplog.text
+
+
 async def test_a_very_long_log_makes_other_processes_wait(
     open_store: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,6 +26,7 @@ from nexmo_dispatch_webhooks.inbox.records import Counts, Failure, NewRecord, Re
 from nexmo_dispatch_webhooks.inbox.sqlite_file import Synchronous
 from nexmo_dispatch_webhooks.inbox.sqlite_writer import LONG_LOG, Batch, Operation, Writer
 from nexmo_dispatch_webhooks.inbox.store import Added, Which
+from nexmo_dispatch_webhooks.logs import log_failure
 from nexmo_dispatch_webhooks.transaction import Statement
 
 __all__ = ["SqliteStore", "Synchronous"]
@@ -386,7 +387,10 @@ class SqliteStore:
                 loop.call_soon_threadsafe(self._completed, batch)
             except RuntimeError:  # the loop was closed without closing the inbox: nobody waits
                 break
-            writer.rest()
+            try:
+                writer.rest()
+            except Exception as error:  # noqa: BLE001 - without this thread everybody would wait for ever
+                log_failure("the log of the inbox", error)
         writer.close()
         with contextlib.suppress(RuntimeError):  # as above
             loop.call_soon_threadsafe(ended.set_result, None)
