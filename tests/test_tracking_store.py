@@ -1,7 +1,10 @@
 """The stores: what was merged stays, restarts included, and what nobody needs any more goes."""
 
 import asyncio
+import os
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -294,3 +297,14 @@ async def test_a_cancelled_call_does_not_disturb_the_next(path: Path, gate: Gate
     assert (await second).messages
     assert (await known(store, "a")).followed
     await store.aclose()
+
+
+def test_tracking_loads_no_sqlite() -> None:
+    """The store that needs it is imported by name."""
+    code = "import sys, nexmo_dispatch_async.tracking; sys.exit('sqlite3' in sys.modules)"
+    # The measurement of coverage brings sqlite3 into subprocesses.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+
+    done = subprocess.run([sys.executable, "-c", code], check=False, env=environment)
+
+    assert done.returncode == 0

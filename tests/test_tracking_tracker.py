@@ -3,9 +3,6 @@
 import asyncio
 import gc
 import logging
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -480,17 +477,6 @@ def test_no_personal_data_in_any_repr(tracker: Tracker, dispatch: FollowedDispat
 
     assert repr(dispatch) == f"FollowedDispatch(dispatch_uuid='{UUID}')"
     assert NUMBER not in shown
-
-
-def test_tracking_loads_no_sqlite() -> None:
-    """The store that needs it is imported by name."""
-    code = "import sys, nexmo_dispatch_async.tracking; sys.exit('sqlite3' in sys.modules)"
-    # The measurement of coverage brings sqlite3 into subprocesses.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
-
-    done = subprocess.run([sys.executable, "-c", code], check=False, env=environment)
-
-    assert done.returncode == 0
 
 
 async def test_a_forgotten_dispatch_is_freed(tracker: Tracker) -> None:
