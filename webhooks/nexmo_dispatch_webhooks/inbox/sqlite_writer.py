@@ -176,7 +176,7 @@ class Writer:
     def _commit_in_parts(self, db: sqlite3.Connection, batch: Batch, failed: _FailedOperation | None) -> None:
         """New records, marks, and each operation: what fails takes nothing else with it."""
         file.move_log(db, self._busy_timeout)  # on a full disk that is what makes room
-        self._logged = 0
+        self._logged = _pages(batch)
         batch.in_parts = True
         batch.ids = self._insert_what_fits(db, batch.adds)
         # What is under way goes on in a full file, since it is what makes room.
