@@ -25,6 +25,7 @@ from nexmo_dispatch_async.retry import RetryPolicy, Timeout
 from nexmo_dispatch_async.tracking import Tracker
 from nexmo_dispatch_async.workflow import Workflow
 from tests.conftest import payload
+from tests.support.answers import error_reply
 from tests.support.clients import APPLICATION, kpn_client_of
 from tests.support.clock import Time
 from tests.support.misbehaving import (
@@ -37,13 +38,6 @@ from tests.support.misbehaving import (
     hang,
     reply,
 )
-
-
-def error_reply(name: str) -> bytes:
-    """Return the answer of an example file."""
-    recorded = payload(f"errors/{name}.json")
-    return reply(recorded["status"], recorded["body"], recorded["headers"])
-
 
 # --- trying again ---------------------------------------------------------------------------------
 

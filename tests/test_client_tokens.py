@@ -10,7 +10,7 @@ import pytest
 from nexmo_dispatch_async.auth import BearerToken, KpnOAuth
 from nexmo_dispatch_async.exceptions import AuthenticationError, PermissionDeniedError, TokenUnavailableError
 from nexmo_dispatch_async.workflow import Workflow
-from tests.conftest import payload
+from tests.support.answers import error_reply
 from tests.support.clients import kpn_client_of
 from tests.support.clock import Time
 from tests.support.misbehaving import (
@@ -22,12 +22,6 @@ from tests.support.misbehaving import (
     close_after_body,
     reply,
 )
-
-
-def error_reply(name: str) -> bytes:
-    """Return the answer of an example file."""
-    recorded = payload(f"errors/{name}.json")
-    return reply(recorded["status"], recorded["body"], recorded["headers"])
 
 
 async def test_1000_concurrent_sends_on_a_cold_client_make_one_token_request(workflow: Workflow) -> None:

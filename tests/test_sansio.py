@@ -1,13 +1,10 @@
 """Promises of reading answers: every example has its class, any bytes give a value or one of our errors."""
 
-import json
-
 import pytest
 
 from nexmo_dispatch_async.exceptions import NotFoundError, ProtocolError
 from nexmo_dispatch_async.sansio import (
     Headers,
-    Response,
     application_request,
     decipher_dispatch,
     decipher_nothing,
@@ -16,17 +13,7 @@ from nexmo_dispatch_async.sansio import (
     retry_after,
 )
 from tests.conftest import payload
-from tests.support.answers import answer, error_of
-
-# 2025-11-12 23:00 UTC, one hour before the quota of the example is reset.
-NOW = 1_762_988_400.0
-
-
-def exchange(name: str) -> Response:
-    recorded = payload(name)
-    body = b"" if recorded["body"] is None else json.dumps(recorded["body"]).encode()
-    return Response(recorded["status"], Headers(recorded["headers"]), body)
-
+from tests.support.answers import NOW, answer, error_of, exchange
 
 # --- when to come back ----------------------------------------------------------------------------
 

@@ -27,9 +27,7 @@ from nexmo_dispatch_async.models.lenient import text_of
 from nexmo_dispatch_async.models.problems import InvalidParameter, Problem, parse_problem
 from nexmo_dispatch_async.redaction import mask
 from nexmo_dispatch_async.sansio import (
-    Headers,
     Request,
-    Response,
     application_request,
     decipher_application,
     decipher_dispatch,
@@ -38,7 +36,7 @@ from nexmo_dispatch_async.sansio import (
     decipher_response,
 )
 from tests.conftest import PAYLOADS, payload
-from tests.support.answers import REQUEST, answer, error_of
+from tests.support.answers import NOW, REQUEST, answer, error_of, exchange
 from tests.support.misbehaving import Connection, RawServer, Received, reply
 
 MEANING: dict[str, tuple[type[APIError], str, float | None]] = {
@@ -77,15 +75,6 @@ MEANING: dict[str, tuple[type[APIError], str, float | None]] = {
     "vonage_415_content_type": (RefusedError, "content-type-header", None),
     "vonage_429_throttled": (RateLimitError, "throttled", 2.0),
 }
-
-# 2025-11-12 23:00 UTC, one hour before the quota of the example is reset.
-NOW = 1_762_988_400.0
-
-
-def exchange(name: str) -> Response:
-    recorded = payload(name)
-    body = b"" if recorded["body"] is None else json.dumps(recorded["body"]).encode()
-    return Response(recorded["status"], Headers(recorded["headers"]), body)
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (PAYLOADS / "errors").glob("*.json")))

@@ -7,7 +7,11 @@ import pytest
 
 from nexmo_dispatch_async.exceptions import APIError
 from nexmo_dispatch_async.sansio import Headers, Request, Response, decipher_dispatch, decipher_response
+from tests.conftest import payload
+from tests.support.misbehaving import reply
 
+# 2025-11-12 23:00 UTC, one hour before the quota of the example is reset.
+NOW = 1_762_988_400.0
 REQUEST = Request("POST", "https://h/dispatch", {}, b"{}", "/dispatch")
 
 
@@ -21,3 +25,15 @@ def error_of(response: Response, now: float = 0.0) -> APIError:
     with pytest.raises(APIError) as caught:
         decipher_response(response, decipher_dispatch, request=REQUEST, now=now)
     return caught.value
+
+
+def exchange(name: str) -> Response:
+    recorded = payload(name)
+    body = b"" if recorded["body"] is None else json.dumps(recorded["body"]).encode()
+    return Response(recorded["status"], Headers(recorded["headers"]), body)
+
+
+def error_reply(name: str) -> bytes:
+    """Return the answer of an example file."""
+    recorded = payload(f"errors/{name}.json")
+    return reply(recorded["status"], recorded["body"], recorded["headers"])

@@ -94,11 +94,12 @@ async def test_opening_twice_at_once_after_a_close_is_opening_once(open_store: O
 async def test_what_changed_while_it_was_closed_is_a_change(open_store: Open, tmp_path: Path) -> None:
     """Another process stored an event meanwhile."""
     store = await open_store()
+    await store.add(new_record(status_bytes(1)))
     await store.changed()
     assert not await store.changed()
     await store.aclose()
     with contextlib.closing(other_connection(tmp_path)) as other:
-        other.execute("PRAGMA user_version").fetchone()
+        other.execute("UPDATE events SET due = 5")
 
     await store.open()
 
