@@ -110,6 +110,41 @@ def test_wrong_clock_cannot_hold_the_window_open(window: CareWindow) -> None:
     assert window.status(CUSTOMER).until == NOON + DAY
 
 
+@pytest.mark.parametrize(("hours", "open_"), [(25, False), (24, False), (23, True), (1, True)])
+def test_an_old_message_does_not_open_the_window_afresh(
+    window: CareWindow, hours: int, *, open_: bool
+) -> None:
+    """When the customer wrote counts, however late or often the callback comes (contract 5.10)."""
+    moment = NOON - timedelta(hours=hours)
+    expected = WindowStatus(open=open_, until=moment + DAY, last_inbound=moment)
+
+    window.record(CUSTOMER, at=moment)
+
+    assert window.status(CUSTOMER) == expected
+    assert window.observe(Received(timestamp=moment))
+    assert window.status(CUSTOMER) == expected
+
+
+@pytest.mark.parametrize(
+    ("channel", "peer", "known_as", "not_as"),
+    [
+        ("messenger", Peer(CUSTOMER, PSID), PSID, CUSTOMER),
+        ("messenger", Peer(id=PSID), PSID, CUSTOMER),
+        ("messenger", Peer(CUSTOMER), CUSTOMER, PSID),
+        ("whatsapp", Peer(CUSTOMER, PSID), CUSTOMER, PSID),
+        ("whatsapp", Peer(id=PSID), PSID, CUSTOMER),
+    ],
+)
+def test_a_customer_is_known_by_what_the_channel_addresses(
+    window: CareWindow, channel: str, peer: Peer, known_as: str, not_as: str
+) -> None:
+    """Messenger by the id and WhatsApp by the number, each by the other one only if there is no choice."""
+    assert window.observe(Received(channel, peer))
+
+    assert window.status(known_as, channel=channel).open
+    assert not window.status(not_as, channel=channel).open
+
+
 def test_unreadable_time_counts_as_now(window: CareWindow) -> None:
     """Receipt order stands in for a time that could not be read (contract 5.11)."""
     assert window.observe(Received(timestamp=None))

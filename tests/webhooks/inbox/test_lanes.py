@@ -58,6 +58,61 @@ def test_what_is_due_later_waits_also_when_it_comes_from_the_store() -> None:
     assert (first.id, first.due, lanes.take()) == (1, 0.0, None)
 
 
+def postponed(*dues: float) -> Lanes:
+    """A lane for each time, whose first event failed and is due then; ids and names of lanes count from 1."""
+    lanes = Lanes()
+    for number, due in enumerate(dues, start=1):
+        lanes.add(Waiting(number, number, 0.0))
+        item = lanes.take()
+        assert item is not None
+        item.attempts = 1
+        lanes.postpone(item, due)
+    return lanes
+
+
+def taken(lanes: Lanes) -> list[int]:
+    """The ids that are ready, in the order in which they are taken."""
+    return [item.id for item in iter(lanes.take, None)]
+
+
+def test_what_is_hurried_runs_once_and_the_others_when_they_are_due() -> None:
+    """One of three that wait is asked for: it no longer waits, and the two others still do."""
+    lanes = postponed(10.0, 20.0, 30.0)
+
+    assert lanes.hurry(frozenset({1})) == 1
+
+    assert (lanes.retrying, lanes.next_due, lanes.ready) == (2, 20.0, True)
+    hurried = lanes.take()
+    assert hurried is not None
+    assert (hurried.id, hurried.attempts, hurried.due) == (1, 0, 0.0)
+    assert (lanes.release(10.0), lanes.take()) == (0, None)
+    assert (lanes.release(20.0), taken(lanes)) == (1, [2])
+    assert (lanes.release(1e9), taken(lanes)) == (1, [3])
+    assert (lanes.release(1e9), lanes.retrying, lanes.next_due) == (0, 0, None)
+
+
+@given(st.permutations(range(1, 8)), st.sets(st.integers(1, 7)))
+def test_whichever_are_hurried_the_others_keep_their_times(dues: list[int], ids: set[int]) -> None:
+    """The hurried ones come in order of arrival, the others in order of their times, each exactly once."""
+    lanes = postponed(*map(float, dues))
+    later = sorted((due, number) for number, due in enumerate(dues, start=1) if number not in ids)
+
+    assert lanes.hurry(frozenset(ids)) == len(ids)
+
+    assert taken(lanes) == sorted(ids)
+    for due, number in later:
+        assert lanes.next_due == due
+        assert (lanes.release(due), taken(lanes)) == (1, [number])
+    assert lanes.retrying == 0
+
+
+def test_releasing_tells_how_many_became_ready() -> None:
+    """All that are due by now, the earliest first, and no other."""
+    lanes = postponed(30.0, 10.0, 20.0)
+
+    assert (lanes.release(20.0), taken(lanes), lanes.retrying) == (2, [2, 3], 1)
+
+
 def test_the_default_policy_ends_within_a_quarter_of_an_hour() -> None:
     """Six tries: after 1, 5, 25, 125 and 600 seconds, and a little more by chance."""
     policy = RetryPolicy()
