@@ -15,11 +15,12 @@
         │   │   ├── APITimeoutError    no connection in time; a TimeoutError as well
         │   │   └── CertificateError   the certificate of the service is not trusted
         │   ├── AuthenticationError    the credentials or the token were rejected
+        │   ├── NotAcceptedError       408, 421, 425: a proxy on the way did not take the request
         │   ├── TokenUnavailableError  the token endpoint fails: no access token, so nothing was sent
         │   └── RateLimitError         quota, spike arrest or throttling: .retry_after
         ├── RefusedError               outcome "refused": the same request would be refused again
         │   ├── BadRequestError        400, 422: .details.invalid_parameters
-        │   ├── PaymentRequiredError   402: credit
+        │   ├── PaymentRequiredError   402, or a 400 about the balance: credit
         │   ├── PermissionDeniedError  403, or a project without this product
         │   ├── NotFoundError          404
         │   └── ConflictError          409
@@ -59,6 +60,7 @@ __all__ = [
     "DispatchError",
     "FailurePhase",
     "InvalidWorkflowError",
+    "NotAcceptedError",
     "NotFoundError",
     "NotReachedError",
     "NotSentError",
@@ -237,6 +239,16 @@ class AuthenticationError(NotSentError):
     _usual_class: ClassVar[ErrorClass] = "configuration"
 
 
+class NotAcceptedError(NotSentError):
+    """HTTP 408, 421 or 425: a proxy on the way did not take the request (contract 6.2, RFC 9110).
+
+    It had not all of it in time, is not the server that the request was for, or will not risk a repetition;
+    in each case the request went no further.
+    """
+
+    _usual_class: ClassVar[ErrorClass] = "temporary"
+
+
 class TokenUnavailableError(NotSentError):
     """The token endpoint fails or makes no sense (contract 2.2): without a token nothing was sent."""
 
@@ -261,7 +273,7 @@ class BadRequestError(RefusedError):
 
 
 class PaymentRequiredError(RefusedError):
-    """HTTP 402: the balance is too low."""
+    """The balance is too low: 402, `low-balance`, or a 400 with the parameter `balance` (contract 3.8)."""
 
     _usual_class: ClassVar[ErrorClass] = "configuration"
 

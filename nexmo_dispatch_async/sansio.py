@@ -19,6 +19,7 @@ from nexmo_dispatch_async.exceptions import (
     AuthenticationError,
     BadRequestError,
     ConflictError,
+    NotAcceptedError,
     NotFoundError,
     OutcomeUnknownError,
     PaymentRequiredError,
@@ -242,8 +243,12 @@ _BY_STATUS: dict[int, type[APIError]] = {
     402: PaymentRequiredError,
     403: PermissionDeniedError,
     404: NotFoundError,
+    # These three say that the request was not taken, by a proxy on the way (contract 6.2).
+    408: NotAcceptedError,
     409: ConflictError,
+    421: NotAcceptedError,
     422: BadRequestError,
+    425: NotAcceptedError,
     429: RateLimitError,
     # These two say that the request was not processed here; the other redirects may follow a processed one.
     307: RefusedError,
@@ -267,8 +272,10 @@ def _classify(status: int, details: Problem, request: Request | None) -> type[AP
             if word not in asked:
                 return kind
     if details.code == "low-balance":
-        return PaymentRequiredError  # its status is not settled: 402 or 403 (contract 6.2)
+        return PaymentRequiredError  # its status is not settled: 400, 402 or 403 (contract 6.2)
     known = _BY_STATUS.get(status)
+    if known is BadRequestError and any(each.name == "balance" for each in details.invalid_parameters):
+        return PaymentRequiredError  # how Dispatch says it (contract 3.8)
     if known is not None:
         return known
     if 400 <= status < 500:
@@ -331,7 +338,7 @@ def decipher_token(
         kind = AuthenticationError
     elif status == 429 or any(word in said for word in _RATE_LIMITED):
         kind = RateLimitError
-    elif 400 <= status < 500 and status != 408:
+    elif 400 <= status < 500 and _BY_STATUS.get(status) is not NotAcceptedError:
         kind = AuthenticationError
     summary = details.summary(body=request.body if request is not None else None)
     raise kind(

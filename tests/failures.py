@@ -97,10 +97,17 @@ def problem(status: int, code: str) -> bytes:
     return reply(status, body, {"Content-Type": "application/problem+json"})
 
 
-def limited(seconds: str) -> bytes:
-    return reply(429, b"", {"Retry-After": seconds})
+def limited(seconds: str, status: int = 429) -> bytes:
+    return reply(status, b"", {"Retry-After": seconds})
 
 
+NO_CREDIT = {
+    "type": "https://developer.vonage.com/api-errors",
+    "title": "Your request parameters didn't validate.",
+    "detail": "Found errors validating 1 of your submitted parameters.",
+    "invalid_parameters": [{"name": "balance", "reason": "The account has no credit."}],
+    "instance": "0b9e6d6e",
+}
 HTML = {"Content-Type": "text/html"}
 PAGE = b"<html><body><h1>Bad Gateway</h1></body></html>"
 XML = (
@@ -306,12 +313,18 @@ CASES = [
     Case("token endpoint: hangs up", token=close_after_body),
     # refusals
     Case("400", in_turn(example("vonage_400_invalid_params_array"))),
+    Case("400 with the parameter `balance`", in_turn(reply(400, NO_CREDIT))),
     Case("402", in_turn(problem(402, "low-balance"))),
     Case("403", in_turn(reply(403, FORBIDDEN))),
     Case("404", in_turn(reply(404, {"error": {"name": "Not Found", "message": "no such application"}}))),
     Case("409", in_turn(problem(409, "conflict"))),
     Case("415", in_turn(problem(415, "content-type-header"))),
     Case("422", in_turn(problem(422, "1150"))),
+    # a proxy on the way
+    Case("408 once", in_turn(reply(408), reply(202, ACCEPTED))),
+    Case("408 for good", in_turn(reply(408))),
+    Case("421", in_turn(reply(421))),
+    Case("425 once, with `Retry-After: 2`", in_turn(limited("2", 425), reply(202, ACCEPTED))),
     # limits
     Case("429 once, with `Retry-After: 2`", in_turn(limited("2"), reply(202, ACCEPTED))),
     Case("429 for good, with `Retry-After: 2`", in_turn(limited("2"))),

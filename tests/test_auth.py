@@ -115,6 +115,8 @@ def test_every_refusal_has_its_class(name: str) -> None:
         (302, b"", TokenUnavailableError),
         (502, b"<html>", TokenUnavailableError),
         (408, b"", TokenUnavailableError),
+        (421, b"", TokenUnavailableError),
+        (425, b"", TokenUnavailableError),
         (200, b"", TokenUnavailableError),
         (200, {"access_token": ""}, TokenUnavailableError),
         (200, {"access_token": "with\r\nX-Injected: header"}, TokenUnavailableError),

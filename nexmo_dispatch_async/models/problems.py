@@ -107,11 +107,11 @@ def parse_problem(body: bytes) -> Problem:
     kind = text_of(fields.get("type"))
     title = text_of(fields.get("title")) or text_of(fields.get("error_title"))
     detail = text_of(fields.get("detail"))
-    if (kind and (title or detail)) or fields.get("invalid_parameters") is not None:
+    if (title and detail) or (kind and (title or detail)) or fields.get("invalid_parameters") is not None:
         return Problem(
             "problem",
             # The host before the # changed over time; only what follows it counts (contract 3.8).
-            code=kind.rpartition("#")[2].rpartition("/")[2],
+            code=_code(kind),
             title=title,
             detail=detail,
             instance=text_of(fields.get("instance")),
@@ -123,6 +123,12 @@ def parse_problem(body: bytes) -> Problem:
     if code := text_of(fields.get("error")):  # RFC 6749's own form, which some gateways fall back to
         return Problem("error", code, detail=text_of(fields.get("error_description")), text=text)
     return Problem(text=text)
+
+
+def _code(kind: str) -> str:
+    """Return the name in the `type` of a problem; the page of all the names is none."""
+    name = kind.rpartition("#")[2].rpartition("/")[2]
+    return "" if name == "api-errors" else name
 
 
 def gateway_reason(problem: Problem) -> str:
