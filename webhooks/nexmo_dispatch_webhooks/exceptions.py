@@ -14,6 +14,7 @@
     └── InboxError                        503: the inbox cannot store or read; nothing was acknowledged
         ├── InboxFullError                503: no room for another event; the service repeats it
         ├── TransactionError              a handler's statements failed: nothing of them was kept
+        │   └── StatementError            a statement cannot run as it was given; also a ValueError
         └── UnknownRecordError            no record has this id; also a KeyError
 
 The HTTP answers are those of contract 5.10: the service repeats a delivery after a 5xx, and after
@@ -41,6 +42,7 @@ __all__ = [
     "RouterError",
     "RouterFrozenError",
     "SignatureVerificationError",
+    "StatementError",
     "TransactionError",
     "UnknownRecordError",
     "UnsupportedMediaTypeError",
@@ -126,6 +128,10 @@ class InboxFullError(InboxError):
 
 class TransactionError(InboxError):
     """The statements of a handler in `context.transaction` failed: nothing of them was kept."""
+
+
+class StatementError(TransactionError, ValueError):
+    """A statement or its parameters cannot be stored as they were given to `context.transaction`."""
 
 
 class UnknownRecordError(InboxError, KeyError):

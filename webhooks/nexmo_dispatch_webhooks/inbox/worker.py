@@ -97,7 +97,11 @@ class Worker:
         for number, item in enumerate(selected):
             transaction = Transaction() if self._store.transactional else None
             own = Context(context.path, context.timestamp, context.claims, attempt, transaction)
-            error = await self._run(item, event, own, task)
+            try:
+                error = await self._run(item, event, own, task)
+            finally:
+                if transaction is not None:
+                    transaction.close()
             if error is None and transaction is not None and transaction.statements:
                 finish = number == last and not failures
                 try:
