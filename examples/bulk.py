@@ -19,9 +19,9 @@ def workflows(count: int) -> Iterator[Workflow]:
     for number in range(count):
         recipient = f"9990{number:08d}"
         yield Workflow.failover(
-            whatsapp.text("Your parcel is here", from_="447418342140", to=recipient).until(
-                "read", within=600
-            ),
+            whatsapp.template(
+                "ns:parcel", ["today"], locale="en-GB", from_="447418342140", to=recipient
+            ).until("read", within=600),
             sms.text("It is here", from_="31647356950", to=recipient),
         )
 

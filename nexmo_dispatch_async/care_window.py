@@ -15,10 +15,11 @@ from msgspec import UNSET, Struct
 
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.models.findings import Finding
-from nexmo_dispatch_async.models.requests import Custom, Step, Template
+from nexmo_dispatch_async.models.requests import Step
 from nexmo_dispatch_async.rules import DEFAULT_RULES, Rules
 from nexmo_dispatch_async.rules.report import Report
-from nexmo_dispatch_async.workflow import Workflow, delay_before
+from nexmo_dispatch_async.rules.windows import check_windows, is_free
+from nexmo_dispatch_async.workflow import Workflow
 
 __all__ = ["CareWindow", "Inbound", "MemoryWindowStore", "WindowStatus", "WindowStore"]
 
@@ -218,7 +219,7 @@ class CareWindow:
 
     def allows(self, step: Step, *, after: timedelta = timedelta(0)) -> bool:
         """Whether a step may be sent: it is a template or tagged, or the window of its recipient is open."""
-        if not _is_free(step):
+        if not is_free(step):
             return True
         recipient = step.to.id if step.channel == "messenger" else step.to.number
         return self.status(str(recipient), channel=step.channel, after=after).open
@@ -246,23 +247,8 @@ class CareWindow:
         A second step leaves when the first one has expired, and the window may close in between.
         """
         report = Report(rules)
-        for index, step in enumerate(workflow.steps):
-            report.step = index + 1
-            if self.allows(step):
-                if not self.allows(step, after=delay_before(workflow.steps, index)):
-                    advice = (
-                        "is free content, and the window closes before this step may be sent; use a template"
-                    )
-                    report.add("care-window", "message.content", advice)
-            else:
-                report.add(
-                    "care-window", "message.content", f"is free content outside of the window; {_cure(step)}"
-                )
+        check_windows(report, workflow.steps, self)
         return report.findings
-
-
-def _cure(step: Step) -> str:
-    return "send a template" if step.channel == "whatsapp" else "use the category message_tag with a tag"
 
 
 def _key(channel: str, customer: str) -> str:
@@ -273,13 +259,3 @@ def _key(channel: str, customer: str) -> str:
         return customer
     digits = re.sub(r"[^0-9]", "", customer.replace("(0)", "")).removeprefix("00")
     return digits or customer
-
-
-def _is_free(step: Step) -> bool:
-    """Whether a step needs the window to be open."""
-    content = step.message.content
-    if step.channel == "whatsapp":
-        custom_template = isinstance(content, Custom) and content.custom.get("type") == "template"
-        return not (isinstance(content, Template) or custom_template)
-    options = step.message.messenger
-    return step.channel == "messenger" and not (options is not UNSET and options.category == "message_tag")

@@ -17,6 +17,7 @@ from nexmo_dispatch_async.redaction import tail
 from nexmo_dispatch_async.rules import DEFAULT_RULES, Rules
 from nexmo_dispatch_async.rules.checks import find
 from nexmo_dispatch_async.rules.usual import is_usual
+from nexmo_dispatch_async.rules.windows import delay_before
 
 __all__ = ["Finding", "Severity", "Step", "Workflow"]
 
@@ -36,7 +37,9 @@ class Workflow(Struct, frozen=True, tag_field="template", tag="failover"):
 
         Example:
             Workflow.failover(
-                whatsapp.text("Hello", from_="447418342140", to="918197792563").until("read", within=600),
+                whatsapp.template("ns:hello", from_="447418342140", to="918197792563").until(
+                    "read", within=600
+                ),
                 sms.text("Hello", from_="31647356950", to="31617185666"),
             )
         """
@@ -118,12 +121,6 @@ class Workflow(Struct, frozen=True, tag_field="template", tag="failover"):
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         return [("steps", [describe(step) for step in self.steps])]
-
-
-def delay_before(steps: tuple[Step, ...], index: int) -> timedelta:
-    """The longest time until the step at `index` is sent: the sum of the expiries before it."""
-    expiries = [step.failover.expiry_time for step in steps[:index] if step.failover]
-    return timedelta(seconds=sum(expiry for expiry in expiries if isinstance(expiry, int)))
 
 
 def _recipient(step: Step) -> object:

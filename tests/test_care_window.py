@@ -329,7 +329,7 @@ def test_lint_knows_when_later_steps_leave(window: CareWindow, clock: Clock) -> 
     assert [str(finding) for finding in too_late] == [
         (
             "step 2, message.content: is free content, and the window closes before this step may be sent; "
-            "use a template [care-window]"
+            "send a template [care-window]"
         )
     ]
 

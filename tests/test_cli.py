@@ -82,7 +82,7 @@ async def test_demo_ends_with_1_when_the_outcome_is_another() -> None:
 
     assert code == 1
     assert "unexpected: messenger delivered" in page
-    assert "1 inbound messages instead of 0" in page
+    assert "2 inbound messages instead of 1" in page
     assert "final reports ['completed'] instead of error" in page
 
 

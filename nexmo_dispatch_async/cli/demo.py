@@ -66,8 +66,9 @@ class Callbacks:
         found += [
             f"unexpected: {channel} {status}" for channel, status in (self.statuses - expected).elements()
         ]
-        if self.inbound != scenario.replies:
-            found.append(f"{self.inbound} inbound messages instead of {scenario.replies}")
+        written = scenario.replies + scenario.writes_first
+        if self.inbound != written:
+            found.append(f"{self.inbound} inbound messages instead of {written}")
         if [report.status for report in self.reports] != [scenario.report]:
             found.append(
                 f"final reports {[report.status for report in self.reports]} instead of {scenario.report}"
@@ -133,6 +134,22 @@ async def _play(
 ) -> None:
     timeline = Timeline(console, sim.time, scenario.workflow)
     callbacks.start(timeline)
+    if scenario.writes_first:
+        await _write_first(scenario, sim)
     dispatch = await client.send(scenario.workflow)
     timeline.sent(dispatch)
     await sim.advance(scenario.advance)
+
+
+async def _write_first(scenario: Scenario, sim: Simulator) -> None:
+    """Let the recipient of the first step write, which opens the Customer Care Window for a day."""
+    first = scenario.workflow.steps[0]
+    channel, customer, business = first.to.type, first.to.number or first.to.id, first.from_
+    sim.inbound(
+        "Hello",
+        channel=channel,
+        from_=str(customer),
+        to=str(business.number or business.id),
+        application=sim.applications[-1],
+    )
+    await sim.advance(0)

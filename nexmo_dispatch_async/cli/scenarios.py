@@ -30,6 +30,8 @@ class Scenario:
     statuses: tuple[tuple[str, str], ...]  # (channel, status), in any order
     report: Literal["completed", "error"]
     replies: int = 0
+    #: the recipient of the first step has written before, so that free content may be sent (contract 7.1)
+    writes_first: bool = False
 
 
 SCENARIOS = (
@@ -51,7 +53,7 @@ SCENARIOS = (
         report="completed",
     ),
     Scenario(
-        "WhatsApp text until read within 60 s, then SMS; read after 20 s",
+        "WhatsApp text to a customer who wrote until read within 60 s, then SMS",
         Workflow.failover(
             whatsapp.text(
                 "This is logging message for test ", from_="447418342140", to=READS_AFTER_20_SECONDS
@@ -65,9 +67,10 @@ SCENARIOS = (
         advance=120,
         statuses=(("whatsapp", "submitted"), ("whatsapp", "delivered"), ("whatsapp", "read")),
         report="completed",
+        writes_first=True,
     ),
     Scenario(
-        "Facebook Messenger text, one step; the customer answers",
+        "Messenger text to a customer who wrote, one step; the customer answers",
         Workflow.failover(
             messenger.text(
                 "This is a Facebook Messenger message sent from the Dispatch API",
@@ -79,6 +82,7 @@ SCENARIOS = (
         statuses=(("messenger", "submitted"), ("messenger", "delivered"), ("messenger", "read")),
         report="completed",
         replies=1,
+        writes_first=True,
     ),
     Scenario(
         "Viber text, one step; the recipient does not use Viber",

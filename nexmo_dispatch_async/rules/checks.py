@@ -17,6 +17,7 @@ from nexmo_dispatch_async.rules.options import check_failover, check_options
 from nexmo_dispatch_async.rules.report import Report, length, text
 from nexmo_dispatch_async.rules.settings import Rules
 from nexmo_dispatch_async.rules.specs import SPECS
+from nexmo_dispatch_async.rules.windows import check_windows
 
 __all__ = ["find", "find_accounts"]
 
@@ -38,6 +39,8 @@ def find(steps: object, rules: Rules, *, errors_only: bool = False) -> list[Find
     for number, step in enumerate(items, 1):
         report.step = number
         _check_step(report, step, last=number == count)
+    if report.wants("care-window"):
+        check_windows(report, items, rules.window)
     if report.wants("one-account"):
         report.findings += find_accounts(items, rules)
     return report.findings

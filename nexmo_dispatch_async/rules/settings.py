@@ -5,11 +5,14 @@ It does not check anything.
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.models.findings import Severity
 from nexmo_dispatch_async.rules.registry import RULES
+
+if TYPE_CHECKING:
+    from nexmo_dispatch_async.rules.windows import Window
 
 __all__ = ["DEFAULT_RULES", "Rules"]
 
@@ -25,12 +28,15 @@ class Rules:
         count: How text is counted: Unicode code points, or UTF-16 units (contract 9.24).
         templates: Known template texts by name, to compare parameters with, for example
             `{"ns:code": "{{1}} code: {{2}}."}`.
+        window: Who wrote when, usually a `CareWindow`: free content that its window allows is no breach of
+            `care-window`. It is asked in the task that checks the workflow.
 
     Raises:
-        ConfigurationError: An id is unknown, the rule is always on, or there is no such way to count.
+        ConfigurationError: An id is unknown, the rule is always on, there is no such way to count, or
+            `window` is no window.
     """
 
-    __slots__ = ("_severities", "counts_segments", "no_stricter", "templates", "utf16")
+    __slots__ = ("_severities", "counts_segments", "no_stricter", "templates", "utf16", "window")
 
     def __init__(
         self,
@@ -41,6 +47,7 @@ class Rules:
         warnings: Iterable[str] = (),
         count: Literal["code points", "utf-16"] = "code points",
         templates: Mapping[str, str] | None = None,
+        window: "Window | None" = None,
     ) -> None:
         severities: dict[str, Severity] = {
             rule.id: rule.severity for rule in RULES.values() if not rule.optional
@@ -62,6 +69,11 @@ class Rules:
             for name, severity in severities.items()
         )
         self.templates: Mapping[str, str] = MappingProxyType(dict(templates or {}))
+        if window is not None and not callable(getattr(window, "allows", None)):
+            raise ConfigurationError(
+                f"window must answer allows(step, after=…), as CareWindow does; got {type(window).__name__}"
+            )
+        self.window: Window | None = window
 
     def severity(self, rule: str) -> Severity | None:
         """What a breach of the rule is; None when the rule is off."""
@@ -72,6 +84,8 @@ class Rules:
         changed = [
             f"{name}={self.severity(name) or 'off'}" for name in RULES if self.severity(name) != usual[name]
         ]
+        if self.window is not None:
+            changed.append("window known")
         return f"<Rules {', '.join(changed) or 'default'}>"
 
 

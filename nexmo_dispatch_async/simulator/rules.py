@@ -60,6 +60,8 @@ def refusal(step: Step, settings: Settings, *, window_open: bool) -> Act | None:
                 code = 1022
         elif settings.care_window and not window_open and not _carries_template(step):
             code = 1340
+    elif step.channel == "messenger" and settings.care_window and not window_open and not _is_tagged(step):
+        code = 1340
     return None if code is None else rejected(code)
 
 
@@ -73,6 +75,11 @@ def _carries_template(step: Step) -> bool:
     content = cast("dict[str, object]", step.message["content"])
     custom = content.get("custom")
     return isinstance(custom, dict) and cast("dict[str, object]", custom).get("type") == "template"
+
+
+def _is_tagged(step: Step) -> bool:
+    """Say whether a Messenger message has a tag, which takes it outside of the window (contract 7.3)."""
+    return step.options.get("category") == "message_tag"
 
 
 def cut_by_ttl(acts: list[Act], ttl: int | None) -> list[Act]:

@@ -48,7 +48,8 @@ class Settings:
         sandbox: A sandbox account, which may not list applications (contract 1.5).
         token_lifetime: Virtual seconds until a token expires.
         quota_limit: Calls allowed in a virtual day.
-        care_window: Reject free-form WhatsApp outside 24 h after the customer's last message (contract 7.1).
+        care_window: Reject free content on WhatsApp and Messenger outside of the 24 h after the customer's
+            last message, as the service does (contract 7.1, 7.3); False takes it at any time.
         close_silent_after: Seconds after which a silent last step ends its workflow with `error`; never by
             default (contract 9.12).
         retry_policy: Which answers are tried again, and when: now, or until 2020 (contract 5.10, 9.11).
@@ -78,7 +79,7 @@ class Settings:
     sandbox: bool = False
     token_lifetime: int = 3599
     quota_limit: int = 1_000_000
-    care_window: bool = False
+    care_window: bool = True
     close_silent_after: float | None = None
     retry_policy: Literal["current", "older"] = "current"
     webhook_version: Literal["v0.1", "v1"] = "v0.1"

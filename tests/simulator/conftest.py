@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from nexmo_dispatch_async.simulator import Application, Simulator
+from nexmo_dispatch_async.simulator import Application, Settings, Simulator
 from nexmo_dispatch_async.simulator.engine import Engine
 from tests.simulator.support import Box, box, workflow
 
@@ -67,8 +67,8 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 @pytest.fixture
 async def sim() -> AsyncIterator[Simulator]:
-    """A simulator whose clock stands still."""
-    async with Simulator() as sim:
+    """A simulator whose clock stands still, and which takes free content at any time."""
+    async with Simulator(settings=Settings(care_window=False)) as sim:
         yield sim
 
 

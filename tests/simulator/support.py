@@ -82,8 +82,9 @@ class Box:
 
 
 def box(seed: int | str = 0, *, keep: int = 1000, urls: bool = True) -> Box:
-    """Build an engine whose callbacks go nowhere but to the test."""
-    dice, people, settings, history = Dice(seed), People(), Settings(), History(10_000)
+    """Build an engine whose callbacks go nowhere but to the test; it takes free content at any time."""
+    dice, people, history = Dice(seed), People(), History(10_000)
+    settings = Settings(care_window=False)
     faults = Faults(dice)
     applications = Applications(dice)
     where = {"status": "http://receiver/status", "inbound": "http://receiver/inbound"} if urls else {}

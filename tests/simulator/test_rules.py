@@ -65,17 +65,27 @@ def test_barred_countries_are_barred_on_whatsapp_only(number: str) -> None:
     assert code(one("sms", number)) is None
 
 
-def test_the_care_window_is_a_switch() -> None:
-    strict = Settings(care_window=True)
-    custom = {"type": "custom", "custom": {"type": "template", "template": {}}}
+def test_free_content_outside_of_the_window_is_rejected() -> None:
+    """Contract 7.1, 7.3: the service takes only templates and tagged messages to strangers."""
+    custom: dict[str, Any] = {"type": "custom", "custom": {"type": "template", "template": {}}}
+    tagged = {"category": "message_tag", "tag": "ACCOUNT_UPDATE"}
 
-    assert code(one("whatsapp")) is None
-    assert code(one("whatsapp"), strict) == 1340
-    assert code(one("whatsapp"), strict, window_open=True) is None
-    assert code(one("whatsapp", content=template("ns:other")), strict) is None
-    assert code(one("whatsapp", content=custom), strict) is None
-    assert code(one("whatsapp", content={"type": "custom", "custom": {"type": "location"}}), strict) == 1340
-    assert code(one("sms"), strict) is None
+    assert code(one("whatsapp")) == 1340
+    assert code(one("whatsapp"), window_open=True) is None
+    assert code(one("whatsapp", content=template("ns:other"))) is None
+    assert code(one("whatsapp", content=custom)) is None
+    assert code(one("whatsapp", content={"type": "custom", "custom": {"type": "location"}})) == 1340
+    assert code(one("messenger")) == 1340
+    assert code(one("messenger", messenger={"category": "response"})) == 1340
+    assert code(one("messenger"), window_open=True) is None
+    assert code(one("messenger", messenger=tagged)) is None
+    assert code(one("sms")) is code(one("viber_service_msg")) is None
+
+
+@pytest.mark.parametrize("channel", ["whatsapp", "messenger"])
+def test_the_window_is_a_switch(channel: str) -> None:
+    """Tests of other things may send free content to anybody."""
+    assert code(one(channel), Settings(care_window=False)) is None
 
 
 def test_a_ttl_that_passes_before_delivery_leaves_silence() -> None:

@@ -17,7 +17,7 @@ import aiohttp
 import anyio
 import pytest
 
-from nexmo_dispatch_async.simulator import Person, Simulator
+from nexmo_dispatch_async.simulator import Person, Settings, Simulator
 from nexmo_dispatch_async.simulator.people import Outcome
 from tests.simulator.model import Told, expected_report
 from tests.simulator.support import step, workflow
@@ -108,7 +108,7 @@ async def test_ten_thousand_workflows_and_a_day() -> None:
     expected: dict[str, Told] = {}
     with receiver() as (port, pipe):
         started, cpu = time.perf_counter(), time.process_time()
-        async with Simulator(seed=7) as sim:
+        async with Simulator(seed=7, settings=Settings(care_window=False)) as sim:
             application = sim.create_application(status_url=f"http://127.0.0.1:{port}/status")
             for steps, people in drawn:
                 for raw, person in zip(steps, people, strict=True):

@@ -1,0 +1,89 @@
+"""Free content and the Customer Care Window (contract 7.1, 7.3).
+
+It keeps no memory of who wrote when: `care_window` does, and tells it through `Window`.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Protocol, cast
+
+from nexmo_dispatch_async.models.requests import (
+    Address,
+    Custom,
+    Failover,
+    Message,
+    MessengerOptions,
+    Step,
+    Template,
+)
+from nexmo_dispatch_async.rules.report import Report
+
+__all__ = ["Window", "check_windows", "delay_before", "is_free"]
+
+_RULE = "care-window"
+_FIELD = "message.content"
+_CURES = {"whatsapp": "send a template", "messenger": "use the category message_tag with a tag"}
+# Thirty years: a delay beyond any sane sum of expiries must not overflow a date.
+_LONGEST_DELAY = 1_000_000_000
+
+
+class Window(Protocol):
+    """Knows to whom free content may be sent; `CareWindow` does."""
+
+    def allows(self, step: Step, *, after: timedelta = ...) -> bool:
+        """Whether a step may be sent when `after` has passed."""
+        ...
+
+
+def check_windows(report: Report, steps: Sequence[object], window: Window | None) -> None:
+    """Note free content that meets, or may meet, a closed window.
+
+    Args:
+        report: Where findings go.
+        steps: The steps of a workflow, whatever they hold.
+        window: Knows who wrote; None when nothing is known, so that every window may be closed.
+    """
+    for index, step in enumerate(steps):
+        if not isinstance(step, Step) or not is_free(step):
+            continue
+        report.step = index + 1
+        cure = _CURES[step.to.type]
+        if window is None:
+            advice = (
+                "is free content, which fails with 1340 unless the customer wrote in the last 24 hours; "
+                f"{cure}, or let Rules(window=…) know who wrote"
+            )
+        elif not window.allows(step):
+            advice = f"is free content outside of the window; {cure}"
+        elif not window.allows(step, after=delay_before(steps, index)):
+            # A second step leaves when the first one has expired, and the window may close in between.
+            advice = f"is free content, and the window closes before this step may be sent; {cure}"
+        else:
+            continue
+        report.add(_RULE, _FIELD, advice)
+
+
+def is_free(step: Step) -> bool:
+    """Whether a step needs the window to be open: it is no template and carries no tag."""
+    # A step may hold anything until it was checked, and the other rules name what is wrong with it.
+    to, message = cast("tuple[object, object]", (step.to, step.message))
+    if not isinstance(to, Address) or not isinstance(message, Message):
+        return False
+    content = cast("object", message.content)
+    if to.type == "whatsapp":
+        custom = cast("object", content.custom) if isinstance(content, Custom) else None
+        native = isinstance(custom, dict) and cast("dict[object, object]", custom).get("type") == "template"
+        return not (native or isinstance(content, Template))
+    options = cast("object", message.messenger)
+    tagged = isinstance(options, MessengerOptions) and options.category == "message_tag"
+    return to.type == "messenger" and not tagged
+
+
+def delay_before(steps: Sequence[object], index: int) -> timedelta:
+    """The longest time until the step at `index` is sent: the sum of the expiries before it."""
+    seconds = 0
+    for step in steps[:index]:
+        failover: object = getattr(step, "failover", None)
+        if isinstance(failover, Failover) and isinstance(failover.expiry_time, int):
+            seconds += failover.expiry_time
+    return timedelta(seconds=min(max(seconds, 0), _LONGEST_DELAY))
