@@ -136,10 +136,10 @@ def _read(sql: object) -> tuple[str, tuple[str, ...]]:
 
 
 def _rows(rows: object) -> Iterable[object]:
-    kind = type(rows)
-    if isinstance(rows, Iterable) and not issubclass(kind, str | bytes | bytearray | Mapping):
+    name = _name(type(rows))
+    if isinstance(rows, Iterable) and not isinstance(rows, str | bytes | bytearray | Mapping):
         return cast("Iterable[object]", rows)
-    raise StatementError(f"executemany takes a list of rows, not {_name(kind)}")
+    raise StatementError(f"executemany takes a list of rows, not {name}")
 
 
 def _bind(
@@ -155,12 +155,12 @@ def _bind(
     Raises:
         StatementError: they do not fit; the message holds none of them.
     """
-    kind = type(parameters)
+    name = _name(type(parameters))
     if isinstance(parameters, Mapping):
         return _bind_names(placeholders, cast("Mapping[str, object]", parameters), where)
-    if not isinstance(parameters, Sequence) or issubclass(kind, str | bytes | bytearray | memoryview):
+    if not isinstance(parameters, Sequence) or isinstance(parameters, str | bytes | bytearray | memoryview):
         raise StatementError(
-            f"{where}parameters must be a sequence for `?` or a mapping for `:name`, not {_name(kind)}; "
+            f"{where}parameters must be a sequence for `?` or a mapping for `:name`, not {name}; "
             "a single value is written (value,)"
         )
     values = cast("Sequence[object]", parameters)
