@@ -25,7 +25,7 @@ from nexmo_dispatch_async.exceptions import (
     DispatchError,
     OutcomeUnknownError,
 )
-from nexmo_dispatch_async.exchange import Exchange, Limits, TlsSetting, connections_of, limits_of
+from nexmo_dispatch_async.exchange import Exchange, TlsSetting, connections_of
 from nexmo_dispatch_async.interruption import interrupt, tell
 from nexmo_dispatch_async.middleware import Attempt, Middleware, around_attempt, around_call
 from nexmo_dispatch_async.phase import may_repeat
@@ -91,7 +91,7 @@ class Carrier:
         # How
         self._auth = auth
         self._retry = retry
-        self._timeout = limits_of(timeout)
+        self._timeout = timeout
         self._clock, self._wall_clock = clock, wall_clock
         self._sleep, self._random = sleep, random
         # With what: slots, connections, tokens, and what stands around
@@ -167,7 +167,7 @@ class Carrier:
             ClientClosedError: It is closed or belongs to another event loop.
         """
         policy = self._retry if retry is None else retry
-        limits = self._timeout if timeout is None else limits_of(timeout)
+        limits = self._timeout if timeout is None else timeout
         if self._around_call is None:
             return self._carry(request, decode, policy, limits, workflow)
         carrying = self._around_call(
@@ -180,7 +180,7 @@ class Carrier:
         request: Request,
         decode: Callable[[Response], T],
         policy: RetryPolicy,
-        limits: Limits,
+        limits: Timeout,
         workflow: Workflow | None,
     ) -> T:
         counters = self._counters
@@ -314,7 +314,7 @@ class Carrier:
             raise ClientClosedError("the client is closed")
 
     def _exchanged(
-        self, request: Request, authorization: str, limits: Limits, number: int
+        self, request: Request, authorization: str, limits: Timeout, number: int
     ) -> Awaitable[Response]:
         """Return one attempt to await."""
         self._counters.attempts += 1
@@ -324,7 +324,7 @@ class Carrier:
             return self._exchange.send(request, authorization, limits)
         return self._attempt(request, authorization, limits, number)
 
-    async def _logged(self, request: Request, authorization: str, limits: Limits, number: int) -> Response:
+    async def _logged(self, request: Request, authorization: str, limits: Timeout, number: int) -> Response:
         began = self._clock()
         try:
             response = await self._attempt(request, authorization, limits, number)
@@ -337,7 +337,7 @@ class Carrier:
         return response
 
     def _attempt(
-        self, request: Request, authorization: str, limits: Limits, number: int
+        self, request: Request, authorization: str, limits: Timeout, number: int
     ) -> Awaitable[Response]:
         if self._around_attempt is None:
             return self._exchange.send(request, authorization, limits)

@@ -1,27 +1,72 @@
 """Ends what takes too long, with one timer for all that is under way.
 
 A timer for each request costs a fifteenth of a send (docs/performance.md), and nearly none of them ever
-fires. This one is for long time-outs only: it may be late by up to `every` seconds.
+fires. So one timer sees to the long time-outs, and may be late by up to `every` seconds; a short one has a
+timer of its own.
+
+A process that was suspended, or whose event loop was blocked, finds its time over and the answers in its
+sockets. So the end of the time is no end yet: the loop first gets a few rounds, in which it reads what is
+there.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from time import monotonic
+from typing import Protocol
 
-__all__ = ["Deadline", "Deadlines"]
+__all__ = ["Deadline", "Deadlines", "Progress"]
+
+# From here on the second by which the common timer may be late does not matter.
+_MANY_SECONDS = 5.0
+
+# How many rounds the event loop gets at the end of the time. One round reads up to 256 kB of a connection and
+# the next one hands them on: enough for the longest answer that a client reads unless told otherwise.
+_LAST_ROUNDS = 32
+
+
+class Progress(Protocol):
+    """How far a request got."""
+
+    @property
+    def connecting(self) -> bool:
+        """Whether it waits for a connection."""
+        ...
+
+    @property
+    def left(self) -> bool:
+        """Whether a byte of it left, so that there may be an answer."""
+        ...
 
 
 class Deadline:
     """When the present task will have taken too long. It is cancelled then, as by `asyncio.timeout()`."""
 
-    __slots__ = ("_cancellations", "is_over", "task", "until")
+    __slots__ = (
+        "_cancellations",
+        "connected_until",
+        "is_over",
+        "progress",
+        "rounds",
+        "task",
+        "timers",
+        "until",
+    )
 
     def __init__(self, task: asyncio.Task[object] | None, until: float) -> None:
         if task is None:
             raise RuntimeError("whoever awaits the network runs in a task")
         self.task: asyncio.Task[object] = task
         self.until: float = until
+        #: When there has to be a connection.
+        self.connected_until: float = math.inf
+        #: What the task is about; without it the end of the time is the end.
+        self.progress: Progress | None = None
+        #: How many rounds are left of the last look, 0 before it.
+        self.rounds = 0
+        #: Those of its own.
+        self.timers: tuple[asyncio.TimerHandle, ...] = ()
         self.is_over: bool = False
         # Those that others had asked for before: they are not ours to take back.
         self._cancellations: int = task.cancelling()
@@ -42,24 +87,45 @@ class Deadline:
 class Deadlines:
     """The deadlines of one event loop."""
 
-    __slots__ = ("_every", "_running", "_timer")
+    __slots__ = ("_every", "_last", "_running", "_timer")
 
     def __init__(self, every: float = 1.0) -> None:
         self._every = every
         self._running: set[Deadline] = set()
         self._timer: asyncio.TimerHandle | None = None
+        # Those whose time is over, and that get a last look
+        self._last: list[Deadline] = []
 
-    def start(self, seconds: float) -> Deadline:
-        """Give the present task so many seconds."""
-        deadline = Deadline(asyncio.current_task(), monotonic() + seconds)
+    def start(self, seconds: float | None, *, connect: float | None = None) -> Deadline:
+        """Give the present task so many seconds.
+
+        Args:
+            seconds: For everything; `None` for any number.
+            connect: Until there is a connection, as `progress` tells; `None` for any number.
+        """
+        now = monotonic()
+        deadline = Deadline(asyncio.current_task(), math.inf if seconds is None else now + seconds)
         self._running.add(deadline)
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._every, self._look)
+        if connect is not None:
+            deadline.connected_until = now + connect
+        loop = asyncio.get_running_loop()
+        common = False
+        for limit, is_over in ((seconds, self._over), (connect, self._unconnected)):
+            if limit is None:
+                continue
+            if limit <= _MANY_SECONDS:
+                deadline.timers += (loop.call_later(limit, is_over, deadline),)
+            else:
+                common = True
+        if common and self._timer is None:
+            self._timer = loop.call_later(self._every, self._look)
         return deadline
 
     def stop(self, deadline: Deadline) -> None:
         """Forget a deadline. A cancellation that nobody took back is taken back."""
         self._running.discard(deadline)
+        for timer in deadline.timers:
+            timer.cancel()
         if deadline.is_over:
             deadline.take_back()
 
@@ -71,9 +137,55 @@ class Deadlines:
 
     def _look(self) -> None:
         now = monotonic()
-        for deadline in [each for each in self._running if each.until <= now]:
-            self._running.remove(deadline)
-            deadline.end()
+        for deadline in list(self._running):
+            if deadline.until <= now:
+                self._over(deadline)
+            elif deadline.connected_until <= now:
+                self._unconnected(deadline)
         # While nothing is under way no timer is either.
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self._every, self._look) if self._running else None
+
+    def _over(self, deadline: Deadline) -> None:
+        """End what took too long, after a last look if there may be an answer.
+
+        What did not leave yet must not leave in the last moment: its answer would come too late.
+        """
+        deadline.until = -math.inf
+        if deadline.progress is not None and deadline.progress.left:
+            self._look_once_more(deadline)
+        else:
+            self._end(deadline)
+
+    def _unconnected(self, deadline: Deadline) -> None:
+        """End what has no connection yet, after a last look."""
+        if deadline.progress is not None and deadline.progress.connecting:
+            self._look_once_more(deadline)
+
+    def _look_once_more(self, deadline: Deadline) -> None:
+        if deadline.rounds or deadline not in self._running:
+            return
+        deadline.rounds = _LAST_ROUNDS
+        if not self._last:
+            asyncio.get_running_loop().call_soon(self._last_round)
+        self._last.append(deadline)
+
+    def _last_round(self) -> None:
+        looking, self._last = self._last, []
+        for deadline in looking:
+            deadline.rounds -= 1
+            if deadline not in self._running:
+                continue
+            if deadline.until > -math.inf and (deadline.progress is None or not deadline.progress.connecting):
+                # There is a connection after all, and time for the answer.
+                deadline.rounds = 0
+            elif deadline.rounds:
+                self._last.append(deadline)
+            else:
+                self._end(deadline)
+        if self._last:
+            asyncio.get_running_loop().call_soon(self._last_round)
+
+    def _end(self, deadline: Deadline) -> None:
+        self._running.discard(deadline)
+        deadline.end()

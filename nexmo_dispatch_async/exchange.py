@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from ssl import SSLContext
-from typing import NamedTuple
 
 import aiohttp
 from multidict import CIMultiDict
@@ -22,7 +21,7 @@ from nexmo_dispatch_async.phase import FOREIGN, UNASKED, Body, Phase, failure_of
 from nexmo_dispatch_async.retry import Timeout
 from nexmo_dispatch_async.sansio import Request, Response
 
-__all__ = ["Exchange", "Limits", "TlsSetting", "connections_of", "limits_of"]
+__all__ = ["Exchange", "TlsSetting", "connections_of"]
 
 TlsSetting = SSLContext | aiohttp.Fingerprint | bool
 
@@ -135,7 +134,7 @@ class Exchange:
             await asyncio.sleep(0)
 
     async def send(  # noqa: PLR0912, PLR0915 - every way in which one exchange can end
-        self, request: Request, authorization: str | None, limits: Limits
+        self, request: Request, authorization: str | None, limits: Timeout
     ) -> Response:
         """Send one request and read its answer.
 
@@ -154,11 +153,15 @@ class Exchange:
         stale = 0
         task = asyncio.current_task()
         asked = 0 if task is None else task.cancelling()
-        deadline = None if limits.whole is None else self._deadlines.start(limits.whole)
+        total, connect = limits.total, limits.connect
+        timed = total is not None or connect is not None
+        deadline = self._deadlines.start(total, connect=connect) if timed else None
         try:
             while True:
                 # There is a body even if it is empty, because only a body knows what left.
                 body = Body(request.body or b"")
+                if deadline is not None:
+                    deadline.progress = body
                 reply: aiohttp.ClientResponse | None = None
                 try:
                     reply = await session.request(
@@ -167,7 +170,7 @@ class Exchange:
                         data=body,
                         headers=headers,
                         skip_auto_headers=_NO_CONTENT_TYPE if request.body is None else None,
-                        timeout=limits.each,
+                        timeout=_NO_TIMEOUT,
                         # A POST must not be repeated elsewhere, and a status is not an exception here.
                         allow_redirects=False,
                         raise_for_status=False,
@@ -246,32 +249,14 @@ def _too_long(limit: int) -> aiohttp.ClientPayloadError:
 
 _NO_CONTENT_TYPE = ("Content-Type",)
 
+# Time is ours to see to: aiohttp would not read what has arrived before it says that nothing did.
+_NO_TIMEOUT = aiohttp.ClientTimeout()
+
 # An answer in another phase was there already: a mock asks for no body. By name, an enum costs more.
 _LEFT, _UNSEEN = Phase.LEFT, Phase.UNSEEN
 
 # How often a request moves on to another connection because a kept one turns out to be of no use.
 _STALE_RETRIES = 3
-
-
-class Limits(NamedTuple):
-    """A time-out, in two parts."""
-
-    #: What aiohttp sees to.
-    each: aiohttp.ClientTimeout
-    #: What we see to: the seconds for everything, if they are many.
-    whole: float | None
-
-
-# From here on nobody misses the second by which `Deadlines` may be late; aiohttp rounds up from here on, too.
-_MANY_SECONDS = 5.0
-
-
-def limits_of(timeout: Timeout) -> Limits:
-    """Return a time-out in the form that `Exchange.send` takes."""
-    total, connect = timeout.total, timeout.connect
-    whole = total if total is not None and total > _MANY_SECONDS else None
-    each = total if whole is None else None
-    return Limits(aiohttp.ClientTimeout(total=each, connect=connect, sock_connect=connect), whole)
 
 
 def connections_of(session: aiohttp.ClientSession | None, limit: int) -> int:

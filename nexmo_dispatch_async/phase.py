@@ -105,6 +105,16 @@ class Body(Payload):
         self._transport = None
 
     @property
+    def connecting(self) -> bool:
+        """Return whether it waits for a connection."""
+        return self.phase is _PREPARED
+
+    @property
+    def left(self) -> bool:
+        """Return whether bytes may have left."""
+        return self.phase is _LEFT
+
+    @property
     def size(self) -> int:
         """Return the length; aiohttp asks for it when it builds the request."""
         if self.phase is _UNSEEN:
