@@ -70,7 +70,7 @@ lint: .venv/dev ## check style with ruff
 types: .venv/dev ## check types with mypy --strict and pyright; every public type must be known
 	@$(BIN)/python -m mypy
 	@$(BIN)/python -m pyright
-	@PATH="$(CURDIR)/$(BIN):$$PATH"; for package in nexmo_dispatch_async nexmo_dispatch_webhooks; do \
+	@PATH="$(CURDIR)/$(BIN):$$PATH"; for package in nexmo_dispatch_async nexmo_dispatch_core nexmo_dispatch_webhooks; do \
 		said=$$(pyright --verifytypes $$package --ignoreexternal) || { echo "$$said"; exit 1; }; \
 		echo "$$package: $$(echo "$$said" | grep score)"; \
 	done

@@ -3,6 +3,7 @@
     DispatchError                      all of the below
     ├── ConfigurationError             a setting is missing or wrong
     ├── InvalidWorkflowError           refused here, before any network call: .findings
+    ├── CareWindowStoreError           the store of a care window failed, and nothing was noted
     ├── ClientClosedError              the client is closed, or belongs to another event loop
     ├── TrackingError                  a workflow cannot be followed: the tracker is closed
     │   ├── TrackingStoreError         its store failed, and nothing was stored
@@ -53,6 +54,7 @@ __all__ = [
     "APITimeoutError",
     "AuthenticationError",
     "BadRequestError",
+    "CareWindowStoreError",
     "CertificateError",
     "ClientClosedError",
     "ConfigurationError",
@@ -100,6 +102,10 @@ class InvalidWorkflowError(DispatchError, ValueError):
 
     def __reduce__(self) -> tuple[type[InvalidWorkflowError], tuple[tuple[Finding, ...]]]:
         return type(self), (self.findings,)
+
+
+class CareWindowStoreError(DispatchError):
+    """The store of a care window failed, or its file is no longer there: nothing was noted."""
 
 
 class ClientClosedError(DispatchError, RuntimeError):

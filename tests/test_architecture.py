@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SDK, RECEIVER = "nexmo_dispatch_async", "nexmo_dispatch_webhooks"
+SDK, RECEIVER, CORE = "nexmo_dispatch_async", "nexmo_dispatch_webhooks", "nexmo_dispatch_core"
 IO_LIBRARIES = {"aiohttp", "anyio", "asyncio", "socket", "sqlite3", "selectors", "threading"}
 
 # Layer by layer, lowest first: a module may import modules of lower layers and of its own.
@@ -28,7 +28,7 @@ SDK_LAYERS = [
         "retry",
         "failover",
     },
-    {"phase", "deadlines", "interruption", "sqlite_files", "care_window_sqlite"},
+    {"phase", "deadlines", "interruption", "care_window_sqlite"},
     {"fan_out", "middleware", "exchange", "counters", "slots"},
     {"tokens"},
     {"carrier"},
@@ -57,7 +57,7 @@ IMPURE = {
 
 def sources(package: str) -> Iterator[tuple[str, Path]]:
     """Yield the dotted name, relative to the package, and the path of every module."""
-    base = ROOT / package if package == SDK else ROOT / "webhooks" / package
+    base = ROOT / "webhooks" / package if package == RECEIVER else ROOT / package
     for path in sorted(base.rglob("*.py")):
         parts = path.relative_to(base).with_suffix("").parts
         yield ".".join(part for part in parts if part != "__init__"), path
@@ -131,6 +131,17 @@ def test_the_receiver_knows_nothing_of_the_sdk() -> None:
     assert wrong == []
 
 
+def test_the_core_knows_neither_package() -> None:
+    """Both packages stand on it, so it imports neither."""
+    found = dict(sources(CORE))
+    wrong = [
+        name for name, path in found.items() if any(i.startswith((SDK, RECEIVER)) for i in imports(path))
+    ]
+
+    assert "sqlite" in found
+    assert wrong == []
+
+
 def test_the_sdk_takes_only_events_from_the_receiver() -> None:
     """Only tracking and simulator read the receiver's events; the command line may use all of it."""
     wrong: list[str] = []
@@ -157,7 +168,7 @@ def test_the_pure_column_does_no_io(package: str) -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize("package", [SDK, RECEIVER])
+@pytest.mark.parametrize("package", [SDK, RECEIVER, CORE])
 def test_no_module_is_longer_than_500_lines(package: str) -> None:
     """A module that needs more than 500 lines wants to be two."""
     long = {

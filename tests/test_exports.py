@@ -14,7 +14,7 @@ PACKAGES = ["nexmo_dispatch_async", "nexmo_dispatch_webhooks"]
 
 def modules() -> list[ModuleType]:
     found: list[ModuleType] = []
-    for package in PACKAGES:
+    for package in (*PACKAGES, "nexmo_dispatch_core"):
         root = importlib.import_module(package)
         found.append(root)
         names = [info.name for info in pkgutil.walk_packages(root.__path__, prefix=package + ".")]

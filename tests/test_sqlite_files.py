@@ -11,9 +11,9 @@ import pytest
 
 from nexmo_dispatch_async.care_window_sqlite import SQLiteWindowStore
 from nexmo_dispatch_async.exceptions import ConfigurationError, TrackingStoreError
-from nexmo_dispatch_async.sqlite_files import open_file
 from nexmo_dispatch_async.tracking import Tracker
 from nexmo_dispatch_async.tracking.sqlite import SQLiteStore
+from nexmo_dispatch_core.sqlite import SqliteFile
 from tests.support.callbacks import report
 
 
@@ -38,8 +38,8 @@ def test_a_new_file_is_for_its_owner_only(make: Callable[[Path], None], tmp_path
     before = os.umask(0o022)
     try:
         make(tmp_path / "file")
-        companion = open_file(tmp_path / "file", busy_timeout=1)
-        companion.execute("CREATE TABLE other (x)")
+        companion = SqliteFile(tmp_path / "file", busy_timeout=1)
+        companion.connection.execute("CREATE TABLE other (x)")
         modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
         companion.close()
     finally:
@@ -81,17 +81,15 @@ def test_it_waits_no_longer_than_it_was_told(tmp_path: Path) -> None:
     other.execute("BEGIN EXCLUSIVE")
 
     with pytest.raises(sqlite3.OperationalError, match="locked"):
-        open_file(tmp_path / "file", busy_timeout=0.05)
+        SqliteFile(tmp_path / "file", busy_timeout=0.05).keep_log()
 
     other.close()
 
 
 def test_a_folder_that_is_missing_is_our_error(tmp_path: Path) -> None:
-    with pytest.raises(
-        ConfigurationError, match="the file of the care window cannot be used: unable to open"
-    ):
+    with pytest.raises(ConfigurationError, match="the file of the care window cannot be used: No such file"):
         make_window(tmp_path / "nowhere" / "file")
-    with pytest.raises(TrackingStoreError, match="unable to open"):
+    with pytest.raises(TrackingStoreError, match="No such file"):
         make_tracking(tmp_path / "nowhere" / "file")
 
 

@@ -6,10 +6,12 @@ numbers; see `reducer` for what it does hold.
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import anyio
@@ -17,13 +19,15 @@ import anyio.to_thread
 import msgspec
 
 from nexmo_dispatch_async.exceptions import TrackingStoreError
-from nexmo_dispatch_async.sqlite_files import open_file
 from nexmo_dispatch_async.tracking.reducer import WorkflowState
 from nexmo_dispatch_async.tracking.store import Kind, Retention, kind_of
+from nexmo_dispatch_core.sqlite import SqliteFile
 
 __all__ = ["SQLiteStore"]
 
 T = TypeVar("T")
+
+logger: logging.Logger = logging.getLogger("nexmo_dispatch_async")
 
 _VERSION = 1
 _SCHEMA = """
@@ -54,7 +58,7 @@ class SQLiteStore:
     def __init__(self, path: str | os.PathLike[str], *, busy_timeout: float = 10.0) -> None:
         self._path = path
         self._busy_timeout = busy_timeout
-        self._connection: sqlite3.Connection | None = None
+        self._file: SqliteFile | None = None
         self._closed = False
         self._changes = 0
         # The limiter keeps callers from filling the thread pool. The lock is for a caller that is cancelled
@@ -63,18 +67,21 @@ class SQLiteStore:
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed else "open" if self._connection is not None else "not open yet"
+        state = "closed" if self._closed else "open" if self._file is not None else "not open yet"
         return f"<SQLiteStore {state}>"
 
     async def merge(self, state: WorkflowState, *, now: float, retention: Retention) -> WorkflowState:
         """Add to what is known of a workflow; see `Store`.
 
         Raises:
-            TrackingStoreError: The file cannot be used, or is of a newer version; nothing was stored.
+            TrackingStoreError: The file cannot be used, is of a newer version, or is no longer the file
+                that was opened; nothing was stored that a restart would find.
         """
 
         def work() -> WorkflowState:
-            connection = self._open()
+            file = self._open()
+            connection = file.connection
+            self._check(file)
             known = _read(connection, state.dispatch_uuid)
             merged = known.merge(state)
             if merged == known:
@@ -87,6 +94,7 @@ class SQLiteStore:
                 connection.execute("REPLACE INTO tracking_workflow VALUES (?, ?, ?, ?)", row)
                 if self._changes % _PRUNE_EVERY == 0:
                     _prune(connection, now, retention)
+            self._check(file)
             self._changes += 1
             return merged
 
@@ -96,10 +104,10 @@ class SQLiteStore:
         """Close the file once the calls before are done."""
 
         def work() -> None:
-            connection, self._connection = self._connection, None
+            file, self._file = self._file, None
             self._closed = True
-            if connection is not None:
-                connection.close()
+            if file is not None:
+                file.close()
 
         with anyio.CancelScope(shield=True):
             await self._run(work)
@@ -112,23 +120,41 @@ class SQLiteStore:
             with self._lock:
                 try:
                     return work()
+                except OSError as error:  # whose text holds the path, which may be private
+                    why = error.strerror or type(error).__name__
+                    raise TrackingStoreError(f"the store of the tracker failed: {why}") from error
                 except (sqlite3.Error, msgspec.DecodeError) as error:
                     raise TrackingStoreError(f"the store of the tracker failed: {error}") from error
 
         return await anyio.to_thread.run_sync(locked, limiter=self._limiter)
 
-    def _open(self) -> sqlite3.Connection:
+    def _check(self, file: SqliteFile) -> None:
+        if (trouble := file.trouble()) is not None:
+            raise TrackingStoreError(
+                f"the file of the tracker, {Path(self._path).name}, {trouble}: nothing is stored until it is "
+                "put back, or the process is started again"
+            )
+
+    def _open(self) -> SqliteFile:
         if self._closed:
             raise TrackingStoreError("the store of the tracker is closed")
-        if self._connection is None:
-            connection = open_file(self._path, busy_timeout=self._busy_timeout)
+        if self._file is None:
+            file = SqliteFile(self._path, busy_timeout=self._busy_timeout)
             try:
-                _prepare(connection)
+                file.keep_log()
+                # A power cut may lose the last moments; a crash of the process loses nothing.
+                file.connection.execute("PRAGMA synchronous = NORMAL")
+                # What was deleted is overwritten.
+                file.connection.execute("PRAGMA secure_delete = ON")
+                _prepare(file.connection)
+                file.watch()
             except BaseException:
-                connection.close()
+                file.close()
                 raise
-            self._connection = connection
-        return self._connection
+            self._file = file
+            if file.exposure is not None:
+                logger.warning("the file of the tracker, %s, %s", Path(self._path).name, file.exposure)
+        return self._file
 
 
 def _prepare(connection: sqlite3.Connection) -> None:

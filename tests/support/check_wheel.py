@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
-PACKAGES = {"nexmo_dispatch_async", "nexmo_dispatch_webhooks"}
+PACKAGES = {"nexmo_dispatch_async", "nexmo_dispatch_core", "nexmo_dispatch_webhooks"}
 PROBE = """
 import importlib.metadata, nexmo_dispatch_async, nexmo_dispatch_webhooks
 from nexmo_dispatch_async import DispatchClient, KpnOAuth, Workflow, messenger, mms, sms, viber, whatsapp

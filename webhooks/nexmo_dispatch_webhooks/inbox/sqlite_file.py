@@ -6,21 +6,20 @@ It knows no event and no thread: the writer in `sqlite` calls it, with its own c
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
-import time
 from pathlib import Path
 from typing import Literal
 
+from nexmo_dispatch_core.sqlite import SqliteFile
 from nexmo_dispatch_webhooks.exceptions import InboxError
 from nexmo_dispatch_webhooks.inbox import sqlite_sql as sql
+from nexmo_dispatch_webhooks.logs import logger
 
 __all__ = [
     "LEAST_BYTES",
     "RESERVE",
     "Synchronous",
     "claim",
-    "connect",
     "has_race",
     "limit_pages",
     "move_log",
@@ -45,38 +44,32 @@ LEAST_BYTES = 256 * 1024
 RESERVE = 1024**2
 
 
-def connect(path: Path, timeout: float) -> sqlite3.Connection:
-    """A connection to a file that nobody else may read; SQLite gives its companions the same mode."""
-    # never opened when it exists: closing it would drop the locks that SQLite holds in this process
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-    # room for the compiled INSERT of every number of rows
-    return sqlite3.connect(
-        path, timeout=timeout, isolation_level=None, check_same_thread=False, cached_statements=256
-    )
-
-
 def open_file(
     path: Path, *, synchronous: Synchronous, busy_timeout: float, max_bytes: int, schema: str, create: bool
-) -> sqlite3.Connection:
+) -> SqliteFile:
     """Open an inbox, and make one of a file that is missing or empty.
 
     Raises:
-        InboxError: there is none and *create* is False, or the file is something else; it is left as it was.
+        InboxError: there is none and *create* is False, or the file is something else or another user's; it
+            is left as it was.
     """
     if not create and not path.exists():
         raise InboxError(f"there is no inbox at {path.name}")
     try:
-        db = connect(path, busy_timeout)
+        # room for the compiled INSERT of every number of rows
+        file = SqliteFile(path, busy_timeout=busy_timeout, statements=256)
     except FileNotFoundError as error:
         raise InboxError(f"the inbox {path} cannot be made: there is no such folder") from error
-    except (OSError, sqlite3.Error) as error:
+    except OSError as error:
+        raise InboxError(f"the inbox {path} cannot be opened: {error.strerror}") from error
+    except sqlite3.Error as error:
         raise InboxError(f"the inbox {path} cannot be opened: {error}") from error
+    db = file.connection
     try:
         if _is_empty(db):
             if not create:
                 raise InboxError(f"there is no inbox in {path.name}: the file is empty")
-            _make(db, busy_timeout)
+            _make(file)
         if _identity(db) != (_APPLICATION_ID, sql.SCHEMA_VERSION):
             raise InboxError(f"{path.name} is no inbox of this version")
         db.execute(f"PRAGMA cache_size = -{_CACHE // 1024}")
@@ -91,15 +84,18 @@ def open_file(
         limit_pages(db, max_bytes)
         if schema:
             _run_schema(db, schema)
+        file.watch()
     except BaseException as error:
-        db.close()
+        file.close()
         code = getattr(error, "sqlite_errorcode", None)
         if code == sqlite3.SQLITE_NOTADB:
             raise InboxError(f"{path.name} is no SQLite database, so it is no inbox") from error
         if code in _CLOSED_TO_US:
             raise InboxError(f"the inbox {path} cannot be opened: {error}") from error
         raise
-    return db
+    if file.exposure is not None:
+        logger.warning("the inbox %s %s", path.name, file.exposure)
+    return file
 
 
 def _run_schema(db: sqlite3.Connection, schema: str) -> None:
@@ -121,19 +117,10 @@ def _identity(db: sqlite3.Connection) -> tuple[int, int]:
     return application_id, version
 
 
-def _make(db: sqlite3.Connection, busy_timeout: float) -> None:
+def _make(file: SqliteFile) -> None:
     """All of an inbox or nothing: several processes may start at once, and each may die."""
-    # WAL: reading beside a writer, and one write to the disk for each commit. SQLite does not wait for
-    # a lock here as it does elsewhere.
-    until = time.monotonic() + busy_timeout
-    while True:
-        try:
-            db.execute("PRAGMA journal_mode = WAL")
-            break
-        except sqlite3.OperationalError:
-            if time.monotonic() >= until:
-                raise
-            time.sleep(0.01)
+    file.keep_log()  # reading beside a writer, and one write to the disk for each commit
+    db = file.connection
     db.execute("BEGIN IMMEDIATE")
     try:
         if _is_empty(db):  # nobody was quicker
@@ -153,11 +140,15 @@ def limit_pages(db: sqlite3.Connection, max_bytes: int) -> None:
     db.execute(f"PRAGMA max_page_count = {max_bytes // page_size}")
 
 
-def claim(path: Path) -> sqlite3.Connection | None:
-    """A lock on a companion file, which the system frees when the process dies; None if somebody has it."""
-    held = connect(path.with_name(path.name + "-worker"), 0)
+def claim(path: Path) -> SqliteFile | None:
+    """A lock on a companion file, which the system frees when the process dies; None if somebody has it.
+
+    Args:
+        path: of the inbox, at its real place.
+    """
+    held = SqliteFile(path.with_name(path.name + "-worker"), busy_timeout=0)
     try:
-        held.execute("BEGIN EXCLUSIVE")
+        held.connection.execute("BEGIN EXCLUSIVE")
     except sqlite3.OperationalError:  # another process, or another inbox of this one, handles events
         held.close()
         return None

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from nexmo_dispatch_core.sqlite import SqliteFile
 from nexmo_dispatch_webhooks.exceptions import TransactionError
 from nexmo_dispatch_webhooks.inbox import sqlite_file as file
 from nexmo_dispatch_webhooks.inbox import sqlite_sql as sql
@@ -86,8 +87,8 @@ class Writer:
         self._create = create
         self._clock = clock
         # state
-        self._db: sqlite3.Connection | None = None
-        self._claim: sqlite3.Connection | None = None
+        self._file: SqliteFile | None = None
+        self._claim: SqliteFile | None = None
         self._version = 0
         self._logged = 0
         self._warned = False
@@ -98,7 +99,7 @@ class Writer:
         Raises:
             Exception: nothing of it was done, as far as that is known.
         """
-        db = self._open()
+        db = self._open().connection
         try:
             self._transact(db, batch)
         except Exception as error:
@@ -109,23 +110,23 @@ class Writer:
 
     def rest(self) -> None:
         """Between two commits: move the log, if it has become long."""
-        if self._logged >= LONG_LOG and self._db is not None:
+        if self._logged >= LONG_LOG and self._file is not None:
             self._logged = 0
-            file.move_log(self._db, self._busy_timeout)
+            file.move_log(self._file.connection, self._busy_timeout)
 
     def close(self) -> None:
         """Let go of the file and of the claim."""
-        for connection in (self._db, self._claim):
-            if connection is not None:
-                connection.close()
-        self._db = self._claim = None
+        for opened in (self._file, self._claim):
+            if opened is not None:
+                opened.close()
+        self._file = self._claim = None
 
     # --- operations ---
 
     def claim(self, _: sqlite3.Connection) -> bool:
         """Whether this is now the process that handles events."""
         if self._claim is None:
-            self._claim = file.claim(self._path)
+            self._claim = file.claim(self._open().path or self._path)
             if self._claim is None and not self._warned and file.has_race(sqlite3.sqlite_version_info):
                 self._warned = True
                 logger.warning(
@@ -147,9 +148,9 @@ class Writer:
 
     # --- transactions ---
 
-    def _open(self) -> sqlite3.Connection:
-        if self._db is None:
-            self._db = file.open_file(
+    def _open(self) -> SqliteFile:
+        if self._file is None:
+            self._file = file.open_file(
                 self._path,
                 synchronous=self._synchronous,
                 busy_timeout=self._busy_timeout,
@@ -157,7 +158,7 @@ class Writer:
                 schema=self._schema,
                 create=self._create,
             )
-        return self._db
+        return self._file
 
     def _transact(self, db: sqlite3.Connection, batch: Batch) -> None:
         with _transaction(db):

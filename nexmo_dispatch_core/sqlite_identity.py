@@ -1,0 +1,102 @@
+"""Whether an SQLite file and its log are still the ones that a connection has open.
+
+It changes nothing. SQLite goes on writing to files that have lost their name, or their content, without an
+error: what is committed then is lost with the process.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Final, NamedTuple
+
+__all__ = ["Identity"]
+
+#: Bytes of the header of a log, and of that of each of its frames (https://sqlite.org/fileformat2.html#walformat).
+_LOG_HEADER: Final = 32
+_FRAME_HEADER: Final = 24
+
+
+class _Seen(NamedTuple):
+    device: int
+    inode: int
+    size: int
+
+
+class Identity:
+    """Device, inode and size of a file and its log, as they were when they were opened and have grown since.
+
+    Args:
+        path: the file, which exists.
+
+    Raises:
+        OSError: it does not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = os.fspath(path)
+        self._log_path = self._path + "-wal"
+        seen = _look(self._path)
+        if seen is None:
+            raise FileNotFoundError(self._path)
+        self._file = seen
+        self._log: _Seen | None = None
+
+    def note_log(self) -> None:
+        """Note the log, which SQLite has opened or made by now."""
+        self._log = _look(self._log_path)
+
+    def trouble(self, connection: sqlite3.Connection) -> str | None:
+        """What is wrong, in words that follow the name of the file; None when nothing is.
+
+        Args:
+            connection: the one that has the files open, outside of a transaction. It is asked only when a
+                file has become smaller, which others may do rightly: VACUUM, or a log that they moved.
+        """
+        file = _look(self._path)
+        if file is None:
+            return "was removed or renamed"
+        if file[:2] != self._file[:2]:
+            return "was replaced by another file"
+        log = _look(self._log_path)
+        if self._log is not None:
+            if log is None:
+                return "has lost its log: the -wal file was removed or renamed"
+            if log[:2] != self._log[:2]:
+                return "has lost its log: the -wal file was replaced by another one"
+        if file.size < self._file.size and not _holds_all_pages(connection, file.size):
+            return "was truncated"
+        if self._log is not None and log is not None:
+            if log.size < self._log.size and not _holds_all_frames(connection, log.size):
+                return "has lost its log: the -wal file was truncated"
+            self._log = log
+        self._file = file
+        return None
+
+
+def _look(path: str) -> _Seen | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - twice in each commit
+    except OSError:  # also a folder that is gone, or closed to us: nothing in it can be relied upon
+        return None
+    return _Seen(found.st_dev, found.st_ino, found.st_size)
+
+
+def _holds_all_pages(connection: sqlite3.Connection, size: int) -> bool:
+    try:
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        (page_size,) = connection.execute("PRAGMA page_size").fetchone()
+    except sqlite3.Error:
+        return False
+    return bool(pages * page_size <= size)
+
+
+def _holds_all_frames(connection: sqlite3.Connection, size: int) -> bool:
+    try:
+        # Moves what can be moved, and says how many frames the log has; it fails at frames that are gone.
+        _, frames, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        (page_size,) = connection.execute("PRAGMA page_size").fetchone()
+    except sqlite3.Error:
+        return False
+    return bool(frames <= 0 or _LOG_HEADER + frames * (_FRAME_HEADER + page_size) <= size)
