@@ -13,6 +13,7 @@ All of it reads the facts; the order in which callbacks arrived plays no part.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import TypeAlias
 
 from nexmo_dispatch_async.tracking.reducer import Planned, Sent, WorkflowState
 
@@ -21,6 +22,7 @@ __all__ = ["place"]
 # A position beyond is a mistake of the sender.
 _MOST_STEPS = 100
 _NEVER = datetime.max.replace(tzinfo=UTC)
+_Found: TypeAlias = tuple[int, tuple[int, ...], tuple[int, ...]]
 
 
 def place(state: WorkflowState) -> tuple[list[str | None], list[str]]:
@@ -81,24 +83,23 @@ def _fit(sent: Sent, step: Planned) -> int:
 
 
 def _align(state: WorkflowState, uuids: list[str], free: list[int]) -> list[tuple[str, int]]:
-    """The best assignment that keeps both orders; among equally good ones that with the earliest steps."""
-    rows, columns = len(uuids), len(free)
-    best = [[0] * (columns + 1) for _ in range(rows + 1)]
-    fits = [[_fit(state.messages[uuid], state.plan[index]) for index in free] for uuid in uuids]
-    for row in range(rows - 1, -1, -1):
-        for column in range(columns - 1, -1, -1):
-            fit = fits[row][column]
-            taken = best[row + 1][column + 1] + fit if fit else 0
-            best[row][column] = max(taken, best[row + 1][column], best[row][column + 1])
-    pairs: list[tuple[str, int]] = []
-    row = column = 0
-    while row < rows and column < columns:
-        fit = fits[row][column]
-        if fit and best[row][column] == best[row + 1][column + 1] + fit:
-            pairs.append((uuids[row], free[column]))
-            row, column = row + 1, column + 1
-        elif best[row][column] == best[row][column + 1]:
-            column += 1
-        else:
-            row += 1
-    return pairs
+    """The best assignment that keeps both orders.
+
+    Among equally good ones that with the earliest steps, and then that with the earliest messages.
+    """
+    # For the messages from here on, by the first step that they may take: the score, and the pairs that make
+    # it. Their columns and rows are negated, since the greatest wins.
+    nothing: _Found = (0, (), ())
+    below = [nothing] * (len(free) + 1)
+    for row in reversed(range(len(uuids))):
+        sent = state.messages[uuids[row]]
+        found = [nothing] * (len(free) + 1)
+        for column in reversed(range(len(free))):
+            best = max(below[column], found[column + 1])
+            if fit := _fit(sent, state.plan[free[column]]):
+                score, columns, rows = below[column + 1]
+                best = max(best, (score + fit, (-column, *columns), (-row, *rows)))
+            found[column] = best
+        below = found
+    _, columns, rows = below[0]
+    return [(uuids[-row], free[-column]) for row, column in zip(rows, columns, strict=True)]
