@@ -23,6 +23,7 @@ __all__ = ["place"]
 _MOST_STEPS = 100
 _NEVER = datetime.max.replace(tzinfo=UTC)
 _Found: TypeAlias = tuple[int, tuple[int, ...], tuple[int, ...]]
+_NOTHING: _Found = (0, (), ())
 
 
 def place(state: WorkflowState) -> tuple[list[str | None], list[str]]:
@@ -89,11 +90,10 @@ def _align(state: WorkflowState, uuids: list[str], free: list[int]) -> list[tupl
     """
     # For the messages from here on, by the first step that they may take: the score, and the pairs that make
     # it. Their columns and rows are negated, since the greatest wins.
-    nothing: _Found = (0, (), ())
-    below = [nothing] * (len(free) + 1)
+    below: list[_Found] = [_NOTHING] * (len(free) + 1)
     for row in reversed(range(len(uuids))):
         sent = state.messages[uuids[row]]
-        found = [nothing] * (len(free) + 1)
+        found: list[_Found] = [_NOTHING] * (len(free) + 1)
         for column in reversed(range(len(free))):
             best = max(below[column], found[column + 1])
             if fit := _fit(sent, state.plan[free[column]]):
