@@ -5,10 +5,9 @@ through. Messenger has the same span, and outside of it a message needs a tag. T
 reads no clock but the one it is given; `care_window_sqlite` keeps the memory on disk.
 """
 
-import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import msgspec
 from msgspec import UNSET, Struct
@@ -16,6 +15,7 @@ from msgspec import UNSET, Struct
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.models.findings import Finding
 from nexmo_dispatch_async.models.requests import Step
+from nexmo_dispatch_async.models.user_ids import is_user_id
 from nexmo_dispatch_async.rules import DEFAULT_RULES, Rules
 from nexmo_dispatch_async.rules.report import Report
 from nexmo_dispatch_async.rules.windows import check_windows, is_free
@@ -24,6 +24,7 @@ from nexmo_dispatch_async.workflow import Workflow
 __all__ = ["CareWindow", "Inbound", "MemoryWindowStore", "WindowStatus", "WindowStore"]
 
 _WINDOWED = ("whatsapp", "messenger")
+_DIGITS = frozenset("0123456789")
 # How many messages are recorded between two clean-ups, which keep the store from growing for ever.
 _CLEAN_EVERY = 1024
 
@@ -36,7 +37,11 @@ class _Peer(Protocol):
 
 
 class Inbound(Protocol):
-    """What an inbound message must have; the receiver's `InboundMessage` has it."""
+    """What an inbound message must have; the receiver's `InboundMessage` has it.
+
+    Where there is a `whatsapp_user` with `user_id`, `parent_user_id` and `wa_id`, the window opens for these
+    names of the customer, too (contract 5.5).
+    """
 
     @property
     def channel(self) -> str:
@@ -165,18 +170,17 @@ class CareWindow:
         Returns:
             False when the channel has no window or the message names no sender, so nothing was noted.
         """
-        number, identity = message.from_.number, message.from_.id
-        customer = (identity or number) if message.channel == "messenger" else (number or identity)
-        if message.channel not in _WINDOWED or not customer:
-            return False
-        self.record(customer, channel=message.channel, at=message.timestamp)
-        return True
+        names = _names(message) if message.channel in _WINDOWED else set[str]()
+        for name in names:
+            self.record(name, channel=message.channel, at=message.timestamp)
+        return bool(names)
 
     def record(self, customer: str, *, channel: str = "whatsapp", at: datetime | None = None) -> None:
         """Note that a customer wrote.
 
         Args:
-            customer: The number, in any spelling with its country code, or the id.
+            customer: The number, in any spelling with its country code, or the id. A number is compared by
+                its digits, an id whole and without case.
             channel: `whatsapp` or `messenger`.
             at: When; now when it is not known. A moment in the future counts as now, so that a wrong clock
                 cannot hold the window open.
@@ -221,8 +225,9 @@ class CareWindow:
         """Whether a step may be sent: it is a template or tagged, or the window of its recipient is open."""
         if not is_free(step):
             return True
-        recipient = step.to.id if step.channel == "messenger" else step.to.number
-        return self.status(str(recipient), channel=step.channel, after=after).open
+        ends = (step.to.id, step.to.number) if step.channel == "messenger" else (step.to.number, step.to.id)
+        recipient = next((str(end) for end in ends if end is not UNSET), "")
+        return self.status(recipient, channel=step.channel, after=after).open
 
     def choose(self, free: Step, otherwise: Step, *, after: timedelta = timedelta(0)) -> Step:
         """The free step while the window of its recipient is open, else the other one.
@@ -252,10 +257,25 @@ class CareWindow:
 
 
 def _key(channel: str, customer: str) -> str:
-    """Return a customer in one spelling."""
+    """Return a customer in one spelling, which no other customer has."""
     # Captured addresses carried blanks (contract 3.3), and people write numbers in many ways.
     customer = customer.strip()
     if channel != "whatsapp":
         return customer
-    digits = re.sub(r"[^0-9]", "", customer.replace("(0)", "")).removeprefix("00")
+    if any(sign.isalnum() and sign not in _DIGITS for sign in customer):
+        # A user id (contract 5.5) or something unknown: with a sign less it could be another person's.
+        return customer.lower()
+    digits = "".join(sign for sign in customer.replace("(0)", "") if sign in _DIGITS).removeprefix("00")
     return digits or customer
+
+
+def _names(message: Inbound) -> set[str]:
+    """Every number and id by which a step may address the customer who wrote."""
+    sender = message.from_
+    if message.channel == "messenger":
+        return {sender.id or sender.number or ""} - {""}
+    user = cast("object", getattr(message, "whatsapp_user", None))
+    # Beside a number an id that is none of WhatsApp's would be taken for the number of another person.
+    names = [sender.number, sender.id if not sender.number or is_user_id(sender.id) else None]
+    names += [getattr(user, name, None) for name in ("user_id", "parent_user_id", "wa_id")]
+    return {name for name in names if name}

@@ -24,6 +24,10 @@ _LONG_NUMBER = re.compile(r"(?<![0-9A-Za-z-])\+?\d{5,}(\d\d)(?![0-9A-Za-z-])")
 _GROUPED_NUMBER = re.compile(
     r"(?:\+|(?<![0-9A-Za-z.-])\(?)\d++(?:[\s./()\u2010-\u2015-]{1,3}\d++)++(?![A-Za-z]|-[0-9A-Za-z])"
 )
+# A WhatsApp user id (contract 5.5): the country in capitals, and the rest too long for a name.
+_USER_ID = re.compile(
+    r"(?<![0-9A-Za-z.-])[A-Z]{2}\.(?:[A-Z]+\.)*(?=[A-Za-z]*\d)[0-9A-Za-z]{4,}([0-9A-Za-z]{2})\b"
+)
 _DATE_OR_ADDRESS = re.compile(r"\d{4}-\d\d-\d\d(?: \d\d)?|\d{1,3}(?:\.\d{1,3}){3}")
 
 # Members whose values come from short public lists, or name things and not people.
@@ -47,7 +51,7 @@ def mask(text: str) -> str:
             character if character.isprintable() else " " if character.isspace() else "\ufffd"
             for character in text
         )
-    return _LONG_NUMBER.sub(r"…\1", _GROUPED_NUMBER.sub(_masked, text))
+    return _LONG_NUMBER.sub(r"…\1", _GROUPED_NUMBER.sub(_masked, _USER_ID.sub(r"…\1", text)))
 
 
 def _masked(found: re.Match[str]) -> str:

@@ -22,6 +22,7 @@ from nexmo_dispatch_async.models.requests import (
     ViberOptions,
     WhatsAppOptions,
 )
+from nexmo_dispatch_async.models.user_ids import is_user_id
 
 T = TypeVar("T")
 
@@ -39,6 +40,12 @@ def number(channel: str, value: str) -> Address:
 def identity(channel: str, value: str) -> Address:
     """An address that holds an id."""
     return Address(type=channel, id=_trim(value))
+
+
+def person(value: str) -> Address:
+    """A recipient on WhatsApp: a number, or the user id of a person who hides it (contract 5.5)."""
+    address = number("whatsapp", value)
+    return identity("whatsapp", value) if is_user_id(address.number) else address
 
 
 def media(url: str, caption: str | None = None) -> Media:

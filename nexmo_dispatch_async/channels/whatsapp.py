@@ -38,7 +38,7 @@ def text(
     Args:
         text: 1 to 4096 characters.
         from_: Your WhatsApp Business number, digits only.
-        to: The recipient's number in E.164 without `+`.
+        to: The recipient's number in E.164 without `+`, or a user id such as `NL.13491208655302741918`.
         policy: `deterministic`, the only one left.
         locale: BCP 47, for example `en-GB`; give it with every template.
         client_ref: Your reference, up to 40 characters, repeated in the callbacks.
@@ -62,7 +62,7 @@ def image(
         url: Where the image is fetched from (.jpg .jpeg .png).
         caption: 1 to 3000 characters.
         from_: Your WhatsApp Business number, digits only.
-        to: The recipient's number in E.164 without `+`.
+        to: The recipient's number in E.164 without `+`, or a user id such as `NL.13491208655302741918`.
         policy: `deterministic`, the only one left.
         locale: BCP 47, for example `en-GB`; give it with every template.
         client_ref: Your reference, up to 40 characters, repeated in the callbacks.
@@ -84,7 +84,7 @@ def audio(
     Args:
         url: Where the audio is fetched from (.aac .m4a .amr .mp3 .opus).
         from_: Your WhatsApp Business number, digits only.
-        to: The recipient's number in E.164 without `+`.
+        to: The recipient's number in E.164 without `+`, or a user id such as `NL.13491208655302741918`.
         policy: `deterministic`, the only one left.
         locale: BCP 47, for example `en-GB`; give it with every template.
         client_ref: Your reference, up to 40 characters, repeated in the callbacks.
@@ -106,7 +106,7 @@ def video(
     Args:
         url: Where the video is fetched from (.mp4 .3gpp, H.264 and AAC only).
         from_: Your WhatsApp Business number, digits only.
-        to: The recipient's number in E.164 without `+`.
+        to: The recipient's number in E.164 without `+`, or a user id such as `NL.13491208655302741918`.
         policy: `deterministic`, the only one left.
         locale: BCP 47, for example `en-GB`; give it with every template.
         client_ref: Your reference, up to 40 characters, repeated in the callbacks.
@@ -130,7 +130,7 @@ def file(
         url: Where the file is fetched from (.pdf .doc(x) .ppt(x) .xls(x)).
         caption: 1 to 3000 characters.
         from_: Your WhatsApp Business number, digits only.
-        to: The recipient's number in E.164 without `+`.
+        to: The recipient's number in E.164 without `+`, or a user id such as `NL.13491208655302741918`.
         policy: `deterministic`, the only one left.
         locale: BCP 47, for example `en-GB`; give it with every template.
         client_ref: Your reference, up to 40 characters, repeated in the callbacks.
@@ -154,7 +154,7 @@ def template(
         name: `namespace:name`, approved by WhatsApp.
         parameters: Texts for `{{1}}`, `{{2}}`, … in this order.
         from_: Your WhatsApp Business number, digits only.
-        to: The recipient's number in E.164 without `+`.
+        to: The recipient's number in E.164 without `+`, or a user id such as `NL.13491208655302741918`.
         policy: `deterministic`, the only one left.
         locale: BCP 47, for example `en-GB`; give it with every template.
         client_ref: Your reference, up to 40 characters, repeated in the callbacks.
@@ -176,7 +176,7 @@ def custom(
     Args:
         custom: Everything of WhatsApp's own message object except `to` and `recipient_type`.
         from_: Your WhatsApp Business number, digits only.
-        to: The recipient's number in E.164 without `+`.
+        to: The recipient's number in E.164 without `+`, or a user id such as `NL.13491208655302741918`.
         policy: `deterministic`, the only one left.
         locale: BCP 47, for example `en-GB`; give it with every template.
         client_ref: Your reference, up to 40 characters, repeated in the callbacks.
@@ -188,5 +188,5 @@ def _step(
     content: Content, from_: str, to: str, policy: str | None, locale: str | None, client_ref: str | None
 ) -> Step:
     options = WhatsAppOptions(policy=given(policy), locale=given(locale))
-    sender, recipient = _build.number("whatsapp", from_), _build.number("whatsapp", to)
+    sender, recipient = _build.number("whatsapp", from_), _build.person(to)
     return _build.step(content, sender, recipient, client_ref, whatsapp=options)

@@ -8,8 +8,17 @@ from typing import cast
 from msgspec import UNSET
 
 from nexmo_dispatch_async.models.requests import Address, Step
+from nexmo_dispatch_async.models.user_ids import is_user_id
 from nexmo_dispatch_async.rules.report import Report, text
-from nexmo_dispatch_async.rules.specs import BARRED, CRIMEA, SANCTIONED, SPECS, ChannelSpec
+from nexmo_dispatch_async.rules.specs import (
+    BARRED,
+    BARRED_IDS,
+    CRIMEA,
+    SANCTIONED,
+    SANCTIONED_IDS,
+    SPECS,
+    ChannelSpec,
+)
 
 __all__ = ["account", "check_route"]
 
@@ -90,6 +99,9 @@ def _check_recipient(report: Report, address: Address, spec: ChannelSpec) -> Non
     value = _value(report, "to", address, member, spec)
     if value is None or not spec.recipient_is_phone:
         return
+    if spec is SPECS["whatsapp"] and member == "id":
+        _check_user_id(report, field, value)
+        return
     _check_phone(report, field, value)
     _check_shortness(report, field, value)
     _check_country(report, field, value, spec)
@@ -115,6 +127,21 @@ def _value(report: Report, side: str, address: Address, member: str, spec: Chann
     return value or None
 
 
+def _check_user_id(report: Report, field: str, value: str) -> None:
+    """A person on WhatsApp who hides the number (contract 5.5)."""
+    if not is_user_id(value):
+        advice = "is no WhatsApp user id (two letters, a point, digits); a number goes into to.number"
+        report.add("whatsapp-user-id", field, advice)
+        return
+    country = value[:2].upper()
+    if country in BARRED_IDS:
+        advice = f"is of a person in {BARRED_IDS[country]}, where WhatsApp may not be used"
+        report.add("whatsapp-country", field, advice)
+    if country in SANCTIONED_IDS:
+        advice = f"is of a person in {SANCTIONED_IDS[country]}, which is under sanctions"
+        report.add("sanctioned-country", field, advice)
+
+
 def _is_e164(value: object) -> bool:
     return type(value) is str and value.isdigit() and value.isascii() and len(value) <= 15 and value[0] != "0"
 
@@ -133,6 +160,8 @@ def _check_shortness(report: Report, field: str, value: str) -> None:
 def _advise(value: str) -> str:
     """What to do about a number that is not E.164, without repeating it."""
     bare = value.strip()
+    if is_user_id(bare):
+        return "is a WhatsApp user id; it goes into id on the channel whatsapp, and nowhere else"
     if bare.startswith("+"):
         return "must be digits only; leave out the leading +"
     if bare.startswith("00"):

@@ -96,6 +96,12 @@ _TABLE = (
         "3.3, 9.22",
         "A phone number is E.164 in digits only, at most 15, without a leading + or 0.",
     ),
+    _error(
+        "addresses",
+        "whatsapp-user-id",
+        "5.5",
+        "The id of a WhatsApp recipient is a user id: two letters, a point, letters and digits.",
+    ),
     _warning(
         "addresses",
         "short-number",

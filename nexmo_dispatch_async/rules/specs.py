@@ -7,7 +7,16 @@ from typing import Literal
 
 from msgspec import Struct
 
-__all__ = ["BARRED", "CRIMEA", "MESSENGER_TAGS", "SANCTIONED", "SPECS", "ChannelSpec"]
+__all__ = [
+    "BARRED",
+    "BARRED_IDS",
+    "CRIMEA",
+    "MESSENGER_TAGS",
+    "SANCTIONED",
+    "SANCTIONED_IDS",
+    "SPECS",
+    "ChannelSpec",
+]
 
 
 class ChannelSpec(Struct, frozen=True):
@@ -18,7 +27,7 @@ class ChannelSpec(Struct, frozen=True):
         sender: The member of `from` that holds the sender.
         recipient: The members of `to` that may hold the recipient; the first wins.
         sender_is_phone: The sender must be E.164.
-        recipient_is_phone: The recipient must be E.164.
+        recipient_is_phone: The recipient must be E.164, or on WhatsApp in `id` a user id.
         text_limit: Longest text.
         content: Kinds of content it carries.
         doubtful: Kinds of content on which the sources disagree.
@@ -86,7 +95,7 @@ SPECS: dict[str, ChannelSpec] = {
     "whatsapp": ChannelSpec(
         name="WhatsApp",
         sender="number",
-        recipient=("number",),
+        recipient=("number", "id"),
         sender_is_phone=True,
         recipient_is_phone=True,
         text_limit=4096,
@@ -142,6 +151,9 @@ SPECS: dict[str, ChannelSpec] = {
 # Calling codes are prefix-free, so a prefix test is exact (contract 7.1).
 BARRED = {"53": "Cuba", "98": "Iran", "850": "North Korea", "963": "Syria"}
 SANCTIONED = {**BARRED, "249": "Sudan"}
+# How the user ids of WhatsApp begin for people there: the country's two letters (contract 5.5).
+BARRED_IDS = {"CU": "Cuba", "IR": "Iran", "KP": "North Korea", "SY": "Syria"}
+SANCTIONED_IDS = {**BARRED_IDS, "SD": "Sudan"}
 # Shared with Russia and mainland Ukraine: a hint, never a certainty.
 CRIMEA = ("7365", "7869", "7978", "38065", "380692")
 

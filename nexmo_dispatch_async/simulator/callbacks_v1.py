@@ -11,6 +11,8 @@ from decimal import Decimal
 
 import msgspec
 
+from nexmo_dispatch_async.models.user_ids import is_user_id
+
 __all__ = ["inbound_body_v1", "status_body_v1"]
 
 _encode = msgspec.json.Encoder().encode
@@ -60,6 +62,8 @@ def status_body_v1(
         body["client_ref"] = client_ref
     if price is not None:
         body["usage"] = {"currency": "EUR", "price": f"{price:f}"}
+    if is_user_id(to):
+        body["whatsapp"] = {"recipient": {"user_id": to}}
     number, total = place
     body["workflow"] = {"id": dispatch_uuid, "items_number": str(number), "items_total": str(total)}
     return _encode(body)
@@ -74,6 +78,8 @@ def inbound_body_v1(
     body["message_type"] = kind
     if kind in content:
         body[kind] = content[kind]
+    if is_user_id(from_):
+        body["whatsapp"] = {"sender": {"user_id": from_}}
     return _encode(body)
 
 

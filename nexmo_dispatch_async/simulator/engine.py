@@ -401,8 +401,8 @@ class Engine:
 
     def _reply(self, message: Message, content: str | Mapping[str, object]) -> None:
         step = message.step
-        # On the way in the customer has a number even where an id was sent to (contract 5.5.1).
-        key = "id" if step.channel == "messenger" else "number"
+        # On the way in a customer on Viber has a number even where an id was sent to (contract 5.5.1).
+        key = "number" if step.channel == "viber_service_msg" else step.to_key
         customer = {"type": step.channel, key: step.address}
         self.inbound(message.run.application, to=step.sender, from_=customer, content=content)
 

@@ -11,7 +11,8 @@ Who behaves how, the first line that fits:
    reading (messenger, whatsapp, viber: contract 3.5).
 
 Test numbers start with 999, a country code that nobody has. The fourth digit is the behaviour, digits five to
-eight are its argument where it takes one, and the rest makes people distinct. The same goes for ids.
+eight are its argument where it takes one, and the rest makes people distinct. The same goes for ids, and for
+WhatsApp user ids behind the country: NL.999100000001 never reads.
 
     number      the person                                                     example
     ----------  -------------------------------------------------------------  -----------------------------
@@ -365,8 +366,10 @@ class People:
         for rule in reversed(self._rules):
             if rule.channel in (None, channel) and rule.pattern.match(address):
                 return rule.person
-        if address.startswith("999"):
-            return _test_person(address, self.default)
+        # A WhatsApp user id has its country before (contract 5.5).
+        test = address.rpartition(".")[2] if address[2:3] == "." else address
+        if test.startswith("999"):
+            return _test_person(test, self.default)
         return self.default
 
 

@@ -17,8 +17,9 @@ __all__ = ["CARE_WINDOW_MS", "cut_by_ttl", "refusal", "rejected", "render"]
 
 CARE_WINDOW_MS: Final = 24 * 3600 * 1000
 
-# Cuba, Iran, North Korea, Syria: calling codes are prefix-free, so the test is exact (contract 7.1).
-_BARRED: Final = ("53", "98", "850", "963")
+# Cuba, Iran, North Korea, Syria: calling codes are prefix-free, so the test is exact (contract 7.1). WhatsApp
+# user ids begin with the country (contract 5.5).
+_BARRED: Final = ("53", "98", "850", "963", "CU.", "IR.", "KP.", "SY.")
 
 _PLACEHOLDER: Final = re.compile(r"\{\{(\d{1,3})\}\}")
 
@@ -51,7 +52,7 @@ def refusal(step: Step, settings: Settings, *, window_open: bool) -> Act | None:
     if step.channel == "whatsapp":
         if step.options.get("policy") == "fallback":
             code = 1020  # withdrawn on 2020-04-08
-        elif step.address.strip().startswith(_BARRED):
+        elif step.address.strip().upper().startswith(_BARRED):
             code = 1050
         elif step.content_type == "template":
             name, parameters = template_parameters(step)

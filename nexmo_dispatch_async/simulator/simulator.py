@@ -20,6 +20,7 @@ import anyio
 from aiohttp import web
 
 from nexmo_dispatch_async.exceptions import ConfigurationError
+from nexmo_dispatch_async.models.user_ids import is_user_id
 from nexmo_dispatch_async.simulator import openapi
 from nexmo_dispatch_async.simulator.applications import Application, Applications
 from nexmo_dispatch_async.simulator.callbacks import Delivery, Signer
@@ -475,7 +476,8 @@ class Simulator(Observed):
                 "create_application(inbound_url=…) first, or give application=…"
             )
         self._catch_up()
-        customer = {"type": channel, "id" if channel == "messenger" else "number": from_}
+        by_id = channel == "messenger" or (channel == "whatsapp" and is_user_id(from_))
+        customer = {"type": channel, "id" if by_id else "number": from_}
         business = {"type": channel, "id" if channel in ("messenger", "viber_service_msg") else "number": to}
         self._engine.inbound(target, to=business, from_=customer, content=content)
         self._wake_driver()

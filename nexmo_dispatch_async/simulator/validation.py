@@ -11,6 +11,7 @@ from typing import Final, NamedTuple, cast
 import msgspec
 
 from nexmo_dispatch_async.failover import Condition
+from nexmo_dispatch_async.models.user_ids import is_user_id
 from nexmo_dispatch_async.simulator.people import CHANNELS
 from nexmo_dispatch_async.simulator.quick import read_usual
 from nexmo_dispatch_async.simulator.steps import JSONObject, Step, condition
@@ -194,11 +195,11 @@ def _channel(step: JSONObject, path: str, found: list[Violation]) -> str | None:
 def _address(
     raw: object, channel: str, end: str, path: str, found: list[Violation]
 ) -> tuple[str, str] | None:
-    """Read the key and the text of `from` or `to`; `number` wins when both are there (contract 3.3, 9.3)."""
+    """Read key and text of `from` or `to`; `number` wins when both are there (contract 3.3, 5.5, 9.3)."""
     members = cast("JSONObject", raw)
     if channel == "messenger" or (channel == "viber_service_msg" and end == "from"):
         keys: tuple[str, ...] = ("id",)
-    elif channel == "viber_service_msg":
+    elif channel == "viber_service_msg" or (channel == "whatsapp" and end == "to"):
         keys = ("number", "id")
     else:
         keys = ("number",)
@@ -213,6 +214,10 @@ def _address(
             found.append(
                 Violation(f"{path}.to.number", "must be digits with the country code, no + or 00 before")
             )
+            return None
+        if channel == "whatsapp" and key == "id" and not is_user_id(text):
+            reason = "must be a user id: two letters, a point, letters and digits"
+            found.append(Violation(f"{path}.to.id", reason))
             return None
         return key, text
     found.append(Violation(f"{path}.{end}.{keys[0]}", "is required"))

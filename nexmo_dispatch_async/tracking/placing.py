@@ -80,7 +80,7 @@ def _fit(sent: Sent, step: Planned) -> int:
     if sent.channel != step.channel:
         return 0
     # The recipient decides between steps of one channel only: a service may write a number differently.
-    return 102 if sent.recipient == step.recipient else 101
+    return 102 if step.recipient in (sent.recipient, sent.user) else 101
 
 
 def _align(state: WorkflowState, uuids: list[str], free: list[int]) -> list[tuple[str, int]]:

@@ -73,6 +73,7 @@ class Sent(Struct, frozen=True, omit_defaults=True):
     Attributes:
         channel: None when no callback named a channel.
         recipient: 16 bits of the address.
+        user: 16 bits of the customer's WhatsApp user id, where the callback names both (contract 5.5).
         position: Which step it says itself to be, from 1; in the v1 format only (contract 5.8).
         statuses: What it was reported to be.
     """
@@ -81,6 +82,7 @@ class Sent(Struct, frozen=True, omit_defaults=True):
     recipient: str | None = None
     position: int | None = None
     statuses: dict[str, Seen] = {}
+    user: str | None = None
 
     def merge(self, other: Sent) -> Sent:
         """Everything that either of them knows."""
@@ -89,6 +91,7 @@ class Sent(Struct, frozen=True, omit_defaults=True):
             _join(min, self.recipient, other.recipient),
             _join(min, self.position, other.position),
             _unite(self.statuses, other.statuses, Seen.merge),
+            _join(min, self.user, other.user),
         )
 
 
@@ -184,6 +187,7 @@ def observe(event: Event) -> WorkflowState | None:
             _recipient(key, event.to.address),
             position.items_number,
             {ident(event.status): seen},
+            _recipient(key, event.to.id if event.to.number else None),
         )
         return WorkflowState(key, messages={ident(event.message_uuid): sent})
     if isinstance(event, FinalReport) and event.dispatch_uuid:
@@ -227,8 +231,8 @@ def _plan(key: str, step: Step) -> Planned:
 def _recipient(key: str, address: str | None) -> str | None:
     if not address:
         return None
-    digits = _word(address.strip().removeprefix("+"))
-    return hashlib.blake2b(f"{key}\0{digits}".encode(), digest_size=2).hexdigest()
+    name = ident(address.strip().removeprefix("+"))
+    return hashlib.blake2b(f"{key}\0{name}".encode(), digest_size=2).hexdigest()
 
 
 def _channel(name: str | None) -> str | None:

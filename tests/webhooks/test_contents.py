@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from rich.pretty import pretty_repr
 
 from nexmo_dispatch_webhooks import (
     AudioContent,
@@ -85,7 +86,7 @@ def test_unreadable_coordinates_are_none() -> None:
 
 def test_text_is_there_for_words_only() -> None:
     """`event.text` saves a look at the type: words of texts and buttons, None for the rest."""
-    words = []
+    words: list[str | None] = []
     for content in (
         {"type": "text", "text": "a"},
         {"type": "button", "button": {"text": "b"}},
@@ -96,3 +97,56 @@ def test_text_is_there_for_words_only() -> None:
         words.append(event.text)
 
     assert words == ["a", "b", None]
+
+
+@pytest.mark.parametrize("form", ["v0.1", "v1"])
+def test_the_answer_to_a_flow_is_data(form: str) -> None:
+    """What a customer filled in is there as it was sent, in either format; a tap on a button has text."""
+    answer = {"title": "123456", "seats": 2, "more": {"status": [True, None]}}
+    button = {"subtype": "flow", "text": "sent", "payload": answer}
+    body = inbound_body({"type": "button", "button": button})
+    if form == "v1":
+        del body["message"]
+        body |= {"message_type": "button", "button": button}
+
+    event = parse_event(encode(body), strict=form == "v0.1")
+
+    assert isinstance(event, InboundMessage)
+    assert isinstance(event.content, ButtonContent)
+    assert (event.content.flow, event.content.payload, event.content.subtype) == (answer, None, "flow")
+    assert event.text == "sent"
+    assert isinstance(
+        tap := content_of({"type": "button", "button": {"payload": "p", "text": "t"}}), ButtonContent
+    )
+    assert (tap.flow, tap.payload, tap.subtype) == (None, "p", None)
+
+
+def test_the_answer_to_a_flow_is_not_shown() -> None:
+    """Neither its values nor the names of its fields stand in a `repr` or in what `rich` prints."""
+    content = ButtonContent(None, "sent", {"diagnosis": "HIV-positive"}, "flow")
+
+    assert repr(content) == "ButtonContent()"
+    assert "HIV" not in pretty_repr(content) + repr(
+        content_of({"type": "x", "x": {"diagnosis": "HIV-positive"}})
+    )
+
+
+def test_an_object_is_a_flow_under_any_subtype() -> None:
+    """A Flow that does not say so is data all the same, and noted."""
+    event = parse_event(
+        encode(inbound_body({"type": "button", "button": {"payload": {"a": 1}, "text": "t"}}))
+    )
+
+    assert isinstance(event, InboundMessage)
+    assert event.content == ButtonContent(None, "t", {"a": 1}, "flow")
+    assert event.oddities == ("message.content.button.payload: an object without the subtype flow",)
+
+
+def test_the_answer_to_a_flow_comes_back_from_the_bodies_for_tests() -> None:
+    """Your own tests post one as `ButtonContent(text=…, flow={…})`."""
+    content = ButtonContent(text="sent", flow={"seats": 2})
+
+    event = parse_event(encode(testing.inbound_body(content=content)), strict=True)
+
+    assert isinstance(event, InboundMessage)
+    assert event.content == ButtonContent(None, "sent", {"seats": 2}, "flow")

@@ -4,7 +4,15 @@ from typing import Any
 
 import pytest
 
-from nexmo_dispatch_webhooks import Address, InboundMessage, MessageError, MessageStatus, parse_event
+from nexmo_dispatch_webhooks import (
+    Address,
+    InboundMessage,
+    MessageError,
+    MessageStatus,
+    WorkflowPosition,
+    parse_event,
+)
+from tests.conftest import PAYLOADS
 from tests.webhooks.payloads import encode, inbound, status
 
 
@@ -41,6 +49,49 @@ def test_v1_status() -> None:
     assert event.error == MessageError(1300, "no")
     assert event.workflow is not None
     assert (event.workflow.items_number, event.workflow.items_total) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        ("id", "items_number", "items_total"),
+        ("workflow_id", "items_number", "items_total"),
+        ("id", "item_number", "items_total"),
+        ("id", "item_number", "total_items"),
+    ],
+)
+def test_v1_workflow_in_each_of_the_spellings(spelling: tuple[str, str, str]) -> None:
+    """The service itself spells it in three ways, and each names workflow, place and number of items."""
+    body = {**in_v1(), "workflow": dict(zip(spelling, ("3TcN", "1", "2"), strict=True))}
+
+    event = parse_event(encode(body), strict=True)
+
+    assert isinstance(event, MessageStatus)
+    assert event.workflow == WorkflowPosition("3TcN", 1, 2)
+
+
+def test_v1_status_with_everything_that_was_observed() -> None:
+    """A body of the service: a position in the second spelling, and a `submitted` with an error."""
+    observed = PAYLOADS / "observed" / "s03_v1_submitted_with_error_workflow_id.json"
+
+    event = parse_event(observed.read_bytes())
+
+    assert isinstance(event, MessageStatus)
+    assert event.workflow == WorkflowPosition("3TcNjguHxr2vcCZ9Ddsnq6tw8yQ", 1, 2)
+    assert event.error == MessageError(1000, "Throttled")
+    assert event.oddities == ()
+
+
+def in_v1() -> dict[str, Any]:
+    """A status of the v1 format."""
+    return {
+        "channel": "sms",
+        "message_uuid": "m",
+        "to": "447700900000",
+        "from": "447700900112",
+        "timestamp": "2025-02-03T12:14:25Z",
+        "status": "submitted",
+    }
 
 
 def test_v1_workflow_that_is_no_object_is_left_out() -> None:

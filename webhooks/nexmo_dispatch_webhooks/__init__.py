@@ -26,6 +26,7 @@ from nexmo_dispatch_webhooks.events import (
     UnsupportedContent,
     Usage,
     VideoContent,
+    WhatsAppUser,
     WorkflowPosition,
     parse_event,
 )
@@ -134,6 +135,7 @@ __all__ = [
     "Verification",
     "VideoContent",
     "WebhookError",
+    "WhatsAppUser",
     "WorkflowPosition",
     "from_http",
     "parse_event",

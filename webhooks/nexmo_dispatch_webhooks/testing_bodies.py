@@ -20,6 +20,7 @@ from nexmo_dispatch_webhooks.events.vocabulary import (
     ReportStatus,
     Status,
 )
+from nexmo_dispatch_webhooks.events.whatsapp_users import is_user_id
 from nexmo_dispatch_webhooks.exceptions import ConfigurationError
 from nexmo_dispatch_webhooks.receiver import UNSET, Unset
 
@@ -191,11 +192,12 @@ def _own(channel: str) -> str:
 
 
 def _address(channel: str, given: AddressLike | None, default: str, *, own: bool = False) -> Body:
-    """One end of a message: by id on Messenger and for your own end on Viber (contract 5.5.1)."""
+    """One end of a message: by id on Messenger, for a WhatsApp user id, for your own end on Viber (5.5)."""
     if isinstance(given, Mapping):
         return {"type": channel, **given}
     known = CHANNEL_NAMES.get(channel, channel)
     by_id = known == "messenger" or (own and known == "viber_service_msg")
+    by_id = by_id or (known == "whatsapp" and given is not None and is_user_id(given))
     return {"type": channel, "id" if by_id else "number": default if given is None else given}
 
 
@@ -214,6 +216,10 @@ def _content(content: events.Content | Mapping[str, Any]) -> Body:
         place = {"lat": content.latitude, "long": content.longitude}
         payload: Body = {name: None if value is None else str(value) for name, value in place.items()}
         payload |= {"url": content.url, "address": content.address, "name": content.name}
+    elif isinstance(content, events.ButtonContent):
+        answer = content.payload if content.flow is None else content.flow
+        subtype = content.subtype or (None if content.flow is None else "flow")
+        payload = {"payload": answer, "subtype": subtype, "text": content.text}
     else:
         payload = {name: getattr(content, name) for name in content.__struct_fields__}
     return {"type": kind, kind: _without_none(payload)}

@@ -27,6 +27,7 @@ from nexmo_dispatch_webhooks.events.structs import (
     UnsupportedContent,
     Usage,
     VideoContent,
+    WhatsAppUser,
     WorkflowPosition,
 )
 from nexmo_dispatch_webhooks.events.timestamps import parse_timestamp
@@ -72,6 +73,7 @@ __all__ = [
     "UnsupportedContent",
     "Usage",
     "VideoContent",
+    "WhatsAppUser",
     "WorkflowPosition",
     "classify_error",
     "parse_event",

@@ -74,7 +74,13 @@ def _read_payload(kind: str, payload: object, where: str, odd: Odd) -> e.Content
             odd.append(f"{where}.url: missing")
         return _MEDIA[kind](plain(url, f"{where}.url", odd), text_of("caption"), text_of("name"))
     if kind == "button":
-        return e.ButtonContent(text_of("payload", required=True), text_of("text", required=True))
+        subtype, answer = plain(part.get("subtype"), f"{where}.subtype", odd), part.get("payload")
+        if type(answer) is dict:
+            if subtype != "flow":
+                odd.append(f"{where}.payload: an object without the subtype flow")
+            return e.ButtonContent(None, text_of("text", required=True), answer, subtype or "flow")
+        payload_text, text = text_of("payload", required=True), text_of("text", required=True)
+        return e.ButtonContent(payload_text, text, None, subtype)
     if kind == "reply":
         return e.ReplyContent(
             text_of("id", required=True), text_of("title", required=True), text_of("description")

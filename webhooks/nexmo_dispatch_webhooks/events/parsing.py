@@ -26,6 +26,7 @@ from nexmo_dispatch_webhooks.events.notes import (
 from nexmo_dispatch_webhooks.events.parts import (
     find_dispatch_uuid,
     read_address,
+    read_customer,
     read_error,
     read_own_channel,
     read_usage,
@@ -48,6 +49,7 @@ from nexmo_dispatch_webhooks.events.vocabulary import (
     TEMPLATES,
     WHATSAPP_MEMBERS,
 )
+from nexmo_dispatch_webhooks.events.whatsapp_users import read_user
 from nexmo_dispatch_webhooks.exceptions import InvalidBodyError
 
 __all__ = ["parse_event"]
@@ -110,7 +112,8 @@ def _classify(raw: JSONObject, odd: Odd) -> e.Event:
 def _status(raw: JSONObject, message_uuid: str, status: str, odd: Odd) -> e.MessageStatus:
     note_members(raw, STATUS_MEMBERS, "body", odd)
     channel = read_own_channel(raw.get("channel"), "channel", odd)
-    to = read_address(raw.get("to"), channel, "to", False, odd)
+    user = read_user(raw, "recipient", odd)
+    to = read_customer(raw.get("to"), channel, "to", user, odd)
     sender = read_address(raw.get("from"), channel, "from", True, odd)
     for name, known in _V1_STATUS_OBJECTS.items():
         if name in raw:
@@ -140,6 +143,7 @@ def _status(raw: JSONObject, message_uuid: str, status: str, odd: Odd) -> e.Mess
         None if usage is None else read_usage(usage, "usage", odd),
         verbatim(raw.get("client_ref"), "client_ref", odd),
         None if workflow is None else read_workflow(workflow, odd),
+        user,
         tuple(odd),
         raw,
     )
@@ -149,7 +153,8 @@ def _inbound(raw: JSONObject, message_uuid: str, odd: Odd) -> e.InboundMessage:
     note_members(raw, INBOUND_MEMBERS, "body", odd)
     channel = read_own_channel(raw.get("channel"), "channel", odd)
     to = read_address(raw.get("to"), channel, "to", True, odd)
-    sender = read_address(raw.get("from"), channel, "from", False, odd)
+    user = read_user(raw, "sender", odd)
+    sender = read_customer(raw.get("from"), channel, "from", user, odd)
     message = raw.get("message")
     if type(message) is dict:
         note_members(message, MESSAGE_MEMBERS, "message", odd)
@@ -161,7 +166,7 @@ def _inbound(raw: JSONObject, message_uuid: str, odd: Odd) -> e.InboundMessage:
         sms = read_object(raw.get("sms"), SMS_MEMBERS, "sms", odd)
     count = sms.get("num_messages")
     if count is None:
-        count = sms.get("count_total")
+        count = sms.get("count_total", sms.get("total_count"))
     elif type(count) is not str:
         odd.append("sms.num_messages: not text")
     if raw.get("direction", "inbound") not in ("inbound", None):
@@ -184,6 +189,8 @@ def _inbound(raw: JSONObject, message_uuid: str, odd: Odd) -> e.InboundMessage:
         keyword=verbatim(sms.get("keyword"), "sms.keyword", odd),
         profile_name=verbatim(profile.get("name"), "profile.name", odd),
         reply_to=plain(context.get("message_uuid"), "context.message_uuid", odd),
+        profile_username=verbatim(profile.get("username"), "profile.username", odd),
+        whatsapp_user=user,
         oddities=tuple(odd),
         raw=raw,
     )

@@ -31,11 +31,13 @@ from nexmo_dispatch_webhooks.events.vocabulary import (
     USAGE_MEMBERS,
     WORKFLOW_MEMBERS,
 )
+from nexmo_dispatch_webhooks.events.whatsapp_users import complete, is_user_id
 
 __all__ = [
     "find_dispatch_uuid",
     "read_address",
     "read_channel",
+    "read_customer",
     "read_error",
     "read_own_channel",
     "read_usage",
@@ -57,6 +59,9 @@ def read_address(value: object, channel: str | None, where: str, business: bool,
             channel if named is None and channel else named, f"{where}.type", odd
         )
         number, ident = value.get("number"), value.get("id")
+        if ident is None and kind == "whatsapp" and type(number) is str and is_user_id(number.strip()):
+            odd.append(f"{where}.number: a user id")
+            number, ident = None, number
         by_id = kind == "messenger" or (business and kind == "viber_service_msg")
         given = ident if number is None else number
         if (  # the usual case, first: a type and one other, as text
@@ -74,7 +79,18 @@ def read_address(value: object, channel: str | None, where: str, business: bool,
     text = required(value, where, odd)
     if channel is None:
         odd.append(f"{where}.type: missing")
-    return e.Address(kind, None, text, by_id) if by_id else e.Address(kind, text, None, by_id)
+    if by_id or (text is not None and kind in ("whatsapp", "unknown") and is_user_id(text)):
+        return e.Address(kind, None, text, by_id)
+    return e.Address(kind, text, None, by_id)
+
+
+def read_customer(
+    value: object, channel: str | None, where: str, user: e.WhatsAppUser | None, odd: Odd
+) -> e.Address:
+    """The customer's end; a person without a number is named elsewhere in the body (contract 5.5)."""
+    if value is None and user is not None:
+        return complete(e.Address(channel or "whatsapp"), user)
+    return complete(read_address(value, channel, where, False, odd), user)
 
 
 def read_channel(value: object, where: str, odd: Odd) -> str:
@@ -154,15 +170,21 @@ def read_error(value: object, odd: Odd) -> e.MessageError | None:
 
 
 def read_workflow(value: object, odd: Odd) -> e.WorkflowPosition | None:
-    """The `workflow` object of the v1 format (contract 5.8)."""
+    """The `workflow` object of the v1 format, in each of its three spellings (contract 5.8)."""
     position = read_object(value, WORKFLOW_MEMBERS, "workflow", odd)
     if position is not value:
         return None
     number, total = (
-        noted(item := position.get(name), to_int(item), f"workflow.{name}", odd)
-        for name in ("items_number", "items_total")
+        noted(item := _first(position, *names), to_int(item), f"workflow.{names[0]}", odd)
+        for names in (("items_number", "item_number"), ("items_total", "total_items"))
     )
-    return e.WorkflowPosition(plain(position.get("id"), "workflow.id", odd), number, total)
+    ident = plain(_first(position, "id", "workflow_id"), "workflow.id", odd)
+    return e.WorkflowPosition(ident, number, total)
+
+
+def _first(value: JSONObject, *names: str) -> object:
+    """The first of the members that is there."""
+    return next((value[name] for name in names if value.get(name) is not None), None)
 
 
 def find_dispatch_uuid(raw: JSONObject, links: object, odd: Odd) -> str | None:

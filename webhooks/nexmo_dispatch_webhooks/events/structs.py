@@ -42,6 +42,7 @@ __all__ = [
     "UnsupportedContent",
     "Usage",
     "VideoContent",
+    "WhatsAppUser",
     "WorkflowPosition",
 ]
 
@@ -65,7 +66,11 @@ class _Quiet(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Address(_Quiet, frozen=True):
-    """One end of a message: the channel as `type`, and a `number`, an `id`, or both (contract 5.5.1)."""
+    """One end of a message: the channel as `type`, and a `number`, an `id`, or both (contract 5.5.1).
+
+    On WhatsApp an `id` is a user id, such as `NL.13491208655302741918`: of a person who hides the number, or
+    beside the number (contract 5.5).
+    """
 
     _shown = ("type",)
 
@@ -88,6 +93,20 @@ class Usage(_Quiet, frozen=True):
 
     price: Decimal | None = None
     currency: str | None = None
+
+
+class WhatsAppUser(_Quiet, frozen=True):
+    """The customer as `whatsapp.sender` and `whatsapp.recipient` name them, who may hide the number.
+
+    Attributes:
+        user_id: two letters, a point, letters and digits.
+        parent_user_id: the same person for all businesses of one group.
+        wa_id: the number, where it is known (contract 5.5).
+    """
+
+    user_id: str | None = None
+    parent_user_id: str | None = None
+    wa_id: str | None = None
 
 
 class MessageError(_Quiet, frozen=True):
@@ -166,11 +185,20 @@ class LocationContent(_Quiet, frozen=True):
 
 
 class ButtonContent(_Quiet, frozen=True):
-    """A tap on a quick-reply button of WhatsApp."""
+    """A tap on a quick-reply button of WhatsApp, or the answer to a WhatsApp Flow (contract 5.5.2).
+
+    Attributes:
+        payload: what the button was sent with; None for a Flow.
+        text: the words on the button.
+        flow: what the customer filled in, under the names that the Flow gave its fields; None for a button.
+        subtype: `flow` for a Flow.
+    """
 
     type: ClassVar[str] = "button"
     payload: str | None = None
     text: str | None = None
+    flow: JSONObject | None = None
+    subtype: str | None = None
 
 
 class ReplyContent(_Quiet, frozen=True):
@@ -244,9 +272,16 @@ class MessageStatus(_Event, frozen=True):
     usage: Usage | None = None
     client_ref: str | None = None
     workflow: WorkflowPosition | None = None
+    #: WhatsApp: the ids of a customer, who may hide the number; `to` has what is needed to answer.
+    whatsapp_user: WhatsAppUser | None = None
     #: What was tolerated, by place, without values: empty for a body that keeps the contract.
     oddities: tuple[str, ...] = ()
     raw: JSONObject = {}
+
+    @property
+    def recipient(self) -> str | None:
+        """The customer's number, or the id where there is none, whatever the shape of the body."""
+        return self.to.address
 
     @property
     def is_final(self) -> bool:
@@ -288,8 +323,19 @@ class InboundMessage(_Event, frozen=True):
     #: v1 format: the name that the customer shows, and the message that this one answers.
     profile_name: str | None = None
     reply_to: str | None = None
+    #: WhatsApp: the name that the customer chose instead of a number, and the ids (contract 5.5).
+    profile_username: str | None = None
+    whatsapp_user: WhatsAppUser | None = None
     oddities: tuple[str, ...] = ()
     raw: JSONObject = {}
+
+    @property
+    def sender(self) -> str | None:
+        """The customer's number, or the id where there is none, whatever the shape of the body.
+
+        It is what to answer to: `whatsapp.text(…, to=event.sender)`. None when the body names no sender.
+        """
+        return self.from_.address
 
     @property
     def text(self) -> str | None:

@@ -95,6 +95,9 @@ def read_usual_status(raw: dict[str, Any]) -> e.MessageStatus | None:
         or message_uuid != message_uuid.strip()
         or recipient != recipient.strip()
         or origin != origin.strip()
+        # a WhatsApp user id in the place of a number
+        or recipient[2:3] == "."
+        or origin[2:3] == "."
     ):
         return None
     channel, own = to.type, sender.type
@@ -110,6 +113,7 @@ def read_usual_status(raw: dict[str, Any]) -> e.MessageStatus | None:
         None,
         paid,
         status.client_ref or None,
+        None,
         None,
         (),
         raw,

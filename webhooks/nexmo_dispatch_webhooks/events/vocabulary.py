@@ -32,6 +32,7 @@ __all__ = [
     "TERMINAL_STATUSES",
     "USAGE_MEMBERS",
     "WHATSAPP_MEMBERS",
+    "WHATSAPP_USER_MEMBERS",
     "WORKFLOW_MEMBERS",
     "Channel",
     "ReportStatus",
@@ -75,7 +76,8 @@ def _names(text: str) -> frozenset[str]:
 # The members that the contract names, per object: 5.2, 5.4, 5.5, 5.6, and 5.8 for the v1 format.
 _V1 = _names(
     "channel message_type context context_status destination sms whatsapp workflow profile text image audio "
-    "video file location button reply order sticker vcard contact custom unsupported provider_message"
+    "video file location button reply order sticker vcard contact custom unsupported provider_message "
+    "reaction content origin _self"
 )
 STATUS_MEMBERS = _V1 | _names(
     "message_uuid to from timestamp status error errors usage client_ref _links dispatch_uuid"
@@ -95,14 +97,16 @@ CONTENT_MEMBERS = {
     "audio": _names("url"),
     "video": _names("url caption"),
     "file": _names("url caption name"),
-    "button": _names("payload text"),
+    "button": _names("payload subtype text"),
     "reply": _names("id title description"),
     "location": _names("lat long latitude longitude name address url"),
 }
 #: Objects whose members 5.5 and 5.8 name; those inside of `context` and of `whatsapp` are not named.
-SMS_MEMBERS = _names("num_messages keyword count_total")
-PROFILE_MEMBERS = _names("name")
-WORKFLOW_MEMBERS = _names("id items_number items_total")
+SMS_MEMBERS = _names("num_messages keyword count_total total_count")
+PROFILE_MEMBERS = _names("name username")
+#: The service spells them in three ways (contract 5.8).
+WORKFLOW_MEMBERS = _names("id workflow_id items_number item_number items_total total_items")
 DESTINATION_MEMBERS = _names("network_code")
-WHATSAPP_MEMBERS = _names("conversation pricing")
+WHATSAPP_MEMBERS = _names("conversation pricing sender recipient referral")
+WHATSAPP_USER_MEMBERS = _names("user_id parent_user_id wa_id")
 ERROR_MEMBERS = _names("code reason type title detail instance")

@@ -167,7 +167,9 @@ def lane_of(event: Event) -> int:
     elif isinstance(event, FinalReport):
         name = event.dispatch_uuid
     elif isinstance(event, InboundMessage):
-        customer, own = event.from_.address, event.to.address
+        sender, own = event.from_, event.to.address
+        # A person with a WhatsApp user id has it in every message, and the number in some (contract 5.5).
+        customer = (event.channel == "whatsapp" and sender.id) or sender.address
         name = f"{event.channel}\0{customer}\0{own}" if customer else event.message_uuid
     name = "\0".join(event.dedup_key) if name is None else name.lower()
     return crc32(_bytes(name))
