@@ -292,7 +292,7 @@ async def test_listen_prints_each_callback_and_refuses_unsigned_ones() -> None:
     process.terminate()
     await process.wait()
 
-    assert answers == [200, 200, 200, 200, 401]
+    assert answers == [200, 200, 200, 200, 503]
     assert [line.split()[0] for line in lines] == ["rejected", "inbound", "final-report:", "unknown"]
     assert "447700900123" not in "".join(lines)
 

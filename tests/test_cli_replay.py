@@ -84,7 +84,7 @@ async def test_ends_with_1_when_something_was_refused(
     assert (code, target.seen) == (1, [])
     out = capsys.readouterr().out
     assert out.startswith("posted 2 unsigned callbacks in ")
-    assert "  401 (the Authorization header is missing): 2" in out
+    assert "  503 (the Authorization header is missing): 2" in out
 
 
 async def test_a_redirect_is_an_answer(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:

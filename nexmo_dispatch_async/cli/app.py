@@ -108,7 +108,7 @@ _Secret = Annotated[
     typer.Option(
         metavar="API_KEY=SECRET",
         envvar=_SECRETS,
-        help="Signature secret; repeatable.",
+        help="Signature secret; repeatable. Better set the variable: all users of a machine see commands.",
     ),
 ]
 
@@ -143,7 +143,8 @@ def listen(
     secrets = _pairs(context, secret)
     if bool(secrets) == no_verification:
         raise typer.BadParameter(
-            "say either --secret API_KEY=SECRET or --no-verification", param_hint=_name_of_secret(context)
+            f"set {_SECRETS} to API_KEY=SECRET or give --secret, or say --no-verification; not both",
+            param_hint=_name_of_secret(context),
         )
     raise typer.Exit(anyio.run(run, host, port, path, secrets or None, record, inbox))
 
@@ -169,7 +170,7 @@ def replay(
 ) -> None:
     """Post recorded callbacks to a receiver and sum up the answers.
 
-    They are signed with the first secret; without --secret they are unsigned.
+    They are signed with the first secret; without a secret they are unsigned.
 
     Ends with 0 only if all of them were answered 2xx.
     """

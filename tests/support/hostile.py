@@ -52,7 +52,7 @@ def good(number: int) -> bytes:
     return request(body, "Authorization: " + sign(body, secret=SECRET, api_key="k", jti=str(number)))
 
 
-# --- tokens: 401 ---
+# --- tokens: 401, and 503 where there is none ---
 
 
 def _body(rnd: random.Random) -> bytes:
@@ -134,7 +134,7 @@ def no_token(rnd: random.Random) -> Request:
     return (request(_body(rnd), f"Authorization: {scheme} {noise}".rstrip(), path=path),)
 
 
-# --- bodies: 400, 401, 413, 415 ---
+# --- bodies: 400, 401, 413, 415, and 503 without a token ---
 
 
 def signed_nonsense(rnd: random.Random) -> Request:
@@ -262,6 +262,8 @@ ATTACKS: dict[Attack, float] = {
     many_headers: 0.4,
 }
 SLOW: dict[Attack, float] = {endless: 1, slow: 1, hang_up: 1}
+#: What is not signed at all is answered with 503, since a genuine callback like it comes again.
+UNSIGNED = {no_token, wrong_media_type, many_headers, broken_compression}
 #: After these the server hangs up, whether it says so or not, and perhaps before everything was sent.
 ENDS = {oversize, gzip_bomb, no_http, broken_chunks, broken_compression, many_headers, endless, slow, hang_up}
 
@@ -272,7 +274,7 @@ class Result:
 
     answers: Counter[int] = field(default_factory=lambda: Counter[int]())
     attacks: Counter[str] = field(default_factory=lambda: Counter[str]())
-    #: Attacks that were not answered 4xx, with the answer; 0 when there was none.
+    #: Attacks that were answered neither 4xx nor as unsigned, with the answer; 0 when there was none.
     wrong: list[tuple[str, int]] = field(default_factory=list)
     #: Attacks that did not wait for an answer.
     left: int = 0
@@ -425,7 +427,7 @@ class _Run:
             result.left += 1
         elif status == 0 and make in ENDS:
             result.hung_up += 1
-        elif 400 <= status < 500:
+        elif 400 <= status < 500 or (make in UNSIGNED and status == 503):
             result.answers[status] += 1
         else:
             result.wrong.append((name, status))

@@ -12,6 +12,8 @@ ROOT = Path(__file__).parent.parent / "data" / "payloads"
 WEBHOOKS = ROOT / "webhooks"
 VECTORS: dict[str, Any] = json.loads((ROOT / "auth" / "signed_webhook_vectors.json").read_text("utf-8"))
 SECRETS: dict[str, str] = {VECTORS["claims"]["api_key"]: VECTORS["signature_secret"]}
+#: Long enough for a secret in a URL.
+PATH_SECRET = "example-path-secret-for-tests"
 NOW: float = VECTORS["claims"]["iat"] + 1.0
 
 

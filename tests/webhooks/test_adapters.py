@@ -73,22 +73,24 @@ async def test_mounted_at_the_root(serve: Serve) -> None:
 
 
 async def test_answers(serve: Serve) -> None:
-    """200, 400, 401, 413 and 415, and 405 for other methods, each with a short text."""
+    """200, 400, 401, 413, 415 and 503, and 405 for other methods, each with a short text."""
     served = await serve(max_body=10_000)
 
     assert await served.signed() == 200
     assert await served.signed(encode({"what": "ever"})) == 200
     assert await served.signed(b"not json") == 400
     assert await served.signed(b"") == 400
-    assert await served.post() == 401
+    assert await served.post() == 503
+    assert await served.post(authorization="Bearer a.b.c") == 401
     assert await served.signed(b" " * 10_001) == 413
     assert await served.signed(content_type="text/plain") == 200
     assert await served.signed(content_encoding="compress") == 415
     async with served.session.get(served.url + "/webhooks") as answer:
         assert answer.status == 405
-    async with served.session.post(served.url + "/webhooks", data=BODY, headers=JSON) as answer:
+    wrong = JSON | {"Authorization": "Bearer a.b.c"}
+    async with served.session.post(served.url + "/webhooks", data=BODY, headers=wrong) as answer:
         assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
-        assert await answer.text() == "the Authorization header is missing"
+        assert await answer.text() == "the token is not signed with HS256"
 
 
 async def test_500_when_a_handler_fails(serve: Serve) -> None:
@@ -112,6 +114,43 @@ async def test_rotation_of_secrets(serve: Serve) -> None:
     served = await serve(secrets={"k": ["new secret", SECRET]})
 
     assert await served.signed() == 200
+
+
+@pytest.mark.parametrize(("wrong_signature", "status"), [(401, 401), (503, 503)])
+async def test_what_is_not_signed_comes_again_and_what_is_signed_wrongly_as_set(
+    serve: Serve, wrong_signature: int, status: int
+) -> None:
+    """No token: always 503, which the service repeats; a wrong one: the setting; health counts both (5.9)."""
+    served = await serve(wrong_signature=wrong_signature, health_path="/health")
+    wrong = sign(BODY, secret="the secret before the change", api_key="k", jti="j")
+
+    assert await served.post() == 503
+    assert await served.post(authorization=wrong) == status
+    assert await served.signed() == 200
+
+    async with served.session.get(served.url + "/health") as answer:
+        health = await answer.json()
+    assert (health["ready"], health["missing_signatures"], health["wrong_signatures"]) == (True, 1, 1)
+    assert len(served.seen) == 1
+
+
+@pytest.mark.parametrize(
+    "marks", [{"origin": "https://evil.example"}, {"origin": "null"}, {"sec_fetch_site": "cross-site"}]
+)
+async def test_without_verification_a_web_page_cannot_post(serve: Serve, marks: dict[str, str]) -> None:
+    """Neither as JSON nor without a content type, which needs no preflight; a genuine callback gets in."""
+    served = await serve(secrets=None, verification=None)
+
+    assert await served.post(**marks) == 403
+    async with served.session.post(
+        served.url + "/webhooks",
+        data=BODY,
+        headers={name.replace("_", "-"): value for name, value in marks.items()},
+        skip_auto_headers=["Content-Type"],
+    ) as answer:
+        assert answer.status == 403
+    assert served.seen == []
+    assert await served.post() == 200
 
 
 async def test_verification_none_said_out_loud(serve: Serve) -> None:

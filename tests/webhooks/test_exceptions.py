@@ -6,7 +6,7 @@ import pickle
 import pytest
 
 from nexmo_dispatch_webhooks import exceptions
-from nexmo_dispatch_webhooks.exceptions import HandlerError, WebhookError
+from nexmo_dispatch_webhooks.exceptions import HandlerError, SignatureVerificationError, WebhookError
 from nexmo_dispatch_webhooks.routing import HandlerFailure
 
 ERRORS = [
@@ -27,6 +27,8 @@ def test_every_error_is_a_webhook_error_and_is_drawn(error: type[WebhookError]) 
     [
         ("InvalidBodyError", 400),
         ("SignatureVerificationError", 401),
+        ("MissingSignatureError", 503),
+        ("CrossSiteRequestError", 403),
         ("RequestTimeoutError", 408),
         ("BodyTooLargeError", 413),
         ("UnsupportedMediaTypeError", 415),
@@ -45,6 +47,15 @@ def test_handler_error_names_handlers_and_types_only() -> None:
     error = HandlerError([HandlerFailure("app.on_read", ValueError("447700900000 said hello"))])
 
     assert str(error) == "failed: app.on_read (ValueError)"
+
+
+def test_the_claimed_account_survives_pickling() -> None:
+    """As every other fact that an error holds."""
+    error = SignatureVerificationError("the signature does not match", claimed_api_key="a1b2c3d4")
+
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
+
+    assert (str(copy), copy.claimed_api_key) == (str(error), "a1b2c3d4")
 
 
 def test_handler_error_survives_pickling() -> None:

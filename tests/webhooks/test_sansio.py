@@ -2,8 +2,10 @@
 
 import hashlib
 import hmac
+import secrets
 from typing import Any
 
+import jwt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,17 +13,19 @@ from multidict import CIMultiDict
 
 from nexmo_dispatch_webhooks import (
     ConfigurationError,
+    CrossSiteRequestError,
     HmacVerification,
     InvalidBodyError,
     JwtVerification,
     MessageStatus,
+    MissingSignatureError,
     PathSecretVerification,
     RawRequest,
     SignatureVerificationError,
     UnsupportedMediaTypeError,
     from_http,
 )
-from tests.webhooks.payloads import NOW, SECRETS, VECTORS
+from tests.webhooks.payloads import NOW, PATH_SECRET, SECRETS, VECTORS
 
 BODY: bytes = VECTORS["raw_body"].encode()
 SIGNED = {"Authorization": VECTORS["cases"][0]["authorization"], "Content-Type": "application/json"}
@@ -178,11 +182,104 @@ def test_hmac_needs_a_key(key: Any) -> None:
 
 def test_path_secret() -> None:
     """The last segment of the path."""
-    scheme = PathSecretVerification("s3cret")
+    scheme = PathSecretVerification(PATH_SECRET)
 
-    assert from_http({}, BODY, verification=scheme, path="status/s3cret/")[0].kind == "message-status"
-    for path in ("", "status", "s3cret/status", "S3CRET", "\ud800", "s3cret\udcff"):
+    assert from_http({}, BODY, verification=scheme, path=f"status/{PATH_SECRET}/")[0].kind == "message-status"
+    for path in (
+        *("", "status", f"{PATH_SECRET}/status", PATH_SECRET.upper(), "\ud800", PATH_SECRET + "\udcff"),
+        PATH_SECRET[:-1],
+    ):
         with pytest.raises(SignatureVerificationError):
             from_http({}, BODY, verification=scheme, path=path)
-    with pytest.raises(ConfigurationError):
-        PathSecretVerification("")
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "",
+        "s3cret",
+        "a" * 21,
+        b"0123456789abcdefghijkl",
+        5,
+        None,
+        "with/slash/in/the/secret",
+        "needs%2Fencoding-in-url",
+    ],
+)
+def test_a_path_secret_that_can_be_guessed_or_misspelt_is_refused(secret: Any) -> None:
+    """With the rule and how to make a good one, and without the secret itself."""
+    with pytest.raises(ConfigurationError, match="path secret") as caught:
+        PathSecretVerification(secret)
+
+    assert not secret or str(secret) not in str(caught.value)
+
+
+def test_the_error_of_a_path_secret_says_how_to_make_one() -> None:
+    """What the error names is accepted, and so is the shortest that it allows."""
+    with pytest.raises(ConfigurationError, match=r"22 characters or more.*secrets\.token_urlsafe"):
+        PathSecretVerification("too-short")
+
+    PathSecretVerification("a" * 22)
+    PathSecretVerification(secrets.token_urlsafe())
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:8702"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"sec-fetch-site": "same-origin"},
+        {"Origin": "", "Content-Type": "application/json"},
+    ],
+)
+def test_without_verification_no_web_page_gets_in(headers: dict[str, str]) -> None:
+    """A browser marks what a page posts, also a page whose name is rebound to this address."""
+    with pytest.raises(CrossSiteRequestError):
+        from_http(headers, BODY, verification=None)
+
+    assert from_http({**SIGNED, **headers}, BODY, verification=verification())[0].kind == "message-status"
+
+
+@pytest.mark.parametrize("value", [None, "", "  ", "Bearer", "Bearer  ", "Basic dXNlcjpwYXNz", "x"])
+def test_what_is_not_signed_is_told_from_what_is_signed_wrongly(value: str | None) -> None:
+    """Without a token: 503, so that it comes again; with a wrong one: 401 (contract 5.9)."""
+    with pytest.raises(MissingSignatureError) as missing:
+        from_http({} if value is None else {"Authorization": value}, BODY, verification=verification())
+    with pytest.raises(SignatureVerificationError) as wrong:
+        from_http({"Authorization": "Bearer a.b.c"}, BODY, verification=verification())
+
+    assert (missing.value.status, missing.value.claimed_api_key) == (503, None)
+    assert (wrong.value.status, isinstance(wrong.value, MissingSignatureError)) == (401, False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"api_key": "another"}, "no secret"),
+        ({"iss": "x"}, "issuer"),
+        ({"iat": NOW + 9999}, "future"),
+        ({"iat": 0}, "old"),
+        ({"exp": 1}, "expired"),
+        ({"nbf": NOW + 9999}, "not valid yet"),
+        ({"aud": "x"}, "meant for"),
+        ({"payload_hash": "0"}, "not the one"),
+        ({"payload_hash": None}, "does not cover"),
+    ],
+)
+def test_a_wrong_token_says_which_account_it_claims(changes: dict[str, Any], reason: str) -> None:
+    """Whatever is wrong with it once its claims can be read: a log line can name the account."""
+    claims = {"jti": "j", "iss": "Vonage", "iat": NOW, "api_key": "k", **changes}
+    token = "Bearer " + jwt.encode({"payload_hash": hashlib.sha256(BODY).hexdigest()} | claims, "s" * 32)
+
+    with pytest.raises(SignatureVerificationError, match=reason) as caught:
+        JwtVerification({"k": "s" * 32}, clock=lambda: NOW).verify(RawRequest({"authorization": token}, BODY))
+
+    assert caught.value.claimed_api_key == claims["api_key"]
+
+
+def test_a_missing_hmac_header_is_not_a_wrong_one() -> None:
+    """As with tokens: what is not signed at all comes again."""
+    with pytest.raises(MissingSignatureError):
+        from_http({}, BODY, verification=HmacVerification("key"))

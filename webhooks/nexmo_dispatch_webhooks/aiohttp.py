@@ -27,6 +27,7 @@ from nexmo_dispatch_webhooks.exceptions import (
 )
 from nexmo_dispatch_webhooks.logs import logger
 from nexmo_dispatch_webhooks.receiver import UNSET, Answer, InboxSource, Receiver, Unset
+from nexmo_dispatch_webhooks.refusals import WrongSignature
 from nexmo_dispatch_webhooks.routing import Router
 from nexmo_dispatch_webhooks.sansio import RawRequest, Verification
 from nexmo_dispatch_webhooks.signature import Secret
@@ -48,6 +49,7 @@ def setup(
     *,
     secrets: Mapping[str, Secret] | None = None,
     verification: Verification | Unset | None = UNSET,
+    wrong_signature: WrongSignature = 401,
     inbox: InboxSource = None,
     max_body: int = MAX_BODY,
     body_timeout: float | None = 15.0,
@@ -60,10 +62,10 @@ def setup(
     An inbox starts after all cleanup contexts of the application, also those that it gets after this call,
     and is drained before they end, once all requests are answered: what handlers use belongs there.
 
-    Answers: 200 handled (also when no handler wanted the event), 400 no JSON object, 401 not genuine, 408
-    the body came too slowly, 413 too large, 415 not gzip or deflate, or neither verified nor JSON, 500 a
-    handler failed, 503 the inbox could not store (contract 5.10). With an inbox handlers run after the
-    answer, so 500 does not occur.
+    Answers: 200 handled (also when no handler wanted the event), 400 no JSON object, 401 not genuine, 403
+    from a web page and not verified, 408 the body came too slowly, 413 too large, 415 not gzip or deflate,
+    or neither verified nor JSON, 500 a handler failed, 503 not signed at all, or the inbox could not store
+    (contract 5.10). With an inbox handlers run after the answer, so 500 does not occur.
 
     Args:
         app: the application, not started yet.
@@ -71,6 +73,8 @@ def setup(
         path: where to mount.
         secrets: signature secrets by `api_key`, several for a rotation: `{"key": ["new", "old"]}`.
         verification: instead of *secrets*: another `Verification`, or None to accept anybody.
+        wrong_signature: the answer to a token or signature that is there and wrong: 401, which the service
+            takes as final, or 503, after which it repeats the callback for 24 hours.
         inbox: where to store before answering: the path of an SQLite file or an inbox, which is started and
             drained with the application. None runs the handlers before the answer.
         max_body: the largest body in bytes, after decompression.
@@ -90,7 +94,13 @@ def setup(
     check_type("app", app, web.Application, advice="setup(app, router, …)")
     check_adapter(path, health_path, max_body, body_timeout)
     receiver = Receiver(
-        router, secrets=secrets, verification=verification, inbox=inbox, values=values, clock=clock
+        router,
+        secrets=secrets,
+        verification=verification,
+        wrong_signature=wrong_signature,
+        inbox=inbox,
+        values=values,
+        clock=clock,
     )
     mount = path.rstrip("/")
     if RECEIVERS not in app:

@@ -27,6 +27,7 @@ from nexmo_dispatch_webhooks.exceptions import (
 )
 from nexmo_dispatch_webhooks.logs import log_failure
 from nexmo_dispatch_webhooks.receiver import UNSET, Answer, InboxSource, Receiver, Unset
+from nexmo_dispatch_webhooks.refusals import WrongSignature
 from nexmo_dispatch_webhooks.routing import Router
 from nexmo_dispatch_webhooks.sansio import RawRequest, Verification
 from nexmo_dispatch_webhooks.signature import Secret
@@ -52,16 +53,19 @@ class ASGIReceiver:
     A server that knows the lifespan protocol starts and stops it. Mounted in a framework it gets no lifespan
     events, so start it in the framework's own: `async with receiver:`.
 
-    Answers: 200 handled (also when no handler wanted the event), 400 no JSON object, 401 not genuine, 404
-    another path, 405 no POST, 408 the body came too slowly, 413 too large, 415 not gzip or deflate, or
-    neither verified nor JSON, 500 a handler failed, 503 the inbox could not store (contract 5.10). With an
-    inbox handlers run after the answer, so 500 does not occur.
+    Answers: 200 handled (also when no handler wanted the event), 400 no JSON object, 401 not genuine, 403
+    from a web page and not verified, 404 another path, 405 no POST, 408 the body came too slowly, 413 too
+    large, 415 not gzip or deflate, or neither verified nor JSON, 500 a handler failed, 503 not signed at all,
+    or the inbox could not store (contract 5.10). With an inbox handlers run after the answer, so 500 does not
+    occur.
 
     Args:
         router: the handlers; registration ends at the start.
         path: take only this path and those below it, seen from the mount point.
         secrets: signature secrets by `api_key`, several for a rotation: `{"key": ["new", "old"]}`.
         verification: instead of *secrets*: another `Verification`, or None to accept anybody.
+        wrong_signature: the answer to a token or signature that is there and wrong: 401, which the service
+            takes as final, or 503, after which it repeats the callback for 24 hours.
         inbox: where to store before answering: the path of an SQLite file or an inbox, which is started and
             drained with the receiver. None runs the handlers before the answer.
         max_body: the largest body in bytes, before and after decompression.
@@ -82,6 +86,7 @@ class ASGIReceiver:
         path: str = "/",
         secrets: Mapping[str, Secret] | None = None,
         verification: Verification | Unset | None = UNSET,
+        wrong_signature: WrongSignature = 401,
         inbox: InboxSource = None,
         max_body: int = MAX_BODY,
         body_timeout: float | None = 15.0,
@@ -92,7 +97,13 @@ class ASGIReceiver:
         check_adapter(path, health_path, max_body, body_timeout)
         #: What turns a request into an answer; its `statistics()` count them.
         self.receiver: Receiver = Receiver(
-            router, secrets=secrets, verification=verification, inbox=inbox, values=values, clock=clock
+            router,
+            secrets=secrets,
+            verification=verification,
+            wrong_signature=wrong_signature,
+            inbox=inbox,
+            values=values,
+            clock=clock,
         )
         self._path = path.rstrip("/")
         self._health_path = None if health_path is None else health_path.rstrip("/")

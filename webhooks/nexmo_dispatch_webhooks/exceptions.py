@@ -3,7 +3,9 @@
     WebhookError                          all of the below
     ├── RequestRefusedError               a request is turned away: `.status` is the HTTP answer
     │   ├── InvalidBodyError              400: the body is not a JSON object, or breaks a strict check
-    │   ├── SignatureVerificationError    401: unsigned, badly signed, too old, or not for this receiver
+    │   ├── SignatureVerificationError    401, or `wrong_signature`: badly signed, too old, or not for us
+    │   │   └── MissingSignatureError     503: unsigned; the service repeats it, signed
+    │   ├── CrossSiteRequestError         403: a web page posted it, and nothing is verified
     │   ├── RequestTimeoutError           408: the body did not arrive in time
     │   ├── BodyTooLargeError             413: the body is over the limit
     │   └── UnsupportedMediaTypeError     415: an encoding, or without verification a content type, of others
@@ -33,10 +35,12 @@ if TYPE_CHECKING:
 __all__ = [
     "BodyTooLargeError",
     "ConfigurationError",
+    "CrossSiteRequestError",
     "HandlerError",
     "InboxError",
     "InboxFullError",
     "InvalidBodyError",
+    "MissingSignatureError",
     "RequestRefusedError",
     "RequestTimeoutError",
     "RouterError",
@@ -57,7 +61,7 @@ class WebhookError(Exception):
 
 
 class RequestRefusedError(WebhookError):
-    """A request is turned away, and repeating it unchanged would not help."""
+    """A request is turned away before anything of it is kept."""
 
     status = 400
 
@@ -69,9 +73,35 @@ class InvalidBodyError(RequestRefusedError):
 
 
 class SignatureVerificationError(RequestRefusedError):
-    """HTTP 401: the request does not prove where it comes from (contract 5.9)."""
+    """HTTP 401: the request does not prove where it comes from (contract 5.9).
+
+    A receiver with `wrong_signature=503` answers with that, so that the service repeats the request.
+    `claimed_api_key` is the account that the token names: a claim of the sender, which nothing has proved.
+    """
 
     status = 401
+
+    def __init__(self, message: str = "", *, claimed_api_key: str | None = None) -> None:
+        super().__init__(message)
+        self.claimed_api_key = claimed_api_key
+
+
+class MissingSignatureError(SignatureVerificationError):
+    """HTTP 503: there is no token or signature at all.
+
+    The service leaves it out in rare failures of its own, and repeats what gets a 5xx (contract 5.9).
+    """
+
+    status = 503
+
+
+class CrossSiteRequestError(RequestRefusedError):
+    """HTTP 403: a browser sent it for a web page, to a receiver that verifies nothing.
+
+    The service is no browser: it sends neither `Origin` nor `Sec-Fetch-Site`.
+    """
+
+    status = 403
 
 
 class RequestTimeoutError(RequestRefusedError):

@@ -27,6 +27,7 @@ from nexmo_dispatch_webhooks.exceptions import (
 from nexmo_dispatch_webhooks.injection import is_async
 from nexmo_dispatch_webhooks.logs import log_failure, logger
 from nexmo_dispatch_webhooks.middleware import OuterCallNext, OuterMiddleware
+from nexmo_dispatch_webhooks.refusals import Refusals, WrongSignature
 from nexmo_dispatch_webhooks.routing import Context, DispatchResult, Router
 from nexmo_dispatch_webhooks.sansio import Answer, JwtVerification, RawRequest, Verification, authenticate
 from nexmo_dispatch_webhooks.signature import Secret
@@ -71,6 +72,10 @@ class Statistics(msgspec.Struct, frozen=True):
     unhandled: int
     #: What was tolerated, by place (contract 5.11).
     oddities: dict[str, int]
+    #: Requests without a token or signature, which the service repeats (contract 5.9).
+    missing_signatures: int = 0
+    #: Requests with a wrong one: strangers, or callbacks that are lost after a secret was changed.
+    wrong_signatures: int = 0
 
 
 class Receiver:
@@ -80,10 +85,14 @@ class Receiver:
         router: the handlers; frozen by `start`.
         secrets: signature secrets by `api_key`, several for a rotation.
         verification: instead of `secrets`: another way to verify, or None to check nothing.
+        wrong_signature: the answer to a token or signature that is there and wrong: 401, which the service
+            takes as final, or 503, after which it repeats the callback for 24 hours. What has none at all
+            is always answered with 503 (contract 5.9).
         inbox: where to store before answering: a path makes an `SqliteInbox`. None runs the handlers
             before the answer, so that a failed handler answers 500 and the service repeats the delivery.
         values: what handlers may ask for by parameter name.
         clock: gives epoch seconds.
+        monotonic: gives seconds for bursts of refusals, which are logged once.
 
     Raises:
         ConfigurationError: there is neither `secrets` nor `verification`, or there are both; *verification*
@@ -96,14 +105,21 @@ class Receiver:
         *,
         secrets: Mapping[str, Secret] | None = None,
         verification: Verification | Unset | None = UNSET,
+        wrong_signature: WrongSignature = 401,
         inbox: InboxSource = None,
         values: Mapping[str, Any] | None = None,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         check_type("router", router, Router)
         check_callable("clock", clock)
         self.router = router
         self.verification: Verification | None = _verification(secrets, verification, clock)
+        self._refusals = Refusals(
+            wrong_signature=wrong_signature,
+            api_keys=getattr(self.verification, "api_keys", ()),
+            monotonic=monotonic,
+        )
         self._public_path: Callable[[str], str] | None = getattr(self.verification, "public_path", None)
         #: Where events are stored before they are answered; None without an inbox. To list, retry or purge
         #: what is there, make a `SqliteInbox` yourself, keep it, and give it to the receiver.
@@ -171,12 +187,25 @@ class Receiver:
         """What was received so far; free of personal data."""
         stored: int = getattr(self._inbox_health(), "unhandled", 0)
         return Statistics(
-            dict(self._answers), dict(self._events), self._unhandled + stored, dict(self._oddities)
+            dict(self._answers),
+            dict(self._events),
+            self._unhandled + stored,
+            dict(self._oddities),
+            self._refusals.missing_signatures,
+            self._refusals.wrong_signatures,
         )
 
     def health(self) -> dict[str, Any]:
-        """How the receiver is doing, for probes: `ready`, and the figures of its inbox if it tells some."""
-        report: dict[str, Any] = {"ready": self._started}
+        """How the receiver is doing, for probes.
+
+        `ready`; how many requests had no signature or a wrong one, since the start; and the figures of the
+        inbox if it tells some.
+        """
+        report: dict[str, Any] = {
+            "ready": self._started,
+            "missing_signatures": self._refusals.missing_signatures,
+            "wrong_signatures": self._refusals.wrong_signatures,
+        }
         health = self._inbox_health()
         if health is not None:
             report["inbox"] = msgspec.to_builtins(health)
@@ -208,9 +237,9 @@ class Receiver:
 
     def refuse(self, error: RequestRefusedError) -> Answer:
         """The answer to a request that is turned away; adapters call it for bodies that they refuse."""
-        logger.warning("refused with %d: %s", error.status, error)
-        self._answers[error.status] += 1
-        return Answer(error.status, str(error))
+        answer = self._refusals.answer(error)
+        self._answers[answer.status] += 1
+        return answer
 
     async def _receive(self, request: RawRequest) -> Answer:
         verification, inbox = self.verification, self.inbox

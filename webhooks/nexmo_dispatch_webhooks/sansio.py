@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -17,6 +18,8 @@ from nexmo_dispatch_webhooks.checks import check_secret, check_secrets
 from nexmo_dispatch_webhooks.events import Event, parse_event
 from nexmo_dispatch_webhooks.exceptions import (
     ConfigurationError,
+    CrossSiteRequestError,
+    MissingSignatureError,
     SignatureVerificationError,
     UnsupportedMediaTypeError,
 )
@@ -34,6 +37,8 @@ __all__ = [
 ]
 
 Clock = Callable[[], float]
+#: 22 characters of base64url hold 128 bits; others than RFC 3986's unreserved ones have several spellings.
+_PATH_SECRET = re.compile(r"[A-Za-z0-9._~-]{22,}")
 
 
 class RawRequest(msgspec.Struct, frozen=True):
@@ -67,6 +72,8 @@ class Verification(Protocol):
 
     def verify(self, request: RawRequest) -> Claims | None:
         """Return what is known about the sender; raise SignatureVerificationError to refuse.
+
+        MissingSignatureError, one of them, refuses what is not signed at all, so that it comes again.
 
         A plain function: anything else that it returns, such as a coroutine, is answered with 500.
 
@@ -117,6 +124,11 @@ class JwtVerification:
             require_payload_hash=self._require_payload_hash,
         )
 
+    @property
+    def api_keys(self) -> frozenset[str]:
+        """The accounts whose callbacks are accepted."""
+        return frozenset(self._secrets)
+
     def __repr__(self) -> str:
         return f"JwtVerification({len(self._secrets)} api keys)"
 
@@ -140,13 +152,15 @@ class HmacVerification:
     def verify(self, request: RawRequest) -> None:
         """Compare in constant time, with every key."""
         given = request.headers.get(self._header, "").strip().lower().encode("utf-8", "surrogatepass")
+        if not given:
+            raise MissingSignatureError("the signature header is missing")
         matched = False
         for key in self._keys:
             matched |= hmac.compare_digest(
                 hmac.digest(key, request.body, hashlib.sha256).hex().encode(), given
             )
         if not matched:
-            raise SignatureVerificationError("the signature header is missing or does not match")
+            raise SignatureVerificationError("the signature header does not match")
 
 
 class PathSecretVerification:
@@ -154,12 +168,22 @@ class PathSecretVerification:
 
     It proves who was told the URL, not what was sent; keep paths out of the access log. Handlers and
     records get the path without the secret.
+
+    Args:
+        secret: 22 characters or more, letters, digits and `-._~`: what `secrets.token_urlsafe()` makes.
+            22 of its characters hold 128 bits.
+
+    Raises:
+        ConfigurationError: it is shorter, or has a character that a URL would spell otherwise.
     """
 
     def __init__(self, secret: str) -> None:
         (text,) = check_secret("the path secret", secret)
-        if isinstance(text, bytes) or "/" in text:
-            raise ConfigurationError("the path secret must be text without /: it is one segment of the path")
+        if isinstance(text, bytes) or not _PATH_SECRET.fullmatch(text):
+            raise ConfigurationError(
+                "the path secret must be text of 22 characters or more, letters, digits and -._~ only; make "
+                'one with: python -c "import secrets; print(secrets.token_urlsafe())"'
+            )
         self._secret = text.encode()
 
     def verify(self, request: RawRequest) -> None:
@@ -194,7 +218,9 @@ def from_http(
         The event, and the claims of its token (None without verification by token).
 
     Raises:
+        MissingSignatureError: the request is not signed (503: the service repeats it, signed).
         SignatureVerificationError: the request is not genuine (401).
+        CrossSiteRequestError: nothing was verified, and a web page made the request (403).
         UnsupportedMediaTypeError: nothing was verified, and the content type is not JSON (415).
         InvalidBodyError: the body is not a JSON object (400).
         ConfigurationError: the verification returned neither claims nor None.
@@ -208,17 +234,28 @@ def from_http(
 
 
 def authenticate(request: RawRequest, verification: Verification | None) -> Claims | None:
-    """Let through what is genuine, or without a verification what says that it is JSON; give its claims.
+    """Let through what is genuine, or without a verification what may come from anywhere; give its claims.
 
     What is genuine is read whatever its content type says, since a callback that is refused with a 4xx does
     not come again (contract 5.10). A missing content type is always accepted.
 
+    Without a verification only what no web page can send is let through: a page may post to every address
+    that the browser of its visitor reaches, also to one behind a firewall. The browser says so in
+    `Sec-Fetch-Site` and `Origin`, and no page can prevent it. The own origin is no exception: a page whose
+    name is rebound to this address has it as well.
+
     Raises:
         SignatureVerificationError: the request is not genuine.
+        CrossSiteRequestError: there is no verification, and a browser sent the request for a page.
         UnsupportedMediaTypeError: there is no verification, and the content type is not JSON.
         ConfigurationError: the verification returned neither claims nor None, so it may not have looked.
     """
     if verification is None:
+        if "origin" in request.headers or "sec-fetch-site" in request.headers:
+            raise CrossSiteRequestError(
+                "a web page made this request: where nothing is verified, a request with Origin or "
+                "Sec-Fetch-Site is refused"
+            )
         media_type = request.headers.get("content-type", "")
         if media_type != "application/json" and not _is_json(media_type):
             raise UnsupportedMediaTypeError("the content type is not JSON")

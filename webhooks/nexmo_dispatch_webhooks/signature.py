@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from nexmo_dispatch_webhooks.exceptions import SignatureVerificationError
+from nexmo_dispatch_webhooks.exceptions import MissingSignatureError, SignatureVerificationError
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -131,18 +131,20 @@ def verify(
         The claims. A repeated `jti` is a repeated delivery, not an attack by itself.
 
     Raises:
-        SignatureVerificationError: for anything missing, malformed, forged, too old or too early.
+        MissingSignatureError: there is no token, so the service is to repeat the request (contract 5.9).
+        SignatureVerificationError: for anything malformed, forged, too old or too early; `claimed_api_key`
+            is the account that the token names, once its claims can be read.
     """
     signed, payload, signature = _split(authorization)
     claims = _read_claims(payload)
     secret = secrets.get(claims.api_key)
     if not secret:
-        raise SignatureVerificationError("no secret is known for the api_key of the token")
+        raise _refusal(claims, "no secret is known for the api_key of the token")
     if isinstance(secret, str | bytes):
         if not compare_digest(_signature(secret, signed), signature):
-            raise SignatureVerificationError("the signature does not match")
+            raise _refusal(claims, "the signature does not match")
     elif not _matches_any(secret, signed, signature):
-        raise SignatureVerificationError("the signature does not match")
+        raise _refusal(claims, "the signature does not match")
     _check_claims(claims, time.time() if now is None else now, max_age, leeway)
     if claims.payload_hash is not None:
         digest = _EMPTY.copy()
@@ -150,16 +152,20 @@ def verify(
         expected = claims.payload_hash
         # it may hold any characters, and compare_digest refuses text that is not ASCII
         if not expected.isascii() or not compare_digest(digest.hexdigest(), expected):
-            raise SignatureVerificationError("the body is not the one that was signed")
+            raise _refusal(claims, "the body is not the one that was signed")
     elif require_payload_hash:
-        raise SignatureVerificationError("the token does not cover the body: payload_hash is missing")
+        raise _refusal(claims, "the token does not cover the body: payload_hash is missing")
     return claims
+
+
+def _refusal(claims: Claims, reason: str) -> SignatureVerificationError:
+    return SignatureVerificationError(reason, claimed_api_key=claims.api_key)
 
 
 def _split(authorization: str | bytes | None) -> tuple[bytes, bytes, bytes]:
     """The signed part, the payload and the signature of `Bearer <header>.<payload>.<signature>`."""
     if authorization is None:
-        raise SignatureVerificationError("the Authorization header is missing")
+        raise MissingSignatureError("the Authorization header is missing")
     if isinstance(authorization, str) and authorization.startswith(_USUAL) and authorization.isascii():
         usual = authorization.rstrip().encode()  # most tokens: less work, the same parts
         end = usual.rfind(b".")
@@ -169,9 +175,11 @@ def _split(authorization: str | bytes | None) -> tuple[bytes, bytes, bytes]:
         # any character outside of ASCII becomes one that no token may hold
         authorization = authorization.encode("ascii", "replace")
     scheme, _, token = authorization.strip().partition(b" ")
+    if scheme.lower() != b"bearer" or not token.strip():
+        raise MissingSignatureError("the Authorization header holds no Bearer token")
     signed, _, signature = token.strip().rpartition(b".")
     header, _, payload = signed.partition(b".")
-    if scheme.lower() != b"bearer" or not signature or len(token) > _LONGEST_TOKEN:
+    if not signature or len(token) > _LONGEST_TOKEN:
         raise SignatureVerificationError("the Authorization header holds no signed token")
     if header != _HEADER and not _is_hs256(header):
         raise SignatureVerificationError("the token is not signed with HS256")
@@ -198,17 +206,17 @@ def _read_claims(payload: bytes) -> Claims:
 def _check_claims(claims: Claims, now: float, max_age: float | None, leeway: float) -> None:
     """Contract 5.9, and RFC 7519 for the registered claims that the service does not send today."""
     if claims.iss != _ISSUER:
-        raise SignatureVerificationError("the token has another issuer")
+        raise _refusal(claims, "the token has another issuer")
     if not claims.iat <= now + leeway:
-        raise SignatureVerificationError("the token was issued in the future: compare the clocks")
+        raise _refusal(claims, "the token was issued in the future: compare the clocks")
     if max_age is not None and not now - claims.iat <= max_age:
-        raise SignatureVerificationError("the token is too old")
+        raise _refusal(claims, "the token is too old")
     if claims.exp is not None and not now - leeway < claims.exp:
-        raise SignatureVerificationError("the token has expired")
+        raise _refusal(claims, "the token has expired")
     if claims.nbf is not None and not claims.nbf <= now + leeway:
-        raise SignatureVerificationError("the token is not valid yet")
+        raise _refusal(claims, "the token is not valid yet")
     if claims.aud is not None:
-        raise SignatureVerificationError("the token is meant for somebody else")
+        raise _refusal(claims, "the token is meant for somebody else")
 
 
 def _matches_any(secrets: Sequence[str | bytes], signed: bytes, signature: bytes) -> bool:

@@ -1,8 +1,9 @@
 """What is stored of an event: its conversation and its identity, and nothing of it in `repr`."""
 
+import pytest
 from rich.pretty import pretty_repr
 
-from nexmo_dispatch_webhooks import Context, parse_event
+from nexmo_dispatch_webhooks import Claims, Context, MessageStatus, parse_event
 from nexmo_dispatch_webhooks.inbox.records import make_record
 from tests.webhooks.inbox.support import Make, frozen, in_workflow, new_record, put, request, status_bytes
 from tests.webhooks.payloads import encode, status_body
@@ -27,6 +28,40 @@ def test_ids_with_nul_are_not_taken_for_one_another() -> None:
     first = new_record(encode(status_body(message_uuid="a\0b", status="c")))
     second = new_record(encode(status_body(message_uuid="a", status="b\0c")))
     assert first.key != second.key
+
+
+@pytest.mark.parametrize("body", [status_bytes(1), b"broken"])
+def test_an_event_of_one_account_is_not_taken_for_one_of_another(body: bytes) -> None:
+    """What A signs with B's message_uuid must not suppress B's event; of one account it is a repetition."""
+    event = parse_event(body) if body.startswith(b"{") else None
+    keys = [
+        make_record(request(body), Context("", 0.0, claims), event).key
+        for claims in (claims_of("a"), claims_of("b"), claims_of("a", jti="another"), None)
+    ]
+
+    assert keys[0] == keys[2]
+    assert len(set(keys)) == 3
+
+
+async def test_both_accounts_are_handled(make: Make) -> None:
+    """Two accounts in one receiver, and one message_uuid: neither event is lost, each repetition is known."""
+    inbox, seen = make(), []
+
+    async def keep(event: MessageStatus, context: Context) -> None:
+        seen.append(context.claims and context.claims.api_key)
+
+    await inbox.start(frozen(keep))
+    body = status_bytes(1)
+    for api_key in ("a", "b", "a", "b"):
+        await inbox.put(request(body), Context("", inbox._clock(), claims_of(api_key)), parse_event(body))
+    await inbox.idle()
+
+    assert sorted(str(api_key) for api_key in seen) == ["a", "b"]
+    assert inbox.health().duplicates == 2
+
+
+def claims_of(api_key: str, jti: str = "j") -> Claims:
+    return Claims("Vonage", 1_000_000.0, jti, api_key)
 
 
 def test_records_show_no_content() -> None:

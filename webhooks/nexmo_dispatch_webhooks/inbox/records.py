@@ -92,7 +92,7 @@ class Counts(msgspec.Struct, frozen=True):
 class NewRecord:
     """What a store has to keep of a request; `event` and `context` only travel along in memory."""
 
-    #: 16 bytes that are equal for two deliveries of one event (contract 5.10).
+    #: 16 bytes that are equal for two deliveries of one event of one account (contract 5.10).
     key: bytes
     #: Equal for the events of one conversation, which are handled in order.
     lane: int
@@ -130,12 +130,14 @@ class Waiting:
 def make_record(request: RawRequest, context: Context, event: Event | None) -> NewRecord:
     """What to store of an authentic request; `event` is None for a body that is no JSON object."""
     received_at = context.timestamp or 0.0
+    # what one account signs must not pass for an event of another
+    account = () if context.claims is None else (context.claims.api_key,)
     if event is None:
-        key = sha256(request.body).digest()[:16]
+        key = sha256(request.body + b"".join(b"\0" + _bytes(part) for part in account)).digest()[:16]
         kind, lane = UNPARSABLE, crc32(key)  # nobody knows whose it is: it waits for nobody
     else:
         kind, lane = event.kind, lane_of(event)
-        parts = event.dedup_key
+        parts = event.dedup_key + account
         name = "\0".join(parts)
         if name.count("\0") >= len(parts):  # an id holds a NUL: no two lists of parts may look the same
             name = repr(parts)

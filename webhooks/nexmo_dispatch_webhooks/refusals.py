@@ -1,0 +1,122 @@
+"""What becomes of a request that is turned away: its status, its place in the counts, one log line per burst.
+
+It decides nothing about the request itself: `sansio` and the adapters have refused it already.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Callable, Collection
+from typing import Final, Literal
+
+from nexmo_dispatch_webhooks.checks import check_callable
+from nexmo_dispatch_webhooks.exceptions import (
+    ConfigurationError,
+    MissingSignatureError,
+    RequestRefusedError,
+    SignatureVerificationError,
+)
+from nexmo_dispatch_webhooks.logs import logger
+from nexmo_dispatch_webhooks.sansio import Answer
+
+__all__ = ["BURST", "Refusals", "WrongSignature"]
+
+#: 401: the service gives the callback up. 503: the service repeats it for 24 hours (contract 5.10).
+WrongSignature = Literal[401, 503]
+#: For so many seconds after a line, refusals of the same kind are counted and not logged.
+BURST: Final = 60.0
+
+#: What an account may look like in a log line; a claim comes from anywhere and could hold anything.
+_PRINTABLE = re.compile(r"[A-Za-z0-9_-]{1,40}")
+
+
+class Refusals:
+    """Answers, counts and logs what is turned away.
+
+    Args:
+        wrong_signature: the status of a token or signature that is there and wrong.
+        api_keys: the accounts whose secrets are known; each has log lines of its own, so that no stranger
+            can hide the line of an account whose secret was changed.
+        monotonic: gives seconds, for the length of a burst.
+
+    Raises:
+        ConfigurationError: *wrong_signature* is neither 401 nor 503, or *monotonic* is no function.
+    """
+
+    def __init__(
+        self,
+        *,
+        wrong_signature: WrongSignature = 401,
+        api_keys: Collection[str] = (),
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        _check(wrong_signature)
+        check_callable("monotonic", monotonic)
+        self._wrong_signature: WrongSignature = wrong_signature
+        self._api_keys = frozenset(api_keys)
+        self._monotonic = monotonic
+        #: Since the start: requests without a token or signature, and with a wrong one.
+        self.missing_signatures = 0
+        self.wrong_signatures = 0
+        # by kind: when its last line was written, and how many came since without one
+        self._bursts: dict[tuple[type[RequestRefusedError], str | None], tuple[float, int]] = {}
+
+    def answer(self, error: RequestRefusedError) -> Answer:
+        """Count a refusal, log it if it is the first of its burst, and say what to answer."""
+        status, api_key = error.status, None
+        if isinstance(error, MissingSignatureError):
+            self.missing_signatures += 1
+        elif isinstance(error, SignatureVerificationError):
+            self.wrong_signatures += 1
+            status = self._wrong_signature
+            api_key = error.claimed_api_key
+        before = self._open_burst(type(error), api_key if api_key in self._api_keys else None)
+        if before is not None:
+            more = f" ({before} more since the last such line)" if before else ""
+            logger.warning(
+                "refused with %d: %s%s%s", status, error, self._advice(error, api_key, status), more
+            )
+        return Answer(status, str(error))
+
+    def _open_burst(self, kind: type[RequestRefusedError], api_key: str | None) -> int | None:
+        """How many were not logged since the last line; None while its burst goes on."""
+        now = self._monotonic()
+        began, silent = self._bursts.get((kind, api_key), (-math.inf, 0))
+        if now - began < BURST:
+            self._bursts[kind, api_key] = began, silent + 1
+            return None
+        self._bursts[kind, api_key] = now, 0
+        return silent
+
+    def _advice(self, error: RequestRefusedError, api_key: str | None, status: int) -> str:
+        """What an operator can do about it."""
+        if isinstance(error, MissingSignatureError):
+            return (
+                "; the service repeats it. If no callback comes signed, ask for signed webhooks, or choose "
+                "another `verification`"
+            )
+        if not isinstance(error, SignatureVerificationError):
+            return ""
+        if api_key is None:
+            claim = ""
+        elif api_key in self._api_keys or _PRINTABLE.fullmatch(api_key):
+            claim = f"; the token claims api_key {api_key!r}"
+        else:
+            claim = "; the token claims an api_key that is none"
+        fate = "the service repeats it" if status == 503 else "the service does not repeat it"
+        if api_key is not None and api_key not in self._api_keys:
+            return f"{claim}, {fate}. If that account is yours, add its signature secret to `secrets`"
+        return (
+            f"{claim}, {fate}. If a secret was changed, give the new one beside the old one; "
+            "wrong_signature=503 lets callbacks wait for that"
+        )
+
+
+def _check(wrong_signature: object) -> None:
+    if not isinstance(wrong_signature, int) or wrong_signature not in (401, 503):
+        raise ConfigurationError(
+            "wrong_signature must be 401, which the service takes as final, or 503, after which it repeats "
+            f"the callback for 24 hours, not {wrong_signature!r}"
+        )
