@@ -76,6 +76,7 @@ class Carrier:
         session: aiohttp.ClientSession | None,
         ssl: TlsSetting,
         proxy: str | None,
+        keepalive_timeout: float,
         limit: int,
         max_response: int,
         retry: RetryPolicy,
@@ -98,7 +99,14 @@ class Carrier:
         limit = connections_of(session, limit)
         self._slots = Slots(limit)
         self._exchange = Exchange(
-            session=session, limit=limit, ssl=ssl, proxy=proxy, headers=headers, max_response=max_response
+            session=session,
+            limit=limit,
+            ssl=ssl,
+            proxy=proxy,
+            keepalive_timeout=keepalive_timeout,
+            headers=headers,
+            max_response=max_response,
+            clock=clock,
         )
         self._counters = Counters()
         self._tokens = TokenKeeper(

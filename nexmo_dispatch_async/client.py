@@ -28,6 +28,7 @@ from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.exchange import TlsSetting
 from nexmo_dispatch_async.fan_out import FanOut, SendOutcome, outcome_of, outcome_of_interruption
 from nexmo_dispatch_async.interruption import Interruption, note, tell
+from nexmo_dispatch_async.kept import KEEPALIVE_TIMEOUT
 from nexmo_dispatch_async.middleware import Middleware
 from nexmo_dispatch_async.models.lenient import kind_in_words
 from nexmo_dispatch_async.models.responses import Dispatch
@@ -76,6 +77,7 @@ class ClientSettings(TypedDict, total=False):
     middleware: Sequence[Middleware]
     ssl: TlsSetting
     proxy: str | None
+    keepalive_timeout: float
     applications_path: str
     applications_url: str | None
     application_header: bool
@@ -106,6 +108,9 @@ class DispatchClient:
         middleware: What stands around each call and each attempt, the outermost first.
         ssl: A TLS context, for private authorities or client certificates; not with a session of your own.
         proxy: The URL of a proxy, with credentials if it wants some; not with a session of your own.
+        keepalive_timeout: How long an idle connection is kept, in seconds from 0, for none, to 86,400; not
+            with a session of your own. It has to be less than the service keeps one, see docs/operations.md.
+            A time that the service names in `Keep-Alive` is kept to besides.
         applications_path: Below the base URL, see `Applications`.
         applications_url: The base URL of the application calls, if it is another one.
         application_header: Whether workflows carry the `ApplicationId` header. KPN requires it; Vonage itself
@@ -137,6 +142,7 @@ class DispatchClient:
         middleware: Sequence[Middleware] = (),
         ssl: TlsSetting = True,
         proxy: str | None = None,
+        keepalive_timeout: float = KEEPALIVE_TIMEOUT,
         applications_path: str = "/applications",
         applications_url: str | None = None,
         application_header: bool = True,
@@ -184,6 +190,7 @@ class DispatchClient:
             session=session,
             ssl=ssl,
             proxy=proxy,
+            keepalive_timeout=keepalive_timeout,
             limit=limit,
             max_response=max_response,
             retry=retry,

@@ -6,7 +6,7 @@ It repeats nothing that left, and what an answer means is for `sansio` to say.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from ssl import SSLContext
 
 import aiohttp
@@ -17,6 +17,7 @@ from nexmo_dispatch_async.auth import check_url
 from nexmo_dispatch_async.deadlines import Deadlines
 from nexmo_dispatch_async.exceptions import ClientClosedError, ConfigurationError
 from nexmo_dispatch_async.interruption import interrupt
+from nexmo_dispatch_async.kept import KEEPALIVE_TIMEOUT, KeptConnections
 from nexmo_dispatch_async.phase import FOREIGN, UNASKED, Body, Phase, failure_of, presentable
 from nexmo_dispatch_async.retry import Timeout
 from nexmo_dispatch_async.sansio import Request, Response
@@ -34,8 +35,10 @@ class Exchange:
         limit: How many connections a session of our own may have.
         ssl: The TLS settings of a session of our own.
         proxy: The proxy of a session of our own.
+        keepalive_timeout: How long a session of our own keeps an idle connection, in seconds.
         headers: What every request carries.
         max_response: Longest answer that is read, in bytes.
+        clock: Seconds that only go forward.
 
     Raises:
         ConfigurationError: A setting is wrong, or is for the caller's own session to make.
@@ -45,6 +48,8 @@ class Exchange:
         "_closed",
         "_deadlines",
         "_headers",
+        "_keepalive_timeout",
+        "_kept",
         "_limit",
         "_loop",
         "_max_response",
@@ -64,17 +69,29 @@ class Exchange:
         limit: int,
         ssl: TlsSetting,
         proxy: str | None,
+        keepalive_timeout: float,
         headers: Mapping[str, str],
         max_response: int,
+        clock: Callable[[], float],
     ) -> None:
-        if session is not None and (ssl is not True or proxy is not None):
-            raise ConfigurationError("ssl and proxy are for the client's own session: set them on yours")
+        if session is not None and (
+            ssl is not True or proxy is not None or keepalive_timeout != KEEPALIVE_TIMEOUT
+        ):
+            raise ConfigurationError(
+                "ssl, proxy and keepalive_timeout are for the client's own session: set them on yours"
+            )
+        # Written so that NaN is refused as well.
+        if not 0 <= keepalive_timeout <= _LONGEST_IDLE:
+            raise ConfigurationError(
+                f"keepalive_timeout must be from 0 to {_LONGEST_IDLE} seconds, not {keepalive_timeout!r}"
+            )
         if getattr(session, "auth", None) is not None:
             raise ConfigurationError("the client authorizes its requests: make your session without auth")
         # Settings
         self._limit = limit
         self._ssl = ssl
         self._proxy = None if proxy is None else _proxy_url(proxy)
+        self._keepalive_timeout = keepalive_timeout
         self._max_response = max_response
         # What every request carries: a session of our own adds it at less cost than we do
         nothing: Mapping[str, str] = {}
@@ -84,6 +101,7 @@ class Exchange:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._deadlines = Deadlines()
+        self._kept = KeptConnections(clock)
         # The headers of the last request, its authorization, and what they were merged to
         self._merged: tuple[Mapping[str, str], str | None, CIMultiDict[str]] = ({}, "", CIMultiDict())
         # The address of the last request, as text and as aiohttp takes it
@@ -112,7 +130,9 @@ class Exchange:
             raise ClientClosedError("the client belongs to another event loop: make one client per loop")
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._limit, ssl=self._ssl),
+                connector=aiohttp.TCPConnector(
+                    limit=self._limit, ssl=self._ssl, keepalive_timeout=self._keepalive_timeout
+                ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers=self._session_headers,
                 proxy=self._proxy,
@@ -159,7 +179,7 @@ class Exchange:
         try:
             while True:
                 # There is a body even if it is empty, because only a body knows what left.
-                body = Body(request.body or b"")
+                body = Body(request.body or b"", self._kept)
                 if deadline is not None:
                     deadline.progress = body
                 reply: aiohttp.ClientResponse | None = None
@@ -181,6 +201,7 @@ class Exchange:
                             body.abandon()
                             body.phase = Phase.STALE
                             raise aiohttp.ClientConnectionError(UNASKED)
+                        body.answered(reply.headers.get("Keep-Alive"))
                         content = reply.content
                         # Nearly always all of it is there at once, and the connection is free again.
                         data = content.read_nowait() if content.is_eof() else await self._read(reply)
@@ -210,7 +231,8 @@ class Exchange:
                     stale = _STALE_RETRIES  # there is no time for another, or no session
                 if body.phase is Phase.STALE and stale < _STALE_RETRIES:
                     # A kept connection that was of no use any more: not a failure of the service, so no wait.
-                    stale += 1
+                    # Of those that were idle for too long there may be many, and each is closed now.
+                    stale += not body.expired
                     continue
                 body.abandon()
                 if session.closed and body.phase is not Phase.LEFT:
@@ -246,6 +268,9 @@ class Exchange:
 def _too_long(limit: int) -> aiohttp.ClientPayloadError:
     return aiohttp.ClientPayloadError(f"the answer is longer than {limit} bytes")
 
+
+# A longer time in seconds is no limit, and a name that is resolved only once a day points to old addresses.
+_LONGEST_IDLE = 86_400
 
 _NO_CONTENT_TYPE = ("Content-Type",)
 

@@ -28,6 +28,7 @@ from nexmo_dispatch_async.exceptions import (
     ProtocolError,
     TokenUnavailableError,
 )
+from nexmo_dispatch_async.kept import KeptConnections
 from nexmo_dispatch_async.redaction import mask
 from nexmo_dispatch_async.retry import RetryPolicy
 from nexmo_dispatch_async.sansio import Request
@@ -82,9 +83,14 @@ class Body(Payload):
     _transport: asyncio.WriteTransport | None = None
     _protocol: Any = None
     _reader: object = None
+    #: Whether the connection was left alone because the service may be about to close it.
+    expired = False
+    #: When it was written.
+    sent = 0.0
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, kept: KeptConnections | None = None) -> None:
         self._value = self._data = data
+        self._kept = kept
         self.phase: Phase = _UNSEEN
 
     def abandon(self) -> bool:
@@ -99,6 +105,11 @@ class Body(Payload):
         if self._transport is not None and _reader_of(self._protocol) is self._reader:
             self._transport.abort()
         return self.phase is _LEFT
+
+    def answered(self, keep_alive: str | None) -> None:
+        """Take note of an answer on the connection, with its `Keep-Alive` header."""
+        if self._kept is not None and self._protocol is not None:
+            self._kept.answered(self._protocol, keep_alive, self.sent)
 
     def let_go(self) -> None:
         """Forget the connection, which may be somebody else's by now."""
@@ -168,6 +179,12 @@ class Body(Payload):
         protocol = transport.get_protocol()
         if getattr(protocol, "should_close", False):
             self._is_stale(UNASKED)
+        kept = self._kept
+        if kept is not None:
+            if kept.is_over(protocol):
+                self.expired = True
+                self._is_stale(_IDLE)
+            self.sent = kept.clock()
         self.phase = _LEFT
         self._transport, self._protocol = transport, protocol
         self._reader = _reader_of(protocol)
@@ -186,6 +203,7 @@ class Body(Payload):
 # Why nothing was written
 UNASKED = "an answer was there before anything was written"
 _CLOSED = "the connection was closed before anything was written"
+_IDLE = "the connection was idle for as long as the service keeps one"
 _GIVEN_UP = "the request was given up before anything was written"
 _ONE_WRITE = 0x8000
 _POLL_READABLE = getattr(select, "POLLIN", 0)

@@ -27,6 +27,7 @@ SDK_LAYERS = [
         "environment",
         "retry",
         "failover",
+        "kept",
     },
     {"phase", "deadlines", "interruption", "care_window_sqlite"},
     {"fan_out", "middleware", "exchange", "counters", "slots"},
@@ -41,7 +42,7 @@ SDK_LAYERS = [
 PURE = {
     SDK: {"exceptions", "error_classes", "redaction", "models", "sms_segments", "workflow", "channels"}
     | {"rules", "templates", "tariff", "care_window", "sansio", "auth", "environment"}
-    | {"retry", "failover"}
+    | {"retry", "failover", "kept"}
     | {"interruption", "counters", "tracking", "simulator"},
     RECEIVER: {"exceptions", "events", "signature", "sansio", "injection", "middleware", "routes", "routing"}
     | {"receiver"},

@@ -1,0 +1,72 @@
+"""Which connections have answered before, and how long an idle one may still be used.
+
+A service that closes idle connections may do so in the instant in which a request is written: then bytes
+left, and the outcome is unknown. Many say in advance when that will be, in `Keep-Alive: timeout=N`
+(RFC 2068, 19.7.1.1). This module holds no connection open and closes none.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from weakref import WeakKeyDictionary
+
+__all__ = ["KEEPALIVE_TIMEOUT", "KeptConnections", "usable_seconds"]
+
+#: How long an idle connection is kept unless a setting or the service says otherwise, in seconds.
+KEEPALIVE_TIMEOUT = 15.0
+
+_TIMEOUT = re.compile(r"(?:^|[,;\s])timeout\s*=\s*\"?(\d{1,9})", re.IGNORECASE)
+
+# A request takes its time to get there, and timers of services are coarse.
+_MARGIN = 1.0
+
+
+def usable_seconds(keep_alive: str) -> float | None:
+    """Return how long a connection may be used after a request, by the `Keep-Alive` header of its answer.
+
+    It is the time that the service names minus a second, and at least minus the half of it. `None` if the
+    header names none.
+    """
+    found = _TIMEOUT.search(keep_alive)
+    if found is None:
+        return None
+    seconds = int(found[1])
+    return seconds - min(_MARGIN, seconds / 2)
+
+
+class KeptConnections:
+    """The connections that answered, by whatever object stands for one.
+
+    Args:
+        clock: Seconds that only go forward.
+    """
+
+    __slots__ = ("_until", "clock")
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.clock = clock
+        # Until when each may be used; none is kept alive by it
+        self._until: WeakKeyDictionary[object, float] = WeakKeyDictionary()
+
+    def answered(self, connection: object, keep_alive: str | None, sent: float) -> None:
+        """Take note of an answer.
+
+        Args:
+            connection: What it came on.
+            keep_alive: Its `Keep-Alive` header.
+            sent: When the request was written, by the clock. The service counts from its answer, which is
+                later; how long that was on its way, or lay here unread, cannot be seen.
+        """
+        usable = None if keep_alive is None else usable_seconds(keep_alive)
+        self._until[connection] = math.inf if usable is None else sent + usable
+
+    def is_fresh(self, connection: object) -> bool:
+        """Return whether it did not answer yet."""
+        return connection not in self._until
+
+    def is_over(self, connection: object) -> bool:
+        """Return whether the service may be about to close it."""
+        until = self._until.get(connection, math.inf)
+        return until < math.inf and self.clock() > until
