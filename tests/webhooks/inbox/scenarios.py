@@ -162,6 +162,7 @@ async def two_bad_among_many(folder: Path, *, events: int) -> str:
     inbox = SqliteInbox(
         folder / "inbox.db",
         clock=time,
+        monotonic=time,
         sleep=time.sleep,
         parse=read,
         retries=RetryPolicy(attempts=3, wait_initial=1),

@@ -44,7 +44,7 @@ def test_any_schedule_keeps_each_lane_in_order(arrivals: list[int], random: "st.
 def test_what_is_due_later_waits_also_when_it_comes_from_the_store() -> None:
     """After a restart: the first of its lane is due in the future, so the second waits as well."""
     lanes = Lanes()
-    lanes.add(Waiting(1, 7, 0.0, due=10.0))
+    lanes.add(Waiting(1, 7, 0.0, ready_at=10.0))
     lanes.add(Waiting(2, 7, 0.0))
 
     assert lanes.take() is None
@@ -55,7 +55,7 @@ def test_what_is_due_later_waits_also_when_it_comes_from_the_store() -> None:
     first = lanes.take()
 
     assert first is not None
-    assert (first.id, first.due, lanes.take()) == (1, 0.0, None)
+    assert (first.id, first.ready_at, lanes.take()) == (1, 0.0, None)
 
 
 def postponed(*dues: float) -> Lanes:

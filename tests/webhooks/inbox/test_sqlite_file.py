@@ -78,7 +78,7 @@ async def test_a_full_file_makes_room_under_load(tmp_path: Path) -> None:
     assert not isinstance(count, BaseException)
     assert count.pending == 1
 
-    while await store.prune(handled_before=2e9, quarantined_before=0.0, keys_before=0.0):
+    while await store.prune(handled=0.0, quarantined=1e9, keys=1e9):
         pass
     assert await store.add(new_record(status_bytes(2000, client_ref="x" * 500))) is not None
     await store.aclose()
@@ -138,9 +138,10 @@ async def test_the_retention_looks_at_a_bounded_piece(
     monkeypatch.setattr(sqlite_sql, "PIECE", 3)
     for number in range(10):
         await store.add(new_record(status_bytes(number), at=float(number)))
+        await store.age(sure=1.0, told=1.0, epoch=5.0, newest=False)
         if number != 5:
             store.finish(number + 1)
-    ends = {"handled_before": 8.0, "quarantined_before": 0.0, "keys_before": 2.0}
+    ends = {"handled": 2.0, "quarantined": 99.0, "keys": 8.0}
 
     pieces = 1
     while await store.prune(**ends):

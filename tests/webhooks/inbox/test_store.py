@@ -93,6 +93,31 @@ async def test_retry_makes_due_what_failed(store: Store) -> None:
     ]
 
 
+async def test_the_retention_goes_by_measured_ages(store: Store) -> None:
+    """Times of arrival play no part, and what only the wall clock tells counts for handled contents alone."""
+    assert await store.aged_at() is None
+    for number, body in enumerate([status_bytes(1), b"no json", status_bytes(3)]):
+        await store.add(new_record(body, at=-1e6 * number))
+    store.finish(1)
+    await store.age(sure=0.0, told=0.0, epoch=100.0, newest=False)
+    await store.age(sure=10.0, told=100.0, epoch=101.0, newest=False)
+
+    async def states(handled: float, quarantined: float, keys: float) -> list[str]:
+        while await store.prune(handled=handled, quarantined=quarantined, keys=keys):
+            pass
+        records = [
+            *await store.list(None, limit=9, after=0),
+            *await store.list("forgotten", limit=9, after=0),
+        ]
+        return [record.state for record in sorted(records, key=lambda record: record.id)]
+
+    assert await store.aged_at() == 101.0
+    assert await states(101, 11, 11) == ["handled", "quarantined", "pending"]
+    assert await states(100, 11, 11) == ["forgotten", "quarantined", "pending"]
+    assert await states(100, 10, 11) == ["forgotten", "forgotten", "pending"]
+    assert await states(100, 10, 10) == ["pending"]
+
+
 async def test_unknown_ids_are_named(store: Store) -> None:
     with pytest.raises(UnknownRecordError) as caught:
         await store.load(7)

@@ -19,6 +19,7 @@ import anyio
 from nexmo_dispatch_webhooks.events import Event, parse_event
 from nexmo_dispatch_webhooks.exceptions import ConfigurationError, InboxError, InboxFullError
 from nexmo_dispatch_webhooks.inbox.handling import Handling
+from nexmo_dispatch_webhooks.inbox.placing import place
 from nexmo_dispatch_webhooks.inbox.records import (
     STATES,
     Counts,
@@ -64,7 +65,7 @@ class StoreInbox:
             other sources for 72 (contract 5.10).
         poll: how often, in seconds, to look for retries that are due, and for changes of other processes.
         clock: gives epoch seconds.
-        monotonic: gives seconds for `handler_timeout`, which no change of the clock disturbs.
+        monotonic: gives seconds that no change of the clock disturbs; all waits and ages go by them.
         sleep: waits for a number of seconds.
         random: gives numbers from 0 to 1.
 
@@ -102,8 +103,15 @@ class StoreInbox:
         self._poll = poll
         self._clock, self._monotonic, self._sleep = clock, monotonic, sleep
         # state
+        self._retries = retries or RetryPolicy()
         self._handling = Handling(
-            store, parse=parse, retries=retries or RetryPolicy(), poll=poll, clock=clock, random=random
+            store,
+            parse=parse,
+            retries=self._retries,
+            poll=poll,
+            clock=clock,
+            monotonic=monotonic,
+            random=random,
         )
         self._gathered: list[tuple[int, NewRecord]] | None = None
         self._worker: Worker | None = None
@@ -112,6 +120,7 @@ class StoreInbox:
         self._active = False
         # of the store, while another process handles
         self._backlog = Counts()
+        self._backlog_since = 0.0
         # counts
         self._storing = True
         self._duplicates = 0
@@ -165,6 +174,7 @@ class StoreInbox:
             self.store.added = None
             self._active = False
             self._handling.forget()
+            self._retention.forget()
             await self.store.aclose()
 
     async def _drain_workers(self) -> None:
@@ -232,7 +242,7 @@ class StoreInbox:
         if self._gathered is not None:
             self._gathered.append((record_id, record))
             return
-        item = Waiting(record_id, record.lane, record.received_at)
+        item = Waiting(record_id, record.lane, record.received_at, since=self._monotonic())
         if len(self._handling.lanes) < _IN_MEMORY and len(record.body) <= _SMALL:
             item.event, item.context = record.event, record.context
         self._handling.lanes.add(item)
@@ -241,7 +251,7 @@ class StoreInbox:
     async def _take_over(self) -> None:
         """Become the process that handles events, if there is no other."""
         if not await self.store.claim():
-            self._backlog = await self.store.count()
+            self._note_backlog(await self.store.count())
             return
         self._active, self._backlog = True, Counts()
         self._gathered = []
@@ -254,14 +264,22 @@ class StoreInbox:
                 if record_id not in self._handling.lanes:
                     self._added(record_id, record)
 
+    def _note_backlog(self, backlog: Counts) -> None:
+        """The oldest event waits at least since it was seen first, whatever the wall clock says."""
+        if backlog.oldest != self._backlog.oldest:
+            waited = 0.0 if backlog.oldest is None else max(0.0, self._clock() - backlog.oldest)
+            self._backlog_since = self._monotonic() - waited
+        self._backlog = backlog
+
     async def _refresh(self) -> None:
         """Learn of pending events that other processes stored, or that were put back."""
         items = await self.store.waiting()
         hurried = frozenset(item.id for item in items if not item.due and item.id in self._handling.lanes)
         self._handling.lanes.hurry(hurried)
-        for item in items:
-            if item.id not in self._handling.lanes:
-                self._handling.lanes.add(item)
+        new = [item for item in items if item.id not in self._handling.lanes]
+        place(new, epoch=self._clock(), now=self._monotonic(), retries=self._retries)
+        for item in new:
+            self._handling.lanes.add(item)
         self._handling.bell.ring()
 
     # --- retries that are due, other processes, retention ---
@@ -271,7 +289,7 @@ class StoreInbox:
         with scope:
             while True:
                 due = self._handling.lanes.next_due
-                wait = self._poll if due is None else min(self._poll, max(0.0, due - self._clock()))
+                wait = self._poll if due is None else min(self._poll, max(0.0, due - self._monotonic()))
                 await self._sleep(0.0 if more else wait)
                 try:
                     more = await self._look_around()
@@ -281,7 +299,7 @@ class StoreInbox:
 
     async def _look_around(self) -> bool:
         """Return whether there is more to do at once."""
-        now = self._clock()
+        now = self._monotonic()
         if self._handling.lanes.release(now):
             self._handling.bell.ring()
         if self._worker is not None:
@@ -290,7 +308,7 @@ class StoreInbox:
             await self._take_over()
         elif await self.store.changed():
             await self._refresh()
-        more = self._active and await self._retention.piece(self.store, now)
+        more = self._active and await self._retention.piece(self.store, now=now, epoch=self._clock())
         if not self._storing:
             self._storing = await self.store.writable()
         return more
@@ -312,13 +330,15 @@ class StoreInbox:
             state = "draining"
         else:
             state = "running" if self._active else "standby"
-        oldest = self._handling.lanes.oldest if self._active else self._backlog.oldest
+        since = self._handling.lanes.oldest if self._active else self._backlog_since
+        if not self._active and self._backlog.oldest is None:
+            since = None
         return Health(
             state,
             self._storing,
             len(self._handling.lanes) if self._active else self._backlog.pending,
             self._handling.lanes.retrying,
-            0.0 if oldest is None else max(0.0, self._clock() - oldest),
+            0.0 if since is None else self._monotonic() - since,
             self._handling.quarantined,
             self._duplicates,
             self._handling.unhandled,

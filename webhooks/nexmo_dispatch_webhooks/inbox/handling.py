@@ -33,7 +33,8 @@ class Handling:
         parse: reads stored bodies again.
         retries: when a failed handler is tried again.
         poll: how long, in seconds, to leave the store alone when it is in trouble.
-        clock: gives epoch seconds.
+        clock: gives epoch seconds, for what is stored.
+        monotonic: gives seconds that no change of the clock disturbs, for what waits here.
         random: gives numbers from 0 to 1.
     """
 
@@ -45,6 +46,7 @@ class Handling:
         retries: RetryPolicy,
         poll: float,
         clock: Callable[[], float],
+        monotonic: Callable[[], float],
         random: Callable[[], float],
     ) -> None:
         # settings
@@ -52,7 +54,7 @@ class Handling:
         self._parse = parse
         self._retries = retries
         self._poll = poll
-        self._clock, self._random = clock, random
+        self._clock, self._monotonic, self._random = clock, monotonic, random
         # state
         self.lanes: Lanes = Lanes()
         self.bell: Bell = Bell()
@@ -120,7 +122,7 @@ class Handling:
                 await self._handle(item)
             except asyncio.CancelledError:
                 if not is_ending():
-                    lanes.postpone(item, self._clock() + self._poll)
+                    lanes.postpone(item, self._monotonic() + self._poll)
                 raise
             finally:
                 self.busy -= 1
@@ -143,7 +145,7 @@ class Handling:
                 return
         except InboxError as broken:
             log_failure("the inbox", broken)
-        self.lanes.postpone(item, self._clock() + max(self._poll, self._retries.wait_initial))
+        self.lanes.postpone(item, self._monotonic() + max(self._poll, self._retries.wait_initial))
 
     async def _attempt(self, item: Waiting) -> None:
         event, context = item.event, item.context
@@ -181,9 +183,9 @@ class Handling:
         if wait is None:
             await self._set_aside(item, failures)
             return
-        due = self._clock() + wait
+        due, ready_at = self._clock() + wait, self._monotonic() + wait
         await self._store.postpone(item.id, attempts=item.attempts, due=due, done=item.done, failed=failures)
-        self.lanes.postpone(item, due)
+        self.lanes.postpone(item, ready_at)
 
     async def _set_aside(self, item: Waiting, failures: tuple[Failure, ...]) -> None:
         await self._store.postpone(item.id, attempts=item.attempts, due=None, done=item.done, failed=failures)

@@ -54,8 +54,8 @@ class Lanes:
 
     @property
     def oldest(self) -> float | None:
-        """When the event arrived that waits longest."""
-        return next(iter(self._waiting.values())).received_at if self._waiting else None
+        """Since when the event waits that is here longest."""
+        return next(iter(self._waiting.values())).since if self._waiting else None
 
     def add(self, item: Waiting) -> None:
         """Put an event at the end of its lane."""
@@ -86,7 +86,7 @@ class Lanes:
 
     def postpone(self, item: Waiting, due: float) -> None:
         """An event wants another attempt at `due`; the rest of its lane waits behind it."""
-        item.due = due
+        item.ready_at = due
         heapq.heappush(self._later, (due, item.id, item))
 
     def release(self, now: float) -> int:
@@ -104,12 +104,12 @@ class Lanes:
             self._later = [entry for entry in self._later if entry[1] not in ids]
             heapq.heapify(self._later)
             for _, _, item in sorted(chosen, key=lambda entry: entry[1]):
-                item.attempts, item.due = 0, 0.0
+                item.attempts, item.ready_at = 0, 0.0
                 self._ready.append(item)
         return len(chosen)
 
     def _stand_first(self, item: Waiting) -> None:
-        if item.due:
-            heapq.heappush(self._later, (item.due, item.id, item))
+        if item.ready_at:
+            heapq.heappush(self._later, (item.ready_at, item.id, item))
         else:
             self._ready.append(item)

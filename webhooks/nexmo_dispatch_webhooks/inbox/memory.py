@@ -26,6 +26,9 @@ class _Kept:
     key: bytes
     lane: int
     due: float = 0.0
+    #: Both clocks of the store when it came, see `Store.age`.
+    sure: float = 0.0
+    told: float = 0.0
 
 
 class MemoryStore:
@@ -39,6 +42,8 @@ class MemoryStore:
         self._kept: dict[int, _Kept] = {}
         self._keys: set[bytes] = set()
         self._last = 0
+        self._sure = self._told = 0.0
+        self._aged_at: float | None = None
 
     async def open(self) -> None:
         """Nothing to do."""
@@ -70,7 +75,7 @@ class MemoryStore:
             claims=record.context.claims,
             body=record.body,
         )
-        self._kept[self._last] = _Kept(kept, record.key, record.lane)
+        self._kept[self._last] = _Kept(kept, record.key, record.lane, sure=self._sure, told=self._told)
         if record.parsable and self.added is not None:
             self.added(self._last, record)
         return self._last
@@ -164,12 +169,25 @@ class MemoryStore:
             self._change(record_id, state="forgotten", body=None, path="", claims=None, done=(), failed=())
         return len(chosen)
 
-    async def prune(self, *, handled_before: float, quarantined_before: float, keys_before: float) -> bool:
+    async def aged_at(self) -> float | None:
+        """When it was made older."""
+        return self._aged_at
+
+    async def age(self, *, sure: float, told: float, epoch: float, newest: bool) -> None:
+        """Each record knows the time at which it came, so nothing is too old or too young."""
+        self._sure += sure
+        self._told += told
+        self._aged_at = epoch
+
+    async def prune(self, *, handled: float, quarantined: float, keys: float) -> bool:
         """All of the retention at once."""
-        await self.purge("all", states=("handled",), before=handled_before)
-        await self.purge("all", states=("quarantined",), before=quarantined_before)
         for record_id, kept in list_of(self._kept):
-            if kept.record.state == "forgotten" and kept.record.received_at.timestamp() < keys_before:
+            state, sure = kept.record.state, self._sure - kept.sure
+            if (state == "handled" and self._told - kept.told >= handled) or (
+                state == "quarantined" and sure >= quarantined
+            ):
+                await self.purge(record_id, states=(state,), before=None)
+            if kept.record.state == "forgotten" and sure >= keys:
                 del self._kept[record_id]
                 self._keys.discard(kept.key)
         return False
@@ -183,7 +201,7 @@ class MemoryStore:
         records = [kept.record for kept in self._kept.values()]
         waiting = [record.received_at.timestamp() for record in records if record.state == "pending"]
         aside = sum(record.state == "quarantined" for record in records)
-        return Counts(len(waiting), aside, min(waiting, default=None))
+        return Counts(len(waiting), aside, waiting[0] if waiting else None)
 
     def _change(self, record_id: int, **changes: object) -> None:
         kept = self._kept[record_id]

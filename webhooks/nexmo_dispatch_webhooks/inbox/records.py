@@ -119,12 +119,17 @@ class Waiting:
 
     id: int
     lane: int
+    #: Epoch seconds, as stored; nothing waits by them, since the wall clock may jump.
     received_at: float
     attempts: int = 0
+    #: When the next attempt is due, in epoch seconds, as stored; 0 for at once.
     due: float = 0.0
     done: Sequence[str] = ()
     event: Event | None = None
     context: Context | None = None
+    #: On the monotonic clock of the inbox: since when it waits, at least, and when its next attempt is due.
+    since: float = 0.0
+    ready_at: float = 0.0
 
 
 def make_record(request: RawRequest, context: Context, event: Event | None) -> NewRecord:

@@ -43,8 +43,18 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
         """
         if failures >= self.attempts:
             return None
+        return self._base(failures) * (1 + self.wait_jitter * random())
+
+    def longest(self, failures: int) -> float:
+        """The most seconds that `wait` may give, whatever the number of attempts.
+
+        Args:
+            failures: how many attempts failed, at least 1.
+        """
+        return self._base(failures) * (1 + self.wait_jitter)
+
+    def _base(self, failures: int) -> float:
         try:
-            wait = min(self.wait_max, self.wait_initial * self.wait_exp_base ** (failures - 1))
+            return min(self.wait_max, self.wait_initial * self.wait_exp_base ** (failures - 1))
         except OverflowError:
-            wait = self.wait_max
-        return wait * (1 + self.wait_jitter * random())
+            return self.wait_max

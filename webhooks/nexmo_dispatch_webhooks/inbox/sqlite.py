@@ -20,6 +20,7 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from nexmo_dispatch_webhooks.exceptions import ConfigurationError, InboxError, InboxFullError
+from nexmo_dispatch_webhooks.inbox import sqlite_ages as ages
 from nexmo_dispatch_webhooks.inbox import sqlite_file as file
 from nexmo_dispatch_webhooks.inbox import sqlite_sql as sql
 from nexmo_dispatch_webhooks.inbox.records import Counts, Failure, NewRecord, Record, State, Waiting
@@ -250,16 +251,20 @@ class SqliteStore:
             if count < sql.PIECE:
                 return found
 
-    async def prune(self, *, handled_before: float, quarantined_before: float, keys_before: float) -> bool:
+    async def aged_at(self) -> float | None:
+        """Kept with the ages."""
+        return await self._run(ages.aged_at, pages=0)
+
+    async def age(self, *, sure: float, told: float, epoch: float, newest: bool) -> None:
+        """Change the marks, of which there are two an hour."""
+        await self._run(partial(ages.age, sure=sure, told=told, epoch=epoch, newest=newest))
+
+    async def prune(self, *, handled: float, quarantined: float, keys: float) -> bool:
         """A piece of the retention, which goes on where the last one ended."""
 
         def piece(db: sqlite3.Connection) -> bool:
             more, self._pruned = sql.prune(
-                db,
-                self._pruned,
-                handled_before=handled_before,
-                quarantined_before=quarantined_before,
-                keys_before=keys_before,
+                db, self._pruned, handled=handled, quarantined=quarantined, keys=keys
             )
             return more
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from nexmo_dispatch_webhooks.exceptions import TransactionError, UnknownRecordError
+from nexmo_dispatch_webhooks.inbox import sqlite_ages as ages
 from nexmo_dispatch_webhooks.inbox.records import STATES, Counts, Failure, NewRecord, Record, State, Waiting
 from nexmo_dispatch_webhooks.inbox.store import Which
 from nexmo_dispatch_webhooks.signature import Claims
@@ -40,7 +41,7 @@ __all__ = [
     "waiting",
 ]
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 PENDING, QUARANTINED, HANDLED, FORGOTTEN = range(4)  # as in STATES
 _NUMBERS: dict[State, int] = {state: number for number, state in enumerate(STATES)}
 
@@ -72,6 +73,7 @@ CREATE TABLE contents (
     body BLOB NOT NULL
 )
 """,
+    ages.SCHEMA,
 )
 
 # One statement for many rows: each statement lets the event loop's thread take the interpreter, and
@@ -360,23 +362,23 @@ def prune(
     db: sqlite3.Connection,
     start: int,
     *,
-    handled_before: float,
-    quarantined_before: float,
-    keys_before: float,
+    handled: float,
+    quarantined: float,
+    keys: float,
 ) -> tuple[bool, int]:
-    """A piece of the retention. Ids ascend with time, so a boundary is found by halving, not by an index.
+    """A piece of the retention, by the ages of `sqlite_ages`.
 
     Args:
         db: inside of a transaction.
         start: where the last piece ended, 0 for the first.
-        handled_before: forget the content of handled records that arrived before.
-        quarantined_before: and of quarantined ones.
-        keys_before: delete forgotten records that arrived before.
+        handled: forget the content of handled records that are so old, in seconds.
+        quarantined: and of quarantined ones.
+        keys: delete forgotten records that are so old.
 
     Returns:
         Whether there is more to do now, and where the next piece begins.
     """
-    boundary, start = _first_id_since(db, handled_before), max(start, _first_id(db))
+    boundary, start = ages.end_of(db, handled, "told"), max(start, _first_id(db))
     look_until = min(start + _SCAN, boundary)
     found, last = db.execute(
         "SELECT count(*), max(id) FROM "  # noqa: S608 - a number
@@ -386,19 +388,20 @@ def prune(
     if found:
         _forget(db, "id >= ? AND id <= ? AND state = 2", (start, last))
     reached = last + 1 if found == PIECE else look_until
-    quarantined = _forget(
+    aside = _forget(
         db,
-        "id IN (SELECT id FROM events WHERE state < 2 AND state = 1 AND received_at < ? "  # noqa: S608 - a number
+        "id IN (SELECT id FROM events WHERE state < 2 AND state = 1 AND id < ? "  # noqa: S608 - a number
         f"ORDER BY id LIMIT {PIECE})",
-        (quarantined_before,),
+        (ages.end_of(db, quarantined, "sure"),),
     )
     deleted = db.execute(
         "DELETE FROM events WHERE id IN (SELECT id FROM events "  # noqa: S608 - a number
         f"WHERE id < ? AND state = 3 ORDER BY id LIMIT {_KEYS})",
-        (_first_id_since(db, keys_before),),
+        (ages.end_of(db, keys, "sure"),),
     ).rowcount
-    if reached < boundary or quarantined == PIECE or deleted == _KEYS:
+    if reached < boundary or aside == PIECE or deleted == _KEYS:
         return True, reached
+    ages.forget_marks(db, handled, quarantined, keys)
     return False, 0  # the next round looks at everything again: what was pending then may be handled
 
 
@@ -406,25 +409,8 @@ def _first_id(db: sqlite3.Connection) -> int:
     return int(db.execute("SELECT coalesce(min(id), 0) FROM events").fetchone()[0])
 
 
-def _first_id_since(db: sqlite3.Connection, moment: float) -> int:
-    """The first id that arrived at *moment* or later; one past the last when there is none."""
-    # each from an end of the table; asked for both at once, SQLite would read all of it
-    low = _first_id(db)
-    (high,) = db.execute("SELECT coalesce(max(id) + 1, 0) FROM events").fetchone()
-    while low < high:
-        middle = (low + high) // 2
-        record_id, received_at = db.execute(
-            "SELECT id, received_at FROM events WHERE id >= ? ORDER BY id LIMIT 1", (middle,)
-        ).fetchone()
-        if received_at < moment:
-            low = record_id + 1
-        else:
-            high = middle
-    return int(low)
-
-
 def count(db: sqlite3.Connection) -> Counts:
-    """From the partial index; ids ascend with time, so the lowest pending one is the oldest."""
+    """From the partial index; ids ascend in the order of arrival, so the lowest pending one is the oldest."""
     found = db.execute(
         "SELECT state, count(*), min(id) FROM events WHERE state < 2 GROUP BY state"
     ).fetchall()

@@ -98,8 +98,32 @@ class Store(Protocol):
         """Forget the content of finished records that arrived before an epoch time; return how many."""
         ...
 
-    async def prune(self, *, handled_before: float, quarantined_before: float, keys_before: float) -> bool:
-        """A bounded piece of retention: forget contents, then keys; return whether there is more to do."""
+    async def aged_at(self) -> float | None:
+        """The epoch time that `age` was given last; None when it made nothing older so far."""
+        ...
+
+    async def age(self, *, sure: float, told: float, epoch: float, newest: bool) -> None:
+        """Make every record older; the retention goes by these ages and not by `received_at`.
+
+        So no jump of the wall clock makes a record older or younger. A record that was never made older has
+        the age 0. Ages may be too small by the time between two calls, and with *newest* too large by it.
+
+        Args:
+            sure: seconds that have certainly passed since the last call.
+            told: seconds that have passed by what the wall clock tells, at least *sure*.
+            epoch: the time now, for `aged_at`.
+            newest: whether the records that came since the last call grow older by the same; else they
+                begin at 0.
+        """
+
+    async def prune(self, *, handled: float, quarantined: float, keys: float) -> bool:
+        """A bounded piece of retention: forget contents, then keys; return whether there is more to do.
+
+        Args:
+            handled: contents of handled records that are *told* to be so old, in seconds; 0 for all.
+            quarantined: contents of quarantined ones that are *sure* to be so old.
+            keys: forgotten records that are *sure* to be so old.
+        """
         ...
 
     async def writable(self) -> bool:
