@@ -207,7 +207,7 @@ async def _serve(stack: AsyncExitStack, sim: Simulator, router: Router, settings
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of the ini file."""
-    parser.addini("dispatch_seed", "seed of dispatch_simulator (default: 0)", default="")
+    parser.addini("dispatch_seed", "seed of dispatch_simulator (default: ids of 0, new secrets)", default="")
     parser.addini("dispatch_rules", "rules file of dispatch_simulator, relative to the ini file", default="")
 
 

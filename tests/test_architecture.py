@@ -52,7 +52,7 @@ IMPURE = {
     *("tracking.tracker", "tracking.sqlite"),
     *("simulator.simulator", "simulator.server", "simulator.fastlane", "simulator.courier"),
     *("simulator.control", "simulator.control_base", "simulator.control_faults"),
-    *("simulator.openapi", "simulator.state"),
+    "simulator.state",
 }
 
 

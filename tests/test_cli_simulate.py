@@ -25,18 +25,20 @@ WORKFLOW = Workflow.failover(sms.text("Hi", from_="31647356950", to="99900000000
 
 @asynccontextmanager
 async def simulating(*options: str) -> AsyncIterator[tuple[dict[str, str], list[str]]]:
-    """Start the command and end it; tell the settings and the comments that it printed."""
+    """Start the command and end it; tell the settings, and whatever else it printed."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "nexmo_dispatch_async.cli", "simulate", "--port", "0", *options),
         stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
     )
     assert process.stdout is not None
     printed: dict[str, str] = {}
     comments: list[str] = []
     try:
-        while len(comments) < 2:
+        while not comments or not comments[-1].startswith("# callbacks go to"):
             line = (await process.stdout.readline()).decode().strip()
-            if line.startswith("#"):
+            assert line, comments
+            if not line.startswith("export"):
                 comments.append(line)
                 continue
             name, _, value = line.removeprefix("export NEXMO_DISPATCH_").partition("=")
@@ -62,7 +64,7 @@ async def run_and_send(*options: str) -> tuple[dict[str, str], str]:
 @asynccontextmanager
 async def receiving(router: Router) -> AsyncIterator[str]:
     """Serve a receiver that checks signatures by the real clock; tell its URL."""
-    application, same = web.Application(), Simulator()  # one seed, one account
+    application, same = web.Application(), Simulator(seed=0)  # one seed, one account
     setup(application, router, secrets={same.api_key: same.signature_secret})
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
@@ -88,7 +90,7 @@ async def test_receivers_accept_callbacks_of_any_virtual_time(speed: str) -> Non
 
     async with (
         receiving(router) as url,
-        simulating("--speed", speed, "--callback-url", url) as (printed, comments),
+        simulating("--seed", "0", "--speed", speed, "--callback-url", url) as (printed, comments),
         aiohttp.ClientSession() as session,
     ):
         control = printed["BASE_URL"].removesuffix("/communication/nexmo") + "/control/advance"
@@ -101,7 +103,7 @@ async def test_receivers_accept_callbacks_of_any_virtual_time(speed: str) -> Non
             await reported.wait()
 
     assert seen == ["submitted", "delivered"]
-    assert comments[1] == f"# callbacks go to {url}"
+    assert comments[-1] == f"# callbacks go to {url}"
 
 
 async def test_callbacks_go_where_they_went_unless_told_otherwise(tmp_path: Path) -> None:
@@ -113,7 +115,7 @@ async def test_callbacks_go_where_they_went_unless_told_otherwise(tmp_path: Path
     async with simulating("--state", state) as (_, again):
         pass
 
-    assert first[1] == again[1] == "# callbacks go to http://127.0.0.1:1/hooks"
+    assert first[-1] == again[-1] == "# callbacks go to http://127.0.0.1:1/hooks"
 
 
 def test_a_callback_url_is_an_address() -> None:
@@ -150,3 +152,59 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path, option: str) -> 
     assert done.exit_code == 1
     assert done.stderr.startswith("cannot start: cannot ")
     assert "No such file" in done.stderr
+
+
+def seed_of(comments: list[str]) -> str:
+    """Return the seed that was printed."""
+    (line,) = [comment for comment in comments if comment.startswith("# seed: ")]
+    seed, _, rest = line.removeprefix("# seed: ").partition(";")
+    assert rest == f" --seed {seed} repeats ids and delays"
+    return seed
+
+
+async def test_no_run_repeats_the_ids_of_another_unless_asked() -> None:
+    """A receiver that remembers takes a repeated uuid for a repetition; the printed seed repeats a run."""
+    async with simulating() as (first, comments):
+        sent = await send(first)
+    async with simulating() as (second, _):
+        other = await send(second)
+    async with simulating("--seed", seed_of(comments)) as (third, _):
+        again = await send(third)
+
+    assert sent != other
+    assert sent == again
+    names = ("CLIENT_ID", "CLIENT_SECRET", "SIGNATURE_SECRETS")
+    assert not {first[name] for name in names} & {second[name] for name in names}
+    assert [first[name] for name in names] == [third[name] for name in names]
+
+
+async def test_the_page_is_where_the_command_says() -> None:
+    async with simulating() as (_, comments), aiohttp.ClientSession() as session:
+        (page,) = [line.removeprefix("# page: ") for line in comments if line.startswith("# page: ")]
+        async with session.get(page) as answer:
+            assert (answer.status, answer.content_type) == (200, "text/html")
+
+
+async def test_an_open_bind_is_warned_of() -> None:
+    """The network gets at the simulator, and through it at what this machine reaches: one line says so."""
+    async with simulating("--host", "0.0.0.0", "--allowed-host", "simulator") as (printed, said):  # noqa: S104
+        root = printed["BASE_URL"].removesuffix("/communication/nexmo")
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(root + "/control/state", headers={"Host": "simulator:8701"}) as answer,
+        ):
+            named = answer.status
+    async with simulating() as (_, quiet):
+        pass
+
+    assert root.startswith("http://127.0.0.1:")
+    assert named == 200
+    assert said[0].startswith("warning: others may reach this address")
+    assert not [line for line in quiet if line.startswith("warning")]
+
+
+def test_an_allowed_host_is_checked_at_the_start() -> None:
+    done = CliRunner().invoke(app, ["simulate", "--port", "0", "--allowed-host", "*"])
+
+    assert done.exit_code == 1
+    assert done.stderr.startswith("cannot start: an allowed host is a name or an address without scheme")

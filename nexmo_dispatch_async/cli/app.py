@@ -52,7 +52,17 @@ def demo() -> None:
 def simulate(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 picks a free one.")] = 8701,
-    seed: Annotated[int, typer.Option(help="Same seed, same ids and delays.")] = 0,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Name that it is called by besides loopback, such as that of its container; repeatable.",
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Same seed, same ids, delays and credentials; without it another one each time."),
+    ] = None,
     speed: Annotated[float, typer.Option(min=0.001, help="Simulated seconds per second.")] = 1.0,
     rules: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="TOML file that scripts the recipients.")
@@ -81,7 +91,20 @@ def simulate(
 
     if callback_url is not None:
         _check_url(callback_url, "--callback-url")
-    raise typer.Exit(anyio.run(run, host, port, seed, speed, rules, state, record, callback_url))
+    raise typer.Exit(
+        anyio.run(
+            run,
+            host,
+            port,
+            seed,
+            speed,
+            rules,
+            state,
+            record,
+            callback_url,
+            tuple(allowed_host or ()),
+        )
+    )
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """`nexmo-dispatch simulate`: run the simulated service and say how to reach it."""
 
+import secrets
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -14,35 +15,44 @@ from nexmo_dispatch_async.simulator.records import as_line
 
 #: Where `nexmo-dispatch listen` waits.
 _LISTENER = "http://127.0.0.1:8702/webhooks"
+_SEED_BITS = 63
+_OPEN = (
+    "others may reach this address: whoever does can drive the simulator without credentials, read what it "
+    "is sent, and let it post to any address that this machine reaches"
+)
 
 
 async def run(
     host: str,
     port: int,
-    seed: int,
+    seed: int | None,
     speed: float,
     rules: Path | None,
     state: Path | None,
     record: Path | None,
     callback_url: str | None,
+    allowed_hosts: tuple[str, ...],
 ) -> int:
     """Serve until cancelled; return 1 if it cannot start."""
+    # Ids are never those of an earlier run, which a receiver would take for repetitions.
+    drawn = secrets.randbits(_SEED_BITS) if seed is None else seed
     out = Console(highlight=False, soft_wrap=True)
     err = Console(highlight=False, soft_wrap=True, stderr=True)
     try:
         with _recorder(record) as observer:
             simulator = Simulator(
-                seed=seed,
+                seed=drawn,
                 speed=speed,
                 rules=rules,
                 state=state,
                 host=host,
                 port=port,
+                allowed_hosts=allowed_hosts,
                 observer=observer,
                 # receivers are other processes, which know nothing of virtual time
                 signing_clock=time.time,
             )
-            await _serve(simulator, out, callback_url)
+            await _serve(simulator, out, err, drawn, callback_url)
     except ConfigurationError as error:
         err.print(f"cannot start: {error}", markup=False)
     except OSError as error:
@@ -68,7 +78,9 @@ def _recorder(path: Path | None) -> Generator[Callable[[Record], None] | None]:
         yield keep
 
 
-async def _serve(simulator: Simulator, out: Console, callback_url: str | None) -> None:
+async def _serve(
+    simulator: Simulator, out: Console, err: Console, seed: int, callback_url: str | None
+) -> None:
     application = next(reversed(simulator.applications), None)
     if application is None:
         url = callback_url or _LISTENER
@@ -76,6 +88,8 @@ async def _serve(simulator: Simulator, out: Console, callback_url: str | None) -
     elif callback_url is not None:
         application.urls.update(status=callback_url, inbound=callback_url)
     async with simulator as sim:
+        if sim.open_to_others:
+            err.print(f"warning: {_OPEN}", markup=False)
         # Invented credentials of this process, printed in the form that a shell takes.
         out.print(f"export NEXMO_DISPATCH_BASE_URL={sim.base_url}", markup=False)
         out.print(f"export NEXMO_DISPATCH_TOKEN_URL={sim.token_url}", markup=False)
@@ -85,6 +99,8 @@ async def _serve(simulator: Simulator, out: Console, callback_url: str | None) -
             f"export NEXMO_DISPATCH_SIGNATURE_SECRETS={sim.api_key}={sim.signature_secret}", markup=False
         )
         out.print(f"export NEXMO_DISPATCH_APPLICATION_ID={application.id}", markup=False)
+        out.print(f"# page: {sim.url}/", markup=False)
+        out.print(f"# seed: {seed}; --seed {seed} repeats ids and delays", markup=False)
         out.print(f"# {sim.speed:g} simulated seconds a second; Ctrl-C ends", markup=False)
         out.print(f"# callbacks go to {_where(application)}", markup=False)
         await anyio.sleep_forever()

@@ -14,7 +14,7 @@ import anyio
 import msgspec
 from aiohttp import web
 
-from nexmo_dispatch_async.simulator import guard
+from nexmo_dispatch_async.simulator import guard, openapi
 from nexmo_dispatch_async.simulator.codes import REASONS
 from nexmo_dispatch_async.simulator.control_base import (
     Body,
@@ -29,6 +29,7 @@ from nexmo_dispatch_async.simulator.control_base import (
 from nexmo_dispatch_async.simulator.control_faults import FaultRoutes
 from nexmo_dispatch_async.simulator.engine import Engine, Run
 from nexmo_dispatch_async.simulator.live import Feed, View, as_curl
+from nexmo_dispatch_async.simulator.server import called_address
 from nexmo_dispatch_async.simulator.views import ClockView
 
 if TYPE_CHECKING:
@@ -83,17 +84,23 @@ class Control:
         sim: What is controlled.
         engine: Its engine, to look at.
         epoch: The moment that virtual time 0 stands for.
-        host: The name or address that the server is bound to.
+        hosts: Names besides loopback and the address called that requests may be sent to.
         advancing: Says whether somebody is moving the clock right now.
     """
 
     def __init__(
-        self, sim: Simulator, *, engine: Engine, epoch: datetime, host: str, advancing: Callable[[], bool]
+        self,
+        sim: Simulator,
+        *,
+        engine: Engine,
+        epoch: datetime,
+        hosts: frozenset[str],
+        advancing: Callable[[], bool],
     ) -> None:
         self._sim = sim
         self._engine = engine
         self._advancing = advancing
-        self._hosts = frozenset({host.lower()}) - {"", "0.0.0.0", "::"}  # noqa: S104 - these are taken out
+        self._hosts = hosts
         self._view = View(
             engine,
             epoch=epoch,
@@ -127,6 +134,7 @@ class Control:
         app.router.add_get("/", page("index.html"))
         for name in files:
             app.router.add_get(f"/page/{name}", page(name))
+        app.router.add_get(openapi.PATH, self._guarded(self._openapi))
         get, post = app.router.add_get, app.router.add_post
         get("/control/state", self._guarded(self._state))
         get("/control/events", self._guarded(self._events))
@@ -154,10 +162,7 @@ class Control:
         """Refuse what another site may have made, and give every answer the headers that keep it at home."""
 
         async def guarded(request: web.Request) -> web.StreamResponse:
-            hosts = self._hosts
-            own = None if request.transport is None else request.transport.get_extra_info("sockname")
-            if own:  # bound to all addresses: the one that was called is ours
-                hosts |= {str(own[0]).lower()}
+            hosts = self._hosts | called_address(request)
             refused = guard.refusal(request.method, request.headers, hosts=hosts, page=page)
             if refused is not None:
                 response: web.StreamResponse = error(*refused)
@@ -192,6 +197,9 @@ class Control:
 
     async def _codes(self, _: web.Request) -> web.Response:
         return json_answer({str(code): name for code, name in REASONS.items()})
+
+    async def _openapi(self, _: web.Request) -> web.Response:
+        return json_answer(openapi.description())
 
     async def _transcript(self, _: web.Request) -> web.Response:
         return web.Response(body=self._sim.transcript(), content_type="application/jsonl")

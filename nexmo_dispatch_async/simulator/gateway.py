@@ -152,6 +152,10 @@ class Gateway:
             reply = self._spoilt(met, reply)
         return reply._replace(latency=latency)
 
+    def turned_away(self, reason: str) -> Reply:
+        """Return the answer to a request that another web site may have made; it is not counted."""
+        return kpn_error(403, reason, self._trace())
+
     def _refusal(self, fault: Fault) -> Reply | None:
         """Return the answer of a fault that keeps a request from the service, None where it gets there."""
         match fault.kind:

@@ -48,6 +48,11 @@ class Observed:
         return self._server.peak
 
     @property
+    def open_to_others(self) -> bool:
+        """Whether it is bound to an address that other machines may reach; False before it runs."""
+        return self._server.open_to_others
+
+    @property
     def records(self) -> list[Record]:
         """Everything that happened, oldest first."""
         return list(self._engine.history)

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from aiohttp import web
 
-__all__ = ["PATH", "description", "mount"]
+__all__ = ["PATH", "description"]
 
 PATH: Final = "/openapi.json"
 _FILE: Final = Path(__file__).with_suffix(".json")
@@ -20,13 +19,3 @@ _FILE: Final = Path(__file__).with_suffix(".json")
 def description() -> dict[str, Any]:
     """Return the description as JSON values: OpenAPI 3.1, with paths from the root of the simulator's URL."""
     return msgspec.json.decode(_FILE.read_bytes(), type=dict[str, Any])
-
-
-def mount(app: web.Application) -> None:
-    """Add the route to an application, before any that takes every path."""
-    text = _FILE.read_bytes()
-
-    async def serve(_: web.Request) -> web.Response:
-        return web.Response(body=text, content_type="application/json")
-
-    app.router.add_get(PATH, serve)

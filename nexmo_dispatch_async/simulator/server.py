@@ -7,6 +7,7 @@ fault does to a connection is done here.
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import struct
 from collections.abc import Callable, Mapping
@@ -16,11 +17,14 @@ from typing import Final, Self, cast
 import anyio
 from aiohttp import web
 
+from nexmo_dispatch_async.simulator import guard
 from nexmo_dispatch_async.simulator.answers import Reply
 from nexmo_dispatch_async.simulator.fastlane import FastLane
 from nexmo_dispatch_async.simulator.gateway import DISPATCH_PATH, Gateway
 
-__all__ = ["Server"]
+logger: logging.Logger = logging.getLogger("nexmo_dispatch_async")
+
+__all__ = ["Server", "called_address"]
 
 _BACKLOG: Final = 1024
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
@@ -33,6 +37,7 @@ class Server:
         gateway: Answers the requests.
         host: Address to bind, loopback unless told otherwise.
         port: Port to bind; 0 takes a free one.
+        hosts: Names besides loopback and the address called that requests may be sent to.
         before: Called before each request is handled; brings the clock up to date.
         after: Called after each request; there may be something new to do.
         mount: Adds routes of its own, which come before the gateway's.
@@ -44,6 +49,7 @@ class Server:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
+        hosts: frozenset[str] = frozenset(),
         before: Callable[[], None] = lambda: None,
         after: Callable[[], None] = lambda: None,
         mount: Callable[[web.Application], None] = lambda _: None,
@@ -51,6 +57,7 @@ class Server:
         self._gateway = gateway
         self._host = host
         self._port = port
+        self._hosts = hosts
         self._before = before
         self._after = after
         self._mount = mount
@@ -62,6 +69,8 @@ class Server:
         self.active: int = 0
         self.peak: int = 0
         self.url: str = ""
+        #: whether it is bound to another address than a loopback one
+        self.open_to_others: bool = False
 
     async def __aenter__(self) -> Self:
         self._closing = anyio.Event()
@@ -81,6 +90,15 @@ class Server:
             raise
         self._runner = runner
         host, port = self._listener.sockets[0].getsockname()[:2]
+        self.open_to_others = not guard.is_loopback(host)
+        if self.open_to_others:
+            logger.warning(
+                "the simulator listens on %s, which others may reach: whoever does can drive it without "
+                "credentials, and let it post to any address that this machine reaches",
+                host,
+            )
+        if host in guard.ANY_ADDRESS:  # listening everywhere is no address to call
+            host = "::1" if ":" in host else "127.0.0.1"
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         return self
 
@@ -101,6 +119,8 @@ class Server:
         """Answer an ordinary send at once; None where the answer may be held back or spoilt."""
         if self._gateway.settings.latency or self._gateway.faults.on_requests:
             return None
+        if guard.refusal("POST", headers, hosts=self._hosts, only_json=False) is not None:
+            return None  # it may still be to the address that was called, which aiohttp tells
         self.peak = max(self.peak, self.active + 1)
         return self._reply("POST", DISPATCH_PATH, "", headers, body)
 
@@ -114,6 +134,15 @@ class Server:
         self.active += 1
         self.peak = max(self.peak, self.active)
         try:
+            refused = guard.refusal(
+                request.method,
+                request.headers,
+                hosts=self._hosts | called_address(request),
+                only_json=False,
+            )
+            if refused is not None:
+                turned = self._gateway.turned_away(refused[1])
+                return web.Response(status=turned.status, body=turned.body, headers=turned.headers)
             body = await request.read()
             # the raw query: decoding it here and once more in the gateway would lose a %26
             query = request.rel_url.raw_query_string
@@ -128,6 +157,12 @@ class Server:
             return web.Response(status=reply.status, body=reply.body, headers=reply.headers)
         finally:
             self.active -= 1
+
+
+def called_address(request: web.Request) -> frozenset[str]:
+    """Return the address that a request was sent to: it is ours, also on a server bound to all of them."""
+    own = None if request.transport is None else request.transport.get_extra_info("sockname")
+    return frozenset({str(own[0]).lower()}) if own else frozenset()
 
 
 async def _cut_off(request: web.Request, reply: Reply) -> web.StreamResponse:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import secrets
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,11 +18,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import anyio
-from aiohttp import web
 
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.models.user_ids import is_user_id
-from nexmo_dispatch_async.simulator import openapi
 from nexmo_dispatch_async.simulator.applications import Application, Applications
 from nexmo_dispatch_async.simulator.callbacks import Delivery, Signer
 from nexmo_dispatch_async.simulator.clock import Clock
@@ -31,6 +30,7 @@ from nexmo_dispatch_async.simulator.dice import Dice
 from nexmo_dispatch_async.simulator.engine import Engine
 from nexmo_dispatch_async.simulator.faults import Faults
 from nexmo_dispatch_async.simulator.gateway import BASE_PATH, TOKEN_PATH, Gateway
+from nexmo_dispatch_async.simulator.guard import own_hosts
 from nexmo_dispatch_async.simulator.observed import Observed
 from nexmo_dispatch_async.simulator.people import CHANNELS, People
 from nexmo_dispatch_async.simulator.records import History, Record
@@ -47,6 +47,8 @@ __all__ = ["Simulator"]
 
 # A fixed beginning makes two runs equal, timestamps and signatures included.
 _VIRTUAL_EPOCH: Final = datetime(2025, 1, 1, tzinfo=UTC)
+# Without a seed two runs still have the same ids: what no other simulator may have is drawn apart.
+_REPEATABLE: Final = 0
 _NOT_RUNNING: Final = "the simulator is not running: use it with `async with`"
 
 _PARALLEL_CALLBACKS: Final = 64
@@ -60,13 +62,17 @@ class Simulator(Observed):
     go out by themselves.
 
     Args:
-        seed: Ids, latencies and credentials follow from it: one seed, one transcript.
+        seed: Ids, latencies, credentials and tokens follow from it: one seed, one transcript. None draws new
+            credentials and tokens, which no other simulator has; ids and latencies are then those of 0.
         speed: Virtual seconds per real second; None for virtual time moved by hand.
         rules: A TOML file of people, faults and switches; their tables are in the documentation.
         people: The same from Python; `rules` are added to it.
         settings: The switches.
-        host: Address to bind.
+        host: Address to bind. Whoever reaches any other than a loopback address can drive the simulator, and
+            through it post to wherever this machine reaches; a warning is logged.
         port: Port to bind; 0 takes a free one.
+        allowed_hosts: Names besides loopback and the address called that it may be called by, such as that of
+            its container; a request to another name may be a web site's, and is answered 403.
         state: A file that keeps the account, its applications and its tokens for the next simulator, which
             goes on at the virtual time where this one ended; workflows in flight are not kept.
         epoch: The moment that virtual time starts at; 2025-01-01 UTC, or now when time is real.
@@ -78,19 +84,21 @@ class Simulator(Observed):
             `clock=sim.timestamp`.
 
     Raises:
-        ConfigurationError: The rules say something that is not in the table, or the state cannot be read.
+        ConfigurationError: The rules say something that is not in the table, the state cannot be read, or an
+            allowed host is none.
     """
 
     def __init__(
         self,
         *,
-        seed: int | str = 0,
+        seed: int | str | None = None,
         speed: float | None = None,
         rules: str | Path | None = None,
         people: People | None = None,
         settings: Settings | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
+        allowed_hosts: Iterable[str] = (),
         state: str | Path | None = None,
         epoch: datetime | None = None,
         history: int = 100_000,
@@ -99,8 +107,10 @@ class Simulator(Observed):
         signing_clock: Callable[[], float] | None = None,
     ) -> None:
         self._state = kept = None if state is None else StateFile(state)
-        dice = Dice(seed if kept is None else kept.seed(seed))
-        account = Account(dice) if kept is None else kept.account(dice)
+        drawn = _REPEATABLE if seed is None else seed
+        dice = Dice(drawn if kept is None else kept.seed(drawn))
+        secret = Dice(secrets.token_hex(16)) if seed is None else dice
+        account = Account(secret) if kept is None else kept.account(secret)
         start = _VIRTUAL_EPOCH if speed is None else datetime.now(UTC)
         self._epoch = epoch or (start if kept is None else kept.epoch(start))
         # what may be changed at any time
@@ -111,7 +121,7 @@ class Simulator(Observed):
             load_rules(rules, people=self.people, faults=self.faults, settings=self.settings)
         # the service
         self._history = History(history, observer)
-        self._tokens = Tokens(dice)
+        self._tokens = Tokens(secret)
         self._engine = Engine(
             settings=self.settings,
             people=self.people,
@@ -140,21 +150,18 @@ class Simulator(Observed):
         # the world outside
         self._clock = Clock(speed, monotonic)
         self._advancing = anyio.Lock()
+        hosts = own_hosts(host, allowed_hosts)
         control = Control(
-            self, engine=self._engine, epoch=self._epoch, host=host, advancing=self._advancing.locked
+            self, engine=self._engine, epoch=self._epoch, hosts=hosts, advancing=self._advancing.locked
         )
-
-        def mount(app: web.Application) -> None:
-            openapi.mount(app)
-            control.mount(app)
-
         self._server = Server(
             self._gateway,
             host=host,
             port=port,
+            hosts=hosts,
             before=self._catch_up,
             after=self._after_request,
-            mount=mount,
+            mount=control.mount,
         )
         self._courier = Courier()
         self._stack: AsyncExitStack | None = None
