@@ -1,6 +1,6 @@
 # Every target works from a fresh clone: it makes its own environment in .venv first.
 SHELL := /bin/sh
-PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+PYTHON ?= $(shell for p in python3 python3.15 python3.14 python3.13 python3.12 python3.11 python; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && echo $$p && break; done)
 BIN := .venv/bin
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV

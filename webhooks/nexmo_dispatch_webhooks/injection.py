@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from nexmo_dispatch_webhooks import events
+from nexmo_dispatch_webhooks.annotations import annotations_of, signature_of
 from nexmo_dispatch_webhooks.exceptions import ConfigurationError, RouterError
 from nexmo_dispatch_webhooks.signature import Claims
 from nexmo_dispatch_webhooks.transaction import Transaction
@@ -119,7 +120,7 @@ def misfit(function: Callable[..., Any], *arguments: str) -> str | None:
     """
     try:
         # a decorator may call the function inside differently: what counts is what is called here
-        signature = inspect.signature(function, follow_wrapped=False)
+        signature = signature_of(function, follow_wrapped=False)
     except (TypeError, ValueError):
         return None
     try:
@@ -150,7 +151,7 @@ def plan_call(function: Callable[..., Any], values: Mapping[str, Any]) -> Call:
     named: list[tuple[str, str | None]] = []
     skipped = False
     hints = _hints(function)
-    parameters = inspect.signature(function).parameters.values()
+    parameters = signature_of(function).parameters.values()
     if parameters and all(parameter.kind in _VARIADIC for parameter in parameters):
         raise RouterError(
             f"{describe(function)} takes whatever it is given, so nobody knows what it wants: name its "
@@ -197,7 +198,7 @@ def plan_call(function: Callable[..., Any], values: Mapping[str, Any]) -> Call:
 def kinds_wanted(function: Callable[..., Any]) -> frozenset[events.Kind] | None:
     """The kinds of the event classes that a handler names in annotations; None when it names none."""
     hints = _hints(function)
-    named = [_members(hints.get(name)) for name in inspect.signature(function).parameters]
+    named = [_members(hints.get(name)) for name in signature_of(function).parameters]
     wanted = [member.kind for members in named if _EVENT_TYPES.issuperset(members) for member in members]
     return frozenset(wanted) or None
 
@@ -222,7 +223,7 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     target = function if inspect.isroutine(function) else getattr(function, "__call__", function)  # noqa: B004 - as above
     names = getattr(inspect.unwrap(target), "__globals__", {})
     hints: dict[str, Any] = {}
-    for name, annotation in getattr(target, "__annotations__", {}).items():
+    for name, annotation in annotations_of(target).items():
         alone = types.SimpleNamespace(__annotations__={name: annotation})
         try:
             hints.update(typing.get_type_hints(alone, names))
