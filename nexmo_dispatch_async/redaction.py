@@ -30,8 +30,24 @@ _USER_ID = re.compile(
 )
 _DATE_OR_ADDRESS = re.compile(r"\d{4}-\d\d-\d\d(?: \d\d)?|\d{1,3}(?:\.\d{1,3}){3}")
 
-# Members whose values come from short public lists, or name things and not people.
-_PUBLIC = frozenset({"type", "template", "condition_status", "category", "tag", "policy", "locale", "name"})
+# Members of a step, of a workflow and of an application whose values come from short public lists, or name
+# things and not people. They are listed by their place: a custom object has members of any name (3.4.2).
+_STEP = frozenset(
+    {
+        "from.type",
+        "to.type",
+        "message.content.type",
+        "message.content.template.name",
+        "message.messenger.category",
+        "message.messenger.tag",
+        "message.viber_service_msg.category",
+        "message.viber_service_msg.type",
+        "message.whatsapp.locale",
+        "message.whatsapp.policy",
+        "failover.condition_status",
+    }
+)
+_PUBLIC = frozenset({"template", "name", "type", *_STEP, *(f"workflow.{place}" for place in _STEP)})
 
 # Shorter values are no secret, and replacing them would tear unrelated words apart.
 _SHORTEST = 4
@@ -145,16 +161,19 @@ def _form_values(form: str) -> Iterator[str]:
     return (value for name, value in parse_qsl(form) if name not in _PUBLIC)
 
 
-def _leaves(value: object) -> Iterator[str]:
-    """Yield the texts and numbers at any depth whose member is not public."""
+def _leaves(value: object, place: str = "") -> Iterator[str]:
+    """Yield the texts and numbers at any depth whose place is not public; a list has that of its member."""
     if text := text_of(value):
         yield text
     for name, member in object_of(value).items():
-        if name not in _PUBLIC or not isinstance(member, str):
-            yield from _leaves(member)
+        # With a point in its name a member would have the place of another one.
+        own = name.replace(".", "?")
+        inside = f"{place}.{own}" if place else own
+        if inside not in _PUBLIC or not isinstance(member, str):
+            yield from _leaves(member, inside)
     if isinstance(value, list):
         for item in list_of(cast("object", value)):
-            yield from _leaves(item)
+            yield from _leaves(item, place)
 
 
 def _texts(value: object) -> Iterator[str]:

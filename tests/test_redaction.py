@@ -178,3 +178,17 @@ def test_steps_are_told_without_their_content() -> None:
         body = path.read_bytes()
         shown = " ".join(Workflow.from_json(body).summary())
         assert [value for value in leaves(json.loads(body)) if value in shown] == []
+
+
+@pytest.mark.parametrize(
+    "name", ["name", "type", "tag", "category", "policy", "locale", "template", "from.type"]
+)
+def test_only_what_stands_in_its_place_is_public(name: str) -> None:
+    """A custom object and the unknown members of a step may hold a person under any name (contract 3.4.2)."""
+    content = {"type": "custom", "custom": {name: "Janssen", "more": [{name: "Vivienne"}]}}
+    step = {"to": {"type": "whatsapp", "number": "447700900123"}, "message": {"content": content}}
+    body = json.dumps({"template": "failover", "workflow": [{**step, "label": {name: "Diabetes"}}]}).encode()
+
+    for word in ("Janssen", "Vivienne", "Diabetes"):
+        assert redact(f"{word} is not valid", body=body) == "… is not valid"
+    assert redact("whatsapp takes no custom", body=body) == "whatsapp takes no custom"

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from nexmo_dispatch_async.cli.recording import Redactor
+from nexmo_dispatch_async.cli.redactor import Redactor
 from nexmo_dispatch_webhooks import InvalidBodyError, UnknownRecordError, WebhookError, parse_event
 from nexmo_dispatch_webhooks.inbox import Record, SqliteInbox, State
 
