@@ -1,17 +1,24 @@
 """What may be repeated, and what an exception of the session means and shows (contract 3.8)."""
 
+import ssl
+
+import aiohttp
 import pytest
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
 
 from nexmo_dispatch_async.exceptions import (
     APIConnectionError,
     APIError,
+    APITimeoutError,
     BadRequestError,
     CertificateError,
     OutcomeUnknownError,
     ProtocolError,
     RateLimitError,
 )
-from nexmo_dispatch_async.phase import may_repeat
+from nexmo_dispatch_async.models.problems import parse_problem
+from nexmo_dispatch_async.phase import Body, Phase, failure_of, may_repeat, presentable, without_token
 from nexmo_dispatch_async.retry import RetryPolicy, Timeout
 from nexmo_dispatch_async.sansio import Request
 from nexmo_dispatch_async.workflow import Workflow
@@ -82,3 +89,106 @@ def test_what_may_be_repeated(error: APIError, post: bool, eager: bool, get: boo
     found = may_repeat(error, POST, policy), may_repeat(error, POST, EAGER), may_repeat(error, GET, policy)
 
     assert found == (post, eager, get)
+
+
+# --- what an exception of the session means, and what of it is shown ---------------------------------
+
+
+def body_in(phase: Phase) -> Body:
+    body = Body(b"{}")
+    body.phase = phase
+    return body
+
+
+TIMEOUT = TimeoutError()
+
+
+@pytest.mark.parametrize(
+    ("error", "phase", "answering", "kind", "reached"),
+    [
+        (TIMEOUT, Phase.PREPARED, False, APITimeoutError, "connect"),
+        (TIMEOUT, Phase.STALE, False, APITimeoutError, "write"),
+        (aiohttp.ConnectionTimeoutError(), Phase.UNSEEN, False, APITimeoutError, "connect"),
+        (OSError("x"), Phase.PREPARED, False, APIConnectionError, "connect"),
+        (aiohttp.InvalidURL("x"), Phase.LEFT, False, APIConnectionError, "connect"),
+        (ssl.SSLCertVerificationError("x"), Phase.PREPARED, False, CertificateError, "connect"),
+        (TIMEOUT, Phase.LEFT, False, OutcomeUnknownError, "wait"),
+        (TIMEOUT, Phase.LEFT, True, OutcomeUnknownError, "read"),
+        (aiohttp.ClientPayloadError("x"), Phase.LEFT, True, ProtocolError, "read"),
+        (OSError("x"), Phase.LEFT, False, OutcomeUnknownError, "wait"),
+        (OSError("x"), Phase.UNSEEN, False, OutcomeUnknownError, "wait"),
+        (ValueError("x"), Phase.PREPARED, False, APIConnectionError, "connect"),
+        (RuntimeError("x"), Phase.LEFT, False, OutcomeUnknownError, "wait"),
+    ],
+)
+def test_what_an_exception_means(
+    error: Exception, phase: Phase, answering: bool, kind: type[APIError], reached: str
+) -> None:
+    """By what left before it; each of our errors names its request and how far it got."""
+    failure = failure_of(POST, body_in(phase), error, answering=answering)
+
+    assert type(failure) is kind
+    assert isinstance(failure, APIError)
+    assert (failure.request, failure.phase) == ("POST /dispatch", reached)
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (RuntimeError("Session is closed"), "Session is closed"),
+        (RuntimeError("Task <Task pending name='Task-1'> got Future"), "RuntimeError"),
+        (OSError("a < b"), "a < b"),
+        (OSError("https://h/x?key=1"), "OSError"),
+        (OSError("no route to +31617185666"), "no route to …66"),
+        (RuntimeError("see https://h/x?key=1"), "RuntimeError"),
+    ],
+)
+def test_a_reason_is_shown_unless_it_names_an_address_or_a_task(error: Exception, shown: str) -> None:
+    failure = failure_of(POST, body_in(Phase.PREPARED), error)
+
+    assert str(failure).endswith(f": {shown}")
+
+
+def caused(error: Exception, cause: BaseException | None) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+CLEAN, ADDRESS = OSError("refused"), OSError("https://h/x?key=1")
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (CLEAN, CLEAN),
+        (caused(ValueError("http://h/ is odd"), CLEAN), CLEAN),
+        (caused(ValueError("http://h/ is odd"), ADDRESS), None),
+        (caused(ValueError("http://h/ is odd"), None), None),
+        (caused(ValueError("http://h/ is odd"), KeyboardInterrupt()), None),
+        (ADDRESS, None),
+    ],
+)
+def test_a_cause_that_shows_an_address_is_left_out(error: Exception, cause: Exception | None) -> None:
+    """A traceback shows causes: the one that is clean stands in, or there is none."""
+    assert presentable(error) is cause
+
+
+def test_a_cause_that_holds_the_headers_is_left_out() -> None:
+    """An error about an answer holds the request with its token."""
+    headers: CIMultiDict[str] = CIMultiDict({"Authorization": "Bearer very-secret"})
+    info = aiohttp.RequestInfo(URL("https://h/"), "POST", CIMultiDictProxy(headers), URL("https://h/"))
+
+    assert presentable(caused(aiohttp.ClientResponseError(info, ()), CLEAN)) is None
+
+
+def test_a_failed_token_request_tells_all_that_is_known() -> None:
+    """Contract 2.2: what the token endpoint said, with its trace id, stands on the error of the call."""
+    details = parse_problem(b'{"error": {"transactionId": "t-1", "message": "out of order"}}')
+    failed = OutcomeUnknownError("m", request="POST /token", status=503, details=details, phase="wait")
+    failed.__cause__ = CLEAN
+
+    error = without_token(failed)
+
+    assert (error.message, error.request, error.status) == ("m", "POST /token", 503)
+    assert (error.transaction_id, error.phase, error.outcome) == ("t-1", "token", "not_sent")
+    assert error.__cause__ is CLEAN

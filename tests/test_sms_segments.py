@@ -58,6 +58,27 @@ def test_split_never_tears_a_pair_apart() -> None:
     assert [len(part) for part in faces] == [34, 3]
 
 
+@pytest.mark.parametrize(
+    ("text", "lengths"),
+    [
+        ("", [0]),
+        ("a" * 160, [160]),
+        ("a" * 161, [153, 8]),
+        ("a" * 306, [153, 153]),
+        ("a" * 307, [153, 153, 1]),
+        ("я" * 70, [70]),
+        ("я" * 71, [67, 4]),
+        ("я" * 134, [67, 67]),
+        ("я" * 135, [67, 67, 1]),
+    ],
+)
+def test_segments_are_as_long_as_they_can_be(text: str, lengths: list[int]) -> None:
+    """160 and 70 characters alone, 153 and 67 of several."""
+    parts = split_segments(text)
+
+    assert ([len(part) for part in parts], "".join(parts)) == (lengths, text)
+
+
 def test_characters_that_force_ucs_2_are_named() -> None:
     """One typographic quote makes an SMS dearer; this shows which one it was."""
     assert non_gsm_characters("It\u2019s \u2019fine\u2019 \u2013 really") == "\u2019\u2013"

@@ -3,10 +3,12 @@
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
 from nexmo_dispatch_async.channels import messenger, sms, viber, whatsapp
 from nexmo_dispatch_async.exceptions import ConfigurationError
+from nexmo_dispatch_async.models.requests import Custom, Message, Step
 from nexmo_dispatch_async.tariff import Cost, Tariff
 from nexmo_dispatch_async.workflow import Workflow
 
@@ -31,6 +33,12 @@ def test_bounds_include_the_workflow_fee() -> None:
     )
 
 
+def custom_sms() -> Step:
+    """An SMS with content that no rule lets through; the tariff is asked all the same."""
+    text = sms.text("hi", from_="31647356950", to="31617185666")
+    return msgspec.structs.replace(text, message=Message(content=Custom(custom={"text": "a" * 500})))
+
+
 @pytest.mark.parametrize(
     ("to", "text", "price"),
     [
@@ -44,6 +52,19 @@ def test_bounds_include_the_workflow_fee() -> None:
 def test_sms_is_priced_by_longest_prefix_and_segments(to: str, text: str, price: str) -> None:
     """The most specific calling code wins, and each segment is charged."""
     assert TARIFF.price(sms.text(text, from_="31647356950", to=to)) == Decimal(price)
+
+
+@pytest.mark.parametrize(
+    ("step", "price"),
+    [
+        (whatsapp.text("a" * 1000, from_="447418342140", to="31617185666"), "0.05"),
+        (messenger.text("a" * 500, from_="1", to="2"), "0"),
+        (custom_sms(), "0.06"),
+    ],
+)
+def test_whatever_is_no_sms_text_costs_one_message(step: Step, price: str) -> None:
+    """Only an SMS is cut into segments, and only a text can be counted before it is sent."""
+    assert TARIFF.price(step) == Decimal(price)
 
 
 def test_best_case_is_the_cheapest_step_alone() -> None:

@@ -3,6 +3,7 @@
 import json
 import random
 from decimal import Decimal
+from itertools import permutations
 from typing import Any
 
 import msgspec
@@ -12,12 +13,13 @@ from hypothesis import strategies as st
 
 from nexmo_dispatch_async.channels import sms, viber
 from nexmo_dispatch_async.tracking import Outcome, WorkflowState, outcome_of
-from nexmo_dispatch_async.tracking.reducer import observe, planned
+from nexmo_dispatch_async.tracking.reducer import Reported, observe, planned
 from nexmo_dispatch_async.workflow import Workflow
 from nexmo_dispatch_webhooks import Event, MessageStatus, parse_event
 from tests.simulator.support import box, step, workflow
 from tests.support.callbacks import (
     NUMBER,
+    PSID,
     UUID,
     WHATSAPP_THEN_SMS,
     moment,
@@ -243,10 +245,86 @@ def test_a_senseless_price_is_no_price(price: str | None) -> None:
     assert result.cost == Decimal("0.5")
 
 
+@pytest.mark.parametrize(
+    ("price", "known"),
+    [("9E20", True), ("1E21", False), ("1E-20", True), ("9E-21", False), ("-9E20", True), ("-1E21", False)],
+)
+def test_a_price_makes_sense_within_twenty_digits(price: str, known: bool) -> None:
+    """So that any sum of prices is exact: both borders, and either sign."""
+    result = outcome(status("m", "delivered", price=price))
+
+    assert result.cost == (Decimal(price) if known else None)
+
+
+def test_of_two_equal_prices_the_same_one_is_kept_in_any_order() -> None:
+    """Redeliveries (contract 5.10) may write one amount in two ways, with and without a currency."""
+    events = [
+        status("m", "delivered", 1, usage={"price": price, "currency": currency})
+        for price, currency in (("0.1", "EUR"), ("0.10", ""), ("0.10", "EUR"))
+    ]
+
+    kept = {str(state_of(*order).messages["m"].statuses["delivered"].price) for order in permutations(events)}
+
+    assert len(kept) == 1
+    assert "0.10" in kept.pop()
+
+
+def test_an_entry_of_a_report_may_lack_everything() -> None:
+    """Contract 5.4: no member is certain to be there; what is missing is unknown and no text."""
+    entry: dict[str, Any] = {"dispatch_uuid": UUID, "template": "failover", "_links": {"messages": [{}]}}
+
+    state = observe(parse_event(json.dumps(entry)))
+
+    assert state is not None
+    assert state.report is not None
+    assert state.report.messages == (Reported(),)
+    assert state.report.status is None
+
+
+def test_of_two_plans_of_a_workflow_one_is_kept_whole_and_always_the_same() -> None:
+    """A mistake of the caller: no plan is made up of both, and none takes the place of one that is known."""
+    one, other = (
+        planned(UUID, WHATSAPP_THEN_SMS),
+        planned(UUID, Workflow.failover(WHATSAPP_THEN_SMS.steps[1])),
+    )
+    none = planned(UUID, None)
+
+    assert one.merge(other) == other.merge(one)
+    assert one.merge(other).plan in (one.plan, other.plan)
+    for state in (one, other):
+        assert state.merge(none).plan == none.merge(state).plan == state.plan
+
+
+def test_what_was_asked_for_is_followed_and_what_was_heard_of_is_not() -> None:
+    """And it stays followed, whichever of the two comes first."""
+    asked, heard = planned(UUID, None), observe(status("m", "read"))
+    assert heard is not None
+
+    followed = [each.followed for each in (asked, heard, asked.merge(heard), heard.merge(asked))]
+
+    assert followed == [True, False, True, True]
+
+
+@pytest.mark.parametrize(("channel", "address"), [("messenger", PSID), ("viber_service_msg", NUMBER)])
+def test_a_step_with_number_and_id_is_known_by_the_one_of_its_channel(channel: str, address: str) -> None:
+    """Contract 3.3, 9.3: the id on Messenger, the number elsewhere, as the receiver's own events have it."""
+    ends = msgspec.structs.replace(WHATSAPP_THEN_SMS.steps[0].to, type=channel, number=NUMBER, id=PSID)
+    both = msgspec.structs.replace(WHATSAPP_THEN_SMS.steps[0], to=ends)
+
+    (step,) = planned(UUID, Workflow.failover(both)).plan
+
+    sent = observe(status("m", "read", to={"type": channel, "number": NUMBER, "id": PSID}))
+    plain = observe(status("m", "read", channel="sms", to=address))
+    assert sent is not None
+    assert plain is not None
+    assert step.recipient == sent.messages["m"].recipient == plain.messages["m"].recipient
+
+
 def test_half_surrogates_are_storable() -> None:
     """Contract 5.11: they survive parsing; a store could not write them."""
     event = parse_event(
         '{"message_uuid": "m\\ud800", "status": "odd\\udfff", "to": {"type": "x\\ud800", "number": "\\ud800"}'
+        ', "usage": {"price": "0.1", "currency": "E\\ud800"}'
         f', "_links": {{"dispatch": {{"dispatch_uuid": "{UUID}"}}}}}}'
     )
 
