@@ -14,7 +14,7 @@
         ├── NotSentError               outcome "not_sent": nothing was accepted, sending again is safe
         │   ├── APIConnectionError     no connection: DNS, refused, TLS
         │   │   ├── APITimeoutError    no connection in time; a TimeoutError as well
-        │   │   └── CertificateError   the certificate of the service is not trusted
+        │   │   └── CertificateError   a certificate is not trusted, here or there
         │   ├── AuthenticationError    the credentials or the token were rejected
         │   ├── NotAcceptedError       408, 421, 425: a proxy on the way did not take the request
         │   ├── TokenUnavailableError  the token endpoint fails: no access token, so nothing was sent
@@ -231,9 +231,10 @@ class APITimeoutError(APIConnectionError, TimeoutError):
 
 
 class CertificateError(APIConnectionError):
-    """The certificate of the service is not trusted, or is not the one that was pinned; no byte left.
+    """A certificate is not trusted: that of the service here, or that of the client there; nothing was read.
 
-    It is not tried again: what is trusted is a setting, see `DispatchClient(ssl=…)`.
+    That of the service may also be another one than was pinned; that of the client may be missing or expired.
+    The call is not tried again: certificates are a setting, see `DispatchClient(ssl=…)`.
     """
 
     _usual_class: ClassVar[ErrorClass] = "configuration"

@@ -14,11 +14,12 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from nexmo_dispatch_async.auth import check_url
+from nexmo_dispatch_async.causes import presentable
 from nexmo_dispatch_async.deadlines import Deadlines
 from nexmo_dispatch_async.exceptions import ClientClosedError, ConfigurationError
 from nexmo_dispatch_async.interruption import interrupt
 from nexmo_dispatch_async.kept import KEEPALIVE_TIMEOUT, KeptConnections
-from nexmo_dispatch_async.phase import FOREIGN, UNASKED, Body, Phase, failure_of, presentable
+from nexmo_dispatch_async.phase import FOREIGN, UNASKED, Body, Phase, failure_of
 from nexmo_dispatch_async.retry import Timeout
 from nexmo_dispatch_async.sansio import Request, Response
 
@@ -229,7 +230,8 @@ class Exchange:
                     else:
                         foreign = TimeoutError()
                     stale = _STALE_RETRIES  # there is no time for another, or no session
-                if body.phase is Phase.STALE and stale < _STALE_RETRIES:
+                refused = reply is None and body.refused_certificate(foreign)
+                if body.phase is Phase.STALE and not refused and stale < _STALE_RETRIES:
                     # A kept connection that was of no use any more: not a failure of the service, so no wait.
                     # Of those that were idle for too long there may be many, and each is closed now.
                     stale += not body.expired
@@ -238,7 +240,7 @@ class Exchange:
                 if session.closed and body.phase is not Phase.LEFT:
                     whose = "client" if self._closed else "session that the client was given"
                     message = f"the {whose} was closed before the request was sent"
-                    raise ClientClosedError(message) from foreign
+                    raise ClientClosedError(message) from presentable(foreign)
                 failure = failure_of(request, body, foreign, answering=reply is not None)
                 raise failure from presentable(foreign)
         finally:

@@ -16,6 +16,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import Payload
 from multidict import CIMultiDict
 
+from nexmo_dispatch_async.causes import certificate_alert, reason_of
 from nexmo_dispatch_async.exceptions import (
     APIConnectionError,
     APIError,
@@ -29,11 +30,10 @@ from nexmo_dispatch_async.exceptions import (
     TokenUnavailableError,
 )
 from nexmo_dispatch_async.kept import KeptConnections
-from nexmo_dispatch_async.redaction import mask
 from nexmo_dispatch_async.retry import RetryPolicy
 from nexmo_dispatch_async.sansio import Request
 
-__all__ = ["FOREIGN", "UNASKED", "Body", "Phase", "failure_of", "may_repeat", "presentable", "without_token"]
+__all__ = ["FOREIGN", "UNASKED", "Body", "Phase", "failure_of", "may_repeat", "without_token"]
 
 # What an aiohttp session can raise; ValueError and RuntimeError for what it finds wrong before it connects.
 FOREIGN = (aiohttp.ClientError, OSError, EOFError, ValueError, RuntimeError)
@@ -87,6 +87,10 @@ class Body(Payload):
     expired = False
     #: When it was written.
     sent = 0.0
+    #: Whether the connection had not answered before.
+    fresh = True
+    #: What the connection was found to have ended with.
+    _end: BaseException | None = None
 
     def __init__(self, data: bytes, kept: KeptConnections | None = None) -> None:
         self._value = self._data = data
@@ -160,27 +164,28 @@ class Body(Payload):
         # aiohttp holds the headers back until the body comes and writes both at once.
         transport = writer.transport
         if transport is None or transport.is_closing():
-            self._is_stale(_CLOSED)
+            await self._is_closed(getattr(writer, "protocol", None))
         if heard := _heard(transport):
-            if heard != _POLL_READABLE:
-                self._is_stale(_CLOSED)
+            closed = heard != _POLL_READABLE
             # What was said before anything was asked would be taken for the answer to this request.
             if transport.get_extra_info("ssl_object") is None:
-                self._is_stale(UNASKED)
-            # Encrypted: it may be a session ticket. The loop reads it in its next round, after what is
-            # scheduled already, and then the protocol knows.
+                self._is_stale(_CLOSED if closed else UNASKED)
+            # Encrypted: it may be a session ticket, or why the connection was closed. The loop reads it in
+            # its next round, after what is scheduled already, and then the protocol knows.
             self.phase = _STALE
+            protocol = transport.get_protocol()
             await asyncio.sleep(0)
             await asyncio.sleep(0)
             if self._abandoned:
                 raise ConnectionResetError(_GIVEN_UP)
-            if transport.is_closing():
-                self._is_stale(_CLOSED)
+            if closed or transport.is_closing():
+                await self._is_closed(protocol)
         protocol = transport.get_protocol()
         if getattr(protocol, "should_close", False):
             self._is_stale(UNASKED)
         kept = self._kept
         if kept is not None:
+            self.fresh = kept.is_fresh(protocol)
             if kept.is_over(protocol):
                 self.expired = True
                 self._is_stale(_IDLE)
@@ -195,11 +200,37 @@ class Body(Payload):
             self.phase = _STALE
             raise ConnectionResetError("the connection broke before anything was written")
 
+    def refused_certificate(self, error: BaseException) -> str:
+        """Return the alert by which the service ended the handshake, or an empty text.
+
+        In TLS 1.3 the handshake ends here before the service has looked at the client's certificate: its
+        alert comes when the request may have left. No service reads requests before it takes the certificate;
+        so on a connection that never answered the alert proves that the request was not read.
+        """
+        if not self.fresh:
+            return ""
+        connecting = self.phase is _PREPARED
+        alert = certificate_alert(error, connecting=connecting)
+        return alert or certificate_alert(self._end, connecting=connecting)
+
+    async def _is_closed(self, protocol: object) -> NoReturn:
+        """Learn what the connection ended with, and give it up."""
+        self.phase = _STALE
+        ended = getattr(protocol, "exception", None)
+        for _ in range(_ROUNDS_TO_THE_END if callable(ended) else 0):
+            self._end = ended() if callable(ended) else None
+            if self._end is not None:
+                break
+            await asyncio.sleep(0)
+        self._is_stale(_CLOSED)
+
     def _is_stale(self, why: str) -> NoReturn:
         self.phase = _STALE
         raise ConnectionResetError(why)
 
 
+# How many rounds of the loop it takes at most from the end of a connection to the protocol's knowledge of it.
+_ROUNDS_TO_THE_END = 4
 # Why nothing was written
 UNASKED = "an answer was there before anything was written"
 _CLOSED = "the connection was closed before anything was written"
@@ -247,10 +278,13 @@ def failure_of(
         answering: Whether an answer had begun.
     """
     summary = request.summary
-    reason = _reason(error)
+    reason = reason_of(error)
     if body.phase is Phase.UNSEEN and not isinstance(error, _OF_THE_NETWORK):
         # Found wrong before the request was built. What a mock raises is of the network, and is believed.
         return ConfigurationError(f"{summary}: nothing was sent, the session refuses it{reason}")
+    if not answering and (alert := body.refused_certificate(error)):
+        message = f"{summary}: no connection: the service does not take the client's certificate: {alert}"
+        return CertificateError(message, request=summary, phase="connect")
     if isinstance(error, _OF_THE_CERTIFICATE):
         return CertificateError(f"{summary}: no connection{reason}", request=summary, phase="connect")
     connecting = isinstance(error, _BEFORE_CONNECTION)
@@ -271,46 +305,6 @@ def failure_of(
         )
     message = f"{summary}: sent, and the connection broke{reason}"
     return OutcomeUnknownError(message, request=summary, phase=phase)
-
-
-def _reason(error: Exception) -> str:
-    """Return why, after a colon.
-
-    Not what was received: aiohttp shows that, and it may be what was sent. Neither an address, which may hold
-    an id and parameters, nor an object of the event loop.
-    """
-    said = str(error)
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        said = "the server disconnected"
-    elif isinstance(error, aiohttp.ServerFingerprintMismatch):
-        said = "the certificate has another fingerprint"
-    elif isinstance(error, aiohttp.ClientResponseError):
-        said = error.message
-    elif _shows_address(error):
-        said = "" if error.__cause__ is None else str(error.__cause__)
-    if "://" in said or (isinstance(error, RuntimeError) and "<" in said):
-        said = ""
-    said = " ".join(said.partition("\n")[0].partition("b'")[0].split()).rstrip(":")
-    if not said and not isinstance(error, TimeoutError):
-        said = type(error).__name__
-    return f": {mask(said)[:300]}" if said else ""
-
-
-def presentable(error: Exception) -> Exception | None:
-    """Return the cause to show.
-
-    A `ClientResponseError` holds the request's headers, with the token; others show the address.
-    """
-    if isinstance(error, aiohttp.ClientResponseError):
-        return None
-    if _shows_address(error):
-        cause = error.__cause__
-        return cause if isinstance(cause, Exception) and not _shows_address(cause) else None
-    return error
-
-
-def _shows_address(error: BaseException) -> bool:
-    return "://" in str(error)
 
 
 def may_repeat(error: APIError, request: Request, policy: RetryPolicy) -> bool:

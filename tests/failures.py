@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import json
 import socket
+import ssl
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -37,6 +38,7 @@ from tests.support.misbehaving import (
     reset_after_body,
 )
 from tests.support.tls import client_context, make_certificate, server_context
+from tests.support.tls_thread import TlsThread
 
 SHORT = 0.05  # seconds, where the network has to time out
 
@@ -229,6 +231,15 @@ async def untrusted(scene: Scene, stack: AsyncExitStack) -> None:
     scene.token_url = (await stack.enter_async_context(RawServer())).token_url
 
 
+async def no_client_certificate(scene: Scene, stack: AsyncExitStack) -> None:
+    """Want a certificate of the client, which has none; its handshake ends before the service says so."""
+    context = server_context(scene.certificate)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(scene.certificate)
+    scene.base_url = stack.enter_context(TlsThread(context)).url
+
+
 def first_byte_late(scene: Scene, _stack: AsyncExitStack) -> None:
     scene.timeout = Timeout(connect=5, total=SHORT)
     scene.warm = True
@@ -280,6 +291,7 @@ CASES = [
     Case("connection refused", prepare=refused),
     Case("TCP connection times out", prepare=full_queue),
     Case("TLS: certificate not trusted", prepare=untrusted, over=("https",)),
+    Case("TLS: client certificate not taken", prepare=no_client_certificate, over=("https",)),
     Case("TLS: the other side speaks none", prepare=no_tls, over=("https",)),
     Case("TLS handshake times out", prepare=silent_handshake, over=("https",)),
     # while and after bytes leave

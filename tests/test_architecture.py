@@ -29,6 +29,7 @@ SDK_LAYERS = [
         "failover",
         "kept",
     },
+    {"causes"},
     {"phase", "deadlines", "interruption", "care_window_sqlite"},
     {"fan_out", "middleware", "exchange", "counters", "slots"},
     {"tokens"},

@@ -149,7 +149,7 @@ async def test_a_refused_connection_is_tried_again_and_then_not_sent(workflow: W
             await client.send(workflow)
 
     assert caught.value.attempts == 4
-    assert isinstance(caught.value.__cause__, aiohttp.ClientConnectorError)
+    assert isinstance(caught.value.__cause__, ConnectionRefusedError)
 
 
 async def test_an_unknown_host_is_not_sent(workflow: Workflow) -> None:
