@@ -265,7 +265,7 @@ class VonageJWT(_FetchesNothing):
         ConfigurationError: A setting is wrong, or the key cannot be read. The key is not shown.
     """
 
-    __slots__ = ("_authorization", "_claims", "_clock", "_from", "_key", "_lifetime", "_until")
+    __slots__ = ("_authorization", "_claims", "_clock", "_from", "_key", "_lifetime", "_made", "_until")
 
     def __init__(
         self,
@@ -291,15 +291,17 @@ class VonageJWT(_FetchesNothing):
         self._authorization: str | None = None
         self._from = 0.0
         self._until = 0.0
+        self._made = 0.0
 
     def authorization(self, now: float) -> str:
         """Return the `Authorization` header, with a new token if the old one is about to end."""
         epoch = self._clock()
-        # A clock that was set back would leave a token from the future.
-        if self._authorization is None or not self._from <= epoch < self._until:
+        used = self._lifetime - min(60.0, self._lifetime / 2)
+        # A clock that was set back would leave a token from the future, or use one for longer than it lives.
+        fresh = self._from <= epoch < self._until and now - self._made < used
+        if self._authorization is None or not fresh:
             self._authorization = f"Bearer {self.token()}"
-            self._from = epoch
-            self._until = epoch + self._lifetime - min(60.0, self._lifetime / 2)
+            self._from, self._until, self._made = epoch, epoch + used, now
         return self._authorization
 
     def reject(self, authorization: str) -> bool:

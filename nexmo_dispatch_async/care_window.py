@@ -5,6 +5,7 @@ through. Messenger has the same span, and outside of it a message needs a tag. T
 reads no clock but the one it is given; `care_window_sqlite` keeps the memory on disk.
 """
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, cast
@@ -27,6 +28,12 @@ _WINDOWED = ("whatsapp", "messenger")
 _DIGITS = frozenset("0123456789")
 # How many messages are recorded between two clean-ups, which keep the store from growing for ever.
 _CLEAN_EVERY = 1024
+# Of so many customers, those who wrote last, the time that has passed since is measured.
+_MEASURED = 10_000
+# A message may seem to be written so much later than now and still count: clocks are set by a little.
+_LEEWAY = timedelta(minutes=5)
+# By so much the two clocks differ when one of them was set.
+_CONTRADICTION = timedelta(seconds=1)
 
 
 class _Peer(Protocol):
@@ -132,6 +139,8 @@ class CareWindow:
     Args:
         store: Where the moments are kept; in memory by default.
         clock: Tells the time, aware.
+        monotonic: Seconds that only go forward. They measure how long ago a customer wrote to this process,
+            so that a clock that is set back holds no window open.
         duration: How long the window stays open.
         margin: How long before its end the window counts as closed, since a message takes time to arrive.
 
@@ -147,14 +156,18 @@ class CareWindow:
         store: WindowStore | None = None,
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
         duration: timedelta = timedelta(hours=24),
         margin: timedelta = timedelta(0),
     ) -> None:
         self.store: WindowStore = MemoryWindowStore() if store is None else store
         self.duration = duration
         self.margin = margin
-        self._clock = clock
+        self._clock, self._monotonic = clock, monotonic
+        self._begun = clock(), monotonic()
         self._recorded = 0
+        # By channel and customer: when they wrote last, on the monotonic clock; the latest news is last.
+        self._measured: dict[tuple[str, str], float] = {}
 
     def attach(self, router: _Router) -> None:
         """Register `receive` on a router of the receiver for inbound messages."""
@@ -198,10 +211,15 @@ class CareWindow:
                 "the moment of a message needs a time zone, for example datetime.now(UTC)"
             )
         moment = now if at is None else min(at, now)
-        self.store.record(channel, _key(channel, customer), moment.astimezone(UTC))
+        key = _key(channel, customer)
+        self.store.record(channel, key, moment.astimezone(UTC))
+        self._measure(channel, key, now - moment)
         self._recorded += 1
         if self._recorded % _CLEAN_EVERY == 0:
-            self.store.forget_before(now - self.duration)
+            # By the message itself and by what was measured: a clock that is ahead must not forget others.
+            at_first, began = self._begun
+            measured = at_first + timedelta(seconds=self._monotonic() - began)
+            self.store.forget_before(min(moment, measured) - self.duration)
 
     def status(
         self, customer: str, *, channel: str = "whatsapp", after: timedelta = timedelta(0)
@@ -215,11 +233,32 @@ class CareWindow:
         """
         if channel not in _WINDOWED:
             return WindowStatus(open=True)
-        last = self.store.last(channel, _key(channel, customer))
+        key = _key(channel, customer)
+        last = self.store.last(channel, key)
         if last is None:
             return WindowStatus(open=False)
-        until = last + self.duration
-        return WindowStatus(self._clock() + after + self.margin < until, until, last)
+        age = self._age(channel, key, last)
+        is_open = age is not None and age + after + self.margin < self.duration
+        return WindowStatus(is_open, last + self.duration, last)
+
+    def _measure(self, channel: str, key: str, age: timedelta) -> None:
+        written = self._monotonic() - age.total_seconds()
+        before = self._measured.pop((channel, key), written)
+        self._measured[channel, key] = max(before, written)
+        if len(self._measured) > _MEASURED:
+            del self._measured[next(iter(self._measured))]
+
+    def _age(self, channel: str, key: str, last: datetime) -> timedelta | None:
+        """How long ago a customer wrote; None when the clock contradicts what is stored.
+
+        The longer of two: what the clock tells, and what was measured if the message came to this process.
+        """
+        told = self._clock() - last
+        written = self._measured.get((channel, key))
+        if written is None:
+            return None if told < -_LEEWAY else max(told, timedelta(0))
+        measured = timedelta(seconds=self._monotonic() - written)
+        return measured if measured - told > _CONTRADICTION else told
 
     def allows(self, step: Step, *, after: timedelta = timedelta(0)) -> bool:
         """Whether a step may be sent: it is a template or tagged, or the window of its recipient is open."""

@@ -65,7 +65,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[WindowStor
 
 @pytest.fixture
 def window(store: WindowStore, clock: Clock) -> CareWindow:
-    return CareWindow(store, clock=clock)
+    return CareWindow(store, clock=clock, monotonic=lambda: clock.now.timestamp())
 
 
 def free_text(to: str = CUSTOMER) -> Step:

@@ -109,13 +109,13 @@ async def test_what_has_happened_is_not_waited_for(tracker: Tracker, dispatch: F
 async def test_steps_are_stored_with_the_first_callback(tmp_path: Path) -> None:
     """Nobody has to wait for them; a restart does not lose them, nor the end of what nobody follows."""
     now = [0.0]
-    async with Tracker(SQLiteStore(tmp_path / "t.db"), clock=lambda: now[0]) as before:
+    async with Tracker(SQLiteStore(tmp_path / "t.db"), clock=lambda: 0.0, monotonic=lambda: now[0]) as before:
         before.follow(UUID, WHATSAPP_THEN_SMS)
         before.follow(UUID)
         await before.receive(DELIVERED)
         now[0] += 2 * 3600  # longer than what nobody follows is kept
         await before.receive(status("other", "submitted", dispatch="another"))
-    async with Tracker(SQLiteStore(tmp_path / "t.db"), clock=lambda: now[0]) as after:
+    async with Tracker(SQLiteStore(tmp_path / "t.db"), clock=lambda: 0.0, monotonic=lambda: now[0]) as after:
         outcome = await after.outcome(UUID)
 
     assert [(step.channel, step.until, step.status) for step in outcome.steps] == [
@@ -127,7 +127,7 @@ async def test_steps_are_stored_with_the_first_callback(tmp_path: Path) -> None:
 async def test_what_is_followed_is_not_kept_for_ever() -> None:
     """A workflow that is never heard of again costs memory for as long as one that is not over."""
     now = [0.0]
-    tracker = Tracker(clock=lambda: now[0], keep_open=10)
+    tracker = Tracker(clock=lambda: 0.0, monotonic=lambda: now[0], keep_open=10)
 
     for number in range(100):
         tracker.follow(f"workflow {number}", WHATSAPP_THEN_SMS)
@@ -363,7 +363,9 @@ async def test_unclaimed_events_are_bounded() -> None:
     """Events of workflows that nobody follows: by number and by age, in memory."""
     now = [0.0]
     store = MemoryStore()
-    tracker = Tracker(store, clock=lambda: now[0], max_unclaimed=100, keep_unclaimed=60)
+    tracker = Tracker(
+        store, clock=lambda: 0.0, monotonic=lambda: now[0], max_unclaimed=100, keep_unclaimed=60
+    )
 
     for number in range(1000):
         await tracker.receive(status("m", "submitted", dispatch=f"stranger {number}"))
@@ -377,7 +379,7 @@ async def test_unclaimed_events_are_bounded() -> None:
 async def test_ended_workflows_are_forgotten_after_a_while() -> None:
     now = [0.0]
     store = MemoryStore()
-    tracker = Tracker(store, clock=lambda: now[0], keep=timedelta(hours=1))
+    tracker = Tracker(store, clock=lambda: 0.0, monotonic=lambda: now[0], keep=timedelta(hours=1))
     for number in range(50):
         await tracker.receive(report("completed", 1, dispatch=f"mine {number}"))
         await tracker.follow(f"mine {number}").wait(timeout=10)

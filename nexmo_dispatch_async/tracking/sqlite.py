@@ -40,6 +40,9 @@ CREATE INDEX IF NOT EXISTS tracking_by_age ON tracking_workflow (kind, touched);
 _KINDS: tuple[Kind, ...] = ("unclaimed", "open", "ended")
 # How many changes are made between two clean-ups.
 _PRUNE_EVERY = 64
+# Between two processes the wall clock is the only witness, and it may be days ahead: it is believed so far,
+# in seconds.
+_BELIEVED = 24 * 3600.0
 
 _decode = msgspec.json.Decoder(WorkflowState).decode
 
@@ -61,6 +64,8 @@ class SQLiteStore:
         self._file: SqliteFile | None = None
         self._closed = False
         self._changes = 0
+        # What to add to the time of the process, so that the time of the file goes on where it stopped.
+        self._shift: float | None = None
         # The limiter keeps callers from filling the thread pool. The lock is for a caller that is cancelled
         # the asyncio way: it leaves the limiter at once, while its thread is still at work.
         self._limiter: anyio.CapacityLimiter | None = None
@@ -82,6 +87,9 @@ class SQLiteStore:
             file = self._open()
             connection = file.connection
             self._check(file)
+            if self._shift is None:
+                self._shift = _shift(connection, now)
+            at = now + self._shift
             known = _read(connection, state.dispatch_uuid)
             merged = known.merge(state)
             if merged == known:
@@ -90,10 +98,10 @@ class SQLiteStore:
                 connection.execute("BEGIN IMMEDIATE")
                 # Another process may have been faster.
                 merged = _read(connection, state.dispatch_uuid).merge(state)
-                row = (state.dispatch_uuid, kind_of(merged), now, msgspec.json.encode(merged))
+                row = (state.dispatch_uuid, kind_of(merged), at, msgspec.json.encode(merged))
                 connection.execute("REPLACE INTO tracking_workflow VALUES (?, ?, ?, ?)", row)
                 if self._changes % _PRUNE_EVERY == 0:
-                    _prune(connection, now, retention)
+                    _prune(connection, at, retention)
             self._check(file)
             self._changes += 1
             return merged
@@ -167,6 +175,12 @@ def _prepare(connection: sqlite3.Connection) -> None:
             connection.execute("INSERT INTO tracking_schema VALUES (?)", (_VERSION,))
     if versions and versions != [(_VERSION,)]:
         raise TrackingStoreError(f"the file has version {versions[0][0]}, this release reads {_VERSION}")
+
+
+def _shift(connection: sqlite3.Connection, now: float) -> float:
+    """From the time of this process to that of the file: never back, and not far ahead of the last change."""
+    (last,) = connection.execute("SELECT max(touched) FROM tracking_workflow").fetchone()
+    return 0.0 if last is None else min(max(now, last), last + _BELIEVED) - now
 
 
 def _read(connection: sqlite3.Connection, dispatch_uuid: str) -> WorkflowState:

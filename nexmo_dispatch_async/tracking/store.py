@@ -45,7 +45,8 @@ class Store(Protocol):
 
         Args:
             state: What is new; it may hold nothing but the id, to ask what is known.
-            now: Epoch seconds.
+            now: Epoch seconds that never go back nor jump while a process runs; a store that outlives the
+                process has to expect another beginning.
             retention: What may be dropped meanwhile.
 
         Returns:

@@ -130,7 +130,9 @@ class Tracker:
 
     Args:
         store: Where it keeps what it knows, and what `aclose()` closes; `MemoryStore()` by default.
-        clock: Epoch seconds, to tell how old something is.
+        clock: Epoch seconds, read once: where the time of this tracker begins.
+        monotonic: Seconds that only go forward, by which it goes on, so that no change of the clock makes
+            anything older or younger.
         keep: How long an ended workflow is kept after the last news of it. Late statuses come for a day.
         keep_open: The same for one that has not ended.
         keep_unclaimed: The same for one that nobody follows; a callback may beat the answer to `send()`.
@@ -152,6 +154,7 @@ class Tracker:
         store: Store | None = None,
         *,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
         keep: float | timedelta = timedelta(days=2),
         keep_open: float | timedelta = timedelta(days=14),
         keep_unclaimed: float | timedelta = timedelta(hours=1),
@@ -159,7 +162,8 @@ class Tracker:
     ) -> None:
         _check_store(store)
         self._store: Store = MemoryStore() if store is None else store
-        self._clock = clock
+        self._monotonic = monotonic
+        self._begun = clock() - monotonic()
         self._retention = Retention(
             _seconds("keep", keep),
             _seconds("keep_open", keep_open),
@@ -231,7 +235,7 @@ class Tracker:
         """
         refs = workflow.client_refs if workflow is not None else ()
         state = planned(dispatch_uuid, workflow)
-        now, key = self._clock(), state.dispatch_uuid
+        now, key = self._now(), state.dispatch_uuid
         before = self._followed.pop(key, None)
         self._followed[key] = (state if before is None else before[0].merge(state)), now
         while next(iter(self._followed.values()))[1] < now - self._retention.open:
@@ -270,7 +274,7 @@ class Tracker:
         followed = self._followed.get(state.dispatch_uuid)
         if followed is not None and followed[0] is not state:
             state = state.merge(followed[0])
-        known = await self._store.merge(state, now=self._clock(), retention=self._retention)
+        known = await self._store.merge(state, now=self._now(), retention=self._retention)
         if followed is not None and self._followed.get(state.dispatch_uuid) is followed:
             del self._followed[state.dispatch_uuid]
         return known
@@ -311,6 +315,10 @@ class Tracker:
             case _:
                 what = "had not ended" if status is None else f"was not {status}"
                 raise WaitTimeoutError(f"workflow {state.dispatch_uuid} {what} after {seconds:g} s", outcome)
+
+    def _now(self) -> float:
+        """Epoch seconds as they were when the tracker was made, and what has passed since."""
+        return self._begun + self._monotonic()
 
     @contextmanager
     def _in_line(self, dispatch_uuid: str, waiter: _Waiter) -> Generator[None]:
