@@ -22,7 +22,7 @@ class Clock:
     def __init__(self, speed: float | None, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._origin_ms = 0.0
-        self._origin_s = monotonic()
+        self._origin_s = self._started_s = monotonic()
         self._speed = 0.0 if speed is None else _checked(speed)
         self.runs: bool = speed is not None
 
@@ -40,6 +40,10 @@ class Clock:
     def now_ms(self) -> int:
         """Return the virtual time."""
         return int(self._exact())
+
+    def real_ms(self) -> int:
+        """Return the real time since the clock was made."""
+        return int((self._monotonic() - self._started_s) * 1000)
 
     def jump(self, ms: int) -> None:
         """Go forward at once."""

@@ -36,6 +36,8 @@ class Edge:
         tokens: The access tokens.
         epoch: The moment that virtual time 0 stands for.
         now_ms: Tells the virtual time.
+        token_epoch: The moment that 0 stands for on the clock of the tokens; None for `epoch`.
+        token_ms: Tells the time that tokens live by; None for the virtual one.
         trace: Makes ids of errors.
     """
 
@@ -47,6 +49,8 @@ class Edge:
         tokens: Tokens,
         epoch: datetime,
         now_ms: Callable[[], int],
+        token_epoch: datetime | None = None,
+        token_ms: Callable[[], int] | None = None,
         trace: Callable[[], str],
     ) -> None:
         self.tokens = tokens
@@ -54,6 +58,8 @@ class Edge:
         self._account = account
         self._epoch = epoch
         self._now_ms = now_ms
+        self._token_epoch = token_epoch or epoch
+        self._token_ms = token_ms or now_ms
         self._trace = trace
         self._quota_day = 0
         self._quota_used = 0
@@ -68,14 +74,14 @@ class Edge:
         form = form_fields(body) if content_type(headers) == FORM else {}
         if not self._account.accepts(form.get("client_id", ""), form.get("client_secret", "")):
             return credential_error(settings.credential_error, self._trace())
-        lifetime, now = settings.token_lifetime, self._now_ms()
+        lifetime, now = settings.token_lifetime, self._token_ms()
         answer: dict[str, object] = {
             "refresh_token_expires_in": "0",
             "api_product_list": f"[{', '.join(_PRODUCTS)}]",
             "organization_name": "kpn",
             "developer_email": "dev@example.com",
             "token_type": settings.token_type,
-            "issued_at": str(int(self._epoch.timestamp() * 1000) + now),
+            "issued_at": str(int(self._token_epoch.timestamp() * 1000) + now),
             "client_id": self._account.client_id,
             "access_token": self.tokens.issue(now, lifetime),
             "application_name": "dispatch-simulator",
@@ -99,7 +105,7 @@ class Edge:
     def guard(self, headers: Mapping[str, str]) -> Reply | None:
         """Check the token, then count the call against the quota; None lets it through (contract 2.3)."""
         settings = self._settings
-        state = self.tokens.state(headers.get("Authorization"), self._now_ms())
+        state = self.tokens.state(headers.get("Authorization"), self._token_ms())
         if state != "valid":
             status, text, code = settings.token_fault, "Invalid Access Token", "invalid_access_token"
             if state == "expired":

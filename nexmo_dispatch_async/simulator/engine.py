@@ -40,6 +40,8 @@ __all__ = ["Engine", "Message", "Run"]
 
 _Thread = tuple[str, str, str]  # channel, business, customer
 
+_DAY_MS: Final = 24 * 3600 * 1000
+
 # What opts a customer out (contract 6.1, code 1240).
 _STOP: Final = "STOP"
 
@@ -145,6 +147,7 @@ class Engine:
         self._last_inbound: dict[_Thread, int] = {}
         self._opted_out: set[_Thread] = set()
         self._said: dict[_Thread, int] = {}
+        self._replied: dict[_Thread, tuple[int, int]] = {}  # since when, and how often within a day
         self._first_sent: dict[tuple[str, str], int] = {}
 
     def __repr__(self) -> str:
@@ -390,14 +393,24 @@ class Engine:
         self._carry_out(run, run.failover.heard(message.index, status))
 
     def _say(self, message: Message, script: tuple[str, ...]) -> None:
-        """Let the recipient say the next line of a script; one of a single line is said each time."""
-        step, place = message.step, 0
+        """Let the recipient say the next line of a script; one of a single line is said again and again."""
+        step = message.step
+        thread = (step.channel, step.from_address.strip(), step.address.strip())
         if len(script) > 1:
-            thread = (step.channel, step.from_address.strip(), step.address.strip())
             place = self._said.get(thread, 0)
             self._said[thread] = place + 1
-        if place < len(script):
-            self._reply(message, script[place])
+            if place < len(script):
+                self._reply(message, script[place])
+        elif self._may_repeat(thread):
+            self._reply(message, script[0])
+
+    def _may_repeat(self, thread: _Thread) -> bool:
+        """Count a reply; False for too many, with which a receiver that answers each would never end."""
+        since, times = self._replied.get(thread, (self.now_ms, 0))
+        if self.now_ms - since >= _DAY_MS:
+            since, times = self.now_ms, 0
+        self._replied[thread] = (since, times + 1)
+        return self.settings.most_replies is None or times < self.settings.most_replies
 
     def _reply(self, message: Message, content: str | Mapping[str, object]) -> None:
         step = message.step

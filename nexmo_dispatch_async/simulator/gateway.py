@@ -6,7 +6,7 @@ It opens no sockets and starts no callbacks; the aiohttp server around it is in 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Final, NamedTuple, cast
 from urllib.parse import parse_qsl
@@ -86,6 +86,8 @@ class Gateway:
         dice: Dice,
         epoch: datetime,
         faults: Faults | None = None,
+        token_epoch: datetime | None = None,
+        token_ms: Callable[[], int] | None = None,
     ) -> None:
         self.engine = engine
         self.faults: Faults = Faults(dice) if faults is None else faults
@@ -95,6 +97,8 @@ class Gateway:
             tokens=tokens,
             epoch=epoch,
             now_ms=lambda: engine.now_ms,
+            token_epoch=token_epoch,
+            token_ms=token_ms,
             trace=self._trace,
         )
         #: how many requests arrived, by method and route, whatever became of them

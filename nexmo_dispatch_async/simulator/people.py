@@ -23,7 +23,7 @@ WhatsApp user ids behind the country: NL.999100000001 never reads.
     9994CCCC…   cannot be reached: `undeliverable` with code CCCC              999411900001: 1190
     9995…       is silent: the message stays `submitted`                       999500000001
     9996SSSS…   gets it SSSS seconds after it was sent, and does not read it   999609000001: after 900 s
-    9997…       reads it and replies "Hello"                                   999700000001
+    9997…       reads it and replies "Hello", 20 times a day at most           999700000001
     9998…       reads it and replies "STOP"; later messages: rejected, 1240    999800000001
     9999…       is a typical one: the profile below                            999900000001
 

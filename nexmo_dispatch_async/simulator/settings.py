@@ -46,10 +46,13 @@ class Settings:
         oauth_fields: The token answer of newer pages, of older ones, or with numbers as numbers (2.1).
         sunset: What the `sunset` header says (contract 1.4).
         sandbox: A sandbox account, which may not list applications (contract 1.5).
-        token_lifetime: Virtual seconds until a token expires.
+        token_lifetime: Seconds until a token expires: virtual ones where time is moved by hand, real ones
+            where it runs, since a client counts them by its own clock.
         quota_limit: Calls allowed in a virtual day.
         care_window: Reject free content on WhatsApp and Messenger outside of the 24 h after the customer's
             last message, as the service does (contract 7.1, 7.3); False takes it at any time.
+        most_replies: How often within 24 virtual hours one person replies the same line by itself to one
+            sender, so that a receiver which answers every message comes to an end; None for each time.
         close_silent_after: Seconds after which a silent last step ends its workflow with `error`; never by
             default (contract 9.12).
         retry_policy: Which answers are tried again, and when: now, or until 2020 (contract 5.10, 9.11).
@@ -80,6 +83,7 @@ class Settings:
     token_lifetime: int = 3599
     quota_limit: int = 1_000_000
     care_window: bool = True
+    most_replies: int | None = 20
     close_silent_after: float | None = None
     retry_policy: Literal["current", "older"] = "current"
     webhook_version: Literal["v0.1", "v1"] = "v0.1"

@@ -119,6 +119,10 @@ class Simulator(Observed):
         self.faults: Faults = Faults(dice)
         if rules is not None:
             load_rules(rules, people=self.people, faults=self.faults, settings=self.settings)
+        # Clients count the life of a token by real time, so that a clock that runs faster must not end it.
+        self._clock = Clock(speed, monotonic)
+        runs = self._clock.runs
+        token_epoch = datetime.now(UTC) if runs else self._epoch
         # the service
         self._history = History(history, observer)
         self._tokens = Tokens(secret)
@@ -146,9 +150,10 @@ class Simulator(Observed):
             dice=dice,
             epoch=self._epoch,
             faults=self.faults,
+            token_epoch=token_epoch,
+            token_ms=self._clock.real_ms if runs else None,
         )
         # the world outside
-        self._clock = Clock(speed, monotonic)
         self._advancing = anyio.Lock()
         hosts = own_hosts(host, allowed_hosts)
         control = Control(
@@ -180,7 +185,7 @@ class Simulator(Observed):
                 account=account,
                 applications=applications,
                 tokens=self._tokens,
-                epoch=self._epoch,
+                epoch=token_epoch,
                 now=lambda: self.time,
             )
             self._default_application = next(reversed(list(applications)), None)

@@ -101,7 +101,7 @@ class StateFile:
             account: What `account()` returned.
             applications: The applications, still none.
             tokens: The tokens, still none.
-            epoch: The moment that virtual time 0 stands for.
+            epoch: The moment that 0 stands for on the clock of the tokens.
             now: The virtual moment.
         """
         if self._kept is not None:

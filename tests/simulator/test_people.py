@@ -7,6 +7,7 @@ import pytest
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.simulator.dice import Dice
 from nexmo_dispatch_async.simulator.people import PROFILES, Act, Outcome, People, Person
+from tests.simulator.support import Box, step
 
 
 def acts(person: Person, channel: str = "whatsapp") -> list[tuple[float, str]]:
@@ -303,3 +304,43 @@ def test_a_script_may_be_a_list() -> None:
         people.loads("[[people]]\naddress = '1'\nreply = ['Yes', 3]")
     with pytest.raises(ConfigurationError, match="code is a whole number; got"):
         people.loads("[[people]]\naddress = '1'\ncode = ['Yes']")
+
+
+def conversation(parts: Box, address: str, *, turns: int) -> int:
+    """Answer every reply at once, as a receiver with an automatic answer does; return how many came."""
+    parts.accept(step("sms", address))
+    heard = 0
+    for _ in range(turns):
+        replies = [d for d in parts.run(3600) if d.callback.kind == "inbound-message"]
+        if not replies:
+            return heard
+        heard += len(replies)
+        for _ in replies:
+            parts.accept(step("sms", address))
+    return heard
+
+
+def test_a_person_who_replies_and_an_automatic_answer_come_to_an_end(parts: Box) -> None:
+    """Each would answer the other for ever."""
+    parts.settings.most_replies = 5
+
+    assert conversation(parts, "999700000001", turns=50) == 5
+    parts.run(600)
+    assert parts.engine.next_at() is None
+
+
+def test_a_person_replies_again_the_next_day(parts: Box) -> None:
+    parts.settings.most_replies = 2
+    heard: list[int] = []
+
+    for pause in (0, 3600, 24 * 3600):
+        parts.run(pause)
+        heard.append(conversation(parts, "999700000001", turns=10))
+
+    assert heard == [2, 0, 2]
+
+
+def test_the_bound_on_replies_is_a_switch(parts: Box) -> None:
+    parts.settings.most_replies = None
+
+    assert conversation(parts, "999700000001", turns=40) == 40

@@ -1,7 +1,9 @@
 """The account and its access tokens (contract 2)."""
 
+import aiohttp
 import pytest
 
+from nexmo_dispatch_async.simulator import Simulator
 from nexmo_dispatch_async.simulator.dice import Dice
 from nexmo_dispatch_async.simulator.tokens import Account, Tokens
 
@@ -44,3 +46,23 @@ def test_tokens_can_be_expired_and_old_ones_are_forgotten() -> None:
         tokens.issue(0, 3599)
     assert tokens.state(f"Bearer {first}", 0) == "invalid"
     assert tokens.issued == 1001
+
+
+@pytest.mark.parametrize("speed", [60, 1000])
+async def test_a_fast_clock_does_not_shorten_tokens(speed: float) -> None:
+    """A client keeps its token for 3599 seconds of its own; at any speed the simulator takes it as long."""
+    real = [0.0]
+    answers: list[tuple[float, int]] = []
+    async with (
+        Simulator(speed=speed, monotonic=lambda: real[0]) as sim,
+        aiohttp.ClientSession() as session,
+    ):
+        form = {"client_id": sim.client_id, "client_secret": sim.client_secret}
+        async with session.post(sim.token_url + "?grant_type=client_credentials", data=form) as answer:
+            headers = {"Authorization": f"Bearer {(await answer.json())['access_token']}"}
+        for moment in (61.0, 3598.0, 3599.0):
+            real[0] = moment
+            async with session.get(sim.base_url + "/applications", headers=headers) as answer:
+                answers.append((moment, answer.status))
+
+    assert answers == [(61.0, 200), (3598.0, 200), (3599.0, 401)]
