@@ -5,7 +5,7 @@ It decides nothing about the service; the page's files are in `page/`, what is s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
@@ -20,6 +20,7 @@ from nexmo_dispatch_async.simulator.control_base import (
     Body,
     Handler,
     Nothing,
+    Route,
     error,
     json_answer,
     number,
@@ -30,7 +31,7 @@ from nexmo_dispatch_async.simulator.control_faults import FaultRoutes
 from nexmo_dispatch_async.simulator.engine import Engine, Run
 from nexmo_dispatch_async.simulator.live import Feed, View, as_curl
 from nexmo_dispatch_async.simulator.server import called_address
-from nexmo_dispatch_async.simulator.views import ClockView
+from nexmo_dispatch_async.simulator.views import ClockView, Snapshot, WorkflowView
 
 if TYPE_CHECKING:
     from nexmo_dispatch_async.simulator.simulator import Simulator
@@ -48,6 +49,7 @@ _SECONDS_BETWEEN_PATCHES: Final = 0.1
 _SECONDS_BETWEEN_SIGNS_OF_LIFE: Final = 15.0
 _WATCHERS: Final = 16
 _MOST: Final = 500  # workflows or callbacks in one answer
+_NEVER_REACHED: Final = 2**53
 _YEAR: Final = 366 * 24 * 3600
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=_YEAR)]
@@ -111,6 +113,7 @@ class Control:
         self._closing = anyio.Event()
         self._feeds: set[Feed] = set()
         self._resume_speed = 1.0
+        self._routes = tuple(self.routes())
 
     def mount(self, app: web.Application) -> None:
         """Add the routes to an application, before any that takes every path."""
@@ -135,25 +138,86 @@ class Control:
         for name in files:
             app.router.add_get(f"/page/{name}", page(name))
         app.router.add_get(openapi.PATH, self._guarded(self._openapi))
-        get, post = app.router.add_get, app.router.add_post
-        get("/control/state", self._guarded(self._state))
-        get("/control/events", self._guarded(self._events))
-        get("/control/workflows/{uuid}", self._guarded(self._workflow))
-        get("/control/workflows/{uuid}/curl", self._guarded(self._curl))
-        get("/control/callbacks", self._guarded(self._callbacks))
-        get("/control/codes", self._guarded(self._codes))
-        get("/control/transcript", self._guarded(self._transcript))
-        post("/control/advance", self._guarded(self._advance))
-        post("/control/advance_until_idle", self._guarded(self._advance_until_idle))
-        post("/control/jump", self._guarded(self._jump))
-        post("/control/speed", self._guarded(self._set_speed))
-        post("/control/pause", self._guarded(self._pause))
-        post("/control/resume", self._guarded(self._resume))
-        post("/control/messages/{uuid}/status", self._guarded(self._set_status))
-        post("/control/messages/{uuid}/reply", self._guarded(self._reply))
-        for method, path, handler in FaultRoutes(self._sim, self._engine.settings).routes():
-            app.router.add_route(method, path, self._guarded(handler))
+        for route in self._routes:
+            app.router.add_route(route.method, route.path, self._guarded(route.handler))
+        app.router.add_get("/control", self._guarded(self._index))
         app.router.add_route("*", "/control{tail:(/.*)?}", self._guarded(self._unknown))
+
+    def routes(self) -> Iterator[Route]:
+        """Yield each route of the control API."""
+        yield Route("GET", "/control/", self._index, "this list")
+        yield from self._looking()
+        yield from self._clock()
+        yield Route(
+            "POST",
+            "/control/messages/{uuid}/status",
+            self._set_status,
+            "let a message reach a status now",
+            body=_Status,
+        )
+        yield Route(
+            "POST",
+            "/control/messages/{uuid}/reply",
+            self._reply,
+            "let the recipient of a message answer it now",
+            body=_ReplyText,
+        )
+        yield from FaultRoutes(self._sim, self._engine.settings).routes()
+
+    def _looking(self) -> Iterator[Route]:
+        limit = ("limit", _MOST)
+        yield Route(
+            "GET",
+            "/control/state",
+            self._state,
+            "clock, totals, and the newest workflows and callbacks",
+            query=(limit,),
+            answer=Snapshot,
+        )
+        yield Route(
+            "GET",
+            "/control/events",
+            self._events,
+            "server-sent events: a snapshot, then patches with what changed",
+            kind="text/event-stream",
+        )
+        yield Route("GET", "/control/workflows/{uuid}", self._workflow, "one workflow", answer=WorkflowView)
+        yield Route(
+            "GET",
+            "/control/workflows/{uuid}/curl",
+            self._curl,
+            "the shell command that sends a workflow again",
+            kind="text/plain",
+        )
+        yield Route(
+            "GET",
+            "/control/callbacks",
+            self._callbacks,
+            "attempts to deliver callbacks, newest first",
+            query=(("after", _NEVER_REACHED), limit),
+        )
+        yield Route("GET", "/control/codes", self._codes, "the names of the error codes")
+        yield Route(
+            "GET",
+            "/control/transcript",
+            self._transcript,
+            "everything that happened, one JSON object a line",
+            kind="application/jsonl",
+        )
+
+    def _clock(self) -> Iterator[Route]:
+        yield Route("POST", "/control/advance", self._advance, "let time pass", body=_Advance)
+        yield Route(
+            "POST",
+            "/control/advance_until_idle",
+            self._advance_until_idle,
+            "let time pass until nothing more happens by itself",
+            body=_AdvanceUntilIdle,
+        )
+        yield Route("POST", "/control/jump", self._jump, "go to the next event", body=Nothing)
+        yield Route("POST", "/control/speed", self._set_speed, "virtual seconds per real second", body=_Speed)
+        yield Route("POST", "/control/pause", self._pause, "stand still", body=Nothing)
+        yield Route("POST", "/control/resume", self._resume, "go on as before", body=Nothing)
 
     async def _close(self, _: web.Application) -> None:
         self._closing.set()
@@ -191,7 +255,7 @@ class Control:
         return web.Response(text=as_curl(self._run(request), self._sim.base_url))
 
     async def _callbacks(self, request: web.Request) -> web.Response:
-        after = number(request, "after", 0, most=2**53)
+        after = number(request, "after", 0, most=_NEVER_REACHED)
         found = self._view.callbacks(after=after, limit=number(request, "limit", 100, most=_MOST))
         return json_answer({"total": self._engine.history.total, "callbacks": found})
 
@@ -199,7 +263,13 @@ class Control:
         return json_answer({str(code): name for code, name in REASONS.items()})
 
     async def _openapi(self, _: web.Request) -> web.Response:
-        return json_answer(openapi.description())
+        return json_answer(openapi.whole(self._routes))
+
+    async def _index(self, _: web.Request) -> web.Response:
+        told = [
+            {"method": route.method, "path": route.path, "summary": route.summary} for route in self._routes
+        ]
+        return json_answer({"routes": told, "description": openapi.PATH})
 
     async def _transcript(self, _: web.Request) -> web.Response:
         return web.Response(body=self._sim.transcript(), content_type="application/jsonl")

@@ -1,4 +1,4 @@
-"""What the routes of the control API share: reading a body, answering JSON, refusing.
+"""What the routes of the control API share: what a route is, reading a body, answering JSON, refusing.
 
 It knows no route; they are in `control.py` and `control_faults.py`.
 """
@@ -6,12 +6,23 @@ It knows no route; they are in `control.py` and `control_faults.py`.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import NoReturn, TypeVar
+from typing import NamedTuple, NoReturn, TypeVar
 
 import msgspec
 from aiohttp import web
 
-__all__ = ["Body", "Handler", "Nothing", "Refused", "error", "json_answer", "number", "read", "refuse"]
+__all__ = [
+    "Body",
+    "Handler",
+    "Nothing",
+    "Refused",
+    "Route",
+    "error",
+    "json_answer",
+    "number",
+    "read",
+    "refuse",
+]
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _T = TypeVar("_T")
@@ -19,6 +30,22 @@ _T = TypeVar("_T")
 
 class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a request says; other members are a mistake."""
+
+
+class Route(NamedTuple):
+    """One call of the control API, as it is served and as it is described."""
+
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+    #: what the body says; None for a call that has none
+    body: type | None = None
+    #: the numbers that the query may hold, with their largest value
+    query: tuple[tuple[str, int], ...] = ()
+    #: media type of the answer, and what a JSON one says; None for an object that is not described further
+    kind: str = "application/json"
+    answer: type | None = None
 
 
 class Nothing(Body, frozen=True, kw_only=True):

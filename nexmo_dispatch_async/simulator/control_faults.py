@@ -12,7 +12,8 @@ import msgspec
 from aiohttp import web
 
 from nexmo_dispatch_async.exceptions import ConfigurationError
-from nexmo_dispatch_async.simulator.control_base import Body, Handler, Nothing, json_answer, read, refuse
+from nexmo_dispatch_async.simulator.control_base import Body, Nothing, Route, json_answer, read, refuse
+from nexmo_dispatch_async.simulator.faults import Fault
 from nexmo_dispatch_async.simulator.settings import Settings
 
 if TYPE_CHECKING:
@@ -47,15 +48,26 @@ class FaultRoutes:
         self._sim = sim
         self._settings = settings
 
-    def routes(self) -> Iterator[tuple[str, str, Handler]]:
-        """Yield method, path and handler."""
-        yield "GET", "/control/settings", self._show_settings
-        yield "POST", "/control/settings", self._change_settings
-        yield "POST", "/control/tokens/expire", self._expire_tokens
-        yield "GET", "/control/faults", self._show_faults
-        yield "POST", "/control/faults", self._add_fault
-        yield "POST", "/control/faults/clear", self._clear_faults
-        yield "DELETE", "/control/faults/{id}", self._remove_fault
+    def routes(self) -> Iterator[Route]:
+        """Yield each route."""
+        yield Route("GET", "/control/settings", self._show_settings, "the switches", answer=_Switches)
+        yield Route(
+            "POST",
+            "/control/settings",
+            self._change_settings,
+            "change switches",
+            body=_Switches,
+            answer=_Switches,
+        )
+        yield Route(
+            "POST", "/control/tokens/expire", self._expire_tokens, "refuse every token so far", body=Nothing
+        )
+        yield Route(
+            "GET", "/control/faults", self._show_faults, "the armed faults, and how often each met something"
+        )
+        yield Route("POST", "/control/faults", self._add_fault, "arm a fault", body=Fault)
+        yield Route("POST", "/control/faults/clear", self._clear_faults, "remove all faults", body=Nothing)
+        yield Route("DELETE", "/control/faults/{id}", self._remove_fault, "remove a fault")
 
     async def _show_settings(self, _: web.Request) -> web.Response:
         return self._switches()
