@@ -64,14 +64,17 @@ def reason_of(error: Exception) -> str:
     return f": {mask(said)[:300]}" if said else ""
 
 
-def presentable(error: BaseException | None) -> BaseException | None:
+def presentable(error: BaseException | None) -> Exception | None:
     """Return the nearest cause of `error`, or `error` itself, that shows nothing but words and numbers.
 
     An exception of aiohttp may hold the key of its connection, with the password of a proxy, or the headers
     of a request, with the token; others hold an address. What is behind them is the operating system's, and
     says why.
     """
-    return next((each for each in _chain(error) if all(map(_shows_nothing, _reachable(each)))), None)
+    for each in _chain(error):
+        if isinstance(each, Exception) and all(map(_shows_nothing, _reachable(each))):
+            return each
+    return None
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

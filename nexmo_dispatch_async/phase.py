@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import select
 import ssl
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, NoReturn
 
@@ -216,9 +217,9 @@ class Body(Payload):
     async def _is_closed(self, protocol: object) -> NoReturn:
         """Learn what the connection ended with, and give it up."""
         self.phase = _STALE
-        ended = getattr(protocol, "exception", None)
-        for _ in range(_ROUNDS_TO_THE_END if callable(ended) else 0):
-            self._end = ended() if callable(ended) else None
+        ended: Callable[[], BaseException | None] | None = getattr(protocol, "exception", None)
+        for _ in range(0 if ended is None else _ROUNDS_TO_THE_END):
+            self._end = None if ended is None else ended()
             if self._end is not None:
                 break
             await asyncio.sleep(0)

@@ -51,12 +51,12 @@ async def test_a_send_in_full(workflow: Workflow, caplog: pytest.LogCaptureFixtu
     token = "POST /oauth/client_credential/accesstoken: a new token after 1 attempts"
     assert lines(caplog) == [
         f"DEBUG {token}",
-        "DEBUG attempt 1, 0.125 s: POST /dispatch: 429",
+        "DEBUG attempt 1, 0.250 s: POST /dispatch: 429",
         "INFO attempt 1 failed, the next in 1.25 s: POST /dispatch: 429",
-        "DEBUG attempt 2, 0.125 s: POST /dispatch: 401",
+        "DEBUG attempt 2, 0.250 s: POST /dispatch: 401",
         "INFO POST /dispatch: 401, trying once more with a new token",
         f"DEBUG {token}",
-        "DEBUG attempt 3, 0.125 s: POST /dispatch: 202",
+        "DEBUG attempt 3, 0.250 s: POST /dispatch: 202",
     ]
 
 
@@ -68,7 +68,7 @@ async def test_an_unknown_outcome_is_a_warning(workflow: Workflow, caplog: pytes
 
     said = "POST /dispatch: sent, and the connection broke: the server disconnected"
     assert lines(caplog)[1:] == [
-        f"DEBUG attempt 1, 0.125 s: {said}",
+        f"DEBUG attempt 1, 0.250 s: {said}",
         f"WARNING outcome unknown after attempt 1: {said}",
     ]
 
