@@ -19,7 +19,12 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from nexmo_dispatch_webhooks.exceptions import ConfigurationError, InboxError, InboxFullError
+from nexmo_dispatch_webhooks.exceptions import (
+    ConfigurationError,
+    InboxError,
+    InboxFullError,
+    TransactionError,
+)
 from nexmo_dispatch_webhooks.inbox import sqlite_ages as ages
 from nexmo_dispatch_webhooks.inbox import sqlite_file as file
 from nexmo_dispatch_webhooks.inbox import sqlite_sql as sql
@@ -38,6 +43,8 @@ _GATHER = 0.002
 #: Marks wait so long, in seconds, for company, or until there are so many: they are neighbours in the file,
 #: so many cost little more than a few.
 _MARK_DELAY = 0.05
+#: A piece of the retention that finds no room is tried again in so many times smaller ones.
+_SMALLER = 8
 _MANY_MARKS = 256
 #: The most records in one transaction.
 _BATCH = 512
@@ -243,12 +250,12 @@ class SqliteStore:
 
     async def purge(self, which: Which, *, states: Sequence[State], before: float | None) -> int:
         """Forget contents, in pieces that hold up no answer for long."""
-        found, after = 0, -1
+        found, after, piece = 0, -1, sql.PIECE
         while True:
-            piece = partial(sql.purge, which=which, states=states, before=before, after=after)
-            count, after = await self._run(piece, pages=LONG_LOG)
+            forget = partial(sql.purge, which=which, states=states, before=before, after=after)
+            (count, after), piece = await self._run_piece(forget, piece)
             found += count
-            if count < sql.PIECE:
+            if count < piece:
                 return found
 
     async def aged_at(self) -> float | None:
@@ -261,14 +268,9 @@ class SqliteStore:
 
     async def prune(self, *, handled: float, quarantined: float, keys: float) -> bool:
         """A piece of the retention, which goes on where the last one ended."""
-
-        def piece(db: sqlite3.Connection) -> bool:
-            more, self._pruned = sql.prune(
-                db, self._pruned, handled=handled, quarantined=quarantined, keys=keys
-            )
-            return more
-
-        return await self._run(piece, pages=LONG_LOG)
+        forget = partial(sql.prune, start=self._pruned, handled=handled, quarantined=quarantined, keys=keys)
+        (more, self._pruned), _ = await self._run_piece(forget, sql.PIECE)
+        return more
 
     async def count(self) -> Counts:
         """How many wait, and how many are set aside."""
@@ -303,6 +305,27 @@ class SqliteStore:
         self._pages += pages
         self._kick()
         return await future
+
+    async def _run_piece(self, forget: Callable[..., T], piece: int) -> tuple[T, int]:
+        """Forget a piece, and a smaller one when a full disk has no room for what it would log.
+
+        Args:
+            forget: gets the connection and, as *piece*, how many records at most.
+            piece: so many, to begin with.
+
+        Returns:
+            What it gave, and the size of the piece.
+
+        Raises:
+            InboxFullError: there is no room for a piece of one record either.
+        """
+        while True:
+            try:
+                return await self._run(partial(forget, piece=piece), pages=LONG_LOG), piece
+            except (InboxFullError, TransactionError):  # without or with room for a small event
+                if piece == 1:
+                    raise
+                piece = max(1, piece // _SMALLER)
 
     def _flush(self) -> None:
         self._timer = None

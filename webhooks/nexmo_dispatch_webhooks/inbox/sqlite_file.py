@@ -17,11 +17,9 @@ from nexmo_dispatch_webhooks.logs import logger
 
 __all__ = [
     "LEAST_BYTES",
-    "RESERVE",
     "Synchronous",
     "claim",
     "has_race",
-    "limit_pages",
     "move_log",
     "open_file",
 ]
@@ -40,12 +38,10 @@ _VERY_LONG_LOG = 1000
 _LONGEST_LOG = 8 * 1024**2
 #: Bytes of the smallest file that holds an inbox with a few dozen events.
 LEAST_BYTES = 256 * 1024
-#: Bytes by which a full file may grow for what is under way: marks, results, the retention.
-RESERVE = 1024**2
 
 
 def open_file(
-    path: Path, *, synchronous: Synchronous, busy_timeout: float, max_bytes: int, schema: str, create: bool
+    path: Path, *, synchronous: Synchronous, busy_timeout: float, schema: str, create: bool
 ) -> SqliteFile:
     """Open an inbox, and make one of a file that is missing or empty.
 
@@ -81,7 +77,6 @@ def open_file(
         # `move_log` does it after the answers, where SQLite would do it before
         db.execute("PRAGMA wal_autocheckpoint = 0")
         db.execute(f"PRAGMA journal_size_limit = {_LONGEST_LOG}")
-        limit_pages(db, max_bytes)
         if schema:
             _run_schema(db, schema)
         file.watch()
@@ -132,12 +127,6 @@ def _make(file: SqliteFile) -> None:
     except BaseException:
         db.execute("ROLLBACK")
         raise
-
-
-def limit_pages(db: sqlite3.Connection, max_bytes: int) -> None:
-    """Let the file grow so far; beyond, SQLite says that it is full."""
-    (page_size,) = db.execute("PRAGMA page_size").fetchone()
-    db.execute(f"PRAGMA max_page_count = {max_bytes // page_size}")
 
 
 def claim(path: Path) -> SqliteFile | None:

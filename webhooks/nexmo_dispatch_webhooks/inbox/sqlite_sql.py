@@ -314,13 +314,12 @@ def retry(db: sqlite3.Connection, which: Which) -> int:
     ).rowcount
 
 
-def has_room(db: sqlite3.Connection, max_bytes: int) -> bool:
-    """Whether another event finds room; something is written to find out, which a full disk refuses."""
-    size, count, free = (
-        int(db.execute(f"PRAGMA {name}").fetchone()[0])
-        for name in ("page_size", "page_count", "freelist_count")
+def has_room(db: sqlite3.Connection, most: int) -> bool:
+    """Whether another event finds room in *most* pages; something is written, which a full disk refuses."""
+    count, free = (
+        int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("page_count", "freelist_count")
     )
-    if max_bytes // size - count + free < _PAGES_OF_AN_EVENT:
+    if most - count + free < _PAGES_OF_AN_EVENT:
         return False
     db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")  # as it is
     return True
@@ -336,12 +335,18 @@ def _forget(db: sqlite3.Connection, where: str, values: Sequence[object]) -> int
 
 
 def purge(
-    db: sqlite3.Connection, which: Which, *, states: Sequence[State], before: float | None, after: int
+    db: sqlite3.Connection,
+    which: Which,
+    *,
+    states: Sequence[State],
+    before: float | None,
+    after: int,
+    piece: int = PIECE,
 ) -> tuple[int, int]:
     """Forget a piece of contents; the keys stay, so that a late repetition is still known.
 
     Returns:
-        How many there were, `PIECE` if there may be more, and the last id, to give as *after* then.
+        How many there were, *piece* if there may be more, and the last id, to give as *after* then.
     """
     numbers = ",".join(str(_NUMBERS[state]) for state in states)
     conditions, values = [f"state IN ({numbers})", "id > ?"], list[float]([after])
@@ -351,7 +356,7 @@ def purge(
     if before is not None:
         conditions.append("received_at < ?")
         values.append(before)
-    chosen = f"SELECT id FROM events WHERE {' AND '.join(conditions)} ORDER BY id LIMIT {PIECE}"  # noqa: S608 - constants
+    chosen = f"SELECT id FROM events WHERE {' AND '.join(conditions)} ORDER BY id LIMIT {piece}"  # noqa: S608 - constants
     count, last = db.execute(f"SELECT count(*), max(id) FROM ({chosen})", values).fetchone()  # noqa: S608 - the same
     if count:
         _forget(db, f"id IN ({chosen})", values)
@@ -365,6 +370,7 @@ def prune(
     handled: float,
     quarantined: float,
     keys: float,
+    piece: int = PIECE,
 ) -> tuple[bool, int]:
     """A piece of the retention, by the ages of `sqlite_ages`.
 
@@ -374,6 +380,7 @@ def prune(
         handled: forget the content of handled records that are so old, in seconds.
         quarantined: and of quarantined ones.
         keys: delete forgotten records that are so old.
+        piece: how many records at most.
 
     Returns:
         Whether there is more to do now, and where the next piece begins.
@@ -382,24 +389,25 @@ def prune(
     look_until = min(start + _SCAN, boundary)
     found, last = db.execute(
         "SELECT count(*), max(id) FROM "  # noqa: S608 - a number
-        f"(SELECT id FROM events WHERE id >= ? AND id < ? AND state = 2 ORDER BY id LIMIT {PIECE})",
+        f"(SELECT id FROM events WHERE id >= ? AND id < ? AND state = 2 ORDER BY id LIMIT {piece})",
         (start, look_until),
     ).fetchone()
     if found:
         _forget(db, "id >= ? AND id <= ? AND state = 2", (start, last))
-    reached = last + 1 if found == PIECE else look_until
+    reached = last + 1 if found == piece else look_until
     aside = _forget(
         db,
         "id IN (SELECT id FROM events WHERE state < 2 AND state = 1 AND id < ? "  # noqa: S608 - a number
-        f"ORDER BY id LIMIT {PIECE})",
+        f"ORDER BY id LIMIT {piece})",
         (ages.end_of(db, quarantined, "sure"),),
     )
+    most = min(_KEYS, piece)
     deleted = db.execute(
         "DELETE FROM events WHERE id IN (SELECT id FROM events "  # noqa: S608 - a number
-        f"WHERE id < ? AND state = 3 ORDER BY id LIMIT {_KEYS})",
+        f"WHERE id < ? AND state = 3 ORDER BY id LIMIT {most})",
         (ages.end_of(db, keys, "sure"),),
     ).rowcount
-    if reached < boundary or aside == PIECE or deleted == _KEYS:
+    if reached < boundary or aside == piece or deleted == most:
         return True, reached
     ages.forget_marks(db, handled, quarantined, keys)
     return False, 0  # the next round looks at everything again: what was pending then may be handled

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from nexmo_dispatch_core.sqlite import SqliteFile
-from nexmo_dispatch_webhooks.exceptions import TransactionError
+from nexmo_dispatch_webhooks.exceptions import InboxError, TransactionError
 from nexmo_dispatch_webhooks.inbox import sqlite_file as file
 from nexmo_dispatch_webhooks.inbox import sqlite_sql as sql
 from nexmo_dispatch_webhooks.inbox.records import NewRecord
+from nexmo_dispatch_webhooks.inbox.room import Room
 from nexmo_dispatch_webhooks.inbox.sqlite_file import Synchronous
 from nexmo_dispatch_webhooks.logs import logger
 
@@ -82,11 +83,11 @@ class Writer:
         self._path = path
         self._synchronous: Synchronous = synchronous
         self._busy_timeout = busy_timeout
-        self._max_bytes = max_bytes
         self._schema = schema
         self._create = create
         self._clock = clock
         # state
+        self._room = Room(path, max_bytes, busy_timeout)
         self._file: SqliteFile | None = None
         self._claim: SqliteFile | None = None
         self._version = 0
@@ -100,6 +101,8 @@ class Writer:
             Exception: nothing of it was done, as far as that is known.
         """
         db = self._open().connection
+        if batch.adds or self._room.wanted:
+            self._room.hold(db)
         try:
             self._transact(db, batch)
         except Exception as error:
@@ -112,7 +115,7 @@ class Writer:
         """Between two commits: move the log, if it has become long."""
         if self._logged >= LONG_LOG and self._file is not None:
             self._logged = 0
-            file.move_log(self._file.connection, self._busy_timeout)
+            self._room.move_log(self._file.connection)
 
     def close(self) -> None:
         """Let go of the file and of the claim."""
@@ -125,6 +128,7 @@ class Writer:
 
     def claim(self, _: sqlite3.Connection) -> bool:
         """Whether this is now the process that handles events."""
+        self._room.wanted = True
         if self._claim is None:
             self._claim = file.claim(self._open().path or self._path)
             if self._claim is None and not self._warned and file.has_race(sqlite3.sqlite_version_info):
@@ -144,24 +148,37 @@ class Writer:
 
     def has_room(self, db: sqlite3.Connection) -> bool:
         """Whether another event finds room."""
-        return sql.has_room(db, self._max_bytes)
+        return sql.has_room(db, self._room.pages())
 
     # --- transactions ---
 
     def _open(self) -> SqliteFile:
         if self._file is None:
-            self._file = file.open_file(
-                self._path,
-                synchronous=self._synchronous,
-                busy_timeout=self._busy_timeout,
-                max_bytes=self._max_bytes,
-                schema=self._schema,
-                create=self._create,
-            )
+            try:
+                opened = self._open_file()
+            except (sqlite3.Error, InboxError):
+                if not self._room.give_up():
+                    raise
+                opened = self._open_file()  # a full disk has no room for the companions either
+            try:
+                self._room.begin(opened.connection)
+            except BaseException:
+                opened.close()
+                raise
+            self._file = opened
         return self._file
 
+    def _open_file(self) -> SqliteFile:
+        return file.open_file(
+            self._path,
+            synchronous=self._synchronous,
+            busy_timeout=self._busy_timeout,
+            schema=self._schema,
+            create=self._create,
+        )
+
     def _transact(self, db: sqlite3.Connection, batch: Batch) -> None:
-        with _transaction(db):
+        with self._transaction(db):
             if batch.adds:
                 batch.ids = [*sql.insert(db, batch.adds)]
             if batch.marks:
@@ -176,15 +193,16 @@ class Writer:
 
     def _commit_in_parts(self, db: sqlite3.Connection, batch: Batch, failed: _FailedOperation | None) -> None:
         """New records, marks, and each operation: what fails takes nothing else with it."""
-        file.move_log(db, self._busy_timeout)  # on a full disk that is what makes room
+        self._room.move_log(db)  # on a full disk that is what makes room
         self._logged = _pages(batch)
         batch.in_parts = True
         batch.ids = self._insert_what_fits(db, batch.adds)
         # What is under way goes on in a full file, since it is what makes room.
-        file.limit_pages(db, self._max_bytes + file.RESERVE)
+        self._room.limit(db, under_way=True)
         try:
             if batch.marks:
-                batch.unmarked = _tried(db, lambda _: sql.finish(db, batch.marks, self._clock())) is not None
+                marked = self._urgent(db, lambda _: sql.finish(db, batch.marks, self._clock()))
+                batch.unmarked = marked is not None
             batch.results = []
             locked: Exception | None = None
             for index, operation in enumerate(batch.operations):
@@ -192,25 +210,24 @@ class Writer:
                 if failed is not None and index == failed.index and not sql.is_full(failed.error):
                     result = failed.error  # what it did before it would do again
                 elif locked is None:
-                    result = _tried(db, operation)
+                    result = self._urgent(db, operation)
                     if isinstance(result, Exception):
                         locked = result if sql.is_locked(result) else None
-                        if sql.is_full(result) and _tried(db, self.has_room) is True:
+                        if sql.is_full(result) and self._tried(db, self.has_room) is True:
                             result = TransactionError("what is to be written needs more room than there is")
                 batch.results.append(result)
         finally:
             with contextlib.suppress(sqlite3.Error):
-                file.limit_pages(db, self._max_bytes)
+                self._room.limit(db)
 
-    @staticmethod
     def _insert_what_fits(
-        db: sqlite3.Connection, records: Sequence[NewRecord]
+        self, db: sqlite3.Connection, records: Sequence[NewRecord]
     ) -> list[int | Exception | None]:
         """A large record that finds no room does not keep out the small ones that came with it."""
         tried: list[NewRecord] = list(records)
         refused: dict[int, Exception] = {}
         while tried:
-            found = _tried(db, partial(sql.insert, records=tried))
+            found = self._tried(db, partial(sql.insert, records=tried))
             if not isinstance(found, Exception):
                 ids = iter(found)
                 return [refused[id(r)] if id(r) in refused else next(ids) for r in records]
@@ -219,17 +236,33 @@ class Writer:
             tried = [record for record in tried if id(record) in keep]
         return [refused[id(record)] for record in records]
 
+    def _urgent(self, db: sqlite3.Connection, operation: Operation) -> Any:
+        """What an operation gives that may use the reserve, or its exception."""
+        result = self._tried(db, operation)
+        if isinstance(result, Exception) and sql.is_full(result):
+            self._room.make(db)
+            result = self._tried(db, operation)
+        return result
 
-@contextlib.contextmanager
-def _transaction(db: sqlite3.Connection) -> Any:
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
+    def _tried(self, db: sqlite3.Connection, operation: Operation) -> Any:
+        """What an operation gives in a transaction of its own, or its exception."""
+        try:
+            with self._transaction(db):
+                return operation(db)
+        except Exception as error:  # noqa: BLE001 - whoever waits for it gets it
+            return error
+
+    @contextlib.contextmanager
+    def _transaction(self, db: sqlite3.Connection) -> Any:
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._room.check(db)
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
 
 
 def _attempt(db: sqlite3.Connection, operation: Operation) -> Any:
@@ -248,15 +281,6 @@ def _attempt(db: sqlite3.Connection, operation: Operation) -> Any:
         result = error
     db.execute("RELEASE operation")
     return result
-
-
-def _tried(db: sqlite3.Connection, operation: Operation) -> Any:
-    """What an operation gives in a transaction of its own, or its exception."""
-    try:
-        with _transaction(db):
-            return operation(db)
-    except Exception as error:  # noqa: BLE001 - whoever waits for it gets it
-        return error
 
 
 def _smaller(records: Sequence[NewRecord]) -> Sequence[NewRecord]:
