@@ -24,6 +24,7 @@ from nexmo_dispatch_async.exceptions import (
     ConfigurationError,
     DispatchError,
     OutcomeUnknownError,
+    TokenUnavailableError,
 )
 from nexmo_dispatch_async.exchange import Exchange, TlsSetting, connections_of
 from nexmo_dispatch_async.interruption import interrupt, tell
@@ -212,7 +213,7 @@ class Carrier:
                     authorization = self._auth.authorization(now)
                     if authorization is None:
                         self._exchange.open()
-                        authorization = await self._renewed(request)
+                        authorization = await self._renewed(request, policy, started)
                     try:
                         response = await self._exchanged(request, authorization, limits, attempt)
                         value = decipher_response(
@@ -224,6 +225,8 @@ class Carrier:
                         error.attempts = attempt
                         # The gateway refused before the service saw it: once more is safe (contract 2.3).
                         if renewed or not self._auth.reject(authorization):
+                            raise
+                        if policy.is_over(self._clock() - started):
                             raise
                         renewed = 1
                         logger.info("%s, trying once more with a new token", error)
@@ -290,15 +293,22 @@ class Carrier:
             self._counters.interrupted_unknown += 1
             logger.warning("%s", known, extra={"client_refs": known.client_refs})
 
-    async def _renewed(self, request: Request) -> str:
+    async def _renewed(self, request: Request, policy: RetryPolicy, started: float) -> str:
         """Return an authorization with a new token; whatever ends that, `request` was not sent."""
+        until = None if policy.timeout is None else started + policy.timeout
         try:
-            return await self._tokens.renew()
+            authorization = await self._tokens.renew(until)
         except DispatchError:
             raise
         except BaseException as error:
             interrupt(error, "not_sent", request.summary, anyway=True)
             raise
+        if policy.is_over(self._clock() - started):
+            message = (
+                f"{request.summary}: not begun, the token came after the {policy.timeout:g} s of the policy"
+            )
+            raise TokenUnavailableError(message, request=request.summary, phase="token")
+        return authorization
 
     async def _pause(self, seconds: float) -> bool:
         """Wait; return whether there is to be another attempt, which there is not once it is closed."""

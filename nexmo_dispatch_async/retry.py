@@ -46,8 +46,9 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         attempts: Tries in total, not repetitions; 1 never tries again.
-        timeout: Seconds from the first try after which none is begun; `None` for no limit. A wait that
-            would end later is not begun either: the error is raised at once.
+        timeout: Seconds from the first try after which none is begun, not even the first one if its token
+            took longer; `None` for no limit. A wait that would end later is not begun either: the error is
+            raised at once.
         wait_initial: Upper limit of the first wait, in seconds.
         wait_max: Upper limit of every wait, in seconds.
         wait_jitter: The random share of a wait, from 0.0 to 1.0.
@@ -93,9 +94,11 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
         # The exponent is bounded: 2.0 ** 1024 overflows.
         most = min(self.wait_max, self.wait_initial * 2.0 ** min(attempt - 1, 62))
         delay = most * (1 - self.wait_jitter * random) + (retry_after or 0.0)
-        if self.timeout is not None and elapsed + delay > self.timeout:
-            return None
-        return delay
+        return None if self.is_over(elapsed + delay) else delay
+
+    def is_over(self, elapsed: float) -> bool:
+        """Return whether no try is to begin so many seconds after the first."""
+        return self.timeout is not None and elapsed > self.timeout
 
     def waits(self, random: float = 0.0) -> Iterator[float]:
         """Yield the waits of a call whose every try fails at once: the policy as a list."""

@@ -86,20 +86,26 @@ class TokenKeeper:
         """Whether somebody is fetching."""
         return self._lock.locked()
 
-    async def renew(self) -> str:
+    async def renew(self, until: float | None = None) -> str:
         """Return an authorization, fetching a token unless somebody else just did.
 
         A token that is due but still good is offered to all others meanwhile, and used if there is no new
         one: only credentials that are wrong fail a call then.
 
         A lock instead of a shared task: whoever holds it fetches, and if they are cancelled the next one
-        does. When a fetch fails, those who waited for it fail with it, without a fetch of their own.
+        does. When a fetch fails, those who waited for it fail with it, without a fetch of their own. A fetch
+        that ended because the time of its caller was over does not count as one that failed.
+
+        Args:
+            until: The time by the clock after which the caller has no use for a token: no wait ends later and
+                no repetition begins later. A request that is under way is not cut off.
 
         Raises:
             NotSentError: There is no token, and why.
         """
         seen = self._fetches
-        async with self._lock:
+        await self._acquire(until)
+        try:
             authorization = self._auth.authorization(self._clock())
             if authorization is not None:
                 return authorization
@@ -109,7 +115,7 @@ class TokenKeeper:
             self._failure = None
             early = self._postponed() is not None
             try:
-                await self._fetch(once=early)
+                given_up = await self._fetch(once=early, until=until)
             except APIError as error:
                 good = None if isinstance(error, AuthenticationError) else self._postponed()
                 if early and good is not None:
@@ -119,16 +125,33 @@ class TokenKeeper:
                 raise
             finally:
                 self._fetches += 1
+            if given_up is not None:
+                raise given_up
+        finally:
+            self._lock.release()
         authorization = self._auth.authorization(self._clock())
         if authorization is None:
             raise TokenUnavailableError("the token was over before it could be used", phase="token")
         return authorization
 
+    async def _acquire(self, until: float | None) -> None:
+        """Wait for the end of the fetch that is under way, if there is one."""
+        if until is None or not self._lock.locked():
+            await self._lock.acquire()
+            return
+        try:
+            async with asyncio.timeout(max(0.0, until - self._clock())):
+                await self._lock.acquire()
+        except TimeoutError:
+            message = "no access token within the time of the policy: another call still waits for one"
+            raise TokenUnavailableError(message, phase="token") from None
+
     def _postponed(self) -> str | None:
         """Return the token that is due but still good, from now on offered to everybody."""
         return self._auth.postpone(self._clock()) if isinstance(self._auth, RenewsEarly) else None
 
-    async def _fetch(self, *, once: bool) -> None:
+    async def _fetch(self, *, once: bool, until: float | None) -> APIError | None:
+        """Get a token; return why there is none if there was no time to try again."""
         request = self._auth.token_request()
         started = self._clock()
         attempt = 0
@@ -147,7 +170,7 @@ class TokenKeeper:
             else:
                 self._counters.tokens += 1
                 logger.debug("%s: a new token after %d attempts", request.summary, attempt)
-                return
+                return None
             failure.attempts = attempt
             failure.phase = "token"
             delay = self._retry.wait(
@@ -158,5 +181,7 @@ class TokenKeeper:
             )
             if delay is None or once or isinstance(failure, AuthenticationError | CertificateError):
                 raise failure
+            if until is not None and self._clock() + delay > until:
+                return failure
             logger.info("attempt %d failed, the next in %.2f s: %s", attempt, delay, failure)
             await self._sleep(delay)
