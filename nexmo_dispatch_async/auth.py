@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from nexmo_dispatch_async.exceptions import AuthenticationError, ConfigurationError
 from nexmo_dispatch_async.models.lenient import text_of
+from nexmo_dispatch_async.models.several import several
 from nexmo_dispatch_async.sansio import Request, Response, decipher_token, token_request
 
 if TYPE_CHECKING:
@@ -285,8 +286,7 @@ class VonageJWT(_FetchesNothing):
         if subject is not None:
             self._claims["sub"] = subject
         if paths is not None:
-            paths = [paths] if isinstance(paths, str) else paths
-            self._claims["acl"] = {"paths": {path: {} for path in paths}}
+            self._claims["acl"] = {"paths": {path: {} for path in several("paths", paths)}}
         # The current token and the time in which it is used
         self._authorization: str | None = None
         self._from = 0.0

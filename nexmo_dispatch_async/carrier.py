@@ -29,6 +29,7 @@ from nexmo_dispatch_async.exceptions import (
 from nexmo_dispatch_async.exchange import Exchange, TlsSetting, connections_of
 from nexmo_dispatch_async.interruption import interrupt, tell
 from nexmo_dispatch_async.middleware import Attempt, Middleware, around_attempt, around_call
+from nexmo_dispatch_async.models.several import in_order
 from nexmo_dispatch_async.phase import may_repeat
 from nexmo_dispatch_async.retry import RetryPolicy, Timeout
 from nexmo_dispatch_async.sansio import Request, Response, decipher_response
@@ -122,8 +123,9 @@ class Carrier:
         )
         # Who waits between two attempts, to be woken when it is closed
         self._pauses: set[Deadline] = set()
-        self._around_call = around_call(middleware)
-        self._around_attempt = around_attempt(middleware)
+        layers = in_order("middleware", middleware)
+        self._around_call = around_call(layers)
+        self._around_attempt = around_attempt(layers)
 
     @property
     def state(self) -> str:

@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Self, TypedDict, TypeVar, Unpack, cast
 
 import aiohttp
 
@@ -377,9 +377,14 @@ class DispatchClient:
             rules: Instead of the client's own.
 
         Raises:
-            ConfigurationError: `limit` is below 1, or the client has no `application_id`.
+            ConfigurationError: `limit` is below 1, `workflows` is a mapping, a text or no collection,
+                or the client has no `application_id`.
         """
         self._require_application()
+        if not isinstance(cast("object", workflows), Iterable | AsyncIterable):
+            raise ConfigurationError(
+                f"workflows must be a list, a generator or the like, not {kind_in_words(workflows)}"
+            )
 
         async def send(workflow: Workflow) -> SendOutcome:
             sending = self.send(workflow, retry=retry, timeout=timeout, rules=rules)

@@ -13,9 +13,18 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NamedTuple, TypeAlias, TypeVar, cast
 
 import anyio
 import msgspec
@@ -171,6 +180,8 @@ class FanOut(Generic[ItemT, ResultT]):
     ) -> None:
         if limit < 1:
             raise ConfigurationError(f"limit must be at least 1, not {limit!r}")
+        if isinstance(cast("object", items), Mapping | str | bytes):
+            raise ConfigurationError(f"items must be a list, a generator or the like, not {_kind(items)}")
         self._limit = limit
         self._state: _State[ItemT, ResultT] = _State(work, limit, cut_short)
         # A function outside of the class: a bound generator would keep this object alive, and a `break` would
@@ -220,6 +231,10 @@ class FanOut(Generic[ItemT, ResultT]):
         """Return how many items were read, are in flight, and wait to be consumed."""
         state = self._state
         return FanOutStatistics(state.read, len(state.tasks), len(state.done))
+
+
+def _kind(items: object) -> str:
+    return "a mapping, whose names would be taken" if isinstance(items, Mapping) else "a text"
 
 
 class _State(Generic[ItemT, ResultT]):

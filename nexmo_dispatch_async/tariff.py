@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.models.requests import Step, Text
+from nexmo_dispatch_async.models.several import several
 from nexmo_dispatch_async.rules.specs import SPECS
 from nexmo_dispatch_async.sms_segments import count_segments
 from nexmo_dispatch_async.workflow import Workflow
@@ -96,9 +97,11 @@ class Tariff:
             free: Channels that cost nothing now, as `{"whatsapp"}` inside of the Customer Care Window.
 
         Raises:
-            ConfigurationError: The tariff has no price for a step, or the workflow has no steps.
+            ConfigurationError: The tariff has no price for a step, the workflow has no steps, or `free` is a
+                mapping.
         """
-        steps = tuple(Decimal(0) if step.channel in free else self.price(step) for step in workflow.steps)
+        unpaid = several("free", free)
+        steps = tuple(Decimal(0) if step.channel in unpaid else self.price(step) for step in workflow.steps)
         if not steps:
             raise ConfigurationError("a workflow without steps has no cost")
         return Cost(

@@ -6,6 +6,8 @@ It does not know which templates exist; the texts come from the caller.
 import re
 from collections.abc import Sequence
 
+from nexmo_dispatch_async.models.several import in_order
+
 __all__ = ["parameter_count", "render"]
 
 # Four digits are far beyond any real template and keep int() away from endless digit strings.
@@ -29,10 +31,14 @@ def render(text: str, parameters: Sequence[str]) -> str:
     Args:
         text: The approved template text.
         parameters: The first fills `{{1}}`, the second `{{2}}`, ….
+
+    Raises:
+        ConfigurationError: The parameters are no list, tuple or other sequence.
     """
+    values: list[str] = in_order("parameters", parameters)
 
     def fill(match: re.Match[str]) -> str:
         index = int(match[1]) - 1
-        return parameters[index] if 0 <= index < len(parameters) else match[0]
+        return values[index] if 0 <= index < len(values) else match[0]
 
     return _PLACEHOLDER.sub(fill, text)

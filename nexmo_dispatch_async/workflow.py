@@ -42,6 +42,9 @@ class Workflow(Struct, frozen=True, tag_field="template", tag="failover"):
                 ),
                 sms.text("Hello", from_="31647356950", to="31617185666"),
             )
+
+        Args:
+            steps: The steps in their order, each an argument: `Workflow.failover(*steps)` for a list of them.
         """
         return cls(steps=steps)
 
@@ -78,6 +81,10 @@ class Workflow(Struct, frozen=True, tag_field="template", tag="failover"):
 
     def with_client_ref(self, client_ref: str) -> "Workflow":
         """A copy in which every step that has no reference has this one."""
+        steps = cast("object", self.steps)
+        if not isinstance(steps, tuple | list):
+            # Without an order of its own: it is kept, so that lint() names it.
+            return self
         return Workflow(
             tuple(
                 msgspec.structs.replace(step, client_ref=client_ref) if step.client_ref is UNSET else step

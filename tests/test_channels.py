@@ -191,17 +191,6 @@ def test_wrong_call_is_a_type_error(builder: Callable[..., Step]) -> None:
         builder("x", from_="1", to="2", unknown="x")
 
 
-@pytest.mark.parametrize("parameters", ["1234", 7, None, {"a": "b"}, (text for text in ["a", "b"])])
-def test_template_parameters_that_are_no_list_are_told_from_those_that_are(parameters: Any) -> None:
-    """A single text is not taken apart into its letters."""
-    step = whatsapp.template("ns:name", parameters, locale="en", **W)
-
-    errors = [finding.field for finding in Workflow.failover(step).lint() if finding.severity == "error"]
-
-    expected = [] if not isinstance(parameters, str | int | None) else ["message.content.template.parameters"]
-    assert errors == expected
-
-
 def test_template_without_parameters_leaves_the_member_out() -> None:
     """The API has no empty list in its examples (contract 3.4.2)."""
     content = whatsapp.template("a:b", [], **W).message.content

@@ -3,7 +3,7 @@
 It does not know any channel.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from msgspec import UNSET, UnsetType
@@ -22,6 +22,7 @@ from nexmo_dispatch_async.models.requests import (
     ViberOptions,
     WhatsAppOptions,
 )
+from nexmo_dispatch_async.models.several import is_sequence
 from nexmo_dispatch_async.models.user_ids import is_user_id
 
 T = TypeVar("T")
@@ -53,11 +54,12 @@ def media(url: str, caption: str | None = None) -> Media:
     return Media(url=url, caption=given(caption))
 
 
-def template(name: str, parameters: Iterable[str]) -> Template:
+def template(name: str, parameters: Sequence[str]) -> Template:
     """A template; its parameters become `{"default": …}` objects (contract 9.4)."""
     raw = cast("object", parameters)
-    if isinstance(raw, str) or not isinstance(raw, Iterable):
-        # A text would fall apart into its letters: keep it, so that lint() names it.
+    if not is_sequence(raw):
+        # A text would fall apart into its letters, a mapping would give its names, a set has no order: it is
+        # kept, so that lint() names it.
         return Template(template=TemplateBody(name=name, parameters=cast("Any", raw)))
     values = tuple(Parameter(default=value) for value in parameters)
     return Template(template=TemplateBody(name=name, parameters=values or UNSET))

@@ -4,7 +4,7 @@ The first message to a person must be a `transaction` (contract 7.2); nothing he
 which is the first.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from nexmo_dispatch_async.channels import _build
@@ -79,7 +79,7 @@ def image(
 
 def template(
     name: str,
-    parameters: Iterable[str] = (),
+    parameters: Sequence[str] = (),
     *,
     from_: str,
     to: str,
@@ -95,7 +95,7 @@ def template(
 
     Args:
         name: As set up by your account manager.
-        parameters: Texts for `{{1}}`, `{{2}}`, … in this order.
+        parameters: Texts for `{{1}}`, `{{2}}`, … in this order, as a list or a tuple.
         from_: Your Viber Service Message ID.
         to: The recipient's number in E.164 without `+`.
         to_as: The member that carries the recipient: `number`, or `id` as on KPN's page (contract 9.3).

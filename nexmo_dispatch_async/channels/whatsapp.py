@@ -4,7 +4,7 @@ Outside the Customer Care Window only templates may be sent (contract 7.1); see
 `nexmo_dispatch_async.care_window`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nexmo_dispatch_async.channels import _build
@@ -140,7 +140,7 @@ def file(
 
 def template(
     name: str,
-    parameters: Iterable[str] = (),
+    parameters: Sequence[str] = (),
     *,
     from_: str,
     to: str,
@@ -152,7 +152,7 @@ def template(
 
     Args:
         name: `namespace:name`, approved by WhatsApp.
-        parameters: Texts for `{{1}}`, `{{2}}`, … in this order.
+        parameters: Texts for `{{1}}`, `{{2}}`, … in this order, as a list or a tuple.
         from_: Your WhatsApp Business number, digits only.
         to: The recipient's number in E.164 without `+`, or a user id such as `NL.13491208655302741918`.
         policy: `deterministic`, the only one left.

@@ -158,7 +158,7 @@ def _parameters(report: Report, field: str, parameters: object) -> list[str] | N
     if parameters is UNSET:
         return []
     if not isinstance(parameters, tuple | list):
-        report.add("type", field, 'must be a list of texts, for example ["Bank", "1234"]')
+        report.add("type", field, 'must be a list or a tuple of texts, for example ["Bank", "1234"]')
         return None
     values: list[str] = []
     for index, parameter in enumerate(cast("Iterable[object]", parameters)):

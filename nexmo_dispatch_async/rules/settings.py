@@ -5,10 +5,11 @@ It does not check anything.
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.models.findings import Severity
+from nexmo_dispatch_async.models.several import several
 from nexmo_dispatch_async.rules.registry import RULES
 
 if TYPE_CHECKING:
@@ -52,10 +53,10 @@ class Rules:
         severities: dict[str, Severity] = {
             rule.id: rule.severity for rule in RULES.values() if not rule.optional
         }
-        severities |= {name: RULES[name].severity for name in _known(on)}
-        severities |= dict.fromkeys(_known(errors), "error")
-        severities |= dict.fromkeys(_switchable(warnings), "warning")
-        for name in _switchable(off):
+        severities |= {name: RULES[name].severity for name in _known("on", on)}
+        severities |= dict.fromkeys(_known("errors", errors), "error")
+        severities |= dict.fromkeys(_switchable("warnings", warnings), "warning")
+        for name in _switchable("off", off):
             severities.pop(name, None)
         self._severities = severities
         self.counts_segments: bool = "sms-segments" in severities
@@ -68,6 +69,8 @@ class Rules:
             severity != "error" or (RULES[name].severity == "error" and not RULES[name].optional)
             for name, severity in severities.items()
         )
+        if not isinstance(cast("object", templates), Mapping | None):
+            raise ConfigurationError("templates must be a mapping from the name of a template to its text")
         self.templates: Mapping[str, str] = MappingProxyType(dict(templates or {}))
         if window is not None and not callable(getattr(window, "allows", None)):
             raise ConfigurationError(
@@ -89,15 +92,15 @@ class Rules:
         return f"<Rules {', '.join(changed) or 'default'}>"
 
 
-def _known(names: Iterable[str]) -> list[str]:
-    listed = [names] if isinstance(names, str) else list(names)
-    if unknown := [name for name in listed if name not in RULES]:
+def _known(setting: str, names: Iterable[str]) -> list[str]:
+    listed = several(setting, names)
+    if unknown := [str(name) for name in listed if not isinstance(name, str) or name not in RULES]:
         raise ConfigurationError(f"no such rule: {', '.join(unknown)}; docs/rules.md lists them all")
     return listed
 
 
-def _switchable(names: Iterable[str]) -> list[str]:
-    listed = _known(names)
+def _switchable(setting: str, names: Iterable[str]) -> list[str]:
+    listed = _known(setting, names)
     if fixed := [name for name in listed if RULES[name].fixed]:
         raise ConfigurationError(f"these rules cannot be switched off: {', '.join(fixed)}")
     return listed

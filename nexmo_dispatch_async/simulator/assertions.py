@@ -11,6 +11,7 @@ from typing import Final, Literal, NoReturn, Protocol
 
 import msgspec
 
+from nexmo_dispatch_async.models.several import in_order
 from nexmo_dispatch_async.simulator.records import (
     CallbackAttempt,
     Record,
@@ -52,13 +53,14 @@ def assert_sent(simulator: Simulator, channels: Sequence[str], workflow: Workflo
 
     Raises:
         AssertionError: Other steps were sent; the message holds the timeline.
+        ConfigurationError: `channels` is no list or tuple.
     """
     __tracebackhide__ = True
     uuid = _uuid(workflow)
     sent = simulator.sent_channels(uuid)
-    if sent != list(channels):
+    if sent != (wanted := in_order("channels", channels)):
         told = _list(sent) if sent else "nothing at all"
-        _fail(simulator, uuid, f"expected {_list(channels)} to be sent, but it was {told}")
+        _fail(simulator, uuid, f"expected {_list(wanted)} to be sent, but it was {told}")
 
 
 def assert_outcome(

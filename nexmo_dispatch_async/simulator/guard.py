@@ -18,6 +18,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from nexmo_dispatch_async.exceptions import ConfigurationError
+from nexmo_dispatch_async.models.several import several
 
 __all__ = ["ANY_ADDRESS", "HEADERS", "is_loopback", "own_hosts", "refusal"]
 
@@ -50,7 +51,7 @@ def own_hosts(host: str, allowed: Iterable[str] = ()) -> frozenset[str]:
     Raises:
         ConfigurationError: A further name is no bare host name or address.
     """
-    names = [allowed] if isinstance(allowed, str) else list(allowed)
+    names = several("allowed_hosts", allowed)
     for name in names:
         if "*" in name or not name or _host_name("//" + _bracketed(name)) != name.lower():
             raise ConfigurationError(

@@ -72,6 +72,7 @@ from typing import Final, Literal, NamedTuple, cast, get_args
 import msgspec
 
 from nexmo_dispatch_async.exceptions import ConfigurationError
+from nexmo_dispatch_async.models.several import in_order
 from nexmo_dispatch_async.simulator.codes import reason_for
 from nexmo_dispatch_async.simulator.dice import Dice
 
@@ -148,6 +149,9 @@ class Person:
         for name in ("outcome_chance", "absent_chance", "read_chance", "reply_chance", "stop_chance"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigurationError(f"{name} is a number from 0 to 1; got {getattr(self, name)!r}")
+        if self.reply is not None and not isinstance(self.reply, str):
+            # A set has no order, and a mapping would say its names.
+            object.__setattr__(self, "reply", tuple(in_order("reply", self.reply)))
         if not 0 <= self.read_spread <= 5:
             raise ConfigurationError(f"read_spread is a number from 0 to 5; got {self.read_spread!r}")
         for name in ("submitted_after", "outcome_after", "read_after", "reply_after", "off_after"):

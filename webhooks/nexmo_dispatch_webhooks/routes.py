@@ -6,7 +6,7 @@ It decides whether an event is wanted; it runs nothing.
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypedDict, TypeVar, cast, get_args
 
@@ -160,6 +160,9 @@ def with_parentheses(method: F) -> F:
 def _items(value: Any) -> list[Any]:
     if isinstance(value, str | bytes):
         return [value]
+    if isinstance(value, Mapping):
+        # Its names would be taken: `{"read": False}` would take what it is meant to leave out.
+        raise RouterError("a filter takes one value or a list, tuple or set of them, not a mapping")
     try:
         return list(value)
     except TypeError:

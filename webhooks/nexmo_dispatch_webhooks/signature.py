@@ -16,7 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from nexmo_dispatch_webhooks.exceptions import MissingSignatureError, SignatureVerificationError
+from nexmo_dispatch_webhooks.exceptions import (
+    ConfigurationError,
+    MissingSignatureError,
+    SignatureVerificationError,
+)
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -143,6 +147,8 @@ def verify(
     if isinstance(secret, str | bytes):
         if not compare_digest(_signature(secret, signed), signature):
             raise _refusal(claims, "the signature does not match")
+    elif isinstance(secret, Mapping):
+        raise ConfigurationError("several secrets of one api_key are a list, not a mapping")
     elif not _matches_any(secret, signed, signature):
         raise _refusal(claims, "the signature does not match")
     _check_claims(claims, time.time() if now is None else now, max_age, leeway)

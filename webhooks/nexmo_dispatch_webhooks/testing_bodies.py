@@ -157,8 +157,11 @@ def report_body(
     """
     if messages is None:
         messages = [("sms", "delivered" if status == "completed" else "undeliverable")]
-    if not all(isinstance(item, Mapping) or _is_pair(item) for item in messages):
-        raise ConfigurationError('messages are pairs, ("whatsapp", "submitted"), or the objects on the wire')
+    in_order = isinstance(messages, list | tuple)
+    if not in_order or not all(isinstance(item, Mapping) or _is_pair(item) for item in messages):
+        raise ConfigurationError(
+            'messages are pairs, ("whatsapp", "submitted"), or the objects on the wire, in a list'
+        )
     reported = [dict(item) if isinstance(item, Mapping) else _reported(*item) for item in messages]
     if isinstance(price, Unset):
         price = sum((Decimal(m["usage"]["price"]) for m in reported if m.get("usage")), _FEE)

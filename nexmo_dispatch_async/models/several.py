@@ -1,0 +1,59 @@
+"""Settings and arguments that take several values: a mapping would give its names, a text its letters.
+
+It looks at the collection; what the values may be is for the caller to say.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any, cast
+
+from nexmo_dispatch_async.exceptions import ConfigurationError
+
+__all__ = ["in_order", "is_sequence", "several"]
+
+_BYTES = (bytes, bytearray, memoryview)
+
+
+def is_sequence(value: object) -> bool:
+    """Whether a value has items in an order of their own and is no text."""
+    return isinstance(value, Sequence) and not isinstance(value, (str, *_BYTES))
+
+
+def in_order(name: str, value: object) -> list[Any]:  # Any: what the items may be, the caller says
+    """The items of an argument whose order counts.
+
+    Raises:
+        ConfigurationError: It is no list, tuple or other sequence, or it is a text.
+    """
+    if not is_sequence(value):
+        raise ConfigurationError(f"{name} must be a list or a tuple, not {_kind(value)}")
+    return [*cast("Sequence[Any]", value)]
+
+
+def several(name: str, value: object) -> list[Any]:  # Any: what the items may be, the caller says
+    """The items of a setting that takes one text or several, in any order.
+
+    Raises:
+        ConfigurationError: It is a mapping, bytes, or nothing that has items.
+    """
+    if isinstance(value, str):
+        return [value]
+    given = _kind(value)
+    if isinstance(value, (Mapping, *_BYTES)) or not _has_items(value):
+        raise ConfigurationError(f"{name} must be a text, or a list, tuple or set of them, not {given}")
+    return [*cast("Iterable[Any]", value)]
+
+
+def _has_items(value: object) -> bool:
+    return isinstance(value, Iterable)
+
+
+def _kind(value: object) -> str:
+    """What was given, without showing it."""
+    if isinstance(value, Mapping):
+        return "a mapping, whose names would be taken"
+    if isinstance(value, AbstractSet):
+        return "a set, which has no order"
+    if isinstance(value, str):
+        return "a text, whose letters would be taken"
+    return f"a {type(value).__name__}"
