@@ -401,7 +401,7 @@ class Engine:
             self._said[thread] = place + 1
             if place < len(script):
                 self._reply(message, script[place])
-        elif self._may_repeat(thread):
+        elif script and self._may_repeat(thread):
             self._reply(message, script[0])
 
     def _may_repeat(self, thread: _Thread) -> bool:

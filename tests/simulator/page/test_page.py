@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import pytest
+
 from nexmo_dispatch_async.simulator import Simulator
 from tests.simulator.conftest import Caller, Receiver
 from tests.simulator.page.browser import Browser
@@ -393,12 +395,36 @@ async def test_nothing_sticks_out(desk: Desk) -> None:
     """No screen width makes the page scroll sideways, whatever long words it shows."""
     await desk.send(whatsapp_then_sms("x" * 400 + " https://shop.example.com/" + "y" * 300))
 
-    overflow: dict[int, int] = {}
+    widths: dict[int, int] = {}
     for width in (320, 390, 768, 1024, 1280):
         await desk.page.look(width=width)
-        overflow[width] = await desk.page.run("document.documentElement.scrollWidth - innerWidth")
+        widths[width] = await desk.page.run("document.documentElement.scrollWidth")
 
-    assert max(overflow.values()) <= 0, overflow
+    assert [width for width, needed in widths.items() if needed > width] == []
+
+
+# How far to the right the cards and what is in them reach; `innerWidth` would grow with them on a phone.
+REACH = """
+(async () => {
+  await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+  const parts = [...document.querySelectorAll(".flow, .flow-head, .flow .pill")];
+  return Math.max(...parts.map(part => part.getBoundingClientRect().right));
+})()
+"""
+
+
+@pytest.mark.parametrize("width", [320, 360, 390])
+async def test_many_workflows_fit_on_a_phone(browser: Browser, caller: Caller, width: int) -> None:
+    """Cards below the screen are not laid out: what stands in for them must not widen the others."""
+    for number in range(8):
+        await caller.send(whatsapp_then_sms(f"9995000000{number:02}"))
+    page = await browser.open(caller.sim.url + "/", width=width, height=844)
+    await page.until("document.querySelectorAll('.flow').length === 8")
+
+    reach = await page.run(REACH)
+
+    await page.close()
+    assert reach <= width
 
 
 async def test_a_crowd_is_shown_by_its_newest(desk: Desk) -> None:
