@@ -53,7 +53,8 @@ class StoreInbox:
         store: where events are kept.
         parse: reads stored bodies again, after a restart and at `retry`. Give your own to get bodies out of
             quarantine that `parse_event` refuses.
-        concurrency: how many events are handled at the same time.
+        concurrency: how many events are handled at the same time. Those that go to the same handlers take no
+            more of these places than they leave free, so a slow handler holds up its own events only.
         retries: when a failed handler is tried again, and when its event is quarantined.
         handler_timeout: how long, in seconds and give or take `poll`, one handler may take; then it has
             failed. None for no limit.
@@ -78,7 +79,7 @@ class StoreInbox:
         store: Store,
         *,
         parse: Callable[[bytes], Event] = parse_event,
-        concurrency: int = 32,
+        concurrency: int = 64,
         retries: RetryPolicy | None = None,
         handler_timeout: float | None = 300.0,
         drain: float = 10.0,
@@ -106,6 +107,7 @@ class StoreInbox:
         self._retries = retries or RetryPolicy()
         self._handling = Handling(
             store,
+            concurrency=concurrency,
             parse=parse,
             retries=self._retries,
             poll=poll,
@@ -242,7 +244,7 @@ class StoreInbox:
         if self._gathered is not None:
             self._gathered.append((record_id, record))
             return
-        item = Waiting(record_id, record.lane, record.received_at, since=self._monotonic())
+        item = Waiting(record_id, record.lane, record.received_at, kind=record.kind, since=self._monotonic())
         if len(self._handling.lanes) < _IN_MEMORY and len(record.body) <= _SMALL:
             item.event, item.context = record.event, record.context
         self._handling.lanes.add(item)

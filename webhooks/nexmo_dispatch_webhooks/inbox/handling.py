@@ -30,6 +30,7 @@ class Handling:
 
     Args:
         store: where results are kept.
+        concurrency: how many events may be under way at the same time.
         parse: reads stored bodies again.
         retries: when a failed handler is tried again.
         poll: how long, in seconds, to leave the store alone when it is in trouble.
@@ -42,6 +43,7 @@ class Handling:
         self,
         store: Store,
         *,
+        concurrency: int,
         parse: Callable[[bytes], Event],
         retries: RetryPolicy,
         poll: float,
@@ -51,12 +53,13 @@ class Handling:
     ) -> None:
         # settings
         self._store = store
+        self._concurrency = concurrency
         self._parse = parse
         self._retries = retries
         self._poll = poll
         self._clock, self._monotonic, self._random = clock, monotonic, random
         # state
-        self.lanes: Lanes = Lanes()
+        self.lanes: Lanes = Lanes(concurrency)
         self.bell: Bell = Bell()
         self.busy: int = 0
         self.idlers: list[asyncio.Future[None]] = []
@@ -78,7 +81,7 @@ class Handling:
 
     def forget(self) -> None:
         """Let go of what waits: it is in the store, for the next start."""
-        self.lanes, self.bell = Lanes(), Bell()
+        self.lanes, self.bell = Lanes(self._concurrency), Bell()
         resolve(self.idlers)
 
     async def idle(self) -> None:
@@ -150,19 +153,14 @@ class Handling:
     async def _attempt(self, item: Waiting) -> None:
         event, context = item.event, item.context
         if event is None or context is None:
-            record = await self._store.load(item.id)
-            if record.state != "pending" or record.body is None:  # another process put it aside
-                self.lanes.finish(item)
+            if (found := await self._read(item)) is None:
                 return
-            try:
-                event = _event(self._parse(record.body))
-            except Exception as error:  # noqa: BLE001 - `parse` may be the application's; the record stays
-                log_failure(f"reading record {item.id}", error)
-                await self._set_aside(item, (Failure("parse", type(error).__qualname__),))
-                return
-            context = Context(record.path, record.received_at.timestamp(), record.claims)
+            event, context = found
+        selected = self.worker.select(event, context.path, item.done)
+        if item.group is None and not self.lanes.admit(item, (event.kind, *(one.key for one in selected))):
+            return  # it comes again when others of its group have ended; what was read is read again then
         outcome = await self.worker.attempt(
-            item.id, event, context=context, attempt=item.attempts, done=item.done
+            item.id, event, selected, context=context, attempt=item.attempts, done=item.done
         )
         if outcome.trouble is not None:
             item.done = outcome.done  # so these do not run again
@@ -176,6 +174,20 @@ class Handling:
         if not outcome.finished:
             self._store.finish(item.id)
         self.lanes.finish(item)
+
+    async def _read(self, item: Waiting) -> tuple[Event, Context] | None:
+        """An event that waits in the store only; None when there is nothing to handle."""
+        record = await self._store.load(item.id)
+        if record.state != "pending" or record.body is None:  # another process put it aside
+            self.lanes.finish(item)
+            return None
+        try:
+            event = _event(self._parse(record.body))
+        except Exception as error:  # noqa: BLE001 - `parse` may be the application's; the record stays
+            log_failure(f"reading record {item.id}", error)
+            await self._set_aside(item, (Failure("parse", type(error).__qualname__),))
+            return None
+        return event, Context(record.path, record.received_at.timestamp(), record.claims)
 
     async def _failed(self, item: Waiting, failures: tuple[Failure, ...]) -> None:
         item.attempts += 1

@@ -8,7 +8,8 @@ from __future__ import annotations
 import heapq
 from collections import deque
 
-from nexmo_dispatch_webhooks.inbox.records import Waiting
+from nexmo_dispatch_webhooks.inbox.records import Group, Waiting
+from nexmo_dispatch_webhooks.inbox.shares import Shares
 
 __all__ = ["Lanes"]
 
@@ -17,15 +18,18 @@ class Lanes:
     """Events that wait, each behind the earlier ones of its lane.
 
     The first of a lane is ready, under way, or waits for its next attempt; the others wait for it.
+
+    Args:
+        places: how many may be under way at the same time; see `Shares`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, places: int = 32) -> None:
         # all of them by id, in order of arrival
         self._waiting: dict[int, Waiting] = {}
         # those that wait for the first of their lane; None while there are none
         self._behind: dict[int, deque[Waiting] | None] = {}
         # firsts of lanes: may run now, or at a time
-        self._ready: deque[Waiting] = deque()
+        self._ready = Shares(places)
         self._later: list[tuple[float, int, Waiting]] = []
 
     def __len__(self) -> int:
@@ -40,7 +44,7 @@ class Lanes:
     @property
     def ready(self) -> bool:
         """Whether `take` would give something."""
-        return bool(self._ready)
+        return self._ready.ready
 
     @property
     def retrying(self) -> int:
@@ -72,11 +76,19 @@ class Lanes:
             self._stand_first(item)
 
     def take(self) -> Waiting | None:
-        """The next event to handle; give it back with `finish` or `postpone`."""
-        return self._ready.popleft() if self._ready else None
+        """The next event to handle; give it back with `finish` or `postpone`.
+
+        When its group is None, ask `admit` whether it may run.
+        """
+        return self._ready.take()
+
+    def admit(self, item: Waiting, group: Group) -> bool:
+        """Whether an event that was taken may run now; else it comes again when its group has a place."""
+        return self._ready.admit(item, group)
 
     def finish(self, item: Waiting) -> None:
         """An event is done with: the next of its lane may run."""
+        self._ready.leave(item)
         del self._waiting[item.id]
         queue = self._behind[item.lane]
         if queue:
@@ -86,6 +98,7 @@ class Lanes:
 
     def postpone(self, item: Waiting, due: float) -> None:
         """An event wants another attempt at `due`; the rest of its lane waits behind it."""
+        self._ready.leave(item)
         item.ready_at = due
         heapq.heappush(self._later, (due, item.id, item))
 
@@ -93,7 +106,7 @@ class Lanes:
         """Make ready what is due; return how many."""
         released = 0
         while self._later and self._later[0][0] <= now:
-            self._ready.append(heapq.heappop(self._later)[2])
+            self._ready.add(heapq.heappop(self._later)[2])
             released += 1
         return released
 
@@ -105,11 +118,11 @@ class Lanes:
             heapq.heapify(self._later)
             for _, _, item in sorted(chosen, key=lambda entry: entry[1]):
                 item.attempts, item.ready_at = 0, 0.0
-                self._ready.append(item)
+                self._ready.add(item)
         return len(chosen)
 
     def _stand_first(self, item: Waiting) -> None:
         if item.ready_at:
             heapq.heappush(self._later, (item.ready_at, item.id, item))
         else:
-            self._ready.append(item)
+            self._ready.add(item)

@@ -122,6 +122,7 @@ class MemoryStore:
                 kept.record.attempts,
                 kept.due,
                 kept.record.done,
+                kept.record.kind,
             )
             for record_id, kept in self._kept.items()
             if kept.record.state == "pending"

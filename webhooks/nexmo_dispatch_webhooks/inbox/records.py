@@ -24,6 +24,7 @@ __all__ = [
     "UNPARSABLE",
     "Counts",
     "Failure",
+    "Group",
     "NewRecord",
     "Record",
     "State",
@@ -35,6 +36,8 @@ __all__ = [
 #: `forgotten`: the content is gone, the de-duplication key is still known.
 State = Literal["pending", "quarantined", "handled", "forgotten"]
 STATES: tuple[State, ...] = get_args(State)
+#: What shares places with what: the kind of an event, and the handlers that are to run.
+Group = tuple[str, ...]
 #: The kind of an authentic body that is no JSON object.
 UNPARSABLE = "unparsable"
 
@@ -125,8 +128,11 @@ class Waiting:
     #: When the next attempt is due, in epoch seconds, as stored; 0 for at once.
     due: float = 0.0
     done: Sequence[str] = ()
+    kind: str = ""
     event: Event | None = None
     context: Context | None = None
+    #: While it runs; None before it is known, since only the event tells it.
+    group: Group | None = None
     #: On the monotonic clock of the inbox: since when it waits, at least, and when its next attempt is due.
     since: float = 0.0
     ready_at: float = 0.0

@@ -6,6 +6,7 @@ It runs on whatever connection it is given, inside of the transaction that the w
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -102,7 +103,7 @@ _TROUBLE: Final = _LOCKED | {
 _decode_names = msgspec.json.Decoder(list[str]).decode
 _decode_failures = msgspec.json.Decoder(tuple[Failure, ...]).decode
 _decode_claims = msgspec.json.Decoder(Claims).decode
-_decode_waiting = msgspec.json.Decoder(list[tuple[int, int, float, int, float, list[str]]]).decode
+_decode_waiting = msgspec.json.Decoder(list[tuple[int, int, float, int, float, list[str], str]]).decode
 
 
 @cache
@@ -244,10 +245,13 @@ def postpone(
 def waiting(db: sqlite3.Connection) -> list[Waiting]:
     """All pending records in the order of arrival, as one row: see `_MOST_ROWS` for why."""
     (text,) = db.execute(
-        "SELECT json_group_array(json_array(id, lane, received_at, attempts, due, json(done))) FROM "
+        "SELECT json_group_array(json_array(id, lane, received_at, attempts, due, json(done), kind)) FROM "
         "(SELECT * FROM events WHERE state < 2 AND state = 0 ORDER BY id)"
     ).fetchone()
-    return [Waiting(*values) for values in _decode_waiting(text)]
+    found = [Waiting(*values) for values in _decode_waiting(text)]
+    for item in found:
+        item.kind = sys.intern(item.kind)  # one of a few, and there may be a hundred thousand
+    return found
 
 
 _COLUMNS = (

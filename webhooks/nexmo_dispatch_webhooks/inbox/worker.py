@@ -74,24 +74,27 @@ class Worker:
                 self._expired.add(task)
                 task.cancel()
 
+    def select(self, event: Event, path: str, done: Sequence[str]) -> list[Selected]:
+        """The handlers of an event that are not in *done*."""
+        selected = self._router.select(event, path)
+        return [item for item in selected if item.key not in done] if done else selected
+
     async def attempt(
         self,
         record_id: int,
         event: Event,
+        selected: Sequence[Selected],
         *,
         context: Context,
         attempt: int,
         done: Sequence[str],
     ) -> Outcome:
-        """Run the handlers of an event that are not in *done*.
+        """Run handlers of an event, those that `select` gave.
 
         Raises nothing but cancellation: what handlers raise is in the outcome.
         """
-        selected = self._router.select(event, context.path)
-        if done:
-            selected = [item for item in selected if item.key not in done]
-        elif not selected:
-            return _UNHANDLED
+        if not selected:
+            return _DONE if done else _UNHANDLED
         succeeded, failures, finished = list(done), list[Failure](), False
         task, last = asyncio.current_task(), len(selected) - 1
         for number, item in enumerate(selected):
