@@ -203,15 +203,30 @@ async def test_cancelled_after_the_answer(workflow: Workflow, method: str, outco
 # --- what becomes of a send that a middleware ends ------------------------------------------------
 
 
-def ending(method: str, what: str) -> Middleware:
+async def timing_out_once(arrived: asyncio.Event, proceeding: Awaitable[T]) -> T:
+    """Await as `asyncio.timeout` does whose time is over as soon as the request has arrived."""
+    async with asyncio.timeout(None) as limit:
+
+        async def expire() -> None:
+            await arrived.wait()
+            limit.reschedule(asyncio.get_running_loop().time())
+
+        expiring = asyncio.create_task(expire())
+        try:
+            return await proceeding
+        finally:
+            expiring.cancel()
+
+
+def ending(method: str, what: str, arrived: asyncio.Event | None = None) -> Middleware:
     """Return a middleware that ends what it stands around, with an exception of its own."""
 
     async def end(_self: Middleware, it: Any, proceed: Callable[[Any], Awaitable[Any]]) -> Any:
         if what == "before it proceeds":
             raise ValueError(what)
-        if what == "after a while":
-            async with asyncio.timeout(0.05):
-                return await proceed(it)
+        if what == "once the request has arrived":
+            assert arrived is not None
+            return await timing_out_once(arrived, proceed(it))
         if what == "in place of an error":
             try:
                 return await proceed(it)
@@ -228,12 +243,12 @@ def ending(method: str, what: str) -> Middleware:
     ("method", "what", "handler", "outcome"),
     [
         ("attempt", "before it proceeds", accept, "not_sent"),
-        ("attempt", "after a while", hang, "unknown"),
+        ("attempt", "once the request has arrived", hang, "unknown"),
         ("attempt", "in place of an error", close_after_body, "unknown"),
         ("attempt", "after the answer", accept, "unknown"),
         ("attempt", "with an error of ours", accept, "unknown"),
         ("call", "before it proceeds", accept, "not_sent"),
-        ("call", "after a while", hang, "unknown"),
+        ("call", "once the request has arrived", hang, "unknown"),
         ("call", "in place of an error", close_after_body, "unknown"),
         ("call", "after the answer", accept, "sent"),
         ("call", "with an error of ours", accept, "sent"),
@@ -243,9 +258,11 @@ async def test_whatever_it_raises_tells_what_became_of_the_send(
     workflow: Workflow, caplog: pytest.LogCaptureFixture, method: str, what: str, handler: Any, outcome: str
 ) -> None:
     """Its own exceptions, and those that `asyncio.timeout()` makes inside of it."""
-    async with RawServer(handler) as server, client_of(server, middleware=[ending(method, what)]) as client:
-        with pytest.raises((ValueError, TimeoutError)) as caught:
-            await client.send(workflow, client_ref="order-17")
+    async with RawServer(handler) as server:
+        middleware = ending(method, what, server.arrived)
+        async with client_of(server, middleware=[middleware]) as client:
+            with pytest.raises((ValueError, TimeoutError)) as caught:
+                await client.send(workflow, client_ref="order-17")
 
     dispatch = caught.value.__dict__["interruption"].dispatch
     assert outcome_of_failure(caught.value) == Interruption(
