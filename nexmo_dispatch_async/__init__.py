@@ -32,6 +32,7 @@ from nexmo_dispatch_async.exceptions import (
     TokenUnavailableError,
     TrackingError,
     TrackingStoreError,
+    UnacceptableError,
     WaitError,
     WaitTimeoutError,
 )
@@ -122,6 +123,7 @@ __all__ = [
     "TokenUnavailableError",
     "TrackingError",
     "TrackingStoreError",
+    "UnacceptableError",
     "Unknown",
     "VonageJWT",
     "WaitError",

@@ -23,6 +23,7 @@ from nexmo_dispatch_async.sansio import (
     decipher_nothing,
     decipher_page,
 )
+from nexmo_dispatch_async.unpicklable import Unpicklable
 
 if TYPE_CHECKING:
     from nexmo_dispatch_async.client import DispatchClient
@@ -32,7 +33,7 @@ __all__ = ["Applications"]
 T = TypeVar("T")
 
 
-class Applications:
+class Applications(Unpicklable):
     """Applications own the callback URLs; a workflow is sent in the name of one.
 
     Args:

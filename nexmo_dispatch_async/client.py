@@ -14,23 +14,23 @@ import time
 import uuid
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypedDict, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack, overload
 
 import aiohttp
 
 from nexmo_dispatch_async._version import __version__
 from nexmo_dispatch_async.applications import Applications
+from nexmo_dispatch_async.arguments import check_auth, check_tracker, check_workflow, check_workflows
 from nexmo_dispatch_async.auth import KPN_TOKEN_URL, Auth, KpnOAuth, check_url, header_text
 from nexmo_dispatch_async.carrier import Carrier
 from nexmo_dispatch_async.counters import ClientStatistics
 from nexmo_dispatch_async.environment import Environment
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.exchange import TlsSetting
-from nexmo_dispatch_async.fan_out import FanOut, SendOutcome, outcome_of, outcome_of_interruption
+from nexmo_dispatch_async.fan_out import FanOut, KeyT, SendOutcome, keyed, outcome_of, outcome_of_interruption
 from nexmo_dispatch_async.interruption import Interruption, note, tell
 from nexmo_dispatch_async.kept import KEEPALIVE_TIMEOUT
 from nexmo_dispatch_async.middleware import Middleware
-from nexmo_dispatch_async.models.lenient import kind_in_words
 from nexmo_dispatch_async.models.responses import Dispatch
 from nexmo_dispatch_async.retry import RetryPolicy, Timeout
 from nexmo_dispatch_async.rules import DEFAULT_RULES, Rules
@@ -41,6 +41,7 @@ from nexmo_dispatch_async.sansio import (
     dispatch_request,
     with_response,
 )
+from nexmo_dispatch_async.unpicklable import Unpicklable
 from nexmo_dispatch_async.workflow import Workflow
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class ClientSettings(TypedDict, total=False):
     random: Callable[[], float]
 
 
-class DispatchClient:
+class DispatchClient(Unpicklable):
     """A client of the Dispatch API. Use it with `async with`, or call `aclose()` when done.
 
     Args:
@@ -153,8 +154,8 @@ class DispatchClient:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         random: Callable[[], float] = random.random,
     ) -> None:
-        _check_auth(auth)
-        _check_tracker(tracker)
+        check_auth(auth)
+        check_tracker(tracker)
         if application_id and not application_header:
             raise ConfigurationError(
                 "no header would carry the application_id: Vonage knows the application from the token"
@@ -351,6 +352,7 @@ class DispatchClient:
         dispatch, response = await self._carrier.call(request, decode, retry, timeout, workflow)
         return await self._sent(dispatch, workflow), response
 
+    @overload
     def send_many(
         self,
         workflows: Iterable[Workflow] | AsyncIterable[Workflow],
@@ -359,8 +361,32 @@ class DispatchClient:
         retry: RetryPolicy | None = None,
         timeout: Timeout | None = None,
         rules: Rules | None = None,
-    ) -> FanOut[Workflow, SendOutcome]:
+    ) -> FanOut[Workflow, SendOutcome[None]]: ...
+
+    @overload
+    def send_many(
+        self,
+        workflows: Iterable[tuple[KeyT, Workflow]] | AsyncIterable[tuple[KeyT, Workflow]],
+        *,
+        limit: int = 64,
+        retry: RetryPolicy | None = None,
+        timeout: Timeout | None = None,
+        rules: Rules | None = None,
+    ) -> FanOut[tuple[KeyT, Workflow], SendOutcome[KeyT]]: ...
+
+    def send_many(
+        self,
+        workflows: Iterable[Any] | AsyncIterable[Any],
+        *,
+        limit: int = 64,
+        retry: RetryPolicy | None = None,
+        timeout: Timeout | None = None,
+        rules: Rules | None = None,
+    ) -> FanOut[Any, SendOutcome[Any]]:
         """Send many workflows, at most `limit` at a time, and yield one outcome for each as it completes.
+
+        A pair of a key and a workflow stands for the workflow; its outcome has the key, as it is: the number
+        of a row, for instance. It is not sent, and shown nowhere.
 
         See `FanOut` for what happens when the input raises or the consumer leaves early.
 
@@ -369,8 +395,11 @@ class DispatchClient:
                 async for outcome in outcomes:
                     print(outcome.outcome)
 
+            async for outcome in client.send_many(workflows_by_row.items()):
+                print(outcome.key, outcome.outcome)
+
         Args:
-            workflows: Read no further ahead than `limit`.
+            workflows: Workflows, or pairs of a key and a workflow; read no further ahead than `limit`.
             limit: In flight and not yet consumed, together. The client's own `limit` applies as well.
             retry: Instead of the client's own policy.
             timeout: Instead of the client's own.
@@ -381,16 +410,18 @@ class DispatchClient:
                 or the client has no `application_id`.
         """
         self._require_application()
-        if not isinstance(cast("object", workflows), Iterable | AsyncIterable):
-            raise ConfigurationError(
-                f"workflows must be a list, a generator or the like, not {kind_in_words(workflows)}"
-            )
+        check_workflows(workflows)
 
-        async def send(workflow: Workflow) -> SendOutcome:
+        async def send(item: object) -> SendOutcome[Any]:
+            key, workflow = keyed(item)
             sending = self.send(workflow, retry=retry, timeout=timeout, rules=rules)
-            return await outcome_of(workflow, sending)
+            return await outcome_of(workflow, sending, key)
 
-        return FanOut(workflows, send, limit=limit, cut_short=outcome_of_interruption)
+        def cut_short(item: object, known: Interruption) -> SendOutcome[Any]:
+            key, workflow = keyed(item)
+            return outcome_of_interruption(workflow, known, key)
+
+        return FanOut(workflows, send, limit=limit, cut_short=cut_short)
 
     async def call(
         self,
@@ -433,7 +464,7 @@ class DispatchClient:
             workflow.check(self._rules if rules is None else rules)
         except AttributeError:
             # Only now, since nearly always it is one, and every send would pay for the look.
-            _check_workflow(workflow)
+            check_workflow(workflow)
             raise
         self._require_application()
         return workflow, dispatch_request(self._base_url, self._dispatch_headers, workflow.to_json())
@@ -453,22 +484,3 @@ class DispatchClient:
             note(error, Interruption("sent", "POST /dispatch", dispatch=dispatch))
             tell(error, workflow)
             raise
-
-
-def _check_auth(auth: object) -> None:
-    # Callers without type checking pass anything.
-    if isinstance(auth, type) or not isinstance(auth, Auth):
-        kinds = "KpnOAuth(…), VonageJWT(…), BasicAuth(…), BearerToken(…) or an object like them"
-        raise ConfigurationError(f"auth must be {kinds}, not {kind_in_words(auth)}")
-
-
-def _check_tracker(tracker: object) -> None:
-    # Its class is not imported here: few follow what they send, and it would make the import slower.
-    if tracker is not None and (isinstance(tracker, type) or not callable(getattr(tracker, "sent", None))):
-        raise ConfigurationError(f"tracker must be a Tracker(…) or None, not {kind_in_words(tracker)}")
-
-
-def _check_workflow(workflow: object) -> None:
-    if not isinstance(workflow, Workflow):
-        message = f"send a Workflow.failover(…), or Workflow.from_json(…), and not {kind_in_words(workflow)}"
-        raise ConfigurationError(message) from None

@@ -2,7 +2,8 @@
 
     DispatchError                      all of the below
     ├── ConfigurationError             a setting is missing or wrong
-    ├── InvalidWorkflowError           refused here, before any network call: .findings
+    ├── UnacceptableError              would be refused again: what the next one and RefusedError share
+    │   └── InvalidWorkflowError       refused here, before any network call: .findings
     ├── CareWindowStoreError           the store of a care window failed, and nothing was noted
     ├── ClientClosedError              the client is closed, or belongs to another event loop
     ├── TrackingError                  a workflow cannot be followed: the tracker is closed
@@ -76,6 +77,7 @@ __all__ = [
     "TokenUnavailableError",
     "TrackingError",
     "TrackingStoreError",
+    "UnacceptableError",
     "WaitError",
     "WaitTimeoutError",
 ]
@@ -89,11 +91,42 @@ class ConfigurationError(DispatchError, ValueError):
     """A setting is missing or wrong; the message names it and says what to do."""
 
 
-class InvalidWorkflowError(DispatchError, ValueError):
+class UnacceptableError(DispatchError):
+    """The same workflow would be refused again, by the rules here or by the service.
+
+    What `InvalidWorkflowError` and `RefusedError` have in common: one type for whoever treats both alike, as
+    `Refused.error` does.
+
+    Attributes:
+        outcome: Always `refused`.
+        findings: What the rules here found; empty if the service refused it.
+        status: The HTTP status; `None` if the rules here refused it.
+        details: What the service said; `None` if the rules here refused it.
+        code: The error code of the service (contract 6), or an empty text.
+        error_class: What kind of trouble it is (contract 6).
+    """
+
+    outcome: ClassVar[Outcome] = "refused"
+    findings: tuple[Finding, ...] = ()
+    status: int | None = None
+    details: Problem | None = None
+
+    @property
+    def code(self) -> str:
+        """The error code of the service."""
+        return ""
+
+    @property
+    def error_class(self) -> ErrorClass:
+        """The class of the code; what the rules find is wrong with the request."""
+        return "request"
+
+
+class InvalidWorkflowError(UnacceptableError, ValueError):
     """A workflow breaks a rule of the API (contract 3, 7) and was not sent: see `findings`."""
 
     def __init__(self, findings: Sequence[Finding]) -> None:
-        self.findings: tuple[Finding, ...] = tuple(findings)
+        self.findings = tuple(findings)
         lines = "".join(f"\n  {finding}" for finding in self.findings)
         count = len(self.findings)
         super().__init__(
@@ -268,7 +301,7 @@ class RateLimitError(NotSentError):
     _usual_class: ClassVar[ErrorClass] = "temporary"
 
 
-class RefusedError(APIError):
+class RefusedError(APIError, UnacceptableError):
     """The service refused the request; the same request would be refused again."""
 
     outcome: ClassVar[Outcome] = "refused"

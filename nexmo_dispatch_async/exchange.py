@@ -16,6 +16,7 @@ from yarl import URL
 from nexmo_dispatch_async.auth import check_url
 from nexmo_dispatch_async.causes import presentable
 from nexmo_dispatch_async.deadlines import Deadlines
+from nexmo_dispatch_async.event_loop import running_loop
 from nexmo_dispatch_async.exceptions import ClientClosedError, ConfigurationError
 from nexmo_dispatch_async.interruption import interrupt
 from nexmo_dispatch_async.kept import KEEPALIVE_TIMEOUT, KeptConnections
@@ -124,7 +125,7 @@ class Exchange:
         Raises:
             ClientClosedError: It is closed, or belongs to another event loop.
         """
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         if self._closed:
             raise ClientClosedError("the client is closed")
         if self._loop is not None and self._loop is not loop:
@@ -165,7 +166,7 @@ class Exchange:
             ClientClosedError: It is closed, or belongs to another event loop; nothing left.
         """
         session = self._session
-        if session is None or self._closed or self._loop is not asyncio.get_running_loop():
+        if session is None or self._closed or self._loop is not running_loop():
             session = self.open()
         headers = self._merge(request, authorization)
         if self._parsed[0] != request.url:

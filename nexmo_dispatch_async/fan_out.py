@@ -29,28 +29,39 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NamedTuple, T
 import anyio
 import msgspec
 
+from nexmo_dispatch_async.event_loop import running_loop
 from nexmo_dispatch_async.exceptions import (
     ConfigurationError,
-    InvalidWorkflowError,
     NotSentError,
     OutcomeUnknownError,
-    RefusedError,
+    UnacceptableError,
 )
 from nexmo_dispatch_async.interruption import Interruption, outcome_of_failure, tell
 from nexmo_dispatch_async.models.responses import Dispatch
 from nexmo_dispatch_async.models.shown import AsShown
+from nexmo_dispatch_async.unpicklable import Unpicklable
 
 if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
     from nexmo_dispatch_async.workflow import Workflow
+
+    #: The caller's own key of a workflow, None where there is none.
+    KeyT = TypeVarWithDefault("KeyT", default=None)
+else:
+    # Python has defaults of type variables from 3.13 on.
+    KeyT = TypeVar("KeyT")
 
 __all__ = [
     "FanOut",
     "FanOutStatistics",
+    "KeyT",
     "NotSent",
     "Refused",
     "SendOutcome",
     "Sent",
     "Unknown",
+    "keyed",
     "outcome_of",
     "outcome_of_interruption",
 ]
@@ -59,69 +70,81 @@ ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 
-class _Base(AsShown, msgspec.Struct, frozen=True):
+class _Keyed(AsShown, msgspec.Struct, Generic[KeyT], frozen=True, kw_only=True):
+    # Typed as a key that is always there: without one its type is None.
+    key: KeyT = None  # type: ignore[assignment]  # the default of the type variable, which only checkers know
+
+
+class _Base(_Keyed[KeyT], frozen=True):
     workflow: Workflow
 
     def __repr__(self) -> str:
-        # The workflow holds addresses and texts.
-        *_, last = self.__struct_fields__
-        return f"{type(self).__name__}({getattr(self, last)!r})"
+        # The workflow holds addresses and texts, and the key may be one.
+        _, result, _ = self.__struct_fields__
+        return f"{type(self).__name__}({getattr(self, result)!r})"
 
 
-class Sent(_Base, frozen=True):
+class Sent(_Base[KeyT], frozen=True):
     """The service accepted the workflow."""
 
     outcome: ClassVar[Literal["sent"]] = "sent"
     dispatch: Dispatch
 
 
-class NotSent(_Base, frozen=True):
+class NotSent(_Base[KeyT], frozen=True):
     """It provably did not happen: sending it again cannot send twice."""
 
     outcome: ClassVar[Literal["not_sent"]] = "not_sent"
     error: NotSentError
 
 
-class Refused(_Base, frozen=True):
+class Refused(_Base[KeyT], frozen=True):
     """Refused, by the service or by the rules before it: the same workflow would be refused again."""
 
     outcome: ClassVar[Literal["refused"]] = "refused"
-    error: RefusedError | InvalidWorkflowError
+    error: UnacceptableError
 
 
-class Unknown(_Base, frozen=True):
+class Unknown(_Base[KeyT], frozen=True):
     """Bytes left and no usable answer came back: only callbacks can tell what became of it."""
 
     outcome: ClassVar[Literal["unknown"]] = "unknown"
     error: OutcomeUnknownError
 
 
-SendOutcome: TypeAlias = Sent | NotSent | Refused | Unknown
+SendOutcome: TypeAlias = Sent[KeyT] | NotSent[KeyT] | Refused[KeyT] | Unknown[KeyT]
 
 
-async def outcome_of(workflow: Workflow, sending: Awaitable[Dispatch]) -> SendOutcome:
+def keyed(item: Any) -> tuple[Any, Workflow]:
+    """Return the key of an item of `send_many`, None if there is none, and what should be its workflow."""
+    if isinstance(item, tuple) and len(item) == 2:
+        return cast("tuple[Any, Workflow]", item)
+    return None, cast("Workflow", item)
+
+
+async def outcome_of(workflow: Workflow, sending: Awaitable[Dispatch], key: KeyT) -> SendOutcome[KeyT]:
     """Return what became of the sending of a workflow; errors that concern more than it are raised."""
     try:
-        return Sent(workflow, await sending)
-    except (InvalidWorkflowError, RefusedError) as error:
-        return Refused(workflow, error)
+        return Sent(workflow, await sending, key=key)
+    except UnacceptableError as error:
+        return Refused(workflow, error, key=key)
     except NotSentError as error:
-        return NotSent(workflow, error)
+        return NotSent(workflow, error, key=key)
     except OutcomeUnknownError as error:
-        return Unknown(workflow, error)
+        return Unknown(workflow, error, key=key)
 
 
-def outcome_of_interruption(workflow: Workflow, known: Interruption) -> SendOutcome:
-    """Return what became of a workflow whose sending somebody cancelled, though not whoever wants to know."""
+def outcome_of_interruption(workflow: Workflow, known: Interruption, key: KeyT) -> SendOutcome[KeyT]:
+    """Return what became of a workflow whose sending was cancelled, though not by the caller."""
     if known.outcome == "sent" and known.dispatch is not None:
-        return Sent(workflow, known.dispatch)
+        return Sent(workflow, known.dispatch, key=key)
     request = known.request or "POST /dispatch"
     message = f"{request}: cut short by a cancellation that the caller did not ask for"
-    outcome: NotSent | Unknown
+    outcome: NotSent[KeyT] | Unknown[KeyT]
     if known.outcome == "not_sent":
-        outcome = NotSent(workflow, NotSentError(message, request=request, phase="connect"))
+        outcome = NotSent(workflow, NotSentError(message, request=request, phase="connect"), key=key)
     else:
-        outcome = Unknown(workflow, OutcomeUnknownError(message, request=request, phase="wait"))
+        outcome = Unknown(workflow, OutcomeUnknownError(message, request=request, phase="wait"), key=key)
     tell(outcome.error, workflow)
     # A reference that the client made is in the workflow that was sent, and not in this one.
     outcome.error.client_refs = known.client_refs or workflow.client_refs
@@ -139,7 +162,7 @@ class FanOutStatistics(NamedTuple):
     waiting: int
 
 
-class FanOut(Generic[ItemT, ResultT]):
+class FanOut(Unpicklable, Generic[ItemT, ResultT]):
     """An async iterator over the results of `work`, one per item, as they complete.
 
     In flight and not yet consumed are together at most `limit`, and nothing is read from `items` beyond that:
@@ -329,7 +352,7 @@ def _wake(waiter: asyncio.Future[None] | None) -> None:
 
 
 async def _feed(items: AsyncIterable[ItemT], state: _State[ItemT, Any]) -> None:
-    loop = asyncio.get_running_loop()
+    loop = running_loop()
     iterator = aiter(items)
     try:
         async for item in iterator:
@@ -349,7 +372,7 @@ async def _feed(items: AsyncIterable[ItemT], state: _State[ItemT, Any]) -> None:
 async def _results(
     items: Iterable[ItemT] | AsyncIterable[ItemT], state: _State[ItemT, ResultT]
 ) -> AsyncGenerator[ResultT, None]:
-    loop = asyncio.get_running_loop()
+    loop = running_loop()
     feeder: asyncio.Task[None] | None = None
     iterator: Iterator[ItemT] = iter(())
     try:

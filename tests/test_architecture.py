@@ -14,7 +14,7 @@ IO_LIBRARIES = {"aiohttp", "anyio", "asyncio", "socket", "sqlite3", "selectors",
 # Layer by layer, lowest first: a module may import modules of lower layers and of its own.
 SDK_LAYERS = [
     {"exceptions", "error_classes", "models", "redaction", "_version"},
-    {"sms_segments"},
+    {"sms_segments", "unpicklable"},
     {
         "workflow",
         "channels",
@@ -30,7 +30,7 @@ SDK_LAYERS = [
         "kept",
     },
     {"causes"},
-    {"phase", "deadlines", "interruption", "care_window_sqlite"},
+    {"phase", "deadlines", "interruption", "care_window_sqlite", "event_loop", "arguments"},
     {"fan_out", "middleware", "exchange", "counters", "slots"},
     {"tokens"},
     {"carrier"},
@@ -43,7 +43,7 @@ SDK_LAYERS = [
 PURE = {
     SDK: {"exceptions", "error_classes", "redaction", "models", "sms_segments", "workflow", "channels"}
     | {"rules", "templates", "tariff", "care_window", "sansio", "auth", "environment"}
-    | {"retry", "failover", "kept"}
+    | {"retry", "failover", "kept", "arguments", "unpicklable"}
     | {"interruption", "counters", "tracking", "simulator"},
     RECEIVER: {"exceptions", "events", "signature", "sansio", "injection", "middleware", "routes", "routing"}
     | {"receiver"},

@@ -411,7 +411,7 @@ async def test_every_error_of_one_workflow_is_an_outcome(
     async def send(_workflow: Workflow) -> Dispatch:
         raise error
 
-    result = await outcome_of(workflow, send(workflow))
+    result = await outcome_of(workflow, send(workflow), None)
 
     assert type(result) is kind
     assert result.outcome == outcome
@@ -423,7 +423,7 @@ async def test_a_sent_workflow_shows_its_id_and_nobody(workflow: Workflow) -> No
     async def send(_workflow: Workflow) -> Dispatch:
         return Dispatch("uuid")
 
-    result = await outcome_of(workflow, send(workflow))
+    result = await outcome_of(workflow, send(workflow), None)
 
     assert repr(result) == "Sent(Dispatch(dispatch_uuid='uuid'))"
     assert result.outcome == "sent"
@@ -434,4 +434,4 @@ async def test_an_error_of_the_client_is_not_an_outcome(workflow: Workflow) -> N
         raise ClientClosedError("closed")
 
     with pytest.raises(ClientClosedError):
-        await outcome_of(workflow, send(workflow))
+        await outcome_of(workflow, send(workflow), None)

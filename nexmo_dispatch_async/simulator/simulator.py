@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import anyio
 
+from nexmo_dispatch_async.event_loop import running_loop
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.models.user_ids import is_user_id
 from nexmo_dispatch_async.simulator.applications import Application, Applications
@@ -39,6 +40,7 @@ from nexmo_dispatch_async.simulator.server import Server
 from nexmo_dispatch_async.simulator.settings import Settings
 from nexmo_dispatch_async.simulator.state import StateFile
 from nexmo_dispatch_async.simulator.tokens import Account, Tokens
+from nexmo_dispatch_async.unpicklable import Unpicklable
 
 if TYPE_CHECKING:
     from nexmo_dispatch_async.client import DispatchClient
@@ -54,7 +56,7 @@ _NOT_RUNNING: Final = "the simulator is not running: use it with `async with`"
 _PARALLEL_CALLBACKS: Final = 64
 
 
-class Simulator(Observed):
+class Simulator(Unpicklable, Observed):
     """A simulated Dispatch service on a loopback port.
 
     By default time is virtual: it stands still until `advance()` moves it, and callbacks are delivered one
@@ -197,6 +199,7 @@ class Simulator(Observed):
     # ---- life
 
     async def __aenter__(self) -> Self:
+        running_loop()
         async with AsyncExitStack() as stack:
             if self._state is not None:
                 await stack.enter_async_context(self._state)

@@ -29,6 +29,7 @@ from nexmo_dispatch_async.models.responses import Dispatch
 from nexmo_dispatch_async.tracking.outcome import Outcome, outcome_of
 from nexmo_dispatch_async.tracking.reducer import WorkflowState, ident, observe, planned
 from nexmo_dispatch_async.tracking.store import MemoryStore, Retention, Store
+from nexmo_dispatch_async.unpicklable import Unpicklable
 from nexmo_dispatch_async.workflow import Workflow
 from nexmo_dispatch_webhooks.events import Event
 
@@ -125,7 +126,7 @@ class _Waiter:
         await self._woken.wait()
 
 
-class Tracker:
+class Tracker(Unpicklable):
     """Follows workflows by their callbacks, in any order and as often as they are delivered.
 
     Args:

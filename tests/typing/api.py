@@ -27,13 +27,13 @@ from nexmo_dispatch_async import (
     OutcomeUnknownError,
     RateLimitError,
     Refused,
-    RefusedError,
     RetryPolicy,
     Rules,
     SendOutcome,
     Sent,
     Step,
     Timeout,
+    UnacceptableError,
     Unknown,
     VonageJWT,
     Workflow,
@@ -165,6 +165,12 @@ async def many(client: DispatchClient, workflows: list[Workflow], stream: AsyncI
             by_class(outcome)
             by_name(outcome)
         assert_type(outcomes.interrupted, list[Workflow])
+    by_row = dict(enumerate(workflows))
+    async for keyed in client.send_many(by_row.items()):
+        assert_type(keyed, SendOutcome[int])
+        assert_type(keyed.key, int)
+        if isinstance(keyed, Refused):
+            assert_type(keyed, Refused[int])
 
 
 def by_class(outcome: SendOutcome) -> None:
@@ -173,7 +179,10 @@ def by_class(outcome: SendOutcome) -> None:
     elif isinstance(outcome, NotSent):
         assert_type(outcome.error, NotSentError)
     elif isinstance(outcome, Refused):
-        assert_type(outcome.error, RefusedError | InvalidWorkflowError)
+        assert_type(outcome.error, UnacceptableError)
+        assert_type(outcome.error.findings, tuple[Finding, ...])
+        assert_type(outcome.error.status, int | None)
+        assert_type(outcome.error.code, str)
     else:
         assert_type(outcome, Unknown)
         assert_type(outcome.error, OutcomeUnknownError)

@@ -152,10 +152,17 @@ class StoreInbox:
 
         Raises:
             InboxError: the store cannot be opened.
-            ConfigurationError: it is started already; one inbox belongs to one receiver.
+            ConfigurationError: it is started already, and one inbox belongs to one receiver; or no event loop
+                of asyncio runs.
         """
         if self._task is not None:
             raise ConfigurationError("the inbox is started already: each receiver needs its own")
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            raise ConfigurationError(
+                "no event loop of asyncio runs: serve a receiver with an inbox on one, trio is not supported"
+            ) from None
         await self.store.open()
         self._worker = Worker(router, self.store, self._handler_timeout, self._monotonic)
         self._handling.begin(self._worker)
