@@ -22,6 +22,7 @@ from collections.abc import (
     Iterable,
     Iterator,
     Mapping,
+    Sized,
 )
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NamedTuple, TypeAlias, TypeVar, cast
@@ -117,7 +118,7 @@ SendOutcome: TypeAlias = Sent[KeyT] | NotSent[KeyT] | Refused[KeyT] | Unknown[Ke
 
 def keyed(item: Any) -> tuple[Any, Workflow]:
     """Return the key of an item of `send_many`, None if there is none, and what should be its workflow."""
-    if isinstance(item, tuple) and len(item) == 2:
+    if isinstance(item, tuple) and len(cast("Sized", item)) == 2:
         return cast("tuple[Any, Workflow]", item)
     return None, cast("Workflow", item)
 
@@ -257,7 +258,11 @@ class FanOut(Unpicklable, Generic[ItemT, ResultT]):
 
 
 def _kind(items: object) -> str:
-    return "a mapping, whose names would be taken" if isinstance(items, Mapping) else "a text"
+    return (
+        "a mapping, whose names would be taken (items() gives pairs)"
+        if isinstance(items, Mapping)
+        else "a text"
+    )
 
 
 class _State(Generic[ItemT, ResultT]):
