@@ -6,12 +6,13 @@ It fetches nothing and waits for nothing: the client carries the requests and an
 from __future__ import annotations
 
 import base64
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterable
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 from urllib.parse import urlsplit
 
 from nexmo_dispatch_async.exceptions import AuthenticationError, ConfigurationError
@@ -256,7 +257,8 @@ class VonageJWT(_FetchesNothing):
 
     Args:
         application_id: Of the Vonage application, as text or `UUID`; callbacks go to its URLs.
-        private_key: PEM text, the path of a PEM file, or a loaded RSA key.
+        private_key: PEM text, the path of a PEM file, or a loaded RSA key. Text from an environment variable
+            may have its line ends written as backslash and n, or be in base64.
         lifetime: Seconds that a token is valid, from 30 to 86,400.
         paths: What tokens may be used for, such as `["/*/dispatch/**"]`, or one path; everything if omitted.
         subject: The `sub` claim, if one is wanted.
@@ -344,25 +346,103 @@ def _checked_lifetime(lifetime: float) -> float:
 
 def _rsa_key(source: str | bytes | PathLike[str] | RSAPrivateKey) -> RSAPrivateKey:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
 
     if isinstance(source, RSAPrivateKey):
         return source
+    data = _key_data(source)
+    blocks = list(_PEM.finditer(data))
     try:
-        if isinstance(source, bytes):
-            pem = source
-        elif isinstance(source, str) and "-----BEGIN" in source:
-            pem = source.encode("ascii")
+        if blocks:
+            # A file may hold a certificate besides.
+            found = next((block for block in blocks if b"PRIVATE KEY" in block["label"]), blocks[0])
+            _check_pem(found["label"], found["body"])
+            key = load_pem_private_key(_pem(found["label"], found["body"]), password=None)
         else:
-            pem = Path(source).read_bytes()
-        key = load_pem_private_key(pem, password=None)
-    except OSError as error:
-        raise ConfigurationError(f"private_key: the file cannot be read: {error.strerror}") from None
-    except (ValueError, TypeError):
-        raise ConfigurationError("private_key is neither PEM text nor a PEM file without password") from None
+            key = load_der_private_key(data, password=None)
+    except TypeError:
+        raise ConfigurationError(_ENCRYPTED) from None
+    except ValueError as error:
+        if isinstance(error, ConfigurationError):
+            raise
+        raise ConfigurationError(_PUBLIC if _is_public(data) else _UNREADABLE_KEY) from None
     if not isinstance(key, RSAPrivateKey):
         raise ConfigurationError("private_key is not an RSA key")
     return key
+
+
+def _is_public(data: bytes) -> bool:
+    from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+    try:
+        load_der_public_key(data)
+    except ValueError:
+        return False
+    return True
+
+
+_PUBLIC = "private_key is a public key; give the private key that belongs to it"
+_UNREADABLE_KEY = "private_key is neither PEM text nor a PEM file without password"
+_ENCRYPTED = (
+    "private_key is encrypted: take off the password (openssl pkey -in KEY -out PLAIN), or load it with "
+    "cryptography and give the loaded key"
+)
+# A key from an environment variable may be on one line, its line ends written as backslash and n.
+_PEM = re.compile(
+    rb"-----BEGIN (?P<label>[A-Z0-9 ]{1,40})-----(?P<body>.*?)(?:-----END (?P=label)-----|\Z)", re.DOTALL
+)
+_LINE_ENDS = re.compile(rb"\\r|\\n|\s")
+
+
+def _key_data(source: str | bytes | PathLike[str]) -> bytes:
+    """What a setting or a file holds; base64 around it is taken off."""
+    # Callers without type checking, and environments, pass anything.
+    given = cast("object", source)
+    if given is None or (isinstance(given, str | bytes) and not given.strip()):
+        raise ConfigurationError("private_key is empty: give PEM text, the path of a PEM file, or a key")
+    try:
+        if isinstance(source, bytes):
+            return _without_base64(source)
+        if isinstance(source, str) and (data := _without_base64(source.encode())) != source.encode():
+            return data
+        if isinstance(source, str) and "-----BEGIN" in source:
+            return source.encode()
+        data = Path(source).read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"private_key: the file cannot be read: {error.strerror}") from None
+    except (ValueError, TypeError):
+        raise ConfigurationError(_UNREADABLE_KEY) from None
+    if not data.strip():
+        raise ConfigurationError("private_key: the file is empty")
+    return _without_base64(data)
+
+
+def _without_base64(data: bytes) -> bytes:
+    """The key inside of base64, if it is that: PEM, or DER, which begins with a long sequence."""
+    try:
+        inner = base64.b64decode(_LINE_ENDS.sub(b"", data), validate=True)
+    except ValueError:
+        return data
+    return inner if b"-----BEGIN" in inner or inner[:2] == b"\x30\x82" else data
+
+
+def _check_pem(label: bytes, body: bytes) -> None:
+    """Name what is PEM and no private key that can be used."""
+    if b"PUBLIC KEY" in label:
+        raise ConfigurationError(_PUBLIC)
+    if label == b"CERTIFICATE":
+        raise ConfigurationError(_PUBLIC.replace("public key", "certificate"))
+    if b"ENCRYPTED" in label or b"ENCRYPTED" in body[:200]:
+        raise ConfigurationError(_ENCRYPTED)
+    if label == b"OPENSSH PRIVATE KEY":
+        raise ConfigurationError("private_key is an OpenSSH key: convert it with ssh-keygen -p -m PEM -f KEY")
+
+
+def _pem(label: bytes, body: bytes) -> bytes:
+    text = _LINE_ENDS.sub(b"", body).decode("ascii")
+    lines = [text[at : at + 64] for at in range(0, len(text), 64)]
+    name = label.decode("ascii")
+    return "\n".join((f"-----BEGIN {name}-----", *lines, f"-----END {name}-----", "")).encode()
 
 
 def check_url(name: str, url: str, *, query: bool = False) -> str:

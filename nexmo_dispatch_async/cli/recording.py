@@ -14,6 +14,7 @@ import anyio
 import msgspec
 
 from nexmo_dispatch_async.cli.redactor import Redactor
+from nexmo_dispatch_async.models.lenient import without_mark
 from nexmo_dispatch_webhooks import Context, Event
 
 __all__ = ["Recorded", "Recorder", "RecordingError", "read"]
@@ -77,9 +78,9 @@ def read(source: Path) -> list[Recorded]:
     """
     try:
         if source.is_dir():
-            found = [Recorded(path.read_bytes()) for path in sorted(source.rglob("*.json"))]
+            found = [Recorded(without_mark(path.read_bytes())) for path in sorted(source.rglob("*.json"))]
         else:
-            found = list(_lines(source.read_bytes(), source.name))
+            found = list(_lines(without_mark(source.read_bytes()), source.name))
     except OSError as error:
         raise RecordingError(f"cannot read {source.name}: {error.strerror}") from None
     if not found:

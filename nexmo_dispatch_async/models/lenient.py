@@ -18,6 +18,7 @@ __all__ = [
     "object_of",
     "parse_object",
     "text_of",
+    "without_mark",
 ]
 
 # All that msgspec and the conversions below raise for bytes somebody else wrote.
@@ -26,10 +27,15 @@ UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError)
 _decode = msgspec.json.Decoder().decode
 
 
+def without_mark(data: bytes) -> bytes:
+    """Return UTF-8 without the byte-order mark that some editors and shells write before it."""
+    return data.removeprefix(b"\xef\xbb\xbf")
+
+
 def parse_object(body: bytes) -> dict[str, Any] | None:
     """Return the JSON object in `body`, or `None` if it holds anything else."""
     try:
-        value = _decode(body.removeprefix(b"\xef\xbb\xbf"))
+        value = _decode(without_mark(body))
     except UNREADABLE:
         return None
     return cast("dict[str, Any]", value) if isinstance(value, dict) else None

@@ -10,6 +10,7 @@ import msgspec
 
 from nexmo_dispatch_async.exceptions import InvalidWorkflowError
 from nexmo_dispatch_async.models.findings import Finding, rule_url
+from nexmo_dispatch_async.models.lenient import without_mark
 
 __all__ = ["convert", "decode", "load"]
 
@@ -17,11 +18,12 @@ T = TypeVar("T")
 
 
 def load(data: bytes | str) -> object:
-    """Decode JSON without a type.
+    """Decode JSON without a type; a byte-order mark before it is left out.
 
     Raises:
         InvalidWorkflowError: The bytes are not JSON.
     """
+    data = without_mark(data) if isinstance(data, bytes) else data.removeprefix("\ufeff")
     try:
         return msgspec.json.decode(data)
     except RecursionError:

@@ -310,7 +310,7 @@ class People:
             ConfigurationError: The file cannot be read or says something that is not in the table.
         """
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            text = Path(path).read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"the rules file {path} cannot be read: {error}") from error
         self.loads(text)
@@ -322,7 +322,7 @@ class People:
             ConfigurationError: It is not TOML or says something that is not in the table.
         """
         try:
-            document = tomllib.loads(text)
+            document = tomllib.loads(text.removeprefix("\ufeff"))
         except tomllib.TOMLDecodeError as error:
             raise ConfigurationError(f"the rules are not TOML: {error}") from error
         unknown = document.keys() - {"default", "people"}

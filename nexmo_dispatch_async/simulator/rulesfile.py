@@ -36,7 +36,7 @@ def load_rules(path: str | Path, *, people: People, faults: Faults, settings: Se
         ConfigurationError: The file cannot be read or says something that is not in the tables.
     """
     try:
-        document = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        document = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"the rules file {path} cannot be read: {error}") from error
     except tomllib.TOMLDecodeError as error:

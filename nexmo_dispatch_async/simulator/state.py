@@ -18,6 +18,7 @@ import anyio.to_thread
 import msgspec
 
 from nexmo_dispatch_async.exceptions import ConfigurationError
+from nexmo_dispatch_async.models.lenient import without_mark
 from nexmo_dispatch_async.simulator.applications import Application, Applications
 from nexmo_dispatch_async.simulator.dice import Dice
 from nexmo_dispatch_async.simulator.tokens import Account, Tokens
@@ -177,7 +178,7 @@ def _replace(path: Path, data: bytes) -> None:
 
 def _read(path: Path) -> _Kept | None:
     try:
-        kept = msgspec.json.decode(path.read_bytes(), type=_Kept)
+        kept = msgspec.json.decode(without_mark(path.read_bytes()), type=_Kept)
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -284,7 +284,13 @@ def test_statuses_are_open(text: str, read_as: str) -> None:
     [
         *(("SMS", "sms"), (" whatsapp ", "whatsapp"), ("viber_sevice_msg", "viber_service_msg")),
         *(("viber_service", "viber_service_msg"), ("viber_service_message", "viber_service_msg")),
-        *(("rcs", "rcs"), ("viber", "viber"), (None, "unknown"), ("", "unknown"), ([], "unknown")),
+        *(
+            ("rcs", "rcs"),
+            ("viber", "viber_service_msg"),
+            (None, "unknown"),
+            ("", "unknown"),
+            ([], "unknown"),
+        ),
     ],
 )
 def test_channels_are_open(text: Any, read_as: str) -> None:

@@ -97,12 +97,16 @@ def test_filters_are_conditions_that_all_hold(filters: dict[str, Any], names: li
     assert reached(**filters) == names
 
 
-def test_a_channel_may_have_the_name_of_its_builder() -> None:
-    """`viber` finds what `viber.text(…)` sent."""
+@pytest.mark.parametrize("asked", ["viber", "viber_service", "Viber_Service_Msg"])
+@pytest.mark.parametrize("said", ["viber_service_msg", "viber", "viber_service"])
+def test_a_channel_may_have_the_name_of_its_builder(asked: str, said: str) -> None:
+    """`viber` finds what `viber.text(…)` sent, also where the service itself says `viber` (contract 5.8)."""
     router = Router()
-    router.add(handler(), channel=["viber"])
-    address = {"type": "viber_service_msg", "number": "1"}
+    router.add(handler(), channel=[asked])
+    address = {"type": said, "number": "1"}
+    flat = {"channel": said, "to": "1", "from": "2"}
 
+    assert router.fetch(parse_event(encode({**status_body(), **flat})))
     assert router.fetch(parse_event(encode(status_body(to=address, **{"from": address}))))
 
 

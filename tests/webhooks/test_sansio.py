@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 import jwt
@@ -24,6 +25,8 @@ from nexmo_dispatch_webhooks import (
     SignatureVerificationError,
     UnsupportedMediaTypeError,
     from_http,
+    sign,
+    verify,
 )
 from tests.webhooks.payloads import NOW, PATH_SECRET, SECRETS, VECTORS
 
@@ -283,3 +286,33 @@ def test_a_missing_hmac_header_is_not_a_wrong_one() -> None:
     """As with tokens: what is not signed at all comes again."""
     with pytest.raises(MissingSignatureError):
         from_http({}, BODY, verification=HmacVerification("key"))
+
+
+@pytest.mark.parametrize(
+    "body", ['{"message_uuid": "m"}', {"message_uuid": "m"}, None], ids=["text", "object", "-"]
+)
+def test_text_in_the_place_of_bytes_is_named(body: Any) -> None:
+    """What a framework has decoded is not what was signed: this is said, and it is no forged request."""
+    bearer = {"Authorization": sign(b"{}", secret="secret", api_key="k", jti="j")}
+    keyed = HmacVerification("secret", header="X-Signature")
+    calls: list[Callable[[], object]] = [
+        lambda: sign(body, secret="secret", api_key="k", jti="j"),
+        lambda: verify(body, bearer["Authorization"], secrets={"k": "secret"}),
+        lambda: from_http(bearer, body, verification=JwtVerification({"k": "secret"})),
+        lambda: from_http({"X-Signature": "00"}, body, verification=keyed),
+        lambda: from_http({}, body, verification=None),
+        lambda: keyed.verify(RawRequest({"x-signature": "00"}, body)),
+    ]
+
+    for call in calls:
+        with pytest.raises(ConfigurationError, match="body must be the raw bytes as they came, not "):
+            call()
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_bytes_come_in_any_type(kind: Callable[[bytes], Any]) -> None:
+    """A buffer of a server is as good as bytes."""
+    body = b'{"message_uuid": "m", "status": "read"}'
+    authorization = sign(kind(body), secret="secret", api_key="k", jti="j")
+
+    assert verify(kind(body), authorization, secrets={"k": "secret"}).jti == "j"

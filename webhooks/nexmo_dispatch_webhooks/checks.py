@@ -13,6 +13,7 @@ from nexmo_dispatch_webhooks.exceptions import ConfigurationError
 
 __all__ = [
     "check_adapter",
+    "check_body",
     "check_callable",
     "check_count",
     "check_seconds",
@@ -28,6 +29,15 @@ def check_type(name: str, value: object, kind: type, *, advice: str = "") -> Non
         given = value.__qualname__ + " itself" if isinstance(value, type) else type(value).__qualname__
         raise ConfigurationError(
             f"{name} must be of type {kind.__qualname__}, not {given}{advice and f': {advice}'}"
+        )
+
+
+def check_body(body: object) -> None:
+    """The raw bytes of a body: text was decoded, and may not be what was signed."""
+    if not isinstance(body, bytes | bytearray | memoryview):
+        raise ConfigurationError(
+            f"body must be the raw bytes as they came, not {type(body).__qualname__}: "
+            "a signature covers bytes, so read them before anything decodes them"
         )
 
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from nexmo_dispatch_webhooks.checks import check_secret, check_secrets
+from nexmo_dispatch_webhooks.checks import check_body, check_secret, check_secrets
 from nexmo_dispatch_webhooks.events import Event, parse_event
 from nexmo_dispatch_webhooks.exceptions import (
     ConfigurationError,
@@ -151,6 +151,7 @@ class HmacVerification:
 
     def verify(self, request: RawRequest) -> None:
         """Compare in constant time, with every key."""
+        check_body(request.body)
         given = request.headers.get(self._header, "").strip().lower().encode("utf-8", "surrogatepass")
         if not given:
             raise MissingSignatureError("the signature header is missing")
@@ -223,8 +224,9 @@ def from_http(
         CrossSiteRequestError: nothing was verified, and a web page made the request (403).
         UnsupportedMediaTypeError: nothing was verified, and the content type is not JSON (415).
         InvalidBodyError: the body is not a JSON object (400).
-        ConfigurationError: the verification returned neither claims nor None.
+        ConfigurationError: the body is text, or the verification returned neither claims nor None.
     """
+    check_body(body)
     first: dict[str, str] = {}  # of several headers with one name, as the adapters do
     for name, value in headers.items():
         first.setdefault(name.lower(), value)

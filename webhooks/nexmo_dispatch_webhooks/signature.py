@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from nexmo_dispatch_webhooks.checks import check_body
 from nexmo_dispatch_webhooks.exceptions import (
     ConfigurationError,
     MissingSignatureError,
@@ -94,7 +95,11 @@ def sign(
 
     Returns:
         The value of the `Authorization` header.
+
+    Raises:
+        ConfigurationError: the body is text.
     """
+    check_body(body)
     claims: dict[str, Any] = {
         "iat": int(time.time()) if iat is None else iat,
         "jti": jti,
@@ -135,10 +140,12 @@ def verify(
         The claims. A repeated `jti` is a repeated delivery, not an attack by itself.
 
     Raises:
+        ConfigurationError: the body is text, or the secrets of an api_key are a mapping.
         MissingSignatureError: there is no token, so the service is to repeat the request (contract 5.9).
         SignatureVerificationError: for anything malformed, forged, too old or too early; `claimed_api_key`
             is the account that the token names, once its claims can be read.
     """
+    check_body(body)
     signed, payload, signature = _split(authorization)
     claims = _read_claims(payload)
     secret = secrets.get(claims.api_key)

@@ -46,15 +46,15 @@ ReportStatus = Literal["completed", "error"]
 
 #: The channels of Dispatch, in the spelling of contract 3.3.
 CHANNELS = frozenset({"sms", "mms", "whatsapp", "viber_service_msg", "messenger"})
-#: Every spelling of a channel in contract 5.11, to the one of contract 3.3.
+#: Every spelling of a channel in contract 5.8 and 5.11, to the one of contract 3.3.
 CHANNEL_NAMES = {
     **{name: name for name in CHANNELS},
     "viber_sevice_msg": "viber_service_msg",
     "viber_service": "viber_service_msg",
     "viber_service_message": "viber_service_msg",
+    "viber": "viber_service_msg",  # seen once, in the v1 format (contract 5.8)
 }
-#: Channels whose builder in the SDK has another name. People write it; nothing that comes in does, so it
-#: is none of the spellings of contract 5.11.
+#: Channels whose builder in the SDK has another name, which people write.
 BUILDER_NAMES = {"viber": "viber_service_msg"}
 
 #: The statuses of contract 5.3; `accepted` and `seen` appear in prose only.
