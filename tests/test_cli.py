@@ -24,6 +24,7 @@ from nexmo_dispatch_async.cli import demo, replay
 from nexmo_dispatch_async.cli.app import app
 from nexmo_dispatch_async.cli.inbox import show_list
 from nexmo_dispatch_async.cli.scenarios import SCENARIOS, Scenario
+from nexmo_dispatch_async.cli.screen import show
 from nexmo_dispatch_async.cli.timeline import line
 from nexmo_dispatch_async.simulator import Simulator
 from nexmo_dispatch_webhooks import parse_event, sign
@@ -351,12 +352,16 @@ def test_a_line_shows_nothing_that_the_sender_wants_it_to() -> None:
         {"what": "ever"},
     ]
 
-    lines = [line(parse_event(json.dumps(body))).plain for body in events]
+    page = io.StringIO()
+    for body in events:
+        show(*line(parse_event(json.dumps(body))), to=Console(file=page, width=20))
+    lines = page.getvalue().removesuffix("\n").split("\n")
 
+    assert len(lines) == 4
     assert all(text.isprintable() for text in lines)
     assert "447700900123" not in lines[0]
     assert "error 1300 (permanent)" in lines[0]
-    assert r"\x1b[2j\r\nfinal" in lines[0].lower()
+    assert r"\u001b[2j\r\nfinal" in lines[0].lower()
 
 
 @pytest.mark.parametrize("option", ["--record", "--inbox"])

@@ -1,5 +1,6 @@
 """The command `nexmo-dispatch`; nothing here is imported by the library."""
 
+import logging
 import sys
 
 __all__ = ["main"]
@@ -9,8 +10,15 @@ def main() -> None:
     """Run the command, or say what to install when the `cli` extra is missing."""
     try:
         from nexmo_dispatch_async.cli.app import app
+        from nexmo_dispatch_async.cli.screen import ScreenHandler, report
     except ModuleNotFoundError as error:
         if error.name not in {"rich", "typer"}:
             raise
         sys.exit(f"nexmo-dispatch needs {error.name}: pip install 'nexmo-dispatch-async[cli]'")
-    app(prog_name="nexmo-dispatch")
+    logging.getLogger().addHandler(ScreenHandler())
+    logging.getLogger("nexmo_dispatch_async").propagate = False  # the commands say what happened, once
+    try:
+        app(prog_name="nexmo-dispatch")
+    except Exception as error:  # noqa: BLE001 - typer would print it as it is
+        report(error)
+        sys.exit(1)

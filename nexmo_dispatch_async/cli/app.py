@@ -8,6 +8,7 @@ import anyio
 import typer
 
 from nexmo_dispatch_async._version import __version__
+from nexmo_dispatch_async.cli import screen
 
 InboxState = Literal["pending", "quarantined", "handled", "forgotten"]
 Purgeable = Literal["handled", "quarantined"]
@@ -15,14 +16,14 @@ Purgeable = Literal["handled", "quarantined"]
 app: typer.Typer = typer.Typer(
     help="Send failover workflows through the Dispatch API, receive its callbacks, and simulate the service.",
     no_args_is_help=True,
-    pretty_exceptions_show_locals=False,  # locals hold tokens and phone numbers
+    pretty_exceptions_enable=False,  # `screen.report` prints them: no locals, and nothing a terminal acts on
     add_completion=False,
 )
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"nexmo-dispatch {__version__}")
+        screen.show(f"nexmo-dispatch {__version__}")
         raise typer.Exit
 
 

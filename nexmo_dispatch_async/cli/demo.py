@@ -10,6 +10,7 @@ from aiohttp import web
 from rich.console import Console
 
 from nexmo_dispatch_async.cli.scenarios import SCENARIOS, Scenario
+from nexmo_dispatch_async.cli.screen import show
 from nexmo_dispatch_async.cli.timeline import Timeline
 from nexmo_dispatch_async.client import DispatchClient
 from nexmo_dispatch_async.simulator import Simulator
@@ -103,29 +104,35 @@ async def run(console: Console | None = None, scenarios: tuple[Scenario, ...] = 
     failures = 0
     total = Decimal(0)
     async with Simulator() as sim, receiver(callbacks.router(), sim) as url:
-        console.print(f"simulator at {sim.url}, on a virtual clock")
-        console.print(f"receiver at {url}, refusing what is not signed")
+        show(f"simulator at {sim.url}, on a virtual clock", to=console)
+        show(f"receiver at {url}, refusing what is not signed", to=console)
         async with sim.client() as client:
             application = await client.applications.create(
                 name="demo", status_url=f"{url}/status", inbound_url=f"{url}/inbound"
             )
-        console.print(f"created application {application.id}")
+        show(f"created application {application.id}", to=console)
         async with sim.client(application_id=application.id) as client:
             for number, scenario in enumerate(scenarios, start=1):
-                console.print(f"\n[bold]{number}. {scenario.title}[/bold]")
+                show(to=console)
+                show((f"{number}. {scenario.title}", "bold"), to=console)
                 await _play(scenario, sim, client, callbacks, console)
                 problems = callbacks.problems(scenario)
                 for problem in problems:
-                    console.print(f"  [bold red]✗ {problem}[/bold red]")
+                    show("  ", (f"✗ {problem}", "bold red"), to=console)
                 failures += bool(problems)
                 if not problems:
                     count = callbacks.statuses.total() + callbacks.inbound + len(callbacks.reports)
-                    console.print(f"  [green]✓ {count} callbacks arrived, each verified; as expected[/green]")
+                    show(
+                        "  ",
+                        (f"✓ {count} callbacks arrived, each verified; as expected", "green"),
+                        to=console,
+                    )
                 total += sum(
                     (r.usage.price for r in callbacks.reports if r.usage and r.usage.price), Decimal(0)
                 )
     verdict = "every outcome as expected" if not failures else f"{failures} not as expected"
-    console.print(f"\n{len(scenarios)} workflows, EUR {total} in all, {verdict}")
+    show(to=console)
+    show(f"{len(scenarios)} workflows, EUR {total} in all, {verdict}", to=console)
     return 1 if failures else 0
 
 

@@ -4,11 +4,11 @@ It handles nothing itself: a running receiver takes up what `retry` gives back t
 """
 
 import json
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from nexmo_dispatch_async.cli import screen
 from nexmo_dispatch_async.cli.redactor import Redactor
 from nexmo_dispatch_webhooks import InvalidBodyError, UnknownRecordError, WebhookError, parse_event
 from nexmo_dispatch_webhooks.inbox import Record, SqliteInbox, State
@@ -24,9 +24,9 @@ async def show_list(file: Path, state: State | None, limit: int, after: int) -> 
     async def work(inbox: SqliteInbox) -> None:
         records = await inbox.list(state, limit=limit, after=after)
         for record in records:
-            print(_line(record))
+            screen.show(_line(record))
         if len(records) == limit:
-            print(f"more may follow: --after {records[-1].id}", file=sys.stderr)
+            screen.show(f"more may follow: --after {records[-1].id}", error=True)
 
     return await _with(file, work)
 
@@ -36,19 +36,19 @@ async def show(file: Path, record_id: int, plain: bool) -> int:
 
     async def work(inbox: SqliteInbox) -> None:
         record = await inbox.show(record_id)
-        print(_line(record))
+        screen.show(_line(record))
         for failure in record.failed:
-            print(f"  failed: {failure.handler} ({failure.error})")
+            screen.show(f"  failed: {failure.handler} ({failure.error})")
         for handler in record.done:
-            print(f"  done: {handler}")
+            screen.show(f"  done: {handler}")
         if record.next_attempt_at is not None:
-            print(f"  next attempt: {record.next_attempt_at:%Y-%m-%d %H:%M:%S} UTC")
+            screen.show(f"  next attempt: {record.next_attempt_at:%Y-%m-%d %H:%M:%S} UTC")
         if record.body is None:
-            print("  the body is forgotten")
+            screen.show("  the body is forgotten")
         elif plain:
-            print(record.body.decode("utf-8", "backslashreplace"))
+            screen.show(record.body.decode("utf-8", "backslashreplace"), lines=True)
         else:
-            print(_redacted(record.body))
+            screen.show(_redacted(record.body), lines=True)
 
     return await _with(file, work)
 
@@ -60,7 +60,7 @@ async def retry(file: Path, which: Which) -> int:
         found = await inbox.retry(which)
         if which != "all" and not found:
             raise UnknownRecordError(f"no quarantined or waiting record has the id {which}")
-        print(f"{_count(found)} to be handled again by the running receiver, or at its next start")
+        screen.show(f"{_count(found)} to be handled again by the running receiver, or at its next start")
 
     return await _with(file, work)
 
@@ -72,7 +72,7 @@ async def purge(file: Path, record_id: int | None, state: State, older_than: flo
         found = await inbox.purge(state, record_id=record_id, older_than=older_than)
         if record_id is not None and not found:
             raise UnknownRecordError(f"no handled or quarantined record has the id {record_id}")
-        print(f"{_count(found)} forgotten")
+        screen.show(f"{_count(found)} forgotten")
 
     return await _with(file, work)
 
@@ -82,7 +82,7 @@ async def _with(file: Path, work: Callable[[SqliteInbox], Awaitable[None]]) -> i
         async with SqliteInbox(file, create=False) as inbox:
             await work(inbox)
     except WebhookError as error:
-        print(error, file=sys.stderr)
+        screen.show(str(error), error=True)
         return 1
     return 0
 

@@ -4,7 +4,6 @@ It handles nothing: what it keeps, it keeps in a recording or in an inbox.
 """
 
 import logging
-import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -13,6 +12,7 @@ import anyio
 from aiohttp import web
 from rich.console import Console
 
+from nexmo_dispatch_async.cli import screen
 from nexmo_dispatch_async.cli.recording import Recorder
 from nexmo_dispatch_async.cli.timeline import line
 from nexmo_dispatch_webhooks import (
@@ -33,7 +33,7 @@ def printer(console: Console) -> Router:
     router = Router()
 
     async def show(event: MessageStatus | InboundMessage | FinalReport | UnknownEvent) -> None:
-        console.print(line(event), soft_wrap=True)
+        screen.show(*line(event), to=console)
 
     router.message_status()(show)
     router.inbound_message()(show)
@@ -81,7 +81,9 @@ async def run(
             return _cannot(f"cannot listen on {host} port {port}: {error.strerror}")
         address = runner.addresses[0]
         checked = "signatures are checked" if secrets else "signatures are NOT checked"
-        console.print(f"listening on http://{address[0]}:{address[1]}{path} ({checked}); Ctrl-C ends")
+        screen.show(
+            f"listening on http://{address[0]}:{address[1]}{path} ({checked}); Ctrl-C ends", to=console
+        )
         await anyio.sleep_forever()
     return 0
 
@@ -103,5 +105,5 @@ async def _belongs_elsewhere(inbox: SqliteInbox, file: Path) -> str | None:
 
 
 def _cannot(reason: str) -> int:
-    print(reason, file=sys.stderr)
+    screen.show(reason, error=True)
     return 1

@@ -5,7 +5,6 @@ It makes up no callbacks: they come from a recording or from files.
 
 import errno
 import random
-import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from pathlib import Path
 import aiohttp
 import anyio
 
+from nexmo_dispatch_async.cli import screen
 from nexmo_dispatch_async.cli.recording import Recorded, RecordingError, read
 from nexmo_dispatch_webhooks.testing import WebhookClient
 
@@ -51,7 +51,7 @@ async def run(source: Path, to: str, secrets: Mapping[str, str] | None, plan: Pl
     try:
         posts = plan.schedule(read(source))
     except RecordingError as error:
-        print(error, file=sys.stderr)
+        screen.show(str(error), error=True)
         return 1
     answers: Counter[str] = Counter()
     failed = 0
@@ -71,9 +71,11 @@ async def run(source: Path, to: str, secrets: Mapping[str, str] | None, plan: Pl
             failed += not good
     seconds = max(time.monotonic() - started, 0.001)
     unsigned = "" if secrets else "unsigned "
-    print(f"posted {len(posts)} {unsigned}callbacks in {seconds:.1f} s, {len(posts) / seconds:.0f} a second")
+    screen.show(
+        f"posted {len(posts)} {unsigned}callbacks in {seconds:.1f} s, {len(posts) / seconds:.0f} a second"
+    )
     for outcome, count in sorted(answers.items()):
-        print(f"  {outcome}: {count}")
+        screen.show(f"  {outcome}: {count}")
     return 1 if failed else 0
 
 

@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 import anyio
-from rich.console import Console
 
+from nexmo_dispatch_async.cli.screen import show
 from nexmo_dispatch_async.client import DispatchClient
 from nexmo_dispatch_async.exceptions import DispatchError, OutcomeUnknownError
 from nexmo_dispatch_async.workflow import Workflow
@@ -15,30 +15,28 @@ SENT, NOT_SENT, UNKNOWN = 0, 1, 3
 
 async def run(file: Path, check: bool) -> int:
     """Send the workflow in a file, or only check it; return the exit code of the command."""
-    out = Console(highlight=False, soft_wrap=True)
-    err = Console(highlight=False, soft_wrap=True, stderr=True)
     try:
         body = await anyio.to_thread.run_sync(_read, file)
         workflow = Workflow.from_json(body)
         for finding in workflow.lint():
             if finding.severity == "warning":
-                err.print(f"warning: {finding}", markup=False)
+                show(f"warning: {finding}", error=True)
         workflow.check()
         if check:
-            out.print("no errors; nothing was sent")
+            show("no errors; nothing was sent")
             return SENT
         async with DispatchClient.from_env() as client:
             dispatch = await client.send(workflow)
     except OutcomeUnknownError as error:
-        err.print(f"unknown: {error}", markup=False)
+        show(f"unknown: {error}", error=True)
         return UNKNOWN
     except DispatchError as error:
-        err.print(f"not sent: {error}", markup=False)
+        show(f"not sent: {error}", error=True)
         return NOT_SENT
     except OSError as error:  # last, since some of the above are OSErrors too
-        err.print(f"cannot read {file}: {error.strerror}", markup=False)
+        show(f"cannot read {file}: {error.strerror}", error=True)
         return NOT_SENT
-    out.print(dispatch.dispatch_uuid, markup=False)
+    show(dispatch.dispatch_uuid)
     return SENT
 
 

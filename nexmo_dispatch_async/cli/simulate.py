@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
-from rich.console import Console
 
+from nexmo_dispatch_async.cli.screen import show
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.simulator import Application, Record, Simulator
 from nexmo_dispatch_async.simulator.records import as_line
@@ -36,8 +36,6 @@ async def run(
     """Serve until cancelled; return 1 if it cannot start."""
     # Ids are never those of an earlier run, which a receiver would take for repetitions.
     drawn = secrets.randbits(_SEED_BITS) if seed is None else seed
-    out = Console(highlight=False, soft_wrap=True)
-    err = Console(highlight=False, soft_wrap=True, stderr=True)
     try:
         with _recorder(record) as observer:
             simulator = Simulator(
@@ -52,11 +50,11 @@ async def run(
                 # receivers are other processes, which know nothing of virtual time
                 signing_clock=time.time,
             )
-            await _serve(simulator, out, err, drawn, callback_url)
+            await _serve(simulator, drawn, callback_url)
     except ConfigurationError as error:
-        err.print(f"cannot start: {error}", markup=False)
+        show(f"cannot start: {error}", error=True)
     except OSError as error:
-        err.print(f"cannot listen on {host} port {port}: {error.strerror}", markup=False)
+        show(f"cannot listen on {host} port {port}: {error.strerror}", error=True)
     return 1
 
 
@@ -78,9 +76,7 @@ def _recorder(path: Path | None) -> Generator[Callable[[Record], None] | None]:
         yield keep
 
 
-async def _serve(
-    simulator: Simulator, out: Console, err: Console, seed: int, callback_url: str | None
-) -> None:
+async def _serve(simulator: Simulator, seed: int, callback_url: str | None) -> None:
     application = next(reversed(simulator.applications), None)
     if application is None:
         url = callback_url or _LISTENER
@@ -89,20 +85,18 @@ async def _serve(
         application.urls.update(status=callback_url, inbound=callback_url)
     async with simulator as sim:
         if sim.open_to_others:
-            err.print(f"warning: {_OPEN}", markup=False)
+            show(f"warning: {_OPEN}", error=True)
         # Invented credentials of this process, printed in the form that a shell takes.
-        out.print(f"export NEXMO_DISPATCH_BASE_URL={sim.base_url}", markup=False)
-        out.print(f"export NEXMO_DISPATCH_TOKEN_URL={sim.token_url}", markup=False)
-        out.print(f"export NEXMO_DISPATCH_CLIENT_ID={sim.client_id}", markup=False)
-        out.print(f"export NEXMO_DISPATCH_CLIENT_SECRET={sim.client_secret}", markup=False)
-        out.print(
-            f"export NEXMO_DISPATCH_SIGNATURE_SECRETS={sim.api_key}={sim.signature_secret}", markup=False
-        )
-        out.print(f"export NEXMO_DISPATCH_APPLICATION_ID={application.id}", markup=False)
-        out.print(f"# page: {sim.url}/", markup=False)
-        out.print(f"# seed: {seed}; --seed {seed} repeats ids and delays", markup=False)
-        out.print(f"# {sim.speed:g} simulated seconds a second; Ctrl-C ends", markup=False)
-        out.print(f"# callbacks go to {_where(application)}", markup=False)
+        show(f"export NEXMO_DISPATCH_BASE_URL={sim.base_url}")
+        show(f"export NEXMO_DISPATCH_TOKEN_URL={sim.token_url}")
+        show(f"export NEXMO_DISPATCH_CLIENT_ID={sim.client_id}")
+        show(f"export NEXMO_DISPATCH_CLIENT_SECRET={sim.client_secret}")
+        show(f"export NEXMO_DISPATCH_SIGNATURE_SECRETS={sim.api_key}={sim.signature_secret}")
+        show(f"export NEXMO_DISPATCH_APPLICATION_ID={application.id}")
+        show(f"# page: {sim.url}/")
+        show(f"# seed: {seed}; --seed {seed} repeats ids and delays")
+        show(f"# {sim.speed:g} simulated seconds a second; Ctrl-C ends")
+        show(f"# callbacks go to {_where(application)}")
         await anyio.sleep_forever()
 
 

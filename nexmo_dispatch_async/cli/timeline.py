@@ -1,15 +1,14 @@
 """Readable lines for callbacks: a timeline of one workflow, and single lines for `listen`.
 
-Addresses are masked, texts and reasons of errors left out, and characters that a terminal would act on
-escaped, since a terminal is a log too.
+Addresses are masked, and texts and reasons of errors left out, since a terminal is a log too.
 """
 
 from datetime import datetime
 from decimal import Decimal
 
 from rich.console import Console
-from rich.text import Text
 
+from nexmo_dispatch_async.cli.screen import Part, show
 from nexmo_dispatch_async.models.responses import Dispatch
 from nexmo_dispatch_async.workflow import Workflow
 from nexmo_dispatch_webhooks import FinalReport, InboundMessage, MessageStatus, UnknownEvent
@@ -28,13 +27,6 @@ STATUS_STYLE = {
 def mask(address: str | None) -> str:
     """Return the last three characters of an address behind dots."""
     return f"…{address[-3:]}" if address else "…"
-
-
-def printable(text: str) -> str:
-    """Return a text of the service on one line, with its control characters as escapes."""
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text
-    )
 
 
 def money(price: Decimal | None, currency: str | None) -> str:
@@ -111,14 +103,11 @@ class Timeline:
 
     def _line(self, at: datetime | None, arrow: str, what: str, style: str, detail: str) -> None:
         offset = "        ?" if at is None else f"{(at - self._start).total_seconds():8.3f}s"
-        self._console.print(
-            Text.assemble(f"  {offset}  {arrow} ", (f"{printable(what):<24}", style), printable(detail)),
-            soft_wrap=True,
-        )
+        show(f"  {offset}  {arrow} ", (f"{what:<24}", style), detail, to=self._console)
 
 
-def line(event: MessageStatus | InboundMessage | FinalReport | UnknownEvent) -> Text:
-    """Return one line for one callback."""
+def line(event: MessageStatus | InboundMessage | FinalReport | UnknownEvent) -> tuple[Part, ...]:
+    """Return the parts of one line for one callback."""
     if isinstance(event, MessageStatus):
         what, style = event.status, STATUS_STYLE.get(event.status or "", "")
         detail = f"{event.channel} to {mask(event.to.address)} message {event.message_uuid}"
@@ -134,4 +123,4 @@ def line(event: MessageStatus | InboundMessage | FinalReport | UnknownEvent) -> 
         detail = f"dispatch {event.dispatch_uuid} {price}"
     else:
         what, style, detail = "unknown", "magenta", "a well-formed body of no known kind"
-    return Text.assemble((f"{printable(what):<24}", style), printable(detail))
+    return (f"{what:<24}", style), detail
