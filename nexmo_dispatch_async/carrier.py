@@ -31,6 +31,7 @@ from nexmo_dispatch_async.interruption import interrupt, tell
 from nexmo_dispatch_async.middleware import Attempt, Middleware, around_attempt, around_call
 from nexmo_dispatch_async.models.several import in_order
 from nexmo_dispatch_async.phase import may_repeat
+from nexmo_dispatch_async.proxies import Proxies
 from nexmo_dispatch_async.retry import RetryPolicy, Timeout
 from nexmo_dispatch_async.sansio import Request, Response, decipher_response
 from nexmo_dispatch_async.slots import Slots
@@ -77,7 +78,7 @@ class Carrier:
         headers: Mapping[str, str],
         session: aiohttp.ClientSession | None,
         ssl: TlsSetting,
-        proxy: str | None,
+        proxies: Proxies,
         keepalive_timeout: float,
         limit: int,
         max_response: int,
@@ -104,7 +105,7 @@ class Carrier:
             session=session,
             limit=limit,
             ssl=ssl,
-            proxy=proxy,
+            proxies=proxies,
             keepalive_timeout=keepalive_timeout,
             headers=headers,
             max_response=max_response,

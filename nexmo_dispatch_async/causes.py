@@ -10,10 +10,12 @@ import ssl
 from collections.abc import Iterator
 
 import aiohttp
+from yarl import URL
 
+from nexmo_dispatch_async.proxies import proxy_name
 from nexmo_dispatch_async.redaction import mask
 
-__all__ = ["certificate_alert", "presentable", "reason_of"]
+__all__ = ["certificate_alert", "presentable", "proxy_of", "reason_of"]
 
 # The alerts by which one side of a TLS handshake says that it does not take the certificate of the other
 # (RFC 8446, 6.2), as OpenSSL spells them: SSLV3_ALERT_CERTIFICATE_EXPIRED, TLSV13_ALERT_CERTIFICATE_REQUIRED.
@@ -62,6 +64,14 @@ def reason_of(error: Exception) -> str:
     if not said and not isinstance(error, TimeoutError):
         said = type(error).__name__
     return f": {mask(said)[:300]}" if said else ""
+
+
+def proxy_of(error: Exception) -> str:
+    """Return host and port of the proxy that an exception of aiohttp names, or an empty text."""
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return f"{error.host}:{error.port}"
+    proxy = getattr(getattr(error, "_conn_key", None), "proxy", None)
+    return proxy_name(proxy) if isinstance(proxy, URL) else ""
 
 
 def presentable(error: BaseException | None) -> Exception | None:

@@ -32,6 +32,7 @@ from nexmo_dispatch_async.interruption import Interruption, note, tell
 from nexmo_dispatch_async.kept import KEEPALIVE_TIMEOUT
 from nexmo_dispatch_async.middleware import Middleware
 from nexmo_dispatch_async.models.responses import Dispatch
+from nexmo_dispatch_async.proxies import proxies_of
 from nexmo_dispatch_async.retry import RetryPolicy, Timeout
 from nexmo_dispatch_async.rules import DEFAULT_RULES, Rules
 from nexmo_dispatch_async.sansio import (
@@ -78,6 +79,7 @@ class ClientSettings(TypedDict, total=False):
     middleware: Sequence[Middleware]
     ssl: TlsSetting
     proxy: str | None
+    trust_env: bool
     keepalive_timeout: float
     applications_path: str
     applications_url: str | None
@@ -109,6 +111,8 @@ class DispatchClient(Unpicklable):
         middleware: What stands around each call and each attempt, the outermost first.
         ssl: A TLS context, for private authorities or client certificates; not with a session of your own.
         proxy: The URL of a proxy, with credentials if it wants some; not with a session of your own.
+        trust_env: Whether the proxies of the environment count: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and
+            `NO_PROXY`, as they are now; not with `proxy` or a session of your own.
         keepalive_timeout: How long an idle connection is kept, in seconds from 0, for none, to 86,400; not
             with a session of your own. It has to be less than the service keeps one, see docs/operations.md.
             A time that the service names in `Keep-Alive` is kept to besides.
@@ -143,6 +147,7 @@ class DispatchClient(Unpicklable):
         middleware: Sequence[Middleware] = (),
         ssl: TlsSetting = True,
         proxy: str | None = None,
+        trust_env: bool = False,
         keepalive_timeout: float = KEEPALIVE_TIMEOUT,
         applications_path: str = "/applications",
         applications_url: str | None = None,
@@ -190,7 +195,7 @@ class DispatchClient(Unpicklable):
             headers=common,
             session=session,
             ssl=ssl,
-            proxy=proxy,
+            proxies=proxies_of(proxy, trust_env=trust_env),
             keepalive_timeout=keepalive_timeout,
             limit=limit,
             max_response=max_response,

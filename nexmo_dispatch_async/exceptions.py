@@ -15,6 +15,7 @@
         ├── NotSentError               outcome "not_sent": nothing was accepted, sending again is safe
         │   ├── APIConnectionError     no connection: DNS, refused, TLS
         │   │   ├── APITimeoutError    no connection in time; a TimeoutError as well
+        │   │   ├── ProxyError         the proxy refuses the request, or its tunnel to the service
         │   │   └── CertificateError   a certificate is not trusted, here or there
         │   ├── AuthenticationError    the credentials or the token were rejected
         │   ├── NotAcceptedError       408, 421, 425: a proxy on the way did not take the request
@@ -72,6 +73,7 @@ __all__ = [
     "PaymentRequiredError",
     "PermissionDeniedError",
     "ProtocolError",
+    "ProxyError",
     "RateLimitError",
     "RefusedError",
     "TokenUnavailableError",
@@ -261,6 +263,20 @@ class APIConnectionError(NotSentError):
 
 class APITimeoutError(APIConnectionError, TimeoutError):
     """No connection could be made in time; no byte of the request left."""
+
+
+class ProxyError(APIConnectionError):
+    """The proxy refuses the request, or its tunnel to the service; `status` is that of the proxy.
+
+    A proxy that wants credentials or forbids the address would do so again: the call is tried once, and the
+    class is `configuration`. One that cannot reach the service is `temporary`.
+    """
+
+    @property
+    def error_class(self) -> ErrorClass:
+        """`temporary` if the proxy may answer otherwise another time."""
+        status = self.status or 0
+        return "temporary" if status >= 500 or status in (408, 425, 429) else "configuration"
 
 
 class CertificateError(APIConnectionError):

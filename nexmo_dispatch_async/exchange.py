@@ -13,14 +13,14 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from nexmo_dispatch_async.auth import check_url
-from nexmo_dispatch_async.causes import presentable
+from nexmo_dispatch_async.causes import presentable, proxy_of
 from nexmo_dispatch_async.deadlines import Deadlines
 from nexmo_dispatch_async.event_loop import running_loop
 from nexmo_dispatch_async.exceptions import ClientClosedError, ConfigurationError
 from nexmo_dispatch_async.interruption import interrupt
 from nexmo_dispatch_async.kept import KEEPALIVE_TIMEOUT, KeptConnections
 from nexmo_dispatch_async.phase import FOREIGN, UNASKED, Body, Phase, failure_of
+from nexmo_dispatch_async.proxies import NO_PROXY, Proxies, proxy_name
 from nexmo_dispatch_async.retry import Timeout
 from nexmo_dispatch_async.sansio import Request, Response
 
@@ -36,7 +36,7 @@ class Exchange:
         session: The caller's own, which is not closed here; `None` to make one.
         limit: How many connections a session of our own may have.
         ssl: The TLS settings of a session of our own.
-        proxy: The proxy of a session of our own.
+        proxies: Those of a session of our own.
         keepalive_timeout: How long a session of our own keeps an idle connection, in seconds.
         headers: What every request carries.
         max_response: Longest answer that is read, in bytes.
@@ -58,7 +58,7 @@ class Exchange:
         "_merged",
         "_owns_session",
         "_parsed",
-        "_proxy",
+        "_proxies",
         "_session",
         "_session_headers",
         "_ssl",
@@ -70,17 +70,18 @@ class Exchange:
         session: aiohttp.ClientSession | None,
         limit: int,
         ssl: TlsSetting,
-        proxy: str | None,
+        proxies: Proxies,
         keepalive_timeout: float,
         headers: Mapping[str, str],
         max_response: int,
         clock: Callable[[], float],
     ) -> None:
         if session is not None and (
-            ssl is not True or proxy is not None or keepalive_timeout != KEEPALIVE_TIMEOUT
+            ssl is not True or proxies is not NO_PROXY or keepalive_timeout != KEEPALIVE_TIMEOUT
         ):
             raise ConfigurationError(
-                "ssl, proxy and keepalive_timeout are for the client's own session: set them on yours"
+                "ssl, proxy, trust_env and keepalive_timeout are for the client's own session: "
+                "set them on yours"
             )
         # Written so that NaN is refused as well.
         if not 0 <= keepalive_timeout <= _LONGEST_IDLE:
@@ -92,7 +93,7 @@ class Exchange:
         # Settings
         self._limit = limit
         self._ssl = ssl
-        self._proxy = None if proxy is None else _proxy_url(proxy)
+        self._proxies = proxies
         self._keepalive_timeout = keepalive_timeout
         self._max_response = max_response
         # What every request carries: a session of our own adds it at less cost than we do
@@ -106,8 +107,8 @@ class Exchange:
         self._kept = KeptConnections(clock)
         # The headers of the last request, its authorization, and what they were merged to
         self._merged: tuple[Mapping[str, str], str | None, CIMultiDict[str]] = ({}, "", CIMultiDict())
-        # The address of the last request, as text and as aiohttp takes it
-        self._parsed: tuple[str, URL] = ("", URL())
+        # The address of the last request, as text and as aiohttp takes it, and the proxy on the way
+        self._parsed: tuple[str, URL, URL | None] = ("", URL(), None)
 
     @property
     def state(self) -> str:
@@ -137,7 +138,6 @@ class Exchange:
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers=self._session_headers,
-                proxy=self._proxy,
             )
         elif self._session.closed:
             raise ClientClosedError("the session that the client was given is closed")
@@ -170,8 +170,9 @@ class Exchange:
             session = self.open()
         headers = self._merge(request, authorization)
         if self._parsed[0] != request.url:
-            self._parsed = request.url, URL(request.url, encoded=True)
-        url = self._parsed[1]
+            url = URL(request.url, encoded=True)
+            self._parsed = request.url, url, self._proxies.of(url)
+        _, url, proxy = self._parsed
         stale = 0
         task = asyncio.current_task()
         asked = 0 if task is None else task.cancelling()
@@ -192,6 +193,7 @@ class Exchange:
                         data=body,
                         headers=headers,
                         skip_auto_headers=_NO_CONTENT_TYPE if request.body is None else None,
+                        proxy=proxy,
                         timeout=_NO_TIMEOUT,
                         # A POST must not be repeated elsewhere, and a status is not an exception here.
                         allow_redirects=False,
@@ -242,7 +244,8 @@ class Exchange:
                     whose = "client" if self._closed else "session that the client was given"
                     message = f"the {whose} was closed before the request was sent"
                     raise ClientClosedError(message) from presentable(foreign)
-                failure = failure_of(request, body, foreign, answering=reply is not None)
+                name = proxy_of(foreign) if proxy is None else proxy_name(proxy)
+                failure = failure_of(request, body, foreign, answering=reply is not None, proxy=name)
                 raise failure from presentable(foreign)
         finally:
             if deadline is not None:
@@ -296,10 +299,3 @@ def connections_of(session: aiohttp.ClientSession | None, limit: int) -> int:
     if connector is None:
         return limit
     return min([limit, *(each for each in (connector.limit, connector.limit_per_host) if each > 0)])
-
-
-def _proxy_url(proxy: str) -> str:
-    # Unlike every other address, that of a proxy may carry credentials.
-    scheme, _, rest = proxy.strip().partition("://")
-    check_url("proxy", f"{scheme}://{rest.rpartition('@')[2]}")
-    return proxy.strip()

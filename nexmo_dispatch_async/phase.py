@@ -28,13 +28,14 @@ from nexmo_dispatch_async.exceptions import (
     NotSentError,
     OutcomeUnknownError,
     ProtocolError,
+    ProxyError,
     TokenUnavailableError,
 )
 from nexmo_dispatch_async.kept import KeptConnections
 from nexmo_dispatch_async.retry import RetryPolicy
 from nexmo_dispatch_async.sansio import Request
 
-__all__ = ["FOREIGN", "UNASKED", "Body", "Phase", "failure_of", "may_repeat", "without_token"]
+__all__ = ["FOREIGN", "UNASKED", "Body", "Phase", "failure_of", "is_setting", "may_repeat", "without_token"]
 
 # What an aiohttp session can raise; ValueError and RuntimeError for what it finds wrong before it connects.
 FOREIGN = (aiohttp.ClientError, OSError, EOFError, ValueError, RuntimeError)
@@ -268,7 +269,7 @@ def _heard(transport: asyncio.BaseTransport) -> int:
 
 
 def failure_of(
-    request: Request, body: Body, error: Exception, *, answering: bool = False
+    request: Request, body: Body, error: Exception, *, answering: bool = False, proxy: str = ""
 ) -> APIError | ConfigurationError:
     """Return what an exception of the session means, by what left before it.
 
@@ -277,6 +278,7 @@ def failure_of(
         body: What knows how far it got.
         error: What the session raised.
         answering: Whether an answer had begun.
+        proxy: Host and port of the proxy, if there is one.
     """
     summary = request.summary
     reason = reason_of(error)
@@ -286,15 +288,20 @@ def failure_of(
     if not answering and (alert := body.refused_certificate(error)):
         message = f"{summary}: no connection: the service does not take the client's certificate: {alert}"
         return CertificateError(message, request=summary, phase="connect")
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        named = f"the proxy {proxy}".rstrip()
+        message = f"{summary}: {named} refuses the tunnel with {error.status}{reason}"
+        return ProxyError(message, request=summary, status=error.status, phase="connect")
+    connection = f"no connection by way of the proxy {proxy}" if proxy else "no connection"
     if isinstance(error, _OF_THE_CERTIFICATE):
-        return CertificateError(f"{summary}: no connection{reason}", request=summary, phase="connect")
+        return CertificateError(f"{summary}: {connection}{reason}", request=summary, phase="connect")
     connecting = isinstance(error, _BEFORE_CONNECTION)
     if connecting or body.phase in (Phase.PREPARED, Phase.STALE):
         phase: FailurePhase = "write" if body.phase is Phase.STALE else "connect"
         if isinstance(error, TimeoutError):
-            message = f"{summary}: no connection in time{reason}"
+            message = f"{summary}: {connection} in time{reason}"
             return APITimeoutError(message, request=summary, phase=phase)
-        return APIConnectionError(f"{summary}: no connection{reason}", request=summary, phase=phase)
+        return APIConnectionError(f"{summary}: {connection}{reason}", request=summary, phase=phase)
     phase = "read" if answering else "wait"
     if isinstance(error, TimeoutError):
         message = f"{summary}: sent, and no answer in time{reason}"
@@ -311,13 +318,20 @@ def failure_of(
 def may_repeat(error: APIError, request: Request, policy: RetryPolicy) -> bool:
     """Return whether a failed call may be made again without doing anything twice (contract 3.8)."""
     if isinstance(error, NotSentError):
-        return not isinstance(error, CertificateError)
+        return not is_setting(error)
     if not isinstance(error, OutcomeUnknownError):
         return False
     if request.method == "GET":
         # Reading twice does no harm; a whole answer that makes no sense would make none again.
         return not isinstance(error, ProtocolError) or error.status is None
     return policy.unavailable and error.status == 503
+
+
+def is_setting(error: APIError) -> bool:
+    """Return whether the next try would fail in the same way, until a setting is changed."""
+    if isinstance(error, ProxyError):
+        return error.error_class == "configuration"
+    return isinstance(error, CertificateError)
 
 
 def without_token(error: OutcomeUnknownError) -> TokenUnavailableError:

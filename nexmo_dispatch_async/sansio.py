@@ -25,6 +25,7 @@ from nexmo_dispatch_async.exceptions import (
     PaymentRequiredError,
     PermissionDeniedError,
     ProtocolError,
+    ProxyError,
     RateLimitError,
     RefusedError,
     TokenUnavailableError,
@@ -243,6 +244,8 @@ _BY_STATUS: dict[int, type[APIError]] = {
     402: PaymentRequiredError,
     403: PermissionDeniedError,
     404: NotFoundError,
+    # Only a proxy on the way says so, and it passed nothing on (RFC 9110, 15.5.8).
+    407: ProxyError,
     # These three say that the request was not taken, by a proxy on the way (contract 6.2).
     408: NotAcceptedError,
     409: ConflictError,
@@ -338,6 +341,8 @@ def decipher_token(
         kind = AuthenticationError
     elif status == 429 or any(word in said for word in _RATE_LIMITED):
         kind = RateLimitError
+    elif status == 407:
+        kind = ProxyError
     elif 400 <= status < 500 and _BY_STATUS.get(status) is not NotAcceptedError:
         kind = AuthenticationError
     summary = details.summary(body=request.body if request is not None else None)

@@ -15,12 +15,11 @@ from nexmo_dispatch_async.counters import Counters
 from nexmo_dispatch_async.exceptions import (
     APIError,
     AuthenticationError,
-    CertificateError,
     OutcomeUnknownError,
     TokenUnavailableError,
 )
 from nexmo_dispatch_async.interruption import interrupt
-from nexmo_dispatch_async.phase import without_token
+from nexmo_dispatch_async.phase import is_setting, without_token
 from nexmo_dispatch_async.retry import RetryPolicy
 from nexmo_dispatch_async.sansio import Request, Response
 
@@ -179,7 +178,7 @@ class TokenKeeper:
                 random=self._random(),
                 retry_after=failure.retry_after,
             )
-            if delay is None or once or isinstance(failure, AuthenticationError | CertificateError):
+            if delay is None or once or isinstance(failure, AuthenticationError) or is_setting(failure):
                 raise failure
             if until is not None and self._clock() + delay > until:
                 return failure

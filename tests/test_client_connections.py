@@ -40,31 +40,6 @@ async def test_a_proxy_gets_the_request(workflow: Workflow) -> None:
     assert "proxy-password" not in repr(client)
 
 
-async def test_a_proxy_that_refuses_the_tunnel_means_not_sent(workflow: Workflow) -> None:
-    async def no_tunnel(_head: Received, connection: Connection) -> None:
-        await connection.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
-        connection.close()
-        raise ConnectionError
-
-    async with RawServer(head_handler=no_tunnel) as proxy:
-        address = proxy.url.replace("//", "//user:proxy-password@")
-        async with client_of(proxy, base_url="https://service.example", proxy=address) as client:
-            with pytest.raises(APIConnectionError) as caught:
-                await client.send(workflow, retry=RetryPolicy(attempts=1))
-
-    assert caught.value.phase == "connect"
-    assert str(caught.value) == "POST /dispatch: no connection: Proxy Authentication Required"
-    assert caught.value.__cause__ is None, "it holds the headers of the request"
-
-
-@pytest.mark.parametrize("proxy", ["nowhere", "ftp://h", "http://", "http://user:proxy-password@"])
-def test_a_wrong_proxy_is_named_without_its_password(proxy: str) -> None:
-    with pytest.raises(ConfigurationError, match="proxy must be an absolute") as caught:
-        DispatchClient(auth=BearerToken("t"), proxy=proxy)
-
-    assert "proxy-password" not in str(caught.value)
-
-
 async def test_a_send_on_your_session_goes_on_after_the_client_is_closed(workflow: Workflow) -> None:
     """The connection is yours, so what becomes of the send is still to be learnt."""
     go_on = asyncio.Event()
@@ -85,7 +60,7 @@ async def test_a_send_on_your_session_goes_on_after_the_client_is_closed(workflo
 
 async def test_settings_of_the_connection_belong_to_the_session() -> None:
     async with aiohttp.ClientSession() as session:
-        for settings in ({"ssl": False}, {"proxy": "http://h"}):
+        for settings in ({"ssl": False}, {"proxy": "http://h"}, {"trust_env": True}):
             with pytest.raises(ConfigurationError, match="set them on yours"):
                 DispatchClient(auth=BearerToken("t"), session=session, **settings)
 

@@ -25,7 +25,7 @@ async def run(file: Path, check: bool) -> int:
         if check:
             show("no errors; nothing was sent")
             return SENT
-        async with DispatchClient.from_env() as client:
+        async with DispatchClient.from_env(trust_env=True) as client:
             dispatch = await client.send(workflow)
     except OutcomeUnknownError as error:
         show(f"unknown: {error}", error=True)
