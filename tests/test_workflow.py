@@ -356,3 +356,20 @@ def test_what_passes_the_check_can_be_written(data: st.DataObject) -> None:
     except InvalidWorkflowError:
         return
     assert Workflow.from_json(workflow.to_json()) == workflow
+
+
+@pytest.mark.parametrize(("kind", "hint"), [("img", "; did you mean `image`?"), ("fax", "")])
+def test_a_misspelt_kind_of_content_is_named_with_its_cure(kind: str, hint: str) -> None:
+    """Contract 9.31: the provider's own snippet for MMS writes `img`."""
+    body = {
+        "from": {"type": "mms", "number": "24273"},
+        "to": {"type": "mms", "number": "12025550143"},
+        "message": {"content": {"type": kind, "image": {"url": "https://media.example.com/a.png"}}},
+    }
+
+    with pytest.raises(InvalidWorkflowError) as caught:
+        Workflow.from_json(json.dumps(body))
+
+    (finding,) = caught.value.findings
+    assert (finding.rule, finding.field) == ("type", "message.content.type")
+    assert finding.message.endswith(f'"custom"{hint}')

@@ -74,7 +74,9 @@ def _object(
         if not isinstance(tag, str) or tag not in tags:
             # Without a known type nothing can be said about the other members.
             rule = "required" if tag is None else "type"
-            _add(findings, rule, place.member(struct.tag_field), f"must be {_listing(tags)}")
+            near = get_close_matches(tag[:60], tags, n=1, cutoff=0.75) if isinstance(tag, str) else []
+            hint = f"; did you mean `{near[0]}`?" if near else ""
+            _add(findings, rule, place.member(struct.tag_field), f"must be {_listing(tags)}{hint}")
             return
         struct = tags[tag]
     fields = {item.encode_name: item for item in struct.fields}

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import urlsplit
 
 from nexmo_dispatch_async.simulator.dice import Dice
+from nexmo_dispatch_async.simulator.steps import is_http
 from nexmo_dispatch_async.simulator.validation import InvalidBody, Violation
 
 __all__ = ["Application", "Applications"]
@@ -136,13 +136,22 @@ class Applications:
         application.version = str(fields.get("version") or application.version)
         return application
 
-    def update(self, application: Application, fields: Mapping[str, object]) -> None:
+    def update(
+        self, application: Application, fields: Mapping[str, object], *, partial: bool = False
+    ) -> None:
         """Change whatever fields a request names; the type stays (contract 4.2).
 
+        Args:
+            application: What to change.
+            fields: The fields of the request.
+            partial: Take a request without `name` and `type`, which the API asks for (contract 4.3).
+
         Raises:
-            InvalidBody: A field is wrong; nothing was changed.
+            InvalidBody: A field is missing or wrong; nothing was changed.
         """
         found: list[Violation] = []
+        if not partial:
+            found.extend(Violation(key, "is required") for key in ("name", "type") if fields.get(key) is None)
         if fields.get("type") is not None and _TYPES.get(str(fields["type"])) != application.type:
             found.append(Violation("type", "cannot be changed"))
         name = fields.get("name")
@@ -202,7 +211,7 @@ def _webhooks(fields: Mapping[str, object], found: list[Violation]) -> tuple[dic
         for hook in hooks:
             url, method = fields.get(f"{hook}_url"), fields.get(f"{hook}_method")
             if url is not None:
-                if isinstance(url, str) and _is_http(url):
+                if isinstance(url, str) and is_http(url):
                     urls[hook] = url
                 else:
                     found.append(Violation(f"{hook}_url", "must be an http or https URL"))
@@ -212,14 +221,6 @@ def _webhooks(fields: Mapping[str, object], found: list[Violation]) -> tuple[dic
                 else:
                     found.append(Violation(f"{hook}_method", "must be GET, POST or PUT"))
     return urls, methods
-
-
-def _is_http(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # an address such as http://[ or a port out of range
-        return False
 
 
 def _number(value: object, default: int) -> int | None:

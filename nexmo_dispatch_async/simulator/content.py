@@ -81,7 +81,7 @@ def look_of(step: Step, patterns: Mapping[str, str]) -> Content:
         return Content(kind=kind, text=text, template=template)
     if kind == "custom":
         return _custom(content.get("custom"))
-    media = _object(content.get(kind))
+    media = _object(content.get(kind, content.get("img")))  # the misspelt image, where it is let through
     return _media(kind, media.get("url"), _text(media.get("caption")))
 
 

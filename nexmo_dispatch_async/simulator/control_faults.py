@@ -33,6 +33,11 @@ class _Switches(Body, frozen=True, kw_only=True):
     care_window: bool | msgspec.UnsetType = msgspec.UNSET
     sandbox: bool | msgspec.UnsetType = msgspec.UNSET
     accept_bare_step: bool | msgspec.UnsetType = msgspec.UNSET
+    accept_voice_application: bool | msgspec.UnsetType = msgspec.UNSET
+    accept_partial_update: bool | msgspec.UnsetType = msgspec.UNSET
+    accept_img: bool | msgspec.UnsetType = msgspec.UNSET
+    accept_any_number: bool | msgspec.UnsetType = msgspec.UNSET
+    accept_any_url: bool | msgspec.UnsetType = msgspec.UNSET
     resign_retries: bool | msgspec.UnsetType = msgspec.UNSET
 
 

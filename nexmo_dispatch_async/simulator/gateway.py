@@ -248,10 +248,12 @@ class Gateway:
         application = self.applications.get(application_id)
         if application is None:
             return kpn_error(404, "Application not found", self._trace())
+        if application.type != "messages" and not self.settings.accept_voice_application:
+            return kpn_error(403, "The application has no capability messages", self._trace())
         if not _is_json(content_type(headers)):
             return self._unsupported("application/json")
         try:
-            steps = parse_dispatch(body, accept_bare_step=self.settings.accept_bare_step)
+            steps = parse_dispatch(body, self.settings)
         except InvalidBody as error:
             return self._invalid(error.violations)
         run = self.engine.accept(application, steps)
@@ -313,7 +315,8 @@ class Gateway:
             self.applications.delete(application)
             return Reply(204)
         if method == "PUT":
-            self.applications.update(application, _fields(query, headers, body))
+            fields, partial = _fields(query, headers, body), self.settings.accept_partial_update
+            self.applications.update(application, fields, partial=partial)
         return self._shown(200, application, v2)
 
     def _shown(

@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from nexmo_dispatch_async.simulator.steps import Step, condition
+from nexmo_dispatch_async.simulator.steps import Step, condition, is_e164
 
 __all__ = ["read_usual"]
 
@@ -88,8 +88,8 @@ def read_usual(body: bytes, text: str) -> tuple[Step, ...] | None:
         address = recipient.number if to_key == "number" else recipient.id
         if from_address is None or address is None or len(raw.message.content.text) > limit:
             return None
-        if to_key == "number" and not (
-            address.isascii() and address.isdigit() and not address.startswith("00")
+        if (to_key == "number" and not is_e164(address)) or (
+            channel == "whatsapp" and not is_e164(from_address)
         ):
             return None
         steps.append(

@@ -35,6 +35,11 @@ class Settings:
 
     Attributes:
         accept_bare_step: Take a body without `workflow` as one step; otherwise 400 (contract 9.1).
+        accept_voice_application: Send by an application of voice; otherwise 403.
+        accept_partial_update: Change an application without `name` and `type`; otherwise 400 (contract 4.3).
+        accept_img: Take `img` for `image`, which a snippet of the provider writes; otherwise 400 (9.31).
+        accept_any_number: Take numbers of more than 15 digits or with a leading 0; otherwise 400 (3.3).
+        accept_any_url: Take any text as the URL of a medium; otherwise 400 unless it is http or https.
         invalid_parameters: List every violation, or show the first one as an object (contract 9.7).
         dispatch_link: Name of the link in `_links` of a message-status (contract 9.2).
         credential_error: A bad client as 401 with Apigee's body, or as 500 in KPN's envelope (contract 2.2).
@@ -69,6 +74,11 @@ class Settings:
     """
 
     accept_bare_step: bool = False
+    accept_voice_application: bool = False
+    accept_partial_update: bool = False
+    accept_img: bool = False
+    accept_any_number: bool = False
+    accept_any_url: bool = False
     invalid_parameters: Literal["array", "object"] = "array"
     dispatch_link: Literal["dispatch", "workflow"] = "dispatch"
     credential_error: Literal[401, 500] = 401

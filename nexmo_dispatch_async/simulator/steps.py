@@ -6,15 +6,18 @@ It is only kept here; how it is read from a request is in `validation.py` and `q
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import cast
+from typing import Final, cast
+from urllib.parse import urlsplit
 
 import msgspec
 
 from nexmo_dispatch_async.failover import Condition
 
-__all__ = ["JSONObject", "Step", "condition"]
+__all__ = ["JSONObject", "Step", "condition", "is_e164", "is_http"]
 
 JSONObject = dict[str, object]
+
+_MOST_DIGITS: Final = 15
 
 
 class Step(msgspec.Struct, frozen=True, gc=False):
@@ -67,3 +70,17 @@ class Step(msgspec.Struct, frozen=True, gc=False):
 def condition(status: str, seconds: int) -> Condition:
     """Return what a step waits for; most workflows wait for the same."""
     return Condition(status, seconds)
+
+
+def is_e164(number: str) -> bool:
+    """Say whether a number is at most 15 digits, the country code first (contract 3.3)."""
+    return number.isascii() and number.isdigit() and number[0] != "0" and len(number) <= _MOST_DIGITS
+
+
+def is_http(url: str) -> bool:
+    """Say whether a text is an http or https URL with a host."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # an address such as http://[ or a port out of range
+        return False

@@ -14,7 +14,8 @@ from nexmo_dispatch_async.failover import Condition
 from nexmo_dispatch_async.models.user_ids import is_user_id
 from nexmo_dispatch_async.simulator.people import CHANNELS
 from nexmo_dispatch_async.simulator.quick import read_usual
-from nexmo_dispatch_async.simulator.steps import JSONObject, Step, condition
+from nexmo_dispatch_async.simulator.settings import Settings
+from nexmo_dispatch_async.simulator.steps import JSONObject, Step, condition, is_e164, is_http
 
 __all__ = ["InvalidBody", "Step", "Violation", "parse_dispatch", "parse_unusual"]
 
@@ -34,6 +35,9 @@ _TEXT_LIMITS: Final = {
     "viber_service_msg": 1000,
     "messenger": 640,
 }
+# What the provider's own snippet for MMS writes (contract 9.31).
+_MISSPELT_IMAGE: Final = "img"
+_STRICT: Final = Settings()
 _OPTIONS: Final = frozenset({"viber_service_msg", "messenger", "whatsapp"})
 
 
@@ -52,22 +56,30 @@ class InvalidBody(ValueError):  # noqa: N818 - it is a finding about somebody el
         self.violations = violations
 
 
-def parse_dispatch(body: bytes, *, accept_bare_step: bool = False) -> tuple[Step, ...]:
+class _Found(list[Violation]):
+    """The violations so far, and the switches that they are looked for under."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self.settings = settings
+
+
+def parse_dispatch(body: bytes, settings: Settings = _STRICT) -> tuple[Step, ...]:
     """Return the steps of a workflow.
 
     Args:
         body: The raw request body.
-        accept_bare_step: Take a body without `workflow` as a workflow of one step (contract 9.1).
+        settings: What is let through though the service is not known to take it: the switches `accept_…`.
 
     Raises:
         InvalidBody: The body is not JSON or breaks rules; all of them are named.
     """
     text = body.decode(errors="replace")
     usual = read_usual(body, text)
-    return parse_unusual(body, text, accept_bare_step=accept_bare_step) if usual is None else usual
+    return parse_unusual(body, text, settings) if usual is None else usual
 
 
-def parse_unusual(body: bytes, text: str, *, accept_bare_step: bool = False) -> tuple[Step, ...]:
+def parse_unusual(body: bytes, text: str, settings: Settings = _STRICT) -> tuple[Step, ...]:
     """Do what `parse_dispatch` does, member by member; `text` is the body as text."""
     try:
         document = msgspec.json.decode(body)
@@ -75,10 +87,10 @@ def parse_unusual(body: bytes, text: str, *, accept_bare_step: bool = False) -> 
         raise InvalidBody([]) from None
     if not isinstance(document, dict):
         raise InvalidBody([])
-    found: list[Violation] = []
+    found = _Found(settings)
     root = cast("JSONObject", document)
     if "workflow" not in root and "message" in root:
-        if not accept_bare_step:
+        if not settings.accept_bare_step:
             raise InvalidBody([Violation("workflow", "is required; this is a bare step (contract 9.1)")])
         root = {"template": "failover", "workflow": [root]}
     if root.get("template") != "failover":
@@ -100,7 +112,7 @@ def _step(
     body: str,
     place: int,
     is_last: bool,
-    found: list[Violation],
+    found: _Found,
 ) -> Step | None:
     path = f"workflow[{place}]"
     if not isinstance(raw, dict):
@@ -155,7 +167,7 @@ def _whole(value: object) -> int | None:
     return None
 
 
-def _failover(raw: object, path: str, is_last: bool, found: list[Violation]) -> Condition | None:
+def _failover(raw: object, path: str, is_last: bool, found: _Found) -> Condition | None:
     if is_last:
         if raw is not None:
             found.append(Violation(path, "is not allowed in the last step"))
@@ -172,7 +184,7 @@ def _failover(raw: object, path: str, is_last: bool, found: list[Violation]) -> 
     return condition(str(status), expiry or 0)
 
 
-def _channel(step: JSONObject, path: str, found: list[Violation]) -> str | None:
+def _channel(step: JSONObject, path: str, found: _Found) -> str | None:
     types: list[str] = []
     for end in ("from", "to"):
         raw = step.get(end)
@@ -192,9 +204,7 @@ def _channel(step: JSONObject, path: str, found: list[Violation]) -> str | None:
     return types[0]
 
 
-def _address(
-    raw: object, channel: str, end: str, path: str, found: list[Violation]
-) -> tuple[str, str] | None:
+def _address(raw: object, channel: str, end: str, path: str, found: _Found) -> tuple[str, str] | None:
     """Read key and text of `from` or `to`; `number` wins when both are there (contract 3.3, 5.5, 9.3)."""
     members = cast("JSONObject", raw)
     if channel == "messenger" or (channel == "viber_service_msg" and end == "from"):
@@ -210,10 +220,9 @@ def _address(
         if text is None or not 1 <= len(text) <= 50:
             found.append(Violation(f"{path}.{end}.{key}", "must be a string of 1 to 50 characters"))
             return None
-        if end == "to" and key == "number" and not _is_e164(text.strip()):
-            found.append(
-                Violation(f"{path}.to.number", "must be digits with the country code, no + or 00 before")
-            )
+        if key == "number" and not _passes_as_number(text.strip(), channel, end, found.settings):
+            reason = "must be at most 15 digits with the country code, no + or 0 before"
+            found.append(Violation(f"{path}.{end}.number", reason))
             return None
         if channel == "whatsapp" and key == "id" and not is_user_id(text):
             reason = "must be a user id: two letters, a point, letters and digits"
@@ -224,18 +233,24 @@ def _address(
     return None
 
 
-def _is_e164(number: str) -> bool:
-    return number.isascii() and number.isdigit() and not number.startswith("00")
+def _passes_as_number(text: str, channel: str, end: str, settings: Settings) -> bool:
+    """Say whether a number is one; senders may be names or short codes, except on WhatsApp (contract 3.3)."""
+    if settings.accept_any_number:
+        return end == "from" or (text.isascii() and text.isdigit() and not text.startswith("00"))
+    return is_e164(text) or (end == "from" and channel != "whatsapp")
 
 
-def _content(raw: object, channel: str, path: str, found: list[Violation]) -> str:
+def _content(raw: object, channel: str, path: str, found: _Found) -> str:
     if not isinstance(raw, dict):
         found.append(Violation(path, "is required and must be an object"))
         return ""
     content = cast("JSONObject", raw)
     kind = content.get("type")
+    if kind == _MISSPELT_IMAGE and found.settings.accept_img:
+        kind, content = "image", {"image": content.get("image", content.get(_MISSPELT_IMAGE))}
     if not isinstance(kind, str) or kind not in _ALL_CONTENTS:
-        found.append(Violation(f"{path}.type", f"must be one of {', '.join(sorted(_ALL_CONTENTS))}"))
+        hint = "; write image" if kind == _MISSPELT_IMAGE else ""
+        found.append(Violation(f"{path}.type", f"must be one of {', '.join(sorted(_ALL_CONTENTS))}{hint}"))
         return ""
     if kind not in _CONTENTS[channel]:
         found.append(Violation(f"{path}.type", f"{kind} is not possible on {channel}"))
@@ -254,15 +269,17 @@ def _content(raw: object, channel: str, path: str, found: list[Violation]) -> st
     return kind
 
 
-def _media(payload: JSONObject, path: str, found: list[Violation]) -> None:
+def _media(payload: JSONObject, path: str, found: _Found) -> None:
     url, caption = payload.get("url"), payload.get("caption")
     if not isinstance(url, str) or not 1 <= len(url) <= 2000:
         found.append(Violation(f"{path}.url", "must be a string of 1 to 2000 characters"))
+    elif not found.settings.accept_any_url and not is_http(url):
+        found.append(Violation(f"{path}.url", "must be an http or https URL"))
     if caption is not None and (not isinstance(caption, str) or not 1 <= len(caption) <= 3000):
         found.append(Violation(f"{path}.caption", "must be a string of 1 to 3000 characters"))
 
 
-def _template(payload: JSONObject, path: str, found: list[Violation]) -> None:
+def _template(payload: JSONObject, path: str, found: _Found) -> None:
     """Read name and parameters; objects and plain strings, even mixed (contract 9.4)."""
     name, parameters = payload.get("name"), payload.get("parameters")
     if not isinstance(name, str) or not name:
@@ -278,7 +295,7 @@ def _template(payload: JSONObject, path: str, found: list[Violation]) -> None:
             found.append(Violation(f"{path}.parameters[{i}]", 'must be {"default": string} or a string'))
 
 
-def _options(message: JSONObject, channel: str, path: str, found: list[Violation]) -> tuple[bool, int | None]:
+def _options(message: JSONObject, channel: str, path: str, found: _Found) -> tuple[bool, int | None]:
     """Check the object named after the channel (contract 3.4.3); one for another channel is unknown."""
     raw = message.get(channel) if channel in _OPTIONS else None
     if raw is None:
@@ -309,8 +326,6 @@ def _options(message: JSONObject, channel: str, path: str, found: list[Violation
     return True, ttl
 
 
-def _choice(
-    options: JSONObject, key: str, choices: tuple[str, ...], path: str, found: list[Violation]
-) -> None:
+def _choice(options: JSONObject, key: str, choices: tuple[str, ...], path: str, found: _Found) -> None:
     if options.get(key) is not None and options[key] not in choices:
         found.append(Violation(f"{path}.{key}", f"must be {' or '.join(choices)}"))

@@ -107,8 +107,21 @@ def test_a_wrong_update_changes_nothing(applications: Applications) -> None:
 
     assert names(caught.value) == ["type", "name"]
     assert application.status_url == FIELDS["status_url"]
-    applications.update(application, {"status_method": "GET"})
+    applications.update(application, {"name": FIELDS["name"], "type": "messages", "status_method": "GET"})
     assert application.name == FIELDS["name"]
+
+
+def test_an_update_names_the_application_and_its_type(applications: Applications) -> None:
+    """Contract 4.3: the API asks for both; what passes without them here would be refused there."""
+    application = applications.create(FIELDS)
+
+    with pytest.raises(InvalidBody) as caught:
+        applications.update(application, {"status_method": "GET"})
+    assert names(caught.value) == ["name", "type"]
+    assert application.methods.get("status", "POST") == "POST"
+
+    applications.update(application, {"status_method": "GET"}, partial=True)
+    assert application.methods["status"] == "GET"
 
 
 def test_ids_compare_without_case(applications: Applications) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nexmo_dispatch_async.simulator.content import Card, Content, Place, Template, look_of
+from nexmo_dispatch_async.simulator.settings import Settings
 from nexmo_dispatch_async.simulator.validation import Step, parse_dispatch
 from tests.simulator.support import step, workflow
 
@@ -19,7 +20,7 @@ PAYLOADS = Path(__file__).parent.parent / "data" / "payloads" / "requests"
 def looked(channel: str, content: dict[str, Any], **message: Any) -> Content:
     """Return what the message of a step with this content shows."""
     body = workflow(step(channel, "999500000001", message={"content": content, **message}))
-    (parsed,) = parse_dispatch(json.dumps(body).encode())
+    (parsed,) = parse_dispatch(json.dumps(body).encode(), Settings(accept_any_url=True, accept_img=True))
     return look_of(parsed, PATTERNS)
 
 
@@ -46,6 +47,14 @@ def test_media_show_their_address_and_file_name(url: str, file: str) -> None:
     shown = looked("whatsapp", {"type": "file", "file": {"url": url, "caption": "Bill"}})
 
     assert shown == Content(kind="file", url=url, file=file, text="Bill")
+
+
+@pytest.mark.parametrize("key", ["image", "img"])
+def test_a_misspelt_image_shows_where_it_is_let_through(key: str) -> None:
+    """Contract 9.31."""
+    shown = looked("mms", {"type": "img", key: {"url": "https://m.example/a.png"}})
+
+    assert shown == Content(kind="image", url="https://m.example/a.png", file="a.png")
 
 
 def test_a_known_template_is_filled_in() -> None:
@@ -177,7 +186,7 @@ EXAMPLES = sorted(path for path in PAYLOADS.glob("*.json") if "seed_whatsapp_mtm
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_every_example_shows_something(path: Path) -> None:
-    for parsed in parse_dispatch(path.read_bytes(), accept_bare_step=True):
+    for parsed in parse_dispatch(path.read_bytes(), Settings(accept_bare_step=True)):
         shown = look_of(parsed, PATTERNS)
 
         assert shown.text or shown.url or shown.place or shown.template or shown.raw

@@ -321,7 +321,7 @@ def test_an_application_is_read_changed_listed_and_deleted(caller: Caller) -> No
     uuid = value(caller.call("POST", "/applications", FIELDS))["id"]
     path = f"/applications/{uuid}"
 
-    changed = caller.call("PUT", path, query="name=new")
+    changed = caller.call("PUT", path, query="name=new&type=messages")
     listed = caller.call("GET", "/applications", query="page_size=1&page_index=1")
     deleted = caller.call("DELETE", path)
 

@@ -153,6 +153,7 @@ class Service:
                 ("DELETE", path + "/unknown", b"", {}),
             ]
         calls += [
+            ("PUT", one, {"name": "other", "type": "messages"}, {}),
             ("PUT", one, {"name": "other"}, {}),
             ("PUT", one, {"type": "voice"}, {}),
             ("PUT", APPLICATIONS + "/unknown", {}, {}),

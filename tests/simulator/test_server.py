@@ -58,7 +58,9 @@ async def test_an_encoded_query_arrives_whole(caller: Caller) -> None:
     wanted = "http://hooks.example.com/?a=1&b=2+3"
 
     async with caller.session.put(
-        url, params={"status_url": wanted}, headers={"Authorization": f"Bearer {caller.token}"}
+        url,
+        params={"name": "n", "type": "messages", "status_url": wanted},
+        headers={"Authorization": f"Bearer {caller.token}"},
     ) as response:
         body = await response.json()
 

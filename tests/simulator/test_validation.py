@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nexmo_dispatch_async.failover import Condition
+from nexmo_dispatch_async.simulator.settings import Settings
 from nexmo_dispatch_async.simulator.validation import InvalidBody, parse_dispatch
 from tests.simulator.support import step, workflow
 
@@ -18,8 +19,8 @@ PLACEHOLDERS = {path for path in REQUESTS.glob("*.json") if b"$TO_NUMBER" in pat
 WHOLE = sorted(set(REQUESTS.glob("*.json")) - BARE - PLACEHOLDERS)
 
 
-def parse(body: object, **options: bool) -> Any:
-    return parse_dispatch(json.dumps(body).encode(), **options)
+def parse(body: object, **switches: bool) -> Any:
+    return parse_dispatch(json.dumps(body).encode(), Settings(**switches))  # type: ignore[arg-type]  # switches
 
 
 def names(body: object) -> list[str]:
@@ -43,15 +44,23 @@ def test_every_documented_workflow_is_accepted(path: Path) -> None:
 def test_a_bare_step_is_refused_unless_switched_on(path: Path) -> None:
     """Contract 9.1."""
     body = path.read_bytes().replace(b'"TO_NUMBER"', b'"447700900123"')
+    body = body.replace(b'"WHATSAPP_NUMBER"', b'"447700900800"')
 
     with pytest.raises(InvalidBody, match="bare step"):
         parse_dispatch(body)
-    assert len(parse_dispatch(body, accept_bare_step=True)) == 1
+    assert len(parse_dispatch(body, Settings(accept_bare_step=True))) == 1
 
 
 @pytest.mark.parametrize("path", sorted(PLACEHOLDERS), ids=lambda path: path.stem)
 def test_a_placeholder_is_not_a_number(path: Path) -> None:
-    assert names(json.loads(path.read_bytes())) == ["workflow[0].to.number", "workflow[1].to.number"]
+    """Neither for a recipient nor, on WhatsApp, for the sender."""
+    found = names(json.loads(path.read_bytes()))
+
+    assert [name for name in found if name.endswith("to.number")] == [
+        "workflow[0].to.number",
+        "workflow[1].to.number",
+    ]
+    assert ("workflow[0].from.number" in found) == (b"WHATSAPP_NUMBER" in path.read_bytes())
 
 
 def test_what_is_accepted_is_understood() -> None:
@@ -137,6 +146,12 @@ CONTENT = "workflow[0].message.content"
         (sent_from(1.5), ["workflow[0].from.number"]),
         (workflow(step("sms", "+447700900123")), ["workflow[0].to.number"]),
         (workflow(step("sms", "00447700900123")), ["workflow[0].to.number"]),
+        (workflow(step("sms", "07700900123")), ["workflow[0].to.number"]),
+        (workflow(step("sms", "4" * 16)), ["workflow[0].to.number"]),
+        (workflow(step("sms", "4" * 50)), ["workflow[0].to.number"]),
+        (workflow(step("mms", "4" * 50)), ["workflow[0].to.number"]),
+        (workflow(step("whatsapp", "4" * 50)), ["workflow[0].to.number"]),
+        (workflow(step("viber_service_msg", "4" * 50)), ["workflow[0].to.number"]),
         (workflow(step("sms", "44 7700 900123")), ["workflow[0].to.number"]),
         (workflow(step("sms", "٤٤٧٧٠٠")), ["workflow[0].to.number"]),
         (workflow(step("viber_service_msg", "+44")), ["workflow[0].to.number"]),
@@ -256,7 +271,7 @@ json_values = st.recursive(
 @given(st.binary() | json_values.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_are_accepted_or_refused(body: bytes) -> None:
     try:
-        steps = parse_dispatch(body, accept_bare_step=True)
+        steps = parse_dispatch(body, Settings(accept_bare_step=True))
     except InvalidBody:
         return
     assert steps
