@@ -195,9 +195,9 @@ class Applications(Unpicklable):
     ) -> Application:
         """Change an application; only what is given is sent.
 
-        Give `name` and `type` always, since the service asks for both, and every field that shall stay: whether
-        a field that is left out stays is documented nowhere (contract 4.3). The sources also disagree on
-        where the fields travel (contract 4.1, 9.8).
+        Give `name` and `type` always, since the service asks for both, and every field that shall stay:
+        whether a field that is left out stays is documented nowhere (contract 4.3). The sources also disagree
+        on where the fields travel (contract 4.1, 9.8).
 
         Raises:
             ConfigurationError: Nothing to change was given, a field is `None`, or has no form on the v2 path.

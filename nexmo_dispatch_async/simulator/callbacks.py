@@ -20,6 +20,7 @@ from nexmo_dispatch_async.simulator.dice import Dice
 from nexmo_dispatch_async.sms_segments import count_segments
 
 __all__ = [
+    "INBOUND_SMS",
     "Answer",
     "Callback",
     "Delivery",
@@ -37,6 +38,9 @@ RetryPolicy = Literal["current", "older"]
 _encode = msgspec.json.Encoder().encode
 _HS256: Final = HMACAlgorithm(HMACAlgorithm.SHA256)
 _JWT_HEADER: Final = base64url_encode(b'{"alg":"HS256","typ":"JWT"}') + b"."
+
+#: what an SMS costs that a customer sends, for each of its parts
+INBOUND_SMS: Final = Decimal("0.0060")
 
 _FIRST_RETRY_S: Final = 5
 _LONGEST_RETRY_S: Final = 900
@@ -230,7 +234,7 @@ def inbound_body(
     if to["type"] == "sms":
         parts = count_segments(str(content.get("text", ""))).segments
         message["sms"] = {"num_messages": str(parts)}
-        body["usage"] = _usage(Decimal("0.0060") * parts)
+        body["usage"] = _usage(INBOUND_SMS * parts)
     return _encode(body)
 
 

@@ -8,15 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Final, Literal
 
 import msgspec
 
 from nexmo_dispatch_async.models.user_ids import is_user_id
+from nexmo_dispatch_async.simulator.callbacks import INBOUND_SMS
+from nexmo_dispatch_async.sms_segments import count_segments
 
 __all__ = ["inbound_body_v1", "status_body_v1"]
 
 _encode = msgspec.json.Encoder().encode
-_ERRORS = "https://developer.vonage.com/api-errors/messages"
+_ERRORS: Final = "https://developer.vonage.com/api-errors/messages"
+
+Spelling = Literal["id", "workflow_id", "item_number"]
+
+_PLACES: Final[dict[Spelling, tuple[str, str, str]]] = {
+    "id": ("id", "items_number", "items_total"),
+    "workflow_id": ("workflow_id", "items_number", "items_total"),
+    "item_number": ("id", "item_number", "total_items"),
+}
+# Messages on these channels go through a carrier, whose code they tell; this one is reserved for tests.
+_OVER_CARRIERS: Final = frozenset({"sms", "mms"})
+_NETWORK: Final = "00101"
 
 
 def status_body_v1(
@@ -32,6 +46,8 @@ def status_body_v1(
     error: tuple[int, str] | None = None,
     client_ref: str | None = None,
     price: Decimal | None = None,
+    segments: int | None = None,
+    spelling: Spelling = "id",
 ) -> bytes:
     """Return a message-status body.
 
@@ -40,13 +56,15 @@ def status_body_v1(
         message_uuid: The message.
         to: The customer.
         from_: The business.
-        timestamp: When, with milliseconds.
+        timestamp: When.
         status: What the message reached.
         dispatch_uuid: The workflow.
         place: Which step of how many, from 1.
         error: Code and reason of a failure.
         client_ref: What the step was sent with.
         price: What the message costs, once known.
+        segments: How many SMS it takes; None on other channels.
+        spelling: How the place in the workflow is spelt; the provider does it in three ways.
     """
     body = _head(channel, message_uuid, to, from_, timestamp)
     body["status"] = status
@@ -61,11 +79,16 @@ def status_body_v1(
     if client_ref is not None:
         body["client_ref"] = client_ref
     if price is not None:
-        body["usage"] = {"currency": "EUR", "price": f"{price:f}"}
+        body["usage"] = _usage(price)
+    if channel in _OVER_CARRIERS:
+        body["destination"] = {"network_code": _NETWORK}
+    if segments is not None:
+        body["sms"] = {"count_total": str(segments)}
     if is_user_id(to):
         body["whatsapp"] = {"recipient": {"user_id": to}}
     number, total = place
-    body["workflow"] = {"id": dispatch_uuid, "items_number": str(number), "items_total": str(total)}
+    names = _PLACES[spelling]
+    body["workflow"] = dict(zip(names, (dispatch_uuid, str(number), str(total)), strict=True))
     return _encode(body)
 
 
@@ -78,9 +101,20 @@ def inbound_body_v1(
     body["message_type"] = kind
     if kind in content:
         body[kind] = content[kind]
+    if channel in _OVER_CARRIERS:
+        body["origin"] = {"network_code": _NETWORK}
+    if channel == "sms":
+        words = str(content.get("text", ""))
+        parts = count_segments(words).segments
+        body["sms"] = {"num_messages": str(parts), "keyword": words.upper().partition(" ")[0]}
+        body["usage"] = _usage(INBOUND_SMS * parts)
     if is_user_id(from_):
         body["whatsapp"] = {"sender": {"user_id": from_}}
     return _encode(body)
+
+
+def _usage(price: Decimal) -> dict[str, str]:
+    return {"currency": "EUR", "price": f"{price:f}"}
 
 
 def _head(channel: str, message_uuid: str, to: str, from_: str, timestamp: str) -> dict[str, object]:
@@ -89,5 +123,5 @@ def _head(channel: str, message_uuid: str, to: str, from_: str, timestamp: str) 
         "message_uuid": message_uuid,
         "to": to,
         "from": from_,
-        "timestamp": timestamp[:19] + "Z",  # v1 has no fraction (contract 5.7)
+        "timestamp": timestamp,
     }

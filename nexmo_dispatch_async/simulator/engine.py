@@ -30,7 +30,13 @@ from nexmo_dispatch_async.simulator.records import (
     StepSent,
     WorkflowEnded,
 )
-from nexmo_dispatch_async.simulator.rules import CARE_WINDOW_MS, cut_by_ttl, refusal, rejected
+from nexmo_dispatch_async.simulator.rules import (
+    CARE_WINDOW_MS,
+    cut_by_ttl,
+    is_charged,
+    refusal,
+    rejected,
+)
 from nexmo_dispatch_async.simulator.runs import Message, Run
 from nexmo_dispatch_async.simulator.settings import Settings
 from nexmo_dispatch_async.simulator.steps import Step
@@ -331,7 +337,8 @@ class Engine:
         if refused is not None:
             acts = [refused]
         else:
-            acts = cut_by_ttl(person.acts(step.channel, self._dice, purpose, step.address), step.ttl)
+            acts = person.acts(step.channel, self._dice, purpose, step.address)
+            acts = cut_by_ttl(acts, step.ttl, self.settings)
         self._plan(message, tuple(acts), 0)
         if step.condition is None and self.settings.close_silent_after is not None:
             self._push(self.now_ms + round(self.settings.close_silent_after * 1000), _Closes(run))
@@ -374,7 +381,7 @@ class Engine:
         run, step, status = message.run, message.step, act.status
         message.status = strongest(message.status, status)
         price: Decimal | None = None
-        if status == "delivered":
+        if is_charged(step.channel, status, self.settings, before=message.price is not None):
             price = message.price = self.settings.prices.get(step.channel, Decimal(0))
         self.history.add(
             StatusReached(

@@ -13,9 +13,13 @@ from nexmo_dispatch_async.simulator.people import Act
 from nexmo_dispatch_async.simulator.settings import Settings
 from nexmo_dispatch_async.simulator.steps import Step
 
-__all__ = ["CARE_WINDOW_MS", "cut_by_ttl", "refusal", "rejected", "render"]
+__all__ = ["CARE_WINDOW_MS", "cut_by_ttl", "is_charged", "refusal", "rejected", "render"]
 
 CARE_WINDOW_MS: Final = 24 * 3600 * 1000
+
+# TTL was activated (contract 6.1).
+_EXPIRED: Final = 1360
+_CHARGED_EARLY: Final = frozenset({"sms", "mms"})
 
 # Cuba, Iran, North Korea, Syria: calling codes are prefix-free, so the test is exact (contract 7.1). WhatsApp
 # user ids begin with the country (contract 5.5).
@@ -83,11 +87,35 @@ def _is_tagged(step: Step) -> bool:
     return step.options.get("category") == "message_tag"
 
 
-def cut_by_ttl(acts: list[Act], ttl: int | None) -> list[Act]:
-    """Drop what would come after a Viber ttl: the message is deleted, nothing is reported (contract 7.2)."""
+def cut_by_ttl(acts: list[Act], ttl: int | None, settings: Settings) -> list[Act]:
+    """Drop what would come after a Viber ttl, when the message is deleted (contract 7.2).
+
+    By the old text neither a callback nor a charge follows; by the newer one it is rejected (6.1).
+    """
     if ttl is None:
         return acts
     end = ttl * 1000
     if any(act.status in ("delivered", "undeliverable") and act.after_ms <= end for act in acts):
         return acts
-    return [act for act in acts if act.status == "submitted"]
+    left = [act for act in acts if act.status == "submitted"]
+    if settings.viber_ttl == "rejected" and not any(act.status == "rejected" for act in acts):
+        left.append(Act(end, "rejected", _EXPIRED, reason_for(_EXPIRED)))
+    return left
+
+
+def is_charged(channel: str, status: str, settings: Settings, *, before: bool) -> bool:
+    """Say whether a status carries the price of its message (contract 6.1).
+
+    Args:
+        channel: Where the message was sent.
+        status: What it has reached.
+        settings: The switches.
+        before: Whether the message was charged before.
+    """
+    at = "delivered"
+    if channel in _CHARGED_EARLY:
+        at = settings.charge_sms_at or ("submitted" if settings.webhook_version == "v1" else "delivered")
+    if at == "delivered":
+        return status == "delivered"
+    # a message that is delivered without having been reported as submitted is charged then
+    return not before and status in ("submitted", "delivered")

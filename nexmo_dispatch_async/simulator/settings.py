@@ -62,6 +62,12 @@ class Settings:
             default (contract 9.12).
         retry_policy: Which answers are tried again, and when: now, or until 2020 (contract 5.10, 9.11).
         webhook_version: Statuses and inbound messages in the form of v0.1, or flat as of v1 (contract 5.8).
+        v1_timestamps: Timestamps of v1 with milliseconds, or without a fraction (contract 5.7, 5.8).
+        v1_workflow: How v1 spells the place in a workflow: `id, items_number, items_total` as the guide does,
+            `workflow_id` in place of `id`, or `item_number` and `total_items` (contract 5.8).
+        charge_sms_at: Which status of an SMS or MMS carries its price: `submitted` as current pages say, or
+            `delivered` as in the captures; None for the first in v1 and the second in v0.1 (contract 6.1).
+        viber_ttl: What follows when a Viber ttl runs out: nothing, or `rejected` with 1360 (6.1, 7.2).
         report_viber_as: How the final report spells the channel; the specification misspells it (5.4).
         expiry_lag: At most so many seconds that an expiry comes late; the captures show 3 (contract 10.2).
         one_account: An application has one Viber, one Messenger and one WhatsApp account, the first that it
@@ -97,6 +103,10 @@ class Settings:
     close_silent_after: float | None = None
     retry_policy: Literal["current", "older"] = "current"
     webhook_version: Literal["v0.1", "v1"] = "v0.1"
+    v1_timestamps: Literal["milliseconds", "seconds"] = "milliseconds"
+    v1_workflow: Literal["id", "workflow_id", "item_number"] = "id"
+    charge_sms_at: Literal["submitted", "delivered"] | None = None
+    viber_ttl: Literal["silence", "rejected"] = "silence"
     report_viber_as: Literal["viber_service_msg", "viber_sevice_msg"] = "viber_service_msg"
     expiry_lag: float = 0.0
     one_account: bool = True

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
+from typing import cast
 
 from nexmo_dispatch_async.simulator.callbacks import (
     final_report_body,
@@ -18,6 +19,7 @@ from nexmo_dispatch_async.simulator.callbacks import (
 from nexmo_dispatch_async.simulator.callbacks_v1 import inbound_body_v1, status_body_v1
 from nexmo_dispatch_async.simulator.runs import Message, Run
 from nexmo_dispatch_async.simulator.settings import Settings
+from nexmo_dispatch_async.sms_segments import count_segments
 
 __all__ = ["Wording", "address_of"]
 
@@ -51,13 +53,15 @@ class Wording:
                 message_uuid=message.uuid,
                 to=step.address,
                 from_=step.from_address,
-                timestamp=timestamp(self._epoch, at_ms),
+                timestamp=self._timestamp_v1(at_ms),
                 status=status,
                 dispatch_uuid=run.dispatch_uuid,
                 place=(message.index + 1, len(run.steps)),
                 error=error,
                 client_ref=step.client_ref,
                 price=price,
+                segments=_segments(message) if step.channel == "sms" else None,
+                spelling=self._settings.v1_workflow,
             )
         return status_body(
             message_uuid=message.uuid,
@@ -101,17 +105,27 @@ class Wording:
         content: Mapping[str, object],
     ) -> bytes:
         """Return the inbound-message of a customer who writes."""
-        when = timestamp(self._epoch, at_ms)
         if self._settings.webhook_version == "v1":
             return inbound_body_v1(
                 channel=to["type"],
                 message_uuid=message_uuid,
                 to=address_of(to),
                 from_=address_of(from_),
-                timestamp=when,
+                timestamp=self._timestamp_v1(at_ms),
                 content=content,
             )
+        when = timestamp(self._epoch, at_ms)
         return inbound_body(message_uuid=message_uuid, to=to, from_=from_, timestamp=when, content=content)
+
+    def _timestamp_v1(self, at_ms: int) -> str:
+        """Return a moment as v1 tells it: with milliseconds or without a fraction (contract 5.7)."""
+        text = timestamp(self._epoch, at_ms)
+        return text if self._settings.v1_timestamps == "milliseconds" else text[:19] + "Z"
+
+
+def _segments(message: Message) -> int:
+    content = cast("dict[str, object]", message.step.message["content"])
+    return count_segments(str(content.get("text", ""))).segments
 
 
 def address_of(end: Mapping[str, str]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from nexmo_dispatch_async.simulator.people import Act, Person
-from nexmo_dispatch_async.simulator.rules import cut_by_ttl, refusal, render
+from nexmo_dispatch_async.simulator.rules import cut_by_ttl, is_charged, refusal, render
 from nexmo_dispatch_async.simulator.settings import Settings
 from nexmo_dispatch_async.simulator.validation import Step, parse_dispatch
 from tests.simulator.support import box, step, workflow
@@ -92,9 +92,53 @@ def test_a_ttl_that_passes_before_delivery_leaves_silence() -> None:
     """Contract 7.2: neither a callback nor a charge follows."""
     acts = [Act(100, "submitted"), Act(60_000, "delivered"), Act(70_000, "read")]
 
-    assert cut_by_ttl(acts, 30) == acts[:1]
-    assert cut_by_ttl(acts, 60) == acts
-    assert cut_by_ttl(acts, None) == acts
+    assert cut_by_ttl(acts, 30, Settings()) == acts[:1]
+    assert cut_by_ttl(acts, 60, Settings()) == acts
+    assert cut_by_ttl(acts, None, Settings()) == acts
+
+
+def test_a_ttl_that_passes_may_be_told() -> None:
+    """Contract 6.1: current pages say rejected, with 1360; what was never sent does not expire."""
+    told = Settings(viber_ttl="rejected")
+    acts = [Act(100, "submitted"), Act(60_000, "delivered")]
+
+    submitted, expired = cut_by_ttl(acts, 30, told)
+
+    assert submitted == acts[0]
+    assert (expired.after_ms, expired.status, expired.code) == (30_000, "rejected", 1360)
+    assert expired.reason == "TTL was activated"
+    assert cut_by_ttl(acts, 60, told) == acts
+    refused = [Act(100, "rejected", 1300)]
+    assert cut_by_ttl(refused, 30, told) == []
+
+
+@pytest.mark.parametrize(
+    ("channel", "settings", "charged"),
+    [
+        ("sms", Settings(), ["delivered"]),
+        ("mms", Settings(), ["delivered"]),
+        ("sms", Settings(webhook_version="v1"), ["submitted"]),
+        ("mms", Settings(webhook_version="v1"), ["submitted"]),
+        ("whatsapp", Settings(webhook_version="v1"), ["delivered"]),
+        ("sms", Settings(charge_sms_at="submitted"), ["submitted"]),
+        ("sms", Settings(webhook_version="v1", charge_sms_at="delivered"), ["delivered"]),
+        ("messenger", Settings(charge_sms_at="submitted"), ["delivered"]),
+    ],
+)
+def test_a_price_comes_with_the_status_that_is_charged(
+    channel: str, settings: Settings, charged: list[str]
+) -> None:
+    """Contract 6.1: SMS and MMS when submitted, by current pages; the captures of v0.1 when delivered."""
+    found: list[str] = []
+    for status in ("submitted", "delivered", "read", "rejected"):
+        if is_charged(channel, status, settings, before=bool(found)):
+            found.append(status)
+
+    assert found == charged
+
+
+def test_a_delivery_without_a_submission_is_charged() -> None:
+    assert is_charged("sms", "delivered", Settings(webhook_version="v1"), before=False)
 
 
 def test_a_silenced_viber_message_fails_over_at_expiry_only() -> None:
