@@ -4,6 +4,7 @@ import typing
 
 from nexmo_dispatch_async._version import __version__ as __version__
 from nexmo_dispatch_async.auth import Auth, BasicAuth, BearerToken, KpnOAuth, VonageJWT
+from nexmo_dispatch_async.brake import Brake
 from nexmo_dispatch_async.channels import messenger, mms, sms, viber, whatsapp
 from nexmo_dispatch_async.counters import ClientStatistics
 from nexmo_dispatch_async.exceptions import (
@@ -30,6 +31,7 @@ from nexmo_dispatch_async.exceptions import (
     ProxyError,
     RateLimitError,
     RefusedError,
+    SendingStoppedError,
     TokenUnavailableError,
     TrackingError,
     TrackingStoreError,
@@ -84,6 +86,7 @@ __all__ = [
     "BadRequestError",
     "BasicAuth",
     "BearerToken",
+    "Brake",
     "CareWindow",
     "CareWindowStoreError",
     "CertificateError",
@@ -118,6 +121,7 @@ __all__ = [
     "RetryPolicy",
     "Rules",
     "SendOutcome",
+    "SendingStoppedError",
     "Sent",
     "Step",
     "Tariff",

@@ -262,7 +262,7 @@ class Carrier:
                 # Outside of the slot: others may go on meanwhile.
                 counters.pausing += 1
                 try:
-                    if not await self._pause(delay):
+                    if not await self.pause(delay):
                         raise failure
                 finally:
                     counters.pausing -= 1
@@ -313,7 +313,7 @@ class Carrier:
             raise TokenUnavailableError(message, request=request.summary, phase="token")
         return authorization
 
-    async def _pause(self, seconds: float) -> bool:
+    async def pause(self, seconds: float) -> bool:
         """Wait; return whether there is to be another attempt, which there is not once it is closed."""
         if self._exchange.closed:
             return False
@@ -331,7 +331,7 @@ class Carrier:
         return not self._exchange.closed
 
     async def _pause_for_token(self, seconds: float) -> None:
-        if not await self._pause(seconds):
+        if not await self.pause(seconds):
             raise ClientClosedError("the client is closed")
 
     def _exchanged(

@@ -22,14 +22,16 @@ from nexmo_dispatch_async._version import __version__
 from nexmo_dispatch_async.applications import Applications
 from nexmo_dispatch_async.arguments import check_auth, check_tracker, check_workflow, check_workflows
 from nexmo_dispatch_async.auth import KPN_TOKEN_URL, Auth, KpnOAuth, check_url, header_text
+from nexmo_dispatch_async.brake import Brake
 from nexmo_dispatch_async.carrier import Carrier
 from nexmo_dispatch_async.counters import ClientStatistics
 from nexmo_dispatch_async.environment import Environment
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.exchange import TlsSetting
-from nexmo_dispatch_async.fan_out import FanOut, KeyT, SendOutcome, keyed, outcome_of, outcome_of_interruption
+from nexmo_dispatch_async.fan_out import FanOut, KeyT, SendOutcome
 from nexmo_dispatch_async.interruption import Interruption, note, tell
 from nexmo_dispatch_async.kept import KEEPALIVE_TIMEOUT
+from nexmo_dispatch_async.many import many
 from nexmo_dispatch_async.middleware import Middleware
 from nexmo_dispatch_async.models.responses import Dispatch
 from nexmo_dispatch_async.proxies import proxies_of
@@ -366,6 +368,7 @@ class DispatchClient(Unpicklable):
         retry: RetryPolicy | None = None,
         timeout: Timeout | None = None,
         rules: Rules | None = None,
+        brake: Brake | None = Brake(),  # noqa: B008 - frozen
     ) -> FanOut[Workflow, SendOutcome[None]]: ...
 
     @overload
@@ -377,6 +380,7 @@ class DispatchClient(Unpicklable):
         retry: RetryPolicy | None = None,
         timeout: Timeout | None = None,
         rules: Rules | None = None,
+        brake: Brake | None = Brake(),  # noqa: B008 - frozen
     ) -> FanOut[tuple[KeyT, Workflow], SendOutcome[KeyT]]: ...
 
     def send_many(
@@ -387,6 +391,7 @@ class DispatchClient(Unpicklable):
         retry: RetryPolicy | None = None,
         timeout: Timeout | None = None,
         rules: Rules | None = None,
+        brake: Brake | None = Brake(),  # noqa: B008 - frozen
     ) -> FanOut[Any, SendOutcome[Any]]:
         """Send many workflows, at most `limit` at a time, and yield one outcome for each as it completes.
 
@@ -409,6 +414,8 @@ class DispatchClient(Unpicklable):
             retry: Instead of the client's own policy.
             timeout: Instead of the client's own.
             rules: Instead of the client's own.
+            brake: When to pause, and when to stop, since one after the other is unknown or not sent; `None`
+                for never. What is left after a stop has the outcome `NotSent`, with a `SendingStoppedError`.
 
         Raises:
             ConfigurationError: `limit` is below 1, `workflows` is a mapping, a text or no collection,
@@ -417,16 +424,10 @@ class DispatchClient(Unpicklable):
         self._require_application()
         check_workflows(workflows)
 
-        async def send(item: object) -> SendOutcome[Any]:
-            key, workflow = keyed(item)
-            sending = self.send(workflow, retry=retry, timeout=timeout, rules=rules)
-            return await outcome_of(workflow, sending, key)
+        def send(workflow: Workflow) -> Awaitable[Dispatch]:
+            return self.send(workflow, retry=retry, timeout=timeout, rules=rules)
 
-        def cut_short(item: object, known: Interruption) -> SendOutcome[Any]:
-            key, workflow = keyed(item)
-            return outcome_of_interruption(workflow, known, key)
-
-        return FanOut(workflows, send, limit=limit, cut_short=cut_short)
+        return many(workflows, send, limit=limit, brake=brake, pause=self._carrier.pause)
 
     async def call(
         self,

@@ -20,6 +20,7 @@
         │   ├── AuthenticationError    the credentials or the token were rejected
         │   ├── NotAcceptedError       408, 421, 425: a proxy on the way did not take the request
         │   ├── TokenUnavailableError  the token endpoint fails: no access token, so nothing was sent
+        │   ├── SendingStoppedError    send_many() stopped before it: .attempts is 0
         │   └── RateLimitError         quota, spike arrest or throttling: .retry_after
         ├── RefusedError               outcome "refused": the same request would be refused again
         │   ├── BadRequestError        400, 422: .details.invalid_parameters
@@ -76,6 +77,7 @@ __all__ = [
     "ProxyError",
     "RateLimitError",
     "RefusedError",
+    "SendingStoppedError",
     "TokenUnavailableError",
     "TrackingError",
     "TrackingStoreError",
@@ -307,6 +309,15 @@ class NotAcceptedError(NotSentError):
 
 class TokenUnavailableError(NotSentError):
     """The token endpoint fails or makes no sense (contract 2.2): without a token nothing was sent."""
+
+    _usual_class: ClassVar[ErrorClass] = "temporary"
+
+
+class SendingStoppedError(NotSentError):
+    """`send_many()` stopped before this workflow, since one after the other was unknown or not sent.
+
+    The message names the last of them. See `send_many(brake=…)`.
+    """
 
     _usual_class: ClassVar[ErrorClass] = "temporary"
 
