@@ -16,6 +16,7 @@ from nexmo_dispatch_async import (
     Auth,
     BasicAuth,
     BearerToken,
+    CareWindow,
     Dispatch,
     DispatchClient,
     DispatchError,
@@ -107,6 +108,7 @@ def workflows(step: Step, data: bytes) -> None:
     assert_type(workflow.to_json(), bytes)
     assert_type(workflow.lint(), list[Finding])
     assert_type(workflow.lint(Rules(off=["single-step"])), list[Finding])
+    assert_type(workflow.lint(Rules(window=CareWindow())), list[Finding])
     assert_type(workflow.worst_case_time(), timedelta)
     Workflow.failover([step, step])  # type: ignore[arg-type]  # steps one by one
     workflow.steps = ()  # type: ignore[misc]  # frozen
