@@ -14,12 +14,14 @@ from typing import Final
 from urllib.parse import quote
 
 from nexmo_dispatch_core import private_files
+from nexmo_dispatch_core.sqlite_identity import LOG_HEADER as _LOG_HEADER
 from nexmo_dispatch_core.sqlite_identity import Identity
 
 __all__ = ["SqliteFile", "is_locked"]
 
 #: Seconds between two attempts at what SQLite does not wait for.
 _AGAIN: Final = 0.01
+_ZEROS: Final = bytes(256 * 1024)
 _IN_USE: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
@@ -113,25 +115,53 @@ class SqliteFile:
         return self._identity.trouble(self.connection)
 
     def erase_log(self, *, wait: bool = False) -> bool:
-        """Move the whole log to the file and empty it; False when another connection was in the way.
+        """Move the whole log to the file and overwrite it; False when another connection was in the way.
+
+        The log keeps its size: on a full disk another program would take what it gave back.
 
         Args:
             wait: let others finish, for up to *busy_timeout*.
 
         Raises:
+            OSError: the log cannot be written.
             sqlite3.Error: the disk failed.
         """
+        if self.path is None:
+            return True
         if not wait:
             self.connection.execute("PRAGMA busy_timeout = 0")
         try:
-            busy, _, _ = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            before = self._version()
+            (busy, _, _) = self.connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+            if busy:
+                return False
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                if self._version() != before:
+                    return False  # another connection has begun to write to the log again
+                overwrite(self.path.with_name(self.path.name + "-wal"))
+            finally:
+                self.connection.execute("ROLLBACK")
         except sqlite3.OperationalError as error:
             if not is_locked(error):
                 raise
-            busy = True
+            return False
         finally:
             self.connection.execute(f"PRAGMA busy_timeout = {int(self._busy_timeout * 1000)}")
-        return not busy
+        return True
+
+    def rescue_log(self) -> bool:
+        """Move a log that has lost its name to the file, if that is intact; False when it is impossible.
+
+        It must not wait: once another process has made a new log, the old one would spoil the file.
+        """
+        if self.path is None or self._identity is None or not self._identity.lost_log_only():
+            return False
+        try:
+            busy, frames, moved = self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except sqlite3.Error:
+            return False
+        return not busy and frames == moved
 
     def close(self, *, keep_log: bool = False) -> None:
         """Let go of the file.
@@ -148,8 +178,30 @@ class SqliteFile:
             second.close()
         self._keeper = None
 
+    def _version(self) -> int:
+        return int(self.connection.execute("PRAGMA data_version").fetchone()[0])
+
     def _read(self) -> None:
         self.connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+
+
+def overwrite(log: Path) -> None:
+    """Fill a log with zeros, which is in the file already, and which nobody reads or writes meanwhile.
+
+    SQLite holds no lock on this file, so that closing it drops none.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with log.open("r+b", buffering=0) as file:
+        left = os.fstat(file.fileno()).st_size
+        # First the header, for good: without it the log is empty. A log that lost its end alone would put
+        # back what pages held before.
+        for size in (min(left, _LOG_HEADER), max(0, left - _LOG_HEADER)):
+            left = size
+            while left:
+                left -= file.write(_ZEROS[:left])
+            os.fsync(file.fileno())
 
 
 def is_locked(error: BaseException) -> bool:

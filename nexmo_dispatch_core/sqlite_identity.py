@@ -11,10 +11,10 @@ import sqlite3
 from pathlib import Path
 from typing import Final, NamedTuple
 
-__all__ = ["Identity"]
+__all__ = ["LOG_HEADER", "Identity"]
 
 #: Bytes of the header of a log, and of that of each of its frames (https://sqlite.org/fileformat2.html#walformat).
-_LOG_HEADER: Final = 32
+LOG_HEADER: Final = 32
 _FRAME_HEADER: Final = 24
 
 
@@ -46,6 +46,17 @@ class Identity:
     def note_log(self) -> None:
         """Note the log, which SQLite has opened or made by now."""
         self._log = _look(self._log_path)
+
+    def lost_log_only(self) -> bool:
+        """Whether the file is as it was, and no log is at the place of the one that was lost."""
+        file = _look(self._path)
+        return (
+            self._log is not None
+            and _look(self._log_path) is None
+            and file is not None
+            and file[:2] == self._file[:2]
+            and file.size >= self._file.size
+        )
 
     def trouble(self, connection: sqlite3.Connection) -> str | None:
         """What is wrong, in words that follow the name of the file; None when nothing is.
@@ -99,4 +110,4 @@ def _holds_all_frames(connection: sqlite3.Connection, size: int) -> bool:
         (page_size,) = connection.execute("PRAGMA page_size").fetchone()
     except sqlite3.Error:
         return False
-    return bool(frames <= 0 or _LOG_HEADER + frames * (_FRAME_HEADER + page_size) <= size)
+    return bool(frames <= 0 or LOG_HEADER + frames * (_FRAME_HEADER + page_size) <= size)

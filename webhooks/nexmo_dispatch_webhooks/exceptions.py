@@ -15,6 +15,7 @@
     ├── HandlerError                      one or more handlers failed: `.failures`
     └── InboxError                        503: the inbox cannot store or read; nothing was acknowledged
         ├── InboxFullError                503: no room for another event; the service repeats it
+        ├── InboxLostError                503: the file was removed, replaced or truncated while it was open
         ├── TransactionError              a handler's statements failed: nothing of them was kept
         │   └── StatementError            a statement cannot run as it was given; also a ValueError
         └── UnknownRecordError            no record has this id; also a KeyError
@@ -39,6 +40,7 @@ __all__ = [
     "HandlerError",
     "InboxError",
     "InboxFullError",
+    "InboxLostError",
     "InvalidBodyError",
     "MissingSignatureError",
     "RequestRefusedError",
@@ -154,6 +156,10 @@ class InboxError(WebhookError):
 
 class InboxFullError(InboxError):
     """HTTP 503: as many events wait to be handled as the inbox may hold, or its file is full."""
+
+
+class InboxLostError(InboxError):
+    """HTTP 503: the file of the inbox is no longer the one that was opened: nothing would be found again."""
 
 
 class TransactionError(InboxError):

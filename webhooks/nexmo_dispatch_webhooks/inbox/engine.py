@@ -17,7 +17,7 @@ from typing import Self
 import anyio
 
 from nexmo_dispatch_webhooks.events import Event, parse_event
-from nexmo_dispatch_webhooks.exceptions import ConfigurationError, InboxError, InboxFullError
+from nexmo_dispatch_webhooks.exceptions import ConfigurationError, InboxError, InboxFullError, InboxLostError
 from nexmo_dispatch_webhooks.inbox.handling import Handling
 from nexmo_dispatch_webhooks.inbox.placing import place
 from nexmo_dispatch_webhooks.inbox.records import (
@@ -302,6 +302,8 @@ class StoreInbox:
                 await self._sleep(0.0 if more else wait)
                 try:
                     more = await self._look_around()
+                except InboxLostError:  # the store has said it
+                    more = self._storing = False
                 except Exception as error:  # noqa: BLE001 - the next look may succeed, and events wait for it
                     more = False
                     log_failure("the inbox", error)
@@ -313,7 +315,10 @@ class StoreInbox:
             self._handling.bell.ring()
         if self._worker is not None:
             self._worker.expire()
+        if self._active and not await self.store.claim():  # it was lost
+            self._active, self.store.added = False, None
         if not self._active:
+            self._handling.lanes.leave_to_others()
             await self._take_over()
         elif await self.store.changed():
             await self._refresh()

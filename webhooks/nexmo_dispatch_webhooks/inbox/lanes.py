@@ -121,6 +121,15 @@ class Lanes:
                 self._ready.add(item)
         return len(chosen)
 
+    def leave_to_others(self) -> None:
+        """Drop all that is not under way: another process handles it."""
+        resting = self._ready.drop() | {item.id for _, _, item in self._later}
+        for queue in self._behind.values():
+            resting.update(item.id for item in queue or ())
+        self._waiting = {number: item for number, item in self._waiting.items() if number not in resting}
+        self._behind = {item.lane: None for item in self._waiting.values()}
+        self._later.clear()
+
     def _stand_first(self, item: Waiting) -> None:
         if item.ready_at:
             heapq.heappush(self._later, (item.ready_at, item.id, item))

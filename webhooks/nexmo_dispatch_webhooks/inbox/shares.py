@@ -74,6 +74,14 @@ class Shares:
             parked.append(item)
         return False
 
+    def drop(self) -> set[int]:
+        """Let go of the events that do not run; return their ids."""
+        queues = (*self._unsorted.values(), *self._parked.values())
+        dropped = {item.id for queue in queues for item in queue}
+        self._unsorted.clear()
+        self._parked.clear()
+        return dropped
+
     def leave(self, item: Waiting) -> None:
         """An event that was taken runs no more."""
         group, item.group = item.group, None

@@ -27,6 +27,7 @@ from nexmo_dispatch_webhooks.exceptions import (
 )
 from nexmo_dispatch_webhooks.inbox import sqlite_ages as ages
 from nexmo_dispatch_webhooks.inbox import sqlite_file as file
+from nexmo_dispatch_webhooks.inbox import sqlite_notes as notes
 from nexmo_dispatch_webhooks.inbox import sqlite_sql as sql
 from nexmo_dispatch_webhooks.inbox.records import Counts, Failure, NewRecord, Record, State, Waiting
 from nexmo_dispatch_webhooks.inbox.sqlite_file import Synchronous
@@ -46,6 +47,9 @@ _MARK_DELAY = 0.05
 #: A piece of the retention that finds no room is tried again in so many times smaller ones.
 _SMALLER = 8
 _MANY_MARKS = 256
+#: Seconds between two looks whether the log was emptied, and how many looks: for a `poll` of some seconds.
+_LOOK = 0.1
+_LOOKS = 100
 #: The most records in one transaction.
 _BATCH = 512
 
@@ -249,7 +253,17 @@ class SqliteStore:
         return await self._run(lambda db: sql.retry(db, which), pages=1 if which != "all" else LONG_LOG)
 
     async def purge(self, which: Which, *, states: Sequence[State], before: float | None) -> int:
-        """Forget contents, in pieces that hold up no answer for long."""
+        """Forget contents, in pieces that hold up no answer for long; nothing of them is left afterwards.
+
+        Raises:
+            InboxError: they are forgotten, but the log still holds them.
+        """
+        found = await self._forget(which, states, before)
+        if found:
+            await self._empty_log()
+        return found
+
+    async def _forget(self, which: Which, states: Sequence[State], before: float | None) -> int:
         found, after, piece = 0, -1, sql.PIECE
         while True:
             forget = partial(sql.purge, which=which, states=states, before=before, after=after)
@@ -257,6 +271,23 @@ class SqliteStore:
             found += count
             if count < piece:
                 return found
+
+    async def _empty_log(self) -> None:
+        """Have the log emptied by the process that handles events: by this one, if there is no other."""
+        request: str | None = None
+        for _ in range(_LOOKS):
+            if await self.claim():
+                if (await self._run(self._require_writer().empty_log, pages=0)).done:
+                    return
+            elif request is None:
+                request = await self._run(Writer.ask_for_empty_log)
+            elif await self._run(lambda db: notes.read(db, "empty-log"), pages=0) != request:
+                return
+            await asyncio.sleep(_LOOK)
+        raise InboxError(
+            "the contents are forgotten, but the log (-wal) still holds them: another connection to the file "
+            "reads without a pause, or the process that handles its events does not answer"
+        )
 
     async def aged_at(self) -> float | None:
         """Kept with the ages."""
@@ -270,6 +301,8 @@ class SqliteStore:
         """A piece of the retention, which goes on where the last one ended."""
         forget = partial(sql.prune, start=self._pruned, handled=handled, quarantined=quarantined, keys=keys)
         (more, self._pruned), _ = await self._run_piece(forget, sql.PIECE)
+        if not more:
+            await self._run(self._require_writer().empty_log_later, pages=0)
         return more
 
     async def count(self) -> Counts:

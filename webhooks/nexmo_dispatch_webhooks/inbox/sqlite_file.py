@@ -18,7 +18,6 @@ from nexmo_dispatch_webhooks.logs import logger
 __all__ = [
     "LEAST_BYTES",
     "Synchronous",
-    "claim",
     "has_race",
     "move_log",
     "open_file",
@@ -72,8 +71,8 @@ def open_file(
         db.execute(f"PRAGMA synchronous = {synchronous}")
         # what customers wrote goes to no temporary folder, which may be on another disk
         db.execute("PRAGMA temp_store = MEMORY")
-        # overwrites deleted content where it costs no further writing
-        db.execute("PRAGMA secure_delete = FAST")
+        # overwrites what is deleted; only deletion costs more writing by that
+        db.execute("PRAGMA secure_delete = ON")
         # `move_log` does it after the answers, where SQLite would do it before
         db.execute("PRAGMA wal_autocheckpoint = 0")
         db.execute(f"PRAGMA journal_size_limit = {_LONGEST_LOG}")
@@ -127,21 +126,6 @@ def _make(file: SqliteFile) -> None:
     except BaseException:
         db.execute("ROLLBACK")
         raise
-
-
-def claim(path: Path) -> SqliteFile | None:
-    """A lock on a companion file, which the system frees when the process dies; None if somebody has it.
-
-    Args:
-        path: of the inbox, at its real place.
-    """
-    held = SqliteFile(path.with_name(path.name + "-worker"), busy_timeout=0)
-    try:
-        held.connection.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError:  # another process, or another inbox of this one, handles events
-        held.close()
-        return None
-    return held
 
 
 def has_race(version: tuple[int, int, int]) -> bool:

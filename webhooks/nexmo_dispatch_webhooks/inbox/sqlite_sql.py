@@ -17,6 +17,7 @@ import msgspec
 from nexmo_dispatch_webhooks.exceptions import TransactionError, UnknownRecordError
 from nexmo_dispatch_webhooks.inbox import sqlite_ages as ages
 from nexmo_dispatch_webhooks.inbox.records import STATES, Counts, Failure, NewRecord, Record, State, Waiting
+from nexmo_dispatch_webhooks.inbox.sqlite_notes import SCHEMA as NOTES
 from nexmo_dispatch_webhooks.inbox.store import Which
 from nexmo_dispatch_webhooks.signature import Claims
 from nexmo_dispatch_webhooks.transaction import Statement
@@ -75,6 +76,7 @@ CREATE TABLE contents (
 )
 """,
     ages.SCHEMA,
+    NOTES,
 )
 
 # One statement for many rows: each statement lets the event loop's thread take the interpreter, and

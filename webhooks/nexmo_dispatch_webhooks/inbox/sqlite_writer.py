@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,15 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from nexmo_dispatch_core.sqlite import SqliteFile
-from nexmo_dispatch_webhooks.exceptions import InboxError, TransactionError
+from nexmo_dispatch_webhooks.exceptions import InboxError, InboxLostError, TransactionError
 from nexmo_dispatch_webhooks.inbox import sqlite_file as file
+from nexmo_dispatch_webhooks.inbox import sqlite_notes as notes
 from nexmo_dispatch_webhooks.inbox import sqlite_sql as sql
 from nexmo_dispatch_webhooks.inbox.records import NewRecord
 from nexmo_dispatch_webhooks.inbox.room import Room
+from nexmo_dispatch_webhooks.inbox.sqlite_claim import Claim
 from nexmo_dispatch_webhooks.inbox.sqlite_file import Synchronous
 from nexmo_dispatch_webhooks.logs import logger
 
-__all__ = ["LONG_LOG", "Batch", "Operation", "Writer"]
+__all__ = ["LONG_LOG", "Batch", "Erasure", "Operation", "Writer"]
 
 Operation = Callable[[sqlite3.Connection], Any]
 #: Pages of the write-ahead log, about, after which it is moved to the file. The next commit waits for that,
@@ -58,6 +61,13 @@ class Batch:
     error: Exception | None = None
 
 
+@dataclass(slots=True)
+class Erasure:
+    """Whether the log was emptied."""
+
+    done: bool = False
+
+
 class _FailedOperation(Exception):  # noqa: N818 - it carries one and never leaves this module
     """The whole transaction has to end because of one operation."""
 
@@ -89,7 +99,14 @@ class Writer:
         # state
         self._room = Room(path, max_bytes, busy_timeout)
         self._file: SqliteFile | None = None
-        self._claim: SqliteFile | None = None
+        self._claim = Claim(path)
+        self._trouble: str | None = None
+        #: Whether new events came here: then the log is this process's business, too.
+        self._stores = False
+        # the log is to be emptied, since something was forgotten; and who asked for it
+        self._log_due = False
+        self._asked: str | None = None
+        self._erasures: list[Erasure] = []
         self._version = 0
         self._logged = 0
         self._warned = False
@@ -100,7 +117,12 @@ class Writer:
         Raises:
             Exception: nothing of it was done, as far as that is known.
         """
-        db = self._open().connection
+        opened = self._open()
+        db = opened.connection
+        if self._is_lost(opened):
+            self._serve_readers(db, batch)
+            return
+        self._stores |= bool(batch.adds)
         if batch.adds or self._room.wanted:
             self._room.hold(db)
         try:
@@ -110,45 +132,106 @@ class Writer:
             if sql.is_locked(failed.error if failed else error):
                 raise  # every part would wait for the lock as long again
             self._commit_in_parts(db, batch, failed)
+        if self._is_lost(opened):
+            raise self._loss()
+        if self._erasures:
+            erased = self._empty_log(opened)
+            for erasure in self._erasures:
+                erasure.done = erased
+            self._erasures = []
+            self._log_due |= not erased
 
     def rest(self) -> None:
-        """Between two commits: move the log, if it has become long."""
-        if self._logged >= LONG_LOG and self._file is not None:
+        """Between two commits: move the log, if it has become long, or empty it, if something was forgotten.
+
+        A process that neither handles nor stores events is a guest, and leaves the log to the others.
+        """
+        if self._file is None or self._trouble is not None or not (self._claim.held or self._stores):
+            return
+        if self._log_due and self._empty_log(self._file):
+            self._log_due, self._logged = False, 0
+            if self._asked is not None:
+                notes.erase(self._file.connection, "empty-log", self._asked)
+                self._asked = None
+        elif self._logged >= LONG_LOG:
             self._logged = 0
             self._room.move_log(self._file.connection)
+            self._is_lost(self._file)  # notes how large the file is now
+
+    def _empty_log(self, opened: SqliteFile) -> bool:
+        try:
+            emptied = self._urgent_erasure(opened)
+            self._room.move_log(opened.connection)  # notes how much is in the file now
+        except (OSError, sqlite3.Error):  # whoever asked is told that it was not done, and it is tried again
+            return False
+        return emptied
+
+    def _urgent_erasure(self, opened: SqliteFile) -> bool:
+        try:
+            return opened.erase_log()
+        except sqlite3.Error as error:
+            if not sql.is_full(error):
+                raise
+            self._room.make(opened.connection)
+            return opened.erase_log()
 
     def close(self) -> None:
-        """Let go of the file and of the claim."""
-        for opened in (self._file, self._claim):
-            if opened is not None:
-                opened.close()
-        self._file = self._claim = None
+        """Let go of the file and of the claim; who holds the claim leaves one file behind, without a log."""
+        if self._file is not None:
+            self._file.close(keep_log=not self._claim.held)
+            self._file = None
+        self._claim.release()
 
     # --- operations ---
 
-    def claim(self, _: sqlite3.Connection) -> bool:
-        """Whether this is now the process that handles events."""
+    def claim(self, db: sqlite3.Connection) -> bool:
+        """Whether this is the process that handles events, from now on or still."""
+        if self._trouble is not None:
+            raise self._loss()
         self._room.wanted = True
-        if self._claim is None:
-            self._claim = file.claim(self._open().path or self._path)
-            if self._claim is None and not self._warned and file.has_race(sqlite3.sqlite_version_info):
-                self._warned = True
-                logger.warning(
-                    "another process handles the events of this inbox: two may, very rarely, spoil the file "
-                    "with SQLite %s; that is mended in 3.51.3",
-                    sqlite3.sqlite_version,
-                )
-        return self._claim is not None
+        if self._claim.take(db):
+            return True
+        if not self._warned and file.has_race(sqlite3.sqlite_version_info):
+            self._warned = True
+            logger.warning(
+                "another process handles the events of this inbox: two may, very rarely, spoil the file "
+                "with SQLite %s; that is mended in 3.51.3",
+                sqlite3.sqlite_version,
+            )
+        return False
 
     def look_for_changes(self, db: sqlite3.Connection) -> bool:
         """Whether another connection has committed since the last look."""
+        if self._trouble is not None:
+            raise self._loss()
         (version,) = db.execute("PRAGMA data_version").fetchone()
         before, self._version = self._version, version
+        if before != version and self._claim.held:
+            self._asked = notes.read(db, "empty-log")
+            self._log_due |= self._asked is not None
         return bool(before != version)
 
     def has_room(self, db: sqlite3.Connection) -> bool:
         """Whether another event finds room."""
+        if self._trouble is not None:
+            raise self._loss()
         return sql.has_room(db, self._room.pages())
+
+    def empty_log_later(self, _: sqlite3.Connection) -> None:
+        """The retention has forgotten something: empty the log as soon as no reader is in the way."""
+        self._log_due = True
+
+    def empty_log(self, _: sqlite3.Connection) -> Erasure:
+        """Empty the log after this batch, and say whether that was done."""
+        self._erasures.append(Erasure())
+        return self._erasures[-1]
+
+    @staticmethod
+    def ask_for_empty_log(db: sqlite3.Connection) -> str:
+        """Ask the process that handles events to empty the log; the request is gone when that was done."""
+        request = secrets.token_hex(8)
+        notes.write(db, "empty-log", request)
+        return request
 
     # --- transactions ---
 
@@ -166,6 +249,7 @@ class Writer:
                 opened.close()
                 raise
             self._file = opened
+            self._claim = Claim(opened.path or self._path)
         return self._file
 
     def _open_file(self) -> SqliteFile:
@@ -176,6 +260,52 @@ class Writer:
             schema=self._schema,
             create=self._create,
         )
+
+    # --- a file that is no longer there ---
+
+    def _is_lost(self, opened: SqliteFile) -> bool:
+        """Whether what is committed would not be found by the next start; said once, in one line."""
+        before, self._trouble = self._trouble, opened.trouble()
+        if self._trouble is not None and before is None:
+            logger.error(
+                "the inbox %s %s while it was open: no event is acknowledged until it is put back, or this "
+                "process is started again; see «Backups» in docs/inbox.md",
+                self._path.name,
+                self._trouble,
+            )
+            if opened.rescue_log():
+                logger.warning(
+                    "all that was stored in the inbox %s has been moved to the file", self._path.name
+                )
+        elif self._trouble is None and before is not None:
+            logger.warning("the inbox %s is there again", self._path.name)
+        return self._trouble is not None
+
+    def _loss(self) -> InboxLostError:
+        return InboxLostError(f"the inbox {self._path.name} {self._trouble} while it was open")
+
+    def _serve_readers(self, db: sqlite3.Connection, batch: Batch) -> None:
+        """Nothing is written any more; what was acknowledged can be read, so that it is handled."""
+        batch.ids = [self._loss() for _ in batch.adds]
+        batch.unmarked = bool(batch.marks)
+        db.execute("PRAGMA query_only = ON")
+        try:
+            batch.results = [self._read(db, operation) for operation in batch.operations]
+        finally:
+            db.execute("PRAGMA query_only = OFF")
+
+    def _read(self, db: sqlite3.Connection, operation: Operation) -> Any:
+        try:
+            db.execute("BEGIN")
+            try:
+                return operation(db)
+            finally:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+        except sqlite3.Error:  # it would write, or what it reads is gone
+            return self._loss()
+        except Exception as error:  # noqa: BLE001 - whoever waits for it gets it
+            return error
 
     def _transact(self, db: sqlite3.Connection, batch: Batch) -> None:
         with self._transaction(db):

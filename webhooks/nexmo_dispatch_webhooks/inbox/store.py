@@ -37,7 +37,7 @@ class Store(Protocol):
         """Write what `finish` was told, then let go of everything."""
 
     async def claim(self) -> bool:
-        """Try to become the one process that handles events; a process that dies loses the claim."""
+        """Try to become, or to remain, the one process that handles events; one that dies loses the claim."""
         ...
 
     async def add(self, record: NewRecord) -> int | None:
