@@ -3,13 +3,15 @@
 It does not send anything; `DispatchClient.send()` does, after `check()`.
 """
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Literal, cast
 
 import msgspec
-from msgspec import UNSET, Struct, field
+from msgspec import UNSET, Struct, UnsetType, field
 
 from nexmo_dispatch_async.exceptions import InvalidWorkflowError
+from nexmo_dispatch_async.models.extras import encode, extra_of, has_extra, may_have_extra, place_extra
 from nexmo_dispatch_async.models.findings import Finding, Severity
 from nexmo_dispatch_async.models.requests import Step, describe
 from nexmo_dispatch_async.models.structure import convert, load
@@ -27,12 +29,18 @@ class Workflow(Struct, frozen=True, tag_field="template", tag="failover"):
 
     Attributes:
         steps: The steps; every one but the last has a failover condition.
+        extra: Members beside `template` and `workflow` that this package does not know (contract 9.30).
     """
 
     steps: tuple[Step, ...] = field(name="workflow")
+    extra: dict[str, Any] | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        if self.extra is not UNSET:
+            place_extra(self, {})
 
     @classmethod
-    def failover(cls, *steps: Step) -> "Workflow":
+    def failover(cls, *steps: Step, extra: Mapping[str, Any] | None = None) -> "Workflow":
         """A failover workflow, the only template there is.
 
         Example:
@@ -45,29 +53,40 @@ class Workflow(Struct, frozen=True, tag_field="template", tag="failover"):
 
         Args:
             steps: The steps in their order, each an argument: `Workflow.failover(*steps)` for a list of them.
+            extra: Members of the request that this package does not know, sent as they are (contract 9.30).
         """
-        return cls(steps=steps)
+        return cls(steps=steps, extra=UNSET if extra is None else cast("dict[str, Any]", extra))
 
     @classmethod
-    def from_json(cls, data: bytes | str) -> "Workflow":
+    def from_json(cls, data: bytes | str, *, extra: bool = False) -> "Workflow":
         """Read a request body, or a bare step, which becomes a workflow of one step (contract 9.1).
 
         Only the structure is judged here; placeholders and integers are kept and refused by `check()`.
+
+        Args:
+            data: The JSON; a byte-order mark before it is left out.
+            extra: Keep members that this package does not know instead of refusing them (contract 9.30):
+                `lint()` warns about each.
 
         Raises:
             InvalidWorkflowError: The JSON is malformed or has another shape; every problem is named.
         """
         try:
-            return cls(steps=_DECODER.decode(data).workflow)
+            body = _DECODER.decode(data)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
-            value = load(data)
+            body = None
+        # A member that is called `extra` is as unknown as any other.
+        if body is not None and not (may_have_extra(data) and has_extra(body)):
+            return cls(steps=body.workflow)
+        value = load(data)
         if _is_bare_step(value):
-            return cls(steps=(convert(value, Step, step=1),))
-        return cls(steps=convert(value, _Body).workflow)
+            return cls(steps=(convert(value, Step, step=1, extra=extra),))
+        body = convert(value, _Body, extra=extra)
+        return cls(steps=body.workflow, extra=body.extra)
 
     def to_json(self) -> bytes:
         """The request body: no nulls, nothing that was not given."""
-        return _ENCODE(self)
+        return encode(self)
 
     @property
     def client_refs(self) -> tuple[str, ...]:
@@ -89,7 +108,8 @@ class Workflow(Struct, frozen=True, tag_field="template", tag="failover"):
             tuple(
                 msgspec.structs.replace(step, client_ref=client_ref) if step.client_ref is UNSET else step
                 for step in self.steps
-            )
+            ),
+            self.extra,
         )
 
     def summary(self) -> tuple[str, ...]:
@@ -102,7 +122,7 @@ class Workflow(Struct, frozen=True, tag_field="template", tag="failover"):
         Args:
             rules: Which rules apply, with which severity.
         """
-        return find(self.steps, rules)
+        return find(self.steps, rules, extra=extra_of(self))
 
     def check(self, rules: Rules = DEFAULT_RULES) -> None:
         """Refuse a workflow that breaks a rule; `DispatchClient.send()` calls this before the network.
@@ -110,9 +130,9 @@ class Workflow(Struct, frozen=True, tag_field="template", tag="failover"):
         Raises:
             InvalidWorkflowError: At least one finding has the severity `error`; it carries all of those.
         """
-        if rules.no_stricter and is_usual(self.steps):
+        if rules.no_stricter and self.extra is UNSET and is_usual(self.steps):
             return
-        if findings := find(self.steps, rules, errors_only=True):
+        if findings := find(self.steps, rules, extra=extra_of(self), errors_only=True):
             raise InvalidWorkflowError(findings)
 
     def worst_case_time(self) -> timedelta:
@@ -139,10 +159,10 @@ class _Body(Struct, frozen=True, forbid_unknown_fields=True):
 
     template: Literal["failover"]
     workflow: tuple[Step, ...]
+    extra: dict[str, Any] | UnsetType = UNSET
 
 
 _DECODER = msgspec.json.Decoder(_Body)
-_ENCODE = msgspec.json.Encoder().encode
 
 
 def _is_bare_step(value: object) -> bool:

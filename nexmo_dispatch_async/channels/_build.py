@@ -77,6 +77,7 @@ def step(
     from_: Address,
     to: Address,
     client_ref: str | None,
+    extra: Mapping[str, Any] | None,
     *,
     viber: ViberOptions | None = None,
     messenger: MessengerOptions | None = None,
@@ -89,7 +90,8 @@ def step(
         messenger=UNSET if messenger is None or messenger == MessengerOptions() else messenger,
         whatsapp=UNSET if whatsapp is None or whatsapp == WhatsAppOptions() else whatsapp,
     )
-    return Step(from_=from_, to=to, message=message, client_ref=given(client_ref))
+    more = UNSET if extra is None or extra == {} else cast("dict[str, Any]", extra)
+    return Step(from_=from_, to=to, message=message, client_ref=given(client_ref), extra=more)
 
 
 def _trim(value: str) -> str:

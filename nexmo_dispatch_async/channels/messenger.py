@@ -31,6 +31,7 @@ def text(
     category: Literal["response", "update", "message_tag"] | None = None,
     tag: str | None = None,
     client_ref: str | None = None,
+    extra: Mapping[str, Any] | None = None,
 ) -> Step:
     """A text message on Facebook Messenger.
 
@@ -41,8 +42,9 @@ def text(
         category: `response` (the service's default), `update` or `message_tag`.
         tag: Required with `message_tag`, for example `CONFIRMED_EVENT_UPDATE`.
         client_ref: Your reference, up to 40 characters, repeated in the callbacks.
+        extra: Members of the step that this package does not know (contract 9.30).
     """
-    return _step(Text(text), from_, to, MessengerOptions(given(category), given(tag)), client_ref)
+    return _step(Text(text), from_, to, MessengerOptions(given(category), given(tag)), client_ref, extra)
 
 
 def image(
@@ -53,6 +55,7 @@ def image(
     category: Literal["response", "update", "message_tag"] | None = None,
     tag: str | None = None,
     client_ref: str | None = None,
+    extra: Mapping[str, Any] | None = None,
 ) -> Step:
     """An image on Facebook Messenger.
 
@@ -63,9 +66,10 @@ def image(
         category: `response` (the service's default), `update` or `message_tag`.
         tag: Required with `message_tag`, for example `CONFIRMED_EVENT_UPDATE`.
         client_ref: Your reference, up to 40 characters, repeated in the callbacks.
+        extra: Members of the step that this package does not know (contract 9.30).
     """
     return _step(
-        Image(_build.media(url)), from_, to, MessengerOptions(given(category), given(tag)), client_ref
+        Image(_build.media(url)), from_, to, MessengerOptions(given(category), given(tag)), client_ref, extra
     )
 
 
@@ -77,6 +81,7 @@ def audio(
     category: Literal["response", "update", "message_tag"] | None = None,
     tag: str | None = None,
     client_ref: str | None = None,
+    extra: Mapping[str, Any] | None = None,
 ) -> Step:
     """An audio message on Facebook Messenger.
 
@@ -87,8 +92,11 @@ def audio(
         category: `response` (the service's default), `update` or `message_tag`.
         tag: Required with `message_tag`, for example `CONFIRMED_EVENT_UPDATE`.
         client_ref: Your reference, up to 40 characters, repeated in the callbacks.
+        extra: Members of the step that this package does not know (contract 9.30).
     """
-    return _step(Audio(Link(url)), from_, to, MessengerOptions(given(category), given(tag)), client_ref)
+    return _step(
+        Audio(Link(url)), from_, to, MessengerOptions(given(category), given(tag)), client_ref, extra
+    )
 
 
 def video(
@@ -99,6 +107,7 @@ def video(
     category: Literal["response", "update", "message_tag"] | None = None,
     tag: str | None = None,
     client_ref: str | None = None,
+    extra: Mapping[str, Any] | None = None,
 ) -> Step:
     """A video on Facebook Messenger.
 
@@ -109,8 +118,11 @@ def video(
         category: `response` (the service's default), `update` or `message_tag`.
         tag: Required with `message_tag`, for example `CONFIRMED_EVENT_UPDATE`.
         client_ref: Your reference, up to 40 characters, repeated in the callbacks.
+        extra: Members of the step that this package does not know (contract 9.30).
     """
-    return _step(Video(Link(url)), from_, to, MessengerOptions(given(category), given(tag)), client_ref)
+    return _step(
+        Video(Link(url)), from_, to, MessengerOptions(given(category), given(tag)), client_ref, extra
+    )
 
 
 def file(
@@ -121,6 +133,7 @@ def file(
     category: Literal["response", "update", "message_tag"] | None = None,
     tag: str | None = None,
     client_ref: str | None = None,
+    extra: Mapping[str, Any] | None = None,
 ) -> Step:
     """A file on Facebook Messenger.
 
@@ -131,9 +144,10 @@ def file(
         category: `response` (the service's default), `update` or `message_tag`.
         tag: Required with `message_tag`, for example `CONFIRMED_EVENT_UPDATE`.
         client_ref: Your reference, up to 40 characters, repeated in the callbacks.
+        extra: Members of the step that this package does not know (contract 9.30).
     """
     return _step(
-        File(_build.media(url)), from_, to, MessengerOptions(given(category), given(tag)), client_ref
+        File(_build.media(url)), from_, to, MessengerOptions(given(category), given(tag)), client_ref, extra
     )
 
 
@@ -145,6 +159,7 @@ def custom(
     category: Literal["response", "update", "message_tag"] | None = None,
     tag: str | None = None,
     client_ref: str | None = None,
+    extra: Mapping[str, Any] | None = None,
 ) -> Step:
     """A message in the channel's own format on Facebook Messenger.
 
@@ -155,10 +170,20 @@ def custom(
         category: `response` (the service's default), `update` or `message_tag`.
         tag: Required with `message_tag`, for example `CONFIRMED_EVENT_UPDATE`.
         client_ref: Your reference, up to 40 characters, repeated in the callbacks.
+        extra: Members of the step that this package does not know (contract 9.30).
     """
-    return _step(_build.custom(custom), from_, to, MessengerOptions(given(category), given(tag)), client_ref)
+    return _step(
+        _build.custom(custom), from_, to, MessengerOptions(given(category), given(tag)), client_ref, extra
+    )
 
 
-def _step(content: Content, from_: str, to: str, options: MessengerOptions, client_ref: str | None) -> Step:
+def _step(
+    content: Content,
+    from_: str,
+    to: str,
+    options: MessengerOptions,
+    client_ref: str | None,
+    extra: Mapping[str, Any] | None,
+) -> Step:
     sender, recipient = _build.identity("messenger", from_), _build.identity("messenger", to)
-    return _build.step(content, sender, recipient, client_ref, messenger=options)
+    return _build.step(content, sender, recipient, client_ref, extra, messenger=options)

@@ -26,6 +26,7 @@ def text(
     ttl: int | None = None,
     type: str | None = None,  # noqa: A002 - the API's own name
     client_ref: str | None = None,
+    extra: Mapping[str, Any] | None = None,
 ) -> Step:
     """A text message on Viber Service Messages.
 
@@ -38,9 +39,16 @@ def text(
         ttl: Seconds after which Viber deletes an undelivered message, without a callback.
         type: For example `template`; only as agreed with your account manager.
         client_ref: Your reference, up to 40 characters, repeated in the callbacks.
+        extra: Members of the step that this package does not know (contract 9.30).
     """
     return _step(
-        Text(text), from_, to, to_as, ViberOptions(given(category), given(ttl), given(type)), client_ref
+        Text(text),
+        from_,
+        to,
+        to_as,
+        ViberOptions(given(category), given(ttl), given(type)),
+        client_ref,
+        extra,
     )
 
 
@@ -54,6 +62,7 @@ def image(
     ttl: int | None = None,
     type: str | None = None,  # noqa: A002 - the API's own name
     client_ref: str | None = None,
+    extra: Mapping[str, Any] | None = None,
 ) -> Step:
     """An image on Viber Service Messages.
 
@@ -66,6 +75,7 @@ def image(
         ttl: Seconds after which Viber deletes an undelivered message, without a callback.
         type: For example `template`; only as agreed with your account manager.
         client_ref: Your reference, up to 40 characters, repeated in the callbacks.
+        extra: Members of the step that this package does not know (contract 9.30).
     """
     return _step(
         Image(_build.media(url)),
@@ -74,6 +84,7 @@ def image(
         to_as,
         ViberOptions(given(category), given(ttl), given(type)),
         client_ref,
+        extra,
     )
 
 
@@ -88,6 +99,7 @@ def template(
     ttl: int | None = None,
     type: str | None = None,  # noqa: A002 - the API's own name
     client_ref: str | None = None,
+    extra: Mapping[str, Any] | None = None,
 ) -> Step:
     """A template message (MTM) on Viber Service Messages.
 
@@ -103,6 +115,7 @@ def template(
         ttl: Seconds after which Viber deletes an undelivered message, without a callback.
         type: For example `template`; only as agreed with your account manager.
         client_ref: Your reference, up to 40 characters, repeated in the callbacks.
+        extra: Members of the step that this package does not know (contract 9.30).
     """
     return _step(
         _build.template(name, parameters),
@@ -111,6 +124,7 @@ def template(
         to_as,
         ViberOptions(given(category), given(ttl), given(type)),
         client_ref,
+        extra,
     )
 
 
@@ -124,6 +138,7 @@ def custom(
     ttl: int | None = None,
     type: str | None = None,  # noqa: A002 - the API's own name
     client_ref: str | None = None,
+    extra: Mapping[str, Any] | None = None,
 ) -> Step:
     """A message in the channel's own format on Viber Service Messages.
 
@@ -136,6 +151,7 @@ def custom(
         ttl: Seconds after which Viber deletes an undelivered message, without a callback.
         type: For example `template`; only as agreed with your account manager.
         client_ref: Your reference, up to 40 characters, repeated in the callbacks.
+        extra: Members of the step that this package does not know (contract 9.30).
     """
     return _step(
         _build.custom(custom),
@@ -144,13 +160,20 @@ def custom(
         to_as,
         ViberOptions(given(category), given(ttl), given(type)),
         client_ref,
+        extra,
     )
 
 
 def _step(
-    content: Content, from_: str, to: str, to_as: str, options: ViberOptions, client_ref: str | None
+    content: Content,
+    from_: str,
+    to: str,
+    to_as: str,
+    options: ViberOptions,
+    client_ref: str | None,
+    extra: Mapping[str, Any] | None,
 ) -> Step:
     address = _build.identity if to_as == "id" else _build.number
     return _build.step(
-        content, _build.identity(_CHANNEL, from_), address(_CHANNEL, to), client_ref, viber=options
+        content, _build.identity(_CHANNEL, from_), address(_CHANNEL, to), client_ref, extra, viber=options
     )

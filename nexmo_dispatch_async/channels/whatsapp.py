@@ -32,6 +32,7 @@ def text(
     policy: str | None = None,
     locale: str | None = None,
     client_ref: str | None = None,
+    extra: Mapping[str, Any] | None = None,
 ) -> Step:
     """A text message on WhatsApp.
 
@@ -42,8 +43,9 @@ def text(
         policy: `deterministic`, the only one left.
         locale: BCP 47, for example `en-GB`; give it with every template.
         client_ref: Your reference, up to 40 characters, repeated in the callbacks.
+        extra: Members of the step that this package does not know (contract 9.30).
     """
-    return _step(Text(text), from_, to, policy, locale, client_ref)
+    return _step(Text(text), from_, to, policy, locale, client_ref, extra)
 
 
 def image(
@@ -55,6 +57,7 @@ def image(
     policy: str | None = None,
     locale: str | None = None,
     client_ref: str | None = None,
+    extra: Mapping[str, Any] | None = None,
 ) -> Step:
     """An image on WhatsApp.
 
@@ -66,8 +69,9 @@ def image(
         policy: `deterministic`, the only one left.
         locale: BCP 47, for example `en-GB`; give it with every template.
         client_ref: Your reference, up to 40 characters, repeated in the callbacks.
+        extra: Members of the step that this package does not know (contract 9.30).
     """
-    return _step(Image(_build.media(url, caption)), from_, to, policy, locale, client_ref)
+    return _step(Image(_build.media(url, caption)), from_, to, policy, locale, client_ref, extra)
 
 
 def audio(
@@ -78,6 +82,7 @@ def audio(
     policy: str | None = None,
     locale: str | None = None,
     client_ref: str | None = None,
+    extra: Mapping[str, Any] | None = None,
 ) -> Step:
     """An audio message on WhatsApp.
 
@@ -88,8 +93,9 @@ def audio(
         policy: `deterministic`, the only one left.
         locale: BCP 47, for example `en-GB`; give it with every template.
         client_ref: Your reference, up to 40 characters, repeated in the callbacks.
+        extra: Members of the step that this package does not know (contract 9.30).
     """
-    return _step(Audio(Link(url)), from_, to, policy, locale, client_ref)
+    return _step(Audio(Link(url)), from_, to, policy, locale, client_ref, extra)
 
 
 def video(
@@ -100,6 +106,7 @@ def video(
     policy: str | None = None,
     locale: str | None = None,
     client_ref: str | None = None,
+    extra: Mapping[str, Any] | None = None,
 ) -> Step:
     """A video on WhatsApp.
 
@@ -110,8 +117,9 @@ def video(
         policy: `deterministic`, the only one left.
         locale: BCP 47, for example `en-GB`; give it with every template.
         client_ref: Your reference, up to 40 characters, repeated in the callbacks.
+        extra: Members of the step that this package does not know (contract 9.30).
     """
-    return _step(Video(Link(url)), from_, to, policy, locale, client_ref)
+    return _step(Video(Link(url)), from_, to, policy, locale, client_ref, extra)
 
 
 def file(
@@ -123,6 +131,7 @@ def file(
     policy: str | None = None,
     locale: str | None = None,
     client_ref: str | None = None,
+    extra: Mapping[str, Any] | None = None,
 ) -> Step:
     """A file on WhatsApp.
 
@@ -134,8 +143,9 @@ def file(
         policy: `deterministic`, the only one left.
         locale: BCP 47, for example `en-GB`; give it with every template.
         client_ref: Your reference, up to 40 characters, repeated in the callbacks.
+        extra: Members of the step that this package does not know (contract 9.30).
     """
-    return _step(File(_build.media(url, caption)), from_, to, policy, locale, client_ref)
+    return _step(File(_build.media(url, caption)), from_, to, policy, locale, client_ref, extra)
 
 
 def template(
@@ -147,6 +157,7 @@ def template(
     policy: str | None = None,
     locale: str | None = None,
     client_ref: str | None = None,
+    extra: Mapping[str, Any] | None = None,
 ) -> Step:
     """A template message (MTM) on WhatsApp.
 
@@ -158,8 +169,9 @@ def template(
         policy: `deterministic`, the only one left.
         locale: BCP 47, for example `en-GB`; give it with every template.
         client_ref: Your reference, up to 40 characters, repeated in the callbacks.
+        extra: Members of the step that this package does not know (contract 9.30).
     """
-    return _step(_build.template(name, parameters), from_, to, policy, locale, client_ref)
+    return _step(_build.template(name, parameters), from_, to, policy, locale, client_ref, extra)
 
 
 def custom(
@@ -170,6 +182,7 @@ def custom(
     policy: str | None = None,
     locale: str | None = None,
     client_ref: str | None = None,
+    extra: Mapping[str, Any] | None = None,
 ) -> Step:
     """A message in the channel's own format on WhatsApp.
 
@@ -180,13 +193,20 @@ def custom(
         policy: `deterministic`, the only one left.
         locale: BCP 47, for example `en-GB`; give it with every template.
         client_ref: Your reference, up to 40 characters, repeated in the callbacks.
+        extra: Members of the step that this package does not know (contract 9.30).
     """
-    return _step(_build.custom(custom), from_, to, policy, locale, client_ref)
+    return _step(_build.custom(custom), from_, to, policy, locale, client_ref, extra)
 
 
 def _step(
-    content: Content, from_: str, to: str, policy: str | None, locale: str | None, client_ref: str | None
+    content: Content,
+    from_: str,
+    to: str,
+    policy: str | None,
+    locale: str | None,
+    client_ref: str | None,
+    extra: Mapping[str, Any] | None,
 ) -> Step:
     options = WhatsAppOptions(policy=given(policy), locale=given(locale))
     sender, recipient = _build.number("whatsapp", from_), _build.person(to)
-    return _build.step(content, sender, recipient, client_ref, whatsapp=options)
+    return _build.step(content, sender, recipient, client_ref, extra, whatsapp=options)

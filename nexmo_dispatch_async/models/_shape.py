@@ -11,7 +11,7 @@ from msgspec import inspect
 
 from nexmo_dispatch_async.models.findings import Finding, rule_url
 
-__all__ = ["problems"]
+__all__ = ["problems", "with_extra"]
 
 # A hostile body can hold a problem per byte; nobody reads more than this.
 MAX_FINDINGS = 100
@@ -22,23 +22,65 @@ class _Place(NamedTuple):
 
     step: int | None
     path: str = ""
+    #: Unknown members are no problem.
+    extra: bool = False
 
     def member(self, name: str) -> "_Place":
         """The place of a member of the object here."""
-        return _Place(self.step, f"{self.path}.{name}" if self.path else name)
+        return self._replace(path=f"{self.path}.{name}" if self.path else name)
 
     def item(self, index: int) -> "_Place":
         """The place of an item of the array here; items of the top-level `workflow` are steps."""
         if self.step is None and self.path == "workflow":
-            return _Place(index + 1)
-        return _Place(self.step, f"{self.path}[{index}]")
+            return _Place(index + 1, extra=self.extra)
+        return self._replace(path=f"{self.path}[{index}]")
 
 
-def problems(value: object, kind: type[Any], *, step: int | None = None) -> list[Finding]:
-    """Every structural problem that keeps a decoded JSON value from being a `kind`."""
+def problems(
+    value: object, kind: type[Any], *, step: int | None = None, extra: bool = False
+) -> list[Finding]:
+    """Every structural problem that keeps a decoded JSON value from being a `kind`.
+
+    Args:
+        value: Decoded JSON.
+        kind: The struct.
+        step: Number of the step that the value is; None for a whole workflow.
+        extra: Unknown members are no problem.
+    """
     findings: list[Finding] = []
-    _check(findings, value, inspect.type_info(kind), _Place(step))
+    _check(findings, value, inspect.type_info(kind), _Place(step, extra=extra))
     return findings
+
+
+def with_extra(value: object, kind: type[Any]) -> object:
+    """A decoded JSON value without problems, its unknown members moved into `extra`, to be converted."""
+    return _gathered(value, inspect.type_info(kind))
+
+
+def _gathered(value: object, info: inspect.Type) -> object:
+    choices = info.types if isinstance(info, inspect.UnionType) else (info,)
+    structs = [choice for choice in choices if isinstance(choice, inspect.StructType)]
+    arrays = [choice for choice in choices if isinstance(choice, inspect.VarTupleType)]
+    if arrays and isinstance(value, list):
+        return [_gathered(item, arrays[0].item_type) for item in cast("list[object]", value)]
+    if not structs or not isinstance(value, dict):
+        return value
+    members = cast("dict[str, object]", value)
+    field = structs[0].tag_field
+    struct = next((each for each in structs if field is None or each.tag == members.get(field)), structs[0])
+    known = _members(struct)
+    kept = {
+        name: _gathered(item, known[name].type) if name in known else item
+        for name, item in members.items()
+        if name in known or name == field
+    }
+    extra = {name: item for name, item in members.items() if name not in known and name != field}
+    return {**kept, "extra": extra} if extra else kept
+
+
+def _members(struct: inspect.StructType) -> dict[str, inspect.Field]:
+    """The members of an object; `extra` is none of them, but holds those that are unknown."""
+    return {item.encode_name: item for item in struct.fields if item.name != "extra"}
 
 
 def _add(findings: list[Finding], rule: str, place: _Place, message: str) -> None:
@@ -79,13 +121,13 @@ def _object(
             _add(findings, rule, place.member(struct.tag_field), f"must be {_listing(tags)}{hint}")
             return
         struct = tags[tag]
-    fields = {item.encode_name: item for item in struct.fields}
+    fields = _members(struct)
     for name, item in fields.items():
         if name in members:
             _check(findings, members[name], item.type, place.member(name))
         elif item.required:
             _add(findings, "required", place.member(name), "is missing")
-    for name in [name for name in members if name not in fields]:
+    for name in [name for name in members if name not in fields and not place.extra]:
         near = get_close_matches(name[:60], fields, n=1, cutoff=0.75)
         hint = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(fields)}"
         _add(findings, "unknown-member", place.member(name[:60]), f"is not a member of this object; {hint}")

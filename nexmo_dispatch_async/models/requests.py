@@ -7,11 +7,12 @@ gives an equal JSON value (contract 3.3, 3.5, 9.4).
 """
 
 from datetime import timedelta
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType, field
 
+from nexmo_dispatch_async.models.extras import encode, place_extra
 from nexmo_dispatch_async.models.shown import AsShown
 from nexmo_dispatch_async.models.structure import decode
 
@@ -38,8 +39,21 @@ __all__ = [
 ]
 
 
-class _Wire(AsShown, Struct, frozen=True, forbid_unknown_fields=True):
-    """Base of everything that goes out; it shows which fields are set and never what they hold."""
+class _Wire(AsShown, Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of everything that goes out; it shows which fields are set and never what they hold.
+
+    Attributes:
+        extra: Members that this package does not know, sent as they are (contract 9.30).
+    """
+
+    # Classes of members that may be absent, and are made where `extra` has something for them.
+    _empty: ClassVar[dict[str, type[Struct]]] = {}
+
+    extra: dict[str, Any] | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        if self.extra is not UNSET:
+            place_extra(self, self._empty)
 
     def __repr__(self) -> str:
         names = [name for name in self.__struct_fields__ if getattr(self, name) is not UNSET]
@@ -155,6 +169,12 @@ class Message(_Wire, frozen=True):
     messenger: MessengerOptions | UnsetType = UNSET
     whatsapp: WhatsAppOptions | UnsetType = UNSET
 
+    _empty: ClassVar[dict[str, type[Struct]]] = {
+        "viber_service_msg": ViberOptions,
+        "messenger": MessengerOptions,
+        "whatsapp": WhatsAppOptions,
+    }
+
 
 class Failover(_Wire, frozen=True):
     """When the next step is sent: `condition_status` not reached within `expiry_time` (contract 3.5)."""
@@ -195,17 +215,21 @@ class Step(_Wire, frozen=True):
         return msgspec.structs.replace(self, failover=condition)
 
     @classmethod
-    def from_json(cls, data: bytes | str) -> "Step":
+    def from_json(cls, data: bytes | str, *, extra: bool = False) -> "Step":
         """Read one bare step, `{"from": …, "to": …, "message": …}` (contract 9.1).
+
+        Args:
+            data: The JSON.
+            extra: Keep members that this package does not know instead of refusing them (contract 9.30).
 
         Raises:
             InvalidWorkflowError: The JSON is malformed or has another shape; every problem is named.
         """
-        return decode(data, cls)
+        return decode(data, cls, extra=extra)
 
     def to_json(self) -> bytes:
         """This step alone as JSON."""
-        return msgspec.json.encode(self)
+        return encode(self)
 
     def __repr__(self) -> str:
         return f"<Step {describe(self)}>"

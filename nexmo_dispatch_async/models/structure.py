@@ -9,6 +9,7 @@ from typing import NoReturn, TypeVar
 import msgspec
 
 from nexmo_dispatch_async.exceptions import InvalidWorkflowError
+from nexmo_dispatch_async.models.extras import has_extra, may_have_extra
 from nexmo_dispatch_async.models.findings import Finding, rule_url
 from nexmo_dispatch_async.models.lenient import without_mark
 
@@ -34,31 +35,48 @@ def load(data: bytes | str) -> object:
         _refuse("json", f"cannot be read as JSON: {error}")
 
 
-def decode(data: bytes | str, kind: type[T]) -> T:
+def decode(data: bytes | str, kind: type[T], *, extra: bool = False) -> T:
     """Decode the JSON of one step.
+
+    Args:
+        data: The JSON.
+        kind: The struct.
+        extra: Keep unknown members.
 
     Raises:
         InvalidWorkflowError: The bytes are not JSON or have another shape; every problem is named.
     """
     try:
-        return msgspec.json.decode(data, type=kind)
+        found = msgspec.json.decode(data, type=kind)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return convert(load(data), kind, step=1)
+        found = None
+    # A member that is called `extra` is as unknown as any other.
+    if found is None or (may_have_extra(data) and has_extra(found)):
+        return convert(load(data), kind, step=1, extra=extra)
+    return found
 
 
-def convert(value: object, kind: type[T], *, step: int | None = None) -> T:
+def convert(value: object, kind: type[T], *, step: int | None = None, extra: bool = False) -> T:
     """Turn decoded JSON into a struct.
+
+    Args:
+        value: Decoded JSON.
+        kind: The struct.
+        step: Number of the step that the value is; None for a whole workflow.
+        extra: Keep unknown members.
 
     Raises:
         InvalidWorkflowError: The value has another shape; every problem is named.
     """
-    from nexmo_dispatch_async.models._shape import problems
+    from nexmo_dispatch_async.models._shape import problems, with_extra
 
-    try:
-        return msgspec.convert(value, kind)
-    except (msgspec.ValidationError, RecursionError) as error:
-        # Should the walk and msgspec ever disagree, then msgspec's words are better than none.
-        findings = problems(value, kind, step=step) or [_finding("type", str(error))]
+    findings = problems(value, kind, step=step, extra=extra)
+    if not findings:
+        try:
+            return msgspec.convert(with_extra(value, kind) if extra else value, kind)
+        except (msgspec.ValidationError, RecursionError) as error:
+            # Should the walk and msgspec ever disagree, then msgspec's words are better than none.
+            findings = [_finding("type", str(error))]
     raise InvalidWorkflowError(findings)
 
 

@@ -4,15 +4,16 @@ Builders accept anything, so each check takes `object` and first looks at the ty
 outcome is a list of findings. Messages never repeat what a field holds, since that may be personal.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
 from nexmo_dispatch_async.models.findings import Finding
 from nexmo_dispatch_async.models.requests import Message, Step
 from nexmo_dispatch_async.rules.addresses import account, check_route
 from nexmo_dispatch_async.rules.contents import check_content
+from nexmo_dispatch_async.rules.extras import check_extra, check_members
 from nexmo_dispatch_async.rules.options import check_failover, check_options
 from nexmo_dispatch_async.rules.report import Report, length, text
 from nexmo_dispatch_async.rules.settings import Rules
@@ -22,13 +23,17 @@ from nexmo_dispatch_async.rules.windows import check_windows
 __all__ = ["find", "find_accounts"]
 
 
-def find(steps: object, rules: Rules, *, errors_only: bool = False) -> list[Finding]:
-    """All findings for the steps of a workflow."""
+def find(
+    steps: object, rules: Rules, *, extra: Mapping[str, object] | None = None, errors_only: bool = False
+) -> list[Finding]:
+    """All findings for the steps of a workflow, and for what it has beside them."""
     report = Report(rules, errors_only=errors_only)
     if not isinstance(steps, tuple | list):
         report.add("type", "workflow", "must be the steps as a tuple")
         return report.findings
     items = cast("tuple[object, ...]", steps)
+    if extra:
+        check_members(report, extra)
     count = len(items)
     if not count:
         report.add("steps", "", "has no step; add at least one")
@@ -65,6 +70,8 @@ def _check_step(report: Report, step: object, *, last: bool) -> None:
     if not isinstance(step, Step):
         report.add("type", "", "must be a Step; build it with sms.text(...), whatsapp.text(...) and so on")
         return
+    if _carries_extra(step):
+        check_extra(report, step)
     spec = check_route(report, step.from_, step.to)
     message: object = step.message
     if type(message) is Message:
@@ -82,3 +89,19 @@ def _check_step(report: Report, step: object, *, last: bool) -> None:
         ref = text(report, "client_ref", step.client_ref)
         if ref is not None and length(report, ref) > 40:
             report.add("client-ref-length", "client_ref", "has more than 40 characters; shorten it")
+
+
+def _carries_extra(step: Step) -> bool:
+    """Whether a part of a step was given `extra`; each by its name, since most sends pay for the look."""
+    message: object = step.message
+    parts: list[object] = [step, step.from_, step.to, step.failover, message]
+    if type(message) is Message:
+        content = cast("object", message.content)
+        parts += (content, message.viber_service_msg, message.messenger, message.whatsapp)
+        if isinstance(content, Struct):
+            body: object = getattr(content, content.__struct_fields__[0], UNSET)
+            parts.append(body)
+            parameters: object = getattr(body, "parameters", UNSET)
+            if isinstance(parameters, tuple | list):
+                parts += cast("Sequence[object]", parameters)
+    return any(getattr(part, "extra", UNSET) is not UNSET for part in parts)

@@ -3,8 +3,7 @@
 It does not look at addresses or options of channels.
 """
 
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import cast
 
 from msgspec import UNSET
@@ -24,7 +23,7 @@ from nexmo_dispatch_async.models.requests import (
     Video,
     WhatsAppOptions,
 )
-from nexmo_dispatch_async.rules.report import Report, encodable, sized, text
+from nexmo_dispatch_async.rules.report import Report, not_json, sized, text
 from nexmo_dispatch_async.rules.specs import SPECS, ChannelSpec
 from nexmo_dispatch_async.sms_segments import count_segments
 from nexmo_dispatch_async.templates import parameter_count, render
@@ -175,35 +174,7 @@ def _parameters(report: Report, field: str, parameters: object) -> list[str] | N
 
 def _check_custom(report: Report, body: object) -> None:
     if isinstance(body, dict):
-        for path, problem in _not_json(cast("object", body), f"{_FIELD}.custom"):
+        for path, problem in not_json(cast("object", body), f"{_FIELD}.custom"):
             report.add("custom-json", path, problem)
     else:
         report.add("type", f"{_FIELD}.custom", "must be a mapping with the channel's own members")
-
-
-def _not_json(value: object, path: str, depth: int = 0) -> Iterator[tuple[str, str]]:
-    """Whatever inside of a custom object would not arrive as it is."""
-    if depth > 100:
-        yield path, "is nested more than 100 deep"
-    elif isinstance(value, dict):
-        for key, item in cast("dict[object, object]", value).items():
-            if type(key) is not str or not encodable(key):
-                yield path, "has a key that is not text"
-            else:
-                yield from _not_json(item, f"{path}.{key[:60]}", depth + 1)
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(cast("Iterable[object]", value)):
-            yield from _not_json(item, f"{path}[{index}]", depth + 1)
-    elif (problem := _scalar_problem(value)) is not None:
-        yield path, problem
-
-
-def _scalar_problem(value: object) -> str | None:
-    if type(value) is str:
-        return None if encodable(value) else "holds half a surrogate pair"
-    if type(value) is float:
-        return None if math.isfinite(value) else "is not a finite number"
-    if type(value) is int:
-        # Python refuses to write integers of more than 4300 digits.
-        return None if value.bit_length() <= 10_000 else "has more than 3000 digits"
-    return None if value is None or type(value) is bool else "is not a JSON value"

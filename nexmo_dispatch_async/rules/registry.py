@@ -68,6 +68,12 @@ _TABLE = (
         "3.1",
         "Only documented members are sent; a misspelt one would be ignored in silence.",
     ),
+    _warning(
+        "structure",
+        "extra-member",
+        "9.30",
+        "What `extra` adds is not known here: if it is misspelt, the service ignores it in silence.",
+    ),
     _fixed(
         "structure", "surrogate", "5.11", "Text holds no half surrogates, which cannot be written as UTF-8."
     ),
@@ -75,7 +81,7 @@ _TABLE = (
         "structure",
         "custom-json",
         "3.4.2",
-        "A custom object holds JSON values only: no NaN, bytes, dates or keys other than text.",
+        "A custom object and `extra` hold JSON values only: no NaN, bytes, dates or keys other than text.",
     ),
     _fixed("workflow", "steps", "3.1", "A workflow has at least one step."),
     _fixed(

@@ -3,14 +3,17 @@
 It does not know any channel.
 """
 
+import math
+from collections.abc import Iterable, Iterator
 from enum import Enum
+from typing import cast
 
 from msgspec import UNSET
 
 from nexmo_dispatch_async.models.findings import Finding, rule_url
 from nexmo_dispatch_async.rules.settings import Rules
 
-__all__ = ["Report", "encodable", "length", "one_of", "sized", "text"]
+__all__ = ["Report", "encodable", "length", "not_json", "one_of", "sized", "text"]
 
 
 class Report:
@@ -78,3 +81,31 @@ def encodable(words: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def not_json(value: object, path: str, depth: int = 0) -> Iterator[tuple[str, str]]:
+    """Whatever inside of a custom object would not arrive as it is."""
+    if depth > 100:
+        yield path, "is nested more than 100 deep"
+    elif isinstance(value, dict):
+        for key, item in cast("dict[object, object]", value).items():
+            if type(key) is not str or not encodable(key):
+                yield path, "has a key that is not text"
+            else:
+                yield from not_json(item, f"{path}.{key[:60]}", depth + 1)
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(cast("Iterable[object]", value)):
+            yield from not_json(item, f"{path}[{index}]", depth + 1)
+    elif (problem := _scalar_problem(value)) is not None:
+        yield path, problem
+
+
+def _scalar_problem(value: object) -> str | None:
+    if type(value) is str:
+        return None if encodable(value) else "holds half a surrogate pair"
+    if type(value) is float:
+        return None if math.isfinite(value) else "is not a finite number"
+    if type(value) is int:
+        # Python refuses to write integers of more than 4300 digits.
+        return None if value.bit_length() <= 10_000 else "has more than 3000 digits"
+    return None if value is None or type(value) is bool else "is not a JSON value"

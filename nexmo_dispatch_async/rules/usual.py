@@ -48,6 +48,13 @@ def is_usual(steps: tuple[object, ...]) -> bool:  # noqa: PLR0912 - flat on purp
         limit, reads = _TEXT[channel]
         if sender.id is not UNSET or recipient.id is not UNSET:
             return False
+        if (
+            step.extra is not UNSET
+            or sender.extra is not UNSET
+            or recipient.extra is not UNSET
+            or message.extra is not UNSET
+        ):
+            return False
         number: object = sender.number
         person: object = recipient.number
         if type(number) is not str or type(person) is not str:
@@ -68,14 +75,14 @@ def is_usual(steps: tuple[object, ...]) -> bool:  # noqa: PLR0912 - flat on purp
         ):
             return False
         content = message.content
-        if type(content) is not Text:
+        if type(content) is not Text or content.extra is not UNSET:
             return False
         words: object = content.text
         if type(words) is not str or not 0 < len(words) <= limit or not (words.isascii() or encodable(words)):
             return False
         failover = step.failover
         if left:
-            if type(failover) is not Failover:
+            if type(failover) is not Failover or failover.extra is not UNSET:
                 return False
             expiry: object = failover.expiry_time
             if type(expiry) is not int or not 15 <= expiry <= 86_400:

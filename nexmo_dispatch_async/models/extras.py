@@ -1,0 +1,130 @@
+"""Members of a request that this package does not know, sent on purpose with `extra=` (contract 9.30).
+
+It knows no member of any struct: it asks the structs which ones they have.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, cast
+
+import msgspec
+from msgspec import UNSET, Struct, structs
+
+from nexmo_dispatch_async.exceptions import ConfigurationError
+from nexmo_dispatch_async.models.lenient import kind_in_words
+
+__all__ = ["encode", "extra_of", "has_extra", "known_members", "may_have_extra", "place_extra", "to_wire"]
+
+_encode = msgspec.json.Encoder().encode
+_PLAIN = frozenset({str, int, dict, type(UNSET)})
+# How deep structs and lists of a request are in one another; what a caller put there may contain itself.
+_DEEPEST_STRUCT = 10
+# Deeper is left as it was given, and refused by a check.
+_DEEPEST = 100
+
+
+def place_extra(struct: Struct, empty: Mapping[str, type[Struct]]) -> None:
+    """Put what `extra` holds where it belongs: while the struct is made, before another can see it.
+
+    An object under the name of a member that is an object goes into that one:
+    `Step(…, extra={"message": {"sms": {"content_id": "…"}}})`.
+
+    Args:
+        struct: One whose `extra` was given.
+        empty: Classes of members that may be absent, to be made where `extra` has something for them.
+
+    Raises:
+        ConfigurationError: `extra` is no mapping, or would replace a member that has a place of its own.
+    """
+    given: object = getattr(struct, "extra", UNSET)
+    if not isinstance(given, Mapping):
+        raise ConfigurationError(
+            f"extra must be a mapping from names of members to JSON values, not {kind_in_words(given)}"
+        )
+    known, own = known_members(type(struct)), dict[str, Any]()
+    for name, value in cast("Mapping[object, object]", given).items():
+        if not isinstance(name, str):
+            raise ConfigurationError("extra must be a mapping: its names are texts, as in JSON")
+        if name not in known:
+            own[name] = _copied(value)
+            continue
+        attribute = known[name]
+        inner: object = getattr(struct, attribute, None)
+        if inner is UNSET and attribute in empty:
+            inner = empty[attribute]()
+        if not isinstance(inner, Struct) or not isinstance(value, Mapping):
+            raise ConfigurationError(
+                f"extra may not hold {name[:60]!r}: {type(struct).__name__} has a member of this name, "
+                "and it is given there"
+            )
+        more = {**extra_of(inner), **cast("Mapping[str, Any]", value)}
+        structs.force_setattr(struct, attribute, structs.replace(inner, extra=more))
+    structs.force_setattr(struct, "extra", UNSET if given and not own else own)
+
+
+@lru_cache(maxsize=64)
+def known_members(kind: type[Struct]) -> dict[str, str]:
+    """The members that a struct has of its own: the name in JSON to the attribute, the tag to nothing."""
+    names = zip(kind.__struct_encode_fields__, kind.__struct_fields__, strict=True)
+    known = {encoded: name for encoded, name in names if name != "extra"}
+    tag = kind.__struct_config__.tag_field
+    return known if tag is None else {tag: "", **known}
+
+
+def extra_of(struct: object) -> dict[str, Any]:
+    """What a struct holds beyond its own members."""
+    extra: object = getattr(struct, "extra", UNSET)
+    return cast("dict[str, Any]", extra) if isinstance(extra, dict) else {}
+
+
+def has_extra(value: object, depth: int = 0) -> bool:
+    """Whether a struct, or one inside of it, was given `extra`, if only an empty one."""
+    if depth > _DEEPEST_STRUCT:
+        return False
+    if isinstance(value, Struct):
+        if getattr(value, "extra", UNSET) is not UNSET:
+            return True
+        items: Sequence[object] = [getattr(value, name) for name in value.__struct_fields__]
+    elif isinstance(value, tuple | list):
+        items = cast("Sequence[object]", value)
+    else:
+        return False
+    return any(type(item) not in _PLAIN and has_extra(item, depth + 1) for item in items)
+
+
+def may_have_extra(data: bytes | str) -> bool:
+    """Whether JSON may have a member called `extra`: a quick look before a thorough one."""
+    if isinstance(data, str):
+        return "extra" in data or "\\u" in data
+    return b"extra" in data or b"\\u" in data
+
+
+def to_wire(value: object) -> object:
+    """A struct as JSON values, with what it holds beyond its own members among them."""
+    if isinstance(value, tuple | list):
+        return [to_wire(item) for item in cast("Sequence[object]", value)]
+    if not isinstance(value, Struct):
+        return value
+    config = value.__struct_config__
+    written: dict[str, object] = {} if config.tag_field is None else {config.tag_field: config.tag}
+    for encoded, name in known_members(type(value)).items():
+        if name and (item := getattr(value, name)) is not UNSET:
+            written[encoded] = to_wire(item)
+    return {**extra_of(value), **written}
+
+
+def encode(struct: Struct) -> bytes:
+    """A struct as JSON, with what it holds beyond its own members among them."""
+    data = _encode(struct)
+    # Nearly always there is nothing of that kind. A custom object may have a member of this name, too.
+    return _encode(to_wire(struct)) if b'"extra":' in data else data
+
+
+def _copied(value: object, depth: int = 0) -> object:
+    """The same value, which the caller cannot change afterwards."""
+    if depth < _DEEPEST and isinstance(value, dict):
+        items = cast("dict[object, object]", value).items()
+        return {name: _copied(item, depth + 1) for name, item in items}
+    if depth < _DEEPEST and isinstance(value, list | tuple):
+        return [_copied(item, depth + 1) for item in cast("Sequence[object]", value)]
+    return value
