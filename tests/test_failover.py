@@ -161,6 +161,43 @@ def test_a_late_delivery_outranks_a_failure() -> None:
     assert strongest("submitted", "whatever") == "submitted"
 
 
+@pytest.mark.parametrize(
+    ("known", "heard", "kept"),
+    [
+        ("rejected", "undeliverable", "rejected"),
+        ("undeliverable", "rejected", "undeliverable"),
+        ("delivered", "delivered", "delivered"),
+        ("seen", "odd", "seen"),
+        (None, "seen", "seen"),
+        ("seen", "submitted", "submitted"),
+        ("submitted", "seen", "submitted"),
+        ("undeliverable", "submitted", "undeliverable"),
+        ("delivered", "read", "read"),
+    ],
+)
+def test_of_two_statuses_the_stronger_is_kept_and_of_equals_the_first(
+    known: str | None, heard: str, kept: str
+) -> None:
+    """Contract 5.3, 5.11: an unknown status says least, and still more than nothing."""
+    assert strongest(known, heard) == kept
+
+
+def test_a_step_stands_where_the_table_says() -> None:
+    """Each row of the table, of a workflow that has left its first step."""
+    state = started(READ_600, DELIVERED_60, None)
+    before = [state.phase(step) for step in range(3)]
+    state.expired(0)
+    between = [state.phase(step) for step in range(3)]
+    state.expired(1)
+    last = [state.phase(step) for step in range(3)]
+    state.heard(2, "delivered")
+
+    assert before == [Phase.TIMED, Phase.UNSENT, Phase.UNSENT]
+    assert between == [Phase.PASSED, Phase.TIMED, Phase.UNSENT]
+    assert last == [Phase.PASSED, Phase.PASSED, Phase.LAST]
+    assert [state.phase(step) for step in range(3)] == [Phase.OVER] * 3
+
+
 def test_state_shows_in_repr() -> None:
     state = started(READ_600, None)
 

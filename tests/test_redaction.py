@@ -7,7 +7,7 @@ import pytest
 
 from nexmo_dispatch_async.exceptions import APIError
 from nexmo_dispatch_async.models.problems import parse_problem
-from nexmo_dispatch_async.redaction import mask, redact, tail
+from nexmo_dispatch_async.redaction import mask, redact, said_by, tail
 from nexmo_dispatch_async.sansio import (
     Request,
     Response,
@@ -192,3 +192,65 @@ def test_only_what_stands_in_its_place_is_public(name: str) -> None:
     for word in ("Janssen", "Vivienne", "Diabetes"):
         assert redact(f"{word} is not valid", body=body) == "… is not valid"
     assert redact("whatsapp takes no custom", body=body) == "whatsapp takes no custom"
+
+
+@pytest.mark.parametrize(
+    ("value", "said", "shown"),
+    [
+        ("abc", "x abc y", "x abc y"),  # shorter than 4: no secret
+        ("abcd", "x abcd y", "x … y"),
+        ("abcd", "x ABCD y", "…"),
+        ("abcdefg", "x ABCDEFG y", "…"),  # up to 7: as a whole only
+        ("abcdefg", "x bcdefg y", "x bcdefg y"),
+        ("abcdefgh", "x ABCDEFGH y", "…"),  # from 8 on: any part of 8
+        ("abcdefgh", "x ABCDEFG y", "x ABCDEFG y"),
+        ("abcdefghi", "x ABCDEFGH y", "…"),
+        ("abcdefghi", "x BCDEFGHI y", "…"),
+    ],
+)
+def test_a_value_counts_by_its_length(value: str, said: str, shown: str) -> None:
+    """Short ones would tear unrelated words apart; a part of a long one got into a text by no chance."""
+    assert redact(said, body=json.dumps({"x": value}).encode()) == shown
+
+
+@pytest.mark.parametrize(
+    "said", ["RS JANSEN", "DEAR MRS", "x RS JANSEN", "x DEAR MRS", "RS JANSEN y", "DEAR MRS y"]
+)
+def test_the_first_and_the_last_part_of_a_value_count_wherever_they_stand(said: str) -> None:
+    """At the beginning and at the end of a text, and where they are all of it."""
+    assert redact(said, body=b'{"x": "Dear Mrs Jansen"}') == "…"
+
+
+def test_the_longest_of_several_values_is_taken_out_first() -> None:
+    """Otherwise the rest of the longer one would be left."""
+    body = json.dumps({"a": "Smith", "b": "Smith & Son", "c": "Smith"}).encode()
+
+    assert redact("by Smith & Son, Smith", body=body) == "by …, …"
+
+
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize(
+    "place",
+    [
+        *("from.type", "to.type", "failover.condition_status", "message.content.type"),
+        *("message.content.template.name", "message.whatsapp.locale", "message.whatsapp.policy"),
+        *("message.messenger.category", "message.messenger.tag"),
+        *("message.viber_service_msg.category", "message.viber_service_msg.type"),
+    ],
+)
+def test_words_from_public_lists_are_shown_in_their_place_and_nowhere_else(place: str, inside: bool) -> None:
+    """Contract 3.4.2: a custom object may have a member of the same name, which is the customer's."""
+    value: Any = "wordful"
+    for name in reversed(place.split(".")):
+        value = {name: value}
+    step = {"workflow": [value]} if inside else value
+
+    assert redact("a wordful answer", body=json.dumps(step).encode()) == "a wordful answer"
+    hidden = {"message": {"content": {"custom": step}}}
+    assert redact("a wordful answer", body=json.dumps(hidden).encode()) == "a … answer"
+
+
+def test_a_body_that_is_no_text_is_read_as_far_as_it_goes() -> None:
+    """A form in another encoding: what can be read of it is taken out."""
+    assert redact("the key abcdef", body=b"name=\xff\xe9&client_secret=abcdef") == "the key …"
+    assert said_by(body=b"\xffkey=Abcdef").endswith("abcdef")

@@ -88,3 +88,39 @@ def test_time_outs_are_positive_or_none(name: str) -> None:
     assert Timeout(**{name: None}) is not None
     with pytest.raises(ConfigurationError, match=f"Timeout.{name} must be positive or None, not 0"):
         Timeout(**{name: 0})
+
+
+@pytest.mark.parametrize(
+    ("timeout", "expected"),
+    [(None, [1, 2, 4, 8]), (15, [1, 2, 4, 8]), (14.9, [1, 2, 4]), (7, [1, 2, 4]), (6.9, [1, 2]), (0, [])],
+)
+def test_the_waits_of_a_call_end_with_its_time(timeout: float | None, expected: list[float]) -> None:
+    """They add up: the last one that ends in time, to the moment, is still made."""
+    policy = RetryPolicy(attempts=5, wait_initial=1, wait_max=100, timeout=timeout)
+
+    assert list(policy.waits()) == expected
+
+
+def test_the_waits_of_a_call_take_their_share_of_chance() -> None:
+    """The same number for each of them, and what they left counts as time."""
+    policy = RetryPolicy(attempts=4, wait_initial=4, timeout=7, wait_jitter=1.0)
+
+    assert list(policy.waits(random=0.75)) == [1, 2, 2.5]
+
+
+def test_the_usual_policy_and_the_usual_time_outs() -> None:
+    """Documented in docs/client.md: four tries within a minute, 10 s to connect and 30 s for all."""
+    assert RetryPolicy() == RetryPolicy(
+        attempts=4, timeout=60, wait_initial=0.25, wait_max=10, wait_jitter=1.0, unavailable=False
+    )
+    assert list(RetryPolicy().waits()) == [0.25, 0.5, 1.0]
+    assert Timeout() == Timeout(connect=10, total=30)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"wait_initial": 0}, {"wait_max": 0}, {"timeout": 0}, {"wait_jitter": 0}]
+)
+def test_no_wait_at_all_is_a_policy_too(settings: dict[str, Any]) -> None:
+    policy = RetryPolicy(**{"wait_initial": 0, "wait_max": 0, **settings})
+
+    assert policy.wait(1, elapsed=0, random=0.5) == 0

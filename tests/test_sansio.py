@@ -1,16 +1,32 @@
 """Promises of reading answers: every example has its class, any bytes give a value or one of our errors."""
 
+import json
+import time
+from collections.abc import Iterator
+
 import pytest
 
-from nexmo_dispatch_async.exceptions import NotFoundError, ProtocolError
+from nexmo_dispatch_async.exceptions import (
+    APIError,
+    AuthenticationError,
+    NotFoundError,
+    ProtocolError,
+    RateLimitError,
+    TokenUnavailableError,
+)
 from nexmo_dispatch_async.sansio import (
     Headers,
+    Response,
     application_request,
+    decipher_application,
     decipher_dispatch,
     decipher_nothing,
+    decipher_page,
     decipher_response,
+    decipher_token,
     dispatch_request,
     retry_after,
+    token_request,
 )
 from tests.conftest import payload
 from tests.support.answers import NOW, answer, error_of, exchange
@@ -146,3 +162,90 @@ def test_headers_ignore_case() -> None:
 
 def test_a_response_shows_no_body() -> None:
     assert repr(answer(200, b"secret")) == "Response(200, 6 bytes)"
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine whose own time zone is not UTC, and has half an hour in it."""
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("elsewhere")
+@pytest.mark.parametrize(
+    ("asked", "seconds"),
+    [
+        ("2025-11-12T23:00:10", 10),
+        ("2025-11-12 23:00:10 UTC", 10),
+        ("2025-11-13T01:00:10+02:00", 10),
+        ("Wed, 12 Nov 2025 23:00:10 GMT", 10),
+        ("Wed, 12 Nov 2025 23:00:10 -0000", 10),
+    ],
+)
+def test_a_moment_to_come_back_at_is_utc_unless_it_says_otherwise(asked: str, seconds: float) -> None:
+    """Contract 1.4: wherever the client stands."""
+    assert retry_after({"Retry-After": asked}, now=NOW) == seconds
+    assert retry_after({"quota-reset-UTC": asked}, now=NOW) == seconds
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_an_application_is_one(count: int) -> None:
+    """Contract 4.3: it may come as a list of one; a list of two does not say which of them was asked for."""
+    body = {"_embedded": {"applications": [{"id": str(n), "name": "n"} for n in range(count)]}}
+
+    with pytest.raises(ProtocolError, match="the service answered 200 without an application") as caught:
+        decipher_application(answer(200, body))
+
+    assert caught.value.status == 200
+    assert json.loads(caught.value.body) == body
+
+
+def test_an_answer_without_a_list_of_applications_tells_what_it_was() -> None:
+    with pytest.raises(ProtocolError, match="without a list of applications") as caught:
+        decipher_page(answer(200, {"odd": True}))
+
+    assert (caught.value.status, json.loads(caught.value.body)) == (200, {"odd": True})
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (500, b'{"error":{"message":"\\u0069nvalid_client"}}', AuthenticationError),
+        (500, b'{"deep":[{"x":"Quota\\u0056iolation"}]}', RateLimitError),
+        (500, b'{"error":{"message":"\\u0069nvalid"}}', TokenUnavailableError),
+        (500, b'{"error":{"message":"\\u0069nvalid_client"}', TokenUnavailableError),
+        (500, b'{"fault":{"detail":{"errorcode":"policies.ratelimit.Other"}}}', RateLimitError),
+        (200, b"{}", TokenUnavailableError),
+    ],
+)
+def test_an_error_of_the_token_endpoint_tells_all_that_is_known(
+    status: int, body: bytes, kind: type[APIError]
+) -> None:
+    """Contract 2.2: words count with their escapes resolved, at any depth, in whole JSON only."""
+    request = token_request("https://h/token", "id", "client-secret")
+
+    with pytest.raises(kind) as caught:
+        decipher_token(Response(status, Headers(), body), request=request)
+
+    assert type(caught.value) is kind
+    assert (caught.value.request, caught.value.status) == ("POST /token", status)
+    assert (caught.value.phase, caught.value.outcome) == ("token", "not_sent")
+
+
+@pytest.mark.parametrize("code", ["policies.ratelimit.Other", "x.QuotaViolation", "y.SpikeArrestViolation"])
+def test_each_word_of_the_gateway_about_limits_counts_alone(code: str) -> None:
+    """Contract 3.8, 9.18."""
+    body = {"fault": {"faultstring": "Slow down", "detail": {"errorcode": code}}}
+
+    assert type(error_of(answer(500, body))) is RateLimitError
+
+
+def test_a_success_without_an_id_tells_which_call_it_was() -> None:
+    """Contract 3.7: with its status, and as whole an answer as it was."""
+    error = error_of(answer(202, b"odd"))
+
+    assert type(error) is ProtocolError
+    assert (error.request, error.status, error.body, error.phase) == ("POST /dispatch", 202, b"odd", "answer")

@@ -33,3 +33,12 @@ def test_a_report_matches_by_the_channel_of_any_of_its_messages() -> None:
     event = report(_links={"messages": messages})
 
     assert [reaches(event, channel=name) for name in ("whatsapp", "sms", "mms")] == [True, True, False]
+
+
+@pytest.mark.parametrize("written", ["sms", " sms ", "SMS", "\tSms\n"])
+@pytest.mark.parametrize("several", [False, True])
+def test_the_name_of_a_channel_may_have_blanks_and_capitals(written: str, several: bool) -> None:
+    """It may come from a file of settings."""
+    channels = ["mms", written] if several else written
+
+    assert reaches(status(to={"type": "sms", "number": "1"}), channel=channels)

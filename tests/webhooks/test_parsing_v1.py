@@ -140,6 +140,35 @@ def test_v1_inbound(message_type: str, payload: Any, expected: dict[str, Any]) -
     assert {name: getattr(event.content, name) for name in expected} == expected
 
 
+@pytest.mark.parametrize(
+    ("channel", "sender", "to"),
+    [
+        ("viber_service", Address("viber_service_msg", None, "1"), Address("viber_service_msg", "2", None)),
+        ("messenger", Address("messenger", None, "1"), Address("messenger", None, "2")),
+        ("sms", Address("sms", "1", None), Address("sms", "2", None)),
+    ],
+)
+def test_v1_addresses_are_texts_and_the_channel_tells_what_they_are(
+    channel: str, sender: Address, to: Address
+) -> None:
+    """Contract 3.3, 5.8: a business is an id on Viber, both ends are on Messenger, the rest are numbers."""
+    event = status(channel=channel, **{"from": "1", "to": "2"})
+
+    for found, expected in ((event.from_, sender), (event.to, to)):
+        assert (found.type, found.number, found.id) == (expected.type, expected.number, expected.id)
+        assert found.address == (expected.id or expected.number)
+
+
+def test_an_address_without_a_type_is_of_the_channel_of_its_body() -> None:
+    """Contract 5.11: the body says it, so nothing is odd; its own type counts more."""
+    typeless, typed = {"number": "1"}, {"type": "mms", "number": "1"}
+
+    events = [status(channel="sms", to=end) for end in (typeless, typed)]
+
+    assert [event.to.type for event in events] == ["sms", "mms"]
+    assert events[0].oddities == events[1].oddities == ()
+
+
 def test_v1_messenger_addresses_are_ids() -> None:
     body = {
         "channel": "messenger",

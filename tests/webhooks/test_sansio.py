@@ -177,6 +177,24 @@ def test_hmac_header_may_hold_anything(signature: str) -> None:
         HmacVerification("key").verify(RawRequest({"x-kpn-webhook-signature": signature}, BODY))
 
 
+@pytest.mark.parametrize("signature", ["\ud800", "é" * 64, "\udcff" + "0" * 63])
+def test_hmac_header_that_is_no_text_is_refused(signature: str) -> None:
+    """Headers are decoded with surrogates for bytes that are no text: refused, and no crash."""
+    with pytest.raises(SignatureVerificationError):
+        HmacVerification("key").verify(RawRequest({"x-kpn-webhook-signature": signature}, BODY))
+
+
+def test_hmac_keys_are_text_or_bytes_and_each_counts() -> None:
+    """During a rotation one of them may be bytes that are no text at all."""
+    keys: list[str | bytes] = [b"\xff\x00", "sleutel-é"]
+    scheme = HmacVerification(keys)
+
+    for key in keys:
+        raw = key.encode() if isinstance(key, str) else key
+        signature = hmac.new(raw, BODY, hashlib.sha256).hexdigest()
+        scheme.verify(RawRequest({"x-kpn-webhook-signature": f" {signature} "}, BODY))
+
+
 @pytest.mark.parametrize("key", ["", [], ["a", ""]])
 def test_hmac_needs_a_key(key: Any) -> None:
     with pytest.raises(ConfigurationError):
@@ -316,3 +334,31 @@ def test_bytes_come_in_any_type(kind: Callable[[bytes], Any]) -> None:
     authorization = sign(kind(body), secret="secret", api_key="k", jti="j")
 
     assert verify(kind(body), authorization, secrets={"k": "secret"}).jti == "j"
+
+
+LONG = "a-long-secret-of-one-segment"
+
+
+@pytest.mark.parametrize(
+    "secret", [f"{LONG}/b", f"/{LONG}", f"{LONG}/", LONG.encode(), [LONG.encode()], [LONG, LONG]]
+)
+def test_a_path_secret_is_one_segment_as_text(secret: Any) -> None:
+    """What could never match is refused when it is set, not at the first callback."""
+    assert PathSecretVerification(LONG).public_path(f"status/{LONG}") == "status"
+
+    with pytest.raises(ConfigurationError, match="the path secret must be one text"):
+        PathSecretVerification(secret)
+
+
+def test_without_a_path_a_verification_sees_an_empty_one() -> None:
+    """`from_http` alone knows no mount point: a secret path is never matched by chance."""
+    seen: list[str] = []
+
+    class Looking:
+        def verify(self, request: RawRequest) -> None:
+            seen.append(request.path)
+
+    from_http({}, BODY, verification=Looking())
+    from_http({}, BODY, verification=Looking(), path="status/x")
+
+    assert seen == ["", "status/x"]

@@ -339,3 +339,30 @@ def test_an_empty_secret_lets_nobody_in(secrets: Any) -> None:
 
     with pytest.raises(SignatureVerificationError):
         verify(BODY, forged, secrets={"k": secrets}, now=1_000_000)
+
+
+@pytest.mark.parametrize("after", ["é", "\ud800", "\u200b", "²", "\x00"])
+def test_a_genuine_token_with_anything_after_it_is_refused(after: str) -> None:
+    """The usual beginning shortens the work, not the check; and no error but ours comes out of it."""
+    genuine = sign(BODY, api_key="k", secret=SECRET, iat=1_000_000, jti="j")
+
+    assert accept(genuine).api_key == "k"
+    for spoilt in (genuine + after, genuine[:30] + after + genuine[30:]):
+        with pytest.raises(SignatureVerificationError):
+            accept(spoilt)
+
+
+@pytest.mark.parametrize(
+    "written", ["{token}", " {token}", "{token} ", "\t{token}\r\n", " {token} ", "{scheme}   {rest} "]
+)
+@pytest.mark.parametrize("as_bytes", [False, True])
+@pytest.mark.parametrize("usual", [True, False])
+def test_blanks_around_a_token_do_not_matter(written: str, as_bytes: bool, usual: bool) -> None:
+    """RFC 9110: blanks around the value of a header are no part of it; with the usual header and another."""
+    genuine = (
+        sign(BODY, api_key="k", secret=SECRET, iat=1_000_000, jti="j") if usual else token(GOOD, typ="x")
+    )
+    scheme, _, rest = genuine.partition(" ")
+    authorization = written.format(token=genuine, scheme=scheme, rest=rest)
+
+    assert accept(authorization.encode() if as_bytes else authorization).api_key == "k"

@@ -1,5 +1,7 @@
 """Every timestamp form of contract 5.7."""
 
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -7,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nexmo_dispatch_webhooks.events import parse_timestamp
+from nexmo_dispatch_webhooks.events.timestamps import LONGEST, has_zone
 
 NOON = datetime(2020, 1, 1, 14, 0, tzinfo=UTC)
 
@@ -61,6 +64,65 @@ def test_the_border_between_seconds_and_milliseconds(as_text: bool) -> None:
     ]
 
 
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine whose own time zone is not UTC, and has half an hour in it."""
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("elsewhere")
+@pytest.mark.parametrize(
+    ("value", "hour"),
+    [
+        ("2020-01-01T14:00:00", 14),
+        ("2020-01-01 14:00:00 UTC", 14),
+        ("20200101T140000", 14),
+        ("2020-01-01T14:00:00+02:00", 12),
+        (" 2020-01-01T14:00:00+02:00", 12),
+        (1577887200, 14),
+        ("1577887200", 14),
+    ],
+)
+def test_the_zone_of_the_machine_plays_no_part(value: object, hour: int) -> None:
+    """Contract 5.7: a time without a zone is UTC, wherever the receiver stands."""
+    assert parse_timestamp(value) == NOON.replace(hour=hour)
+
+
+@pytest.mark.parametrize(
+    ("start", "filler", "end"),
+    [("2020-01-01T14:00:00.", "0", "Z"), ("2020-01-01 14:00:00", " ", "UTC"), ("1577887200.", "0", "")],
+)
+def test_a_timestamp_has_at_most_64_characters(start: str, filler: str, end: str) -> None:
+    """That bounds the work on hostile input; blanks around the text do not count."""
+    fitting, longer = (start + filler * (size - len(start + end)) + end for size in (64, 65))
+
+    assert len(fitting) == LONGEST
+    assert parse_timestamp(fitting) == parse_timestamp(f" {fitting}\n") == NOON
+    assert parse_timestamp(longer) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "has"),
+    [
+        ("2020-01-01T14:00:00Z", True),
+        ("2020-01-01T14:00:00+02:00", True),
+        (" 2020-01-01 14:00:00 utc ", True),
+        ("2020-01-01 14:00:00 GMT", True),
+        ("2020-01-01T14:00:00", False),
+        ("1577887200", False),
+        ("yesterday", False),
+        ("", False),
+    ],
+)
+def test_a_timestamp_that_says_no_zone_is_told_apart(value: str, has: bool) -> None:
+    """Every documented form says one (contract 5.7)."""
+    assert has_zone(value) is has
+
+
 def test_fraction_is_kept() -> None:
     assert parse_timestamp("2020-01-01T14:00:00.123456Z") == NOON.replace(microsecond=123456)
 
@@ -68,6 +130,7 @@ def test_fraction_is_kept() -> None:
 @pytest.mark.parametrize(
     "value",
     [
+        *("1.2.3", "1577887200.0.0", ".5.", "1,5", "+1577887200"),
         *(None, True, "", " ", "yesterday", "2020-13-01T00:00:00Z", "2020-01-01 14:00:00 CET", "UTC"),
         *("\ud800", "²", "1" * 400, "9" * 60, 10**400, 1e300, float("nan"), float("inf"), -1e30),
         *("0001-01-01T00:00:00+23:00", "9999-12-31T23:59:59-23:00", [], {}, b"2020-01-01T14:00:00Z"),

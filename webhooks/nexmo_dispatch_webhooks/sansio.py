@@ -179,11 +179,11 @@ class PathSecretVerification:
     """
 
     def __init__(self, secret: str) -> None:
-        (text,) = check_secret("the path secret", secret)
-        if isinstance(text, bytes) or not _PATH_SECRET.fullmatch(text):
+        text, *more = check_secret("the path secret", secret)
+        if more or isinstance(text, bytes) or not _PATH_SECRET.fullmatch(text):
             raise ConfigurationError(
-                "the path secret must be text of 22 characters or more, letters, digits and -._~ only; make "
-                'one with: python -c "import secrets; print(secrets.token_urlsafe())"'
+                "the path secret must be one text of 22 characters or more, letters, digits and -._~ only; "
+                'make one with: python -c "import secrets; print(secrets.token_urlsafe())"'
             )
         self._secret = text.encode()
 

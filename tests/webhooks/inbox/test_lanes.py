@@ -124,6 +124,19 @@ def test_the_default_policy_ends_within_a_quarter_of_an_hour() -> None:
 
 @pytest.mark.parametrize(
     "values",
+    [{"wait_initial": 0}, {"wait_max": 0}, {"wait_jitter": 0}, {"wait_exp_base": 1}, {"attempts": 1}],
+)
+def test_policies_without_waits_growth_or_chance_make_sense(values: dict[str, float]) -> None:
+    """Each limit itself is allowed."""
+    policy = RetryPolicy(**{"attempts": 3, "wait_max": 2, **values})  # type: ignore[arg-type]  # attempts is an int in each
+
+    if policy.attempts > 1:
+        assert policy.wait(1, lambda: 0.0) == min(policy.wait_initial, policy.wait_max)
+    assert policy.wait(policy.attempts, lambda: 0.0) is None
+
+
+@pytest.mark.parametrize(
+    "values",
     [{"attempts": 0}, {"wait_initial": -1}, {"wait_max": -1}, {"wait_exp_base": 0.5}, {"wait_jitter": -1}],
 )
 def test_policies_that_make_no_sense(values: dict[str, float]) -> None:
