@@ -86,6 +86,40 @@ def test_retry_one_or_all(file: Path) -> None:
     assert len(run("list", file, "--state", "pending")[1].splitlines()) == 2
 
 
+def test_retry_by_handler_or_kind(file: Path) -> None:
+    """With `all`; what another handler failed at stays where it is."""
+    assert run("retry", file, "all", "--handler", "other")[1].startswith("0 records ")
+    assert run("retry", file, "all", "--handler", "answer")[1].startswith("1 record ")
+    assert run("retry", file, "all", "--kind", "unparsable")[1].startswith("1 record ")
+    assert run("retry", file, "all", "--kind", "bogus")[0] == 2
+    code, _, err = run("retry", file, "3", "--handler", "answer")
+    assert code == 2
+    assert "goes with all" in err
+
+
+def test_summary_counts_by_handler_and_exception(file: Path) -> None:
+    """One line each, with the oldest; an inbox without failures says so."""
+    code, out, _ = run("summary", file)
+
+    assert code == 0
+    lines = sorted(" ".join(line.split()) for line in out.splitlines())
+    assert lines[0].startswith("1 quarantined inbound-message oldest 20")
+    assert lines[0].endswith(" answer (LookupError)")
+    assert lines[1].startswith("1 quarantined unparsable oldest 20")
+    assert lines[1].endswith(" the body is no JSON object")
+    run("purge", file, "all", "--state", "quarantined")
+    assert run("summary", file)[1] == "nothing failed\n"
+
+
+def test_show_tells_where_it_failed(file: Path) -> None:
+    """File and line of the handler, and no word of the exception."""
+    out = run("show", file, "3")[1]
+
+    assert "  failed: answer (LookupError)\n" in out
+    assert f"    {__file__}:" in out
+    assert " in file.<locals>.bad\n" in out
+
+
 def test_purge_one_or_all(file: Path) -> None:
     """Handled ones unless said otherwise; the record stays known."""
     assert run("purge", file, "all", "--older-than", "1")[1] == "0 records forgotten\n"
@@ -101,7 +135,9 @@ def test_purge_one_or_all(file: Path) -> None:
     assert "the body is forgotten" in run("show", file, "1")[1]
 
 
-@pytest.mark.parametrize("command", [["list"], ["show", "1"], ["retry", "all"], ["purge", "all"]])
+@pytest.mark.parametrize(
+    "command", [["list"], ["summary"], ["show", "1"], ["retry", "all"], ["purge", "all"]]
+)
 def test_no_file_is_made_by_looking(tmp_path: Path, command: list[str]) -> None:
     """A mistyped name ends with 1 and leaves nothing behind."""
     missing = tmp_path / "missing.db"

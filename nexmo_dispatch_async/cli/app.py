@@ -11,6 +11,7 @@ from nexmo_dispatch_async._version import __version__
 from nexmo_dispatch_async.cli import screen
 
 InboxState = Literal["pending", "quarantined", "handled", "forgotten"]
+RecordKind = Literal["message-status", "inbound-message", "final-report", "unknown", "unparsable"]
 Purgeable = Literal["handled", "quarantined"]
 
 app: typer.Typer = typer.Typer(
@@ -244,11 +245,28 @@ def show(
 
 
 @_inbox.command()
-def retry(file: _File, which: Annotated[str, typer.Argument(metavar="ID|all")]) -> None:
+def summary(file: _File) -> None:
+    """Print what failed: how many records by state, kind, handler and exception, and the oldest (UTC)."""
+    from nexmo_dispatch_async.cli.inbox import summary as run
+
+    raise typer.Exit(anyio.run(run, file))
+
+
+@_inbox.command()
+def retry(
+    file: _File,
+    which: Annotated[str, typer.Argument(metavar="ID|all")],
+    handler: Annotated[str | None, typer.Option(help="With all: those in which this handler failed.")] = None,
+    kind: Annotated[RecordKind | None, typer.Option(help="With all: those of this kind.")] = None,
+) -> None:
     """Handle a quarantined or waiting record again, or all of them, for instance after a fix."""
     from nexmo_dispatch_async.cli.inbox import retry as run
 
-    raise typer.Exit(anyio.run(run, file, _which(which)))
+    record = _which(which)
+    for name, value in (("--handler", handler), ("--kind", kind)):
+        if value is not None and record != "all":
+            raise typer.BadParameter("goes with all, not with an id", param_hint=name)
+    raise typer.Exit(anyio.run(run, file, record, handler, kind))
 
 
 @_inbox.command()

@@ -13,7 +13,7 @@ from nexmo_dispatch_async.cli.redactor import Redactor
 from nexmo_dispatch_webhooks import InvalidBodyError, UnknownRecordError, WebhookError, parse_event
 from nexmo_dispatch_webhooks.inbox import Record, SqliteInbox, State
 
-__all__ = ["purge", "retry", "show", "show_list"]
+__all__ = ["purge", "retry", "show", "show_list", "summary"]
 
 Which = int | Literal["all"]
 
@@ -38,7 +38,10 @@ async def show(file: Path, record_id: int, plain: bool) -> int:
         record = await inbox.show(record_id)
         screen.show(_line(record))
         for failure in record.failed:
-            screen.show(f"  failed: {failure.handler} ({failure.error})")
+            words = f": {failure.message}" if failure.message else ""
+            screen.show(f"  failed: {failure.handler} ({failure.error}){words}")
+            for line in failure.trace:
+                screen.show(f"    {line}")
         for handler in record.done:
             screen.show(f"  done: {handler}")
         if record.next_attempt_at is not None:
@@ -53,11 +56,29 @@ async def show(file: Path, record_id: int, plain: bool) -> int:
     return await _with(file, work)
 
 
-async def retry(file: Path, which: Which) -> int:
+async def summary(file: Path) -> int:
+    """Print what failed, a line for each handler and exception, most frequent first."""
+
+    async def work(inbox: SqliteInbox) -> None:
+        found = await inbox.summary()
+        for tally in found:
+            what = "the body is no JSON object"
+            if tally.handler is not None:
+                what = f"{tally.handler} ({tally.error})"
+            oldest = f"{tally.oldest:%Y-%m-%d %H:%M:%S}"
+            state = "waiting" if tally.state == "pending" else tally.state
+            screen.show(f"{tally.count:>8}  {state:<11}  {tally.kind:<15}  oldest {oldest}  {what}")
+        if not found:
+            screen.show("nothing failed")
+
+    return await _with(file, work)
+
+
+async def retry(file: Path, which: Which, handler: str | None, kind: str | None) -> int:
     """Make records due now; return 1 when there is none of that id."""
 
     async def work(inbox: SqliteInbox) -> None:
-        found = await inbox.retry(which)
+        found = await inbox.retry(which, handler=handler, kind=kind)
         if which != "all" and not found:
             raise UnknownRecordError(f"no quarantined or waiting record has the id {which}")
         screen.show(f"{_count(found)} to be handled again by the running receiver, or at its next start")

@@ -25,7 +25,7 @@ from nexmo_dispatch_webhooks.exceptions import (
     WebhookError,
 )
 from nexmo_dispatch_webhooks.injection import is_async
-from nexmo_dispatch_webhooks.logs import log_failure, logger
+from nexmo_dispatch_webhooks.logs import FailureLog, logger
 from nexmo_dispatch_webhooks.middleware import OuterCallNext, OuterMiddleware
 from nexmo_dispatch_webhooks.refusals import Refusals, WrongSignature
 from nexmo_dispatch_webhooks.routing import Context, DispatchResult, Router
@@ -132,6 +132,7 @@ class Receiver:
         self._events: Counter[str] = Counter()
         self._oddities: Counter[str] = Counter()
         self._unhandled = 0
+        self._failures = FailureLog()
         self._started = False
 
     def __repr__(self) -> str:
@@ -227,10 +228,10 @@ class Receiver:
             logger.warning("answered with %d, not stored: %s: %s", error.status, type(error).__name__, error)
             answer = Answer(error.status, "not stored, please repeat")
         except WebhookError as error:
-            log_failure("the request", error)
+            self._failures.note("the request", error)
             answer = Answer(error.status, "failed, please repeat")
         except Exception as error:  # noqa: BLE001 - a middleware or an inbox may raise anything; the service retries
-            log_failure("the request", error)
+            self._failures.note("the request", error)
             answer = Answer(500, "failed, please repeat")
         self._answers[answer.status] += 1
         return answer
@@ -269,7 +270,7 @@ class Receiver:
             self._unhandled += result.unhandled
             return _HANDLED
         for failure in result.failures:
-            log_failure(f"handler {failure.handler}", failure.error)
+            self._failures.note(f"handler {failure.handler}", failure.error)
         return Answer(500, "a handler failed, please repeat")
 
     def _count(self, oddities: tuple[str, ...]) -> None:

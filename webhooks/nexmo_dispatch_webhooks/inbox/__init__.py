@@ -5,7 +5,15 @@ It reads no request and verifies nothing: the receiver gives it events that are 
 
 from nexmo_dispatch_webhooks.inbox.engine import StoreInbox
 from nexmo_dispatch_webhooks.inbox.inboxes import MemoryInbox, SqliteInbox
-from nexmo_dispatch_webhooks.inbox.records import Counts, Failure, NewRecord, Record, State, Waiting
+from nexmo_dispatch_webhooks.inbox.records import (
+    Counts,
+    Failure,
+    NewRecord,
+    Record,
+    State,
+    Tally,
+    Waiting,
+)
 from nexmo_dispatch_webhooks.inbox.retries import RetryPolicy
 from nexmo_dispatch_webhooks.inbox.settings import Health, InboxSettings
 from nexmo_dispatch_webhooks.inbox.store import Added, Store, Which
@@ -24,6 +32,7 @@ __all__ = [
     "State",
     "Store",
     "StoreInbox",
+    "Tally",
     "Waiting",
     "Which",
 ]

@@ -26,6 +26,7 @@ from nexmo_dispatch_webhooks.inbox.records import (
     NewRecord,
     Record,
     State,
+    Tally,
     Waiting,
     make_record,
 )
@@ -285,11 +286,16 @@ class StoreInbox:
         items = await self.store.waiting()
         hurried = frozenset(item.id for item in items if not item.due and item.id in self._handling.lanes)
         self._handling.lanes.hurry(hurried)
+        await self._count()
         new = [item for item in items if item.id not in self._handling.lanes]
         place(new, epoch=self._clock(), now=self._monotonic(), retries=self._retries)
         for item in new:
             self._handling.lanes.add(item)
         self._handling.bell.ring()
+
+    async def _count(self) -> None:
+        """Learn how many records are set aside, by whom ever."""
+        self._handling.quarantined = (await self.store.count()).quarantined
 
     # --- retries that are due, other processes, retention ---
 
@@ -322,7 +328,10 @@ class StoreInbox:
             await self._take_over()
         elif await self.store.changed():
             await self._refresh()
+        rounds = self._retention.rounds
         more = self._active and await self._retention.piece(self.store, now=now, epoch=self._clock())
+        if self._retention.rounds != rounds:
+            await self._count()
         if not self._storing:
             self._storing = await self.store.writable()
         return more
@@ -353,7 +362,7 @@ class StoreInbox:
             len(self._handling.lanes) if self._active else self._backlog.pending,
             self._handling.lanes.retrying,
             0.0 if since is None else self._monotonic() - since,
-            self._handling.quarantined,
+            self._handling.quarantined if self._active else self._backlog.quarantined,
             self._duplicates,
             self._handling.unhandled,
             self._is_crowded(),
@@ -386,23 +395,36 @@ class StoreInbox:
         await self.store.open()
         return await self.store.load(record_id)
 
-    async def retry(self, which: Which) -> int:
+    async def retry(
+        self, which: Which = "all", *, handler: str | None = None, kind: str | None = None
+    ) -> int:
         """Handle again, now: a quarantined record, or one that waits for its next attempt.
 
-        Handlers that succeeded are not run again. A body that was no JSON object is read again, by `parse`.
-        From another process it takes effect within `poll` seconds.
+        All handlers that have not succeeded are run; those that succeeded are not run again. A body that was
+        no JSON object is read again, by `parse`. From another process it takes effect within `poll` seconds.
 
         Args:
             which: an id, or `"all"`.
+            handler: only records in which the handler of this name failed.
+            kind: only records of this kind; `unparsable` for bodies that were no JSON object.
 
         Returns:
             How many records there were.
         """
         await self.store.open()
-        found = await self.store.retry(which)
+        found = await self.store.retry(which, handler=handler, kind=kind)
         if self._active and found:
             await self._refresh()
         return found
+
+    async def summary(self) -> builtins.list[Tally]:
+        """What failed in quarantined records and in those that wait for an attempt, most frequent first.
+
+        A record in which two handlers failed is counted with both.
+        """
+        await self.store.open()
+        found = await self.store.summary()
+        return sorted(found, key=lambda tally: (-tally.count, tally.oldest, tally.handler or ""))
 
     async def purge(
         self, state: State = "handled", *, record_id: int | None = None, older_than: float | None = None
@@ -427,4 +449,8 @@ class StoreInbox:
             raise ConfigurationError("purge takes handled or quarantined records")
         await self.store.open()
         before = None if older_than is None else self._clock() - older_than
-        return await self.store.purge("all" if record_id is None else record_id, states=states, before=before)
+        which: Which = "all" if record_id is None else record_id
+        found = await self.store.purge(which, states=states, before=before)
+        if self._active and found:
+            await self._count()
+        return found

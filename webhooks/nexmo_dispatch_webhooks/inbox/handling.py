@@ -17,7 +17,7 @@ from nexmo_dispatch_webhooks.inbox.retries import RetryPolicy
 from nexmo_dispatch_webhooks.inbox.store import Store
 from nexmo_dispatch_webhooks.inbox.worker import Worker, is_ending, shake_off
 from nexmo_dispatch_webhooks.injection import Context
-from nexmo_dispatch_webhooks.logs import log_failure, logger
+from nexmo_dispatch_webhooks.logs import FailureLog, logger
 
 __all__ = ["Handling"]
 
@@ -59,14 +59,16 @@ class Handling:
         self._poll = poll
         self._clock, self._monotonic, self._random = clock, monotonic, random
         # state
+        self._failures = FailureLog(monotonic)
         self.lanes: Lanes = Lanes(concurrency)
         self.bell: Bell = Bell()
         self.busy: int = 0
         self.idlers: list[asyncio.Future[None]] = []
         self.stopping: bool = False
         self.worker: Worker
-        # counts, since the inbox was made
+        # how many are set aside, counted by the engine and here
         self.quarantined: int = 0
+        # since the inbox was made
         self.unhandled: int = 0
 
     def begin(self, worker: Worker) -> None:
@@ -141,13 +143,13 @@ class Handling:
 
     async def _broke(self, item: Waiting, error: Exception) -> None:
         """Something else than a handler failed: the store, so that nothing is lost, or what should not."""
-        log_failure(f"handling record {item.id}", error)
+        self._failures.note(f"handling record {item.id}", error)
         try:
             if not isinstance(error, InboxError):
-                await self._failed(item, (Failure("inbox", type(error).__qualname__),))
+                await self._failed(item, (Failure.of("inbox", error),))
                 return
         except InboxError as broken:
-            log_failure("the inbox", broken)
+            self._failures.note("the inbox", broken)
         self.lanes.postpone(item, self._monotonic() + max(self._poll, self._retries.wait_initial))
 
     async def _attempt(self, item: Waiting) -> None:
@@ -184,8 +186,8 @@ class Handling:
         try:
             event = _event(self._parse(record.body))
         except Exception as error:  # noqa: BLE001 - `parse` may be the application's; the record stays
-            log_failure(f"reading record {item.id}", error)
-            await self._set_aside(item, (Failure("parse", type(error).__qualname__),))
+            self._failures.note(f"reading record {item.id}", error)
+            await self._set_aside(item, (Failure.of("parse", error),))
             return None
         return event, Context(record.path, record.received_at.timestamp(), record.claims)
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from nexmo_dispatch_webhooks.exceptions import InboxError, UnknownRecordError
-from nexmo_dispatch_webhooks.inbox.records import Counts, Failure, NewRecord, Record, State, Waiting
+from nexmo_dispatch_webhooks.inbox.records import Counts, Failure, NewRecord, Record, State, Tally, Waiting
 from nexmo_dispatch_webhooks.inbox.store import Added, Which
 from nexmo_dispatch_webhooks.transaction import Statement
 
@@ -144,18 +144,34 @@ class MemoryStore:
         )
         return [record for record, _ in zip(chosen, range(limit), strict=False)]
 
-    async def retry(self, which: Which) -> int:
+    async def retry(self, which: Which, *, handler: str | None = None, kind: str | None = None) -> int:
         """Make records pending and due now."""
         chosen = [
             record_id
             for record_id, kept in self._kept.items()
             if which in ("all", record_id)
             and (kept.record.state == "quarantined" or (kept.record.state == "pending" and kept.due))
+            and kind in (None, kept.record.kind)
+            and (handler is None or any(failure.handler == handler for failure in kept.record.failed))
         ]
         for record_id in chosen:
             self._change(record_id, state="pending", attempts=0, failed=(), next_attempt_at=None)
             self._kept[record_id].due = 0.0
         return len(chosen)
+
+    async def summary(self) -> builtins.list[Tally]:
+        """Count alike."""
+        moments: dict[tuple[State, str, str | None, str | None], builtins.list[datetime]] = {}
+        for record in (kept.record for kept in self._kept.values()):
+            names: builtins.list[tuple[str | None, str | None]] = [
+                (failure.handler, failure.error) for failure in record.failed
+            ]
+            if record.state == "quarantined" and not names:
+                names = [(None, None)]
+            for handler, error in names if record.state in {"pending", "quarantined"} else ():
+                key = (record.state, record.kind, handler, error)
+                moments.setdefault(key, []).append(record.received_at)
+        return [Tally(*key, len(found), min(found)) for key, found in moments.items()]
 
     async def purge(self, which: Which, *, states: Sequence[State], before: float | None) -> int:
         """Forget contents."""

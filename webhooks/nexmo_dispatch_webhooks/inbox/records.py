@@ -18,6 +18,7 @@ from nexmo_dispatch_webhooks.events import Event, FinalReport, InboundMessage, M
 from nexmo_dispatch_webhooks.injection import Context
 from nexmo_dispatch_webhooks.sansio import RawRequest
 from nexmo_dispatch_webhooks.signature import Claims
+from nexmo_dispatch_webhooks.traces import own_words, trace
 
 __all__ = [
     "STATES",
@@ -28,6 +29,7 @@ __all__ = [
     "NewRecord",
     "Record",
     "State",
+    "Tally",
     "Waiting",
     "make_record",
 ]
@@ -42,11 +44,39 @@ Group = tuple[str, ...]
 UNPARSABLE = "unparsable"
 
 
-class Failure(msgspec.Struct, frozen=True):
-    """A handler that failed in the last attempt, and with what class of exception; never its message."""
+class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A handler that failed in the last attempt, and with what class of exception."""
 
     handler: str
     error: str
+    #: The message of the exception where this package wrote it; other messages may quote a customer.
+    message: str = ""
+    #: Where it was raised, outermost first: `file:line in function`. No argument and no variable.
+    trace: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, handler: str, error: BaseException) -> Failure:
+        """What is kept of an exception that a handler raised."""
+        return cls(handler, type(error).__qualname__, own_words(error), trace(error))
+
+    def __repr__(self) -> str:
+        return f"Failure(handler={self.handler!r}, error={self.error!r})"
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        return [("handler", self.handler), ("error", self.error)]
+
+
+class Tally(msgspec.Struct, frozen=True):
+    """Records that failed alike, for people: those of one state and kind, one handler and one exception."""
+
+    state: State
+    kind: str
+    #: None for a body that could not be read, so that no handler ran.
+    handler: str | None
+    error: str | None
+    count: int
+    #: When the oldest of them arrived.
+    oldest: datetime
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):

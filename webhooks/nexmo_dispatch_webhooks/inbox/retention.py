@@ -37,6 +37,8 @@ class Retention:
     remember: float
     #: The store had no room for an event: handled ones are forgotten, however young.
     full: bool = False
+    #: Rounds that came to their end.
+    rounds: int = field(default=0, init=False)
     #: When records were made older; None before the first time in this run.
     _aged: float | None = field(default=None, init=False)
     _next: float | None = field(default=None, init=False)
@@ -67,6 +69,7 @@ class Retention:
         )
         if not more:
             self._next, self._shortened = now + _EVERY, False
+            self.rounds += 1
         return more
 
     def forget(self) -> None:

@@ -31,8 +31,9 @@ class Health(msgspec.Struct, frozen=True):
     retrying: int
     #: Seconds since the oldest of the pending events arrived.
     lag: float
-    #: Since the start: events quarantined, duplicates, and events that no handler wanted.
+    #: Events that are set aside for a human, those of earlier runs among them.
     quarantined: int
+    #: Since the start: duplicates, and events that no handler wanted.
     duplicates: int
     unhandled: int
     #: True while `max_pending` events wait, so that more are refused.

@@ -29,7 +29,7 @@ from nexmo_dispatch_webhooks.inbox import sqlite_ages as ages
 from nexmo_dispatch_webhooks.inbox import sqlite_file as file
 from nexmo_dispatch_webhooks.inbox import sqlite_notes as notes
 from nexmo_dispatch_webhooks.inbox import sqlite_sql as sql
-from nexmo_dispatch_webhooks.inbox.records import Counts, Failure, NewRecord, Record, State, Waiting
+from nexmo_dispatch_webhooks.inbox.records import Counts, Failure, NewRecord, Record, State, Tally, Waiting
 from nexmo_dispatch_webhooks.inbox.sqlite_file import Synchronous
 from nexmo_dispatch_webhooks.inbox.sqlite_writer import LONG_LOG, Batch, Operation, Writer
 from nexmo_dispatch_webhooks.inbox.store import Added, Which
@@ -248,9 +248,14 @@ class SqliteStore:
         """Records by ascending id."""
         return await self._run(lambda db: sql.select(db, state, limit=limit, after=after), pages=0)
 
-    async def retry(self, which: Which) -> int:
+    async def retry(self, which: Which, *, handler: str | None = None, kind: str | None = None) -> int:
         """Make records pending and due now."""
-        return await self._run(lambda db: sql.retry(db, which), pages=1 if which != "all" else LONG_LOG)
+        again = partial(sql.retry, which=which, handler=handler, kind=kind)
+        return await self._run(again, pages=1 if which != "all" else LONG_LOG)
+
+    async def summary(self) -> builtins.list[Tally]:
+        """Count in the file."""
+        return await self._run(sql.summary, pages=0)
 
     async def purge(self, which: Which, *, states: Sequence[State], before: float | None) -> int:
         """Forget contents, in pieces that hold up no answer for long; nothing of them is left afterwards.

@@ -16,7 +16,16 @@ import msgspec
 
 from nexmo_dispatch_webhooks.exceptions import TransactionError, UnknownRecordError
 from nexmo_dispatch_webhooks.inbox import sqlite_ages as ages
-from nexmo_dispatch_webhooks.inbox.records import STATES, Counts, Failure, NewRecord, Record, State, Waiting
+from nexmo_dispatch_webhooks.inbox.records import (
+    STATES,
+    Counts,
+    Failure,
+    NewRecord,
+    Record,
+    State,
+    Tally,
+    Waiting,
+)
 from nexmo_dispatch_webhooks.inbox.sqlite_notes import SCHEMA as NOTES
 from nexmo_dispatch_webhooks.inbox.store import Which
 from nexmo_dispatch_webhooks.signature import Claims
@@ -40,6 +49,7 @@ __all__ = [
     "purge",
     "retry",
     "select",
+    "summary",
     "waiting",
 ]
 
@@ -310,14 +320,38 @@ def _claims(stored: bytes | None) -> Claims | None:
         return None
 
 
-def retry(db: sqlite3.Connection, which: Which) -> int:
+def retry(
+    db: sqlite3.Connection, which: Which, *, handler: str | None = None, kind: str | None = None
+) -> int:
     """Quarantined records, and those between two attempts, become pending and due."""
-    one = "" if which == "all" else " AND id = ?"
+    conditions, values = ["state < 2", "(state = 1 OR due > 0)"], list[int | str]()
+    if which != "all":
+        conditions.append("id = ?")
+        values.append(which)
+    if kind is not None:
+        conditions.append("kind = ?")
+        values.append(kind)
+    if handler is not None:
+        conditions.append("EXISTS (SELECT 1 FROM json_each(failed) WHERE value ->> '$.handler' = ?)")
+        values.append(handler)
     return db.execute(
-        "UPDATE events SET state = 0, attempts = 0, due = 0, failed = '[]' "  # noqa: S608 - a constant
-        f"WHERE state < 2 AND (state = 1 OR due > 0){one}",
-        () if which == "all" else (which,),
+        "UPDATE events SET state = 0, attempts = 0, due = 0, failed = '[]' "  # noqa: S608 - constants
+        f"WHERE {' AND '.join(conditions)}",
+        values,
     ).rowcount
+
+
+def summary(db: sqlite3.Connection) -> list[Tally]:
+    """What failed in unfinished records; one without a failure counts when it is quarantined."""
+    rows = db.execute(
+        "SELECT state, kind, value ->> '$.handler', value ->> '$.error', count(*), min(received_at) "
+        "FROM events LEFT JOIN json_each(events.failed) "
+        "WHERE state < 2 AND (state = 1 OR value IS NOT NULL) GROUP BY 1, 2, 3, 4"
+    ).fetchall()
+    return [
+        Tally(STATES[int(state)], kind, handler, error, count, datetime.fromtimestamp(oldest, UTC))
+        for state, kind, handler, error, count, oldest in rows
+    ]
 
 
 def has_room(db: sqlite3.Connection, most: int) -> bool:

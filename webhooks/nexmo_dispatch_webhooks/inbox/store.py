@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
-from nexmo_dispatch_webhooks.inbox.records import Counts, Failure, NewRecord, Record, State, Waiting
+from nexmo_dispatch_webhooks.inbox.records import Counts, Failure, NewRecord, Record, State, Tally, Waiting
 from nexmo_dispatch_webhooks.transaction import Statement
 
 __all__ = ["Added", "Store", "Which"]
@@ -90,8 +90,18 @@ class Store(Protocol):
         """Records without their bodies, by ascending id, of one state or of all but `forgotten`."""
         ...
 
-    async def retry(self, which: Which) -> int:
-        """Make quarantined and waiting records pending and due now; return how many."""
+    async def retry(self, which: Which, *, handler: str | None = None, kind: str | None = None) -> int:
+        """Make quarantined and waiting records pending and due now; return how many.
+
+        Args:
+            which: one by id, or all.
+            handler: only those in which this handler failed.
+            kind: only those of this kind.
+        """
+        ...
+
+    async def summary(self) -> Sequence[Tally]:
+        """What failed in quarantined and waiting records, in no order."""
         ...
 
     async def purge(self, which: Which, *, states: Sequence[State], before: float | None) -> int:

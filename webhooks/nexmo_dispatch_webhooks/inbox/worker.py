@@ -18,7 +18,7 @@ from nexmo_dispatch_webhooks.exceptions import InboxError, TransactionError
 from nexmo_dispatch_webhooks.inbox.records import Failure
 from nexmo_dispatch_webhooks.inbox.store import Store
 from nexmo_dispatch_webhooks.injection import Context
-from nexmo_dispatch_webhooks.logs import log_failure
+from nexmo_dispatch_webhooks.logs import FailureLog
 from nexmo_dispatch_webhooks.routing import Router, Selected
 from nexmo_dispatch_webhooks.transaction import Transaction
 
@@ -60,6 +60,7 @@ class Worker:
         self._store = store
         self._timeout = timeout
         self._monotonic = monotonic
+        self._failures = FailureLog(monotonic)
         # A timer for each handler would cost more than most handlers; so somebody looks from time to time.
         self._since: dict[asyncio.Task[Any] | None, float] = {}
         self._expired: set[asyncio.Task[Any] | None] = set()
@@ -118,8 +119,10 @@ class Worker:
             if error is None:
                 succeeded.append(item.key)
             else:
-                log_failure(f"handler {item.key}", error)
-                failures.append(Failure(item.key, type(error).__qualname__))
+                self._failures.note(
+                    f"handler {item.key}", error, f"record {record_id}, attempt {attempt + 1}"
+                )
+                failures.append(Failure.of(item.key, error))
         if failures or finished:
             return Outcome(succeeded, tuple(failures), finished=finished)
         return _DONE

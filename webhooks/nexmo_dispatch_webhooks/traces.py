@@ -1,0 +1,85 @@
+"""What may be kept and logged of an exception: its classes and places in the code, and words that are ours.
+
+An exception's arguments and the variables of its frames may hold what a customer wrote, so neither is read.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Final, cast
+
+from nexmo_dispatch_webhooks.exceptions import WebhookError
+
+__all__ = ["own_words", "place", "trace"]
+
+_PACKAGE: Final = __name__.partition(".")[0]
+#: The innermost frames that are kept of an exception, the exceptions of a chain, the members of a group.
+_FRAMES, _CHAIN, _MEMBERS = 12, 3, 8
+#: The most letters of a line, and of all lines together.
+_LINE, _ALL = 200, 4000
+
+
+def place(error: BaseException) -> str:
+    """The file and line where an exception was raised; empty when it never was."""
+    frames = [*_frames(error)]
+    return frames[-1].partition(" in ")[0] if frames else ""
+
+
+def own_words(error: BaseException) -> str:
+    """The message of an exception that this package raised, else nothing: others may quote a customer."""
+    return str(error) if isinstance(error, WebhookError) and _is_raised_here(error) else ""
+
+
+def trace(error: BaseException) -> tuple[str, ...]:
+    """The lines of a traceback without a word of the exception: `file:line in function`, outermost first.
+
+    Those of the exception that caused it follow, under its class. The number and length of lines is bounded,
+    since they are stored with an event.
+    """
+    lines: list[str] = []
+    cause: BaseException | None = error
+    for number in range(_CHAIN):
+        if cause is None:
+            break
+        if number:
+            lines.append(f"caused by {type(cause).__qualname__}")
+        if isinstance(cause, BaseExceptionGroup):
+            members = cast("BaseExceptionGroup[BaseException]", cause).exceptions
+            names = ", ".join(type(member).__qualname__ for member in members[:_MEMBERS])
+            lines.append(f"a group of {len(members)}: {names}")
+        frames = [*itertools.dropwhile(_is_ours, _frames(cause))] or [*_frames(cause)]
+        if len(frames) > _FRAMES:
+            lines.append(f"({len(frames) - _FRAMES} more)")
+        lines += frames[-_FRAMES:]
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+    kept: list[str] = []
+    letters = 0
+    for line in lines:
+        kept.append(line[-_LINE:])
+        letters += len(kept[-1])
+        if letters > _ALL:
+            break
+    return tuple(kept)
+
+
+def _frames(error: BaseException) -> Iterator[str]:
+    place = error.__traceback__
+    while place is not None:
+        code = place.tb_frame.f_code
+        yield f"{code.co_filename}:{place.tb_lineno} in {code.co_qualname}"
+        place = place.tb_next
+
+
+def _is_ours(frame: str) -> bool:
+    """Whether a frame only led to the handler."""
+    return f"/{_PACKAGE}/" in frame.partition(" in ")[0].replace("\\", "/")
+
+
+def _is_raised_here(error: BaseException) -> bool:
+    """Whether this package raised it: a handler may fill our classes with words of its own."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    module = "" if place is None else str(place.tb_frame.f_globals.get("__name__"))
+    return module.partition(".")[0] == _PACKAGE
