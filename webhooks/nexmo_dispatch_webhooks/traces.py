@@ -44,10 +44,7 @@ def trace(error: BaseException) -> tuple[str, ...]:
             break
         if number:
             lines.append(f"caused by {type(cause).__qualname__}")
-        if isinstance(cause, BaseExceptionGroup):
-            members = cast("BaseExceptionGroup[BaseException]", cause).exceptions
-            names = ", ".join(type(member).__qualname__ for member in members[:_MEMBERS])
-            lines.append(f"a group of {len(members)}: {names}")
+        lines += _members(cause)
         frames = [*itertools.dropwhile(_is_ours, _frames(cause))] or [*_frames(cause)]
         if len(frames) > _FRAMES:
             lines.append(f"({len(frames) - _FRAMES} more)")
@@ -61,6 +58,14 @@ def trace(error: BaseException) -> tuple[str, ...]:
         if letters > _ALL:
             break
     return tuple(kept)
+
+
+def _members(error: BaseException) -> list[str]:
+    if not isinstance(error, BaseExceptionGroup):
+        return []
+    members = cast("BaseExceptionGroup[BaseException]", error).exceptions
+    names = ", ".join(type(member).__qualname__ for member in members[:_MEMBERS])
+    return [f"a group of {len(members)}: {names}"]
 
 
 def _frames(error: BaseException) -> Iterator[str]:

@@ -148,8 +148,8 @@ async def test_retry_by_handler_or_kind(start: Start, time: ManualTime) -> None:
 async def test_a_quarantined_record_says_where_it_failed(start: Start, tmp_path: Path) -> None:
     """Class, file and line, and our own words; no argument and no variable, in `repr` not even the places."""
 
-    async def wrong(event: Event, context: Context) -> None:
-        _ = context.transaction if isinstance(event.raw, int) else Context().transaction
+    async def wrong(event: Event) -> None:
+        _ = Context().transaction
 
     inbox = await start(bad, wrong, retries=ONCE)
     await put(inbox, status_bytes(1))

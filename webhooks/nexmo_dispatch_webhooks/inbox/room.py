@@ -96,17 +96,20 @@ class Room:
         """
         if not self._held:
             return  # `limit` lets it grow by what the reserve has left
-        (pages,) = db.execute("PRAGMA page_count").fetchone()
-        grown = (pages - self._moved) * self._page_size
+        grown = (_pages(db) - self._moved) * self._page_size
         if grown > self._size // 2 and self._available() < 2 * grown:
             error = sqlite3.OperationalError("the disk has no room for this")
             error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_FULL, "SQLITE_FULL"
             raise error
 
     def move_log(self, db: sqlite3.Connection) -> None:
-        """Move the log to the file, between two transactions."""
+        """Move the log to the file, between two transactions; a full disk costs the reserve."""
         file.move_log(db, self._busy_timeout)
         self._look()
+        if self._held and _pages(db) > self._moved and self.give_up():
+            file.move_log(db, self._busy_timeout)
+            self._look()
+            self.limit(db)
 
     def hold(self, db: sqlite3.Connection) -> None:
         """Make the reserve when there is none, and the disk has twice the room."""
@@ -123,7 +126,7 @@ class Room:
         """Make room for what makes room: move the log, and give up the reserve when the disk is full."""
         self.move_log(db)
         if self.give_up():
-            self.move_log(db)
+            self._look()
         self.limit(db, under_way=True)
 
     def give_up(self) -> bool:
@@ -175,3 +178,8 @@ class Room:
     def _available(self) -> int:
         """Bytes that the disk has left for us."""
         return shutil.disk_usage(self._path.parent).free
+
+
+def _pages(db: sqlite3.Connection) -> int:
+    (pages,) = db.execute("PRAGMA page_count").fetchone()
+    return int(pages)
