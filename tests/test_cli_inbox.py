@@ -196,17 +196,19 @@ def listen(path: Path) -> tuple[int, str, str]:
     return done.exit_code, done.stdout, done.stderr
 
 
-def test_listen_leaves_pending_records_to_their_receiver(file: Path) -> None:
-    """Printing is not handling: they stay pending, and whoever calls is told where to look."""
-    run("retry", file, "3")
+@pytest.mark.parametrize("pending", [True, False])
+def test_listen_leaves_the_file_of_a_receiver(file: Path, *, pending: bool) -> None:
+    """Printing is not handling: neither of what is pending nor of what its receiver stores later."""
+    if pending:
+        run("retry", file, "3")
     before = run("list", file)
 
     code, out, err = listen(file)
 
     assert (code, out) == (1, "")
     assert err == (
-        f"{file} has 1 pending record of an earlier receiver: its receiver is to handle them; look with "
-        f"`nexmo-dispatch inbox list {file} --state pending`, and give --inbox a file of its own\n"
+        f"the events in {file.name} are those of 'receiver' and not of 'nexmo-dispatch listen', which would "
+        "mark them as handled: give it a file of its own\n"
     )
     assert run("list", file) == before
 
@@ -217,4 +219,4 @@ async def test_listen_leaves_the_file_of_a_running_receiver(file: Path) -> None:
         code, out, err = await asyncio.to_thread(listen, file)
 
     assert (code, out) == (1, "")
-    assert err == f"{file} is in use by a running receiver: give --inbox a file of its own\n"
+    assert err.startswith(f"the events in {file.name} are those of 'receiver'")

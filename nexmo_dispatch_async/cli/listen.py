@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import anyio
 from aiohttp import web
 from rich.console import Console
 
 from nexmo_dispatch_async.cli import screen
+from nexmo_dispatch_async.cli.ending import Ending
 from nexmo_dispatch_async.cli.recording import Recorder
 from nexmo_dispatch_async.cli.timeline import line
 from nexmo_dispatch_webhooks import (
@@ -26,6 +26,13 @@ from nexmo_dispatch_webhooks import (
 from nexmo_dispatch_webhooks.aiohttp import setup
 from nexmo_dispatch_webhooks.aiohttp_log import MalformedRequestFilter
 from nexmo_dispatch_webhooks.inbox import SqliteInbox
+
+#: Seconds for callbacks that are under way, and for stored events: less than the ten that containers get.
+_ANSWERING, _DRAIN = 3.0, 5.0
+
+
+def _inbox(file: Path) -> SqliteInbox:
+    return SqliteInbox(file, owner="nexmo-dispatch listen", drain=_DRAIN)
 
 
 def printer(console: Console) -> Router:
@@ -50,22 +57,26 @@ async def run(
     record: Path | None = None,
     inbox: Path | None = None,
 ) -> int:
-    """Serve until cancelled; return 1 when it cannot start: a setting, a file or the port."""
+    """Serve until told to end; return 0 then, and 1 when it cannot start: a setting, a file or the port.
+
+    It stops to take callbacks, answers those that it has, and prints what it has stored.
+    """
     console = Console(highlight=False)
     router = printer(console)
     application = web.Application()
     logging.getLogger("aiohttp.server").addFilter(MalformedRequestFilter())
     async with AsyncExitStack() as stack:
+        ending = stack.enter_context(Ending())
         if record is not None:
             try:
                 recorder = await stack.enter_async_context(Recorder(record))
             except OSError as error:
                 return _cannot(f"cannot write {record}: {error.strerror}")
             router.add(recorder.write, name="record")
-        runner = web.AppRunner(application, access_log=None)
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=_ANSWERING)
         try:
-            store = None if inbox is None else await stack.enter_async_context(SqliteInbox(inbox))
-            if store is not None and inbox is not None and (reason := await _belongs_elsewhere(store, inbox)):
+            store = None if inbox is None else await stack.enter_async_context(_inbox(inbox))
+            if store is not None and inbox is not None and (reason := await _claim(store, inbox)):
                 return _cannot(reason)
             if secrets is None:
                 setup(application, router, path=path, verification=None, inbox=store)
@@ -84,23 +95,22 @@ async def run(
         screen.show(
             f"listening on http://{address[0]}:{address[1]}{path} ({checked}); Ctrl-C ends", to=console
         )
-        await anyio.sleep_forever()
+        await ending.wait()
     return 0
 
 
-async def _belongs_elsewhere(inbox: SqliteInbox, file: Path) -> str | None:
+async def _claim(inbox: SqliteInbox, file: Path) -> str | None:
     """Say why an inbox is not for `listen`, which would mark events of others as handled by printing them.
 
-    The claim that is made here is kept, so that no receiver starts to handle the file in between.
+    The claim that is made here is kept, so that nothing else starts to handle the file in between.
+
+    Raises:
+        InboxError: The file is not one of `listen`.
     """
     if not await inbox.store.claim():
-        return f"{file} is in use by a running receiver: give --inbox a file of its own"
+        return f"{file} is in use by a running listen: give --inbox a file of its own"
     if pending := (await inbox.store.count()).pending:
-        return (
-            f"{file} has {pending} pending record{'' if pending == 1 else 's'} of an earlier receiver: its "
-            f"receiver is to handle them; look with `nexmo-dispatch inbox list {file} --state pending`, and "
-            "give --inbox a file of its own"
-        )
+        screen.show(f"{file}: {pending} pending of a listen that was killed come first", error=True)
     return None
 
 

@@ -3,11 +3,10 @@
 import secrets
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
-import anyio
-
+from nexmo_dispatch_async.cli.ending import Ending
 from nexmo_dispatch_async.cli.screen import show
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.simulator import Application, Record, Simulator
@@ -33,7 +32,7 @@ async def run(
     callback_url: str | None,
     allowed_hosts: tuple[str, ...],
 ) -> int:
-    """Serve until cancelled; return 1 if it cannot start."""
+    """Serve until told to end; return 0 then, and 1 if it cannot start."""
     # Ids are never those of an earlier run, which a receiver would take for repetitions.
     drawn = secrets.randbits(_SEED_BITS) if seed is None else seed
     try:
@@ -51,6 +50,7 @@ async def run(
                 signing_clock=time.time,
             )
             await _serve(simulator, drawn, callback_url)
+            return 0
     except ConfigurationError as error:
         show(f"cannot start: {error}", error=True)
     except OSError as error:
@@ -83,7 +83,9 @@ async def _serve(simulator: Simulator, seed: int, callback_url: str | None) -> N
         application = simulator.create_application(status_url=url, inbound_url=url)
     elif callback_url is not None:
         application.urls.update(status=callback_url, inbound=callback_url)
-    async with simulator as sim:
+    async with AsyncExitStack() as stack:
+        ending = stack.enter_context(Ending())
+        sim = await stack.enter_async_context(simulator)
         if sim.open_to_others:
             show(f"warning: {_OPEN}", error=True)
         # Invented credentials of this process, printed in the form that a shell takes.
@@ -97,7 +99,7 @@ async def _serve(simulator: Simulator, seed: int, callback_url: str | None) -> N
         show(f"# seed: {seed}; --seed {seed} repeats ids and delays")
         show(f"# {sim.speed:g} simulated seconds a second; Ctrl-C ends")
         show(f"# callbacks go to {_where(application)}")
-        await anyio.sleep_forever()
+        await ending.wait()
 
 
 def _where(application: Application) -> str:

@@ -52,8 +52,8 @@ _VIRTUAL_EPOCH: Final = datetime(2025, 1, 1, tzinfo=UTC)
 # Without a seed two runs still have the same ids: what no other simulator may have is drawn apart.
 _REPEATABLE: Final = 0
 _NOT_RUNNING: Final = "the simulator is not running: use it with `async with`"
-
 _PARALLEL_CALLBACKS: Final = 64
+_UNDER_WAY: Final = 2.0
 
 
 class Simulator(Unpicklable, Observed):
@@ -216,18 +216,20 @@ class Simulator(Unpicklable, Observed):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Stop listening and delivering; what is still due stays undelivered. Closing twice is fine."""
+        """Stop; callbacks under way get two seconds, and what is due stays undelivered. Twice is fine."""
         driver, self._driver = self._driver, None
         stack, self._stack = self._stack, None
         try:
             if driver is not None:
+                self._wake_driver()
+                await asyncio.wait([driver], timeout=_UNDER_WAY)
                 driver.cancel()
                 await asyncio.wait([driver])
         finally:
             if stack is not None:
                 await stack.aclose()
         if driver is not None and not driver.cancelled():
-            driver.result()  # it never ends by itself, so this raises what went wrong in it
+            driver.result()  # raises what went wrong in it
 
     # ---- where it is and who may use it
 
@@ -416,7 +418,7 @@ class Simulator(Unpicklable, Observed):
         """Deliver what comes due as real time goes by, some at a time; order is not kept then (5.10)."""
         limiter = anyio.CapacityLimiter(_PARALLEL_CALLBACKS)
         async with anyio.create_task_group() as deliveries:
-            while True:
+            while self._stack is not None:  # until it is closed
                 self._catch_up()
                 self._wake = wake = anyio.Event()
                 while (delivery := self._engine.next_delivery(self._engine.now_ms)) is not None:

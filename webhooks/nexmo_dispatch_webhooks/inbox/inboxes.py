@@ -14,6 +14,7 @@ from nexmo_dispatch_webhooks.inbox.engine import StoreInbox
 from nexmo_dispatch_webhooks.inbox.memory import MemoryStore
 from nexmo_dispatch_webhooks.inbox.settings import InboxSettings
 from nexmo_dispatch_webhooks.inbox.sqlite import SqliteStore, Synchronous
+from nexmo_dispatch_webhooks.inbox.sqlite_owner import RECEIVER
 
 __all__ = ["MemoryInbox", "SqliteInbox"]
 
@@ -28,6 +29,7 @@ class SqliteInbox(StoreInbox):
         max_bytes: the largest size of the file, at least 256 KiB; what does not fit is not acknowledged.
         schema: SQL for the tables of your handlers, run at every opening (`CREATE TABLE IF NOT EXISTS …`).
         create: False raises InboxError when there is no file.
+        owner: whose events these are; `start` refuses a file whose first owner was another.
         clock: gives epoch seconds.
         **settings: those of `StoreInbox`.
     """
@@ -41,6 +43,7 @@ class SqliteInbox(StoreInbox):
         max_bytes: int = 1024**3,
         schema: str = "",
         create: bool = True,
+        owner: str = RECEIVER,
         clock: Callable[[], float] = time.time,
         **settings: Unpack[InboxSettings],
     ) -> None:
@@ -51,6 +54,7 @@ class SqliteInbox(StoreInbox):
             max_bytes=max_bytes,
             schema=schema,
             create=create,
+            owner=owner,
             clock=clock,
         )
         super().__init__(store, clock=clock, **settings)

@@ -31,6 +31,7 @@ from nexmo_dispatch_webhooks.inbox import sqlite_notes as notes
 from nexmo_dispatch_webhooks.inbox import sqlite_sql as sql
 from nexmo_dispatch_webhooks.inbox.records import Counts, Failure, NewRecord, Record, State, Tally, Waiting
 from nexmo_dispatch_webhooks.inbox.sqlite_file import Synchronous
+from nexmo_dispatch_webhooks.inbox.sqlite_owner import RECEIVER, require_owner
 from nexmo_dispatch_webhooks.inbox.sqlite_writer import LONG_LOG, Batch, Operation, Writer
 from nexmo_dispatch_webhooks.inbox.store import Added, Which
 from nexmo_dispatch_webhooks.logs import log_failure
@@ -65,6 +66,7 @@ class SqliteStore:
         max_bytes: the largest size of the file, at least 256 KiB; what does not fit is not acknowledged.
         schema: SQL for the tables of your handlers, run at every opening (`CREATE TABLE IF NOT EXISTS …`).
         create: False raises InboxError when there is no file.
+        owner: whose events these are; `claim` refuses a file of another owner.
         clock: gives epoch seconds.
     """
 
@@ -79,6 +81,7 @@ class SqliteStore:
         max_bytes: int = 1024**3,
         schema: str = "",
         create: bool = True,
+        owner: str = RECEIVER,
         clock: Callable[[], float],
     ) -> None:
         if synchronous not in {"FULL", "NORMAL"}:
@@ -93,6 +96,7 @@ class SqliteStore:
         self._max_bytes = max_bytes
         self._schema = schema
         self._create = create
+        self._owner = owner
         self._clock = clock
         self._gather = _GATHER
         # of the event loop: what the next transaction is to do
@@ -178,8 +182,18 @@ class SqliteStore:
     # --- the promises of `Store` ---
 
     async def claim(self) -> bool:
-        """Hold a lock on a companion file; the system frees it when the process dies."""
-        return await self._run(self._require_writer().claim, pages=0)
+        """Hold a lock on a companion file; the system frees it when the process dies.
+
+        Raises:
+            InboxError: the events in the file are those of another owner.
+        """
+        writer = self._require_writer()
+
+        def operation(db: sqlite3.Connection) -> bool:
+            require_owner(db, self._owner, self.path.name)
+            return writer.claim(db)
+
+        return await self._run(operation, pages=0)
 
     async def add(self, record: NewRecord) -> int | None:
         """Store a record in the next transaction."""

@@ -10,8 +10,9 @@ from typing import Final, Literal
 
 __all__ = ["SCHEMA", "erase", "read", "write"]
 
-#: `worker`: the companion file that the process locks which handles events; `empty-log`: a request to it.
-Name = Literal["worker", "empty-log"]
+#: `worker`: the companion file that the process locks which handles events; `empty-log`: a request to it;
+#: `owner`: whose events these are.
+Name = Literal["worker", "empty-log", "owner"]
 
 SCHEMA: Final = "CREATE TABLE inbox_notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
 

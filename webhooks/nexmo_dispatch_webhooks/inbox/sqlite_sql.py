@@ -53,7 +53,7 @@ __all__ = [
     "waiting",
 ]
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 PENDING, QUARANTINED, HANDLED, FORGOTTEN = range(4)  # as in STATES
 _NUMBERS: dict[State, int] = {state: number for number, state in enumerate(STATES)}
 
