@@ -25,6 +25,8 @@ logger: logging.Logger = logging.getLogger("nexmo_dispatch_async")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _BUSY_TIMEOUT = 10.0
+# Seconds that somebody who reads the file may hold up whoever forgets.
+_PATIENCE = 1.0
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS care_window (channel TEXT, customer TEXT, at INTEGER NOT NULL,"
     " PRIMARY KEY (channel, customer)) WITHOUT ROWID"
@@ -49,6 +51,7 @@ class SQLiteWindowStore:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._lock = threading.Lock()
         self._name = Path(path).name
+        self._traces = False  # of whom was forgotten, in the log
         try:
             self._file = SqliteFile(path, busy_timeout=_BUSY_TIMEOUT)
             try:
@@ -91,6 +94,7 @@ class SQLiteWindowStore:
         with self._lock, _own_errors():
             self._check()
             self._connection.execute(query, (channel, customer, (at - _EPOCH) // _MICROSECOND))
+            self._erase_traces()
             self._check()
 
     def forget_before(self, moment: datetime) -> int:
@@ -103,10 +107,20 @@ class SQLiteWindowStore:
         with self._lock, _own_errors():
             self._check()
             found = self._connection.execute(query, ((moment - _EPOCH) // _MICROSECOND,)).rowcount
-            if found:
-                self._file.erase_log(wait=True)
+            self._traces |= found > 0
+            self._erase_traces(wait=_PATIENCE)
             self._check()
+            if self._traces:
+                logger.warning(
+                    "the log of the care window still holds whom it forgot: another connection to %s reads; "
+                    "it is emptied with the next message after that",
+                    self._name,
+                )
         return found
+
+    def _erase_traces(self, *, wait: float = 0.0) -> None:
+        if self._traces:
+            self._traces = not self._file.erase_log(wait=wait)
 
     def _check(self) -> None:
         if (trouble := self._file.trouble()) is not None:
@@ -151,8 +165,8 @@ class SQLiteWindowStore:
 def _own_errors() -> Generator[None]:
     try:
         yield
-    except sqlite3.Error as error:
-        raise CareWindowStoreError(f"the store of the care window failed: {error}") from error
+    except (sqlite3.Error, OSError) as error:
+        raise CareWindowStoreError(f"the store of the care window failed: {_words(error)}") from error
 
 
 def _words(error: sqlite3.Error | OSError) -> str:

@@ -114,13 +114,13 @@ class SqliteFile:
             return None
         return self._identity.trouble(self.connection)
 
-    def erase_log(self, *, wait: bool = False) -> bool:
+    def erase_log(self, *, wait: float = 0.0) -> bool:
         """Move the whole log to the file and overwrite it; False when another connection was in the way.
 
         The log keeps its size: on a full disk another program would take what it gave back.
 
         Args:
-            wait: let others finish, for up to *busy_timeout*.
+            wait: how long, in seconds, others may take to finish.
 
         Raises:
             OSError: the log cannot be written.
@@ -128,8 +128,7 @@ class SqliteFile:
         """
         if self.path is None:
             return True
-        if not wait:
-            self.connection.execute("PRAGMA busy_timeout = 0")
+        self.connection.execute(f"PRAGMA busy_timeout = {int(wait * 1000)}")
         try:
             before = self._version()
             (busy, _, _) = self.connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()

@@ -157,7 +157,7 @@ async def test_what_is_recorded_can_be_read(tmp_path: Path) -> None:
         "inbound-message",
         "final-report",
     ]
-    assert stat.S_IMODE(file.stat().st_mode) & 0o111 == 0
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
     with pytest.raises(RuntimeError, match="not open"):
         await recorder.write(parse_event(b"{}"), Context())
 

@@ -141,6 +141,7 @@ async def test_a_simulator_leaves_its_state_and_its_record(tmp_path: Path) -> No
     assert ("request", 202) in [(line["record"], line.get("status")) for line in lines]
     assert sent in [line.get("dispatch_uuid") for line in lines]
     assert first["CLIENT_SECRET"] not in record.read_text()
+    assert record.stat().st_mode & 0o777 == 0o600  # it holds what was sent, and to whom
 
 
 @pytest.mark.parametrize("option", ["--record", "--state"])

@@ -6,15 +6,18 @@ It knows files; it opens no socket. What is kept of a body is for `redactor` to 
 import json
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import anyio
+import anyio.to_thread
 import msgspec
 
 from nexmo_dispatch_async.cli.redactor import Redactor
 from nexmo_dispatch_async.models.lenient import without_mark
+from nexmo_dispatch_core.private_files import open_for_writing
 from nexmo_dispatch_webhooks import Context, Event
 
 __all__ = ["Recorded", "Recorder", "RecordingError", "read"]
@@ -37,7 +40,7 @@ class Recorded(msgspec.Struct, frozen=True):
 
 
 class Recorder:
-    """Appends redacted callbacks to a file, each written before `write` returns."""
+    """Appends redacted callbacks to a file for its owner only, each written before `write` returns."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -46,7 +49,8 @@ class Recorder:
         self._file: anyio.AsyncFile[bytes] | None = None
 
     async def __aenter__(self) -> Self:
-        self._file = await anyio.open_file(self._path, "ab")
+        descriptor = await anyio.to_thread.run_sync(partial(open_for_writing, self._path, append=True))
+        self._file = await anyio.open_file(descriptor, "ab")
         return self
 
     async def __aexit__(

@@ -1,5 +1,6 @@
 """`nexmo-dispatch simulate`: run the simulated service and say how to reach it."""
 
+import os
 import secrets
 import time
 from collections.abc import Callable, Generator
@@ -11,6 +12,7 @@ from nexmo_dispatch_async.cli.screen import show
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.simulator import Application, Record, Simulator
 from nexmo_dispatch_async.simulator.records import as_line
+from nexmo_dispatch_core.private_files import open_for_writing
 
 #: Where `nexmo-dispatch listen` waits.
 _LISTENER = "http://127.0.0.1:8702/webhooks"
@@ -60,12 +62,12 @@ async def run(
 
 @contextmanager
 def _recorder(path: Path | None) -> Generator[Callable[[Record], None] | None]:
-    """Open the file of --record; each line is written at once, so that a killed process loses none."""
+    """Open the file of --record for its owner only; each line is written at once: a kill loses none."""
     if path is None:
         yield None
         return
     try:
-        file = path.open("wb", buffering=0)
+        file = os.fdopen(open_for_writing(path), "wb", buffering=0)
     except OSError as error:
         raise ConfigurationError(f"cannot record to {path}: {error.strerror}") from error
 

@@ -22,6 +22,7 @@ from nexmo_dispatch_async.models.lenient import without_mark
 from nexmo_dispatch_async.simulator.applications import Application, Applications
 from nexmo_dispatch_async.simulator.dice import Dice
 from nexmo_dispatch_async.simulator.tokens import Account, Tokens
+from nexmo_dispatch_core.private_files import locate
 
 __all__ = ["StateFile"]
 
@@ -56,11 +57,14 @@ class StateFile:
         path: The file; it need not exist, its folder must.
 
     Raises:
-        ConfigurationError: The file is there and holds something else.
+        ConfigurationError: The file is there and holds something else, or is a link that another user made.
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._path = Path(path)
+        try:
+            self._path = locate(path)  # renaming over a link would leave its target as it was
+        except OSError as error:
+            raise ConfigurationError(f"cannot keep the state in {path}: {error.strerror}") from error
         self._kept = _read(self._path)
         self._starts = _FIRST if self._kept is None else self._kept.starts + 1
         self._snapshot: Callable[[], _Kept] | None = None
@@ -169,7 +173,9 @@ class StateFile:
 def _replace(path: Path, data: bytes) -> None:
     """Write beside and rename: whoever reads sees the old state or the new one, also after a crash."""
     beside = path.with_name(path.name + ".new")
-    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+    # What is there, of an earlier crash or put there by another user, is removed and never written to.
+    beside.unlink(missing_ok=True)
+    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

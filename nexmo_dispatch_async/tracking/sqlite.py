@@ -38,8 +38,10 @@ CREATE TABLE IF NOT EXISTS tracking_workflow (
 CREATE INDEX IF NOT EXISTS tracking_by_age ON tracking_workflow (kind, touched);
 """
 _KINDS: tuple[Kind, ...] = ("unclaimed", "open", "ended")
-# How many changes are made between two clean-ups.
+# How many changes are made between two clean-ups, and how many workflows one of them deletes at most. What is
+# left over is deleted with the next changes, a piece with each.
 _PRUNE_EVERY = 64
+_PIECE = 256
 # Between two processes the wall clock is the only witness, and it may be days ahead: it is believed so far,
 # in seconds.
 _BELIEVED = 24 * 3600.0
@@ -64,6 +66,9 @@ class SQLiteStore:
         self._file: SqliteFile | None = None
         self._closed = False
         self._changes = 0
+        # Whether a clean-up has left something over, and whether the log holds what was deleted.
+        self._more = False
+        self._traces = False
         # What to add to the time of the process, so that the time of the file goes on where it stopped.
         self._shift: float | None = None
         # The limiter keeps callers from filling the thread pool. The lock is for a caller that is cancelled
@@ -100,8 +105,12 @@ class SQLiteStore:
                 merged = _read(connection, state.dispatch_uuid).merge(state)
                 row = (state.dispatch_uuid, kind_of(merged), at, msgspec.json.encode(merged))
                 connection.execute("REPLACE INTO tracking_workflow VALUES (?, ?, ?, ?)", row)
-                if self._changes % _PRUNE_EVERY == 0:
-                    _prune(connection, at, retention)
+                before = connection.total_changes
+                if self._more or self._changes % _PRUNE_EVERY == 0:
+                    self._more = _prune(connection, at, retention)
+                self._traces |= connection.total_changes != before
+            if self._traces and not self._more:
+                self._traces = not file.erase_log()  # else a reader was in the way: with the next change
             self._check(file)
             self._changes += 1
             return merged
@@ -189,14 +198,20 @@ def _read(connection: sqlite3.Connection, dispatch_uuid: str) -> WorkflowState:
     return WorkflowState(dispatch_uuid) if row is None else _decode(row[0])
 
 
-def _prune(connection: sqlite3.Connection, now: float, retention: Retention) -> None:
+def _prune(connection: sqlite3.Connection, now: float, retention: Retention) -> bool:
+    """Delete a piece of what is over; return whether it was a whole one, so that there may be more."""
+    left = _PIECE
     for kind in _KINDS:
-        connection.execute(
-            "DELETE FROM tracking_workflow WHERE kind = ? AND touched < ?",
-            (kind, now - retention.seconds(kind)),
-        )
-    connection.execute(
+        left -= connection.execute(
+            "DELETE FROM tracking_workflow WHERE dispatch_uuid IN (SELECT dispatch_uuid FROM"
+            " tracking_workflow WHERE kind = ? AND touched < ? ORDER BY touched LIMIT ?)",
+            (kind, now - retention.seconds(kind), left),
+        ).rowcount
+    query = "SELECT count(*) FROM tracking_workflow WHERE kind = 'unclaimed'"
+    (unclaimed,) = connection.execute(query).fetchone()
+    left -= connection.execute(
         "DELETE FROM tracking_workflow WHERE dispatch_uuid IN (SELECT dispatch_uuid FROM tracking_workflow"
-        " WHERE kind = 'unclaimed' ORDER BY touched DESC LIMIT -1 OFFSET ?)",
-        (retention.max_unclaimed,),
-    )
+        " WHERE kind = 'unclaimed' ORDER BY touched LIMIT ?)",
+        (min(left, max(0, unclaimed - retention.max_unclaimed)),),
+    ).rowcount
+    return left == 0

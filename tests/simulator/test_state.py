@@ -1,8 +1,10 @@
 """State in a file: the account, applications and tokens survive a restart; ids do not come twice."""
 
+import asyncio
 import json
 import os
 import stat
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -132,6 +134,51 @@ async def test_only_the_owner_may_read_it(path: Path) -> None:
     async with Simulator(state=path):
         assert mode(path) == 0o600
     assert [entry.name for entry in path.parent.iterdir()] == ["state.json"]
+
+
+async def test_a_link_that_was_planted_is_not_followed(path: Path, tmp_path: Path) -> None:
+    """In a folder of several users another one may have put it where the state is written first."""
+    victim = tmp_path / "victim"
+    victim.write_text("dear to somebody")
+    path.with_name("state.json.new").symlink_to(victim)
+
+    async with Simulator(state=path):
+        assert mode(path) == 0o600
+
+    assert victim.read_text() == "dear to somebody"
+    assert kept(path)["version"] == 1
+
+
+def test_a_link_of_ones_own_leads_to_the_state(path: Path, tmp_path: Path) -> None:
+    """Into a volume that outlives the container; the link stays one."""
+    (tmp_path / "volume").mkdir()
+    path.symlink_to(tmp_path / "volume" / "state.json")
+
+    async def run() -> None:
+        async with Simulator(state=path):
+            pass
+
+    asyncio.run(run())
+
+    assert path.is_symlink()
+    assert mode(tmp_path / "volume" / "state.json") == 0o600
+    assert kept(path)["version"] == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_a_link_of_another_user_is_refused(tmp_path: Path) -> None:
+    """Before anything is read through it."""
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder) / "state.json"
+        link.symlink_to(tmp_path / "target")
+        Path(folder).chmod(0o777)
+        os.chown(link, 65533, -1, follow_symlinks=False)
+        os.seteuid(65534)
+        try:
+            with pytest.raises(ConfigurationError, match="is a link that another user"):
+                StateFile(link)
+        finally:
+            os.seteuid(0)
 
 
 async def test_a_real_clock_starts_at_now(path: Path) -> None:
