@@ -44,6 +44,7 @@ from nexmo_dispatch_async.interruption import Interruption, interruption_of
 from nexmo_dispatch_async.middleware import Attempt, Middleware
 from nexmo_dispatch_async.models.problems import Problem
 from nexmo_dispatch_async.models.responses import Application, ApplicationPage, Dispatch
+from nexmo_dispatch_async.plain_http import PlainHTTPWarning
 from nexmo_dispatch_async.retry import RetryPolicy, Timeout
 from nexmo_dispatch_async.rules import Rules, lint_application
 from nexmo_dispatch_async.sansio import Request, Response
@@ -110,6 +111,7 @@ __all__ = [
     "OutcomeUnknownError",
     "PaymentRequiredError",
     "PermissionDeniedError",
+    "PlainHTTPWarning",
     "Problem",
     "ProtocolError",
     "ProxyError",

@@ -14,6 +14,7 @@ from msgspec import UNSET, UnsetType
 from nexmo_dispatch_async.auth import header_text
 from nexmo_dispatch_async.exceptions import BadRequestError, ConfigurationError, NotFoundError
 from nexmo_dispatch_async.models.responses import Application, ApplicationPage
+from nexmo_dispatch_async.plain_http import check_plain_http
 from nexmo_dispatch_async.retry import RetryPolicy, Timeout
 from nexmo_dispatch_async.sansio import (
     Request,
@@ -302,6 +303,8 @@ def _given(**fields: str | UnsetType) -> dict[str, Any]:
     for name, value in given.items():
         if value is None:
             raise ConfigurationError(f"{name}=None: leave it out if it is not to be sent")
+        if name.endswith("_url") and isinstance(value, str):
+            check_plain_http(name, value, "callbacks, with numbers and texts,")
     return given
 
 

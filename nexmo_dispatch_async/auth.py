@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from nexmo_dispatch_async.exceptions import AuthenticationError, ConfigurationError
 from nexmo_dispatch_async.models.lenient import text_of
 from nexmo_dispatch_async.models.several import several
+from nexmo_dispatch_async.plain_http import check_plain_http
 from nexmo_dispatch_async.sansio import Request, Response, decipher_token, token_request
 
 if TYPE_CHECKING:
@@ -124,6 +125,7 @@ class KpnOAuth:
         self._client_id = header_text("client_id", client_id)
         self._client_secret = header_text("client_secret", client_secret)
         self._token_url = check_url("token_url", token_url, query=True)
+        check_plain_http("token_url", self._token_url, "the client id and its secret")
         self._renew_before = renew_before
         # The current token: the header value, when to ask for another, and when it is over
         self._authorization: str | None = None

@@ -34,6 +34,7 @@ from nexmo_dispatch_async.kept import KEEPALIVE_TIMEOUT
 from nexmo_dispatch_async.many import many
 from nexmo_dispatch_async.middleware import Middleware
 from nexmo_dispatch_async.models.responses import Dispatch
+from nexmo_dispatch_async.plain_http import check_plain_http
 from nexmo_dispatch_async.proxies import proxies_of
 from nexmo_dispatch_async.retry import RetryPolicy, Timeout
 from nexmo_dispatch_async.rules import DEFAULT_RULES, Rules
@@ -101,7 +102,7 @@ class DispatchClient(Unpicklable):
         auth: Who is calling: `KpnOAuth`, or anything that follows the `Auth` protocol.
         application_id: In whose name workflows are sent, as text or `UUID`. May be left out as long as none
             is sent, and has to be without `application_header`: nothing would carry it.
-        base_url: Of the service.
+        base_url: Of the service. `http://` to another machine is warned of, see `PlainHTTPWarning`.
         session: A session of your own; it is not closed here. Its connector limits the connections.
         tracker: Follows what is sent: then `dispatch.wait()` tells what became of it. It is not closed here.
         retry: How often to try again what provably did not happen.
@@ -170,10 +171,12 @@ class DispatchClient(Unpicklable):
         # Who and where
         self._application_id = header_text("application_id", application_id) if application_id else None
         self._base_url = check_url("base_url", base_url)
+        check_plain_http("base_url", self._base_url)
+        if applications_url:
+            applications_url = check_url("applications_url", applications_url)
+            check_plain_http("applications_url", applications_url)
         self._application_header = application_header
-        self._applications = Applications(
-            self, check_url("applications_url", applications_url or base_url), applications_path
-        )
+        self._applications = Applications(self, applications_url or self._base_url, applications_path)
         # How
         self._timeout = timeout
         self._rules = rules

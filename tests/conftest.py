@@ -34,7 +34,7 @@ def workflow() -> Workflow:
 # The tests of the client, in which everything that is logged is read.
 CLIENT_TESTS = re.compile(
     r"test_(client\w*|cancellation|closing|failures|fan_out|send_many\w*|brake|applications|auth|sansio\w*|middleware|otel"
-    r"|logging|causes|phase|proxies|statistics|exceptions|redaction|deadlines|tokens)$"
+    r"|logging|causes|phase|proxies|plain_http|statistics|exceptions|redaction|deadlines|tokens)$"
 )
 
 

@@ -13,7 +13,7 @@ IO_LIBRARIES = {"aiohttp", "anyio", "asyncio", "socket", "sqlite3", "selectors",
 
 # Layer by layer, lowest first: a module may import modules of lower layers and of its own.
 SDK_LAYERS = [
-    {"exceptions", "error_classes", "models", "redaction", "hosts", "_version"},
+    {"exceptions", "error_classes", "models", "redaction", "hosts", "plain_http", "_version"},
     {"sms_segments", "unpicklable"},
     {
         "workflow",
@@ -45,7 +45,7 @@ SDK_LAYERS = [
 PURE = {
     SDK: {"exceptions", "error_classes", "redaction", "models", "sms_segments", "workflow", "channels"}
     | {"rules", "templates", "tariff", "care_window", "sansio", "auth", "environment"}
-    | {"retry", "failover", "kept", "proxies", "hosts", "arguments", "unpicklable"}
+    | {"retry", "failover", "kept", "proxies", "hosts", "plain_http", "arguments", "unpicklable"}
     | {"interruption", "counters", "tracking", "simulator"},
     RECEIVER: {"exceptions", "events", "signature", "sansio", "injection", "middleware", "routes", "routing"}
     | {"receiver"},

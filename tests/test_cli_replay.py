@@ -189,3 +189,12 @@ def test_command_line(tmp_path: Path) -> None:
 
     assert (wrong.exit_code, nobody.exit_code) == (2, 1)
     assert "posted 2 callbacks" in nobody.stdout
+
+
+async def test_callbacks_to_another_machine_over_http_are_noted(
+    recording: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They hold what customers wrote; a name that is not found is as good as a receiver here."""
+    await replay.run(recording, "http://receiver.invalid/webhooks", SECRETS, Plan())
+
+    assert "note: the callbacks travel unencrypted to receiver.invalid" in capsys.readouterr().err

@@ -27,6 +27,7 @@ async def test_a_tls_context_of_your_own(workflow: Workflow, certificate: Any) -
     assert len(server.received) == 1
 
 
+@pytest.mark.filterwarnings("ignore::nexmo_dispatch_async.plain_http.PlainHTTPWarning")
 async def test_a_proxy_gets_the_request(workflow: Workflow) -> None:
     """Plain HTTP: the proxy is asked for the whole address, and its credentials are for it alone."""
     async with RawServer() as proxy:

@@ -161,7 +161,7 @@ async def test_an_unknown_host_is_not_sent(workflow: Workflow) -> None:
 
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=NoNames())) as session:
         with pytest.raises(APIConnectionError):
-            await client_of("http://nowhere.example", session).send(workflow)
+            await client_of("https://nowhere.example", session).send(workflow)
 
 
 async def test_an_unknown_certificate_is_not_sent(workflow: Workflow, certificate: Path) -> None:

@@ -16,6 +16,7 @@ import anyio
 
 from nexmo_dispatch_async.cli import screen
 from nexmo_dispatch_async.cli.recording import Recorded, RecordingError, read
+from nexmo_dispatch_async.plain_http import plain_host
 from nexmo_dispatch_webhooks.testing import WebhookClient
 
 __all__ = ["Plan", "run"]
@@ -53,6 +54,9 @@ async def run(source: Path, to: str, secrets: Mapping[str, str] | None, plan: Pl
     except RecordingError as error:
         screen.show(str(error), error=True)
         return 1
+    if host := plain_host(to):
+        note = f"note: the callbacks travel unencrypted to {host}, with what customers wrote in them"
+        screen.show(note, error=True)
     answers: Counter[str] = Counter()
     failed = 0
     started = time.monotonic()

@@ -92,7 +92,7 @@ async def test_an_application_of_voice_cannot_send() -> None:
     """It has no URL for statuses, so that nothing would ever be heard of the workflow."""
     async with Simulator() as sim, sim.client() as maker:
         voice = await maker.applications.create(
-            name="n", type="voice", answer_url="http://a.example/", event_url="http://a.example/"
+            name="n", type="voice", answer_url="https://a.example/", event_url="https://a.example/"
         )
         async with sim.client(application_id=voice.id) as client:
             with pytest.raises(PermissionDeniedError, match="no capability messages"):
@@ -110,17 +110,17 @@ async def test_a_partial_update_is_refused() -> None:
     async with Simulator() as sim, sim.client() as client:
         made = sim.create_application(name="n")
         with pytest.raises(BadRequestError, match="name: is required; type: is required"):
-            await client.applications.update(made.id, status_url="http://a.example/new")
+            await client.applications.update(made.id, status_url="https://a.example/new")
         assert made.status_url == ""
 
         await client.applications.update(
-            made.id, name="n", type="messages", status_url="http://a.example/whole"
+            made.id, name="n", type="messages", status_url="https://a.example/whole"
         )
-        assert made.status_url == "http://a.example/whole"
+        assert made.status_url == "https://a.example/whole"
 
         sim.settings.accept_partial_update = True
-        await client.applications.update(made.id, status_url="http://a.example/part")
-        assert made.status_url == "http://a.example/part"
+        await client.applications.update(made.id, status_url="https://a.example/part")
+        assert made.status_url == "https://a.example/part"
 
 
 async def test_every_leniency_is_a_switch_of_a_running_simulator(sim: Simulator, caller: Caller) -> None:
