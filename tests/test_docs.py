@@ -4,9 +4,11 @@ import ast
 import asyncio
 import inspect
 import re
+import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -32,7 +34,9 @@ def pages_with_code() -> list[Path]:
 def test_python_of_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The blocks of a page run top to bottom in one namespace, `await` at the top level allowed."""
     monkeypatch.chdir(tmp_path)
-    namespace: dict[str, Any] = {"__name__": "page"}  # Any: whatever the page defines
+    module = ModuleType("page")  # frameworks look for the module of a handler, to read its annotations
+    monkeypatch.setitem(sys.modules, "page", module)
+    namespace: dict[str, Any] = vars(module)  # Any: whatever the page defines
 
     with asyncio.Runner() as runner:
         for line, code in fences(page):

@@ -1,4 +1,4 @@
-"""`ASGIReceiver`: a plain ASGI 3 application, to mount in Starlette, FastAPI, Litestar, or to serve as it is.
+"""`ASGIReceiver`: an ASGI 3 application, to mount in Starlette, FastAPI, Litestar or Quart, or to serve.
 
 Thin by intent: it reads the body under its limits and writes the answer; `receiver` does the rest.
 It knows no framework and opens no socket.
@@ -279,8 +279,15 @@ def _reason(what: str, error: Exception) -> str:
 
 
 def _local_path(scope: Scope) -> str:
-    """The path from the mount point: ASGI's `path` holds `root_path`, older frameworks have cut it off."""
+    """The path from the mount point: ASGI's `path` holds `root_path`, some frameworks have cut it off.
+
+    Litestar takes away the slash at the beginning as well, and adds one at the end that was not sent.
+    """
     path: str = scope["path"]
+    if not path.startswith("/"):
+        path = "/" + path
+    if len(path) > 1 and path.endswith("/") and not (scope.get("raw_path") or b"/").endswith(b"/"):
+        path = path[:-1]
     root: str = scope.get("root_path", "").rstrip("/")
     below = _below(path, root)
     return path if below is None or not root else "/" + below
