@@ -2,72 +2,111 @@
 SHELL := /bin/sh
 PYTHON ?= $(shell for p in python3 python3.15 python3.14 python3.13 python3.12 python3.11 python; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && echo $$p && break; done)
-BIN := .venv/bin
+# Where the environment is: `make test PYTHON=python3.12 VENV=.venv-3.12` tests on another Python.
+VENV ?= .venv
+BIN := $(VENV)/bin
+# More for pytest: `make test ARGS="tests/webhooks -x"`.
+ARGS ?=
+PYTEST := --numprocesses auto --dist loadfile --no-loadscope-reorder
+# The floors are what is allowed at least, so they are tested on the lowest Python that is.
+FLOOR_PYTHON ?= python3.11
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage soak bench-client bench-imports bench-simulator bench-receiver lint types check wheel format clean
+.PHONY: help demo test floors interpreters coverage soak bench-client bench-imports bench-simulator bench-receiver lint types check wheel format clean
 
 help: ## say what each target does
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  \1\t/' | sort
 
-.venv/pip:
+$(VENV)/pip:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed; none was found. Install one, or say make PYTHON=/path/to/python" >&2; exit 1; }
-	@$(PYTHON) -m venv .venv || { echo "python venv is missing; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "python venv is missing; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	@touch .venv/pip
+	@touch $(VENV)/pip
 
-.venv/demo: .venv/pip pyproject.toml
-	@echo "preparing .venv (once)"
+$(VENV)/demo: $(VENV)/pip pyproject.toml
+	@echo "preparing $(VENV) (once)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[cli]'
-	@touch .venv/demo
+	@touch $(VENV)/demo
 
-.venv/dev: .venv/pip pyproject.toml
-	@echo "preparing .venv for development (once)"
+$(VENV)/dev: $(VENV)/pip pyproject.toml
+	@echo "preparing $(VENV) for development (once)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[cli]' --group dev
-	@touch .venv/demo .venv/dev
+	@touch $(VENV)/demo $(VENV)/dev
 
-demo: .venv/demo ## run the main job: send, fail over, receive, report; no account needed
+demo: $(VENV)/demo ## run the main job: send, fail over, receive, report; no account needed
 	@$(BIN)/python -m nexmo_dispatch_async.cli demo
 
-test: .venv/dev ## run all the tests
-	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+test: $(VENV)/dev ## run all the tests
+	@$(BIN)/python -m pytest $(PYTEST) $(ARGS)
 
-coverage: .venv/dev ## run all the tests and measure which branches they take
+.venv-floors/ready: pyproject.toml tests/support/floors.py
+	@command -v $(FLOOR_PYTHON) >/dev/null || { echo "the floors need $(FLOOR_PYTHON): install it, or name the lowest Python with FLOOR_PYTHON=" >&2; exit 1; }
+	@echo "preparing .venv-floors with the lowest versions (once)"
+	@rm -rf .venv-floors
+	@$(FLOOR_PYTHON) -m venv .venv-floors
+	@.venv-floors/bin/python tests/support/floors.py >.venv-floors/floors.txt
+	@.venv-floors/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	@.venv-floors/bin/python -m pip install --quiet --disable-pip-version-check editables -r .venv-floors/floors.txt
+	@.venv-floors/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@.venv-floors/bin/python -m pip check
+	@touch .venv-floors/ready
+
+floors: .venv-floors/ready ## run all the tests on the lowest version that is allowed of each dependency
+	@.venv-floors/bin/python -m pytest $(PYTEST) $(ARGS)
+
+interpreters: ## run all the tests but those of the page on every other Python that is claimed and installed
+	@set -e; own=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	for version in $$(sed -n 's/.*Python :: \(3\.[0-9]*\)".*/\1/p' pyproject.toml); do \
+		test $$version != $$own || continue; python=; \
+		for p in python$$version $$HOME/.pyenv/versions/$$version.*/bin/python; do \
+			$$p -c 'import sys' 2>/dev/null && python=$$p && break; done; \
+		test -n "$$python" || { echo "Python $$version is not installed: left out"; continue; }; \
+		echo "Python $$version"; venv=.venv-$$version; \
+		if ! test $$venv/ready -nt pyproject.toml; then \
+			$$python -m venv $$venv; \
+			$$venv/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip; \
+			$$venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[cli]' --group test; \
+			touch $$venv/ready; \
+		fi; \
+		$$venv/bin/python -m pytest $(PYTEST) --ignore=tests/simulator/page $(ARGS); \
+	done
+
+coverage: $(VENV)/dev ## run all the tests and measure which branches they take
 	@$(BIN)/python -m coverage erase
-	@$(BIN)/python -m coverage run -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m coverage run -m pytest $(PYTEST)
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report
 
-.venv/fuzz: .venv/dev
+$(VENV)/fuzz: $(VENV)/dev
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group fuzz
-	@touch .venv/fuzz
+	@touch $(VENV)/fuzz
 
-soak: .venv/fuzz ## run the long tests: 200,000 sends, 100,000 hostile and 10,000 described requests, a simulated day
+soak: $(VENV)/fuzz ## run the long tests: 200,000 sends, 100,000 hostile and 10,000 described requests, a simulated day
 	@$(BIN)/python -m pytest -s tests/soak
 
-.venv/bench: .venv/dev
-	@echo "preparing .venv for the benchmarks (once)"
+$(VENV)/bench: $(VENV)/dev
+	@echo "preparing $(VENV) for the benchmarks (once)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group bench
-	@touch .venv/bench
+	@touch $(VENV)/bench
 
-bench-client: .venv/bench ## measure what a send costs, next to aiohttp by hand, httpx and the official SDK
+bench-client: $(VENV)/bench ## measure what a send costs, next to aiohttp by hand, httpx and the official SDK
 	@$(BIN)/python benchmarks/client.py
 
-bench-imports: .venv/dev ## measure what an import costs, next to aiohttp's
+bench-imports: $(VENV)/dev ## measure what an import costs, next to aiohttp's
 	@$(BIN)/python benchmarks/imports.py
 
-bench-simulator: .venv/dev ## measure the sends that the simulator accepts, next to a do-nothing aiohttp server
+bench-simulator: $(VENV)/dev ## measure the sends that the simulator accepts, next to a do-nothing aiohttp server
 	@$(BIN)/python benchmarks/simulator.py
 
-bench-receiver: .venv/dev ## measure what a received callback costs, next to a bare aiohttp handler
+bench-receiver: $(VENV)/dev ## measure what a received callback costs, next to a bare aiohttp handler
 	@$(BIN)/python benchmarks/receiver.py
 
-lint: .venv/dev ## check style with ruff
+lint: $(VENV)/dev ## check style with ruff
 	@$(BIN)/python -m ruff check .
 	@$(BIN)/python -m ruff format --check .
 
-types: .venv/dev ## check types with mypy --strict and pyright; every public type must be known
+types: $(VENV)/dev ## check types with mypy --strict and pyright; every public type must be known
 	@$(BIN)/python -m mypy
 	@$(BIN)/python -m pyright
 	@PATH="$(CURDIR)/$(BIN):$$PATH"; for package in nexmo_dispatch_async nexmo_dispatch_core nexmo_dispatch_webhooks; do \
@@ -75,14 +114,14 @@ types: .venv/dev ## check types with mypy --strict and pyright; every public typ
 		echo "$$package: $$(echo "$$said" | grep score)"; \
 	done
 
-wheel: .venv/dev ## build the wheel and import it in an empty environment
+wheel: $(VENV)/dev ## build the wheel and import it in an empty environment
 	@$(BIN)/python tests/support/check_wheel.py
 
 check: lint types wheel ## lint, types and wheel
 
-format: .venv/dev ## rewrite the code in the project's style
+format: $(VENV)/dev ## rewrite the code in the project's style
 	@$(BIN)/python -m ruff check --fix .
 	@$(BIN)/python -m ruff format .
 
 clean: ## remove what the targets made
-	@rm -rf .venv dist build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv .venv-* dist build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

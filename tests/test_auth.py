@@ -398,6 +398,7 @@ def test_a_token_for_linking_a_page_has_its_own_life(key: rsa.RSAPrivateKey) -> 
         ("/nowhere/very.key", "the file cannot be read: No such file or directory"),
         (pem_of(ec.generate_private_key(ec.SECP256R1())), "not an RSA key"),
     ],
+    ids=["no key", "no PEM", "no file", "no RSA"],  # a new key each time is no name for a test
 )
 def test_an_unusable_key_is_refused_without_showing_it(private_key: Any, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message) as caught:

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import functools
+import gzip
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -17,6 +19,8 @@ from tests.webhooks.payloads import encode, status_body
 SECRET = "example-signature-secret-for-tests-0123456789"
 BODY = encode(status_body())
 JSON = {"Content-Type": "application/json"}
+#: Compresses without the time, so that a test whose name holds it has one name in every process.
+packed = functools.partial(gzip.compress, mtime=0)
 #: Ends what was started.
 Stop = Callable[[], Awaitable[object]]
 
