@@ -40,16 +40,21 @@ def way_to_mount(volume: Path) -> list[str] | None:
     return next((way for way in namespaces() if not on_a_volume(way, volume, "1m", "true").returncode), None)
 
 
-def play(volume: Path, size: str, *scenes: str) -> dict[str, Any]:
-    """Run scenes one after the other on one volume; return what they printed."""
+def run(volume: Path, size: str, script: str) -> list[str]:
+    """Run a script of the shell on a new volume; return the lines that it printed."""
     volume.mkdir()
     way = way_to_mount(volume)
     if way is None:
         pytest.skip("needs a volume of a few megabytes, and this system lets this user mount none")
-    script = "; ".join(f'"$PYTHON" -m tests.support.full_disk {scene} "$VOLUME"' for scene in scenes)
     done = on_a_volume(way, volume, size, script)
     assert done.returncode == 0, done.stderr
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    return done.stdout.splitlines()
+
+
+def play(volume: Path, size: str, *scenes: str) -> dict[str, Any]:
+    """Run scenes one after the other on one volume; return what they printed."""
+    script = "; ".join(f'"$PYTHON" -m tests.support.full_disk {scene} "$VOLUME"' for scene in scenes)
+    lines = [json.loads(line) for line in run(volume, size, script)]
     return {name: value for line in lines for name, value in line.items()}
 
 
@@ -79,3 +84,15 @@ def test_room_is_made_after_a_kill_on_a_full_disk(tmp_path: Path) -> None:
 
     assert found["purged"] == found["filled"] > 0
     assert found["again"] > found["filled"] * 0.8
+
+
+def test_the_command_makes_room_on_a_full_disk(tmp_path: Path) -> None:
+    """Where no receiver runs: it died of the full disk."""
+    script = (
+        '"$PYTHON" -m tests.support.full_disk killed "$VOLUME"; '
+        '"$PYTHON" -m nexmo_dispatch_async.cli inbox purge "$VOLUME/inbox.db" all'
+    )
+
+    filled, purged = run(tmp_path / "volume", "2m", script)
+
+    assert purged == f"{json.loads(filled)['filled']} records forgotten"
