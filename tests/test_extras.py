@@ -1,6 +1,7 @@
 """Members that the package does not know: sent on purpose, kept on request, and named (contract 9.30)."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from nexmo_dispatch_async import (
     viber,
     whatsapp,
 )
+from nexmo_dispatch_async.cli.send import run
 from nexmo_dispatch_async.models import (
     Address,
     Failover,
@@ -341,3 +343,18 @@ def test_a_custom_object_may_have_a_member_called_extra() -> None:
     assert wire(step)["message"]["content"]["custom"] == {"extra": {"a": 1}, "text": "x"}
     assert Step.from_json(step.to_json()) == step
     assert fields(Workflow.failover(step)) == []
+
+
+async def test_the_command_sends_them_when_asked_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`send --extra` warns of what `send` refuses."""
+    file = tmp_path / "workflow.json"
+    file.write_bytes(Workflow.failover(sms.text("Hi", **ENDS, extra=INDIA)).to_json())
+
+    codes = [await run(file, check=True, extra=extra) for extra in (False, True)]
+
+    assert codes == [1, 0]
+    told = capsys.readouterr().err
+    assert "message.sms: is not a member of this object" in told
+    assert "warning: step 1, message.sms: is no member that this package knows" in told

@@ -113,6 +113,9 @@ def simulate(
 def send(
     file: Annotated[Path, typer.Argument(help="Workflow as JSON, or - for standard input.", allow_dash=True)],
     check: Annotated[bool, typer.Option("--check", help="Only check the workflow; send nothing.")] = False,
+    extra: Annotated[
+        bool, typer.Option("--extra", help="Send members that are not known; warn of each.")
+    ] = False,
 ) -> None:
     """Send the workflow in FILE and print its dispatch_uuid.
 
@@ -124,7 +127,7 @@ def send(
     """
     from nexmo_dispatch_async.cli.send import run
 
-    raise typer.Exit(anyio.run(run, file, check))
+    raise typer.Exit(anyio.run(run, file, check, extra))
 
 
 _SECRETS = "NEXMO_DISPATCH_SIGNATURE_SECRETS"

@@ -13,11 +13,11 @@ from nexmo_dispatch_async.workflow import Workflow
 SENT, NOT_SENT, UNKNOWN = 0, 1, 3
 
 
-async def run(file: Path, check: bool) -> int:
+async def run(file: Path, check: bool, extra: bool = False) -> int:
     """Send the workflow in a file, or only check it; return the exit code of the command."""
     try:
         body = await anyio.to_thread.run_sync(_read, file)
-        workflow = Workflow.from_json(body)
+        workflow = Workflow.from_json(body, extra=extra)
         for finding in workflow.lint():
             if finding.severity == "warning":
                 show(f"warning: {finding}", error=True)
