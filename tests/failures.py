@@ -175,8 +175,8 @@ class Resolver(AbstractResolver):
 def unknown_name(scene: Scene, _stack: AsyncExitStack) -> None:
     """Let the name of the service be unknown; that of the token endpoint is found."""
     scene.resolver = Resolver(hangs=False)
-    scene.base_url = scene.base_url.replace("localhost", "nowhere.example")
-    scene.base_url = scene.base_url.replace("127.0.0.1", "nowhere.example")
+    scene.base_url = scene.base_url.replace("localhost", "nowhere.localhost")
+    scene.base_url = scene.base_url.replace("127.0.0.1", "nowhere.localhost")
 
 
 def slow_name(scene: Scene, stack: AsyncExitStack) -> None:
