@@ -53,9 +53,14 @@ PURE = {
 # The modules of otherwise pure packages that hold sockets, files, threads or tasks.
 IMPURE = {
     *("tracking.tracker", "tracking.sqlite"),
-    *("simulator.simulator", "simulator.server", "simulator.fastlane", "simulator.courier"),
-    *("simulator.control", "simulator.control_base", "simulator.control_faults"),
-    "simulator.state",
+    *(
+        "simulator.simulator",
+        "simulator.api.server",
+        "simulator.api.server_fast_path",
+        "simulator.callbacks.delivery",
+    ),
+    *("simulator.control.routes", "simulator.control.http", "simulator.control.fault_routes"),
+    "simulator.state_file",
 }
 
 

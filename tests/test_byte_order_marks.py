@@ -9,10 +9,10 @@ from nexmo_dispatch_async import InvalidWorkflowError, Workflow
 from nexmo_dispatch_async.cli import recording, send
 from nexmo_dispatch_async.models import Step
 from nexmo_dispatch_async.simulator import People, Person, Simulator
-from nexmo_dispatch_async.simulator.dice import Dice
-from nexmo_dispatch_async.simulator.faults import Faults
-from nexmo_dispatch_async.simulator.rulesfile import load_rules
-from nexmo_dispatch_async.simulator.settings import Settings
+from nexmo_dispatch_async.simulator.rules_file import load_rules
+from nexmo_dispatch_async.simulator.world.faults import Faults
+from nexmo_dispatch_async.simulator.world.seeded_random import Dice
+from nexmo_dispatch_async.simulator.world.settings import Settings
 from tests.conftest import PAYLOADS
 
 MARK = b"\xef\xbb\xbf"

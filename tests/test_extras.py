@@ -31,7 +31,7 @@ from nexmo_dispatch_async.models import (
     WhatsAppOptions,
 )
 from nexmo_dispatch_async.rules import Rules
-from nexmo_dispatch_async.simulator.validation import parse_dispatch
+from nexmo_dispatch_async.simulator.api.validation import parse_dispatch
 
 INDIA = {"message": {"sms": {"content_id": "1107457532145798767", "entity_id": "1101456324675322134"}}}
 ENDS: Any = {"from_": "31647356950", "to": "447700900123"}

@@ -14,8 +14,8 @@ from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.fan_out import FanOut
 from nexmo_dispatch_async.models import Parameter, Template, TemplateBody
 from nexmo_dispatch_async.simulator import Person, Simulator
+from nexmo_dispatch_async.simulator.api.origin_check import own_hosts
 from nexmo_dispatch_async.simulator.assertions import assert_sent
-from nexmo_dispatch_async.simulator.guard import own_hosts
 from nexmo_dispatch_async.tariff import Tariff
 from nexmo_dispatch_async.templates import render
 from nexmo_dispatch_webhooks import ConfigurationError as WebhookConfigurationError

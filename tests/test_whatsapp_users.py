@@ -15,7 +15,8 @@ from nexmo_dispatch_async.models.user_ids import is_user_id
 from nexmo_dispatch_async.redaction import mask
 from nexmo_dispatch_async.rules import Rules
 from nexmo_dispatch_async.simulator import Person
-from nexmo_dispatch_async.simulator.validation import InvalidBody, parse_dispatch
+from nexmo_dispatch_async.simulator.api.validation import parse_dispatch
+from nexmo_dispatch_async.simulator.world.violations import InvalidBody
 from nexmo_dispatch_async.tracking.placing import place
 from nexmo_dispatch_async.tracking.reducer import observe, planned
 from nexmo_dispatch_webhooks import InboundMessage, MessageStatus, parse_event

@@ -11,7 +11,7 @@ from nexmo_dispatch_async.cli.ending import Ending
 from nexmo_dispatch_async.cli.screen import show
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.simulator import Application, Record, Simulator
-from nexmo_dispatch_async.simulator.records import as_line
+from nexmo_dispatch_async.simulator.world.history import as_line
 from nexmo_dispatch_core.private_files import open_for_writing
 
 #: Where `nexmo-dispatch listen` waits.

@@ -3,10 +3,10 @@
 It needs no account and no network beyond loopback; it is not exact where the contract is silent.
 """
 
-from nexmo_dispatch_async.simulator.applications import Application
-from nexmo_dispatch_async.simulator.faults import Fault, Faults
-from nexmo_dispatch_async.simulator.people import People, Person
-from nexmo_dispatch_async.simulator.records import (
+from nexmo_dispatch_async.simulator.simulator import Simulator
+from nexmo_dispatch_async.simulator.world.applications import Application
+from nexmo_dispatch_async.simulator.world.faults import Fault, Faults
+from nexmo_dispatch_async.simulator.world.history import (
     CallbackAttempt,
     Record,
     RequestSeen,
@@ -15,8 +15,8 @@ from nexmo_dispatch_async.simulator.records import (
     StepSent,
     WorkflowEnded,
 )
-from nexmo_dispatch_async.simulator.settings import Settings
-from nexmo_dispatch_async.simulator.simulator import Simulator
+from nexmo_dispatch_async.simulator.world.people import People, Person
+from nexmo_dispatch_async.simulator.world.settings import Settings
 
 __all__ = [
     "Application",

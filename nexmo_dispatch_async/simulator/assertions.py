@@ -12,7 +12,8 @@ from typing import Final, Literal, NoReturn, Protocol
 import msgspec
 
 from nexmo_dispatch_async.models.several import in_order
-from nexmo_dispatch_async.simulator.records import (
+from nexmo_dispatch_async.simulator.simulator import Simulator
+from nexmo_dispatch_async.simulator.world.history import (
     CallbackAttempt,
     Record,
     RequestSeen,
@@ -21,7 +22,6 @@ from nexmo_dispatch_async.simulator.records import (
     StepSent,
     WorkflowEnded,
 )
-from nexmo_dispatch_async.simulator.simulator import Simulator
 
 __all__ = [
     "assert_callbacks_accepted",

@@ -16,31 +16,31 @@ from typing import Final, Literal
 import msgspec
 
 from nexmo_dispatch_async.failover import Arm, Decision, FailoverState, Finish, Send, strongest
-from nexmo_dispatch_async.simulator.applications import Application, Applications
-from nexmo_dispatch_async.simulator.callbacks import Answer, Callback, Delivery, Kind, Signer
-from nexmo_dispatch_async.simulator.codes import reason_for
-from nexmo_dispatch_async.simulator.dice import Dice
-from nexmo_dispatch_async.simulator.faults import Faults
-from nexmo_dispatch_async.simulator.outbox import Outbox
-from nexmo_dispatch_async.simulator.people import READING_CHANNELS, Act, People, Person
-from nexmo_dispatch_async.simulator.records import (
+from nexmo_dispatch_async.simulator.callbacks.bodies import Answer, Callback, Delivery, Kind, Signer
+from nexmo_dispatch_async.simulator.callbacks.composer import Wording, address_of
+from nexmo_dispatch_async.simulator.callbacks.outbox import Outbox
+from nexmo_dispatch_async.simulator.world.applications import Application, Applications
+from nexmo_dispatch_async.simulator.world.error_names import reason_for
+from nexmo_dispatch_async.simulator.world.faults import Faults
+from nexmo_dispatch_async.simulator.world.history import (
     History,
     StatusReached,
     StepExpired,
     StepSent,
     WorkflowEnded,
 )
-from nexmo_dispatch_async.simulator.rules import (
+from nexmo_dispatch_async.simulator.world.people import READING_CHANNELS, Act, People, Person
+from nexmo_dispatch_async.simulator.world.platform import (
     CARE_WINDOW_MS,
     cut_by_ttl,
     is_charged,
     refusal,
     rejected,
 )
-from nexmo_dispatch_async.simulator.runs import Message, Run
-from nexmo_dispatch_async.simulator.settings import Settings
-from nexmo_dispatch_async.simulator.steps import Step
-from nexmo_dispatch_async.simulator.wording import Wording, address_of
+from nexmo_dispatch_async.simulator.world.runs import Message, Run
+from nexmo_dispatch_async.simulator.world.seeded_random import Dice
+from nexmo_dispatch_async.simulator.world.settings import Settings
+from nexmo_dispatch_async.simulator.world.steps import Step
 
 __all__ = ["Engine", "Message", "Run"]
 

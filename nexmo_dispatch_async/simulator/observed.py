@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections import Counter
 
+from nexmo_dispatch_async.simulator.api.server import Server
+from nexmo_dispatch_async.simulator.api.service import Service
 from nexmo_dispatch_async.simulator.engine import Engine
-from nexmo_dispatch_async.simulator.gateway import Gateway
-from nexmo_dispatch_async.simulator.records import CallbackAttempt, Record, RequestSeen, StepSent
-from nexmo_dispatch_async.simulator.server import Server
+from nexmo_dispatch_async.simulator.world.history import CallbackAttempt, Record, RequestSeen, StepSent
 
 __all__ = ["Observed"]
 
@@ -19,18 +19,18 @@ class Observed:
     """The looking half of a `Simulator`."""
 
     _engine: Engine
-    _gateway: Gateway
+    _service: Service
     _server: Server
 
     @property
     def counts(self) -> Counter[str]:
         """How many requests arrived, by route: `counts["POST /dispatch"]`, `counts["GET /applications"]`."""
-        return self._gateway.counts
+        return self._service.counts
 
     @property
     def tokens_issued(self) -> int:
         """How many access tokens were handed out."""
-        return self._gateway.edge.tokens.issued
+        return self._service.gateway.tokens.issued
 
     @property
     def accepted(self) -> int:

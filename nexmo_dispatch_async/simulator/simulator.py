@@ -22,24 +22,24 @@ import anyio
 from nexmo_dispatch_async.event_loop import running_loop
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.models.user_ids import is_user_id
-from nexmo_dispatch_async.simulator.applications import Application, Applications
-from nexmo_dispatch_async.simulator.callbacks import Delivery, Signer
-from nexmo_dispatch_async.simulator.clock import Clock
-from nexmo_dispatch_async.simulator.control import Control
-from nexmo_dispatch_async.simulator.courier import Courier
-from nexmo_dispatch_async.simulator.dice import Dice
+from nexmo_dispatch_async.simulator.api.origin_check import own_hosts
+from nexmo_dispatch_async.simulator.api.server import Server
+from nexmo_dispatch_async.simulator.api.service import BASE_PATH, TOKEN_PATH, Service
+from nexmo_dispatch_async.simulator.callbacks.bodies import Delivery, Signer
+from nexmo_dispatch_async.simulator.callbacks.delivery import Courier
+from nexmo_dispatch_async.simulator.control.routes import Control
 from nexmo_dispatch_async.simulator.engine import Engine
-from nexmo_dispatch_async.simulator.faults import Faults
-from nexmo_dispatch_async.simulator.gateway import BASE_PATH, TOKEN_PATH, Gateway
-from nexmo_dispatch_async.simulator.guard import own_hosts
 from nexmo_dispatch_async.simulator.observed import Observed
-from nexmo_dispatch_async.simulator.people import CHANNELS, People
-from nexmo_dispatch_async.simulator.records import History, Record
-from nexmo_dispatch_async.simulator.rulesfile import load_rules
-from nexmo_dispatch_async.simulator.server import Server
-from nexmo_dispatch_async.simulator.settings import Settings
-from nexmo_dispatch_async.simulator.state import StateFile
-from nexmo_dispatch_async.simulator.tokens import Account, Tokens
+from nexmo_dispatch_async.simulator.rules_file import load_rules
+from nexmo_dispatch_async.simulator.state_file import StateFile
+from nexmo_dispatch_async.simulator.world.applications import Application, Applications
+from nexmo_dispatch_async.simulator.world.clock import Clock
+from nexmo_dispatch_async.simulator.world.faults import Faults
+from nexmo_dispatch_async.simulator.world.history import History, Record
+from nexmo_dispatch_async.simulator.world.people import CHANNELS, People
+from nexmo_dispatch_async.simulator.world.seeded_random import Dice
+from nexmo_dispatch_async.simulator.world.settings import Settings
+from nexmo_dispatch_async.simulator.world.tokens import Account, Tokens
 from nexmo_dispatch_async.unpicklable import Unpicklable
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class Simulator(Unpicklable, Observed):
             keep=history,
             faults=self.faults,
         )
-        self._gateway = Gateway(
+        self._service = Service(
             engine=self._engine,
             account=account,
             tokens=self._tokens,
@@ -162,7 +162,7 @@ class Simulator(Unpicklable, Observed):
             self, engine=self._engine, epoch=self._epoch, hosts=hosts, advancing=self._advancing.locked
         )
         self._server = Server(
-            self._gateway,
+            self._service,
             host=host,
             port=port,
             hosts=hosts,

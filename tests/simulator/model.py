@@ -7,7 +7,7 @@ table, no state machine. Where failover and behaviour are in whole seconds it is
 from dataclasses import dataclass
 from typing import Any
 
-from nexmo_dispatch_async.simulator.people import Person
+from nexmo_dispatch_async.simulator.world.people import Person
 
 READING = {"whatsapp", "viber_service_msg", "messenger"}
 FEE = "0.002"

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from nexmo_dispatch_async.simulator.applications import Application, Applications
-from nexmo_dispatch_async.simulator.callbacks import Answer, Delivery, Signer
-from nexmo_dispatch_async.simulator.dice import Dice
+from nexmo_dispatch_async.simulator.api.validation import parse_dispatch
+from nexmo_dispatch_async.simulator.callbacks.bodies import Answer, Delivery, Signer
 from nexmo_dispatch_async.simulator.engine import Engine, Run
-from nexmo_dispatch_async.simulator.faults import Faults
-from nexmo_dispatch_async.simulator.people import People
-from nexmo_dispatch_async.simulator.records import History
-from nexmo_dispatch_async.simulator.settings import Settings
-from nexmo_dispatch_async.simulator.validation import parse_dispatch
+from nexmo_dispatch_async.simulator.world.applications import Application, Applications
+from nexmo_dispatch_async.simulator.world.faults import Faults
+from nexmo_dispatch_async.simulator.world.history import History
+from nexmo_dispatch_async.simulator.world.people import People
+from nexmo_dispatch_async.simulator.world.seeded_random import Dice
+from nexmo_dispatch_async.simulator.world.settings import Settings
 
 EPOCH = datetime(2025, 1, 1, tzinfo=UTC)
 

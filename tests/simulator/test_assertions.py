@@ -16,7 +16,7 @@ from nexmo_dispatch_async.simulator.assertions import (
     assert_status,
     timeline,
 )
-from nexmo_dispatch_async.simulator.records import CallbackAttempt
+from nexmo_dispatch_async.simulator.world.history import CallbackAttempt
 from tests.simulator.conftest import Receiver
 from tests.simulator.support import step, workflow
 

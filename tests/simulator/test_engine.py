@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nexmo_dispatch_async.simulator.callbacks import Answer, Delivery
+from nexmo_dispatch_async.simulator.callbacks.bodies import Answer, Delivery
 from nexmo_dispatch_async.simulator.engine import Engine, Run
-from nexmo_dispatch_async.simulator.faults import Fault
-from nexmo_dispatch_async.simulator.people import Person
-from nexmo_dispatch_async.simulator.records import CallbackAttempt, StatusReached
+from nexmo_dispatch_async.simulator.world.faults import Fault
+from nexmo_dispatch_async.simulator.world.history import CallbackAttempt, StatusReached
+from nexmo_dispatch_async.simulator.world.people import Person
 from tests.simulator.model import Told, expected_report
 from tests.simulator.support import Box, box, step
 

@@ -22,7 +22,7 @@ from nexmo_dispatch_async.simulator import (
     Simulator,
     StepSent,
 )
-from nexmo_dispatch_async.simulator.people import PROFILES
+from nexmo_dispatch_async.simulator.world.people import PROFILES
 from tests.simulator.conftest import Caller, Receiver
 from tests.simulator.support import step, workflow
 

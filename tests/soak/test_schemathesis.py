@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from nexmo_dispatch_async.simulator import Simulator, openapi
-from nexmo_dispatch_async.simulator.gateway import BASE_PATH, TOKEN_PATH
+from nexmo_dispatch_async.simulator.api.service import BASE_PATH, TOKEN_PATH
 
 requests: Any = pytest.importorskip("requests")
 schemathesis: Any = pytest.importorskip("schemathesis")

@@ -18,7 +18,7 @@ import anyio
 import pytest
 
 from nexmo_dispatch_async.simulator import Person, Settings, Simulator
-from nexmo_dispatch_async.simulator.people import Outcome
+from nexmo_dispatch_async.simulator.world.people import Outcome
 from tests.simulator.model import Told, expected_report
 from tests.simulator.support import step, workflow
 

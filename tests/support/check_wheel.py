@@ -75,7 +75,7 @@ def main() -> None:
         missing = [package for package in PACKAGES if f"{package}/py.typed" not in names]
         if missing:
             sys.exit(f"no py.typed in {missing}")
-        if "nexmo_dispatch_async/simulator/openapi.json" not in names:
+        if "nexmo_dispatch_async/simulator/api/openapi.json" not in names:
             sys.exit("no description of the simulator in the wheel")
 
         venv.create(room / "empty", with_pip=True)

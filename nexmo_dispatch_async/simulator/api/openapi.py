@@ -1,0 +1,99 @@
+"""The OpenAPI description of the simulator, which it serves at `/openapi.json`.
+
+What describes the service is `openapi.json` beside this module; the control API is described from its routes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+if TYPE_CHECKING:
+    from nexmo_dispatch_async.simulator.control.http import Route
+
+__all__ = ["PATH", "description", "whole"]
+
+PATH: Final = "/openapi.json"
+_FILE: Final = Path(__file__).with_suffix(".json")
+_TAG: Final = "control"
+# The service has a `Template` and a `Failover`, too: what the control API says is named apart.
+_PREFIX: Final = "Control."
+_REFUSED: Final = {
+    "description": "What is wrong with the request, or why it was refused.",
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["error"],
+                "properties": {"error": {"type": "string"}},
+            }
+        }
+    },
+}
+
+
+def description() -> dict[str, Any]:
+    """Return the description of the service alone: OpenAPI 3.1, paths from the root of the simulator."""
+    return msgspec.json.decode(_FILE.read_bytes(), type=dict[str, Any])
+
+
+def whole(routes: Iterable[Route]) -> dict[str, Any]:
+    """Return the description of the service and of the control API.
+
+    Args:
+        routes: The routes of the control API.
+    """
+    listed = list(routes)
+    kinds = {kind for route in listed for kind in (route.body, route.answer) if kind is not None}
+    order = sorted(kinds, key=lambda kind: kind.__name__)
+    schemas, components = _schemas(order)
+    schema_of = dict(zip(order, schemas, strict=True))
+    document = description()
+    document["tags"].append({"name": _TAG, "description": "The control API: look on, move time, misbehave."})
+    document["components"]["schemas"] |= {_PREFIX + name: schema for name, schema in components.items()}
+    for route in listed:
+        document["paths"].setdefault(route.path, {})[route.method.lower()] = _operation(route, schema_of)
+    return document
+
+
+def _schemas(kinds: list[type]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return a schema for each kind, and what the schemas refer to, under public names."""
+    found = msgspec.json.schema_components(
+        kinds,
+        ref_template=f"#/components/schemas/{_PREFIX}{{name}}",
+        schema_hook=lambda _: {"description": "Any JSON value."},
+    )
+    text = msgspec.json.encode(found).decode().replace(_PREFIX + "_", _PREFIX)
+    schemas, components = msgspec.json.decode(text, type=tuple[list[dict[str, Any]], dict[str, Any]])
+    return schemas, {name.removeprefix("_"): schema for name, schema in components.items()}
+
+
+def _operation(route: Route, schema_of: dict[type, dict[str, Any]]) -> dict[str, Any]:
+    names: list[str] = re.findall(r"\{(\w+)\}", route.path)
+    parameters = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
+    ] + [
+        {"name": name, "in": "query", "schema": {"type": "integer", "minimum": 0, "maximum": most}}
+        for name, most in route.query
+    ]
+    answer = {"type": "object"} if route.answer is None else schema_of[route.answer]
+    if route.kind != "application/json":
+        answer = {"type": "string"}
+    operation: dict[str, Any] = {
+        "tags": [_TAG],
+        "summary": route.summary,
+        "security": [],
+        "parameters": parameters,
+        "responses": {
+            "200": {"description": "Done.", "content": {route.kind: {"schema": answer}}},
+            "4XX": _REFUSED,
+        },
+    }
+    if route.body is not None:
+        content = {"application/json": {"schema": schema_of[route.body]}}
+        operation["requestBody"] = {"content": content}
+    return operation

@@ -1,0 +1,182 @@
+"""Puts the gateway on a TCP port with aiohttp, ordinary sends on a faster lane.
+
+It adds nothing to the answers: every path goes to `Service.handle`, except where `mount` added routes. What a
+fault does to a connection is done here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import struct
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Final, Self, cast
+
+import anyio
+from aiohttp import web
+
+from nexmo_dispatch_async.simulator.api import origin_check
+from nexmo_dispatch_async.simulator.api.answers import Reply
+from nexmo_dispatch_async.simulator.api.server_fast_path import FastLane
+from nexmo_dispatch_async.simulator.api.service import DISPATCH_PATH, Service
+
+logger: logging.Logger = logging.getLogger("nexmo_dispatch_async")
+
+__all__ = ["Server", "called_address"]
+
+_BACKLOG: Final = 1024
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+
+
+class Server:
+    """The listening end of a simulator.
+
+    Args:
+        gateway: Answers the requests.
+        host: Address to bind, loopback unless told otherwise.
+        port: Port to bind; 0 takes a free one.
+        hosts: Names besides loopback and the address called that requests may be sent to.
+        before: Called before each request is handled; brings the clock up to date.
+        after: Called after each request; there may be something new to do.
+        mount: Adds routes of its own, which come before the gateway's.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        hosts: frozenset[str] = frozenset(),
+        before: Callable[[], None] = lambda: None,
+        after: Callable[[], None] = lambda: None,
+        mount: Callable[[web.Application], None] = lambda _: None,
+    ) -> None:
+        self._service = service
+        self._host = host
+        self._port = port
+        self._hosts = hosts
+        self._before = before
+        self._after = after
+        self._mount = mount
+        self._runner: web.AppRunner | None = None
+        self._listener: asyncio.Server | None = None
+        self._fast: set[asyncio.Transport] = set()
+        self._closing = anyio.Event()
+        #: requests being answered now, and the most at once so far
+        self.active: int = 0
+        self.peak: int = 0
+        self.url: str = ""
+        #: whether it is bound to another address than a loopback one
+        self.open_to_others: bool = False
+
+    async def __aenter__(self) -> Self:
+        self._closing = anyio.Event()
+        app = web.Application(client_max_size=1 << 20)
+        self._mount(app)
+        app.router.add_route("*", DISPATCH_PATH, self._handle)  # found first: it is what comes in thousands
+        app.router.add_route("*", r"/{path:[\s\S]*}", self._handle)  # a path may hold a line end, too
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        fallback = cast("web.Server", runner.server)  # `setup` made it
+        try:
+            self._listener = await asyncio.get_running_loop().create_server(
+                lambda: FastLane(self._answer, fallback, self._fast), self._host, self._port, backlog=_BACKLOG
+            )
+        except BaseException:
+            await runner.cleanup()
+            raise
+        self._runner = runner
+        host, port = self._listener.sockets[0].getsockname()[:2]
+        self.open_to_others = not origin_check.is_loopback(host)
+        if self.open_to_others:
+            logger.warning(
+                "the simulator listens on %s, which others may reach: whoever does can drive it without "
+                "credentials, and let it post to any address that this machine reaches",
+                host,
+            )
+        if host in origin_check.ANY_ADDRESS:  # listening everywhere is no address to call
+            host = "::1" if ":" in host else "127.0.0.1"
+        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._closing.set()
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        for transport in tuple(self._fast):
+            transport.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    def _answer(self, headers: Mapping[str, str], body: bytes) -> Reply | None:
+        """Answer an ordinary send at once; None where the answer may be held back or spoilt."""
+        if self._service.settings.latency or self._service.faults.on_requests:
+            return None
+        if origin_check.refusal("POST", headers, hosts=self._hosts, only_json=False) is not None:
+            return None  # it may still be to the address that was called, which aiohttp tells
+        self.peak = max(self.peak, self.active + 1)
+        return self._reply("POST", DISPATCH_PATH, "", headers, body)
+
+    def _reply(self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> Reply:
+        self._before()
+        reply = self._service.handle(method, path, query, headers, body)
+        self._after()
+        return reply
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        self.active += 1
+        self.peak = max(self.peak, self.active)
+        try:
+            refused = origin_check.refusal(
+                request.method,
+                request.headers,
+                hosts=self._hosts | called_address(request),
+                only_json=False,
+            )
+            if refused is not None:
+                turned = self._service.turned_away(refused[1])
+                return web.Response(status=turned.status, body=turned.body, headers=turned.headers)
+            body = await request.read()
+            # the raw query: decoding it here and once more in the gateway would lose a %26
+            query = request.rel_url.raw_query_string
+            reply = self._reply(request.method, request.path, query, request.headers, body)
+            # handled at once and held back afterwards: the order of things does not depend on real time
+            latency = self._service.settings.latency + reply.latency
+            if latency:
+                with anyio.move_on_after(latency):
+                    await self._closing.wait()
+            if reply.cut is not None:
+                return await _cut_off(request, reply)
+            return web.Response(status=reply.status, body=reply.body, headers=reply.headers)
+        finally:
+            self.active -= 1
+
+
+def called_address(request: web.Request) -> frozenset[str]:
+    """Return the address that a request was sent to: it is ours, also on a server bound to all of them."""
+    own = None if request.transport is None else request.transport.get_extra_info("sockname")
+    return frozenset({str(own[0]).lower()}) if own else frozenset()
+
+
+async def _cut_off(request: web.Request, reply: Reply) -> web.StreamResponse:
+    """Break the connection off: instead of the answer, or in the middle of it."""
+    response = web.StreamResponse(status=reply.status, headers=reply.headers)
+    transport = request.transport
+    if transport is None:  # the client has left already
+        return response
+    if reply.cut == "half":
+        response.content_length = len(reply.body)
+        await response.prepare(request)
+        await response.write(reply.body[: len(reply.body) // 2])
+        transport.close()
+        return response
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    transport.abort()
+    return response

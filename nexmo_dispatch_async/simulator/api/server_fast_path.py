@@ -1,0 +1,180 @@
+"""Answers ordinary sends without the cost of a web framework; everything else goes to aiohttp.
+
+It reads one form of request only: `POST /dispatch` with plain headers and its whole body. The first request
+on a connection that is anything else takes that connection to aiohttp for good, bytes and all.
+
+A simulator that is slower than the client under test would be what a load test measures, and most of the time
+that aiohttp takes for such a request goes into what a send never needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Final, cast
+
+from nexmo_dispatch_async.simulator.api.answers import Reply
+from nexmo_dispatch_async.simulator.api.service import DISPATCH_PATH
+
+__all__ = ["FastLane", "read_request"]
+
+_REQUEST_LINE: Final = f"POST {DISPATCH_PATH} HTTP/1.1".encode()
+_START: Final = _REQUEST_LINE + b"\r\n"
+_MOST_HEAD: Final = 8190  # aiohttp's own limit for a line
+_MOST_BODY: Final = 1 << 20
+# What these ask for is aiohttp's business.
+_UNUSUAL: Final = frozenset(
+    {"transfer-encoding", "content-encoding", "expect", "upgrade", "trailer", "te", "connection"}
+)
+
+
+class _Headers(dict[str, str]):
+    """Headers by their lower-case names; `get` ignores the case."""
+
+    def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]  # text only
+        return super().get(name.lower(), default)
+
+
+class Unusual(Exception):  # noqa: N818 - it is no error: aiohttp will read the request
+    """The bytes begin with something else than an ordinary send."""
+
+
+def read_request(data: bytes | bytearray) -> tuple[Mapping[str, str], bytes, int] | None:
+    """Read one send from the beginning of `data`.
+
+    Returns:
+        Headers, body, and how many bytes they took; None while bytes are missing.
+
+    Raises:
+        Unusual: It is not an ordinary send.
+    """
+    if not data.startswith(_START):
+        if _START.startswith(data):
+            return None
+        raise Unusual
+    end = data.find(b"\r\n\r\n", len(_REQUEST_LINE))
+    if end < 0:
+        if len(data) > _MOST_HEAD:
+            raise Unusual
+        return None
+    headers = _Headers()
+    for line in data[len(_START) : end].decode("latin-1").split("\r\n") if end > len(_START) else ():
+        name, colon, value = line.partition(":")
+        name = name.lower()
+        if not colon or name in headers or name in _UNUSUAL or not name.replace("-", "").isalnum():
+            raise Unusual
+        headers[name] = value.strip(" \t")
+    length = headers.get("content-length") or ""
+    if not (length.isascii() and length.isdigit() and len(length) <= 7 and int(length) <= _MOST_BODY):
+        raise Unusual
+    if "host" not in headers or end > _MOST_HEAD or not headers_are_plain(data, end):
+        raise Unusual
+    finish = end + 4 + int(length)
+    if len(data) < finish:
+        return None
+    return cast("Mapping[str, str]", headers), bytes(data[end + 4 : finish]), finish
+
+
+def headers_are_plain(data: bytes | bytearray, end: int) -> bool:
+    """Say whether the head has no control characters and no bare line ends, which aiohttp refuses."""
+    head = data[:end].replace(b"\r\n", b"").replace(b"\t", b"")
+    return head.isascii() and head.decode("ascii").isprintable()
+
+
+class FastLane(asyncio.Protocol):
+    """One connection.
+
+    Args:
+        answer: Answers a send, given its headers and its body; None if aiohttp has to.
+        fallback: Makes the protocol that takes everything else.
+        connections: The open connections, for whoever closes the server.
+    """
+
+    def __init__(
+        self,
+        answer: Callable[[Mapping[str, str], bytes], Reply | None],
+        fallback: Callable[[], asyncio.Protocol],
+        connections: set[asyncio.Transport],
+    ) -> None:
+        self._answer = answer
+        self._fallback = fallback
+        self._connections = connections
+        self._buffer = bytearray()
+        self._paused = False
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Remember the connection."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._connections.add(self._transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        if self._transport is not None:
+            self._connections.discard(self._transport)
+            self._transport = None
+
+    def pause_writing(self) -> None:
+        """Read no more requests while their answers are not taken."""
+        self._paused = True
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Go on with what was read already, then read more."""
+        self._paused = False
+        if self._transport is not None:
+            self._transport.resume_reading()
+            self._answer_what_is_there()
+
+    def data_received(self, data: bytes) -> None:
+        """Answer the sends that are complete."""
+        self._buffer += data
+        self._answer_what_is_there()
+
+    def _answer_what_is_there(self) -> None:
+        while self._buffer and not self._paused and self._transport is not None:
+            try:
+                request = read_request(self._buffer)
+            except Unusual:
+                self._hand_over(self._transport)
+                return
+            if request is None:
+                return
+            headers, body, taken = request
+            reply = self._answer(headers, body)
+            if reply is None:
+                self._hand_over(self._transport)
+                return
+            del self._buffer[:taken]
+            self._transport.write(_encoded(reply))
+
+    def _hand_over(self, transport: asyncio.Transport) -> None:
+        self._connections.discard(transport)
+        self._transport = None
+        protocol = self._fallback()
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        protocol.data_received(bytes(self._buffer))
+        self._buffer.clear()
+
+
+def _encoded(reply: Reply) -> bytes:
+    fields = "".join([f"{name}: {value}\r\n" for name, value in reply.headers.items()])
+    fields += f"Content-Length: {len(reply.body)}\r\nDate: {_date()}\r\nServer: dispatch-simulator\r\n\r\n"
+    return f"HTTP/1.1 {reply.status} {_PHRASES[reply.status]}\r\n{fields}".encode("latin-1") + reply.body
+
+
+_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
+_dated: tuple[int, str] = (0, "")
+
+
+def _date() -> str:
+    global _dated  # noqa: PLW0603 - a cache of one entry, the same for every connection
+    now = int(time.time())
+    if _dated[0] != now:
+        _dated = (now, formatdate(now, usegmt=True))
+    return _dated[1]

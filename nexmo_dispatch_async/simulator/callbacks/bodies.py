@@ -1,0 +1,283 @@
+"""Builds and signs callback bodies as the service does, and says when a failed delivery is tried again.
+
+It does not deliver them: the engine says when, the courier does it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Final, Literal
+
+import msgspec
+from jwt.algorithms import HMACAlgorithm
+from jwt.utils import base64url_encode
+
+from nexmo_dispatch_async.simulator.world.seeded_random import Dice
+from nexmo_dispatch_async.sms_segments import count_segments
+
+__all__ = [
+    "INBOUND_SMS",
+    "Answer",
+    "Callback",
+    "Delivery",
+    "Signer",
+    "final_report_body",
+    "inbound_body",
+    "retry_delay",
+    "status_body",
+    "timestamp",
+]
+
+Kind = Literal["message-status", "inbound-message", "final-report"]
+RetryPolicy = Literal["current", "older"]
+
+_encode = msgspec.json.Encoder().encode
+_HS256: Final = HMACAlgorithm(HMACAlgorithm.SHA256)
+_JWT_HEADER: Final = base64url_encode(b'{"alg":"HS256","typ":"JWT"}') + b"."
+
+#: what an SMS costs that a customer sends, for each of its parts
+INBOUND_SMS: Final = Decimal("0.0060")
+
+_FIRST_RETRY_S: Final = 5
+_LONGEST_RETRY_S: Final = 900
+_GIVE_UP_S: Final = 24 * 3600
+_OLDER_RETRIES_S: Final = (5, 60, 300, 900)
+
+
+@dataclass(slots=True, eq=False)
+class Callback:
+    """A callback on its way: one body, and as many attempts as it takes."""
+
+    number: int
+    kind: Kind
+    url: str
+    body: bytes
+    application_id: str
+    created_ms: int
+    attempts: int = 0
+    authorization: str = ""
+    #: the customers that it is about; filled in only while faults are armed
+    recipients: tuple[str, ...] = ()
+    #: the faults that met it as a whole
+    faults: tuple[str, ...] = ()
+    #: a duplicate: it is not tried again
+    copy: bool = False
+
+
+@dataclass(slots=True, frozen=True)
+class Delivery:
+    """One attempt that is due now."""
+
+    callback: Callback
+    attempt: int
+    at_ms: int
+    #: the answer, where a fault knows it beforehand
+    verdict: Answer | None = None
+    signed: bool = True
+    faults: tuple[str, ...] = ()
+
+    @property
+    def url(self) -> str:
+        """Where to."""
+        return self.callback.url
+
+    @property
+    def body(self) -> bytes:
+        """The raw bytes."""
+        return self.callback.body
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers of the request."""
+        headers = {"Content-Type": "application/json"}
+        if self.signed:
+            headers["Authorization"] = self.callback.authorization
+        return headers
+
+
+@dataclass(slots=True, frozen=True)
+class Answer:
+    """What the receiver said: a status, or the reason why there was none."""
+
+    status: int | None = None
+    body: bytes = b""
+    failure: str | None = None
+
+    def wants_retry(self, policy: RetryPolicy = "current") -> bool:
+        """Only 429, 5xx and silence are tried again; by the older policy all but 200 (contract 5.10)."""
+        if policy == "older":
+            return self.status != 200
+        return self.status is None or self.status == 429 or self.status >= 500
+
+
+def retry_delay(attempts: int, age_s: float, policy: RetryPolicy = "current") -> int | None:
+    """Return the seconds until the next attempt, None to give up (contract 5.10).
+
+    Args:
+        attempts: How often it was tried; 5 s after the first, doubling up to 900 s.
+        age_s: How old the callback is; nothing is tried later than 24 h after it came up.
+        policy: The older one knows 5 s, 1, 5 and 15 minutes, then 15 minutes again and again.
+    """
+    if policy == "older":
+        delay = _OLDER_RETRIES_S[min(attempts, len(_OLDER_RETRIES_S)) - 1]
+    else:
+        exponent = min(attempts - 1, 8)  # 5 * 2**8 is over the longest already
+        delay = min(_FIRST_RETRY_S << exponent, _LONGEST_RETRY_S)
+    return delay if age_s + delay <= _GIVE_UP_S else None
+
+
+def timestamp(epoch: datetime, at_ms: int) -> str:
+    """Print a moment as the captures do: ISO 8601, milliseconds, Z (contract 5.7)."""
+    moment = (epoch + timedelta(milliseconds=at_ms)).astimezone(UTC)
+    return moment.isoformat(timespec="milliseconds")[:23] + "Z"
+
+
+def _usage(price: Decimal) -> dict[str, str]:
+    return {"price": f"{price:f}", "currency": "EUR"}
+
+
+def status_body(
+    *,
+    message_uuid: str,
+    to: Mapping[str, str],
+    from_: Mapping[str, str],
+    timestamp: str,
+    status: str,
+    dispatch_uuid: str,
+    link: Literal["dispatch", "workflow"] = "dispatch",
+    error: tuple[int, str] | None = None,
+    client_ref: str | None = None,
+    price: Decimal | None = None,
+) -> bytes:
+    """Return a message-status body (contract 5.2), its members in the order of the captures."""
+    body: dict[str, object] = {
+        "message_uuid": message_uuid,
+        "to": to,
+        "from": from_,
+        "timestamp": timestamp,
+        "status": status,
+    }
+    if error is not None:
+        body["error"] = {"code": error[0], "reason": error[1]}
+    if client_ref is not None:
+        body["client_ref"] = client_ref
+    if price is not None:
+        body["usage"] = _usage(price)
+    href = f"v0.1/dispatch/{dispatch_uuid}" if link == "dispatch" else f"/workflows/{dispatch_uuid}"
+    body["_links"] = {link: {"href": href, "dispatch_uuid": dispatch_uuid}}
+    return _encode(body)
+
+
+def final_report_body(
+    *,
+    dispatch_uuid: str,
+    status: str,
+    timestamp: str,
+    fee: Decimal,
+    messages: Iterable[tuple[str, str, Decimal | None, str]],
+) -> bytes:
+    """Return a final-report body (contract 5.4).
+
+    Args:
+        dispatch_uuid: The workflow.
+        status: `completed` or `error`.
+        timestamp: When, as text.
+        fee: What the workflow costs on top of its messages.
+        messages: Uuid, channel, price (None while none is known) and status of each attempted message.
+    """
+    entries: list[dict[str, object]] = []
+    total = Decimal(0)
+    for uuid, channel, price, reached in messages:
+        entry: dict[str, object] = {
+            "message_uuid": uuid,
+            "href": f"v0.1/messages/{uuid}",
+            "channel": channel,
+        }
+        if price is not None:
+            entry["usage"] = _usage(price)
+            total += price
+        entry["status"] = reached
+        entries.append(entry)
+    body = {
+        "template": "failover",
+        "status": status,
+        "timestamp": timestamp,
+        "usage": _usage(total + fee),
+        "dispatch_uuid": dispatch_uuid,
+        "_links": {"messages": entries},
+    }
+    return _encode(body)
+
+
+def inbound_body(
+    *,
+    message_uuid: str,
+    to: Mapping[str, str],
+    from_: Mapping[str, str],
+    timestamp: str,
+    content: Mapping[str, object],
+) -> bytes:
+    """Return an inbound-message body (contract 5.5); SMS counts its parts and costs."""
+    message: dict[str, object] = {"content": content}
+    body: dict[str, object] = {
+        "message_uuid": message_uuid,
+        "to": to,
+        "from": from_,
+        "timestamp": timestamp,
+        "direction": "inbound",
+        "message": message,
+    }
+    if to["type"] == "sms":
+        parts = count_segments(str(content.get("text", ""))).segments
+        message["sms"] = {"num_messages": str(parts)}
+        body["usage"] = _usage(INBOUND_SMS * parts)
+    return _encode(body)
+
+
+class Signer:
+    """Signs callbacks with HS256 as contract 5.9 describes.
+
+    Args:
+        api_key: The account.
+        secret: Its signature secret.
+        epoch: The moment that virtual time 0 stands for.
+        dice: Draws the names of the tokens.
+        clock: Dates the tokens, in epoch seconds; None for virtual time.
+    """
+
+    def __init__(
+        self,
+        *,
+        api_key: str,
+        secret: str,
+        epoch: datetime,
+        dice: Dice,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self._api_key = api_key
+        self._secret = secret.encode()
+        self._epoch_s = int(epoch.timestamp())
+        self._dice = dice
+        self._clock = clock
+
+    def __repr__(self) -> str:
+        return f"<Signer {self._api_key}>"
+
+    def authorization(self, callback: Callback, *, at_ms: int, attempt: int) -> str:
+        """Return the value of the `Authorization` header."""
+        claims: dict[str, object] = {
+            "iat": self._epoch_s + at_ms // 1000 if self._clock is None else int(self._clock()),
+            "jti": self._dice.uuid(f"jti/{callback.number}/{attempt}"),
+            "iss": "Vonage",
+            "payload_hash": hashlib.sha256(callback.body).hexdigest(),
+            "api_key": self._api_key,
+            "application_id": callback.application_id,
+        }
+        # what `jwt.encode` does, less its looking at the key each time
+        signed = _JWT_HEADER + base64url_encode(_encode(claims))
+        signature = base64url_encode(_HS256.sign(signed, self._secret))
+        return f"Bearer {signed.decode()}.{signature.decode()}"

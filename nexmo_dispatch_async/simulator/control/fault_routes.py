@@ -1,0 +1,120 @@
+"""The part of the control API that makes the service misbehave: switches, faults, expired tokens.
+
+What a fault or a switch does is decided where it acts; this is only how it is set from outside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import msgspec
+from aiohttp import web
+
+from nexmo_dispatch_async.exceptions import ConfigurationError
+from nexmo_dispatch_async.simulator.control.http import Body, Nothing, Route, json_answer, read, refuse
+from nexmo_dispatch_async.simulator.world.faults import Fault
+from nexmo_dispatch_async.simulator.world.settings import Settings
+
+if TYPE_CHECKING:
+    from nexmo_dispatch_async.simulator.simulator import Simulator
+
+__all__ = ["FaultRoutes"]
+
+
+class _Switches(Body, frozen=True, kw_only=True):
+    """The settings that a running simulator may be given from outside; each is optional."""
+
+    latency: Annotated[float, msgspec.Meta(ge=0, le=60)] | msgspec.UnsetType = msgspec.UNSET
+    quota_limit: Annotated[int, msgspec.Meta(ge=0)] | msgspec.UnsetType = msgspec.UNSET
+    token_fault: Literal[401, 500] | msgspec.UnsetType = msgspec.UNSET
+    quota_fault: Literal[429, 500] | msgspec.UnsetType = msgspec.UNSET
+    credential_error: Literal[401, 500] | msgspec.UnsetType = msgspec.UNSET
+    care_window: bool | msgspec.UnsetType = msgspec.UNSET
+    sandbox: bool | msgspec.UnsetType = msgspec.UNSET
+    accept_bare_step: bool | msgspec.UnsetType = msgspec.UNSET
+    accept_voice_application: bool | msgspec.UnsetType = msgspec.UNSET
+    accept_partial_update: bool | msgspec.UnsetType = msgspec.UNSET
+    accept_img: bool | msgspec.UnsetType = msgspec.UNSET
+    accept_any_number: bool | msgspec.UnsetType = msgspec.UNSET
+    accept_any_url: bool | msgspec.UnsetType = msgspec.UNSET
+    resign_retries: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+class FaultRoutes:
+    """Routes under `/control/settings`, `/control/faults` and `/control/tokens`.
+
+    Args:
+        sim: What is made to misbehave.
+        settings: Its switches.
+    """
+
+    def __init__(self, sim: Simulator, settings: Settings) -> None:
+        self._sim = sim
+        self._settings = settings
+
+    def routes(self) -> Iterator[Route]:
+        """Yield each route."""
+        yield Route("GET", "/control/settings", self._show_settings, "the switches", answer=_Switches)
+        yield Route(
+            "POST",
+            "/control/settings",
+            self._change_settings,
+            "change switches",
+            body=_Switches,
+            answer=_Switches,
+        )
+        yield Route(
+            "POST", "/control/tokens/expire", self._expire_tokens, "refuse every token so far", body=Nothing
+        )
+        yield Route(
+            "GET", "/control/faults", self._show_faults, "the armed faults, and how often each met something"
+        )
+        yield Route("POST", "/control/faults", self._add_fault, "arm a fault", body=Fault)
+        yield Route("POST", "/control/faults/clear", self._clear_faults, "remove all faults", body=Nothing)
+        yield Route("DELETE", "/control/faults/{id}", self._remove_fault, "remove a fault")
+
+    async def _show_settings(self, _: web.Request) -> web.Response:
+        return self._switches()
+
+    async def _change_settings(self, request: web.Request) -> web.Response:
+        asked = await read(request, _Switches)
+        for name, value in msgspec.structs.asdict(asked).items():
+            if value is not msgspec.UNSET:
+                setattr(self._settings, name, value)
+        return self._switches()
+
+    def _switches(self) -> web.Response:
+        return json_answer({name: getattr(self._settings, name) for name in _Switches.__struct_fields__})
+
+    async def _expire_tokens(self, request: web.Request) -> web.Response:
+        await read(request, Nothing)
+        self._sim.expire_tokens()
+        return json_answer({})
+
+    async def _show_faults(self, _: web.Request) -> web.Response:
+        return self._faults()
+
+    async def _add_fault(self, request: web.Request) -> web.Response:
+        fields = await read(request, dict[str, object])
+        try:
+            added = self._sim.faults.add(fields)
+        except ConfigurationError as error:
+            refuse(400, str(error))
+        return self._faults(id=added)
+
+    async def _remove_fault(self, request: web.Request) -> web.Response:
+        number = request.match_info["id"]
+        try:
+            self._sim.faults.remove(int(number) if number.isascii() and number.isdigit() else 0)
+        except (KeyError, ValueError):  # int() refuses thousands of digits
+            refuse(404, "no fault has this id")
+        return self._faults()
+
+    async def _clear_faults(self, request: web.Request) -> web.Response:
+        await read(request, Nothing)
+        self._sim.faults.clear()
+        return self._faults()
+
+    def _faults(self, **more: object) -> web.Response:
+        return json_answer({"faults": self._sim.faults.to_builtins(), **more})

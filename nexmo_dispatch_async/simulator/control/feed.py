@@ -1,0 +1,302 @@
+"""Turns the engine's state into what a page or a test shows: workflows, messages, callbacks, the clock.
+
+It reads and changes nothing, and it does no input or output; routes are in `control.py`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shlex
+from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
+
+import msgspec
+
+from nexmo_dispatch_async.failover import FAILURES
+from nexmo_dispatch_async.simulator.callbacks.bodies import timestamp
+from nexmo_dispatch_async.simulator.control.message_log import Story, as_object, decoded
+from nexmo_dispatch_async.simulator.control.preview import look_of
+from nexmo_dispatch_async.simulator.control.views import (
+    AnswerView,
+    CallbackView,
+    ClockView,
+    MessageView,
+    Patch,
+    ReportView,
+    RequestView,
+    Snapshot,
+    StepView,
+    Totals,
+    WorkflowView,
+)
+from nexmo_dispatch_async.simulator.engine import Engine, Message, Run
+from nexmo_dispatch_async.simulator.world.history import CallbackAttempt
+from nexmo_dispatch_async.simulator.world.people import READING_CHANNELS
+
+__all__ = ["Feed", "View", "as_curl", "as_request"]
+
+
+class View:
+    """Builds views of one engine.
+
+    Args:
+        engine: The engine.
+        epoch: The moment that virtual time 0 stands for.
+        speed: Tells the speed of the clock, None where it is moved by hand.
+        catch_up: Called before looking; brings the clock up to date.
+        faults: Tells the armed faults as JSON values.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        epoch: datetime,
+        speed: Callable[[], float | None],
+        catch_up: Callable[[], object],
+        faults: Callable[[], list[dict[str, object]]] = list,
+    ) -> None:
+        self.engine = engine
+        self.story: Story = Story(engine)
+        self._epoch = epoch
+        self._speed = speed
+        self._catch_up = catch_up
+        self.faults = faults
+
+    def clock(self) -> ClockView:
+        """Return where time stands."""
+        self._catch_up()
+        now = self.engine.now_ms
+        return ClockView(
+            now_ms=now,
+            time=timestamp(self._epoch, now),
+            speed=self._speed(),
+            next_event_ms=self.engine.next_at(),
+        )
+
+    def snapshot(self, limit: int = 100) -> Snapshot:
+        """Return the newest workflows and callbacks, at most `limit` of each."""
+        self.story.catch_up()
+        runs = self._newest(limit)
+        return Snapshot(
+            clock=self.clock(),
+            totals=self.totals(len(runs)),
+            limit=limit,
+            workflows=[self.workflow(run) for run in runs],
+            callbacks=self.callbacks(limit=limit),
+            faults=self.faults(),
+        )
+
+    def totals(self, shown: int) -> Totals:
+        """Return the counts."""
+        engine = self.engine
+        return Totals(
+            accepted=engine.accepted,
+            in_flight=engine.in_flight,
+            requests=engine.history.total,
+            shown=shown,
+        )
+
+    def workflow(self, run: Run) -> WorkflowView:
+        """Return one workflow; `story` has to be caught up."""
+        state = run.failover
+        current = state.current
+        condition = state.conditions[current]
+        deadline: int | None = None
+        if state.outcome is None and condition is not None:
+            deadline = run.messages[current].sent_ms + round(condition.expiry_time * 1000)
+        prices = [message.price for message in run.messages if message.price is not None]
+        cost: str | None = None
+        if prices or state.outcome is not None:
+            cost = f"{sum(prices, Decimal(0)) + self.engine.settings.workflow_fee:f}"
+        report = self.story.report(run.dispatch_uuid)
+        return WorkflowView(
+            uuid=run.dispatch_uuid,
+            number=run.number,
+            application=run.application.id,
+            application_name=run.application.name,
+            accepted_ms=run.accepted_ms,
+            steps=[self._step(run, index) for index in range(len(run.steps))],
+            current=current,
+            ended_ms=run.ended_ms,
+            outcome=state.outcome,
+            deadline_ms=deadline,
+            cost=cost,
+            report=None
+            if report is None
+            else ReportView(
+                at_ms=report.at_ms, attempt=report.attempt, status=report.status, failure=report.failure
+            ),
+            inbound=bool(run.application.inbound_url),
+        )
+
+    def callbacks(self, *, after: int = 0, limit: int = 100) -> list[CallbackView]:
+        """Return attempts to deliver callbacks, newest first: at most `limit`, with an id above `after`.
+
+        The id is the place in the history, so it grows and never comes twice.
+        """
+        history = self.engine.history
+        found: list[CallbackView] = []
+        for back, record in enumerate(reversed(history)):
+            place = history.total - back
+            if place <= after or len(found) >= limit:
+                break
+            if isinstance(record, CallbackAttempt):
+                found.append(_callback(place, record))
+        return found
+
+    def _newest(self, limit: int) -> list[Run]:
+        return list(itertools.islice(reversed(self.engine.runs.values()), limit))
+
+    def _step(self, run: Run, index: int) -> StepView:
+        step, state = run.steps[index], run.failover
+        sent = run.messages[index] if index < len(run.messages) else None
+        if sent is None:
+            phase = "waiting" if state.outcome is None else "unused"
+        elif index < state.current:
+            phase = "passed"
+        else:
+            phase = "current" if state.outcome is None else "over"
+        condition = step.condition
+        return StepView(
+            channel=step.channel,
+            sender=step.sender.get("number") or step.sender.get("id", ""),
+            to=step.address,
+            content=look_of(step, self.engine.settings.templates),
+            phase=phase,
+            client_ref=step.client_ref,
+            condition_status=None if condition is None else condition.condition_status,
+            expiry_time=None if condition is None else condition.expiry_time,
+            expired=self.story.expired(run.dispatch_uuid, index),
+            message=None if sent is None else self._message(sent),
+        )
+
+    def _message(self, message: Message) -> MessageView:
+        moments = self.story.moments(message.uuid)
+        codes = [moment.code for moment in moments if moment.code is not None]
+        return MessageView(
+            uuid=message.uuid,
+            sent_ms=message.sent_ms,
+            status=message.status,
+            code=codes[-1] if codes and message.status in FAILURES else None,
+            price=None if message.price is None else f"{message.price:f}",
+            history=moments,
+            replies=self.story.replies(message.uuid),
+            can=_possible(message),
+        )
+
+
+def _possible(message: Message) -> list[str]:
+    """Return the statuses that may sensibly follow (contract 5.3)."""
+    reads = ["read"] if message.step.channel in READING_CHANNELS else []
+    match message.status:
+        case None | "submitted":
+            return ["delivered", *reads, "rejected", "undeliverable"]
+        case "delivered":
+            return reads
+        case "undeliverable":  # carriers do report a late delivery
+            return ["delivered"]
+        case _:
+            return []
+
+
+class Feed:
+    """What one watcher has to be told next; it holds no queue, so a slow watcher costs nothing.
+
+    Each call of `next()` looks at what changed since the last one. A watcher that was away for long gets a
+    new snapshot instead of a patch.
+
+    Args:
+        view: Builds the views.
+        limit: How many workflows and callbacks the watcher shows.
+        behind: With more new records than this the watcher starts over.
+    """
+
+    def __init__(self, view: View, *, limit: int = 100, behind: int = 2_000) -> None:
+        self._view = view
+        self._limit = limit
+        self._behind = behind
+        self._seen: int | None = None
+        self._clock: tuple[float | None, int | None] | None = None
+        self._faults: list[dict[str, object]] = []
+
+    def next(self) -> Snapshot | Patch | None:
+        """Return what to tell; None when nothing changed."""
+        view, history = self._view, self._view.engine.history
+        seen, total = self._seen, history.total
+        clock = view.clock()
+        # A running clock moves on its own on the page as well: only its speed is news.
+        key = (clock.speed, clock.now_ms if clock.speed is None else None)
+        if seen is None or total - seen > self._behind:
+            snapshot = view.snapshot(self._limit)
+            self._seen, self._clock, self._faults = history.total, key, snapshot.faults
+            return snapshot
+        faults = view.faults()
+        if total == seen and key == self._clock and faults == self._faults:
+            return None
+        news = msgspec.UNSET if faults == self._faults else faults
+        self._seen, self._clock, self._faults = total, key, faults
+        view.story.catch_up()
+        runs = view.engine.runs
+        oldest = view.engine.accepted - self._limit
+        changed = {uuid for record in history.since(seen) if (uuid := view.story.about(record)) in runs}
+        shown = sorted((runs[uuid] for uuid in changed if runs[uuid].number > oldest), key=_number)
+        return Patch(
+            clock=clock,
+            totals=view.totals(min(self._limit, len(runs))),
+            workflows=[view.workflow(run) for run in reversed(shown)],
+            callbacks=view.callbacks(after=seen, limit=self._limit),
+            faults=news,
+        )
+
+    def touch(self) -> None:
+        """Tell of the clock next time, even if nothing was recorded."""
+        self._clock = None
+
+
+def _number(run: Run) -> int:
+    return run.number
+
+
+def _callback(place: int, record: CallbackAttempt) -> CallbackView:
+    body = decoded(record.body)
+    links = as_object(body.get("_links"))
+    link = as_object(links.get("dispatch") or links.get("workflow"))
+    return CallbackView(
+        id=place,
+        number=record.number,
+        attempt=record.attempt,
+        kind=record.kind,
+        at_ms=record.at_ms,
+        request=RequestView(
+            url=record.url,
+            headers={"Content-Type": "application/json", "Authorization": record.authorization},
+            body=record.body,
+        ),
+        answer=None if record.status is None else AnswerView(status=record.status, body=record.answer),
+        failure=record.failure,
+        retry_at_ms=record.retry_at_ms,
+        dispatch_uuid=str(body.get("dispatch_uuid") or link.get("dispatch_uuid") or ""),
+        message_uuid=str(body.get("message_uuid") or ""),
+        about=str(body.get("status") or ""),
+        channel=str(as_object(body.get("to")).get("type", "")),
+    )
+
+
+def as_request(run: Run) -> dict[str, object]:
+    """Return the body that a workflow was sent with."""
+    return as_object(msgspec.json.decode(run.steps[0].body))
+
+
+def as_curl(run: Run, base_url: str) -> str:
+    """Return the shell command that sends a workflow again; the token comes from the environment."""
+    body = json.dumps(as_request(run), indent=2, ensure_ascii=False)
+    return (
+        f"curl {shlex.quote(base_url + '/dispatch')} \\\n"
+        '  -H "Authorization: Bearer $TOKEN" \\\n'
+        f"  -H {shlex.quote('ApplicationId: ' + run.application.id)} \\\n"
+        "  -H 'Content-Type: application/json' \\\n"
+        f"  --data-raw {shlex.quote(body)}\n"
+    )

@@ -1,0 +1,386 @@
+"""The control API and the page over HTTP: look at the simulator, move its clock, take a handset.
+
+It decides nothing about the service; the page's files are in `page/`, what is shown is in `live.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+import anyio
+import msgspec
+from aiohttp import web
+
+from nexmo_dispatch_async.simulator.api import openapi, origin_check
+from nexmo_dispatch_async.simulator.api.server import called_address
+from nexmo_dispatch_async.simulator.control.fault_routes import FaultRoutes
+from nexmo_dispatch_async.simulator.control.feed import Feed, View, as_curl
+from nexmo_dispatch_async.simulator.control.http import (
+    Body,
+    Handler,
+    Nothing,
+    Route,
+    error,
+    json_answer,
+    number,
+    read,
+    refuse,
+)
+from nexmo_dispatch_async.simulator.control.views import ClockView, Snapshot, WorkflowView
+from nexmo_dispatch_async.simulator.engine import Engine, Run
+from nexmo_dispatch_async.simulator.world.error_names import REASONS
+
+if TYPE_CHECKING:
+    from nexmo_dispatch_async.simulator.simulator import Simulator
+
+__all__ = ["Control"]
+
+_PAGE: Final = Path(__file__).parent / "page"
+_TYPES: Final = {
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+}
+_SECONDS_BETWEEN_PATCHES: Final = 0.1
+_SECONDS_BETWEEN_SIGNS_OF_LIFE: Final = 15.0
+_WATCHERS: Final = 16
+_MOST: Final = 500  # workflows or callbacks in one answer
+_NEVER_REACHED: Final = 2**53
+_YEAR: Final = 366 * 24 * 3600
+
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=_YEAR)]
+
+_DEFAULT_CODES: Final = {"rejected": 1300, "undeliverable": 1260}
+
+
+class _Advance(Body, frozen=True, kw_only=True):
+    seconds: Seconds
+    settle: Seconds = 5.0
+
+
+class _AdvanceUntilIdle(Body, frozen=True, kw_only=True):
+    limit: Seconds = 172_800.0
+
+
+class _Speed(Body, frozen=True, kw_only=True):
+    speed: Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
+
+
+class _Status(Body, frozen=True, kw_only=True):
+    status: Literal["submitted", "delivered", "read", "rejected", "undeliverable"]
+    code: Annotated[int, msgspec.Meta(ge=0, le=99_999)] | None = None
+
+
+class _ReplyText(Body, frozen=True, kw_only=True):
+    text: Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
+
+
+class Control:
+    """The routes of the page and of the control API.
+
+    Args:
+        sim: What is controlled.
+        engine: Its engine, to look at.
+        epoch: The moment that virtual time 0 stands for.
+        hosts: Names besides loopback and the address called that requests may be sent to.
+        advancing: Says whether somebody is moving the clock right now.
+    """
+
+    def __init__(
+        self,
+        sim: Simulator,
+        *,
+        engine: Engine,
+        epoch: datetime,
+        hosts: frozenset[str],
+        advancing: Callable[[], bool],
+    ) -> None:
+        self._sim = sim
+        self._engine = engine
+        self._advancing = advancing
+        self._hosts = hosts
+        self._view = View(
+            engine,
+            epoch=epoch,
+            speed=lambda: sim.speed,
+            catch_up=lambda: sim.now,
+            faults=sim.faults.to_builtins,
+        )
+        self._closing = anyio.Event()
+        self._feeds: set[Feed] = set()
+        self._resume_speed = 1.0
+        self._routes = tuple(self.routes())
+
+    def mount(self, app: web.Application) -> None:
+        """Add the routes to an application, before any that takes every path."""
+        self._closing = anyio.Event()
+        app.on_shutdown.append(self._close)
+        files = {
+            path.name: (path.read_bytes(), _TYPES[path.suffix])
+            for path in _PAGE.iterdir()
+            if path.suffix in _TYPES
+        }
+
+        def page(name: str) -> Handler:
+            async def serve(_: web.Request) -> web.Response:
+                body, kind = files[name]
+                # no-cache: the browser asks each time, so that an update of the package shows at once
+                headers = {"Cache-Control": "no-cache"}
+                return web.Response(body=body, content_type=kind, charset="utf-8", headers=headers)
+
+            return self._guarded(serve, page=name == "index.html")
+
+        app.router.add_get("/", page("index.html"))
+        for name in files:
+            app.router.add_get(f"/page/{name}", page(name))
+        app.router.add_get(openapi.PATH, self._guarded(self._openapi))
+        for route in self._routes:
+            app.router.add_route(route.method, route.path, self._guarded(route.handler))
+        app.router.add_get("/control", self._guarded(self._index))
+        app.router.add_route("*", "/control{tail:(/.*)?}", self._guarded(self._unknown))
+
+    def routes(self) -> Iterator[Route]:
+        """Yield each route of the control API."""
+        yield Route("GET", "/control/", self._index, "this list")
+        yield from self._looking()
+        yield from self._clock()
+        yield Route(
+            "POST",
+            "/control/messages/{uuid}/status",
+            self._set_status,
+            "let a message reach a status now",
+            body=_Status,
+        )
+        yield Route(
+            "POST",
+            "/control/messages/{uuid}/reply",
+            self._reply,
+            "let the recipient of a message answer it now",
+            body=_ReplyText,
+        )
+        yield from FaultRoutes(self._sim, self._engine.settings).routes()
+
+    def _looking(self) -> Iterator[Route]:
+        limit = ("limit", _MOST)
+        yield Route(
+            "GET",
+            "/control/state",
+            self._state,
+            "clock, totals, and the newest workflows and callbacks",
+            query=(limit,),
+            answer=Snapshot,
+        )
+        yield Route(
+            "GET",
+            "/control/events",
+            self._events,
+            "server-sent events: a snapshot, then patches with what changed",
+            kind="text/event-stream",
+        )
+        yield Route("GET", "/control/workflows/{uuid}", self._workflow, "one workflow", answer=WorkflowView)
+        yield Route(
+            "GET",
+            "/control/workflows/{uuid}/curl",
+            self._curl,
+            "the shell command that sends a workflow again",
+            kind="text/plain",
+        )
+        yield Route(
+            "GET",
+            "/control/callbacks",
+            self._callbacks,
+            "attempts to deliver callbacks, newest first",
+            query=(("after", _NEVER_REACHED), limit),
+        )
+        yield Route("GET", "/control/codes", self._codes, "the names of the error codes")
+        yield Route(
+            "GET",
+            "/control/transcript",
+            self._transcript,
+            "everything that happened, one JSON object a line",
+            kind="application/jsonl",
+        )
+
+    def _clock(self) -> Iterator[Route]:
+        yield Route("POST", "/control/advance", self._advance, "let time pass", body=_Advance)
+        yield Route(
+            "POST",
+            "/control/advance_until_idle",
+            self._advance_until_idle,
+            "let time pass until nothing more happens by itself",
+            body=_AdvanceUntilIdle,
+        )
+        yield Route("POST", "/control/jump", self._jump, "go to the next event", body=Nothing)
+        yield Route("POST", "/control/speed", self._set_speed, "virtual seconds per real second", body=_Speed)
+        yield Route("POST", "/control/pause", self._pause, "stand still", body=Nothing)
+        yield Route("POST", "/control/resume", self._resume, "go on as before", body=Nothing)
+
+    async def _close(self, _: web.Application) -> None:
+        self._closing.set()
+
+    def _guarded(self, handler: Handler, *, page: bool = False) -> Handler:
+        """Refuse what another site may have made, and give every answer the headers that keep it at home."""
+
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            hosts = self._hosts | called_address(request)
+            refused = origin_check.refusal(request.method, request.headers, hosts=hosts, page=page)
+            if refused is not None:
+                response: web.StreamResponse = error(*refused)
+            else:
+                try:
+                    response = await handler(request)
+                except web.HTTPException as problem:
+                    response = error(problem.status, problem.text or problem.reason)
+            if not response.prepared:
+                response.headers.update(origin_check.HEADERS)
+            return response
+
+        return guarded
+
+    # ---- looking
+
+    async def _state(self, request: web.Request) -> web.Response:
+        return json_answer(self._view.snapshot(number(request, "limit", 100, most=_MOST)))
+
+    async def _workflow(self, request: web.Request) -> web.Response:
+        run = self._run(request)
+        self._view.story.catch_up()
+        return json_answer(self._view.workflow(run))
+
+    async def _curl(self, request: web.Request) -> web.Response:
+        return web.Response(text=as_curl(self._run(request), self._sim.base_url))
+
+    async def _callbacks(self, request: web.Request) -> web.Response:
+        after = number(request, "after", 0, most=_NEVER_REACHED)
+        found = self._view.callbacks(after=after, limit=number(request, "limit", 100, most=_MOST))
+        return json_answer({"total": self._engine.history.total, "callbacks": found})
+
+    async def _codes(self, _: web.Request) -> web.Response:
+        return json_answer({str(code): name for code, name in REASONS.items()})
+
+    async def _openapi(self, _: web.Request) -> web.Response:
+        return json_answer(openapi.whole(self._routes))
+
+    async def _index(self, _: web.Request) -> web.Response:
+        told = [
+            {"method": route.method, "path": route.path, "summary": route.summary} for route in self._routes
+        ]
+        return json_answer({"routes": told, "description": openapi.PATH})
+
+    async def _transcript(self, _: web.Request) -> web.Response:
+        return web.Response(body=self._sim.transcript(), content_type="application/jsonl")
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        if len(self._feeds) >= _WATCHERS:
+            refuse(503, f"{_WATCHERS} watchers are enough")
+        feed = Feed(self._view)
+        headers = {**origin_check.HEADERS, "Content-Type": "text/event-stream", "Cache-Control": "no-store"}
+        response = web.StreamResponse(headers=headers)
+        self._feeds.add(feed)
+        try:
+            await response.prepare(request)
+            await response.write(b"retry: 1000\n\n")
+            await self._tell(feed, response)
+        except ConnectionError:  # the watcher has left
+            pass
+        finally:
+            self._feeds.discard(feed)
+        return response
+
+    async def _tell(self, feed: Feed, response: web.StreamResponse) -> None:
+        """Write what changed, ten times a second at most; a slow watcher is waited for, then told less."""
+        quiet = 0.0
+        while not self._closing.is_set():
+            news = feed.next()
+            if news is not None:
+                name = type(news).__name__.lower().encode()
+                await response.write(b"event: %s\ndata: %s\n\n" % (name, msgspec.json.encode(news)))
+                quiet = 0.0
+            elif quiet >= _SECONDS_BETWEEN_SIGNS_OF_LIFE:
+                await response.write(b": still here\n\n")
+                quiet = 0.0
+            with anyio.move_on_after(_SECONDS_BETWEEN_PATCHES):
+                await self._closing.wait()
+            quiet += _SECONDS_BETWEEN_PATCHES
+
+    # ---- the clock
+
+    async def _advance(self, request: web.Request) -> web.Response:
+        asked = await read(request, _Advance)
+        await self._sim.advance(asked.seconds, settle=asked.settle)
+        return self._time()
+
+    async def _advance_until_idle(self, request: web.Request) -> web.Response:
+        asked = await read(request, _AdvanceUntilIdle)
+        if self._sim.speed is not None:
+            refuse(409, "time runs by itself here; use /control/advance")
+        return self._time(idle=await self._sim.advance_until_idle(limit=asked.limit))
+
+    async def _jump(self, request: web.Request) -> web.Response:
+        await read(request, Nothing)
+        clock = self._view.clock()
+        if clock.next_event_ms is None:
+            return self._time(jumped=False)
+        await self._sim.advance(max(0, clock.next_event_ms - clock.now_ms) / 1000, settle=0)
+        return self._time(jumped=True)
+
+    async def _set_speed(self, request: web.Request) -> web.Response:
+        return self._run_at((await read(request, _Speed)).speed)
+
+    async def _pause(self, request: web.Request) -> web.Response:
+        await read(request, Nothing)
+        self._resume_speed = self._sim.speed or self._resume_speed
+        return self._run_at(0)
+
+    async def _resume(self, request: web.Request) -> web.Response:
+        await read(request, Nothing)
+        return self._run_at(self._sim.speed or self._resume_speed)
+
+    def _run_at(self, speed: float) -> web.Response:
+        if self._sim.speed is None:
+            refuse(409, "this simulator's time is moved by hand; use /control/advance")
+        self._sim.speed = speed
+        return self._time()
+
+    def _time(self, **more: object) -> web.Response:
+        for feed in self._feeds:
+            feed.touch()
+        return json_answer({"clock": self._view.clock(), **more})
+
+    # ---- hands on
+
+    async def _set_status(self, request: web.Request) -> web.Response:
+        asked = await read(request, _Status)
+        run = self._run_of_message(request)
+        code = _DEFAULT_CODES.get(asked.status) if asked.code is None else asked.code
+        self._sim.set_status(request.match_info["uuid"], asked.status, code=code)
+        return await self._after(run)
+
+    async def _reply(self, request: web.Request) -> web.Response:
+        asked = await read(request, _ReplyText)
+        run = self._run_of_message(request)
+        self._sim.reply(request.match_info["uuid"], asked.text)
+        return await self._after(run)
+
+    async def _after(self, run: Run) -> web.Response:
+        """Let the callback go out; whoever is moving the clock already takes it along."""
+        if self._sim.speed is None and not self._advancing():
+            await self._sim.advance(0)
+        self._view.story.catch_up()
+        clock: ClockView = self._view.clock()
+        return json_answer({"clock": clock, "workflow": self._view.workflow(run)})
+
+    async def _unknown(self, request: web.Request) -> web.Response:
+        refuse(404, f"there is no {request.method} {request.path}")
+
+    def _run(self, request: web.Request) -> Run:
+        run = self._engine.runs.get(request.match_info["uuid"])
+        return refuse(404, "no workflow in memory has this uuid") if run is None else run
+
+    def _run_of_message(self, request: web.Request) -> Run:
+        message = self._engine.messages.get(request.match_info["uuid"])
+        return refuse(404, "no message in memory has this uuid") if message is None else message.run

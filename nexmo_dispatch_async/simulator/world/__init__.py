@@ -1,0 +1,1 @@
+"""What the simulated service knows: people, applications, tokens, time, faults and what has happened."""
