@@ -98,8 +98,8 @@ class ConfigurationError(DispatchError, ValueError):
 class UnacceptableError(DispatchError):
     """The same workflow would be refused again, by the rules here or by the service.
 
-    What `InvalidWorkflowError` and `RefusedError` have in common: one type for whoever treats both alike, as
-    `Refused.error` does.
+    What `InvalidWorkflowError` and `RefusedError` have in common: one type for code that treats both alike
+    (`Refused.error`).
 
     Attributes:
         outcome: Always `refused`.

@@ -119,7 +119,7 @@ async def test_an_item_that_is_neither_is_named(workflow: Workflow) -> None:
     assert server.posts == 0
 
 
-async def test_a_refusal_has_one_type_whoever_refused() -> None:
+async def test_a_refusal_by_the_rules_and_one_by_the_service_have_one_type() -> None:
     """What the rules found and what the service said are read the same way."""
     async with RawServer(answer_by_text) as server, client_of(server) as client:
         workflows = [("service", named("no")), ("rules", Workflow.failover())]
