@@ -186,6 +186,19 @@ async def test_a_killed_listen_takes_over_its_own_file(tmp_path: Path) -> None:
     assert states(inbox) == {2: 3}
 
 
+async def test_a_listen_starts_on_a_file_that_was_restored(tmp_path: Path) -> None:
+    """Its `-worker` is another file than the one that was locked last, and nobody is there."""
+    inbox = tmp_path / "inbox.db"
+    async with running(*LISTEN, "--inbox", str(inbox)) as first:
+        await first.until("listening")
+        assert await first.told(signal.SIGTERM) == 0
+    (tmp_path / "inbox.db-worker").rename(tmp_path / "elsewhere")
+
+    async with running(*LISTEN, "--inbox", str(inbox)) as second:
+        await second.until("listening")
+        assert await second.told(signal.SIGTERM) == 0
+
+
 async def test_a_second_listen_leaves_the_file_of_a_running_one(tmp_path: Path) -> None:
     """It ends with 1, whatever is pending."""
     inbox = tmp_path / "inbox.db"

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import anyio
 from aiohttp import web
 from rich.console import Console
 
@@ -26,6 +27,8 @@ from nexmo_dispatch_webhooks import (
 from nexmo_dispatch_webhooks.aiohttp import setup
 from nexmo_dispatch_webhooks.aiohttp_log import MalformedRequestFilter
 from nexmo_dispatch_webhooks.inbox import SqliteInbox
+from nexmo_dispatch_webhooks.inbox.sqlite import SqliteStore
+from nexmo_dispatch_webhooks.inbox.sqlite_claim import GRACE
 
 #: Seconds for callbacks that are under way, and for stored events: less than the ten that containers get.
 _ANSWERING, _DRAIN = 3.0, 5.0
@@ -107,7 +110,11 @@ async def _claim(inbox: SqliteInbox, file: Path) -> str | None:
     Raises:
         InboxError: The file is not one of `listen`.
     """
-    if not await inbox.store.claim():
+    claimed = await inbox.store.claim()
+    if not claimed and isinstance(inbox.store, SqliteStore) and inbox.store.is_waiting:
+        await anyio.sleep(GRACE)  # as in a file that was restored: nobody may be there
+        claimed = await inbox.store.claim()
+    if not claimed:
         return f"{file} is in use by a running listen: give --inbox a file of its own"
     if pending := (await inbox.store.count()).pending:
         screen.show(f"{file}: {pending} pending of a listen that was killed come first", error=True)

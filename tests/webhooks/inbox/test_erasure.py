@@ -118,6 +118,20 @@ async def test_the_command_leaves_nothing_either(make_sqlite: Make, tmp_path: Pa
         assert inbox.health().ready
 
 
+async def test_the_file_of_another_owner_is_purged_as_well(open_store: Open, tmp_path: Path) -> None:
+    """Only its events are to be handled by nobody else."""
+    store = await open_store(owner="listen")
+    await store.claim()
+    await store.add(new_record(status_bytes(1, client_ref=text(1))))
+    store.finish(1)
+    await store.aclose()
+    other = await open_store()
+
+    assert await other.purge("all", states=("handled",), before=None) == 1
+
+    assert left(tmp_path, [1]) == []
+
+
 async def test_a_reader_in_the_way_is_named(
     open_store: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

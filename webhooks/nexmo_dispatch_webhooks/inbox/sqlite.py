@@ -195,6 +195,14 @@ class SqliteStore:
 
         return await self._run(operation, pages=0)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether `claim` left the events to a process that may still be there: `-worker` is another file.
+
+        Within `sqlite_claim.GRACE` seconds it is known.
+        """
+        return self._require_writer().is_waiting
+
     async def add(self, record: NewRecord) -> int | None:
         """Store a record in the next transaction."""
         loop = self._require_open()
@@ -295,7 +303,7 @@ class SqliteStore:
         """Have the log emptied by the process that handles events: by this one, if there is no other."""
         request: str | None = None
         for _ in range(_LOOKS):
-            if await self.claim():
+            if await self._run(self._require_writer().claim, pages=0):
                 if (await self._run(self._require_writer().empty_log, pages=0)).done:
                     return
             elif request is None:

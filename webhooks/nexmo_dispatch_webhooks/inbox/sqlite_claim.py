@@ -45,6 +45,11 @@ class Claim:
         """Whether this was the process that handles events at the last look."""
         return self._lock is not None
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the lock was free at the last look, and was left to a holder that may still be there."""
+        return self._strange_since is not None
+
     def take(self, db: sqlite3.Connection) -> bool:
         """Whether this is the process that handles events, from now on or still.
 
@@ -60,6 +65,7 @@ class Claim:
         lock = _lock(self._path)
         if lock is None:
             self.release()
+            self._strange_since = None
             if before is not None:
                 logger.error(
                     "%s was removed or replaced, and another process handles the events of this inbox now: "

@@ -191,7 +191,7 @@ class Writer:
         self._room.wanted = True
         if self._claim.take(db):
             return True
-        if not self._warned and file.has_race(sqlite3.sqlite_version_info):
+        if not self.is_waiting and not self._warned and file.has_race(sqlite3.sqlite_version_info):
             self._warned = True
             logger.warning(
                 "another process handles the events of this inbox: two may, very rarely, spoil the file "
@@ -199,6 +199,11 @@ class Writer:
                 sqlite3.sqlite_version,
             )
         return False
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the claim was left to another process that may be there, for `GRACE` seconds."""
+        return self._claim.is_waiting
 
     def look_for_changes(self, db: sqlite3.Connection) -> bool:
         """Whether another connection has committed since the last look."""
