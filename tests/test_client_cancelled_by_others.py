@@ -45,7 +45,7 @@ async def resolving() -> Any:
         yield session, resolver
 
 
-NOWHERE = "http://nowhere.example:1/communication/nexmo"
+NOWHERE = "https://nowhere.example:1/communication/nexmo"
 
 
 async def test_a_session_that_is_closed_while_it_resolves_cancels_nobody(

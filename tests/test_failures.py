@@ -14,6 +14,7 @@ def lines() -> list[str]:
     return PAGE.read_text("utf-8").partition(HEAD)[2].strip().partition("\n\n")[0].splitlines()
 
 
+@pytest.mark.filterwarnings("ignore::nexmo_dispatch_async.plain_http.PlainHTTPWarning")
 @pytest.mark.parametrize(
     ("case", "over"),
     [(case, over) for case in CASES for over in case.over],
