@@ -20,7 +20,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from nexmo_dispatch_async.simulator import Simulator, openapi
+from nexmo_dispatch_async.simulator import Simulator
+from nexmo_dispatch_async.simulator.api import openapi
 from nexmo_dispatch_async.simulator.api.service import BASE_PATH, TOKEN_PATH
 
 requests: Any = pytest.importorskip("requests")

@@ -110,14 +110,24 @@ def wrong_hash(rnd: random.Random) -> Request:
     return (request(_body(rnd), "Authorization: " + token),)
 
 
-def wrong_key_or_time(rnd: random.Random) -> Request:
-    """Another secret, another account, from yesterday or from tomorrow."""
-    body, now = _body(rnd), int(time.time())
+def wrong_key(rnd: random.Random) -> Request:
+    """Another secret, or another account."""
+    body = _body(rnd)
     token = rnd.choice(
         [
             sign(body, secret="another", api_key="k", jti="j"),
             sign(body, secret="", api_key="k", jti="j"),
             sign(body, secret=SECRET, api_key="another", jti="j"),
+        ]
+    )
+    return (request(body, "Authorization: " + token),)
+
+
+def wrong_time(rnd: random.Random) -> Request:
+    """Rightly signed, from yesterday or from tomorrow."""
+    body, now = _body(rnd), int(time.time())
+    token = rnd.choice(
+        [
             sign(body, secret=SECRET, api_key="k", jti="j", iat=now - 90_001),
             sign(body, secret=SECRET, api_key="k", jti="j", iat=now + 3600),
             sign(body, secret=SECRET, api_key="k", jti="j", iat=10**18),
@@ -250,7 +260,8 @@ ATTACKS: dict[Attack, float] = {
     forged_header: 12,
     forged_claims: 10,
     wrong_hash: 12,
-    wrong_key_or_time: 12,
+    wrong_key: 6,
+    wrong_time: 6,
     no_token: 10,
     signed_nonsense: 10,
     wrong_media_type: 5,
@@ -262,8 +273,8 @@ ATTACKS: dict[Attack, float] = {
     many_headers: 0.4,
 }
 SLOW: dict[Attack, float] = {endless: 1, slow: 1, hang_up: 1}
-#: What is not signed at all is answered with 503, since a genuine callback like it comes again.
-UNSIGNED = {no_token, wrong_media_type, many_headers, broken_compression}
+#: What is not signed at all, or at another time, is answered with 503: a genuine callback like it comes again.
+UNSIGNED = {no_token, wrong_time, wrong_media_type, many_headers, broken_compression}
 #: After these the server hangs up, whether it says so or not, and perhaps before everything was sent.
 ENDS = {oversize, gzip_bomb, no_http, broken_chunks, broken_compression, many_headers, endless, slow, hang_up}
 

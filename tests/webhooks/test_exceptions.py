@@ -28,6 +28,7 @@ def test_every_error_is_a_webhook_error_and_is_drawn(error: type[WebhookError]) 
         ("InvalidBodyError", 400),
         ("SignatureVerificationError", 401),
         ("MissingSignatureError", 503),
+        ("TokenTimeError", 503),
         ("CrossSiteRequestError", 403),
         ("RequestTimeoutError", 408),
         ("BodyTooLargeError", 413),

@@ -14,6 +14,7 @@ from nexmo_dispatch_webhooks import (
     RequestRefusedError,
     Router,
     SignatureVerificationError,
+    TokenTimeError,
     sign,
 )
 from nexmo_dispatch_webhooks.asgi import ASGIReceiver
@@ -66,6 +67,14 @@ def test_the_answer_to_a_wrong_signature_is_a_setting(status: Any) -> None:
 
     assert answers == [status, 503, 413]
     assert (refusals.missing_signatures, refusals.wrong_signatures) == (1, 1)
+
+
+def test_a_token_of_another_time_comes_again_whatever_the_setting() -> None:
+    """One of two clocks is wrong, and the line in the log says whose to set (contract 5.9, 5.10)."""
+    refusals = Refusals(wrong_signature=401, api_keys=["k"])
+
+    assert refusals.answer(TokenTimeError("the token is too old", claimed_api_key="k")).status == 503
+    assert refusals.wrong_signatures == 1
 
 
 @pytest.mark.parametrize("status", [400, 200, 401.0, "401", True, None, [401]])

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from nexmo_dispatch_webhooks import Claims, SignatureVerificationError, sign, verify
+from nexmo_dispatch_webhooks import Claims, SignatureVerificationError, TokenTimeError, sign, verify
 from tests.webhooks.payloads import NOW, SECRETS, VECTORS
 
 BODY = b'{"status": "delivered"}'
@@ -268,6 +268,22 @@ def test_age(now: float, accepted: bool) -> None:
             accept(token(GOOD), now=now)
 
 
+@pytest.mark.parametrize("now", [GOOD["iat"] - 3600, GOOD["iat"] + 4 * 86400])
+def test_a_genuine_token_at_another_time_may_come_again(now: float) -> None:
+    """The clock of this machine is wrong by an hour or by days; what gets a 401 would be lost (5.9, 5.10)."""
+    with pytest.raises(TokenTimeError) as caught:
+        accept(token(GOOD), now=now)
+
+    assert caught.value.status == 503
+
+
+def test_a_forged_token_at_another_time_stays_forged() -> None:
+    with pytest.raises(SignatureVerificationError, match="not the one") as caught:
+        accept(raw_token({"alg": "HS256"}, {**GOOD, "payload_hash": "0", "iat": 1e300}))
+
+    assert not isinstance(caught.value, TokenTimeError)
+
+
 def test_age_can_be_unlimited() -> None:
     accept(token(GOOD), now=1e12, max_age=None)
 
@@ -277,7 +293,7 @@ def test_age_can_be_unlimited() -> None:
     [
         ({"exp": 999_000}, "expired"),
         ({"nbf": 1_001_000}, "not valid yet"),
-        ({"aud": "x"}, "somebody else"),
+        ({"aud": "x"}, "another receiver"),
         ({"iat": 1e300}, "future"),
         ({"iat": -1e300}, "too old"),
     ],

@@ -3,8 +3,9 @@
     WebhookError                          all of the below
     ├── RequestRefusedError               a request is turned away: `.status` is the HTTP answer
     │   ├── InvalidBodyError              400: the body is not a JSON object, or breaks a strict check
-    │   ├── SignatureVerificationError    401, or `wrong_signature`: badly signed, too old, or not for us
-    │   │   └── MissingSignatureError     503: unsigned; the service repeats it, signed
+    │   ├── SignatureVerificationError    401, or `wrong_signature`: badly signed, or not for us
+    │   │   ├── MissingSignatureError     503: unsigned; the service repeats it, signed
+    │   │   └── TokenTimeError            503: rightly signed, but too old or in the future by this clock
     │   ├── CrossSiteRequestError         403: a web page posted it, and nothing is verified
     │   ├── RequestTimeoutError           408: the body did not arrive in time
     │   ├── BodyTooLargeError             413: the body is over the limit
@@ -49,6 +50,7 @@ __all__ = [
     "RouterFrozenError",
     "SignatureVerificationError",
     "StatementError",
+    "TokenTimeError",
     "TransactionError",
     "UnknownRecordError",
     "UnsupportedMediaTypeError",
@@ -92,6 +94,16 @@ class MissingSignatureError(SignatureVerificationError):
     """HTTP 503: there is no token or signature at all.
 
     The service leaves it out in rare failures of its own, and repeats what gets a 5xx (contract 5.9).
+    """
+
+    status = 503
+
+
+class TokenTimeError(SignatureVerificationError):
+    """HTTP 503: the token is rightly signed, and this machine's clock makes it too old or too early.
+
+    One of the two clocks is wrong. The service does not repeat what gets a 401, so a clock that is set right
+    within a day would come too late (contract 5.9, 5.10).
     """
 
     status = 503

@@ -17,6 +17,7 @@ from nexmo_dispatch_webhooks.exceptions import (
     MissingSignatureError,
     RequestRefusedError,
     SignatureVerificationError,
+    TokenTimeError,
 )
 from nexmo_dispatch_webhooks.logs import logger
 from nexmo_dispatch_webhooks.sansio import Answer
@@ -70,7 +71,7 @@ class Refusals:
             self.missing_signatures += 1
         elif isinstance(error, SignatureVerificationError):
             self.wrong_signatures += 1
-            status = self._wrong_signature
+            status = error.status if isinstance(error, TokenTimeError) else self._wrong_signature
             api_key = error.claimed_api_key
         before = self._open_burst(type(error), api_key if api_key in self._api_keys else None)
         if before is not None:
@@ -106,6 +107,8 @@ class Refusals:
         else:
             claim = "; the token claims an api_key that is none"
         fate = "the service repeats it" if status == 503 else "the service does not repeat it"
+        if isinstance(error, TokenTimeError):
+            return f"{claim}, {fate}. Set this machine's clock right: the signature itself is genuine"
         if api_key is not None and api_key not in self._api_keys:
             return f"{claim}, {fate}. If that account is yours, add its signature secret to `secrets`"
         return (

@@ -21,6 +21,7 @@ from nexmo_dispatch_webhooks.exceptions import (
     ConfigurationError,
     MissingSignatureError,
     SignatureVerificationError,
+    TokenTimeError,
 )
 
 if TYPE_CHECKING:
@@ -142,8 +143,9 @@ def verify(
     Raises:
         ConfigurationError: the body is text, or the secrets of an api_key are a mapping.
         MissingSignatureError: there is no token, so the service is to repeat the request (contract 5.9).
-        SignatureVerificationError: for anything malformed, forged, too old or too early; `claimed_api_key`
-            is the account that the token names, once its claims can be read.
+        TokenTimeError: the token is rightly signed, and too old or too early by `now`.
+        SignatureVerificationError: for anything malformed, forged or meant for another receiver;
+            `claimed_api_key` is the account that the token names, once its claims can be read.
     """
     check_body(body)
     signed, payload, signature = _split(authorization)
@@ -158,7 +160,6 @@ def verify(
         raise ConfigurationError("several secrets of one api_key are a list, not a mapping")
     elif not _matches_any(secret, signed, signature):
         raise _refusal(claims, "the signature does not match")
-    _check_claims(claims, time.time() if now is None else now, max_age, leeway)
     if claims.payload_hash is not None:
         digest = _EMPTY.copy()
         digest.update(body)
@@ -168,11 +169,17 @@ def verify(
             raise _refusal(claims, "the body is not the one that was signed")
     elif require_payload_hash:
         raise _refusal(claims, "the token does not cover the body: payload_hash is missing")
+    # last: only what is genuine apart from its time is worth another delivery
+    _check_claims(claims, time.time() if now is None else now, max_age, leeway)
     return claims
 
 
 def _refusal(claims: Claims, reason: str) -> SignatureVerificationError:
     return SignatureVerificationError(reason, claimed_api_key=claims.api_key)
+
+
+def _wrong_time(claims: Claims, reason: str) -> TokenTimeError:
+    return TokenTimeError(reason, claimed_api_key=claims.api_key)
 
 
 def _split(authorization: str | bytes | None) -> tuple[bytes, bytes, bytes]:
@@ -220,16 +227,16 @@ def _check_claims(claims: Claims, now: float, max_age: float | None, leeway: flo
     """Contract 5.9, and RFC 7519 for the registered claims that the service does not send today."""
     if claims.iss != _ISSUER:
         raise _refusal(claims, "the token has another issuer")
-    if not claims.iat <= now + leeway:
-        raise _refusal(claims, "the token was issued in the future: compare the clocks")
-    if max_age is not None and not now - claims.iat <= max_age:
-        raise _refusal(claims, "the token is too old")
-    if claims.exp is not None and not now - leeway < claims.exp:
-        raise _refusal(claims, "the token has expired")
-    if claims.nbf is not None and not claims.nbf <= now + leeway:
-        raise _refusal(claims, "the token is not valid yet")
     if claims.aud is not None:
-        raise _refusal(claims, "the token is meant for somebody else")
+        raise _refusal(claims, "the token is meant for another receiver")
+    if not claims.iat <= now + leeway:
+        raise _wrong_time(claims, "the token was issued in the future: compare the clocks")
+    if max_age is not None and not now - claims.iat <= max_age:
+        raise _wrong_time(claims, "the token is too old")
+    if claims.exp is not None and not now - leeway < claims.exp:
+        raise _wrong_time(claims, "the token has expired")
+    if claims.nbf is not None and not claims.nbf <= now + leeway:
+        raise _wrong_time(claims, "the token is not valid yet")
 
 
 def _matches_any(secrets: Sequence[str | bytes], signed: bytes, signature: bytes) -> bool:
