@@ -1,0 +1,141 @@
+"""`Ledger`: what a campaign needs of a place to keep its rows, on one machine or on several.
+
+A crash turns `sending` into `unknown`, never back into `pending`; only a proven not-sent goes back. So a
+lease decides when to say unknown and is never needed for safety.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from nexmo_dispatch_async.bulk.records import (
+    Added,
+    Claimed,
+    Control,
+    Counts,
+    News,
+    Recipient,
+    Result,
+    Row,
+    State,
+    Wanted,
+)
+
+__all__ = ["Ledger"]
+
+
+class Ledger(Protocol):
+    """Rows of one campaign. Every method is atomic, and durable when it returns.
+
+    All methods raise `LedgerError` when the store fails; then nothing of the call was stored.
+    """
+
+    @property
+    def reference(self) -> str:
+        """Random text of at most 16 characters, made with the ledger: `client_ref`s begin with it."""
+        ...
+
+    async def describe(self, plan: bytes | None = None) -> bytes:
+        """Return the campaign's frozen plan as JSON, `b""` when there is none.
+
+        Args:
+            plan: The plan to store first.
+
+        Raises:
+            PlanChangedError: Another plan is stored.
+        """
+        ...
+
+    async def add(self, rows: Sequence[Recipient]) -> Added:
+        """Add rows whose key is new; a key that is there keeps its row as it was first added."""
+        ...
+
+    async def claim(
+        self, wanted: Wanted, results: Sequence[Result] = (), *, worker: str = ""
+    ) -> list[Claimed]:
+        """Record results and hand out `pending` rows as `sending`, in one transaction, by ascending id.
+
+        A row whose address is suppressed becomes `skipped` in the same transaction instead, one over the cap
+        becomes `skipped` or waits, one that expired becomes `skipped`. Rows that are not due, or in a closed
+        zone, stay. Each row that is handed out counts as a message to its person.
+        """
+        ...
+
+    async def record(self, results: Sequence[Result]) -> None:
+        """Record results without a claim.
+
+        A result of a row that is not `sending` changes nothing, but `sent` and `refused` mend an `unknown`.
+        """
+        ...
+
+    async def observe(self, news: Sequence[News]) -> int:
+        """Merge what callbacks tell into the rows, by `dispatch_uuid` or else by `client_ref`.
+
+        A `client_ref` of this ledger proves that an `unknown` row was sent. Merging is idempotent and
+        commutative.
+
+        Returns:
+            How many rows changed.
+        """
+        ...
+
+    async def reap(self, worker: str | None = None) -> int:
+        """Turn the `sending` rows of a worker that is gone into `unknown`; `None` for all workers.
+
+        Returns:
+            How many rows.
+        """
+        ...
+
+    async def resend(self, ids: Iterable[int]) -> int:
+        """Put `unknown` rows back to `pending`: an operator's decision, and the only other way back."""
+        ...
+
+    async def drop(self, ids: Iterable[int]) -> int:
+        """Turn `unknown` or `pending` rows into `skipped`, reason `dropped`."""
+        ...
+
+    async def expire(self, now: float, *, limit: int = 10_000) -> int:
+        """Skip at most `limit` rows whose time is over; return how many."""
+        ...
+
+    async def due(self) -> float | None:
+        """Return the earliest `not_before` of the pending rows, `None` when no row is pending."""
+        ...
+
+    async def zones(self) -> frozenset[str]:
+        """Return the zones of the pending rows."""
+        ...
+
+    async def buckets(self) -> frozenset[str]:
+        """Return the buckets of the pending rows."""
+        ...
+
+    async def lease(self, bucket: str, n: int, *, rate: float, now: float) -> float:
+        """Reserve `n` sends of a bucket's shared rate; return the epoch seconds from which they may leave."""
+        ...
+
+    async def control(self, change: Control | None = None) -> Control:
+        """Return what operators have asked for; a `change` is stored first, with the next version."""
+        ...
+
+    async def counts(self, *, verify: bool = False) -> Counts:
+        """Return the numbers; with `verify` counted anew from the rows."""
+        ...
+
+    async def scan(self, state: State | None = None, *, after: int = 0, limit: int = 1000) -> list[Row]:
+        """Return rows in the order of their ids, those with a higher id than `after`."""
+        ...
+
+    async def forget(self, before: float) -> int:
+        """Erase addresses, keys and fields of rows that ended before then, and keep their counts.
+
+        Returns:
+            How many rows.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Release what it holds."""
+        ...
