@@ -38,6 +38,7 @@ SDK_LAYERS = [
     {"carrier"},
     {"applications", "client"},
     {"tracking", "otel"},
+    {"bulk"},
     {"simulator"},
     {"pytest_plugin"},
     {"cli"},

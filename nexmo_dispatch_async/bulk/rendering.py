@@ -1,0 +1,87 @@
+"""What a row becomes: a request body that is ready to be sent, and who makes it of a row.
+
+It sends nothing; `template` holds the usual renderer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Protocol
+
+from nexmo_dispatch_async.workflow import Workflow
+
+__all__ = ["RenderedWorkflow", "Renderer", "TemplateRow"]
+
+
+class TemplateRow(Protocol):
+    """What a renderer reads of a row; `Recipient`, `Claimed` and `Row` have all of it."""
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """The values by name."""
+        ...
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Channels in the row's own order; empty for that of the template."""
+        ...
+
+    @property
+    def language(self) -> str:
+        """Language of the message, or `""`."""
+        ...
+
+    @property
+    def variant(self) -> str:
+        """Name of the variant, or `""`."""
+        ...
+
+
+class RenderedWorkflow:
+    """A workflow as JSON bytes, checked: `body` equals `Workflow.to_json()` byte for byte.
+
+    Attributes:
+        body: The request body.
+        channels: The channel of each step, in their order.
+        client_refs: The references of the steps, each once, in the order of the steps.
+    """
+
+    __slots__ = ("__dict__", "body", "channels", "client_refs")
+
+    def __init__(self, body: bytes, channels: tuple[str, ...], client_refs: tuple[str, ...]) -> None:
+        self.body = body
+        self.channels = channels
+        self.client_refs = client_refs
+
+    @cached_property
+    def workflow(self) -> Workflow:
+        """The same as a `Workflow`; it is read from the body at the first use."""
+        return Workflow.from_json(self.body)
+
+    def to_json(self) -> bytes:
+        """Return `body`, as `Workflow.to_json()` does."""
+        return self.body
+
+    def summary(self) -> tuple[str, ...]:
+        """Return one line a step, fit for logs, as `Workflow.summary()` does."""
+        return self.workflow.summary()
+
+    def __repr__(self) -> str:
+        return f"<RenderedWorkflow of {len(self.channels)}: {', '.join(self.channels)}>"
+
+
+class Renderer(Protocol):
+    """Makes a workflow of each row: a `WorkflowTemplate` or a `FunctionTemplate`."""
+
+    def render(self, row: TemplateRow, client_ref: str | None = None) -> RenderedWorkflow:
+        """Return the row's workflow, checked.
+
+        Args:
+            row: A `Recipient`, a `Claimed` or a `Row`.
+            client_ref: For every step without one.
+
+        Raises:
+            RowError: The row cannot be rendered, or its workflow breaks a rule: field, rule, what to do.
+        """
+        ...

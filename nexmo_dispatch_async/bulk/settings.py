@@ -1,0 +1,254 @@
+"""What the settings of a campaign are, as typed structs with one unit each: seconds, epoch seconds, shares.
+
+It reads no file: `campaign_file` turns TOML into these structs, and Python callers may make them directly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Literal
+
+from msgspec import Struct, field
+
+from nexmo_dispatch_async.bulk.records import Cap
+from nexmo_dispatch_async.exceptions import ConfigurationError
+
+__all__ = [
+    "AbortIf",
+    "CampaignSettings",
+    "Canary",
+    "Columns",
+    "Duplicates",
+    "Pace",
+    "People",
+    "QuietHours",
+    "Rate",
+    "Source",
+    "TariffSettings",
+    "Variants",
+]
+
+Duplicates = Literal["first", "error", "allow"]
+
+
+class Rate(Struct, frozen=True):
+    """One stage of a pace.
+
+    Attributes:
+        per_second: Sends per second, above 0.
+        seconds: How long the stage lasts; infinite for the last one.
+    """
+
+    per_second: float
+    seconds: float = math.inf
+
+
+class Pace(Struct, frozen=True, kw_only=True):
+    """How fast a campaign sends.
+
+    Attributes:
+        rates: Stages in their order, a ramp if there are several; empty for as fast as the service allows.
+        over: Spread all rows evenly over so many seconds; `None` for no spreading. The slower of both counts.
+        limit: Sends in flight at a time, at least 1.
+        by_bucket: Sends per second of single buckets, such as `{"whatsapp|447418342140": 20.0}` or
+            `{"whatsapp": 20.0}` for all senders of a channel.
+    """
+
+    rates: tuple[Rate, ...] = ()
+    over: float | None = None
+    limit: int = 64
+    by_bucket: dict[str, float] = field(default_factory=dict[str, float])
+
+    def seconds(self, rows: int) -> float:
+        """Return how long `rows` sends take at this pace, without quiet hours; 0 when nothing bounds it."""
+        left, passed = float(rows), 0.0
+        for rate in self.rates:
+            fits = rate.per_second * rate.seconds
+            if fits >= left:
+                passed += left / rate.per_second
+                break
+            left -= fits
+            passed += rate.seconds
+        return max(passed, self.over or 0.0)
+
+
+class QuietHours(Struct, frozen=True):
+    """When nothing is sent, in the local time of the person.
+
+    Attributes:
+        begin: Minutes after midnight at which quiet begins, from 0 to 1439.
+        end: Minutes after midnight at which it ends; below `begin` it ends on the next day.
+        days: Weekdays that are quiet all day long, Monday is 0.
+    """
+
+    begin: int
+    end: int
+    days: frozenset[int] = frozenset()
+
+
+class Canary(Struct, frozen=True):
+    """The first rows, after which the campaign waits.
+
+    Attributes:
+        first: Number of rows.
+        until: `word`: until an operator releases it. `delivered`: until `share` of the first rows are
+            delivered, or an operator releases it.
+        share: From 0 to 1.
+        within: Seconds after which a campaign that has not reached the share pauses with that reason.
+    """
+
+    first: int
+    until: Literal["word", "delivered"] = "word"
+    share: float = 0.9
+    within: float = 3600.0
+
+
+class AbortIf(Struct, frozen=True):
+    """When a campaign pauses by itself: the share of one kind of result among the last `last` results.
+
+    Attributes:
+        refused: Share from 0 to 1, or `None`.
+        unknown: Share from 0 to 1, or `None`.
+        last: How many results are looked at, and how many there must be.
+    """
+
+    refused: float | None = None
+    unknown: float | None = None
+    last: int = 200
+
+
+class People(Struct, frozen=True):
+    """Which people get nothing, or no more than so much.
+
+    Attributes:
+        file: SQLite file with the opt-out list and the history of contacts, `""` for that of the campaign.
+        cap: Messages to a person within a rolling window.
+        exclude: Ledgers of other campaigns, whose people who were sent to are left out.
+    """
+
+    file: str = ""
+    cap: Cap | None = None
+    exclude: tuple[str, ...] = ()
+
+
+class Source(Struct, frozen=True):
+    """Where the rows come from.
+
+    Attributes:
+        file: Path of the file, relative to the campaign file.
+        format: Of the file; `""` goes by the ending of its name.
+        delimiter: Of a CSV; `""` looks at the first lines.
+        sheet: Name of the Excel sheet, `""` for the first one.
+    """
+
+    file: str
+    format: Literal["", "csv", "tsv", "jsonl", "xlsx"] = ""
+    delimiter: Literal["", ",", ";", "\t", "|"] = ""
+    sheet: str = ""
+
+
+class Columns(Struct, frozen=True, kw_only=True):
+    """Which columns say something besides what the template reads; `""` for none.
+
+    Attributes:
+        key: What makes a row unique, instead of the address of the first step.
+        channels: Channels in the row's own order, separated by blanks, commas or `>`.
+        language: Language of the message.
+        variant: Name of the variant, instead of the hash.
+        zone: IANA name of the time zone.
+        not_before: Time before which the row is not sent, ISO 8601.
+        expires: Time from which the row is no longer sent, ISO 8601.
+    """
+
+    key: str = ""
+    channels: str = ""
+    language: str = ""
+    variant: str = ""
+    zone: str = ""
+    not_before: str = ""
+    expires: str = ""
+
+
+class Variants(Struct, frozen=True, kw_only=True):
+    """Which people get which variant, and who gets none.
+
+    Attributes:
+        shares: Weight of each variant by name, above 0; the hash of the key decides.
+        hold_out: Share of the people, from 0 to below 1, who get nothing, to compare with.
+        salt: Text that goes into the hash: another one deals the people anew.
+    """
+
+    shares: dict[str, float] = field(default_factory=dict[str, float])
+    hold_out: float = 0.0
+    salt: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.hold_out < 1:
+            raise ConfigurationError("Variants.hold_out must be from 0 to below 1, for example 0.1 for 10 %")
+        for name, weight in self.shares.items():
+            if not name or not 0 < weight < math.inf:
+                raise ConfigurationError(
+                    "each share of Variants needs a name and a weight above 0, for example {'a': 1, 'b': 1}"
+                )
+
+
+class CampaignSettings(Struct, frozen=True, kw_only=True):
+    """Everything that a campaign file says.
+
+    Attributes:
+        name: For status and report.
+        ledger: Path of the ledger, relative to the campaign file.
+        source: Where the rows come from.
+        template: The tables of the template as they stand in the file; `campaign_file` builds it.
+        columns: Columns with a meaning.
+        country: ISO 3166 code of the country of numbers that are written without one, `""` for none.
+        duplicates: What becomes of a second row with the same key.
+        strict: Nothing starts while a row is rejected.
+        variants: Variants and hold-out.
+        zone: IANA name of the zone of the campaign: local times in the file, people without a zone.
+        start_at: Epoch seconds, or `None` for at once.
+        send_until: Epoch seconds from which nothing is sent, or `None`.
+        pace: Rate, ramp, spread, limit.
+        quiet: Quiet hours, or `None`.
+        canary: The first rows, or `None`.
+        max_spend: Most that the campaign may cost, or `None`.
+        abort_if: When it pauses by itself, or `None`.
+        people: Opt-out list, cap, exclusions.
+        tariff: Prices as `Tariff` takes them, with `fee` and `currency`; `None` for no tariff.
+    """
+
+    name: str
+    ledger: str
+    source: Source
+    template: Mapping[str, Any] = field(default_factory=dict[str, Any])  # Any: TOML, judged when it is built
+    columns: Columns = Columns()
+    country: str = ""
+    duplicates: Duplicates = "first"
+    strict: bool = False
+    variants: Variants = Variants()
+    zone: str = "UTC"
+    start_at: float | None = None
+    send_until: float | None = None
+    pace: Pace = Pace()
+    quiet: QuietHours | None = None
+    canary: Canary | None = None
+    max_spend: Decimal | None = None
+    abort_if: AbortIf | None = None
+    people: People = People()
+    tariff: TariffSettings | None = None
+
+
+class TariffSettings(Struct, frozen=True, kw_only=True):
+    """Prices as decimal text, as `Tariff` takes them.
+
+    Attributes:
+        prices: By channel: one price, or prices by calling code.
+        fee: Charged once per workflow.
+        currency: Of all amounts, `max_spend` too.
+    """
+
+    prices: dict[str, str | dict[str, str]]
+    fee: str = "0.002"
+    currency: str = "EUR"
