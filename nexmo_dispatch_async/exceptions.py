@@ -5,6 +5,12 @@
     ├── UnacceptableError              would be refused again: what the next one and RefusedError share
     │   └── InvalidWorkflowError       refused here, before any network call: .findings
     ├── CareWindowStoreError           the store of a care window failed, and nothing was noted
+    ├── CampaignError                  a campaign, or what it keeps, cannot do what was asked
+    │   ├── LedgerError                its ledger failed, and nothing of the call was stored
+    │   │   ├── LedgerInUseError       another process works with the file: .pid, .host
+    │   │   └── LedgerCopiedError      the file was copied or restored: others may have been sent since
+    │   ├── PlanChangedError           the ledger holds another plan
+    │   └── PeopleError                the opt-out list failed, and nothing of the call was stored
     ├── ClientClosedError              the client is closed, or belongs to another event loop
     ├── TrackingError                  a workflow cannot be followed: the tracker is closed
     │   ├── TrackingStoreError         its store failed, and nothing was stored
@@ -57,6 +63,7 @@ __all__ = [
     "APITimeoutError",
     "AuthenticationError",
     "BadRequestError",
+    "CampaignError",
     "CareWindowStoreError",
     "CertificateError",
     "ClientClosedError",
@@ -65,6 +72,9 @@ __all__ = [
     "DispatchError",
     "FailurePhase",
     "InvalidWorkflowError",
+    "LedgerCopiedError",
+    "LedgerError",
+    "LedgerInUseError",
     "NotAcceptedError",
     "NotFoundError",
     "NotReachedError",
@@ -72,7 +82,9 @@ __all__ = [
     "Outcome",
     "OutcomeUnknownError",
     "PaymentRequiredError",
+    "PeopleError",
     "PermissionDeniedError",
+    "PlanChangedError",
     "ProtocolError",
     "ProxyError",
     "RateLimitError",
@@ -143,6 +155,50 @@ class InvalidWorkflowError(UnacceptableError, ValueError):
 
 class CareWindowStoreError(DispatchError):
     """The store of a care window failed, or its file is no longer there: nothing was noted."""
+
+
+class CampaignError(DispatchError):
+    """A campaign, or what it keeps of its recipients, cannot do what was asked."""
+
+
+class LedgerError(CampaignError):
+    """The ledger of a campaign failed, and nothing of the call was stored."""
+
+
+class LedgerInUseError(LedgerError):
+    """Another process works with the ledger, and two would message people twice.
+
+    Attributes:
+        pid: Number of the process that has it; 0 when that is not known.
+        host: Name of the machine that it runs on, or an empty text.
+    """
+
+    def __init__(self, message: str, *, pid: int = 0, host: str = "") -> None:
+        super().__init__(message)
+        self.pid = pid
+        self.host = host
+
+    def __reduce__(self) -> tuple[object, tuple[str, int, str]]:
+        return _ledger_in_use, (str(self), self.pid, self.host)
+
+
+def _ledger_in_use(message: str, pid: int, host: str) -> LedgerInUseError:
+    return LedgerInUseError(message, pid=pid, host=host)
+
+
+class LedgerCopiedError(LedgerError):
+    """The file is a copy of the ledger, or an older state of it: the other one may have been sent from.
+
+    Whoever knows that it was not opens it with `restored=True`.
+    """
+
+
+class PlanChangedError(CampaignError):
+    """The ledger holds another plan than the one it was asked to hold: a campaign is frozen once it began."""
+
+
+class PeopleError(CampaignError):
+    """The opt-out list failed, and nothing of the call was stored."""
 
 
 class ClientClosedError(DispatchError, RuntimeError):

@@ -47,13 +47,15 @@ PURE = {
     SDK: {"exceptions", "error_classes", "redaction", "models", "sms_segments", "workflow", "channels"}
     | {"rules", "templates", "tariff", "care_window", "sansio", "auth", "environment"}
     | {"retry", "failover", "kept", "proxies", "hosts", "plain_http", "arguments", "unpicklable"}
-    | {"interruption", "counters", "tracking", "simulator"},
+    | {"interruption", "counters", "tracking", "simulator", "bulk"},
     RECEIVER: {"exceptions", "events", "signature", "sansio", "injection", "middleware", "routes", "routing"}
     | {"receiver"},
 }
 # The modules of otherwise pure packages that hold sockets, files, threads or tasks.
 IMPURE = {
     *("tracking.tracker", "tracking.sqlite"),
+    *("bulk.sqlite", "bulk.sqlite_writer", "bulk.sqlite_sql", "bulk.owner"),
+    *("bulk.people_sqlite", "bulk.people_sql"),
     *(
         "simulator.simulator",
         "simulator.api.server",
@@ -153,14 +155,14 @@ def test_the_core_knows_neither_package() -> None:
 
 
 def test_the_sdk_takes_only_events_from_the_receiver() -> None:
-    """Only tracking and simulator read the receiver's events; the command line may use all of it."""
+    """Only tracking, bulk and simulator read the receiver's events; the command line may use all of it."""
     wrong: list[str] = []
     for name, path in sources(SDK):
         top = name.split(".", 1)[0]
         for imported in imports(path):
             if not imported.startswith(RECEIVER) or top in {"cli", "pytest_plugin"}:
                 continue
-            if top not in {"tracking", "simulator"} or not imported.startswith(RECEIVER + ".events"):
+            if top not in {"tracking", "bulk", "simulator"} or not imported.startswith(RECEIVER + ".events"):
                 wrong.append(f"{name} -> {imported}")
 
     assert wrong == []

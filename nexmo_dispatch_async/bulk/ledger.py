@@ -58,7 +58,10 @@ class Ledger(Protocol):
 
         A row whose address is suppressed becomes `skipped` in the same transaction instead, one over the cap
         becomes `skipped` or waits, one that expired becomes `skipped`. Rows that are not due, or in a closed
-        zone, stay. Each row that is handed out counts as a message to its person.
+        zone, stay. With a cap, or where campaigns share a `People`, each row that is handed out counts as a
+        message to its person, until its result proves that nothing was sent.
+
+        A caller that is cancelled got no rows: they are `pending` again.
         """
         ...
 
@@ -66,14 +69,16 @@ class Ledger(Protocol):
         """Record results without a claim.
 
         A result of a row that is not `sending` changes nothing, but `sent` and `refused` mend an `unknown`.
+        A code of the service for people who opted out (contract 6.1: 1050, 1240) suppresses the address.
         """
         ...
 
     async def observe(self, news: Sequence[News]) -> int:
         """Merge what callbacks tell into the rows, by `dispatch_uuid` or else by `client_ref`.
 
-        A `client_ref` of this ledger proves that an `unknown` row was sent. Merging is idempotent and
-        commutative.
+        A `client_ref` of this ledger proves that the row was sent, whatever its state says: one that is
+        `unknown` becomes `sent`, and so does one that is `pending` in a restored file. A row that is
+        `sending` does so with its result, or when it is reaped. Merging is idempotent and commutative.
 
         Returns:
             How many rows changed.
@@ -101,7 +106,7 @@ class Ledger(Protocol):
         ...
 
     async def due(self) -> float | None:
-        """Return the earliest `not_before` of the pending rows, `None` when no row is pending."""
+        """Return when the next pending row is due, or any earlier moment if one is; `None` for no row."""
         ...
 
     async def zones(self) -> frozenset[str]:
@@ -130,6 +135,9 @@ class Ledger(Protocol):
 
     async def forget(self, before: float) -> int:
         """Erase addresses, keys and fields of rows that ended before then, and keep their counts.
+
+        `sent`, `refused`, `skipped` and `unknown` rows are over; the last news of them counts too. What was
+        erased cannot be sent again. The opt-out list stays.
 
         Returns:
             How many rows.

@@ -155,6 +155,8 @@ class Result(Struct, frozen=True, kw_only=True):
         error: Name of the error class, without personal data.
         code: Code of the service's error, or `""`.
         not_before: Of a `pending` row: epoch seconds before which it is not claimed again.
+        attempts: That of the `Claimed` it answers; 0 when unknown. The result of an earlier claim, which came
+            after the row was given up and claimed anew, changes nothing then.
     """
 
     id: int
@@ -164,6 +166,7 @@ class Result(Struct, frozen=True, kw_only=True):
     error: str = ""
     code: str = ""
     not_before: float = 0.0
+    attempts: int = 0
 
 
 class News(Struct, frozen=True, kw_only=True):

@@ -1,0 +1,41 @@
+"""Which reply asks for no more messages: a list of words, no guess at a language. It does no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from nexmo_dispatch_async.exceptions import ConfigurationError
+
+__all__ = ["STOP_WORDS", "is_stop", "normal_words"]
+
+#: What carriers take for an opt-out and what means nothing else. Add the words of your languages.
+STOP_WORDS: Final = ("stop", "stopall", "unsubscribe")
+
+
+def normal_words(words: Iterable[str]) -> frozenset[str]:
+    """Return words as replies are compared with them.
+
+    Raises:
+        ConfigurationError: *words* is a single text, holds an empty word, or none.
+    """
+    if isinstance(words, str):
+        raise ConfigurationError("words is one text: give a list of words, such as ['stop', 'afmelden']")
+    normal = frozenset(_normal(word) for word in words)
+    if not normal or "" in normal:
+        raise ConfigurationError("words is empty or holds an empty word: give at least one, such as 'stop'")
+    return normal
+
+
+def is_stop(text: str | None, words: frozenset[str]) -> bool:
+    """Whether the whole of a reply is one of the words, apart from case, space and marks around it.
+
+    Args:
+        text: Of the reply; `None` when it has none.
+        words: From `normal_words`.
+    """
+    return text is not None and _normal(text) in words
+
+
+def _normal(text: str) -> str:
+    return " ".join(text.casefold().split()).strip(" .!\"'")
