@@ -15,6 +15,7 @@ from nexmo_dispatch_async.bulk.records import (
     Control,
     Counts,
     News,
+    Observed,
     Recipient,
     Result,
     Row,
@@ -73,7 +74,7 @@ class Ledger(Protocol):
         """
         ...
 
-    async def observe(self, news: Sequence[News]) -> int:
+    async def observe(self, news: Sequence[News]) -> Observed:
         """Merge what callbacks tell into the rows, by `dispatch_uuid` or else by `client_ref`.
 
         A `client_ref` of this ledger proves that the row was sent, whatever its state says: one that is
@@ -81,7 +82,7 @@ class Ledger(Protocol):
         `sending` does so with its result, or when it is reaped. Merging is idempotent and commutative.
 
         Returns:
-            How many rows changed.
+            How many rows changed, and which news belong to no row.
         """
         ...
 

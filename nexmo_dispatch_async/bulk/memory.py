@@ -19,6 +19,7 @@ from nexmo_dispatch_async.bulk.records import (
     Control,
     Counts,
     News,
+    Observed,
     Recipient,
     Result,
     Row,
@@ -162,12 +163,14 @@ class MemoryLedger:
         self._require_open()
         self._record(results)
 
-    async def observe(self, news: Sequence[News]) -> int:
+    async def observe(self, news: Sequence[News]) -> Observed:
         """Merge what callbacks tell."""
         self._require_open()
         for piece in news:
             amount(piece.cost)
-        return sum(self._observe(piece) for piece in news)
+        found = [self._observe(piece) for piece in news]
+        strangers = tuple(position for position, changed in enumerate(found) if changed is None)
+        return Observed(changed=sum(map(bool, found)), strangers=strangers)
 
     async def reap(self, worker: str | None = None) -> int:
         """Turn `sending` rows into `unknown`."""
@@ -334,13 +337,14 @@ class MemoryLedger:
             if state == "refused" and result.code in OPT_OUT_CODES:
                 self._people.suppress_now(row.recipient.address, result.code, result.at)
 
-    def _observe(self, news: News) -> bool:
+    def _observe(self, news: News) -> bool | None:
+        """Whether its row changed; `None` when it is of no row."""
         row_id = self._by_uuid.get(normal_uuid(news.dispatch_uuid))
         if row_id is None:
             row_id = row_of_ref(self._reference, news.client_ref)
         row = self._rows.get(row_id or 0)
         if row is None:
-            return False
+            return None
         merged, state = merge(row.news, news), proven_state(row.state)
         if merged == row.news and state == row.state:
             return False

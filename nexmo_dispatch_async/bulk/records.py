@@ -19,6 +19,7 @@ __all__ = [
     "Control",
     "Counts",
     "News",
+    "Observed",
     "Recipient",
     "Result",
     "Row",
@@ -183,7 +184,7 @@ class News(Struct, frozen=True, kw_only=True):
         cost: Exact decimal text of what was charged so far, or `""`.
         currency: Of the cost, or `""`.
         code: Code of the last error, or `""`.
-        steps: What happened at each step, as JSON, for the report.
+        steps: The facts behind all of it, as JSON; `folding` makes and reads them.
         at: Epoch seconds of the newest callback in it.
     """
 
@@ -199,6 +200,19 @@ class News(Struct, frozen=True, kw_only=True):
     currency: str = ""
     code: str = ""
     steps: bytes = b""
+
+
+class Observed(Struct, frozen=True):
+    """What became of the news of one `observe`.
+
+    Attributes:
+        changed: Number of rows that know more now.
+        strangers: Positions, from 0, in what was observed, of the news that belong to no row: of another
+            campaign, or of a row whose result is not recorded yet. Whoever called may bring them again.
+    """
+
+    changed: int
+    strangers: tuple[int, ...] = ()
 
 
 class Row(_Private, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from nexmo_dispatch_async.bulk.folding import join
 from nexmo_dispatch_async.bulk.records import Counts, News, Result, SkipReason, State
 from nexmo_dispatch_async.exceptions import CampaignError
 
@@ -96,6 +97,8 @@ def merge(known: News | None, news: News) -> News:
     news = replace(news, dispatch_uuid=normal_uuid(news.dispatch_uuid))
     if known is None:
         return news
+    if (joined := join(known, news)) is not None:
+        return joined
     a, b = known, news
     newest = max(a, b, key=lambda n: (n.at, len(n.steps), n.code, n.steps))
     dearest = max(a, b, key=lambda n: (amount(n.cost), n.cost, n.currency))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from nexmo_dispatch_async.bulk.ledger import Ledger
-from nexmo_dispatch_async.bulk.records import Claimed, News, Result, State
+from nexmo_dispatch_async.bulk.records import Claimed, News, Observed, Result, State
 from nexmo_dispatch_async.exceptions import CampaignError, LedgerError
 from tests.bulk.ledger_conformance import (
     NOW,
@@ -165,8 +165,8 @@ class NewsConformance:
         by_ref = news(ledger, 2, ended=True)
         other = News(dispatch_uuid=uuid_of(77), client_ref="other-1", at=NOW)
 
-        assert await ledger.observe([by_uuid, by_ref, other]) == 2
-        assert await ledger.observe([by_uuid, by_ref, other]) == 0
+        assert await ledger.observe([by_uuid, other, by_ref]) == Observed(2, strangers=(1,))
+        assert await ledger.observe([by_uuid, other, by_ref]) == Observed(0, strangers=(1,))
         kept = await row(ledger, 1)
         assert (kept.news.reached, kept.news.channel, kept.news.dispatch_uuid) == (
             "delivered",
@@ -181,7 +181,7 @@ class NewsConformance:
         """Whatever the ledger believed, also when it was restored: that person is not messaged again."""
         ledger, _ = await row_in(ledgers, before)
 
-        assert await ledger.observe([news(ledger, 1)]) == 1
+        assert await ledger.observe([news(ledger, 1)]) == Observed(1)
 
         kept = await row(ledger, 1)
         assert (kept.state, kept.skip, kept.dispatch_uuid) == ("sent", None, uuid_of(1))
