@@ -7,11 +7,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from nexmo_dispatch_async.workflow import Workflow
 
-__all__ = ["RenderedWorkflow", "Renderer", "TemplateRow"]
+__all__ = ["RenderedWorkflow", "Renderer", "Route", "TemplateRow"]
+
+
+class Route(NamedTuple):
+    """Where the first step of a row goes.
+
+    Attributes:
+        channel: Channel of the step.
+        sender: Number, name or id of the sender.
+        field: Name of the field that holds the recipient, `""` when a function made the step.
+        address: The recipient, where no field holds it.
+    """
+
+    channel: str
+    sender: str
+    field: str
+    address: str = ""
+
+    @property
+    def bucket(self) -> str:
+        """What the rate is counted by, such as `whatsapp|447418342140`."""
+        return f"{self.channel}|{self.sender}"
 
 
 class TemplateRow(Protocol):
@@ -74,6 +95,26 @@ class RenderedWorkflow:
 class Renderer(Protocol):
     """Makes a workflow of each row: a `WorkflowTemplate` or a `FunctionTemplate`."""
 
+    @property
+    def fields(self) -> frozenset[str]:
+        """The names of the fields that it reads, as far as they are known."""
+        ...
+
+    @property
+    def required(self) -> frozenset[str]:
+        """The names of the fields that every row must have, as far as they are known."""
+        ...
+
+    @property
+    def numbers(self) -> frozenset[str]:
+        """The names of the fields that hold telephone numbers of recipients."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of what it says, the same in every process."""
+        ...
+
     def render(self, row: TemplateRow, client_ref: str | None = None) -> RenderedWorkflow:
         """Return the row's workflow, checked.
 
@@ -83,5 +124,13 @@ class Renderer(Protocol):
 
         Raises:
             RowError: The row cannot be rendered, or its workflow breaks a rule: field, rule, what to do.
+        """
+        ...
+
+    def route(self, row: TemplateRow) -> Route:
+        """Return where the row's first step goes.
+
+        Raises:
+            RowError: The row cannot be rendered.
         """
         ...
