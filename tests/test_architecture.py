@@ -54,6 +54,7 @@ PURE = {
 # The modules of otherwise pure packages that hold sockets, files, threads or tasks.
 IMPURE = {
     *("tracking.tracker", "tracking.sqlite"),
+    "bulk.outcomes",
     *("bulk.sqlite", "bulk.sqlite_writer", "bulk.sqlite_sql", "bulk.owner"),
     *("bulk.people_sqlite", "bulk.people_sql"),
     *(

@@ -1,0 +1,316 @@
+"""`Outcomes`: callbacks become what a campaign knows of its rows, and `wait` for their end.
+
+Callbacks come at least once and in any order (contract 5.10); `folding` says why that cannot matter. What
+arrives at the same time shares a transaction of the ledger; a callback is answered only once it is stored.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from typing import Any, Final, Protocol
+
+import anyio
+from msgspec import Struct
+
+from nexmo_dispatch_async.bulk.folding import news_of_event, outcomes_of
+from nexmo_dispatch_async.bulk.ledger import Ledger
+from nexmo_dispatch_async.bulk.people import People, normal_address
+from nexmo_dispatch_async.bulk.records import News, Row, State
+from nexmo_dispatch_async.bulk.strangers import Candidate, Strangers, Suggestion, suggest
+from nexmo_dispatch_async.bulk.transitions import merge
+from nexmo_dispatch_async.exceptions import ConfigurationError
+from nexmo_dispatch_webhooks.events import Event, MessageStatus
+
+__all__ = ["LATEST_STATUS", "Outcomes", "Waited", "attach", "last_heard", "rows_of"]
+
+_HOUR: Final = 3600.0
+_DAY: Final = 24 * _HOUR
+
+#: Seconds after which no status of a message comes any more, by channel (contract 5.10).
+LATEST_STATUS: Final[Mapping[str, float]] = {
+    "sms": 72 * _HOUR,
+    "mms": 72 * _HOUR,
+    "whatsapp": 30 * _DAY,
+    "messenger": 30 * _DAY,
+    "viber_service_msg": 14 * _DAY,
+}
+
+_PIECE: Final = 1000
+_RETRIED: Final = 64
+
+
+class _Router(Protocol):
+    """What `attach` needs of a router; the receiver's `Router` has it."""
+
+    def add(self, handler: Any, *, kind: Any) -> object:
+        """Register a handler."""
+        ...
+
+
+class Waited(Struct, frozen=True, kw_only=True):
+    """What a `wait` came to.
+
+    Attributes:
+        ended: Rows whose final report came.
+        given_up: Sent rows of which nothing more will be heard: they were silent for too long.
+        open: Rows that are not sent yet, or whose end may still come: 0 unless the time was up.
+    """
+
+    ended: int
+    given_up: int = 0
+    open: int = 0
+
+
+class _Entry:
+    """News that wait for their transaction."""
+
+    __slots__ = ("address", "news", "stored")
+
+    def __init__(self, news: News, address: str) -> None:
+        self.news = news
+        self.address = address
+        self.stored = False
+
+
+class Outcomes:
+    """Takes in the callbacks of a campaign.
+
+    Args:
+        ledger: The campaign's rows.
+        clock: Epoch seconds.
+        sleep: Waits for so many seconds, for `wait`.
+        keep_strangers: Seconds for which a callback of no row is kept, in case its row is recorded later.
+        max_strangers: How many workflows of no row are kept.
+
+    Raises:
+        ConfigurationError: A time or a number is negative.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[object]] = anyio.sleep,
+        keep_strangers: float = _HOUR,
+        max_strangers: int = 10_000,
+    ) -> None:
+        if not keep_strangers >= 0 or max_strangers < 0:
+            raise ConfigurationError("keep_strangers and max_strangers must not be negative")
+        self._ledger = ledger
+        self._clock = clock
+        self._sleep = sleep
+        self._strangers = Strangers(keep=keep_strangers, most=max_strangers)
+        self._waiting: list[_Entry] = []
+        self._storing = anyio.Lock()
+        self._heard = anyio.Event()
+
+    def __repr__(self) -> str:
+        return f"<Outcomes, {len(self._waiting)} being stored, {len(self._strangers)} of no row>"
+
+    # --- callbacks ---
+
+    def attach(self, router: _Router, people: People | None = None) -> None:
+        """Register `receive` on a router of the receiver, and the handlers of the opt-out list.
+
+        Args:
+            router: The receiver's `Router`.
+            people: Where replies such as STOP, and the codes 1050 and 1240, put people on the opt-out list.
+        """
+        router.add(self.receive, kind=("message-status", "final-report"))
+        if people is not None:
+            people.attach(router)
+
+    async def receive(self, event: Event) -> None:
+        """Take in a callback: a handler for a router. What belongs to no row is kept for a while.
+
+        Raises:
+            LedgerError: It could not be stored; let the service deliver it again.
+        """
+        news = news_of_event(event, self._clock())
+        if news is None:
+            return
+        address = event.recipient if isinstance(event, MessageStatus) else None
+        entry = _Entry(news, normal_address(address) if address else "")
+        self._waiting.append(entry)
+        try:
+            async with self._storing:
+                if not entry.stored:
+                    await self._store_waiting()
+        finally:
+            if not entry.stored and entry in self._waiting:
+                self._waiting.remove(entry)
+
+    async def reconcile(self) -> int:
+        """Bring all callbacks of no row again, whose rows may be recorded by now.
+
+        Returns:
+            How many found their row.
+
+        Raises:
+            LedgerError: The ledger failed.
+        """
+        before = len(self._strangers)
+        async with self._storing:
+            news = self._strangers.all()
+            for start in range(0, len(news), _PIECE):
+                await self._observe(news[start : start + _PIECE], {})
+        return before - len(self._strangers)
+
+    async def _store_waiting(self) -> None:
+        """Store what waits, for all who brought it: the others find it done when it is their turn."""
+        batch = self._waiting[:_PIECE]
+        del self._waiting[:_PIECE]
+        now = self._clock()
+        try:
+            addresses = {entry.news.dispatch_uuid: entry.address for entry in batch if entry.address}
+            again = self._strangers.due(now, _RETRIED)
+            # What is told of one workflow goes together: a report has no reference, but its statuses do.
+            by_uuid = {news.dispatch_uuid: news for news in again}
+            for entry in batch:
+                uuid = entry.news.dispatch_uuid
+                known = by_uuid.get(uuid)
+                by_uuid[uuid] = self._strangers.complete(
+                    entry.news if known is None else merge(known, entry.news)
+                )
+            await self._observe(list(by_uuid.values()), addresses)
+        except BaseException:
+            self._waiting[:0] = batch
+            raise
+        for entry in batch:
+            entry.stored = True
+        self._heard.set()
+
+    async def _observe(self, news: list[News], addresses: Mapping[str, str]) -> None:
+        observed = await self._ledger.observe(news)
+        now = self._clock()
+        strange = set(observed.strangers)
+        for position, piece in enumerate(news):
+            if position not in strange:
+                self._strangers.found(piece.dispatch_uuid)
+        for position in observed.strangers:
+            piece = news[position]
+            self._strangers.add(piece, addresses.get(piece.dispatch_uuid, ""), now)
+
+    # --- unknowns ---
+
+    async def suggest(
+        self, *, within: float = _HOUR, candidates: Iterable[Candidate] = ()
+    ) -> list[Suggestion]:
+        """Return which workflows of no row the unknown rows may be, by address and time.
+
+        It decides nothing: only a `client_ref` proves, and moves a row by itself.
+
+        Args:
+            within: Seconds between a row and a workflow.
+            candidates: More workflows, such as those of a receiver's inbox.
+
+        Raises:
+            LedgerError: The ledger failed.
+        """
+        all_candidates = [*self._strangers.candidates(), *candidates]
+        return await suggest(rows_of(self._ledger, "unknown"), all_candidates, within=within)
+
+    # --- the end ---
+
+    async def wait(
+        self,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - what is open by then is an answer, not an error
+        latest: Mapping[str, float] | None = None,
+        every: float = 1.0,
+    ) -> Waited:
+        """Wait until all rows have ended or cannot end any more.
+
+        A workflow whose last message stays `submitted` never ends (contract 9.12). It is given up when
+        nothing was heard of it for as long as statuses of its channels may come late (contract 5.10).
+
+        Args:
+            timeout: Seconds after which it returns what is open; `None` for no limit.
+            latest: Seconds by channel instead of those of `LATEST_STATUS`.
+            every: Seconds between two looks at the ledger, which another process may write as well.
+
+        Raises:
+            LedgerError: The ledger failed.
+        """
+        silence = {**LATEST_STATUS, **(latest or {})}
+        deadline = math.inf if timeout is None else self._clock() + timeout
+        next_scan, given_up = 0.0, 0
+        while True:
+            self._heard = anyio.Event()
+            await self.reconcile()
+            counts = await self._ledger.counts()
+            now = self._clock()
+            unended = counts.states.get("sent", 0) - counts.ended
+            if counts.open == 0 and (unended <= 0 or next_scan <= now or now >= deadline):
+                given_up, next_scan = await self._given_up(silence, now)
+                # A look at all rows takes its time: not more often than a fraction of it.
+                next_scan = max(next_scan, now + every * (1 + counts.total / 10_000))
+            left = counts.open + max(unended - given_up, 0)
+            if left == 0 or now >= deadline:
+                return Waited(ended=counts.ended, given_up=given_up, open=left)
+            await self._pause(max(min(every, deadline - now), 0.001))
+
+    async def _given_up(self, silence: Mapping[str, float], now: float) -> tuple[int, float]:
+        """Return how many sent rows are silent for too long, and when the next one will be."""
+        given_up, earliest = 0, math.inf
+        async for row in rows_of(self._ledger, "sent"):
+            if row.news is not None and row.news.ended:
+                continue
+            over = last_heard(row) + max((silence.get(name, _DAY) for name in _channels(row)), default=_DAY)
+            if over <= now:
+                given_up += 1
+            else:
+                earliest = min(earliest, over)
+        return given_up, earliest
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait for so long, or until a callback was stored here."""
+
+        async def wake(scope: anyio.CancelScope) -> None:
+            await self._heard.wait()
+            scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(wake, group.cancel_scope)
+            await self._sleep(seconds)
+            group.cancel_scope.cancel()
+
+
+def attach(
+    router: _Router,
+    ledger: Ledger,
+    people: People | None = None,
+    *,
+    clock: Callable[[], float] = time.time,
+) -> Outcomes:
+    """Let a router of the receiver bring callbacks to a ledger; return what takes them in."""
+    outcomes = Outcomes(ledger, clock=clock)
+    outcomes.attach(router, people)
+    return outcomes
+
+
+async def rows_of(ledger: Ledger, state: State | None = None, *, page: int = 1000) -> AsyncIterator[Row]:
+    """Yield rows in the order of their ids, a page at a time.
+
+    Raises:
+        LedgerError: The ledger failed.
+    """
+    after = 0
+    while rows := await ledger.scan(state, after=after, limit=page):
+        for row in rows:
+            yield row
+        after = rows[-1].id
+
+
+def last_heard(row: Row) -> float:
+    """Return when a row last changed or was heard of, in epoch seconds."""
+    return max(row.changed, row.news.at if row.news is not None else 0.0)
+
+
+def _channels(row: Row) -> set[str]:
+    """The channels that a row may be on, as far as it says."""
+    heard = {step.channel for outcome in outcomes_of(row.news) for step in outcome.steps if step.channel}
+    return heard | set(row.channels) | {row.bucket.partition("|")[0]}
