@@ -102,7 +102,7 @@ def _map(value: T, place: str, change: Callable[[str, str], str]) -> T:
         changed = {name: inner for name, inner in new.items() if inner is not old[name][1]}
         return cast("T", msgspec.structs.replace(raw, **changed)) if changed else value
     if isinstance(raw, dict):
-        items = cast("dict[Any, Any]", raw).items()  # Any: the same
+        items = cast("dict[str, object]", raw).items()
         return cast("T", {name: _map(inner, f"{place}.{name}", change) for name, inner in items})
     if isinstance(raw, list | tuple):
         rows = [_map(inner, f"{place}[{n}]", change) for n, inner in enumerate(cast("Sequence[Any]", raw))]

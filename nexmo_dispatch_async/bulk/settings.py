@@ -141,12 +141,14 @@ class Source(Struct, frozen=True):
         format: Of the file; `""` goes by the ending of its name.
         delimiter: Of a CSV; `""` looks at the first lines.
         sheet: Name of the Excel sheet, `""` for the first one.
+        encoding: Of a text file, such as `cp1252`; `""` for UTF-8, or UTF-16 if its mark stands there.
     """
 
     file: str
     format: Literal["", "csv", "tsv", "jsonl", "xlsx"] = ""
     delimiter: Literal["", ",", ";", "\t", "|"] = ""
     sheet: str = ""
+    encoding: str = ""
 
 
 class Columns(Struct, frozen=True, kw_only=True):
