@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import os
 import time
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from types import TracebackType
@@ -100,6 +101,27 @@ class People:
         self.store: PeopleStore = store if store is not None else MemoryPeople()
         self._normalise = normalise or normal_address
         self._clock = clock
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        normalise: Callable[[str], str] | None = None,
+        clock: Callable[[], float] = time.time,
+        busy_timeout: float = 10.0,
+    ) -> Self:
+        """Keep it in an SQLite file of its own, which several processes and campaigns may share.
+
+        Args:
+            path: The file; it is made when missing, at the first use, for its owner only.
+            normalise: Gives the form in which addresses of campaigns are stored.
+            clock: Gives epoch seconds.
+            busy_timeout: How many seconds to wait for another process that is writing.
+        """
+        from nexmo_dispatch_async.bulk.people_sqlite import SqlitePeople
+
+        return cls(SqlitePeople(path, busy_timeout=busy_timeout), normalise=normalise, clock=clock)
 
     def __repr__(self) -> str:
         return f"<People in {type(self.store).__name__}>"

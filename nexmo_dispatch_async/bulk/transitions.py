@@ -146,8 +146,12 @@ class Tally:
         self.ended += n * news.ended
         if news.reached:
             self.reached[news.reached] += n
-        if news.cost:
-            self.cost[news.currency] = self.cost.get(news.currency, Decimal(0)) + n * amount(news.cost)
+        self.pay(news.cost, news.currency, n)
+
+    def pay(self, cost: str, currency: str, n: int = 1) -> None:
+        """Count what was charged."""
+        if cost:
+            self.cost[currency] = self.cost.get(currency, Decimal(0)) + n * amount(cost)
 
     def include(self, change: Tally) -> None:
         """Add the change that a transaction made."""
@@ -157,6 +161,19 @@ class Tally:
         self.ended += change.ended
         for currency, cost in change.cost.items():
             self.cost[currency] = self.cost.get(currency, Decimal(0)) + cost
+
+    def negative(self) -> Tally:
+        """The change that undoes this one."""
+        undone = Tally()
+        for mine, theirs in (
+            (self.states, undone.states),
+            (self.skipped, undone.skipped),
+            (self.reached, undone.reached),
+        ):
+            theirs.update({name: -n for name, n in mine.items()})
+        undone.ended = -self.ended
+        undone.cost = {currency: -cost for currency, cost in self.cost.items()}
+        return undone
 
     def counts(self) -> Counts:
         """The numbers as records."""

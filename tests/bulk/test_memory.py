@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from nexmo_dispatch_async.bulk.ledger import Ledger
 from nexmo_dispatch_async.bulk.memory import MemoryLedger
 from nexmo_dispatch_async.bulk.people import People
+from nexmo_dispatch_async.exceptions import ConfigurationError
 from tests.bulk.ledger_conformance import NOW, AddConformance, CapConformance, ClaimConformance, Ledgers
 from tests.bulk.ledger_conformance_results import ForgetConformance, NewsConformance, ResultConformance
 
@@ -60,3 +62,9 @@ class TestNews(_InMemory, NewsConformance):
 
 class TestForget(_InMemory, ForgetConformance):
     """Erasing in memory."""
+
+
+def test_people_in_a_file_are_none_for_memory(tmp_path: Path) -> None:
+    """A ledger in memory could not look into the file within its claim."""
+    with pytest.raises(ConfigurationError, match="in memory"):
+        MemoryLedger(People.open(tmp_path / "people.db"))

@@ -1,0 +1,248 @@
+"""Whose a ledger's file is: one process at a time, and no copy or older state of the file unnoticed.
+
+The lock is on a companion file, `-owner`, and the system frees it when the process dies. The file itself says
+who has it, for those who are refused, and each transaction looks there whether that is still so. What the
+file is, and how far it had come, stands in a second companion, `-guard`: a copy has another inode, a restored
+one is behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import socket
+import sqlite3
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from nexmo_dispatch_async.exceptions import LedgerCopiedError, LedgerError, LedgerInUseError
+from nexmo_dispatch_core import private_files
+from nexmo_dispatch_core.sqlite import SqliteFile, is_locked
+
+__all__ = ["Owner", "here"]
+
+_TRIES: Final = 10
+#: Digits of the number of claims at the beginning of the guard.
+_DIGITS: Final = 20
+_MACHINE_IDS: Final[tuple[str, ...]] = ("/etc/machine-id", "/var/lib/dbus/machine-id")
+_BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
+
+
+class Identity(Struct, frozen=True):
+    """Which file this is, as the file itself says it.
+
+    Attributes:
+        device: Number of the device; compared only while the machine has not started anew.
+        inode: Number of the file on it.
+        host: Digest that tells machines apart.
+        boot: What tells starts of the machine apart, or `""`.
+        nonce: Of this opening; the guard has the same.
+        previous: That of the opening before: a crash may come between the two files.
+        pid: Number of the process.
+        name: Name of the machine, for those who are refused.
+    """
+
+    device: int
+    inode: int
+    host: str
+    boot: str
+    nonce: str
+    previous: str = ""
+    pid: int = 0
+    name: str = ""
+
+
+class Owner:
+    """The claim of this process on a file.
+
+    Args:
+        file: Open, and known to be a ledger or empty.
+
+    Raises:
+        LedgerInUseError: Another process, or another ledger of this one, has it.
+        LedgerError: The companion cannot be made.
+    """
+
+    def __init__(self, file: SqliteFile) -> None:
+        if file.path is None:
+            raise LedgerError("a ledger in SQLite needs a file: MemoryLedger keeps one in memory")
+        self._file = file
+        self._path: Path = file.path
+        self._guard: int | None = None
+        self._nonce = secrets.token_hex(8)
+        self._packed = b""
+        self._lock = self._take()
+
+    def verify(self, claims: int, *, restored: bool) -> None:
+        """Refuse a file that was copied or restored, and make it ours.
+
+        Args:
+            claims: How often a row of the file was claimed.
+            restored: Whether the caller knows, and says that the other one is not sent from.
+
+        Raises:
+            LedgerCopiedError: It was.
+        """
+        known, now = _read(self._file.connection), here(self._path)
+        why = None if known is None else self._doubt(known, now, claims)
+        if why is not None and not restored:
+            raise LedgerCopiedError(
+                f"the ledger {self._path.name} {why}: rows that are pending here may have been sent since. "
+                "If the other one is not used and was not used since, open it with restored=True"
+            )
+        self._own(replace(now, nonce=self._nonce, previous=known.nonce if known is not None else ""), claims)
+
+    def check(self, db: sqlite3.Connection) -> None:
+        """Look whether the file is still ours; in a transaction.
+
+        Raises:
+            LedgerInUseError: The companion was removed, and another process took the file.
+        """
+        row = db.execute("SELECT value FROM meta WHERE name = 'owner'").fetchone()
+        if row is None or row[0] != self._packed:
+            raise _in_use(self._path.name, _read(db))
+
+    def note(self, claims: int) -> None:
+        """Note how often rows were claimed: an older state of the file is behind that. It costs no sync.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        if self._guard is not None:
+            os.lseek(self._guard, 0, os.SEEK_SET)
+            os.write(self._guard, b"%0*d" % (_DIGITS, claims))
+
+    def release(self) -> None:
+        """Let others have the file."""
+        if self._guard is not None:
+            os.close(self._guard)
+            self._guard = None
+        self._lock.close()
+
+    # --- the lock ---
+
+    def _take(self) -> SqliteFile:
+        companion = self._path.with_name(self._path.name + "-owner")
+        for _ in range(_TRIES):
+            try:
+                lock = SqliteFile(companion, busy_timeout=0)
+            except OSError as error:
+                why = error.strerror or type(error).__name__
+                raise LedgerError(
+                    f"the companion {companion.name} of the ledger cannot be made: {why}"
+                ) from error
+            try:
+                lock.connection.execute("BEGIN EXCLUSIVE")
+            except sqlite3.Error as error:
+                lock.close()
+                if is_locked(error):
+                    raise _in_use(self._path.name, _read(self._file.connection)) from None
+                raise
+            if lock.trouble() is None:
+                return lock
+            lock.close()  # the file was removed while it was opened: the lock is on one without a name
+        raise LedgerError(f"the companion {companion.name} of the ledger is removed again and again")
+
+    # --- the identity ---
+
+    def _doubt(self, known: Identity, now: Identity, claims: int) -> str | None:
+        """Why this may not be the file as it was last left, in words that follow its name."""
+        if known.host != now.host:
+            return f"comes from another machine, {known.name}"
+        if known.inode != now.inode or (known.boot == now.boot and known.device != now.device):
+            return "is a copy of the file that was sent from"
+        guard = self._read_guard()
+        if guard is None:
+            return "came without its companion -guard, so that it cannot be told from a copy"
+        noted, nonce = guard
+        if nonce not in {known.nonce, known.previous} or noted > claims:
+            return "is an older state of the file, put back from a backup"
+        return None
+
+    def _read_guard(self) -> tuple[int, str] | None:
+        try:
+            claims, nonce = self._guard_path.read_text("ascii").split()
+            return int(claims), nonce
+        except (OSError, ValueError):
+            return None
+
+    def _own(self, identity: Identity, claims: int) -> None:
+        packed = msgspec.json.encode(identity)
+        db = self._file.connection
+        db.execute("BEGIN IMMEDIATE")
+        db.execute("REPLACE INTO meta VALUES ('owner', ?)", (packed,))
+        db.execute("COMMIT")
+        self._packed = packed
+        self._write_guard(claims)
+
+    def _write_guard(self, claims: int) -> None:
+        path = private_files.locate(self._guard_path)
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()  # not written over: a link or the file of another user would stay what it is
+        private_files.create(path)
+        self._guard = os.open(path, os.O_WRONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
+        os.write(self._guard, b"%0*d %s\n" % (_DIGITS, claims, self._nonce.encode()))
+        os.fsync(self._guard)
+        if sys.platform != "win32":
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+    @property
+    def _guard_path(self) -> Path:
+        return self._path.with_name(self._path.name + "-guard")
+
+
+def here(path: Path) -> Identity:
+    """Return what tells a file and this process apart from others.
+
+    In a container without `/etc/machine-id` the name of the machine is what tells machines apart.
+    """
+    found = path.stat()
+    lines = [_first_line(path) for path in _MACHINE_IDS]
+    machine = next((line for line in lines if line), socket.gethostname())
+    return Identity(
+        device=found.st_dev,
+        inode=found.st_ino,
+        host=hashlib.sha256(f"nexmo-dispatch {machine}".encode()).hexdigest()[:16],
+        boot=_first_line(_BOOT_ID),
+        nonce="",
+        pid=os.getpid(),
+        name=socket.gethostname(),
+    )
+
+
+def _first_line(path: str) -> str:
+    try:
+        return Path(path).read_text("utf-8").strip()
+    except OSError:
+        return ""
+
+
+def _read(db: sqlite3.Connection) -> Identity | None:
+    row: tuple[Any] | None
+    try:
+        row = db.execute("SELECT value FROM meta WHERE name = 'owner'").fetchone()
+        return None if row is None else msgspec.json.decode(row[0], type=Identity)
+    except (sqlite3.OperationalError, msgspec.DecodeError):  # the first opening is still making the tables
+        return None
+
+
+def _in_use(name: str, owner: Identity | None) -> LedgerInUseError:
+    if owner is None:
+        return LedgerInUseError(f"the ledger {name} is in use by another process")
+    return LedgerInUseError(
+        f"the ledger {name} is in use by process {owner.pid} on {owner.name}, and two would message people "
+        "twice: stop that one, or ask it to pause",
+        pid=owner.pid,
+        host=owner.name,
+    )
