@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nexmo_dispatch_async.models.problems import Problem
+    from nexmo_dispatch_async.quota import Quota
     from nexmo_dispatch_async.tracking import Outcome as WorkflowOutcome
     from nexmo_dispatch_async.workflow import Finding
 
@@ -255,6 +256,7 @@ class APIError(DispatchError):
         transaction_id: The trace id of KPN's gateway, or an empty text.
         instance: The trace id of a Vonage problem, or an empty text.
         retry_after: The number of seconds the service asked to wait.
+        quota: What the gateway said of the quota with this answer; `None` where it said nothing readable.
         attempts: How often the request was tried.
         request: Its method and its URL template, such as `POST /dispatch`.
         steps: What a workflow consisted of, one line a step: channel, content, masked recipient, condition.
@@ -281,6 +283,7 @@ class APIError(DispatchError):
         self.status = status
         self.details = details
         self.retry_after = retry_after
+        self.quota: Quota | None = None
         self.attempts = attempts
         self.phase: FailurePhase = phase
         self.steps: tuple[str, ...] = ()

@@ -6,9 +6,7 @@ It opens no connection, reads no clock and keeps no state.
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 from collections.abc import Callable, Iterable, Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
@@ -40,6 +38,7 @@ from nexmo_dispatch_async.models.responses import (
     embedded_of,
 )
 from nexmo_dispatch_async.models.shown import AsShown
+from nexmo_dispatch_async.quota import quota_of, retry_after
 from nexmo_dispatch_async.redaction import said_by
 
 __all__ = [
@@ -221,7 +220,9 @@ def decipher_response(
     if kind is ProtocolError:
         first = response.body[:1000]
         raise ProtocolError(message, body=first, request=asked_for, status=status, details=details)
-    raise kind(message, request=asked_for, status=status, details=details, retry_after=asked)
+    failure = kind(message, request=asked_for, status=status, details=details, retry_after=asked)
+    failure.quota = quota_of(response.headers, now=now)
+    raise failure
 
 
 # Contract 2.3, 3.8 and 2.2, in lower case. What is looked for in a refusal, whatever the status.
@@ -415,57 +416,3 @@ def _haystack(body: bytes) -> str:
         with contextlib.suppress(*UNREADABLE):
             said += msgspec.json.encode(fields).decode().lower()
     return said
-
-
-def retry_after(headers: Mapping[str, str], *, now: float = 0.0, quota: bool = True) -> float | None:
-    """Return how many seconds the service asks to wait, or `None` if it does not say.
-
-    `Retry-After` in seconds or as a date; else, for a spent quota, `quota-reset-UTC`, whose format is not
-    specified (contract 1.4). Dates count from the answer's own `Date` header, which is the service's
-    clock, or from `now`.
-    """
-    asked = headers.get("Retry-After", "").strip()
-    seconds = _seconds(asked)
-    if seconds is not None:
-        return seconds
-    if not asked and quota and _quota_is_spent(headers):
-        asked = headers.get("quota-reset-UTC", "").strip()
-    moment = _epoch(asked) if asked else None
-    here = _epoch(headers.get("Date", "")) or now
-    if moment is None or not here:
-        return None
-    return max(0.0, moment - here)
-
-
-def _quota_is_spent(headers: Mapping[str, str]) -> bool:
-    used, limit = integer_of(headers.get("quota-used")), integer_of(headers.get("quota-limit"))
-    # Every answer carries these headers: a spike arrest in mid-quota must not wait until midnight.
-    return used is None or limit is None or used >= limit
-
-
-def _seconds(text: str) -> float | None:
-    try:
-        seconds = float(text)
-    except ValueError:
-        return None
-    # Larger numbers are epoch seconds or nonsense.
-    return seconds if 0 <= seconds <= 31_622_400 else None
-
-
-def _epoch(text: str) -> float | None:
-    """Return the epoch seconds of an HTTP date, an ISO date (UTC unless it says otherwise) or a number."""
-    try:
-        number = float(text)
-    except ValueError:
-        pass
-    else:
-        return number / 1000 if number > 1e11 else number if number > 1e9 else None
-    for parse in (dt.datetime.fromisoformat, parsedate_to_datetime):
-        try:
-            moment = parse(text.removesuffix(" UTC"))
-            if moment.tzinfo is None:
-                moment = moment.replace(tzinfo=dt.UTC)
-            return moment.timestamp()
-        except (ValueError, TypeError, OverflowError):
-            continue
-    return None

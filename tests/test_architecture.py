@@ -23,6 +23,7 @@ SDK_LAYERS = [
         "tariff",
         "care_window",
         "sansio",
+        "quota",
         "auth",
         "environment",
         "retry",
@@ -45,7 +46,7 @@ SDK_LAYERS = [
 ]
 PURE = {
     SDK: {"exceptions", "error_classes", "redaction", "models", "sms_segments", "workflow", "channels"}
-    | {"rules", "templates", "tariff", "care_window", "sansio", "auth", "environment"}
+    | {"rules", "templates", "tariff", "care_window", "sansio", "quota", "auth", "environment"}
     | {"retry", "failover", "kept", "proxies", "hosts", "plain_http", "arguments", "unpicklable"}
     | {"interruption", "counters", "tracking", "simulator", "bulk"},
     RECEIVER: {"exceptions", "events", "signature", "sansio", "injection", "middleware", "routes", "routing"}

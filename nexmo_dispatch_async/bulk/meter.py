@@ -1,0 +1,394 @@
+"""One rate: how many sends may leave now, and what the service's answers teach about it.
+
+The rate is kept by GCRA: one number says when the next send is due. It reads no clock: every method takes
+`now`, seconds that only go forward.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from typing import Literal
+
+from nexmo_dispatch_async.quota import Quota
+
+__all__ = ["CATCH_UP", "Meter", "PauseKind"]
+
+#: Why nothing leaves: the quota of the gateway is spent, the service asked for less, there is no connection or
+#: no token, or one send after the other is unknown.
+PauseKind = Literal["quota", "throttled", "unreachable", "service"]
+
+#: Seconds of a stall that are made up for afterwards, at no more than double the rate.
+CATCH_UP = 0.25
+_BURST = 0.05  # seconds whose share may leave at once while it catches up
+
+# What is learned without headers. Each was tried against services that count in windows and against others.
+_SAFE = 0.95  # share of what was accepted in the last second
+_REST = 0.97  # share of a rate that was accepted at which it stays
+_CLEAN_AT_FIRST = 1.0  # seconds without a 429 before it probes, as long as the limit is not found
+_CLEAN = 4.0  # the same, after a probe found the limit
+_CLEAN_MOST = 16.0  # the same, when probes keep failing at one place: more would delay the recovery
+_CLEAN_SLOW = 120.0
+_PROBE_FIRST = 0.2  # by which the first probe goes further, as long as the limit is not found
+_PROBE = 0.05  # by which a probe goes further, each second; it doubles while probes succeed
+_PROBE_MOST = 1.0
+_PROBE_NEAR = 0.1  # the same, near the rate at which a probe failed
+_SLOWEST = 1 / 60
+_PAUSE = 1.0  # so long that what was accepted in the last second was accepted after the limit changed
+_PAUSE_OF_PROBE = 0.5
+_PAUSE_MOST = 60.0
+
+_HEADERS = 0.99  # share of a quota that the gateway tells
+_PACED_WINDOW = 3600.0  # a longer window says when to stop, not how fast to go
+_SHORT_WINDOW = 10.0  # what is left of a shorter one is old before it arrives
+
+_EPSILON = 1e-9
+
+
+class Meter:
+    """A rate, from the user or learned.
+
+    Args:
+        name: What is counted, for status.
+        cap: The user's rate per second; infinite for as fast as the service allows.
+        random: A number from [0, 1), for the jitter of pauses.
+    """
+
+    __slots__ = (
+        "_accepted",
+        "_accepted_at",
+        "_clean_wait",
+        "_due",
+        "_failed_at",
+        "_failures",
+        "_hungry",
+        "_learned",
+        "_next_burst",
+        "_paced",
+        "_paused_from",
+        "_proven",
+        "_quota",
+        "_random",
+        "_reset_at",
+        "_rest",
+        "_steady_from",
+        "_step",
+        "_strikes",
+        "_tick",
+        "_trial",
+        "_used",
+        "_was_hungry",
+        "cap",
+        "name",
+        "out",
+        "pause_kind",
+        "paused_until",
+    )
+
+    def __init__(
+        self, name: str, cap: float = math.inf, *, random: Callable[[], float] = random.random
+    ) -> None:
+        self.name = name
+        self.cap = cap
+        self._random = random
+        # Pacing
+        self._due = self._next_burst = -math.inf
+        self._hungry = False
+        #: Sends that left and have no answer yet.
+        self.out = 0
+        # Pauses
+        self.paused_until = self._paused_from = -math.inf
+        self.pause_kind: PauseKind = "throttled"
+        self._strikes = 0
+        self._failures = 0
+        self._trial = False
+        # What answers taught without headers: the rate now, and the one at which it stays
+        self._learned = self._rest = math.inf
+        self._tick = self._steady_from = math.inf
+        self._step = self._proven = 0.0  # the step is 0 while it does not probe
+        self._clean_wait, self._failed_at = _CLEAN_AT_FIRST, math.inf
+        self._was_hungry = False
+        self._accepted = [0] * 10
+        self._accepted_at = 0
+        # What headers say
+        self._quota: Quota | None = None
+        self._paced = math.inf
+        self._used = 0
+        self._reset_at = -math.inf
+
+    def __repr__(self) -> str:
+        return f"<Meter {self.rate:g}/s out={self.out}>"
+
+    @property
+    def rate(self) -> float:
+        """Sends per second at which it goes now, pauses apart."""
+        return min(self.cap, self._learned, self._paced)
+
+    @property
+    def failures(self) -> int:
+        """Pauses in a row that ended with another send that was unknown."""
+        return self._failures
+
+    # --- what may leave ---
+
+    def available(self, now: float, want: int) -> int:
+        """Return how many of `want` sends may leave now."""
+        self._advance(now)
+        if now < self.paused_until:
+            return 0
+        if self._trial:
+            return 0 if self.out else min(want, 1)
+        rate = self.rate
+        if rate == math.inf:
+            return want
+        due = max(self._due, now - CATCH_UP if self._hungry else now)
+        burst = max(self._next_burst, now - _BURST)
+        if max(due, burst) > now + _EPSILON:
+            return 0
+        allowed = min((now - due) * rate, (now - burst) * 2 * rate)
+        return min(want, int(allowed + 1 + _EPSILON * rate))
+
+    def take(self, now: float, n: int, *, hungry: bool) -> None:
+        """Let `n` sends leave.
+
+        Args:
+            now: Seconds.
+            n: At most what was available.
+            hungry: Whether more would have left if this meter had allowed it: only then a later stall counts
+                as time lost, which may be made up for.
+        """
+        rate = self.rate
+        if n and rate != math.inf:
+            due = max(self._due, now - CATCH_UP if self._hungry else now)
+            self._due = due + n / rate
+            self._next_burst = max(self._next_burst, now - _BURST) + n / (2 * rate)
+        self._hungry = hungry
+        self._was_hungry = self._was_hungry or hungry
+        self.out += n
+
+    def give_back(self, n: int) -> None:
+        """Take back sends that did not leave."""
+        if self.rate != math.inf:
+            self._due -= n / self.rate
+        self._hungry = False
+        self.out -= n
+
+    def next(self, now: float) -> float:
+        """Return when the next send may leave, `now` or later; infinite while a trial is under way."""
+        self._advance(now)
+        if self._trial and self.out:
+            return math.inf
+        moment = max(now, self.paused_until)
+        return moment if self.rate == math.inf else max(moment, self._due, self._next_burst)
+
+    def retune(self, cap: float, now: float) -> None:
+        """Set the user's rate; what is due next moves with it."""
+        if cap == self.cap:
+            return
+        before, self.cap = self.rate, cap
+        if self._due > now:
+            # The wait that is left scales: a rate that was slow must not delay the first send of a fast one.
+            share = before / self.rate if math.isfinite(before) else 1.0
+            self._due = now + (self._due - now) * share
+            self._next_burst = min(self._next_burst, self._due)
+        if self._rest >= cap:
+            self._release()
+
+    # --- what answers teach ---
+
+    def accepted(self, now: float) -> None:
+        """Hear that the service took a send, or refused it for what it is."""
+        self._trial, self._failures = False, 0
+        if now >= self.paused_until:
+            self._strikes = 0
+        slot = int(now * 10)
+        if slot != self._accepted_at:
+            self._forget(slot)
+        self._accepted[slot % 10] += 1
+
+    def throttled(self, sent: float, now: float, retry_after: float | None = None) -> bool:
+        """Hear that a send was turned away for its rate; return whether that begins a pause.
+
+        Args:
+            sent: When it left: what left before the last pause tells nothing new.
+            now: Seconds.
+            retry_after: Seconds that the service asked to wait, or `None`.
+        """
+        if sent < self._paused_from or now < self.paused_until:
+            return False
+        self._advance(now)
+        quota = self._quota
+        self._strikes += 1
+        pause = _PAUSE_OF_PROBE if self._step else _PAUSE
+        spent = quota is not None and quota.spent
+        if not spent and (quota is None or self._paced == math.inf or quota.used is not None):
+            self._learn(now)
+        if retry_after is None:
+            if spent and self._reset_at > now:
+                retry_after = self._reset_at - now
+            else:
+                doubled = min(_PAUSE_MOST, pause * 2.0 ** min(self._strikes - 1, 10))
+                retry_after = doubled * (1 + 0.2 * self._random())
+        elif not spent:
+            retry_after = max(retry_after, pause)
+        self.pause(now, retry_after, "quota" if spent else "throttled")
+        return True
+
+    def told(self, quota: Quota, now: float) -> None:
+        """Hear what the gateway says of the quota: a pace for windows up to an hour, and a stop."""
+        moment = now + quota.reset_in if quota.reset_in is not None else None
+        if not self._is_news(quota, moment, now):
+            return
+        self._quota = quota
+        if 0 < quota.window <= _PACED_WINDOW:
+            self._pace(quota, now)
+        if quota.spent and moment is not None and not 0 < quota.window < _SHORT_WINDOW:
+            self.pause(now, moment - now, "quota")
+
+    def unreachable(self, sent: float, now: float) -> bool:
+        """Hear that a send did not leave: no connection, or no token; return whether a pause begins."""
+        if sent < self._paused_from or now < self.paused_until:
+            return False
+        self._strikes += 1
+        pause = min(_PAUSE_MOST, 2.0 ** min(self._strikes - 1, 10))
+        self.pause(now, pause * (1 + 0.2 * self._random()), "unreachable")
+        self._trial = True
+        return True
+
+    def brake(self, now: float, pauses: tuple[float, ...] = (1.0, 5.0, 15.0, 30.0)) -> None:
+        """Pause since one send after the other is unknown; then one is tried alone."""
+        if now < self.paused_until:
+            return
+        self.pause(now, pauses[min(self._failures, len(pauses) - 1)], "service")
+        self._failures += 1
+        self._trial = True
+
+    def pause(self, now: float, seconds: float, kind: PauseKind) -> None:
+        """Let nothing leave for so many seconds."""
+        if now + seconds <= self.paused_until:
+            return
+        if now >= self.paused_until:
+            self._paused_from = now
+        self.paused_until, self.pause_kind = now + seconds, kind
+        self._due = max(self._due, self.paused_until)
+        self._hungry = False
+        self._tick = self._steady_from = self.paused_until + 1
+
+    # --- without headers ---
+
+    def _learn(self, now: float) -> None:
+        rate, accepted, step = self.rate, self._recently(now), self._step
+        if step and accepted >= 0.5 * self._rest:
+            # A probe that went too far: back, and longer until the next one at the same place.
+            near = 0.75 < rate / self._failed_at < 1.33
+            # At a slow rate one probe is a large share of the calls.
+            most = min(_CLEAN_SLOW, max(_CLEAN_MOST, 60 / self._rest))
+            self._clean_wait = min(most, self._clean_wait * 2) if near else _CLEAN
+            self._failed_at = rate
+            self._rest = max(self._rest, _REST * self._proven, 0.9 * min(accepted, rate / (1 + step)))
+            self._learned = self._rest
+        elif self._failed_at != math.inf and accepted >= 0.8 * rate:
+            # The limit was found before, and the place to rest at was a little too near.
+            self._rest = self._learned = _REST * min(rate, self._rest)
+        else:
+            base = self._rest if self._rest != math.inf else rate
+            fallback = base * 0.5 if base != math.inf else 1.0
+            good = min(base, accepted * _SAFE if accepted else fallback)
+            self._clean_wait, self._failed_at = _CLEAN_AT_FIRST, math.inf
+            self._rest = max(_SLOWEST, min(good, self.cap))
+            self._learned = max(_SLOWEST, 0.5 * self._rest)
+        self._step = 0.0
+
+    def _advance(self, now: float) -> None:
+        """Count the seconds without a 429 since the last pause."""
+        if now >= self._reset_at > 0:
+            self._begin_window()
+        while self._tick <= now:
+            if self._rest == math.inf:
+                self._tick = math.inf
+                return
+            # Nothing more happens in two minutes of silence.
+            self._tick = max(self._tick, now - 120) + 1
+            self._rise()
+            self._was_hungry = self._hungry
+
+    def _rise(self) -> None:
+        if self._learned < self._rest:
+            self._learned = min(self._rest, self._learned * 1.5)
+            self._steady_from = self._tick
+        elif self._step or self._tick - self._steady_from >= self._clean_wait:
+            if not self._was_hungry:
+                return  # nothing was held back, so nothing is learned by a higher rate
+            # Answers are late, and a service that counts in windows says no at their end: what held for two
+            # seconds is proven.
+            self._proven = self._learned / (1 + self._step)
+            first = _PROBE_FIRST if self._failed_at == math.inf else _PROBE
+            self._step = min(_PROBE_MOST, self._step * 2) if self._step else first
+            if 0.6 < self._learned / self._failed_at < 1.15:
+                self._step = min(self._step, _PROBE_NEAR)
+            self._learned *= 1 + self._step
+            if self._learned >= self.cap:
+                self._release()
+                return
+            self._due = min(self._due, self._tick - 1 + 1 / self._learned)
+
+    def _release(self) -> None:
+        """Forget what was learned: the user's rate was accepted."""
+        self._learned = self._rest = self._tick = math.inf
+        self._step = 0.0
+        self._clean_wait, self._failed_at = _CLEAN_AT_FIRST, math.inf
+
+    def _forget(self, slot: int) -> None:
+        gone = min(slot - self._accepted_at, 10)
+        for each in range(slot - gone + 1, slot + 1):
+            self._accepted[each % 10] = 0
+        self._accepted_at = slot
+
+    def _recently(self, now: float) -> int:
+        slot = int(now * 10)
+        if slot != self._accepted_at:
+            self._forget(slot)
+        return sum(self._accepted)
+
+    # --- with headers ---
+
+    def _is_news(self, quota: Quota, moment: float | None, now: float) -> bool:
+        """Take `used`, only upwards within a window; return whether the answer is of the present window."""
+        used = quota.used if quota.used is not None else 0
+        if moment is None:
+            # Nothing tells one window from the next, but a count that falls far.
+            self._used = used if used < self._used / 2 else max(self._used, used)
+            return True
+        tolerance = max(1.0, 0.05 * quota.window) if quota.window > _SHORT_WINDOW else 0.25 * quota.window
+        if self._reset_at > now:
+            if moment < self._reset_at - tolerance:
+                same_length = self._quota is not None and self._quota.window == quota.window
+                if same_length:
+                    return False
+            if moment <= self._reset_at + tolerance:
+                self._used = max(self._used, used)
+                return True
+        self._used, self._reset_at = used, moment
+        return True
+
+    def _pace(self, quota: Quota, now: float) -> None:
+        even = quota.limit / quota.window
+        pace = even
+        if quota.used is not None and self._reset_at > now and quota.window >= _SHORT_WINDOW:
+            left = quota.limit - self._used - self.out
+            pace = min(2 * even, left / (self._reset_at - now))
+        self._set_pace(max(_HEADERS * pace, 1 / quota.window), now)
+
+    def _set_pace(self, pace: float, now: float) -> None:
+        before = self.rate
+        self._paced = pace
+        if self._due > now and self.rate > before:
+            self._due = min(self._due, now + 1 / self.rate)
+
+    def _begin_window(self) -> None:
+        """The window is over: nothing of the next one is used."""
+        moment, self._reset_at, self._used = self._reset_at, -math.inf, 0
+        quota = self._quota
+        if quota is not None and 0 < quota.window <= _PACED_WINDOW:
+            self._set_pace(max(_HEADERS * quota.limit / quota.window, 1 / quota.window), moment)

@@ -1,0 +1,129 @@
+"""What the headers of an answer say of pace: how long to wait, and the quota and how much of it is used.
+
+It keeps no state and reads no clock. None of the formats is certain (contract 1.4, 9), so garbage is the
+same as silence.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+
+from msgspec import Struct
+
+from nexmo_dispatch_async.models.lenient import integer_of
+
+__all__ = ["Quota", "quota_of", "retry_after"]
+
+
+class Quota(Struct, frozen=True, kw_only=True):
+    """The quota of an application at the gateway (contract 1.4).
+
+    Attributes:
+        limit: Calls that the window allows.
+        window: Seconds of the window; 0.0 when the answer does not say.
+        used: Calls that were used in the window, or `None`.
+        reset_in: Seconds until the window begins anew, above 0; `None` when the answer does not say, or names
+            a moment that is over or lies beyond the window.
+    """
+
+    limit: int
+    window: float = 0.0
+    used: int | None = None
+    reset_in: float | None = None
+
+    @property
+    def spent(self) -> bool:
+        """Whether nothing is left of it."""
+        return self.used is not None and self.used >= self.limit
+
+
+# `second` is not documented (contract 1.4); Apigee has it.
+_UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800, "month": 2_678_400}
+
+# A moment somewhat beyond the window is a clock that differs, one far beyond it is another format.
+_TOLERANCE = 60.0
+
+
+def quota_of(headers: Mapping[str, str], *, now: float = 0.0) -> Quota | None:
+    """Return the quota that an answer tells of, `None` where it tells none.
+
+    Args:
+        headers: Of the answer; any mapping that ignores the case of names.
+        now: Epoch seconds, for an answer without a `Date`.
+    """
+    text = headers.get("quota-limit")
+    if text is None:
+        return None
+    limit = integer_of(text)
+    if limit is None or limit < 0:
+        return None
+    unit = _UNITS.get(headers.get("quota-time-unit", "").strip().lower().removesuffix("s"), 0)
+    interval = integer_of(headers.get("quota-interval", "1"))
+    window = float(unit * interval) if interval is not None and interval > 0 else 0.0
+    used = integer_of(headers.get("quota-used"))
+    moment = _epoch(headers.get("quota-reset-UTC", "").strip())
+    here = _epoch(headers.get("Date", "")) or now
+    reset_in = moment - here if moment is not None and here else 0.0
+    in_window = 0 < reset_in <= (window or _UNITS["month"]) + _TOLERANCE
+    return Quota(
+        limit=limit,
+        window=window,
+        used=used if used is not None and used >= 0 else None,
+        reset_in=reset_in if in_window else None,
+    )
+
+
+def retry_after(headers: Mapping[str, str], *, now: float = 0.0, quota: bool = True) -> float | None:
+    """Return how many seconds the service asks to wait, or `None` if it does not say.
+
+    `Retry-After` in seconds or as a date; else, for a spent quota, `quota-reset-UTC`, whose format is not
+    specified (contract 1.4). Dates count from the answer's own `Date` header, which is the service's
+    clock, or from `now`.
+    """
+    asked = headers.get("Retry-After", "").strip()
+    seconds = _seconds(asked)
+    if seconds is not None:
+        return seconds
+    if not asked and quota and _quota_is_spent(headers):
+        asked = headers.get("quota-reset-UTC", "").strip()
+    moment = _epoch(asked) if asked else None
+    here = _epoch(headers.get("Date", "")) or now
+    if moment is None or not here:
+        return None
+    return max(0.0, moment - here)
+
+
+def _quota_is_spent(headers: Mapping[str, str]) -> bool:
+    used, limit = integer_of(headers.get("quota-used")), integer_of(headers.get("quota-limit"))
+    # Every answer carries these headers: a spike arrest in mid-quota must not wait until midnight.
+    return used is None or limit is None or used >= limit
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    # Larger numbers are epoch seconds or nonsense.
+    return seconds if 0 <= seconds <= 31_622_400 else None
+
+
+def _epoch(text: str) -> float | None:
+    """Return the epoch seconds of an HTTP date, an ISO date (UTC unless it says otherwise) or a number."""
+    try:
+        number = float(text)
+    except ValueError:
+        pass
+    else:
+        return number / 1000 if number > 1e11 else number if number > 1e9 else None
+    for parse in (dt.datetime.fromisoformat, parsedate_to_datetime):
+        try:
+            moment = parse(text.removesuffix(" UTC"))
+            if moment.tzinfo is None:
+                moment = moment.replace(tzinfo=dt.UTC)
+            return moment.timestamp()
+        except (ValueError, TypeError, OverflowError):
+            continue
+    return None
