@@ -6,7 +6,7 @@ lease decides when to say unknown and is never needed for safety.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Protocol
 
 from nexmo_dispatch_async.bulk.records import (
@@ -23,7 +23,7 @@ from nexmo_dispatch_async.bulk.records import (
     Wanted,
 )
 
-__all__ = ["Ledger"]
+__all__ = ["Ledger", "rows_of"]
 
 
 class Ledger(Protocol):
@@ -148,3 +148,16 @@ class Ledger(Protocol):
     async def aclose(self) -> None:
         """Release what it holds."""
         ...
+
+
+async def rows_of(ledger: Ledger, state: State | None = None, *, page: int = 1000) -> AsyncIterator[Row]:
+    """Yield rows in the order of their ids, a page at a time.
+
+    Raises:
+        LedgerError: The ledger failed.
+    """
+    after = 0
+    while rows := await ledger.scan(state, after=after, limit=page):
+        for row in rows:
+            yield row
+        after = rows[-1].id

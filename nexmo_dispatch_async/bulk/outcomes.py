@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, Protocol
 
 import anyio
 from msgspec import Struct
 
 from nexmo_dispatch_async.bulk.folding import news_of_event, outcomes_of
-from nexmo_dispatch_async.bulk.ledger import Ledger
+from nexmo_dispatch_async.bulk.ledger import Ledger, rows_of
 from nexmo_dispatch_async.bulk.people import People, normal_address
-from nexmo_dispatch_async.bulk.records import News, Row, State
+from nexmo_dispatch_async.bulk.records import News, Row
 from nexmo_dispatch_async.bulk.strangers import Candidate, Strangers, Suggestion, suggest
 from nexmo_dispatch_async.bulk.transitions import merge
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_webhooks.events import Event, MessageStatus
 
-__all__ = ["LATEST_STATUS", "Outcomes", "Waited", "attach", "last_heard", "rows_of"]
+__all__ = ["LATEST_STATUS", "Outcomes", "Waited", "attach", "last_heard"]
 
 _HOUR: Final = 3600.0
 _DAY: Final = 24 * _HOUR
@@ -290,19 +290,6 @@ def attach(
     outcomes = Outcomes(ledger, clock=clock)
     outcomes.attach(router, people)
     return outcomes
-
-
-async def rows_of(ledger: Ledger, state: State | None = None, *, page: int = 1000) -> AsyncIterator[Row]:
-    """Yield rows in the order of their ids, a page at a time.
-
-    Raises:
-        LedgerError: The ledger failed.
-    """
-    after = 0
-    while rows := await ledger.scan(state, after=after, limit=page):
-        for row in rows:
-            yield row
-        after = rows[-1].id
 
 
 def last_heard(row: Row) -> float:
