@@ -454,6 +454,11 @@ class DispatchClient(Unpicklable):
         """
         return await self._carrier.call(request, decode, retry, timeout)
 
+    def ready_request(self, body: bytes) -> Request:
+        """Return the `POST /dispatch` of a workflow in JSON that was checked before; `call()` carries it."""
+        self._require_application()
+        return dispatch_request(self._base_url, self._dispatch_headers, body)
+
     def _require_application(self) -> None:
         if self._application_header and not self._application_id:
             raise ConfigurationError(
@@ -475,8 +480,7 @@ class DispatchClient(Unpicklable):
             # Only now, since nearly always it is one, and every send would pay for the look.
             check_workflow(workflow)
             raise
-        self._require_application()
-        return workflow, dispatch_request(self._base_url, self._dispatch_headers, workflow.to_json())
+        return workflow, self.ready_request(workflow.to_json())
 
     async def _sent(self, dispatch: Dispatch, workflow: Workflow) -> Dispatch:
         if refs := workflow.client_refs:

@@ -15,8 +15,8 @@ from nexmo_dispatch_async.quota import Quota
 
 __all__ = ["CATCH_UP", "Meter", "PauseKind"]
 
-#: Why nothing leaves: the quota of the gateway is spent, the service asked for less, there is no connection or
-#: no token, or one send after the other is unknown.
+#: Why nothing leaves: the quota of the gateway is spent, the service asked for less, there is no
+#: connection or no token, or one send after the other is unknown.
 PauseKind = Literal["quota", "throttled", "unreachable", "service"]
 
 #: Seconds of a stall that are made up for afterwards, at no more than double the rate.
