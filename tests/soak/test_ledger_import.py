@@ -30,6 +30,10 @@ def recipients(first: int, addresses: list[int]) -> list[Recipient]:
     ]
 
 
+def uuid(number: int) -> str:
+    return f"{number:08x}-bbbb-4ccc-8ddd-eeeeeeeeeeee"
+
+
 def memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
@@ -74,8 +78,8 @@ async def test_a_million_rows(tmp_path: Path, order: str, capsys: pytest.Capture
     with capsys.disabled():
         print(
             f"\n{order}: {rate:,.0f} rows/s, {cpu:.1f} us CPU a row, {size:.0f} MB, memory +{grown:.0f} MB, "
-            f"{claims:,.0f} claims and results/s ({busy:.0f} us CPU each), recount {recount:.2f} s, opened in "
-            f"{opened:.2f} s"
+            f"{claims:,.0f} claims and results/s ({busy:.0f} us CPU each), recount {recount:.2f} s, "
+            f"opened in {opened:.2f} s"
         )
     assert grown < 30
     if ROWS == 1_000_000:
