@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self, TextIO
 
 from nexmo_dispatch_async.exceptions import DispatchError
 
-__all__ = ["Reject", "RowError"]
+__all__ = ["Reject", "RejectsFile", "RowError"]
 
 
 class RowError(DispatchError, ValueError):
@@ -42,3 +46,50 @@ class Reject(NamedTuple):
     field: str
     rule: str
     advice: str
+
+
+class RejectsFile:
+    """A CSV of rejects: line, field, rule, what to do. It holds no personal data, so it may be passed on.
+
+    It is written while rows are read, and is made at the first reject: no file means no rejects.
+
+    Args:
+        path: Where; a file that is there is replaced.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._file: TextIO | None = None
+        self.path.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def write(self, rejects: Iterable[Reject]) -> None:
+        """Write some more.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        rows = [(each.line, _harmless(each.field), each.rule, each.advice) for each in rejects]
+        if not rows:
+            return
+        if self._file is None:
+            self._file = self.path.open("w", encoding="utf-8-sig", newline="")
+            csv.writer(self._file).writerow(Reject._fields)
+        csv.writer(self._file).writerows(rows)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+
+
+def _harmless(name: str) -> str:
+    """Return the name of a column so that no spreadsheet takes it for a formula."""
+    return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t")) else name

@@ -96,8 +96,8 @@ class Renderer(Protocol):
     """Makes a workflow of each row: a `WorkflowTemplate` or a `FunctionTemplate`."""
 
     @property
-    def fields(self) -> frozenset[str]:
-        """The names of the fields that it reads, as far as they are known."""
+    def fields(self) -> frozenset[str] | None:
+        """The names of the fields that it reads; `None` when that is not known."""
         ...
 
     @property

@@ -186,7 +186,8 @@ class WorkflowTemplate:
         found = self._compiled.get(key)
         if found is None:
             if len(self._compiled) >= _KEPT:
-                self._compiled.pop(next(iter(self._compiled)))
+                # In one step: an intake may compile in a thread while a sender does so in the loop.
+                self._compiled.pop(list(self._compiled)[0], None)  # noqa: RUF015 - an iterator would see it change
             try:
                 found = self._compile(row.channels or self._order, row.language, row.fields)
             except InvalidWorkflowError as error:
@@ -303,7 +304,7 @@ class FunctionTemplate:
         self._function = function
         self._rules = rules
         self.numbers = frozenset(numbers)
-        self.fields: frozenset[str] = self.numbers
+        self.fields: frozenset[str] | None = None
         self.required: frozenset[str] = self.numbers
 
     def __repr__(self) -> str:
