@@ -1,0 +1,334 @@
+"""A campaign described by one TOML file: read, judged as a whole, and turned into settings.
+
+It opens no ledger and reads no rows.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, cast
+from zoneinfo import ZoneInfo
+
+from nexmo_dispatch_async.bulk.records import Cap
+from nexmo_dispatch_async.bulk.settings import (
+    AbortIf,
+    CampaignSettings,
+    Canary,
+    Columns,
+    Pace,
+    People,
+    QuietHours,
+    Source,
+    TariffSettings,
+    Variants,
+)
+from nexmo_dispatch_async.bulk.tables import CampaignFileError, FileProblem, Table
+from nexmo_dispatch_async.bulk.template import WorkflowTemplate
+from nexmo_dispatch_async.bulk.template_file import build_template
+from nexmo_dispatch_async.bulk.units import duration, minutes, money, ramp, rate, share
+from nexmo_dispatch_async.exceptions import ConfigurationError
+from nexmo_dispatch_async.models.lenient import without_mark
+from nexmo_dispatch_async.rules import DEFAULT_RULES, Rules
+from nexmo_dispatch_async.tariff import Tariff
+
+__all__ = ["CampaignFileError", "load", "parse", "tariff_of", "template_of"]
+
+_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
+
+def load(path: str | Path) -> CampaignSettings:
+    """Read a campaign file; the paths in it are relative to its folder.
+
+    Raises:
+        CampaignFileError: It cannot be read, or something in it is wrong; every problem is named.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise CampaignFileError(path.name, [FileProblem("", "", f"cannot be read: {reason}")]) from None
+    return parse(data, name=path.name, folder=path.parent)
+
+
+def parse(data: bytes | str, *, name: str = "campaign", folder: str | Path = "") -> CampaignSettings:
+    """Read the text of a campaign file.
+
+    Args:
+        data: TOML, with or without a byte-order mark.
+        name: Of the file, for the error.
+        folder: What paths in it are relative to.
+
+    Raises:
+        CampaignFileError: Something in it is wrong; every problem is named.
+    """
+    problems: list[FileProblem] = []
+    try:
+        text = without_mark(data).decode() if isinstance(data, bytes) else data.removeprefix("\ufeff")
+        values = tomllib.loads(text, parse_float=Decimal)
+    except UnicodeDecodeError:
+        raise CampaignFileError(name, [FileProblem("", "", "is not UTF-8; save it as UTF-8")]) from None
+    except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:
+        advice = f"is no TOML: {error}" if isinstance(error, ValueError) else "is nested too deeply"
+        raise CampaignFileError(name, [FileProblem("", "", advice)]) from None
+    settings = _settings(Table(values, "", problems), Path(folder))
+    build_template(settings.template, problems)
+    if settings.tariff is not None:
+        try:
+            tariff_of(settings)
+        except ConfigurationError as error:
+            problems.append(FileProblem("tariff", "prices", str(error)))
+    if problems:
+        raise CampaignFileError(name, problems)
+    return settings
+
+
+def template_of(settings: CampaignSettings, rules: Rules = DEFAULT_RULES) -> WorkflowTemplate:
+    """Return the template that the file describes.
+
+    Raises:
+        CampaignFileError: It describes none.
+    """
+    problems: list[FileProblem] = []
+    template = build_template(settings.template, problems, rules=rules)
+    if template is None:
+        raise CampaignFileError(settings.name, problems)
+    return template
+
+
+def tariff_of(settings: CampaignSettings) -> Tariff | None:
+    """Return the tariff that the file describes, or `None`.
+
+    Raises:
+        ConfigurationError: A channel or a price in it is wrong.
+    """
+    if settings.tariff is None:
+        return None
+    return Tariff(settings.tariff.prices, fee=settings.tariff.fee, currency=settings.tariff.currency)
+
+
+def _settings(file: Table, folder: Path) -> CampaignSettings:
+    campaign = file.table("campaign")
+    rows = file.table("rows")
+    variants = file.table("variants")
+    zone = campaign.get("zone", _zone, "")
+    local = _LocalTimes(zone or "UTC")
+    settings = CampaignSettings(
+        name=campaign.required("name", 'name = "spring"'),
+        ledger=_path(folder, campaign.required("ledger", 'ledger = "spring.db"')),
+        zone=zone or "UTC",
+        start_at=campaign.get("start_at", local, None),
+        send_until=campaign.get("send_until", local, None),
+        strict=campaign.flag("strict"),
+        source=_source(rows, folder),
+        country=rows.text("country"),
+        duplicates=cast("Any", rows.choice("duplicates", ("first", "error", "allow"))),
+        columns=_columns(file.table("columns")),
+        variants=_variants(variants),
+        pace=_pace(file.table("pace")),
+        quiet=_quiet(file.table("quiet")) if "quiet" in file else None,
+        canary=_canary(file.table("canary")) if "canary" in file else None,
+        max_spend=_budget(file.table("budget")),
+        abort_if=_abort_if(file.table("abort_if")) if "abort_if" in file else None,
+        people=_people(file.table("people"), folder),
+        tariff=_tariff(file.table("tariff")) if "tariff" in file else None,
+        template=file.table("template").values,
+    )
+    for name in ("quiet", "canary", "abort_if", "tariff"):
+        file.table(name)
+    if not zone and (settings.quiet is not None or local.used):
+        campaign.note("zone", 'is missing while there are local times; write zone = "Europe/Amsterdam"')
+    if settings.max_spend is not None and settings.tariff is None:
+        file.table("budget").note("max_spend", "needs prices for what is under way; write [tariff.prices]")
+    if (
+        settings.start_at is not None
+        and settings.send_until is not None
+        and settings.send_until <= settings.start_at
+    ):
+        campaign.note("send_until", "is not after start_at")
+    for table in (campaign, rows):
+        table.done()
+    file.done()
+    return settings
+
+
+def _source(rows: Table, folder: Path) -> Source:
+    return Source(
+        file=_path(folder, rows.required("file", 'file = "customers.csv"')),
+        format=cast("Any", rows.choice("format", ("", "csv", "tsv", "jsonl", "xlsx"))),
+        delimiter=cast("Any", rows.choice("delimiter", ("", ",", ";", "\t", "|"))),
+        sheet=rows.text("sheet"),
+        encoding=rows.text("encoding"),
+    )
+
+
+def _columns(table: Table) -> Columns:
+    columns = Columns(**{name: table.text(name) for name in Columns.__struct_fields__})
+    table.done()
+    return columns
+
+
+def _variants(table: Table) -> Variants:
+    shares = table.table("shares")
+    found = {name: shares.get(name, _weight, 1.0) for name in shares.values}
+    hold_out = table.get("hold_out", _part, 0.0)
+    salt = table.text("salt")
+    table.done()
+    return Variants(shares=found, hold_out=hold_out, salt=salt)
+
+
+def _pace(table: Table) -> Pace:
+    buckets = table.table("by_bucket")
+    pace = Pace(
+        rates=table.get("rate", ramp, ()),
+        over=table.get("over", duration, None),
+        limit=table.whole("limit", 64),
+        by_bucket={name: buckets.get(name, rate, 1.0) for name in buckets.values},
+    )
+    table.done()
+    return pace
+
+
+def _quiet(table: Table) -> QuietHours:
+    for key in ("from", "to"):
+        if key not in table:
+            table.note(key, 'is missing; write from = "21:00" and to = "09:00"')
+    begin, end = table.get("from", minutes, 0), table.get("to", minutes, 0)
+    days = frozenset(_DAYS.index(day.lower()) for day in table.texts("days") if _is_day(table, day))
+    table.done()
+    return QuietHours(begin, end, days)
+
+
+def _is_day(table: Table, day: str) -> bool:
+    if day.lower() in _DAYS:
+        return True
+    table.note("days", f"must be names such as {', '.join(_DAYS)}")
+    return False
+
+
+def _canary(table: Table) -> Canary:
+    if "first" not in table:
+        table.note("first", "is missing; write first = 100")
+    canary = Canary(
+        first=table.whole("first", 1),
+        until=cast("Any", table.choice("until", ("word", "delivered"))),
+        share=table.get("share", share, 0.9),
+        within=table.get("within", duration, 3600.0),
+    )
+    table.done()
+    return canary
+
+
+def _budget(table: Table) -> Decimal | None:
+    spend = table.get("max_spend", money, None)
+    table.done()
+    return spend
+
+
+def _abort_if(table: Table) -> AbortIf:
+    abort = AbortIf(
+        refused=table.get("refused", share, None),
+        unknown=table.get("unknown", share, None),
+        last=table.whole("last", 200),
+    )
+    if abort.refused is None and abort.unknown is None:
+        table.note("", 'says nothing; write refused = "5%" or unknown = "2%"')
+    table.done()
+    return abort
+
+
+def _people(table: Table, folder: Path) -> People:
+    cap = None
+    if "cap" in table:
+        inner = table.table("cap")
+        for key, cure in (("messages", "messages = 2"), ("within", 'within = "7d"')):
+            if key not in inner:
+                inner.note(key, f"is missing; write {cure}")
+        cap = Cap(
+            inner.whole("messages", 1),
+            inner.get("within", duration, 1.0),
+            cast("Any", inner.choice("over", ("skip", "defer"))),
+        )
+        inner.done()
+    file = table.text("file")
+    people = People(
+        file=_path(folder, file),
+        cap=cap,
+        exclude=tuple(_path(folder, name) for name in table.texts("exclude")),
+    )
+    table.table("cap")
+    table.done()
+    return people
+
+
+def _tariff(table: Table) -> TariffSettings:
+    if "prices" not in table:
+        table.note("prices", 'is missing; write [tariff.prices] and sms = "0.07"')
+    prices: dict[str, str | dict[str, str]] = {}
+    inner = table.table("prices")
+    for channel, value in inner.values.items():
+        if isinstance(value, Mapping):
+            codes = inner.table(channel)
+            prices[channel] = {code: str(codes.get(code, money, Decimal(0))) for code in codes.values}
+        else:
+            prices[channel] = str(inner.get(channel, money, Decimal(0)))
+    fee = table.get("fee", money, Decimal("0.002"))
+    currency = table.text("currency", "EUR")
+    table.done()
+    return TariffSettings(prices=prices, fee=str(fee), currency=currency)
+
+
+class _LocalTimes:
+    """Reads times into epoch seconds, and notes whether one was local."""
+
+    def __init__(self, zone: str) -> None:
+        self.used = False
+        self._zone = ZoneInfo(zone)
+
+    def __call__(self, value: object) -> float:
+        moment = value
+        if isinstance(value, str):
+            try:
+                moment = datetime.fromisoformat(value)
+            except ValueError:
+                moment = None
+        elif type(value) is date:
+            moment = datetime.combine(value, datetime.min.time())
+        if not isinstance(moment, datetime):
+            cure = "must be a time such as 2026-03-29T18:00:00, with or without +02:00"
+            raise ValueError(cure)  # noqa: TRY004 - read as a wrong value
+        if moment.tzinfo is None:
+            self.used = True
+            moment = moment.replace(tzinfo=self._zone)
+        return moment.timestamp()
+
+
+def _zone(value: object) -> str:
+    try:
+        if isinstance(value, str) and value:
+            ZoneInfo(value)
+            return value
+    except (ValueError, OSError, LookupError):
+        pass
+    raise ValueError('must be an IANA time zone such as "Europe/Amsterdam"')
+
+
+def _weight(value: object) -> float:
+    if not isinstance(value, int | Decimal) or isinstance(value, bool) or not value > 0:
+        raise ValueError("must be a weight above 0, such as 1")
+    return float(value)
+
+
+def _part(value: object) -> float:
+    part = share(value)
+    if part == 1:
+        raise ValueError("must be below 100%, or no message would be sent")
+    return part
+
+
+def _path(folder: Path, name: str) -> str:
+    return str(folder / name) if name else ""
