@@ -273,8 +273,9 @@ class Counting:
         )
 
     def flows(self) -> tuple[Flow, ...]:
-        """Return the flows, in the order of the steps."""
-        return tuple(Flow(*places, rows) for places, rows in sorted(self._flows.items()))
+        """Return the flows, in the order of the steps, the largest of each first."""
+        order = sorted(self._flows.items(), key=lambda item: (_step_of(item[0][0]), -item[1], item[0]))
+        return tuple(Flow(*places, rows) for places, rows in order)
 
     def errors(self) -> tuple[ErrorFigures, ...]:
         """Return the errors, the most frequent first."""
@@ -382,6 +383,11 @@ def _end(outcome: Outcome) -> str:
     if outcome.has("delivered"):
         return "delivered"
     return "not reached" if outcome.ended else "no end yet"
+
+
+def _step_of(place: str) -> int:
+    step = place.partition(" ")[0]
+    return int(step) if step.isdecimal() else 0
 
 
 def _bounded(name: str, known: Collection[str]) -> str:
