@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from msgspec import Struct
 
@@ -32,7 +33,7 @@ class Held(Struct, frozen=True):
 
     until: float
     meter: str
-    kind: PauseKind | str
+    kind: PauseKind | Literal["rate"]
 
 
 class Lane:

@@ -256,9 +256,9 @@ class Meter:
         self._trial = True
         return True
 
-    def brake(self, now: float, pauses: tuple[float, ...] = (1.0, 5.0, 15.0, 30.0)) -> None:
+    def brake(self, sent: float, now: float, pauses: tuple[float, ...] = (1.0, 5.0, 15.0, 30.0)) -> None:
         """Pause since one send after the other is unknown; then one is tried alone."""
-        if now < self.paused_until:
+        if sent < self._paused_from or now < self.paused_until:
             return
         self.pause(now, pauses[min(self._failures, len(pauses) - 1)], "service")
         self._failures += 1

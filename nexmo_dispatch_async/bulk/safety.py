@@ -22,12 +22,12 @@ class Hold(Struct, frozen=True):
     """Why a campaign holds.
 
     Attributes:
-        by: `canary`, `max_spend` or `abort_if`.
+        by: `canary`, `max_spend`, `abort_if`, or `service` when it fails for all rows alike.
         reason: In words, without personal data.
         pauses: Whether only an operator lets it go on; otherwise callbacks may.
     """
 
-    by: Literal["canary", "max_spend", "abort_if"]
+    by: Literal["canary", "max_spend", "abort_if", "service"]
     reason: str
     pauses: bool = False
 

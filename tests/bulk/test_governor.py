@@ -268,7 +268,7 @@ def test_the_brake_counts_trials_that_failed() -> None:
     meter = Meter("gateway")
     now, pauses = 0.0, list[float]()
     for _ in range(5):
-        meter.brake(now)
+        meter.brake(now, now)
         pauses.append(meter.paused_until - now)
         now = meter.paused_until
 
