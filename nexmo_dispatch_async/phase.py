@@ -165,7 +165,7 @@ class Body(Payload):
             raise ConnectionResetError("the connection broke after the request had been sent")
         # aiohttp holds the headers back until the body comes and writes both at once.
         transport = writer.transport
-        if transport is None or transport.is_closing():
+        if transport is None or _is_closing(transport):
             await self._is_closed(getattr(writer, "protocol", None))
         if heard := _heard(transport):
             closed = heard != _POLL_READABLE
@@ -180,7 +180,7 @@ class Body(Payload):
             await asyncio.sleep(0)
             if self._abandoned:
                 raise ConnectionResetError(_GIVEN_UP)
-            if closed or transport.is_closing():
+            if closed or _is_closing(transport):
                 await self._is_closed(protocol)
         protocol = transport.get_protocol()
         if getattr(protocol, "should_close", False):
@@ -198,7 +198,7 @@ class Body(Payload):
         await writer.write(self._data)
         # asyncio writes at once; if the operating system refuses, it closes the transport there and then. Up
         # to this size aiohttp does not wait in between, so it was this write that was refused, as a whole.
-        if len(self._data) < _ONE_WRITE and transport.is_closing():
+        if len(self._data) < _ONE_WRITE and _is_closing(transport):
             self.phase = _STALE
             raise ConnectionResetError("the connection broke before anything was written")
 
@@ -244,6 +244,16 @@ _POLL_READABLE = getattr(select, "POLLIN", 0)
 _POLL_CLOSED = getattr(select, "POLLRDHUP", 0)
 # One for each descriptor, whichever socket has it at the time: a poll object knows the number only.
 _POLLS: dict[int, Any] = {}
+
+
+def _is_closing(transport: asyncio.BaseTransport) -> bool:
+    """Return whether the connection is being closed.
+
+    asyncio's TLS transport knows only whether it was closed from here; whether the operating system refused a
+    write stands on the transport below it.
+    """
+    below = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
+    return transport.is_closing() or (isinstance(below, asyncio.BaseTransport) and below.is_closing())
 
 
 def _reader_of(protocol: object) -> object:

@@ -1,11 +1,16 @@
 """A service that closes idle connections gets no request in the instant of the closing."""
 
 import asyncio
+import socket
+import ssl
+import struct
+import threading
 from pathlib import Path
 
 import aiohttp
 import pytest
 
+from nexmo_dispatch_async import phase
 from nexmo_dispatch_async.auth import BearerToken
 from nexmo_dispatch_async.client import DispatchClient
 from nexmo_dispatch_async.exceptions import ConfigurationError
@@ -15,6 +20,7 @@ from tests.support.clients import client_of, kpn_client_of
 from tests.support.clock import Time
 from tests.support.misbehaving import ACCEPTED, Connection, RawServer, Received, reply
 from tests.support.tls import client_context, server_context
+from tests.support.tls_thread import TlsThread
 
 
 class Closing:
@@ -131,3 +137,45 @@ async def test_the_idle_limit_of_your_session_is_yours() -> None:
         DispatchClient(auth=BearerToken("t"), session=session, keepalive_timeout=KEEPALIVE_TIMEOUT)
         with pytest.raises(ConfigurationError, match="set them on yours"):
             DispatchClient(auth=BearerToken("t"), session=session, keepalive_timeout=3)
+
+
+class ResettingThread(TlsThread):
+    """Keeps its first connection, and resets it when it is told to."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        super().__init__(context)
+        self.reset = threading.Event()
+        self.done = threading.Event()
+
+    def _serve(self, connection: ssl.SSLSocket) -> None:
+        if self.connections > 1:
+            super()._serve(connection)
+            return
+        self.requests += 1
+        connection.recv(65536)
+        connection.sendall(reply(202, ACCEPTED))
+        assert self.reset.wait(10)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+        self.done.set()
+
+
+async def test_a_write_that_the_system_refuses_is_seen_through_tls(
+    workflow: Workflow, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reset between the last look and the write: nothing left, so another connection takes it."""
+    with ResettingThread(server_context(certificate)) as server:
+        async with DispatchClient(
+            auth=BearerToken("t"),
+            application_id="app",
+            base_url=server.url,
+            ssl=client_context(certificate),
+        ) as client:
+            await client.send(workflow)
+            # The loop does not run from here to the write, so only the write can tell.
+            monkeypatch.setattr(phase, "_heard", lambda _transport: 0)
+            server.reset.set()
+            assert server.done.wait(10)
+            await client.send(workflow)
+
+    assert (server.requests, server.connections) == (2, 2)
