@@ -17,8 +17,8 @@ from nexmo_dispatch_async.rules import Rules
 from nexmo_dispatch_async.simulator import Person
 from nexmo_dispatch_async.simulator.api.validation import parse_dispatch
 from nexmo_dispatch_async.simulator.world.violations import InvalidBody
-from nexmo_dispatch_async.tracking.placing import place
 from nexmo_dispatch_async.tracking.reducer import observe, planned
+from nexmo_dispatch_async.tracking.step_matching import place
 from nexmo_dispatch_webhooks import InboundMessage, MessageStatus, parse_event
 from nexmo_dispatch_webhooks.events import whatsapp_users
 from tests.simulator.support import box, step, workflow

@@ -4,8 +4,8 @@ Events go in by `Tracker.receive`; `await dispatch.wait(timeout=…)` tells the 
 serves nothing. The store that survives a restart is imported by name: `tracking.sqlite.SQLiteStore`.
 """
 
-from nexmo_dispatch_async.tracking.outcome import Outcome, StatusSeen, StepHistory, outcome_of
 from nexmo_dispatch_async.tracking.reducer import Money, WorkflowState, observe, planned
+from nexmo_dispatch_async.tracking.result import Outcome, StatusSeen, StepHistory, outcome_of
 from nexmo_dispatch_async.tracking.store import MemoryStore, Retention, Store
 from nexmo_dispatch_async.tracking.tracker import FollowedDispatch, Tracker
 

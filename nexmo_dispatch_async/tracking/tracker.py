@@ -26,8 +26,8 @@ from nexmo_dispatch_async.exceptions import (
 )
 from nexmo_dispatch_async.models.lenient import kind_in_words
 from nexmo_dispatch_async.models.responses import Dispatch
-from nexmo_dispatch_async.tracking.outcome import Outcome, outcome_of
 from nexmo_dispatch_async.tracking.reducer import WorkflowState, ident, observe, planned
+from nexmo_dispatch_async.tracking.result import Outcome, outcome_of
 from nexmo_dispatch_async.tracking.store import MemoryStore, Retention, Store
 from nexmo_dispatch_async.unpicklable import Unpicklable
 from nexmo_dispatch_async.workflow import Workflow

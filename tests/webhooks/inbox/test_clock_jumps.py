@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nexmo_dispatch_webhooks.inbox import RetryPolicy, StoreInbox
-from nexmo_dispatch_webhooks.inbox.placing import place
+from nexmo_dispatch_webhooks.inbox.monotonic_times import place
 from nexmo_dispatch_webhooks.inbox.records import Waiting
 from tests.webhooks.inbox.support import (
     ManualTime,

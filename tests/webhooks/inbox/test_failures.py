@@ -119,7 +119,7 @@ async def test_a_body_that_is_no_json_is_set_aside_until_somebody_can_read_it(
         "InvalidBodyError",
     )
 
-    inbox._handling._parse = lambda body: parse_event(body.lstrip(b"\xff"))
+    inbox._scheduler._parse = lambda body: parse_event(body.lstrip(b"\xff"))
     assert await inbox.retry("all") == 1
     await inbox.idle()
     assert await states(inbox) == ["handled"]
@@ -329,7 +329,11 @@ async def test_large_events_wait_in_the_store_only(make: Make) -> None:
     for number in range(3):
         await put(inbox, status_bytes(number, client_ref="x" * (5000 if number == 2 else 1)))
 
-    assert [item.event is not None for item in inbox._handling.lanes._waiting.values()] == [True, True, False]
+    assert [item.event is not None for item in inbox._scheduler.lanes._waiting.values()] == [
+        True,
+        True,
+        False,
+    ]
     gate.set()
     await inbox.idle()
     assert await states(inbox) == ["handled"] * 3

@@ -126,7 +126,7 @@ async def test_a_bug_in_the_inbox_is_visible(make: Make, caplog: pytest.LogCaptu
         failed.set()
         raise RuntimeError
 
-    inbox._handling.lanes.take = broken  # type: ignore[method-assign]  # the bug
+    inbox._scheduler.lanes.take = broken  # type: ignore[method-assign]  # the bug
     await put(inbox, status_bytes(1))
     await failed.wait()
     task = inbox._task

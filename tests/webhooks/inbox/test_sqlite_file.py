@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nexmo_dispatch_webhooks import InboxError, InboxFullError
-from nexmo_dispatch_webhooks.inbox import sqlite_sql
+from nexmo_dispatch_webhooks.inbox import sqlite_statements
 from nexmo_dispatch_webhooks.inbox.sqlite import SqliteStore
 from tests.webhooks.inbox.support import Make, ManualTime, frozen, new_record, put, status_bytes
 
@@ -42,7 +42,7 @@ async def test_a_strangers_database_is_not_touched(tmp_path: Path) -> None:
     path = tmp_path / "other.db"
     other = sqlite3.connect(path)
     other.execute("CREATE TABLE mine (x)")
-    other.execute(f"PRAGMA user_version = {sqlite_sql.SCHEMA_VERSION}")
+    other.execute(f"PRAGMA user_version = {sqlite_statements.SCHEMA_VERSION}")
     other.commit()
     before = path.read_bytes()
 
@@ -134,8 +134,8 @@ async def test_the_retention_looks_at_a_bounded_piece(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However much there is: an acknowledgement waits for no more than a piece."""
-    monkeypatch.setattr(sqlite_sql, "_SCAN", 4)
-    monkeypatch.setattr(sqlite_sql, "PIECE", 3)
+    monkeypatch.setattr(sqlite_statements, "_SCAN", 4)
+    monkeypatch.setattr(sqlite_statements, "PIECE", 3)
     for number in range(10):
         await store.add(new_record(status_bytes(number), at=float(number)))
         await store.age(sure=1.0, told=1.0, epoch=5.0, newest=False)

@@ -11,7 +11,7 @@ from typing import Any
 
 from nexmo_dispatch_webhooks.events import structs as e
 from nexmo_dispatch_webhooks.events.decoding import to_float, to_text
-from nexmo_dispatch_webhooks.events.notes import Odd, note_members, plain, read_object, verbatim
+from nexmo_dispatch_webhooks.events.oddities import Odd, note_members, plain, read_object, verbatim
 from nexmo_dispatch_webhooks.events.vocabulary import CONTENT_MEMBERS
 
 __all__ = ["read_content"]

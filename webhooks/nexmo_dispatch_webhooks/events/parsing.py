@@ -13,7 +13,7 @@ from typing import Any
 from nexmo_dispatch_webhooks.events import structs as e
 from nexmo_dispatch_webhooks.events.contents import read_content
 from nexmo_dispatch_webhooks.events.decoding import decode_object, to_int, to_text
-from nexmo_dispatch_webhooks.events.notes import (
+from nexmo_dispatch_webhooks.events.oddities import (
     Odd,
     note_members,
     noted,

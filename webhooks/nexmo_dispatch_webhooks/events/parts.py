@@ -12,7 +12,7 @@ from typing import Any
 
 from nexmo_dispatch_webhooks.events import structs as e
 from nexmo_dispatch_webhooks.events.decoding import to_decimal, to_int, to_text
-from nexmo_dispatch_webhooks.events.notes import (
+from nexmo_dispatch_webhooks.events.oddities import (
     Odd,
     note_members,
     noted,

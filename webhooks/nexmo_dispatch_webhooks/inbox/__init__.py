@@ -3,7 +3,7 @@
 It reads no request and verifies nothing: the receiver gives it events that are authentic.
 """
 
-from nexmo_dispatch_webhooks.inbox.engine import StoreInbox
+from nexmo_dispatch_webhooks.inbox.inbox import StoreInbox
 from nexmo_dispatch_webhooks.inbox.inboxes import MemoryInbox, SqliteInbox
 from nexmo_dispatch_webhooks.inbox.records import (
     Counts,
@@ -14,7 +14,7 @@ from nexmo_dispatch_webhooks.inbox.records import (
     Tally,
     Waiting,
 )
-from nexmo_dispatch_webhooks.inbox.retries import RetryPolicy
+from nexmo_dispatch_webhooks.inbox.retry import RetryPolicy
 from nexmo_dispatch_webhooks.inbox.settings import Health, InboxSettings
 from nexmo_dispatch_webhooks.inbox.store import Added, Store, Which
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Unpack
 
-from nexmo_dispatch_webhooks.inbox.engine import StoreInbox
+from nexmo_dispatch_webhooks.inbox.inbox import StoreInbox
 from nexmo_dispatch_webhooks.inbox.memory import MemoryStore
 from nexmo_dispatch_webhooks.inbox.settings import InboxSettings
 from nexmo_dispatch_webhooks.inbox.sqlite import SqliteStore, Synchronous

@@ -8,8 +8,8 @@ from __future__ import annotations
 import heapq
 from collections import deque
 
+from nexmo_dispatch_webhooks.inbox.concurrency_shares import Shares
 from nexmo_dispatch_webhooks.inbox.records import Group, Waiting
-from nexmo_dispatch_webhooks.inbox.shares import Shares
 
 __all__ = ["Lanes"]
 

@@ -12,7 +12,7 @@ import msgspec
 
 from nexmo_dispatch_webhooks.checks import check_callable, check_count, check_seconds, check_type
 from nexmo_dispatch_webhooks.events import Event
-from nexmo_dispatch_webhooks.inbox.retries import RetryPolicy
+from nexmo_dispatch_webhooks.inbox.retry import RetryPolicy
 
 __all__ = ["HOUR", "Health", "InboxSettings", "check_settings"]
 

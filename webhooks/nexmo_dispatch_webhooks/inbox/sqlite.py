@@ -25,10 +25,10 @@ from nexmo_dispatch_webhooks.exceptions import (
     InboxFullError,
     TransactionError,
 )
-from nexmo_dispatch_webhooks.inbox import sqlite_ages as ages
 from nexmo_dispatch_webhooks.inbox import sqlite_file as file
-from nexmo_dispatch_webhooks.inbox import sqlite_notes as notes
-from nexmo_dispatch_webhooks.inbox import sqlite_sql as sql
+from nexmo_dispatch_webhooks.inbox import sqlite_key_values as notes
+from nexmo_dispatch_webhooks.inbox import sqlite_record_ages as ages
+from nexmo_dispatch_webhooks.inbox import sqlite_statements as sql
 from nexmo_dispatch_webhooks.inbox.records import Counts, Failure, NewRecord, Record, State, Tally, Waiting
 from nexmo_dispatch_webhooks.inbox.sqlite_file import Synchronous
 from nexmo_dispatch_webhooks.inbox.sqlite_owner import RECEIVER, require_owner

@@ -18,11 +18,11 @@ from typing import Any
 from nexmo_dispatch_core.sqlite import SqliteFile
 from nexmo_dispatch_webhooks.exceptions import InboxError, InboxLostError, TransactionError
 from nexmo_dispatch_webhooks.inbox import sqlite_file as file
-from nexmo_dispatch_webhooks.inbox import sqlite_notes as notes
-from nexmo_dispatch_webhooks.inbox import sqlite_sql as sql
+from nexmo_dispatch_webhooks.inbox import sqlite_key_values as notes
+from nexmo_dispatch_webhooks.inbox import sqlite_statements as sql
 from nexmo_dispatch_webhooks.inbox.records import NewRecord
-from nexmo_dispatch_webhooks.inbox.room import Room
 from nexmo_dispatch_webhooks.inbox.sqlite_claim import Claim
+from nexmo_dispatch_webhooks.inbox.sqlite_disk_reserve import Room
 from nexmo_dispatch_webhooks.inbox.sqlite_file import Synchronous
 from nexmo_dispatch_webhooks.logs import logger
 

@@ -10,22 +10,59 @@ from collections.abc import Callable
 
 from nexmo_dispatch_webhooks.events import Event
 from nexmo_dispatch_webhooks.exceptions import InboxError
-from nexmo_dispatch_webhooks.inbox.bell import Bell, resolve
+from nexmo_dispatch_webhooks.inbox.attempt import Worker, is_ending, shake_off
 from nexmo_dispatch_webhooks.inbox.lanes import Lanes
 from nexmo_dispatch_webhooks.inbox.records import Failure, Waiting
-from nexmo_dispatch_webhooks.inbox.retries import RetryPolicy
+from nexmo_dispatch_webhooks.inbox.retry import RetryPolicy
 from nexmo_dispatch_webhooks.inbox.store import Store
-from nexmo_dispatch_webhooks.inbox.worker import Worker, is_ending, shake_off
 from nexmo_dispatch_webhooks.injection import Context
 from nexmo_dispatch_webhooks.logs import FailureLog, logger
 
-__all__ = ["Handling"]
+__all__ = ["Bell", "Scheduler"]
 
 #: A loop lets the other tasks run after so many events, also when no handler ever waits.
 _IN_A_ROW = 16
 
 
-class Handling:
+class Bell:
+    """Whoever rests is woken by a ring; rings for nobody are forgotten."""
+
+    def __init__(self) -> None:
+        self._resting: list[asyncio.Future[None]] = []
+        self._ringing = False
+
+    async def rest(self) -> None:
+        """Wait for a ring."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._resting.append(future)
+        try:
+            await future
+        finally:
+            if not future.cancelled():  # also when somebody cancels the one who is about to wake
+                self._ringing = False
+
+    def ring(self) -> None:
+        """Wake one, unless one is about to wake."""
+        while self._resting and not self._ringing:
+            future = self._resting.pop()
+            if not future.done():
+                self._ringing = True
+                future.set_result(None)
+
+    def ring_for_all(self) -> None:
+        """Wake everybody."""
+        resolve(self._resting)
+
+
+def resolve(futures: list[asyncio.Future[None]]) -> None:
+    """Let everybody go on who waits in the list."""
+    while futures:
+        future = futures.pop()
+        if not future.done():
+            future.set_result(None)
+
+
+class Scheduler:
     """What waits, and the loops that work on it.
 
     Args:

@@ -14,8 +14,8 @@ from decimal import Context, Decimal
 from msgspec import Struct
 
 from nexmo_dispatch_async.failover import FAILURES, satisfies, strength, strongest
-from nexmo_dispatch_async.tracking.placing import place
 from nexmo_dispatch_async.tracking.reducer import Money, Report, Reported, Sent, WorkflowState
+from nexmo_dispatch_async.tracking.step_matching import place
 from nexmo_dispatch_webhooks.events import ErrorClass, classify_error
 
 __all__ = ["Outcome", "StatusSeen", "StepHistory", "outcome_of"]

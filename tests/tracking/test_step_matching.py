@@ -6,8 +6,8 @@ from itertools import combinations, product
 
 import pytest
 
-from nexmo_dispatch_async.tracking.placing import place
 from nexmo_dispatch_async.tracking.reducer import Planned, Report, Reported, Seen, Sent, WorkflowState
+from nexmo_dispatch_async.tracking.step_matching import place
 
 START = datetime(2025, 3, 11, 8, 21, tzinfo=UTC)
 # A step, and what a message may look like: of the channel and the recipient, of one of them, of neither.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nexmo_dispatch_webhooks.inbox.records import Waiting
-from nexmo_dispatch_webhooks.inbox.retries import RetryPolicy
+from nexmo_dispatch_webhooks.inbox.retry import RetryPolicy
 
 __all__ = ["place"]
 

@@ -18,8 +18,8 @@ import anyio
 
 from nexmo_dispatch_webhooks.events import Event, parse_event
 from nexmo_dispatch_webhooks.exceptions import ConfigurationError, InboxError, InboxFullError, InboxLostError
-from nexmo_dispatch_webhooks.inbox.handling import Handling
-from nexmo_dispatch_webhooks.inbox.placing import place
+from nexmo_dispatch_webhooks.inbox.attempt import Worker
+from nexmo_dispatch_webhooks.inbox.monotonic_times import place
 from nexmo_dispatch_webhooks.inbox.records import (
     STATES,
     Counts,
@@ -31,10 +31,10 @@ from nexmo_dispatch_webhooks.inbox.records import (
     make_record,
 )
 from nexmo_dispatch_webhooks.inbox.retention import Retention
-from nexmo_dispatch_webhooks.inbox.retries import RetryPolicy
+from nexmo_dispatch_webhooks.inbox.retry import RetryPolicy
+from nexmo_dispatch_webhooks.inbox.scheduler import Scheduler
 from nexmo_dispatch_webhooks.inbox.settings import HOUR, Health, check_settings
 from nexmo_dispatch_webhooks.inbox.store import Store, Which
-from nexmo_dispatch_webhooks.inbox.worker import Worker
 from nexmo_dispatch_webhooks.injection import Context
 from nexmo_dispatch_webhooks.logs import log_failure, logger
 from nexmo_dispatch_webhooks.routing import Router
@@ -106,7 +106,7 @@ class StoreInbox:
         self._clock, self._monotonic, self._sleep = clock, monotonic, sleep
         # state
         self._retries = retries or RetryPolicy()
-        self._handling = Handling(
+        self._scheduler = Scheduler(
             store,
             concurrency=concurrency,
             parse=parse,
@@ -129,7 +129,7 @@ class StoreInbox:
         self._duplicates = 0
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} on {self.store!r}: {self.health().state}, {self._handling.lanes!r}>"
+        return f"<{type(self).__name__} on {self.store!r}: {self.health().state}, {self._scheduler.lanes!r}>"
 
     # --- the life of an inbox ---
 
@@ -166,7 +166,7 @@ class StoreInbox:
             ) from None
         await self.store.open()
         self._worker = Worker(router, self.store, self._handler_timeout, self._monotonic)
-        self._handling.begin(self._worker)
+        self._scheduler.begin(self._worker)
         workers, house = self._scopes = anyio.CancelScope(), anyio.CancelScope()
         await self._take_over()
         # A task of its own, owned by start and stop: frameworks may call the two from different tasks,
@@ -183,7 +183,7 @@ class StoreInbox:
         finally:
             self.store.added = None
             self._active = False
-            self._handling.forget()
+            self._scheduler.forget()
             self._retention.forget()
             await self.store.aclose()
 
@@ -193,13 +193,13 @@ class StoreInbox:
             return
         workers, house = scopes
         house.cancel()
-        self._handling.stop()
+        self._scheduler.stop()
         try:
             await asyncio.wait({task}, timeout=self._drain)
         finally:
             if not task.done():
                 logger.warning(
-                    "the inbox stops with %d events left for the next start", len(self._handling.lanes)
+                    "the inbox stops with %d events left for the next start", len(self._scheduler.lanes)
                 )
                 workers.cancel()
             await asyncio.wait({task})
@@ -211,7 +211,7 @@ class StoreInbox:
         with workers:
             async with anyio.create_task_group() as group:
                 for _ in range(self._concurrency):
-                    group.start_soon(self._handling.work)
+                    group.start_soon(self._scheduler.work)
                 group.start_soon(self._keep_house, house)
 
     # --- taking in ---
@@ -241,11 +241,11 @@ class StoreInbox:
         if record_id is None:
             self._duplicates += 1
         elif event is None:
-            self._handling.quarantined += 1
+            self._scheduler.quarantined += 1
             logger.error("quarantined: record %d is authentic, but no JSON object", record_id)
 
     def _is_crowded(self) -> bool:
-        return len(self._handling.lanes) >= self._max_pending or self._backlog.pending >= self._max_pending
+        return len(self._scheduler.lanes) >= self._max_pending or self._backlog.pending >= self._max_pending
 
     def _added(self, record_id: int, record: NewRecord) -> None:
         """A new event is durable; called in the order of the ids."""
@@ -253,10 +253,10 @@ class StoreInbox:
             self._gathered.append((record_id, record))
             return
         item = Waiting(record_id, record.lane, record.received_at, kind=record.kind, since=self._monotonic())
-        if len(self._handling.lanes) < _IN_MEMORY and len(record.body) <= _SMALL:
+        if len(self._scheduler.lanes) < _IN_MEMORY and len(record.body) <= _SMALL:
             item.event, item.context = record.event, record.context
-        self._handling.lanes.add(item)
-        self._handling.bell.ring()
+        self._scheduler.lanes.add(item)
+        self._scheduler.bell.ring()
 
     async def _take_over(self) -> None:
         """Become the process that handles events, if there is no other."""
@@ -271,7 +271,7 @@ class StoreInbox:
         finally:  # what came in the meantime stands behind what was there
             gathered, self._gathered = self._gathered, None
             for record_id, record in gathered:
-                if record_id not in self._handling.lanes:
+                if record_id not in self._scheduler.lanes:
                     self._added(record_id, record)
 
     def _note_backlog(self, backlog: Counts) -> None:
@@ -284,18 +284,18 @@ class StoreInbox:
     async def _refresh(self) -> None:
         """Learn of pending events that other processes stored, or that were put back."""
         items = await self.store.waiting()
-        hurried = frozenset(item.id for item in items if not item.due and item.id in self._handling.lanes)
-        self._handling.lanes.hurry(hurried)
+        hurried = frozenset(item.id for item in items if not item.due and item.id in self._scheduler.lanes)
+        self._scheduler.lanes.hurry(hurried)
         await self._count()
-        new = [item for item in items if item.id not in self._handling.lanes]
+        new = [item for item in items if item.id not in self._scheduler.lanes]
         place(new, epoch=self._clock(), now=self._monotonic(), retries=self._retries)
         for item in new:
-            self._handling.lanes.add(item)
-        self._handling.bell.ring()
+            self._scheduler.lanes.add(item)
+        self._scheduler.bell.ring()
 
     async def _count(self) -> None:
         """Learn how many records are set aside, by whom ever."""
-        self._handling.quarantined = (await self.store.count()).quarantined
+        self._scheduler.quarantined = (await self.store.count()).quarantined
 
     # --- retries that are due, other processes, retention ---
 
@@ -303,7 +303,7 @@ class StoreInbox:
         more = False
         with scope:
             while True:
-                due = self._handling.lanes.next_due
+                due = self._scheduler.lanes.next_due
                 wait = self._poll if due is None else min(self._poll, max(0.0, due - self._monotonic()))
                 await self._sleep(0.0 if more else wait)
                 try:
@@ -317,14 +317,14 @@ class StoreInbox:
     async def _look_around(self) -> bool:
         """Return whether there is more to do at once."""
         now = self._monotonic()
-        if self._handling.lanes.release(now):
-            self._handling.bell.ring()
+        if self._scheduler.lanes.release(now):
+            self._scheduler.bell.ring()
         if self._worker is not None:
             self._worker.expire()
         if self._active and not await self.store.claim():  # it was lost
             self._active, self.store.added = False, None
         if not self._active:
-            self._handling.lanes.leave_to_others()
+            self._scheduler.lanes.leave_to_others()
             await self._take_over()
         elif await self.store.changed():
             await self._refresh()
@@ -341,7 +341,7 @@ class StoreInbox:
     async def idle(self) -> None:
         """Wait until no event is ready or under way; those that wait for another attempt may be left."""
         if self._task is not None:
-            await self._handling.idle()
+            await self._scheduler.idle()
 
     def health(self) -> Health:
         """How it is doing; cheap, for probes."""
@@ -349,22 +349,22 @@ class StoreInbox:
             state = "closed"
         elif self._task.done():
             state = "failed"
-        elif self._handling.stopping:
+        elif self._scheduler.stopping:
             state = "draining"
         else:
             state = "running" if self._active else "standby"
-        since = self._handling.lanes.oldest if self._active else self._backlog_since
+        since = self._scheduler.lanes.oldest if self._active else self._backlog_since
         if not self._active and self._backlog.oldest is None:
             since = None
         return Health(
             state,
             self._storing,
-            len(self._handling.lanes) if self._active else self._backlog.pending,
-            self._handling.lanes.retrying,
+            len(self._scheduler.lanes) if self._active else self._backlog.pending,
+            self._scheduler.lanes.retrying,
             0.0 if since is None else self._monotonic() - since,
-            self._handling.quarantined if self._active else self._backlog.quarantined,
+            self._scheduler.quarantined if self._active else self._backlog.quarantined,
             self._duplicates,
-            self._handling.unhandled,
+            self._scheduler.unhandled,
             self._is_crowded(),
         )
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from nexmo_dispatch_webhooks.exceptions import TransactionError, UnknownRecordError
-from nexmo_dispatch_webhooks.inbox import sqlite_ages as ages
+from nexmo_dispatch_webhooks.inbox import sqlite_record_ages as ages
 from nexmo_dispatch_webhooks.inbox.records import (
     STATES,
     Counts,
@@ -26,7 +26,7 @@ from nexmo_dispatch_webhooks.inbox.records import (
     Tally,
     Waiting,
 )
-from nexmo_dispatch_webhooks.inbox.sqlite_notes import SCHEMA as NOTES
+from nexmo_dispatch_webhooks.inbox.sqlite_key_values import SCHEMA as NOTES
 from nexmo_dispatch_webhooks.inbox.store import Which
 from nexmo_dispatch_webhooks.signature import Claims
 from nexmo_dispatch_webhooks.transaction import Statement

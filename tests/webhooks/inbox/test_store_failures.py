@@ -7,7 +7,7 @@ import pytest
 
 from nexmo_dispatch_webhooks import Context, Event, InboxError, InboxFullError, MessageStatus
 from nexmo_dispatch_webhooks.inbox import Record, RetryPolicy
-from nexmo_dispatch_webhooks.inbox import engine as engine_module
+from nexmo_dispatch_webhooks.inbox import inbox as engine_module
 from tests.webhooks.inbox.support import ManualTime, Recorder, Start, put, states, status_bytes
 
 
