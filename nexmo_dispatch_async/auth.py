@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 from nexmo_dispatch_async.exceptions import AuthenticationError, ConfigurationError
 from nexmo_dispatch_async.models.lenient import text_of
 from nexmo_dispatch_async.models.several import several
-from nexmo_dispatch_async.plain_http import check_plain_http
 from nexmo_dispatch_async.sansio import Request, Response, decipher_token, token_request
+from nexmo_dispatch_async.urls import check_plain_http
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey

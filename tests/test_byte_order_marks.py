@@ -13,7 +13,7 @@ from nexmo_dispatch_async.simulator.rules_file import load_rules
 from nexmo_dispatch_async.simulator.world.faults import Faults
 from nexmo_dispatch_async.simulator.world.seeded_random import Dice
 from nexmo_dispatch_async.simulator.world.settings import Settings
-from tests.conftest import PAYLOADS
+from tests.support.paths import PAYLOADS
 
 MARK = b"\xef\xbb\xbf"
 OBSERVED = (PAYLOADS / "observed" / "w08_bom.json").read_bytes()

@@ -29,9 +29,9 @@ from nexmo_dispatch_async.cli.timeline import line
 from nexmo_dispatch_async.simulator import Simulator
 from nexmo_dispatch_webhooks import parse_event, sign
 from nexmo_dispatch_webhooks.testing import inbound_body, report_body, status_body
+from tests.support.paths import PAYLOADS, ROOT
 
 COMMAND = [sys.executable, "-m", "nexmo_dispatch_async.cli"]
-PAYLOADS = Path(__file__).parent / "data" / "payloads"
 GOOD = PAYLOADS / "requests" / "sms_text.json"
 
 
@@ -55,7 +55,7 @@ async def test_demo_shows_the_documented_failover_and_ends_with_0() -> None:
 
 async def test_the_readme_shows_what_demo_prints() -> None:
     """Every line of the README's excerpt comes from a run of the demo: one seed, one transcript."""
-    readme = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+    readme = (ROOT / "README.md").read_text("utf-8")
     excerpt = next(block for block in readme.split("```") if "final-report: completed" in block)
 
     _, page = await play(SCENARIOS[0])

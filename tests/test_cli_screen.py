@@ -24,11 +24,12 @@ from nexmo_dispatch_async.models.responses import Dispatch
 from nexmo_dispatch_webhooks import Event, MessageStatus, Receiver, Router, parse_event
 from nexmo_dispatch_webhooks.inbox import RetryPolicy, SqliteInbox
 from nexmo_dispatch_webhooks.testing import WebhookClient, inbound_body, report_body, status_body
+from tests.support.paths import REQUESTS
 
 CLI = Path(screen.__file__).parent
 #: ESC, C0, C1 (CSI as one letter), a line of its own in three ways, an override of the direction.
 HOSTILE = "\x1b[2J\x07\x9b31m\r\nFAKE\x85\u2028\u202eline [bold]"
-GOOD = Path(__file__).parent / "data" / "payloads" / "requests" / "sms_text.json"
+GOOD = REQUESTS / "sms_text.json"
 
 
 def is_harmless(page: str) -> bool:

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from nexmo_dispatch_async import VonageJWT
 from nexmo_dispatch_async.care_window import CareWindow, MemoryWindowStore, WindowStore
-from nexmo_dispatch_async.care_window_sqlite import SQLiteWindowStore
+from nexmo_dispatch_async.care_window.sqlite import SQLiteWindowStore
 from nexmo_dispatch_async.tracking import MemoryStore, Tracker
 from nexmo_dispatch_async.tracking.sqlite import SQLiteStore
 from nexmo_dispatch_async.tracking.store import Store
@@ -228,7 +228,7 @@ def test_a_clock_that_is_ahead_forgets_no_customer(window: CareWindow, clocks: C
 
 def test_what_is_measured_is_bounded(window: CareWindow, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only of the customers who wrote last; of the others the stored moment tells."""
-    monkeypatch.setattr("nexmo_dispatch_async.care_window._MEASURED", 10)
+    monkeypatch.setattr("nexmo_dispatch_async.care_window.window._MEASURED", 10)
     for number in range(30):
         window.record(f"4477009{number:05}")
 

@@ -1,7 +1,6 @@
 """What kind of trouble a code is: the table of contract 6.1, and the errors that carry it."""
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -9,8 +8,9 @@ from nexmo_dispatch_async.error_classes import ERROR_CLASSES, class_of_code
 from nexmo_dispatch_async.exceptions import APIError
 from nexmo_dispatch_async.sansio import Response, decipher_dispatch, decipher_response
 from nexmo_dispatch_webhooks.events.error_codes import ERROR_CLASSES as OF_THE_RECEIVER
+from tests.support.paths import ROOT
 
-CONTRACT = Path(__file__).parent.parent / "docs" / "contract.md"
+CONTRACT = ROOT / "docs" / "contract.md"
 
 
 def test_the_classes_are_those_of_the_receiver() -> None:

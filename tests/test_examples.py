@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+from tests.support.paths import ROOT
+
+EXAMPLES = ROOT / "examples"
 ARGUMENTS = {"bulk.py": ["--count", "500"]}
 
 

@@ -36,9 +36,10 @@ from nexmo_dispatch_async.sansio import (
     decipher_page,
     decipher_response,
 )
-from tests.conftest import PAYLOADS, payload
+from tests.conftest import payload
 from tests.support.answers import NOW, REQUEST, answer, error_of, exchange
 from tests.support.misbehaving import Connection, RawServer, Received, reply
+from tests.support.paths import PAYLOADS
 
 MEANING: dict[str, tuple[type[APIError], str, float | None]] = {
     "kpn_400_flat_envelope": (BadRequestError, "", None),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nexmo_dispatch_async.care_window_sqlite import SQLiteWindowStore
+from nexmo_dispatch_async.care_window.sqlite import SQLiteWindowStore
 from nexmo_dispatch_async.exceptions import ConfigurationError, TrackingStoreError
 from nexmo_dispatch_async.tracking import Tracker
 from nexmo_dispatch_async.tracking.sqlite import SQLiteStore

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from nexmo_dispatch_async import Workflow, sms, whatsapp
-from nexmo_dispatch_async.care_window import CareWindow
-from nexmo_dispatch_async.care_window_sqlite import SQLiteWindowStore
+from nexmo_dispatch_async.care_window.sqlite import SQLiteWindowStore
+from nexmo_dispatch_async.care_window.window import CareWindow
 from nexmo_dispatch_async.models import Address, Step
 from nexmo_dispatch_async.models.user_ids import is_user_id
 from nexmo_dispatch_async.redaction import mask
@@ -22,11 +22,11 @@ from nexmo_dispatch_async.tracking.step_matching import place
 from nexmo_dispatch_webhooks import InboundMessage, MessageStatus, parse_event
 from nexmo_dispatch_webhooks.events import whatsapp_users
 from tests.simulator.support import box, step, workflow
+from tests.support.paths import OBSERVED
 from tests.webhooks.payloads import encode
 from tests.webhooks.test_whatsapp_users import ID, OTHER, SHAPES, in_v1
 
 NOW = datetime(2026, 8, 3, 13, tzinfo=UTC)
-OBSERVED = Path(__file__).parent / "data" / "payloads" / "observed"
 
 
 def to_person(address: str) -> Step:

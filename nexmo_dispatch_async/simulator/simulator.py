@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import anyio
 
-from nexmo_dispatch_async.event_loop import running_loop
+from nexmo_dispatch_async.event_loop import Unpicklable, running_loop
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.models.user_ids import is_user_id
 from nexmo_dispatch_async.simulator.api.origin_check import own_hosts
@@ -40,7 +40,6 @@ from nexmo_dispatch_async.simulator.world.people import CHANNELS, People
 from nexmo_dispatch_async.simulator.world.seeded_random import Dice
 from nexmo_dispatch_async.simulator.world.settings import Settings
 from nexmo_dispatch_async.simulator.world.tokens import Account, Tokens
-from nexmo_dispatch_async.unpicklable import Unpicklable
 
 if TYPE_CHECKING:
     from nexmo_dispatch_async.client import DispatchClient

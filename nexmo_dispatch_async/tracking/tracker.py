@@ -17,6 +17,7 @@ from typing import Any, Literal, Protocol, Self
 
 import anyio
 
+from nexmo_dispatch_async.event_loop import Unpicklable
 from nexmo_dispatch_async.exceptions import (
     ConfigurationError,
     NotReachedError,
@@ -29,7 +30,6 @@ from nexmo_dispatch_async.models.responses import Dispatch
 from nexmo_dispatch_async.tracking.reducer import WorkflowState, ident, observe, planned
 from nexmo_dispatch_async.tracking.result import Outcome, outcome_of
 from nexmo_dispatch_async.tracking.store import MemoryStore, Retention, Store
-from nexmo_dispatch_async.unpicklable import Unpicklable
 from nexmo_dispatch_async.workflow import Workflow
 from nexmo_dispatch_webhooks.events import Event
 

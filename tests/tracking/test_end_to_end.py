@@ -17,7 +17,7 @@ from nexmo_dispatch_async.auth import BearerToken
 from nexmo_dispatch_async.channels import sms, whatsapp
 from nexmo_dispatch_async.client import DispatchClient
 from nexmo_dispatch_async.exceptions import NotReachedError, TrackingStoreError, WaitTimeoutError
-from nexmo_dispatch_async.fan_out import Sent
+from nexmo_dispatch_async.fan_out.fan_out import Sent
 from nexmo_dispatch_async.models.responses import Dispatch
 from nexmo_dispatch_async.simulator import Simulator
 from nexmo_dispatch_async.tracking import MemoryStore, Outcome, Tracker, WorkflowState
