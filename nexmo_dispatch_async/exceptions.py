@@ -39,7 +39,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from nexmo_dispatch_async.error_classes import ErrorClass, class_of_code
+from nexmo_dispatch_core.vocabulary import ErrorClass, classify_code
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -238,7 +238,7 @@ class APIError(DispatchError):
     @property
     def error_class(self) -> ErrorClass:
         """The class of the code, and where that says nothing, of what this exception stands for."""
-        return class_of_code(self.code) or self._usual_class
+        return classify_code(self.code) or self._usual_class
 
     @property
     def transaction_id(self) -> str:

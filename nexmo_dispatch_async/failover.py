@@ -40,6 +40,8 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
+from nexmo_dispatch_core.vocabulary import FAILED_STATUSES
+
 __all__ = [
     "Arm",
     "Condition",
@@ -125,8 +127,6 @@ TRANSITIONS: Final[dict[tuple[Phase, Meaning], Move]] = {
     (Phase.LAST, Meaning.MET): Move.COMPLETED,
     (Phase.LAST, Meaning.FAILED): Move.ERROR,
 }
-
-FAILURES: Final = frozenset({"rejected", "undeliverable"})
 
 # Which statuses satisfy what a step waits for; reading implies delivery, and statuses may be reordered.
 _SATISFIED_BY: Final[dict[str, frozenset[str]]] = {
@@ -230,7 +230,7 @@ class FailoverState:
         return step
 
     def _meaning(self, step: int, status: str) -> Meaning:
-        if status in FAILURES:
+        if status in FAILED_STATUSES:
             return Meaning.FAILED
         condition = self.conditions[step]
         # The last step waits for nothing; being delivered ends the workflow (contract 3.6).

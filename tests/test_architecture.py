@@ -15,8 +15,8 @@ IO_LIBRARIES = {"aiohttp", "anyio", "asyncio", "socket", "sqlite3", "selectors",
 # Layer by layer, lowest first: a module may import modules of lower layers and of its own. A package stands
 # for all its modules, unless a module of it has a place of its own.
 SDK_LAYERS = [
-    {"error_classes", "_version"},
-    {"exceptions", "models", "redaction", "urls", "sms_segments", "event_loop"},
+    {"exceptions", "models", "redaction", "urls", "sms_segments", "event_loop", "_version"},
+    {"checks"},
     {"workflow", "channels", "rules", "templates", "tariff", "care_window", "sansio"},
     {
         "auth",
@@ -39,12 +39,13 @@ SDK_LAYERS = [
     {"cli"},
 ]
 PURE = {
-    SDK: {"exceptions", "error_classes", "redaction", "models", "sms_segments", "workflow", "channels"}
+    SDK: {"checks", "exceptions", "redaction", "models", "sms_segments", "workflow", "channels"}
     | {"rules", "templates", "tariff", "care_window", "sansio", "auth", "environment"}
     | {"retry", "failover", "urls", "arguments", "interruption", "tracking", "simulator"}
     | {"transport.keep_alive", "transport.proxies", "transport.statistics"},
     RECEIVER: {"exceptions", "events", "signature", "sansio", "injection", "middleware", "routes", "routing"}
     | {"receiver"},
+    CORE: {"backoff", "checks", "lenient", "vocabulary"},
 }
 # The modules of otherwise pure packages that hold sockets, files, threads or tasks.
 IMPURE = {
@@ -164,7 +165,7 @@ def test_the_sdk_takes_only_events_from_the_receiver() -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize("package", [SDK, RECEIVER])
+@pytest.mark.parametrize("package", [SDK, RECEIVER, CORE])
 def test_the_pure_column_does_no_io(package: str) -> None:
     """Modules of the pure column import no network, loop, thread or database library."""
     wrong: list[str] = []
@@ -174,6 +175,23 @@ def test_the_pure_column_does_no_io(package: str) -> None:
             wrong.extend(f"{name} -> {library}" for library in sorted(used & IO_LIBRARIES))
 
     assert wrong == []
+
+
+@pytest.mark.parametrize("package", [RECEIVER, CORE])
+def test_no_module_imports_itself_over_others(package: str) -> None:
+    """There is no circle of imports, those for type checkers and those inside of functions included."""
+    found = {f"{package}.{name}": path for name, path in sources(package) if name}
+    arrows: dict[str, set[str]] = {}
+    for name, path in found.items():
+        targets = imports(path) & found.keys()
+        # `from a.b import c` names the module `a.b.c` and, of `a.b`, nothing.
+        arrows[name] = {one for one in targets if not any(other.startswith(f"{one}.") for other in targets)}
+
+    # Modules that import no remaining module are taken away until only circles, and what needs them, remain.
+    while free := {name for name, targets in arrows.items() if not targets & arrows.keys()}:
+        arrows = {name: targets for name, targets in arrows.items() if name not in free}
+
+    assert {name: targets & arrows.keys() for name, targets in arrows.items()} == {}
 
 
 @pytest.mark.parametrize("package", [SDK, RECEIVER, CORE])

@@ -18,10 +18,10 @@ import anyio.to_thread
 import msgspec
 
 from nexmo_dispatch_async.exceptions import ConfigurationError
-from nexmo_dispatch_async.models.lenient import without_mark
 from nexmo_dispatch_async.simulator.world.applications import Application, Applications
 from nexmo_dispatch_async.simulator.world.seeded_random import Dice
 from nexmo_dispatch_async.simulator.world.tokens import Account, Tokens
+from nexmo_dispatch_core.lenient import without_mark
 from nexmo_dispatch_core.private_files import locate
 
 __all__ = ["StateFile"]

@@ -13,10 +13,10 @@ from decimal import Context, Decimal
 
 from msgspec import Struct
 
-from nexmo_dispatch_async.failover import FAILURES, satisfies, strength, strongest
+from nexmo_dispatch_async.failover import satisfies, strength, strongest
 from nexmo_dispatch_async.tracking.reducer import Money, Report, Reported, Sent, WorkflowState
 from nexmo_dispatch_async.tracking.step_matching import place
-from nexmo_dispatch_webhooks.events import ErrorClass, classify_error
+from nexmo_dispatch_core.vocabulary import FAILED_STATUSES, ErrorClass, classify_error
 
 __all__ = ["Outcome", "StatusSeen", "StepHistory", "outcome_of"]
 
@@ -74,7 +74,7 @@ class StepHistory(Struct, frozen=True):
     @property
     def failed(self) -> bool:
         """Whether its message was rejected or undeliverable, and not delivered all the same."""
-        return self.status in FAILURES
+        return self.status in FAILED_STATUSES
 
     @property
     def error_code(self) -> int | None:

@@ -17,6 +17,7 @@ from typing import Any, Literal, Protocol, Self
 
 import anyio
 
+from nexmo_dispatch_async.checks import checks
 from nexmo_dispatch_async.event_loop import Unpicklable
 from nexmo_dispatch_async.exceptions import (
     ConfigurationError,
@@ -25,12 +26,12 @@ from nexmo_dispatch_async.exceptions import (
     TrackingStoreError,
     WaitTimeoutError,
 )
-from nexmo_dispatch_async.models.lenient import kind_in_words
 from nexmo_dispatch_async.models.responses import Dispatch
 from nexmo_dispatch_async.tracking.reducer import WorkflowState, ident, observe, planned
 from nexmo_dispatch_async.tracking.result import Outcome, outcome_of
 from nexmo_dispatch_async.tracking.store import MemoryStore, Retention, Store
 from nexmo_dispatch_async.workflow import Workflow
+from nexmo_dispatch_core.lenient import kind_in_words
 from nexmo_dispatch_webhooks.events import Event
 
 __all__ = ["FollowedDispatch", "Tracker"]
@@ -162,6 +163,7 @@ class Tracker(Unpicklable):
         max_unclaimed: int = 10_000,
     ) -> None:
         _check_store(store)
+        checks.count("max_unclaimed", max_unclaimed, least=0)
         self._store: Store = MemoryStore() if store is None else store
         self._monotonic = monotonic
         self._begun = clock() - monotonic()
@@ -171,8 +173,6 @@ class Tracker(Unpicklable):
             _seconds("keep_unclaimed", keep_unclaimed),
             max_unclaimed,
         )
-        if max_unclaimed < 0:
-            raise ConfigurationError(f"max_unclaimed must not be negative; got {max_unclaimed!r}")
         self._waiting: dict[str, list[_Waiter]] = {}
         #: What `follow` was told and no store was yet, with its time; the oldest first.
         self._followed: dict[str, tuple[WorkflowState, float]] = {}
@@ -346,6 +346,5 @@ def _check_store(store: object) -> None:
 
 def _seconds(name: str, time_: float | timedelta) -> float:
     seconds = time_.total_seconds() if isinstance(time_, timedelta) else time_
-    if not seconds >= 0:
-        raise ConfigurationError(f"{name} must be a time from 0; got {time_!r}")
+    checks.seconds(name, seconds)
     return seconds

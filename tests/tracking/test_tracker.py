@@ -209,7 +209,7 @@ async def test_for_ever_has_to_be_said(tracker: Tracker, dispatch: FollowedDispa
     ("args", "settings", "words"),
     [
         (("submitted",), {"timeout": 1}, "wait for 'delivered' or 'read', or for the end; got 'submitted'"),
-        ((), {"timeout": -1}, "timeout must be a time from 0; got -1"),
+        ((), {"timeout": -1}, "timeout must be a number of seconds, at least 0, not -1"),
         ((), {"timeout": float("nan")}, "timeout must be"),
     ],
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar, Unpack
 
 import msgspec
@@ -16,7 +16,7 @@ import msgspec
 from nexmo_dispatch_webhooks import events
 from nexmo_dispatch_webhooks.cancellation import is_failure
 from nexmo_dispatch_webhooks.events import Channel, ErrorClass, Event, Kind, ReportStatus, Status
-from nexmo_dispatch_webhooks.exceptions import HandlerError, RouterError, RouterFrozenError
+from nexmo_dispatch_webhooks.exceptions import HandlerError, HandlerFailure, RouterError, RouterFrozenError
 from nexmo_dispatch_webhooks.injection import Call, Context, describe, plan_call, require_async
 from nexmo_dispatch_webhooks.logs import current_event, watchers
 from nexmo_dispatch_webhooks.middleware import (
@@ -42,7 +42,6 @@ __all__ = [
     "Context",
     "DispatchResult",
     "Handler",
-    "HandlerFailure",
     "Route",
     "Router",
     "Selected",
@@ -51,14 +50,6 @@ __all__ = [
 H = TypeVar("H", bound=Handler)
 M = TypeVar("M", bound=Middleware)
 OM = TypeVar("OM", bound=OuterMiddleware)
-
-
-@dataclass(frozen=True, slots=True)
-class HandlerFailure:
-    """A handler that raised, or the filter in front of it."""
-
-    handler: str
-    error: BaseException = field(repr=False)  # its message is the application's and may hold personal data
 
 
 class DispatchResult(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
-from nexmo_dispatch_webhooks.events.decoding import to_text
+from nexmo_dispatch_core.lenient import to_text
 from nexmo_dispatch_webhooks.events.timestamps import has_zone, parse_timestamp
 
 __all__ = ["Odd", "note_members", "noted", "plain", "read_object", "read_time", "required", "verbatim"]

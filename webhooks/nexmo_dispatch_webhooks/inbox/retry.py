@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from nexmo_dispatch_webhooks.exceptions import ConfigurationError
+from nexmo_dispatch_core.backoff import exponential_wait
+from nexmo_dispatch_webhooks.checks import checks
 
 __all__ = ["RetryPolicy"]
 
@@ -29,10 +30,11 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     wait_jitter: float = 0.1
 
     def __post_init__(self) -> None:
-        if self.attempts < 1:
-            raise ConfigurationError("attempts is the number of tries in total, at least 1")
-        if self.wait_initial < 0 or self.wait_max < 0 or self.wait_exp_base < 1 or self.wait_jitter < 0:
-            raise ConfigurationError("waits are not negative, and wait_exp_base is at least 1")
+        checks.count("attempts", self.attempts)
+        for name in ("wait_initial", "wait_max"):
+            checks.seconds(name, getattr(self, name))
+        checks.number("wait_exp_base", self.wait_exp_base, least=1)
+        checks.number("wait_jitter", self.wait_jitter)
 
     def wait(self, failures: int, random: Callable[[], float]) -> float | None:
         """Seconds until the next attempt, None for quarantine.
@@ -54,7 +56,6 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
         return self._base(failures) * (1 + self.wait_jitter)
 
     def _base(self, failures: int) -> float:
-        try:
-            return min(self.wait_max, self.wait_initial * self.wait_exp_base ** (failures - 1))
-        except OverflowError:
-            return self.wait_max
+        return exponential_wait(
+            failures, initial=self.wait_initial, maximum=self.wait_max, base=self.wait_exp_base
+        )

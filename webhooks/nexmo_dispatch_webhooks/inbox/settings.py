@@ -10,7 +10,7 @@ from typing import Final, TypedDict
 
 import msgspec
 
-from nexmo_dispatch_webhooks.checks import check_callable, check_count, check_seconds, check_type
+from nexmo_dispatch_webhooks.checks import checks
 from nexmo_dispatch_webhooks.events import Event
 from nexmo_dispatch_webhooks.inbox.retry import RetryPolicy
 
@@ -73,14 +73,14 @@ def check_settings(settings: Mapping[str, object]) -> None:
         ConfigurationError: which setting, and the rule.
     """
     for name in ("parse", "clock", "monotonic", "sleep", "random"):
-        check_callable(name, settings[name])
+        checks.function(name, settings[name])
     for name in ("concurrency", "max_pending"):
-        check_count(name, settings[name])
+        checks.count(name, settings[name])
     for name in ("drain", "keep", "keep_quarantined"):
-        check_seconds(name, settings[name])
+        checks.seconds(name, settings[name])
     # so long the service repeats (contract 5.10)
-    check_seconds("remember", settings["remember"], least=24 * HOUR)
-    check_seconds("poll", settings["poll"], zero=False)
-    check_seconds("handler_timeout", settings["handler_timeout"], zero=False, none=True)
+    checks.seconds("remember", settings["remember"], least=24 * HOUR)
+    checks.seconds("poll", settings["poll"], zero=False)
+    checks.seconds("handler_timeout", settings["handler_timeout"], zero=False, none=True)
     if settings["retries"] is not None:
-        check_type("retries", settings["retries"], RetryPolicy)
+        checks.instance("retries", settings["retries"], RetryPolicy)

@@ -1,21 +1,15 @@
-"""The words and the member names of the contract, for telling what is documented from what is odd.
+"""The member names of the contract, per object, for telling what is documented from what is odd.
 
-It holds tables only. Every one is open on the way in: what is missing here is kept, not refused.
+It holds tables only. Every one is open on the way in: an unknown member is kept, not refused.
 """
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 __all__ = [
     "ADDRESS_MEMBERS",
-    "BUILDER_NAMES",
-    "CHANNELS",
-    "CHANNEL_NAMES",
     "CONTENT_MEMBERS",
     "DESTINATION_MEMBERS",
     "ERROR_MEMBERS",
-    "FAILED_STATUSES",
     "INBOUND_MEMBERS",
     "LINKS",
     "LINK_MEMBERS",
@@ -24,49 +18,13 @@ __all__ = [
     "REPORTED_MEMBERS",
     "REPORT_LINKS",
     "REPORT_MEMBERS",
-    "REPORT_STATUSES",
     "SMS_MEMBERS",
-    "STATUSES",
     "STATUS_MEMBERS",
-    "TEMPLATES",
-    "TERMINAL_STATUSES",
     "USAGE_MEMBERS",
     "WHATSAPP_MEMBERS",
     "WHATSAPP_USER_MEMBERS",
     "WORKFLOW_MEMBERS",
-    "Channel",
-    "ReportStatus",
-    "Status",
 ]
-
-# For what people write, so that an editor completes it; events have plain text, since all of it is open.
-Channel = Literal["sms", "mms", "whatsapp", "viber", "viber_service_msg", "messenger"]
-Status = Literal["submitted", "delivered", "read", "rejected", "undeliverable", "accepted", "seen"]
-ReportStatus = Literal["completed", "error"]
-
-#: The channels of Dispatch, in the spelling of contract 3.3.
-CHANNELS = frozenset({"sms", "mms", "whatsapp", "viber_service_msg", "messenger"})
-#: Every spelling of a channel in contract 5.8 and 5.11, to the one of contract 3.3.
-CHANNEL_NAMES = {
-    **{name: name for name in CHANNELS},
-    "viber_sevice_msg": "viber_service_msg",
-    "viber_service": "viber_service_msg",
-    "viber_service_message": "viber_service_msg",
-    "viber": "viber_service_msg",  # seen once, in the v1 format (contract 5.8)
-}
-#: Channels whose builder in the SDK has another name, which people write.
-BUILDER_NAMES = {"viber": "viber_service_msg"}
-
-#: The statuses of contract 5.3; `accepted` and `seen` appear in prose only.
-STATUSES: dict[str, str] = {name: name for name in get_args(Status)}
-#: Statuses that end a message; after `delivered` a `read` may follow (contract 5.3).
-TERMINAL_STATUSES = frozenset({"delivered", "read", "rejected", "undeliverable"})
-#: Terminal statuses of a message that did not arrive.
-FAILED_STATUSES = frozenset({"rejected", "undeliverable"})
-#: The statuses of a final report (contract 5.4).
-REPORT_STATUSES: dict[str, str] = {name: name for name in get_args(ReportStatus)}
-#: The templates of a workflow (contract 3.1).
-TEMPLATES = {"failover": "failover"}
 
 
 def _names(text: str) -> frozenset[str]:
