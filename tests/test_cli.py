@@ -378,9 +378,9 @@ def test_listen_says_which_file_it_cannot_write(tmp_path: Path, option: str) -> 
 
 async def test_simulate_prints_settings_that_work(tmp_path: Path) -> None:
     """What `simulate` prints is enough to send a workflow."""
-    rules = tmp_path / "people.toml"
-    rules.write_text("")
-    process, out = await start("simulate", "--port", "0", "--speed", "60", "--rules", str(rules))
+    config = tmp_path / "people.toml"
+    config.write_text("")
+    process, out = await start("simulate", "--port", "0", "--speed", "60", "--config", str(config))
     printed: dict[str, str] = {}
     while len(printed) < 6:
         name, _, value = (await out.readline()).decode().strip().removeprefix("export ").partition("=")
@@ -398,11 +398,11 @@ async def test_simulate_prints_settings_that_work(tmp_path: Path) -> None:
 
 
 def test_simulate_says_why_it_cannot_start(tmp_path: Path) -> None:
-    """A rules file with a mistake ends with 1 and a sentence."""
-    rules = tmp_path / "people.toml"
-    rules.write_text("nonsense = 1")
+    """A mistake in the configuration file ends with 1 and a sentence."""
+    config = tmp_path / "people.toml"
+    config.write_text("nonsense = 1")
 
-    done = CliRunner().invoke(app, ["simulate", "--port", "0", "--rules", str(rules)])
+    done = CliRunner().invoke(app, ["simulate", "--port", "0", "--config", str(config)])
 
     assert done.exit_code == 1
     assert done.stderr.startswith("cannot start: ")

@@ -208,4 +208,4 @@ def test_an_allowed_host_is_checked_at_the_start() -> None:
     done = CliRunner().invoke(app, ["simulate", "--port", "0", "--allowed-host", "*"])
 
     assert done.exit_code == 1
-    assert done.stderr.startswith("cannot start: an allowed host is a name or an address without scheme")
+    assert done.stderr.startswith("cannot start: an allowed host must be a name or an address without scheme")

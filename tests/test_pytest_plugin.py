@@ -186,7 +186,7 @@ def test_an_older_pytest_asyncio_breaks_nothing(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_marker_and_ini_file_set_the_simulator_up(project: pytest.Pytester) -> None:
-    """The closest marker has the last word; rules are found beside what names them."""
+    """The closest marker wins; a configuration file is relative to the file that names it."""
     project.makefile(".toml", quick="[default]\nread_after = 1\n", slow="[default]\nread_after = 2\n")
     project.makepyfile(
         """
@@ -202,7 +202,7 @@ def test_marker_and_ini_file_set_the_simulator_up(project: pytest.Pytester) -> N
             assert dispatch_simulator.settings.sandbox
             assert read_after(dispatch_simulator) == 1
 
-        @pytest.mark.dispatch_simulator(seed="word", rules="slow.toml")
+        @pytest.mark.dispatch_simulator(seed="word", config="slow.toml")
         async def test_function(dispatch_simulator):
             assert dispatch_simulator.client_id == Simulator(seed="word").client_id
             assert dispatch_simulator.settings.sandbox
@@ -210,7 +210,7 @@ def test_marker_and_ini_file_set_the_simulator_up(project: pytest.Pytester) -> N
         """
     )
 
-    run(project, "-o", "dispatch_rules=quick.toml").assert_outcomes(passed=2)
+    run(project, "-o", "dispatch_config=quick.toml").assert_outcomes(passed=2)
 
 
 @pytest.mark.parametrize(("ini", "seed"), [("17", 17), ("word", "word")])

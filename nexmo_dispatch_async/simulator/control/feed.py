@@ -15,7 +15,7 @@ from decimal import Decimal
 import msgspec
 
 from nexmo_dispatch_async.simulator.callbacks.bodies import timestamp
-from nexmo_dispatch_async.simulator.control.message_log import Story, as_object, decoded
+from nexmo_dispatch_async.simulator.control.message_log import MessageLog, as_object, decoded
 from nexmo_dispatch_async.simulator.control.preview import look_of
 from nexmo_dispatch_async.simulator.control.views import (
     AnswerView,
@@ -59,7 +59,7 @@ class View:
         faults: Callable[[], list[dict[str, object]]] = list,
     ) -> None:
         self.engine = engine
-        self.story: Story = Story(engine)
+        self.story: MessageLog = MessageLog(engine)
         self._epoch = epoch
         self._speed = speed
         self._catch_up = catch_up

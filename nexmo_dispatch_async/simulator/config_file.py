@@ -1,7 +1,6 @@
-"""Reads the rules file of a simulator: who behaves how, what goes wrong, which switches are set.
+"""Reads the configuration file of a simulator: people, faults and switches.
 
-It only spreads the tables to those who know them; the table of people is in `people.py`, that of faults in
-`faults.py`.
+The table of people is defined in `world/people.py`, that of faults in `world/faults.py`.
 """
 
 from __future__ import annotations
@@ -18,37 +17,39 @@ from nexmo_dispatch_async.simulator.world.faults import Faults
 from nexmo_dispatch_async.simulator.world.people import People
 from nexmo_dispatch_async.simulator.world.settings import Settings
 
-__all__ = ["load_rules"]
+__all__ = ["load_config"]
 
 _TABLES: Final = ("default", "people", "fault", "settings")
 
 
-def load_rules(path: str | Path, *, people: People, faults: Faults, settings: Settings) -> None:
-    """Add what a rules file says.
+def load_config(path: str | Path, *, people: People, faults: Faults, settings: Settings) -> None:
+    """Read a configuration file into people, faults and settings.
 
     Args:
         path: A TOML file with `[default]`, `[[people]]`, `[[fault]]` and `[settings]`, all optional.
-        people: Learn the first two.
-        faults: Learn the third.
-        settings: Learn the fourth.
+        people: Receives `[default]` and `[[people]]`.
+        faults: Receives `[[fault]]`.
+        settings: Receives `[settings]`.
 
     Raises:
-        ConfigurationError: The file cannot be read or says something that is not in the tables.
+        ConfigurationError: The file cannot be read, or has an unknown table, key or value.
     """
     try:
         document = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"the rules file {path} cannot be read: {error}") from error
+        raise ConfigurationError(f"the configuration file {path} cannot be read: {error}") from error
     except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"the rules are not TOML: {error}") from error
+        raise ConfigurationError(f"the configuration file {path} is not TOML: {error}") from error
     unknown = sorted(document.keys() - set(_TABLES))
     if unknown:
-        raise ConfigurationError(f"the rules have no table {unknown[0]!r}; known: {', '.join(_TABLES)}")
+        raise ConfigurationError(
+            f"the configuration file has an unknown table {unknown[0]!r}; known: {', '.join(_TABLES)}"
+        )
     _apply(document.get("settings", {}), settings)
-    people.add_rules({name: table for name, table in document.items() if name in ("default", "people")})
+    people.add_tables({name: table for name, table in document.items() if name in ("default", "people")})
     entries = document.get("fault", [])
     if not isinstance(entries, list):
-        raise ConfigurationError("the rules write faults as [[fault]], one table a fault")
+        raise ConfigurationError("faults are written as [[fault]], one table per fault")
     for number, entry in enumerate(cast("list[object]", entries), 1):
         try:
             faults.add(cast("dict[str, object]", entry))
@@ -57,15 +58,15 @@ def load_rules(path: str | Path, *, people: People, faults: Faults, settings: Se
 
 
 def _apply(table: object, settings: Settings) -> None:
-    """Set the switches that a table names; decimals are written as texts."""
+    """Set the switches of a table; decimals are written as strings."""
     known = {field.name for field in fields(Settings)}
     if not isinstance(table, dict):
-        raise ConfigurationError("[settings] is a table")
+        raise ConfigurationError("[settings] must be a table")
     changes = cast("dict[str, object]", table)
     unknown = sorted(changes.keys() - known)
     if unknown:
         raise ConfigurationError(
-            f"[settings] has no switch {unknown[0]!r}; known: {', '.join(sorted(known))}"
+            f"[settings] has an unknown switch {unknown[0]!r}; known: {', '.join(sorted(known))}"
         )
     try:
         wanted = msgspec.convert(changes, Settings)

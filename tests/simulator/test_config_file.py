@@ -1,4 +1,4 @@
-"""The rules file: people, faults and switches in one TOML file."""
+"""The configuration file: people, faults and switches in one TOML file."""
 
 from decimal import Decimal
 from pathlib import Path
@@ -35,11 +35,11 @@ prices = { sms = "0.07" }
 """
 
 
-def test_a_rules_file_says_who_what_and_which(tmp_path: Path) -> None:
-    path = tmp_path / "rules.toml"
+def test_a_configuration_file_sets_people_faults_and_switches(tmp_path: Path) -> None:
+    path = tmp_path / "simulator.toml"
     path.write_text(RULES)
 
-    sim = Simulator(rules=path)
+    sim = Simulator(config=path)
 
     assert sim.people.find("31612345678", "sms").read_after == 30
     assert sim.people.find("447700900123", "sms").stop_chance == 0.01
@@ -57,26 +57,26 @@ def test_a_rules_file_says_who_what_and_which(tmp_path: Path) -> None:
     ("rules", "message"),
     [
         ("x = ", "not TOML"),
-        ("[persons]", "no table 'persons'; known: default, people, fault, settings"),
+        ("[persons]", "an unknown table 'persons'; known: default, people, fault, settings"),
         ("fault = 3", "[[fault]], one table"),
         ("fault = [3]", "[[fault]] number 1"),
         ("[[fault]]\nkind = 'late'\n[[fault]]\nkind = 'fire'", "[[fault]] number 2"),
-        ("settings = 3", "[settings] is a table"),
-        ("[settings]\ncare = true", "[settings] has no switch 'care'"),
+        ("settings = 3", "[settings] must be a table"),
+        ("[settings]\ncare = true", "[settings] has an unknown switch 'care'"),
         ("[settings]\ntoken_fault = 418", "[settings]"),
-        ("[[people]]\naddress = '1'\nprofile = 'grumpy'", "profile is one of typical, reluctant"),
+        ("[[people]]\naddress = '1'\nprofile = 'grumpy'", "profile must be one of typical, reluctant"),
     ],
 )
 def test_what_is_not_in_the_tables_is_refused_by_name(tmp_path: Path, rules: str, message: str) -> None:
-    path = tmp_path / "rules.toml"
+    path = tmp_path / "simulator.toml"
     path.write_text(rules)
 
     with pytest.raises(ConfigurationError) as caught:
-        Simulator(rules=path)
+        Simulator(config=path)
 
     assert message in str(caught.value)
 
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="cannot be read"):
-        Simulator(rules=tmp_path / "missing.toml")
+        Simulator(config=tmp_path / "missing.toml")
