@@ -215,10 +215,7 @@ class Simulator(Unpicklable, Observed):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Stop the simulator; idempotent.
-
-        Callbacks being delivered get two seconds to finish; callbacks that are due stay undelivered.
-        """
+        """Stop; deliveries in progress get two seconds, due callbacks stay undelivered. Idempotent."""
         driver, self._driver = self._driver, None
         stack, self._stack = self._stack, None
         try:
@@ -327,9 +324,8 @@ class Simulator(Unpicklable, Observed):
     async def advance(self, seconds: float, *, settle: float = 5.0) -> None:
         """Advance virtual time and deliver the callbacks that come due, in order.
 
-        Then settle: advance further until the platform has finished its own short steps, which are the first
-        statuses of new messages and the final reports. Settling does not wait for people, expiries or
-        retries.
+        Then settle: advance further until the platform has reported the first statuses of new messages and
+        the final reports. Settling does not wait for people, expiries or retries.
 
         Args:
             seconds: Virtual seconds.
@@ -444,9 +440,7 @@ class Simulator(Unpicklable, Observed):
     # ---- manual control
 
     def set_status(self, message_uuid: str, status: str, *, code: int | None = None) -> None:
-        """Set the status of a message now, overriding the recipient's script.
-
-        `advance(0)` delivers the callback.
+        """Set the status of a message now, overriding the script; `advance(0)` delivers the callback.
 
         Raises:
             KeyError: No message in memory has this uuid.
