@@ -8,7 +8,7 @@
     ├── ClientClosedError              the client is closed, or belongs to another event loop
     ├── TrackingError                  a workflow cannot be followed: the tracker is closed
     │   ├── TrackingStoreError         its store failed, and nothing was stored
-    │   └── WaitError                  what was waited for did not come: .outcome is what is known
+    │   └── WaitError                  the awaited status did not come: .result is what is known
     │       ├── NotReachedError        the workflow ended without it
     │       └── WaitTimeoutError       not in time; a TimeoutError as well
     └── APIError                       a call to the service failed: .outcome says what that means
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nexmo_dispatch_async.models.problems import Problem
-    from nexmo_dispatch_async.tracking import Outcome as WorkflowOutcome
+    from nexmo_dispatch_async.tracking import WorkflowResult
     from nexmo_dispatch_async.workflow import Finding
 
 Outcome = Literal["not_sent", "refused", "unknown"]
@@ -158,14 +158,14 @@ class TrackingStoreError(TrackingError):
 
 
 class WaitError(TrackingError):
-    """What was waited for did not come; `outcome` is what is known of the workflow."""
+    """The awaited status did not come; `result` is what is known of the workflow."""
 
-    def __init__(self, message: str, outcome: WorkflowOutcome) -> None:
+    def __init__(self, message: str, result: WorkflowResult) -> None:
         super().__init__(message)
-        self.outcome = outcome
+        self.result = result
 
-    def __reduce__(self) -> tuple[type[WaitError], tuple[str, WorkflowOutcome]]:
-        return type(self), (str(self), self.outcome)
+    def __reduce__(self) -> tuple[type[WaitError], tuple[str, WorkflowResult]]:
+        return type(self), (str(self), self.result)
 
 
 class NotReachedError(WaitError):

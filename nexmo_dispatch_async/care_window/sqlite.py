@@ -18,7 +18,7 @@ from typing import Self
 from nexmo_dispatch_async.exceptions import CareWindowStoreError, ConfigurationError
 from nexmo_dispatch_core.sqlite import SqliteFile
 
-__all__ = ["SQLiteWindowStore"]
+__all__ = ["SqliteWindowStore"]
 
 logger: logging.Logger = logging.getLogger("nexmo_dispatch_async")
 
@@ -33,7 +33,7 @@ _SCHEMA = (
 )
 
 
-class SQLiteWindowStore:
+class SqliteWindowStore:
     """A `WindowStore` in a file; several processes may share it.
 
     Each call is a short transaction, tens of microseconds on a local disk. On an event loop that must never

@@ -16,7 +16,7 @@ from nexmo_dispatch_async.models.shown import AsShown
 from nexmo_dispatch_core.lenient import text_or_empty, to_list, to_object
 
 if TYPE_CHECKING:
-    from nexmo_dispatch_async.tracking import Outcome
+    from nexmo_dispatch_async.tracking import WorkflowResult
 
 __all__ = ["Application", "ApplicationPage", "Dispatch", "VoiceSettings", "application_of", "embedded_of"]
 
@@ -49,7 +49,7 @@ class Dispatch(AsShown, _Accepted, frozen=True, kw_only=True):
         *,
         timeout: float | timedelta | None,  # noqa: ASYNC109 - see FollowedDispatch
         late: bool = False,
-    ) -> Outcome:
+    ) -> WorkflowResult:
         """Wait for the end of the workflow, or for a status: see `FollowedDispatch.wait`.
 
         Raises:
@@ -57,8 +57,8 @@ class Dispatch(AsShown, _Accepted, frozen=True, kw_only=True):
         """
         raise _not_followed()
 
-    async def outcome(self) -> Outcome:
-        """What is known now: see `FollowedDispatch.outcome`.
+    async def result(self) -> WorkflowResult:
+        """What is known now: see `FollowedDispatch.result`.
 
         Raises:
             ConfigurationError: The client that sent it has no tracker.

@@ -1,6 +1,6 @@
 """What the facts about a workflow amount to: reached or not, on which channel, how soon, at what cost.
 
-It concludes and remembers nothing: the same facts give the same outcome. What a status means for a step is
+It concludes and remembers nothing: the same facts give the same result. What a status means for a step is
 for `failover` to say.
 """
 
@@ -14,18 +14,24 @@ from decimal import Context, Decimal
 from msgspec import Struct
 
 from nexmo_dispatch_async.failover import satisfies, strength, strongest
-from nexmo_dispatch_async.tracking.reducer import Money, Report, Reported, Sent, WorkflowState
-from nexmo_dispatch_async.tracking.step_matching import place
+from nexmo_dispatch_async.tracking.reducer import (
+    MessageFacts,
+    Money,
+    ReportedEntry,
+    ReportFacts,
+    WorkflowState,
+)
+from nexmo_dispatch_async.tracking.step_matching import match_steps
 from nexmo_dispatch_core.vocabulary import FAILED_STATUSES, ErrorClass, classify_error
 
-__all__ = ["Outcome", "StatusSeen", "StepHistory", "outcome_of"]
+__all__ = ["StatusEntry", "StepHistory", "WorkflowResult", "conclude"]
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 # Digits for any sum of prices as the reducer lets them in: rounded on the way, it would depend on the order.
 _EXACT = Context(prec=100, traps=[])
 
 
-class StatusSeen(Struct, frozen=True):
+class StatusEntry(Struct, frozen=True):
     """A status that a message had.
 
     Attributes:
@@ -62,7 +68,7 @@ class StepHistory(Struct, frozen=True):
     channel: str | None
     until: str | None = None
     message_uuid: str | None = None
-    statuses: tuple[StatusSeen, ...] = ()
+    statuses: tuple[StatusEntry, ...] = ()
     reached: bool = False
     price: Money | None = None
 
@@ -82,7 +88,7 @@ class StepHistory(Struct, frozen=True):
         return next((seen.error_code for seen in self.statuses if seen.error_code is not None), None)
 
 
-class Outcome(Struct, frozen=True):
+class WorkflowResult(Struct, frozen=True):
     """What is known of a workflow; after its end, what became of it.
 
     Attributes:
@@ -140,10 +146,10 @@ class Outcome(Struct, frozen=True):
         return words if self.ended else words + ", not ended"
 
 
-def outcome_of(state: WorkflowState) -> Outcome:
+def conclude(state: WorkflowState) -> WorkflowResult:
     """Conclude from what is known."""
-    report = state.report or Report()
-    placed, strangers = place(state)
+    report = state.report or ReportFacts()
+    placed, strangers = match_steps(state)
     last = _last_attempted(placed, report)
     completed = report.status == "completed"
     # The current step is the one that completes a workflow (rule 3 of failover), heard or not.
@@ -169,7 +175,7 @@ def outcome_of(state: WorkflowState) -> Outcome:
     if first is not None and times[first] != _NEVER and started_at is not None:
         elapsed = max(times[first] - started_at, timedelta(0))
     cost, currency = _cost(state)
-    return Outcome(
+    return WorkflowResult(
         state.dispatch_uuid,
         ended=state.report is not None,
         status=report.status,
@@ -185,11 +191,11 @@ def outcome_of(state: WorkflowState) -> Outcome:
     )
 
 
-def _entry(report: Report, index: int) -> Reported | None:
+def _entry(report: ReportFacts, index: int) -> ReportedEntry | None:
     return report.messages[index] if index < len(report.messages) else None
 
 
-def _last_attempted(placed: list[str | None], report: Report) -> int | None:
+def _last_attempted(placed: list[str | None], report: ReportFacts) -> int | None:
     if report.messages:
         return len(report.messages) - 1
     return max((index for index, uuid in enumerate(placed) if uuid is not None), default=None)
@@ -203,22 +209,22 @@ def _goal(state: WorkflowState, index: int, *, last: int | None) -> str:
     return "delivered" if state.report is not None and index == last else "read"
 
 
-def _statuses(sent: Sent | None, entry: Reported | None) -> tuple[StatusSeen, ...]:
-    found = [] if sent is None else [StatusSeen(name, at.at, at.code) for name, at in sent.statuses.items()]
+def _statuses(sent: MessageFacts | None, entry: ReportedEntry | None) -> tuple[StatusEntry, ...]:
+    found = [] if sent is None else [StatusEntry(name, at.at, at.code) for name, at in sent.statuses.items()]
     if entry is not None and entry.status and all(seen.status != entry.status for seen in found):
-        found.append(StatusSeen(entry.status))
+        found.append(StatusEntry(entry.status))
     return tuple(sorted(found, key=lambda seen: (seen.at or _NEVER, strength(seen.status), seen.status)))
 
 
-def _reached_at(statuses: tuple[StatusSeen, ...], goal: str) -> datetime | None:
+def _reached_at(statuses: tuple[StatusEntry, ...], goal: str) -> datetime | None:
     return min((seen.at or _NEVER for seen in statuses if satisfies(seen.status, goal)), default=None)
 
 
 def _step(
-    state: WorkflowState, index: int, uuid: str | None, statuses: tuple[StatusSeen, ...], *, reached: bool
+    state: WorkflowState, index: int, uuid: str | None, statuses: tuple[StatusEntry, ...], *, reached: bool
 ) -> StepHistory:
     sent = state.messages.get(uuid or "")
-    entry = _entry(state.report or Report(), index)
+    entry = _entry(state.report or ReportFacts(), index)
     plan = state.plan[index] if index < len(state.plan) else None
     named = [source.channel for source in (sent, entry, plan) if source is not None and source.channel]
     return StepHistory(
@@ -232,18 +238,18 @@ def _step(
     )
 
 
-def _price(sent: Sent | None, entry: Reported | None) -> Money | None:
+def _price(sent: MessageFacts | None, entry: ReportedEntry | None) -> Money | None:
     prices = [] if sent is None else [seen.price for seen in sent.statuses.values()]
     known = [price for price in (*prices, entry and entry.price) if price]
     return max(known, key=lambda price: (price.amount, str(price.amount), price.currency or ""), default=None)
 
 
-def _moments(sent: Sent) -> Iterable[datetime]:
+def _moments(sent: MessageFacts) -> Iterable[datetime]:
     return (seen.at for seen in sent.statuses.values() if seen.at is not None)
 
 
 def _cost(state: WorkflowState) -> tuple[Decimal | None, str | None]:
-    report = state.report or Report()
+    report = state.report or ReportFacts()
     entries = {entry.message_uuid: entry for entry in report.messages}
     if report.total is None:
         heard = [_price(sent, entries.get(uuid)) for uuid, sent in state.messages.items()]
@@ -263,7 +269,7 @@ def _cost(state: WorkflowState) -> tuple[Decimal | None, str | None]:
     return functools.reduce(_EXACT.add, amounts, Decimal(0)), next(iter(currencies), None)
 
 
-def _is_included(sent: Sent, entry: Reported | None, report: Report) -> bool:
+def _is_included(sent: MessageFacts, entry: ReportedEntry | None, report: ReportFacts) -> bool:
     """Whether the total of the report holds the price of a message."""
     if entry is not None:
         return entry.price is not None

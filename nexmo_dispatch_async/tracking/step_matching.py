@@ -15,9 +15,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TypeAlias
 
-from nexmo_dispatch_async.tracking.reducer import Planned, Sent, WorkflowState
+from nexmo_dispatch_async.tracking.reducer import MessageFacts, PlannedStep, WorkflowState
 
-__all__ = ["place"]
+__all__ = ["match_steps"]
 
 # A position beyond is a mistake of the sender.
 _MOST_STEPS = 100
@@ -26,7 +26,7 @@ _Found: TypeAlias = tuple[int, tuple[int, ...], tuple[int, ...]]
 _NOTHING: _Found = (0, (), ())
 
 
-def place(state: WorkflowState) -> tuple[list[str | None], list[str]]:
+def match_steps(state: WorkflowState) -> tuple[list[str | None], list[str]]:
     """Put the messages of a workflow to its steps.
 
     Returns:
@@ -73,7 +73,7 @@ def _order(state: WorkflowState, uuid: str) -> tuple[int, datetime, str]:
     return sent.position or len(state.messages), min(times, default=_NEVER), uuid
 
 
-def _fit(sent: Sent, step: Planned) -> int:
+def _fit(sent: MessageFacts, step: PlannedStep) -> int:
     """How well a message fits a step; 0 when it does not."""
     if sent.channel is None:
         return 100

@@ -1,7 +1,7 @@
 """`Tracker`: takes the callbacks and lets anybody wait for what becomes of a workflow.
 
 It starts no task and polls nothing: whoever calls `receive` wakes those who wait. What the callbacks mean is
-for `reducer` and `outcome` to say.
+for `reducer` and `result` to say.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from nexmo_dispatch_async.exceptions import (
 )
 from nexmo_dispatch_async.models.responses import Dispatch
 from nexmo_dispatch_async.tracking.reducer import WorkflowState, ident, observe, planned
-from nexmo_dispatch_async.tracking.result import Outcome, outcome_of
-from nexmo_dispatch_async.tracking.store import MemoryStore, Retention, Store
+from nexmo_dispatch_async.tracking.result import WorkflowResult, conclude
+from nexmo_dispatch_async.tracking.store import MemoryTrackingStore, TrackingRetention, TrackingStore
 from nexmo_dispatch_async.workflow import Workflow
 from nexmo_dispatch_core.lenient import kind_in_words
 from nexmo_dispatch_webhooks.events import Event
@@ -61,7 +61,7 @@ class FollowedDispatch(Dispatch, frozen=True, eq=False):
         *,
         timeout: float | timedelta | None,  # noqa: ASYNC109 - its own error tells what was known by then
         late: bool = False,
-    ) -> Outcome:
+    ) -> WorkflowResult:
         """Wait for the end of the workflow, or until its message was `delivered` or `read`.
 
         Args:
@@ -79,14 +79,14 @@ class FollowedDispatch(Dispatch, frozen=True, eq=False):
         """
         return await self.tracker.wait_for(self.state, status, timeout=timeout, late=late)
 
-    async def outcome(self) -> Outcome:
+    async def result(self) -> WorkflowResult:
         """What is known now.
 
         Raises:
             TrackingStoreError: The store failed.
             TrackingError: The tracker is closed.
         """
-        return outcome_of(await self.tracker.learn(self.state))
+        return conclude(await self.tracker.learn(self.state))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(dispatch_uuid={self.dispatch_uuid!r})"
@@ -100,7 +100,7 @@ class _Waiter:
         self._status = status
         self._late = late
         self._woken = anyio.Event()
-        self.outcome = outcome_of(state)
+        self.result = conclude(state)
         #: why it was woken
         self.verdict: Literal["reached", "ended", "closed"] | None = None
 
@@ -109,12 +109,12 @@ class _Waiter:
         if self.verdict in {"reached", "closed"}:
             return  # what it is told has to agree with why it was woken
         self._state = self._state.merge(state)
-        self.outcome = outcome_of(self._state)
-        if self.outcome.ended if self._status is None else self.outcome.has(self._status):
+        self.result = conclude(self._state)
+        if self.result.ended if self._status is None else self.result.has(self._status):
             # Perhaps after the end, before whoever waits had its turn: the better news counts.
             self.verdict = None
             self.wake("reached")
-        elif self.outcome.ended and not self._late:
+        elif self.result.ended and not self._late:
             self.wake("ended")
 
     def wake(self, verdict: Literal["reached", "ended", "closed"]) -> None:
@@ -131,7 +131,7 @@ class Tracker(Unpicklable):
     """Follows workflows by their callbacks, in any order and as often as they are delivered.
 
     Args:
-        store: Where it keeps what it knows, and what `aclose()` closes; `MemoryStore()` by default.
+        store: Where it keeps what it knows, and what `aclose()` closes; `MemoryTrackingStore()` by default.
         clock: Epoch seconds, read once: where the time of this tracker begins.
         monotonic: Seconds that only go forward, by which it goes on, so that no change of the clock makes
             anything older or younger.
@@ -148,12 +148,12 @@ class Tracker(Unpicklable):
         tracker.attach(router)
         async with DispatchClient(auth=…, application_id=…, tracker=tracker) as client:
             dispatch = await client.send(workflow)
-            outcome = await dispatch.wait(timeout=3600)
+            result = await dispatch.wait(timeout=3600)
     """
 
     def __init__(
         self,
-        store: Store | None = None,
+        store: TrackingStore | None = None,
         *,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -164,10 +164,10 @@ class Tracker(Unpicklable):
     ) -> None:
         _check_store(store)
         checks.count("max_unclaimed", max_unclaimed, least=0)
-        self._store: Store = MemoryStore() if store is None else store
+        self._store: TrackingStore = MemoryTrackingStore() if store is None else store
         self._monotonic = monotonic
         self._begun = clock() - monotonic()
-        self._retention = Retention(
+        self._retention = TrackingRetention(
             _seconds("keep", keep),
             _seconds("keep_open", keep_open),
             _seconds("keep_unclaimed", keep_unclaimed),
@@ -228,7 +228,7 @@ class Tracker(Unpicklable):
         """Follow a workflow that was sent elsewhere, or before a restart.
 
         What is in the store counts, so its callbacks may be over already. The steps are stored with the next
-        callback of the workflow, `wait()` or `outcome()`, whichever comes first.
+        callback of the workflow, `wait()` or `result()`, whichever comes first.
 
         Args:
             dispatch_uuid: Which.
@@ -258,14 +258,14 @@ class Tracker(Unpicklable):
             logger.warning("the steps of workflow %s are not stored yet: %s", dispatch.dispatch_uuid, why)
         return followed
 
-    async def outcome(self, dispatch_uuid: str) -> Outcome:
+    async def result(self, dispatch_uuid: str) -> WorkflowResult:
         """What is known of a workflow, without following it from now on.
 
         Raises:
             TrackingStoreError: The store failed.
             TrackingError: The tracker is closed.
         """
-        return outcome_of(await self.learn(WorkflowState(ident(dispatch_uuid))))
+        return conclude(await self.learn(WorkflowState(ident(dispatch_uuid))))
 
     async def learn(self, state: WorkflowState) -> WorkflowState:
         """Merge facts into the store and return all that is known."""
@@ -287,7 +287,7 @@ class Tracker(Unpicklable):
         *,
         timeout: float | timedelta | None,  # noqa: ASYNC109 - its own error tells what was known by then
         late: bool,
-    ) -> Outcome:
+    ) -> WorkflowResult:
         """What `FollowedDispatch.wait` does."""
         if status not in {None, "delivered", "read"}:
             raise ConfigurationError(f"wait for 'delivered' or 'read', or for the end; got {status!r}")
@@ -304,18 +304,18 @@ class Tracker(Unpicklable):
                 # Another process of the same store may have heard what this one did not.
                 with suppress(TrackingStoreError):
                     waiter.learn(await self.learn(state))
-        outcome = waiter.outcome
+        result = waiter.result
         match waiter.verdict:
             case "reached":
-                return outcome
+                return result
             case "ended":
-                text = f"workflow {state.dispatch_uuid} ended with {outcome.status!r}, and was never {status}"
-                raise NotReachedError(text, outcome)
+                text = f"workflow {state.dispatch_uuid} ended with {result.status!r}, and was never {status}"
+                raise NotReachedError(text, result)
             case "closed":
                 raise TrackingError("the tracker was closed")
             case _:
                 what = "had not ended" if status is None else f"was not {status}"
-                raise WaitTimeoutError(f"workflow {state.dispatch_uuid} {what} after {seconds:g} s", outcome)
+                raise WaitTimeoutError(f"workflow {state.dispatch_uuid} {what} after {seconds:g} s", result)
 
     def _now(self) -> float:
         """Epoch seconds as they were when the tracker was made, and what has passed since."""
@@ -339,8 +339,8 @@ def _check_store(store: object) -> None:
     # The receiver's `inbox` takes a path, so many give one here.
     if store is not None and (isinstance(store, type) or not callable(getattr(store, "merge", None))):
         raise ConfigurationError(
-            "store must be a SQLiteStore(path) of nexmo_dispatch_async.tracking.sqlite, a MemoryStore() or "
-            f"one of your own, not {kind_in_words(store)}"
+            "store must be a SqliteTrackingStore(path) of nexmo_dispatch_async.tracking.sqlite, "
+            f"a MemoryTrackingStore() or one of your own, not {kind_in_words(store)}"
         )
 
 

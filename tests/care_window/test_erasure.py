@@ -10,7 +10,7 @@ import pytest
 
 from nexmo_dispatch_async import CareWindowStoreError
 from nexmo_dispatch_async.care_window import sqlite as care_window_sqlite
-from nexmo_dispatch_async.care_window.sqlite import SQLiteWindowStore
+from nexmo_dispatch_async.care_window.sqlite import SqliteWindowStore
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -21,7 +21,7 @@ def number(n: int) -> str:
 
 def test_nothing_is_left_of_whom_it_forgot(tmp_path: Path) -> None:
     """Neither in the file nor in its log, when the call returns."""
-    with SQLiteWindowStore(tmp_path / "windows.db") as store:
+    with SqliteWindowStore(tmp_path / "windows.db") as store:
         for n in range(3000):
             store.record("whatsapp", number(n), NOW + timedelta(hours=n % 3))
 
@@ -38,7 +38,7 @@ def test_a_reader_delays_the_end_of_the_log(
     """The log is emptied with the next message after the reader has gone, and a warning says so."""
     monkeypatch.setattr(care_window_sqlite, "_PATIENCE", 0.01)
     path = tmp_path / "windows.db"
-    with SQLiteWindowStore(path) as store, closing(sqlite3.connect(path, isolation_level=None)) as reader:
+    with SqliteWindowStore(path) as store, closing(sqlite3.connect(path, isolation_level=None)) as reader:
         store.record("whatsapp", number(1), NOW)
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM care_window").fetchone()
@@ -55,7 +55,7 @@ def test_a_reader_delays_the_end_of_the_log(
 @pytest.mark.parametrize("companion", ["", "-wal"])
 def test_nothing_is_noted_without_its_file(tmp_path: Path, companion: str) -> None:
     """The receiver answers 500, or its inbox tries again; once the file is back all is well."""
-    with SQLiteWindowStore(tmp_path / "windows.db") as store:
+    with SqliteWindowStore(tmp_path / "windows.db") as store:
         lost = tmp_path / f"windows.db{companion}"
         lost.rename(tmp_path / "elsewhere")
 
@@ -70,7 +70,7 @@ def test_nothing_is_noted_without_its_file(tmp_path: Path, companion: str) -> No
 
 def test_a_failure_of_the_file_is_our_error(tmp_path: Path) -> None:
     """Its words name no customer."""
-    with SQLiteWindowStore(tmp_path / "windows.db") as store:
+    with SqliteWindowStore(tmp_path / "windows.db") as store:
         store._connection.execute("DROP TABLE care_window")
 
         with pytest.raises(CareWindowStoreError, match="store of the care window failed: no such table"):
@@ -83,7 +83,7 @@ def test_others_who_may_read_the_file_are_named(tmp_path: Path, caplog: pytest.L
     path.touch()
     path.chmod(0o644)
 
-    SQLiteWindowStore(path).close()
+    SqliteWindowStore(path).close()
 
     assert "the file of the care window, windows.db, may be used by others (mode 0644)" in caplog.text
     assert path.stat().st_mode & 0o777 == 0o644

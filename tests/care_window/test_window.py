@@ -18,7 +18,7 @@ from nexmo_dispatch_async.care_window import (
     WindowStatus,
     WindowStore,
 )
-from nexmo_dispatch_async.care_window.sqlite import SQLiteWindowStore
+from nexmo_dispatch_async.care_window.sqlite import SqliteWindowStore
 from nexmo_dispatch_async.channels import messenger, sms, whatsapp
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.models import Step
@@ -66,7 +66,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[WindowStor
     if request.param == "memory":
         yield MemoryWindowStore()
         return
-    with SQLiteWindowStore(tmp_path / "windows.db") as opened:
+    with SqliteWindowStore(tmp_path / "windows.db") as opened:
         yield opened
 
 
@@ -358,7 +358,7 @@ def test_old_customers_are_forgotten(window: CareWindow, store: WindowStore, clo
 @given(st.lists(st.datetimes(min_value=EARLIEST, timezones=st.just(UTC)), min_size=1, max_size=8))
 def test_stores_keep_the_latest_moment(moments: list[datetime]) -> None:
     """To the microsecond, in any order."""
-    with SQLiteWindowStore(":memory:") as sqlite:
+    with SqliteWindowStore(":memory:") as sqlite:
         memory = MemoryWindowStore()
 
         for moment in moments:
@@ -371,19 +371,19 @@ def test_stores_keep_the_latest_moment(moments: list[datetime]) -> None:
 def test_sqlite_store_survives_a_restart(tmp_path: Path) -> None:
     """Another process, or the same one later, knows what was recorded."""
     with (
-        SQLiteWindowStore(tmp_path / "windows.db") as first,
-        SQLiteWindowStore(tmp_path / "windows.db") as second,
+        SqliteWindowStore(tmp_path / "windows.db") as first,
+        SqliteWindowStore(tmp_path / "windows.db") as second,
     ):
         first.record("whatsapp", CUSTOMER, NOON)
         seen_by_neighbour = second.last("whatsapp", CUSTOMER)
 
-    with SQLiteWindowStore(tmp_path / "windows.db") as third:
+    with SqliteWindowStore(tmp_path / "windows.db") as third:
         assert third.last("whatsapp", CUSTOMER) == seen_by_neighbour == NOON
 
 
 async def test_sqlite_store_is_an_async_resource_and_works_from_threads(tmp_path: Path) -> None:
     """`async with` closes it, and `to_thread` keeps the loop free."""
-    async with SQLiteWindowStore(tmp_path / "windows.db") as store:
+    async with SqliteWindowStore(tmp_path / "windows.db") as store:
         window = CareWindow(store, clock=lambda: NOON)
         await asyncio.gather(*(asyncio.to_thread(window.record, str(number)) for number in range(20)))
 

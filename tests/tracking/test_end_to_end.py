@@ -20,8 +20,8 @@ from nexmo_dispatch_async.exceptions import NotReachedError, TrackingStoreError,
 from nexmo_dispatch_async.fan_out.fan_out import Sent
 from nexmo_dispatch_async.models.responses import Dispatch
 from nexmo_dispatch_async.simulator import Simulator
-from nexmo_dispatch_async.tracking import MemoryStore, Outcome, Tracker, WorkflowState
-from nexmo_dispatch_async.tracking.sqlite import SQLiteStore
+from nexmo_dispatch_async.tracking import MemoryTrackingStore, Tracker, WorkflowResult, WorkflowState
+from nexmo_dispatch_async.tracking.sqlite import SqliteTrackingStore
 from nexmo_dispatch_async.workflow import Workflow
 from nexmo_dispatch_webhooks import Router
 from nexmo_dispatch_webhooks.aiohttp import setup
@@ -83,7 +83,7 @@ async def tracker(world: World) -> AsyncIterator[Tracker]:
 async def test_read_in_time(world: World, tracker: Tracker) -> None:
     """Contract 10.1: somebody waits while the callbacks come."""
     dispatch = await world.send(tracker, whatsapp_then_sms(READS_AFTER_20_S))
-    results: list[Outcome] = []
+    results: list[WorkflowResult] = []
 
     async def wait() -> None:
         results.append(await dispatch.wait("read", timeout=10))
@@ -106,10 +106,10 @@ async def test_failover_to_sms(world: World, tracker: Tracker) -> None:
     dispatch = await world.send(tracker, whatsapp_then_sms(NEVER_READS))
 
     await world.sim.advance(700)
-    outcome = await dispatch.wait(timeout=10)
+    result = await dispatch.wait(timeout=10)
 
-    assert (outcome.reached, outcome.channel, outcome.step) == (True, "sms", 2)
-    assert [[seen.status for seen in step.statuses] for step in outcome.steps] == [
+    assert (result.reached, result.channel, result.step) == (True, "sms", 2)
+    assert [[seen.status for seen in step.statuses] for step in result.steps] == [
         ["submitted", "delivered"]
     ] * 2
     with pytest.raises(NotReachedError, match="never read"):
@@ -121,10 +121,10 @@ async def test_all_fail(world: World, tracker: Tracker) -> None:
     dispatch = await world.send(tracker, whatsapp_then_sms(REJECTED, sms_person=REJECTED))
 
     await world.sim.advance(10)
-    outcome = await dispatch.wait(timeout=10)
+    result = await dispatch.wait(timeout=10)
 
-    assert (outcome.status, outcome.reached, str(outcome)) == ("error", False, "not reached, EUR 0.002")
-    assert [(step.failed, step.error_code) for step in outcome.steps] == [(True, 1300)] * 2
+    assert (result.status, result.reached, str(result)) == ("error", False, "not reached, EUR 0.002")
+    assert [(step.failed, step.error_code) for step in result.steps] == [(True, 1300)] * 2
 
 
 async def test_a_silent_end_times_out(world: World, tracker: Tracker) -> None:
@@ -135,7 +135,7 @@ async def test_a_silent_end_times_out(world: World, tracker: Tracker) -> None:
     with pytest.raises(WaitTimeoutError) as caught:
         await dispatch.wait(timeout=0.01)
 
-    assert [step.status for step in caught.value.outcome.steps] == ["submitted"] * 2
+    assert [step.status for step in caught.value.result.steps] == ["submitted"] * 2
 
 
 async def test_each_of_many_is_followed(world: World, tracker: Tracker) -> None:
@@ -143,16 +143,16 @@ async def test_each_of_many_is_followed(world: World, tracker: Tracker) -> None:
     people = [READS_AFTER_20_S, NEVER_READS, REJECTED] * 5
     async with (
         world.sim.client(tracker=tracker) as client,
-        client.send_many([whatsapp_then_sms(person) for person in people]) as outcomes,
+        client.send_many([whatsapp_then_sms(person) for person in people]) as results,
     ):
-        sent = [outcome async for outcome in outcomes if isinstance(outcome, Sent)]
+        sent = [result async for result in results if isinstance(result, Sent)]
 
     await world.sim.advance(700)
-    ends = [await outcome.dispatch.wait(timeout=10) for outcome in sent]
+    ends = [await result.dispatch.wait(timeout=10) for result in sent]
 
     expected = {person: "whatsapp" if person == READS_AFTER_20_S else "sms" for person in people}
     assert [end.channel for end in ends] == [
-        expected[str(outcome.workflow.steps[0].to.number).removesuffix("0001")] for outcome in sent
+        expected[str(result.workflow.steps[0].to.number).removesuffix("0001")] for result in sent
     ]
 
 
@@ -160,25 +160,25 @@ async def test_a_restart_goes_on_from_the_store(world: World, tmp_path: Path) ->
     """Sent, first callbacks received, process gone; the next one follows by the id alone."""
     path = tmp_path / "tracking.db"
     async with AsyncExitStack() as first_run:
-        tracker = await first_run.enter_async_context(Tracker(SQLiteStore(path)))
+        tracker = await first_run.enter_async_context(Tracker(SqliteTrackingStore(path)))
         first = World(world.sim, first_run)
         port = await first.receive_with(tracker)
         dispatch_uuid = (await first.send(tracker, whatsapp_then_sms(NEVER_READS))).dispatch_uuid
         await world.sim.advance(10)
 
-    async with Tracker(SQLiteStore(path)) as tracker:
+    async with Tracker(SqliteTrackingStore(path)) as tracker:
         await world.receive_with(tracker, port)
         await world.sim.advance(690)
-        outcome = await tracker.follow(dispatch_uuid).wait(timeout=10)
+        result = await tracker.follow(dispatch_uuid).wait(timeout=10)
 
-    assert str(outcome) == "reached on sms after 601.291 s, EUR 0.0978"
-    assert [(step.until, step.status) for step in outcome.steps] == [
+    assert str(result) == "reached on sms after 601.291 s, EUR 0.0978"
+    assert [(step.until, step.status) for step in result.steps] == [
         ("read", "delivered"),
         (None, "delivered"),
     ]
 
 
-class FailsOnce(MemoryStore):
+class FailsOnce(MemoryTrackingStore):
     """Fails the first callback that it is given."""
 
     failed = False
@@ -197,10 +197,10 @@ async def test_a_callback_that_could_not_be_stored_comes_again(world: World) -> 
         dispatch = await world.send(tracker, whatsapp_then_sms(READS_AFTER_20_S))
         await world.sim.advance(60)
 
-        outcome = await dispatch.wait(timeout=10)
+        result = await dispatch.wait(timeout=10)
 
     assert [delivery.status for delivery in world.sim.deliveries].count(500) == 1
-    assert [seen.status for seen in outcome.steps[0].statuses] == ["submitted", "delivered", "read"]
+    assert [seen.status for seen in result.steps[0].statuses] == ["submitted", "delivered", "read"]
 
 
 async def test_callbacks_may_beat_the_answer_to_the_send(tracker: Tracker) -> None:
@@ -221,7 +221,7 @@ async def test_callbacks_may_beat_the_answer_to_the_send(tracker: Tracker) -> No
         ) as client,
     ):
         sent = await client.send(WHATSAPP_THEN_SMS)
-        outcome = await sent.wait("read", timeout=10)
+        result = await sent.wait("read", timeout=10)
 
-    assert str(outcome) == "reached on whatsapp after 0 s, EUR 0.0645"
-    assert outcome.steps[1].channel == "sms"  # the plan was merged with what had come before it
+    assert str(result) == "reached on whatsapp after 0 s, EUR 0.0645"
+    assert result.steps[1].channel == "sms"  # the plan was merged with what had come before it

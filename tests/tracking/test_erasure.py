@@ -10,10 +10,10 @@ import pytest
 from nexmo_dispatch_async.exceptions import TrackingStoreError
 from nexmo_dispatch_async.tracking import sqlite as sqlite_module
 from nexmo_dispatch_async.tracking.reducer import WorkflowState
-from nexmo_dispatch_async.tracking.sqlite import SQLiteStore
-from nexmo_dispatch_async.tracking.store import Retention
+from nexmo_dispatch_async.tracking.sqlite import SqliteTrackingStore
+from nexmo_dispatch_async.tracking.store import TrackingRetention
 
-RETENTION = Retention(ended=100, open=100, unclaimed=100, max_unclaimed=500)
+RETENTION = TrackingRetention(ended=100, open=100, unclaimed=100, max_unclaimed=500)
 DAY = 86_400.0
 
 
@@ -21,9 +21,9 @@ def followed(name: str) -> WorkflowState:
     return WorkflowState(name, followed=True)
 
 
-async def fill(path: Path, names: list[str], *, kind: str = "open") -> SQLiteStore:
+async def fill(path: Path, names: list[str], *, kind: str = "open") -> SqliteTrackingStore:
     """An open store with rows that are as old as the store."""
-    store = SQLiteStore(path)
+    store = SqliteTrackingStore(path)
     await store.merge(followed("first"), now=0, retention=RETENTION)
     rows = [(name, kind, 0.0, msgspec.json.encode(followed(name))) for name in names]
     with closing(sqlite3.connect(path)) as other:

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nexmo_dispatch_async.channels import sms, viber
-from nexmo_dispatch_async.tracking import Outcome, WorkflowState, outcome_of
-from nexmo_dispatch_async.tracking.reducer import Reported, observe, planned
+from nexmo_dispatch_async.tracking import WorkflowResult, WorkflowState, conclude
+from nexmo_dispatch_async.tracking.reducer import ReportedEntry, observe, planned
 from nexmo_dispatch_async.workflow import Workflow
 from nexmo_dispatch_webhooks import Event, MessageStatus, parse_event
 from tests.simulator.support import box, step, workflow
@@ -23,8 +23,8 @@ from tests.support.callbacks import (
     UUID,
     WHATSAPP_THEN_SMS,
     moment,
-    outcome,
     report,
+    result_of,
     state_of,
     status,
 )
@@ -64,9 +64,9 @@ some_events = st.lists(st.one_of(a_status, a_status, a_report), max_size=7)
 a_plan = st.sampled_from([None, WHATSAPP_THEN_SMS])
 
 
-def everything(state: WorkflowState) -> tuple[bytes, Outcome]:
-    """All that can be seen of a state: its stored bytes, which tell "0.1" from "0.10", and its outcome."""
-    return msgspec.json.encode(state, order="sorted"), outcome_of(state)
+def everything(state: WorkflowState) -> tuple[bytes, WorkflowResult]:
+    """All that can be seen of a state: its stored bytes, which tell "0.1" from "0.10", and its result."""
+    return msgspec.json.encode(state, order="sorted"), conclude(state)
 
 
 @given(some_events, a_plan, st.randoms(use_true_random=False))
@@ -74,7 +74,7 @@ def everything(state: WorkflowState) -> tuple[bytes, Outcome]:
 def test_order_and_repetition_make_no_difference(
     events: list[Event], plan: Workflow | None, order: random.Random
 ) -> None:
-    """Contract 5.10: any permutation with any duplicates ends in the same state and the same outcome."""
+    """Contract 5.10: any permutation with any duplicates ends in the same state and the same result."""
     shuffled = [*events, *order.choices(events, k=order.randrange(6))] if events else []
     order.shuffle(shuffled)
 
@@ -108,7 +108,7 @@ def test_a_state_survives_storage(events: list[Event], plan: Workflow | None) ->
 @settings(max_examples=50, deadline=None)
 def test_nothing_that_was_known_is_lost(known: list[Event], news: list[Event]) -> None:
     """Monotone: news never take back an end, a status or a message."""
-    before, after = outcome(*known), outcome(*known, *news)
+    before, after = result_of(*known), result_of(*known, *news)
 
     assert after.ended >= before.ended
     assert after.has("delivered") >= before.has("delivered") or after.ended
@@ -160,7 +160,7 @@ def test_simulated_workflows_are_understood_in_any_order(
     for event in shuffled:
         state = state.merge(observe(event) or state)
 
-    result = outcome_of(state)
+    result = conclude(state)
 
     heard = {event.message_uuid for event in events if isinstance(event, MessageStatus)}
     sent = [message.uuid if message.uuid in heard else None for message in run.messages]
@@ -191,8 +191,8 @@ def test_the_earliest_time_and_the_highest_price_of_a_status_count() -> None:
 def test_the_later_of_two_reports_counts() -> None:
     early, late = report("error", 10, total="0.1"), report("completed", 20, total="0.2")
 
-    assert outcome(late, early) == outcome(early, late)
-    assert outcome(late, early).status == "completed"
+    assert result_of(late, early) == result_of(early, late)
+    assert result_of(late, early).status == "completed"
 
 
 def test_two_reports_of_one_time_complete_each_other() -> None:
@@ -200,7 +200,7 @@ def test_two_reports_of_one_time_complete_each_other() -> None:
     full = report("completed", 9, ("a", "whatsapp", "read", "0.06"), total="0.07")
     bare, priceless = report("completed", 9), report(None, 9, ("a", "whatsapp", "read"))
 
-    assert outcome(bare, full) == outcome(full, bare, priceless) == outcome(full)
+    assert result_of(bare, full) == result_of(full, bare, priceless) == result_of(full)
 
 
 def test_events_of_no_workflow_say_nothing() -> None:
@@ -240,7 +240,7 @@ def test_states_of_two_workflows_do_not_merge() -> None:
 @pytest.mark.parametrize("price", ["1E+999999", "0E-999999", "words", None])
 def test_a_senseless_price_is_no_price(price: str | None) -> None:
     """Contract 5.11: a price that makes no sense is None, not zero, and must not break the sum."""
-    result = outcome(status("m", "delivered", price=price), status("n", "delivered", price="0.5"))
+    result = result_of(status("m", "delivered", price=price), status("n", "delivered", price="0.5"))
 
     assert result.cost == Decimal("0.5")
 
@@ -251,7 +251,7 @@ def test_a_senseless_price_is_no_price(price: str | None) -> None:
 )
 def test_a_price_makes_sense_within_twenty_digits(price: str, known: bool) -> None:
     """So that any sum of prices is exact: both borders, and either sign."""
-    result = outcome(status("m", "delivered", price=price))
+    result = result_of(status("m", "delivered", price=price))
 
     assert result.cost == (Decimal(price) if known else None)
 
@@ -277,7 +277,7 @@ def test_an_entry_of_a_report_may_lack_everything() -> None:
 
     assert state is not None
     assert state.report is not None
-    assert state.report.messages == (Reported(),)
+    assert state.report.messages == (ReportedEntry(),)
     assert state.report.status is None
 
 
@@ -341,7 +341,7 @@ def test_no_personal_data_is_kept_or_shown() -> None:
     stored = msgspec.json.encode(state).decode()
 
     for secret in (NUMBER, "31647356950", "Jansen", "jansen", "reason"):
-        assert secret not in stored + repr(state) + repr(outcome_of(state))
+        assert secret not in stored + repr(state) + repr(conclude(state))
     assert len(state.plan[0].recipient) == 4
     assert state.plan[0].recipient == state.messages["m"].recipient
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from nexmo_dispatch_async.channels import messenger, sms, whatsapp
-from nexmo_dispatch_async.tracking import Money, Outcome, StatusSeen
+from nexmo_dispatch_async.tracking import Money, StatusEntry, WorkflowResult
 from nexmo_dispatch_async.workflow import Workflow
 from tests.support.callbacks import (
     FOUR_CHANNELS,
@@ -15,8 +15,8 @@ from tests.support.callbacks import (
     UUID,
     WHATSAPP_THEN_SMS,
     moment,
-    outcome,
     report,
+    result_of,
     status,
 )
 
@@ -27,7 +27,7 @@ UNTIL_DELIVERED = Workflow.failover(
 )
 
 
-def uuids(result: Outcome) -> list[str | None]:
+def uuids(result: WorkflowResult) -> list[str | None]:
     return [step.message_uuid for step in result.steps]
 
 
@@ -36,7 +36,7 @@ def uuids(result: Outcome) -> list[str | None]:
 
 def test_condition_met() -> None:
     """Contract 10.1: read in time on the first step."""
-    result = outcome(
+    result = result_of(
         status("a", "submitted", 0, channel="whatsapp"),
         status("a", "delivered", 2, channel="whatsapp", price="0.0625"),
         status("a", "read", 12.5, channel="whatsapp"),
@@ -60,16 +60,16 @@ def test_condition_met() -> None:
     )
     assert first.price == Money(Decimal("0.0625"), "EUR")
     assert first.statuses == (
-        StatusSeen("submitted", moment(0)),
-        StatusSeen("delivered", moment(2)),
-        StatusSeen("read", moment(12.5)),
+        StatusEntry("submitted", moment(0)),
+        StatusEntry("delivered", moment(2)),
+        StatusEntry("read", moment(12.5)),
     )
     assert (second.step, second.channel, second.message_uuid, second.statuses) == (2, "sms", None, ())
 
 
 def test_expiry() -> None:
     """Contract 10.2: the second step reaches; the first stays `submitted` and without a price."""
-    result = outcome(
+    result = result_of(
         status("a", "submitted", 0, channel="whatsapp"),
         status("b", "submitted", 602),
         status("b", "delivered", 604, price="0.0333"),
@@ -92,7 +92,7 @@ def test_expiry() -> None:
 
 def test_a_late_delivery_costs_extra_and_keeps_the_end() -> None:
     """Contract 3.6: statuses may come after the final report, whose usage then understates the cost."""
-    result = outcome(
+    result = result_of(
         status("a", "submitted", 0, channel="whatsapp"),
         status("b", "delivered", 604, price="0.0333"),
         report(
@@ -115,7 +115,7 @@ def test_a_late_delivery_costs_extra_and_keeps_the_end() -> None:
 
 def test_immediate_failure() -> None:
     """Contract 10.3: rejected without ever being submitted; the error stays with the step."""
-    result = outcome(
+    result = result_of(
         status("a", "rejected", 0.2, channel="whatsapp", code=1340),
         status("b", "submitted", 0.4),
         workflow=WHATSAPP_THEN_SMS,
@@ -130,7 +130,7 @@ def test_immediate_failure() -> None:
 
 def test_all_fail() -> None:
     """Contract 10.4."""
-    result = outcome(
+    result = result_of(
         status("a", "undeliverable", 1, channel="whatsapp", code=1300),
         status("b", "rejected", 2, code=1050),
         report("error", 2.05, ("a", "whatsapp", "undeliverable"), ("b", "sms", "rejected"), total="0.002"),
@@ -154,20 +154,20 @@ def test_the_report_before_the_last_delivered(said: str) -> None:
     early = report("completed", 604.05, ("a", "whatsapp", "submitted"), ("b", "sms", said), total="0.0353")
     known = [status("a", "submitted", 0, channel="whatsapp"), status("b", "submitted", 602), early]
 
-    before = outcome(*known, workflow=WHATSAPP_THEN_SMS)
-    after = outcome(*known, status("b", "delivered", 604), workflow=WHATSAPP_THEN_SMS)
+    before = result_of(*known, workflow=WHATSAPP_THEN_SMS)
+    after = result_of(*known, status("b", "delivered", 604), workflow=WHATSAPP_THEN_SMS)
 
     assert (before.reached, before.channel, before.elapsed) == (True, "sms", timedelta(seconds=604.05))
     assert before.has("delivered")
     assert not before.has("read")
     assert after.elapsed == timedelta(seconds=604)
-    late = outcome(*known, status("a", "read", 9000, channel="whatsapp"), workflow=WHATSAPP_THEN_SMS)
+    late = result_of(*known, status("a", "read", 9000, channel="whatsapp"), workflow=WHATSAPP_THEN_SMS)
     assert (late.channel, late.step) == ("sms", 2)
 
 
 def test_a_completed_step_that_waited_for_read_was_read() -> None:
     """Failover rule 3: only the current step decides, so `completed` says what was not heard yet."""
-    result = outcome(report("completed", 9, ("a", "whatsapp", "delivered")), workflow=WHATSAPP_THEN_SMS)
+    result = result_of(report("completed", 9, ("a", "whatsapp", "delivered")), workflow=WHATSAPP_THEN_SMS)
 
     assert result.has("read")
     assert result.steps[0].reached
@@ -175,7 +175,7 @@ def test_a_completed_step_that_waited_for_read_was_read() -> None:
 
 def test_a_single_step() -> None:
     """Contract 10.7."""
-    result = outcome(
+    result = result_of(
         status("a", "delivered", 3), report("completed", 3.05, ("a", "sms", "delivered")), workflow=SINGLE
     )
 
@@ -187,7 +187,7 @@ def test_a_single_step() -> None:
 
 def test_delivered_does_not_reach_whom_it_should_have_been_read_by() -> None:
     """The step waited for `read`: on WhatsApp it was delivered only, and the SMS failed."""
-    result = outcome(
+    result = result_of(
         status("a", "delivered", 1, channel="whatsapp"),
         status("b", "rejected", 601),
         report("error", 602, ("a", "whatsapp", "delivered"), ("b", "sms", "rejected")),
@@ -199,7 +199,7 @@ def test_delivered_does_not_reach_whom_it_should_have_been_read_by() -> None:
 
 def test_reading_implies_delivery() -> None:
     """Contract 3.6."""
-    result = outcome(status("a", "read", 1, channel="whatsapp"), workflow=UNTIL_DELIVERED)
+    result = result_of(status("a", "read", 1, channel="whatsapp"), workflow=UNTIL_DELIVERED)
 
     assert result.steps[0].reached
     assert result.has("delivered")
@@ -207,7 +207,9 @@ def test_reading_implies_delivery() -> None:
 
 def test_delivered_after_all_counts() -> None:
     """Contract 5.3: carriers do send `delivered` after `undeliverable`."""
-    result = outcome(status("a", "delivered", 9), status("a", "undeliverable", 3, code=1260), workflow=SINGLE)
+    result = result_of(
+        status("a", "delivered", 9), status("a", "undeliverable", 3, code=1260), workflow=SINGLE
+    )
 
     (step,) = result.steps
     assert (step.status, step.failed, step.reached, step.error_code) == ("delivered", False, True, 1260)
@@ -219,13 +221,13 @@ def test_the_first_to_reach_is_the_channel() -> None:
     in_between = status("a", "delivered", 601, channel="whatsapp")
     rest = [status("a", "submitted", 0, channel="whatsapp"), status("b", "delivered", 604)]
 
-    assert outcome(*rest, late, workflow=UNTIL_DELIVERED).channel == "sms"
-    assert outcome(*rest, in_between, workflow=UNTIL_DELIVERED).channel == "whatsapp"
+    assert result_of(*rest, late, workflow=UNTIL_DELIVERED).channel == "sms"
+    assert result_of(*rest, in_between, workflow=UNTIL_DELIVERED).channel == "whatsapp"
 
 
 def test_without_steps_the_report_tells_who_was_reached() -> None:
     """Followed by its id alone: the last attempted message is the one that completed the workflow."""
-    result = outcome(
+    result = result_of(
         status("a", "delivered", 1, channel="whatsapp"),
         status("b", "delivered", 604),
         report("completed", 605, ("a", "whatsapp", "delivered"), ("b", "sms", "delivered")),
@@ -241,13 +243,13 @@ def test_without_steps_and_report_only_read_is_sure() -> None:
         status("a", "read", 2, channel="whatsapp"),
     )
 
-    assert not outcome(delivered).reached
-    assert outcome(delivered, read).reached
+    assert not result_of(delivered).reached
+    assert result_of(delivered, read).reached
 
 
 def test_a_bare_report_still_says_that_it_was_completed() -> None:
     """Contract 5.4: no member is certain to be there."""
-    result = outcome(report("completed", None), workflow=WHATSAPP_THEN_SMS)
+    result = result_of(report("completed", None), workflow=WHATSAPP_THEN_SMS)
 
     assert (result.reached, result.channel, result.elapsed, result.cost) == (True, None, None, None)
     assert str(result) == "reached"
@@ -257,7 +259,7 @@ def test_a_bare_report_still_says_that_it_was_completed() -> None:
 
 def test_without_times_nothing_is_said_about_time() -> None:
     """Contract 5.7: an unreadable timestamp is no reason to lose the status."""
-    result = outcome(
+    result = result_of(
         status("a", "submitted", None),
         status("a", "delivered", None),
         report("completed", None, ("a", "sms", "delivered")),
@@ -269,7 +271,7 @@ def test_without_times_nothing_is_said_about_time() -> None:
 
 
 def test_a_report_stamped_too_early_takes_no_negative_time() -> None:
-    result = outcome(
+    result = result_of(
         status("a", "submitted", 10), report("completed", 5, ("a", "sms", "submitted")), workflow=SINGLE
     )
 
@@ -278,7 +280,7 @@ def test_a_report_stamped_too_early_takes_no_negative_time() -> None:
 
 def test_unknown_statuses_are_kept_and_decide_nothing() -> None:
     """Contract 5.3."""
-    result = outcome(status("a", "Seen", 1), status("a", "beamed", 2), workflow=SINGLE)
+    result = result_of(status("a", "Seen", 1), status("a", "beamed", 2), workflow=SINGLE)
 
     assert [seen.status for seen in result.steps[0].statuses] == ["seen", "beamed"]
     assert not result.reached
@@ -288,19 +290,19 @@ def test_unknown_statuses_are_kept_and_decide_nothing() -> None:
 
 
 def test_before_the_end_the_cost_is_what_is_known() -> None:
-    result = outcome(status("a", "delivered", 1, price="0.03"), status("b", "delivered", 2, price="0.04"))
+    result = result_of(status("a", "delivered", 1, price="0.03"), status("b", "delivered", 2, price="0.04"))
 
     assert (result.cost, result.currency) == (Decimal("0.07"), "EUR")
 
 
 def test_no_price_is_not_zero() -> None:
     """Contract 5.11."""
-    assert outcome(status("a", "delivered", 1)).cost is None
+    assert result_of(status("a", "delivered", 1)).cost is None
 
 
 def test_the_total_is_not_the_sum() -> None:
     """Contract 5.4: it holds a workflow fee; prices that it lists are not added again."""
-    result = outcome(
+    result = result_of(
         status("a", "delivered", 1, price="0.0333"),
         report("completed", 2, ("a", "sms", "delivered", "0.0333"), total="0.0353"),
     )
@@ -311,13 +313,13 @@ def test_the_total_is_not_the_sum() -> None:
 @pytest.mark.parametrize(("at", "cost"), [(1, "0.0353"), (3, "0.0686")])
 def test_a_total_without_a_list_holds_what_was_priced_before_it(at: float, cost: str) -> None:
     """Contract 5.4: no member is certain to be there."""
-    result = outcome(status("a", "delivered", at, price="0.0333"), report("completed", 2, total="0.0353"))
+    result = result_of(status("a", "delivered", at, price="0.0333"), report("completed", 2, total="0.0353"))
 
     assert result.cost == Decimal(cost)
 
 
 def test_a_message_that_the_list_leaves_out_is_added() -> None:
-    result = outcome(
+    result = result_of(
         status("b", "delivered", 1, price="0.01"),
         report("completed", 2, ("a", "sms", "delivered", "0.02"), total="0.03"),
     )
@@ -328,7 +330,7 @@ def test_a_message_that_the_list_leaves_out_is_added() -> None:
 def test_two_currencies_make_no_sum() -> None:
     """Contract 9.19: any currency may come."""
     dollar: dict[str, Any] = {"usage": {"price": "1", "currency": "USD"}}
-    result = outcome(status("a", "delivered", 1, price="1"), status("b", "delivered", 1, **dollar))
+    result = result_of(status("a", "delivered", 1, price="1"), status("b", "delivered", 1, **dollar))
 
     assert (result.cost, result.currency) == (None, None)
     assert [step.price and step.price.currency for step in result.steps] == ["EUR", "USD"]
@@ -337,7 +339,7 @@ def test_two_currencies_make_no_sum() -> None:
 def test_a_price_without_currency_is_a_cost() -> None:
     bare: dict[str, Any] = {"usage": {"price": "0.5"}}
 
-    assert str(outcome(status("a", "read", 1, **bare))) == "reached on sms after 0 s, cost 0.5, not ended"
+    assert str(result_of(status("a", "read", 1, **bare))) == "reached on sms after 0 s, cost 0.5, not ended"
 
 
 # ---- which message belongs to which step (contract 9.29)
@@ -345,7 +347,7 @@ def test_a_price_without_currency_is_a_cost() -> None:
 
 def test_the_report_decides() -> None:
     """It lists the messages in order, whatever the timestamps say."""
-    result = outcome(
+    result = result_of(
         status("a", "submitted", 9, channel="messenger"),
         status("b", "submitted", 5, channel="viber_service_msg"),
         status("d", "submitted", 1),
@@ -365,7 +367,7 @@ def test_the_report_decides() -> None:
 
 
 def test_without_report_the_times_decide() -> None:
-    result = outcome(
+    result = result_of(
         status("y", "submitted", 130),
         status("x", "submitted", 191),
         status("z", "submitted", 0, channel="messenger"),
@@ -377,13 +379,13 @@ def test_without_report_the_times_decide() -> None:
 
 def test_the_recipient_tells_steps_of_one_channel_apart() -> None:
     """The first of the two SMS was not heard of yet."""
-    result = outcome(status("late", "delivered", 191, to="447700900999"), workflow=FOUR_CHANNELS)
+    result = result_of(status("late", "delivered", 191, to="447700900999"), workflow=FOUR_CHANNELS)
 
     assert uuids(result) == [None, None, None, "late"]
 
 
 def test_a_recipient_that_is_written_differently_does_not_matter() -> None:
-    result = outcome(
+    result = result_of(
         status("a", "submitted", 0, to="0770090012", channel="whatsapp"), workflow=WHATSAPP_THEN_SMS
     )
 
@@ -394,14 +396,14 @@ def test_a_message_without_a_readable_channel_goes_where_there_is_room() -> None
     """Contract 5.11: `to` may be missing."""
     nowhere = status("x", "submitted", 5, to={"type": None})
 
-    result = outcome(status("a", "submitted", 0, channel="whatsapp"), nowhere, workflow=WHATSAPP_THEN_SMS)
+    result = result_of(status("a", "submitted", 0, channel="whatsapp"), nowhere, workflow=WHATSAPP_THEN_SMS)
 
     assert uuids(result) == ["a", "x"]
 
 
 def test_a_message_without_time_goes_where_there_is_room() -> None:
     """Contract 5.7: its time could not be read, so it has no place in the order."""
-    result = outcome(
+    result = result_of(
         status("b", "submitted", 9), status("a", "read", None, channel="whatsapp"), workflow=WHATSAPP_THEN_SMS
     )
 
@@ -410,7 +412,7 @@ def test_a_message_without_time_goes_where_there_is_room() -> None:
 
 def test_equal_times_do_not_keep_a_message_from_its_step() -> None:
     """Two statuses at the same instant: the order of the uuids is not the order of the steps."""
-    result = outcome(
+    result = result_of(
         status("z", "rejected", 0, channel="whatsapp"),
         status("a", "submitted", 0),
         workflow=WHATSAPP_THEN_SMS,
@@ -422,21 +424,21 @@ def test_equal_times_do_not_keep_a_message_from_its_step() -> None:
 def test_a_position_of_the_v1_format_decides() -> None:
     """Contract 5.8."""
     position: dict[str, Any] = {"workflow": {"id": UUID, "items_number": "4"}}
-    result = outcome(status("d", "submitted", 0, **position), workflow=FOUR_CHANNELS)
+    result = result_of(status("d", "submitted", 0, **position), workflow=FOUR_CHANNELS)
 
     assert uuids(result) == [None, None, None, "d"]
 
 
 def test_an_impossible_position_is_ignored() -> None:
     position: dict[str, Any] = {"workflow": {"id": UUID, "items_number": "9"}}
-    result = outcome(status("a", "submitted", 0, **position), workflow=SINGLE)
+    result = result_of(status("a", "submitted", 0, **position), workflow=SINGLE)
 
     assert uuids(result) == ["a"]
 
 
 def test_a_message_that_fits_no_step_is_shown_apart() -> None:
     """Somebody followed with the wrong workflow; nothing is hidden."""
-    result = outcome(
+    result = result_of(
         status("a", "submitted", 1), status("f", "delivered", 0, channel="fax", price="1"), workflow=SINGLE
     )
 
@@ -449,7 +451,7 @@ def test_a_message_that_fits_no_step_is_shown_apart() -> None:
 
 def test_a_report_that_names_no_uuid_keeps_its_places() -> None:
     """Contract 5.4: no member is certain to be there, in an entry neither."""
-    result = outcome(
+    result = result_of(
         report("completed", 9, (None, "messenger", "rejected"), (None, "viber_service_msg", "delivered")),
         workflow=FOUR_CHANNELS,
     )
@@ -462,7 +464,7 @@ def test_a_report_that_names_no_uuid_keeps_its_places() -> None:
 
 
 def test_without_steps_the_messages_are_numbered_by_time() -> None:
-    result = outcome(
+    result = result_of(
         status("b", "submitted", 9), status("a", "submitted", 20), status("c", "submitted", None)
     )
 
@@ -474,9 +476,9 @@ def test_without_steps_a_position_counts() -> None:
     second = status("b", "submitted", 5, workflow={"id": UUID, "items_number": "2", "items_total": "2"})
     senseless = status("c", "submitted", 7, workflow={"id": UUID, "items_number": "1000000000"})
 
-    assert uuids(outcome(second)) == [None, "b"]
-    assert uuids(outcome(second, status("a", "submitted", 9))) == ["a", "b"]
-    assert uuids(outcome(second, senseless)) == ["c", "b"]
+    assert uuids(result_of(second)) == [None, "b"]
+    assert uuids(result_of(second, status("a", "submitted", 9))) == ["a", "b"]
+    assert uuids(result_of(second, senseless)) == ["c", "b"]
 
 
 def test_a_messenger_step_is_found_by_psid() -> None:
@@ -486,4 +488,7 @@ def test_a_messenger_step_is_found_by_psid() -> None:
         messenger.text("Hello", from_="1", to="222"),
     )
 
-    assert uuids(outcome(status("b", "read", 1, channel="messenger", to="222"), workflow=two)) == [None, "b"]
+    assert uuids(result_of(status("b", "read", 1, channel="messenger", to="222"), workflow=two)) == [
+        None,
+        "b",
+    ]

@@ -6,8 +6,15 @@ from itertools import combinations, product
 
 import pytest
 
-from nexmo_dispatch_async.tracking.reducer import Planned, Report, Reported, Seen, Sent, WorkflowState
-from nexmo_dispatch_async.tracking.step_matching import place
+from nexmo_dispatch_async.tracking.reducer import (
+    MessageFacts,
+    PlannedStep,
+    ReportedEntry,
+    ReportFacts,
+    StatusFacts,
+    WorkflowState,
+)
+from nexmo_dispatch_async.tracking.step_matching import match_steps
 
 START = datetime(2025, 3, 11, 8, 21, tzinfo=UTC)
 # A step, and what a message may look like: of the channel and the recipient, of one of them, of neither.
@@ -21,18 +28,18 @@ def sent(
     *,
     at: float | None = 0,
     position: int | None = None,
-) -> Sent:
+) -> MessageFacts:
     """A message that was submitted so many seconds after the start."""
     moment = None if at is None else START + timedelta(seconds=at)
-    return Sent(channel, recipient, position, {"submitted": Seen(moment)})
+    return MessageFacts(channel, recipient, position, {"submitted": StatusFacts(moment)})
 
 
 def state(
-    *plan: str, known: Mapping[str, Sent], report: tuple[str | None, ...] | None = None
+    *plan: str, known: Mapping[str, MessageFacts], report: tuple[str | None, ...] | None = None
 ) -> WorkflowState:
     """What is known of a workflow; a step is its channel, or the channel and the recipient."""
-    steps = tuple(Planned(*([*each.split(), "a"][:2])) for each in plan)
-    told = None if report is None else Report(messages=tuple(Reported(uuid) for uuid in report))
+    steps = tuple(PlannedStep(*([*each.split(), "a"][:2])) for each in plan)
+    told = None if report is None else ReportFacts(messages=tuple(ReportedEntry(uuid) for uuid in report))
     return WorkflowState("w", plan=steps, messages={**known}, report=told)
 
 
@@ -68,7 +75,7 @@ def test_messages_go_to_their_steps_as_well_as_they_can(size: int) -> None:
         for messages in (found for n in range(4) for found in product(MESSAGES, repeat=n)):
             known = {f"m{n}": sent(*message, at=n) for n, message in enumerate(messages)}
 
-            places, left = place(state(*plan, known=known))
+            places, left = match_steps(state(*plan, known=known))
 
             expected = best_by_brute_force(messages, steps)
             for row, column in enumerate(expected):
@@ -84,15 +91,15 @@ def test_a_stray_message_takes_no_step_from_the_next() -> None:
     """It fits no step, and the SMS after it fits both: the SMS is the first one."""
     known = {"stray": sent("fax", at=0), "sms-1": sent(at=1)}
 
-    assert place(state("sms", "sms", known=known)) == (["sms-1", None], ["stray"])
+    assert match_steps(state("sms", "sms", known=known)) == (["sms-1", None], ["stray"])
 
 
 def test_a_uuid_that_the_report_names_twice_has_its_first_place() -> None:
     """The second entry names a message that is not known; one of the channel may still stand there."""
     known = {"a": sent(), "b": sent(at=1)}
 
-    assert place(state("sms", "sms", report=("a", "a"), known={"a": sent()})) == (["a", None], [])
-    assert place(state("sms", "sms", report=("a", "a"), known=known)) == (["a", "b"], [])
+    assert match_steps(state("sms", "sms", report=("a", "a"), known={"a": sent()})) == (["a", None], [])
+    assert match_steps(state("sms", "sms", report=("a", "a"), known=known)) == (["a", "b"], [])
 
 
 @pytest.mark.parametrize(
@@ -101,7 +108,7 @@ def test_a_uuid_that_the_report_names_twice_has_its_first_place() -> None:
 )
 def test_without_steps_positions_up_to_100_count(position: int | None, steps: int) -> None:
     """Contract 5.8; a position beyond is a mistake of the sender, and makes no steps."""
-    places, left = place(state(known={"m": sent(position=position)}))
+    places, left = match_steps(state(known={"m": sent(position=position)}))
 
     assert (len(places), places[-1], left) == (steps, "m", [])
 
@@ -110,29 +117,29 @@ def test_a_position_in_the_plan_decides_and_a_taken_one_does_not() -> None:
     """Contract 5.8: of two that name the first step the earlier one has it."""
     known = {"x": sent(at=5, position=1), "y": sent(at=9, position=1)}
 
-    assert place(state("sms", "sms", known=known)) == (["x", "y"], [])
-    assert place(state("sms", "sms", report=("r",), known=known)) == (["r", "x"], ["y"])
-    assert place(state("sms", known={"x": sent(position=2), "y": sent(position=1)})) == (["y"], ["x"])
+    assert match_steps(state("sms", "sms", known=known)) == (["x", "y"], [])
+    assert match_steps(state("sms", "sms", report=("r",), known=known)) == (["r", "x"], ["y"])
+    assert match_steps(state("sms", known={"x": sent(position=2), "y": sent(position=1)})) == (["y"], ["x"])
 
 
 def test_a_position_decides_before_the_channel() -> None:
     """Contract 5.8: what the service says of the order is no guess."""
-    assert place(state("whatsapp", "sms", known={"m": sent("sms", position=1)})) == (["m", None], [])
+    assert match_steps(state("whatsapp", "sms", known={"m": sent("sms", position=1)})) == (["m", None], [])
 
 
 def test_a_position_right_after_the_report_is_a_step_of_its_own() -> None:
     """Without steps: an earlier message without a position comes after it."""
     known = {"x": sent(at=0), "y": sent(at=5, position=2)}
 
-    assert place(state(report=("r",), known=known)) == (["r", "y", "x"], [])
+    assert match_steps(state(report=("r",), known=known)) == (["r", "y", "x"], [])
 
 
 def test_an_entry_of_the_report_without_uuid_is_not_filled() -> None:
     """The report tells the order of the steps, and which message that one was is not guessed."""
     known = {"a": sent(), "b": sent(at=1)}
 
-    assert place(state("sms", report=("a", None), known=known)) == (["a", None], ["b"])
-    assert place(state(report=(None, "b"), known={"m": sent()})) == ([None, "b", "m"], [])
+    assert match_steps(state("sms", report=("a", None), known=known)) == (["a", None], ["b"])
+    assert match_steps(state(report=(None, "b"), known={"m": sent()})) == ([None, "b", "m"], [])
 
 
 def test_positions_come_before_times_and_times_before_uuids() -> None:
@@ -140,15 +147,19 @@ def test_positions_come_before_times_and_times_before_uuids() -> None:
     known = {"c": sent(at=1), "b": sent(at=1), "a": sent(at=None)}
     positioned = {"y": sent(at=5, position=1), "z": sent(at=3, position=1)}
 
-    assert place(state(known={**known, **positioned})) == (["z", "y", "b", "c", "a"], [])
+    assert match_steps(state(known={**known, **positioned})) == (["z", "y", "b", "c", "a"], [])
 
 
 def test_the_earliest_status_of_a_message_is_its_time() -> None:
     """Of several statuses the first counts, and one whose time cannot be read counts for nothing."""
-    late = {"read": Seen(START + timedelta(seconds=9)), "submitted": Seen(START), "seen": Seen(None)}
-    known = {"a": sent(at=5), "b": Sent("sms", "a", None, late)}
+    late = {
+        "read": StatusFacts(START + timedelta(seconds=9)),
+        "submitted": StatusFacts(START),
+        "seen": StatusFacts(None),
+    }
+    known = {"a": sent(at=5), "b": MessageFacts("sms", "a", None, late)}
 
-    assert place(state("sms", "sms", known=known)) == (["b", "a"], [])
+    assert match_steps(state("sms", "sms", known=known)) == (["b", "a"], [])
 
 
 @pytest.mark.parametrize(
@@ -161,7 +172,7 @@ def test_the_earliest_status_of_a_message_is_its_time() -> None:
 )
 def test_the_channel_comes_before_the_recipient(plan: tuple[str, ...], expected: list[str | None]) -> None:
     """Contract 9.29, also for what is out of order: equal times leave it for the second round."""
-    assert place(state(*plan, known={"m": sent("sms", "b")})) == (expected, [])
+    assert match_steps(state(*plan, known={"m": sent("sms", "b")})) == (expected, [])
     first = {"z": sent("whatsapp", "b", at=None), "m": sent("sms", "b", at=None)}
-    places, _ = place(state("whatsapp b", *plan, known=first))
+    places, _ = match_steps(state("whatsapp b", *plan, known=first))
     assert places[1:] == expected

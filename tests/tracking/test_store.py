@@ -13,21 +13,23 @@ import anyio
 import pytest
 
 from nexmo_dispatch_async.exceptions import TrackingStoreError
-from nexmo_dispatch_async.tracking import MemoryStore, Retention, Store, WorkflowState
+from nexmo_dispatch_async.tracking import MemoryTrackingStore, TrackingRetention, TrackingStore, WorkflowState
 from nexmo_dispatch_async.tracking import sqlite as sqlite_module
-from nexmo_dispatch_async.tracking.sqlite import SQLiteStore
+from nexmo_dispatch_async.tracking.sqlite import SqliteTrackingStore
 from tests.support.callbacks import UUID, WHATSAPP_THEN_SMS, report, state_of, status
 
-RETENTION = Retention(ended=100, open=1000, unclaimed=10, max_unclaimed=3)
+RETENTION = TrackingRetention(ended=100, open=1000, unclaimed=10, max_unclaimed=3)
 
 
 @pytest.fixture(params=["memory", "sqlite"])
 async def store(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Store]:
+) -> AsyncIterator[TrackingStore]:
     """Every store keeps the same promises."""
     monkeypatch.setattr(sqlite_module, "_PRUNE_EVERY", 1)  # so that both are exact
-    store: Store = MemoryStore() if request.param == "memory" else SQLiteStore(tmp_path / "tracking.db")
+    store: TrackingStore = (
+        MemoryTrackingStore() if request.param == "memory" else SqliteTrackingStore(tmp_path / "tracking.db")
+    )
     yield store
     await store.aclose()
 
@@ -38,11 +40,11 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "tracking.db"
 
 
-async def add(store: Store, state: WorkflowState, now: float = 0) -> WorkflowState:
+async def add(store: TrackingStore, state: WorkflowState, now: float = 0) -> WorkflowState:
     return await store.merge(state, now=now, retention=RETENTION)
 
 
-async def known(store: Store, dispatch_uuid: str = UUID) -> WorkflowState:
+async def known(store: TrackingStore, dispatch_uuid: str = UUID) -> WorkflowState:
     """What it knows of a workflow; asking at the beginning of time drops nothing."""
     return await add(store, WorkflowState(dispatch_uuid))
 
@@ -59,7 +61,7 @@ def ended(name: str) -> WorkflowState:
     return WorkflowState(name, followed=True, report=state_of(report("completed", 1)).report)
 
 
-async def test_it_returns_everything_that_it_was_told(store: Store) -> None:
+async def test_it_returns_everything_that_it_was_told(store: TrackingStore) -> None:
     one = state_of(status("a", "submitted", 0), workflow=WHATSAPP_THEN_SMS)
     two = state_of(status("a", "read", 9), report("completed", 10, total="0.1"))
     await add(store, one)
@@ -70,14 +72,14 @@ async def test_it_returns_everything_that_it_was_told(store: Store) -> None:
     assert await known(store) == merged
 
 
-async def test_asking_about_an_unknown_workflow_leaves_nothing(store: Store) -> None:
+async def test_asking_about_an_unknown_workflow_leaves_nothing(store: TrackingStore) -> None:
     asked = await add(store, WorkflowState("never heard of"))
 
     assert asked == WorkflowState("never heard of")
-    assert "0" in repr(store) or "SQLite" in repr(store)
+    assert "0" in repr(store) or "Sqlite" in repr(store)
 
 
-async def test_each_kind_is_kept_for_its_time(store: Store) -> None:
+async def test_each_kind_is_kept_for_its_time(store: TrackingStore) -> None:
     for state in (unclaimed("u"), followed("o"), ended("e")):
         await add(store, state, now=0)
 
@@ -89,7 +91,7 @@ async def test_each_kind_is_kept_for_its_time(store: Store) -> None:
     assert left == {11: "oe", 101: "o", 1001: ""}
 
 
-async def test_news_start_the_time_anew(store: Store) -> None:
+async def test_news_start_the_time_anew(store: TrackingStore) -> None:
     """Late statuses come for a day (contract 3.6, 5.10)."""
     await add(store, ended("e"), now=0)
     await add(store, unclaimed("e"), now=90)
@@ -99,7 +101,7 @@ async def test_news_start_the_time_anew(store: Store) -> None:
     assert (await known(store, "e")).report is not None
 
 
-async def test_the_oldest_that_nobody_follows_go_first(store: Store) -> None:
+async def test_the_oldest_that_nobody_follows_go_first(store: TrackingStore) -> None:
     """A flood of events of unknown workflows takes bounded room, and none that is followed."""
     await add(store, followed("mine"), now=0)
 
@@ -111,7 +113,7 @@ async def test_the_oldest_that_nobody_follows_go_first(store: Store) -> None:
     assert (await known(store, "mine")).followed
 
 
-async def test_what_is_claimed_in_time_stays(store: Store) -> None:
+async def test_what_is_claimed_in_time_stays(store: TrackingStore) -> None:
     """The callback beat the 202: it counts once the workflow is followed."""
     await add(store, unclaimed("early"), now=0)
     await add(store, followed("early"), now=9)
@@ -123,10 +125,10 @@ async def test_what_is_claimed_in_time_stays(store: Store) -> None:
 
 
 async def test_memory_tells_how_much_it_holds() -> None:
-    store = MemoryStore()
+    store = MemoryTrackingStore()
     await add(store, followed("a"))
 
-    assert (len(store), repr(store)) == (1, "<MemoryStore of 1>")
+    assert (len(store), repr(store)) == (1, "<MemoryTrackingStore of 1>")
     await store.aclose()
     assert len(store) == 0
 
@@ -136,11 +138,11 @@ async def test_memory_tells_how_much_it_holds() -> None:
 
 async def test_a_restart_forgets_nothing(path: Path) -> None:
     state = state_of(status("a", "delivered", 3, price="0.10", code=1300), workflow=WHATSAPP_THEN_SMS)
-    first = SQLiteStore(path)
+    first = SqliteTrackingStore(path)
     await add(first, state)
     await first.aclose()
 
-    second = SQLiteStore(path)
+    second = SqliteTrackingStore(path)
 
     assert await known(second) == state
     await second.aclose()
@@ -148,7 +150,7 @@ async def test_a_restart_forgets_nothing(path: Path) -> None:
 
 async def test_two_stores_on_one_file_lose_nothing(path: Path) -> None:
     """Two processes that receive callbacks of one workflow."""
-    stores = [SQLiteStore(path), SQLiteStore(path)]
+    stores = [SqliteTrackingStore(path), SqliteTrackingStore(path)]
     states = [state_of(status(f"m{number}", "delivered", number)) for number in range(40)]
 
     async with anyio.create_task_group() as tasks:
@@ -164,7 +166,7 @@ async def test_it_lives_beside_other_tables(path: Path) -> None:
     connection = sqlite3.connect(path)
     connection.execute("CREATE TABLE mine (x)")
     connection.close()
-    store = SQLiteStore(path)
+    store = SqliteTrackingStore(path)
 
     await add(store, followed("a"))
 
@@ -173,18 +175,18 @@ async def test_it_lives_beside_other_tables(path: Path) -> None:
 
 
 async def test_a_file_of_a_newer_release_is_refused(path: Path) -> None:
-    store = SQLiteStore(path)
+    store = SqliteTrackingStore(path)
     await add(store, followed("a"))
     await store.aclose()
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("UPDATE tracking_schema SET version = 2")
     connection.close()
-    newer = SQLiteStore(path)
+    newer = SqliteTrackingStore(path)
 
     with pytest.raises(TrackingStoreError, match="the file has version 2, this release reads 1"):
         await add(newer, followed("a"))
 
-    assert repr(newer) == "<SQLiteStore not open yet>"
+    assert repr(newer) == "<SqliteTrackingStore not open yet>"
     await newer.aclose()
 
 
@@ -196,7 +198,7 @@ def nonsense(path: Path) -> Path:
 
 
 async def test_a_file_that_is_no_database_is_our_error(nonsense: Path) -> None:
-    store = SQLiteStore(nonsense)
+    store = SqliteTrackingStore(nonsense)
 
     with pytest.raises(TrackingStoreError, match="not a database"):
         await add(store, followed("a"))
@@ -205,7 +207,7 @@ async def test_a_file_that_is_no_database_is_our_error(nonsense: Path) -> None:
 
 
 async def test_a_row_that_cannot_be_read_is_our_error(path: Path) -> None:
-    store = SQLiteStore(path)
+    store = SqliteTrackingStore(path)
     await add(store, followed("a"))
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("UPDATE tracking_workflow SET state = '{'")
@@ -219,7 +221,7 @@ async def test_a_row_that_cannot_be_read_is_our_error(path: Path) -> None:
 
 async def test_a_failed_write_leaves_everything_as_it_was(path: Path) -> None:
     """Another process holds the file for too long: nothing is stored, and the next attempt is fine."""
-    store = SQLiteStore(path, busy_timeout=0.01)
+    store = SqliteTrackingStore(path, busy_timeout=0.01)
     await add(store, followed("a"))
     blocker = sqlite3.connect(path, isolation_level=None)
     blocker.execute("BEGIN IMMEDIATE")
@@ -234,16 +236,16 @@ async def test_a_failed_write_leaves_everything_as_it_was(path: Path) -> None:
 
 
 async def test_a_closed_store_says_so() -> None:
-    store = SQLiteStore(":memory:")
+    store = SqliteTrackingStore(":memory:")
     await add(store, followed("a"))
-    assert repr(store) == "<SQLiteStore open>"
+    assert repr(store) == "<SqliteTrackingStore open>"
     await store.aclose()
     await store.aclose()
 
     with pytest.raises(TrackingStoreError, match="closed"):
         await add(store, followed("a"))
 
-    assert repr(store) == "<SQLiteStore closed>"
+    assert repr(store) == "<SqliteTrackingStore closed>"
 
 
 class Gate:
@@ -270,7 +272,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
 
 
 async def test_the_loop_goes_on_while_the_disk_is_slow(path: Path, gate: Gate) -> None:
-    store = SQLiteStore(path)
+    store = SqliteTrackingStore(path)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(add, store, followed("a"))
@@ -284,7 +286,7 @@ async def test_the_loop_goes_on_while_the_disk_is_slow(path: Path, gate: Gate) -
 
 async def test_a_cancelled_call_does_not_disturb_the_next(path: Path, gate: Gate) -> None:
     """Cancelled the asyncio way, a call leaves while its thread is at work; the next one waits for that."""
-    store = SQLiteStore(path)
+    store = SqliteTrackingStore(path)
     first = asyncio.ensure_future(add(store, followed("a")))
     await anyio.to_thread.run_sync(gate.entered.wait)
     first.cancel()

@@ -23,8 +23,14 @@ from nexmo_dispatch_async.exceptions import (
     WaitTimeoutError,
 )
 from nexmo_dispatch_async.models.responses import Dispatch
-from nexmo_dispatch_async.tracking import FollowedDispatch, MemoryStore, Outcome, Tracker, WorkflowState
-from nexmo_dispatch_async.tracking.sqlite import SQLiteStore
+from nexmo_dispatch_async.tracking import (
+    FollowedDispatch,
+    MemoryTrackingStore,
+    Tracker,
+    WorkflowResult,
+    WorkflowState,
+)
+from nexmo_dispatch_async.tracking.sqlite import SqliteTrackingStore
 from nexmo_dispatch_webhooks import Router, parse_event
 from tests.support.callbacks import NUMBER, UUID, WHATSAPP_THEN_SMS, report, status
 
@@ -52,7 +58,7 @@ class Waiting:
     """A wait in a task of its own."""
 
     def __init__(self, tasks: TaskGroup, dispatch: Dispatch, *args: Any, **settings: Any) -> None:
-        self.result: Outcome | Exception | None = None
+        self.result: WorkflowResult | Exception | None = None
         tasks.start_soon(self._run, dispatch, args, settings)
 
     async def _run(self, dispatch: Dispatch, args: Any, settings: Any) -> None:
@@ -76,7 +82,7 @@ async def test_wait_returns_at_the_end(tracker: Tracker, dispatch: FollowedDispa
         await tracker.receive(READ_REPORT)
 
     assert before is None
-    assert isinstance(waiting.result, Outcome)
+    assert isinstance(waiting.result, WorkflowResult)
     assert str(waiting.result) == "reached on whatsapp after 12 s, EUR 0.0645"
 
 
@@ -90,9 +96,9 @@ async def test_wait_for_a_status_returns_with_it(tracker: Tracker, dispatch: Fol
         early = (delivered.result, read.result)
         await tracker.receive(READ)
 
-    assert isinstance(early[0], Outcome)
+    assert isinstance(early[0], WorkflowResult)
     assert early[1] is None
-    assert isinstance(read.result, Outcome)
+    assert isinstance(read.result, WorkflowResult)
     assert (read.result.ended, read.result.reached) == (False, True)
 
 
@@ -101,24 +107,28 @@ async def test_what_has_happened_is_not_waited_for(tracker: Tracker, dispatch: F
     for event in (READ_REPORT, READ, SUBMITTED):
         await tracker.receive(event)
 
-    outcome = await dispatch.wait(timeout=10)
+    result = await dispatch.wait(timeout=10)
 
-    assert (outcome.channel, outcome.elapsed) == ("whatsapp", timedelta(seconds=12))
+    assert (result.channel, result.elapsed) == ("whatsapp", timedelta(seconds=12))
 
 
 async def test_steps_are_stored_with_the_first_callback(tmp_path: Path) -> None:
     """Nobody has to wait for them; a restart does not lose them, nor the end of what nobody follows."""
     now = [0.0]
-    async with Tracker(SQLiteStore(tmp_path / "t.db"), clock=lambda: 0.0, monotonic=lambda: now[0]) as before:
+    async with Tracker(
+        SqliteTrackingStore(tmp_path / "t.db"), clock=lambda: 0.0, monotonic=lambda: now[0]
+    ) as before:
         before.follow(UUID, WHATSAPP_THEN_SMS)
         before.follow(UUID)
         await before.receive(DELIVERED)
         now[0] += 2 * 3600  # longer than what nobody follows is kept
         await before.receive(status("other", "submitted", dispatch="another"))
-    async with Tracker(SQLiteStore(tmp_path / "t.db"), clock=lambda: 0.0, monotonic=lambda: now[0]) as after:
-        outcome = await after.outcome(UUID)
+    async with Tracker(
+        SqliteTrackingStore(tmp_path / "t.db"), clock=lambda: 0.0, monotonic=lambda: now[0]
+    ) as after:
+        result = await after.result(UUID)
 
-    assert [(step.channel, step.until, step.status) for step in outcome.steps] == [
+    assert [(step.channel, step.until, step.status) for step in result.steps] == [
         ("whatsapp", "read", "delivered"),
         ("sms", None, None),
     ]
@@ -134,14 +144,14 @@ async def test_what_is_followed_is_not_kept_for_ever() -> None:
         now[0] += 1
 
     assert len(tracker._followed) == 11
-    await tracker.outcome("workflow 99")
+    await tracker.result("workflow 99")
     assert len(tracker._followed) == 10
 
 
-@pytest.mark.parametrize("kind", [MemoryStore, SQLiteStore])
+@pytest.mark.parametrize("kind", [MemoryTrackingStore, SqliteTrackingStore])
 async def test_what_is_known_needs_no_time(kind: Any, tmp_path: Path) -> None:
     """A time-out of zero means not to wait, and not: not to look; the same for every store."""
-    store = kind() if kind is MemoryStore else kind(tmp_path / "t.db")
+    store = kind() if kind is MemoryTrackingStore else kind(tmp_path / "t.db")
     async with Tracker(store) as tracker:
         await tracker.receive(SMS_REPORT)
 
@@ -161,7 +171,7 @@ async def test_an_end_without_the_status_is_an_error(tracker: Tracker, dispatch:
     ) as caught:
         await dispatch.wait("read", timeout=10)
 
-    assert caught.value.outcome.channel == "sms"
+    assert caught.value.result.channel == "sms"
 
 
 async def test_a_late_status_can_be_waited_for(tracker: Tracker, dispatch: FollowedDispatch) -> None:
@@ -175,7 +185,7 @@ async def test_a_late_status_can_be_waited_for(tracker: Tracker, dispatch: Follo
         await tracker.receive(READ)
 
     assert early is None
-    assert isinstance(waiting.result, Outcome)
+    assert isinstance(waiting.result, WorkflowResult)
     assert waiting.result.has("read")
 
 
@@ -190,7 +200,7 @@ async def test_a_time_out_tells_what_is_known(
         await dispatch.wait(status_, timeout=timedelta(milliseconds=10))
 
     assert isinstance(caught.value, WaitTimeoutError)
-    assert caught.value.outcome.steps[0].status == "delivered"
+    assert caught.value.result.steps[0].status == "delivered"
     assert tracker.waiting == 0
 
 
@@ -202,7 +212,7 @@ async def test_for_ever_has_to_be_said(tracker: Tracker, dispatch: FollowedDispa
         waiting = Waiting(tasks, dispatch, timeout=None)
         await wait_all_tasks_blocked()
         await tracker.receive(READ_REPORT)
-    assert isinstance(waiting.result, Outcome)
+    assert isinstance(waiting.result, WorkflowResult)
 
 
 @pytest.mark.parametrize(
@@ -230,7 +240,7 @@ async def test_many_wait_for_one_workflow_and_one_for_many(tracker: Tracker) -> 
         for uuid in reversed(uuids):
             await tracker.receive(report("error", 1, dispatch=uuid))
 
-    assert [wait.result.dispatch_uuid for wait in waits if isinstance(wait.result, Outcome)] == [
+    assert [wait.result.dispatch_uuid for wait in waits if isinstance(wait.result, WorkflowResult)] == [
         uuid for uuid in uuids for _ in range(3)
     ]
     assert tracker.waiting == 0
@@ -267,7 +277,7 @@ async def test_no_task_is_left(tracker: Tracker, dispatch: FollowedDispatch) -> 
     assert len(asyncio.all_tasks()) == before
 
 
-class SlowStore(MemoryStore):
+class SlowStore(MemoryTrackingStore):
     """Answers the first caller last."""
 
     def __init__(self) -> None:
@@ -296,7 +306,7 @@ async def test_callbacks_that_overtake_one_another_lose_nothing() -> None:
         await tracker.receive(READ_REPORT)
         hold.set()
 
-    assert isinstance(waiting.result, Outcome)
+    assert isinstance(waiting.result, WorkflowResult)
     assert waiting.result.ended
 
 
@@ -312,13 +322,13 @@ async def test_an_event_between_asking_and_waiting_is_seen() -> None:
         await tracker.receive(READ_REPORT)
         hold.set()
 
-    assert isinstance(waiting.result, Outcome)
+    assert isinstance(waiting.result, WorkflowResult)
 
 
 # ---- the store
 
 
-class BrokenStore(MemoryStore):
+class BrokenStore(MemoryTrackingStore):
     """Fails until it is mended."""
 
     broken = True
@@ -339,12 +349,12 @@ async def test_a_sent_workflow_is_not_lost_to_a_failing_store(caplog: pytest.Log
         dispatch = await tracker.sent(Dispatch(UUID), WHATSAPP_THEN_SMS)
     store.broken = False
     await tracker.receive(READ)
-    outcome = await dispatch.wait("read", timeout=10)
+    result = await dispatch.wait("read", timeout=10)
 
     assert [record.getMessage() for record in caplog.records] == [
         f"the steps of workflow {UUID} are not stored yet: the disk is full"
     ]
-    assert outcome.steps[0].until == "read"
+    assert result.steps[0].until == "read"
 
 
 async def test_a_callback_that_is_not_stored_is_not_taken() -> None:
@@ -362,7 +372,7 @@ async def test_a_callback_that_is_not_stored_is_not_taken() -> None:
 async def test_unclaimed_events_are_bounded() -> None:
     """Events of workflows that nobody follows: by number and by age, in memory."""
     now = [0.0]
-    store = MemoryStore()
+    store = MemoryTrackingStore()
     tracker = Tracker(
         store, clock=lambda: 0.0, monotonic=lambda: now[0], max_unclaimed=100, keep_unclaimed=60
     )
@@ -378,7 +388,7 @@ async def test_unclaimed_events_are_bounded() -> None:
 
 async def test_ended_workflows_are_forgotten_after_a_while() -> None:
     now = [0.0]
-    store = MemoryStore()
+    store = MemoryTrackingStore()
     tracker = Tracker(store, clock=lambda: 0.0, monotonic=lambda: now[0], keep=timedelta(hours=1))
     for number in range(50):
         await tracker.receive(report("completed", 1, dispatch=f"mine {number}"))
@@ -393,17 +403,17 @@ async def test_ended_workflows_are_forgotten_after_a_while() -> None:
 async def test_asking_follows_nothing(tracker: Tracker) -> None:
     await tracker.receive(DELIVERED)
 
-    outcome = await tracker.outcome(UUID.upper())
+    result = await tracker.result(UUID.upper())
 
-    assert outcome.steps[0].status == "delivered"
+    assert result.steps[0].status == "delivered"
     assert not (await tracker.learn(WorkflowState(UUID))).followed
-    assert await tracker.outcome("never heard of") == Outcome("never heard of")
+    assert await tracker.result("never heard of") == WorkflowResult("never heard of")
 
 
 async def test_what_is_known_now_can_be_asked(tracker: Tracker, dispatch: FollowedDispatch) -> None:
     await tracker.receive(READ)
 
-    assert (await dispatch.outcome()).channel == "whatsapp"
+    assert (await dispatch.result()).channel == "whatsapp"
 
 
 # ---- settings and closing
@@ -433,21 +443,23 @@ async def test_closing_ends_every_wait(tracker: Tracker, dispatch: FollowedDispa
 
 
 async def test_closing_closes_the_store() -> None:
-    store = SQLiteStore(":memory:")
+    store = SqliteTrackingStore(":memory:")
 
     async with Tracker(store) as tracker:
         await tracker.receive(READ)
 
-    assert repr(store) == "<SQLiteStore closed>"
+    assert repr(store) == "<SqliteTrackingStore closed>"
 
 
 @pytest.mark.parametrize(
     ("store", "what"),
-    [("tracking.db", "a str"), (Path("t.db"), "a PosixPath"), (SQLiteStore, "the class SQL")],
+    [("tracking.db", "a str"), (Path("t.db"), "a PosixPath"), (SqliteTrackingStore, "the class Sqlite")],
 )
 def test_a_store_is_one(store: Any, what: str) -> None:
     """A path does for the inbox of a receiver, so it is what many write."""
-    with pytest.raises(ConfigurationError, match=rf"^store must be a SQLiteStore\(path\) of .*, not {what}"):
+    with pytest.raises(
+        ConfigurationError, match=rf"^store must be a SqliteTrackingStore\(path\) of .*, not {what}"
+    ):
         Tracker(store)
 
 
@@ -461,7 +473,7 @@ async def test_events_of_no_workflow_are_ignored(tracker: Tracker) -> None:
     for event in (parse_event("{}"), status("m", "read", dispatch=None)):
         await tracker.receive(event)
 
-    assert repr(tracker) == "<Tracker open, 0 waiting, <MemoryStore of 0>>"
+    assert repr(tracker) == "<Tracker open, 0 waiting, <MemoryTrackingStore of 0>>"
 
 
 async def test_attach_takes_statuses_and_reports_and_nothing_else(tracker: Tracker) -> None:

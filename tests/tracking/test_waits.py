@@ -10,8 +10,8 @@ from anyio import wait_all_tasks_blocked
 
 from nexmo_dispatch_async.exceptions import ConfigurationError, TrackingError, WaitTimeoutError
 from nexmo_dispatch_async.models.responses import Dispatch
-from nexmo_dispatch_async.tracking import MemoryStore, Store, Tracker, WorkflowState
-from nexmo_dispatch_async.tracking.sqlite import SQLiteStore
+from nexmo_dispatch_async.tracking import MemoryTrackingStore, Tracker, TrackingStore, WorkflowState
+from nexmo_dispatch_async.tracking.sqlite import SqliteTrackingStore
 from tests.support.callbacks import UUID, WHATSAPP_THEN_SMS, report, status
 
 ENDED = report("completed", 604, ("a", "whatsapp", "submitted"), ("b", "sms", "delivered"))
@@ -20,7 +20,10 @@ READ = status("b", "read", 603)
 
 async def test_what_another_process_stored_is_seen_when_the_time_is_over(tmp_path: Path) -> None:
     """Its callbacks wake nobody here, and `had not ended` would be untrue."""
-    async with Tracker(SQLiteStore(tmp_path / "t")) as here, Tracker(SQLiteStore(tmp_path / "t")) as there:
+    async with (
+        Tracker(SqliteTrackingStore(tmp_path / "t")) as here,
+        Tracker(SqliteTrackingStore(tmp_path / "t")) as there,
+    ):
         waiting = asyncio.ensure_future(here.follow(UUID, WHATSAPP_THEN_SMS).wait(timeout=0.5))
         while not here.waiting:  # noqa: ASYNC110 - the wait tells nobody that it began
             await asyncio.sleep(0)
@@ -32,7 +35,7 @@ async def test_what_another_process_stored_is_seen_when_the_time_is_over(tmp_pat
 async def test_a_time_out_of_zero_looks_once() -> None:
     looks = 0
 
-    class Counting(MemoryStore):
+    class Counting(MemoryTrackingStore):
         async def merge(self, state: WorkflowState, **settings: Any) -> WorkflowState:
             nonlocal looks
             looks += 1
@@ -46,7 +49,7 @@ async def test_a_time_out_of_zero_looks_once() -> None:
 
 @pytest.mark.parametrize("events", [(ENDED, READ), (READ, ENDED)], ids=["end first", "status first"])
 async def test_a_status_in_the_moment_of_the_end_was_reached(events: tuple[Any, Any]) -> None:
-    """Both came before whoever waits had its turn: an error would show an outcome that contradicts it."""
+    """Both came before whoever waits had its turn: an error would show an result that contradicts it."""
     tracker = Tracker()
     waiting = asyncio.ensure_future(tracker.follow(UUID, WHATSAPP_THEN_SMS).wait("read", timeout=5))
     await wait_all_tasks_blocked()
@@ -57,7 +60,7 @@ async def test_a_status_in_the_moment_of_the_end_was_reached(events: tuple[Any, 
 
 
 async def test_news_after_the_verdict_do_not_change_what_it_was_about() -> None:
-    """A later report may take `completed` back: the outcome is the one for which the wait ended."""
+    """A later report may take `completed` back: the result is the one for which the wait ended."""
     tracker = Tracker()
     waiting = asyncio.ensure_future(tracker.follow(UUID).wait("delivered", timeout=5))
     await wait_all_tasks_blocked()
@@ -80,7 +83,7 @@ async def test_ids_are_found_whatever_blanks_surround_them() -> None:
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
 async def test_a_closed_tracker_takes_no_callbacks(kind: str, tmp_path: Path) -> None:
     """Nobody would keep them: the service has to deliver them again."""
-    store: Store = MemoryStore() if kind == "memory" else SQLiteStore(tmp_path / "t")
+    store: TrackingStore = MemoryTrackingStore() if kind == "memory" else SqliteTrackingStore(tmp_path / "t")
     tracker = Tracker(store)
     await tracker.aclose()
 
@@ -92,7 +95,7 @@ class Broken:
     """A store of somebody else that breaks its promise once: it raises what it likes."""
 
     def __init__(self) -> None:
-        self.working = MemoryStore()
+        self.working = MemoryTrackingStore()
         self.breaks = True
 
     async def merge(self, state: WorkflowState, **settings: Any) -> WorkflowState:
@@ -112,7 +115,7 @@ async def test_a_store_that_raises_anything_loses_no_following(caplog: pytest.Lo
     store.breaks = False
     await tracker.receive(ENDED)
 
-    assert (await dispatch.outcome()).ended
+    assert (await dispatch.result()).ended
     assert [step.until for step in (await dispatch.wait(timeout=0)).steps] == ["read", None]
     assert "not stored yet: RuntimeError" in caplog.text
     assert "private words" not in caplog.text
@@ -121,4 +124,4 @@ async def test_a_store_that_raises_anything_loses_no_following(caplog: pytest.Lo
 async def test_a_dispatch_that_nobody_follows_has_no_outcome_to_ask_for() -> None:
     """As with `wait()`, the error says what to do."""
     with pytest.raises(ConfigurationError, match="tracker=Tracker"):
-        await Dispatch(UUID).outcome()
+        await Dispatch(UUID).result()

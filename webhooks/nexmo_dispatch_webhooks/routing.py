@@ -28,7 +28,7 @@ from nexmo_dispatch_webhooks.middleware import (
 )
 from nexmo_dispatch_webhooks.routes import (
     KINDS,
-    Condition,
+    EventCondition,
     Filters,
     Handler,
     OneOrMore,
@@ -110,10 +110,10 @@ class _Node:
             keys.add(key)
             return Selected(route, key, through(around, plan_call(route.handler, values)))
 
-        by_kind: dict[Kind, list[_Step]] = {kind: [] for kind in KINDS}
+        by_kind: dict[Kind, list[_PlanEntry]] = {kind: [] for kind in KINDS}
         for entry in self.entries:
             if isinstance(entry, Route):
-                step: _Step = (entry.conditions(), select(entry), None, "")
+                step: _PlanEntry = (entry.conditions(), select(entry), None, "")
                 kinds = entry.kinds
             else:
                 step = ((), None, entry.node.plan(values, keys, around, plan_call), entry.prefix)
@@ -148,14 +148,14 @@ class Selected:
 
 
 #: A handler with its conditions, or the plan of an included router with its prefix.
-_Step = tuple[tuple[Condition[Any], ...], Selected | None, "_Plan | None", str]
+_PlanEntry = tuple[tuple[EventCondition[Any], ...], Selected | None, "_Plan | None", str]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Plan:
     """The routes of a router by kind of event, ready to run: what does not change is decided once."""
 
-    by_kind: dict[Kind, list[_Step]]
+    by_kind: dict[Kind, list[_PlanEntry]]
     fallbacks: list[Selected]
 
     def select(self, event: Event, path: str) -> list[Selected]:

@@ -10,7 +10,7 @@ from typing import Final, cast
 
 import msgspec
 
-from nexmo_dispatch_async.failover import Condition
+from nexmo_dispatch_async.failover import FailoverCondition
 from nexmo_dispatch_async.models.user_ids import is_user_id
 from nexmo_dispatch_async.simulator.api.validation_fast_path import read_usual
 from nexmo_dispatch_async.simulator.world.people import CHANNELS
@@ -153,7 +153,7 @@ def _whole(value: object) -> int | None:
     return None
 
 
-def _failover(raw: object, path: str, is_last: bool, found: _Found) -> Condition | None:
+def _failover(raw: object, path: str, is_last: bool, found: _Found) -> FailoverCondition | None:
     if is_last:
         if raw is not None:
             found.append(Violation(path, "is not allowed in the last step"))

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from nexmo_dispatch_async.failover import Condition
+from nexmo_dispatch_async.failover import FailoverCondition
 
 __all__ = ["JSONObject", "SimulatedStep", "condition", "is_e164", "is_http"]
 
@@ -38,7 +38,7 @@ class SimulatedStep(msgspec.Struct, frozen=True, gc=False):
     place: int
     content_type: str
     client_ref: str | None
-    condition: Condition | None
+    condition: FailoverCondition | None
     ttl: int | None = None
     #: whether the message has an object named after its channel
     has_options: bool = False
@@ -67,9 +67,9 @@ class SimulatedStep(msgspec.Struct, frozen=True, gc=False):
 
 
 @lru_cache(maxsize=1024)
-def condition(status: str, seconds: int) -> Condition:
+def condition(status: str, seconds: int) -> FailoverCondition:
     """Return a condition from a cache: most workflows share a few conditions."""
-    return Condition(status, seconds)
+    return FailoverCondition(status, seconds)
 
 
 def is_e164(number: str) -> bool:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nexmo_dispatch_webhooks import FinalReport, MessageStatus, Router
 from nexmo_dispatch_webhooks.inbox import SqliteInbox
 from nexmo_dispatch_webhooks.inbox.lanes import Lanes
-from nexmo_dispatch_webhooks.inbox.records import Group, Waiting
+from nexmo_dispatch_webhooks.inbox.records import HandlerGroup, PendingEvent
 from tests.webhooks.inbox.support import Make, ManualTime, in_workflow, make_inbox, new_record, put
 from tests.webhooks.payloads import encode, report_body
 
@@ -208,7 +208,7 @@ async def test_a_shutdown_handles_what_waits_for_its_share(
 
 # --- the bookkeeping ---
 
-GROUPS: list[Group] = [("a",), ("b",), ("c",), ("c", "d")]
+GROUPS: list[HandlerGroup] = [("a",), ("b",), ("c",), ("c", "d")]
 
 
 @settings(max_examples=200)
@@ -219,14 +219,14 @@ GROUPS: list[Group] = [("a",), ("b",), ("c",), ("c", "d")]
     seed=st.integers(0, 2**32),
 )
 def test_places_are_shared_whatever_happens(
-    places: int, arrivals: list[tuple[Group, int]], seed: int
+    places: int, arrivals: list[tuple[HandlerGroup, int]], seed: int
 ) -> None:
     """A group never takes more than it leaves free, none with an event is shut out, each lane is in order."""
     random = Random(seed)
     lanes = Lanes(places)
-    running: dict[int, Waiting] = {}
+    running: dict[int, PendingEvent] = {}
     group_of = {number: group for number, (group, _) in enumerate(arrivals)}
-    todo, done, now = deque(enumerate(arrivals)), list[Waiting](), 0.0
+    todo, done, now = deque(enumerate(arrivals)), list[PendingEvent](), 0.0
 
     def run_what_may() -> None:
         while len(running) < places and (item := lanes.take()) is not None:
@@ -245,7 +245,7 @@ def test_places_are_shared_whatever_happens(
         for _ in range(random.randrange(1, 6)):
             if todo:
                 number, (group, lane) = todo.popleft()
-                lanes.add(Waiting(number, lane, now, kind=group[0]))
+                lanes.add(PendingEvent(number, lane, now, kind=group[0]))
         run_what_may()
         assert running or not lanes.ready
         if running:
@@ -269,14 +269,14 @@ def test_how_many_places_slow_groups_keep(slow: int, kept: list[int]) -> None:
     """Of 32: half for one, a third each for two, and so on; the others are free."""
     lanes = Lanes(32)
     for number in range(100 * slow):
-        lanes.add(Waiting(number, number, 0.0))
+        lanes.add(PendingEvent(number, number, 0.0))
     running: Counter[int] = Counter()
     while (item := lanes.take()) is not None:
         if lanes.admit(item, (f"{item.id % slow}",)):
             running[item.id % slow] += 1
 
     assert [running[number] for number in range(slow)] == kept
-    lanes.add(Waiting(9999, 9999, 0.0))
+    lanes.add(PendingEvent(9999, 9999, 0.0))
     item = lanes.take()
     assert item is not None
     assert lanes.admit(item, ("another",))

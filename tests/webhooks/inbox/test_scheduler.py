@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from nexmo_dispatch_webhooks import Context, Event, MessageStatus, parse_event
-from nexmo_dispatch_webhooks.inbox import Health
+from nexmo_dispatch_webhooks.inbox import InboxHealth
 from tests.webhooks.inbox.support import Recorder, Start, in_workflow, put, states, status_bytes
 from tests.webhooks.payloads import encode, inbound_body, report_body
 
@@ -31,7 +31,7 @@ async def test_an_event_is_stored_and_then_handled(start: Start) -> None:
         "status",
         0,
     )
-    assert inbox.health() == Health("running", True, 0, 0, 0.0, 0, 0, 0, False)
+    assert inbox.health() == InboxHealth("running", True, 0, 0, 0.0, 0, 0, 0, False)
     assert inbox.health().ready
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nexmo_dispatch_webhooks import InboxFullError, TransactionError
-from nexmo_dispatch_webhooks.inbox.sqlite import SqliteStore
+from nexmo_dispatch_webhooks.inbox.sqlite import SqliteInboxStore
 from tests.webhooks.inbox.support import Open, new_record, status_bytes
 
 MEBIBYTE = 1024**2
@@ -37,7 +37,7 @@ def reserve(folder: Path) -> Path:
     return folder / "inbox.db-reserve"
 
 
-async def fill(store: SqliteStore) -> int:
+async def fill(store: SqliteInboxStore) -> int:
     """Add records until there is no room; return the number of the last one tried."""
     for number in range(10_000):
         try:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from nexmo_dispatch_webhooks import Context, Event, InboxError, InboxFullError, MessageStatus
-from nexmo_dispatch_webhooks.inbox import Record, RetryPolicy
+from nexmo_dispatch_webhooks.inbox import HandlerRetryPolicy, Record
 from nexmo_dispatch_webhooks.inbox import inbox as engine_module
 from tests.webhooks.inbox.support import ManualTime, Recorder, Start, put, states, status_bytes
 
@@ -55,7 +55,7 @@ async def test_a_result_that_cannot_be_written_is_tried_again(
 ) -> None:
     """A failure while the store is in trouble is not lost."""
     bad = Recorder(failing=True)
-    inbox = await start(bad, retries=RetryPolicy(attempts=2))
+    inbox = await start(bad, retry=HandlerRetryPolicy(attempts=2))
     postpone = inbox.store.postpone
 
     async def broken(*args: Any, **settings: Any) -> None:

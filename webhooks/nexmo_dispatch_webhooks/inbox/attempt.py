@@ -15,22 +15,22 @@ import anyio
 
 from nexmo_dispatch_webhooks.events import Event
 from nexmo_dispatch_webhooks.exceptions import InboxError, TransactionError
-from nexmo_dispatch_webhooks.inbox.records import Failure
-from nexmo_dispatch_webhooks.inbox.store import Store
+from nexmo_dispatch_webhooks.inbox.records import StoredFailure
+from nexmo_dispatch_webhooks.inbox.store import InboxStore
 from nexmo_dispatch_webhooks.injection import Context
 from nexmo_dispatch_webhooks.logs import FailureLog
 from nexmo_dispatch_webhooks.routing import Router, Selected
 from nexmo_dispatch_webhooks.transaction import Transaction
 
-__all__ = ["Outcome", "Worker", "is_ending", "shake_off"]
+__all__ = ["AttemptResult", "AttemptRunner", "is_ending", "shake_off"]
 
 
 @dataclass(slots=True)
-class Outcome:
+class AttemptResult:
     """What became of an attempt."""
 
     done: Sequence[str] = ()
-    failures: tuple[Failure, ...] = ()
+    failures: tuple[StoredFailure, ...] = ()
     #: No handler wants the event.
     unhandled: bool = False
     #: The event was marked as handled together with the last handler's writes.
@@ -39,11 +39,11 @@ class Outcome:
     trouble: InboxError | None = None
 
 
-_DONE = Outcome()
-_UNHANDLED = Outcome(unhandled=True)
+_DONE = AttemptResult()
+_UNHANDLED = AttemptResult(unhandled=True)
 
 
-class Worker:
+class AttemptRunner:
     """Runs attempts with one router over one store.
 
     Args:
@@ -54,7 +54,7 @@ class Worker:
     """
 
     def __init__(
-        self, router: Router, store: Store, timeout: float | None, monotonic: Callable[[], float]
+        self, router: Router, store: InboxStore, timeout: float | None, monotonic: Callable[[], float]
     ) -> None:
         self._router = router
         self._store = store
@@ -89,14 +89,14 @@ class Worker:
         context: Context,
         attempt: int,
         done: Sequence[str],
-    ) -> Outcome:
+    ) -> AttemptResult:
         """Run handlers of an event, those that `select` gave.
 
         Raises nothing but cancellation: what handlers raise is in the outcome.
         """
         if not selected:
             return _DONE if done else _UNHANDLED
-        succeeded, failures, finished = list(done), list[Failure](), False
+        succeeded, failures, finished = list(done), list[StoredFailure](), False
         task, last = asyncio.current_task(), len(selected) - 1
         for number, item in enumerate(selected):
             transaction = Transaction() if self._store.transactional else None
@@ -113,7 +113,7 @@ class Worker:
                 except TransactionError as raised:
                     error = raised
                 except InboxError as trouble:
-                    return Outcome(succeeded, tuple(failures), trouble=trouble)
+                    return AttemptResult(succeeded, tuple(failures), trouble=trouble)
                 else:
                     finished = finish
             if error is None:
@@ -122,9 +122,9 @@ class Worker:
                 self._failures.note(
                     f"handler {item.key}", error, f"record {record_id}, attempt {attempt + 1}"
                 )
-                failures.append(Failure.of(item.key, error))
+                failures.append(StoredFailure.of(item.key, error))
         if failures or finished:
-            return Outcome(succeeded, tuple(failures), finished=finished)
+            return AttemptResult(succeeded, tuple(failures), finished=finished)
         return _DONE
 
     async def _run(

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections import deque
 from typing import TypeVar
 
-from nexmo_dispatch_webhooks.inbox.records import Group, Waiting
+from nexmo_dispatch_webhooks.inbox.records import HandlerGroup, PendingEvent
 
-__all__ = ["Shares"]
+__all__ = ["ConcurrencyShares"]
 
 K = TypeVar("K")
 
 
-class Shares:
+class ConcurrencyShares:
     """Places for events, of which each group may take as many as it leaves free.
 
     So a group whose handlers hang keeps half of the places, two of them keep a third each, and one place is
@@ -30,9 +30,9 @@ class Shares:
     def __init__(self, places: int) -> None:
         self._places = places
         # by kind of event, and by group: the first of each dictionary has the next turn
-        self._unsorted: dict[str, deque[Waiting]] = {}
-        self._parked: dict[Group, deque[Waiting]] = {}
-        self._running: dict[Group, int] = {}
+        self._unsorted: dict[str, deque[PendingEvent]] = {}
+        self._parked: dict[HandlerGroup, deque[PendingEvent]] = {}
+        self._running: dict[HandlerGroup, int] = {}
         self._total = 0
 
     def __len__(self) -> int:
@@ -43,7 +43,7 @@ class Shares:
         """Whether `take` would give something."""
         return bool(self._unsorted) or any(map(self._may_run, self._parked))
 
-    def add(self, item: Waiting) -> None:
+    def add(self, item: PendingEvent) -> None:
         """Put an event behind those of its kind."""
         queue = self._unsorted.get(item.kind)
         if queue is None:
@@ -51,7 +51,7 @@ class Shares:
         else:
             queue.append(item)
 
-    def take(self) -> Waiting | None:
+    def take(self) -> PendingEvent | None:
         """The next event: with a group it runs now, without one it is to be sorted first, by `admit`."""
         for group in self._parked:
             if self._may_run(group):
@@ -62,7 +62,7 @@ class Shares:
             return _next(self._unsorted, kind)
         return None
 
-    def admit(self, item: Waiting, group: Group) -> bool:
+    def admit(self, item: PendingEvent, group: HandlerGroup) -> bool:
         """Whether an event that was taken without a group runs now; else it waits for others of its group."""
         parked = self._parked.get(group)
         if parked is None and self._may_run(group):
@@ -82,7 +82,7 @@ class Shares:
         self._parked.clear()
         return dropped
 
-    def leave(self, item: Waiting) -> None:
+    def leave(self, item: PendingEvent) -> None:
         """An event that was taken runs no more."""
         group, item.group = item.group, None
         if group is None:
@@ -94,16 +94,16 @@ class Shares:
         else:
             del self._running[group]
 
-    def _may_run(self, group: Group) -> bool:
+    def _may_run(self, group: HandlerGroup) -> bool:
         return self._running.get(group, 0) < self._places - self._total
 
-    def _enter(self, item: Waiting, group: Group) -> None:
+    def _enter(self, item: PendingEvent, group: HandlerGroup) -> None:
         item.group = group
         self._running[group] = self._running.get(group, 0) + 1
         self._total += 1
 
 
-def _next(queues: dict[K, deque[Waiting]], key: K) -> Waiting:
+def _next(queues: dict[K, deque[PendingEvent]], key: K) -> PendingEvent:
     """The first of a queue, whose next turn comes after those of the others."""
     queue = queues.pop(key)
     item = queue.popleft()

@@ -18,23 +18,23 @@ import anyio
 
 from nexmo_dispatch_webhooks.events import Event, parse_event
 from nexmo_dispatch_webhooks.exceptions import ConfigurationError, InboxError, InboxFullError, InboxLostError
-from nexmo_dispatch_webhooks.inbox.attempt import Worker
-from nexmo_dispatch_webhooks.inbox.monotonic_times import place
+from nexmo_dispatch_webhooks.inbox.attempt import AttemptRunner
+from nexmo_dispatch_webhooks.inbox.monotonic_times import to_monotonic
 from nexmo_dispatch_webhooks.inbox.records import (
     STATES,
-    Counts,
+    FailureTally,
     NewRecord,
+    PendingEvent,
     Record,
-    State,
-    Tally,
-    Waiting,
+    RecordCounts,
+    RecordState,
     make_record,
 )
-from nexmo_dispatch_webhooks.inbox.retention import Retention
-from nexmo_dispatch_webhooks.inbox.retry import RetryPolicy
+from nexmo_dispatch_webhooks.inbox.retention import RetentionSchedule
+from nexmo_dispatch_webhooks.inbox.retry import HandlerRetryPolicy
 from nexmo_dispatch_webhooks.inbox.scheduler import Scheduler
-from nexmo_dispatch_webhooks.inbox.settings import HOUR, Health, check_settings
-from nexmo_dispatch_webhooks.inbox.store import Store, Which
+from nexmo_dispatch_webhooks.inbox.settings import HOUR, InboxHealth, check_settings
+from nexmo_dispatch_webhooks.inbox.store import InboxStore, RecordChoice
 from nexmo_dispatch_webhooks.injection import Context
 from nexmo_dispatch_webhooks.logs import log_failure, logger
 from nexmo_dispatch_webhooks.routing import Router
@@ -56,7 +56,7 @@ class StoreInbox:
             quarantine that `parse_event` refuses.
         concurrency: how many events are handled at the same time. Those that go to the same handlers take no
             more of these places than they leave free, so a slow handler holds up its own events only.
-        retries: when a failed handler is tried again, and when its event is quarantined.
+        retry: when a failed handler is tried again, and when its event is quarantined.
         handler_timeout: how long, in seconds and give or take `poll`, one handler may take; then it has
             failed. None for no limit.
         drain: how long, in seconds, to go on at shutdown; the rest is handled after the next start.
@@ -77,11 +77,11 @@ class StoreInbox:
 
     def __init__(
         self,
-        store: Store,
+        store: InboxStore,
         *,
         parse: Callable[[bytes], Event] = parse_event,
         concurrency: int = 64,
-        retries: RetryPolicy | None = None,
+        retry: HandlerRetryPolicy | None = None,
         handler_timeout: float | None = 300.0,
         drain: float = 10.0,
         max_pending: int = 100_000,
@@ -101,28 +101,28 @@ class StoreInbox:
         self._handler_timeout = handler_timeout
         self._drain = drain
         self._max_pending = max_pending
-        self._retention = Retention(keep, keep_quarantined, remember)
+        self._retention = RetentionSchedule(keep, keep_quarantined, remember)
         self._poll = poll
         self._clock, self._monotonic, self._sleep = clock, monotonic, sleep
         # state
-        self._retries = retries or RetryPolicy()
+        self._retry = retry or HandlerRetryPolicy()
         self._scheduler = Scheduler(
             store,
             concurrency=concurrency,
             parse=parse,
-            retries=self._retries,
+            retry=self._retry,
             poll=poll,
             clock=clock,
             monotonic=monotonic,
             random=random,
         )
         self._gathered: list[tuple[int, NewRecord]] | None = None
-        self._worker: Worker | None = None
+        self._worker: AttemptRunner | None = None
         self._task: asyncio.Task[None] | None = None
         self._scopes: tuple[anyio.CancelScope, anyio.CancelScope] | None = None
         self._active = False
         # of the store, while another process handles
-        self._backlog = Counts()
+        self._backlog = RecordCounts()
         self._backlog_since = 0.0
         # counts
         self._storing = True
@@ -165,7 +165,7 @@ class StoreInbox:
                 "no event loop of asyncio runs: serve a receiver with an inbox on one, trio is not supported"
             ) from None
         await self.store.open()
-        self._worker = Worker(router, self.store, self._handler_timeout, self._monotonic)
+        self._worker = AttemptRunner(router, self.store, self._handler_timeout, self._monotonic)
         self._scheduler.begin(self._worker)
         workers, house = self._scopes = anyio.CancelScope(), anyio.CancelScope()
         await self._take_over()
@@ -252,18 +252,20 @@ class StoreInbox:
         if self._gathered is not None:
             self._gathered.append((record_id, record))
             return
-        item = Waiting(record_id, record.lane, record.received_at, kind=record.kind, since=self._monotonic())
+        item = PendingEvent(
+            record_id, record.lane, record.received_at, kind=record.kind, since=self._monotonic()
+        )
         if len(self._scheduler.lanes) < _IN_MEMORY and len(record.body) <= _SMALL:
             item.event, item.context = record.event, record.context
         self._scheduler.lanes.add(item)
-        self._scheduler.bell.ring()
+        self._scheduler.notifier.notify()
 
     async def _take_over(self) -> None:
         """Become the process that handles events, if there is no other."""
         if not await self.store.claim():
             self._note_backlog(await self.store.count())
             return
-        self._active, self._backlog = True, Counts()
+        self._active, self._backlog = True, RecordCounts()
         self._gathered = []
         self.store.added = self._added
         try:
@@ -274,7 +276,7 @@ class StoreInbox:
                 if record_id not in self._scheduler.lanes:
                     self._added(record_id, record)
 
-    def _note_backlog(self, backlog: Counts) -> None:
+    def _note_backlog(self, backlog: RecordCounts) -> None:
         """The oldest event waits at least since it was seen first, whatever the wall clock says."""
         if backlog.oldest != self._backlog.oldest:
             waited = 0.0 if backlog.oldest is None else max(0.0, self._clock() - backlog.oldest)
@@ -288,10 +290,10 @@ class StoreInbox:
         self._scheduler.lanes.hurry(hurried)
         await self._count()
         new = [item for item in items if item.id not in self._scheduler.lanes]
-        place(new, epoch=self._clock(), now=self._monotonic(), retries=self._retries)
+        to_monotonic(new, epoch=self._clock(), now=self._monotonic(), retry=self._retry)
         for item in new:
             self._scheduler.lanes.add(item)
-        self._scheduler.bell.ring()
+        self._scheduler.notifier.notify()
 
     async def _count(self) -> None:
         """Learn how many records are set aside, by whom ever."""
@@ -318,7 +320,7 @@ class StoreInbox:
         """Return whether there is more to do at once."""
         now = self._monotonic()
         if self._scheduler.lanes.release(now):
-            self._scheduler.bell.ring()
+            self._scheduler.notifier.notify()
         if self._worker is not None:
             self._worker.expire()
         if self._active and not await self.store.claim():  # it was lost
@@ -343,7 +345,7 @@ class StoreInbox:
         if self._task is not None:
             await self._scheduler.idle()
 
-    def health(self) -> Health:
+    def health(self) -> InboxHealth:
         """How it is doing; cheap, for probes."""
         if self._task is None:
             state = "closed"
@@ -356,7 +358,7 @@ class StoreInbox:
         since = self._scheduler.lanes.oldest if self._active else self._backlog_since
         if not self._active and self._backlog.oldest is None:
             since = None
-        return Health(
+        return InboxHealth(
             state,
             self._storing,
             len(self._scheduler.lanes) if self._active else self._backlog.pending,
@@ -369,7 +371,7 @@ class StoreInbox:
         )
 
     async def list(
-        self, state: State | None = None, *, limit: int = 100, after: int = 0
+        self, state: RecordState | None = None, *, limit: int = 100, after: int = 0
     ) -> builtins.list[Record]:
         """Records without their bodies, by ascending id.
 
@@ -396,7 +398,7 @@ class StoreInbox:
         return await self.store.load(record_id)
 
     async def retry(
-        self, which: Which = "all", *, handler: str | None = None, kind: str | None = None
+        self, which: RecordChoice = "all", *, handler: str | None = None, kind: str | None = None
     ) -> int:
         """Handle again, now: a quarantined record, or one that waits for its next attempt.
 
@@ -417,7 +419,7 @@ class StoreInbox:
             await self._refresh()
         return found
 
-    async def summary(self) -> builtins.list[Tally]:
+    async def summary(self) -> builtins.list[FailureTally]:
         """What failed in quarantined records and in those that wait for an attempt, most frequent first.
 
         A record in which two handlers failed is counted with both.
@@ -427,7 +429,7 @@ class StoreInbox:
         return sorted(found, key=lambda tally: (-tally.count, tally.oldest, tally.handler or ""))
 
     async def purge(
-        self, state: State = "handled", *, record_id: int | None = None, older_than: float | None = None
+        self, state: RecordState = "handled", *, record_id: int | None = None, older_than: float | None = None
     ) -> int:
         """Forget the content of finished records now, before the retention does.
 
@@ -444,12 +446,12 @@ class StoreInbox:
         Raises:
             ConfigurationError: pending records are not purged: they were acknowledged and not yet handled.
         """
-        states: tuple[State, ...] = ("handled", "quarantined") if record_id is not None else (state,)
+        states: tuple[RecordState, ...] = ("handled", "quarantined") if record_id is not None else (state,)
         if not {"handled", "quarantined"}.issuperset(states):
             raise ConfigurationError("purge takes handled or quarantined records")
         await self.store.open()
         before = None if older_than is None else self._clock() - older_than
-        which: Which = "all" if record_id is None else record_id
+        which: RecordChoice = "all" if record_id is None else record_id
         found = await self.store.purge(which, states=states, before=before)
         if self._active and found:
             await self._count()

@@ -12,10 +12,10 @@ import msgspec
 from nexmo_dispatch_core.backoff import exponential_wait
 from nexmo_dispatch_webhooks.checks import checks
 
-__all__ = ["RetryPolicy"]
+__all__ = ["HandlerRetryPolicy"]
 
 
-class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
+class HandlerRetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """After the n-th failure wait `min(wait_max, wait_initial * wait_exp_base ** (n - 1))` and some jitter.
 
     The defaults try six times within about 13 minutes: after 1, 5, 25, 125 and 600 seconds.

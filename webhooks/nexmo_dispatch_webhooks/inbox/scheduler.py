@@ -10,48 +10,48 @@ from collections.abc import Callable
 
 from nexmo_dispatch_webhooks.events import Event
 from nexmo_dispatch_webhooks.exceptions import InboxError
-from nexmo_dispatch_webhooks.inbox.attempt import Worker, is_ending, shake_off
+from nexmo_dispatch_webhooks.inbox.attempt import AttemptRunner, is_ending, shake_off
 from nexmo_dispatch_webhooks.inbox.lanes import Lanes
-from nexmo_dispatch_webhooks.inbox.records import Failure, Waiting
-from nexmo_dispatch_webhooks.inbox.retry import RetryPolicy
-from nexmo_dispatch_webhooks.inbox.store import Store
+from nexmo_dispatch_webhooks.inbox.records import PendingEvent, StoredFailure
+from nexmo_dispatch_webhooks.inbox.retry import HandlerRetryPolicy
+from nexmo_dispatch_webhooks.inbox.store import InboxStore
 from nexmo_dispatch_webhooks.injection import Context
 from nexmo_dispatch_webhooks.logs import FailureLog, logger
 
-__all__ = ["Bell", "Scheduler"]
+__all__ = ["Notifier", "Scheduler"]
 
 #: A loop lets the other tasks run after so many events, also when no handler ever waits.
 _IN_A_ROW = 16
 
 
-class Bell:
+class Notifier:
     """Whoever rests is woken by a ring; rings for nobody are forgotten."""
 
     def __init__(self) -> None:
-        self._resting: list[asyncio.Future[None]] = []
-        self._ringing = False
+        self._waiters: list[asyncio.Future[None]] = []
+        self._notified = False
 
-    async def rest(self) -> None:
+    async def wait(self) -> None:
         """Wait for a ring."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._resting.append(future)
+        self._waiters.append(future)
         try:
             await future
         finally:
             if not future.cancelled():  # also when somebody cancels the one who is about to wake
-                self._ringing = False
+                self._notified = False
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Wake one, unless one is about to wake."""
-        while self._resting and not self._ringing:
-            future = self._resting.pop()
+        while self._waiters and not self._notified:
+            future = self._waiters.pop()
             if not future.done():
-                self._ringing = True
+                self._notified = True
                 future.set_result(None)
 
-    def ring_for_all(self) -> None:
+    def notify_all(self) -> None:
         """Wake everybody."""
-        resolve(self._resting)
+        resolve(self._waiters)
 
 
 def resolve(futures: list[asyncio.Future[None]]) -> None:
@@ -69,7 +69,7 @@ class Scheduler:
         store: where results are kept.
         concurrency: how many events may be under way at the same time.
         parse: reads stored bodies again.
-        retries: when a failed handler is tried again.
+        retry: when a failed handler is tried again.
         poll: how long, in seconds, to leave the store alone when it is in trouble.
         clock: gives epoch seconds, for what is stored.
         monotonic: gives seconds that no change of the clock disturbs, for what waits here.
@@ -78,11 +78,11 @@ class Scheduler:
 
     def __init__(
         self,
-        store: Store,
+        store: InboxStore,
         *,
         concurrency: int,
         parse: Callable[[bytes], Event],
-        retries: RetryPolicy,
+        retry: HandlerRetryPolicy,
         poll: float,
         clock: Callable[[], float],
         monotonic: Callable[[], float],
@@ -92,23 +92,23 @@ class Scheduler:
         self._store = store
         self._concurrency = concurrency
         self._parse = parse
-        self._retries = retries
+        self._retry = retry
         self._poll = poll
         self._clock, self._monotonic, self._random = clock, monotonic, random
         # state
         self._failures = FailureLog(monotonic)
         self.lanes: Lanes = Lanes(concurrency)
-        self.bell: Bell = Bell()
+        self.notifier: Notifier = Notifier()
         self.busy: int = 0
         self.idlers: list[asyncio.Future[None]] = []
         self.stopping: bool = False
-        self.worker: Worker
+        self.worker: AttemptRunner
         # how many are set aside, counted by the engine and here
         self.quarantined: int = 0
         # since the inbox was made
         self.unhandled: int = 0
 
-    def begin(self, worker: Worker) -> None:
+    def begin(self, worker: AttemptRunner) -> None:
         """Get ready for the loops of a start."""
         self.worker = worker
         self.stopping = False
@@ -116,11 +116,11 @@ class Scheduler:
     def stop(self) -> None:
         """Let the loops end when nothing is ready any more."""
         self.stopping = True
-        self.bell.ring_for_all()
+        self.notifier.notify_all()
 
     def forget(self) -> None:
         """Let go of what waits: it is in the store, for the next start."""
-        self.lanes, self.bell = Lanes(self._concurrency), Bell()
+        self.lanes, self.notifier = Lanes(self._concurrency), Notifier()
         resolve(self.idlers)
 
     async def idle(self) -> None:
@@ -154,11 +154,11 @@ class Scheduler:
                     resolve(self.idlers)
                 if self.stopping:
                     return
-                await self.bell.rest()
+                await self.notifier.wait()
                 in_a_row = 0
                 continue
             if lanes.ready:
-                self.bell.ring()
+                self.notifier.notify()
             self.busy += 1
             try:
                 await self._handle(item)
@@ -172,24 +172,24 @@ class Scheduler:
             if in_a_row % _IN_A_ROW == 0:
                 await asyncio.sleep(0)
 
-    async def _handle(self, item: Waiting) -> None:
+    async def _handle(self, item: PendingEvent) -> None:
         try:
             await self._attempt(item)
         except Exception as error:  # noqa: BLE001 - whatever it is, the other events go on
             await self._broke(item, error)
 
-    async def _broke(self, item: Waiting, error: Exception) -> None:
+    async def _broke(self, item: PendingEvent, error: Exception) -> None:
         """Something else than a handler failed: the store, so that nothing is lost, or what should not."""
         self._failures.note(f"handling record {item.id}", error)
         try:
             if not isinstance(error, InboxError):
-                await self._failed(item, (Failure.of("inbox", error),))
+                await self._failed(item, (StoredFailure.of("inbox", error),))
                 return
         except InboxError as broken:
             self._failures.note("the inbox", broken)
-        self.lanes.postpone(item, self._monotonic() + max(self._poll, self._retries.wait_initial))
+        self.lanes.postpone(item, self._monotonic() + max(self._poll, self._retry.wait_initial))
 
-    async def _attempt(self, item: Waiting) -> None:
+    async def _attempt(self, item: PendingEvent) -> None:
         event, context = item.event, item.context
         if event is None or context is None:
             if (found := await self._read(item)) is None:
@@ -214,7 +214,7 @@ class Scheduler:
             self._store.finish(item.id)
         self.lanes.finish(item)
 
-    async def _read(self, item: Waiting) -> tuple[Event, Context] | None:
+    async def _read(self, item: PendingEvent) -> tuple[Event, Context] | None:
         """An event that waits in the store only; None when there is nothing to handle."""
         record = await self._store.load(item.id)
         if record.state != "pending" or record.body is None:  # another process put it aside
@@ -224,13 +224,13 @@ class Scheduler:
             event = _event(self._parse(record.body))
         except Exception as error:  # noqa: BLE001 - `parse` may be the application's; the record stays
             self._failures.note(f"reading record {item.id}", error)
-            await self._set_aside(item, (Failure.of("parse", error),))
+            await self._set_aside(item, (StoredFailure.of("parse", error),))
             return None
         return event, Context(record.path, record.received_at.timestamp(), record.claims)
 
-    async def _failed(self, item: Waiting, failures: tuple[Failure, ...]) -> None:
+    async def _failed(self, item: PendingEvent, failures: tuple[StoredFailure, ...]) -> None:
         item.attempts += 1
-        wait = self._retries.wait(item.attempts, self._random)
+        wait = self._retry.wait(item.attempts, self._random)
         if wait is None:
             await self._set_aside(item, failures)
             return
@@ -238,7 +238,7 @@ class Scheduler:
         await self._store.postpone(item.id, attempts=item.attempts, due=due, done=item.done, failed=failures)
         self.lanes.postpone(item, ready_at)
 
-    async def _set_aside(self, item: Waiting, failures: tuple[Failure, ...]) -> None:
+    async def _set_aside(self, item: PendingEvent, failures: tuple[StoredFailure, ...]) -> None:
         await self._store.postpone(item.id, attempts=item.attempts, due=None, done=item.done, failed=failures)
         self.lanes.finish(item)
         self.quarantined += 1

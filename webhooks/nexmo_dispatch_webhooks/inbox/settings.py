@@ -12,14 +12,14 @@ import msgspec
 
 from nexmo_dispatch_webhooks.checks import checks
 from nexmo_dispatch_webhooks.events import Event
-from nexmo_dispatch_webhooks.inbox.retry import RetryPolicy
+from nexmo_dispatch_webhooks.inbox.retry import HandlerRetryPolicy
 
-__all__ = ["HOUR", "Health", "InboxSettings", "check_settings"]
+__all__ = ["HOUR", "InboxHealth", "InboxSettings", "check_settings"]
 
 HOUR: Final = 3600.0
 
 
-class Health(msgspec.Struct, frozen=True):
+class InboxHealth(msgspec.Struct, frozen=True):
     """How the inbox is doing; free of personal data."""
 
     #: `running`; `standby`: stores, while another process handles; `draining`; `closed`; `failed`: a bug.
@@ -50,7 +50,7 @@ class InboxSettings(TypedDict, total=False):
 
     parse: Callable[[bytes], Event]
     concurrency: int
-    retries: RetryPolicy
+    retry: HandlerRetryPolicy
     handler_timeout: float | None
     drain: float
     max_pending: int
@@ -82,5 +82,5 @@ def check_settings(settings: Mapping[str, object]) -> None:
     checks.seconds("remember", settings["remember"], least=24 * HOUR)
     checks.seconds("poll", settings["poll"], zero=False)
     checks.seconds("handler_timeout", settings["handler_timeout"], zero=False, none=True)
-    if settings["retries"] is not None:
-        checks.instance("retries", settings["retries"], RetryPolicy)
+    if settings["retry"] is not None:
+        checks.instance("retry", settings["retry"], HandlerRetryPolicy)

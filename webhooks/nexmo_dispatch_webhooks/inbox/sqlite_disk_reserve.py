@@ -1,4 +1,4 @@
-"""`Room`: how far the file of an inbox may grow, so that what makes room always finds room itself.
+"""`DiskReserve`: how far the file of an inbox may grow, so that what makes room always finds room itself.
 
 Forgetting is writing, too: it goes to the log first. So a companion file (`-reserve`) occupies a piece of the
 disk. While it is there, the file may grow, but no commit leaves more to be moved from the log than half of
@@ -21,7 +21,7 @@ from typing import Final
 from nexmo_dispatch_webhooks.inbox import sqlite_file as file
 from nexmo_dispatch_webhooks.logs import logger
 
-__all__ = ["Room"]
+__all__ = ["DiskReserve"]
 
 #: Bytes of the reserve, where the disk and `max_bytes` are large enough.
 _RESERVE: Final = 2 * 1024**2
@@ -33,7 +33,7 @@ _UNDER_WAY: Final = 1024**2
 _ZEROS: Final = bytes(64 * 1024)
 
 
-class Room:
+class DiskReserve:
     """The limits of one file, for one connection.
 
     Args:

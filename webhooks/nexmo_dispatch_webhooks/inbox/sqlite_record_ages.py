@@ -10,10 +10,10 @@ import math
 import sqlite3
 from typing import Final, Literal
 
-__all__ = ["SCHEMA", "Clock", "age", "aged_at", "end_of", "forget_marks"]
+__all__ = ["SCHEMA", "AgeKind", "age", "aged_at", "end_of", "forget_marks"]
 
-#: Which of the two ages of a mark counts, see `Store.age`.
-Clock = Literal["sure", "told"]
+#: Which of the two ages of a mark counts, see `InboxStore.age`.
+AgeKind = Literal["sure", "told"]
 
 SCHEMA: Final = """
 CREATE TABLE ages (
@@ -32,7 +32,7 @@ def aged_at(db: sqlite3.Connection) -> float | None:
 
 
 def age(db: sqlite3.Connection, *, sure: float, told: float, epoch: float, newest: bool) -> None:
-    """Make every mark older and set one for the records that came since the last; see `Store.age`."""
+    """Make every mark older and set one for the records that came since the last; see `InboxStore.age`."""
     if newest:
         _mark(db, epoch)
     db.execute("UPDATE ages SET sure = sure + ?, told = told + ?, epoch = ?", (sure, told, epoch))
@@ -45,7 +45,7 @@ def _mark(db: sqlite3.Connection, epoch: float) -> None:
     db.execute("INSERT OR IGNORE INTO ages SELECT id, 0, 0, ? FROM events ORDER BY id DESC LIMIT 1", (epoch,))
 
 
-def end_of(db: sqlite3.Connection, seconds: float, clock: Clock) -> int:
+def end_of(db: sqlite3.Connection, seconds: float, clock: AgeKind) -> int:
     """One past the last id that is at least so old.
 
     Args:

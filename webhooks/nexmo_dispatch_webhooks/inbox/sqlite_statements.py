@@ -18,16 +18,16 @@ from nexmo_dispatch_webhooks.exceptions import TransactionError, UnknownRecordEr
 from nexmo_dispatch_webhooks.inbox import sqlite_record_ages as ages
 from nexmo_dispatch_webhooks.inbox.records import (
     STATES,
-    Counts,
-    Failure,
+    FailureTally,
     NewRecord,
+    PendingEvent,
     Record,
-    State,
-    Tally,
-    Waiting,
+    RecordCounts,
+    RecordState,
+    StoredFailure,
 )
 from nexmo_dispatch_webhooks.inbox.sqlite_key_values import SCHEMA as NOTES
-from nexmo_dispatch_webhooks.inbox.store import Which
+from nexmo_dispatch_webhooks.inbox.store import RecordChoice
 from nexmo_dispatch_webhooks.signature import Claims
 from nexmo_dispatch_webhooks.transaction import Statement
 
@@ -55,7 +55,7 @@ __all__ = [
 
 SCHEMA_VERSION: Final = 4
 PENDING, QUARANTINED, HANDLED, FORGOTTEN = range(4)  # as in STATES
-_NUMBERS: dict[State, int] = {state: number for number, state in enumerate(STATES)}
+_NUMBERS: dict[RecordState, int] = {state: number for number, state in enumerate(STATES)}
 
 # Ids are never used twice, so that an operator's id always means the same event. The partial index
 # holds unfinished records only: it stays small, however many handled ones are kept. What came stands apart
@@ -113,7 +113,7 @@ _TROUBLE: Final = _LOCKED | {
     sqlite3.SQLITE_CANTOPEN,
 }
 _decode_names = msgspec.json.Decoder(list[str]).decode
-_decode_failures = msgspec.json.Decoder(tuple[Failure, ...]).decode
+_decode_failures = msgspec.json.Decoder(tuple[StoredFailure, ...]).decode
 _decode_claims = msgspec.json.Decoder(Claims).decode
 _decode_waiting = msgspec.json.Decoder(list[tuple[int, int, float, int, float, list[str], str]]).decode
 
@@ -238,7 +238,7 @@ def postpone(
     attempts: int,
     due: float | None,
     done: Sequence[str],
-    failed: Sequence[Failure],
+    failed: Sequence[StoredFailure],
 ) -> None:
     """Keep the result of a failed attempt."""
     db.execute(
@@ -254,13 +254,13 @@ def postpone(
     )
 
 
-def waiting(db: sqlite3.Connection) -> list[Waiting]:
+def waiting(db: sqlite3.Connection) -> list[PendingEvent]:
     """All pending records in the order of arrival, as one row: see `_MOST_ROWS` for why."""
     (text,) = db.execute(
         "SELECT json_group_array(json_array(id, lane, received_at, attempts, due, json(done), kind)) FROM "
         "(SELECT * FROM events WHERE state < 2 AND state = 0 ORDER BY id)"
     ).fetchone()
-    found = [Waiting(*values) for values in _decode_waiting(text)]
+    found = [PendingEvent(*values) for values in _decode_waiting(text)]
     for item in found:
         item.kind = sys.intern(item.kind)  # one of a few, and there may be a hundred thousand
     return found
@@ -280,7 +280,7 @@ def load(db: sqlite3.Connection, record_id: int) -> Record:
     return _record(row[:-1], row[-1])
 
 
-def select(db: sqlite3.Connection, state: State | None, *, limit: int, after: int) -> list[Record]:
+def select(db: sqlite3.Connection, state: RecordState | None, *, limit: int, after: int) -> list[Record]:
     """Records without their bodies; the partial index serves the states that hold unfinished ones."""
     if state is None:
         where = "state < 3"
@@ -321,7 +321,7 @@ def _claims(stored: bytes | None) -> Claims | None:
 
 
 def retry(
-    db: sqlite3.Connection, which: Which, *, handler: str | None = None, kind: str | None = None
+    db: sqlite3.Connection, which: RecordChoice, *, handler: str | None = None, kind: str | None = None
 ) -> int:
     """Quarantined records, and those between two attempts, become pending and due."""
     conditions, values = ["state < 2", "(state = 1 OR due > 0)"], list[int | str]()
@@ -341,7 +341,7 @@ def retry(
     ).rowcount
 
 
-def summary(db: sqlite3.Connection) -> list[Tally]:
+def summary(db: sqlite3.Connection) -> list[FailureTally]:
     """What failed in unfinished records; one without a failure counts when it is quarantined."""
     rows = db.execute(
         "SELECT state, kind, value ->> '$.handler', value ->> '$.error', count(*), min(received_at) "
@@ -349,7 +349,7 @@ def summary(db: sqlite3.Connection) -> list[Tally]:
         "WHERE state < 2 AND (state = 1 OR value IS NOT NULL) GROUP BY 1, 2, 3, 4"
     ).fetchall()
     return [
-        Tally(STATES[int(state)], kind, handler, error, count, datetime.fromtimestamp(oldest, UTC))
+        FailureTally(STATES[int(state)], kind, handler, error, count, datetime.fromtimestamp(oldest, UTC))
         for state, kind, handler, error, count, oldest in rows
     ]
 
@@ -376,9 +376,9 @@ def _forget(db: sqlite3.Connection, where: str, values: Sequence[object]) -> int
 
 def purge(
     db: sqlite3.Connection,
-    which: Which,
+    which: RecordChoice,
     *,
-    states: Sequence[State],
+    states: Sequence[RecordState],
     before: float | None,
     after: int,
     piece: int = PIECE,
@@ -457,7 +457,7 @@ def _first_id(db: sqlite3.Connection) -> int:
     return int(db.execute("SELECT coalesce(min(id), 0) FROM events").fetchone()[0])
 
 
-def count(db: sqlite3.Connection) -> Counts:
+def count(db: sqlite3.Connection) -> RecordCounts:
     """From the partial index; ids ascend in the order of arrival, so the lowest pending one is the oldest."""
     found = db.execute(
         "SELECT state, count(*), min(id) FROM events WHERE state < 2 GROUP BY state"
@@ -467,4 +467,4 @@ def count(db: sqlite3.Connection) -> Counts:
     oldest = None
     if first is not None:
         (oldest,) = db.execute("SELECT received_at FROM events WHERE id = ?", (first,)).fetchone()
-    return Counts(numbers.get(PENDING, 0), numbers.get(QUARANTINED, 0), oldest)
+    return RecordCounts(numbers.get(PENDING, 0), numbers.get(QUARANTINED, 0), oldest)
