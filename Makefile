@@ -13,7 +13,7 @@ FLOOR_PYTHON ?= python3.11
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test floors interpreters coverage soak bench-client bench-imports bench-simulator bench-receiver lint types check wheel format clean
+.PHONY: help demo test test-long floors interpreters coverage soak bench-client bench-imports bench-simulator bench-receiver lint types check wheel format clean
 
 help: ## say what each target does
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  \1\t/' | sort
@@ -37,8 +37,11 @@ $(VENV)/dev: $(VENV)/pip pyproject.toml
 demo: $(VENV)/demo ## run the main job: send, fail over, receive, report; no account needed
 	@$(BIN)/python -m nexmo_dispatch_async.cli demo
 
-test: $(VENV)/dev ## run all the tests
-	@$(BIN)/python -m pytest $(PYTEST) $(ARGS)
+test: $(VENV)/dev ## run the tests: every promise once, without the long repetitions
+	@$(BIN)/python -m pytest $(PYTEST) -m "not long" $(ARGS)
+
+test-long: $(VENV)/dev ## run the tests that repeat at length what `make test` promises
+	@$(BIN)/python -m pytest $(PYTEST) -m long $(ARGS)
 
 .venv-floors/ready: pyproject.toml tests/support/floors.py
 	@command -v $(FLOOR_PYTHON) >/dev/null || { echo "the floors need $(FLOOR_PYTHON): install it, or name the lowest Python with FLOOR_PYTHON=" >&2; exit 1; }

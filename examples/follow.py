@@ -50,9 +50,9 @@ async def main() -> None:
 
         # 3. Whoever wants to know waits.
         for who, dispatch in sent.items():
-            outcome = await dispatch.wait(timeout=60)
-            print(f"{who}: {outcome}")
-            for step in outcome.steps:
+            result = await dispatch.wait(timeout=60)
+            print(f"{who}: {result}")
+            for step in result.steps:
                 history = ", ".join(
                     f"{seen.status} at {seen.at:%H:%M:%S}" for seen in step.statuses if seen.at is not None
                 )

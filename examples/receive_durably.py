@@ -12,7 +12,7 @@ from aiohttp import ClientSession, web
 
 from nexmo_dispatch_webhooks import Context, MessageStatus, Router, sign
 from nexmo_dispatch_webhooks.aiohttp import setup
-from nexmo_dispatch_webhooks.inbox import RetryPolicy, SqliteInbox
+from nexmo_dispatch_webhooks.inbox import HandlerRetryPolicy, SqliteInbox
 
 SECRET = "example-signature-secret-not-for-production"
 SCHEMA = "CREATE TABLE IF NOT EXISTS arrivals (channel TEXT PRIMARY KEY, n INTEGER NOT NULL);"
@@ -38,7 +38,7 @@ async def tell_crm(event: MessageStatus) -> None:
 
 async def main(folder: Path) -> None:
     global crm_is_up  # noqa: PLW0603 - plays a system that comes back
-    inbox = SqliteInbox(folder / "inbox.db", schema=SCHEMA, retries=RetryPolicy(attempts=1))
+    inbox = SqliteInbox(folder / "inbox.db", schema=SCHEMA, retry=HandlerRetryPolicy(attempts=1))
     app = web.Application()
     setup(app, router, path="/webhooks", secrets={"a1b2c3d4": SECRET}, inbox=inbox, health_path="/health")
     runner = web.AppRunner(app)

@@ -4,9 +4,7 @@ import typing
 
 from nexmo_dispatch_async._version import __version__ as __version__
 from nexmo_dispatch_async.auth import Auth, BasicAuth, BearerToken, KpnOAuth, VonageJWT
-from nexmo_dispatch_async.brake import Brake
 from nexmo_dispatch_async.channels import messenger, mms, sms, viber, whatsapp
-from nexmo_dispatch_async.counters import ClientStatistics
 from nexmo_dispatch_async.exceptions import (
     APIConnectionError,
     APIError,
@@ -46,16 +44,18 @@ from nexmo_dispatch_async.exceptions import (
     WaitTimeoutError,
 )
 from nexmo_dispatch_async.fan_out import NotSent, Refused, SendOutcome, Sent, Unknown
+from nexmo_dispatch_async.fan_out.brake import Brake
 from nexmo_dispatch_async.interruption import Interruption, interruption_of
 from nexmo_dispatch_async.middleware import Attempt, Middleware
 from nexmo_dispatch_async.models.problems import Problem
 from nexmo_dispatch_async.models.responses import Application, ApplicationPage, Dispatch
-from nexmo_dispatch_async.plain_http import PlainHTTPWarning
 from nexmo_dispatch_async.retry import RetryPolicy, Timeout
 from nexmo_dispatch_async.rules import Rules, lint_application
 from nexmo_dispatch_async.sansio import Request, Response
 from nexmo_dispatch_async.sms_segments import count_segments
 from nexmo_dispatch_async.templates import render
+from nexmo_dispatch_async.transport.statistics import ClientStatistics
+from nexmo_dispatch_async.urls import PlainHTTPWarning
 from nexmo_dispatch_async.workflow import Finding, Step, Workflow
 
 if typing.TYPE_CHECKING:

@@ -12,9 +12,9 @@ from uuid import UUID
 from msgspec import UNSET, UnsetType
 
 from nexmo_dispatch_async.auth import header_text
+from nexmo_dispatch_async.event_loop import Unpicklable
 from nexmo_dispatch_async.exceptions import BadRequestError, ConfigurationError, NotFoundError
 from nexmo_dispatch_async.models.responses import Application, ApplicationPage
-from nexmo_dispatch_async.plain_http import check_plain_http
 from nexmo_dispatch_async.retry import RetryPolicy, Timeout
 from nexmo_dispatch_async.sansio import (
     Request,
@@ -24,7 +24,7 @@ from nexmo_dispatch_async.sansio import (
     decipher_nothing,
     decipher_page,
 )
-from nexmo_dispatch_async.unpicklable import Unpicklable
+from nexmo_dispatch_async.urls import check_plain_http
 
 if TYPE_CHECKING:
     from nexmo_dispatch_async.client import DispatchClient

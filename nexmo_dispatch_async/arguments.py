@@ -9,8 +9,8 @@ from collections.abc import AsyncIterable, Iterable
 
 from nexmo_dispatch_async.auth import Auth
 from nexmo_dispatch_async.exceptions import ConfigurationError
-from nexmo_dispatch_async.models.lenient import kind_in_words
 from nexmo_dispatch_async.workflow import Workflow
+from nexmo_dispatch_core.lenient import kind_in_words
 
 __all__ = ["check_auth", "check_tracker", "check_workflow", "check_workflows"]
 

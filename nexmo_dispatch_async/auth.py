@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 from urllib.parse import urlsplit
 
 from nexmo_dispatch_async.exceptions import AuthenticationError, ConfigurationError
-from nexmo_dispatch_async.models.lenient import text_of
 from nexmo_dispatch_async.models.several import several
-from nexmo_dispatch_async.plain_http import check_plain_http
 from nexmo_dispatch_async.sansio import Request, Response, decipher_token, token_request
+from nexmo_dispatch_async.urls import check_plain_http
+from nexmo_dispatch_core.lenient import text_or_empty
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -188,7 +188,7 @@ _DEFAULT_LIFETIME = 300.0
 
 def _lifetime(expires_in: object) -> float:
     try:
-        seconds = float(text_of(expires_in))
+        seconds = float(text_or_empty(expires_in))
     except ValueError:
         return _DEFAULT_LIFETIME
     # NaN, infinity and nonsense are as good as nothing; so is Apigee's -1, which stands for "never".

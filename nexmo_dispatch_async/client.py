@@ -22,20 +22,15 @@ from nexmo_dispatch_async._version import __version__
 from nexmo_dispatch_async.applications import Applications
 from nexmo_dispatch_async.arguments import check_auth, check_tracker, check_workflow, check_workflows
 from nexmo_dispatch_async.auth import KPN_TOKEN_URL, Auth, KpnOAuth, check_url, header_text
-from nexmo_dispatch_async.brake import Brake
-from nexmo_dispatch_async.carrier import Carrier
-from nexmo_dispatch_async.counters import ClientStatistics
 from nexmo_dispatch_async.environment import Environment
+from nexmo_dispatch_async.event_loop import Unpicklable
 from nexmo_dispatch_async.exceptions import ConfigurationError
-from nexmo_dispatch_async.exchange import TlsSetting
-from nexmo_dispatch_async.fan_out import FanOut, KeyT, SendOutcome
+from nexmo_dispatch_async.fan_out.brake import Brake
+from nexmo_dispatch_async.fan_out.fan_out import FanOut, KeyT, SendOutcome
+from nexmo_dispatch_async.fan_out.send_many import many
 from nexmo_dispatch_async.interruption import Interruption, note, tell
-from nexmo_dispatch_async.kept import KEEPALIVE_TIMEOUT
-from nexmo_dispatch_async.many import many
 from nexmo_dispatch_async.middleware import Middleware
 from nexmo_dispatch_async.models.responses import Dispatch
-from nexmo_dispatch_async.plain_http import check_plain_http
-from nexmo_dispatch_async.proxies import proxies_of
 from nexmo_dispatch_async.retry import RetryPolicy, Timeout
 from nexmo_dispatch_async.rules import DEFAULT_RULES, Rules
 from nexmo_dispatch_async.sansio import (
@@ -45,7 +40,12 @@ from nexmo_dispatch_async.sansio import (
     dispatch_request,
     with_response,
 )
-from nexmo_dispatch_async.unpicklable import Unpicklable
+from nexmo_dispatch_async.transport.attempt import TlsSetting
+from nexmo_dispatch_async.transport.call import Carrier
+from nexmo_dispatch_async.transport.keep_alive import KEEPALIVE_TIMEOUT
+from nexmo_dispatch_async.transport.proxies import proxies_of
+from nexmo_dispatch_async.transport.statistics import ClientStatistics
+from nexmo_dispatch_async.urls import check_plain_http
 from nexmo_dispatch_async.workflow import Workflow
 
 if TYPE_CHECKING:

@@ -1,12 +1,13 @@
-"""The event loop that everything here runs in, which is one of asyncio."""
+"""What belongs to one process and one event loop of asyncio: finds the loop, refuses pickle and copy."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import NoReturn, SupportsIndex
 
 from nexmo_dispatch_async.exceptions import ConfigurationError
 
-__all__ = ["running_loop"]
+__all__ = ["Unpicklable", "running_loop"]
 
 
 def running_loop() -> asyncio.AbstractEventLoop:
@@ -22,3 +23,21 @@ def running_loop() -> asyncio.AbstractEventLoop:
             "no event loop of asyncio runs: use asyncio.run(…), or the asyncio backend of anyio; trio is not "
             "supported"
         ) from None
+
+
+class Unpicklable:
+    """Base of what holds connections, tasks or files; `copy` and `pickle` ask the same method."""
+
+    __slots__ = ()
+
+    def __reduce_ex__(self, _protocol: SupportsIndex, /) -> NoReturn:
+        """Refuse to be pickled or copied.
+
+        Raises:
+            ConfigurationError: Always.
+        """
+        name = type(self).__name__
+        raise ConfigurationError(
+            f"a {name} can be neither pickled nor copied: it holds what belongs to its process and event "
+            f"loop. Make a {name} in each process, and hand over the settings"
+        )

@@ -14,7 +14,7 @@
     ├── ClientClosedError              the client is closed, or belongs to another event loop
     ├── TrackingError                  a workflow cannot be followed: the tracker is closed
     │   ├── TrackingStoreError         its store failed, and nothing was stored
-    │   └── WaitError                  what was waited for did not come: .outcome is what is known
+    │   └── WaitError                  the awaited status did not come: .result is what is known
     │       ├── NotReachedError        the workflow ended without it
     │       └── WaitTimeoutError       not in time; a TimeoutError as well
     └── APIError                       a call to the service failed: .outcome says what that means
@@ -45,14 +45,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from nexmo_dispatch_async.error_classes import ErrorClass, class_of_code
+from nexmo_dispatch_core.vocabulary import ErrorClass, classify_code
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nexmo_dispatch_async.models.problems import Problem
     from nexmo_dispatch_async.quota import Quota
-    from nexmo_dispatch_async.tracking import Outcome as WorkflowOutcome
+    from nexmo_dispatch_async.tracking import WorkflowResult
     from nexmo_dispatch_async.workflow import Finding
 
 Outcome = Literal["not_sent", "refused", "unknown"]
@@ -215,14 +215,14 @@ class TrackingStoreError(TrackingError):
 
 
 class WaitError(TrackingError):
-    """What was waited for did not come; `outcome` is what is known of the workflow."""
+    """The awaited status did not come; `result` is what is known of the workflow."""
 
-    def __init__(self, message: str, outcome: WorkflowOutcome) -> None:
+    def __init__(self, message: str, result: WorkflowResult) -> None:
         super().__init__(message)
-        self.outcome = outcome
+        self.result = result
 
-    def __reduce__(self) -> tuple[type[WaitError], tuple[str, WorkflowOutcome]]:
-        return type(self), (str(self), self.outcome)
+    def __reduce__(self) -> tuple[type[WaitError], tuple[str, WorkflowResult]]:
+        return type(self), (str(self), self.result)
 
 
 class NotReachedError(WaitError):
@@ -297,7 +297,7 @@ class APIError(DispatchError):
     @property
     def error_class(self) -> ErrorClass:
         """The class of the code, and where that says nothing, of what this exception stands for."""
-        return class_of_code(self.code) or self._usual_class
+        return classify_code(self.code) or self._usual_class
 
     @property
     def transaction_id(self) -> str:

@@ -40,11 +40,13 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
+from nexmo_dispatch_core.vocabulary import FAILED_STATUSES
+
 __all__ = [
     "Arm",
-    "Condition",
     "Decision",
     "Disarm",
+    "FailoverCondition",
     "FailoverState",
     "Finish",
     "Send",
@@ -56,7 +58,7 @@ __all__ = [
 FinalStatus = Literal["completed", "error"]
 
 
-class Condition(msgspec.Struct, frozen=True, gc=False):
+class FailoverCondition(msgspec.Struct, frozen=True, gc=False):
     """What a step waits for, and how long: the `failover` object of contract 3.5."""
 
     condition_status: str
@@ -91,7 +93,7 @@ class Finish(NamedTuple):
 Decision = Send | Arm | Disarm | Finish
 
 
-class Phase(enum.Enum):
+class StepPhase(enum.Enum):
     """Where a step stands: the rows of the second table."""
 
     UNSENT = enum.auto()
@@ -118,15 +120,13 @@ class Move(enum.Enum):
     ERROR = enum.auto()
 
 
-TRANSITIONS: Final[dict[tuple[Phase, Meaning], Move]] = {
-    (Phase.TIMED, Meaning.MET): Move.COMPLETED,
-    (Phase.TIMED, Meaning.FAILED): Move.NEXT,
-    (Phase.TIMED, Meaning.EXPIRED): Move.NEXT,
-    (Phase.LAST, Meaning.MET): Move.COMPLETED,
-    (Phase.LAST, Meaning.FAILED): Move.ERROR,
+TRANSITIONS: Final[dict[tuple[StepPhase, Meaning], Move]] = {
+    (StepPhase.TIMED, Meaning.MET): Move.COMPLETED,
+    (StepPhase.TIMED, Meaning.FAILED): Move.NEXT,
+    (StepPhase.TIMED, Meaning.EXPIRED): Move.NEXT,
+    (StepPhase.LAST, Meaning.MET): Move.COMPLETED,
+    (StepPhase.LAST, Meaning.FAILED): Move.ERROR,
 }
-
-FAILURES: Final = frozenset({"rejected", "undeliverable"})
 
 # Which statuses satisfy what a step waits for; reading implies delivery, and statuses may be reordered.
 _SATISFIED_BY: Final[dict[str, frozenset[str]]] = {
@@ -173,8 +173,8 @@ class FailoverState:
 
     __slots__ = ("conditions", "current", "outcome", "statuses")
 
-    def __init__(self, conditions: Sequence[Condition | None]) -> None:
-        self.conditions: tuple[Condition | None, ...] = tuple(conditions)
+    def __init__(self, conditions: Sequence[FailoverCondition | None]) -> None:
+        self.conditions: tuple[FailoverCondition | None, ...] = tuple(conditions)
         if not self.conditions:
             raise ValueError("a workflow has at least one step")
         if self.conditions[-1] is not None or None in self.conditions[:-1]:
@@ -214,15 +214,15 @@ class FailoverState:
 
     def armed(self, step: int) -> bool:
         """Say whether the expiry of `step` still matters."""
-        return self.phase(step) is Phase.TIMED
+        return self.phase(step) is StepPhase.TIMED
 
-    def phase(self, step: int) -> Phase:
+    def phase(self, step: int) -> StepPhase:
         """Say where `step` stands."""
         if self.outcome is not None:
-            return Phase.OVER
+            return StepPhase.OVER
         if step != self.current:
-            return Phase.PASSED if step < self.current else Phase.UNSENT
-        return Phase.LAST if self.conditions[step] is None else Phase.TIMED
+            return StepPhase.PASSED if step < self.current else StepPhase.UNSENT
+        return StepPhase.LAST if self.conditions[step] is None else StepPhase.TIMED
 
     def _checked(self, step: int) -> int:
         if not 0 <= step < len(self.conditions):
@@ -230,7 +230,7 @@ class FailoverState:
         return step
 
     def _meaning(self, step: int, status: str) -> Meaning:
-        if status in FAILURES:
+        if status in FAILED_STATUSES:
             return Meaning.FAILED
         condition = self.conditions[step]
         # The last step waits for nothing; being delivered ends the workflow (contract 3.6).
@@ -243,7 +243,7 @@ class FailoverState:
         if move is None:
             return ()
         disarm: tuple[Decision, ...] = ()
-        if phase is Phase.TIMED and meaning is not Meaning.EXPIRED:
+        if phase is StepPhase.TIMED and meaning is not Meaning.EXPIRED:
             disarm = (Disarm(step),)
         if move is Move.NEXT:
             return (*disarm, *self._send_next())

@@ -169,16 +169,16 @@ def _simulator(request: pytest.FixtureRequest) -> Simulator:
     from nexmo_dispatch_async.simulator import Settings, Simulator
 
     config = request.config
-    seed, rules = _ini(config, "dispatch_seed"), _ini(config, "dispatch_rules")
+    seed, file = _ini(config, "dispatch_seed"), _ini(config, "dispatch_config")
     given: dict[str, Any] = {}
     if seed:
         given["seed"] = int(seed) if seed.isdecimal() else seed
-    if rules:
-        given["rules"] = (config.inipath.parent if config.inipath else config.rootpath) / rules
+    if file:
+        given["config"] = (config.inipath.parent if config.inipath else config.rootpath) / file
     for marker in reversed(list(request.node.iter_markers(_MARKER))):  # the closest one has the last word
         given.update(marker.kwargs)
-        if isinstance(marker.kwargs.get("rules"), str):
-            given["rules"] = request.path.parent / marker.kwargs["rules"]
+        if isinstance(marker.kwargs.get("config"), str):
+            given["config"] = request.path.parent / marker.kwargs["config"]
     switches = {field.name for field in fields(Settings)} & given.keys()
     if switches:
         given["settings"] = Settings(**{name: given.pop(name) for name in switches})
@@ -208,7 +208,9 @@ async def _serve(stack: AsyncExitStack, sim: Simulator, router: Router, settings
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of the ini file."""
     parser.addini("dispatch_seed", "seed of dispatch_simulator (default: ids of 0, new secrets)", default="")
-    parser.addini("dispatch_rules", "rules file of dispatch_simulator, relative to the ini file", default="")
+    parser.addini(
+        "dispatch_config", "configuration file of dispatch_simulator, relative to the ini file", default=""
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 
 from msgspec import Struct
 
-from nexmo_dispatch_async.models.lenient import integer_of
+from nexmo_dispatch_core.lenient import to_int
 
 __all__ = ["Quota", "quota_of", "retry_after"]
 
@@ -56,13 +56,13 @@ def quota_of(headers: Mapping[str, str], *, now: float = 0.0) -> Quota | None:
     text = headers.get("quota-limit")
     if text is None:
         return None
-    limit = integer_of(text)
+    limit = to_int(text)
     if limit is None or limit < 0:
         return None
     unit = _UNITS.get(headers.get("quota-time-unit", "").strip().lower().removesuffix("s"), 0)
-    interval = integer_of(headers.get("quota-interval", "1"))
+    interval = to_int(headers.get("quota-interval", "1"))
     window = float(unit * interval) if interval is not None and interval > 0 else 0.0
-    used = integer_of(headers.get("quota-used"))
+    used = to_int(headers.get("quota-used"))
     moment = _epoch(headers.get("quota-reset-UTC", "").strip())
     here = _epoch(headers.get("Date", "")) or now
     reset_in = moment - here if moment is not None and here else 0.0
@@ -96,7 +96,7 @@ def retry_after(headers: Mapping[str, str], *, now: float = 0.0, quota: bool = T
 
 
 def _quota_is_spent(headers: Mapping[str, str]) -> bool:
-    used, limit = integer_of(headers.get("quota-used")), integer_of(headers.get("quota-limit"))
+    used, limit = to_int(headers.get("quota-used")), to_int(headers.get("quota-limit"))
     # Every answer carries these headers: a spike arrest in mid-quota must not wait until midnight.
     return used is None or limit is None or used >= limit
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import cast
 from urllib.parse import parse_qsl, urlsplit
 
-from nexmo_dispatch_async.models.lenient import list_of, object_of, parse_object, text_of
+from nexmo_dispatch_core.lenient import parse_object, text_or_empty, to_list, to_object
 
 __all__ = ["folded", "mask", "redact", "redactor", "said_by", "tail"]
 
@@ -124,7 +124,7 @@ def folded(text: str) -> str:
 
 def tail(value: object) -> str:
     """Return the last two characters of a number or id: they tell recipients apart and reach nobody."""
-    text = text_of(value)
+    text = text_or_empty(value)
     return f"…{text[-2:]}" if len(text) > _SHORTEST else "…"
 
 
@@ -163,26 +163,26 @@ def _form_values(form: str) -> Iterator[str]:
 
 def _leaves(value: object, place: str = "") -> Iterator[str]:
     """Yield the texts and numbers at any depth whose place is not public; a list has that of its member."""
-    if text := text_of(value):
+    if text := text_or_empty(value):
         yield text
-    for name, member in object_of(value).items():
+    for name, member in to_object(value).items():
         # With a point in its name a member would have the place of another one.
         own = name.replace(".", "?")
         inside = f"{place}.{own}" if place else own
         if inside not in _PUBLIC or not isinstance(member, str):
             yield from _leaves(member, inside)
     if isinstance(value, list):
-        for item in list_of(cast("object", value)):
+        for item in to_list(cast("object", value)):
             yield from _leaves(item, place)
 
 
 def _texts(value: object) -> Iterator[str]:
     """Yield all texts and numbers at any depth, names of members too."""
-    if text := text_of(value):
+    if text := text_or_empty(value):
         yield text
-    for name, member in object_of(value).items():
+    for name, member in to_object(value).items():
         yield name
         yield from _texts(member)
     if isinstance(value, list):
-        for item in list_of(cast("object", value)):
+        for item in to_list(cast("object", value)):
             yield from _texts(item)

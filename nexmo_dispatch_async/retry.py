@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import count
-from typing import cast
 
 import msgspec
 
-from nexmo_dispatch_async.exceptions import ConfigurationError
+from nexmo_dispatch_async.checks import checks
+from nexmo_dispatch_core.backoff import exponential_wait
 
 __all__ = ["RetryPolicy", "Timeout"]
 
@@ -31,9 +31,7 @@ class Timeout(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         for name in ("connect", "total"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ConfigurationError(f"Timeout.{name} must be positive or None, not {value!r}")
+            checks.seconds(f"Timeout.{name}", getattr(self, name), zero=False, none=True)
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,19 +62,11 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     unavailable: bool = False
 
     def __post_init__(self) -> None:
-        # As object: callers without type checking write fractions, and texts from the environment.
-        attempts = cast("object", self.attempts)
-        if not isinstance(attempts, int) or isinstance(attempts, bool) or attempts < 1:
-            raise ConfigurationError(
-                f"RetryPolicy.attempts must be a whole number of at least 1, not {attempts!r}"
-            )
-        if not 0 <= self.wait_jitter <= 1:
-            raise ConfigurationError(f"RetryPolicy.wait_jitter must be from 0 to 1, not {self.wait_jitter!r}")
-        # Written so that NaN is refused as well.
-        if not (
-            self.wait_initial >= 0 and self.wait_max >= 0 and (self.timeout is None or self.timeout >= 0)
-        ):
-            raise ConfigurationError("the times of a RetryPolicy must not be negative")
+        checks.count("RetryPolicy.attempts", self.attempts)
+        checks.number("RetryPolicy.wait_jitter", self.wait_jitter, most=1)
+        for name in ("wait_initial", "wait_max"):
+            checks.seconds(f"RetryPolicy.{name}", getattr(self, name))
+        checks.seconds("RetryPolicy.timeout", self.timeout, none=True)
 
     def wait(
         self, attempt: int, *, elapsed: float, random: float, retry_after: float | None = None
@@ -91,8 +81,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
         """
         if attempt >= self.attempts:
             return None
-        # The exponent is bounded: 2.0 ** 1024 overflows.
-        most = min(self.wait_max, self.wait_initial * 2.0 ** min(attempt - 1, 62))
+        most = exponential_wait(attempt, initial=self.wait_initial, maximum=self.wait_max, base=2.0)
         delay = most * (1 - self.wait_jitter * random) + (retry_after or 0.0)
         return None if self.is_over(elapsed + delay) else delay
 

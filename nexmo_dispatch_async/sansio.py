@@ -28,7 +28,6 @@ from nexmo_dispatch_async.exceptions import (
     RefusedError,
     TokenUnavailableError,
 )
-from nexmo_dispatch_async.models.lenient import UNREADABLE, integer_of, parse_object, text_of
 from nexmo_dispatch_async.models.problems import Problem, gateway_reason, parse_problem
 from nexmo_dispatch_async.models.responses import (
     Application,
@@ -40,6 +39,7 @@ from nexmo_dispatch_async.models.responses import (
 from nexmo_dispatch_async.models.shown import AsShown
 from nexmo_dispatch_async.quota import quota_of, retry_after
 from nexmo_dispatch_async.redaction import said_by
+from nexmo_dispatch_core.lenient import UNREADABLE, parse_object, text_or_empty, to_int
 
 __all__ = [
     "Headers",
@@ -295,7 +295,7 @@ def decipher_dispatch(response: Response) -> Dispatch:
             return Dispatch(uuid)
     except UNREADABLE:
         pass
-    uuid = text_of((parse_object(response.body) or {}).get("dispatch_uuid"))
+    uuid = text_or_empty((parse_object(response.body) or {}).get("dispatch_uuid"))
     if not uuid:
         raise ProtocolError(
             f"the service answered {response.status} without a dispatch_uuid: the workflow may be under way",
@@ -324,7 +324,7 @@ def decipher_token(
     asked_for = request.summary if request is not None else ""
     if 200 <= status < 300:
         fields = parse_object(response.body) or {}
-        token = text_of(fields.get("access_token"))
+        token = text_or_empty(fields.get("access_token"))
         # The token becomes part of a header line.
         if token and token.isascii() and token.isprintable() and " " not in token:
             return token, fields.get("expires_in")
@@ -391,7 +391,7 @@ def decipher_page(response: Response) -> ApplicationPage:
                 body=response.body[:1000],
                 status=response.status,
             )
-    numbers = {name: integer_of(fields.get(name)) for name in _PAGE_NUMBERS}
+    numbers = {name: to_int(fields.get(name)) for name in _PAGE_NUMBERS}
 
     def first(*names: str) -> int | None:
         return next((numbers[name] for name in names if numbers[name] is not None), None)

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from nexmo_dispatch_async.workflow import Workflow
 from tests.support.aioresponses_fix import patched
 from tests.support.log_guard import guarded
+from tests.support.paths import PAYLOADS
 from tests.support.tls import make_certificate
 
 # A busy machine is no reason for a property to fail. `pytest --hypothesis-profile thorough` looks longer.
@@ -21,8 +22,6 @@ settings.register_profile(
 )
 settings.register_profile("thorough", settings.get_profile("quick"), max_examples=1000)
 settings.load_profile("quick")
-
-PAYLOADS = Path(__file__).parent / "data" / "payloads"
 
 
 @pytest.fixture(scope="session")

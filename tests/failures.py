@@ -1,6 +1,6 @@
 """Every way a send can fail, made to happen by a real TCP server: the cases behind docs/failures.md.
 
-`python -m tests.failures` prints the table; tests/test_failures.py holds the page against it.
+`python -m tests.failures` prints the table; tests/transport/test_failures.py holds the page against it.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from nexmo_dispatch_async.client import DispatchClient
 from nexmo_dispatch_async.exceptions import APIError
 from nexmo_dispatch_async.retry import Timeout
 from nexmo_dispatch_async.workflow import Workflow
-from tests.conftest import PAYLOADS, payload
+from tests.conftest import payload
 from tests.support.misbehaving import (
     ACCEPTED,
     Connection,
@@ -37,6 +37,7 @@ from tests.support.misbehaving import (
     reply,
     reset_after_body,
 )
+from tests.support.paths import PAYLOADS
 from tests.support.tls import client_context, make_certificate, server_context
 from tests.support.tls_thread import TlsThread
 

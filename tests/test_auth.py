@@ -29,7 +29,8 @@ from nexmo_dispatch_async.exceptions import (
     TokenUnavailableError,
 )
 from nexmo_dispatch_async.sansio import Headers, Response
-from tests.conftest import PAYLOADS, payload
+from tests.conftest import payload
+from tests.support.paths import PAYLOADS
 
 TOKEN_FILES = sorted(path.name for path in (PAYLOADS / "auth").glob("token_success*.json"))
 

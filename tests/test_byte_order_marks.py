@@ -9,11 +9,11 @@ from nexmo_dispatch_async import InvalidWorkflowError, Workflow
 from nexmo_dispatch_async.cli import recording, send
 from nexmo_dispatch_async.models import Step
 from nexmo_dispatch_async.simulator import People, Person, Simulator
-from nexmo_dispatch_async.simulator.rules_file import load_rules
+from nexmo_dispatch_async.simulator.config_file import load_config
 from nexmo_dispatch_async.simulator.world.faults import Faults
-from nexmo_dispatch_async.simulator.world.seeded_random import Dice
+from nexmo_dispatch_async.simulator.world.seeded_random import SeededRandom
 from nexmo_dispatch_async.simulator.world.settings import Settings
-from tests.conftest import PAYLOADS
+from tests.support.paths import PAYLOADS
 
 MARK = b"\xef\xbb\xbf"
 OBSERVED = (PAYLOADS / "observed" / "w08_bom.json").read_bytes()
@@ -62,12 +62,12 @@ def test_a_recording_is_read(tmp_path: Path) -> None:
 
 def test_rules_are_read(tmp_path: Path) -> None:
     """The rules file of the simulator, and the same as text."""
-    (file := tmp_path / "rules.toml").write_bytes(MARK + RULES.encode())
+    (file := tmp_path / "simulator.toml").write_bytes(MARK + RULES.encode())
     one, two, three = People(), People(), People()
 
     one.load(file)
     two.loads("\ufeff" + RULES)
-    load_rules(file, people=three, faults=Faults(Dice(0)), settings=Settings())
+    load_config(file, people=three, faults=Faults(SeededRandom(0)), settings=Settings())
 
     for people in (one, two, three):
         assert people.find("447700900123", "sms") == Person(reply="Yes")

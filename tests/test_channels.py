@@ -3,7 +3,6 @@
 import inspect
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +11,8 @@ from msgspec import UNSET
 from nexmo_dispatch_async.channels import messenger, mms, sms, viber, whatsapp
 from nexmo_dispatch_async.models import Parameter, Step, Template, TemplateBody
 from nexmo_dispatch_async.workflow import Workflow
+from tests.support.paths import REQUESTS
 
-REQUESTS = Path(__file__).parent / "data" / "payloads" / "requests"
 BUILDERS = [
     getattr(module, name) for module in (messenger, mms, sms, viber, whatsapp) for name in module.__all__
 ]

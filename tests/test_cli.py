@@ -29,9 +29,10 @@ from nexmo_dispatch_async.cli.timeline import line
 from nexmo_dispatch_async.simulator import Simulator
 from nexmo_dispatch_webhooks import parse_event, sign
 from nexmo_dispatch_webhooks.testing import inbound_body, report_body, status_body
+from tests.support.commands import serving
+from tests.support.paths import PAYLOADS, ROOT
 
 COMMAND = [sys.executable, "-m", "nexmo_dispatch_async.cli"]
-PAYLOADS = Path(__file__).parent / "data" / "payloads"
 GOOD = PAYLOADS / "requests" / "sms_text.json"
 
 
@@ -55,7 +56,7 @@ async def test_demo_shows_the_documented_failover_and_ends_with_0() -> None:
 
 async def test_the_readme_shows_what_demo_prints() -> None:
     """Every line of the README's excerpt comes from a run of the demo: one seed, one transcript."""
-    readme = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+    readme = (ROOT / "README.md").read_text("utf-8")
     excerpt = next(block for block in readme.split("```") if "final-report: completed" in block)
 
     _, page = await play(SCENARIOS[0])
@@ -196,7 +197,7 @@ def test_send_of_a_missing_file() -> None:
     assert "cannot read no-such-file.json" in done.stderr
 
 
-async def test_send_ends_with_3_when_nobody_can_know() -> None:
+async def test_send_ends_with_3_when_the_outcome_is_unknown() -> None:
     """A server that takes the request and hangs up leaves the outcome unknown."""
 
     async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -240,7 +241,7 @@ def test_listen_wants_exactly_one_answer_about_signatures(arguments: list[str]) 
     "command", [["listen"], ["replay", str(GOOD), "--to", "http://127.0.0.1:1"]], ids=repr
 )
 def test_a_malformed_secret_is_named_by_where_it_stands(command: list[str]) -> None:
-    """The variable when it stands there, since nobody wrote an option."""
+    """By the variable that holds it, or by the option."""
     environment = {"COLUMNS": "200", "TERM": "dumb"}
     variable = {**environment, "NEXMO_DISPATCH_SIGNATURE_SECRETS": "no-equals-sign"}
 
@@ -301,26 +302,24 @@ async def test_listen_prints_each_callback_and_refuses_unsigned_ones() -> None:
 async def test_listen_records_and_stores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`--record` keeps what happened without personal data, `--inbox` keeps it whole."""
     recording, inbox = tmp_path / "callbacks.jsonl", tmp_path / "inbox.db"
-    process, out = await start(
-        "listen", "--port", "0", "--no-verification", "--record", str(recording), "--inbox", str(inbox)
-    )
-    url = re.findall(r"http://\S+", (await out.readline()).decode())[0]
     folder = PAYLOADS / "webhooks" / "inbound_message"
     count = len(list(folder.iterdir()))
+    options = ("--no-verification", "--record", str(recording), "--inbox", str(inbox))
+    async with serving("listen", "--port", "0", *options) as command:
+        url = await command.until(r"(http://\S+)")
 
-    code = await replay.run(folder, url, None, replay.Plan())
-    lines = [(await out.readline()).decode() for _ in range(count)]
-    process.send_signal(signal.SIGINT)
-    await process.wait()
+        code = await replay.run(folder, url, None, replay.Plan())
+        lines = [await command.until("^inbound") for _ in range(count)]
+        printed = "\n".join(command.lines)
+        await command.signalled(signal.SIGINT)
     await show_list(inbox, "handled", 100, 0)
 
     assert code == 0
-    assert all(line.startswith("inbound") for line in lines)
+    assert len(lines) == count
     assert len(recording.read_text().splitlines()) == count
     assert "4477009" not in recording.read_text()
-    printed = capsys.readouterr().out
     assert f"200: {count}" in printed
-    assert printed.count(" inbound-message ") == count
+    assert capsys.readouterr().out.count(" inbound-message ") == count
 
 
 def test_listen_says_that_the_port_is_taken(capfd: pytest.CaptureFixture[str]) -> None:
@@ -378,9 +377,9 @@ def test_listen_says_which_file_it_cannot_write(tmp_path: Path, option: str) -> 
 
 async def test_simulate_prints_settings_that_work(tmp_path: Path) -> None:
     """What `simulate` prints is enough to send a workflow."""
-    rules = tmp_path / "people.toml"
-    rules.write_text("")
-    process, out = await start("simulate", "--port", "0", "--speed", "60", "--rules", str(rules))
+    config = tmp_path / "people.toml"
+    config.write_text("")
+    process, out = await start("simulate", "--port", "0", "--speed", "60", "--config", str(config))
     printed: dict[str, str] = {}
     while len(printed) < 6:
         name, _, value = (await out.readline()).decode().strip().removeprefix("export ").partition("=")
@@ -398,11 +397,11 @@ async def test_simulate_prints_settings_that_work(tmp_path: Path) -> None:
 
 
 def test_simulate_says_why_it_cannot_start(tmp_path: Path) -> None:
-    """A rules file with a mistake ends with 1 and a sentence."""
-    rules = tmp_path / "people.toml"
-    rules.write_text("nonsense = 1")
+    """A mistake in the configuration file ends with 1 and a sentence."""
+    config = tmp_path / "people.toml"
+    config.write_text("nonsense = 1")
 
-    done = CliRunner().invoke(app, ["simulate", "--port", "0", "--rules", str(rules)])
+    done = CliRunner().invoke(app, ["simulate", "--port", "0", "--config", str(config)])
 
     assert done.exit_code == 1
     assert done.stderr.startswith("cannot start: ")

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from nexmo_dispatch_async.cli.app import app
 from nexmo_dispatch_webhooks import Event, Receiver, Router
-from nexmo_dispatch_webhooks.inbox import RetryPolicy, SqliteInbox
+from nexmo_dispatch_webhooks.inbox import HandlerRetryPolicy, SqliteInbox
 from nexmo_dispatch_webhooks.testing import WebhookClient, inbound_body
 
 SECRETS = {"k": "secret"}
@@ -34,7 +34,7 @@ def file(tmp_path: Path) -> Path:
         raise LookupError
 
     async def fill() -> None:
-        inbox = SqliteInbox(path, retries=RetryPolicy(attempts=1))
+        inbox = SqliteInbox(path, retry=HandlerRetryPolicy(attempts=1))
         async with (
             Receiver(router, secrets=SECRETS, inbox=inbox) as receiver,
             WebhookClient(receiver, secrets=SECRETS, raise_failures=False) as client,

@@ -15,8 +15,8 @@ from nexmo_dispatch_async.cli.recording import Recorded, Recorder, RecordingErro
 from nexmo_dispatch_async.cli.redactor import Redactor
 from nexmo_dispatch_webhooks import Context, parse_event
 from nexmo_dispatch_webhooks.testing import inbound_body, report_body, status_body
+from tests.support.paths import WEBHOOKS
 
-WEBHOOKS = Path(__file__).parent / "data" / "payloads" / "webhooks"
 #: What the contract writes in words of its own, which a recording keeps.
 ALLOWED = re.compile(
     r"[a-z_-]+|EUR|-?\d{1,6}(\.\d+)?|\d{4}-\d\d-\d\d[T ][\d:.]+ ?\S*|(v0\.1/\w+/)?[0-9a-f-]{36}"

@@ -8,7 +8,7 @@ import pytest
 from nexmo_dispatch_async.cli.redactor import Redactor
 from nexmo_dispatch_webhooks import ButtonContent, InboundMessage, MessageStatus, parse_event
 from nexmo_dispatch_webhooks.testing import inbound_body, status_body
-from tests.conftest import PAYLOADS
+from tests.support.paths import PAYLOADS
 
 # Members whose text is kept somewhere, filled in by a customer with what their forms allow.
 ANSWERS = {

@@ -22,13 +22,14 @@ from nexmo_dispatch_async.cli.screen import ScreenHandler, printable, show
 from nexmo_dispatch_async.cli.timeline import Timeline
 from nexmo_dispatch_async.models.responses import Dispatch
 from nexmo_dispatch_webhooks import Event, MessageStatus, Receiver, Router, parse_event
-from nexmo_dispatch_webhooks.inbox import RetryPolicy, SqliteInbox
+from nexmo_dispatch_webhooks.inbox import HandlerRetryPolicy, SqliteInbox
 from nexmo_dispatch_webhooks.testing import WebhookClient, inbound_body, report_body, status_body
+from tests.support.paths import REQUESTS
 
 CLI = Path(screen.__file__).parent
 #: ESC, C0, C1 (CSI as one letter), a line of its own in three ways, an override of the direction.
 HOSTILE = "\x1b[2J\x07\x9b31m\r\nFAKE\x85\u2028\u202eline [bold]"
-GOOD = Path(__file__).parent / "data" / "payloads" / "requests" / "sms_text.json"
+GOOD = REQUESTS / "sms_text.json"
 
 
 def is_harmless(page: str) -> bool:
@@ -72,7 +73,7 @@ def file(tmp_path: Path) -> Path:
         raise type(f"Error{HOSTILE}", (Exception,), {})
 
     async def fill() -> None:
-        inbox = SqliteInbox(path, retries=RetryPolicy(attempts=1))
+        inbox = SqliteInbox(path, retry=HandlerRetryPolicy(attempts=1))
         async with (
             Receiver(router, secrets={"k": "secret"}, inbox=inbox) as receiver,
             WebhookClient(receiver, secrets={"k": "secret"}, raise_failures=False) as client,

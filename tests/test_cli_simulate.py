@@ -1,9 +1,6 @@
-"""`nexmo-dispatch simulate` as a process: what receivers elsewhere get of it, and what it leaves behind."""
+"""`nexmo-dispatch simulate`: its callbacks to receivers in other processes, and the files that it leaves."""
 
-import asyncio
 import json
-import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,34 +16,25 @@ from nexmo_dispatch_async.cli.app import app
 from nexmo_dispatch_async.simulator import Simulator
 from nexmo_dispatch_webhooks import FinalReport, MessageStatus, Router
 from nexmo_dispatch_webhooks.aiohttp import setup
+from tests.support.commands import serving
 
 WORKFLOW = Workflow.failover(sms.text("Hi", from_="31647356950", to="999000000001"))
 
 
 @asynccontextmanager
 async def simulating(*options: str) -> AsyncIterator[tuple[dict[str, str], list[str]]]:
-    """Start the command and end it; tell the settings, and whatever else it printed."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "nexmo_dispatch_async.cli", "simulate", "--port", "0", *options),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    assert process.stdout is not None
+    """Run the command until the end of the block; yield the settings that it printed, and its other lines."""
     printed: dict[str, str] = {}
     comments: list[str] = []
-    try:
+    async with serving("simulate", "--port", "0", *options) as command:
         while not comments or not comments[-1].startswith("# callbacks go to"):
-            line = (await process.stdout.readline()).decode().strip()
-            assert line, comments
+            line = await command.line()
             if not line.startswith("export"):
                 comments.append(line)
                 continue
             name, _, value = line.removeprefix("export NEXMO_DISPATCH_").partition("=")
             printed[name] = value
         yield printed, comments
-    finally:
-        process.send_signal(signal.SIGINT)
-        await process.wait()
 
 
 async def send(printed: dict[str, str]) -> str:
@@ -77,7 +65,7 @@ async def receiving(router: Router) -> AsyncIterator[str]:
 
 @pytest.mark.parametrize("speed", ["1", "60"])
 async def test_receivers_accept_callbacks_of_any_virtual_time(speed: str) -> None:
-    """They are where --callback-url says; a week ahead of real time nothing seems to come from the future."""
+    """Also a week ahead of real time, by which the receiver checks the age of signatures."""
     router, reported, seen = Router(), anyio.Event(), list[str]()
 
     @router.message_status()
@@ -208,4 +196,4 @@ def test_an_allowed_host_is_checked_at_the_start() -> None:
     done = CliRunner().invoke(app, ["simulate", "--port", "0", "--allowed-host", "*"])
 
     assert done.exit_code == 1
-    assert done.stderr.startswith("cannot start: an allowed host is a name or an address without scheme")
+    assert done.stderr.startswith("cannot start: an allowed host must be a name or an address without scheme")

@@ -11,10 +11,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from nexmo_dispatch_async import VonageJWT
 from nexmo_dispatch_async.care_window import CareWindow, MemoryWindowStore, WindowStore
-from nexmo_dispatch_async.care_window_sqlite import SQLiteWindowStore
-from nexmo_dispatch_async.tracking import MemoryStore, Tracker
-from nexmo_dispatch_async.tracking.sqlite import SQLiteStore
-from nexmo_dispatch_async.tracking.store import Store
+from nexmo_dispatch_async.care_window.sqlite import SqliteWindowStore
+from nexmo_dispatch_async.tracking import MemoryTrackingStore, Tracker
+from nexmo_dispatch_async.tracking.sqlite import SqliteTrackingStore
+from nexmo_dispatch_async.tracking.store import TrackingStore
 from nexmo_dispatch_webhooks import parse_event
 from tests.webhooks.payloads import encode, report_body, status_body
 
@@ -73,8 +73,10 @@ def test_a_signed_token_is_used_no_longer_than_it_lives(clocks: Clocks, jump: fl
 
 
 @pytest.fixture(params=["memory", "sqlite"])
-def tracking_store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    return MemoryStore() if request.param == "memory" else SQLiteStore(tmp_path / "tracking.db")
+def tracking_store(request: pytest.FixtureRequest, tmp_path: Path) -> TrackingStore:
+    return (
+        MemoryTrackingStore() if request.param == "memory" else SqliteTrackingStore(tmp_path / "tracking.db")
+    )
 
 
 def report(workflow: str) -> Any:
@@ -86,12 +88,12 @@ def status(workflow: str) -> Any:
 
 
 async def knows(tracker: Tracker, workflow: str) -> bool:
-    return (await tracker.outcome(workflow)).ended
+    return (await tracker.result(workflow)).ended
 
 
 @pytest.mark.parametrize("jump", JUMPS)
 async def test_a_tracker_forgets_nothing_early_and_nothing_late(
-    tracking_store: Store, clocks: Clocks, jump: float
+    tracking_store: TrackingStore, clocks: Clocks, jump: float
 ) -> None:
     """What came while the clock was ahead neither drives out what is young nor stays longer."""
     async with Tracker(tracking_store, clock=clocks.epoch, monotonic=clocks.monotonic) as tracker:
@@ -127,7 +129,7 @@ async def test_a_restart_while_the_clock_is_wrong_forgets_no_workflow(
     """A rest counts with a day at most, since only the clock tells of it."""
 
     def tracker() -> Tracker:
-        store = SQLiteStore(tmp_path / "tracking.db")
+        store = SqliteTrackingStore(tmp_path / "tracking.db")
         return Tracker(store, clock=clocks.epoch, monotonic=clocks.monotonic)
 
     async with tracker() as before:
@@ -166,7 +168,7 @@ def window_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Win
     if request.param == "memory":
         yield MemoryWindowStore()
         return
-    with SQLiteWindowStore(tmp_path / "windows.db") as opened:
+    with SqliteWindowStore(tmp_path / "windows.db") as opened:
         yield opened
 
 
@@ -228,7 +230,7 @@ def test_a_clock_that_is_ahead_forgets_no_customer(window: CareWindow, clocks: C
 
 def test_what_is_measured_is_bounded(window: CareWindow, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only of the customers who wrote last; of the others the stored moment tells."""
-    monkeypatch.setattr("nexmo_dispatch_async.care_window._MEASURED", 10)
+    monkeypatch.setattr("nexmo_dispatch_async.care_window.window._MEASURED", 10)
     for number in range(30):
         window.record(f"4477009{number:05}")
 

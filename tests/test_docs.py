@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.support.paths import ROOT
+
 PAGES = sorted([ROOT / "README.md", ROOT / "webhooks" / "README.md", *(ROOT / "docs").glob("*.md")])
 FENCE = re.compile(r"^```python *\n(.*?)^```", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")

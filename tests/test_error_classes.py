@@ -1,42 +1,9 @@
-"""What kind of trouble a code is: the table of contract 6.1, and the errors that carry it."""
-
-import re
-from pathlib import Path
+"""What kind of trouble an answer is: each error carries the class of its code or of its status."""
 
 import pytest
 
-from nexmo_dispatch_async.error_classes import ERROR_CLASSES, class_of_code
 from nexmo_dispatch_async.exceptions import APIError
 from nexmo_dispatch_async.sansio import Response, decipher_dispatch, decipher_response
-from nexmo_dispatch_webhooks.events.error_codes import ERROR_CLASSES as OF_THE_RECEIVER
-
-CONTRACT = Path(__file__).parent.parent / "docs" / "contract.md"
-
-
-def test_the_classes_are_those_of_the_receiver() -> None:
-    """Whose test holds them against the table of the contract (6.1)."""
-    assert ERROR_CLASSES == OF_THE_RECEIVER
-
-
-@pytest.mark.parametrize("code", ["", "9999", "11500", "\u0661\u0660\u0660\u0660", "not-found", "1000x"])
-def test_other_codes_have_no_class(code: str) -> None:
-    assert class_of_code(code) is None
-
-
-def test_every_name_that_has_a_class_is_in_the_contract() -> None:
-    section = CONTRACT.read_text("utf-8").split("### 6.2")[1]
-    names = set(re.findall(r"`([a-z-]+)`", section))
-
-    assert {name for name in names if class_of_code(name)} == {
-        "account-suspended",
-        "application-suspended",
-        "invalid-ip",
-        "low-balance",
-        "rate-limit",
-        "throttled",
-        "unavailable-legal",
-        "unprovisioned",
-    }
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import json
 import pickle
 import re
 from collections.abc import Callable
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -34,9 +33,10 @@ from nexmo_dispatch_async.exceptions import (
     TokenUnavailableError,
 )
 from nexmo_dispatch_async.models.problems import Problem
-from nexmo_dispatch_async.phase import Body, Phase, failure_of
 from nexmo_dispatch_async.sansio import Headers, Request, Response, decipher_dispatch, decipher_response
+from nexmo_dispatch_async.transport.body import Body, Phase, failure_of
 from nexmo_dispatch_async.workflow import Finding, Workflow
+from tests.support.paths import ROOT
 
 CLASSES = [getattr(exceptions, name) for name in exceptions.__all__ if name.endswith("Error")]
 
@@ -56,7 +56,7 @@ def test_every_error_is_exported_and_in_the_drawn_tree(error: type[Exception]) -
 def test_the_page_shows_the_same_tree() -> None:
     drawn = (exceptions.__doc__ or "").splitlines()
     tree = [line.removeprefix("    ") for line in drawn if "Error  " in line]
-    page = (Path(__file__).parent.parent / "docs" / "errors.md").read_text("utf-8").splitlines()
+    page = (ROOT / "docs" / "errors.md").read_text("utf-8").splitlines()
 
     assert [line for line in page if "Error  " in line and "|" not in line] == tree
 

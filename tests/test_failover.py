@@ -7,22 +7,22 @@ from hypothesis import strategies as st
 from nexmo_dispatch_async.failover import (
     TRANSITIONS,
     Arm,
-    Condition,
     Decision,
     Disarm,
+    FailoverCondition,
     FailoverState,
     Finish,
     Meaning,
-    Phase,
     Send,
+    StepPhase,
     strongest,
 )
 
-READ_600 = Condition("read", 600)
-DELIVERED_60 = Condition("delivered", 60)
+READ_600 = FailoverCondition("read", 600)
+DELIVERED_60 = FailoverCondition("delivered", 60)
 
 
-def started(*conditions: Condition | None) -> FailoverState:
+def started(*conditions: FailoverCondition | None) -> FailoverState:
     state = FailoverState(conditions)
     state.start()
     return state
@@ -48,7 +48,7 @@ def test_a_single_step_has_no_time() -> None:
     ("condition", "status"),
     [(READ_600, "read"), (DELIVERED_60, "delivered"), (DELIVERED_60, "read")],
 )
-def test_a_condition_that_is_met_completes_the_workflow(condition: Condition, status: str) -> None:
+def test_a_condition_that_is_met_completes_the_workflow(condition: FailoverCondition, status: str) -> None:
     """Contract 3.6; read satisfies delivered."""
     state = started(condition, None)
 
@@ -118,19 +118,19 @@ def test_nothing_follows_the_end() -> None:
 
     assert state.heard(0, "rejected") == ()
     assert state.heard(1, "delivered") == ()
-    assert state.phase(1) is Phase.OVER
+    assert state.phase(1) is StepPhase.OVER
 
 
 def test_news_of_a_step_that_was_not_sent_changes_nothing() -> None:
     state = started(READ_600, None)
 
     assert state.heard(1, "delivered") == ()
-    assert state.phase(1) is Phase.UNSENT
+    assert state.phase(1) is StepPhase.UNSENT
 
 
 def test_an_unknown_condition_can_never_be_met() -> None:
     """What is enumerated is open on the way in: the tracking may hear of unknown conditions."""
-    state = started(Condition("seen", 60), None)
+    state = started(FailoverCondition("seen", 60), None)
 
     assert state.heard(0, "seen") == ()
 
@@ -138,7 +138,7 @@ def test_an_unknown_condition_can_never_be_met() -> None:
 @pytest.mark.parametrize(
     "conditions", [[], [READ_600], [None, None], [None, READ_600], [READ_600, None, None]]
 )
-def test_a_workflow_that_cannot_be_is_refused(conditions: list[Condition | None]) -> None:
+def test_a_workflow_that_cannot_be_is_refused(conditions: list[FailoverCondition | None]) -> None:
     with pytest.raises(ValueError, match="step"):
         FailoverState(conditions)
 
@@ -192,10 +192,10 @@ def test_a_step_stands_where_the_table_says() -> None:
     last = [state.phase(step) for step in range(3)]
     state.heard(2, "delivered")
 
-    assert before == [Phase.TIMED, Phase.UNSENT, Phase.UNSENT]
-    assert between == [Phase.PASSED, Phase.TIMED, Phase.UNSENT]
-    assert last == [Phase.PASSED, Phase.PASSED, Phase.LAST]
-    assert [state.phase(step) for step in range(3)] == [Phase.OVER] * 3
+    assert before == [StepPhase.TIMED, StepPhase.UNSENT, StepPhase.UNSENT]
+    assert between == [StepPhase.PASSED, StepPhase.TIMED, StepPhase.UNSENT]
+    assert last == [StepPhase.PASSED, StepPhase.PASSED, StepPhase.LAST]
+    assert [state.phase(step) for step in range(3)] == [StepPhase.OVER] * 3
 
 
 def test_state_shows_in_repr() -> None:
@@ -208,7 +208,7 @@ def test_state_shows_in_repr() -> None:
 
 def test_every_transition_of_the_table_can_happen() -> None:
     """No cell is dead: each is reached by a workflow of two steps."""
-    reached: set[tuple[Phase, Meaning]] = set()
+    reached: set[tuple[StepPhase, Meaning]] = set()
     for last in (False, True):
         for event in ("read", "rejected", "expire"):
             state = started(READ_600, None)
@@ -228,7 +228,7 @@ statuses = st.sampled_from(
     ["submitted", "delivered", "read", "rejected", "undeliverable", "unknown", "READ "]
 )
 conditions = st.lists(
-    st.builds(Condition, st.sampled_from(["delivered", "read"]), st.integers(15, 86400)), max_size=4
+    st.builds(FailoverCondition, st.sampled_from(["delivered", "read"]), st.integers(15, 86400)), max_size=4
 ).map(lambda some: [*some, None])
 events = st.lists(st.tuples(st.integers(0, 4), st.one_of(st.none(), statuses)), max_size=40)
 
@@ -243,7 +243,7 @@ def play(state: FailoverState, happenings: list[tuple[int, str | None]]) -> list
 
 @given(conditions, events)
 def test_no_step_is_sent_twice_and_steps_go_in_order(
-    steps: list[Condition | None], happenings: list[tuple[int, str | None]]
+    steps: list[FailoverCondition | None], happenings: list[tuple[int, str | None]]
 ) -> None:
     decisions = play(FailoverState(steps), happenings)
 
@@ -253,7 +253,7 @@ def test_no_step_is_sent_twice_and_steps_go_in_order(
 
 @given(conditions, events)
 def test_there_is_one_end_and_nothing_after_it(
-    steps: list[Condition | None], happenings: list[tuple[int, str | None]]
+    steps: list[FailoverCondition | None], happenings: list[tuple[int, str | None]]
 ) -> None:
     decisions = play(FailoverState(steps), happenings)
 
@@ -263,7 +263,7 @@ def test_there_is_one_end_and_nothing_after_it(
 
 @given(conditions, events)
 def test_every_expiry_is_armed_once_and_matters_for_the_current_step_only(
-    steps: list[Condition | None], happenings: list[tuple[int, str | None]]
+    steps: list[FailoverCondition | None], happenings: list[tuple[int, str | None]]
 ) -> None:
     state = FailoverState(steps)
 
@@ -277,7 +277,7 @@ def test_every_expiry_is_armed_once_and_matters_for_the_current_step_only(
 
 @given(conditions, events)
 def test_hearing_everything_twice_is_hearing_it_once(
-    steps: list[Condition | None], happenings: list[tuple[int, str | None]]
+    steps: list[FailoverCondition | None], happenings: list[tuple[int, str | None]]
 ) -> None:
     """Callbacks are delivered at least once (contract 5.10): a duplicate decides nothing."""
     once, twice = FailoverState(steps), FailoverState(steps)
@@ -291,7 +291,7 @@ def test_hearing_everything_twice_is_hearing_it_once(
 
 @given(conditions, events, statuses)
 def test_statuses_only_grow(
-    steps: list[Condition | None], happenings: list[tuple[int, str | None]], status: str
+    steps: list[FailoverCondition | None], happenings: list[tuple[int, str | None]], status: str
 ) -> None:
     state = FailoverState(steps)
     play(state, happenings)

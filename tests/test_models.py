@@ -29,8 +29,8 @@ from nexmo_dispatch_async.models import (
     TemplateBody,
     Text,
 )
+from tests.support.paths import REQUESTS
 
-REQUESTS = Path(__file__).parent / "data" / "payloads" / "requests"
 STEPS = sorted(path for path in REQUESTS.glob("*.json") if "workflow" not in json.loads(path.read_bytes()))
 
 KINDS = " or ".join(f'"{kind}"' for kind in ["text", "image", "audio", "video", "file", "template", "custom"])

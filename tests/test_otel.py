@@ -137,7 +137,7 @@ async def test_durations_of_the_attempts(workflow: Workflow) -> None:
     }
 
 
-@pytest.mark.filterwarnings("ignore::nexmo_dispatch_async.plain_http.PlainHTTPWarning")
+@pytest.mark.filterwarnings("ignore::nexmo_dispatch_async.urls.PlainHTTPWarning")
 @pytest.mark.parametrize(("base_url", "port"), [("https://h.example/x", 443), ("http://h.example/x", 80)])
 async def test_the_usual_ports(workflow: Workflow, base_url: str, port: int, monkeypatch: Any) -> None:
     import aiohttp

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nexmo_dispatch_webhooks import UnknownEvent, parse_event
-from tests.conftest import PAYLOADS
+from tests.support.paths import PAYLOADS
 
 CALLBACKS = [
     *sorted((PAYLOADS / "webhooks").glob("*/*.json")),

@@ -4,11 +4,11 @@ import importlib
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from nexmo_dispatch_async import pytest_plugin
+from tests.support.paths import ROOT
 
 # pytester forgets what the tests inside of a test have imported; what is here already need not come again.
 importlib.import_module("nexmo_dispatch_async.simulator.assertions")
@@ -186,7 +186,7 @@ def test_an_older_pytest_asyncio_breaks_nothing(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_marker_and_ini_file_set_the_simulator_up(project: pytest.Pytester) -> None:
-    """The closest marker has the last word; rules are found beside what names them."""
+    """The closest marker wins; a configuration file is relative to the file that names it."""
     project.makefile(".toml", quick="[default]\nread_after = 1\n", slow="[default]\nread_after = 2\n")
     project.makepyfile(
         """
@@ -202,7 +202,7 @@ def test_marker_and_ini_file_set_the_simulator_up(project: pytest.Pytester) -> N
             assert dispatch_simulator.settings.sandbox
             assert read_after(dispatch_simulator) == 1
 
-        @pytest.mark.dispatch_simulator(seed="word", rules="slow.toml")
+        @pytest.mark.dispatch_simulator(seed="word", config="slow.toml")
         async def test_function(dispatch_simulator):
             assert dispatch_simulator.client_id == Simulator(seed="word").client_id
             assert dispatch_simulator.settings.sandbox
@@ -210,7 +210,7 @@ def test_marker_and_ini_file_set_the_simulator_up(project: pytest.Pytester) -> N
         """
     )
 
-    run(project, "-o", "dispatch_rules=quick.toml").assert_outcomes(passed=2)
+    run(project, "-o", "dispatch_config=quick.toml").assert_outcomes(passed=2)
 
 
 @pytest.mark.parametrize(("ini", "seed"), [("17", 17), ("word", "word")])
@@ -244,7 +244,7 @@ async def test_unverified(dispatch_simulator, dispatch_client, dispatch_receiver
 
 def test_the_tests_of_the_documentation_pass(project: pytest.Pytester) -> None:
     """All blocks of docs/testing.md together, except the one that is no test."""
-    page = (Path(__file__).parent.parent / "docs" / "testing.md").read_text("utf-8")
+    page = (ROOT / "docs" / "testing.md").read_text("utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     project.makepyfile("\n".join(block for block in blocks if "\nasync with" not in block))
 
@@ -253,7 +253,7 @@ def test_the_tests_of_the_documentation_pass(project: pytest.Pytester) -> None:
 
 def test_the_test_of_a_handler_in_the_documentation_passes(project: pytest.Pytester) -> None:
     """As it is written in docs/testing_handlers.md, in the mode that pytest-asyncio has by default."""
-    page = (Path(__file__).parent.parent / "docs" / "testing_handlers.md").read_text("utf-8")
+    page = (ROOT / "docs" / "testing_handlers.md").read_text("utf-8")
     sections = re.split(r"^## ", page, flags=re.MULTILINE)
     wanted = [text for text in sections if text.startswith(("What is tested here\n", "With pytest\n"))]
     project.makepyfile(

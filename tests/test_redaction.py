@@ -17,8 +17,8 @@ from nexmo_dispatch_async.sansio import (
     decipher_response,
 )
 from nexmo_dispatch_async.workflow import Workflow
-from tests.conftest import PAYLOADS
 from tests.support.log_guard import leaves
+from tests.support.paths import PAYLOADS
 
 
 @pytest.mark.parametrize(

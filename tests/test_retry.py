@@ -65,17 +65,17 @@ def test_any_wait_is_finite_and_bounded(attempt: int, random: float, retry_after
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"attempts": 0}, "attempts must be a whole number of at least 1, not 0"),
-        ({"attempts": 1.5}, "attempts must be a whole number of at least 1, not 1.5"),
-        ({"attempts": True}, "attempts must be a whole number of at least 1, not True"),
-        ({"attempts": "3"}, "attempts must be a whole number of at least 1, not '3'"),
-        ({"wait_jitter": math.nan}, "wait_jitter must be from 0 to 1, not nan"),
-        ({"wait_max": math.nan}, "must not be negative"),
-        ({"timeout": math.nan}, "must not be negative"),
-        ({"wait_jitter": 1.5}, "wait_jitter must be from 0 to 1, not 1.5"),
-        ({"wait_initial": -1}, "must not be negative"),
-        ({"wait_max": -1}, "must not be negative"),
-        ({"timeout": -1}, "must not be negative"),
+        ({"attempts": 0}, "attempts must be a whole number, at least 1, not 0"),
+        ({"attempts": 1.5}, "attempts must be a whole number, at least 1, not 1.5"),
+        ({"attempts": True}, "attempts must be a whole number, at least 1, not True"),
+        ({"attempts": "3"}, "attempts must be a whole number, at least 1, not str"),
+        ({"wait_jitter": math.nan}, "wait_jitter must be a number, from 0 to 1, not nan"),
+        ({"wait_max": math.nan}, "wait_max must be a number of seconds, at least 0, not nan"),
+        ({"timeout": math.nan}, "timeout must be a number of seconds, at least 0, or None, not nan"),
+        ({"wait_jitter": 1.5}, "wait_jitter must be a number, from 0 to 1, not 1.5"),
+        ({"wait_initial": -1}, "wait_initial must be a number of seconds, at least 0, not -1"),
+        ({"wait_max": -1}, "wait_max must be a number of seconds, at least 0, not -1"),
+        ({"timeout": -1}, "timeout must be a number of seconds, at least 0, or None, not -1"),
     ],
 )
 def test_nonsense_is_refused(settings: dict[str, Any], message: str) -> None:
@@ -86,7 +86,9 @@ def test_nonsense_is_refused(settings: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize("name", ["connect", "total"])
 def test_time_outs_are_positive_or_none(name: str) -> None:
     assert Timeout(**{name: None}) is not None
-    with pytest.raises(ConfigurationError, match=f"Timeout.{name} must be positive or None, not 0"):
+    with pytest.raises(
+        ConfigurationError, match=f"Timeout.{name} must be a number of seconds, above 0, or None, not 0"
+    ):
         Timeout(**{name: 0})
 
 

@@ -8,8 +8,7 @@ from nexmo_dispatch_async.channels import sms
 from nexmo_dispatch_async.rules import RULES
 from nexmo_dispatch_async.rules.registry import markdown
 from nexmo_dispatch_async.workflow import Workflow
-
-ROOT = Path(__file__).parent.parent
+from tests.support.paths import ROOT
 
 
 def test_documentation_lists_exactly_the_rules() -> None:

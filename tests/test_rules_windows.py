@@ -2,7 +2,6 @@
 
 import re
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,6 +15,7 @@ from nexmo_dispatch_async.rules import Rules
 from nexmo_dispatch_async.rules.windows import delay_before
 from nexmo_dispatch_async.simulator import Simulator
 from nexmo_dispatch_async.workflow import Workflow
+from tests.support.paths import ROOT
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CUSTOMER, PSID = "447700900123", "2903557611987403"
@@ -134,7 +134,7 @@ async def test_the_simulator_rejects_exactly_what_lint_names(step: Step) -> None
 
 def test_the_first_workflow_of_the_readme_would_be_taken() -> None:
     """What a new user copies is not rejected in production: lint has nothing to say about it."""
-    readme = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+    readme = (ROOT / "README.md").read_text("utf-8")
     first = re.search(r"^```python *\n(.*?)^```", readme, re.DOTALL | re.MULTILINE)
     assert first is not None
     namespace: dict[str, Any] = {"__name__": "page"}  # Any: whatever the block defines

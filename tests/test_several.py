@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from nexmo_dispatch_async import DispatchClient, Rules, Workflow, sms, viber, whatsapp
 from nexmo_dispatch_async.auth import BearerToken, VonageJWT
 from nexmo_dispatch_async.exceptions import ConfigurationError
-from nexmo_dispatch_async.fan_out import FanOut
+from nexmo_dispatch_async.fan_out.fan_out import FanOut
 from nexmo_dispatch_async.models import Parameter, Template, TemplateBody
 from nexmo_dispatch_async.simulator import Person, Simulator
 from nexmo_dispatch_async.simulator.api.origin_check import own_hosts

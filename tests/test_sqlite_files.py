@@ -9,24 +9,24 @@ from pathlib import Path
 
 import pytest
 
-from nexmo_dispatch_async.care_window_sqlite import SQLiteWindowStore
+from nexmo_dispatch_async.care_window.sqlite import SqliteWindowStore
 from nexmo_dispatch_async.exceptions import ConfigurationError, TrackingStoreError
 from nexmo_dispatch_async.tracking import Tracker
-from nexmo_dispatch_async.tracking.sqlite import SQLiteStore
+from nexmo_dispatch_async.tracking.sqlite import SqliteTrackingStore
 from nexmo_dispatch_core.sqlite import SqliteFile
 from tests.support.callbacks import report
 
 
 def make_tracking(path: Path) -> None:
     async def main() -> None:
-        async with Tracker(SQLiteStore(path)) as tracker:
+        async with Tracker(SqliteTrackingStore(path)) as tracker:
             await tracker.receive(report("completed", 1))
 
     asyncio.run(main())
 
 
 def make_window(path: Path) -> None:
-    SQLiteWindowStore(path).close()
+    SqliteWindowStore(path).close()
 
 
 BOTH = pytest.mark.parametrize("make", [make_tracking, make_window])

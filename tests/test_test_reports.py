@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-ROOT = Path(__file__).parent.parent
+from tests.support.paths import ROOT
+
 # Fixtures that pytest warns about when it writes a report of its present form; warnings are errors here.
 OUTDATED = ("record_property", "record_xml_attribute")
 

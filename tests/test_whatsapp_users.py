@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from nexmo_dispatch_async import Workflow, sms, whatsapp
-from nexmo_dispatch_async.care_window import CareWindow
-from nexmo_dispatch_async.care_window_sqlite import SQLiteWindowStore
+from nexmo_dispatch_async.care_window.sqlite import SqliteWindowStore
+from nexmo_dispatch_async.care_window.window import CareWindow
 from nexmo_dispatch_async.models import Address, Step
 from nexmo_dispatch_async.models.user_ids import is_user_id
 from nexmo_dispatch_async.redaction import mask
@@ -17,16 +17,16 @@ from nexmo_dispatch_async.rules import Rules
 from nexmo_dispatch_async.simulator import Person
 from nexmo_dispatch_async.simulator.api.validation import parse_dispatch
 from nexmo_dispatch_async.simulator.world.violations import InvalidBody
-from nexmo_dispatch_async.tracking.placing import place
 from nexmo_dispatch_async.tracking.reducer import observe, planned
+from nexmo_dispatch_async.tracking.step_matching import match_steps
 from nexmo_dispatch_webhooks import InboundMessage, MessageStatus, parse_event
 from nexmo_dispatch_webhooks.events import whatsapp_users
 from tests.simulator.support import box, step, workflow
+from tests.support.paths import OBSERVED
 from tests.webhooks.payloads import encode
 from tests.webhooks.test_whatsapp_users import ID, OTHER, SHAPES, in_v1
 
 NOW = datetime(2026, 8, 3, 13, tzinfo=UTC)
-OBSERVED = Path(__file__).parent / "data" / "payloads" / "observed"
 
 
 def to_person(address: str) -> Step:
@@ -80,9 +80,9 @@ def test_the_window_opens_for_every_name_of_the_person() -> None:
 
 def test_a_file_keeps_ids_apart(tmp_path: Path) -> None:
     """A restart takes no person for another."""
-    with SQLiteWindowStore(tmp_path / "window.db") as store:
+    with SqliteWindowStore(tmp_path / "window.db") as store:
         CareWindow(store, clock=lambda: NOW).record(ID)
-    with SQLiteWindowStore(tmp_path / "window.db") as store:
+    with SqliteWindowStore(tmp_path / "window.db") as store:
         window = CareWindow(store, clock=lambda: NOW)
         assert (window.status(ID).open, window.status(OTHER).open) == (True, False)
 
@@ -160,7 +160,7 @@ def test_tracking_finds_the_step_of_the_person(where: str) -> None:
     seen = observe(parse_event(encode(body)))
     assert seen is not None
 
-    places, rest = place(planned("w1", Workflow(steps)).merge(seen))
+    places, rest = match_steps(planned("w1", Workflow(steps)).merge(seen))
 
     assert (places, rest) == ([None, "m2"], [])
 

@@ -16,8 +16,8 @@ from nexmo_dispatch_async.exceptions import DispatchError, InvalidWorkflowError
 from nexmo_dispatch_async.models import Step
 from nexmo_dispatch_async.rules import Rules
 from nexmo_dispatch_async.workflow import Finding, Workflow
+from tests.support.paths import REQUESTS
 
-REQUESTS = Path(__file__).parent / "data" / "payloads" / "requests"
 ALL = sorted(REQUESTS.glob("*.json"))
 WHOLE = [path for path in ALL if "workflow" in json.loads(path.read_bytes())]
 # Shell placeholders, and what only lenient senders write (contract 3.3, 3.5).

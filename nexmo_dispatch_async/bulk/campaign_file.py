@@ -31,9 +31,9 @@ from nexmo_dispatch_async.bulk.template import WorkflowTemplate
 from nexmo_dispatch_async.bulk.template_file import build_template
 from nexmo_dispatch_async.bulk.units import duration, minutes, money, ramp, rate, share
 from nexmo_dispatch_async.exceptions import ConfigurationError
-from nexmo_dispatch_async.models.lenient import without_mark
 from nexmo_dispatch_async.rules import DEFAULT_RULES, Rules
 from nexmo_dispatch_async.tariff import Tariff
+from nexmo_dispatch_core.lenient import without_mark
 
 __all__ = ["CampaignFileError", "load", "parse", "tariff_of", "template_of"]
 

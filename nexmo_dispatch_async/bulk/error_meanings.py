@@ -1,6 +1,6 @@
 """What an error code means to the owner of a list, and what its class asks for (contract 6.1).
 
-It is a table; `error_classes` says which class a code has.
+It is a table; `nexmo_dispatch_core.vocabulary` says which class a code has.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from nexmo_dispatch_async.bulk.records import SkipReason
-from nexmo_dispatch_async.error_classes import ErrorClass, class_of_code
+from nexmo_dispatch_core.vocabulary import ErrorClass, classify_code
 
 __all__ = ["CLASS_WORDS", "REFUSAL_WORDS", "SKIP_WORDS", "class_of", "meaning_of"]
 
@@ -124,4 +124,4 @@ def meaning_of(code: str) -> str:
 
 def class_of(code: str) -> ErrorClass:
     """Return the class of a code, `unknown` for one that is not documented."""
-    return class_of_code(code) or "unknown"
+    return classify_code(code) or "unknown"

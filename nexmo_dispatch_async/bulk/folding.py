@@ -16,9 +16,10 @@ from typing import Final
 import msgspec
 
 from nexmo_dispatch_async.bulk.records import News
-from nexmo_dispatch_async.failover import FAILURES, satisfies, strength
-from nexmo_dispatch_async.tracking.outcome import Outcome, outcome_of
+from nexmo_dispatch_async.failover import satisfies, strength
 from nexmo_dispatch_async.tracking.reducer import WorkflowState, observe
+from nexmo_dispatch_async.tracking.result import WorkflowResult, conclude
+from nexmo_dispatch_core.vocabulary import FAILED_STATUSES
 from nexmo_dispatch_webhooks.events import Event, MessageStatus
 
 __all__ = ["join", "news_of_event", "outcomes_of", "started_at"]
@@ -65,12 +66,12 @@ def join(one: News, other: News) -> News | None:
     )
 
 
-def outcomes_of(news: News | None) -> tuple[Outcome, ...]:
+def outcomes_of(news: News | None) -> tuple[WorkflowResult, ...]:
     """Return the outcome of each workflow of a row: one, or more if an operator sent the row again."""
-    return () if news is None else tuple(outcome_of(state) for state in _states(news.steps))
+    return () if news is None else tuple(conclude(state) for state in _states(news.steps))
 
 
-def started_at(outcomes: tuple[Outcome, ...]) -> float | None:
+def started_at(outcomes: tuple[WorkflowResult, ...]) -> float | None:
     """Return when the service first told of a row, in epoch seconds by its own clock."""
     return min((o.started_at.timestamp() for o in outcomes if o.started_at is not None), default=None)
 
@@ -85,7 +86,7 @@ def _states(steps: bytes) -> list[WorkflowState]:
 
 
 def _news(states: list[WorkflowState], *, dispatch_uuid: str, client_ref: str, at: float) -> News:
-    outcomes = [outcome_of(state) for state in states]
+    outcomes = [conclude(state) for state in states]
     reached = "read" if any(o.has("read") for o in outcomes) else ""
     reached = reached or ("delivered" if any(o.has("delivered") for o in outcomes) else "")
     cost, currency = _cost(outcomes)
@@ -105,7 +106,7 @@ def _news(states: list[WorkflowState], *, dispatch_uuid: str, client_ref: str, a
     )
 
 
-def _channel(outcomes: list[Outcome]) -> str:
+def _channel(outcomes: list[WorkflowResult]) -> str:
     """The channel that reached the person: that of the workflow, or the one that got furthest so far."""
     for outcome in outcomes:
         if outcome.channel is not None:
@@ -120,7 +121,7 @@ def _channel(outcomes: list[Outcome]) -> str:
     return best.channel or ""
 
 
-def _first(outcomes: list[Outcome], status: str) -> float | None:
+def _first(outcomes: list[WorkflowResult], status: str) -> float | None:
     """When a message first had a status; being read is a proof of being delivered by then."""
     moments = [
         seen.at
@@ -135,18 +136,18 @@ def _first(outcomes: list[Outcome], status: str) -> float | None:
     return min(moments).timestamp() if moments else None
 
 
-def _code(outcomes: list[Outcome]) -> str:
+def _code(outcomes: list[WorkflowResult]) -> str:
     """The code of the last step that failed."""
     codes = [
         step.error_code
         for outcome in outcomes
         for step in outcome.steps
-        if step.error_code is not None and (step.status in FAILURES or not step.reached)
+        if step.error_code is not None and (step.status in FAILED_STATUSES or not step.reached)
     ]
     return str(codes[-1]) if codes else ""
 
 
-def _cost(outcomes: list[Outcome]) -> tuple[str, str]:
+def _cost(outcomes: list[WorkflowResult]) -> tuple[str, str]:
     known = [(o.cost, o.currency or "") for o in outcomes if o.cost is not None]
     currencies = {currency for _, currency in known}
     if not known or len(currencies) > 1:

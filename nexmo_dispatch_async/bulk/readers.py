@@ -23,7 +23,7 @@ from nexmo_dispatch_async.bulk.delimited import lines_of, records_of, sniff
 from nexmo_dispatch_async.bulk.rejects import RowError
 from nexmo_dispatch_async.bulk.settings import Source
 from nexmo_dispatch_async.exceptions import ConfigurationError, DispatchError
-from nexmo_dispatch_async.models.lenient import UNREADABLE
+from nexmo_dispatch_core.lenient import UNREADABLE
 
 if TYPE_CHECKING:
     from openpyxl.workbook import Workbook

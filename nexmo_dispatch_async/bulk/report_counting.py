@@ -27,7 +27,7 @@ from nexmo_dispatch_async.bulk.report_figures import (
 )
 from nexmo_dispatch_async.failover import satisfies
 from nexmo_dispatch_async.redaction import mask, tail
-from nexmo_dispatch_async.tracking.outcome import Outcome, StepHistory
+from nexmo_dispatch_async.tracking.result import StepHistory, WorkflowResult
 
 __all__ = ["BARS", "CHANNEL_WORDS", "MOST", "OTHER", "Counting", "rounded_up", "who", "why_missed"]
 
@@ -173,7 +173,7 @@ class Counting:
                     )
                 )
 
-    def _add_news(self, row: Row, outcomes: tuple[Outcome, ...]) -> None:
+    def _add_news(self, row: Row, outcomes: tuple[WorkflowResult, ...]) -> None:
         news = row.news
         if row.code and row.state in {"refused", "unknown"}:
             self._add_error(row.code, "", lost=True)
@@ -198,7 +198,7 @@ class Counting:
         for outcome in outcomes:
             self._add_workflow(row, outcome)
 
-    def _add_workflow(self, row: Row, outcome: Outcome) -> None:
+    def _add_workflow(self, row: Row, outcome: WorkflowResult) -> None:
         place = "accepted"
         for step in outcome.steps:
             if not step.statuses:
@@ -377,7 +377,7 @@ def _lower(words: str) -> str:
     return words[:1].lower() + words[1:]
 
 
-def _end(outcome: Outcome) -> str:
+def _end(outcome: WorkflowResult) -> str:
     if outcome.has("read"):
         return "read"
     if outcome.has("delivered"):

@@ -10,7 +10,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from msgspec import Struct, field
 
 from nexmo_dispatch_async.bulk.rejects import Reject
-from nexmo_dispatch_async.error_classes import ErrorClass
+from nexmo_dispatch_core.vocabulary import ErrorClass
 
 __all__ = [
     "Bar",

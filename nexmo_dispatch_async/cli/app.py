@@ -66,8 +66,9 @@ def simulate(
         typer.Option(help="Same seed, same ids, delays and credentials; without it another one each time."),
     ] = None,
     speed: Annotated[float, typer.Option(min=0.001, help="Simulated seconds per second.")] = 1.0,
-    rules: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="TOML file that scripts the recipients.")
+    config: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="TOML file of people, faults and switches."),
     ] = None,
     state: Annotated[
         Path | None,
@@ -100,7 +101,7 @@ def simulate(
             port,
             seed,
             speed,
-            rules,
+            config,
             state,
             record,
             callback_url,

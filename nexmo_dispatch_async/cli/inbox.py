@@ -11,14 +11,14 @@ from typing import Any, Literal, cast
 from nexmo_dispatch_async.cli import screen
 from nexmo_dispatch_async.cli.redactor import Redactor
 from nexmo_dispatch_webhooks import InvalidBodyError, UnknownRecordError, WebhookError, parse_event
-from nexmo_dispatch_webhooks.inbox import Record, SqliteInbox, State
+from nexmo_dispatch_webhooks.inbox import Record, RecordState, SqliteInbox
 
 __all__ = ["purge", "retry", "show", "show_list", "summary"]
 
-Which = int | Literal["all"]
+RecordChoice = int | Literal["all"]
 
 
-async def show_list(file: Path, state: State | None, limit: int, after: int) -> int:
+async def show_list(file: Path, state: RecordState | None, limit: int, after: int) -> int:
     """Print a line for each record."""
 
     async def work(inbox: SqliteInbox) -> None:
@@ -74,7 +74,7 @@ async def summary(file: Path) -> int:
     return await _with(file, work)
 
 
-async def retry(file: Path, which: Which, handler: str | None, kind: str | None) -> int:
+async def retry(file: Path, which: RecordChoice, handler: str | None, kind: str | None) -> int:
     """Make records due now; return 1 when there is none of that id."""
 
     async def work(inbox: SqliteInbox) -> None:
@@ -86,7 +86,7 @@ async def retry(file: Path, which: Which, handler: str | None, kind: str | None)
     return await _with(file, work)
 
 
-async def purge(file: Path, record_id: int | None, state: State, older_than: float | None) -> int:
+async def purge(file: Path, record_id: int | None, state: RecordState, older_than: float | None) -> int:
     """Forget the content of finished records; return 1 when there is none of that id."""
 
     async def work(inbox: SqliteInbox) -> None:

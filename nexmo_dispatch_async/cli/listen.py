@@ -27,7 +27,7 @@ from nexmo_dispatch_webhooks import (
 from nexmo_dispatch_webhooks.aiohttp import setup
 from nexmo_dispatch_webhooks.aiohttp_log import MalformedRequestFilter
 from nexmo_dispatch_webhooks.inbox import SqliteInbox
-from nexmo_dispatch_webhooks.inbox.sqlite import SqliteStore
+from nexmo_dispatch_webhooks.inbox.sqlite import SqliteInboxStore
 from nexmo_dispatch_webhooks.inbox.sqlite_claim import GRACE
 
 #: Seconds for callbacks that are under way, and for stored events: less than the ten that containers get.
@@ -111,7 +111,7 @@ async def _claim(inbox: SqliteInbox, file: Path) -> str | None:
         InboxError: The file is not one of `listen`.
     """
     claimed = await inbox.store.claim()
-    if not claimed and isinstance(inbox.store, SqliteStore) and inbox.store.is_waiting:
+    if not claimed and isinstance(inbox.store, SqliteInboxStore) and inbox.store.is_waiting:
         await anyio.sleep(GRACE)  # as in a file that was restored: nobody may be there
         claimed = await inbox.store.claim()
     if not claimed:

@@ -16,7 +16,7 @@ import anyio.to_thread
 import msgspec
 
 from nexmo_dispatch_async.cli.redactor import Redactor
-from nexmo_dispatch_async.models.lenient import without_mark
+from nexmo_dispatch_core.lenient import without_mark
 from nexmo_dispatch_core.private_files import open_for_writing
 from nexmo_dispatch_webhooks import Context, Event
 

@@ -16,7 +16,7 @@ import anyio
 
 from nexmo_dispatch_async.cli import screen
 from nexmo_dispatch_async.cli.recording import Recorded, RecordingError, read
-from nexmo_dispatch_async.plain_http import plain_host
+from nexmo_dispatch_async.urls import plain_host
 from nexmo_dispatch_webhooks.testing import WebhookClient
 
 __all__ = ["Plan", "run"]

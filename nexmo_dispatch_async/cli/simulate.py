@@ -10,7 +10,7 @@ from pathlib import Path
 from nexmo_dispatch_async.cli.ending import Ending
 from nexmo_dispatch_async.cli.screen import show
 from nexmo_dispatch_async.exceptions import ConfigurationError
-from nexmo_dispatch_async.simulator import Application, Record, Simulator
+from nexmo_dispatch_async.simulator import Record, SimulatedApplication, Simulator
 from nexmo_dispatch_async.simulator.world.history import as_line
 from nexmo_dispatch_core.private_files import open_for_writing
 
@@ -28,7 +28,7 @@ async def run(
     port: int,
     seed: int | None,
     speed: float,
-    rules: Path | None,
+    config: Path | None,
     state: Path | None,
     record: Path | None,
     callback_url: str | None,
@@ -42,7 +42,7 @@ async def run(
             simulator = Simulator(
                 seed=drawn,
                 speed=speed,
-                rules=rules,
+                config=config,
                 state=state,
                 host=host,
                 port=port,
@@ -104,7 +104,7 @@ async def _serve(simulator: Simulator, seed: int, callback_url: str | None) -> N
         await ending.wait()
 
 
-def _where(application: Application) -> str:
+def _where(application: SimulatedApplication) -> str:
     urls = sorted({application.status_url, application.inbound_url} - {""})
     if urls == [_LISTENER]:
         return f"{_LISTENER}, where `nexmo-dispatch listen` waits for them"

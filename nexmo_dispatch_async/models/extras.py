@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, Struct, structs
 
 from nexmo_dispatch_async.exceptions import ConfigurationError
-from nexmo_dispatch_async.models.lenient import kind_in_words
+from nexmo_dispatch_core.lenient import kind_in_words
 
 __all__ = ["encode", "extra_of", "has_extra", "known_members", "may_have_extra", "place_extra", "to_wire"]
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
-from nexmo_dispatch_async.models.lenient import list_of, object_of, parse_object, text_of
 from nexmo_dispatch_async.models.shown import AsShown
 from nexmo_dispatch_async.redaction import folded, mask, redactor
+from nexmo_dispatch_core.lenient import parse_object, text_or_empty, to_list, to_object
 
 __all__ = ["InvalidParameter", "Problem", "gateway_reason", "parse_problem"]
 
@@ -93,20 +93,23 @@ def parse_problem(body: bytes) -> Problem:
     fields = parse_object(body)
     if fields is None:
         return Problem(text=text)
-    if fault := object_of(fields.get("fault")):
-        code = text_of(object_of(fault.get("detail")).get("errorcode"))
-        return Problem("fault", code, detail=text_of(fault.get("faultstring")), text=text)
-    if error := object_of(fields.get("error")):
+    if fault := to_object(fields.get("fault")):
+        code = text_or_empty(to_object(fault.get("detail")).get("errorcode"))
+        return Problem("fault", code, detail=text_or_empty(fault.get("faultstring")), text=text)
+    if error := to_object(fields.get("error")):
         return _envelope("error", error, text)
-    if answer := object_of(fields.get("errorResponse")):
+    if answer := to_object(fields.get("errorResponse")):
         return Problem(
-            "errorResponse", text_of(answer.get("code")), detail=text_of(answer.get("message")), text=text
+            "errorResponse",
+            text_or_empty(answer.get("code")),
+            detail=text_or_empty(answer.get("message")),
+            text=text,
         )
-    if code := text_of(fields.get("ErrorCode")):
-        return Problem("ErrorCode", code, detail=text_of(fields.get("Error")), text=text)
-    kind = text_of(fields.get("type"))
-    title = text_of(fields.get("title")) or text_of(fields.get("error_title"))
-    detail = text_of(fields.get("detail"))
+    if code := text_or_empty(fields.get("ErrorCode")):
+        return Problem("ErrorCode", code, detail=text_or_empty(fields.get("Error")), text=text)
+    kind = text_or_empty(fields.get("type"))
+    title = text_or_empty(fields.get("title")) or text_or_empty(fields.get("error_title"))
+    detail = text_or_empty(fields.get("detail"))
     if (title and detail) or (kind and (title or detail)) or fields.get("invalid_parameters") is not None:
         return Problem(
             "problem",
@@ -114,14 +117,14 @@ def parse_problem(body: bytes) -> Problem:
             code=_code(kind),
             title=title,
             detail=detail,
-            instance=text_of(fields.get("instance")),
+            instance=text_or_empty(fields.get("instance")),
             invalid_parameters=tuple(_parameters(fields.get("invalid_parameters"))),
             text=text,
         )
     if any(name in fields for name in ("transactionId", "name", "message")):
         return _envelope("envelope", fields, text)
-    if code := text_of(fields.get("error")):  # RFC 6749's own form, which some gateways fall back to
-        return Problem("error", code, detail=text_of(fields.get("error_description")), text=text)
+    if code := text_or_empty(fields.get("error")):  # RFC 6749's own form, which some gateways fall back to
+        return Problem("error", code, detail=text_or_empty(fields.get("error_description")), text=text)
     return Problem(text=text)
 
 
@@ -154,17 +157,17 @@ _FAULTS = ("fault", "errorResponse", "ErrorCode")
 def _envelope(shape: str, fields: Mapping[str, Any], text: str) -> Problem:
     return Problem(
         shape,
-        title=text_of(fields.get("name")),
-        detail=text_of(fields.get("message")),
-        transaction_id=text_of(fields.get("transactionId")),
+        title=text_or_empty(fields.get("name")),
+        detail=text_or_empty(fields.get("message")),
+        transaction_id=text_or_empty(fields.get("transactionId")),
         text=text,
     )
 
 
 def _parameters(value: object) -> Iterator[InvalidParameter]:
     """Yield the entries of one object, of a list, of texts (contract 9.7)."""
-    for entry in list_of(value):
-        if fields := object_of(entry):
-            yield InvalidParameter(text_of(fields.get("name")), text_of(fields.get("reason")))
-        elif reason := text_of(entry):
+    for entry in to_list(value):
+        if fields := to_object(entry):
+            yield InvalidParameter(text_or_empty(fields.get("name")), text_or_empty(fields.get("reason")))
+        elif reason := text_or_empty(entry):
             yield InvalidParameter("", reason)

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from nexmo_dispatch_async.exceptions import ConfigurationError
-from nexmo_dispatch_async.models.lenient import list_of, object_of, text_of
 from nexmo_dispatch_async.models.shown import AsShown
+from nexmo_dispatch_core.lenient import text_or_empty, to_list, to_object
 
 if TYPE_CHECKING:
-    from nexmo_dispatch_async.tracking import Outcome
+    from nexmo_dispatch_async.tracking import WorkflowResult
 
 __all__ = ["Application", "ApplicationPage", "Dispatch", "VoiceSettings", "application_of", "embedded_of"]
 
@@ -49,7 +49,7 @@ class Dispatch(AsShown, _Accepted, frozen=True, kw_only=True):
         *,
         timeout: float | timedelta | None,  # noqa: ASYNC109 - see FollowedDispatch
         late: bool = False,
-    ) -> Outcome:
+    ) -> WorkflowResult:
         """Wait for the end of the workflow, or for a status: see `FollowedDispatch.wait`.
 
         Raises:
@@ -57,8 +57,8 @@ class Dispatch(AsShown, _Accepted, frozen=True, kw_only=True):
         """
         raise _not_followed()
 
-    async def outcome(self) -> Outcome:
-        """What is known now: see `FollowedDispatch.outcome`.
+    async def result(self) -> WorkflowResult:
+        """What is known now: see `FollowedDispatch.result`.
 
         Raises:
             ConfigurationError: The client that sent it has no tracker.
@@ -148,19 +148,19 @@ class ApplicationPage(AsShown, msgspec.Struct, frozen=True):
 
 def embedded_of(fields: Mapping[str, Any]) -> list[dict[str, Any]] | None:
     """Return the objects under `_embedded.applications`, or `None` if there is no such member."""
-    items = object_of(fields.get("_embedded")).get("applications")
+    items = to_object(fields.get("_embedded")).get("applications")
     if items is None:
         return None
-    return [item for item in map(object_of, list_of(items)) if item]
+    return [item for item in map(to_object, to_list(items)) if item]
 
 
 def application_of(raw: dict[str, Any]) -> Application:
     """Return the application in `raw`, whichever of the shapes it has; `id` is empty if it is none."""
     messages = _endpoints(raw, "messages")
     voice = _endpoints(raw, "voice")
-    keys = object_of(raw.get("keys"))
-    links = object_of(raw.get("_links"))
-    kind = text_of(raw.get("type"))
+    keys = to_object(raw.get("keys"))
+    links = to_object(raw.get("_links"))
+    kind = text_or_empty(raw.get("type"))
     if kind == "message":
         kind = "messages"  # the singular is K-voice's spelling (contract 4.1)
     if not kind:
@@ -171,17 +171,17 @@ def application_of(raw: dict[str, Any]) -> Application:
     status_url, status_method = messages.get("status_url", ("", ""))
     inbound_url, inbound_method = messages.get("inbound_url", ("", ""))
     return Application(
-        id=text_of(raw.get("id")) or text_of(raw.get("uuid")),
-        name=text_of(raw.get("name")),
+        id=text_or_empty(raw.get("id")) or text_or_empty(raw.get("uuid")),
+        name=text_or_empty(raw.get("name")),
         type=kind,
         status_url=status_url,
         status_method=status_method,
         inbound_url=inbound_url,
         inbound_method=inbound_method,
         voice=settings,
-        public_key=text_of(keys.get("public_key")),
-        private_key=text_of(keys.get("private_key")),
-        links={name: text_of(object_of(link).get("href")) for name, link in links.items()},
+        public_key=text_or_empty(keys.get("public_key")),
+        private_key=text_or_empty(keys.get("private_key")),
+        links={name: text_or_empty(to_object(link).get("href")) for name, link in links.items()},
         raw=raw,
     )
 
@@ -191,16 +191,16 @@ def _endpoints(raw: Mapping[str, Any], product: str) -> dict[str, tuple[str, str
     found: dict[str, tuple[str, str]] = {}
     names = ("status_url", "inbound_url") if product == "messages" else ("answer_url", "event_url")
     for name in names:
-        if address := text_of(raw.get(name)):
-            found[name] = address, text_of(raw.get(name.replace("_url", "_method")))
-    for block in (object_of(object_of(raw.get("capabilities")).get(product)), object_of(raw.get(product))):
+        if address := text_or_empty(raw.get(name)):
+            found[name] = address, text_or_empty(raw.get(name.replace("_url", "_method")))
+    for block in (to_object(to_object(raw.get("capabilities")).get(product)), to_object(raw.get(product))):
         webhooks = block.get("webhooks")
-        for entry in map(object_of, list_of(webhooks)):
+        for entry in map(to_object, to_list(webhooks)):
             # K-voice's schema misspells the name (contract 4.3).
-            if name := text_of(entry.get("endpoint_type")) or text_of(entry.get("enpoint_type")):
-                found[name] = text_of(entry.get("endpoint")), text_of(entry.get("http_method"))
-        for name, value in object_of(webhooks).items():
-            entry = object_of(value)
-            if address := text_of(entry.get("address")):
-                found[name] = address, text_of(entry.get("http_method"))
+            if name := text_or_empty(entry.get("endpoint_type")) or text_or_empty(entry.get("enpoint_type")):
+                found[name] = text_or_empty(entry.get("endpoint")), text_or_empty(entry.get("http_method"))
+        for name, value in to_object(webhooks).items():
+            entry = to_object(value)
+            if address := text_or_empty(entry.get("address")):
+                found[name] = address, text_or_empty(entry.get("http_method"))
     return found

@@ -11,7 +11,7 @@ import msgspec
 from nexmo_dispatch_async.exceptions import InvalidWorkflowError
 from nexmo_dispatch_async.models.extras import has_extra, may_have_extra
 from nexmo_dispatch_async.models.findings import Finding, rule_url
-from nexmo_dispatch_async.models.lenient import without_mark
+from nexmo_dispatch_core.lenient import without_mark
 
 __all__ = ["convert", "decode", "load"]
 

@@ -1,10 +1,10 @@
-"""The Dispatch service in a box: real HTTP, real callbacks, a clock you move yourself.
+"""A simulated Dispatch service: real HTTP, real callbacks, a virtual clock that the test moves.
 
 It needs no account and no network beyond loopback; it is not exact where the contract is silent.
 """
 
 from nexmo_dispatch_async.simulator.simulator import Simulator
-from nexmo_dispatch_async.simulator.world.applications import Application
+from nexmo_dispatch_async.simulator.world.applications import SimulatedApplication
 from nexmo_dispatch_async.simulator.world.faults import Fault, Faults
 from nexmo_dispatch_async.simulator.world.history import (
     CallbackAttempt,
@@ -19,7 +19,6 @@ from nexmo_dispatch_async.simulator.world.people import People, Person
 from nexmo_dispatch_async.simulator.world.settings import Settings
 
 __all__ = [
-    "Application",
     "CallbackAttempt",
     "Fault",
     "Faults",
@@ -28,6 +27,7 @@ __all__ = [
     "Record",
     "RequestSeen",
     "Settings",
+    "SimulatedApplication",
     "Simulator",
     "StatusReached",
     "StepExpired",

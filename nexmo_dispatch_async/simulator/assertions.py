@@ -1,7 +1,7 @@
-"""Assertions for tests against the simulator: what was sent, how it ended, and the timeline when it differs.
+"""Assertions for tests with the simulator: steps sent, outcomes, statuses; failures show the timeline.
 
-They look at what a simulator has recorded and move nothing: let time pass with `Simulator.advance()` first.
-Messages name channels, steps and times, never an address, a text or a token: they end in the logs of builds.
+They only read a simulator's records: advance time with `Simulator.advance()` first. Messages contain
+channels, steps and times, but no address, text or token, because they end up in build logs.
 """
 
 from __future__ import annotations
@@ -39,42 +39,42 @@ class _Dispatch(Protocol):
     def dispatch_uuid(self) -> str: ...
 
 
-#: a workflow: its uuid, or what `DispatchClient.send()` returned
+#: a workflow: its uuid, or the return value of `DispatchClient.send()`
 Workflow = str | _Dispatch
 
 
 def assert_sent(simulator: Simulator, channels: Sequence[str], workflow: Workflow | None = None) -> None:
-    """Assert that steps were sent on these channels, in this order, and on no others.
+    """Assert that exactly these channels were used, in this order.
 
     Args:
-        simulator: What was sent to.
+        simulator: The simulator that received the workflow.
         channels: Names as in the API: `["viber_service_msg", "sms"]`.
-        workflow: One workflow; all of them together without it.
+        workflow: One workflow; None for all workflows together.
 
     Raises:
-        AssertionError: Other steps were sent; the message holds the timeline.
-        ConfigurationError: `channels` is no list or tuple.
+        AssertionError: Other steps were sent; the message contains the timeline.
+        ConfigurationError: `channels` is not a list or tuple.
     """
     __tracebackhide__ = True
     uuid = _uuid(workflow)
     sent = simulator.sent_channels(uuid)
     if sent != (wanted := in_order("channels", channels)):
-        told = _list(sent) if sent else "nothing at all"
-        _fail(simulator, uuid, f"expected {_list(wanted)} to be sent, but it was {told}")
+        actual = _list(sent) if sent else "nothing at all"
+        _fail(simulator, uuid, f"expected {_list(wanted)} to be sent, but it was {actual}")
 
 
 def assert_outcome(
     simulator: Simulator, outcome: Literal["completed", "error"] | None, workflow: Workflow | None = None
 ) -> None:
-    """Assert how a workflow ended.
+    """Assert the outcome of a workflow.
 
     Args:
-        simulator: What was sent to.
+        simulator: The simulator that received the workflow.
         outcome: `completed`, `error`, or None for a workflow that still runs.
-        workflow: The workflow; without it, all that were sent.
+        workflow: One workflow; None for every workflow sent.
 
     Raises:
-        AssertionError: It ended otherwise, or no workflow was sent; the message holds the timeline.
+        AssertionError: The outcome is another, or no workflow was sent; the message contains the timeline.
     """
     __tracebackhide__ = True
     uuid = _uuid(workflow)
@@ -102,14 +102,14 @@ def assert_status(
     """Assert that a message on a channel reached a status.
 
     Args:
-        simulator: What was sent to.
+        simulator: The simulator that received the workflow.
         channel: Name as in the API.
         status: `submitted`, `delivered`, `read`, `rejected` or `undeliverable`.
-        workflow: One workflow; any of them without it.
-        code: The error code that came with it.
+        workflow: One workflow; None for any of them.
+        code: The error code of the status; None for any.
 
     Raises:
-        AssertionError: No message on that channel did; the message holds the timeline.
+        AssertionError: No message on that channel reached it; the message contains the timeline.
     """
     __tracebackhide__ = True
     uuid = _uuid(workflow)
@@ -128,45 +128,45 @@ def assert_status(
     wanted = f"expected {channel} to be {_coded(status, code)}, but "
     if not sent:
         _fail(simulator, uuid, f"{wanted}nothing was sent on {channel}")
-    told = ", ".join(_coded(one, number) for one, number in reached) or "nothing yet"
-    _fail(simulator, uuid, f"{wanted}it was {told}")
+    actual = ", ".join(_coded(one, number) for one, number in reached) or "nothing yet"
+    _fail(simulator, uuid, f"{wanted}it was {actual}")
 
 
 def assert_callbacks_accepted(simulator: Simulator) -> None:
-    """Assert that callbacks were made, and that the receiver answered every attempt with 2xx.
+    """Assert that callbacks were sent and that the receiver answered every attempt with 2xx.
 
     Raises:
-        AssertionError: One was refused or not answered, or there was none; the message holds the timeline.
+        AssertionError: An attempt failed, or there was none; the message contains the timeline.
     """
     __tracebackhide__ = True
     attempts = simulator.deliveries
     if not attempts:
-        _fail(simulator, None, "expected callbacks, but none was made: has the application a status_url?")
+        _fail(simulator, None, "expected callbacks, but none was sent: has the application a status_url?")
     refused = [one for one in attempts if one.status is None or not 200 <= one.status < 300]
     if refused:
-        told = "; ".join(f"{_callback(one)} {_answer(one)}" for one in refused[:5])
-        _fail(simulator, None, f"{len(refused)} of {len(attempts)} callbacks were not accepted: {told}")
+        first_five = "; ".join(f"{_callback(one)} {_answer(one)}" for one in refused[:5])
+        _fail(simulator, None, f"{len(refused)} of {len(attempts)} callbacks were not accepted: {first_five}")
 
 
 def timeline(simulator: Simulator, workflow: Workflow | None = None, *, limit: int = _LINES) -> str:
-    """Return what happened, a line each with the virtual time, the newest `limit` lines.
+    """Return the records as text, one line each with its virtual time.
 
     Args:
-        simulator: What was sent to.
-        workflow: One workflow; everything without it.
-        limit: How many lines at most.
+        simulator: The simulator that received the workflow.
+        workflow: One workflow; None for all records.
+        limit: Maximum number of lines; the newest are kept.
     """
-    lines = [f"{record.at_ms / 1000:>12.3f}s  {_told(record)}" for record in _of(simulator, _uuid(workflow))]
+    lines = [f"{record.at_ms / 1000:>12.3f}s  {_line(record)}" for record in _of(simulator, _uuid(workflow))]
     if not lines:
         return "             nothing happened"
-    left_out = len(lines) - limit
-    return "\n".join([f"             … {left_out} more before", *lines[-limit:]] if left_out > 0 else lines)
+    omitted = len(lines) - limit
+    return "\n".join([f"             … {omitted} more before", *lines[-limit:]] if omitted > 0 else lines)
 
 
-# ---- how it is said
+# ---- texts
 
 
-def _told(record: Record) -> str:
+def _line(record: Record) -> str:
     match record:
         case RequestSeen():
             return f"→ {record.method} {record.path.partition('?')[0]} → {record.status}"
@@ -190,7 +190,7 @@ class _Body(msgspec.Struct):
 def _callback(attempt: CallbackAttempt) -> str:
     try:
         status = msgspec.json.decode(attempt.body, type=_Body).status
-    except msgspec.DecodeError:  # a fault may have spoilt it
+    except msgspec.DecodeError:  # a fault may have damaged the body
         status = ""
     return f"{attempt.kind} {status}".rstrip()
 
@@ -217,10 +217,10 @@ def _list(channels: Iterable[str]) -> str:
 
 def _fail(simulator: Simulator, uuid: str | None, what: str) -> NoReturn:
     __tracebackhide__ = True
-    raise AssertionError(f"{what}\n\nwhat happened until {simulator.now:.3f}s:\n{timeline(simulator, uuid)}")
+    raise AssertionError(f"{what}\n\ntimeline until {simulator.now:.3f}s:\n{timeline(simulator, uuid)}")
 
 
-# ---- what it looks at
+# ---- records
 
 
 def _uuid(workflow: Workflow | None) -> str | None:
@@ -233,7 +233,7 @@ def _workflows(simulator: Simulator) -> list[str]:
 
 
 def _of(simulator: Simulator, uuid: str | None) -> Iterator[Record]:
-    """Yield the records of one workflow, without requests and callbacks of others; or all records."""
+    """Yield the records of one workflow, its requests and callbacks included; all records without a uuid."""
     for record in simulator.records:
         if uuid is None or getattr(record, "dispatch_uuid", None) == uuid or uuid in _text(record):
             yield record

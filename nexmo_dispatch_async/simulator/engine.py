@@ -17,9 +17,9 @@ import msgspec
 
 from nexmo_dispatch_async.failover import Arm, Decision, FailoverState, Finish, Send, strongest
 from nexmo_dispatch_async.simulator.callbacks.bodies import Answer, Callback, Delivery, Kind, Signer
-from nexmo_dispatch_async.simulator.callbacks.composer import Wording, address_of
+from nexmo_dispatch_async.simulator.callbacks.composer import CallbackComposer, address_of
 from nexmo_dispatch_async.simulator.callbacks.outbox import Outbox
-from nexmo_dispatch_async.simulator.world.applications import Application, Applications
+from nexmo_dispatch_async.simulator.world.applications import SimulatedApplication, SimulatedApplications
 from nexmo_dispatch_async.simulator.world.error_names import reason_for
 from nexmo_dispatch_async.simulator.world.faults import Faults
 from nexmo_dispatch_async.simulator.world.history import (
@@ -38,9 +38,9 @@ from nexmo_dispatch_async.simulator.world.platform import (
     rejected,
 )
 from nexmo_dispatch_async.simulator.world.runs import Message, Run
-from nexmo_dispatch_async.simulator.world.seeded_random import Dice
+from nexmo_dispatch_async.simulator.world.seeded_random import SeededRandom
 from nexmo_dispatch_async.simulator.world.settings import Settings
-from nexmo_dispatch_async.simulator.world.steps import Step
+from nexmo_dispatch_async.simulator.world.steps import SimulatedStep
 
 __all__ = ["Engine", "Message", "Run"]
 
@@ -98,7 +98,7 @@ class Engine:
         settings: The switches.
         people: Who behaves how.
         applications: Where callbacks go.
-        dice: Ids and latencies.
+        random: Ids and latencies.
         signer: Signs callbacks.
         history: Takes down what happens.
         faults: What goes wrong with callbacks on purpose.
@@ -111,8 +111,8 @@ class Engine:
         *,
         settings: Settings,
         people: People,
-        applications: Applications,
-        dice: Dice,
+        applications: SimulatedApplications,
+        random: SeededRandom,
         signer: Signer,
         history: History,
         epoch: datetime,
@@ -124,7 +124,7 @@ class Engine:
         self.people = people
         self.applications = applications
         self.history = history
-        self._dice = dice
+        self._random = random
         # time
         self.now_ms: int = 0
         self._heap: list[tuple[int, int, int, bool, _Event]] = []
@@ -138,10 +138,10 @@ class Engine:
         self._ended: deque[Run] = deque()
         self._keep = keep
         # callbacks
-        self._wording = Wording(settings, epoch)
+        self._composer = CallbackComposer(settings, epoch)
         self._outbox = Outbox(
             settings=settings,
-            faults=Faults(dice) if faults is None else faults,
+            faults=Faults(random) if faults is None else faults,
             signer=signer,
             history=history,
             plan=self._plan_delivery,
@@ -161,13 +161,13 @@ class Engine:
 
     # ---- what comes in
 
-    def accept(self, application: Application, steps: tuple[Step, ...]) -> Run:
+    def accept(self, application: SimulatedApplication, steps: tuple[SimulatedStep, ...]) -> Run:
         """Start a workflow now: its first step is sent at once (contract 3.6)."""
         self.accepted += 1
         self.in_flight += 1
         number = self.accepted
         state = FailoverState(tuple([step.condition for step in steps]))
-        run = Run(number, self._dice.uuid(f"dispatch/{number}"), application, steps, state, self.now_ms)
+        run = Run(number, self._random.uuid(f"dispatch/{number}"), application, steps, state, self.now_ms)
         self.runs[run.dispatch_uuid] = run
         self._carry_out(run, state.start())
         return run
@@ -193,7 +193,7 @@ class Engine:
 
     def inbound(
         self,
-        application: Application,
+        application: SimulatedApplication,
         *,
         to: dict[str, str],
         from_: dict[str, str],
@@ -208,8 +208,8 @@ class Engine:
         self._last_inbound[thread] = self.now_ms
         if str(content.get("text", "")).strip().upper() == _STOP:
             self._opted_out.add(thread)
-        uuid = self._dice.uuid(f"inbound/{self._inbound}")
-        body = self._wording.inbound(uuid, self.now_ms, to=to, from_=from_, content=content)
+        uuid = self._random.uuid(f"inbound/{self._inbound}")
+        body = self._composer.inbound(uuid, self.now_ms, to=to, from_=from_, content=content)
         url = application.inbound_url
         self._call_back("inbound-message", application, url, body, application.id, (customer,))
 
@@ -320,7 +320,7 @@ class Engine:
     def _send(self, run: Run, index: int) -> None:
         step = run.steps[index]
         purpose = f"{run.number}/{index}"
-        message = Message(self._dice.uuid("message/" + purpose), run, index, step, self.now_ms)
+        message = Message(self._random.uuid("message/" + purpose), run, index, step, self.now_ms)
         run.messages.append(message)
         self.messages[message.uuid] = message
         self.history.add(
@@ -337,7 +337,7 @@ class Engine:
         if refused is not None:
             acts = [refused]
         else:
-            acts = person.acts(step.channel, self._dice, purpose, step.address)
+            acts = person.acts(step.channel, self._random, purpose, step.address)
             acts = cut_by_ttl(acts, step.ttl, self.settings)
         self._plan(message, tuple(acts), 0)
         if step.condition is None and self.settings.close_silent_after is not None:
@@ -345,9 +345,9 @@ class Engine:
 
     def _lag(self, run: Run, step: int) -> int:
         most = round(self.settings.expiry_lag * 1000)
-        return self._dice.between(f"lag/{run.number}/{step}", 0, most) if most else 0
+        return self._random.between(f"lag/{run.number}/{step}", 0, most) if most else 0
 
-    def _refusal(self, application: Application, step: Step, person: Person) -> Act | None:
+    def _refusal(self, application: SimulatedApplication, step: SimulatedStep, person: Person) -> Act | None:
         """Return the rejection of a message that the platform does not take (contract 6.1, 7)."""
         channel, address = step.channel, step.address.strip()
         thread = (channel, step.from_address.strip(), address)
@@ -395,7 +395,7 @@ class Engine:
         )
         if run.application.status_url:
             error = None if act.code is None else (act.code, act.reason)
-            body = self._wording.status(message, status, self.now_ms, error=error, price=price)
+            body = self._composer.status(message, status, self.now_ms, error=error, price=price)
             self._tell("message-status", run, body, (step.address,))
         self._carry_out(run, run.failover.heard(message.index, status))
 
@@ -431,7 +431,7 @@ class Engine:
         self.in_flight -= 1
         self.history.add(WorkflowEnded(at_ms=self.now_ms, dispatch_uuid=run.dispatch_uuid, status=status))
         # The captures stamp the report 40-65 ms after the status that ended the workflow (contract 3.6).
-        lag = self._dice.between(f"report/{run.number}", 40, 65)
+        lag = self._random.between(f"report/{run.number}", 40, 65)
         self._push(self.now_ms + lag, _Reports(run), soon=True)
         self._ended.append(run)
         while len(self._ended) > self._keep:
@@ -442,7 +442,7 @@ class Engine:
 
     def _report(self, run: Run) -> None:
         if run.application.status_url:
-            body = self._wording.report(run, self.now_ms)
+            body = self._composer.report(run, self.now_ms)
             self._tell("final-report", run, body, [message.step.address for message in run.messages])
         run.reported = True
 
@@ -455,7 +455,7 @@ class Engine:
     def _call_back(
         self,
         kind: Kind,
-        application: Application,
+        application: SimulatedApplication,
         url: str,
         body: bytes,
         subject: str,

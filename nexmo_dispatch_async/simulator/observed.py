@@ -1,6 +1,6 @@
-"""What a simulator tells about itself: counts, records, outcomes, the transcript.
+"""The read-only half of `Simulator`: counts, records, outcomes, the transcript.
 
-It changes nothing; it is a part of `Simulator`, apart from what moves and serves.
+It changes nothing; the clock, the server and manual control are in `simulator.py`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["Observed"]
 
 
 class Observed:
-    """The looking half of a `Simulator`."""
+    """Read-only properties of a `Simulator`."""
 
     _engine: Engine
     _service: Service
@@ -24,51 +24,51 @@ class Observed:
 
     @property
     def counts(self) -> Counter[str]:
-        """How many requests arrived, by route: `counts["POST /dispatch"]`, `counts["GET /applications"]`."""
+        """Number of requests by route: `counts["POST /dispatch"]`, `counts["GET /applications"]`."""
         return self._service.counts
 
     @property
     def tokens_issued(self) -> int:
-        """How many access tokens were handed out."""
+        """Number of access tokens issued."""
         return self._service.gateway.tokens.issued
 
     @property
     def accepted(self) -> int:
-        """How many workflows were accepted."""
+        """Number of workflows accepted."""
         return self._engine.accepted
 
     @property
     def in_flight(self) -> int:
-        """How many workflows have not come to their end."""
+        """Number of workflows that have not ended."""
         return self._engine.in_flight
 
     @property
     def peak_requests(self) -> int:
-        """The most requests that were being answered at once."""
+        """Maximum number of requests handled concurrently so far."""
         return self._server.peak
 
     @property
     def open_to_others(self) -> bool:
-        """Whether it is bound to an address that other machines may reach; False before it runs."""
+        """Whether the server is bound to a non-loopback address; False before the simulator runs."""
         return self._server.open_to_others
 
     @property
     def records(self) -> list[Record]:
-        """Everything that happened, oldest first."""
+        """All records, oldest first."""
         return list(self._engine.history)
 
     @property
     def requests(self) -> list[RequestSeen]:
-        """The requests and their answers."""
+        """Requests to the service and their responses."""
         return [record for record in self._engine.history if isinstance(record, RequestSeen)]
 
     @property
     def deliveries(self) -> list[CallbackAttempt]:
-        """Every attempt to deliver a callback and what the receiver answered."""
+        """All attempts to deliver a callback, each with the receiver's response."""
         return [record for record in self._engine.history if isinstance(record, CallbackAttempt)]
 
     def sent_channels(self, dispatch_uuid: str | None = None) -> list[str]:
-        """Return the channels that steps were sent on, in order; of one workflow or of all."""
+        """Return the channels of the steps sent, in order, of one workflow or of all."""
         return [
             record.channel
             for record in self._engine.history
@@ -76,7 +76,7 @@ class Observed:
         ]
 
     def outcome(self, dispatch_uuid: str) -> str | None:
-        """Return `completed` or `error`, None while the workflow runs.
+        """Return the outcome of a workflow: `completed`, `error`, or None while it runs.
 
         Raises:
             KeyError: No workflow in memory has this uuid.
@@ -84,5 +84,5 @@ class Observed:
         return self._engine.runs[dispatch_uuid].failover.outcome
 
     def transcript(self) -> bytes:
-        """Return everything observable as JSON lines: one seed and the same requests give the same bytes."""
+        """Return all records as JSON lines; equal seeds and equal requests give equal bytes."""
         return self._engine.history.transcript()

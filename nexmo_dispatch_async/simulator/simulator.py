@@ -1,6 +1,6 @@
 """`Simulator`: the service in a box, ready to use from a test or from the command line.
 
-It wires the parts together and owns the clock; what the service does is in the engine and the gateway.
+It wires the parts together and owns the clock; the behaviour of the service is in `engine.py` and `api/`.
 """
 
 from __future__ import annotations
@@ -19,28 +19,27 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import anyio
 
-from nexmo_dispatch_async.event_loop import running_loop
+from nexmo_dispatch_async.event_loop import Unpicklable, running_loop
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.models.user_ids import is_user_id
 from nexmo_dispatch_async.simulator.api.origin_check import own_hosts
 from nexmo_dispatch_async.simulator.api.server import Server
 from nexmo_dispatch_async.simulator.api.service import BASE_PATH, TOKEN_PATH, Service
 from nexmo_dispatch_async.simulator.callbacks.bodies import Delivery, Signer
-from nexmo_dispatch_async.simulator.callbacks.delivery import Courier
+from nexmo_dispatch_async.simulator.callbacks.delivery import CallbackClient
+from nexmo_dispatch_async.simulator.config_file import load_config
 from nexmo_dispatch_async.simulator.control.routes import Control
 from nexmo_dispatch_async.simulator.engine import Engine
 from nexmo_dispatch_async.simulator.observed import Observed
-from nexmo_dispatch_async.simulator.rules_file import load_rules
 from nexmo_dispatch_async.simulator.state_file import StateFile
-from nexmo_dispatch_async.simulator.world.applications import Application, Applications
+from nexmo_dispatch_async.simulator.world.applications import SimulatedApplication, SimulatedApplications
 from nexmo_dispatch_async.simulator.world.clock import Clock
 from nexmo_dispatch_async.simulator.world.faults import Faults
 from nexmo_dispatch_async.simulator.world.history import History, Record
 from nexmo_dispatch_async.simulator.world.people import CHANNELS, People
-from nexmo_dispatch_async.simulator.world.seeded_random import Dice
+from nexmo_dispatch_async.simulator.world.seeded_random import SeededRandom
 from nexmo_dispatch_async.simulator.world.settings import Settings
 from nexmo_dispatch_async.simulator.world.tokens import Account, Tokens
-from nexmo_dispatch_async.unpicklable import Unpicklable
 
 if TYPE_CHECKING:
     from nexmo_dispatch_async.client import DispatchClient
@@ -49,11 +48,11 @@ __all__ = ["Simulator"]
 
 # A fixed beginning makes two runs equal, timestamps and signatures included.
 _VIRTUAL_EPOCH: Final = datetime(2025, 1, 1, tzinfo=UTC)
-# Without a seed two runs still have the same ids: what no other simulator may have is drawn apart.
+# Without a seed, ids and latencies are still repeatable; only credentials and tokens are drawn anew.
 _REPEATABLE: Final = 0
 _NOT_RUNNING: Final = "the simulator is not running: use it with `async with`"
 _PARALLEL_CALLBACKS: Final = 64
-_UNDER_WAY: Final = 2.0
+_CLOSE_TIMEOUT_S: Final = 2.0
 
 
 class Simulator(Unpicklable, Observed):
@@ -64,30 +63,30 @@ class Simulator(Unpicklable, Observed):
     go out by themselves.
 
     Args:
-        seed: Ids, latencies, credentials and tokens follow from it: one seed, one transcript. None draws new
-            credentials and tokens, which no other simulator has; ids and latencies are then those of 0.
-        speed: Virtual seconds per real second; None for virtual time moved by hand.
-        rules: A TOML file of people, faults and switches; their tables are in the documentation.
-        people: The same from Python; `rules` are added to it.
+        seed: Source of ids, latencies, credentials and tokens: equal seeds give equal transcripts. None draws
+            new credentials and tokens, unique to this simulator; ids and latencies are then those of seed 0.
+        speed: Virtual seconds per real second; None for virtual time that moves only with `advance()`.
+        config: A TOML file of people, faults and switches; the documentation lists its tables.
+        people: The same people from Python; those in `config` are added.
         settings: The switches.
-        host: Address to bind. Whoever reaches any other than a loopback address can drive the simulator, and
-            through it post to wherever this machine reaches; a warning is logged.
+        host: Address to bind. Any client that can reach a non-loopback address can drive the simulator, and
+            make it post to any address this machine can reach; a warning is logged.
         port: Port to bind; 0 takes a free one.
-        allowed_hosts: Names besides loopback and the address called that it may be called by, such as that of
-            its container; a request to another name may be a web site's, and is answered 403.
+        allowed_hosts: Host names that requests may use besides loopback and the bound address, such as the
+            name of a container. Requests to other names are answered 403: a web site may have made them.
         state: A file that keeps the account, its applications and its tokens for the next simulator, which
-            goes on at the virtual time where this one ended; workflows in flight are not kept.
-        epoch: The moment that virtual time starts at; 2025-01-01 UTC, or now when time is real.
-        history: How many records `transcript()` keeps, and how many ended workflows are remembered.
-        observer: Called with each record as it comes.
-        monotonic: The real clock.
-        signing_clock: Dates the signatures of callbacks, in epoch seconds: `time.time` for receivers in other
-            processes, which judge their age by real time. None dates them by virtual time, for receivers with
-            `clock=sim.timestamp`.
+            resumes at the virtual time of this one's end. Workflows in flight are not kept.
+        epoch: The moment of virtual time 0; 2025-01-01 UTC by default, the present when time is real.
+        history: Maximum number of records in `transcript()`, and of ended workflows kept in memory.
+        observer: Called with each record when it is added.
+        monotonic: The real clock, in seconds.
+        signing_clock: Clock for the signatures of callbacks, in epoch seconds: `time.time` for receivers in
+            other processes, which check the age of a signature by real time. None signs by virtual time, for
+            receivers with `clock=sim.timestamp`.
 
     Raises:
-        ConfigurationError: The rules say something that is not in the table, the state cannot be read, or an
-            allowed host is none.
+        ConfigurationError: `config` has an unknown table or value, the state cannot be read, or an entry of
+            `allowed_hosts` is not a host name or address.
     """
 
     def __init__(
@@ -95,7 +94,7 @@ class Simulator(Unpicklable, Observed):
         *,
         seed: int | str | None = None,
         speed: float | None = None,
-        rules: str | Path | None = None,
+        config: str | Path | None = None,
         people: People | None = None,
         settings: Settings | None = None,
         host: str = "127.0.0.1",
@@ -109,19 +108,19 @@ class Simulator(Unpicklable, Observed):
         signing_clock: Callable[[], float] | None = None,
     ) -> None:
         self._state = kept = None if state is None else StateFile(state)
-        drawn = _REPEATABLE if seed is None else seed
-        dice = Dice(drawn if kept is None else kept.seed(drawn))
-        secret = Dice(secrets.token_hex(16)) if seed is None else dice
+        base_seed = _REPEATABLE if seed is None else seed
+        random = SeededRandom(base_seed if kept is None else kept.seed(base_seed))
+        secret = SeededRandom(secrets.token_hex(16)) if seed is None else random
         account = Account(secret) if kept is None else kept.account(secret)
         start = _VIRTUAL_EPOCH if speed is None else datetime.now(UTC)
         self._epoch = epoch or (start if kept is None else kept.epoch(start))
         # what may be changed at any time
         self.people: People = people or People()
         self.settings: Settings = settings or Settings()
-        self.faults: Faults = Faults(dice)
-        if rules is not None:
-            load_rules(rules, people=self.people, faults=self.faults, settings=self.settings)
-        # Clients count the life of a token by real time, so that a clock that runs faster must not end it.
+        self.faults: Faults = Faults(random)
+        if config is not None:
+            load_config(config, people=self.people, faults=self.faults, settings=self.settings)
+        # Clients measure the lifetime of a token in real time, so a faster virtual clock must not end it.
         self._clock = Clock(speed, monotonic)
         runs = self._clock.runs
         token_epoch = datetime.now(UTC) if runs else self._epoch
@@ -131,13 +130,13 @@ class Simulator(Unpicklable, Observed):
         self._engine = Engine(
             settings=self.settings,
             people=self.people,
-            applications=Applications(dice),
-            dice=dice,
+            applications=SimulatedApplications(random),
+            random=random,
             signer=Signer(
                 api_key=account.api_key,
                 secret=account.signature_secret,
                 epoch=self._epoch,
-                dice=dice,
+                random=random,
                 clock=signing_clock,
             ),
             history=self._history,
@@ -149,7 +148,7 @@ class Simulator(Unpicklable, Observed):
             engine=self._engine,
             account=account,
             tokens=self._tokens,
-            dice=dice,
+            random=random,
             epoch=self._epoch,
             faults=self.faults,
             token_epoch=token_epoch,
@@ -170,7 +169,7 @@ class Simulator(Unpicklable, Observed):
             after=self._after_request,
             mount=control.mount,
         )
-        self._courier = Courier()
+        self._callback_client = CallbackClient()
         self._stack: AsyncExitStack | None = None
         self._driver: asyncio.Task[None] | None = None
         self._wake = anyio.Event()
@@ -180,7 +179,7 @@ class Simulator(Unpicklable, Observed):
         self.client_secret: str = account.client_secret
         self.api_key: str = account.api_key
         self.signature_secret: str = account.signature_secret
-        self._default_application: Application | None = None
+        self._default_application: SimulatedApplication | None = None
         if kept is not None:
             applications = self._engine.applications
             kept.attach(
@@ -203,7 +202,7 @@ class Simulator(Unpicklable, Observed):
         async with AsyncExitStack() as stack:
             if self._state is not None:
                 await stack.enter_async_context(self._state)
-            await stack.enter_async_context(self._courier)
+            await stack.enter_async_context(self._callback_client)
             await stack.enter_async_context(self._server)
             self._stack = stack.pop_all()
         if self._clock.runs:
@@ -216,22 +215,22 @@ class Simulator(Unpicklable, Observed):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Stop; callbacks under way get two seconds, and what is due stays undelivered. Twice is fine."""
+        """Stop; deliveries in progress get two seconds, due callbacks stay undelivered. Idempotent."""
         driver, self._driver = self._driver, None
         stack, self._stack = self._stack, None
         try:
             if driver is not None:
                 self._wake_driver()
-                await asyncio.wait([driver], timeout=_UNDER_WAY)
+                await asyncio.wait([driver], timeout=_CLOSE_TIMEOUT_S)
                 driver.cancel()
                 await asyncio.wait([driver])
         finally:
             if stack is not None:
                 await stack.aclose()
         if driver is not None and not driver.cancelled():
-            driver.result()  # raises what went wrong in it
+            driver.result()  # raises the driver's exception
 
-    # ---- where it is and who may use it
+    # ---- addresses and credentials
 
     @property
     def url(self) -> str:
@@ -240,16 +239,16 @@ class Simulator(Unpicklable, Observed):
 
     @property
     def base_url(self) -> str:
-        """What a client takes as `base_url`; RuntimeError before the simulator runs."""
+        """The `base_url` of a client; RuntimeError before the simulator runs."""
         return self._running_url() + BASE_PATH
 
     @property
     def token_url(self) -> str:
-        """What `KpnOAuth` takes as `token_url`; RuntimeError before the simulator runs."""
+        """The `token_url` of `KpnOAuth`; RuntimeError before the simulator runs."""
         return self._running_url() + TOKEN_PATH
 
     def _running_url(self) -> str:
-        # The port is known from the start on; a URL without one would be taken, and fail far from here.
+        # The port is unknown before the start; a URL without it would be accepted here and fail elsewhere.
         if not self.url:
             raise RuntimeError(_NOT_RUNNING)
         return self.url
@@ -257,9 +256,9 @@ class Simulator(Unpicklable, Observed):
     def client(self, **kwargs: Any) -> DispatchClient:
         """Return a `DispatchClient` for this simulator; use it with `async with`.
 
-        Without `application_id` it uses the one that `create_application()` made last, or makes one without
-        URLs.
-        All other settings are those of `DispatchClient`.
+        Args:
+            kwargs: Settings of `DispatchClient`. Without `application_id` the client uses the application
+                that `create_application()` created last, or a new one without URLs.
 
         Raises:
             RuntimeError: The simulator is not running.
@@ -276,8 +275,8 @@ class Simulator(Unpicklable, Observed):
 
     def create_application(
         self, *, status_url: str = "", inbound_url: str = "", name: str = "Simulated application"
-    ) -> Application:
-        """Create an application without asking over HTTP; callbacks for an empty URL are not made."""
+    ) -> SimulatedApplication:
+        """Create an application without an HTTP request; an empty URL receives no callbacks."""
         application = self._engine.applications.add(name, status=status_url, inbound=inbound_url)
         self._default_application = application
         if self._stack is not None:
@@ -285,12 +284,12 @@ class Simulator(Unpicklable, Observed):
         return application
 
     @property
-    def applications(self) -> list[Application]:
-        """The applications of the account, oldest first, whoever made them."""
+    def applications(self) -> list[SimulatedApplication]:
+        """All applications of the account, oldest first."""
         return list(self._engine.applications)
 
     def expire_tokens(self) -> None:
-        """Let the gateway answer "Access Token expired" to every token issued so far (contract 2.3)."""
+        """Expire every access token issued so far: the gateway refuses each of them (contract 2.3)."""
         self._tokens.expire()
 
     # ---- time
@@ -303,42 +302,41 @@ class Simulator(Unpicklable, Observed):
 
     @property
     def time(self) -> datetime:
-        """The virtual moment, as the timestamps of callbacks tell it."""
+        """The virtual time as a datetime, as in the timestamps of callbacks."""
         return self._epoch + timedelta(seconds=self.now)
 
     def timestamp(self) -> float:
-        """Return `time` as epoch seconds: the clock of a receiver that checks the age of signatures."""
+        """Return `time` in epoch seconds, for the `clock` of a receiver."""
         return self.time.timestamp()
 
     @property
     def speed(self) -> float | None:
-        """Virtual seconds per real second, None when time is moved by hand; 0 pauses."""
+        """Virtual seconds per real second; 0 pauses. None when time moves only with `advance()`."""
         return self._clock.speed if self._clock.runs else None
 
     @speed.setter
     def speed(self, speed: float) -> None:
         if not self._clock.runs:
-            raise ValueError("this simulator's time is moved by hand: start it with Simulator(speed=…)")
+            raise ValueError("time moves only with advance() here: use Simulator(speed=…)")
         self._clock.speed = speed
         self._wake_driver()
 
     async def advance(self, seconds: float, *, settle: float = 5.0) -> None:
-        """Let virtual time pass and deliver the callbacks that come due, in order.
+        """Advance virtual time and deliver the callbacks that come due, in order.
 
-        Then let the platform finish what it has under way: the first statuses of messages that were just sent
-        and final reports, which take it a few seconds. Only then does the clock stand still; it does not wait
-        for people, expiries or retries.
+        Then settle: advance further until the platform has reported the first statuses of new messages and
+        the final reports. Settling does not wait for people, expiries or retries.
 
         Args:
             seconds: Virtual seconds.
-            settle: At most so many virtual seconds more for what is under way; 0 stops the clock exactly.
+            settle: Maximum number of further virtual seconds to settle; 0 stops the clock exactly.
 
         Raises:
             ValueError: `seconds` or `settle` is negative.
             RuntimeError: The simulator is not running.
         """
         if not (seconds >= 0 and settle >= 0):
-            raise ValueError("time goes forward only")
+            raise ValueError("seconds and settle must not be negative: time only moves forward")
         async with self._moving():
             if self._clock.runs:
                 await self._jump(round(seconds * 1000))
@@ -353,16 +351,16 @@ class Simulator(Unpicklable, Observed):
                 await self._run_until(at)
 
     async def advance_until_idle(self, *, limit: float = 172_800.0) -> bool:
-        """Let time pass until nothing more will happen by itself.
+        """Advance time until no event is scheduled.
 
         Args:
-            limit: At most so many virtual seconds; two days by default, which covers all retries.
+            limit: Maximum number of virtual seconds; two days by default, which covers all retries.
 
         Returns:
-            Whether everything has come to rest; False when the limit came first.
+            Whether the simulator is idle; False when the limit came first.
 
         Raises:
-            RuntimeError: The simulator is not running, or its time is real.
+            RuntimeError: The simulator is not running, or its time follows real time.
         """
         if self._clock.runs:
             raise RuntimeError("time runs by itself here; use advance()")
@@ -376,7 +374,7 @@ class Simulator(Unpicklable, Observed):
             return True
 
     async def _jump(self, ms: int) -> None:
-        """Put a running clock forward and wait until what is due by then is on its way."""
+        """Move a running clock forward and wait until the callbacks due by then have been started."""
         self._clock.jump(ms)
         self._catch_up()
         self._drained = anyio.Event()
@@ -393,14 +391,14 @@ class Simulator(Unpicklable, Observed):
     async def _run_until(self, until_ms: int) -> None:
         while (delivery := self._engine.next_delivery(until_ms)) is not None:
             try:
-                answer = await self._courier.deliver(delivery)
+                answer = await self._callback_client.deliver(delivery)
             except BaseException:
                 self._engine.put_back(delivery)
                 raise
             self._engine.answered(delivery, answer)
 
     def _catch_up(self) -> None:
-        """Let a running clock's past happen before anything new does."""
+        """Process all events up to the present of a running clock."""
         if self._clock.runs:
             self._engine.pass_time(self._clock.now_ms())
             if not self._engine.settled:
@@ -415,7 +413,7 @@ class Simulator(Unpicklable, Observed):
             self._state.changed()
 
     async def _follow_the_clock(self) -> None:
-        """Deliver what comes due as real time goes by, some at a time; order is not kept then (5.10)."""
+        """Deliver callbacks as they come due in real time, concurrently and so unordered (contract 5.10)."""
         limiter = anyio.CapacityLimiter(_PARALLEL_CALLBACKS)
         async with anyio.create_task_group() as deliveries:
             while self._stack is not None:  # until it is closed
@@ -432,32 +430,34 @@ class Simulator(Unpicklable, Observed):
 
     async def _carry(self, delivery: Delivery, limiter: anyio.CapacityLimiter) -> None:
         try:
-            answer = await self._courier.deliver(delivery)
+            answer = await self._callback_client.deliver(delivery)
         finally:
             limiter.release_on_behalf_of(delivery)
         self._catch_up()
         self._engine.answered(delivery, answer)
         self._wake_driver()
 
-    # ---- hands on
+    # ---- manual control
 
     def set_status(self, message_uuid: str, status: str, *, code: int | None = None) -> None:
-        """Let a message reach a status now, whatever the script says; `advance(0)` delivers the callback.
+        """Set the status of a message now, overriding the script; `advance(0)` delivers the callback.
 
         Raises:
-            KeyError: There is no such message.
+            KeyError: No message in memory has this uuid.
         """
         self._catch_up()
         self._engine.intervene(message_uuid, status, code=code)
         self._wake_driver()
 
     def reply(self, message_uuid: str, content: str | Mapping[str, object]) -> None:
-        """Let the recipient of a message answer it now; the callback goes out with `advance(0)`.
+        """Reply to a message as its recipient; `advance(0)` delivers the callback.
 
-        `content` is a text, or an object such as `{"type": "image", "image": {"url": "…"}}` (contract 5.5.2).
+        Args:
+            message_uuid: The message.
+            content: A text, or an object such as `{"type": "image", "image": {"url": "…"}}` (contract 5.5.2).
 
         Raises:
-            KeyError: There is no such message.
+            KeyError: No message in memory has this uuid.
         """
         self._catch_up()
         self._engine.reply(message_uuid, content)
@@ -470,27 +470,27 @@ class Simulator(Unpicklable, Observed):
         channel: str,
         from_: str,
         to: str,
-        application: Application | None = None,
+        application: SimulatedApplication | None = None,
     ) -> None:
-        """Let a customer write first; the callback goes out with `advance(0)` (contract 5.5).
+        """Send an inbound message that answers no message; `advance(0)` delivers the callback (contract 5.5).
 
         Args:
             content: A text, or an object such as `{"type": "button", "button": {…}}` (contract 5.5.2).
-            channel: Such as `whatsapp`; it opens the care window there.
+            channel: A channel such as `whatsapp`; the message opens the care window of that channel.
             from_: The number or id of the customer.
             to: The number or id of the business.
-            application: Whose inbound URL it goes to; otherwise the last that was created.
+            application: The application whose inbound URL is called; by default the one created last.
 
         Raises:
-            ConfigurationError: There is no such channel, or no application.
+            ConfigurationError: The channel is unknown, or there is no application.
         """
         target = application or self._default_application
         if channel not in CHANNELS:
-            raise ConfigurationError(f"channel is one of {', '.join(CHANNELS)}; got {channel!r}")
+            raise ConfigurationError(f"channel must be one of {', '.join(CHANNELS)}; got {channel!r}")
         if target is None:
             raise ConfigurationError(
-                "there is no application whose inbound URL it could go to: call "
-                "create_application(inbound_url=…) first, or give application=…"
+                "there is no application to receive the inbound message: call "
+                "create_application(inbound_url=…) first, or pass application=…"
             )
         self._catch_up()
         by_id = channel == "messenger" or (channel == "whatsapp" and is_user_id(from_))

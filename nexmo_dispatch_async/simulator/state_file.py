@@ -18,10 +18,10 @@ import anyio.to_thread
 import msgspec
 
 from nexmo_dispatch_async.exceptions import ConfigurationError
-from nexmo_dispatch_async.models.lenient import without_mark
-from nexmo_dispatch_async.simulator.world.applications import Application, Applications
-from nexmo_dispatch_async.simulator.world.seeded_random import Dice
+from nexmo_dispatch_async.simulator.world.applications import SimulatedApplication, SimulatedApplications
+from nexmo_dispatch_async.simulator.world.seeded_random import SeededRandom
 from nexmo_dispatch_async.simulator.world.tokens import Account, Tokens
+from nexmo_dispatch_core.lenient import without_mark
 from nexmo_dispatch_core.private_files import locate
 
 __all__ = ["StateFile"]
@@ -43,7 +43,7 @@ class _Kept(msgspec.Struct):
     starts: int
     time: datetime
     account: _Account
-    applications: list[Application]
+    applications: list[SimulatedApplication]
     #: when each token ends
     tokens: dict[str, datetime]
 
@@ -83,9 +83,9 @@ class StateFile:
         """Return where virtual time goes on."""
         return default if self._kept is None else max(default, self._kept.time)
 
-    def account(self, dice: Dice) -> Account:
+    def account(self, random: SeededRandom) -> Account:
         """Return the account that is kept, else a new one."""
-        account = Account(dice)
+        account = Account(random)
         if self._kept is not None:
             for name in _Account.__struct_fields__:
                 setattr(account, name, getattr(self._kept.account, name))
@@ -95,7 +95,7 @@ class StateFile:
         self,
         *,
         account: Account,
-        applications: Applications,
+        applications: SimulatedApplications,
         tokens: Tokens,
         epoch: datetime,
         now: Callable[[], datetime],

@@ -1,26 +1,26 @@
 """Following a dispatched workflow by its callbacks: reached or not, on which channel, how soon, at what cost.
 
-Events go in by `Tracker.receive`; `await dispatch.wait(timeout=…)` tells the outcome. It sends nothing and
-serves nothing. The store that survives a restart is imported by name: `tracking.sqlite.SQLiteStore`.
+Events go in by `Tracker.receive`; `await dispatch.wait(timeout=…)` tells the result. It sends nothing and
+serves nothing. The store that survives a restart is imported by name: `tracking.sqlite.SqliteTrackingStore`.
 """
 
-from nexmo_dispatch_async.tracking.outcome import Outcome, StatusSeen, StepHistory, outcome_of
 from nexmo_dispatch_async.tracking.reducer import Money, WorkflowState, observe, planned
-from nexmo_dispatch_async.tracking.store import MemoryStore, Retention, Store
+from nexmo_dispatch_async.tracking.result import StatusEntry, StepHistory, WorkflowResult, conclude
+from nexmo_dispatch_async.tracking.store import MemoryTrackingStore, TrackingRetention, TrackingStore
 from nexmo_dispatch_async.tracking.tracker import FollowedDispatch, Tracker
 
 __all__ = [
     "FollowedDispatch",
-    "MemoryStore",
+    "MemoryTrackingStore",
     "Money",
-    "Outcome",
-    "Retention",
-    "StatusSeen",
+    "StatusEntry",
     "StepHistory",
-    "Store",
     "Tracker",
+    "TrackingRetention",
+    "TrackingStore",
+    "WorkflowResult",
     "WorkflowState",
+    "conclude",
     "observe",
-    "outcome_of",
     "planned",
 ]

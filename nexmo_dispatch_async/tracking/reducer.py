@@ -1,6 +1,6 @@
 """What is known of one workflow, as facts that only ever grow: `observe` an event, `merge` with the rest.
 
-It draws no conclusions (`outcome` does) and has no clock, so the order and the number of deliveries cannot
+It draws no conclusions (`result` does) and has no clock, so the order and the number of deliveries cannot
 matter: merging is commutative, associative and idempotent, field by field. Sets are united, of two times the
 earlier one is taken, of two prices the higher one, of two final reports the later one; two of the same time
 complete each other.
@@ -36,7 +36,17 @@ from nexmo_dispatch_webhooks.events import (
     WorkflowPosition,
 )
 
-__all__ = ["Money", "Planned", "Report", "Reported", "Seen", "Sent", "WorkflowState", "observe", "planned"]
+__all__ = [
+    "MessageFacts",
+    "Money",
+    "PlannedStep",
+    "ReportFacts",
+    "ReportedEntry",
+    "StatusFacts",
+    "WorkflowState",
+    "observe",
+    "planned",
+]
 
 T = TypeVar("T")
 
@@ -51,23 +61,23 @@ class Money(Struct, frozen=True):
     currency: str | None = None
 
 
-class Seen(Struct, frozen=True, omit_defaults=True):
+class StatusFacts(Struct, frozen=True, omit_defaults=True):
     """A status that a message was reported to have, over all the callbacks that said so."""
 
     at: datetime | None = None
     price: Money | None = None
     code: int | None = None
 
-    def merge(self, other: Seen) -> Seen:
+    def merge(self, other: StatusFacts) -> StatusFacts:
         """Everything that either of them knows."""
-        return Seen(
+        return StatusFacts(
             _join(min, self.at, other.at),
             _join(_dearer, self.price, other.price),
             _join(min, self.code, other.code),
         )
 
 
-class Sent(Struct, frozen=True, omit_defaults=True):
+class MessageFacts(Struct, frozen=True, omit_defaults=True):
     """A message that was attempted, as its message-status callbacks tell it (contract 5.2).
 
     Attributes:
@@ -81,21 +91,21 @@ class Sent(Struct, frozen=True, omit_defaults=True):
     channel: str | None = None
     recipient: str | None = None
     position: int | None = None
-    statuses: dict[str, Seen] = {}
+    statuses: dict[str, StatusFacts] = {}
     user: str | None = None
 
-    def merge(self, other: Sent) -> Sent:
+    def merge(self, other: MessageFacts) -> MessageFacts:
         """Everything that either of them knows."""
-        return Sent(
+        return MessageFacts(
             _join(min, self.channel, other.channel),
             _join(min, self.recipient, other.recipient),
             _join(min, self.position, other.position),
-            _unite(self.statuses, other.statuses, Seen.merge),
+            _unite(self.statuses, other.statuses, StatusFacts.merge),
             _join(min, self.user, other.user),
         )
 
 
-class Reported(Struct, frozen=True, omit_defaults=True):
+class ReportedEntry(Struct, frozen=True, omit_defaults=True):
     """One entry of a final report, in its place (contract 5.4)."""
 
     message_uuid: str | None = None
@@ -104,20 +114,20 @@ class Reported(Struct, frozen=True, omit_defaults=True):
     price: Money | None = None
 
 
-class Report(Struct, frozen=True, omit_defaults=True):
+class ReportFacts(Struct, frozen=True, omit_defaults=True):
     """A final report (contract 5.4)."""
 
     at: datetime | None = None
     status: str | None = None
     total: Money | None = None
-    messages: tuple[Reported, ...] = ()
+    messages: tuple[ReportedEntry, ...] = ()
 
-    def merge(self, other: Report) -> Report:
+    def merge(self, other: ReportFacts) -> ReportFacts:
         """The later one, since it knows more; of one time, everything that either of them knows."""
         one, two = self.at or _BEGINNING, other.at or _BEGINNING
         if one != two:
             return self if one > two else other
-        return Report(
+        return ReportFacts(
             _join(max, self.at, other.at),
             _join(max, self.status, other.status),
             _join(_dearer, self.total, other.total),
@@ -126,7 +136,7 @@ class Report(Struct, frozen=True, omit_defaults=True):
         )
 
 
-class Planned(Struct, frozen=True, omit_defaults=True):
+class PlannedStep(Struct, frozen=True, omit_defaults=True):
     """A step as it was sent: the channel, 16 bits of the address, and what it waits for."""
 
     channel: str
@@ -147,9 +157,9 @@ class WorkflowState(Struct, frozen=True, omit_defaults=True):
 
     dispatch_uuid: str
     followed: bool = False
-    plan: tuple[Planned, ...] = ()
-    messages: dict[str, Sent] = {}
-    report: Report | None = None
+    plan: tuple[PlannedStep, ...] = ()
+    messages: dict[str, MessageFacts] = {}
+    report: ReportFacts | None = None
 
     def merge(self, other: WorkflowState) -> WorkflowState:
         """Everything that either of them knows.
@@ -164,8 +174,8 @@ class WorkflowState(Struct, frozen=True, omit_defaults=True):
             self.followed or other.followed,
             # One workflow has one plan; whoever told two gets the same one of them every time.
             max(self.plan, other.plan, key=msgspec.json.encode),
-            _unite(self.messages, other.messages, Sent.merge),
-            _join(Report.merge, self.report, other.report),
+            _unite(self.messages, other.messages, MessageFacts.merge),
+            _join(ReportFacts.merge, self.report, other.report),
         )
 
     def __repr__(self) -> str:
@@ -181,8 +191,8 @@ def observe(event: Event) -> WorkflowState | None:
         if not dispatch_uuid:
             return None
         key = ident(dispatch_uuid)
-        seen = Seen(event.timestamp, _money(event.usage), event.error.code if event.error else None)
-        sent = Sent(
+        seen = StatusFacts(event.timestamp, _money(event.usage), event.error.code if event.error else None)
+        sent = MessageFacts(
             _channel(event.channel),
             _recipient(key, event.to.address),
             position.items_number,
@@ -192,7 +202,7 @@ def observe(event: Event) -> WorkflowState | None:
         return WorkflowState(key, messages={ident(event.message_uuid): sent})
     if isinstance(event, FinalReport) and event.dispatch_uuid:
         entries = tuple(
-            Reported(
+            ReportedEntry(
                 entry.message_uuid and ident(entry.message_uuid),
                 _channel(entry.channel),
                 entry.status and ident(entry.status),
@@ -201,7 +211,7 @@ def observe(event: Event) -> WorkflowState | None:
             for entry in event.messages
         )
         status = event.status and ident(event.status)
-        report = Report(event.timestamp, status, _money(event.usage), entries)
+        report = ReportFacts(event.timestamp, status, _money(event.usage), entries)
         return WorkflowState(ident(event.dispatch_uuid), report=report)
     return None
 
@@ -218,14 +228,14 @@ def ident(text: str) -> str:
     return _word(text.strip()).lower()
 
 
-def _plan(key: str, step: Step) -> Planned:
+def _plan(key: str, step: Step) -> PlannedStep:
     # Number and id: the order of precedence of the receiver's `Address.address` (contract 3.3, 9.3).
     ends = [step.to.number, step.to.id]
     if step.channel == "messenger":
         ends.reverse()
     address = next((str(end) for end in ends if end is not UNSET), None)
     until = None if step.failover is UNSET else step.failover.condition_status
-    return Planned(_channel(step.channel) or "", _recipient(key, address) or "", until)
+    return PlannedStep(_channel(step.channel) or "", _recipient(key, address) or "", until)
 
 
 def _recipient(key: str, address: str | None) -> str | None:
@@ -258,7 +268,7 @@ def _dearer(one: Money, other: Money) -> Money:
     return max(one, other, key=lambda money: (money.amount, str(money.amount), money.currency or ""))
 
 
-def _knowledge(entries: tuple[Reported, ...]) -> tuple[int, bytes]:
+def _knowledge(entries: tuple[ReportedEntry, ...]) -> tuple[int, bytes]:
     """How much a list tells; of two that tell as much it is always the same one that counts more."""
     told = sum(fact is not None for entry in entries for fact in msgspec.structs.astuple(entry))
     return told, msgspec.json.encode(entries)

@@ -20,10 +20,10 @@ import msgspec
 
 from nexmo_dispatch_async.exceptions import TrackingStoreError
 from nexmo_dispatch_async.tracking.reducer import WorkflowState
-from nexmo_dispatch_async.tracking.store import Kind, Retention, kind_of
+from nexmo_dispatch_async.tracking.store import Kind, TrackingRetention, kind_of
 from nexmo_dispatch_core.sqlite import SqliteFile
 
-__all__ = ["SQLiteStore"]
+__all__ = ["SqliteTrackingStore"]
 
 T = TypeVar("T")
 
@@ -49,8 +49,8 @@ _BELIEVED = 24 * 3600.0
 _decode = msgspec.json.Decoder(WorkflowState).decode
 
 
-class SQLiteStore:
-    """A `Store` in a file. Several processes may share it, and other tables may live beside it.
+class SqliteTrackingStore:
+    """A `TrackingStore` in a file. Several processes may share it, and other tables may live beside it.
 
     It works in a thread, one call at a time, and never on the event loop. A crash of the process loses
     nothing that was merged; a power cut may lose the last moments.
@@ -78,10 +78,10 @@ class SQLiteStore:
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open" if self._file is not None else "not open yet"
-        return f"<SQLiteStore {state}>"
+        return f"<SqliteTrackingStore {state}>"
 
-    async def merge(self, state: WorkflowState, *, now: float, retention: Retention) -> WorkflowState:
-        """Add to what is known of a workflow; see `Store`.
+    async def merge(self, state: WorkflowState, *, now: float, retention: TrackingRetention) -> WorkflowState:
+        """Add to what is known of a workflow; see `TrackingStore`.
 
         Raises:
             TrackingStoreError: The file cannot be used, is of a newer version, or is no longer the file
@@ -198,7 +198,7 @@ def _read(connection: sqlite3.Connection, dispatch_uuid: str) -> WorkflowState:
     return WorkflowState(dispatch_uuid) if row is None else _decode(row[0])
 
 
-def _prune(connection: sqlite3.Connection, now: float, retention: Retention) -> bool:
+def _prune(connection: sqlite3.Connection, now: float, retention: TrackingRetention) -> bool:
     """Delete a piece of what is over; return whether it was a whole one, so that there may be more."""
     left = _PIECE
     for kind in _KINDS:

@@ -11,13 +11,13 @@ from msgspec import Struct
 
 from nexmo_dispatch_async.tracking.reducer import WorkflowState
 
-__all__ = ["MemoryStore", "Retention", "Store", "kind_of"]
+__all__ = ["MemoryTrackingStore", "TrackingRetention", "TrackingStore", "kind_of"]
 
 #: `unclaimed` are events of workflows that nobody follows, perhaps because their 202 is still on its way.
 Kind = Literal["unclaimed", "open", "ended"]
 
 
-class Retention(Struct, frozen=True):
+class TrackingRetention(Struct, frozen=True):
     """How long a workflow is kept after the last news of it, in seconds.
 
     Attributes:
@@ -37,10 +37,10 @@ class Retention(Struct, frozen=True):
         return {"ended": self.ended, "open": self.open, "unclaimed": self.unclaimed}[kind]
 
 
-class Store(Protocol):
+class TrackingStore(Protocol):
     """Keeps a `WorkflowState` for each workflow; it merges what it is told, so nothing can be overwritten."""
 
-    async def merge(self, state: WorkflowState, *, now: float, retention: Retention) -> WorkflowState:
+    async def merge(self, state: WorkflowState, *, now: float, retention: TrackingRetention) -> WorkflowState:
         """Add to what is known of a workflow, atomically.
 
         Args:
@@ -63,7 +63,7 @@ class Store(Protocol):
         ...
 
 
-class MemoryStore:
+class MemoryTrackingStore:
     """Keeps everything in memory: a restart forgets it."""
 
     def __init__(self) -> None:
@@ -78,10 +78,10 @@ class MemoryStore:
         return sum(map(len, self._kept.values()))
 
     def __repr__(self) -> str:
-        return f"<MemoryStore of {len(self)}>"
+        return f"<MemoryTrackingStore of {len(self)}>"
 
-    async def merge(self, state: WorkflowState, *, now: float, retention: Retention) -> WorkflowState:
-        """Add to what is known of a workflow; see `Store`."""
+    async def merge(self, state: WorkflowState, *, now: float, retention: TrackingRetention) -> WorkflowState:
+        """Add to what is known of a workflow; see `TrackingStore`."""
         key = state.dispatch_uuid
         home = next((kept for kept in self._kept.values() if key in kept), None)
         known = WorkflowState(key) if home is None else home[key][0]
@@ -93,7 +93,7 @@ class MemoryStore:
         self._prune(now, retention)
         return merged
 
-    def _prune(self, now: float, retention: Retention) -> None:
+    def _prune(self, now: float, retention: TrackingRetention) -> None:
         for kind, kept in self._kept.items():
             oldest = now - retention.seconds(kind)
             while kept and (
@@ -109,7 +109,7 @@ class MemoryStore:
 
 
 def kind_of(state: WorkflowState) -> Kind:
-    """By which of the times of `Retention` a workflow is kept."""
+    """By which of the times of `TrackingRetention` a workflow is kept."""
     if not state.followed:
         return "unclaimed"
     return "open" if state.report is None else "ended"

@@ -1,7 +1,7 @@
 """`Tracker`: takes the callbacks and lets anybody wait for what becomes of a workflow.
 
 It starts no task and polls nothing: whoever calls `receive` wakes those who wait. What the callbacks mean is
-for `reducer` and `outcome` to say.
+for `reducer` and `result` to say.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from typing import Any, Literal, Protocol, Self
 
 import anyio
 
+from nexmo_dispatch_async.checks import checks
+from nexmo_dispatch_async.event_loop import Unpicklable
 from nexmo_dispatch_async.exceptions import (
     ConfigurationError,
     NotReachedError,
@@ -24,13 +26,12 @@ from nexmo_dispatch_async.exceptions import (
     TrackingStoreError,
     WaitTimeoutError,
 )
-from nexmo_dispatch_async.models.lenient import kind_in_words
 from nexmo_dispatch_async.models.responses import Dispatch
-from nexmo_dispatch_async.tracking.outcome import Outcome, outcome_of
 from nexmo_dispatch_async.tracking.reducer import WorkflowState, ident, observe, planned
-from nexmo_dispatch_async.tracking.store import MemoryStore, Retention, Store
-from nexmo_dispatch_async.unpicklable import Unpicklable
+from nexmo_dispatch_async.tracking.result import WorkflowResult, conclude
+from nexmo_dispatch_async.tracking.store import MemoryTrackingStore, TrackingRetention, TrackingStore
 from nexmo_dispatch_async.workflow import Workflow
+from nexmo_dispatch_core.lenient import kind_in_words
 from nexmo_dispatch_webhooks.events import Event
 
 __all__ = ["FollowedDispatch", "Tracker"]
@@ -60,7 +61,7 @@ class FollowedDispatch(Dispatch, frozen=True, eq=False):
         *,
         timeout: float | timedelta | None,  # noqa: ASYNC109 - its own error tells what was known by then
         late: bool = False,
-    ) -> Outcome:
+    ) -> WorkflowResult:
         """Wait for the end of the workflow, or until its message was `delivered` or `read`.
 
         Args:
@@ -78,14 +79,14 @@ class FollowedDispatch(Dispatch, frozen=True, eq=False):
         """
         return await self.tracker.wait_for(self.state, status, timeout=timeout, late=late)
 
-    async def outcome(self) -> Outcome:
+    async def result(self) -> WorkflowResult:
         """What is known now.
 
         Raises:
             TrackingStoreError: The store failed.
             TrackingError: The tracker is closed.
         """
-        return outcome_of(await self.tracker.learn(self.state))
+        return conclude(await self.tracker.learn(self.state))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(dispatch_uuid={self.dispatch_uuid!r})"
@@ -99,7 +100,7 @@ class _Waiter:
         self._status = status
         self._late = late
         self._woken = anyio.Event()
-        self.outcome = outcome_of(state)
+        self.result = conclude(state)
         #: why it was woken
         self.verdict: Literal["reached", "ended", "closed"] | None = None
 
@@ -108,12 +109,12 @@ class _Waiter:
         if self.verdict in {"reached", "closed"}:
             return  # what it is told has to agree with why it was woken
         self._state = self._state.merge(state)
-        self.outcome = outcome_of(self._state)
-        if self.outcome.ended if self._status is None else self.outcome.has(self._status):
+        self.result = conclude(self._state)
+        if self.result.ended if self._status is None else self.result.has(self._status):
             # Perhaps after the end, before whoever waits had its turn: the better news counts.
             self.verdict = None
             self.wake("reached")
-        elif self.outcome.ended and not self._late:
+        elif self.result.ended and not self._late:
             self.wake("ended")
 
     def wake(self, verdict: Literal["reached", "ended", "closed"]) -> None:
@@ -130,7 +131,7 @@ class Tracker(Unpicklable):
     """Follows workflows by their callbacks, in any order and as often as they are delivered.
 
     Args:
-        store: Where it keeps what it knows, and what `aclose()` closes; `MemoryStore()` by default.
+        store: Where it keeps what it knows, and what `aclose()` closes; `MemoryTrackingStore()` by default.
         clock: Epoch seconds, read once: where the time of this tracker begins.
         monotonic: Seconds that only go forward, by which it goes on, so that no change of the clock makes
             anything older or younger.
@@ -147,12 +148,12 @@ class Tracker(Unpicklable):
         tracker.attach(router)
         async with DispatchClient(auth=…, application_id=…, tracker=tracker) as client:
             dispatch = await client.send(workflow)
-            outcome = await dispatch.wait(timeout=3600)
+            result = await dispatch.wait(timeout=3600)
     """
 
     def __init__(
         self,
-        store: Store | None = None,
+        store: TrackingStore | None = None,
         *,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -162,17 +163,16 @@ class Tracker(Unpicklable):
         max_unclaimed: int = 10_000,
     ) -> None:
         _check_store(store)
-        self._store: Store = MemoryStore() if store is None else store
+        checks.count("max_unclaimed", max_unclaimed, least=0)
+        self._store: TrackingStore = MemoryTrackingStore() if store is None else store
         self._monotonic = monotonic
         self._begun = clock() - monotonic()
-        self._retention = Retention(
+        self._retention = TrackingRetention(
             _seconds("keep", keep),
             _seconds("keep_open", keep_open),
             _seconds("keep_unclaimed", keep_unclaimed),
             max_unclaimed,
         )
-        if max_unclaimed < 0:
-            raise ConfigurationError(f"max_unclaimed must not be negative; got {max_unclaimed!r}")
         self._waiting: dict[str, list[_Waiter]] = {}
         #: What `follow` was told and no store was yet, with its time; the oldest first.
         self._followed: dict[str, tuple[WorkflowState, float]] = {}
@@ -228,7 +228,7 @@ class Tracker(Unpicklable):
         """Follow a workflow that was sent elsewhere, or before a restart.
 
         What is in the store counts, so its callbacks may be over already. The steps are stored with the next
-        callback of the workflow, `wait()` or `outcome()`, whichever comes first.
+        callback of the workflow, `wait()` or `result()`, whichever comes first.
 
         Args:
             dispatch_uuid: Which.
@@ -258,14 +258,14 @@ class Tracker(Unpicklable):
             logger.warning("the steps of workflow %s are not stored yet: %s", dispatch.dispatch_uuid, why)
         return followed
 
-    async def outcome(self, dispatch_uuid: str) -> Outcome:
+    async def result(self, dispatch_uuid: str) -> WorkflowResult:
         """What is known of a workflow, without following it from now on.
 
         Raises:
             TrackingStoreError: The store failed.
             TrackingError: The tracker is closed.
         """
-        return outcome_of(await self.learn(WorkflowState(ident(dispatch_uuid))))
+        return conclude(await self.learn(WorkflowState(ident(dispatch_uuid))))
 
     async def learn(self, state: WorkflowState) -> WorkflowState:
         """Merge facts into the store and return all that is known."""
@@ -287,7 +287,7 @@ class Tracker(Unpicklable):
         *,
         timeout: float | timedelta | None,  # noqa: ASYNC109 - its own error tells what was known by then
         late: bool,
-    ) -> Outcome:
+    ) -> WorkflowResult:
         """What `FollowedDispatch.wait` does."""
         if status not in {None, "delivered", "read"}:
             raise ConfigurationError(f"wait for 'delivered' or 'read', or for the end; got {status!r}")
@@ -304,18 +304,18 @@ class Tracker(Unpicklable):
                 # Another process of the same store may have heard what this one did not.
                 with suppress(TrackingStoreError):
                     waiter.learn(await self.learn(state))
-        outcome = waiter.outcome
+        result = waiter.result
         match waiter.verdict:
             case "reached":
-                return outcome
+                return result
             case "ended":
-                text = f"workflow {state.dispatch_uuid} ended with {outcome.status!r}, and was never {status}"
-                raise NotReachedError(text, outcome)
+                text = f"workflow {state.dispatch_uuid} ended with {result.status!r}, and was never {status}"
+                raise NotReachedError(text, result)
             case "closed":
                 raise TrackingError("the tracker was closed")
             case _:
                 what = "had not ended" if status is None else f"was not {status}"
-                raise WaitTimeoutError(f"workflow {state.dispatch_uuid} {what} after {seconds:g} s", outcome)
+                raise WaitTimeoutError(f"workflow {state.dispatch_uuid} {what} after {seconds:g} s", result)
 
     def _now(self) -> float:
         """Epoch seconds as they were when the tracker was made, and what has passed since."""
@@ -339,13 +339,12 @@ def _check_store(store: object) -> None:
     # The receiver's `inbox` takes a path, so many give one here.
     if store is not None and (isinstance(store, type) or not callable(getattr(store, "merge", None))):
         raise ConfigurationError(
-            "store must be a SQLiteStore(path) of nexmo_dispatch_async.tracking.sqlite, a MemoryStore() or "
-            f"one of your own, not {kind_in_words(store)}"
+            "store must be a SqliteTrackingStore(path) of nexmo_dispatch_async.tracking.sqlite, "
+            f"a MemoryTrackingStore() or one of your own, not {kind_in_words(store)}"
         )
 
 
 def _seconds(name: str, time_: float | timedelta) -> float:
     seconds = time_.total_seconds() if isinstance(time_, timedelta) else time_
-    if not seconds >= 0:
-        raise ConfigurationError(f"{name} must be a time from 0; got {time_!r}")
+    checks.seconds(name, seconds)
     return seconds

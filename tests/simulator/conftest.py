@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from nexmo_dispatch_async.simulator import Application, Settings, Simulator
+from nexmo_dispatch_async.simulator import Settings, SimulatedApplication, Simulator
 from nexmo_dispatch_async.simulator.engine import Engine
 from tests.simulator.support import Box, box, workflow
 
@@ -78,7 +78,7 @@ class Caller:
 
     sim: Simulator
     session: aiohttp.ClientSession
-    application: Application
+    application: SimulatedApplication
     token: str = ""
 
     async def sign_in(self) -> None:

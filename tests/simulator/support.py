@@ -8,11 +8,11 @@ from typing import Any
 from nexmo_dispatch_async.simulator.api.validation import parse_dispatch
 from nexmo_dispatch_async.simulator.callbacks.bodies import Answer, Delivery, Signer
 from nexmo_dispatch_async.simulator.engine import Engine, Run
-from nexmo_dispatch_async.simulator.world.applications import Application, Applications
+from nexmo_dispatch_async.simulator.world.applications import SimulatedApplication, SimulatedApplications
 from nexmo_dispatch_async.simulator.world.faults import Faults
 from nexmo_dispatch_async.simulator.world.history import History
 from nexmo_dispatch_async.simulator.world.people import People
-from nexmo_dispatch_async.simulator.world.seeded_random import Dice
+from nexmo_dispatch_async.simulator.world.seeded_random import SeededRandom
 from nexmo_dispatch_async.simulator.world.settings import Settings
 
 EPOCH = datetime(2025, 1, 1, tzinfo=UTC)
@@ -52,7 +52,7 @@ class Box:
     """An engine and the parts it works with."""
 
     engine: Engine
-    application: Application
+    application: SimulatedApplication
     people: People
     settings: Settings
     history: History
@@ -83,18 +83,18 @@ class Box:
 
 def box(seed: int | str = 0, *, keep: int = 1000, urls: bool = True) -> Box:
     """Build an engine whose callbacks go nowhere but to the test; it takes free content at any time."""
-    dice, people, history = Dice(seed), People(), History(10_000)
+    random, people, history = SeededRandom(seed), People(), History(10_000)
     settings = Settings(care_window=False)
-    faults = Faults(dice)
-    applications = Applications(dice)
+    faults = Faults(random)
+    applications = SimulatedApplications(random)
     where = {"status": "http://receiver/status", "inbound": "http://receiver/inbound"} if urls else {}
     application = applications.add("test", **where)
-    signer = Signer(api_key="a1b2c3d4", secret="s" * 64, epoch=EPOCH, dice=dice)
+    signer = Signer(api_key="a1b2c3d4", secret="s" * 64, epoch=EPOCH, random=random)
     engine = Engine(
         settings=settings,
         people=people,
         applications=applications,
-        dice=dice,
+        random=random,
         signer=signer,
         history=history,
         epoch=EPOCH,

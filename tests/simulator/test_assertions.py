@@ -75,7 +75,7 @@ async def test_other_channels_are_shown_with_the_timeline(sent: Sent) -> None:
         [
             "expected viber_service_msg → sms to be sent, but it was viber_service_msg",
             "",
-            "what happened until 60.000s:",
+            "timeline until 60.000s:",
             *timeline(sent.sim).splitlines(),
         ]
     )
@@ -85,7 +85,9 @@ async def test_other_channels_are_shown_with_the_timeline(sent: Sent) -> None:
 
 
 async def test_nothing_sent_says_so(sim: Simulator) -> None:
-    with pytest.raises(AssertionError, match=r"but it was nothing at all\n\nwhat .*:\n *nothing happened"):
+    with pytest.raises(
+        AssertionError, match=r"but it was nothing at all\n\ntimeline .*:\n *nothing happened"
+    ):
         assert_sent(sim, [SMS])
 
 
@@ -169,7 +171,7 @@ async def test_a_receiver_that_is_not_there(sim: Simulator) -> None:
 
 
 async def test_without_callbacks_the_missing_url_is_suspected(sim: Simulator) -> None:
-    with pytest.raises(AssertionError, match="none was made: has the application a status_url"):
+    with pytest.raises(AssertionError, match="none was sent: has the application a status_url"):
         assert_callbacks_accepted(sim)
 
 

@@ -312,23 +312,23 @@ async def test_a_customer_writes_first(caller: Caller, receiver: Receiver) -> No
         ["type", "number", "type", "id"],
     ]
     assert ("whatsapp", "delivered") in receiver.statuses()
-    with pytest.raises(ConfigurationError, match=r"^channel is one of sms, .*messenger; got 'fax'$"):
+    with pytest.raises(ConfigurationError, match=r"^channel must be one of sms, .*messenger; got 'fax'$"):
         caller.sim.inbound("Hello?", channel="fax", from_="1", to="2")
 
 
-async def test_a_customer_needs_somebody_to_write_to() -> None:
+async def test_an_inbound_message_needs_an_application() -> None:
     with pytest.raises(ConfigurationError, match=r"^there is no application .*create_application"):
         Simulator().inbound("Hello?", channel="sms", from_="1", to="2")
 
 
-async def test_settings_people_and_rules_are_taken(tmp_path: Path) -> None:
-    rules = tmp_path / "rules.toml"
-    rules.write_text('[[people]]\naddress = "1"\noutcome = "silent"\n')
+async def test_settings_people_and_config_are_combined(tmp_path: Path) -> None:
+    config = tmp_path / "people.toml"
+    config.write_text('[[people]]\naddress = "1"\noutcome = "silent"\n')
     heard: list[Record] = []
     people = People(Person(read_after=None))
 
     async with Simulator(
-        rules=rules,
+        config=config,
         people=people,
         settings=Settings(accept_bare_step=True),
         observer=heard.append,
@@ -369,7 +369,7 @@ async def test_a_taken_port_is_told_and_leaves_nothing_open(sim: Simulator) -> N
 
 async def test_a_cancelled_advance_loses_no_callback(caller: Caller, receiver: Receiver) -> None:
     stuck, go_on = asyncio.Event(), asyncio.Event()
-    deliver = caller.sim._courier.deliver
+    deliver = caller.sim._callback_client.deliver
 
     async def slow(delivery: object) -> object:
         stuck.set()
@@ -377,7 +377,7 @@ async def test_a_cancelled_advance_loses_no_callback(caller: Caller, receiver: R
         return await deliver(delivery)  # type: ignore[arg-type]  # handed through
 
     await caller.send(workflow(step("sms", SILENT)))
-    caller.sim._courier.deliver = slow  # type: ignore[method-assign, assignment]  # to stop in the middle
+    caller.sim._callback_client.deliver = slow  # type: ignore[method-assign, assignment]  # to stop in the middle
     moving = asyncio.create_task(caller.sim.advance(1))
     await stuck.wait()
     moving.cancel()
@@ -461,7 +461,7 @@ async def test_failed_callbacks_are_retried_in_real_time(receiver: Receiver) -> 
 
 async def test_virtual_time_has_no_speed(sim: Simulator) -> None:
     assert sim.speed is None
-    with pytest.raises(ValueError, match="moved by hand"):
+    with pytest.raises(ValueError, match="only with advance"):
         sim.speed = 2
 
 
@@ -483,7 +483,7 @@ async def test_what_goes_wrong_in_the_driver_is_told_at_the_end(receiver: Receiv
     await sim.__aenter__()
     async with aiohttp.ClientSession() as session:
         caller = await fetch(sim, receiver, session)
-        sim._courier.deliver = None  # type: ignore[assignment, method-assign]  # a fault of our own
+        sim._callback_client.deliver = None  # type: ignore[assignment, method-assign]  # a fault of our own
         await caller.send()
         assert sim._driver is not None
         await asyncio.wait([sim._driver])

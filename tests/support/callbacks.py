@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from nexmo_dispatch_async.channels import messenger, sms, viber, whatsapp
-from nexmo_dispatch_async.tracking import Outcome, WorkflowState, outcome_of
+from nexmo_dispatch_async.tracking import WorkflowResult, WorkflowState, conclude
 from nexmo_dispatch_async.tracking.reducer import observe, planned
 from nexmo_dispatch_async.workflow import Workflow
 from nexmo_dispatch_webhooks import Event, parse_event
@@ -101,6 +101,6 @@ def state_of(*events: Event, workflow: Workflow | None = None) -> WorkflowState:
     return state
 
 
-def outcome(*events: Event, workflow: Workflow | None = None) -> Outcome:
+def result_of(*events: Event, workflow: Workflow | None = None) -> WorkflowResult:
     """What these events amount to."""
-    return outcome_of(state_of(*events, workflow=workflow))
+    return conclude(state_of(*events, workflow=workflow))

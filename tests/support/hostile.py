@@ -273,7 +273,7 @@ ATTACKS: dict[Attack, float] = {
     many_headers: 0.4,
 }
 SLOW: dict[Attack, float] = {endless: 1, slow: 1, hang_up: 1}
-#: What is not signed at all, or at another time, is answered with 503: a genuine callback like it comes again.
+#: Requests without a signature, or signed for another time: 503, so that a genuine callback is repeated.
 UNSIGNED = {no_token, wrong_time, wrong_media_type, many_headers, broken_compression}
 #: After these the server hangs up, whether it says so or not, and perhaps before everything was sent.
 ENDS = {oversize, gzip_bomb, no_http, broken_chunks, broken_compression, many_headers, endless, slow, hang_up}

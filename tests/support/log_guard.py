@@ -7,10 +7,10 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-REQUESTS = Path(__file__).parent.parent / "data" / "payloads" / "requests"
+from tests.support.paths import REQUESTS
+
 #: What the tests use as secrets and tokens.
 SECRETS = (
     "client-secret",

@@ -46,7 +46,7 @@ from nexmo_dispatch_async import (
 )
 from nexmo_dispatch_async.fan_out import FanOut
 from nexmo_dispatch_async.pytest_plugin import MakeWebhookClient, ServeRouter
-from nexmo_dispatch_async.tracking import Outcome, Tracker
+from nexmo_dispatch_async.tracking import Tracker, WorkflowResult
 from nexmo_dispatch_webhooks import (
     Answer,
     ButtonContent,
@@ -235,9 +235,9 @@ def errors(error: DispatchError) -> None:
 
 
 async def waiting(dispatch: Dispatch) -> None:
-    assert_type(await dispatch.wait(timeout=60), Outcome)
-    assert_type(await dispatch.wait("read", timeout=timedelta(minutes=1)), Outcome)
-    assert_type(await dispatch.outcome(), Outcome)
+    assert_type(await dispatch.wait(timeout=60), WorkflowResult)
+    assert_type(await dispatch.wait("read", timeout=timedelta(minutes=1)), WorkflowResult)
+    assert_type(await dispatch.result(), WorkflowResult)
     await dispatch.wait()  # type: ignore[call-arg]  # for ever? timeout=None
     await dispatch.wait("opened", timeout=1)  # type: ignore[arg-type]  # delivered or read
 

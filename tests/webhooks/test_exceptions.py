@@ -6,8 +6,12 @@ import pickle
 import pytest
 
 from nexmo_dispatch_webhooks import exceptions
-from nexmo_dispatch_webhooks.exceptions import HandlerError, SignatureVerificationError, WebhookError
-from nexmo_dispatch_webhooks.routing import HandlerFailure
+from nexmo_dispatch_webhooks.exceptions import (
+    HandlerError,
+    HandlerFailure,
+    SignatureVerificationError,
+    WebhookError,
+)
 
 ERRORS = [
     value for value in vars(exceptions).values() if inspect.isclass(value) and issubclass(value, Exception)

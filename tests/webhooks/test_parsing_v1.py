@@ -12,7 +12,7 @@ from nexmo_dispatch_webhooks import (
     WorkflowPosition,
     parse_event,
 )
-from tests.conftest import PAYLOADS
+from tests.support.paths import PAYLOADS
 from tests.webhooks.payloads import encode, inbound, status
 
 

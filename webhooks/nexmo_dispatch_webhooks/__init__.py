@@ -35,6 +35,7 @@ from nexmo_dispatch_webhooks.exceptions import (
     ConfigurationError,
     CrossSiteRequestError,
     HandlerError,
+    HandlerFailure,
     InboxError,
     InboxFullError,
     InboxLostError,
@@ -55,7 +56,7 @@ from nexmo_dispatch_webhooks.exceptions import (
 from nexmo_dispatch_webhooks.injection import Context
 from nexmo_dispatch_webhooks.middleware import CallNext, Middleware, OuterCallNext, OuterMiddleware
 from nexmo_dispatch_webhooks.receiver import Inbox, InboxSource, Receiver
-from nexmo_dispatch_webhooks.routing import DispatchResult, HandlerFailure, Router
+from nexmo_dispatch_webhooks.routing import DispatchResult, Router
 from nexmo_dispatch_webhooks.sansio import (
     Answer,
     HmacVerification,

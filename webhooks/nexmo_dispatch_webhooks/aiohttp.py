@@ -16,7 +16,7 @@ from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from nexmo_dispatch_webhooks.aiohttp_answer import accept, is_plain
-from nexmo_dispatch_webhooks.checks import check_adapter, check_type
+from nexmo_dispatch_webhooks.checks import check_adapter, checks
 from nexmo_dispatch_webhooks.exceptions import (
     BodyTooLargeError,
     ConfigurationError,
@@ -91,7 +91,7 @@ def setup(
         ConfigurationError: neither *secrets* nor *verification* was given, *path* is taken, or a setting
             cannot work.
     """
-    check_type("app", app, web.Application, advice="setup(app, router, …)")
+    checks.instance("app", app, web.Application, advice="setup(app, router, …)")
     check_adapter(path, health_path, max_body, body_timeout)
     receiver = Receiver(
         router,

@@ -27,18 +27,16 @@ nothing else for certain. `WebhookError.status` is 500 where a subclass does not
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from nexmo_dispatch_webhooks.routing import HandlerFailure
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 __all__ = [
     "BodyTooLargeError",
     "ConfigurationError",
     "CrossSiteRequestError",
     "HandlerError",
+    "HandlerFailure",
     "InboxError",
     "InboxFullError",
     "InboxLostError",
@@ -146,6 +144,14 @@ class RouterError(WebhookError, TypeError):
 
 class RouterFrozenError(RouterError):
     """Something was registered after the receiver had started."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerFailure:
+    """A handler that raised, or the filter in front of it."""
+
+    handler: str
+    error: BaseException = field(repr=False)  # its message is the application's and may hold personal data
 
 
 class HandlerError(WebhookError):

@@ -15,7 +15,7 @@ from typing import Any, Protocol, Self, cast
 
 import msgspec
 
-from nexmo_dispatch_webhooks.checks import check_callable, check_type
+from nexmo_dispatch_webhooks.checks import checks
 from nexmo_dispatch_webhooks.events import Event, parse_event
 from nexmo_dispatch_webhooks.exceptions import (
     ConfigurationError,
@@ -111,8 +111,8 @@ class Receiver:
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        check_type("router", router, Router)
-        check_callable("clock", clock)
+        checks.instance("router", router, Router)
+        checks.function("clock", clock)
         self.router = router
         self.verification: Verification | None = _verification(secrets, verification, clock)
         self._refusals = Refusals(

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Collection
 from typing import Final, Literal
 
-from nexmo_dispatch_webhooks.checks import check_callable
+from nexmo_dispatch_webhooks.checks import checks
 from nexmo_dispatch_webhooks.exceptions import (
     ConfigurationError,
     MissingSignatureError,
@@ -54,7 +54,7 @@ class Refusals:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         _check(wrong_signature)
-        check_callable("monotonic", monotonic)
+        checks.function("monotonic", monotonic)
         self._wrong_signature: WrongSignature = wrong_signature
         self._api_keys = frozenset(api_keys)
         self._monotonic = monotonic

@@ -30,7 +30,7 @@ from nexmo_dispatch_webhooks.injection import describe, is_async, kinds_wanted, 
 
 __all__ = [
     "KINDS",
-    "Condition",
+    "EventCondition",
     "Filters",
     "Handler",
     "OneOrMore",
@@ -46,8 +46,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 Handler = Callable[..., Awaitable[Any]]
 OneOrMore: TypeAlias = T | Collection[T]
 #: A plain function of an event of the class, whose result is truthy for events that are wanted.
-Condition: TypeAlias = Callable[[T], object]
-When: TypeAlias = Condition[T] | Sequence[Condition[T]]
+EventCondition: TypeAlias = Callable[[T], object]
+When: TypeAlias = EventCondition[T] | Sequence[EventCondition[T]]
 
 KINDS: frozenset[Kind] = frozenset(get_args(Kind))
 _ERROR_CLASSES = frozenset(get_args(ErrorClass))
@@ -77,13 +77,13 @@ class Route:
     contents: frozenset[str] | None = None
     error_classes: frozenset[str] | None = None
     senders: frozenset[str] | None = None
-    when: tuple[Condition[Any], ...] = ()
+    when: tuple[EventCondition[Any], ...] = ()
 
-    def conditions(self) -> tuple[Condition[Any], ...]:
+    def conditions(self) -> tuple[EventCondition[Any], ...]:
         """What an event of the right kind must meet, each as a function: only what was asked for."""
         statuses, channels, contents = self.statuses, self.channels, self.contents
         errors, senders = self.error_classes, self.senders
-        found: list[Condition[Any]] = []
+        found: list[EventCondition[Any]] = []
         if statuses is not None:
             found.append(lambda event: _fold(getattr(event, "status", None)) in statuses)
         if channels is not None:
@@ -202,7 +202,7 @@ def _channel(name: str) -> str:
     return known
 
 
-def _conditions(when: When[Any]) -> tuple[Condition[Any], ...]:
+def _conditions(when: When[Any]) -> tuple[EventCondition[Any], ...]:
     conditions: Sequence[Any] = (when,) if callable(when) else _items(when)
     for condition in conditions:
         if not callable(condition):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar, Unpack
 
 import msgspec
@@ -16,7 +16,7 @@ import msgspec
 from nexmo_dispatch_webhooks import events
 from nexmo_dispatch_webhooks.cancellation import is_failure
 from nexmo_dispatch_webhooks.events import Channel, ErrorClass, Event, Kind, ReportStatus, Status
-from nexmo_dispatch_webhooks.exceptions import HandlerError, RouterError, RouterFrozenError
+from nexmo_dispatch_webhooks.exceptions import HandlerError, HandlerFailure, RouterError, RouterFrozenError
 from nexmo_dispatch_webhooks.injection import Call, Context, describe, plan_call, require_async
 from nexmo_dispatch_webhooks.logs import current_event, watchers
 from nexmo_dispatch_webhooks.middleware import (
@@ -28,7 +28,7 @@ from nexmo_dispatch_webhooks.middleware import (
 )
 from nexmo_dispatch_webhooks.routes import (
     KINDS,
-    Condition,
+    EventCondition,
     Filters,
     Handler,
     OneOrMore,
@@ -42,7 +42,6 @@ __all__ = [
     "Context",
     "DispatchResult",
     "Handler",
-    "HandlerFailure",
     "Route",
     "Router",
     "Selected",
@@ -51,14 +50,6 @@ __all__ = [
 H = TypeVar("H", bound=Handler)
 M = TypeVar("M", bound=Middleware)
 OM = TypeVar("OM", bound=OuterMiddleware)
-
-
-@dataclass(frozen=True, slots=True)
-class HandlerFailure:
-    """A handler that raised, or the filter in front of it."""
-
-    handler: str
-    error: BaseException = field(repr=False)  # its message is the application's and may hold personal data
 
 
 class DispatchResult(msgspec.Struct, frozen=True):
@@ -119,10 +110,10 @@ class _Node:
             keys.add(key)
             return Selected(route, key, through(around, plan_call(route.handler, values)))
 
-        by_kind: dict[Kind, list[_Step]] = {kind: [] for kind in KINDS}
+        by_kind: dict[Kind, list[_PlanEntry]] = {kind: [] for kind in KINDS}
         for entry in self.entries:
             if isinstance(entry, Route):
-                step: _Step = (entry.conditions(), select(entry), None, "")
+                step: _PlanEntry = (entry.conditions(), select(entry), None, "")
                 kinds = entry.kinds
             else:
                 step = ((), None, entry.node.plan(values, keys, around, plan_call), entry.prefix)
@@ -157,14 +148,14 @@ class Selected:
 
 
 #: A handler with its conditions, or the plan of an included router with its prefix.
-_Step = tuple[tuple[Condition[Any], ...], Selected | None, "_Plan | None", str]
+_PlanEntry = tuple[tuple[EventCondition[Any], ...], Selected | None, "_Plan | None", str]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Plan:
     """The routes of a router by kind of event, ready to run: what does not change is decided once."""
 
-    by_kind: dict[Kind, list[_Step]]
+    by_kind: dict[Kind, list[_PlanEntry]]
     fallbacks: list[Selected]
 
     def select(self, event: Event, path: str) -> list[Selected]:

@@ -15,16 +15,17 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from nexmo_dispatch_core.vocabulary import Channel, ReportStatus, Status
 from nexmo_dispatch_webhooks import events
-from nexmo_dispatch_webhooks.events.vocabulary import (
-    Channel,
-    ReportStatus,
-    Status,
+from nexmo_dispatch_webhooks.exceptions import (
+    ConfigurationError,
+    HandlerError,
+    HandlerFailure,
+    InvalidBodyError,
 )
-from nexmo_dispatch_webhooks.exceptions import ConfigurationError, HandlerError, InvalidBodyError
 from nexmo_dispatch_webhooks.logs import watchers
 from nexmo_dispatch_webhooks.receiver import UNSET, Answer, Receiver, Unset
-from nexmo_dispatch_webhooks.routing import HandlerFailure, Router
+from nexmo_dispatch_webhooks.routing import Router
 from nexmo_dispatch_webhooks.sansio import JwtVerification, RawRequest
 from nexmo_dispatch_webhooks.signature import Secret, sign
 from nexmo_dispatch_webhooks.testing_bodies import AddressLike, Price, inbound_body, report_body, status_body

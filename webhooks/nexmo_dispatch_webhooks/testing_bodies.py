@@ -11,8 +11,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, cast
 
-from nexmo_dispatch_webhooks import events
-from nexmo_dispatch_webhooks.events.vocabulary import (
+from nexmo_dispatch_core.vocabulary import (
     BUILDER_NAMES,
     CHANNEL_NAMES,
     FAILED_STATUSES,
@@ -20,6 +19,7 @@ from nexmo_dispatch_webhooks.events.vocabulary import (
     ReportStatus,
     Status,
 )
+from nexmo_dispatch_webhooks import events
 from nexmo_dispatch_webhooks.events.whatsapp_users import is_user_id
 from nexmo_dispatch_webhooks.exceptions import ConfigurationError
 from nexmo_dispatch_webhooks.receiver import UNSET, Unset

@@ -1,6 +1,6 @@
-"""The error bodies of the service and of the gateway in front of it, each in its own style (contract 2, 3.8).
+"""Error responses of the service and of the gateway in front of it, each in its own format (contract 2, 3.8).
 
-It decides nothing: the gateway says which one applies.
+The gateway and the service choose among them.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ _ERRORS: Final = "https://developer.nexmo.com/api-errors"
 
 
 class Reply(NamedTuple):
-    """An HTTP answer, and what becomes of it on its way back."""
+    """An HTTP response, and what a fault does to it."""
 
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = _JSON
-    #: real seconds that it is held back
+    #: delay of the response in real seconds
     latency: float = 0.0
-    #: the connection breaks off: instead of it, or in the middle of it
+    #: how a fault cuts the connection: instead of the response, or halfway through its body
     cut: Literal["reset", "half"] | None = None
 
 
 def problem(status: int, fragment: str, title: str, detail: str, instance: str, **members: object) -> Reply:
-    """Return a Vonage problem."""
+    """Return an error in Vonage's problem format."""
     host = "https://www.nexmo.com/messages/Errors" if fragment == "InvalidParams" else _ERRORS
     body = {"type": f"{host}#{fragment}", "title": title, "detail": detail, "instance": instance, **members}
     return Reply(status, _encode(body))
@@ -56,7 +56,7 @@ def violations(
     form: Literal["array", "object"],
     fragment: str = "InvalidParams",
 ) -> Reply:
-    """Return the 400 that names what is wrong, all of it or the first as an object (contract 9.7)."""
+    """Return a 400 with all violations, or with the first one as an object (contract 9.7)."""
     if not found:
         return problem(400, "invalid-json", "Invalid JSON", "The body is not a JSON object.", instance)
     entries = [{"name": name, "reason": reason} for name, reason in found]
@@ -82,7 +82,7 @@ def _envelope(status: int, message: str, transaction: str) -> dict[str, str]:
 
 
 def kpn_error(status: int, message: str, transaction: str) -> Reply:
-    """Return KPN's nested envelope."""
+    """Return an error in KPN's nested envelope."""
     return Reply(status, _encode({"error": _envelope(status, message, transaction)}))
 
 
@@ -94,7 +94,7 @@ def gateway_fault(
     transaction: str,
     headers: Mapping[str, str] | None = None,
 ) -> Reply:
-    """Return a fault of the Apigee gateway: as it is, in KPN's envelope, or as XML (contract 2.2, 2.3)."""
+    """Return a fault of the gateway: in Apigee's format, in KPN's envelope, or as XML (contract 2.2, 2.3)."""
     if form == "xml":
         body, kind = _xml(text, code), {"Content-Type": "application/xml"}
     elif form == "kpn":
@@ -106,14 +106,14 @@ def gateway_fault(
 
 
 def credential_error(form: Literal[401, 500], transaction: str) -> Reply:
-    """Return the refusal of a client at the token endpoint, in either of the forms that were seen (2.2)."""
+    """Return the error for wrong credentials at the token endpoint, in an observed form (contract 2.2)."""
     if form == 500:
         return kpn_error(500, "invalid_client-invalid_client_id", transaction)
     return Reply(401, _encode({"ErrorCode": "invalid_client", "Error": "ClientId is Invalid"}))
 
 
 def error_in_form(form: str, status: int, transaction: str, retry_after: int | None = None) -> Reply:
-    """Return an error in any of the shapes that contract 3.8 lists; the names are those of `faults.FORMS`."""
+    """Return an error in one of the formats of contract 3.8; `form` is one of `faults.FORMS`."""
     name = _phrase(status)
     more = {} if retry_after is None else {"Retry-After": str(retry_after)}
     kind = "application/json"
@@ -147,7 +147,7 @@ def error_in_form(form: str, status: int, transaction: str, retry_after: int | N
     return Reply(status, body, {"Content-Type": kind, **more})
 
 
-# What Apigee says by itself at these statuses (contract 2.3, 3.8).
+# Apigee's own messages for these statuses (contract 2.3, 3.8).
 _APIGEE: Final = {
     401: ("Invalid Access Token", "keymanagement.service.invalid_access_token"),
     429: (

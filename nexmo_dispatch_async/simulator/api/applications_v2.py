@@ -1,6 +1,6 @@
-"""The newer shape of applications, `/applications/v2`: bodies in, bodies out (contract 4.1, 4.3).
+"""The v2 shape of applications, `/applications/v2`: conversion of bodies (contract 4.1, 4.3).
 
-It keeps nothing: the applications are the same ones, whichever shape they are asked for in.
+It has no state: both shapes show the same applications.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from nexmo_dispatch_async.simulator.world.applications import Application, Applications
+from nexmo_dispatch_async.simulator.world.applications import SimulatedApplication, SimulatedApplications
 from nexmo_dispatch_async.simulator.world.violations import InvalidBody, Violation
 
 __all__ = ["body", "flat", "page"]
@@ -47,7 +47,7 @@ class _Keyed(msgspec.Struct):
 
 
 def flat(document: Mapping[str, object]) -> Mapping[str, object]:
-    """Return the flat fields of a request, whichever of the two forms it has (contract 4.1, 9.8)."""
+    """Return the flat fields of a request in either shape (contract 4.1, 9.8)."""
     fields = dict(document)
     try:
         fields["public_key"] = msgspec.convert(document, _Keyed).keys.public_key
@@ -66,7 +66,7 @@ def flat(document: Mapping[str, object]) -> Mapping[str, object]:
     return fields
 
 
-def body(application: Application, *, private_key: str | None = None) -> dict[str, object]:
+def body(application: SimulatedApplication, *, private_key: str | None = None) -> dict[str, object]:
     """Return the v2-shaped object; the private key is shown only at creation (contract 4.3)."""
     keys = {"public_key": application.public_key}
     if private_key is not None:
@@ -91,11 +91,11 @@ def body(application: Application, *, private_key: str | None = None) -> dict[st
     }
 
 
-def page(applications: Applications, number: str | None, size: str | None) -> dict[str, object]:
+def page(applications: SimulatedApplications, number: str | None, size: str | None) -> dict[str, object]:
     """Return a page of the list; pages are counted from 1 (contract 4.3, 4.4).
 
     Raises:
-        InvalidBody: The page or its size is not a number in range.
+        InvalidBody: The page or its size is not a number in its range.
     """
     found: list[Violation] = []
     place, length = _number(number, 1), _number(size, 10)
@@ -105,8 +105,8 @@ def page(applications: Applications, number: str | None, size: str | None) -> di
         found.append(Violation("page_size", "must be between 1 and 100"))
     if place is None or length is None or found:
         raise InvalidBody(found)
-    everything = list(applications)
-    pages = max(1, -(-len(everything) // length))
+    total = len(applications)
+    pages = max(1, -(-total // length))
     places = {"self": place, "first": 1, "last": pages}
     if place < pages:
         places["next"] = place + 1
@@ -115,10 +115,10 @@ def page(applications: Applications, number: str | None, size: str | None) -> di
     return {
         "page_size": length,
         "page": place,
-        "total_items": len(everything),
+        "total_items": total,
         "total_pages": pages,
         "_embedded": {
-            "applications": [body(one) for one in everything[(place - 1) * length : place * length]]
+            "applications": [body(one) for one in list(applications)[(place - 1) * length : place * length]]
         },
         "_links": {
             name: {"href": f"/v2/applications?page_size={length}&page={at}"} for name, at in places.items()

@@ -1,6 +1,6 @@
 """The gateway in front of the service: the token endpoint, the token check, the quota (contract 1.4, 2).
 
-It opens no sockets and knows no route but its own; what comes behind it is in `gateway.py`.
+It opens no sockets and knows no route but that of tokens; the service behind it is in `service.py`.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Gateway:
-    """What a request meets before the service sees it.
+    """The checks of a request before it reaches the service.
 
     Args:
         settings: The switches.
-        account: Whose requests are let through.
+        account: The account whose credentials are accepted.
         tokens: The access tokens.
-        epoch: The moment that virtual time 0 stands for.
-        now_ms: Tells the virtual time.
-        token_epoch: The moment that 0 stands for on the clock of the tokens; None for `epoch`.
-        token_ms: Tells the time that tokens live by; None for the virtual one.
-        trace: Makes ids of errors.
+        epoch: The moment of virtual time 0.
+        now_ms: Returns the virtual time in milliseconds.
+        token_epoch: The moment of time 0 on the clock of the tokens; None for `epoch`.
+        token_ms: Returns the time on the clock of the tokens in milliseconds; None for `now_ms`.
+        trace: Returns a new error id.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Gateway:
         return Reply(200, _encode(answer))
 
     def guard(self, headers: Mapping[str, str]) -> Reply | None:
-        """Check the token, then count the call against the quota; None lets it through (contract 2.3)."""
+        """Return the refusal of a call for its token or the quota, None to accept the call (contract 2.3)."""
         settings = self._settings
         state = self.tokens.state(headers.get("Authorization"), self._token_ms())
         if state != "valid":
@@ -123,7 +123,7 @@ class Gateway:
         return None
 
     def _not_entitled(self, status: int) -> Reply:
-        """Refuse a product that the project was not given; the token itself was issued (contract 1.5)."""
+        """Return the refusal of a product that the project has no access to (contract 1.5)."""
         if status == 403:
             return kpn_error(403, "The project has no access to this product", self._trace())
         text = "Invalid API call as no apiproduct match found"
@@ -131,7 +131,7 @@ class Gateway:
         return gateway_fault(self._settings.fault_form, status, text, code, self._trace())
 
     def over_quota(self, status: int, retry_after: int | None = None) -> Reply:
-        """Refuse a call because the quota is used up (contract 3.8: two spaces before "exceeded")."""
+        """Return the refusal of a call over the quota (contract 3.8: two spaces before "exceeded")."""
         name = f"{self._account.api_key}-demo"
         text = f"Rate limit quota violation. Quota limit  exceeded. Identifier : {name}"
         headers = self.quota_headers()
@@ -144,7 +144,7 @@ class Gateway:
         return f"{self._epoch + timedelta(days=day + 1):%Y-%m-%d %H:%M:%S}"
 
     def quota_headers(self) -> dict[str, str]:
-        """Return what KPN says about the quota with every answer (contract 1.4)."""
+        """Return the quota headers of every response (contract 1.4)."""
         return {
             "quota-limit": str(self._settings.quota_limit),
             "quota-interval": "1",
@@ -154,7 +154,7 @@ class Gateway:
         }
 
     def with_headers(self, reply: Reply, version: str) -> Reply:
-        """Return an answer of the service with the gateway's headers."""
+        """Return a response of the service with the headers of the gateway."""
         headers = {
             **reply.headers,
             **self.quota_headers(),
@@ -165,12 +165,12 @@ class Gateway:
 
 
 def content_type(headers: Mapping[str, str]) -> str:
-    """Return the media type of a body, without its parameters."""
+    """Return the media type of a body without parameters, in lower case."""
     return headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
 def form_fields(body: bytes) -> dict[str, str]:
-    """Return the fields of a form, nothing if it is none."""
+    """Return the fields of a form; empty if the body is not a form."""
     try:
         return dict(parse_qsl(body.decode(), keep_blank_values=True))
     except (UnicodeDecodeError, ValueError):

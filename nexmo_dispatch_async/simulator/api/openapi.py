@@ -1,6 +1,6 @@
 """The OpenAPI description of the simulator, which it serves at `/openapi.json`.
 
-What describes the service is `openapi.json` beside this module; the control API is described from its routes.
+The service is described in `openapi.json`; the description of the control API is generated from its routes.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ __all__ = ["PATH", "description", "whole"]
 PATH: Final = "/openapi.json"
 _FILE: Final = Path(__file__).with_suffix(".json")
 _TAG: Final = "control"
-# The service has a `Template` and a `Failover`, too: what the control API says is named apart.
+# The service also has schemas named `Template` and `Failover`: those of the control API get a prefix.
 _PREFIX: Final = "Control."
 _REFUSED: Final = {
-    "description": "What is wrong with the request, or why it was refused.",
+    "description": "The reason for which the request was refused.",
     "content": {
         "application/json": {
             "schema": {
@@ -53,7 +53,7 @@ def whole(routes: Iterable[Route]) -> dict[str, Any]:
     schemas, components = _schemas(order)
     schema_of = dict(zip(order, schemas, strict=True))
     document = description()
-    document["tags"].append({"name": _TAG, "description": "The control API: look on, move time, misbehave."})
+    document["tags"].append({"name": _TAG, "description": "The control API: state, virtual time, faults."})
     document["components"]["schemas"] |= {_PREFIX + name: schema for name, schema in components.items()}
     for route in listed:
         document["paths"].setdefault(route.path, {})[route.method.lower()] = _operation(route, schema_of)
@@ -61,7 +61,7 @@ def whole(routes: Iterable[Route]) -> dict[str, Any]:
 
 
 def _schemas(kinds: list[type]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Return a schema for each kind, and what the schemas refer to, under public names."""
+    """Return a schema for each kind, and their components under public names."""
     found = msgspec.json.schema_components(
         kinds,
         ref_template=f"#/components/schemas/{_PREFIX}{{name}}",

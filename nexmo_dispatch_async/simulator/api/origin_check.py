@@ -1,12 +1,12 @@
-"""Decides whether a request may be one of another web site's making, wherever on this port it goes.
+"""Refuses requests that another web site may have made in the user's browser, by their headers.
 
-It looks at headers and nothing else. The service's endpoints are guarded like the page and the control API: a
-token is no protection where a page can ask for one, and an application is a URL that the simulator posts to.
+The endpoints of the service are protected like the page and the control API: a token does not protect them,
+because a page could request one, and an application is a URL to which the simulator posts.
 
-A browser lends its user's reach to every page: a page elsewhere can post to this port, and by DNS rebinding
-the page can even become "same origin" with it. So the name in `Host` must be one that no other site can own,
-and the request must not come from another origin. What changes something by the control API must be JSON,
-too, which makes a browser ask first, and the answer is no.
+A browser lets any page post to this port, and DNS rebinding can even make a foreign page "same origin" with
+it. So the name in `Host` must be one that no other site can own, and the request must not come from another
+origin. Changes through the control API must also be JSON: a browser sends a preflight request for it, which
+fails.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from nexmo_dispatch_async.models.several import several
 
 __all__ = ["ANY_ADDRESS", "HEADERS", "is_loopback", "own_hosts", "refusal"]
 
-#: what a server binds that listens on every address; no name to call it by
+#: bind addresses that stand for every address; no client can use them as a name
 ANY_ADDRESS: Final = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - named here to be told apart
 
-#: what every answer of the page and of the control API carries
+#: headers of every response of the page and of the control API
 HEADERS: Final[Mapping[str, str]] = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -42,26 +42,26 @@ _OWN_SITES: Final = frozenset({"same-origin", "none"})
 
 
 def own_hosts(host: str, allowed: Iterable[str] = ()) -> frozenset[str]:
-    """Return the names and addresses besides loopback that a server is known by.
+    """Return the names and addresses, besides loopback, that requests to a server may use.
 
     Args:
-        host: What it binds.
-        allowed: Further names, such as that of its container.
+        host: The bind address.
+        allowed: Further names, such as the name of a container.
 
     Raises:
-        ConfigurationError: A further name is no bare host name or address.
+        ConfigurationError: A further name is not a bare host name or address.
     """
     names = several("allowed_hosts", allowed)
     for name in names:
         if "*" in name or not name or _host_name("//" + _bracketed(name)) != name.lower():
             raise ConfigurationError(
-                f"an allowed host is a name or an address without scheme, port or wildcard; got {name!r}"
+                f"an allowed host must be a name or an address without scheme, port or wildcard; got {name!r}"
             )
     return frozenset(name.lower() for name in (host, *names)) - ANY_ADDRESS
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a server that binds this name or address."""
+    """Return whether a bind address is reachable from this machine only."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -76,20 +76,19 @@ def refusal(
     page: bool = False,
     only_json: bool = True,
 ) -> tuple[int, str] | None:
-    """Return the status and the reason of a refusal, None to let the request through.
+    """Return status and reason of a refusal, None to accept the request.
 
     Args:
-        method: In upper case.
-        headers: A mapping that ignores the case of names.
-        hosts: Names and addresses besides loopback that this server is known by.
-        page: It is the page itself, which a link on another site may lead to.
-        only_json: What changes something has to be JSON; the service takes forms as well.
+        method: The method in upper case.
+        headers: A mapping with case-insensitive names.
+        hosts: Names and addresses besides loopback that requests may use.
+        page: Whether the request is for the page itself, to which other sites may link.
+        only_json: Whether changes must be JSON; the service accepts forms as well.
     """
     host = headers.get("Host") or ""
     if not _is_own(host, hosts):
         return 403, (
-            "the Host header names neither a loopback address nor the one this server is bound to, nor an "
-            "allowed host"
+            "the Host header is neither a loopback address, the address of this server nor an allowed host"
         )
     reads = method in {"GET", "HEAD"}
     site = headers.get("Sec-Fetch-Site") or "none"
@@ -125,12 +124,12 @@ def _bracketed(name: str) -> str:
 def _host_name(url: str) -> str:
     try:
         parts = urlsplit(url)
-        _ = parts.port  # raises where it is no number
+        _ = parts.port  # raises unless it is a number
     except ValueError:
         return ""
     return (parts.hostname or "").rstrip(".")
 
 
 def _same_origin(origin: str, host: str) -> bool:
-    """Compare the text that a browser sends: scheme, host and port, lower case, no path."""
+    """Compare `Origin` with `Host`: browsers send scheme, host and port in lower case and no path."""
     return origin.strip().lower() == f"http://{host.strip().lower()}"

@@ -19,7 +19,7 @@ from aiohttp import web
 
 from nexmo_dispatch_async.simulator.api import origin_check
 from nexmo_dispatch_async.simulator.api.answers import Reply
-from nexmo_dispatch_async.simulator.api.server_fast_path import FastLane
+from nexmo_dispatch_async.simulator.api.server_fast_path import FastPathProtocol
 from nexmo_dispatch_async.simulator.api.service import DISPATCH_PATH, Service
 
 logger: logging.Logger = logging.getLogger("nexmo_dispatch_async")
@@ -83,7 +83,10 @@ class Server:
         fallback = cast("web.Server", runner.server)  # `setup` made it
         try:
             self._listener = await asyncio.get_running_loop().create_server(
-                lambda: FastLane(self._answer, fallback, self._fast), self._host, self._port, backlog=_BACKLOG
+                lambda: FastPathProtocol(self._answer, fallback, self._fast),
+                self._host,
+                self._port,
+                backlog=_BACKLOG,
             )
         except BaseException:
             await runner.cleanup()

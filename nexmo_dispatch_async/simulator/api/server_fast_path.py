@@ -19,7 +19,7 @@ from typing import Final, cast
 from nexmo_dispatch_async.simulator.api.answers import Reply
 from nexmo_dispatch_async.simulator.api.service import DISPATCH_PATH
 
-__all__ = ["FastLane", "read_request"]
+__all__ = ["FastPathProtocol", "read_request"]
 
 _REQUEST_LINE: Final = f"POST {DISPATCH_PATH} HTTP/1.1".encode()
 _START: Final = _REQUEST_LINE + b"\r\n"
@@ -84,7 +84,7 @@ def headers_are_plain(data: bytes | bytearray, end: int) -> bool:
     return head.isascii() and head.decode("ascii").isprintable()
 
 
-class FastLane(asyncio.Protocol):
+class FastPathProtocol(asyncio.Protocol):
     """One connection.
 
     Args:

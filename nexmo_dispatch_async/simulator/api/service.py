@@ -25,10 +25,10 @@ from nexmo_dispatch_async.simulator.api.answers import (
 from nexmo_dispatch_async.simulator.api.gateway import FORM, TOKEN_PATH, Gateway, content_type, form_fields
 from nexmo_dispatch_async.simulator.api.validation import parse_dispatch
 from nexmo_dispatch_async.simulator.engine import Engine
-from nexmo_dispatch_async.simulator.world.applications import Application, Applications
+from nexmo_dispatch_async.simulator.world.applications import SimulatedApplication, SimulatedApplications
 from nexmo_dispatch_async.simulator.world.faults import Fault, Faults
 from nexmo_dispatch_async.simulator.world.history import History, RequestSeen
-from nexmo_dispatch_async.simulator.world.seeded_random import Dice
+from nexmo_dispatch_async.simulator.world.seeded_random import SeededRandom
 from nexmo_dispatch_async.simulator.world.settings import Settings
 from nexmo_dispatch_async.simulator.world.tokens import Account, Tokens
 from nexmo_dispatch_async.simulator.world.violations import InvalidBody, Violation
@@ -84,14 +84,14 @@ class Service:
         engine: Engine,
         account: Account,
         tokens: Tokens,
-        dice: Dice,
+        random: SeededRandom,
         epoch: datetime,
         faults: Faults | None = None,
         token_epoch: datetime | None = None,
         token_ms: Callable[[], int] | None = None,
     ) -> None:
         self.engine = engine
-        self.faults: Faults = Faults(dice) if faults is None else faults
+        self.faults: Faults = Faults(random) if faults is None else faults
         self.gateway: Gateway = Gateway(
             settings=engine.settings,
             account=account,
@@ -104,7 +104,7 @@ class Service:
         )
         #: how many requests arrived, by method and route, whatever became of them
         self.counts: Counter[str] = Counter()
-        self._dice = dice
+        self._random = random
         self._errors = 0
 
     @property
@@ -113,7 +113,7 @@ class Service:
         return self.engine.settings
 
     @property
-    def applications(self) -> Applications:
+    def applications(self) -> SimulatedApplications:
         """The applications of the account."""
         return self.engine.applications
 
@@ -211,7 +211,7 @@ class Service:
 
     def _trace(self) -> str:
         self._errors += 1
-        return self._dice.uuid(f"trace/{self._errors}")
+        return self._random.uuid(f"trace/{self._errors}")
 
     def _answer(
         self, route: _Route, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
@@ -300,12 +300,12 @@ class Service:
     def _create(self, query: str, headers: Mapping[str, str], body: bytes, v2: bool) -> Reply:
         fields = _fields(query, headers, body)
         application = self.applications.create({"type": "messages", **fields} if v2 else fields)
-        private_key = f"SIMULATED PRIVATE KEY {self._dice.hex('private/' + application.id)}"
+        private_key = f"SIMULATED PRIVATE KEY {self._random.hex('private/' + application.id)}"
         return self._shown(201, application, v2, private_key)
 
     def _one(
         self,
-        application: Application,
+        application: SimulatedApplication,
         method: str,
         query: str,
         headers: Mapping[str, str],
@@ -321,7 +321,7 @@ class Service:
         return self._shown(200, application, v2)
 
     def _shown(
-        self, status: int, application: Application, v2: bool, private_key: str | None = None
+        self, status: int, application: SimulatedApplication, v2: bool, private_key: str | None = None
     ) -> Reply:
         if v2:
             newer = applications_v2.body(application, private_key=private_key)

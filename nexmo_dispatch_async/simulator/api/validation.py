@@ -10,15 +10,15 @@ from typing import Final, cast
 
 import msgspec
 
-from nexmo_dispatch_async.failover import Condition
+from nexmo_dispatch_async.failover import FailoverCondition
 from nexmo_dispatch_async.models.user_ids import is_user_id
 from nexmo_dispatch_async.simulator.api.validation_fast_path import read_usual
 from nexmo_dispatch_async.simulator.world.people import CHANNELS
 from nexmo_dispatch_async.simulator.world.settings import Settings
-from nexmo_dispatch_async.simulator.world.steps import JSONObject, Step, condition, is_e164, is_http
+from nexmo_dispatch_async.simulator.world.steps import JSONObject, SimulatedStep, condition, is_e164, is_http
 from nexmo_dispatch_async.simulator.world.violations import InvalidBody, Violation
 
-__all__ = ["Step", "parse_dispatch", "parse_unusual"]
+__all__ = ["SimulatedStep", "parse_dispatch", "parse_unusual"]
 
 # Which channel may carry which content, and how long its text may be (contract 3.4.1, 3.4.2).
 _CONTENTS: Final[dict[str, frozenset[str]]] = {
@@ -50,7 +50,7 @@ class _Found(list[Violation]):
         self.settings = settings
 
 
-def parse_dispatch(body: bytes, settings: Settings = _STRICT) -> tuple[Step, ...]:
+def parse_dispatch(body: bytes, settings: Settings = _STRICT) -> tuple[SimulatedStep, ...]:
     """Return the steps of a workflow.
 
     Args:
@@ -65,7 +65,7 @@ def parse_dispatch(body: bytes, settings: Settings = _STRICT) -> tuple[Step, ...
     return parse_unusual(body, text, settings) if usual is None else usual
 
 
-def parse_unusual(body: bytes, text: str, settings: Settings = _STRICT) -> tuple[Step, ...]:
+def parse_unusual(body: bytes, text: str, settings: Settings = _STRICT) -> tuple[SimulatedStep, ...]:
     """Do what `parse_dispatch` does, member by member; `text` is the body as text."""
     try:
         document = msgspec.json.decode(body)
@@ -99,7 +99,7 @@ def _step(
     place: int,
     is_last: bool,
     found: _Found,
-) -> Step | None:
+) -> SimulatedStep | None:
     path = f"workflow[{place}]"
     if not isinstance(raw, dict):
         found.append(Violation(path, "must be an object"))
@@ -124,7 +124,7 @@ def _step(
     has_options, ttl = _options(message, channel, f"{path}.message", found)
     if len(found) > before or sender is None or recipient is None:
         return None
-    return Step(
+    return SimulatedStep(
         channel, *sender, *recipient, body, place, content_type, client_ref, waits_for, ttl, has_options
     )
 
@@ -153,7 +153,7 @@ def _whole(value: object) -> int | None:
     return None
 
 
-def _failover(raw: object, path: str, is_last: bool, found: _Found) -> Condition | None:
+def _failover(raw: object, path: str, is_last: bool, found: _Found) -> FailoverCondition | None:
     if is_last:
         if raw is not None:
             found.append(Violation(path, "is not allowed in the last step"))

@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from nexmo_dispatch_async.simulator.world.steps import Step, condition, is_e164
+from nexmo_dispatch_async.simulator.world.steps import SimulatedStep, condition, is_e164
 
 __all__ = ["read_usual"]
 
@@ -64,7 +64,7 @@ _CHANNELS: Final[dict[str, tuple[str, str, int]]] = {
 }
 
 
-def read_usual(body: bytes, text: str) -> tuple[Step, ...] | None:
+def read_usual(body: bytes, text: str) -> tuple[SimulatedStep, ...] | None:
     """Return the steps of a usual workflow, None for any other body.
 
     Args:
@@ -75,7 +75,7 @@ def read_usual(body: bytes, text: str) -> tuple[Step, ...] | None:
         raw_steps = _decode(body).workflow
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return None
-    steps: list[Step] = []
+    steps: list[SimulatedStep] = []
     last = len(raw_steps) - 1
     for place, raw in enumerate(raw_steps):
         sender, recipient, failover = raw.from_, raw.to, raw.failover
@@ -93,7 +93,7 @@ def read_usual(body: bytes, text: str) -> tuple[Step, ...] | None:
         ):
             return None
         steps.append(
-            Step(
+            SimulatedStep(
                 channel,
                 from_key,
                 from_address,

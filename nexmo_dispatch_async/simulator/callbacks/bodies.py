@@ -16,7 +16,7 @@ import msgspec
 from jwt.algorithms import HMACAlgorithm
 from jwt.utils import base64url_encode
 
-from nexmo_dispatch_async.simulator.world.seeded_random import Dice
+from nexmo_dispatch_async.simulator.world.seeded_random import SeededRandom
 from nexmo_dispatch_async.sms_segments import count_segments
 
 __all__ = [
@@ -245,7 +245,7 @@ class Signer:
         api_key: The account.
         secret: Its signature secret.
         epoch: The moment that virtual time 0 stands for.
-        dice: Draws the names of the tokens.
+        random: Draws the names of the tokens.
         clock: Dates the tokens, in epoch seconds; None for virtual time.
     """
 
@@ -255,13 +255,13 @@ class Signer:
         api_key: str,
         secret: str,
         epoch: datetime,
-        dice: Dice,
+        random: SeededRandom,
         clock: Callable[[], float] | None = None,
     ) -> None:
         self._api_key = api_key
         self._secret = secret.encode()
         self._epoch_s = int(epoch.timestamp())
-        self._dice = dice
+        self._random = random
         self._clock = clock
 
     def __repr__(self) -> str:
@@ -271,7 +271,7 @@ class Signer:
         """Return the value of the `Authorization` header."""
         claims: dict[str, object] = {
             "iat": self._epoch_s + at_ms // 1000 if self._clock is None else int(self._clock()),
-            "jti": self._dice.uuid(f"jti/{callback.number}/{attempt}"),
+            "jti": self._random.uuid(f"jti/{callback.number}/{attempt}"),
             "iss": "Vonage",
             "payload_hash": hashlib.sha256(callback.body).hexdigest(),
             "api_key": self._api_key,

@@ -21,10 +21,10 @@ from nexmo_dispatch_async.simulator.world.runs import Message, Run
 from nexmo_dispatch_async.simulator.world.settings import Settings
 from nexmo_dispatch_async.sms_segments import count_segments
 
-__all__ = ["Wording", "address_of"]
+__all__ = ["CallbackComposer", "address_of"]
 
 
-class Wording:
+class CallbackComposer:
     """Bodies of callbacks.
 
     Args:

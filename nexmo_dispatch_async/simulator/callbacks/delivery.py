@@ -13,14 +13,14 @@ import aiohttp
 
 from nexmo_dispatch_async.simulator.callbacks.bodies import Answer, Delivery
 
-__all__ = ["Courier"]
+__all__ = ["CallbackClient"]
 
 _CONNECT_S: Final = 3.0
 _ANSWER_S: Final = 15.0
 _ANSWER_LIMIT: Final = 4096
 
 
-class Courier:
+class CallbackClient:
     """An HTTP client for callbacks.
 
     Args:

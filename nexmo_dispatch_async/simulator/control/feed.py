@@ -14,9 +14,8 @@ from decimal import Decimal
 
 import msgspec
 
-from nexmo_dispatch_async.failover import FAILURES
 from nexmo_dispatch_async.simulator.callbacks.bodies import timestamp
-from nexmo_dispatch_async.simulator.control.message_log import Story, as_object, decoded
+from nexmo_dispatch_async.simulator.control.message_log import MessageLog, as_object, decoded
 from nexmo_dispatch_async.simulator.control.preview import look_of
 from nexmo_dispatch_async.simulator.control.views import (
     AnswerView,
@@ -34,6 +33,7 @@ from nexmo_dispatch_async.simulator.control.views import (
 from nexmo_dispatch_async.simulator.engine import Engine, Message, Run
 from nexmo_dispatch_async.simulator.world.history import CallbackAttempt
 from nexmo_dispatch_async.simulator.world.people import READING_CHANNELS
+from nexmo_dispatch_core.vocabulary import FAILED_STATUSES
 
 __all__ = ["Feed", "View", "as_curl", "as_request"]
 
@@ -59,7 +59,7 @@ class View:
         faults: Callable[[], list[dict[str, object]]] = list,
     ) -> None:
         self.engine = engine
-        self.story: Story = Story(engine)
+        self.story: MessageLog = MessageLog(engine)
         self._epoch = epoch
         self._speed = speed
         self._catch_up = catch_up
@@ -180,7 +180,7 @@ class View:
             uuid=message.uuid,
             sent_ms=message.sent_ms,
             status=message.status,
-            code=codes[-1] if codes and message.status in FAILURES else None,
+            code=codes[-1] if codes and message.status in FAILED_STATUSES else None,
             price=None if message.price is None else f"{message.price:f}",
             history=moments,
             replies=self.story.replies(message.uuid),

@@ -19,7 +19,7 @@ from nexmo_dispatch_async.simulator.world.history import (
     WorkflowEnded,
 )
 
-__all__ = ["Moment", "Reply", "Story", "as_object", "decoded"]
+__all__ = ["MessageLog", "Moment", "Reply", "as_object", "decoded"]
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -37,7 +37,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
-class Story:
+class MessageLog:
     """Statuses, expiries and replies by message.
 
     Args:

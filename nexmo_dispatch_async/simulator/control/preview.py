@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from nexmo_dispatch_async.simulator.api.validation import Step
+from nexmo_dispatch_async.simulator.api.validation import SimulatedStep
 from nexmo_dispatch_async.simulator.world.platform import render, template_parameters
 
 __all__ = ["Card", "Content", "Place", "Template", "look_of"]
@@ -62,7 +62,7 @@ class Content(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     raw: str = ""
 
 
-def look_of(step: Step, patterns: Mapping[str, str]) -> Content:
+def look_of(step: SimulatedStep, patterns: Mapping[str, str]) -> Content:
     """Return what the message of a step shows.
 
     Args:

@@ -1,6 +1,6 @@
-"""The applications of the account: their webhook URLs, paging, and the bodies that show them (contract 4).
+"""The applications of the account: webhook URLs, paging, and response bodies (contract 4).
 
-It knows nothing of HTTP beyond JSON values: the gateway turns requests into these calls.
+It handles JSON values, not HTTP: the service maps requests to these calls.
 """
 
 from __future__ import annotations
@@ -9,30 +9,30 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from nexmo_dispatch_async.simulator.world.seeded_random import Dice
+from nexmo_dispatch_async.simulator.world.seeded_random import SeededRandom
 from nexmo_dispatch_async.simulator.world.steps import is_http
 from nexmo_dispatch_async.simulator.world.violations import InvalidBody, Violation
 
-__all__ = ["Application", "Applications"]
+__all__ = ["SimulatedApplication", "SimulatedApplications"]
 
 _WEBHOOKS: Final[dict[str, dict[str, str]]] = {
     "messages": {"status": "POST", "inbound": "POST"},
     "voice": {"answer": "GET", "event": "POST"},
 }
-# KPN's voice definition writes `message` (contract 4.1).
+# KPN's definition of voice spells the type `message` (contract 4.1).
 _TYPES: Final = {"messages": "messages", "message": "messages", "voice": "voice"}
 
 
 @dataclass(slots=True)
-class Application:
-    """One application; an empty URL receives nothing."""
+class SimulatedApplication:
+    """One application; an empty URL receives no callbacks."""
 
     id: str
     name: str
     type: str
     urls: dict[str, str] = field(default_factory=dict[str, str])
     methods: dict[str, str] = field(default_factory=dict[str, str])
-    #: the one account on each platform, by channel: the first that was sent from (contract 7.5)
+    #: the only sender on each channel: the first one used (contract 7.5)
     accounts: dict[str, str] = field(default_factory=dict[str, str])
     public_key: str = ""
     version: str = "v0.1"
@@ -42,16 +42,16 @@ class Application:
 
     @property
     def status_url(self) -> str:
-        """Where message-status and final-report go."""
+        """URL of message-status and final-report callbacks."""
         return self.urls.get("status", "")
 
     @property
     def inbound_url(self) -> str:
-        """Where inbound-message goes."""
+        """URL of inbound-message callbacks."""
         return self.urls.get("inbound", "")
 
     def hooks(self) -> dict[str, list[tuple[str, str, str]]]:
-        """Return name, URL and method of the webhooks, by the capability that they belong to."""
+        """Return name, URL and method of the webhooks by capability."""
         return {
             capability: [
                 (hook, self.urls[hook], self.methods.get(hook, default))
@@ -80,43 +80,45 @@ class Application:
         return body
 
 
-class Applications:
+class SimulatedApplications:
     """All applications, in order of creation."""
 
-    def __init__(self, dice: Dice) -> None:
-        self._dice = dice
-        self._by_id: dict[str, Application] = {}
+    def __init__(self, random: SeededRandom) -> None:
+        self._random = random
+        self._by_id: dict[str, SimulatedApplication] = {}
         self._created = 0
-        #: goes up whenever an application is made, changed or deleted
+        #: incremented when an application is created, changed or deleted
         self.changes: int = 0
 
     def __len__(self) -> int:
         return len(self._by_id)
 
-    def __iter__(self) -> Iterator[Application]:
+    def __iter__(self) -> Iterator[SimulatedApplication]:
         return iter(self._by_id.values())
 
-    def get(self, uuid: str) -> Application | None:
-        """Return an application; ids compare without regard to case (contract 5.11)."""
+    def get(self, uuid: str) -> SimulatedApplication | None:
+        """Return an application; ids are case-insensitive (contract 5.11)."""
         return self._by_id.get(uuid.strip().lower())
 
-    def add(self, name: str, kind: str = "messages", **urls: str) -> Application:
-        """Create an application without the checks of the API: `status="http://…"`, `inbound=…`."""
+    def add(self, name: str, kind: str = "messages", **urls: str) -> SimulatedApplication:
+        """Create an application without the validation of the API: `status="http://…"`, `inbound=…`."""
         self._created += 1
-        application = Application(self._dice.uuid(f"application/{self._created}"), name, kind, urls)
+        application = SimulatedApplication(
+            self._random.uuid(f"application/{self._created}"), name, kind, urls
+        )
         self.restore(application)
         return application
 
-    def restore(self, application: Application) -> None:
-        """Take back an application that another simulator has made."""
+    def restore(self, application: SimulatedApplication) -> None:
+        """Add an application that an earlier simulator created."""
         self._by_id[application.id] = application
         self.changes += 1
 
-    def create(self, fields: Mapping[str, object]) -> Application:
-        """Create an application from what a request says.
+    def create(self, fields: Mapping[str, object]) -> SimulatedApplication:
+        """Create an application from the fields of a request.
 
         Raises:
-            InvalidBody: A field is missing or wrong; all of them are named.
+            InvalidBody: Fields are missing or wrong; all violations are listed.
         """
         found: list[Violation] = []
         kind = _TYPES.get(str(fields.get("type")))
@@ -137,14 +139,14 @@ class Applications:
         return application
 
     def update(
-        self, application: Application, fields: Mapping[str, object], *, partial: bool = False
+        self, application: SimulatedApplication, fields: Mapping[str, object], *, partial: bool = False
     ) -> None:
-        """Change whatever fields a request names; the type stays (contract 4.2).
+        """Change the fields that a request contains; the type cannot be changed (contract 4.2).
 
         Args:
-            application: What to change.
+            application: The application.
             fields: The fields of the request.
-            partial: Take a request without `name` and `type`, which the API asks for (contract 4.3).
+            partial: Accept a request without `name` and `type`, which the API requires (contract 4.3).
 
         Raises:
             InvalidBody: A field is missing or wrong; nothing was changed.
@@ -165,8 +167,8 @@ class Applications:
         application.urls.update(urls)
         application.methods.update(methods)
 
-    def delete(self, application: Application) -> None:
-        """Forget an application; its callbacks then have nowhere to go."""
+    def delete(self, application: SimulatedApplication) -> None:
+        """Delete an application; its callbacks are no longer delivered."""
         self._by_id.pop(application.id, None)
         self.changes += 1
 
@@ -174,7 +176,7 @@ class Applications:
         """Return a page of the list (contract 4.3, 4.4).
 
         Raises:
-            InvalidBody: The index or the size is not a number in range.
+            InvalidBody: The index or the size is not a number in its range.
         """
         found: list[Violation] = []
         index = _number(page_index, 0)
@@ -185,18 +187,20 @@ class Applications:
             found.append(Violation("page_size", "must be between 1 and 100"))
         if index is None or size is None or found:
             raise InvalidBody(found)
-        everything = list(self._by_id.values())
-        last = max(0, (len(everything) - 1) // size)
+        applications = list(self._by_id.values())
+        last = max(0, (len(applications) - 1) // size)
         places = {"self": index, "first": 0, "last": last}
         if index < last:
             places["next"] = index + 1
         if index > 0:
             places["prev"] = index - 1
         return {
-            "count": len(everything),
+            "count": len(applications),
             "page_size": size,
             "page_index": index,
-            "_embedded": {"applications": [a.body() for a in everything[index * size : (index + 1) * size]]},
+            "_embedded": {
+                "applications": [a.body() for a in applications[index * size : (index + 1) * size]]
+            },
             "_links": {
                 name: {"href": f"/v1/applications?page_size={size}&page_index={place}"}
                 for name, place in places.items()

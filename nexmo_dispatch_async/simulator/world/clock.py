@@ -1,4 +1,4 @@
-"""Where virtual time stands: put there by hand, or following real time at a speed.
+"""Virtual time: moved by hand, or following real time at a given speed.
 
 It never sleeps; the real clock is an argument.
 """
@@ -12,10 +12,10 @@ __all__ = ["Clock"]
 
 
 class Clock:
-    """Virtual milliseconds.
+    """A clock of virtual milliseconds.
 
     Args:
-        speed: Virtual seconds per real second; None for a clock that is only moved by hand.
+        speed: Virtual seconds per real second; None for a clock that moves only with `jump()`.
         monotonic: The real clock, in seconds.
     """
 
@@ -28,7 +28,7 @@ class Clock:
 
     @property
     def speed(self) -> float:
-        """Virtual seconds per real second; 0 while it stands still."""
+        """Virtual seconds per real second; 0 while the clock is paused."""
         return self._speed
 
     @speed.setter
@@ -38,21 +38,21 @@ class Clock:
         self._speed = _checked(speed)
 
     def now_ms(self) -> int:
-        """Return the virtual time."""
+        """Return the virtual time in milliseconds."""
         return int(self._exact())
 
     def real_ms(self) -> int:
-        """Return the real time since the clock was made."""
+        """Return the real milliseconds since the clock was created."""
         return int((self._monotonic() - self._started_s) * 1000)
 
     def jump(self, ms: int) -> None:
-        """Go forward at once."""
+        """Move forward by `ms` virtual milliseconds."""
         self._origin_ms += ms
 
     def real_seconds_until(self, at_ms: int) -> float:
-        """Return the real time until a virtual moment; infinite while the clock stands still."""
-        missing = max(0.0, at_ms - self._exact()) / 1000
-        return missing / self._speed if self._speed else math.inf if missing else 0.0
+        """Return the real seconds until a virtual time; infinite while the clock is paused."""
+        remaining = max(0.0, at_ms - self._exact()) / 1000
+        return remaining / self._speed if self._speed else math.inf if remaining else 0.0
 
     def _exact(self) -> float:
         return self._origin_ms + (self._monotonic() - self._origin_s) * 1000 * self._speed
@@ -60,5 +60,5 @@ class Clock:
 
 def _checked(speed: float) -> float:
     if not 0 <= speed < math.inf:
-        raise ValueError(f"speed is a number from 0; got {speed!r}")
+        raise ValueError(f"speed must be a finite number from 0; got {speed!r}")
     return float(speed)

@@ -1,6 +1,6 @@
 """The names of the asynchronous message errors (contract 6.1), for the `reason` of simulated failures.
 
-It does not say which of them the simulator raises by itself; that is in `rules.py`.
+Which of them the simulator raises by itself is in `platform.py`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Faults on demand: what goes wrong, where, how often; the table is `docs/faults.md`.
+"""Faults: failures of requests and callbacks on demand; the table is in `docs/faults.md`.
 
-It decides whether a fault meets a request or a callback; what it then does is done by the gateway, the server
-and the outbox. Chance is drawn from the seed, so that two runs meet the same faults.
+It decides which requests and callbacks a fault hits; the service, the server and the outbox carry it out.
+Chance is drawn from the seed, so that two runs have the same faults.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final, Literal, get_args
 import msgspec
 
 from nexmo_dispatch_async.exceptions import ConfigurationError
-from nexmo_dispatch_async.simulator.world.seeded_random import Dice
+from nexmo_dispatch_async.simulator.world.seeded_random import SeededRandom
 
 __all__ = ["CALLBACK_FAULTS", "FORMS", "REQUEST_FAULTS", "ArmedFault", "Fault", "Faults", "Form", "Kind"]
 
@@ -37,21 +37,21 @@ _WEEK: Final = 7 * 24 * 3600
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """One thing that goes wrong.
+    """One kind of failure, where it happens and how often.
 
     Attributes:
-        kind: What goes wrong.
+        kind: The kind of failure.
         route: A pattern (`*`, `?`, `[…]`) of requests by method and path as in `Simulator.counts`
             ("POST /dispatch", "GET /applications/{id}"), or of callbacks by kind ("final-report").
-        recipient: A pattern of the customer's number or id; of any step for a request.
-        probability: How likely it is for each that fits, from 0 to 1.
-        skip: How many that fit are let through first.
-        count: How often it happens before it is spent; `None` for until it is removed.
-        seconds: Of a latency: real seconds that the answer is held back. Of a late or duplicated callback:
-            virtual seconds that it comes later.
-        when: Whether a reset or an error comes before the service has seen the request, or after it has
-            carried it out.
-        status: HTTP status of an error or of a receiver that is down; `None` for 503, for the status of
+        recipient: A pattern of the customer's number or id; for a request, of any of its steps.
+        probability: Probability of a hit for each match, from 0 to 1.
+        skip: Number of matches before the first hit.
+        count: Number of hits before the fault is spent; None for no limit.
+        seconds: For `latency`, the delay of the response in real seconds. For `late` and `duplicate`, the
+            delay of the callback in virtual seconds.
+        when: Whether a reset or an error happens before the service receives the request, or after the
+            service has carried it out.
+        status: HTTP status of an error or of a receiver that is down. None for 503, for
             `Settings.quota_fault`, or for a receiver that refuses the connection.
         form: The shape of an error's body.
         retry_after: Seconds in a `Retry-After` header.
@@ -72,50 +72,50 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
     def __post_init__(self) -> None:
         if self.kind not in REQUEST_FAULTS + CALLBACK_FAULTS:
             kinds = ", ".join(REQUEST_FAULTS + CALLBACK_FAULTS)
-            raise ConfigurationError(f"kind of a fault is one of {kinds}; got {self.kind!r}")
+            raise ConfigurationError(f"kind of a fault must be one of {kinds}; got {self.kind!r}")
         if not 0 <= self.probability <= 1:
-            raise ConfigurationError(f"probability is a number from 0 to 1; got {self.probability!r}")
+            raise ConfigurationError(f"probability must be a number from 0 to 1; got {self.probability!r}")
         for name, value in (("skip", self.skip), ("count", self.count), ("retry_after", self.retry_after)):
             if value is not None and value < 0:
-                raise ConfigurationError(f"{name} is a number from 0; got {value!r}")
+                raise ConfigurationError(f"{name} must be a number from 0; got {value!r}")
         if not 0 <= self.seconds <= _WEEK:
-            raise ConfigurationError(f"seconds is a number from 0 to {_WEEK}; got {self.seconds!r}")
+            raise ConfigurationError(f"seconds must be a number from 0 to {_WEEK}; got {self.seconds!r}")
         if self.status is not None and not 200 <= self.status <= 599:
-            raise ConfigurationError(f"status is a number from 200 to 599; got {self.status!r}")
+            raise ConfigurationError(f"status must be a number from 200 to 599; got {self.status!r}")
         if self.when not in ("before", "after"):
-            raise ConfigurationError(f"when is before or after; got {self.when!r}")
+            raise ConfigurationError(f"when must be before or after; got {self.when!r}")
         if self.form not in FORMS:
-            raise ConfigurationError(f"form is one of {', '.join(FORMS)}; got {self.form!r}")
+            raise ConfigurationError(f"form must be one of {', '.join(FORMS)}; got {self.form!r}")
 
 
 @dataclass(slots=True, eq=False)
 class ArmedFault:
-    """A fault that was added, and what it has done so far."""
+    """A fault with its counts."""
 
     id: int
     fault: Fault
-    #: how many requests or callbacks fitted it, and how many of them it hit
+    #: number of requests or callbacks that matched, and number of hits
     met: int = 0
     hits: int = 0
 
     @property
     def spent(self) -> bool:
-        """Whether it has happened as often as it should."""
+        """Whether the fault has reached its `count`."""
         return self.fault.count is not None and self.hits >= self.fault.count
 
 
 class Faults:
-    """The faults that are armed, in the order in which they were added; each may be tried on everything.
+    """The armed faults, in the order of their addition.
 
     Args:
-        dice: Draws what is left to chance.
+        random: Source of the draws.
     """
 
-    def __init__(self, dice: Dice) -> None:
-        self._dice = dice
+    def __init__(self, random: SeededRandom) -> None:
+        self._random = random
         self._armed: dict[int, ArmedFault] = {}
         self._added = 0
-        #: whether any fault of requests, of callbacks, is armed: nothing to look for otherwise
+        #: whether any fault of requests, of callbacks, is armed
         self.on_requests: bool = False
         self.on_callbacks: bool = False
 
@@ -129,13 +129,13 @@ class Faults:
         return iter(tuple(self._armed.values()))
 
     def add(self, fault: Fault | Mapping[str, object]) -> int:
-        """Arm a fault and return the id that removes it.
+        """Arm a fault and return its id.
 
         Args:
             fault: A `Fault`, or its fields as a mapping of JSON values.
 
         Raises:
-            ConfigurationError: A field is unknown or wrong.
+            ConfigurationError: A field is unknown or has a wrong value.
         """
         checked = fault if isinstance(fault, Fault) else _fault(fault)
         self._added += 1
@@ -147,7 +147,7 @@ class Faults:
         """Disarm a fault.
 
         Raises:
-            KeyError: There is none with this id.
+            KeyError: No fault has this id.
         """
         del self._armed[fault_id]
         self._refresh()
@@ -158,7 +158,7 @@ class Faults:
         self._refresh()
 
     def to_builtins(self) -> list[dict[str, object]]:
-        """Return every armed fault as JSON values: its `id`, `met`, `hits`, `spent`, and its fields."""
+        """Return the armed faults as JSON values: `id`, `met`, `hits`, `spent` and the fields of each."""
         return [
             {
                 "id": armed.id,
@@ -171,16 +171,16 @@ class Faults:
         ]
 
     def on_request(self, route: str, recipients: Callable[[], Iterable[str]]) -> list[Fault]:
-        """Return the faults that hit a request: a latency at most, and one of the other kinds at most.
+        """Return the faults that hit a request: at most one latency and at most one of another kind.
 
         Args:
             route: Method and path as in `Simulator.counts`.
-            recipients: Called only if a fault asks for recipients.
+            recipients: Returns the recipients; called only if a fault has a `recipient`.
         """
         return list(self._hits(REQUEST_FAULTS, route, recipients, adding_up=frozenset({"latency"})))
 
     def on_callback(self, kinds: tuple[str, ...], route: str, recipients: Iterable[str]) -> list[Fault]:
-        """Return the faults of some kinds that hit a callback, one of each kind at most."""
+        """Return the faults of the given kinds that hit a callback, at most one of each kind."""
         return list(self._hits(kinds, route, lambda: recipients, adding_up=frozenset(kinds)))
 
     def _hits(
@@ -191,24 +191,24 @@ class Faults:
         *,
         adding_up: frozenset[str],
     ) -> Iterator[Fault]:
-        done: set[str] = set()
+        hit_groups: set[str] = set()
         for armed in self._armed.values():
             fault = armed.fault
             group = fault.kind if fault.kind in adding_up else "one"
-            if fault.kind not in kinds or armed.spent or not _fits(fault.route, route):
+            if fault.kind not in kinds or armed.spent or not _matches(fault.route, route):
                 continue
             if fault.recipient != "*" and not any(
-                _fits(fault.recipient, who.strip()) for who in recipients()
+                _matches(fault.recipient, address.strip()) for address in recipients()
             ):
                 continue
             armed.met += 1
-            if armed.met > fault.skip and group not in done and self._happens(armed):
+            if armed.met > fault.skip and group not in hit_groups and self._happens(armed):
                 armed.hits += 1
-                done.add(group)
+                hit_groups.add(group)
                 yield fault
 
     def _happens(self, armed: ArmedFault) -> bool:
-        return self._dice.chance(f"fault/{armed.id}/{armed.met}", armed.fault.probability)
+        return self._random.chance(f"fault/{armed.id}/{armed.met}", armed.fault.probability)
 
     def _refresh(self) -> None:
         kinds = {armed.fault.kind for armed in self._armed.values()}
@@ -220,10 +220,10 @@ def _fault(fields: Mapping[str, object]) -> Fault:
     try:
         return msgspec.convert(dict(fields), Fault)
     except msgspec.ValidationError as error:
-        raise ConfigurationError(f"this is no fault: {error}") from error
+        raise ConfigurationError(f"not a valid fault: {error}") from error
 
 
-def _fits(pattern: str, text: str) -> bool:
+def _matches(pattern: str, text: str) -> bool:
     return pattern in ("*", text) or _compiled(pattern).match(text) is not None
 
 

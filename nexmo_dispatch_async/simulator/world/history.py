@@ -1,6 +1,6 @@
-"""What happened, in the order it happened: the log behind `Simulator.transcript()`.
+"""The records of a simulator in chronological order, for `Simulator.transcript()`.
 
-It only keeps and prints records; access tokens, secrets and signatures' keys never enter them.
+Records contain no access tokens, secrets or signature keys.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ class _Base(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
 
 
 class RequestSeen(_Base, frozen=True, kw_only=True, tag="request"):
-    """A request to the service and its answer; the bodies of token requests are left out.
+    """A request to the service and its response; the bodies of token requests are omitted.
 
-    Status 0: none was given. `fault` names what met the request; the answer may not have arrived then.
+    Status 0 stands for no response. `fault` names the faults that hit the request; they may have lost the
+    response.
     """
 
     method: str
@@ -72,16 +73,16 @@ class StatusReached(_Base, frozen=True, kw_only=True, tag="status"):
 
 
 class WorkflowEnded(_Base, frozen=True, kw_only=True, tag="workflow_ended"):
-    """A workflow came to its end; the final report follows."""
+    """A workflow ended; the final report follows."""
 
     dispatch_uuid: str
     status: str
 
 
 class CallbackAttempt(_Base, frozen=True, kw_only=True, tag="callback"):
-    """One attempt to deliver a callback: `status` is the receiver's answer, `failure` why there was none.
+    """One attempt to deliver a callback: `status` is the receiver's response, `failure` the reason for none.
 
-    `fault` names what was done to it on purpose.
+    `fault` names the faults that hit the callback.
     """
 
     number: int
@@ -93,7 +94,7 @@ class CallbackAttempt(_Base, frozen=True, kw_only=True, tag="callback"):
     status: int | None = None
     answer: str = ""
     failure: str | None = None
-    #: when the next attempt is due; None when this was the last one
+    #: time of the next attempt; None after the last one
     retry_at_ms: int | None = None
     fault: str = ""
 
@@ -102,17 +103,22 @@ Record = RequestSeen | StepSent | StepExpired | StatusReached | WorkflowEnded | 
 
 _encode = msgspec.json.Encoder().encode
 
-# The operating system chooses loopback ports; they would make two equal runs look different.
+# The operating system chooses loopback ports, which would make the transcripts of equal runs differ.
 _LOOPBACK_PORT: Final = re.compile(rb"(//(?:127\.0\.0\.1|localhost|\[::1\]):)\d+")
 
 
 def as_line(record: Record) -> bytes:
-    """Return a record as a line of JSON; the ports of loopback addresses are replaced by `*`."""
+    """Return a record as a line of JSON, with the ports of loopback addresses replaced by `*`."""
     return _LOOPBACK_PORT.sub(rb"\1*", _encode(record)) + b"\n"
 
 
 class History:
-    """The newest records, at most `limit` of them; `observer` hears of each as it comes."""
+    """The newest records.
+
+    Args:
+        limit: Maximum number of records.
+        observer: Called with each new record.
+    """
 
     def __init__(self, limit: int, observer: Callable[[Record], None] | None = None) -> None:
         self._records: deque[Record] = deque(maxlen=limit)
@@ -129,19 +135,19 @@ class History:
         return reversed(self._records)
 
     def add(self, record: Record) -> None:
-        """Keep a record, and drop the oldest one when there are too many."""
+        """Add a record; the oldest record is dropped beyond `limit`."""
         self.total += 1
         self._records.append(record)
         if self._observer is not None:
             self._observer(record)
 
     def since(self, total: int) -> list[Record]:
-        """Return what was added since there were `total` records; what was dropped in between is missing."""
+        """Return the records added after the first `total`, without those dropped since."""
         newest = itertools.islice(reversed(self._records), self.total - total)
         return list(newest)[::-1]
 
     def transcript(self) -> bytes:
-        """Return one JSON object a line; the ports of loopback addresses are replaced by `*`."""
+        """Return the records as JSON lines, with the ports of loopback addresses replaced by `*`."""
         dropped = self.total - len(self._records)
         lines = [b'{"record":"dropped","count":%d}' % dropped] if dropped else []
         return b"".join(line + b"\n" for line in lines) + b"".join(map(as_line, self._records))

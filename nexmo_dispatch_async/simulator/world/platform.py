@@ -1,6 +1,6 @@
-"""What the platform itself does to a message, whoever the recipient is (contract 3.4.3, 7).
+"""The platform's own decisions about a message, independent of its recipient (contract 3.4.3, 7).
 
-It looks at one step and decides; what people do is in `people.py`.
+The behaviour of recipients is in `people.py`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final, cast
 from nexmo_dispatch_async.simulator.world.error_names import reason_for
 from nexmo_dispatch_async.simulator.world.people import Act
 from nexmo_dispatch_async.simulator.world.settings import Settings
-from nexmo_dispatch_async.simulator.world.steps import Step
+from nexmo_dispatch_async.simulator.world.steps import SimulatedStep
 
 __all__ = ["CARE_WINDOW_MS", "cut_by_ttl", "is_charged", "refusal", "rejected", "render"]
 
@@ -29,9 +29,9 @@ _PLACEHOLDER: Final = re.compile(r"\{\{(\d{1,3})\}\}")
 
 
 def render(pattern: str, parameters: list[str]) -> str | None:
-    """Fill a template; None when parameters and placeholders do not fit (contract 7.1).
+    """Fill a template; None when parameters and placeholders do not match (contract 7.1).
 
-    Inserted text is not looked at again: a parameter that reads `{{2}}` stays as it is.
+    Placeholders inside of parameters are not replaced: a parameter `{{2}}` stays as it is.
     """
     wanted = {int(number) for number in _PLACEHOLDER.findall(pattern)}
     if wanted != set(range(1, len(parameters) + 1)) or "" in parameters:
@@ -39,7 +39,7 @@ def render(pattern: str, parameters: list[str]) -> str | None:
     return _PLACEHOLDER.sub(lambda match: parameters[int(match[1]) - 1], pattern)
 
 
-def template_parameters(step: Step) -> tuple[str, list[str]]:
+def template_parameters(step: SimulatedStep) -> tuple[str, list[str]]:
     """Return the name and the parameters of a template step, objects and strings alike (contract 9.4)."""
     content = cast("dict[str, object]", step.message["content"])
     template = cast("dict[str, object]", content["template"])
@@ -50,8 +50,8 @@ def template_parameters(step: Step) -> tuple[str, list[str]]:
     return str(template["name"]), [str(value) for value in values]
 
 
-def refusal(step: Step, settings: Settings, *, window_open: bool) -> Act | None:
-    """Return the rejection that the platform answers with, None when it takes the message."""
+def refusal(step: SimulatedStep, settings: Settings, *, window_open: bool) -> Act | None:
+    """Return the rejection of a message by the platform, None when the platform accepts it."""
     code: int | None = None
     if step.channel == "whatsapp":
         if step.options.get("policy") == "fallback":
@@ -71,44 +71,44 @@ def refusal(step: Step, settings: Settings, *, window_open: bool) -> Act | None:
 
 
 def rejected(code: int) -> Act:
-    """Return the rejection with which the platform answers, at once."""
+    """Return an immediate rejection by the platform."""
     return Act(100, "rejected", code, reason_for(code), soon=True)
 
 
-def _carries_template(step: Step) -> bool:
-    """Say whether a custom object is a template in the channel's own words."""
+def _carries_template(step: SimulatedStep) -> bool:
+    """Return whether a custom object is a template in the channel's own format."""
     content = cast("dict[str, object]", step.message["content"])
     custom = content.get("custom")
     return isinstance(custom, dict) and cast("dict[str, object]", custom).get("type") == "template"
 
 
-def _is_tagged(step: Step) -> bool:
-    """Say whether a Messenger message has a tag, which takes it outside of the window (contract 7.3)."""
+def _is_tagged(step: SimulatedStep) -> bool:
+    """Return whether a Messenger message has a tag, which is allowed outside of the window (contract 7.3)."""
     return step.options.get("category") == "message_tag"
 
 
 def cut_by_ttl(acts: list[Act], ttl: int | None, settings: Settings) -> list[Act]:
-    """Drop what would come after a Viber ttl, when the message is deleted (contract 7.2).
+    """Drop the acts after the end of a Viber ttl, when the message is deleted (contract 7.2).
 
-    By the old text neither a callback nor a charge follows; by the newer one it is rejected (6.1).
+    By the old text neither a callback nor a charge follows; by the newer one the message is rejected (6.1).
     """
     if ttl is None:
         return acts
     end = ttl * 1000
     if any(act.status in ("delivered", "undeliverable") and act.after_ms <= end for act in acts):
         return acts
-    left = [act for act in acts if act.status == "submitted"]
+    remaining = [act for act in acts if act.status == "submitted"]
     if settings.viber_ttl == "rejected" and not any(act.status == "rejected" for act in acts):
-        left.append(Act(end, "rejected", _EXPIRED, reason_for(_EXPIRED)))
-    return left
+        remaining.append(Act(end, "rejected", _EXPIRED, reason_for(_EXPIRED)))
+    return remaining
 
 
 def is_charged(channel: str, status: str, settings: Settings, *, before: bool) -> bool:
-    """Say whether a status carries the price of its message (contract 6.1).
+    """Return whether a status carries the price of its message (contract 6.1).
 
     Args:
-        channel: Where the message was sent.
-        status: What it has reached.
+        channel: The channel of the message.
+        status: The status it has reached.
         settings: The switches.
         before: Whether the message was charged before.
     """

@@ -1,6 +1,6 @@
-"""A workflow in flight and its messages, as the engine keeps them.
+"""The state of a workflow in flight and of its messages.
 
-They hold state only; what happens to them is in `engine.py`.
+The transitions are in `engine.py`.
 """
 
 from __future__ import annotations
@@ -9,24 +9,24 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from nexmo_dispatch_async.failover import FailoverState
-from nexmo_dispatch_async.simulator.world.applications import Application
-from nexmo_dispatch_async.simulator.world.steps import Step
+from nexmo_dispatch_async.simulator.world.applications import SimulatedApplication
+from nexmo_dispatch_async.simulator.world.steps import SimulatedStep
 
 __all__ = ["Message", "Run"]
 
 
 @dataclass(slots=True, eq=False)
 class Message:
-    """One message that was sent for a step."""
+    """One message, sent for a step."""
 
     uuid: str
     run: Run
     index: int
-    step: Step
+    step: SimulatedStep
     sent_ms: int
     status: str | None = None
     price: Decimal | None = None
-    #: somebody took over by hand: what the script still holds must not contradict that
+    #: a status was set manually: later statuses of the script must not contradict it
     by_hand: bool = False
 
 
@@ -36,11 +36,11 @@ class Run:
 
     number: int
     dispatch_uuid: str
-    application: Application
-    steps: tuple[Step, ...]
+    application: SimulatedApplication
+    steps: tuple[SimulatedStep, ...]
     failover: FailoverState
     accepted_ms: int
     messages: list[Message] = field(default_factory=list[Message])
     ended_ms: int | None = None
-    #: whether the final report has been made
+    #: whether the final report has been created
     reported: bool = False

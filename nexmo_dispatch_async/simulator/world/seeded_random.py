@@ -1,6 +1,6 @@
-"""Randomness that depends on the seed and on what it is for, never on the order of the questions.
+"""Randomness derived from a seed and a purpose, independent of the order of the draws.
 
-It holds no state and protects nothing: whoever knows the seed knows every id and latency.
+It has no state and no secrecy: the seed determines every id and latency.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ import hashlib
 import math
 from typing import Final
 
-__all__ = ["Dice"]
+__all__ = ["SeededRandom"]
 
 _PRECISION: Final = 1_000_000_000
 
 
-class Dice:
-    """Answers drawn from a seed and a purpose; the same question has the same answer in every run.
+class SeededRandom:
+    """Draws derived from a seed and a purpose: the same purpose gives the same value in every run.
 
-    A stateful generator would give other ids to the same workflow as soon as two requests swap places.
+    With a stateful generator, the ids of a workflow would change as soon as two requests swapped places.
     """
 
     __slots__ = ("_base",)
@@ -41,21 +41,21 @@ class Dice:
         return self._bytes(purpose).hex()
 
     def token(self, purpose: str, length: int) -> str:
-        """Draw letters and digits, at most 32."""
+        """Draw `length` letters and digits, at most 32."""
         alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
         digest = self._bytes(purpose) + self._bytes(purpose + "/2")
         return "".join(alphabet[byte % len(alphabet)] for byte in digest[:length])
 
     def chance(self, purpose: str, probability: float) -> bool:
-        """Say whether something happens that is so probable, from 0 to 1."""
+        """Return True with a probability from 0 to 1."""
         return self.between(purpose, 1, _PRECISION) <= probability * _PRECISION
 
     def normal(self, purpose: str) -> float:
-        """Draw from the normal distribution around 0 with deviation 1."""
-        drawn = self._bytes(purpose)
-        first, second = (int.from_bytes(part, "big") / 2**48 for part in (drawn[:6], drawn[6:12]))
+        """Draw from the standard normal distribution."""
+        digest = self._bytes(purpose)
+        first, second = (int.from_bytes(part, "big") / 2**48 for part in (digest[:6], digest[6:12]))
         return math.sqrt(-2 * math.log(1 - first)) * math.cos(2 * math.pi * second)
 
     def between(self, purpose: str, low: int, high: int) -> int:
-        """Draw a whole number from `low` to `high`, both included."""
+        """Draw an integer from `low` to `high`, both included."""
         return low + int.from_bytes(self._bytes(purpose)[:8], "big") % (high - low + 1)

@@ -1,7 +1,4 @@
-"""The switches of the simulator: where sources contradict each other, the contract's reading is the default.
-
-It holds values only; what each of them changes is in the module that reads it.
-"""
+"""The switches of the simulator; where sources contradict each other, the default follows the contract."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ __all__ = ["Settings", "default_prices", "default_templates"]
 
 
 def default_prices() -> dict[str, Decimal]:
-    """Return what a delivered message costs on each channel, in EUR (contract 10)."""
+    """Return the price of a delivered message on each channel, in EUR (contract 10)."""
     return {
         "sms": Decimal("0.0333"),
         "mms": Decimal("0.0120"),
@@ -31,52 +28,53 @@ def default_templates() -> dict[str, str]:
 
 @dataclass(slots=True, kw_only=True)
 class Settings:
-    """Switches; they may be changed while the simulator runs.
+    """Switches of a simulator, which may be changed while it runs.
 
     Attributes:
-        accept_bare_step: Take a body without `workflow` as one step; otherwise 400 (contract 9.1).
-        accept_voice_application: Send by an application of voice; otherwise 403.
+        accept_bare_step: Accept a body without `workflow` as one step; otherwise 400 (contract 9.1).
+        accept_voice_application: Accept sends of an application with the capability voice; otherwise 403.
         accept_partial_update: Change an application without `name` and `type`; otherwise 400 (contract 4.3).
-        accept_img: Take `img` for `image`, which a snippet of the provider writes; otherwise 400 (9.31).
-        accept_any_number: Take numbers of more than 15 digits or with a leading 0; otherwise 400 (3.3).
-        accept_any_url: Take any text as the URL of a medium; otherwise 400 unless it is http or https.
-        invalid_parameters: List every violation, or show the first one as an object (contract 9.7).
+        accept_img: Accept `img` for `image`, as in a snippet of the provider; otherwise 400 (9.31).
+        accept_any_number: Accept numbers of more than 15 digits or with a leading 0; otherwise 400 (3.3).
+        accept_any_url: Accept any text as the URL of a medium; otherwise only http and https URLs.
+        invalid_parameters: All violations as an array, or the first one as an object (contract 9.7).
         dispatch_link: Name of the link in `_links` of a message-status (contract 9.2).
         credential_error: A bad client as 401 with Apigee's body, or as 500 in KPN's envelope (contract 2.2).
         token_fault: A rejected token as 401 or as 500 (contract 2.3).
         quota_fault: Over quota as 429 or as 500 (contract 9.18).
         fault_form: The gateway's faults in Apigee's words, in KPN's envelope, or as XML (contract 2.3).
-        not_entitled: The project has no access to the product: `None`, or refused with 401 or 403 (1.5).
+        not_entitled: Status for a project without access to the product, 401 or 403; None grants it (1.5).
         token_type: `Bearer`, or Apigee's own `BearerToken` (contract 2.1).
-        oauth_fields: The token answer of newer pages, of older ones, or with numbers as numbers (2.1).
-        sunset: What the `sunset` header says (contract 1.4).
-        sandbox: A sandbox account, which may not list applications (contract 1.5).
-        token_lifetime: Seconds until a token expires: virtual ones where time is moved by hand, real ones
-            where it runs, since a client counts them by its own clock.
-        quota_limit: Calls allowed in a virtual day.
+        oauth_fields: Token response as on newer pages, on older ones, or with JSON numbers (contract 2.1).
+        sunset: Value of the `sunset` header (contract 1.4).
+        sandbox: Whether the account is a sandbox account, which may not list applications (contract 1.5).
+        token_lifetime: Lifetime of a token in seconds: virtual seconds when time moves with `advance()`, real
+            seconds otherwise, since clients measure the lifetime by their own clock.
+        quota_limit: Maximum number of calls in a virtual day.
         care_window: Reject free content on WhatsApp and Messenger outside of the 24 h after the customer's
-            last message, as the service does (contract 7.1, 7.3); False takes it at any time.
-        most_replies: How often within 24 virtual hours one person replies the same line by itself to one
-            sender, so that a receiver which answers every message comes to an end; None for each time.
+            last message, as the service does (contract 7.1, 7.3); False accepts it at any time.
+        most_replies: Maximum number of scripted replies with the same line from one person to one sender
+            within 24 virtual hours, so that a receiver that answers every message terminates; None for no
+            maximum.
         close_silent_after: Seconds after which a silent last step ends its workflow with `error`; never by
             default (contract 9.12).
-        retry_policy: Which answers are tried again, and when: now, or until 2020 (contract 5.10, 9.11).
-        webhook_version: Statuses and inbound messages in the form of v0.1, or flat as of v1 (contract 5.8).
+        retry_policy: Retries of callbacks: the current policy, or that of 2020 (contract 5.10, 9.11).
+        webhook_version: Statuses and inbound messages as in v0.1, or flat as in v1 (contract 5.8).
         v1_timestamps: Timestamps of v1 with milliseconds, or without a fraction (contract 5.7, 5.8).
         v1_workflow: How v1 spells the place in a workflow: `id, items_number, items_total` as the guide does,
             `workflow_id` in place of `id`, or `item_number` and `total_items` (contract 5.8).
-        charge_sms_at: Which status of an SMS or MMS carries its price: `submitted` as current pages say, or
+        charge_sms_at: Status of an SMS or MMS that carries its price: `submitted` as on current pages, or
             `delivered` as in the captures; None for the first in v1 and the second in v0.1 (contract 6.1).
-        viber_ttl: What follows when a Viber ttl runs out: nothing, or `rejected` with 1360 (6.1, 7.2).
-        report_viber_as: How the final report spells the channel; the specification misspells it (5.4).
-        expiry_lag: At most so many seconds that an expiry comes late; the captures show 3 (contract 10.2).
+        viber_ttl: Status at the end of a Viber ttl: none, or `rejected` with 1360 (contract 6.1, 7.2).
+        report_viber_as: Spelling of the channel in the final report; the specification misspells it (5.4).
+        expiry_lag: Maximum delay of an expiry in seconds; the captures show 3 (contract 10.2).
         one_account: An application has one Viber, one Messenger and one WhatsApp account, the first that it
             sends from; a message from another one is rejected with 1120 (contract 7.5).
         resign_retries: Sign every attempt of a callback anew instead of repeating the first signature (9.26).
         prices: Price of a delivered message on each channel.
-        workflow_fee: What a workflow costs on top of its messages.
-        templates: Patterns of the WhatsApp templates whose parameters are checked; other names are accepted.
-        latency: Real seconds that every answer is held back.
+        workflow_fee: Price of a workflow on top of its messages.
+        templates: WhatsApp templates whose parameters are checked, pattern by name; others are accepted.
+        latency: Delay of every response in real seconds.
     """
 
     accept_bare_step: bool = False
@@ -92,7 +90,7 @@ class Settings:
     quota_fault: Literal[429, 500] = 429
     fault_form: Literal["apigee", "kpn", "xml"] = "apigee"
     not_entitled: Literal[401, 403] | None = None
-    token_type: str = "Bearer"  # noqa: S105 - the word of the answer, not a token
+    token_type: str = "Bearer"  # noqa: S105 - the type of a token, not a token
     oauth_fields: Literal["newer", "older", "typed"] = "newer"
     sunset: str = "n/a"
     sandbox: bool = False

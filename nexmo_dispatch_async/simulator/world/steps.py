@@ -1,6 +1,6 @@
 """A step of a workflow as the service understood it.
 
-It is only kept here; how it is read from a request is in `validation.py` and `quick.py`.
+Parsing is in `api/validation.py` and `api/validation_fast_path.py`.
 """
 
 from __future__ import annotations
@@ -11,34 +11,34 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from nexmo_dispatch_async.failover import Condition
+from nexmo_dispatch_async.failover import FailoverCondition
 
-__all__ = ["JSONObject", "Step", "condition", "is_e164", "is_http"]
+__all__ = ["JSONObject", "SimulatedStep", "condition", "is_e164", "is_http"]
 
 JSONObject = dict[str, object]
 
 _MOST_DIGITS: Final = 15
 
 
-class Step(msgspec.Struct, frozen=True, gc=False):
+class SimulatedStep(msgspec.Struct, frozen=True, gc=False):
     """One step.
 
-    It holds texts and numbers only, and the message stays in the body it came in until somebody looks at it:
-    thousands of workflows in flight would keep the garbage collector busy, and the memory full.
+    Its fields are strings and numbers only, and the message is parsed from the body on demand: with thousands
+    of workflows in flight, parsed messages would fill the memory and slow the garbage collector down.
     """
 
     channel: str
-    #: "number" or "id", and what it was, as it was sent
+    #: "number" or "id", and its value as sent
     from_key: str
     from_address: str
     to_key: str
     address: str
-    #: the text of the whole request, and which of its steps this is
+    #: the text of the whole request, and the index of this step in it
     body: str
     place: int
     content_type: str
     client_ref: str | None
-    condition: Condition | None
+    condition: FailoverCondition | None
     ttl: int | None = None
     #: whether the message has an object named after its channel
     has_options: bool = False
@@ -55,7 +55,7 @@ class Step(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def message(self) -> JSONObject:
-        """The `message` object as it was sent."""
+        """The `message` object as sent."""
         document = cast("dict[str, list[JSONObject]]", msgspec.json.decode(self.body))
         step = document["workflow"][self.place] if "workflow" in document else document
         return cast("JSONObject", step["message"])
@@ -67,18 +67,18 @@ class Step(msgspec.Struct, frozen=True, gc=False):
 
 
 @lru_cache(maxsize=1024)
-def condition(status: str, seconds: int) -> Condition:
-    """Return what a step waits for; most workflows wait for the same."""
-    return Condition(status, seconds)
+def condition(status: str, seconds: int) -> FailoverCondition:
+    """Return a condition from a cache: most workflows share a few conditions."""
+    return FailoverCondition(status, seconds)
 
 
 def is_e164(number: str) -> bool:
-    """Say whether a number is at most 15 digits, the country code first (contract 3.3)."""
+    """Return whether a number has at most 15 digits and no leading 0 (contract 3.3)."""
     return number.isascii() and number.isdigit() and number[0] != "0" and len(number) <= _MOST_DIGITS
 
 
 def is_http(url: str) -> bool:
-    """Say whether a text is an http or https URL with a host."""
+    """Return whether a text is an http or https URL with a host."""
     try:
         parts = urlsplit(url)
         return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0

@@ -1,4 +1,4 @@
-"""What is wrong with a body that the service does not accept."""
+"""Violations: the reasons for which the service refuses a body."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ __all__ = ["InvalidBody", "Violation"]
 
 
 class Violation(NamedTuple):
-    """One broken rule: the path of the parameter and what is wrong with it."""
+    """One violation: the path of the parameter and the reason."""
 
     name: str
     reason: str
 
 
-class InvalidBody(ValueError):  # noqa: N818 - it is a finding about somebody else's input, named for what it says
-    """The body was not accepted; without violations it is not a JSON object at all."""
+class InvalidBody(ValueError):  # noqa: N818 - a finding about the caller's input, not a failure of the service
+    """The body was refused; without violations it is not a JSON object at all."""
 
     def __init__(self, violations: list[Violation]) -> None:
         super().__init__("; ".join(f"{name}: {reason}" for name, reason in violations) or "not a JSON object")

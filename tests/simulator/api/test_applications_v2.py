@@ -8,7 +8,7 @@ import pytest
 
 from nexmo_dispatch_async.simulator.api.answers import Reply
 from nexmo_dispatch_async.simulator.api.service import BASE_PATH, Service
-from nexmo_dispatch_async.simulator.world.seeded_random import Dice
+from nexmo_dispatch_async.simulator.world.seeded_random import SeededRandom
 from nexmo_dispatch_async.simulator.world.tokens import Account, Tokens
 from tests.simulator.support import EPOCH, Box
 
@@ -18,11 +18,11 @@ V2 = "/applications/v2"
 
 class Caller:
     def __init__(self, parts: Box) -> None:
-        dice = Dice(0)
-        tokens = Tokens(dice)
+        random = SeededRandom(0)
+        tokens = Tokens(random)
         self.parts = parts
         self.service = Service(
-            engine=parts.engine, account=Account(dice), tokens=tokens, dice=dice, epoch=EPOCH
+            engine=parts.engine, account=Account(random), tokens=tokens, random=random, epoch=EPOCH
         )
         self.authorization = "Bearer " + tokens.issue(0, 3599)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nexmo_dispatch_async.simulator import Simulator
 from nexmo_dispatch_async.simulator.api.answers import Reply
-from nexmo_dispatch_async.simulator.api.server_fast_path import FastLane, Unusual, read_request
+from nexmo_dispatch_async.simulator.api.server_fast_path import FastPathProtocol, Unusual, read_request
 from tests.simulator.conftest import Caller
 from tests.simulator.support import workflow
 
@@ -112,9 +112,11 @@ class Fallback(asyncio.Protocol):
         self.got += data
 
 
-def lane(answer: Callable[..., Reply | None]) -> tuple[FastLane, Wire, Fallback, set[asyncio.Transport]]:
+def lane(
+    answer: Callable[..., Reply | None],
+) -> tuple[FastPathProtocol, Wire, Fallback, set[asyncio.Transport]]:
     fallback, wire, open_ones = Fallback(), Wire(), set[asyncio.Transport]()
-    protocol = FastLane(answer, lambda: fallback, open_ones)
+    protocol = FastPathProtocol(answer, lambda: fallback, open_ones)
     protocol.connection_made(wire)
     return protocol, wire, fallback, open_ones
 

@@ -13,7 +13,7 @@ from multidict import CIMultiDict
 
 from nexmo_dispatch_async.simulator.api.answers import Reply
 from nexmo_dispatch_async.simulator.api.service import BASE_PATH, TOKEN_PATH, Service
-from nexmo_dispatch_async.simulator.world.seeded_random import Dice
+from nexmo_dispatch_async.simulator.world.seeded_random import SeededRandom
 from nexmo_dispatch_async.simulator.world.tokens import Account, Tokens
 from tests.simulator.support import EPOCH, Box, box, step, workflow
 
@@ -25,13 +25,13 @@ class Caller:
     """Speaks to a gateway; the token is fetched once."""
 
     def __init__(self, parts: Box) -> None:
-        dice = Dice(0)
+        random = SeededRandom(0)
         self.parts = parts
         self.settings = parts.settings
-        self.account = Account(dice)
-        self.tokens = Tokens(dice)
+        self.account = Account(random)
+        self.tokens = Tokens(random)
         self.service = Service(
-            engine=parts.engine, account=self.account, tokens=self.tokens, dice=dice, epoch=EPOCH
+            engine=parts.engine, account=self.account, tokens=self.tokens, random=random, epoch=EPOCH
         )
         self.authorization = "Bearer " + self.tokens.issue(0, 3599)
 

@@ -73,7 +73,7 @@ async def test_the_answer_says_what_to_do(caller: Caller) -> None:
         told = await answer.json()
 
     assert told["error"]["status"] == "403 - Forbidden"
-    assert told["error"]["message"].startswith("the Host header names neither a loopback address nor")
+    assert told["error"]["message"].startswith("the Host header is neither a loopback address")
     assert told["error"]["message"].endswith("nor an allowed host")
 
 
@@ -121,7 +121,9 @@ async def test_a_container_may_be_called_by_its_name() -> None:
 @pytest.mark.parametrize("name", ["", "*", "*.example", "http://simulator", "simulator:8701", "a/b", "a@b"])
 def test_an_allowed_host_is_a_bare_name(name: str) -> None:
     """A wildcard would let every web site in again."""
-    with pytest.raises(ConfigurationError, match=r"^an allowed host is a name or an address without scheme"):
+    with pytest.raises(
+        ConfigurationError, match=r"^an allowed host must be a name or an address without scheme"
+    ):
         own_hosts("127.0.0.1", [name])
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexmo_dispatch_async.failover import Condition
+from nexmo_dispatch_async.failover import FailoverCondition
 from nexmo_dispatch_async.simulator.api.validation import parse_dispatch
 from nexmo_dispatch_async.simulator.world.settings import Settings
 from nexmo_dispatch_async.simulator.world.violations import InvalidBody
@@ -72,7 +72,7 @@ def test_what_is_accepted_is_understood() -> None:
 
     assert viber.sender == {"type": "viber_service_msg", "id": "VSM-ID-40817"}
     assert viber.recipient == {"type": "viber_service_msg", "number": "447700900321"}
-    assert viber.condition == Condition("read", 600)
+    assert viber.condition == FailoverCondition("read", 600)
     assert (viber.client_ref, viber.ttl) == ("order-1", 60)
     assert (sms.address, sms.content_type, sms.client_ref) == ("447700900123", "text", None)
 
@@ -86,7 +86,7 @@ def test_numbers_may_be_numbers_and_times_may_be_text() -> None:
 
         parsed = parse(workflow(first, step("sms", "447700900124")))[0]
 
-        assert parsed.condition == Condition("delivered", 600)
+        assert parsed.condition == FailoverCondition("delivered", 600)
         assert (parsed.address, parsed.sender["number"]) == ("447700900123", "3197010299901")
         assert parsed.client_ref == "7"
 

@@ -20,7 +20,7 @@ from nexmo_dispatch_async.simulator.callbacks.bodies import (
     status_body,
     timestamp,
 )
-from nexmo_dispatch_async.simulator.world.seeded_random import Dice
+from nexmo_dispatch_async.simulator.world.seeded_random import SeededRandom
 from tests.simulator.support import EPOCH
 
 WEBHOOKS = Path(__file__).parents[2] / "data" / "payloads" / "webhooks"
@@ -143,7 +143,7 @@ def test_timestamps_have_milliseconds_and_z() -> None:
 def signed(seed: int = 0) -> tuple[Callback, str]:
     callback = Callback(3, "message-status", "http://r/", b'{"status": "read"}', "an-application", 0)
     signer = Signer(
-        api_key="a1b2c3d4", secret=SECRET, epoch=datetime(2025, 1, 1, tzinfo=UTC), dice=Dice(seed)
+        api_key="a1b2c3d4", secret=SECRET, epoch=datetime(2025, 1, 1, tzinfo=UTC), random=SeededRandom(seed)
     )
     assert SECRET not in repr(signer)
     return callback, signer.authorization(callback, at_ms=61_900, attempt=1)

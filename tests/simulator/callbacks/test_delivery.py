@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from nexmo_dispatch_async.simulator.callbacks.bodies import Answer, Callback, Delivery
-from nexmo_dispatch_async.simulator.callbacks.delivery import Courier
+from nexmo_dispatch_async.simulator.callbacks.delivery import CallbackClient
 from tests.simulator.conftest import Receiver
 
 Peer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -37,7 +37,7 @@ async def peer(handle: Peer) -> AsyncIterator[str]:
 
 
 async def test_a_callback_arrives_byte_for_byte(receiver: Receiver) -> None:
-    async with Courier() as courier:
+    async with CallbackClient() as courier:
         answer = await courier.deliver(delivery(receiver.url + "/status"))
 
     (callback,) = receiver.callbacks
@@ -51,14 +51,14 @@ async def test_a_callback_arrives_byte_for_byte(receiver: Receiver) -> None:
 async def test_a_redirect_is_an_answer_and_not_followed(receiver: Receiver) -> None:
     receiver.answers.append(302)
 
-    async with Courier() as courier:
+    async with CallbackClient() as courier:
         assert (await courier.deliver(delivery(receiver.url))).status == 302
 
     assert len(receiver.callbacks) == 1
 
 
 async def test_nobody_there() -> None:
-    async with Courier() as courier:
+    async with CallbackClient() as courier:
         answer = await courier.deliver(delivery("http://127.0.0.1:1/"))
 
     assert answer == Answer(failure="connection refused")
@@ -71,7 +71,7 @@ async def test_a_broken_answer(said: bytes) -> None:
         writer.write(said)
         await writer.drain()
 
-    async with peer(handle) as url, Courier() as courier:
+    async with peer(handle) as url, CallbackClient() as courier:
         assert await courier.deliver(delivery(url)) == Answer(failure="connection lost")
 
 
@@ -81,7 +81,7 @@ async def test_an_answer_that_does_not_come_in_time() -> None:
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
 
-    async with peer(handle) as url, Courier(answer_timeout=0.02) as courier:
+    async with peer(handle) as url, CallbackClient(answer_timeout=0.02) as courier:
         assert await courier.deliver(delivery(url)) == Answer(failure="timeout")
 
 
@@ -91,7 +91,7 @@ async def test_a_long_answer_is_cut() -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100_000)
         await writer.drain()
 
-    async with peer(handle) as url, Courier() as courier:
+    async with peer(handle) as url, CallbackClient() as courier:
         answer = await courier.deliver(delivery(url))
 
     assert answer.status == 200
@@ -100,12 +100,12 @@ async def test_a_long_answer_is_cut() -> None:
 
 @pytest.mark.parametrize("url", ["http://[", "nonsense", "http://a b/"])
 async def test_a_url_that_leads_nowhere(url: str) -> None:
-    async with Courier() as courier:
+    async with CallbackClient() as courier:
         assert (await courier.deliver(delivery(url))).failure is not None
 
 
 async def test_a_closed_courier_delivers_nothing() -> None:
-    courier = Courier()
+    courier = CallbackClient()
 
     assert await courier.deliver(delivery("http://127.0.0.1:1/")) == Answer(failure="closed")
     await courier.__aexit__(None, None, None)

@@ -1,7 +1,7 @@
 """What became of each message is gathered from the records, when somebody looks and not before."""
 
 from nexmo_dispatch_async.simulator.callbacks.bodies import Answer
-from nexmo_dispatch_async.simulator.control.message_log import Moment, Story
+from nexmo_dispatch_async.simulator.control.message_log import MessageLog, Moment
 from tests.simulator.support import box, step
 
 TO = "999500000001"
@@ -11,7 +11,7 @@ def test_statuses_expiries_and_reports_are_remembered() -> None:
     parts = box()
     run = parts.accept(step("whatsapp", TO, within=60, until="read"), step("sms", "999313000001"))
     parts.run(70)
-    story = Story(parts.engine)
+    story = MessageLog(parts.engine)
 
     story.catch_up()
 
@@ -28,7 +28,7 @@ def test_catching_up_twice_changes_nothing() -> None:
     parts = box()
     run = parts.accept(step("sms", TO))
     parts.run(1)
-    story = Story(parts.engine)
+    story = MessageLog(parts.engine)
 
     story.catch_up()
     story.catch_up()
@@ -42,7 +42,7 @@ def test_a_reply_belongs_to_the_newest_message_between_the_two() -> None:
     old, other, new = (parts.accept(step("sms", to)) for to in (TO, "999500000002", TO))
     parts.engine.reply(old.messages[0].uuid, "Yes")
     parts.run(1)
-    story = Story(parts.engine)
+    story = MessageLog(parts.engine)
 
     story.catch_up()
 
@@ -55,7 +55,7 @@ def test_a_repeated_delivery_is_one_reply() -> None:
     run = parts.accept(step("sms", TO))
     parts.engine.reply(run.messages[0].uuid, "Yes")
     parts.run(30, Answer(503))
-    story = Story(parts.engine)
+    story = MessageLog(parts.engine)
 
     story.catch_up()
 
@@ -66,7 +66,7 @@ def test_memory_is_bounded() -> None:
     parts = box()
     runs = [parts.accept(step("sms", f"9995{number:08d}")) for number in range(30)]
     parts.run(1)
-    story = Story(parts.engine, keep=10)
+    story = MessageLog(parts.engine, keep=10)
 
     story.catch_up()
 

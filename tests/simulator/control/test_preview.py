@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexmo_dispatch_async.simulator.api.validation import Step, parse_dispatch
+from nexmo_dispatch_async.simulator.api.validation import SimulatedStep, parse_dispatch
 from nexmo_dispatch_async.simulator.control.preview import Card, Content, Place, Template, look_of
 from nexmo_dispatch_async.simulator.world.settings import Settings
 from tests.simulator.support import step, workflow
@@ -27,7 +27,9 @@ def looked(channel: str, content: dict[str, Any], **message: Any) -> Content:
 def custom(channel: str, value: Any) -> Content:
     """Return what a custom object shows, whether or not the service would take it."""
     body = json.dumps({"workflow": [{"message": {"content": {"type": "custom", "custom": value}}}]})
-    return look_of(Step(channel, "number", "1", "number", "1", body, 0, "custom", None, None), PATTERNS)
+    return look_of(
+        SimulatedStep(channel, "number", "1", "number", "1", body, 0, "custom", None, None), PATTERNS
+    )
 
 
 def test_a_text_is_shown() -> None:

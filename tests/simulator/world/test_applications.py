@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from nexmo_dispatch_async.simulator.world.applications import Application, Applications
-from nexmo_dispatch_async.simulator.world.seeded_random import Dice
+from nexmo_dispatch_async.simulator.world.applications import SimulatedApplication, SimulatedApplications
+from nexmo_dispatch_async.simulator.world.seeded_random import SeededRandom
 from nexmo_dispatch_async.simulator.world.violations import InvalidBody
 
 EXAMPLES = Path(__file__).parents[2] / "data" / "payloads" / "applications"
@@ -20,15 +20,15 @@ FIELDS = {
 
 
 @pytest.fixture
-def applications() -> Applications:
-    return Applications(Dice(0))
+def applications() -> SimulatedApplications:
+    return SimulatedApplications(SeededRandom(0))
 
 
 def names(error: InvalidBody) -> list[str]:
     return [violation.name for violation in error.violations]
 
 
-def test_a_created_application_shows_its_urls_in_the_v1_shape(applications: Applications) -> None:
+def test_a_created_application_shows_its_urls_in_the_v1_shape(applications: SimulatedApplications) -> None:
     """Contract 4.3."""
     wanted = json.loads((EXAMPLES / "create_response_v1.json").read_bytes())["body"]
     request = json.loads((EXAMPLES / "create_request_flat.json").read_bytes())
@@ -40,16 +40,16 @@ def test_a_created_application_shows_its_urls_in_the_v1_shape(applications: Appl
     assert body["keys"].keys() == wanted["keys"].keys()  # type: ignore[attr-defined]  # an object of JSON
 
 
-def test_a_private_key_is_shown_only_when_asked(applications: Applications) -> None:
+def test_a_private_key_is_shown_only_when_asked(applications: SimulatedApplications) -> None:
     assert "private_key" not in str(applications.create(FIELDS).body())
 
 
-def test_message_in_the_singular_means_messages(applications: Applications) -> None:
+def test_message_in_the_singular_means_messages(applications: SimulatedApplications) -> None:
     """Contract 4.1: KPN's voice definition writes it so."""
     assert applications.create({**FIELDS, "type": "message"}).type == "messages"
 
 
-def test_a_voice_application_has_other_urls(applications: Applications) -> None:
+def test_a_voice_application_has_other_urls(applications: SimulatedApplications) -> None:
     body = applications.create(
         {"name": "IVR", "type": "voice", "answer_url": "http://a/", "event_url": "http://e/"}
     ).body()
@@ -77,7 +77,7 @@ def test_a_voice_application_has_other_urls(applications: Applications) -> None:
     ],
 )
 def test_what_is_wrong_is_named(
-    applications: Applications, change: dict[str, Any], expected: list[str]
+    applications: SimulatedApplications, change: dict[str, Any], expected: list[str]
 ) -> None:
     with pytest.raises(InvalidBody) as caught:
         applications.create({**FIELDS, **change})
@@ -86,7 +86,7 @@ def test_what_is_wrong_is_named(
     assert len(applications) == 0
 
 
-def test_an_update_changes_what_it_names(applications: Applications) -> None:
+def test_an_update_changes_what_it_names(applications: SimulatedApplications) -> None:
     """Contract 4.1: the documented PUT names voice fields, on a messages application."""
     application = applications.create(FIELDS)
     for request in ("update_request_messages_fields", "update_request_seed_fields"):
@@ -98,7 +98,7 @@ def test_an_update_changes_what_it_names(applications: Applications) -> None:
     assert application.methods["answer"] == "GET"
 
 
-def test_a_wrong_update_changes_nothing(applications: Applications) -> None:
+def test_a_wrong_update_changes_nothing(applications: SimulatedApplications) -> None:
     """Contract 4.2: the type cannot be changed."""
     application = applications.create(FIELDS)
 
@@ -111,7 +111,7 @@ def test_a_wrong_update_changes_nothing(applications: Applications) -> None:
     assert application.name == FIELDS["name"]
 
 
-def test_an_update_names_the_application_and_its_type(applications: Applications) -> None:
+def test_an_update_names_the_application_and_its_type(applications: SimulatedApplications) -> None:
     """Contract 4.3: the API asks for both; what passes without them here would be refused there."""
     application = applications.create(FIELDS)
 
@@ -124,7 +124,7 @@ def test_an_update_names_the_application_and_its_type(applications: Applications
     assert application.methods["status"] == "GET"
 
 
-def test_ids_compare_without_case(applications: Applications) -> None:
+def test_ids_compare_without_case(applications: SimulatedApplications) -> None:
     """Contract 5.11."""
     application = applications.create(FIELDS)
 
@@ -134,7 +134,7 @@ def test_ids_compare_without_case(applications: Applications) -> None:
     assert applications.get(application.id) is None
 
 
-def test_paging(applications: Applications) -> None:
+def test_paging(applications: SimulatedApplications) -> None:
     """Contract 4.3: the links say where to go on."""
     for number in range(5):
         applications.add(f"number {number}")
@@ -164,7 +164,7 @@ def test_paging(applications: Applications) -> None:
     ],
 )
 def test_a_page_out_of_range_is_refused(
-    applications: Applications, index: str | None, size: str | None, expected: list[str]
+    applications: SimulatedApplications, index: str | None, size: str | None, expected: list[str]
 ) -> None:
     """Contract 4.4."""
     with pytest.raises(InvalidBody) as caught:
@@ -174,7 +174,7 @@ def test_a_page_out_of_range_is_refused(
 
 
 def test_an_application_may_have_no_urls() -> None:
-    application = Application("1", "quiet", "messages")
+    application = SimulatedApplication("1", "quiet", "messages")
 
     assert (application.status_url, application.inbound_url) == ("", "")
     assert application.body().keys() == {"id", "name", "keys", "_links"}

@@ -10,7 +10,7 @@ import pytest
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.simulator import Fault, Faults, Simulator
 from nexmo_dispatch_async.simulator.world.faults import FORMS
-from nexmo_dispatch_async.simulator.world.seeded_random import Dice
+from nexmo_dispatch_async.simulator.world.seeded_random import SeededRandom
 from tests.simulator.conftest import Caller, Receiver
 from tests.simulator.support import step, workflow
 
@@ -25,7 +25,7 @@ def hits(faults: Faults, times: int, route: str = "POST /dispatch", *who: str) -
 
 
 def test_a_fault_is_added_listed_and_removed_as_json() -> None:
-    faults = Faults(Dice(0))
+    faults = Faults(SeededRandom(0))
 
     first = faults.add({"kind": "error", "status": 502, "count": 1})
     second = faults.add(Fault(kind="latency", seconds=2))
@@ -46,7 +46,7 @@ def test_a_fault_is_added_listed_and_removed_as_json() -> None:
 
 
 def test_what_is_listed_can_be_added_again() -> None:
-    faults = Faults(Dice(0))
+    faults = Faults(SeededRandom(0))
     faults.add(
         Fault(kind="error", route="GET *", recipient="44*", probability=0.5, skip=1, count=2, form="xml")
     )
@@ -62,22 +62,22 @@ def test_what_is_listed_can_be_added_again() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({}, "no fault"),
+        ({}, "not a valid fault"),
         ({"kind": "fire"}, "fire"),
         ({"kind": "error", "colour": 1}, "colour"),
-        ({"kind": "error", "probability": 2}, "probability is a number from 0 to 1"),
-        ({"kind": "error", "skip": -1}, "skip is a number from 0"),
-        ({"kind": "error", "count": -1}, "count is a number from 0"),
-        ({"kind": "error", "retry_after": -1}, "retry_after is a number from 0"),
-        ({"kind": "latency", "seconds": -1}, "seconds is a number"),
-        ({"kind": "error", "status": 99}, "status is a number from 200 to 599"),
+        ({"kind": "error", "probability": 2}, "probability must be a number from 0 to 1"),
+        ({"kind": "error", "skip": -1}, "skip must be a number from 0"),
+        ({"kind": "error", "count": -1}, "count must be a number from 0"),
+        ({"kind": "error", "retry_after": -1}, "retry_after must be a number from 0"),
+        ({"kind": "latency", "seconds": -1}, "seconds must be a number"),
+        ({"kind": "error", "status": 99}, "status must be a number from 200 to 599"),
         ({"kind": "error", "when": "never"}, "when"),
         ({"kind": "error", "form": "poem"}, "form"),
     ],
 )
 def test_what_is_no_fault_is_refused_by_name(fields: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        Faults(Dice(0)).add(fields)
+        Faults(SeededRandom(0)).add(fields)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_python_is_told_the_same(fields: dict[str, Any], message: str) -> None:
 
 
 def test_it_is_for_a_route_and_a_recipient() -> None:
-    faults = Faults(Dice(0))
+    faults = Faults(SeededRandom(0))
     faults.add(Fault(kind="error", route="POST *", recipient="4477*"))
 
     assert hits(faults, 1, "GET /applications") == [[]]
@@ -103,7 +103,7 @@ def test_it_is_for_a_route_and_a_recipient() -> None:
 
 
 def test_some_are_let_through_and_then_it_is_spent() -> None:
-    faults = Faults(Dice(0))
+    faults = Faults(SeededRandom(0))
     faults.add(Fault(kind="quota", skip=2, count=3))
 
     assert hits(faults, 7) == [[], [], ["quota"], ["quota"], ["quota"], [], []]
@@ -113,7 +113,7 @@ def test_some_are_let_through_and_then_it_is_spent() -> None:
 
 def test_chance_is_drawn_from_the_seed() -> None:
     def play(seed: int) -> list[list[str]]:
-        faults = Faults(Dice(seed))
+        faults = Faults(SeededRandom(seed))
         faults.add(Fault(kind="reset", probability=0.3))
         return hits(faults, 1000)
 
@@ -122,7 +122,7 @@ def test_chance_is_drawn_from_the_seed() -> None:
 
 
 def test_the_first_one_that_hits_is_the_one_besides_a_latency() -> None:
-    faults = Faults(Dice(0))
+    faults = Faults(SeededRandom(0))
     faults.add(Fault(kind="reset", count=1))
     faults.add(Fault(kind="error"))
     faults.add(Fault(kind="latency"))

@@ -6,14 +6,15 @@ import pytest
 
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.simulator.world.people import PROFILES, Act, Outcome, People, Person
-from nexmo_dispatch_async.simulator.world.seeded_random import Dice
+from nexmo_dispatch_async.simulator.world.seeded_random import SeededRandom
 from tests.simulator.support import Box, step
 
 
 def acts(person: Person, channel: str = "whatsapp") -> list[tuple[float, str]]:
     """Return what happens, in seconds; drawn latencies are those of seed 0."""
     return [
-        (act.after_ms / 1000, act.status or act.script[0]) for act in person.acts(channel, Dice(0), "1/0")
+        (act.after_ms / 1000, act.status or act.script[0])
+        for act in person.acts(channel, SeededRandom(0), "1/0")
     ]
 
 
@@ -69,17 +70,17 @@ def test_a_failure_has_a_code_and_its_name(outcome: Outcome, expected: Act) -> N
     """Contract 6.1."""
     person = Person(outcome=outcome, outcome_after=0.2)
 
-    assert person.acts("sms", Dice(0), "1/0")[-1] == expected
+    assert person.acts("sms", SeededRandom(0), "1/0")[-1] == expected
 
 
 def test_a_failure_says_what_it_is_told_to() -> None:
     person = Person(outcome="rejected", code=4242, reason="Full moon")
 
-    (act,) = person.acts("sms", Dice(0), "1/0")
+    (act,) = person.acts("sms", SeededRandom(0), "1/0")
 
     assert (act.code, act.reason) == (4242, "Full moon")
     assert 100 <= act.after_ms <= 300
-    assert Person(outcome="rejected", code=4242).acts("sms", Dice(0), "1/0")[0].reason == "Unknown"
+    assert Person(outcome="rejected", code=4242).acts("sms", SeededRandom(0), "1/0")[0].reason == "Unknown"
 
 
 @pytest.mark.parametrize(
@@ -133,10 +134,10 @@ def test_a_later_pattern_beats_an_earlier_one() -> None:
     assert people.find("447700900123", "sms") is first
 
 
-def test_rules_can_be_forgotten() -> None:
+def test_people_can_be_removed() -> None:
     people = People()
     people["44*"] = people["1"] = Person(outcome="silent")
-    assert repr(people) == "<People 2 rules>"
+    assert repr(people) == "<People 2 addresses and patterns>"
 
     people.clear()
 
@@ -164,8 +165,8 @@ reply_after = 5
 """
 
 
-def test_a_rules_file_says_the_same(tmp_path: Path) -> None:
-    path = tmp_path / "rules.toml"
+def test_a_configuration_file_sets_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "simulator.toml"
     path.write_text(RULES)
     people = People()
 
@@ -186,28 +187,28 @@ def test_a_rules_file_says_the_same(tmp_path: Path) -> None:
     ("rules", "message"),
     [
         ("x = ", "not TOML"),
-        ("[persons]", "no table 'persons'"),
-        ("default = 3", "[default] is a table"),
+        ("[persons]", "an unknown table 'persons'"),
+        ("default = 3", "[default] must be a table"),
         ("people = 3", "[[people]], one table"),
-        ("people = [3]", "[[people]] number 1 is a table"),
-        ("[[people]]", "number 1: address is missing: a number or id, or a pattern of them"),
-        ("[[people]]\naddres = '1'", "number 1 has no key 'addres'; known: address, channel, profile, "),
-        ("[[people]]\naddress = 1", "number 1: address is a text; got 1"),
-        ("[[people]]\naddress = '1'\nchannel = 3", "number 1: channel is a text; got 3"),
-        ("[[people]]\naddress = '1'\nchannel = 'fax'", "channel is one of"),
-        ("[[people]]\naddress = '1'\nread_afer = 3", "no key 'read_afer'"),
+        ("people = [3]", "[[people]] number 1 must be a table"),
+        ("[[people]]", "number 1: address is required: a number or id, or a pattern of them"),
+        ("[[people]]\naddres = '1'", "number 1 has an unknown key 'addres'; known: address, "),
+        ("[[people]]\naddress = 1", "number 1: address must be a string; got 1"),
+        ("[[people]]\naddress = '1'\nchannel = 3", "number 1: channel must be a string; got 3"),
+        ("[[people]]\naddress = '1'\nchannel = 'fax'", "channel must be one of"),
+        ("[[people]]\naddress = '1'\nread_afer = 3", "unknown key 'read_afer'"),
         (
             "[[people]]\naddress = '1'\nread_after = 'soon'",
-            "read_after is a number of seconds from 0, or \"never\"; got 'soon'",
+            "read_after must be a number of seconds from 0, or \"never\"; got 'soon'",
         ),
-        ("[[people]]\naddress = '1'\ncode = true", "code is a whole number; got True"),
+        ("[[people]]\naddress = '1'\ncode = true", "code must be an integer; got True"),
         (
             "[[people]]\naddress = '1'\noutcome_after = 'never'",
-            "outcome_after is a number of seconds from 0; got 'never'",
+            "outcome_after must be a number of seconds from 0; got 'never'",
         ),
-        ("[[people]]\naddress = '1'\nread_after = -1", "number 1: read_after is a number of seconds"),
-        ("[[people]]\naddress = '1'\nread_after = nan", "read_after is a number of seconds"),
-        ("[default]\noutcome = 'lost'", "outcome is one of"),
+        ("[[people]]\naddress = '1'\nread_after = -1", "number 1: read_after must be a number of seconds"),
+        ("[[people]]\naddress = '1'\nread_after = nan", "read_after must be a number of seconds"),
+        ("[default]\noutcome = 'lost'", "outcome must be one of"),
     ],
 )
 def test_what_is_not_in_the_table_is_refused_by_name(rules: str, message: str) -> None:
@@ -233,7 +234,7 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
 
 
 def funnel(person: Person, channel: str = "whatsapp", people: int = 2000) -> list[list[Act]]:
-    return [person.acts(channel, Dice(0), f"{n}/0", f"44770090{n}") for n in range(people)]
+    return [person.acts(channel, SeededRandom(0), f"{n}/0", f"44770090{n}") for n in range(people)]
 
 
 def share(told: list[list[Act]], status: str) -> float:
@@ -260,7 +261,7 @@ def test_who_is_absent_stays_absent_and_only_where_reading_is_reported() -> None
     person = Person(absent_chance=0.5)
 
     first = [acts[0].status for acts in funnel(person, people=100)]
-    again = [person.acts("whatsapp", Dice(0), "other", f" 44770090{n}")[0].status for n in range(100)]
+    again = [person.acts("whatsapp", SeededRandom(0), "other", f" 44770090{n}")[0].status for n in range(100)]
 
     assert first == again
     assert set(first) == {"rejected", "submitted"}
@@ -284,9 +285,9 @@ def test_who_does_not_read_does_not_reply() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"read_chance": 1.5}, "read_chance is a number from 0 to 1"),
-        ({"read_spread": 9}, "read_spread is a number from 0 to 5"),
-        ({"off_after": -1}, "off_after is a number of seconds"),
+        ({"read_chance": 1.5}, "read_chance must be a number from 0 to 1"),
+        ({"read_spread": 9}, "read_spread must be a number from 0 to 5"),
+        ({"off_after": -1}, "off_after must be a number of seconds"),
     ],
 )
 def test_chances_have_their_range(settings: dict[str, float], message: str) -> None:
@@ -300,9 +301,9 @@ def test_a_script_may_be_a_list() -> None:
     people.loads("[[people]]\naddress = '1'\nreply = ['Yes', 'No']")
 
     assert people.find("1", "sms").reply == ("Yes", "No")
-    with pytest.raises(ConfigurationError, match="reply is a text or a list of texts; got"):
+    with pytest.raises(ConfigurationError, match="reply must be a string or a list of strings; got"):
         people.loads("[[people]]\naddress = '1'\nreply = ['Yes', 3]")
-    with pytest.raises(ConfigurationError, match="code is a whole number; got"):
+    with pytest.raises(ConfigurationError, match="code must be an integer; got"):
         people.loads("[[people]]\naddress = '1'\ncode = ['Yes']")
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from nexmo_dispatch_async.simulator.api.validation import Step, parse_dispatch
+from nexmo_dispatch_async.simulator.api.validation import SimulatedStep, parse_dispatch
 from nexmo_dispatch_async.simulator.world.people import Act, Person
 from nexmo_dispatch_async.simulator.world.platform import cut_by_ttl, is_charged, refusal, render
 from nexmo_dispatch_async.simulator.world.settings import Settings
@@ -15,7 +15,7 @@ PATTERN = "{{1}} code: {{2}}. Valid for {{3}} minutes."
 VERIFY = "whatsapp:hsm:technology:nexmo:verify"
 
 
-def one(channel: str, to: str = "447700900123", **message: Any) -> Step:
+def one(channel: str, to: str = "447700900123", **message: Any) -> SimulatedStep:
     raw = step(channel, to)
     raw["message"].update(message)
     return parse_dispatch(json.dumps(workflow(raw)).encode())[0]
@@ -25,7 +25,7 @@ def template(name: str, *parameters: object) -> dict[str, object]:
     return {"type": "template", "template": {"name": name, "parameters": list(parameters)}}
 
 
-def code(step: Step, settings: Settings | None = None, *, window_open: bool = False) -> int | None:
+def code(step: SimulatedStep, settings: Settings | None = None, *, window_open: bool = False) -> int | None:
     refused = refusal(step, settings or Settings(), window_open=window_open)
     return None if refused is None else refused.code
 

@@ -4,22 +4,22 @@ import aiohttp
 import pytest
 
 from nexmo_dispatch_async.simulator import Simulator
-from nexmo_dispatch_async.simulator.world.seeded_random import Dice
+from nexmo_dispatch_async.simulator.world.seeded_random import SeededRandom
 from nexmo_dispatch_async.simulator.world.tokens import Account, Tokens
 
 
 def test_an_account_follows_from_the_seed_and_keeps_its_secrets() -> None:
-    account = Account(Dice(0))
+    account = Account(SeededRandom(0))
 
     assert account.accepts(account.client_id, account.client_secret)
     assert not account.accepts(account.client_id, "wrong")
-    assert Account(Dice(0)).client_id == account.client_id != Account(Dice(1)).client_id
+    assert Account(SeededRandom(0)).client_id == account.client_id != Account(SeededRandom(1)).client_id
     assert account.client_secret not in repr(account)
     assert len(account.signature_secret) == 64
 
 
 def test_a_token_ends_with_its_lifetime() -> None:
-    tokens = Tokens(Dice(0))
+    tokens = Tokens(SeededRandom(0))
     token = tokens.issue(0, 3599)
 
     assert len(token) == 28
@@ -29,14 +29,14 @@ def test_a_token_ends_with_its_lifetime() -> None:
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer x", "Basic {}", "{}"])
 def test_anything_else_is_no_token(header: str | None) -> None:
-    tokens = Tokens(Dice(0))
+    tokens = Tokens(SeededRandom(0))
     token = tokens.issue(0, 3599)
 
     assert tokens.state(header and header.format(token), 0) == "invalid"
 
 
 def test_tokens_can_be_expired_and_old_ones_are_forgotten() -> None:
-    tokens = Tokens(Dice(0))
+    tokens = Tokens(SeededRandom(0))
     first = tokens.issue(0, 3599)
 
     tokens.expire()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from nexmo_dispatch_webhooks.inbox import StoreInbox
-from nexmo_dispatch_webhooks.inbox.sqlite import SqliteStore
+from nexmo_dispatch_webhooks.inbox.sqlite import SqliteInboxStore
 from tests.webhooks.inbox.support import Make, ManualTime, Open, Start, frozen, make_inbox
 
 
@@ -62,9 +62,9 @@ async def start(make: Make) -> Start:
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+async def store(tmp_path: Path) -> AsyncIterator[SqliteInboxStore]:
     """An open SQLite store without an inbox."""
-    made = SqliteStore(tmp_path / "inbox.db", clock=lambda: 5.0)
+    made = SqliteInboxStore(tmp_path / "inbox.db", clock=lambda: 5.0)
     await made.open()
     yield made
     await made.aclose()
@@ -73,10 +73,10 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
 @pytest.fixture
 async def open_store(tmp_path: Path) -> AsyncIterator[Open]:
     """Open stores on one file; they are closed in the end."""
-    made: list[SqliteStore] = []
+    made: list[SqliteInboxStore] = []
 
-    async def build(**settings: Any) -> SqliteStore:
-        made.append(SqliteStore(tmp_path / "inbox.db", **{"clock": lambda: 5.0, **settings}))
+    async def build(**settings: Any) -> SqliteInboxStore:
+        made.append(SqliteInboxStore(tmp_path / "inbox.db", **{"clock": lambda: 5.0, **settings}))
         await made[-1].open()
         return made[-1]
 

@@ -17,7 +17,7 @@ from nexmo_dispatch_async import Workflow, sms
 from nexmo_dispatch_async.simulator import Simulator
 from nexmo_dispatch_webhooks import Event, Router, parse_event, sign
 from nexmo_dispatch_webhooks.aiohttp import setup
-from nexmo_dispatch_webhooks.inbox import RetryPolicy, SqliteInbox
+from nexmo_dispatch_webhooks.inbox import HandlerRetryPolicy, SqliteInbox
 from tests.webhooks.inbox.support import ManualTime
 from tests.webhooks.payloads import encode, status_body
 
@@ -165,7 +165,7 @@ async def two_bad_among_many(folder: Path, *, events: int) -> str:
         monotonic=time,
         sleep=time.sleep,
         parse=read,
-        retries=RetryPolicy(attempts=3, wait_initial=1),
+        retry=HandlerRetryPolicy(attempts=3, wait_initial=1),
     )
     async with Simulator() as sim:
         app = web.Application()

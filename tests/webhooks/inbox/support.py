@@ -10,13 +10,13 @@ from typing import Any
 from nexmo_dispatch_webhooks import Context, Event, InvalidBodyError, RawRequest, Router, parse_event
 from nexmo_dispatch_webhooks.inbox import MemoryInbox, SqliteInbox, StoreInbox
 from nexmo_dispatch_webhooks.inbox.records import NewRecord, make_record
-from nexmo_dispatch_webhooks.inbox.sqlite import SqliteStore
+from nexmo_dispatch_webhooks.inbox.sqlite import SqliteInboxStore
 from nexmo_dispatch_webhooks.signature import Claims
 from tests.webhooks.payloads import encode, status_body
 
 Make = Callable[..., StoreInbox]
 Start = Callable[..., Awaitable[StoreInbox]]
-Open = Callable[..., Awaitable[SqliteStore]]
+Open = Callable[..., Awaitable[SqliteInboxStore]]
 
 CLAIMS = Claims(iss="Vonage", iat=1.0, jti="j", api_key="k")
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexmo_dispatch_webhooks.inbox import RetryPolicy, StoreInbox
-from nexmo_dispatch_webhooks.inbox.placing import place
-from nexmo_dispatch_webhooks.inbox.records import Waiting
+from nexmo_dispatch_webhooks.inbox import HandlerRetryPolicy, StoreInbox
+from nexmo_dispatch_webhooks.inbox.monotonic_times import to_monotonic
+from nexmo_dispatch_webhooks.inbox.records import PendingEvent
 from tests.webhooks.inbox.support import (
     ManualTime,
     Recorder,
@@ -73,7 +73,7 @@ async def test_a_retry_is_due_after_the_pause_of_the_policy_however_the_clock_ju
     """Set back by an hour, it delayed the event and its whole conversation by an hour."""
     chance = random.Random(seed)
     handler = Attempts(time)
-    inbox = build(retries=RetryPolicy(attempts=4, wait_initial=10, wait_exp_base=2))
+    inbox = build(retry=HandlerRetryPolicy(attempts=4, wait_initial=10, wait_exp_base=2))
     async with inbox:
         await inbox.start(frozen(handler))
         begun = time.now
@@ -94,10 +94,10 @@ async def test_a_restart_waits_no_longer_than_the_policy(
     tmp_path: Path, time: ManualTime, wall: Wall, back: float
 ) -> None:
     """The due time in the file lies in the future by more than any pause of the policy."""
-    policy = RetryPolicy(attempts=9, wait_initial=10, wait_exp_base=2, wait_max=15, wait_jitter=0)
+    policy = HandlerRetryPolicy(attempts=9, wait_initial=10, wait_exp_base=2, wait_max=15, wait_jitter=0)
     for number in range(3):
         handler = Attempts(time)
-        async with make_inbox("sqlite", tmp_path, time, clock=wall, retries=policy) as inbox:
+        async with make_inbox("sqlite", tmp_path, time, clock=wall, retry=policy) as inbox:
             await inbox.start(frozen(handler))
             started = time.now
             if not number:
@@ -115,7 +115,7 @@ async def test_lag_is_the_time_that_has_passed_however_the_clock_jumps(
 ) -> None:
     """A probe that sees 0.0 takes a stalled receiver for a healthy one."""
     handler = Recorder(failing=True)
-    async with build(retries=RetryPolicy(wait_initial=500, wait_max=1e6)) as inbox:
+    async with build(retry=HandlerRetryPolicy(wait_initial=500, wait_max=1e6)) as inbox:
         await inbox.start(frozen(handler))
         await put(inbox, status_bytes(1))
         await inbox.idle()
@@ -129,7 +129,7 @@ async def test_lag_grows_in_a_process_that_only_stores(tmp_path: Path, time: Man
     """While another process handles, and after the clock was set back beyond the arrival of the oldest."""
     handler = Recorder(failing=True)
     async with (
-        make_inbox("sqlite", tmp_path, time, clock=wall, retries=RetryPolicy(wait_initial=1e6)) as first,
+        make_inbox("sqlite", tmp_path, time, clock=wall, retry=HandlerRetryPolicy(wait_initial=1e6)) as first,
         make_inbox("sqlite", tmp_path, time, clock=wall) as second,
     ):
         await first.start(frozen(handler))
@@ -154,12 +154,12 @@ def test_what_is_read_from_a_store_is_never_younger_than_nothing_and_never_due_t
     ages: list[float], dues: list[float], attempts: int
 ) -> None:
     """Whatever wall clock wrote the times: in the order of arrival, ages fall and pauses have a limit."""
-    policy, epoch, now = RetryPolicy(), 2e9, 5e5
+    policy, epoch, now = HandlerRetryPolicy(), 2e9, 5e5
     items = [
-        Waiting(number, number, epoch - age, attempts, max(1.0, epoch + due))
+        PendingEvent(number, number, epoch - age, attempts, max(1.0, epoch + due))
         for number, (age, due) in enumerate(zip(ages, dues, strict=False))
     ]
-    place(items, epoch=epoch, now=now, retries=policy)
+    to_monotonic(items, epoch=epoch, now=now, retry=policy)
 
     assert all(item.since <= now for item in items)
     assert [item.since for item in items] == sorted(item.since for item in items)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from nexmo_dispatch_webhooks import Context, Event, MessageStatus, Router, parse_event
-from nexmo_dispatch_webhooks.inbox import RetryPolicy
+from nexmo_dispatch_webhooks.inbox import HandlerRetryPolicy
 from tests.webhooks.inbox.support import (
     Make,
     ManualTime,
@@ -23,7 +23,7 @@ from tests.webhooks.inbox.support import (
 async def test_a_failed_handler_is_tried_again_and_a_good_one_is_not(start: Start, time: ManualTime) -> None:
     """Back-off by the policy; the attempt number is in the context; the rest of the workflow waits."""
     good, bad = Recorder(), Recorder(failing=True)
-    inbox = await start(good, bad, retries=RetryPolicy(wait_initial=10, wait_exp_base=2))
+    inbox = await start(good, bad, retry=HandlerRetryPolicy(wait_initial=10, wait_exp_base=2))
     await put(inbox, in_workflow(1, "w"))
     await put(inbox, in_workflow(2, "w"))
     await inbox.idle()
@@ -54,7 +54,7 @@ async def test_after_the_last_attempt_it_is_set_aside(
 ) -> None:
     """It can be seen, logs name handler and type only, the workflow goes on, and `retry` brings it back."""
     good, bad = Recorder(), Recorder(failing=True)
-    inbox = await start(good, bad, retries=RetryPolicy(attempts=2, wait_initial=5))
+    inbox = await start(good, bad, retry=HandlerRetryPolicy(attempts=2, wait_initial=5))
     await put(inbox, in_workflow(1, "w"))
     await put(inbox, in_workflow(2, "w"))
     await inbox.idle()
@@ -82,7 +82,7 @@ async def test_after_the_last_attempt_it_is_set_aside(
 async def test_retry_does_not_wait_for_the_next_attempt(start: Start) -> None:
     """What waits between two attempts may be hurried, by id."""
     bad = Recorder(failing=True)
-    inbox = await start(bad, retries=RetryPolicy(wait_initial=1000))
+    inbox = await start(bad, retry=HandlerRetryPolicy(wait_initial=1000))
     await put(inbox, status_bytes(1))
     await put(inbox, status_bytes(2))
     await inbox.idle()
@@ -119,7 +119,7 @@ async def test_a_body_that_is_no_json_is_set_aside_until_somebody_can_read_it(
         "InvalidBodyError",
     )
 
-    inbox._handling._parse = lambda body: parse_event(body.lstrip(b"\xff"))
+    inbox._scheduler._parse = lambda body: parse_event(body.lstrip(b"\xff"))
     assert await inbox.retry("all") == 1
     await inbox.idle()
     assert await states(inbox) == ["handled"]
@@ -135,7 +135,7 @@ async def test_a_handler_has_limited_time(start: Start, time: ManualTime) -> Non
             begun.set()
             await asyncio.Event().wait()
 
-    inbox = await start(stuck, handler_timeout=60.0, retries=RetryPolicy(attempts=2, wait_initial=5))
+    inbox = await start(stuck, handler_timeout=60.0, retry=HandlerRetryPolicy(attempts=2, wait_initial=5))
     await put(inbox, status_bytes(1))
     await put(inbox, status_bytes(2))
     for _ in range(2):
@@ -157,7 +157,7 @@ async def test_a_handler_that_awaits_something_cancelled_has_failed(start: Start
         if event.message_uuid == "m1":
             raise asyncio.CancelledError
 
-    inbox = await start(handler, retries=RetryPolicy(attempts=1))
+    inbox = await start(handler, retry=HandlerRetryPolicy(attempts=1))
 
     await put(inbox, status_bytes(1))
     await put(inbox, status_bytes(2))
@@ -176,7 +176,7 @@ async def test_a_filter_that_raises_is_a_failure_of_its_handler(make: Make) -> N
     router = Router()
     router.add(handler, when=broken, name="filtered")
     router.freeze()
-    inbox = make(retries=RetryPolicy(attempts=1))
+    inbox = make(retry=HandlerRetryPolicy(attempts=1))
     await inbox.start(router)
 
     await put(inbox, status_bytes(1))
@@ -219,7 +219,7 @@ async def test_a_handler_that_cancels_its_own_task_stops_nothing(make: Make, end
             if ending == "raises":
                 raise ValueError
 
-    inbox = make(retries=RetryPolicy(attempts=1), concurrency=1)
+    inbox = make(retry=HandlerRetryPolicy(attempts=1), concurrency=1)
     await inbox.start(frozen(handler))
     await put(inbox, status_bytes(1))
     await put(inbox, status_bytes(2))
@@ -252,7 +252,7 @@ async def test_a_handler_out_of_time_has_failed_however_it_ends(
                 return
             raise
 
-    inbox = make(retries=RetryPolicy(attempts=1), concurrency=1, handler_timeout=60.0)
+    inbox = make(retry=HandlerRetryPolicy(attempts=1), concurrency=1, handler_timeout=60.0)
     await inbox.start(frozen(handler))
     for number in (1, 2):
         await put(inbox, status_bytes(number))
@@ -300,7 +300,7 @@ async def test_whatever_breaks_inside_is_one_event_that_failed(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not the end of the inbox."""
-    inbox = make(retries=RetryPolicy(attempts=1))
+    inbox = make(retry=HandlerRetryPolicy(attempts=1))
     await inbox.start(frozen())
     assert inbox._worker is not None
     attempt = inbox._worker.attempt
@@ -329,7 +329,11 @@ async def test_large_events_wait_in_the_store_only(make: Make) -> None:
     for number in range(3):
         await put(inbox, status_bytes(number, client_ref="x" * (5000 if number == 2 else 1)))
 
-    assert [item.event is not None for item in inbox._handling.lanes._waiting.values()] == [True, True, False]
+    assert [item.event is not None for item in inbox._scheduler.lanes._waiting.values()] == [
+        True,
+        True,
+        False,
+    ]
     gate.set()
     await inbox.idle()
     assert await states(inbox) == ["handled"] * 3
@@ -405,7 +409,7 @@ async def test_an_exception_of_any_kind_is_a_failed_attempt(make: Make) -> None:
     async def handler(event: Event) -> None:
         raise Panic
 
-    inbox = make(retries=RetryPolicy(attempts=1))
+    inbox = make(retry=HandlerRetryPolicy(attempts=1))
     await inbox.start(frozen(handler))
     await put(inbox, status_bytes(1))
     await inbox.idle()

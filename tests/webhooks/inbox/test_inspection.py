@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from nexmo_dispatch_webhooks import ConfigurationError, Event, InboxError, UnknownRecordError
-from nexmo_dispatch_webhooks.inbox import MemoryInbox, RetryPolicy
+from nexmo_dispatch_webhooks.inbox import HandlerRetryPolicy, MemoryInbox
 from tests.webhooks.inbox.support import Make, ManualTime, Recorder, Start, frozen, put, status_bytes
 from tests.webhooks.payloads import encode, inbound_body
 
@@ -106,8 +106,11 @@ async def test_it_can_be_looked_at_without_being_started(make: Make) -> None:
             {"handler_timeout": "300"},
             "handler_timeout must be a number of seconds, .*, or None, not str",
         ),
-        ({"retries": 3}, "retries must be of type RetryPolicy, not int"),
-        ({"retries": RetryPolicy}, "retries must be of type RetryPolicy, not RetryPolicy itself"),
+        ({"retry": 3}, "retry must be of type HandlerRetryPolicy, not int"),
+        (
+            {"retry": HandlerRetryPolicy},
+            "retry must be of type HandlerRetryPolicy, not HandlerRetryPolicy itself",
+        ),
         ({"parse": None}, "parse must be a function, not None"),
     ],
 )
@@ -132,7 +135,7 @@ async def test_logs_hold_no_personal_data(
 ) -> None:
     """Whatever fails: no number, text or reference."""
     caplog.set_level(logging.DEBUG)
-    inbox = await start(Recorder(failing=True), retries=RetryPolicy(attempts=2))
+    inbox = await start(Recorder(failing=True), retry=HandlerRetryPolicy(attempts=2))
 
     for body in (
         status_bytes(1, client_ref="secret"),

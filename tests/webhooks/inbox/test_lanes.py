@@ -5,22 +5,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nexmo_dispatch_webhooks import ConfigurationError
-from nexmo_dispatch_webhooks.inbox import RetryPolicy
+from nexmo_dispatch_webhooks.inbox import HandlerRetryPolicy
 from nexmo_dispatch_webhooks.inbox.lanes import Lanes
-from nexmo_dispatch_webhooks.inbox.records import Waiting
+from nexmo_dispatch_webhooks.inbox.records import PendingEvent
 
 
 @settings(max_examples=60)
 @given(st.lists(st.integers(0, 2), max_size=12), st.randoms(use_true_random=False))
 def test_any_schedule_keeps_each_lane_in_order(arrivals: list[int], random: "st.random.Random") -> None:  # type: ignore[name-defined]  # hypothesis does not export the name
     """Whatever is taken, finished, postponed and released in between, and nothing is left in the end."""
-    lanes, now, under_way, finished = Lanes(), 0.0, list[Waiting](), list[Waiting]()
+    lanes, now, under_way, finished = Lanes(), 0.0, list[PendingEvent](), list[PendingEvent]()
     todo = list(enumerate(arrivals, start=1))
     while todo or len(lanes):
         choice = random.randrange(5)
         if choice == 0 and todo:
             record_id, lane = todo.pop(0)
-            lanes.add(Waiting(record_id, lane, now))
+            lanes.add(PendingEvent(record_id, lane, now))
         elif choice == 1 and (item := lanes.take()) is not None:
             assert item.lane not in {other.lane for other in under_way}
             under_way.append(item)
@@ -44,8 +44,8 @@ def test_any_schedule_keeps_each_lane_in_order(arrivals: list[int], random: "st.
 def test_what_is_due_later_waits_also_when_it_comes_from_the_store() -> None:
     """After a restart: the first of its lane is due in the future, so the second waits as well."""
     lanes = Lanes()
-    lanes.add(Waiting(1, 7, 0.0, ready_at=10.0))
-    lanes.add(Waiting(2, 7, 0.0))
+    lanes.add(PendingEvent(1, 7, 0.0, ready_at=10.0))
+    lanes.add(PendingEvent(2, 7, 0.0))
 
     assert lanes.take() is None
     assert (lanes.next_due, lanes.retrying, lanes.oldest) == (10.0, 1, 0.0)
@@ -62,7 +62,7 @@ def postponed(*dues: float) -> Lanes:
     """A lane for each time, whose first event failed and is due then; ids and names of lanes count from 1."""
     lanes = Lanes()
     for number, due in enumerate(dues, start=1):
-        lanes.add(Waiting(number, number, 0.0))
+        lanes.add(PendingEvent(number, number, 0.0))
         item = lanes.take()
         assert item is not None
         item.attempts = 1
@@ -115,11 +115,11 @@ def test_releasing_tells_how_many_became_ready() -> None:
 
 def test_the_default_policy_ends_within_a_quarter_of_an_hour() -> None:
     """Six tries: after 1, 5, 25, 125 and 600 seconds, and a little more by chance."""
-    policy = RetryPolicy()
+    policy = HandlerRetryPolicy()
 
     assert [policy.wait(failures, lambda: 0.0) for failures in range(1, 7)] == [1, 5, 25, 125, 600, None]
     assert policy.wait(2, lambda: 1.0) == pytest.approx(5.5)
-    assert RetryPolicy(attempts=10**6, wait_exp_base=1e6).wait(10**5, lambda: 0.0) == 600
+    assert HandlerRetryPolicy(attempts=10**6, wait_exp_base=1e6).wait(10**5, lambda: 0.0) == 600
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_the_default_policy_ends_within_a_quarter_of_an_hour() -> None:
 )
 def test_policies_without_waits_growth_or_chance_make_sense(values: dict[str, float]) -> None:
     """Each limit itself is allowed."""
-    policy = RetryPolicy(**{"attempts": 3, "wait_max": 2, **values})  # type: ignore[arg-type]  # attempts is an int in each
+    policy = HandlerRetryPolicy(**{"attempts": 3, "wait_max": 2, **values})  # type: ignore[arg-type]  # attempts is an int in each
 
     if policy.attempts > 1:
         assert policy.wait(1, lambda: 0.0) == min(policy.wait_initial, policy.wait_max)
@@ -141,4 +141,4 @@ def test_policies_without_waits_growth_or_chance_make_sense(values: dict[str, fl
 )
 def test_policies_that_make_no_sense(values: dict[str, float]) -> None:
     with pytest.raises(ConfigurationError):
-        RetryPolicy(**values)  # type: ignore[arg-type]  # attempts is an int in each
+        HandlerRetryPolicy(**values)  # type: ignore[arg-type]  # attempts is an int in each

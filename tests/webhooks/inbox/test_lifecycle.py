@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from nexmo_dispatch_webhooks import ConfigurationError, Context, Event, MessageStatus
-from nexmo_dispatch_webhooks.inbox import RetryPolicy
+from nexmo_dispatch_webhooks.inbox import HandlerRetryPolicy
 from tests.webhooks.inbox.support import (
     Make,
     ManualTime,
@@ -67,14 +67,14 @@ async def test_a_retry_that_is_due_later_stays_due_over_a_restart(
     make: Make, kind: str, time: ManualTime
 ) -> None:
     good, bad = Recorder(), Recorder(failing=True)
-    policy = RetryPolicy(wait_initial=100)
-    begun = make(retries=policy)
+    policy = HandlerRetryPolicy(wait_initial=100)
+    begun = make(retry=policy)
     await begun.start(frozen(good=good, bad=bad))
     await put(begun, status_bytes(1))
     await begun.idle()
     await begun.aclose()
 
-    inbox = begun if kind == "memory" else make(retries=policy)
+    inbox = begun if kind == "memory" else make(retry=policy)
     await inbox.start(frozen(good=good, bad=bad))
     await inbox.idle()
     assert (inbox.health().retrying, inbox.health().lag) == (1, 0.0)
@@ -126,7 +126,7 @@ async def test_a_bug_in_the_inbox_is_visible(make: Make, caplog: pytest.LogCaptu
         failed.set()
         raise RuntimeError
 
-    inbox._handling.lanes.take = broken  # type: ignore[method-assign]  # the bug
+    inbox._scheduler.lanes.take = broken  # type: ignore[method-assign]  # the bug
     await put(inbox, status_bytes(1))
     await failed.wait()
     task = inbox._task

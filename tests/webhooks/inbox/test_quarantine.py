@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nexmo_dispatch_webhooks import Context, Event
-from nexmo_dispatch_webhooks.inbox import Failure, RetryPolicy, Tally
+from nexmo_dispatch_webhooks.inbox import FailureTally, HandlerRetryPolicy, StoredFailure
 from tests.webhooks.inbox.support import (
     Make,
     ManualTime,
@@ -20,7 +20,7 @@ from tests.webhooks.inbox.support import (
 )
 from tests.webhooks.payloads import encode, inbound_body
 
-ONCE = RetryPolicy(attempts=1)
+ONCE = HandlerRetryPolicy(attempts=1)
 NUMBER = "447700900555"
 
 
@@ -36,7 +36,7 @@ async def worse(event: Event) -> None:
 async def test_health_counts_the_quarantine_of_earlier_runs(make: Make, time: ManualTime) -> None:
     """And what a retry, a purge or the retention takes out of it counts no more."""
     hour = 3600.0
-    inbox = make(retries=ONCE, keep_quarantined=hour, poll=hour / 2)
+    inbox = make(retry=ONCE, keep_quarantined=hour, poll=hour / 2)
     await inbox.start(frozen(bad))
     for number in range(3):
         await put(inbox, status_bytes(number))
@@ -61,7 +61,7 @@ async def test_a_standby_and_other_processes_agree_with_it(
     make_sqlite: Make, time: ManualTime, tmp_path: Path
 ) -> None:
     """A standby counts at each look; what another process takes out is noticed within `poll`."""
-    first, second = make_sqlite(retries=ONCE), make_sqlite()
+    first, second = make_sqlite(retry=ONCE), make_sqlite()
     await first.start(frozen(bad))
     await second.start(frozen(bad))
     await put(first, status_bytes(1))
@@ -79,7 +79,7 @@ async def test_a_standby_and_other_processes_agree_with_it(
 
 async def test_a_summary_counts_what_failed_alike(start: Start) -> None:
     """By state, kind, handler and exception, the most frequent first; one with two failures counts twice."""
-    inbox = await start(bad, worse, retries=ONCE)
+    inbox = await start(bad, worse, retry=ONCE)
     name = f"{__name__}."
     for number in range(3):
         await put(inbox, status_bytes(number), at=1000.0 + number)
@@ -93,7 +93,7 @@ async def test_a_summary_counts_what_failed_alike(start: Start) -> None:
         ("quarantined", "message-status", f"{name}worse", "ValueError", 3, 1000.0),
         ("quarantined", "unparsable", None, None, 1, 999.0),
     ]
-    assert isinstance(found[0], Tally)
+    assert isinstance(found[0], FailureTally)
 
 
 async def test_a_summary_holds_what_waits_for_an_attempt(start: Start) -> None:
@@ -135,7 +135,7 @@ async def test_retry_by_handler_or_kind(start: Start, time: ManualTime) -> None:
         if event.kind == "inbound-message" and "inbound" in failing:
             raise LookupError
 
-    inbox = await start(status, inbound, retries=ONCE)
+    inbox = await start(status, inbound, retry=ONCE)
     await put(inbox, status_bytes(1))
     await put(inbox, encode(inbound_body({"type": "text", "text": "x"}, message_uuid="i1")))
     await put(inbox, b"no json")
@@ -162,7 +162,7 @@ async def test_a_quarantined_record_says_where_it_failed(start: Start, tmp_path:
     async def wrong(event: Event) -> None:
         _ = Context().transaction
 
-    inbox = await start(bad, wrong, retries=ONCE)
+    inbox = await start(bad, wrong, retry=ONCE)
     await put(inbox, status_bytes(1))
     await inbox.idle()
 
@@ -183,7 +183,7 @@ async def test_a_failed_attempt_is_one_line_in_the_log(
     start: Start, time: ManualTime, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The traceback stands once per burst; the line names handler, class, place, record and attempt."""
-    inbox = await start(bad, retries=RetryPolicy(attempts=3))
+    inbox = await start(bad, retry=HandlerRetryPolicy(attempts=3))
     for number in range(5):
         await put(inbox, status_bytes(number))
     await inbox.idle()
@@ -200,4 +200,4 @@ async def test_a_failed_attempt_is_one_line_in_the_log(
 
 def test_failures_of_earlier_versions_are_read() -> None:
     """They have neither message nor trace."""
-    assert Failure("h", "ValueError") == Failure("h", "ValueError", "", ())
+    assert StoredFailure("h", "ValueError") == StoredFailure("h", "ValueError", "", ())

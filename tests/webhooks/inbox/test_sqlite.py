@@ -9,9 +9,9 @@ from typing import Any, cast
 import pytest
 
 from nexmo_dispatch_webhooks import ConfigurationError, InboxError
-from nexmo_dispatch_webhooks.inbox import Counts, SqliteInbox, StoreInbox
+from nexmo_dispatch_webhooks.inbox import RecordCounts, SqliteInbox, StoreInbox
 from nexmo_dispatch_webhooks.inbox import sqlite as sqlite_module
-from nexmo_dispatch_webhooks.inbox.sqlite import SqliteStore
+from nexmo_dispatch_webhooks.inbox.sqlite import SqliteInboxStore
 from tests.webhooks.inbox.support import (
     ManualTime,
     Open,
@@ -99,12 +99,12 @@ async def test_power_loss_is_covered_unless_somebody_says_otherwise(open_store: 
     assert await store._run(lambda db: db.execute("PRAGMA synchronous").fetchone()[0]) == 1
 
     with pytest.raises(ConfigurationError, match="FULL or NORMAL"):
-        SqliteStore("x", synchronous="OFF", clock=lambda: 0.0)  # type: ignore[arg-type]  # the point of the test
+        SqliteInboxStore("x", synchronous="OFF", clock=lambda: 0.0)  # type: ignore[arg-type]  # the point of the test
 
 
 async def test_a_size_that_holds_no_inbox_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="max_bytes is at least 262144"):
-        SqliteStore("x", max_bytes=1024, clock=lambda: 0.0)
+        SqliteInboxStore("x", max_bytes=1024, clock=lambda: 0.0)
 
 
 async def test_no_content_goes_to_the_temporary_folder(open_store: Open) -> None:
@@ -128,7 +128,7 @@ async def test_records_that_cannot_be_stored_take_nothing_else_with_them(open_st
     assert [str(result) for result in results[:2]] == [
         "the inbox cannot be read or written: IntegrityError (SQLITE_CONSTRAINT_NOTNULL)"
     ] * 2
-    assert results[2] == Counts(0, 0, None)
+    assert results[2] == RecordCounts(0, 0, None)
     assert await store.add(new_record(status_bytes(3))) == 2
     assert [item.id for item in await store.waiting()] == [2]
 
@@ -167,7 +167,7 @@ async def test_a_file_that_is_something_else_is_left_alone(open_store: Open, tmp
         ("", "cannot be opened: unable to open database file"),
     ):
         with pytest.raises(InboxError, match=message):
-            await SqliteStore(tmp_path / name, clock=lambda: 0.0).open()
+            await SqliteInboxStore(tmp_path / name, clock=lambda: 0.0).open()
     with pytest.raises(InboxError, match=r"there is no inbox at none\.db"):
         await SqliteInbox(tmp_path / "none.db", create=False).list()
     assert not (tmp_path / "none.db").exists()
@@ -292,7 +292,7 @@ async def test_a_cancelled_request_is_handled_all_the_same(tmp_path: Path) -> No
 
 def test_a_loop_that_ends_without_closing_leaves_no_thread(tmp_path: Path) -> None:
     """As after a crash: the file is whole, and what was acknowledged is in it."""
-    store = SqliteStore(tmp_path / "inbox.db", clock=lambda: 5.0)
+    store = SqliteInboxStore(tmp_path / "inbox.db", clock=lambda: 5.0)
 
     async def first() -> None:
         await store.open()
@@ -306,7 +306,7 @@ def test_a_loop_that_ends_without_closing_leaves_no_thread(tmp_path: Path) -> No
     store._thread.join()
 
     async def second() -> int:
-        again = SqliteStore(tmp_path / "inbox.db", clock=lambda: 5.0)
+        again = SqliteInboxStore(tmp_path / "inbox.db", clock=lambda: 5.0)
         await again.open()
         records = await again.list(None, limit=10, after=0)
         await again.aclose()
@@ -384,9 +384,9 @@ async def test_a_retry_from_another_process_takes_effect(tmp_path: Path) -> None
         if failing:
             raise ValueError
 
-    from nexmo_dispatch_webhooks.inbox import RetryPolicy
+    from nexmo_dispatch_webhooks.inbox import HandlerRetryPolicy
 
-    inbox = make_inbox("sqlite", tmp_path, time, retries=RetryPolicy(attempts=2, wait_initial=1000))
+    inbox = make_inbox("sqlite", tmp_path, time, retry=HandlerRetryPolicy(attempts=2, wait_initial=1000))
     await inbox.start(frozen(handler))
     await put(inbox, status_bytes(1))
     await put(inbox, b"no json")

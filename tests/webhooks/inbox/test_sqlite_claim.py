@@ -9,7 +9,7 @@ import pytest
 
 from nexmo_dispatch_webhooks import InboxError
 from nexmo_dispatch_webhooks.inbox import sqlite_claim
-from nexmo_dispatch_webhooks.inbox.sqlite import SqliteStore
+from nexmo_dispatch_webhooks.inbox.sqlite import SqliteInboxStore
 from tests.webhooks.inbox.support import Make, ManualTime, Open, Recorder, frozen, put, status_bytes
 
 STRANGER = 65534
@@ -31,7 +31,7 @@ def folder() -> Iterator[Path]:
 async def test_a_companion_that_cannot_be_locked_is_an_error(folder: Path) -> None:
     """One that is read-only could be locked by many, each of whom would handle all events."""
     (folder / "inbox.db-worker").touch(0o400)
-    store = SqliteStore(folder / "inbox.db", clock=lambda: 0.0)
+    store = SqliteInboxStore(folder / "inbox.db", clock=lambda: 0.0)
     await store.open()
 
     with pytest.raises(InboxError, match=r"inbox.db-worker cannot be locked .*readonly.*: let the user"):
@@ -43,8 +43,8 @@ async def test_a_companion_that_cannot_be_locked_is_an_error(folder: Path) -> No
 async def test_two_names_of_a_file_are_one_claim(tmp_path: Path) -> None:
     """A link is another way to the same events."""
     (tmp_path / "link.db").symlink_to(tmp_path / "inbox.db")
-    first = SqliteStore(tmp_path / "inbox.db", clock=lambda: 0.0)
-    second = SqliteStore(tmp_path / "link.db", clock=lambda: 0.0)
+    first = SqliteInboxStore(tmp_path / "inbox.db", clock=lambda: 0.0)
+    second = SqliteInboxStore(tmp_path / "link.db", clock=lambda: 0.0)
     await first.open()
     await second.open()
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from nexmo_dispatch_webhooks import InboxError
-from nexmo_dispatch_webhooks.inbox import sqlite_sql
+from nexmo_dispatch_webhooks.inbox import sqlite_statements
 from tests.webhooks.inbox.support import (
     Open,
     new_record,
@@ -68,7 +68,7 @@ async def test_marks_that_cannot_be_written_hold_up_no_close(
         raise sqlite3.OperationalError
 
     with monkeypatch.context() as patch:
-        patch.setattr(sqlite_sql, "finish", refuse)
+        patch.setattr(sqlite_statements, "finish", refuse)
         store.finish(1)
         await store.aclose()
 

@@ -7,17 +7,19 @@ from pathlib import Path
 import pytest
 
 from nexmo_dispatch_webhooks import InboxError, InboxFullError
-from nexmo_dispatch_webhooks.inbox import sqlite_sql
-from nexmo_dispatch_webhooks.inbox.sqlite import SqliteStore
+from nexmo_dispatch_webhooks.inbox import sqlite_statements
+from nexmo_dispatch_webhooks.inbox.sqlite import SqliteInboxStore
 from tests.webhooks.inbox.support import Make, ManualTime, frozen, new_record, put, status_bytes
 
 
 async def test_an_error_in_the_schema_can_be_mended(tmp_path: Path) -> None:
     """The file is whole before it is run."""
     with pytest.raises(InboxError, match=r"schema of the inbox cannot be run: near .TABEL.: syntax error"):
-        await SqliteStore(tmp_path / "inbox.db", schema="CREATE TABEL mine (x)", clock=lambda: 0.0).open()
+        await SqliteInboxStore(
+            tmp_path / "inbox.db", schema="CREATE TABEL mine (x)", clock=lambda: 0.0
+        ).open()
 
-    store = SqliteStore(
+    store = SqliteInboxStore(
         tmp_path / "inbox.db", schema="CREATE TABLE IF NOT EXISTS mine (x)", clock=lambda: 0.0
     )
     await store.open()
@@ -27,7 +29,7 @@ async def test_an_error_in_the_schema_can_be_mended(tmp_path: Path) -> None:
 
 async def test_several_may_make_the_file_at_once(tmp_path: Path) -> None:
     """One makes it; each of them stores."""
-    stores = [SqliteStore(tmp_path / "inbox.db", clock=lambda: 0.0) for _ in range(8)]
+    stores = [SqliteInboxStore(tmp_path / "inbox.db", clock=lambda: 0.0) for _ in range(8)]
     await asyncio.gather(*(store.open() for store in stores))
     added = await asyncio.gather(
         *(store.add(new_record(status_bytes(number))) for number, store in enumerate(stores))
@@ -42,12 +44,12 @@ async def test_a_strangers_database_is_not_touched(tmp_path: Path) -> None:
     path = tmp_path / "other.db"
     other = sqlite3.connect(path)
     other.execute("CREATE TABLE mine (x)")
-    other.execute(f"PRAGMA user_version = {sqlite_sql.SCHEMA_VERSION}")
+    other.execute(f"PRAGMA user_version = {sqlite_statements.SCHEMA_VERSION}")
     other.commit()
     before = path.read_bytes()
 
     with pytest.raises(InboxError, match="no inbox of this version"):
-        await SqliteStore(path, clock=lambda: 0.0).open()
+        await SqliteInboxStore(path, clock=lambda: 0.0).open()
 
     assert path.read_bytes() == before
     other.close()
@@ -55,7 +57,7 @@ async def test_a_strangers_database_is_not_touched(tmp_path: Path) -> None:
 
 async def test_a_full_file_makes_room_under_load(tmp_path: Path) -> None:
     """What is under way is written with a reserve; new events wait until handled ones are forgotten."""
-    store = SqliteStore(tmp_path / "inbox.db", max_bytes=256 * 1024, clock=lambda: 5.0)
+    store = SqliteInboxStore(tmp_path / "inbox.db", max_bytes=256 * 1024, clock=lambda: 5.0)
     await store.open()
     ids: list[int] = []
 
@@ -108,7 +110,7 @@ async def test_a_full_inbox_forgets_what_is_handled(
     assert inbox.health().ready
 
 
-async def test_what_a_failed_commit_wrote_is_found(store: SqliteStore) -> None:
+async def test_what_a_failed_commit_wrote_is_found(store: SqliteInboxStore) -> None:
     """A statement of a handler may have ended the transaction: what came before is durable, and not lost.
 
     At the second try the new record looks like a repetition; who handles events looks at the store again.
@@ -131,11 +133,11 @@ async def test_what_a_failed_commit_wrote_is_found(store: SqliteStore) -> None:
 
 
 async def test_the_retention_looks_at_a_bounded_piece(
-    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+    store: SqliteInboxStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However much there is: an acknowledgement waits for no more than a piece."""
-    monkeypatch.setattr(sqlite_sql, "_SCAN", 4)
-    monkeypatch.setattr(sqlite_sql, "PIECE", 3)
+    monkeypatch.setattr(sqlite_statements, "_SCAN", 4)
+    monkeypatch.setattr(sqlite_statements, "PIECE", 3)
     for number in range(10):
         await store.add(new_record(status_bytes(number), at=float(number)))
         await store.age(sure=1.0, told=1.0, epoch=5.0, newest=False)

@@ -14,7 +14,7 @@ import pytest
 
 from nexmo_dispatch_webhooks import Event, InboxLostError
 from nexmo_dispatch_webhooks.inbox import StoreInbox
-from nexmo_dispatch_webhooks.inbox.sqlite import SqliteStore
+from nexmo_dispatch_webhooks.inbox.sqlite import SqliteInboxStore
 from tests.webhooks.inbox.support import (
     Make,
     ManualTime,
@@ -74,7 +74,7 @@ async def fill(inbox: StoreInbox) -> None:
     """Put something into the file itself, and something into its log."""
     await put(inbox, status_bytes(0))
     await inbox.idle()
-    assert isinstance(inbox.store, SqliteStore)
+    assert isinstance(inbox.store, SqliteInboxStore)
     await inbox.store._run(inbox.store._require_writer().empty_log)
     await put(inbox, status_bytes(1))
     await inbox.idle()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from nexmo_dispatch_webhooks import InboxError, InboxFullError, TransactionError
-from nexmo_dispatch_webhooks.inbox import sqlite_file, sqlite_sql, sqlite_writer
+from nexmo_dispatch_webhooks.inbox import sqlite_file, sqlite_statements, sqlite_writer
 from tests.webhooks.inbox.support import Open, new_record, other_connection, status_bytes
 
 COUNT = ("INSERT INTO counts VALUES (?)", ("x",))
@@ -286,15 +286,15 @@ async def test_a_purge_works_in_pieces(
 ) -> None:
     """Each with a commit of its own, so that no answer waits for all of it."""
     pieces: list[int] = []
-    purge = sqlite_sql.purge
+    purge = sqlite_statements.purge
 
     def counted(*args: Any, **settings: Any) -> tuple[int, int]:
         count, last = purge(*args, **settings)
         pieces.append(count)
         return count, last
 
-    monkeypatch.setattr(sqlite_sql, "PIECE", 3)
-    monkeypatch.setattr(sqlite_sql, "purge", counted)
+    monkeypatch.setattr(sqlite_statements, "PIECE", 3)
+    monkeypatch.setattr(sqlite_statements, "purge", counted)
     store = await open_store()
     for number in range(10):
         await store.add(new_record(status_bytes(number)))

@@ -6,18 +6,18 @@ from pathlib import Path
 import pytest
 
 from nexmo_dispatch_webhooks import InboxError, UnknownRecordError
-from nexmo_dispatch_webhooks.inbox import Failure, Store
-from nexmo_dispatch_webhooks.inbox.memory import MemoryStore
-from nexmo_dispatch_webhooks.inbox.sqlite import SqliteStore
+from nexmo_dispatch_webhooks.inbox import InboxStore, StoredFailure
+from nexmo_dispatch_webhooks.inbox.memory import MemoryInboxStore
+from nexmo_dispatch_webhooks.inbox.sqlite import SqliteInboxStore
 from tests.webhooks.inbox.support import CLAIMS, new_record, status_bytes
 
 
 @pytest.fixture(params=["memory", "sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    made: Store = (
-        MemoryStore(clock=lambda: 5.0)
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[InboxStore]:
+    made: InboxStore = (
+        MemoryInboxStore(clock=lambda: 5.0)
         if request.param == "memory"
-        else SqliteStore(tmp_path / "inbox.db", clock=lambda: 5.0)
+        else SqliteInboxStore(tmp_path / "inbox.db", clock=lambda: 5.0)
     )
     await made.open()
     yield made
@@ -25,7 +25,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     await made.aclose()  # twice is once
 
 
-async def test_new_records_get_ascending_ids_and_known_ones_none(store: Store) -> None:
+async def test_new_records_get_ascending_ids_and_known_ones_none(store: InboxStore) -> None:
     """The listener hears of new ones in order, before `add` returns; quarantined ones are not for it."""
     heard: list[int] = []
     store.added = lambda record_id, record: heard.append(record_id)
@@ -41,7 +41,7 @@ async def test_new_records_get_ascending_ids_and_known_ones_none(store: Store) -
     assert (await store.count()).quarantined == 1
 
 
-async def test_a_record_comes_back_as_it_was_stored(store: Store) -> None:
+async def test_a_record_comes_back_as_it_was_stored(store: InboxStore) -> None:
     """Also with half surrogates in path and ids, which no database text may hold (contract 5.11)."""
     body = b'{"message_uuid": "\\ud800", "status": "read"}'
 
@@ -52,11 +52,11 @@ async def test_a_record_comes_back_as_it_was_stored(store: Store) -> None:
     assert (record.path, record.size, record.state) == ("caf\u00e9\\ud800", len(body), "pending")
 
 
-async def test_results_are_kept(store: Store) -> None:
+async def test_results_are_kept(store: InboxStore) -> None:
     """Finished, postponed, given up; `waiting` lists only what is to be handled."""
     for number in range(4):
         await store.add(new_record(status_bytes(number), at=7.0))
-    failed = (Failure("bad", "ValueError"),)
+    failed = (StoredFailure("bad", "ValueError"),)
 
     store.finish(1)
     await store.postpone(2, attempts=1, due=99.0, done=["good"], failed=failed)
@@ -75,7 +75,7 @@ async def test_results_are_kept(store: Store) -> None:
     assert (records[1].done, records[2].failed) == (("good",), failed)
 
 
-async def test_retry_makes_due_what_failed(store: Store) -> None:
+async def test_retry_makes_due_what_failed(store: InboxStore) -> None:
     """Quarantined ones and those that wait for an attempt; what is pending anyway is not counted."""
     for number in range(3):
         await store.add(new_record(status_bytes(number)))
@@ -93,7 +93,7 @@ async def test_retry_makes_due_what_failed(store: Store) -> None:
     ]
 
 
-async def test_the_retention_goes_by_measured_ages(store: Store) -> None:
+async def test_the_retention_goes_by_measured_ages(store: InboxStore) -> None:
     """Times of arrival play no part, and what only the wall clock tells counts for handled contents alone."""
     assert await store.aged_at() is None
     for number, body in enumerate([status_bytes(1), b"no json", status_bytes(3)]):
@@ -118,14 +118,14 @@ async def test_the_retention_goes_by_measured_ages(store: Store) -> None:
     assert await states(100, 10, 10) == ["pending"]
 
 
-async def test_unknown_ids_are_named(store: Store) -> None:
+async def test_unknown_ids_are_named(store: InboxStore) -> None:
     with pytest.raises(UnknownRecordError) as caught:
         await store.load(7)
 
     assert str(caught.value) == "there is no record 7"
 
 
-async def test_only_one_may_handle(store: Store) -> None:
+async def test_only_one_may_handle(store: InboxStore) -> None:
     assert await store.claim()
     assert await store.claim()
     await store.changed()
@@ -134,4 +134,4 @@ async def test_only_one_may_handle(store: Store) -> None:
 
 async def test_a_store_without_transactions_says_so() -> None:
     with pytest.raises(InboxError, match="no transactions"):
-        await MemoryStore(clock=lambda: 0.0).commit(1, "h", [], finish=False)
+        await MemoryInboxStore(clock=lambda: 0.0).commit(1, "h", [], finish=False)

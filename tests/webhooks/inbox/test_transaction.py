@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from nexmo_dispatch_webhooks import ConfigurationError, Context, Event, MessageStatus, Transaction
-from nexmo_dispatch_webhooks.inbox import MemoryInbox, RetryPolicy, StoreInbox
+from nexmo_dispatch_webhooks.inbox import HandlerRetryPolicy, MemoryInbox, StoreInbox
 from tests.webhooks.inbox.support import ManualTime, frozen, make_inbox, put, status_bytes
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, n INTEGER NOT NULL CHECK (n < 3));"
@@ -96,7 +96,7 @@ async def test_a_statement_that_fails_is_a_failure_of_its_handler(
         context.transaction.execute(COUNT, ("kept",))
         context.transaction.execute("INSERT INTO counts VALUES ('broken', 7)")
 
-    inbox = make(retries=RetryPolicy(attempts=1))
+    inbox = make(retry=HandlerRetryPolicy(attempts=1))
     await inbox.start(frozen(count))
     await put(inbox, status_bytes(1))
     await inbox.idle()
@@ -117,7 +117,7 @@ async def test_somebody_else_finished_it_meanwhile(make: Any, tmp_path: Path) ->
         db.close()
         context.transaction.execute(COUNT, ("twice",))
 
-    inbox = make(retries=RetryPolicy(attempts=1))
+    inbox = make(retry=HandlerRetryPolicy(attempts=1))
     await inbox.start(frozen(count))
     await put(inbox, status_bytes(1))
     await inbox.idle()
@@ -156,7 +156,7 @@ async def test_a_hidden_end_of_the_transaction_is_noticed(make: Any, tmp_path: P
             f"INSERT OR ROLLBACK{COUNT.removeprefix('INSERT').partition('ON')[0]}", ("before",)
         )
 
-    inbox = make(retries=RetryPolicy(attempts=1))
+    inbox = make(retry=HandlerRetryPolicy(attempts=1))
     await inbox.start(frozen(count))
     await put(inbox, status_bytes(1))
     await inbox.idle()
@@ -173,7 +173,7 @@ async def test_without_a_database_the_message_says_what_is_needed() -> None:
     async def count(event: Event, context: Context) -> None:
         context.transaction.execute(COUNT, ("x",))
 
-    inbox = MemoryInbox(retries=RetryPolicy(attempts=1))
+    inbox = MemoryInbox(retry=HandlerRetryPolicy(attempts=1))
     await inbox.start(frozen(count))
     await put(inbox, status_bytes(1))
     await inbox.idle()
@@ -194,7 +194,7 @@ async def test_trouble_of_the_file_is_no_failure_of_the_handler(
         seen.append(f"count, attempt {context.attempt}")
         context.transaction.execute(COUNT, ("once",))
 
-    inbox = make(retries=RetryPolicy(attempts=2), busy_timeout=0.0)
+    inbox = make(retry=HandlerRetryPolicy(attempts=2), busy_timeout=0.0)
     await inbox.start(frozen(plain, count))
     add, blocker = inbox.store.add, sqlite3.connect(tmp_path / "inbox.db", isolation_level=None)
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from nexmo_dispatch_webhooks import Context, Event, StatementError, Transaction, TransactionError
-from nexmo_dispatch_webhooks.inbox import RetryPolicy
+from nexmo_dispatch_webhooks.inbox import HandlerRetryPolicy
 from tests.webhooks.inbox.support import Make, frozen, put, status_bytes
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS notes (name TEXT, value);"
@@ -199,7 +199,7 @@ async def test_a_handler_that_returned_adds_nothing_more(make_sqlite: Make, tmp_
         kept.append(context.transaction)
         raise LookupError
 
-    inbox = make_sqlite(schema=SCHEMA, retries=RetryPolicy(attempts=1))
+    inbox = make_sqlite(schema=SCHEMA, retry=HandlerRetryPolicy(attempts=1))
     await inbox.start(frozen(note, bad))
     await put(inbox, status_bytes(1))
     await inbox.idle()
@@ -229,7 +229,7 @@ async def test_a_refused_statement_is_the_failure_of_its_handler(
         except TransactionError:
             context.transaction.execute(BY_POSITION, ("moment", None))
 
-    inbox = make_sqlite(schema=SCHEMA, retries=RetryPolicy(attempts=1))
+    inbox = make_sqlite(schema=SCHEMA, retry=HandlerRetryPolicy(attempts=1))
     await inbox.start(frozen(careless, careful))
     await put(inbox, status_bytes(1))
     await inbox.idle()

@@ -3,7 +3,18 @@
 Nothing here does input or output, checks a signature, or knows HTTP.
 """
 
-from nexmo_dispatch_webhooks.events.error_codes import ErrorClass, classify_error
+from nexmo_dispatch_core.vocabulary import (
+    BUILDER_NAMES,
+    CHANNEL_NAMES,
+    CHANNELS,
+    FAILED_STATUSES,
+    TERMINAL_STATUSES,
+    Channel,
+    ErrorClass,
+    ReportStatus,
+    Status,
+    classify_error,
+)
 from nexmo_dispatch_webhooks.events.parsing import parse_event
 from nexmo_dispatch_webhooks.events.structs import (
     Address,
@@ -31,16 +42,6 @@ from nexmo_dispatch_webhooks.events.structs import (
     WorkflowPosition,
 )
 from nexmo_dispatch_webhooks.events.timestamps import parse_timestamp
-from nexmo_dispatch_webhooks.events.vocabulary import (
-    BUILDER_NAMES,
-    CHANNEL_NAMES,
-    CHANNELS,
-    FAILED_STATUSES,
-    TERMINAL_STATUSES,
-    Channel,
-    ReportStatus,
-    Status,
-)
 
 __all__ = [
     "BUILDER_NAMES",

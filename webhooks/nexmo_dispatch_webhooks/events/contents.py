@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from nexmo_dispatch_core.lenient import to_float, to_text
 from nexmo_dispatch_webhooks.events import structs as e
-from nexmo_dispatch_webhooks.events.decoding import to_float, to_text
-from nexmo_dispatch_webhooks.events.notes import Odd, note_members, plain, read_object, verbatim
-from nexmo_dispatch_webhooks.events.vocabulary import CONTENT_MEMBERS
+from nexmo_dispatch_webhooks.events.members import CONTENT_MEMBERS
+from nexmo_dispatch_webhooks.events.oddities import Odd, note_members, plain, read_object, verbatim
 
 __all__ = ["read_content"]
 

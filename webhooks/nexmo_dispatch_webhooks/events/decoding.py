@@ -1,24 +1,20 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # (the reason: members of decoded JSON have no known type until they are read here)
-"""Body bytes to one JSON object, and JSON scalars to the types of the contract.
+"""Decode the bytes of a body to one JSON object, by the tolerance rules of contract 5.11.
 
-It knows JSON and the tolerance rules of contract 5.11, not the events: those are in `parsing`.
+It knows no events; `parsing` does.
 """
 
 from __future__ import annotations
 
 import json
-import math
-import re
-from decimal import Decimal
-from functools import lru_cache
 from typing import Any
 
 import msgspec
 
 from nexmo_dispatch_webhooks.exceptions import InvalidBodyError
 
-__all__ = ["decode_object", "to_decimal", "to_float", "to_int", "to_text"]
+__all__ = ["decode_object"]
 
 #: Nesting deeper than this is refused: the deepest documented body has five levels, and a record
 #: close to the interpreter's limit could be read here but not stored, printed or compared later.
@@ -27,9 +23,6 @@ DEEPEST = 100
 _SMALL = 512
 _BOM = b"\xef\xbb\xbf"
 _DECODER = msgspec.json.Decoder()
-_DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?", re.ASCII)
-_INTEGER = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
-_LONGEST_NUMBER = 64
 
 
 def decode_object(body: bytes | str) -> tuple[dict[str, Any], bool]:
@@ -94,69 +87,3 @@ def _depth(value: object) -> int:
             break
         level = [child for item in level for child in (item.values() if isinstance(item, dict) else item)]
     return depth
-
-
-def to_text(value: object) -> str | None:
-    """Text of an id, an address or a word: trimmed; a whole number as decimal digits; else None.
-
-    Numbers lose exponent and fraction (contract 5.11): `4.477e11` is the address `447700000000`.
-    """
-    if type(value) is str:
-        return value.strip() or None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    if isinstance(value, float):
-        if not value.is_integer() or abs(value) >= 1e16:  # beyond, a float no longer holds each digit
-            return None
-        value = int(value)
-    return str(value)
-
-
-def to_int(value: object) -> int | None:
-    """An integer from a number or from text (contract 5.11), else None."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int):
-        return value if abs(value) < 10**18 else None
-    if isinstance(value, float):
-        return int(value) if value.is_integer() and abs(value) < 1e16 else None
-    if isinstance(value, str) and _INTEGER.fullmatch(text := value.strip()):
-        return int(text)
-    return None
-
-
-def to_float(value: object) -> float | None:
-    """A finite float from a number or from text (contract 9.9), else None."""
-    if isinstance(value, str):
-        text = value.strip()
-        if len(text) > _LONGEST_NUMBER or not _DECIMAL.fullmatch(text):
-            return None
-        value = text
-    elif isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:  # an integer beyond the floats
-        return None
-    return number if math.isfinite(number) else None
-
-
-def to_decimal(value: object) -> Decimal | None:
-    """An exact decimal from text, or from the shortest text of a number (contract 5.11), else None.
-
-    Exponents have three digits at most: `1E999999999` is finite, and would fill the memory of
-    whoever prints or rounds it.
-    """
-    if type(value) is not str:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return None
-        if isinstance(value, int) and abs(value) >= 10**_LONGEST_NUMBER:
-            return None
-        value = repr(value)
-    return _decimal_from_text(value) if len(value) <= _LONGEST_NUMBER else None
-
-
-@lru_cache(maxsize=1024)  # prices repeat: a tariff has few
-def _decimal_from_text(value: str) -> Decimal | None:
-    text = value.strip()
-    return Decimal(text) if _DECIMAL.fullmatch(text) else None

@@ -10,10 +10,24 @@ from __future__ import annotations
 
 from typing import Any
 
+from nexmo_dispatch_core.lenient import to_int, to_text
+from nexmo_dispatch_core.vocabulary import REPORT_STATUSES, STATUSES, TEMPLATES
 from nexmo_dispatch_webhooks.events import structs as e
 from nexmo_dispatch_webhooks.events.contents import read_content
-from nexmo_dispatch_webhooks.events.decoding import decode_object, to_int, to_text
-from nexmo_dispatch_webhooks.events.notes import (
+from nexmo_dispatch_webhooks.events.decoding import decode_object
+from nexmo_dispatch_webhooks.events.members import (
+    DESTINATION_MEMBERS,
+    INBOUND_MEMBERS,
+    MESSAGE_MEMBERS,
+    PROFILE_MEMBERS,
+    REPORT_LINKS,
+    REPORT_MEMBERS,
+    REPORTED_MEMBERS,
+    SMS_MEMBERS,
+    STATUS_MEMBERS,
+    WHATSAPP_MEMBERS,
+)
+from nexmo_dispatch_webhooks.events.oddities import (
     Odd,
     note_members,
     noted,
@@ -34,21 +48,6 @@ from nexmo_dispatch_webhooks.events.parts import (
     read_workflow,
 )
 from nexmo_dispatch_webhooks.events.usual import read_usual_status
-from nexmo_dispatch_webhooks.events.vocabulary import (
-    DESTINATION_MEMBERS,
-    INBOUND_MEMBERS,
-    MESSAGE_MEMBERS,
-    PROFILE_MEMBERS,
-    REPORT_LINKS,
-    REPORT_MEMBERS,
-    REPORT_STATUSES,
-    REPORTED_MEMBERS,
-    SMS_MEMBERS,
-    STATUS_MEMBERS,
-    STATUSES,
-    TEMPLATES,
-    WHATSAPP_MEMBERS,
-)
 from nexmo_dispatch_webhooks.events.whatsapp_users import read_user
 from nexmo_dispatch_webhooks.exceptions import InvalidBodyError
 

@@ -10,9 +10,19 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from nexmo_dispatch_core.lenient import to_decimal, to_int, to_text
+from nexmo_dispatch_core.vocabulary import CHANNEL_NAMES
 from nexmo_dispatch_webhooks.events import structs as e
-from nexmo_dispatch_webhooks.events.decoding import to_decimal, to_int, to_text
-from nexmo_dispatch_webhooks.events.notes import (
+from nexmo_dispatch_webhooks.events.members import (
+    ADDRESS_MEMBERS,
+    ERROR_MEMBERS,
+    LINK_MEMBERS,
+    LINKS,
+    REPORT_LINKS,
+    USAGE_MEMBERS,
+    WORKFLOW_MEMBERS,
+)
+from nexmo_dispatch_webhooks.events.oddities import (
     Odd,
     note_members,
     noted,
@@ -20,16 +30,6 @@ from nexmo_dispatch_webhooks.events.notes import (
     read_object,
     required,
     verbatim,
-)
-from nexmo_dispatch_webhooks.events.vocabulary import (
-    ADDRESS_MEMBERS,
-    CHANNEL_NAMES,
-    ERROR_MEMBERS,
-    LINK_MEMBERS,
-    LINKS,
-    REPORT_LINKS,
-    USAGE_MEMBERS,
-    WORKFLOW_MEMBERS,
 )
 from nexmo_dispatch_webhooks.events.whatsapp_users import complete, is_user_id
 

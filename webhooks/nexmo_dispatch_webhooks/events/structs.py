@@ -17,8 +17,7 @@ from typing import Any, ClassVar, Literal
 
 from msgspec import Struct
 
-from nexmo_dispatch_webhooks.events.error_codes import ErrorClass, classify_error
-from nexmo_dispatch_webhooks.events.vocabulary import FAILED_STATUSES, TERMINAL_STATUSES
+from nexmo_dispatch_core.vocabulary import FAILED_STATUSES, TERMINAL_STATUSES, ErrorClass, classify_error
 
 __all__ = [
     "Address",

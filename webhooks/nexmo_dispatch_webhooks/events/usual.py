@@ -12,8 +12,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from nexmo_dispatch_core.lenient import to_decimal
 from nexmo_dispatch_webhooks.events import structs as e
-from nexmo_dispatch_webhooks.events.decoding import to_decimal
 from nexmo_dispatch_webhooks.events.timestamps import LONGEST
 
 __all__ = ["read_usual_status"]

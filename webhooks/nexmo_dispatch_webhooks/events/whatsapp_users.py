@@ -11,8 +11,8 @@ import re
 from typing import Any
 
 from nexmo_dispatch_webhooks.events import structs as e
-from nexmo_dispatch_webhooks.events.notes import Odd, note_members, plain
-from nexmo_dispatch_webhooks.events.vocabulary import WHATSAPP_USER_MEMBERS
+from nexmo_dispatch_webhooks.events.members import WHATSAPP_USER_MEMBERS
+from nexmo_dispatch_webhooks.events.oddities import Odd, note_members, plain
 
 __all__ = ["complete", "is_user_id", "read_user"]
 

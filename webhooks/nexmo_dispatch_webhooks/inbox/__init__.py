@@ -3,36 +3,36 @@
 It reads no request and verifies nothing: the receiver gives it events that are authentic.
 """
 
-from nexmo_dispatch_webhooks.inbox.engine import StoreInbox
+from nexmo_dispatch_webhooks.inbox.inbox import StoreInbox
 from nexmo_dispatch_webhooks.inbox.inboxes import MemoryInbox, SqliteInbox
 from nexmo_dispatch_webhooks.inbox.records import (
-    Counts,
-    Failure,
+    FailureTally,
     NewRecord,
+    PendingEvent,
     Record,
-    State,
-    Tally,
-    Waiting,
+    RecordCounts,
+    RecordState,
+    StoredFailure,
 )
-from nexmo_dispatch_webhooks.inbox.retries import RetryPolicy
-from nexmo_dispatch_webhooks.inbox.settings import Health, InboxSettings
-from nexmo_dispatch_webhooks.inbox.store import Added, Store, Which
+from nexmo_dispatch_webhooks.inbox.retry import HandlerRetryPolicy
+from nexmo_dispatch_webhooks.inbox.settings import InboxHealth, InboxSettings
+from nexmo_dispatch_webhooks.inbox.store import AddedListener, InboxStore, RecordChoice
 
 __all__ = [
-    "Added",
-    "Counts",
-    "Failure",
-    "Health",
+    "AddedListener",
+    "FailureTally",
+    "HandlerRetryPolicy",
+    "InboxHealth",
     "InboxSettings",
+    "InboxStore",
     "MemoryInbox",
     "NewRecord",
+    "PendingEvent",
     "Record",
-    "RetryPolicy",
+    "RecordChoice",
+    "RecordCounts",
+    "RecordState",
     "SqliteInbox",
-    "State",
-    "Store",
     "StoreInbox",
-    "Tally",
-    "Waiting",
-    "Which",
+    "StoredFailure",
 ]

@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable
 from typing import Unpack
 
-from nexmo_dispatch_webhooks.inbox.engine import StoreInbox
-from nexmo_dispatch_webhooks.inbox.memory import MemoryStore
+from nexmo_dispatch_webhooks.inbox.inbox import StoreInbox
+from nexmo_dispatch_webhooks.inbox.memory import MemoryInboxStore
 from nexmo_dispatch_webhooks.inbox.settings import InboxSettings
-from nexmo_dispatch_webhooks.inbox.sqlite import SqliteStore, Synchronous
+from nexmo_dispatch_webhooks.inbox.sqlite import SqliteInboxStore, Synchronous
 from nexmo_dispatch_webhooks.inbox.sqlite_owner import RECEIVER
 
 __all__ = ["MemoryInbox", "SqliteInbox"]
@@ -47,7 +47,7 @@ class SqliteInbox(StoreInbox):
         clock: Callable[[], float] = time.time,
         **settings: Unpack[InboxSettings],
     ) -> None:
-        store = SqliteStore(
+        store = SqliteInboxStore(
             path,
             synchronous=synchronous,
             busy_timeout=busy_timeout,
@@ -69,4 +69,4 @@ class MemoryInbox(StoreInbox):
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.time, **settings: Unpack[InboxSettings]) -> None:
-        super().__init__(MemoryStore(clock=clock), clock=clock, **settings)
+        super().__init__(MemoryInboxStore(clock=clock), clock=clock, **settings)

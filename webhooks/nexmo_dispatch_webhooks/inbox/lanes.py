@@ -8,8 +8,8 @@ from __future__ import annotations
 import heapq
 from collections import deque
 
-from nexmo_dispatch_webhooks.inbox.records import Group, Waiting
-from nexmo_dispatch_webhooks.inbox.shares import Shares
+from nexmo_dispatch_webhooks.inbox.concurrency_shares import ConcurrencyShares
+from nexmo_dispatch_webhooks.inbox.records import HandlerGroup, PendingEvent
 
 __all__ = ["Lanes"]
 
@@ -20,17 +20,17 @@ class Lanes:
     The first of a lane is ready, under way, or waits for its next attempt; the others wait for it.
 
     Args:
-        places: how many may be under way at the same time; see `Shares`.
+        places: how many may be under way at the same time; see `ConcurrencyShares`.
     """
 
     def __init__(self, places: int = 32) -> None:
         # all of them by id, in order of arrival
-        self._waiting: dict[int, Waiting] = {}
+        self._waiting: dict[int, PendingEvent] = {}
         # those that wait for the first of their lane; None while there are none
-        self._behind: dict[int, deque[Waiting] | None] = {}
+        self._behind: dict[int, deque[PendingEvent] | None] = {}
         # firsts of lanes: may run now, or at a time
-        self._ready = Shares(places)
-        self._later: list[tuple[float, int, Waiting]] = []
+        self._ready = ConcurrencyShares(places)
+        self._later: list[tuple[float, int, PendingEvent]] = []
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -61,7 +61,7 @@ class Lanes:
         """Since when the event waits that is here longest."""
         return next(iter(self._waiting.values())).since if self._waiting else None
 
-    def add(self, item: Waiting) -> None:
+    def add(self, item: PendingEvent) -> None:
         """Put an event at the end of its lane."""
         self._waiting[item.id] = item
         lane = item.lane
@@ -75,18 +75,18 @@ class Lanes:
             self._behind[lane] = None
             self._stand_first(item)
 
-    def take(self) -> Waiting | None:
+    def take(self) -> PendingEvent | None:
         """The next event to handle; give it back with `finish` or `postpone`.
 
         When its group is None, ask `admit` whether it may run.
         """
         return self._ready.take()
 
-    def admit(self, item: Waiting, group: Group) -> bool:
+    def admit(self, item: PendingEvent, group: HandlerGroup) -> bool:
         """Whether an event that was taken may run now; else it comes again when its group has a place."""
         return self._ready.admit(item, group)
 
-    def finish(self, item: Waiting) -> None:
+    def finish(self, item: PendingEvent) -> None:
         """An event is done with: the next of its lane may run."""
         self._ready.leave(item)
         del self._waiting[item.id]
@@ -96,7 +96,7 @@ class Lanes:
         else:
             del self._behind[item.lane]
 
-    def postpone(self, item: Waiting, due: float) -> None:
+    def postpone(self, item: PendingEvent, due: float) -> None:
         """An event wants another attempt at `due`; the rest of its lane waits behind it."""
         self._ready.leave(item)
         item.ready_at = due
@@ -130,7 +130,7 @@ class Lanes:
         self._behind = {item.lane: None for item in self._waiting.values()}
         self._later.clear()
 
-    def _stand_first(self, item: Waiting) -> None:
+    def _stand_first(self, item: PendingEvent) -> None:
         if item.ready_at:
             heapq.heappush(self._later, (item.ready_at, item.id, item))
         else:

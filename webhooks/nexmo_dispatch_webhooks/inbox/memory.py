@@ -1,4 +1,4 @@
-"""`MemoryStore`: the store protocol in a few dictionaries, for tests.
+"""`MemoryInboxStore`: the store protocol in a few dictionaries, for tests.
 
 Nothing survives the process, and no transaction of a handler can be committed with it.
 """
@@ -13,11 +13,19 @@ from datetime import UTC, datetime
 import msgspec
 
 from nexmo_dispatch_webhooks.exceptions import InboxError, UnknownRecordError
-from nexmo_dispatch_webhooks.inbox.records import Counts, Failure, NewRecord, Record, State, Tally, Waiting
-from nexmo_dispatch_webhooks.inbox.store import Added, Which
+from nexmo_dispatch_webhooks.inbox.records import (
+    FailureTally,
+    NewRecord,
+    PendingEvent,
+    Record,
+    RecordCounts,
+    RecordState,
+    StoredFailure,
+)
+from nexmo_dispatch_webhooks.inbox.store import AddedListener, RecordChoice
 from nexmo_dispatch_webhooks.transaction import Statement
 
-__all__ = ["MemoryStore"]
+__all__ = ["MemoryInboxStore"]
 
 
 @dataclass(slots=True)
@@ -26,18 +34,18 @@ class _Kept:
     key: bytes
     lane: int
     due: float = 0.0
-    #: Both clocks of the store when it came, see `Store.age`.
+    #: Both clocks of the store when it came, see `InboxStore.age`.
     sure: float = 0.0
     told: float = 0.0
 
 
-class MemoryStore:
-    """Keeps records in memory; see `Store` for what each method promises."""
+class MemoryInboxStore:
+    """Keeps records in memory; see `InboxStore` for what each method promises."""
 
     transactional = False
 
     def __init__(self, *, clock: Callable[[], float]) -> None:
-        self.added: Added | None = None
+        self.added: AddedListener | None = None
         self._clock = clock
         self._kept: dict[int, _Kept] = {}
         self._keys: set[bytes] = set()
@@ -99,7 +107,7 @@ class MemoryStore:
         attempts: int,
         due: float | None,
         done: Sequence[str],
-        failed: Sequence[Failure],
+        failed: Sequence[StoredFailure],
     ) -> None:
         """Keep the result of a failed attempt."""
         self._change(
@@ -112,10 +120,10 @@ class MemoryStore:
         )
         self._kept[record_id].due = due or 0.0
 
-    async def waiting(self) -> list[Waiting]:
+    async def waiting(self) -> list[PendingEvent]:
         """All pending records."""
         return [
-            Waiting(
+            PendingEvent(
                 record_id,
                 kept.lane,
                 kept.record.received_at.timestamp(),
@@ -134,7 +142,7 @@ class MemoryStore:
             raise UnknownRecordError(f"there is no record {record_id}")
         return self._kept[record_id].record
 
-    async def list(self, state: State | None, *, limit: int, after: int) -> builtins.list[Record]:
+    async def list(self, state: RecordState | None, *, limit: int, after: int) -> builtins.list[Record]:
         """Records by ascending id."""
         chosen = (
             msgspec.structs.replace(kept.record, body=None)
@@ -144,7 +152,7 @@ class MemoryStore:
         )
         return [record for record, _ in zip(chosen, range(limit), strict=False)]
 
-    async def retry(self, which: Which, *, handler: str | None = None, kind: str | None = None) -> int:
+    async def retry(self, which: RecordChoice, *, handler: str | None = None, kind: str | None = None) -> int:
         """Make records pending and due now."""
         chosen = [
             record_id
@@ -159,9 +167,9 @@ class MemoryStore:
             self._kept[record_id].due = 0.0
         return len(chosen)
 
-    async def summary(self) -> builtins.list[Tally]:
+    async def summary(self) -> builtins.list[FailureTally]:
         """Count alike."""
-        moments: dict[tuple[State, str, str | None, str | None], builtins.list[datetime]] = {}
+        moments: dict[tuple[RecordState, str, str | None, str | None], builtins.list[datetime]] = {}
         for record in (kept.record for kept in self._kept.values()):
             names: builtins.list[tuple[str | None, str | None]] = [
                 (failure.handler, failure.error) for failure in record.failed
@@ -171,9 +179,9 @@ class MemoryStore:
             for handler, error in names if record.state in {"pending", "quarantined"} else ():
                 key = (record.state, record.kind, handler, error)
                 moments.setdefault(key, []).append(record.received_at)
-        return [Tally(*key, len(found), min(found)) for key, found in moments.items()]
+        return [FailureTally(*key, len(found), min(found)) for key, found in moments.items()]
 
-    async def purge(self, which: Which, *, states: Sequence[State], before: float | None) -> int:
+    async def purge(self, which: RecordChoice, *, states: Sequence[RecordState], before: float | None) -> int:
         """Forget contents."""
         chosen = [
             record_id
@@ -213,12 +221,12 @@ class MemoryStore:
         """There is always room."""
         return True
 
-    async def count(self) -> Counts:
+    async def count(self) -> RecordCounts:
         """How many wait, and how many are set aside."""
         records = [kept.record for kept in self._kept.values()]
         waiting = [record.received_at.timestamp() for record in records if record.state == "pending"]
         aside = sum(record.state == "quarantined" for record in records)
-        return Counts(len(waiting), aside, waiting[0] if waiting else None)
+        return RecordCounts(len(waiting), aside, waiting[0] if waiting else None)
 
     def _change(self, record_id: int, **changes: object) -> None:
         kept = self._kept[record_id]

@@ -23,28 +23,28 @@ from nexmo_dispatch_webhooks.traces import own_words, trace
 __all__ = [
     "STATES",
     "UNPARSABLE",
-    "Counts",
-    "Failure",
-    "Group",
+    "FailureTally",
+    "HandlerGroup",
     "NewRecord",
+    "PendingEvent",
     "Record",
-    "State",
-    "Tally",
-    "Waiting",
+    "RecordCounts",
+    "RecordState",
+    "StoredFailure",
     "make_record",
 ]
 
 #: `pending`: to be handled; `quarantined`: set aside for a human; `handled`: done, kept for a while;
 #: `forgotten`: the content is gone, the de-duplication key is still known.
-State = Literal["pending", "quarantined", "handled", "forgotten"]
-STATES: tuple[State, ...] = get_args(State)
+RecordState = Literal["pending", "quarantined", "handled", "forgotten"]
+STATES: tuple[RecordState, ...] = get_args(RecordState)
 #: What shares places with what: the kind of an event, and the handlers that are to run.
-Group = tuple[str, ...]
+HandlerGroup = tuple[str, ...]
 #: The kind of an authentic body that is no JSON object.
 UNPARSABLE = "unparsable"
 
 
-class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
+class StoredFailure(msgspec.Struct, frozen=True, omit_defaults=True):
     """A handler that failed in the last attempt, and with what class of exception."""
 
     handler: str
@@ -55,7 +55,7 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     trace: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, handler: str, error: BaseException) -> Failure:
+    def of(cls, handler: str, error: BaseException) -> StoredFailure:
         """What is kept of an exception that a handler raised."""
         return cls(handler, type(error).__qualname__, own_words(error), trace(error))
 
@@ -66,10 +66,10 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
         return [("handler", self.handler), ("error", self.error)]
 
 
-class Tally(msgspec.Struct, frozen=True):
+class FailureTally(msgspec.Struct, frozen=True):
     """Records that failed alike, for people: those of one state and kind, one handler and one exception."""
 
-    state: State
+    state: RecordState
     kind: str
     #: None for a body that could not be read, so that no handler ran.
     handler: str | None
@@ -83,7 +83,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """A stored event, for people: `list` gives it without the body, `show` with it."""
 
     id: int
-    state: State
+    state: RecordState
     #: The kind of the event, or `unparsable`.
     kind: str
     received_at: datetime
@@ -95,7 +95,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 0
     #: Handlers that succeeded and are not run again.
     done: tuple[str, ...] = ()
-    failed: tuple[Failure, ...] = ()
+    failed: tuple[StoredFailure, ...] = ()
     #: When the next attempt is due, after a failed one.
     next_attempt_at: datetime | None = None
     finished_at: datetime | None = None
@@ -112,7 +112,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         return [(name, getattr(self, name)) for name in ("id", "state", "kind", "size", "attempts", "failed")]
 
 
-class Counts(msgspec.Struct, frozen=True):
+class RecordCounts(msgspec.Struct, frozen=True):
     """How many records there are in the states that matter to somebody."""
 
     pending: int = 0
@@ -144,7 +144,7 @@ class NewRecord:
 
 
 @dataclass(slots=True, eq=False)
-class Waiting:
+class PendingEvent:
     """An event that waits to be handled, as the worker sees it.
 
     `event` is None when it has to be read from the store first: after a restart, or when many wait.
@@ -162,7 +162,7 @@ class Waiting:
     event: Event | None = None
     context: Context | None = None
     #: While it runs; None before it is known, since only the event tells it.
-    group: Group | None = None
+    group: HandlerGroup | None = None
     #: On the monotonic clock of the inbox: since when it waits, at least, and when its next attempt is due.
     since: float = 0.0
     ready_at: float = 0.0

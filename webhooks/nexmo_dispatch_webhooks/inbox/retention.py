@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from nexmo_dispatch_webhooks.inbox.settings import HOUR
-from nexmo_dispatch_webhooks.inbox.store import Store
+from nexmo_dispatch_webhooks.inbox.store import InboxStore
 from nexmo_dispatch_webhooks.logs import logger
 
-__all__ = ["Retention"]
+__all__ = ["RetentionSchedule"]
 
 _EVERY = HOUR
 #: How often records are made older; they may be kept longer by so much.
@@ -23,7 +23,7 @@ _BELIEVED = 24 * HOUR
 
 
 @dataclass(slots=True)
-class Retention:
+class RetentionSchedule:
     """Rounds of forgetting: one an hour, and at once when the store is full.
 
     Args:
@@ -45,7 +45,7 @@ class Retention:
     _shortened: bool = field(default=False, init=False)
     _warned: float | None = field(default=None, init=False)
 
-    async def piece(self, store: Store, *, now: float, epoch: float) -> bool:
+    async def piece(self, store: InboxStore, *, now: float, epoch: float) -> bool:
         """Do a piece of the round that is due, if one is; return whether it has more.
 
         Args:
@@ -76,7 +76,7 @@ class Retention:
         """The run ends, or another process takes over: what passes from now on is not measured here."""
         self._aged = self._next = None
 
-    async def _age(self, store: Store, now: float, epoch: float) -> None:
+    async def _age(self, store: InboxStore, now: float, epoch: float) -> None:
         """Make records older by the time that has passed: measured in a run, told by the wall before it."""
         if self._aged is None:
             before = await store.aged_at()

@@ -10,16 +10,16 @@ from typing import Final, TypedDict
 
 import msgspec
 
-from nexmo_dispatch_webhooks.checks import check_callable, check_count, check_seconds, check_type
+from nexmo_dispatch_webhooks.checks import checks
 from nexmo_dispatch_webhooks.events import Event
-from nexmo_dispatch_webhooks.inbox.retries import RetryPolicy
+from nexmo_dispatch_webhooks.inbox.retry import HandlerRetryPolicy
 
-__all__ = ["HOUR", "Health", "InboxSettings", "check_settings"]
+__all__ = ["HOUR", "InboxHealth", "InboxSettings", "check_settings"]
 
 HOUR: Final = 3600.0
 
 
-class Health(msgspec.Struct, frozen=True):
+class InboxHealth(msgspec.Struct, frozen=True):
     """How the inbox is doing; free of personal data."""
 
     #: `running`; `standby`: stores, while another process handles; `draining`; `closed`; `failed`: a bug.
@@ -50,7 +50,7 @@ class InboxSettings(TypedDict, total=False):
 
     parse: Callable[[bytes], Event]
     concurrency: int
-    retries: RetryPolicy
+    retry: HandlerRetryPolicy
     handler_timeout: float | None
     drain: float
     max_pending: int
@@ -73,14 +73,14 @@ def check_settings(settings: Mapping[str, object]) -> None:
         ConfigurationError: which setting, and the rule.
     """
     for name in ("parse", "clock", "monotonic", "sleep", "random"):
-        check_callable(name, settings[name])
+        checks.function(name, settings[name])
     for name in ("concurrency", "max_pending"):
-        check_count(name, settings[name])
+        checks.count(name, settings[name])
     for name in ("drain", "keep", "keep_quarantined"):
-        check_seconds(name, settings[name])
+        checks.seconds(name, settings[name])
     # so long the service repeats (contract 5.10)
-    check_seconds("remember", settings["remember"], least=24 * HOUR)
-    check_seconds("poll", settings["poll"], zero=False)
-    check_seconds("handler_timeout", settings["handler_timeout"], zero=False, none=True)
-    if settings["retries"] is not None:
-        check_type("retries", settings["retries"], RetryPolicy)
+    checks.seconds("remember", settings["remember"], least=24 * HOUR)
+    checks.seconds("poll", settings["poll"], zero=False)
+    checks.seconds("handler_timeout", settings["handler_timeout"], zero=False, none=True)
+    if settings["retry"] is not None:
+        checks.instance("retry", settings["retry"], HandlerRetryPolicy)

@@ -1,4 +1,4 @@
-"""`SqliteStore`: one writer thread, and one transaction for whatever came together.
+"""`SqliteInboxStore`: one writer thread, and one transaction for whatever came together.
 
 The event loop collects what is to be written while the thread is busy and hands it over in one piece;
 so a commit, which waits for the disk, is shared by as many events as wait for it. What the thread does is
@@ -25,19 +25,27 @@ from nexmo_dispatch_webhooks.exceptions import (
     InboxFullError,
     TransactionError,
 )
-from nexmo_dispatch_webhooks.inbox import sqlite_ages as ages
 from nexmo_dispatch_webhooks.inbox import sqlite_file as file
-from nexmo_dispatch_webhooks.inbox import sqlite_notes as notes
-from nexmo_dispatch_webhooks.inbox import sqlite_sql as sql
-from nexmo_dispatch_webhooks.inbox.records import Counts, Failure, NewRecord, Record, State, Tally, Waiting
+from nexmo_dispatch_webhooks.inbox import sqlite_key_values as notes
+from nexmo_dispatch_webhooks.inbox import sqlite_record_ages as ages
+from nexmo_dispatch_webhooks.inbox import sqlite_statements as sql
+from nexmo_dispatch_webhooks.inbox.records import (
+    FailureTally,
+    NewRecord,
+    PendingEvent,
+    Record,
+    RecordCounts,
+    RecordState,
+    StoredFailure,
+)
 from nexmo_dispatch_webhooks.inbox.sqlite_file import Synchronous
 from nexmo_dispatch_webhooks.inbox.sqlite_owner import RECEIVER, require_owner
 from nexmo_dispatch_webhooks.inbox.sqlite_writer import LONG_LOG, Batch, Operation, Writer
-from nexmo_dispatch_webhooks.inbox.store import Added, Which
+from nexmo_dispatch_webhooks.inbox.store import AddedListener, RecordChoice
 from nexmo_dispatch_webhooks.logs import log_failure
 from nexmo_dispatch_webhooks.transaction import Statement
 
-__all__ = ["SqliteStore", "Synchronous"]
+__all__ = ["SqliteInboxStore", "Synchronous"]
 
 T = TypeVar("T")
 #: Events wait so long, in seconds, for others to share their commit with: it costs as much for twenty.
@@ -55,8 +63,8 @@ _LOOKS = 100
 _BATCH = 512
 
 
-class SqliteStore:
-    """Keeps records in an SQLite file; see `Store` for what each method promises.
+class SqliteInboxStore:
+    """Keeps records in an SQLite file; see `InboxStore` for what each method promises.
 
     Args:
         path: the file. It and its companions (`-wal`, `-shm`, `-worker`) are readable for their owner only,
@@ -89,7 +97,7 @@ class SqliteStore:
         if max_bytes < file.LEAST_BYTES:
             raise ConfigurationError(f"max_bytes is at least {file.LEAST_BYTES}: less holds no inbox")
         self.path: Path = Path(path)
-        self.added: Added | None = None
+        self.added: AddedListener | None = None
         # settings
         self._synchronous: Synchronous = synchronous
         self._busy_timeout = busy_timeout
@@ -120,7 +128,7 @@ class SqliteStore:
         self._writer: Writer | None = None
 
     def __repr__(self) -> str:
-        return f"<SqliteStore {self.path.name}, {'open' if self._thread else 'closed'}>"
+        return f"<SqliteInboxStore {self.path.name}, {'open' if self._thread else 'closed'}>"
 
     # --- opening and closing ---
 
@@ -179,7 +187,7 @@ class SqliteStore:
         await asyncio.wait({ended})
         thread.join()  # it has nothing left to do
 
-    # --- the promises of `Store` ---
+    # --- the promises of `InboxStore` ---
 
     async def claim(self) -> bool:
         """Hold a lock on a companion file; the system frees it when the process dies.
@@ -238,14 +246,14 @@ class SqliteStore:
         attempts: int,
         due: float | None,
         done: Sequence[str],
-        failed: Sequence[Failure],
+        failed: Sequence[StoredFailure],
     ) -> None:
         """Keep the result of a failed attempt."""
         await self._run(
             lambda db: sql.postpone(db, record_id, attempts=attempts, due=due, done=done, failed=failed)
         )
 
-    async def waiting(self) -> list[Waiting]:
+    async def waiting(self) -> list[PendingEvent]:
         """All pending records, apart from those whose mark is under way."""
         found = await self._run(sql.waiting, pages=0)
         unwritten = set(self._marks)
@@ -266,20 +274,20 @@ class SqliteStore:
         """One record with its body."""
         return await self._run(lambda db: sql.load(db, record_id), pages=0)
 
-    async def list(self, state: State | None, *, limit: int, after: int) -> builtins.list[Record]:
+    async def list(self, state: RecordState | None, *, limit: int, after: int) -> builtins.list[Record]:
         """Records by ascending id."""
         return await self._run(lambda db: sql.select(db, state, limit=limit, after=after), pages=0)
 
-    async def retry(self, which: Which, *, handler: str | None = None, kind: str | None = None) -> int:
+    async def retry(self, which: RecordChoice, *, handler: str | None = None, kind: str | None = None) -> int:
         """Make records pending and due now."""
         again = partial(sql.retry, which=which, handler=handler, kind=kind)
         return await self._run(again, pages=1 if which != "all" else LONG_LOG)
 
-    async def summary(self) -> builtins.list[Tally]:
+    async def summary(self) -> builtins.list[FailureTally]:
         """Count in the file."""
         return await self._run(sql.summary, pages=0)
 
-    async def purge(self, which: Which, *, states: Sequence[State], before: float | None) -> int:
+    async def purge(self, which: RecordChoice, *, states: Sequence[RecordState], before: float | None) -> int:
         """Forget contents, in pieces that hold up no answer for long; nothing of them is left afterwards.
 
         Raises:
@@ -290,7 +298,7 @@ class SqliteStore:
             await self._empty_log()
         return found
 
-    async def _forget(self, which: Which, states: Sequence[State], before: float | None) -> int:
+    async def _forget(self, which: RecordChoice, states: Sequence[RecordState], before: float | None) -> int:
         found, after, piece = 0, -1, sql.PIECE
         while True:
             forget = partial(sql.purge, which=which, states=states, before=before, after=after)
@@ -332,7 +340,7 @@ class SqliteStore:
             await self._run(self._require_writer().empty_log_later, pages=0)
         return more
 
-    async def count(self) -> Counts:
+    async def count(self) -> RecordCounts:
         """How many wait, and how many are set aside."""
         return await self._run(sql.count, pages=0)
 

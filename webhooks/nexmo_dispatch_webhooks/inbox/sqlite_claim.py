@@ -13,7 +13,7 @@ from typing import Final
 
 from nexmo_dispatch_core.sqlite import SqliteFile, is_locked
 from nexmo_dispatch_webhooks.exceptions import InboxError
-from nexmo_dispatch_webhooks.inbox import sqlite_notes as notes
+from nexmo_dispatch_webhooks.inbox import sqlite_key_values as notes
 from nexmo_dispatch_webhooks.logs import logger
 
 __all__ = ["GRACE", "Claim"]

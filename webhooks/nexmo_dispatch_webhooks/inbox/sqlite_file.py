@@ -12,7 +12,7 @@ from typing import Literal
 
 from nexmo_dispatch_core.sqlite import SqliteFile
 from nexmo_dispatch_webhooks.exceptions import InboxError
-from nexmo_dispatch_webhooks.inbox import sqlite_sql as sql
+from nexmo_dispatch_webhooks.inbox import sqlite_statements as sql
 from nexmo_dispatch_webhooks.logs import logger
 
 __all__ = [

@@ -9,7 +9,7 @@ import sqlite3
 from typing import Final
 
 from nexmo_dispatch_webhooks.exceptions import InboxError
-from nexmo_dispatch_webhooks.inbox import sqlite_notes as notes
+from nexmo_dispatch_webhooks.inbox import sqlite_key_values as notes
 
 __all__ = ["RECEIVER", "require_owner"]
 

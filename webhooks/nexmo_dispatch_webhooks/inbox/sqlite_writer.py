@@ -18,11 +18,11 @@ from typing import Any
 from nexmo_dispatch_core.sqlite import SqliteFile
 from nexmo_dispatch_webhooks.exceptions import InboxError, InboxLostError, TransactionError
 from nexmo_dispatch_webhooks.inbox import sqlite_file as file
-from nexmo_dispatch_webhooks.inbox import sqlite_notes as notes
-from nexmo_dispatch_webhooks.inbox import sqlite_sql as sql
+from nexmo_dispatch_webhooks.inbox import sqlite_key_values as notes
+from nexmo_dispatch_webhooks.inbox import sqlite_statements as sql
 from nexmo_dispatch_webhooks.inbox.records import NewRecord
-from nexmo_dispatch_webhooks.inbox.room import Room
 from nexmo_dispatch_webhooks.inbox.sqlite_claim import Claim
+from nexmo_dispatch_webhooks.inbox.sqlite_disk_reserve import DiskReserve
 from nexmo_dispatch_webhooks.inbox.sqlite_file import Synchronous
 from nexmo_dispatch_webhooks.logs import logger
 
@@ -76,7 +76,7 @@ class _FailedOperation(Exception):  # noqa: N818 - it carries one and never leav
 
 
 class Writer:
-    """The connection of one writer thread, from its opening to its end; `SqliteStore` has the settings."""
+    """The connection of one writer thread, from its opening to its end."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class Writer:
         self._create = create
         self._clock = clock
         # state
-        self._room = Room(path, max_bytes, busy_timeout)
+        self._room = DiskReserve(path, max_bytes, busy_timeout)
         self._file: SqliteFile | None = None
         self._claim = Claim(path)
         self._trouble: str | None = None

@@ -1,4 +1,4 @@
-"""`Store`: what an inbox needs of a place to keep events; write your own for another database.
+"""`InboxStore`: what an inbox needs of a place to keep events; write your own for another database.
 
 Protocols only. `sqlite` and `memory` are the two that exist; `tests/webhooks/inbox/test_store.py` runs
 over both and is the place to check a third.
@@ -9,19 +9,27 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
-from nexmo_dispatch_webhooks.inbox.records import Counts, Failure, NewRecord, Record, State, Tally, Waiting
+from nexmo_dispatch_webhooks.inbox.records import (
+    FailureTally,
+    NewRecord,
+    PendingEvent,
+    Record,
+    RecordCounts,
+    RecordState,
+    StoredFailure,
+)
 from nexmo_dispatch_webhooks.transaction import Statement
 
-__all__ = ["Added", "Store", "Which"]
+__all__ = ["AddedListener", "InboxStore", "RecordChoice"]
 
 #: Called on the event loop for each record that is now durable and is not a duplicate, in the order of
 #: the ids, before `add` returns; `None` while nobody handles events here.
-Added = Callable[[int, NewRecord], None]
+AddedListener = Callable[[int, NewRecord], None]
 #: One record by id, or all of those that the method is about.
-Which = int | Literal["all"]
+RecordChoice = int | Literal["all"]
 
 
-class Store(Protocol):
+class InboxStore(Protocol):
     """A durable, de-duplicating list of events. Every method is called on one event loop.
 
     Every failure to read or write is an `InboxError`; without room for a new record, an `InboxFullError`.
@@ -70,11 +78,11 @@ class Store(Protocol):
         attempts: int,
         due: float | None,
         done: Sequence[str],
-        failed: Sequence[Failure],
+        failed: Sequence[StoredFailure],
     ) -> None:
         """Keep the result of a failed attempt: try again at `due`, or quarantine when that is None."""
 
-    async def waiting(self) -> list[Waiting]:
+    async def waiting(self) -> list[PendingEvent]:
         """All pending events in the order of arrival, without their content."""
         ...
 
@@ -86,11 +94,11 @@ class Store(Protocol):
         """One record with its body; UnknownRecordError for an id that does not exist."""
         ...
 
-    async def list(self, state: State | None, *, limit: int, after: int) -> list[Record]:
+    async def list(self, state: RecordState | None, *, limit: int, after: int) -> list[Record]:
         """Records without their bodies, by ascending id, of one state or of all but `forgotten`."""
         ...
 
-    async def retry(self, which: Which, *, handler: str | None = None, kind: str | None = None) -> int:
+    async def retry(self, which: RecordChoice, *, handler: str | None = None, kind: str | None = None) -> int:
         """Make quarantined and waiting records pending and due now; return how many.
 
         Args:
@@ -100,11 +108,11 @@ class Store(Protocol):
         """
         ...
 
-    async def summary(self) -> Sequence[Tally]:
+    async def summary(self) -> Sequence[FailureTally]:
         """What failed in quarantined and waiting records, in no order."""
         ...
 
-    async def purge(self, which: Which, *, states: Sequence[State], before: float | None) -> int:
+    async def purge(self, which: RecordChoice, *, states: Sequence[RecordState], before: float | None) -> int:
         """Forget the content of finished records that arrived before an epoch time; return how many."""
         ...
 
@@ -140,13 +148,13 @@ class Store(Protocol):
         """Whether another record would find room; asked after a failure. InboxError when nothing works."""
         ...
 
-    async def count(self) -> Counts:
+    async def count(self) -> RecordCounts:
         """How many are pending and quarantined, and since when the oldest waits."""
         ...
 
     @property
-    def added(self) -> Added | None:
+    def added(self) -> AddedListener | None:
         """Who is told about new records."""
 
     @added.setter
-    def added(self, listener: Added | None) -> None: ...
+    def added(self, listener: AddedListener | None) -> None: ...

@@ -1,0 +1,279 @@
+"""The Customer Care Window: may free content be sent to this person now, and until when (contract 7.1, 7.3)?
+
+On WhatsApp it is open for 24 hours after the customer's last message; outside of it only templates go
+through. Messenger has the same span, and outside of it a message needs a tag. This module does no I/O and
+reads no clock but the one it is given; `care_window_sqlite` keeps the memory on disk.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol, cast
+
+import msgspec
+from msgspec import UNSET, Struct
+
+from nexmo_dispatch_async.care_window.store import MemoryWindowStore, WindowStore
+from nexmo_dispatch_async.exceptions import ConfigurationError
+from nexmo_dispatch_async.models.findings import Finding
+from nexmo_dispatch_async.models.requests import Step
+from nexmo_dispatch_async.models.user_ids import is_user_id
+from nexmo_dispatch_async.rules import DEFAULT_RULES, Rules
+from nexmo_dispatch_async.rules.report import Report
+from nexmo_dispatch_async.rules.windows import check_windows, is_free
+from nexmo_dispatch_async.workflow import Workflow
+
+__all__ = ["CareWindow", "Inbound", "WindowStatus"]
+
+_WINDOWED = ("whatsapp", "messenger")
+_DIGITS = frozenset("0123456789")
+# How many messages are recorded between two clean-ups, which keep the store from growing for ever.
+_CLEAN_EVERY = 1024
+# Of so many customers, those who wrote last, the time that has passed since is measured.
+_MEASURED = 10_000
+# A message may seem to be written so much later than now and still count: clocks are set by a little.
+_LEEWAY = timedelta(minutes=5)
+# By so much the two clocks differ when one of them was set.
+_CONTRADICTION = timedelta(seconds=1)
+
+
+class _Peer(Protocol):
+    @property
+    def number(self) -> str | None: ...
+    @property
+    def id(self) -> str | None: ...
+
+
+class Inbound(Protocol):
+    """What an inbound message must have; the receiver's `InboundMessage` has it.
+
+    Where there is a `whatsapp_user` with `user_id`, `parent_user_id` and `wa_id`, the window opens for these
+    names of the customer, too (contract 5.5).
+    """
+
+    @property
+    def channel(self) -> str:
+        """The channel."""
+        ...
+
+    @property
+    def from_(self) -> _Peer:
+        """The customer."""
+        ...
+
+    @property
+    def timestamp(self) -> datetime | None:
+        """When it was written; None when that could not be read."""
+        ...
+
+
+class _Router(Protocol):
+    """What `attach` needs of a router; the receiver's `Router` has it."""
+
+    def add(self, handler: Any, *, kind: Any, channel: Any) -> object:
+        """Register a handler."""
+        ...
+
+
+class WindowStatus(Struct, frozen=True):
+    """Whether free content may be sent.
+
+    Attributes:
+        open: Free content may be sent at the moment asked about.
+        until: When the window closes or closed; None when the customer never wrote, or there is no window.
+        last_inbound: When the customer wrote last, if that is known.
+    """
+
+    open: bool
+    until: datetime | None = None
+    last_inbound: datetime | None = None
+
+
+class CareWindow:
+    """Fed by inbound messages, answers whether free content may be sent.
+
+    One instance belongs to one application, which has one WhatsApp and one Messenger account (contract 7.5),
+    so customers are told apart by their address alone.
+
+    Args:
+        store: Where the moments are kept; in memory by default.
+        clock: Tells the time, aware.
+        monotonic: Seconds that only go forward. They measure how long ago a customer wrote to this process,
+            so that a clock that is set back holds no window open.
+        duration: How long the window stays open.
+        margin: How long before its end the window counts as closed, since a message takes time to arrive.
+
+    Example:
+        window = CareWindow()
+        window.attach(router)
+
+        step = window.choose(free=whatsapp.text(…), otherwise=whatsapp.template(…))
+    """
+
+    def __init__(
+        self,
+        store: WindowStore | None = None,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
+        duration: timedelta = timedelta(hours=24),
+        margin: timedelta = timedelta(0),
+    ) -> None:
+        self.store: WindowStore = MemoryWindowStore() if store is None else store
+        self.duration = duration
+        self.margin = margin
+        self._clock, self._monotonic = clock, monotonic
+        self._begun = clock(), monotonic()
+        self._recorded = 0
+        # By channel and customer: when they wrote last, on the monotonic clock; the latest news is last.
+        self._measured: dict[tuple[str, str], float] = {}
+
+    def attach(self, router: _Router) -> None:
+        """Register `receive` on a router of the receiver for inbound messages."""
+        router.add(self.receive, kind="inbound-message", channel=_WINDOWED)
+
+    async def receive(self, event: Inbound) -> None:
+        """Note an inbound message: a handler for a router, which does what `observe` does."""
+        self.observe(event)
+
+    def observe(self, message: Inbound) -> bool:
+        """Note an inbound message, in any order and as often as it is delivered.
+
+        Returns:
+            False when the channel has no window or the message names no sender, so nothing was noted.
+        """
+        names = _names(message) if message.channel in _WINDOWED else set[str]()
+        for name in names:
+            self.record(name, channel=message.channel, at=message.timestamp)
+        return bool(names)
+
+    def record(self, customer: str, *, channel: str = "whatsapp", at: datetime | None = None) -> None:
+        """Note that a customer wrote.
+
+        Args:
+            customer: The number, in any spelling with its country code, or the id. A number is compared by
+                its digits, an id whole and without case.
+            channel: `whatsapp` or `messenger`.
+            at: When; now when it is not known. A moment in the future counts as now, so that a wrong clock
+                cannot hold the window open.
+
+        Raises:
+            ConfigurationError: `at` has no time zone, or the channel has no window.
+        """
+        if channel not in _WINDOWED:
+            raise ConfigurationError(
+                f"{channel!r} has no window to record a message for: whatsapp and messenger have"
+            )
+        now = self._clock()
+        if at is not None and at.tzinfo is None:
+            raise ConfigurationError(
+                "the moment of a message needs a time zone, for example datetime.now(UTC)"
+            )
+        moment = now if at is None else min(at, now)
+        key = _key(channel, customer)
+        self.store.record(channel, key, moment.astimezone(UTC))
+        self._measure(channel, key, now - moment)
+        self._recorded += 1
+        if self._recorded % _CLEAN_EVERY == 0:
+            # By the message itself and by what was measured: a clock that is ahead must not forget others.
+            at_first, began = self._begun
+            measured = at_first + timedelta(seconds=self._monotonic() - began)
+            self.store.forget_before(min(moment, measured) - self.duration)
+
+    def status(
+        self, customer: str, *, channel: str = "whatsapp", after: timedelta = timedelta(0)
+    ) -> WindowStatus:
+        """Whether free content may be sent to a customer.
+
+        Args:
+            customer: The number, in any spelling with its country code, or the id.
+            channel: Channels without a window (SMS, MMS, Viber) are always open.
+            after: Ask about a later moment, for a step that is sent when an earlier one has expired.
+        """
+        if channel not in _WINDOWED:
+            return WindowStatus(open=True)
+        key = _key(channel, customer)
+        last = self.store.last(channel, key)
+        if last is None:
+            return WindowStatus(open=False)
+        age = self._age(channel, key, last)
+        is_open = age is not None and age + after + self.margin < self.duration
+        return WindowStatus(is_open, last + self.duration, last)
+
+    def _measure(self, channel: str, key: str, age: timedelta) -> None:
+        written = self._monotonic() - age.total_seconds()
+        before = self._measured.pop((channel, key), written)
+        self._measured[channel, key] = max(before, written)
+        if len(self._measured) > _MEASURED:
+            del self._measured[next(iter(self._measured))]
+
+    def _age(self, channel: str, key: str, last: datetime) -> timedelta | None:
+        """How long ago a customer wrote; None when the clock contradicts what is stored.
+
+        The longer of two: what the clock tells, and what was measured if the message came to this process.
+        """
+        told = self._clock() - last
+        written = self._measured.get((channel, key))
+        if written is None:
+            return None if told < -_LEEWAY else max(told, timedelta(0))
+        measured = timedelta(seconds=self._monotonic() - written)
+        return measured if measured - told > _CONTRADICTION else told
+
+    def allows(self, step: Step, *, after: timedelta = timedelta(0)) -> bool:
+        """Whether a step may be sent: it is a template or tagged, or the window of its recipient is open."""
+        if not is_free(step):
+            return True
+        ends = (step.to.id, step.to.number) if step.channel == "messenger" else (step.to.number, step.to.id)
+        recipient = next((str(end) for end in ends if end is not UNSET), "")
+        return self.status(recipient, channel=step.channel, after=after).open
+
+    def choose(self, free: Step, otherwise: Step, *, after: timedelta = timedelta(0)) -> Step:
+        """The free step while the window of its recipient is open, else the other one.
+
+        Args:
+            free: What is sent inside of the window.
+            otherwise: What is sent outside of it, usually a template. It takes over the failover condition
+                and the `client_ref` of `free` unless it has its own.
+            after: As in `status()`.
+        """
+        if self.allows(free, after=after):
+            return free
+        return msgspec.structs.replace(
+            otherwise,
+            failover=free.failover if otherwise.failover is UNSET else otherwise.failover,
+            client_ref=free.client_ref if otherwise.client_ref is UNSET else otherwise.client_ref,
+        )
+
+    def lint(self, workflow: Workflow, rules: Rules = DEFAULT_RULES) -> list[Finding]:
+        """Warn about free content that would meet a closed window, at the latest moment it may be sent.
+
+        A second step leaves when the first one has expired, and the window may close in between.
+        """
+        report = Report(rules)
+        check_windows(report, workflow.steps, self)
+        return report.findings
+
+
+def _key(channel: str, customer: str) -> str:
+    """Return a customer in one spelling, which no other customer has."""
+    # Captured addresses carried blanks (contract 3.3), and people write numbers in many ways.
+    customer = customer.strip()
+    if channel != "whatsapp":
+        return customer
+    if any(sign.isalnum() and sign not in _DIGITS for sign in customer):
+        # A user id (contract 5.5) or something unknown: with a sign less it could be another person's.
+        return customer.lower()
+    digits = "".join(sign for sign in customer.replace("(0)", "") if sign in _DIGITS).removeprefix("00")
+    return digits or customer
+
+
+def _names(message: Inbound) -> set[str]:
+    """Every number and id by which a step may address the customer who wrote."""
+    sender = message.from_
+    if message.channel == "messenger":
+        return {sender.id or sender.number or ""} - {""}
+    user = cast("object", getattr(message, "whatsapp_user", None))
+    # Beside a number an id that is none of WhatsApp's would be taken for the number of another person.
+    names = [sender.number, sender.id if not sender.number or is_user_id(sender.id) else None]
+    names += [getattr(user, name, None) for name in ("user_id", "parent_user_id", "wa_id")]
+    return {name for name in names if name}

@@ -1,0 +1,447 @@
+"""Many calls at once, never more than a limit: items in, one outcome each out, in the order of completion.
+
+It knows nothing of HTTP and keeps nothing on disk.
+
+Tasks here belong to the iterator and not to a task group, because a task group or a cancel scope must not
+stay open across a `yield`: it would cancel the wrong task when the consumer is cancelled, and could be
+closed by another task than the one that opened it. The iterator does what a task group would: whichever
+way it ends, it cancels what is left and waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections import deque
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sized,
+)
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NamedTuple, TypeAlias, TypeVar, cast
+
+import anyio
+import msgspec
+
+from nexmo_dispatch_async.event_loop import Unpicklable, running_loop
+from nexmo_dispatch_async.exceptions import (
+    ConfigurationError,
+    NotSentError,
+    OutcomeUnknownError,
+    UnacceptableError,
+)
+from nexmo_dispatch_async.interruption import Interruption, outcome_of_failure, tell
+from nexmo_dispatch_async.models.responses import Dispatch
+from nexmo_dispatch_async.models.shown import AsShown
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    from nexmo_dispatch_async.workflow import Workflow
+
+    #: The caller's own key of a workflow, None where there is none.
+    KeyT = TypeVarWithDefault("KeyT", default=None)
+else:
+    # Python has defaults of type variables from 3.13 on.
+    KeyT = TypeVar("KeyT")
+
+__all__ = [
+    "FanOut",
+    "FanOutStatistics",
+    "KeyT",
+    "NotSent",
+    "Refused",
+    "SendOutcome",
+    "Sent",
+    "Unknown",
+    "keyed",
+    "outcome_of",
+    "outcome_of_interruption",
+]
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+
+
+class _Keyed(AsShown, msgspec.Struct, Generic[KeyT], frozen=True, kw_only=True):
+    # Typed as a key that is always there: without one its type is None.
+    key: KeyT = None  # type: ignore[assignment]  # the default of the type variable, which only checkers know
+
+
+class _Base(_Keyed[KeyT], frozen=True):
+    workflow: Workflow
+
+    def __repr__(self) -> str:
+        # The workflow holds addresses and texts, and the key may be one.
+        _, result, _ = self.__struct_fields__
+        return f"{type(self).__name__}({getattr(self, result)!r})"
+
+
+class Sent(_Base[KeyT], frozen=True):
+    """The service accepted the workflow."""
+
+    outcome: ClassVar[Literal["sent"]] = "sent"
+    dispatch: Dispatch
+
+
+class NotSent(_Base[KeyT], frozen=True):
+    """It provably did not happen: sending it again cannot send twice."""
+
+    outcome: ClassVar[Literal["not_sent"]] = "not_sent"
+    error: NotSentError
+
+
+class Refused(_Base[KeyT], frozen=True):
+    """Refused, by the service or by the rules before it: the same workflow would be refused again."""
+
+    outcome: ClassVar[Literal["refused"]] = "refused"
+    error: UnacceptableError
+
+
+class Unknown(_Base[KeyT], frozen=True):
+    """Bytes left and no usable answer came back: only callbacks can tell what became of it."""
+
+    outcome: ClassVar[Literal["unknown"]] = "unknown"
+    error: OutcomeUnknownError
+
+
+SendOutcome: TypeAlias = Sent[KeyT] | NotSent[KeyT] | Refused[KeyT] | Unknown[KeyT]
+
+
+def keyed(item: Any) -> tuple[Any, Workflow]:
+    """Return the key of an item of `send_many`, None if there is none, and what should be its workflow."""
+    if isinstance(item, tuple) and len(cast("Sized", item)) == 2:
+        return cast("tuple[Any, Workflow]", item)
+    return None, cast("Workflow", item)
+
+
+async def outcome_of(workflow: Workflow, sending: Awaitable[Dispatch], key: KeyT) -> SendOutcome[KeyT]:
+    """Return what became of the sending of a workflow; errors that concern more than it are raised."""
+    try:
+        return Sent(workflow, await sending, key=key)
+    except UnacceptableError as error:
+        return Refused(workflow, error, key=key)
+    except NotSentError as error:
+        return NotSent(workflow, error, key=key)
+    except OutcomeUnknownError as error:
+        return Unknown(workflow, error, key=key)
+
+
+def outcome_of_interruption(workflow: Workflow, known: Interruption, key: KeyT) -> SendOutcome[KeyT]:
+    """Return what became of a workflow whose sending was cancelled, though not by the caller."""
+    if known.outcome == "sent" and known.dispatch is not None:
+        return Sent(workflow, known.dispatch, key=key)
+    request = known.request or "POST /dispatch"
+    message = f"{request}: cut short by a cancellation that the caller did not ask for"
+    outcome: NotSent[KeyT] | Unknown[KeyT]
+    if known.outcome == "not_sent":
+        outcome = NotSent(workflow, NotSentError(message, request=request, phase="connect"), key=key)
+    else:
+        outcome = Unknown(workflow, OutcomeUnknownError(message, request=request, phase="wait"), key=key)
+    tell(outcome.error, workflow)
+    # A reference that the client made is in the workflow that was sent, and not in this one.
+    outcome.error.client_refs = known.client_refs or workflow.client_refs
+    return outcome
+
+
+class FanOutStatistics(NamedTuple):
+    """What a `FanOut` is doing."""
+
+    #: Items taken from the input so far.
+    read: int
+    #: Items being worked on.
+    in_flight: int
+    #: Results waiting for the consumer.
+    waiting: int
+
+
+class FanOut(Unpicklable, Generic[ItemT, ResultT]):
+    """An async iterator over the results of `work`, one per item, as they complete.
+
+    In flight and not yet consumed are together at most `limit`, and nothing is read from `items` beyond that:
+    memory is bounded by `limit`, and a slow consumer slows the input down.
+
+    * An input that raises ends the reading; what is in flight is finished and handed out, then its
+      exception is raised. So does an exception that `work` lets through, or a cancellation of its task that
+      is not of the FanOut; `client.send_many()` has an outcome for that workflow instead, and goes on.
+    * Leaving early (`aclose()`, `async with`, `contextlib.aclosing`) cancels what is in flight and waits for
+      it: nothing is left running. `undelivered` then holds results that nobody took, `interrupted` the items
+      whose work was cut short, and `interruptions` what became of each.
+    * An async generator that it reads from is closed when it ends, whichever way.
+    * A plain `break` ends the work too, but a moment later: when the event loop finalises the iterator.
+    * If the consumer is cancelled while it waits for a result, the iterator is closed in the same way,
+      however often it is cancelled meanwhile.
+
+    Only one task may iterate.
+
+    Args:
+        items: What to work on.
+        work: What to do with one.
+        limit: In flight and not yet consumed, together.
+        cut_short: The result of an item whose task somebody else cancelled.
+
+    Raises:
+        ConfigurationError: `limit` is below 1.
+    """
+
+    __slots__ = ("_limit", "_results", "_state")
+
+    def __init__(
+        self,
+        items: Iterable[ItemT] | AsyncIterable[ItemT],
+        work: Callable[[ItemT], Coroutine[Any, Any, ResultT]],
+        *,
+        limit: int,
+        cut_short: Callable[[ItemT, Interruption], ResultT] | None = None,
+    ) -> None:
+        if limit < 1:
+            raise ConfigurationError(f"limit must be at least 1, not {limit!r}")
+        if isinstance(cast("object", items), Mapping | str | bytes):
+            raise ConfigurationError(f"items must be a list, a generator or the like, not {_kind(items)}")
+        self._limit = limit
+        self._state: _State[ItemT, ResultT] = _State(work, limit, cut_short)
+        # A function outside of the class: a bound generator would keep this object alive, and a `break` would
+        # not end it before the garbage collector comes by.
+        self._results = _results(items, self._state)
+
+    def __repr__(self) -> str:
+        now = self.statistics()
+        return (
+            f"FanOut(limit={self._limit}, read={now.read}, in_flight={now.in_flight}, waiting={now.waiting})"
+        )
+
+    def __aiter__(self) -> FanOut[ItemT, ResultT]:
+        return self
+
+    async def __anext__(self) -> ResultT:
+        return await self._results.__anext__()
+
+    async def __aenter__(self) -> FanOut[ItemT, ResultT]:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Cancel what is in flight and wait until it ended."""
+        await self._results.aclose()
+
+    @property
+    def undelivered(self) -> list[ResultT]:
+        """Results that completed and were not handed out."""
+        return list(self._state.done)
+
+    @property
+    def interrupted(self) -> list[ItemT]:
+        """Items whose work was cut short."""
+        return [item for item, _ in self._state.interrupted]
+
+    @property
+    def interruptions(self) -> list[tuple[ItemT, Interruption]]:
+        """Items whose work was cut short, each with what is known: was it sent, or is that unknown?"""
+        return list(self._state.interrupted)
+
+    def statistics(self) -> FanOutStatistics:
+        """Return how many items were read, are in flight, and wait to be consumed."""
+        state = self._state
+        return FanOutStatistics(state.read, len(state.tasks), len(state.done))
+
+
+def _kind(items: object) -> str:
+    return (
+        "a mapping, whose names would be taken (items() gives pairs)"
+        if isinstance(items, Mapping)
+        else "a text"
+    )
+
+
+class _State(Generic[ItemT, ResultT]):
+    """What the generator, the feeder and the callbacks of the tasks share."""
+
+    def __init__(
+        self,
+        work: Callable[[ItemT], Coroutine[Any, Any, ResultT]],
+        limit: int,
+        cut_short: Callable[[ItemT, Interruption], ResultT] | None,
+    ) -> None:
+        # What to do
+        self.work = work
+        self.limit = limit
+        self.cut_short = cut_short
+        # Where it stands
+        self.read = 0
+        self.reading = True
+        self.ending = False
+        self.failure: BaseException | None = None
+        self.tasks: dict[asyncio.Task[ResultT], ItemT] = {}
+        self.done: deque[ResultT] = deque()
+        self.interrupted: list[tuple[ItemT, Interruption]] = []
+        # Work that was cancelled before its first line ran
+        self.unstarted: set[asyncio.Task[ResultT]] = set()
+        # The input is being closed, which nothing should cut short
+        self.closing = False
+        # Who waits: the generator for a result, the feeder for room
+        self.wanted: asyncio.Future[None] | None = None
+        self.room: asyncio.Future[None] | None = None
+
+    @property
+    def full(self) -> bool:
+        return len(self.tasks) + len(self.done) >= self.limit
+
+    def start(self, item: ItemT) -> None:
+        self.read += 1
+        task = asyncio.ensure_future(self.work(item))
+        self.tasks[task] = item
+        task.add_done_callback(self.finished)
+
+    def finished(self, task: asyncio.Task[ResultT]) -> None:
+        item = self.tasks.pop(task)
+        try:
+            self.done.append(task.result())
+        except asyncio.CancelledError as error:
+            known = Interruption("not_sent") if task in self.unstarted else outcome_of_failure(error)
+            if self.ending:
+                self.interrupted.append((item, known))
+            elif self.cut_short is not None:
+                self.done.append(self.cut_short(item, known))
+            else:
+                self.interrupted.append((item, known))
+                self.fail(_by_somebody_else("the work on an item", error))
+        except BaseException as error:  # noqa: BLE001 - raised again when all is handed out
+            self.interrupted.append((item, outcome_of_failure(error)))
+            self.fail(error)
+        _wake(self.wanted)
+
+    def fed(self, feeder: asyncio.Task[None]) -> None:
+        self.reading = False
+        try:
+            feeder.result()
+        except asyncio.CancelledError as error:
+            if not self.ending:
+                self.fail(_by_somebody_else("the reading of the input", error))
+        except BaseException as error:  # noqa: BLE001 - raised again when all is handed out
+            self.fail(error)
+        _wake(self.wanted)
+
+    def fail(self, error: BaseException) -> None:
+        self.reading = False
+        self.failure = self.failure or error
+        _wake(self.room)
+
+    def take(self) -> ResultT:
+        result = self.done.popleft()
+        _wake(self.room)
+        return result
+
+
+def _by_somebody_else(what: str, error: BaseException) -> RuntimeError:
+    # Raised as it is, it would pass for a cancellation of the consumer.
+    failure = RuntimeError(f"{what} was cancelled, and not by the FanOut")
+    failure.__cause__ = error
+    return failure
+
+
+def _wake(waiter: asyncio.Future[None] | None) -> None:
+    if waiter is not None and not waiter.done():
+        waiter.set_result(None)
+
+
+async def _feed(items: AsyncIterable[ItemT], state: _State[ItemT, Any]) -> None:
+    loop = running_loop()
+    iterator = aiter(items)
+    try:
+        async for item in iterator:
+            state.start(item)
+            while state.full and state.reading:
+                state.room = loop.create_future()
+                await state.room
+            if not state.reading:
+                return
+    finally:
+        # Here and not by the event loop some time later. What is no generator is the caller's to close.
+        if isinstance(iterator, AsyncGenerator):
+            state.closing = True
+            await iterator.aclose()
+
+
+async def _results(
+    items: Iterable[ItemT] | AsyncIterable[ItemT], state: _State[ItemT, ResultT]
+) -> AsyncGenerator[ResultT, None]:
+    loop = running_loop()
+    feeder: asyncio.Task[None] | None = None
+    iterator: Iterator[ItemT] = iter(())
+    try:
+        if isinstance(items, AsyncIterable):
+            feeder = asyncio.ensure_future(_feed(items, state))
+            feeder.add_done_callback(state.fed)
+        else:
+            iterator = iter(items)
+        while True:
+            result = (state.take(),) if state.done else ()
+            if feeder is None:
+                _fill(iterator, state)
+            if result:
+                yield result[0]
+            elif state.tasks or (state.reading and state.failure is None):
+                state.wanted = loop.create_future()
+                await state.wanted
+            else:
+                break
+        if state.failure is not None:
+            raise state.failure
+    finally:
+        state.reading, state.ending = False, True
+        await _ended(_cancel(state, feeder))
+
+
+def _cancel(state: _State[Any, Any], feeder: asyncio.Task[None] | None) -> set[asyncio.Task[Any]]:
+    """Cancel what is left and return it."""
+    state.unstarted.update(filter(_is_unstarted, state.tasks))
+    left: set[asyncio.Task[Any]] = {*state.tasks}
+    if feeder is not None and not feeder.done() and not state.closing:
+        left.add(feeder)
+    for task in left:
+        task.cancel()
+    if feeder is not None and not feeder.done():
+        left.add(feeder)
+    return left
+
+
+async def _ended(left: set[asyncio.Task[Any]]) -> None:
+    """Wait for tasks that were cancelled, however often whoever waits is cancelled meanwhile."""
+    cancelled: asyncio.CancelledError | None = None
+    with anyio.CancelScope(shield=True):
+        while left:
+            try:
+                _, left = await asyncio.wait(left)
+            except asyncio.CancelledError as error:
+                cancelled = error
+                left = {task for task in left if not task.done()}
+    if cancelled is not None:
+        raise cancelled
+
+
+def _is_unstarted(task: asyncio.Task[Any]) -> bool:
+    coroutine = task.get_coro()
+    return inspect.iscoroutine(coroutine) and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED
+
+
+def _fill(iterator: Any, state: _State[Any, Any]) -> None:
+    while state.reading and not state.full:
+        try:
+            item = next(iterator)
+        except StopIteration:
+            state.reading = False
+        except Exception as error:  # noqa: BLE001 - the caller's own iterator: kept, and raised when all is handed out
+            state.fail(error)
+        else:
+            state.start(item)

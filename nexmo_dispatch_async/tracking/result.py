@@ -1,0 +1,280 @@
+"""What the facts about a workflow amount to: reached or not, on which channel, how soon, at what cost.
+
+It concludes and remembers nothing: the same facts give the same result. What a status means for a step is
+for `failover` to say.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from decimal import Context, Decimal
+
+from msgspec import Struct
+
+from nexmo_dispatch_async.failover import satisfies, strength, strongest
+from nexmo_dispatch_async.tracking.reducer import (
+    MessageFacts,
+    Money,
+    ReportedEntry,
+    ReportFacts,
+    WorkflowState,
+)
+from nexmo_dispatch_async.tracking.step_matching import match_steps
+from nexmo_dispatch_core.vocabulary import FAILED_STATUSES, ErrorClass, classify_error
+
+__all__ = ["StatusEntry", "StepHistory", "WorkflowResult", "conclude"]
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
+# Digits for any sum of prices as the reducer lets them in: rounded on the way, it would depend on the order.
+_EXACT = Context(prec=100, traps=[])
+
+
+class StatusEntry(Struct, frozen=True):
+    """A status that a message had.
+
+    Attributes:
+        status: As in contract 5.3; an unknown one as it came.
+        at: By the service's clock; None when only the final report tells of it, or it could not be read.
+        error_code: Why, for a failure (contract 6.1).
+    """
+
+    status: str
+    at: datetime | None = None
+    error_code: int | None = None
+
+    @property
+    def error_class(self) -> ErrorClass:
+        """`temporary`, `permanent`, `configuration`, `request` or `unknown` (contract 6.1)."""
+        return classify_error(self.error_code)
+
+
+class StepHistory(Struct, frozen=True):
+    """What became of one step.
+
+    Attributes:
+        step: Counted from 1, as in findings; None for a message that fits no step.
+        channel: Where it went, or would have gone; None when nobody said.
+        until: What it waited for; None for the last step, and when the steps are not known.
+        message_uuid: None as long as no message is known for it: it was not sent, or not heard of yet.
+        statuses: By the service's clock.
+        reached: Its message got as far as it had to: `until`, or being delivered for the last step. This may
+            be too late for the workflow, which then went on.
+        price: What its message cost, if that is known.
+    """
+
+    step: int | None
+    channel: str | None
+    until: str | None = None
+    message_uuid: str | None = None
+    statuses: tuple[StatusEntry, ...] = ()
+    reached: bool = False
+    price: Money | None = None
+
+    @property
+    def status(self) -> str | None:
+        """The strongest of its statuses (contract 5.3)."""
+        return functools.reduce(strongest, (seen.status for seen in self.statuses), None)
+
+    @property
+    def failed(self) -> bool:
+        """Whether its message was rejected or undeliverable, and not delivered all the same."""
+        return self.status in FAILED_STATUSES
+
+    @property
+    def error_code(self) -> int | None:
+        """Why it failed, or has not arrived yet."""
+        return next((seen.error_code for seen in self.statuses if seen.error_code is not None), None)
+
+
+class WorkflowResult(Struct, frozen=True):
+    """What is known of a workflow; after its end, what became of it.
+
+    Attributes:
+        dispatch_uuid: The workflow.
+        ended: Its final report has come.
+        status: What that says: `completed` or `error`.
+        reached: A step reached its person, or the report says that the workflow was completed.
+        channel: Where the person was reached first.
+        step: By which step, counted from 1.
+        elapsed: How long that took, from the first status of the workflow. A last status that was not
+            heard yet counts as the final report, which is stamped some 50 ms later (contract 3.6).
+        cost: All that is known: the total of the final report, which includes a workflow fee, and the prices
+            of messages that it did not include, since a late delivery costs as well (contract 3.6, 5.4).
+            None when no price is known, or prices are in several currencies.
+        currency: Of the cost.
+        started_at: The first status of the workflow.
+        ended_at: The timestamp of the final report.
+        steps: One entry a step in order, then messages that fit no step.
+    """
+
+    dispatch_uuid: str
+    ended: bool = False
+    status: str | None = None
+    reached: bool = False
+    channel: str | None = None
+    step: int | None = None
+    elapsed: timedelta | None = None
+    cost: Decimal | None = None
+    currency: str | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    steps: tuple[StepHistory, ...] = ()
+
+    def has(self, status: str) -> bool:
+        """Whether a message of any step was `delivered` or `read`; being read implies being delivered."""
+        if self.status == "completed" and satisfies("delivered", status):
+            return True
+        return any(
+            any(satisfies(seen.status, status) for seen in step.statuses)
+            # The report may come before the status that ended the workflow (contract 10.5).
+            or (step.reached and satisfies(step.until or "delivered", status))
+            for step in self.steps
+        )
+
+    def __str__(self) -> str:
+        """In a few words, for example `reached on whatsapp after 12 s, EUR 0.035`."""
+        if self.reached:
+            words = f"reached on {self.channel}" if self.channel else "reached"
+            if self.elapsed is not None:
+                words += f" after {f'{self.elapsed.total_seconds():.3f}'.rstrip('0').rstrip('.')} s"
+        else:
+            words = "not reached"
+        if self.cost is not None:
+            words += f", {self.currency or 'cost'} {self.cost:f}"
+        return words if self.ended else words + ", not ended"
+
+
+def conclude(state: WorkflowState) -> WorkflowResult:
+    """Conclude from what is known."""
+    report = state.report or ReportFacts()
+    placed, strangers = match_steps(state)
+    last = _last_attempted(placed, report)
+    completed = report.status == "completed"
+    # The current step is the one that completes a workflow (rule 3 of failover), heard or not.
+    completed_by = last if completed else None
+    steps: list[StepHistory] = []
+    times: dict[int, datetime] = {}
+    for index, uuid in enumerate(placed):
+        statuses = _statuses(state.messages.get(uuid or ""), _entry(report, index))
+        at = _reached_at(statuses, _goal(state, index, last=last))
+        if index == completed_by and at in {None, _NEVER}:
+            # Heard from the report only, whether it lists the status or the condition that was met.
+            at = report.at or _NEVER
+        if at is not None:
+            times[index] = at
+        steps.append(_step(state, index, uuid, statuses, reached=at is not None))
+    for uuid in strangers:
+        sent = state.messages[uuid]
+        history = StepHistory(None, sent.channel, None, uuid, _statuses(sent, None), price=_price(sent, None))
+        steps.append(history)
+    first = min(times, key=lambda index: (times[index], index), default=None)
+    started_at = min((at for sent in state.messages.values() for at in _moments(sent)), default=None)
+    elapsed = None
+    if first is not None and times[first] != _NEVER and started_at is not None:
+        elapsed = max(times[first] - started_at, timedelta(0))
+    cost, currency = _cost(state)
+    return WorkflowResult(
+        state.dispatch_uuid,
+        ended=state.report is not None,
+        status=report.status,
+        reached=completed or first is not None,
+        channel=None if first is None else steps[first].channel,
+        step=None if first is None else first + 1,
+        elapsed=elapsed,
+        cost=cost,
+        currency=currency,
+        started_at=started_at,
+        ended_at=report.at,
+        steps=tuple(steps),
+    )
+
+
+def _entry(report: ReportFacts, index: int) -> ReportedEntry | None:
+    return report.messages[index] if index < len(report.messages) else None
+
+
+def _last_attempted(placed: list[str | None], report: ReportFacts) -> int | None:
+    if report.messages:
+        return len(report.messages) - 1
+    return max((index for index, uuid in enumerate(placed) if uuid is not None), default=None)
+
+
+def _goal(state: WorkflowState, index: int, *, last: int | None) -> str:
+    """How far the message of a step has to get."""
+    if index < len(state.plan):
+        return state.plan[index].until or "delivered"
+    # Nobody told the steps. What went on after `delivered`, or may do so still, perhaps waited for `read`.
+    return "delivered" if state.report is not None and index == last else "read"
+
+
+def _statuses(sent: MessageFacts | None, entry: ReportedEntry | None) -> tuple[StatusEntry, ...]:
+    found = [] if sent is None else [StatusEntry(name, at.at, at.code) for name, at in sent.statuses.items()]
+    if entry is not None and entry.status and all(seen.status != entry.status for seen in found):
+        found.append(StatusEntry(entry.status))
+    return tuple(sorted(found, key=lambda seen: (seen.at or _NEVER, strength(seen.status), seen.status)))
+
+
+def _reached_at(statuses: tuple[StatusEntry, ...], goal: str) -> datetime | None:
+    return min((seen.at or _NEVER for seen in statuses if satisfies(seen.status, goal)), default=None)
+
+
+def _step(
+    state: WorkflowState, index: int, uuid: str | None, statuses: tuple[StatusEntry, ...], *, reached: bool
+) -> StepHistory:
+    sent = state.messages.get(uuid or "")
+    entry = _entry(state.report or ReportFacts(), index)
+    plan = state.plan[index] if index < len(state.plan) else None
+    named = [source.channel for source in (sent, entry, plan) if source is not None and source.channel]
+    return StepHistory(
+        index + 1,
+        named[0] if named else None,
+        None if plan is None else plan.until,
+        uuid,
+        statuses,
+        reached,
+        _price(sent, entry),
+    )
+
+
+def _price(sent: MessageFacts | None, entry: ReportedEntry | None) -> Money | None:
+    prices = [] if sent is None else [seen.price for seen in sent.statuses.values()]
+    known = [price for price in (*prices, entry and entry.price) if price]
+    return max(known, key=lambda price: (price.amount, str(price.amount), price.currency or ""), default=None)
+
+
+def _moments(sent: MessageFacts) -> Iterable[datetime]:
+    return (seen.at for seen in sent.statuses.values() if seen.at is not None)
+
+
+def _cost(state: WorkflowState) -> tuple[Decimal | None, str | None]:
+    report = state.report or ReportFacts()
+    entries = {entry.message_uuid: entry for entry in report.messages}
+    if report.total is None:
+        heard = [_price(sent, entries.get(uuid)) for uuid, sent in state.messages.items()]
+        told = [entry.price for entry in report.messages if entry.message_uuid not in state.messages]
+    else:
+        heard = [
+            _price(sent, None)
+            for uuid, sent in state.messages.items()
+            if not _is_included(sent, entries.get(uuid), report)
+        ]
+        told = [report.total]
+    known = [price for price in (*heard, *told) if price is not None]
+    currencies = {money.currency for money in known if money.currency}
+    if not known or len(currencies) > 1:
+        return None, None
+    amounts = sorted(money.amount for money in known)
+    return functools.reduce(_EXACT.add, amounts, Decimal(0)), next(iter(currencies), None)
+
+
+def _is_included(sent: MessageFacts, entry: ReportedEntry | None, report: ReportFacts) -> bool:
+    """Whether the total of the report holds the price of a message."""
+    if entry is not None:
+        return entry.price is not None
+    if report.messages:
+        return False
+    # It lists nothing, although it should: what was priced by then is in it.
+    priced = [seen.at for seen in sent.statuses.values() if seen.price is not None and seen.at is not None]
+    return report.at is None or min(priced, default=report.at) <= report.at

@@ -1,0 +1,186 @@
+"""Has an authorization at hand: fetches a token when one is due, once for everybody who needs it.
+
+Who the caller is and how a token is asked for is for `auth` to say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+from collections.abc import Awaitable, Callable
+
+from nexmo_dispatch_async.auth import Auth, RenewsEarly
+from nexmo_dispatch_async.exceptions import (
+    APIError,
+    AuthenticationError,
+    OutcomeUnknownError,
+    TokenUnavailableError,
+)
+from nexmo_dispatch_async.interruption import interrupt
+from nexmo_dispatch_async.retry import RetryPolicy
+from nexmo_dispatch_async.sansio import Request, Response
+from nexmo_dispatch_async.transport.body import is_setting, without_token
+from nexmo_dispatch_async.transport.statistics import Counters
+
+__all__ = ["TokenKeeper"]
+
+logger: logging.Logger = logging.getLogger("nexmo_dispatch_async")
+
+
+class TokenKeeper:
+    """Fetches tokens, one request at a time.
+
+    Args:
+        auth: Says what to ask for, and keeps the token.
+        send: Carries a token request; the number counts the attempts.
+        retry: How often to try.
+        clock: Seconds that only go forward.
+        wall_clock: Epoch seconds.
+        sleep: How to wait between attempts.
+        random: A number from [0, 1), for the jitter.
+        counters: Where to count.
+    """
+
+    __slots__ = (
+        "_auth",
+        "_clock",
+        "_counters",
+        "_failure",
+        "_fetches",
+        "_lock",
+        "_random",
+        "_retry",
+        "_send",
+        "_sleep",
+        "_wall_clock",
+    )
+
+    def __init__(
+        self,
+        auth: Auth,
+        send: Callable[[Request, int], Awaitable[Response]],
+        *,
+        retry: RetryPolicy,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[object]],
+        random: Callable[[], float],
+        counters: Counters,
+    ) -> None:
+        # How
+        self._auth = auth
+        self._send = send
+        self._retry = retry
+        self._clock, self._wall_clock = clock, wall_clock
+        self._sleep, self._random = sleep, random
+        self._counters = counters
+        # One at a time: how many fetches ended so far, and how the last one failed
+        self._lock = asyncio.Lock()
+        self._fetches = 0
+        self._failure: APIError | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody is fetching."""
+        return self._lock.locked()
+
+    async def renew(self, until: float | None = None) -> str:
+        """Return an authorization, fetching a token unless somebody else just did.
+
+        A token that is due but still good is offered to all others meanwhile, and used if there is no new
+        one: only credentials that are wrong fail a call then.
+
+        A lock instead of a shared task: whoever holds it fetches, and if they are cancelled the next one
+        does. When a fetch fails, those who waited for it fail with it, without a fetch of their own. A fetch
+        that ended because the time of its caller was over does not count as one that failed.
+
+        Args:
+            until: The time by the clock after which the caller has no use for a token: no wait ends later and
+                no repetition begins later. A request that is under way is not cut off.
+
+        Raises:
+            NotSentError: There is no token, and why.
+        """
+        seen = self._fetches
+        await self._acquire(until)
+        try:
+            authorization = self._auth.authorization(self._clock())
+            if authorization is not None:
+                return authorization
+            if self._failure is not None and self._fetches != seen:
+                # A copy: a traceback belongs to one task.
+                raise copy.copy(self._failure)
+            self._failure = None
+            early = self._postponed() is not None
+            try:
+                given_up = await self._fetch(once=early, until=until)
+            except APIError as error:
+                good = None if isinstance(error, AuthenticationError) else self._postponed()
+                if early and good is not None:
+                    logger.info("the old token is used, since there is no new one: %s", error)
+                    return good
+                self._failure = copy.copy(error)
+                raise
+            finally:
+                self._fetches += 1
+            if given_up is not None:
+                raise given_up
+        finally:
+            self._lock.release()
+        authorization = self._auth.authorization(self._clock())
+        if authorization is None:
+            raise TokenUnavailableError("the token was over before it could be used", phase="token")
+        return authorization
+
+    async def _acquire(self, until: float | None) -> None:
+        """Wait for the end of the fetch that is under way, if there is one."""
+        if until is None or not self._lock.locked():
+            await self._lock.acquire()
+            return
+        try:
+            async with asyncio.timeout(max(0.0, until - self._clock())):
+                await self._lock.acquire()
+        except TimeoutError:
+            message = "no access token within the time of the policy: another call still waits for one"
+            raise TokenUnavailableError(message, phase="token") from None
+
+    def _postponed(self) -> str | None:
+        """Return the token that is due but still good, from now on offered to everybody."""
+        return self._auth.postpone(self._clock()) if isinstance(self._auth, RenewsEarly) else None
+
+    async def _fetch(self, *, once: bool, until: float | None) -> APIError | None:
+        """Get a token; return why there is none if there was no time to try again."""
+        request = self._auth.token_request()
+        started = self._clock()
+        attempt = 0
+        while True:
+            attempt += 1
+            self._counters.token_requests += 1
+            try:
+                response = await self._send(request, attempt)
+                self._auth.receive_token(response, self._clock(), epoch=self._wall_clock())
+            except asyncio.CancelledError as error:
+                # Whatever became of the token request, what needed the token was not sent.
+                interrupt(error, "not_sent", request.summary, anyway=True)
+                raise
+            except APIError as error:
+                failure = without_token(error) if isinstance(error, OutcomeUnknownError) else error
+            else:
+                self._counters.tokens += 1
+                logger.debug("%s: a new token after %d attempts", request.summary, attempt)
+                return None
+            failure.attempts = attempt
+            failure.phase = "token"
+            delay = self._retry.wait(
+                attempt,
+                elapsed=self._clock() - started,
+                random=self._random(),
+                retry_after=failure.retry_after,
+            )
+            if delay is None or once or isinstance(failure, AuthenticationError) or is_setting(failure):
+                raise failure
+            if until is not None and self._clock() + delay > until:
+                return failure
+            logger.info("attempt %d failed, the next in %.2f s: %s", attempt, delay, failure)
+            await self._sleep(delay)

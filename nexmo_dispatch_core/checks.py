@@ -1,0 +1,90 @@
+"""Checks of settings where they are given, so that no later call is the first to fail.
+
+Every message names the setting, the rule and what was given; of a value that may be a secret it names the
+type only. Each package makes one `Checks` with its own error class.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TypeGuard
+
+__all__ = ["Checks"]
+
+
+class Checks:
+    """Refuses wrong settings.
+
+    Args:
+        error: The class of the errors to raise; it takes the message.
+    """
+
+    def __init__(self, error: Callable[[str], Exception]) -> None:
+        self._error = error
+
+    def instance(self, name: str, value: object, kind: type, *, advice: str = "") -> None:
+        """Require an instance of a class, and not the class itself.
+
+        Args:
+            name: The setting.
+            value: What was given.
+            kind: The class.
+            advice: What to do instead, for the message.
+
+        Raises:
+            Exception: Of the class of these checks, as for every method here.
+        """
+        if not isinstance(value, kind):
+            given = f"{value.__qualname__} itself" if isinstance(value, type) else type(value).__qualname__
+            raise self._error(
+                f"{name} must be of type {kind.__qualname__}, not {given}{advice and f': {advice}'}"
+            )
+
+    def count(self, name: str, value: object, *, least: int = 1) -> None:
+        """Require a whole number of at least *least*."""
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise self._error(f"{name} must be a whole number, at least {least}, not {_shown(value)}")
+
+    def seconds(
+        self, name: str, value: object, *, least: float = 0.0, zero: bool = True, none: bool = False
+    ) -> None:
+        """Require a number of seconds of at least *least*.
+
+        Args:
+            name: The setting.
+            value: What was given.
+            least: The smallest number.
+            zero: Whether 0 is allowed.
+            none: Whether None is allowed.
+        """
+        if value is None and none:
+            return
+        if not _is_number(value) or value < least or not (value or zero):
+            rule = (f"at least {least:g}" if zero else "above 0") + (", or None" if none else "")
+            raise self._error(f"{name} must be a number of seconds, {rule}, not {_shown(value)}")
+
+    def number(self, name: str, value: object, *, least: float = 0.0, most: float = math.inf) -> None:
+        """Require a number from *least* to *most*."""
+        if not _is_number(value) or not least <= value <= most:
+            rule = f"at least {least:g}" if math.isinf(most) else f"from {least:g} to {most:g}"
+            raise self._error(f"{name} must be a number, {rule}, not {_shown(value)}")
+
+    def function(self, name: str, value: object) -> None:
+        """Require a function or another callable."""
+        if not callable(value):
+            raise self._error(f"{name} must be a function, not {_shown(value)}")
+
+    def choice(self, name: str, value: object, choices: tuple[str, ...]) -> None:
+        """Require one of a few words."""
+        if value not in choices:
+            raise self._error(f"{name} must be {' or '.join(choices)}, not {_shown(value)}")
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
+
+
+def _shown(value: object) -> str:
+    """A number as it is, of anything else the type: a setting in the wrong place may be a secret."""
+    return repr(value) if isinstance(value, int | float) or value is None else type(value).__qualname__

@@ -1,0 +1,65 @@
+"""Settings are refused where they are given: which setting, which rule, what was given."""
+
+import math
+import re
+from collections.abc import Callable
+
+import pytest
+
+from nexmo_dispatch_core.checks import Checks
+
+
+class RefusedError(Exception):
+    """Stands for the error of a package."""
+
+
+CHECKS = Checks(RefusedError)
+SECRET = "a-secret-in-the-wrong-place"
+
+
+@pytest.mark.parametrize(
+    ("check", "message"),
+    [
+        (lambda: CHECKS.count("limit", 0), "limit must be a whole number, at least 1, not 0"),
+        (lambda: CHECKS.count("limit", True), "limit must be a whole number, at least 1, not True"),
+        (lambda: CHECKS.count("limit", 1.5, least=0), "limit must be a whole number, at least 0, not 1.5"),
+        (lambda: CHECKS.count("limit", SECRET), "limit must be a whole number, at least 1, not str"),
+        (lambda: CHECKS.seconds("wait", -1), "wait must be a number of seconds, at least 0, not -1"),
+        (lambda: CHECKS.seconds("wait", math.nan), "wait must be a number of seconds, at least 0, not nan"),
+        (
+            lambda: CHECKS.seconds("wait", 0, zero=False, none=True),
+            "wait must be a number of seconds, above 0, or None, not 0",
+        ),
+        (lambda: CHECKS.seconds("wait", None), "wait must be a number of seconds, at least 0, not None"),
+        (lambda: CHECKS.number("share", 1.5, most=1), "share must be a number, from 0 to 1, not 1.5"),
+        (lambda: CHECKS.number("base", 0.5, least=1), "base must be a number, at least 1, not 0.5"),
+        (lambda: CHECKS.function("clock", 5), "clock must be a function, not 5"),
+        (lambda: CHECKS.function("clock", SECRET), "clock must be a function, not str"),
+        (lambda: CHECKS.instance("path", 5, str), "path must be of type str, not int"),
+        (
+            lambda: CHECKS.instance("policy", Checks, Checks, advice="make one"),
+            "policy must be of type Checks, not Checks itself: make one",
+        ),
+        (
+            lambda: CHECKS.choice("mode", SECRET, ("FULL", "NORMAL")),
+            "mode must be FULL or NORMAL, not str",
+        ),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_rule(check: Callable[[], None], message: str) -> None:
+    """A number is shown; of anything else only the type is, since it may be a secret."""
+    with pytest.raises(RefusedError, match=f"^{re.escape(message)}$"):
+        check()
+
+
+def test_right_settings_pass() -> None:
+    """The limits themselves are allowed."""
+    CHECKS.count("limit", 1)
+    CHECKS.count("limit", 0, least=0)
+    CHECKS.seconds("wait", 0)
+    CHECKS.seconds("wait", math.inf)
+    CHECKS.seconds("wait", None, none=True)
+    CHECKS.number("share", 1, most=1)
+    CHECKS.function("clock", len)
+    CHECKS.instance("path", "a", str)
+    CHECKS.choice("mode", "FULL", ("FULL", "NORMAL"))

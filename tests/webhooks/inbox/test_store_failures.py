@@ -1,0 +1,133 @@
+"""A store in trouble: refusals, results that are written later, housekeeping that goes on."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from nexmo_dispatch_webhooks import Context, Event, InboxError, InboxFullError, MessageStatus
+from nexmo_dispatch_webhooks.inbox import HandlerRetryPolicy, Record
+from nexmo_dispatch_webhooks.inbox import inbox as engine_module
+from tests.webhooks.inbox.support import ManualTime, Recorder, Start, put, states, status_bytes
+
+
+async def test_what_cannot_be_stored_is_not_acknowledged(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The service repeats it; probes see that storing fails, until it works again."""
+    inbox = await start(Recorder())
+
+    async def broken(*args: Any, **settings: Any) -> None:
+        raise InboxError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(inbox.store, "add", broken)
+        with pytest.raises(InboxError, match="disk full"):
+            await put(inbox, status_bytes(1))
+        assert not inbox.health().ready
+
+    await put(inbox, status_bytes(1))
+    assert inbox.health().ready
+
+
+async def test_too_many_waiting_events_are_refused(start: Start) -> None:
+    """503: the service repeats for 24 hours, and the memory is bounded (contract 5.10)."""
+    gate = asyncio.Event()
+
+    async def slow(event: Event) -> None:
+        await gate.wait()
+
+    inbox = await start(slow, max_pending=2)
+    await put(inbox, status_bytes(1))
+    await put(inbox, status_bytes(2))
+
+    with pytest.raises(InboxFullError, match="too many") as caught:
+        await put(inbox, status_bytes(3))
+    gate.set()
+    await inbox.idle()
+    await put(inbox, status_bytes(3))
+
+    assert caught.value.status == 503
+
+
+async def test_a_result_that_cannot_be_written_is_tried_again(
+    start: Start, time: ManualTime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failure while the store is in trouble is not lost."""
+    bad = Recorder(failing=True)
+    inbox = await start(bad, retry=HandlerRetryPolicy(attempts=2))
+    postpone = inbox.store.postpone
+
+    async def broken(*args: Any, **settings: Any) -> None:
+        monkeypatch.setattr(inbox.store, "postpone", postpone)
+        raise InboxError("disk full")
+
+    monkeypatch.setattr(inbox.store, "postpone", broken)
+    await put(inbox, status_bytes(1))
+    await inbox.idle()
+    assert inbox.health().retrying == 1
+
+    await time.advance(2)
+    await inbox.idle()
+
+    assert await states(inbox) == ["quarantined"]
+
+
+async def test_housekeeping_survives_a_store_in_trouble(
+    start: Start, time: ManualTime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    inbox = await start()
+
+    async def broken() -> bool:
+        raise InboxError("locked")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(inbox.store, "changed", broken)
+        await time.advance(1.5)
+    await time.advance(1.5)
+
+    assert "the inbox failed: InboxError" in caplog.text
+    assert inbox.health().state == "running"
+
+
+async def test_many_waiting_events_are_read_again_in_their_turn(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory holds ids only beyond a number; the handlers see no difference."""
+    monkeypatch.setattr(engine_module, "_IN_MEMORY", 3)
+    gate, seen = asyncio.Event(), []
+
+    async def handler(event: MessageStatus, context: Context) -> None:
+        await gate.wait()
+        seen.append((event.message_uuid, context.path, context.received_at is not None))
+
+    inbox = await start(handler, concurrency=1)
+    for number in range(10):
+        await put(inbox, status_bytes(number), path="p")
+    gate.set()
+    await inbox.idle()
+
+    assert seen == [(f"m{number}", "p", True) for number in range(10)]
+
+
+async def test_a_record_that_was_put_aside_meanwhile_is_skipped(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else finished it, so its handlers do not run."""
+    monkeypatch.setattr(engine_module, "_IN_MEMORY", 0)
+    handler = Recorder()
+    inbox = await start(handler)
+    load = inbox.store.load
+
+    async def finished(record_id: int) -> Record:
+        inbox.store.finish(record_id)
+        await inbox.store.count()
+        return await load(record_id)
+
+    monkeypatch.setattr(inbox.store, "load", finished)
+
+    await put(inbox, status_bytes(1))
+    await inbox.idle()
+
+    assert handler.seen == []
+    assert inbox.health().pending == 0

@@ -1,0 +1,92 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (the reason: members of decoded JSON have no known type until they are read here)
+"""Notes of what was tolerated: by place, without values, so that they can be counted and logged.
+
+A note never quotes the body. It changes nothing: `parse_event(strict=True)` makes errors of notes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, TypeVar
+
+from nexmo_dispatch_core.lenient import to_text
+from nexmo_dispatch_webhooks.events.timestamps import has_zone, parse_timestamp
+
+__all__ = ["Odd", "note_members", "noted", "plain", "read_object", "read_time", "required", "verbatim"]
+
+Odd = list[str]
+JSONObject = dict[str, Any]
+_PLAIN_NAME = re.compile(r"[A-Za-z_]{1,40}", re.ASCII)
+
+T = TypeVar("T")
+
+
+def noted(source: object, value: T | None, where: str, odd: Odd) -> T | None:
+    """Pass `value` on; note when there was a source and nothing could be read from it."""
+    if value is None and source is not None:
+        odd.append(f"{where}: missing or unreadable")
+    return value
+
+
+def verbatim(value: object, where: str, odd: Odd) -> str | None:
+    """Text exactly as it came; empty is missing; a number becomes text (contract 5.11)."""
+    if value is None:
+        return None
+    if type(value) is str:
+        return value or None
+    odd.append(f"{where}: not text")
+    return to_text(value)
+
+
+def plain(value: object, where: str, odd: Odd) -> str | None:
+    """Text of an id or an address, trimmed (contract 5.11); note when it did not come like that."""
+    if value is None:
+        return None
+    text = to_text(value)
+    if text != value:
+        odd.append(f"{where}: not plain text")
+    return text
+
+
+def required(value: object, where: str, odd: Odd) -> str | None:
+    """The same for a member without which an object is not as documented."""
+    if value is None:
+        odd.append(f"{where}: missing")
+    return plain(value, where, odd)
+
+
+def read_time(value: object, odd: Odd) -> tuple[datetime | None, str | None]:
+    """A timestamp and its original text (contract 5.7); note every form that is not documented."""
+    moment = parse_timestamp(value)
+    if type(value) is str:
+        if moment is None:
+            odd.append("timestamp: unknown form")
+        elif value[-1:] != "Z" and not has_zone(value):
+            odd.append("timestamp: no zone")
+        return moment, value
+    odd.append(f"timestamp: {'missing' if value is None else 'unknown form'}")
+    # a number with a fraction is no text of 5.11, but still what came
+    return moment, repr(value) if (text := to_text(value)) is None and type(value) is float else text
+
+
+def read_object(value: object, known: frozenset[str] | None, where: str, odd: Odd) -> JSONObject:
+    """An object that may be missing, and is empty then; *known* are its members, None if nobody says."""
+    if type(value) is dict:
+        if known is not None:
+            note_members(value, known, where, odd)
+        return value
+    if value is not None:
+        odd.append(f"{where}: not an object")
+    return {}
+
+
+def note_members(raw: Mapping[str, Any], known: frozenset[str], where: str, odd: Odd) -> None:
+    """Note unknown members; a name is repeated only if it cannot be a number or an address."""
+    if known.issuperset(raw):  # nearly always, and quicker than a difference
+        return
+    for name in raw.keys() - known:
+        shown = f" {name}" if _PLAIN_NAME.fullmatch(name) else ""
+        odd.append(f"{where}: unknown member{shown}")

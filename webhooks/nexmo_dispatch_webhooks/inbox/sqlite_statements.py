@@ -1,0 +1,470 @@
+"""The SQL of the SQLite store: the schema, and each statement with the reason for its form.
+
+It runs on whatever connection it is given, inside of the transaction that the writer opened.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, Final
+
+import msgspec
+
+from nexmo_dispatch_webhooks.exceptions import TransactionError, UnknownRecordError
+from nexmo_dispatch_webhooks.inbox import sqlite_record_ages as ages
+from nexmo_dispatch_webhooks.inbox.records import (
+    STATES,
+    FailureTally,
+    NewRecord,
+    PendingEvent,
+    Record,
+    RecordCounts,
+    RecordState,
+    StoredFailure,
+)
+from nexmo_dispatch_webhooks.inbox.sqlite_key_values import SCHEMA as NOTES
+from nexmo_dispatch_webhooks.inbox.store import RecordChoice
+from nexmo_dispatch_webhooks.signature import Claims
+from nexmo_dispatch_webhooks.transaction import Statement
+
+__all__ = [
+    "PIECE",
+    "SCHEMA",
+    "SCHEMA_VERSION",
+    "commit_handler",
+    "count",
+    "describe",
+    "finish",
+    "has_room",
+    "insert",
+    "is_full",
+    "is_locked",
+    "load",
+    "postpone",
+    "prune",
+    "purge",
+    "retry",
+    "select",
+    "summary",
+    "waiting",
+]
+
+SCHEMA_VERSION: Final = 4
+PENDING, QUARANTINED, HANDLED, FORGOTTEN = range(4)  # as in STATES
+_NUMBERS: dict[RecordState, int] = {state: number for number, state in enumerate(STATES)}
+
+# Ids are never used twice, so that an operator's id always means the same event. The partial index
+# holds unfinished records only: it stays small, however many handled ones are kept. What came stands apart
+# from what became of it: a mark writes few pages, and forgotten contents free theirs.
+SCHEMA: Final = (
+    """
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    key BLOB NOT NULL UNIQUE,
+    lane INTEGER NOT NULL,
+    state INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    received_at REAL NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    due REAL NOT NULL DEFAULT 0,
+    done TEXT NOT NULL DEFAULT '[]',
+    failed TEXT NOT NULL DEFAULT '[]',
+    finished_at REAL
+)
+""",
+    "CREATE INDEX unfinished ON events (state) WHERE state < 2",
+    """
+CREATE TABLE contents (
+    id INTEGER PRIMARY KEY,
+    path TEXT NOT NULL,
+    claims BLOB NOT NULL,
+    body BLOB NOT NULL
+)
+""",
+    ages.SCHEMA,
+    NOTES,
+)
+
+# One statement for many rows: each statement lets the event loop's thread take the interpreter, and
+# waits to get it back, so statements are what costs time, not rows.
+_MOST_ROWS: Final = 64
+# OR ROLLBACK: a statement that could fail by itself would have SQLite copy each page before it changes,
+# into a temporary file when they are many. Nothing of a transaction is kept without its new records anyhow.
+_INSERT: Final = "INSERT OR ROLLBACK INTO"
+# The retention works in pieces, so that no acknowledgement waits for long: it changes so many records at
+# once, and looks at so many.
+PIECE: Final = 500
+# Each key lies on another page of its index, so fewer of them go at once.
+_KEYS: Final = 100
+_SCAN: Final = 10_000
+_PAGES_OF_AN_EVENT: Final = 4
+_LOCKED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+# What is the fault of the file, the disk or the machine, and of no statement.
+_TROUBLE: Final = _LOCKED | {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_CANTOPEN,
+}
+_decode_names = msgspec.json.Decoder(list[str]).decode
+_decode_failures = msgspec.json.Decoder(tuple[StoredFailure, ...]).decode
+_decode_claims = msgspec.json.Decoder(Claims).decode
+_decode_waiting = msgspec.json.Decoder(list[tuple[int, int, float, int, float, list[str], str]]).decode
+
+
+@cache
+def _insert_sql(rows: int) -> str:
+    values = ",".join(["(?,?,?,?,?)"] * rows)
+    return (
+        f"{_INSERT} events (key, lane, state, kind, received_at) VALUES {values} ON CONFLICT (key) DO NOTHING"
+    )
+
+
+@cache
+def _contents_sql(rows: int) -> str:
+    return f"{_INSERT} contents VALUES {','.join(['(?,?,?,?)'] * rows)}"
+
+
+def insert(db: sqlite3.Connection, records: Sequence[NewRecord]) -> list[int | None]:
+    """Store records; the id of each, None for a duplicate."""
+    ids: list[int | None] = []
+    for start in range(0, len(records), _MOST_ROWS):
+        ids += _insert(db, records[start : start + _MOST_ROWS])
+    return ids
+
+
+def _insert(db: sqlite3.Connection, records: Sequence[NewRecord]) -> list[int | None]:
+    values: list[Any] = []
+    for r in records:
+        values += (r.key, r.lane, PENDING if r.parsable else QUARANTINED, r.kind, r.received_at)
+    cursor = db.execute(_insert_sql(len(records)), values)
+    inserted = cursor.rowcount
+    ids: list[int | None]
+    if inserted == len(records):  # no duplicates: one statement numbers its rows without gaps
+        last = cursor.lastrowid or 0
+        ids = list(range(last - inserted + 1, last + 1))
+    else:
+        # The new ones have the highest ids, and of two equal keys the first was stored.
+        marks = ",".join("?" * len(records))
+        rows = db.execute(
+            f"SELECT key, id FROM events WHERE key IN ({marks}) ORDER BY id DESC LIMIT ?",  # noqa: S608 - only question marks
+            [*(r.key for r in records), inserted],
+        )
+        new: dict[bytes, int] = dict(rows.fetchall())
+        ids = [new.pop(r.key, None) for r in records]
+    contents: list[Any] = []
+    for record_id, r in zip(ids, records, strict=True):
+        if record_id is not None:
+            contents += (record_id, r.path, r.claims, r.body)
+    if contents:
+        db.execute(_contents_sql(len(contents) // 4), contents)
+    return ids
+
+
+def finish(db: sqlite3.Connection, ids: Sequence[int], now: float) -> None:
+    """Mark as handled, any number in one statement."""
+    db.execute(
+        "UPDATE events SET state = 2, finished_at = ?, due = 0, failed = '[]' "
+        "WHERE id IN (SELECT value FROM json_each(?)) AND state < 2",
+        (now, msgspec.json.encode(ids).decode()),
+    )
+
+
+def commit_handler(
+    db: sqlite3.Connection,
+    record_id: int,
+    handler: str,
+    statements: Sequence[Statement],
+    *,
+    now: float | None,
+) -> None:
+    """Run a handler's statements and mark it as done; with *now*, the event as handled."""
+    for number, (sql, parameters) in enumerate(statements, 1):
+        try:
+            db.execute(sql, parameters)
+        except Exception as error:
+            if _code(error) in _TROUBLE:
+                raise
+            raise TransactionError(f"{_which(number, statements)} failed: {describe(error)}") from error
+        if not db.in_transaction:
+            raise TransactionError(f"{_which(number, statements)} ended the transaction")
+    marked = db.execute(
+        "UPDATE events SET done = json_insert(done, '$[#]', ?), "
+        "state = CASE WHEN ? IS NULL THEN 0 ELSE 2 END, finished_at = ? "
+        "WHERE id = ? AND state < 2 AND state = 0 "
+        "AND NOT EXISTS (SELECT 1 FROM json_each(done) WHERE value = ?)",
+        (handler, now, now, record_id, handler),
+    )
+    if marked.rowcount != 1:  # somebody else handled it: then nothing of this may stay
+        raise TransactionError(f"record {record_id} is not pending, or the handler is done already")
+
+
+def _which(number: int, statements: Sequence[Statement]) -> str:
+    return f"statement {number} of {len(statements)} in context.transaction"
+
+
+def describe(error: Exception) -> str:
+    """The class of a failure and SQLite's name of it (`SQLITE_FULL`, `SQLITE_BUSY`), which hold no data."""
+    name = getattr(error, "sqlite_errorname", None)
+    return f"{type(error).__name__} ({name})" if isinstance(name, str) else type(error).__name__
+
+
+def is_full(error: Exception) -> bool:
+    """Whether there was no room: on the disk, or below the largest size of the file."""
+    return _code(error) == sqlite3.SQLITE_FULL
+
+
+def is_locked(error: Exception) -> bool:
+    """Whether another connection was in the way for too long."""
+    return _code(error) in _LOCKED
+
+
+def _code(error: Exception) -> int | None:
+    """SQLite's primary code of a failure; extended ones have more above it."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code & 0xFF if isinstance(code, int) else None
+
+
+def postpone(
+    db: sqlite3.Connection,
+    record_id: int,
+    *,
+    attempts: int,
+    due: float | None,
+    done: Sequence[str],
+    failed: Sequence[StoredFailure],
+) -> None:
+    """Keep the result of a failed attempt."""
+    db.execute(
+        "UPDATE events SET state = ?, attempts = ?, due = ?, done = ?, failed = ? WHERE id = ? AND state < 2",
+        (
+            QUARANTINED if due is None else PENDING,
+            attempts,
+            due or 0.0,
+            msgspec.json.encode(done).decode(),
+            msgspec.json.encode(failed).decode(),
+            record_id,
+        ),
+    )
+
+
+def waiting(db: sqlite3.Connection) -> list[PendingEvent]:
+    """All pending records in the order of arrival, as one row: see `_MOST_ROWS` for why."""
+    (text,) = db.execute(
+        "SELECT json_group_array(json_array(id, lane, received_at, attempts, due, json(done), kind)) FROM "
+        "(SELECT * FROM events WHERE state < 2 AND state = 0 ORDER BY id)"
+    ).fetchone()
+    found = [PendingEvent(*values) for values in _decode_waiting(text)]
+    for item in found:
+        item.kind = sys.intern(item.kind)  # one of a few, and there may be a hundred thousand
+    return found
+
+
+_COLUMNS = (
+    "id, state, kind, received_at, path, claims, attempts, due, done, failed, finished_at, length(body)"
+)
+_BOTH = "events LEFT JOIN contents USING (id)"
+
+
+def load(db: sqlite3.Connection, record_id: int) -> Record:
+    """One record with its body."""
+    row = db.execute(f"SELECT {_COLUMNS}, body FROM {_BOTH} WHERE id = ?", (record_id,)).fetchone()  # noqa: S608 - constants
+    if row is None:
+        raise UnknownRecordError(f"there is no record {record_id}")
+    return _record(row[:-1], row[-1])
+
+
+def select(db: sqlite3.Connection, state: RecordState | None, *, limit: int, after: int) -> list[Record]:
+    """Records without their bodies; the partial index serves the states that hold unfinished ones."""
+    if state is None:
+        where = "state < 3"
+    else:
+        number = _NUMBERS[state]
+        where = f"state < 2 AND state = {number}" if number < HANDLED else f"state = {number}"
+    rows = db.execute(
+        f"SELECT {_COLUMNS} FROM {_BOTH} WHERE {where} AND id > ? ORDER BY id LIMIT ?",  # noqa: S608 - constants
+        (after, limit),
+    ).fetchall()
+    return [_record(row, None) for row in rows]
+
+
+def _record(row: tuple[Any, ...], body: bytes | None) -> Record:
+    (record_id, state, kind, received_at, path, claims, attempts, due, done, failed, finished_at, size) = row
+    return Record(
+        id=record_id,
+        state=STATES[int(state)],
+        kind=kind,
+        received_at=datetime.fromtimestamp(received_at, UTC),
+        path=path or "",
+        size=size or 0,
+        attempts=attempts,
+        done=tuple(_decode_names(done)),
+        failed=_decode_failures(failed),
+        next_attempt_at=datetime.fromtimestamp(due, UTC) if due else None,
+        finished_at=None if finished_at is None else datetime.fromtimestamp(finished_at, UTC),
+        claims=_claims(claims),
+        body=body,
+    )
+
+
+def _claims(stored: bytes | None) -> Claims | None:
+    try:
+        return _decode_claims(stored) if stored else None
+    except msgspec.DecodeError:  # of another version: the event matters more
+        return None
+
+
+def retry(
+    db: sqlite3.Connection, which: RecordChoice, *, handler: str | None = None, kind: str | None = None
+) -> int:
+    """Quarantined records, and those between two attempts, become pending and due."""
+    conditions, values = ["state < 2", "(state = 1 OR due > 0)"], list[int | str]()
+    if which != "all":
+        conditions.append("id = ?")
+        values.append(which)
+    if kind is not None:
+        conditions.append("kind = ?")
+        values.append(kind)
+    if handler is not None:
+        conditions.append("EXISTS (SELECT 1 FROM json_each(failed) WHERE value ->> '$.handler' = ?)")
+        values.append(handler)
+    return db.execute(
+        "UPDATE events SET state = 0, attempts = 0, due = 0, failed = '[]' "  # noqa: S608 - constants
+        f"WHERE {' AND '.join(conditions)}",
+        values,
+    ).rowcount
+
+
+def summary(db: sqlite3.Connection) -> list[FailureTally]:
+    """What failed in unfinished records; one without a failure counts when it is quarantined."""
+    rows = db.execute(
+        "SELECT state, kind, value ->> '$.handler', value ->> '$.error', count(*), min(received_at) "
+        "FROM events LEFT JOIN json_each(events.failed) "
+        "WHERE state < 2 AND (state = 1 OR value IS NOT NULL) GROUP BY 1, 2, 3, 4"
+    ).fetchall()
+    return [
+        FailureTally(STATES[int(state)], kind, handler, error, count, datetime.fromtimestamp(oldest, UTC))
+        for state, kind, handler, error, count, oldest in rows
+    ]
+
+
+def has_room(db: sqlite3.Connection, most: int) -> bool:
+    """Whether another event finds room in *most* pages; something is written, which a full disk refuses."""
+    count, free = (
+        int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("page_count", "freelist_count")
+    )
+    if most - count + free < _PAGES_OF_AN_EVENT:
+        return False
+    db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")  # as it is
+    return True
+
+
+def _forget(db: sqlite3.Connection, where: str, values: Sequence[object]) -> int:
+    """Delete the contents of some records; return how many there were."""
+    db.execute(f"DELETE FROM contents WHERE id IN (SELECT id FROM events WHERE {where})", values)  # noqa: S608 - constants
+    return db.execute(
+        f"UPDATE events SET state = 3, lane = 0, done = '[]', failed = '[]' WHERE {where}",  # noqa: S608 - constants
+        values,
+    ).rowcount
+
+
+def purge(
+    db: sqlite3.Connection,
+    which: RecordChoice,
+    *,
+    states: Sequence[RecordState],
+    before: float | None,
+    after: int,
+    piece: int = PIECE,
+) -> tuple[int, int]:
+    """Forget a piece of contents; the keys stay, so that a late repetition is still known.
+
+    Returns:
+        How many there were, *piece* if there may be more, and the last id, to give as *after* then.
+    """
+    numbers = ",".join(str(_NUMBERS[state]) for state in states)
+    conditions, values = [f"state IN ({numbers})", "id > ?"], list[float]([after])
+    if which != "all":
+        conditions.append("id = ?")
+        values.append(which)
+    if before is not None:
+        conditions.append("received_at < ?")
+        values.append(before)
+    chosen = f"SELECT id FROM events WHERE {' AND '.join(conditions)} ORDER BY id LIMIT {piece}"  # noqa: S608 - constants
+    count, last = db.execute(f"SELECT count(*), max(id) FROM ({chosen})", values).fetchone()  # noqa: S608 - the same
+    if count:
+        _forget(db, f"id IN ({chosen})", values)
+    return count, last or after
+
+
+def prune(
+    db: sqlite3.Connection,
+    start: int,
+    *,
+    handled: float,
+    quarantined: float,
+    keys: float,
+    piece: int = PIECE,
+) -> tuple[bool, int]:
+    """A piece of the retention, by the ages of `sqlite_ages`.
+
+    Args:
+        db: inside of a transaction.
+        start: where the last piece ended, 0 for the first.
+        handled: forget the content of handled records that are so old, in seconds.
+        quarantined: and of quarantined ones.
+        keys: delete forgotten records that are so old.
+        piece: how many records at most.
+
+    Returns:
+        Whether there is more to do now, and where the next piece begins.
+    """
+    boundary, start = ages.end_of(db, handled, "told"), max(start, _first_id(db))
+    look_until = min(start + _SCAN, boundary)
+    found, last = db.execute(
+        "SELECT count(*), max(id) FROM "  # noqa: S608 - a number
+        f"(SELECT id FROM events WHERE id >= ? AND id < ? AND state = 2 ORDER BY id LIMIT {piece})",
+        (start, look_until),
+    ).fetchone()
+    if found:
+        _forget(db, "id >= ? AND id <= ? AND state = 2", (start, last))
+    reached = last + 1 if found == piece else look_until
+    aside = _forget(
+        db,
+        "id IN (SELECT id FROM events WHERE state < 2 AND state = 1 AND id < ? "  # noqa: S608 - a number
+        f"ORDER BY id LIMIT {piece})",
+        (ages.end_of(db, quarantined, "sure"),),
+    )
+    most = min(_KEYS, piece)
+    deleted = db.execute(
+        "DELETE FROM events WHERE id IN (SELECT id FROM events "  # noqa: S608 - a number
+        f"WHERE id < ? AND state = 3 ORDER BY id LIMIT {most})",
+        (ages.end_of(db, keys, "sure"),),
+    ).rowcount
+    if reached < boundary or aside == piece or deleted == most:
+        return True, reached
+    ages.forget_marks(db, handled, quarantined, keys)
+    return False, 0  # the next round looks at everything again: what was pending then may be handled
+
+
+def _first_id(db: sqlite3.Connection) -> int:
+    return int(db.execute("SELECT coalesce(min(id), 0) FROM events").fetchone()[0])
+
+
+def count(db: sqlite3.Connection) -> RecordCounts:
+    """From the partial index; ids ascend in the order of arrival, so the lowest pending one is the oldest."""
+    found = db.execute(
+        "SELECT state, count(*), min(id) FROM events WHERE state < 2 GROUP BY state"
+    ).fetchall()
+    numbers = {state: number for state, number, _ in found}
+    first = next((lowest for state, _, lowest in found if state == PENDING), None)
+    oldest = None
+    if first is not None:
+        (oldest,) = db.execute("SELECT received_at FROM events WHERE id = ?", (first,)).fetchone()
+    return RecordCounts(numbers.get(PENDING, 0), numbers.get(QUARANTINED, 0), oldest)
