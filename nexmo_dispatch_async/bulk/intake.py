@@ -179,7 +179,7 @@ class Intake:
             LedgerError: The ledger failed; what was added before stays added.
         """
         refuse = strict or self._duplicates == "error"
-        twice = isinstance(rows, str | Path | Source | list | tuple)
+        twice = isinstance(rows, list | tuple) or (isinstance(rows, str | Path | Source) and _is_file(rows))
         if refuse and twice:
             taken = await self._pass(rows, None, rejects)
             if self._is_refused(taken, strict=strict):
@@ -398,6 +398,11 @@ class _Reader:
     def close(self) -> None:
         """Close the file."""
         self._rows.close()
+
+
+def _is_file(source: str | Path | Source) -> bool:
+    """Return whether a source can be read again, as a pipe cannot."""
+    return Path(source.file if isinstance(source, Source) else source).is_file()
 
 
 @lru_cache(maxsize=1024)

@@ -12,6 +12,7 @@ from collections import Counter
 from contextlib import aclosing
 from decimal import Decimal
 from pathlib import Path
+from typing import cast
 
 import anyio.to_thread
 import msgspec
@@ -304,7 +305,7 @@ def _limits(intake: Intake, settings: CampaignSettings, tariff: Tariff | None) -
 
 def _text(value: object) -> object:
     if isinstance(value, frozenset):
-        return sorted(value)
+        return sorted(cast("frozenset[int]", value))
     return str(value)
 
 
