@@ -51,7 +51,7 @@ PURE = {
 # The modules of otherwise pure packages that hold sockets, files, threads or tasks.
 IMPURE = {
     *("tracking.tracker", "tracking.sqlite"),
-    "bulk.outcomes",
+    *("bulk.outcomes", "bulk.intake", "bulk.readers", "bulk.seen", "bulk.plan"),
     *("bulk.sqlite", "bulk.sqlite_writer", "bulk.sqlite_file", "bulk.sqlite_sql", "bulk.sqlite_results"),
     *("bulk.owner", "bulk.sender", "bulk.campaign", "bulk.people_sqlite", "bulk.people_sql"),
     *("tracking.tracker", "tracking.sqlite", "care_window.sqlite"),

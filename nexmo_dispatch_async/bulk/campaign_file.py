@@ -131,6 +131,7 @@ def _settings(file: Table, folder: Path) -> CampaignSettings:
         variants=_variants(variants),
         pace=_pace(file.table("pace")),
         quiet=_quiet(file.table("quiet")) if "quiet" in file else None,
+        zone_by_number=file.table("quiet").flag("zone_by_number"),
         canary=_canary(file.table("canary")) if "canary" in file else None,
         max_spend=_budget(file.table("budget")),
         abort_if=_abort_if(file.table("abort_if")) if "abort_if" in file else None,
@@ -198,6 +199,8 @@ def _quiet(table: Table) -> QuietHours:
         if key not in table:
             table.note(key, 'is missing; write from = "21:00" and to = "09:00"')
     begin, end = table.get("from", minutes, 0), table.get("to", minutes, 0)
+    # Read with the zones of rows; named here, so that it is known.
+    table.flag("zone_by_number")
     days = frozenset(_DAYS.index(day.lower()) for day in table.texts("days") if _is_day(table, day))
     table.done()
     return QuietHours(begin, end, days)

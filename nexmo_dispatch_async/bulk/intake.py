@@ -22,6 +22,7 @@ from msgspec import Struct, structs
 
 from nexmo_dispatch_async.bulk.dealing import Dealer
 from nexmo_dispatch_async.bulk.ledger import Ledger
+from nexmo_dispatch_async.bulk.number_zones import NumberZones
 from nexmo_dispatch_async.bulk.numbers import NumberNormalizer
 from nexmo_dispatch_async.bulk.readers import Numbered, Rows, SourceError, batches, rows_of
 from nexmo_dispatch_async.bulk.records import Recipient
@@ -122,10 +123,11 @@ class Intake:
             `error`: nothing is taken at all. `allow`: it is a row of its own.
         variants: Shares of variants, hold-out.
         zone: IANA name of the zone of local times of rows that name none.
+        zone_by_number: Take the zone of a person whose row names none from the number (extra `phone`).
         keep: Further columns to keep with the row; by default only those that the template reads.
 
     Raises:
-        ConfigurationError: The country or the zone is unknown.
+        ConfigurationError: The country or the zone is unknown, or the extra `phone` is missing.
     """
 
     def __init__(
@@ -137,6 +139,7 @@ class Intake:
         duplicates: Duplicates = "first",
         variants: Variants = Variants(),  # noqa: B008 - frozen
         zone: str = "UTC",
+        zone_by_number: bool = False,
         keep: tuple[str, ...] = (),
     ) -> None:
         if duplicates not in ("first", "error", "allow"):
@@ -150,6 +153,7 @@ class Intake:
         self._dealer = Dealer(variants)
         self._shares = variants.shares
         self._zone = zone
+        self._number_zones = NumberZones() if zone_by_number else None
         self._kept = None if template.fields is None else tuple(sorted({*template.fields, *keep}))
         self._numbers = tuple(sorted(template.numbers))
 
@@ -175,7 +179,7 @@ class Intake:
             LedgerError: The ledger failed; what was added before stays added.
         """
         refuse = strict or self._duplicates == "error"
-        twice = isinstance(rows, str | Path | Source | list | tuple)
+        twice = isinstance(rows, list | tuple) or (isinstance(rows, str | Path | Source) and _is_file(rows))
         if refuse and twice:
             taken = await self._pass(rows, None, rejects)
             if self._is_refused(taken, strict=strict):
@@ -237,7 +241,7 @@ class Intake:
             if not error.field and column:
                 raise RowError(column, error.rule, error.advice) from None
             raise
-        zone = self._zone_of(own)
+        zone = self._zone_of(own) or ("" if self._number_zones is None else self._number_zones(address))
         begin = self._time(own, columns.not_before, zone, 0.0)
         end = self._time(own, columns.expires, zone, math.inf)
         if end <= begin:
@@ -265,6 +269,8 @@ class Intake:
     ) -> tuple[list[Prepared], list[Reject]]:
         good: list[Prepared] = []
         bad: list[Reject] = []
+        # Otherwise the key is the address.
+        several = bool(self._columns.key) or self._duplicates == "allow"
         for line, fields in lines:
             if isinstance(fields, RowError):
                 bad.append(Reject(line, fields.field, fields.rule, fields.advice))
@@ -282,7 +288,7 @@ class Intake:
                 continue
             if times > 1:
                 recipient = structs.replace(recipient, key=f"{recipient.key}#{times}")
-            same = addresses.count(recipient.address) - 1 if self._columns.key or times > 1 else 0
+            same = addresses.count(recipient.address) - 1 if several else 0
             good.append(Prepared(recipient, rendered, same))
         return good, bad
 
@@ -355,7 +361,7 @@ class Intake:
         try:
             moment = datetime.fromisoformat(text)
             if moment.tzinfo is None:
-                moment = moment.replace(tzinfo=ZoneInfo(zone or self._zone))
+                moment = moment.replace(tzinfo=ZoneInfo(zone if zone and "|" not in zone else self._zone))
             return moment.timestamp()
         except (ValueError, OverflowError):
             raise RowError(column, "time", "must be a time like 2026-03-29T18:00 or …T18:00+02:00") from None
@@ -392,6 +398,11 @@ class _Reader:
     def close(self) -> None:
         """Close the file."""
         self._rows.close()
+
+
+def _is_file(source: str | Path | Source) -> bool:
+    """Return whether a source can be read again, as a pipe cannot."""
+    return Path(source.file if isinstance(source, Source) else source).is_file()
 
 
 @lru_cache(maxsize=1024)

@@ -215,6 +215,9 @@ class People:
                 found = _addresses(event.to, event.whatsapp_user)
                 await self._suppress_all(found, str(event.error.code))
 
+        # Names for logs and inboxes, which keep them.
+        opt_out.__qualname__ = "People.opt_out"
+        barred_by_the_service.__qualname__ = "People.barred_by_the_service"
         router.add(opt_out, kind="inbound-message")
         router.add(barred_by_the_service, kind="message-status")
 

@@ -132,8 +132,8 @@ def rows_of(source: str | Path | Source) -> Generator[Numbered, None, None]:
 def _opened(path: Path, encoding: str) -> TextIO:
     raw = path.open("rb")
     try:
-        start = raw.read(4)
-        raw.seek(0)
+        # Not by going back, so that a pipe will do as well.
+        start = raw.peek(4)
         marked = next((name for mark, name in _MARKS if start.startswith(mark)), "utf-8-sig")
         return io.TextIOWrapper(raw, encoding=encoding or marked, newline="", errors="surrogateescape")
     except BaseException:

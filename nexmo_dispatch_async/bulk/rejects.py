@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self, TextIO
 
+from nexmo_dispatch_async.bulk.safe_cells import safe_cell
 from nexmo_dispatch_async.exceptions import DispatchError
 
 __all__ = ["Reject", "RejectsFile", "RowError"]
@@ -76,7 +77,7 @@ class RejectsFile:
         Raises:
             OSError: The file cannot be written.
         """
-        rows = [(each.line, _harmless(each.field), each.rule, each.advice) for each in rejects]
+        rows = [(each.line, safe_cell(each.field), each.rule, each.advice) for each in rejects]
         if not rows:
             return
         if self._file is None:
@@ -88,8 +89,3 @@ class RejectsFile:
         """Close the file."""
         if self._file is not None:
             self._file.close()
-
-
-def _harmless(name: str) -> str:
-    """Return the name of a column so that no spreadsheet takes it for a formula."""
-    return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t")) else name

@@ -210,6 +210,7 @@ class CampaignSettings(Struct, frozen=True, kw_only=True):
         strict: Nothing starts while a row is rejected.
         variants: Variants and hold-out.
         zone: IANA name of the zone of the campaign: local times in the file, people without a zone.
+        zone_by_number: Take the zone of a person whose row names none from the number (extra `phone`).
         start_at: Epoch seconds, or `None` for at once.
         send_until: Epoch seconds from which nothing is sent, or `None`.
         pace: Rate, ramp, spread, limit.
@@ -231,6 +232,7 @@ class CampaignSettings(Struct, frozen=True, kw_only=True):
     strict: bool = False
     variants: Variants = Variants()
     zone: str = "UTC"
+    zone_by_number: bool = False
     start_at: float | None = None
     send_until: float | None = None
     pace: Pace = Pace()

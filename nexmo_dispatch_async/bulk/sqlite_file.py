@@ -20,6 +20,8 @@ APPLICATION_ID: Final = 0x4E444C47  # "NDLG": tells `file` and us whose database
 VERSION: Final = 1
 #: Bytes of the file that are kept in memory.
 _CACHE: Final = 16 * 1024**2
+#: Bytes that a log may keep of the disk when it starts over.
+_LONGEST_LOG: Final = 8 * 1024**2
 
 logger: logging.Logger = logging.getLogger("nexmo_dispatch_async")
 
@@ -112,6 +114,7 @@ def settings(db: sqlite3.Connection, schema: str) -> None:
     db.execute(f"PRAGMA {schema}.synchronous = FULL")
     db.execute(f"PRAGMA {schema}.secure_delete = ON")
     db.execute(f"PRAGMA {schema}.cache_size = -{_CACHE // 1024}")
+    db.execute(f"PRAGMA {schema}.journal_size_limit = {_LONGEST_LOG}")
     db.execute("PRAGMA temp_store = MEMORY")
 
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
+from typing import cast
 
 from nexmo_dispatch_async.bulk.settings import Rate
 
@@ -80,7 +82,7 @@ def ramp(value: object) -> tuple[Rate, ...]:
     Raises:
         ValueError: A stage is none, or one but the last has no length.
     """
-    stages = list(value) if isinstance(value, list | tuple) else [value]
+    stages: list[object] = [*cast("Iterable[object]", value)] if isinstance(value, list | tuple) else [value]
     if not stages:
         raise ValueError(_RATE_CURE)
     rates: list[Rate] = []

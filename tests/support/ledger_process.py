@@ -152,7 +152,7 @@ async def hold(path: Path) -> None:
 def main(mode: str, *arguments: str) -> None:
     paths = [Path(argument) for argument in arguments]
     if mode == "run":
-        asyncio.run(run(paths[0], paths[1], paths[2] if len(paths) > 2 else None))
+        asyncio.run(run(paths[0], paths[1], paths[2] if paths[2:] else None))
     elif mode == "crash":
         crash(paths[0], [int(point) for point in arguments[1:]])
     elif mode == "race":

@@ -1,0 +1,343 @@
+"""The dry run: what a campaign would do, what that would cost, how long it would take, and one hash of all.
+
+It reads every row as the campaign will and sends nothing. Approving the hash approves exactly these messages:
+another row, text, limit or price gives another hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from contextlib import aclosing
+from decimal import Decimal
+from pathlib import Path
+from typing import cast
+
+import anyio.to_thread
+import msgspec
+from msgspec import Struct, field
+
+from nexmo_dispatch_async.bulk.calendar import Calendar
+from nexmo_dispatch_async.bulk.campaign_file import tariff_of, template_of
+from nexmo_dispatch_async.bulk.intake import Intake, Prepared
+from nexmo_dispatch_async.bulk.readers import Rows
+from nexmo_dispatch_async.bulk.rejects import Reject, RejectsFile
+from nexmo_dispatch_async.bulk.settings import CampaignSettings, Pace
+from nexmo_dispatch_async.exceptions import ConfigurationError
+from nexmo_dispatch_async.rules import DEFAULT_RULES, Rules
+from nexmo_dispatch_async.tariff import Tariff
+
+__all__ = ["Plan", "PlannedCost", "ends_at", "intake_of", "make_plan", "plan_of"]
+
+_SHOWN = 20
+# A campaign that takes longer has a pace that was mistyped.
+_LONGEST = 400 * 86_400.0
+
+
+class PlannedCost(Struct, frozen=True):
+    """The sum over all rows that are sent.
+
+    Attributes:
+        best: Only the cheapest step of each is charged.
+        expected: Only the first step of each is charged.
+        worst: Every step of each is charged.
+        currency: Of the tariff.
+        unpriced: Rows with a destination that the tariff has no price for; they are in no sum.
+    """
+
+    best: Decimal
+    expected: Decimal
+    worst: Decimal
+    currency: str
+    unpriced: int = 0
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """What a campaign would do.
+
+    Attributes:
+        hash: 32 hexadecimal digits over rows, template, limits and tariff.
+        rows: Rows that were read.
+        recipients: Rows that would be added, those held out included.
+        held_out: Rows that would get nothing, to compare with.
+        rejected: Rows that would not be added.
+        duplicates: Rejected rows whose key came before.
+        same_address: Rows whose address came before under another key: one person gets several messages.
+        rules: Rejected rows by rule.
+        channels: Recipients by the channel of their first step.
+        languages: Recipients by language, `""` for that of the template.
+        variants: Recipients by variant, `""` for none.
+        buckets: Recipients by bucket, which a rate is counted by.
+        cost: What it would cost, or `None` without a tariff.
+        begins: Epoch seconds of the first send.
+        ends: Epoch seconds of the last send, or `None` if it is not over within 400 days.
+        rejects: The first rejects.
+        warnings: What should be looked at before it is run, in words.
+    """
+
+    hash: str
+    rows: int
+    recipients: int
+    held_out: int
+    rejected: int
+    duplicates: int
+    same_address: int
+    begins: float
+    ends: float | None
+    cost: PlannedCost | None = None
+    rules: dict[str, int] = field(default_factory=dict[str, int])
+    channels: dict[str, int] = field(default_factory=dict[str, int])
+    languages: dict[str, int] = field(default_factory=dict[str, int])
+    variants: dict[str, int] = field(default_factory=dict[str, int])
+    buckets: dict[str, int] = field(default_factory=dict[str, int])
+    rejects: tuple[Reject, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def sends(self) -> int:
+        """Number of workflows that would be sent."""
+        return self.recipients - self.held_out
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds from the first to the last send, quiet hours included."""
+        return None if self.ends is None else self.ends - self.begins
+
+
+async def plan_of(
+    settings: CampaignSettings,
+    *,
+    rules: Rules = DEFAULT_RULES,
+    now: float | None = None,
+    rejects: RejectsFile | None = None,
+) -> Plan:
+    """Make the plan of a campaign file.
+
+    Args:
+        settings: What the file says.
+        rules: The rules that every workflow must pass.
+        now: Epoch seconds; by default those of the clock.
+        rejects: Where rejects are written.
+
+    Raises:
+        SourceError: The rows cannot be read.
+        ConfigurationError: A setting is wrong.
+    """
+    intake = intake_of(settings, rules=rules)
+    return await make_plan(
+        settings.source, intake, settings, tariff=tariff_of(settings), now=now, rejects=rejects
+    )
+
+
+def intake_of(settings: CampaignSettings, *, rules: Rules = DEFAULT_RULES) -> Intake:
+    """Return the intake that a campaign file describes.
+
+    Raises:
+        ConfigurationError: A setting is wrong.
+    """
+    return Intake(
+        template_of(settings, rules),
+        columns=settings.columns,
+        country=settings.country,
+        duplicates=settings.duplicates,
+        variants=settings.variants,
+        zone=settings.zone,
+        zone_by_number=settings.zone_by_number,
+    )
+
+
+async def make_plan(
+    rows: Rows,
+    intake: Intake,
+    settings: CampaignSettings,
+    *,
+    tariff: Tariff | None = None,
+    now: float | None = None,
+    rejects: RejectsFile | None = None,
+) -> Plan:
+    """Read all rows and tell what would be done with them.
+
+    Args:
+        rows: A file, or an (async) iterable of mappings.
+        intake: Makes recipients of them.
+        settings: Limits, times and budget; its source and its template are not looked at.
+        tariff: Prices, or `None`.
+        now: Epoch seconds; by default those of the clock.
+        rejects: Where rejects are written.
+
+    Raises:
+        SourceError: The rows cannot be read.
+    """
+    now = time.time() if now is None else now
+    counting = _Counting(tariff)
+    counting.digest.update(_limits(intake, settings, tariff))
+    async with aclosing(intake.prepared(rows)) as found:
+        async for good, bad in found:
+            await anyio.to_thread.run_sync(counting.add, good, bad)
+            if rejects is not None and bad:
+                await anyio.to_thread.run_sync(rejects.write, bad)
+    begins = max(now, settings.start_at or 0.0)
+    calendar = Calendar(settings.zone, settings.quiet)
+    begins = calendar.opens("", begins)
+    sends = counting.recipients - counting.held_out
+    lasts = _seconds(settings.pace, counting.sends)
+    ends = await anyio.to_thread.run_sync(ends_at, begins, lasts, calendar)
+    return Plan(
+        hash=counting.digest.hexdigest(),
+        rows=counting.rows,
+        recipients=counting.recipients,
+        held_out=counting.held_out,
+        rejected=sum(counting.rules.values()),
+        duplicates=counting.rules["duplicate"],
+        same_address=counting.same_address,
+        begins=begins,
+        ends=ends,
+        cost=counting.cost(),
+        rules=dict(sorted(counting.rules.items())),
+        channels=dict(sorted(counting.channels.items())),
+        languages=dict(sorted(counting.languages.items())),
+        variants=dict(sorted(counting.variants.items())),
+        buckets=dict(sorted(counting.buckets.items())),
+        rejects=tuple(counting.rejects),
+        warnings=tuple(_warnings(counting, settings, sends, ends)),
+    )
+
+
+def ends_at(begins: float, seconds: float, calendar: Calendar) -> float | None:
+    """Return when sends that take so many seconds are over, with the quiet hours of the campaign's zone.
+
+    Args:
+        begins: Epoch seconds.
+        seconds: Of sending.
+        calendar: Knows the quiet hours.
+
+    Returns:
+        Epoch seconds, `None` if that is more than 400 days away.
+    """
+    at = begins
+    while at - begins < _LONGEST:
+        at = calendar.opens("", at)
+        closes = calendar.changes([""], at)
+        if at + seconds <= closes:
+            return at + seconds if at + seconds - begins < _LONGEST else None
+        seconds -= closes - at
+        at = closes
+    return None
+
+
+class _Counting:
+    """What has been counted of the rows so far."""
+
+    def __init__(self, tariff: Tariff | None) -> None:
+        self.digest = hashlib.blake2b(digest_size=16)
+        self.rows = self.recipients = self.held_out = self.same_address = 0
+        self.rules: Counter[str] = Counter()
+        self.channels: Counter[str] = Counter()
+        self.languages: Counter[str] = Counter()
+        self.variants: Counter[str] = Counter()
+        self.buckets: Counter[str] = Counter()
+        self.sends: Counter[str] = Counter()
+        self.rejects: list[Reject] = []
+        self._tariff = tariff
+        self._best = self._expected = self._worst = Decimal(0)
+        self._unpriced = 0
+
+    def add(self, good: list[Prepared], bad: list[Reject]) -> None:
+        """Count a batch."""
+        self.rows += len(good) + len(bad)
+        self.rules.update(reject.rule for reject in bad)
+        self.rejects += bad[: _SHOWN - len(self.rejects)]
+        self.recipients += len(good)
+        encode = msgspec.json.Encoder().encode
+        for recipient, rendered, same in good:
+            self.channels[rendered.channels[0]] += 1
+            self.languages[recipient.language] += 1
+            self.variants[recipient.variant] += 1
+            self.buckets[recipient.bucket] += 1
+            self.same_address += same > 0
+            times = str(recipient.not_before), str(recipient.expires)
+            said = (recipient.key, recipient.zone, recipient.variant, recipient.skip, *times)
+            self.digest.update(encode(said))
+            self.digest.update(rendered.body)
+            if recipient.skip is not None:
+                self.held_out += 1
+                continue
+            self.sends[recipient.bucket] += 1
+            if self._tariff is not None:
+                try:
+                    cost = self._tariff.cost(rendered.workflow)
+                except ConfigurationError:
+                    self._unpriced += 1
+                    continue
+                self._best += cost.best
+                self._expected += cost.expected
+                self._worst += cost.worst
+
+    def cost(self) -> PlannedCost | None:
+        """Return the sums."""
+        if self._tariff is None:
+            return None
+        currency = self._tariff.currency
+        return PlannedCost(self._best, self._expected, self._worst, currency, self._unpriced)
+
+
+def _limits(intake: Intake, settings: CampaignSettings, tariff: Tariff | None) -> bytes:
+    """Return everything but the rows that a plan is made of, as bytes that are the same in every process."""
+    prices: object = None
+    if tariff is not None:
+        prices = (tariff.currency, str(tariff.fee), settings.tariff)
+    said = (
+        *("1", intake.template.fingerprint, settings.zone, settings.start_at, settings.send_until),
+        *(settings.quiet, settings.canary, settings.abort_if, settings.strict, settings.people.cap),
+        # Where the files lie does not count.
+        sorted(Path(name).name for name in settings.people.exclude),
+        *(
+            settings.pace.rates,
+            settings.pace.over,
+            settings.pace.limit,
+            sorted(settings.pace.by_bucket.items()),
+        ),
+        *(str(settings.max_spend), prices),
+    )
+    return msgspec.json.encode(said, enc_hook=_text, order="sorted")
+
+
+def _text(value: object) -> object:
+    if isinstance(value, frozenset):
+        return sorted(cast("frozenset[int]", value))
+    return str(value)
+
+
+def _seconds(pace: Pace, sends: Counter[str]) -> float:
+    """Return how long all sends take: the slower of the whole campaign's pace and that of each bucket."""
+    slowest = pace.seconds(sum(sends.values()))
+    for name, per_second in pace.by_bucket.items():
+        number = sum(count for bucket, count in sends.items() if name in (bucket, bucket.partition("|")[0]))
+        slowest = max(slowest, number / per_second)
+    return slowest
+
+
+def _warnings(counting: _Counting, settings: CampaignSettings, sends: int, ends: float | None) -> list[str]:
+    """Return what should be looked at before the campaign is run."""
+    said: list[str] = []
+    rejected = sum(counting.rules.values())
+    if not sends:
+        said.append("nothing would be sent")
+    if rejected:
+        said.append(f"{rejected} of {counting.rows} rows are rejected")
+    if counting.same_address:
+        said.append(f"{counting.same_address} rows have an address that came before under another key")
+    cost = counting.cost()
+    if cost is not None and cost.unpriced:
+        said.append(f'{cost.unpriced} rows have no price: add prices for their countries, or one for ""')
+    if cost is not None and settings.max_spend is not None and cost.worst > settings.max_spend:
+        what = "expected" if cost.expected > settings.max_spend else "worst"
+        said.append(
+            f"the {what} cost is above max_spend {settings.max_spend}: the campaign would pause there"
+        )
+    if ends is None:
+        said.append("it would not be over within 400 days; look at the rate and the quiet hours")
+    elif settings.send_until is not None and ends > settings.send_until:
+        said.append("it would not be over at send_until: the rows that are left then are not sent")
+    return said
