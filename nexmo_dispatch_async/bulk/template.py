@@ -29,6 +29,7 @@ __all__ = ["FunctionTemplate", "WorkflowTemplate"]
 
 # Places whose values decide which rules apply, or are few: a workflow is compiled for each of their values.
 _FREE = ("message.content.text", ".caption", ".url", ".default", "to.number", "to.id")
+_FREE_BELOW = ("message.content.custom", "extra.", "client_ref")
 # Compiled workflows that are kept: languages x orders of channels x senders.
 _KEPT = 256
 _RECIPIENTS = ("to.number", "to.id")
@@ -303,6 +304,8 @@ class FunctionTemplate:
     ) -> None:
         self._function = function
         self._rules = rules
+        # An intake asks for the route and for the workflow of the same row.
+        self._last: tuple[TemplateRow, Workflow] | None = None
         self.numbers = frozenset(numbers)
         self.fields: frozenset[str] | None = None
         self.required: frozenset[str] = self.numbers
@@ -336,6 +339,15 @@ class FunctionTemplate:
         Raises:
             RowError: The function raised, or returned no workflow.
         """
+        last = self._last
+        if last is not None and last[0] is row:
+            workflow = last[1]
+        else:
+            workflow = self._made(row)
+            self._last = row, workflow
+        return workflow if client_ref is None else workflow.with_client_ref(client_ref)
+
+    def _made(self, row: TemplateRow) -> Workflow:
         try:
             workflow = cast("object", self._function(row))
         except RowError:
@@ -351,7 +363,7 @@ class FunctionTemplate:
         if not isinstance(workflow, Workflow):
             advice = f"the function returned a {type(workflow).__name__}; return a Workflow"
             raise RowError("", "function", advice)
-        return workflow if client_ref is None else workflow.with_client_ref(client_ref)
+        return workflow
 
     def route(self, row: TemplateRow) -> Route:
         """Return where the row's first step goes.
@@ -408,7 +420,7 @@ def _language(name: str) -> str:
 
 
 def _is_free(place: str) -> bool:
-    return place.endswith(_FREE) or place.startswith(("message.content.custom", "extra.", "client_ref"))
+    return place.endswith(_FREE) or place.startswith(_FREE_BELOW) or ".extra." in place
 
 
 def _settled(texts: Texts, fields: Mapping[str, str]) -> Texts:
