@@ -200,7 +200,7 @@ async def make_plan(
         variants=dict(sorted(counting.variants.items())),
         buckets=dict(sorted(counting.buckets.items())),
         rejects=tuple(counting.rejects),
-        warnings=tuple(_warnings(counting, settings, sends, ends)),
+        warnings=(*_warnings(counting, settings, sends, ends), *map(str, intake.template.findings)),
     )
 
 

@@ -20,6 +20,7 @@ from nexmo_dispatch_async.bulk.placeholders import Field
 from nexmo_dispatch_async.bulk.rejects import RowError
 from nexmo_dispatch_async.bulk.rendering import RenderedWorkflow, Route, TemplateRow
 from nexmo_dispatch_async.exceptions import ConfigurationError, InvalidWorkflowError
+from nexmo_dispatch_async.models.findings import Finding
 from nexmo_dispatch_async.models.requests import Step
 from nexmo_dispatch_async.rules import DEFAULT_RULES, Rules
 from nexmo_dispatch_async.rules.specs import SPECS
@@ -89,6 +90,8 @@ class WorkflowTemplate:
             self._messages[channel] = by_language
         self._order = tuple(self._messages)
         self._few = self._fields_of_few_values()
+        #: Warnings about the messages, whatever the rows hold.
+        self.findings: tuple[Finding, ...] = ()
         self._compiled: dict[tuple[object, ...], tuple[CompiledWorkflow, Route] | RowError] = {}
         self._check()
 
@@ -263,6 +266,7 @@ class WorkflowTemplate:
         if self._default or not languages:
             languages.add(self._default)
         example = {field.name: "447418342140" for field in self._few}
+        warnings: dict[Finding, None] = {}
         for language in sorted(languages):
             try:
                 compiled = self._compile(self._order, language, example)
@@ -282,8 +286,12 @@ class WorkflowTemplate:
                 ]:
                     raise InvalidWorkflowError(found) from None
             else:
+                warnings.update(dict.fromkeys(compiled[0].findings))
                 if not self._few:
                     self._compiled[(), language] = compiled
+        for variant in self._variants.values():
+            warnings.update(dict.fromkeys(variant.findings))
+        self.findings = tuple(warnings)
 
 
 class FunctionTemplate:
@@ -308,6 +316,7 @@ class FunctionTemplate:
         self._last: tuple[TemplateRow, Workflow] | None = None
         self.numbers = frozenset(numbers)
         self.fields: frozenset[str] | None = None
+        self.findings: tuple[Finding, ...] = ()
         self.required: frozenset[str] = self.numbers
 
     def __repr__(self) -> str:

@@ -324,6 +324,19 @@ def test_the_fingerprint_tells_templates_apart_and_is_stable() -> None:
     assert len({two_steps().fingerprint, languages().fingerprint}) == 2
 
 
+def test_warnings_that_hold_for_every_row_are_told_once() -> None:
+    """Free text on WhatsApp is doubtful for every row; what an example value looks like is not told."""
+    template = WorkflowTemplate(
+        whatsapp.image("{link}", from_=WHATSAPP, to="{phone}").until("read", within=60),
+        {each: sms.text("x", from_="{shop|KPN}", to="{phone}") for each in ("en", "nl")},
+        variants={"b": WorkflowTemplate(sms.text("x", from_="KPN", to="{phone}"))},
+    )
+
+    told = [(finding.step, finding.rule) for finding in template.findings]
+
+    assert told == [(1, "care-window"), (None, "single-step"), (1, "sms-sender")]
+
+
 def test_a_function_makes_workflows_too() -> None:
     """Any function of a row will do, and what it raises is an error of the row without what it said."""
 
