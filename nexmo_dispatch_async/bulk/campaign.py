@@ -20,6 +20,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from nexmo_dispatch_async.bulk.calendar import Calendar
+from nexmo_dispatch_async.bulk.exclusions import excluding
 from nexmo_dispatch_async.bulk.governor import Governor
 from nexmo_dispatch_async.bulk.intake import Intake, Taken
 from nexmo_dispatch_async.bulk.ledger import Ledger, rows_of
@@ -223,8 +224,9 @@ class Campaign:
                     f"the plan is {found} and not {plan}: a row, a text, a limit or a price is another one"
                 )
         await self._freeze(plan)
-        keeper = Expiring(self.ledger, self.settings.send_until)
-        taken = await intake.take(rows, keeper, strict=self.settings.strict, rejects=rejects)
+        expiring = Expiring(self.ledger, self.settings.send_until)
+        async with excluding(expiring, self.settings.people.exclude) as keeper:
+            taken = await intake.take(rows, keeper, strict=self.settings.strict, rejects=rejects)
         if self._sender is not None:
             self._sender.wake()
         return taken

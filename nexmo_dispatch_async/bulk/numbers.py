@@ -26,6 +26,9 @@ _FORM = re.compile(r"\+?\d+")
 _SHORTEST, _LONGEST = 7, 15
 _BY_CODE: dict[str, Country] = {country.code: country for country in COUNTRIES.values()}
 
+# A country code that is not assigned: the simulator's test numbers begin with it, and no table has them.
+_NOBODY = "999"
+
 
 class NumberNormalizer:
     """Reads `+31 6…`, `0031 6…`, `316…` and `06-…` as one number: `316…`.
@@ -127,7 +130,7 @@ class NumberNormalizer:
             if known.trunk and known.trunk != "1" and rest.startswith(known.trunk):
                 rest = rest[len(known.trunk) :]
             return _national(known, rest, field)
-        if self._phonenumbers is not None:
+        if self._phonenumbers is not None and not text.startswith(_NOBODY):
             return self._parsed(self._phonenumbers, f"+{text}", field)
         return text
 
