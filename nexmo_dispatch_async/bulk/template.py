@@ -195,7 +195,8 @@ class WorkflowTemplate:
             try:
                 found = self._compile(row.channels or self._order, row.language, row.fields)
             except InvalidWorkflowError as error:
-                found = row_error(error.findings[0])
+                finding = error.findings[0]
+                found = row_error(finding, self._field_behind(finding, row))
             except RowError as error:
                 found = error
             self._compiled[key] = found
@@ -236,6 +237,14 @@ class WorkflowTemplate:
         said = "names no language" if not wanted else "names a language without a message"
         advice = f"{said}; the {channel} message is in {known}, and default_language names none of them"
         raise RowError("", "language", advice)
+
+    def _field_behind(self, finding: Finding, row: TemplateRow) -> str:
+        """Return the name of the field in the place that a finding is about, `""` for none."""
+        if finding.step is None:
+            return ""
+        channels = row.channels or self._order
+        pieces = self._message(channels[finding.step - 1], row.language).texts.get(finding.field, ())
+        return next((piece.name for piece in pieces if isinstance(piece, Field)), "")
 
     def _fields(self) -> list[Field]:
         return [

@@ -289,6 +289,18 @@ def test_a_sender_from_the_row_makes_its_bucket() -> None:
     assert template.route(row({"phone": PERSON, "name": "Ann"})).bucket == f"sms|{SMS}"
 
 
+@pytest.mark.parametrize("wrong", ["KPN", "+447418342140"])
+def test_a_sender_that_breaks_a_rule_is_that_of_its_column(wrong: str) -> None:
+    """What decides which rules apply is told with its column as well, each time."""
+    template = WorkflowTemplate(whatsapp.text("x", from_="{sender}", to="{phone}"))
+
+    for _ in range(2):
+        with pytest.raises(RowError) as caught:
+            template.render(row({"phone": PERSON, "sender": wrong}))
+        assert (caught.value.field, caught.value.rule) == ("sender", "e164")
+        assert wrong not in str(caught.value)
+
+
 def test_variants_have_templates_of_their_own() -> None:
     """A row of a named variant gets its template, every other row the main one."""
     other = WorkflowTemplate(sms.text("B {more}", from_=SMS, to="{phone}"))
