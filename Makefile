@@ -13,7 +13,7 @@ FLOOR_PYTHON ?= python3.11
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long floors interpreters coverage soak bench-client bench-imports bench-simulator bench-receiver lint types check wheel format clean
+.PHONY: help demo test test-long floors interpreters coverage soak bench-client bench-bulk bench-imports bench-simulator bench-receiver lint types check wheel format clean
 
 help: ## say what each target does
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  \1\t/' | sort
@@ -85,7 +85,7 @@ $(VENV)/fuzz: $(VENV)/dev
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group fuzz
 	@touch $(VENV)/fuzz
 
-soak: $(VENV)/fuzz ## run the long tests: 200,000 sends, 100,000 hostile and 10,000 described requests, a simulated day
+soak: $(VENV)/fuzz ## run the long tests: 200,000 sends, 100,000 hostile and 10,000 described requests, a simulated day, campaigns killed 20 times
 	@$(BIN)/python -m pytest -s tests/soak
 
 $(VENV)/bench: $(VENV)/dev

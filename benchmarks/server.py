@@ -4,7 +4,7 @@ It checks nothing and measures nothing: it runs in a process of its own so that 
 
     python benchmarks/server.py certificate.pem key.pem
 
-prints the two ports and ends with its standard input.
+prints the two ports, without arguments only that of plain HTTP, and ends with its standard input.
 """
 
 from __future__ import annotations
@@ -54,13 +54,14 @@ class Connection(asyncio.Protocol):
             self.transport.write(TO_MESSAGES if head.startswith(b"post /v1/messages") else TO_DISPATCH)
 
 
-async def main(certificate: str, key: str) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+async def main(certificate: str = "", key: str = "") -> None:
     loop = asyncio.get_running_loop()
-    plain = await loop.create_server(Connection, "127.0.0.1", 0, backlog=256)
-    secure = await loop.create_server(Connection, "127.0.0.1", 0, backlog=256, ssl=context)
-    print(plain.sockets[0].getsockname()[1], secure.sockets[0].getsockname()[1], flush=True)
+    servers = [await loop.create_server(Connection, "127.0.0.1", 0, backlog=256)]
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        servers.append(await loop.create_server(Connection, "127.0.0.1", 0, backlog=256, ssl=context))
+    print(*(server.sockets[0].getsockname()[1] for server in servers), flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
 
 

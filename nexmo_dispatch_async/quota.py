@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -110,6 +111,8 @@ def _seconds(text: str) -> float | None:
     return seconds if 0 <= seconds <= 31_622_400 else None
 
 
+# Every answer has the same reset, and those of one second the same date.
+@lru_cache(maxsize=64)
 def _epoch(text: str) -> float | None:
     """Return the epoch seconds of an HTTP date, an ISO date (UTC unless it says otherwise) or a number."""
     try:

@@ -70,6 +70,11 @@ class Tariff:
             for channel, entry in prices.items()
         }
 
+    @property
+    def prices(self) -> dict[str, dict[str, Decimal]]:
+        """Per channel the prices by calling code, `""` for all others."""
+        return {channel: dict(table) for channel, table in self._prices.items()}
+
     def price(self, step: Step) -> Decimal:
         """What one step costs when it is charged: an SMS by its segments, everything else by message.
 

@@ -53,8 +53,8 @@ IMPURE = {
     *("tracking.tracker", "tracking.sqlite"),
     *("bulk.outcomes", "bulk.intake", "bulk.readers", "bulk.seen", "bulk.plan"),
     *("bulk.sqlite", "bulk.sqlite_writer", "bulk.sqlite_file", "bulk.sqlite_sql", "bulk.sqlite_results"),
-    *("bulk.owner", "bulk.sender", "bulk.campaign", "bulk.people_sqlite", "bulk.people_sql"),
-    *("tracking.tracker", "tracking.sqlite", "care_window.sqlite"),
+    *("bulk.owner", "bulk.sender", "bulk.campaign", "bulk.settling", "bulk.people_sqlite", "bulk.people_sql"),
+    "care_window.sqlite",
     *(
         "simulator.simulator",
         "simulator.api.server",

@@ -107,3 +107,13 @@ def test_prices_are_decimals_or_their_text(price: Any) -> None:
 def test_unknown_channels_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="no such channel in the tariff: fax"):
         Tariff({"fax": "1"})
+
+
+def test_the_prices_of_a_tariff_can_be_read() -> None:
+    """What was given comes back by channel and calling code, and changing it changes nothing."""
+    tariff = Tariff({"whatsapp": "0.05", "sms": {"31": "0.07"}})
+
+    prices = tariff.prices
+    prices["sms"]["31"] = Decimal(9)
+
+    assert tariff.prices == {"whatsapp": {"": Decimal("0.05")}, "sms": {"31": Decimal("0.07")}}

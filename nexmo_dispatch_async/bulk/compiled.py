@@ -79,6 +79,8 @@ class CompiledWorkflow:
         own = [step.client_ref for step in steps if isinstance(step.client_ref, str)]
         self._own_refs = tuple(own)
         exact = any(rules.severity(rule) == "error" for rule in _WARNINGS)
+        #: Warnings that hold for every row.
+        self.findings: tuple[Finding, ...] = ()
         self._by_hand: bool = exact or any(_REF in each for each in texts)
         self._check_once()
         self._uses, self._limits, self._slack = self._look()
@@ -148,12 +150,15 @@ class CompiledWorkflow:
 
     def _row_error(self, finding: Finding) -> RowError:
         """Say which field of the row is behind a finding."""
+        return row_error(finding, next(iter(self._fields_behind(finding)), ""))
+
+    def _fields_behind(self, finding: Finding) -> list[str]:
+        """Return the names of the fields in the place that a finding is about."""
         texts = self._texts[finding.step - 1] if finding.step is not None else {}
         for place, pieces in texts.items():
             if place.removesuffix(".default") == finding.field or place == _twin(finding.field):
-                names = [piece.name for piece in pieces if isinstance(piece, Field)]
-                return row_error(finding, names[0] if names else "")
-        return row_error(finding)
+                return [piece.name for piece in pieces if isinstance(piece, Field)]
+        return []
 
     def _client_refs(self, client_ref: str | None) -> tuple[str, ...]:
         if not self._own_refs:
@@ -181,7 +186,11 @@ class CompiledWorkflow:
             )
             for step, texts in zip(self._steps, self._texts, strict=True)
         ]
-        Workflow(tuple(steps)).check(self._rules)
+        findings = Workflow(tuple(steps)).lint(self._rules)
+        if errors := [finding for finding in findings if finding.severity == "error"]:
+            raise InvalidWorkflowError(errors)
+        # What is said of an example value says nothing of the rows.
+        self.findings = tuple(finding for finding in findings if not self._fields_behind(finding))
 
     def _look(self) -> tuple[list[_Use], list[_Limit], int]:
         """Return the distinct uses of fields, the limits of texts, and how many characters always fit."""

@@ -25,8 +25,6 @@ _MOST_CHARACTERS = 1 << 16
 # What the error handler `surrogateescape` makes of bytes that do not belong there.
 _UNREADABLE = re.compile("[\ud800-\udfff]")
 
-csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))
-
 Line = tuple[int, str | RowError]
 Record = tuple[int, list[str] | RowError]
 
@@ -97,6 +95,10 @@ def _quoted(
         try:
             cells = next(csv.reader([text], delimiter=delimiter, strict=True))
         except csv.Error as error:
+            if "field limit" in str(error):
+                # The limit belongs to the process, so it is left as it is.
+                advice = f"has a cell of more than {csv.field_size_limit()} characters; shorten it"
+                return RowError("", "line-length", advice), taken
             if "unexpected end" not in str(error):
                 return RowError(
                     "", "csv-quotes", "has a quote within a cell; double it, or leave it out"

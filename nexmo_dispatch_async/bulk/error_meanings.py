@@ -101,6 +101,7 @@ SKIP_WORDS: Final[dict[SkipReason, str]] = {
     "expired": "Its time was over before it was its turn",
     "hold_out": "Held out to compare with",
     "dropped": "Given up by an operator",
+    "excluded": "Got a message from another campaign",
 }
 
 #: Why a row was refused or is unknown, by the class of the error.

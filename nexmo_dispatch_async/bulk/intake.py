@@ -21,7 +21,7 @@ import anyio.to_thread
 from msgspec import Struct, structs
 
 from nexmo_dispatch_async.bulk.dealing import Dealer
-from nexmo_dispatch_async.bulk.ledger import Ledger
+from nexmo_dispatch_async.bulk.ledger import TakesRows
 from nexmo_dispatch_async.bulk.number_zones import NumberZones
 from nexmo_dispatch_async.bulk.numbers import NumberNormalizer
 from nexmo_dispatch_async.bulk.readers import Numbered, Rows, SourceError, batches, rows_of
@@ -161,7 +161,7 @@ class Intake:
         return f"<Intake for {self.template!r}>"
 
     async def take(
-        self, rows: Rows, ledger: Ledger, *, strict: bool = False, rejects: RejectsFile | None = None
+        self, rows: Rows, ledger: TakesRows, *, strict: bool = False, rejects: RejectsFile | None = None
     ) -> Taken:
         """Add the rows of a source to a ledger; to add the same or a corrected source again adds what is new.
 
@@ -292,7 +292,7 @@ class Intake:
             good.append(Prepared(recipient, rendered, same))
         return good, bad
 
-    async def _pass(self, rows: Rows, ledger: Ledger | None, rejects: RejectsFile | None) -> Taken:
+    async def _pass(self, rows: Rows, ledger: TakesRows | None, rejects: RejectsFile | None) -> Taken:
         counts = dict.fromkeys(("rows", "added", "already", "rejected", "duplicates", "held_out"), 0)
         first: list[Reject] = []
         async with aclosing(self.prepared(rows)) as found:

@@ -23,7 +23,15 @@ from nexmo_dispatch_async.bulk.records import (
     Wanted,
 )
 
-__all__ = ["Ledger", "rows_of"]
+__all__ = ["Ledger", "TakesRows", "rows_of"]
+
+
+class TakesRows(Protocol):
+    """What an intake needs of a ledger."""
+
+    async def add(self, rows: Sequence[Recipient]) -> Added:
+        """Add rows whose key is new; a key that is there keeps its row as it was first added."""
+        ...
 
 
 class Ledger(Protocol):

@@ -26,6 +26,9 @@ _FORM = re.compile(r"\+?\d+")
 _SHORTEST, _LONGEST = 7, 15
 _BY_CODE: dict[str, Country] = {country.code: country for country in COUNTRIES.values()}
 
+# A country code that is not assigned: the simulator's test numbers begin with it, and no table has them.
+_NOBODY = "999"
+
 
 class NumberNormalizer:
     """Reads `+31 6…`, `0031 6…`, `316…` and `06-…` as one number: `316…`.
@@ -98,12 +101,14 @@ class NumberNormalizer:
         """Read digits without + and without trunk prefix: E.164 as it is, or a number whose 0 got lost."""
         national = own.shortest <= len(text) <= own.longest
         foreign = _country_of(text)
-        if national and foreign:
+        # Where a national number is written without a prefix nothing got lost, so it is meant as it stands.
+        as_usual = own.trunk in ("", "1") and foreign is not own
+        if national and foreign is not None and not as_usual:
             advice = "can be read as a national and as an international number; write + and the country code"
             raise RowError(field, "number-ambiguous", advice)
         if national:
             return own.code + text
-        if foreign:
+        if foreign is not None:
             return text
         if self._phonenumbers is not None and text[0] != "0" and not text.startswith(tuple(_BY_CODE)):
             return self._international(text, field)
@@ -118,14 +123,14 @@ class NumberNormalizer:
             )
         if text[0] == "0":
             raise RowError(field, "number-country", "has a 0 after +; no country code begins with 0")
-        known = next((_BY_CODE[text[:n]] for n in (3, 2, 1) if text[:n] in _BY_CODE), None)
+        known = _BY_CODE.get(text[:2]) or _BY_CODE.get(text[:3]) or _BY_CODE.get(text[:1])
         if known is not None:
             rest = text[len(known.code) :]
             # "+31 06…": written by people who dial both. Italy's leading 0 belongs to the number.
             if known.trunk and known.trunk != "1" and rest.startswith(known.trunk):
                 rest = rest[len(known.trunk) :]
             return _national(known, rest, field)
-        if self._phonenumbers is not None:
+        if self._phonenumbers is not None and not text.startswith(_NOBODY):
             return self._parsed(self._phonenumbers, f"+{text}", field)
         return text
 
@@ -153,11 +158,12 @@ def _phonenumbers() -> ModuleType | None:
 
 def _unwrapped(value: str) -> str:
     """Take away what does not print, and what spreadsheets and links put around a number."""
-    text = "".join(
-        character
-        for character in unicodedata.normalize("NFKC", value)
-        if unicodedata.category(character) != "Cf"
-    ).strip()
+    text = value.strip()
+    if not text.isascii():
+        normal = unicodedata.normalize("NFKC", text)
+        text = "".join(letter for letter in normal if unicodedata.category(letter) != "Cf").strip()
+    if text[:1] == "+" or text[:1].isdigit():
+        return text
     while (found := _WRAPPED.fullmatch(text)) is not None:
         text = (found[1] or found[2] or found[3] or "").strip()
     return text
@@ -167,15 +173,15 @@ def _digits(text: str, field: str) -> str:
     """Return `+` or nothing and ASCII digits."""
     if not text:
         raise RowError(field, "number-missing", "is empty; fill in the number, or leave the row out")
-    if _ROUNDED.fullmatch(text):
-        advice = "was rounded by a spreadsheet (3.16E+10); format the column as text and fill it in anew"
-        raise RowError(field, "number-rounded", advice)
-    if (exact := _FLOAT.fullmatch(text)) is not None:
+    if text[-2:] in (".0", ",0") and (exact := _FLOAT.fullmatch(text)) is not None:
         return exact[1]
     bare = _FILLERS.sub("", text)
     if not bare.isascii():
         bare = "".join(str(unicodedata.decimal(letter)) if letter.isdecimal() else letter for letter in bare)
     if not _FORM.fullmatch(bare):
+        if _ROUNDED.fullmatch(text):
+            advice = "was rounded by a spreadsheet (3.16E+10); format the column as text and fill it in anew"
+            raise RowError(field, "number-rounded", advice)
         advice = "must be one number: digits, blanks, dashes, brackets and a leading +"
         raise RowError(field, "number-form", advice)
     return bare
@@ -199,8 +205,9 @@ def _is_in(country: Country, rest: str, text: str) -> bool:
 
 def _country_of(text: str) -> Country | None:
     """Return the country in whose numbers digits fit, its code included."""
-    for size in (3, 2, 1):
+    # No code begins another one.
+    for size in (2, 3, 1):
         country = _BY_CODE.get(text[:size])
-        if country is not None and country.shortest <= len(text) - size <= country.longest:
-            return country
+        if country is not None:
+            return country if country.shortest <= len(text) - size <= country.longest else None
     return None

@@ -200,7 +200,7 @@ async def make_plan(
         variants=dict(sorted(counting.variants.items())),
         buckets=dict(sorted(counting.buckets.items())),
         rejects=tuple(counting.rejects),
-        warnings=tuple(_warnings(counting, settings, sends, ends)),
+        warnings=(*_warnings(counting, settings, sends, ends), *map(str, intake.template.findings)),
     )
 
 
@@ -286,7 +286,12 @@ def _limits(intake: Intake, settings: CampaignSettings, tariff: Tariff | None) -
     """Return everything but the rows that a plan is made of, as bytes that are the same in every process."""
     prices: object = None
     if tariff is not None:
-        prices = (tariff.currency, str(tariff.fee), settings.tariff)
+        # As numbers: 0.10 is 0.1, from a file or from Python.
+        tables = {
+            channel: {code: str(price.normalize()) for code, price in table.items()}
+            for channel, table in tariff.prices.items()
+        }
+        prices = (tariff.currency, str(tariff.fee.normalize()), tables)
     said = (
         *("1", intake.template.fingerprint, settings.zone, settings.start_at, settings.send_until),
         *(settings.quiet, settings.canary, settings.abort_if, settings.strict, settings.people.cap),
@@ -298,7 +303,7 @@ def _limits(intake: Intake, settings: CampaignSettings, tariff: Tariff | None) -
             settings.pace.limit,
             sorted(settings.pace.by_bucket.items()),
         ),
-        *(str(settings.max_spend), prices),
+        *(None if settings.max_spend is None else str(settings.max_spend.normalize()), prices),
     )
     return msgspec.json.encode(said, enc_hook=_text, order="sorted")
 

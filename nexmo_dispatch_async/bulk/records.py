@@ -36,8 +36,9 @@ STATES: tuple[State, ...] = get_args(State)
 
 #: `suppressed`: the address is on the opt-out list. `capped`: the person got as many messages as the cap
 #: allows. `expired`: its time was over before it was its turn. `hold_out`: kept back to compare with.
-#: `dropped`: given up by an operator.
-SkipReason = Literal["suppressed", "capped", "expired", "hold_out", "dropped"]
+#: `dropped`: given up by an operator. `excluded`: another campaign sent to the person. Stores keep the place
+#: of a reason in this list: a new one goes to its end.
+SkipReason = Literal["suppressed", "capped", "expired", "hold_out", "dropped", "excluded"]
 SKIP_REASONS: tuple[SkipReason, ...] = get_args(SkipReason)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
+from nexmo_dispatch_async.models.findings import Finding
 from nexmo_dispatch_async.workflow import Workflow
 
 __all__ = ["RenderedWorkflow", "Renderer", "Route", "TemplateRow"]
@@ -108,6 +109,11 @@ class Renderer(Protocol):
     @property
     def numbers(self) -> frozenset[str]:
         """The names of the fields that hold telephone numbers of recipients."""
+        ...
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Warnings about its messages, as far as they do not depend on the row."""
         ...
 
     @property

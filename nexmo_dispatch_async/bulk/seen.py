@@ -33,9 +33,15 @@ class Seen:
     ) -> None:
         self.close()
 
+    def __contains__(self, key: str) -> bool:
+        digest = _digest(key)
+        if self._file is None:
+            return digest in self._counts
+        return self._file.execute("SELECT 1 FROM seen WHERE key = ?", (digest,)).fetchone() is not None
+
     def count(self, key: str) -> int:
         """Return how often the key has come, this time included."""
-        digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        digest = _digest(key)
         if self._file is not None:
             return self._count_in_file(self._file, digest)
         number = self._counts[digest] = self._counts.get(digest, 0) + 1
@@ -67,3 +73,7 @@ class Seen:
             "INSERT INTO seen VALUES (?, 1) ON CONFLICT (key) DO UPDATE SET n = n + 1 RETURNING n", (digest,)
         ).fetchone()
         return int(found[0])
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).digest()

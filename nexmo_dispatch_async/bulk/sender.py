@@ -13,7 +13,6 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 from nexmo_dispatch_async.bulk.calendar import Calendar
 from nexmo_dispatch_async.bulk.governor import Governor, Lane, planned_rate
@@ -24,6 +23,7 @@ from nexmo_dispatch_async.bulk.records import Cap, Claimed, Control, Counts, Res
 from nexmo_dispatch_async.bulk.rendering import Renderer
 from nexmo_dispatch_async.bulk.safety import AbortWatch, Budget, CanaryWatch, Hold, sent_ever
 from nexmo_dispatch_async.bulk.settings import Pace
+from nexmo_dispatch_async.bulk.settling import settled
 from nexmo_dispatch_async.bulk.verdicts import judge, not_sent
 from nexmo_dispatch_async.client import DispatchClient
 from nexmo_dispatch_async.event_loop import running_loop
@@ -129,6 +129,14 @@ class Sender:
     def stopping(self) -> bool:
         """Whether it claims nothing more and ends."""
         return self._stopping or self._control.state == "stop"
+
+    def shown(self, at: float) -> Waiting | None:
+        """Return why nothing moves, for status; `None` while it is only the pace of the next second."""
+        waiting = self.waiting
+        if waiting is None or waiting.reason == "answers":
+            return None
+        soon = waiting.until is not None and waiting.until - at < 1.0
+        return None if soon and waiting.reason in {"rate", "due"} else waiting
 
     def stop(self) -> None:
         """Claim nothing more, wait for what is in flight, end. A second call gives up what is in flight."""
@@ -297,7 +305,7 @@ class Sender:
         try:
             rows = await asyncio.shield(claiming)
         except asyncio.CancelledError:
-            made = await _settled(claiming)
+            made = await settled(claiming)
             for lane, n in asked.values():
                 lane.give_back(n)
             self._results += [not_sent(row, self._wall()) for row in claiming.result()] if made else results
@@ -384,7 +392,7 @@ class Sender:
         try:
             await asyncio.shield(recording)
         except asyncio.CancelledError:
-            if not await _settled(recording):
+            if not await settled(recording):
                 self._results[:0] = results
             raise
         except LedgerError as error:
@@ -441,7 +449,7 @@ class Sender:
         self.waiting = None
         if self._results:
             recording = asyncio.ensure_future(self._ledger.record(self._results))
-            if not await _settled(recording):
+            if not await settled(recording):
                 logger.error("the ledger failed: %d results are not recorded", len(self._results))
 
     def _rouse(self) -> None:
@@ -485,11 +493,3 @@ class Sender:
         else:
             self.waiting = None
             self._look_at = now + _DRY
-
-
-async def _settled(task: asyncio.Future[Any]) -> bool:
-    """Wait until a transaction is over, however often that is cancelled; return whether it was made."""
-    while not task.done():
-        with suppress(asyncio.CancelledError):
-            await asyncio.wait([task])
-    return not task.cancelled() and task.exception() is None

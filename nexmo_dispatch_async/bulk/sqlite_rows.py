@@ -108,7 +108,7 @@ def unpack_news(packed: bytes | None, dispatch_uuid: str, client_ref: str) -> Ne
 
 def claimed_of(row: tuple[Any, ...], bucket: str, names: dict[int, list[str]]) -> Claimed:
     """Return a row as a claim hands it out; *row* is of `sqlite_sql.CANDIDATE`."""
-    row_id, attempts, _, _, address, key, shape, fields, line, language, variant, channels = row
+    row_id, attempts, _, _, _, address, key, shape, fields, line, language, variant, channels = row
     return Claimed(
         id=row_id,
         key=address if key is None else key,

@@ -45,8 +45,8 @@ SCHEMA: Final = (
 )
 #: What a claim reads of a row; {0} is the schema of the opt-out list.
 CANDIDATE: Final = (
-    "SELECT s.id, s.attempts, s.expires, o.address IS NOT NULL, r.address, r.key, r.shape, r.fields, r.line,"
-    " r.language, r.variant, r.channels FROM state s JOIN recipient r ON r.id = s.id"
+    "SELECT s.id, s.attempts, s.not_before, s.expires, o.address IS NOT NULL, r.address, r.key, r.shape,"
+    " r.fields, r.line, r.language, r.variant, r.channels FROM state s JOIN recipient r ON r.id = s.id"
     " LEFT JOIN {0}.suppressed o ON o.address = r.address WHERE s.id = ?"
 )
 SCAN: Final = (
@@ -359,7 +359,11 @@ def _hand_out(work: Work, wanted: Wanted, worker: str, chosen: Iterable[tuple[in
     put_off: list[tuple[float, int]] = []
     for row_id, lane in chosen:
         row = db.execute(query, (row_id,)).fetchone()
-        expires, suppressed, address = row[2:5]
+        not_before, expires, suppressed, address = row[2:6]
+        if not_before is not None and not_before > now:  # the clock went back since it was woken
+            put_off.append((not_before, row_id))
+            work.move(lane, rows.READY, rows.LATER)
+            continue
         reason = None
         if expires is not None and expires <= now:
             reason = "expired"

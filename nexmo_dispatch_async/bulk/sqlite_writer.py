@@ -37,6 +37,8 @@ class Batch:
     #: Whether an observer writes, and whether it needs the numbers.
     writes: bool = False
     counts: bool = False
+    #: Whether it is in the file, although its callers may get an error.
+    committed: bool = False
     results: list[Any] = field(default_factory=list[Any])
 
 
@@ -130,13 +132,15 @@ class Writer:
         try:
             batch.results = self._transact(batch.operations, batch)
         except Exception as error:  # noqa: BLE001 - whatever it is, its caller gets it
-            if len(batch.operations) == 1:
-                batch.results = [_own_error(self._path.name, error)]
+            if len(batch.operations) == 1 or batch.committed:  # what was committed is not done again
+                batch.results = [_own_error(self._path.name, error)] * len(batch.operations)
                 return
             batch.results = []
             for operation in batch.operations:
                 try:
-                    batch.results += self._transact([operation], batch)
+                    batch.results += self._transact(
+                        [operation], Batch([operation], [], batch.writes, batch.counts)
+                    )
                 except Exception as failed:  # noqa: BLE001 - whatever it is, its caller gets it
                     batch.results.append(_own_error(self._path.name, failed))
 
@@ -184,7 +188,7 @@ class Writer:
                 results = [operation(work) for operation in operations]
                 self._uncertain = True  # until the commit said what it did
                 db.execute("COMMIT")
-                self._uncertain = False
+                batch.committed, self._uncertain = True, False
             except BaseException:
                 work.undo()
                 raise
@@ -195,7 +199,9 @@ class Writer:
         work.commit()
         self._expect(adding=work.added > 0)
         if self._owner is not None and work.claims:
-            self._owner.note(self.book.claims)
+            self._owner.note(
+                self.book.claims
+            )  # before a row is sent: an older state of the file is behind it
         try:
             self._check_files()  # before anything is promised
         except LedgerError:

@@ -20,6 +20,7 @@ from nexmo_dispatch_async.bulk.placeholders import Field
 from nexmo_dispatch_async.bulk.rejects import RowError
 from nexmo_dispatch_async.bulk.rendering import RenderedWorkflow, Route, TemplateRow
 from nexmo_dispatch_async.exceptions import ConfigurationError, InvalidWorkflowError
+from nexmo_dispatch_async.models.findings import Finding
 from nexmo_dispatch_async.models.requests import Step
 from nexmo_dispatch_async.rules import DEFAULT_RULES, Rules
 from nexmo_dispatch_async.rules.specs import SPECS
@@ -29,6 +30,7 @@ __all__ = ["FunctionTemplate", "WorkflowTemplate"]
 
 # Places whose values decide which rules apply, or are few: a workflow is compiled for each of their values.
 _FREE = ("message.content.text", ".caption", ".url", ".default", "to.number", "to.id")
+_FREE_BELOW = ("message.content.custom", "extra.", "client_ref")
 # Compiled workflows that are kept: languages x orders of channels x senders.
 _KEPT = 256
 _RECIPIENTS = ("to.number", "to.id")
@@ -88,6 +90,8 @@ class WorkflowTemplate:
             self._messages[channel] = by_language
         self._order = tuple(self._messages)
         self._few = self._fields_of_few_values()
+        #: Warnings about the messages, whatever the rows hold.
+        self.findings: tuple[Finding, ...] = ()
         self._compiled: dict[tuple[object, ...], tuple[CompiledWorkflow, Route] | RowError] = {}
         self._check()
 
@@ -191,7 +195,8 @@ class WorkflowTemplate:
             try:
                 found = self._compile(row.channels or self._order, row.language, row.fields)
             except InvalidWorkflowError as error:
-                found = row_error(error.findings[0])
+                finding = error.findings[0]
+                found = row_error(finding, self._field_behind(finding, row))
             except RowError as error:
                 found = error
             self._compiled[key] = found
@@ -233,6 +238,14 @@ class WorkflowTemplate:
         advice = f"{said}; the {channel} message is in {known}, and default_language names none of them"
         raise RowError("", "language", advice)
 
+    def _field_behind(self, finding: Finding, row: TemplateRow) -> str:
+        """Return the name of the field in the place that a finding is about, `""` for none."""
+        if finding.step is None:
+            return ""
+        channels = row.channels or self._order
+        pieces = self._message(channels[finding.step - 1], row.language).texts.get(finding.field, ())
+        return next((piece.name for piece in pieces if isinstance(piece, Field)), "")
+
     def _fields(self) -> list[Field]:
         return [
             piece
@@ -262,6 +275,7 @@ class WorkflowTemplate:
         if self._default or not languages:
             languages.add(self._default)
         example = {field.name: "447418342140" for field in self._few}
+        warnings: dict[Finding, None] = {}
         for language in sorted(languages):
             try:
                 compiled = self._compile(self._order, language, example)
@@ -281,8 +295,12 @@ class WorkflowTemplate:
                 ]:
                     raise InvalidWorkflowError(found) from None
             else:
+                warnings.update(dict.fromkeys(compiled[0].findings))
                 if not self._few:
                     self._compiled[(), language] = compiled
+        for variant in self._variants.values():
+            warnings.update(dict.fromkeys(variant.findings))
+        self.findings = tuple(warnings)
 
 
 class FunctionTemplate:
@@ -303,8 +321,11 @@ class FunctionTemplate:
     ) -> None:
         self._function = function
         self._rules = rules
+        # An intake asks for the route and for the workflow of the same row.
+        self._last: tuple[TemplateRow, Workflow] | None = None
         self.numbers = frozenset(numbers)
         self.fields: frozenset[str] | None = None
+        self.findings: tuple[Finding, ...] = ()
         self.required: frozenset[str] = self.numbers
 
     def __repr__(self) -> str:
@@ -336,6 +357,15 @@ class FunctionTemplate:
         Raises:
             RowError: The function raised, or returned no workflow.
         """
+        last = self._last
+        if last is not None and last[0] is row:
+            workflow = last[1]
+        else:
+            workflow = self._made(row)
+            self._last = row, workflow
+        return workflow if client_ref is None else workflow.with_client_ref(client_ref)
+
+    def _made(self, row: TemplateRow) -> Workflow:
         try:
             workflow = cast("object", self._function(row))
         except RowError:
@@ -351,7 +381,7 @@ class FunctionTemplate:
         if not isinstance(workflow, Workflow):
             advice = f"the function returned a {type(workflow).__name__}; return a Workflow"
             raise RowError("", "function", advice)
-        return workflow if client_ref is None else workflow.with_client_ref(client_ref)
+        return workflow
 
     def route(self, row: TemplateRow) -> Route:
         """Return where the row's first step goes.
@@ -408,7 +438,7 @@ def _language(name: str) -> str:
 
 
 def _is_free(place: str) -> bool:
-    return place.endswith(_FREE) or place.startswith(("message.content.custom", "extra.", "client_ref"))
+    return place.endswith(_FREE) or place.startswith(_FREE_BELOW) or ".extra." in place
 
 
 def _settled(texts: Texts, fields: Mapping[str, str]) -> Texts:

@@ -9,6 +9,7 @@ import typer
 
 from nexmo_dispatch_async._version import __version__
 from nexmo_dispatch_async.cli import screen
+from nexmo_dispatch_async.cli.bulk import bulk
 
 InboxState = Literal["pending", "quarantined", "handled", "forgotten"]
 RecordKind = Literal["message-status", "inbound-message", "final-report", "unknown", "unparsable"]
@@ -20,6 +21,7 @@ app: typer.Typer = typer.Typer(
     pretty_exceptions_enable=False,  # `screen.report` prints them: no locals, and nothing a terminal acts on
     add_completion=False,
 )
+app.add_typer(bulk, name="bulk")
 
 
 def _version(wanted: bool) -> None:

@@ -307,6 +307,15 @@ class ClaimConformance:
         assert await ledger.due() == NOW + 20
         assert [c.id for c in await ledger.claim(wanted(now=NOW + 20))] == [1]
 
+    async def test_a_clock_that_goes_back_sends_nothing_early(self, ledgers: Ledgers) -> None:
+        """A row that was due for a moment is not any more."""
+        ledger = await ledgers.new()
+        await ledger.add([person(1), person(2, not_before=NOW + 5), person(3, not_before=NOW + 5)])
+
+        assert [c.id for c in await ledger.claim(wanted(limit=1, now=NOW + 5))] == [1]
+        assert await ledger.claim(wanted(now=NOW + 4)) == []
+        assert [c.id for c in await ledger.claim(wanted(now=NOW + 5))] == [2, 3]
+
     async def test_closed_zones_wait(self, ledgers: Ledgers) -> None:
         """Quiet hours in one zone hold up no other; the empty zone is that of the campaign."""
         ledger = await ledgers.new()

@@ -1,6 +1,7 @@
 """One TOML file describes a campaign; what is wrong in it is told at once, with table, key and cure."""
 
 import pickle
+import re
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -291,3 +292,16 @@ def test_units() -> None:
         for each in wrong:
             with pytest.raises(ValueError, match=r"must|stage"):
                 read(each)
+
+
+def test_the_description_of_the_page_is_a_campaign() -> None:
+    """What the page shows is read without a problem, and names every setting that there is."""
+    page = Path(__file__).parents[2] / "docs" / "campaign_files.md"
+    shown = re.findall(r"^```toml\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+
+    settings = parse(shown[0])
+
+    assert len(shown) == 1
+    unsaid = [name for name in settings.__struct_fields__ if not re.search(rf"\b{name}\b", shown[0])]
+    assert unsaid == ["source"]
+    assert template_of(settings).languages == {"en", "nl"}

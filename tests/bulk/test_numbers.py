@@ -47,6 +47,8 @@ def test_one_person_is_one_number(spelling: str) -> None:
         ("gb", "+44 (0)7700 900123", "447700900123"),
         ("US", "(202) 555-0123", "12025550123"),
         ("US", "1-202-555-0123", "12025550123"),
+        ("US", "(323) 555-0123", "13235550123"),  # not Belgium: Americans write it so
+        ("US", "+32 470 12 34 56", "32470123456"),
         ("", "+447700900123", "447700900123"),
         ("", "447700900123", "447700900123"),
         ("NL", "NL.13491208655302741918", "NL.13491208655302741918"),
@@ -100,6 +102,21 @@ def test_what_is_no_number_is_refused_with_its_rule(
     assert "1718" not in str(caught.value)
 
 
+def test_a_number_that_is_two_of_its_own_country_is_refused() -> None:
+    """In Italy 391 begins mobile numbers, and 39 is the country."""
+    with pytest.raises(RowError) as caught:
+        NumberNormalizer("IT")("3912345678")
+
+    assert caught.value.rule == "number-ambiguous"
+
+
+def test_no_calling_code_begins_another_one() -> None:
+    """The first code that fits is the code."""
+    codes = {country.code for country in COUNTRIES.values()}
+
+    assert not [(a, b) for a in codes for b in codes if a != b and b.startswith(a)]
+
+
 def test_a_national_number_without_a_country_says_what_to_do() -> None:
     """Without a default country a leading 0 is no guess."""
     with pytest.raises(RowError, match="name the country") as caught:
@@ -134,3 +151,9 @@ def test_a_result_is_e164_and_stays_as_it_is(country: str, spelling: str) -> Non
         assert digits[0] != "0"
         assert 7 <= len(digits) <= 15
         assert normalizer(f"+{digits}") == digits
+
+
+@pytest.mark.parametrize("country", ["", "NL"])
+def test_numbers_of_the_simulator_pass(country: str) -> None:
+    """No country has 999, and a tutorial must not depend on which tables are installed."""
+    assert NumberNormalizer(country)("+99 9200 200001") == "999200200001"

@@ -115,10 +115,7 @@ async def test_a_day_of_bad_callbacks(tmp_path: Path) -> None:
         listed = {missed.line for missed in report.missed if "nothing heard" in missed.why}
         unknown = {missed.line for missed in report.missed if missed.state == "unknown"}
         assert listed | unknown == {rows[row_id].line for row_id in unheard}
-        print(
-            f"{PEOPLE} people, {truth.kinds}; {len(unheard)} of whom nothing was heard, "
-            f"{report.delivered} reached"
-        )
+        print(f"{PEOPLE} people, {truth.kinds}; {len(unheard)} unheard of, {report.delivered} reached")
 
 
 async def _send(sim: Simulator, ledger: SqliteLedger) -> dict[int, str]:

@@ -14,7 +14,7 @@ from nexmo_dispatch_async.bulk.calendar import Calendar
 from nexmo_dispatch_async.bulk.campaign_file import load
 from nexmo_dispatch_async.bulk.intake import Intake
 from nexmo_dispatch_async.bulk.number_zones import NumberZones
-from nexmo_dispatch_async.bulk.plan import Plan, PlannedCost, ends_at, make_plan, plan_of
+from nexmo_dispatch_async.bulk.plan import Plan, PlannedCost, ends_at, intake_of, make_plan, plan_of
 from nexmo_dispatch_async.bulk.rejects import RejectsFile
 from nexmo_dispatch_async.bulk.settings import CampaignSettings, Pace, QuietHours, Rate, Source, Variants
 from nexmo_dispatch_async.bulk.template import WorkflowTemplate
@@ -141,6 +141,20 @@ async def test_the_hash_is_stable_and_changes_with_every_part(tmp_path: Path) ->
     assert {plan.hash for plan in same} == {first}
     assert len({first, *(plan.hash for plan in other)}) == 1 + len(other)
     assert len(first) == 32
+
+
+async def test_the_hash_of_python_is_that_of_the_file(tmp_path: Path) -> None:
+    """A tariff counts by its prices, wherever it was written and with however many zeros."""
+    settings = campaign(tmp_path)
+    python = msgspec.structs.replace(settings, tariff=None)
+
+    async def of(tariff: Tariff) -> str:
+        return (await make_plan(settings.source, intake_of(settings), python, tariff=tariff, now=NOON)).hash
+
+    planned = (await plan_of(settings, now=NOON)).hash
+
+    assert await of(Tariff({"whatsapp": "0.050", "sms": {"31": "0.1"}}, fee="0.00")) == planned
+    assert await of(Tariff({"whatsapp": "0.051", "sms": {"31": "0.1"}}, fee="0.00")) != planned
 
 
 async def test_variants_hold_out_and_shared_addresses_are_counted() -> None:

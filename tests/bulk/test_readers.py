@@ -1,6 +1,7 @@
 """Every source gives numbered rows, and a bad line costs itself and no other."""
 
 import asyncio
+import csv
 import io
 import tracemalloc
 from collections.abc import AsyncIterator, Iterator
@@ -97,6 +98,28 @@ def test_lines_keep_their_numbers_and_bad_ones_cost_themselves_only(tmp_path: Pa
     assert next(row["note"] for line, row in rows if line == 7) == "two\r\nlines"
 
 
+def test_a_cell_or_a_line_that_is_too_long_costs_itself(tmp_path: Path) -> None:
+    """The limit of the csv module is that of the process and stays; the lines after are read."""
+    limit = csv.field_size_limit()
+    lines = [
+        b"phone;name",
+        b'061;"' + b"x" * (limit + 1) + b'"',
+        b"062;Bob",
+        b"063;" + b"y" * 1_100_000,
+        b"064;Dee",
+    ]
+
+    rows = shown(written(tmp_path / "people.csv", b"\n".join(lines)))
+
+    assert [(line, row if isinstance(row, str) else row["name"]) for line, row in rows] == [
+        (2, "line-length"),
+        (3, "Bob"),
+        (4, "line-length"),
+        (5, "Dee"),
+    ]
+    assert csv.field_size_limit() == limit
+
+
 def test_other_encodings_are_read_when_they_are_named(tmp_path: Path) -> None:
     """A list that Windows saved reads right once its encoding is said."""
     path = written(tmp_path / "people.csv", "phone,name\n061,René\n".encode("cp1252"))
@@ -117,8 +140,6 @@ def test_other_encodings_are_read_when_they_are_named(tmp_path: Path) -> None:
 )
 def test_what_the_csv_module_writes_is_read_back(table: list[list[str]]) -> None:
     """Any cells that are written as CSV come back as they were, blank records apart."""
-    import csv
-
     file = io.StringIO(newline="")
     csv.writer(file).writerows(table)
 

@@ -83,11 +83,7 @@ class TestCommits:
     async def test_synchronous_is_full_and_is_no_setting(self, ledger: SqliteLedger) -> None:
         """A commit has reached the disk when it returns; see the loss of power in `test_sqlite_crash`."""
         assert connection(ledger).execute("PRAGMA synchronous").fetchone() == (2,)
-        assert (
-            "synchronous" not in SqliteLedger.open.__kwdefaults__
-            if SqliteLedger.open.__kwdefaults__
-            else True
-        )
+        assert "synchronous" not in inspect.signature(SqliteLedger.open).parameters
 
     async def test_numbers_are_not_counted_while_it_runs(self, ledger: SqliteLedger) -> None:
         """`counts` of a million rows costs what those of ten cost; `verify` counts them."""
@@ -167,6 +163,24 @@ class TestTrouble:
         (tmp_path / "moved.db").rename(tmp_path / "a.db")
         assert [row.id for row in await ledger.claim(wanted(limit=2))] == [1, 2]
         await assert_recount(ledger)
+
+    async def test_what_was_committed_is_not_done_again(
+        self, ledger: SqliteLedger, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A failure after the commit fails all calls of it: a second try would claim other rows as well."""
+        owner: Any = ledger._writer._owner
+
+        def fail(_claims: int) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(owner, "note", fail)
+        done = await asyncio.gather(
+            *(ledger.claim(wanted(limit=1)) for _ in range(2)), return_exceptions=True
+        )
+        monkeypatch.undo()
+
+        assert [type(error) for error in done] == [LedgerError, LedgerError]
+        assert (await assert_recount(ledger)).states == {"pending": 8, "sending": 2}
 
     async def test_a_full_disk_stores_nothing_of_the_call(self, ledger: SqliteLedger) -> None:
         """What was there stays, and the numbers with it."""

@@ -289,6 +289,18 @@ def test_a_sender_from_the_row_makes_its_bucket() -> None:
     assert template.route(row({"phone": PERSON, "name": "Ann"})).bucket == f"sms|{SMS}"
 
 
+@pytest.mark.parametrize("wrong", ["KPN", "+447418342140"])
+def test_a_sender_that_breaks_a_rule_is_that_of_its_column(wrong: str) -> None:
+    """What decides which rules apply is told with its column as well, each time."""
+    template = WorkflowTemplate(whatsapp.text("x", from_="{sender}", to="{phone}"))
+
+    for _ in range(2):
+        with pytest.raises(RowError) as caught:
+            template.render(row({"phone": PERSON, "sender": wrong}))
+        assert (caught.value.field, caught.value.rule) == ("sender", "e164")
+        assert wrong not in str(caught.value)
+
+
 def test_variants_have_templates_of_their_own() -> None:
     """A row of a named variant gets its template, every other row the main one."""
     other = WorkflowTemplate(sms.text("B {more}", from_=SMS, to="{phone}"))
@@ -322,6 +334,19 @@ def test_the_fingerprint_tells_templates_apart_and_is_stable() -> None:
     """Another text, another language or another order gives another hash."""
     assert two_steps().fingerprint == two_steps().fingerprint
     assert len({two_steps().fingerprint, languages().fingerprint}) == 2
+
+
+def test_warnings_that_hold_for_every_row_are_told_once() -> None:
+    """Free text on WhatsApp is doubtful for every row; what an example value looks like is not told."""
+    template = WorkflowTemplate(
+        whatsapp.image("{link}", from_=WHATSAPP, to="{phone}").until("read", within=60),
+        {each: sms.text("x", from_="{shop|KPN}", to="{phone}") for each in ("en", "nl")},
+        variants={"b": WorkflowTemplate(sms.text("x", from_="KPN", to="{phone}"))},
+    )
+
+    told = [(finding.step, finding.rule) for finding in template.findings]
+
+    assert told == [(1, "care-window"), (None, "single-step"), (1, "sms-sender")]
 
 
 def test_a_function_makes_workflows_too() -> None:

@@ -1,6 +1,6 @@
 """An event loop whose clock jumps to the next timer when nothing else is to be done: hours take a moment.
 
-Threads and sockets do not work with it, since nothing says when their turn is.
+Sockets do not work with it, since nothing says when their turn is; threads of anyio are waited for.
 """
 
 from __future__ import annotations
@@ -9,6 +9,9 @@ import asyncio
 import selectors
 from collections.abc import Coroutine
 from typing import Any, TypeVar
+
+import anyio
+import anyio.to_thread
 
 T = TypeVar("T")
 
@@ -19,10 +22,20 @@ class _Selector(selectors.SelectSelector):
         self._loop = loop
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is None:
-            raise AssertionError("nothing is left to wait for: the test would hang")
+        if timeout is None or (timeout > 0 and _threads_work()):
+            # A thread is at work, in real time: virtual time stands still for it.
+            events = super().select(10.0)
+            assert events, "nothing is left to wait for: the test would hang"
+            return events
         self._loop.now += max(timeout, 0.0)
         return super().select(0)
+
+
+def _threads_work() -> bool:
+    try:
+        return anyio.to_thread.current_default_thread_limiter().borrowed_tokens > 0
+    except (RuntimeError, anyio.NoEventLoopError):
+        return False
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):

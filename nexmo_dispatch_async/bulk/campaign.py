@@ -1,0 +1,464 @@
+"""`Campaign`: one list of people, each sent to at most once, through crashes, pauses and quotas.
+
+It puts the parts together and decides nothing: `intake` makes rows, `ledger` keeps them, `sender` sends them,
+`outcomes` hears what became of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Self, cast
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from nexmo_dispatch_async.bulk.calendar import Calendar
+from nexmo_dispatch_async.bulk.exclusions import excluding
+from nexmo_dispatch_async.bulk.governor import Governor
+from nexmo_dispatch_async.bulk.intake import Intake, Taken
+from nexmo_dispatch_async.bulk.ledger import Ledger, rows_of
+from nexmo_dispatch_async.bulk.opening import (
+    Expiring,
+    opened,
+    settings_of,
+    state_of,
+    stopped_by_signals,
+    worst_cost,
+)
+from nexmo_dispatch_async.bulk.outcomes import Outcomes, Waited
+from nexmo_dispatch_async.bulk.people import People
+from nexmo_dispatch_async.bulk.plan import Plan, make_plan
+from nexmo_dispatch_async.bulk.progress import Status, Waiting
+from nexmo_dispatch_async.bulk.readers import Rows
+from nexmo_dispatch_async.bulk.records import Counts, Row, State
+from nexmo_dispatch_async.bulk.rejects import RejectsFile
+from nexmo_dispatch_async.bulk.rendering import Renderer
+from nexmo_dispatch_async.bulk.report import report_of
+from nexmo_dispatch_async.bulk.report_figures import Report
+from nexmo_dispatch_async.bulk.safety import AbortWatch, Budget, CanaryWatch
+from nexmo_dispatch_async.bulk.sender import Sender
+from nexmo_dispatch_async.bulk.settings import CampaignSettings, Source
+from nexmo_dispatch_async.bulk.trial import send_trial
+from nexmo_dispatch_async.client import DispatchClient
+from nexmo_dispatch_async.event_loop import running_loop
+from nexmo_dispatch_async.exceptions import ConfigurationError, PlanChangedError
+from nexmo_dispatch_async.models.responses import Dispatch
+from nexmo_dispatch_async.retry import Timeout
+from nexmo_dispatch_async.tariff import Tariff
+
+__all__ = ["Campaign", "shared_governor"]
+
+_SHARED = Governor()
+
+
+def shared_governor() -> Governor:
+    """Return the governor of this process: all campaigns share it that are not given another."""
+    return _SHARED
+
+
+class _Frozen(Struct, frozen=True):
+    """What a ledger keeps of the plan: it does not change once rows were added."""
+
+    template: str
+    plan: str = ""
+
+
+class Campaign:
+    """A campaign. `Campaign.open` makes it.
+
+    Args:
+        ledger: Its rows.
+        client: Through which they are sent; `None` to look at it, add to it, or ask for something.
+        template: What is made of each row; `None` likewise.
+        settings: Pace, times, safety.
+        tariff: Prices, for `max_spend` and plans.
+        people: Opt-out list that callbacks feed; by default that of the ledger.
+        governor: Of the process; by default the one that all campaigns share.
+        timeout: Of one attempt, instead of the client's.
+        wall_clock: Epoch seconds.
+
+    Raises:
+        ConfigurationError: A setting is wrong.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        client: DispatchClient | None = None,
+        template: Renderer | None = None,
+        settings: CampaignSettings,
+        tariff: Tariff | None = None,
+        people: People | None = None,
+        governor: Governor | None = None,
+        timeout: Timeout | None = None,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.ledger = ledger
+        self.settings = settings
+        self._client, self._template, self._tariff = client, template, tariff
+        self._people: People | None = people if people is not None else getattr(ledger, "people", None)
+        self._governor = governor if governor is not None else shared_governor()
+        self._timeout = timeout
+        self._wall = wall_clock
+        self._calendar = Calendar(
+            settings.zone, settings.quiet, start_at=settings.start_at, send_until=settings.send_until
+        )
+        # Wrong settings are refused here and not in the middle of the night.
+        self._canary = CanaryWatch(settings.canary) if settings.canary is not None else None
+        if settings.abort_if is not None:
+            AbortWatch(settings.abort_if)
+        if settings.max_spend is not None and tariff is None:
+            raise ConfigurationError("max_spend needs prices: give the campaign a tariff")
+        if settings.pace.limit < 1:
+            raise ConfigurationError(f"limit must be at least 1, not {settings.pace.limit!r}")
+        self._outcomes: Outcomes | None = None
+        self._sender: Sender | None = None
+        self._over = asyncio.Event()
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        ledger: str | os.PathLike[str] | Ledger,
+        *,
+        client: DispatchClient | None = None,
+        template: Renderer | None = None,
+        rate: object = None,
+        over: object = None,
+        limit: int = 64,
+        tariff: Tariff | None = None,
+        people: People | None = None,
+        governor: Governor | None = None,
+        timeout: Timeout | None = None,  # noqa: ASYNC109 - of one attempt of each send
+        observer: bool = False,
+        restored: bool = False,
+        wall_clock: Callable[[], float] = time.time,
+        **settings: Any,
+    ) -> AsyncGenerator[Self]:
+        """Open a campaign, for `async with`; what a run in this context is sending is drained at its end.
+
+        Args:
+            ledger: Path of its file, `":memory:"`, or a ledger, which is not closed here.
+            client: Through which it is sent; it is not closed here.
+            template: What is made of each row.
+            rate: Sends per second, a text such as `"500/h"`, or the stages of a ramp:
+                `["50/h for 2h", "200/h for 2h", "1000/h"]`. By default as fast as the service allows.
+            over: Spread all rows evenly over so many seconds, or a text such as `"6h"`.
+            limit: Sends in flight.
+            tariff: Prices, for `max_spend` and plans.
+            people: Opt-out list in a file of its own, that campaigns share.
+            governor: Instead of that of the process.
+            timeout: Of one attempt, instead of the client's.
+            observer: Look at a campaign that another process runs, or ask for a pause and the like.
+            restored: Go on with a file that was copied or restored from a backup.
+            wall_clock: Epoch seconds.
+            **settings: Fields of `CampaignSettings`, such as `country`, `quiet`, `canary`, `max_spend`.
+
+        Raises:
+            LedgerInUseError: Another process has the file.
+            LedgerCopiedError: The file was copied or restored.
+            LedgerError: The file cannot be used.
+            ConfigurationError: A setting is wrong.
+        """
+        chosen = settings_of(ledger, rate, over, limit, settings)
+        keeper = await opened(ledger, people=people, observer=observer, restored=restored, clock=wall_clock)
+        try:
+            campaign = cls(
+                keeper if keeper is not None else cast("Ledger", ledger),
+                client=client,
+                template=template,
+                settings=chosen,
+                tariff=tariff,
+                people=people,
+                governor=governor,
+                timeout=timeout,
+                wall_clock=wall_clock,
+            )
+            try:
+                yield campaign
+            finally:
+                await campaign._drain()
+        finally:
+            if keeper is not None:
+                await keeper.aclose()
+
+    def __repr__(self) -> str:
+        return f"<Campaign {self.settings.name!r}{', running' if self._sender is not None else ''}>"
+
+    # --- rows ---
+
+    async def plan(self, rows: Rows) -> Plan:
+        """Tell what rows would become, what that would cost and how long it would take; nothing is added."""
+        return await make_plan(rows, self._intake(), self.settings, tariff=self._tariff, now=self._wall())
+
+    async def add(self, rows: Rows, *, plan: str = "", rejects: RejectsFile | None = None) -> Taken:
+        """Add rows; those whose key is there already stay as they were first added.
+
+        Args:
+            rows: A file, or an (async) iterable of mappings.
+            plan: Hash of the plan that was approved: other rows, texts, limits or prices are refused. The
+                rows are read twice then, so they are a file or a list.
+            rejects: Where rejects are written.
+
+        Raises:
+            PlanChangedError: The plan has another hash, or the rows that are there have another template.
+            RejectedRowsError: The campaign is `strict`, or refuses duplicates, and rows are rejected.
+            SourceError: The source cannot be read any further.
+            LedgerError: The ledger failed.
+        """
+        intake = self._intake()
+        if plan:
+            if not isinstance(rows, str | Path | Source | list | tuple):
+                raise ConfigurationError("a plan reads the rows before they are added: give a file or a list")
+            found = (await self.plan(rows)).hash
+            if found != plan:
+                raise PlanChangedError(
+                    f"the plan is {found} and not {plan}: a row, a text, a limit or a price is another one"
+                )
+        await self._freeze(plan)
+        expiring = Expiring(self.ledger, self.settings.send_until)
+        async with excluding(expiring, self.settings.people.exclude) as keeper:
+            taken = await intake.take(rows, keeper, strict=self.settings.strict, rejects=rejects)
+        if self._sender is not None:
+            self._sender.wake()
+        return taken
+
+    def rows(self, state: State | None = None) -> AsyncIterator[Row]:
+        """Return the rows, or those in a state, in the order of their ids."""
+        return rows_of(self.ledger, state)
+
+    async def resend(self, *ids: int) -> int:
+        """Put `unknown` rows back to `pending`: they may be messaged twice; return how many."""
+        count = await self.ledger.resend(ids)
+        if self._sender is not None:
+            self._sender.wake()
+        return count
+
+    async def drop(self, *ids: int) -> int:
+        """Give up `unknown` or `pending` rows; return how many."""
+        return await self.ledger.drop(ids)
+
+    # --- running ---
+
+    async def run(self, *, plan: str = "", signals: bool = False) -> Counts:
+        """Send until every row has an outcome, or it is stopped.
+
+        A campaign that is paused, by an operator or by itself, waits here until it is resumed or stopped.
+
+        Args:
+            plan: Hash of the plan that was approved: it must be the one that the rows were added with.
+            signals: Whether SIGINT and SIGTERM stop it: what is in flight is drained, a second one gives that
+                up. Only in the main thread.
+
+        Raises:
+            PlanChangedError: The rows were added with another plan, or none, or for another template.
+            ConfigurationError: It has no client or no template, or runs already.
+            LedgerError: The ledger failed again and again.
+            ClientClosedError: The client was closed.
+        """
+        if self._client is None or self._template is None:
+            raise ConfigurationError("a campaign that is run needs a client and a template")
+        if self._sender is not None:
+            raise ConfigurationError("the campaign runs already")
+        frozen = await self._freeze(plan)
+        if plan and frozen.plan != plan:
+            raise PlanChangedError(
+                f"the rows were added with the plan {frozen.plan or '(none)'}, and not with {plan}"
+            )
+        control = await self.ledger.control()
+        if control.state == "stop":
+            await self.ledger.control(replace(control, state="run", by="", reason=""))
+        sender = self._sender = await self._make_sender(self._client, self._template)
+        self._over.clear()
+        try:
+            with stopped_by_signals(sender, wanted=signals):
+                return await sender.run()
+        finally:
+            self._sender = None
+            self._over.set()
+
+    async def _drain(self) -> None:
+        """Stop a run of another task, and wait for its end."""
+        if self._sender is not None:
+            self._sender.stop()
+            await self._over.wait()
+
+    async def test(self, number: str) -> list[Dispatch]:
+        """Send one message of each variant and language to a number of yours; the ledger does not change.
+
+        Raises:
+            ConfigurationError: There is no client or template, no row is pending, or the template does not
+                tell which fields are numbers.
+            APIError: The service did not take one.
+        """
+        if self._client is None or self._template is None:
+            raise ConfigurationError("a test send needs a client and a template")
+        return await send_trial(
+            self._client, self._template, self.ledger, number, country=self.settings.country
+        )
+
+    async def pause(self, reason: str = "", *, by: str = "operator") -> None:
+        """Claim nothing more, in every process; what is in flight ends as it may."""
+        await self._ask(state="pause", by=by, reason=reason)
+
+    async def resume(self, *, by: str = "operator") -> None:
+        """Go on after a pause."""
+        await self._ask(state="run", by=by, reason="")
+
+    async def stop(self, reason: str = "", *, by: str = "operator") -> None:
+        """Claim nothing more, drain, and end the run, in every process. A second call here gives up."""
+        if self._sender is not None:
+            self._sender.stop()
+        await self._ask(state="stop", by=by, reason=reason)
+
+    async def release(self, *, by: str = "operator") -> None:
+        """Let a campaign pass its canary."""
+        await self._ask(release=True, state="run", by=by, reason="")
+
+    async def retune(self, *, rate: float | None = None, limit: int | None = None) -> None:
+        """Change sends per second, or sends in flight, while it runs; what is `None` stays.
+
+        Raises:
+            ConfigurationError: The rate is not above 0, or the limit is below 1.
+        """
+        if rate is not None and not rate > 0:
+            raise ConfigurationError(f"rate must be above 0 sends per second, not {rate!r}: pause() stops it")
+        if limit is not None and limit < 1:
+            raise ConfigurationError(f"limit must be at least 1, not {limit!r}")
+        wanted = {"rate": rate, "limit": limit}
+        await self._ask(**{name: value for name, value in wanted.items() if value is not None})
+
+    # --- outcomes ---
+
+    def attach(self, router: Any) -> Outcomes:
+        """Let a router of the receiver bring callbacks to the rows, and STOP replies to the opt-out list."""
+        outcomes = self._hearing()
+        outcomes.attach(router, self._people)
+        return outcomes
+
+    async def wait(
+        self,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - what is open by then is an answer, not an error
+        latest: Mapping[str, float] | None = None,
+    ) -> Waited:
+        """Wait until all rows have ended or cannot end any more; see `Outcomes.wait`."""
+        return await self._hearing().wait(timeout=timeout, latest=latest)
+
+    async def status(self, *, verify: bool = False) -> Status:
+        """Tell where it stands, and why nothing moves and until when.
+
+        Args:
+            verify: Count the rows anew instead of trusting the numbers that are kept.
+        """
+        counts = await self.ledger.counts(verify=verify)
+        control = await self.ledger.control()
+        at = self._wall()
+        spent = {currency: Decimal(text) for currency, text in counts.cost.items()}
+        sender = self._sender
+        if sender is None:
+            waiting = None
+            if control.state == "pause":
+                waiting = Waiting(reason="paused", by=control.by, words=control.reason)
+            finished = counts.total > 0 and not counts.open
+            return Status(
+                state="finished" if finished else "paused" if waiting else "idle",
+                counts=counts,
+                at=at,
+                spent=spent,
+                waiting=waiting,
+            )
+        now = running_loop().time()
+        waiting, rate = sender.shown(at), sender.progress.rate(now)
+        left = sender.progress.eta(now, counts.open)
+        return Status(
+            state=state_of(waiting, stopping=sender.stopping),
+            counts=counts,
+            at=at,
+            rate=rate,
+            in_flight=sender.in_flight,
+            eta=None if left is None or waiting is not None else at + left,
+            spent=spent,
+            waiting=waiting,
+        )
+
+    async def report(self, *, with_addresses: bool = False) -> Report:
+        """Count the rows for a report; `report_page`, `report_csv` and `report_json` show it."""
+        return await report_of(
+            self.ledger, name=self.settings.name, with_addresses=with_addresses, clock=self._wall
+        )
+
+    # --- parts ---
+
+    def _intake(self) -> Intake:
+        if self._template is None:
+            raise ConfigurationError("rows are added through a template: give the campaign one")
+        settings = self.settings
+        return Intake(
+            self._template,
+            columns=settings.columns,
+            country=settings.country,
+            duplicates=settings.duplicates,
+            variants=settings.variants,
+            zone=settings.zone,
+            zone_by_number=settings.zone_by_number,
+        )
+
+    async def _freeze(self, plan: str) -> _Frozen:
+        """Return what the ledger keeps of the plan; it is written with the first rows."""
+        fingerprint = self._template.fingerprint if self._template is not None else ""
+        stored = await self.ledger.describe()
+        if not stored:
+            stored = await self.ledger.describe(msgspec.json.encode(_Frozen(fingerprint, plan)))
+        frozen = msgspec.json.decode(stored, type=_Frozen)
+        if frozen.template != fingerprint:
+            raise PlanChangedError(
+                "the template is not the one that the rows were added for: start a new campaign for another"
+            )
+        return frozen
+
+    async def _make_sender(self, client: DispatchClient, template: Renderer) -> Sender:
+        settings = self.settings
+        return Sender(
+            self.ledger,
+            client,
+            template,
+            governor=self._governor,
+            pace=settings.pace,
+            calendar=self._calendar,
+            cap=settings.people.cap,
+            canary=self._canary,
+            budget=await self._budget(template),
+            abort=AbortWatch(settings.abort_if) if settings.abort_if is not None else None,
+            timeout=self._timeout,
+            wall_clock=self._wall,
+        )
+
+    async def _budget(self, template: Renderer) -> Budget | None:
+        """Return the budget, with the most that one of the pending rows can cost."""
+        most, tariff = self.settings.max_spend, self._tariff
+        if most is None or tariff is None:
+            return None
+        worst, after = Decimal(0), 0
+        while rows := await self.ledger.scan("pending", after=after):
+            after = rows[-1].id
+            worst = max(worst, await asyncio.to_thread(worst_cost, rows, template, tariff))
+        return Budget(most, worst=worst or most, currency=tariff.currency)
+
+    def _hearing(self) -> Outcomes:
+        if self._outcomes is None:
+            self._outcomes = Outcomes(self.ledger, clock=self._wall)
+        return self._outcomes
+
+    async def _ask(self, **changes: Any) -> None:
+        control = await self.ledger.control(replace(await self.ledger.control(), **changes))
+        if self._sender is not None:
+            self._sender.follow(control)

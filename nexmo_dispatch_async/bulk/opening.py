@@ -1,0 +1,126 @@
+"""What `Campaign` is opened with: settings of keyword arguments, a ledger of a path, signals, prices.
+
+It sends nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal
+
+from msgspec.structs import replace
+
+from nexmo_dispatch_async.bulk.ledger import Ledger
+from nexmo_dispatch_async.bulk.memory import MemoryLedger
+from nexmo_dispatch_async.bulk.people import People
+from nexmo_dispatch_async.bulk.progress import Waiting
+from nexmo_dispatch_async.bulk.records import Added, Recipient, Row
+from nexmo_dispatch_async.bulk.rejects import RowError
+from nexmo_dispatch_async.bulk.rendering import Renderer
+from nexmo_dispatch_async.bulk.sender import Sender
+from nexmo_dispatch_async.bulk.settings import CampaignSettings, Pace, Source
+from nexmo_dispatch_async.bulk.units import duration, ramp
+from nexmo_dispatch_async.event_loop import running_loop
+from nexmo_dispatch_async.exceptions import ConfigurationError
+from nexmo_dispatch_async.tariff import Tariff
+
+__all__ = ["Expiring", "opened", "settings_of", "state_of", "stopped_by_signals", "worst_cost"]
+
+
+class Expiring:
+    """Adds rows that expire when the campaign does: what `Intake` needs of a ledger, and no more."""
+
+    def __init__(self, ledger: Ledger, until: float | None) -> None:
+        self._ledger = ledger
+        self._until = until
+
+    async def add(self, rows: Sequence[Recipient]) -> Added:
+        """Add rows."""
+        until = self._until
+        if until is not None:
+            rows = [row if row.expires <= until else replace(row, expires=until) for row in rows]
+        return await self._ledger.add(rows)
+
+
+def settings_of(
+    ledger: str | os.PathLike[str] | Ledger, rate: object, over: object, limit: int, settings: dict[str, Any]
+) -> CampaignSettings:
+    """Return the settings that keyword arguments say.
+
+    Raises:
+        ConfigurationError: One is unknown, or cannot be read.
+    """
+    name = Path(ledger).stem if isinstance(ledger, str | os.PathLike) else "campaign"
+    pace = settings.pop("pace", Pace())
+    for field, value, read in (("rates", rate, ramp), ("over", over, duration)):
+        if value is not None:
+            try:
+                pace = replace(pace, **{field: read(value)})
+            except ValueError as error:
+                raise ConfigurationError(f"{'rate' if read is ramp else 'over'} {error}") from None
+    if unknown := sorted(settings.keys() - set(CampaignSettings.__struct_fields__)):
+        raise ConfigurationError(f"no such setting of a campaign: {', '.join(unknown)}")
+    base = CampaignSettings(name=name, ledger="", source=Source(""), pace=replace(pace, limit=limit))
+    return replace(base, **settings)
+
+
+async def opened(
+    ledger: str | os.PathLike[str] | Ledger,
+    *,
+    people: People | None,
+    observer: bool,
+    restored: bool,
+    clock: Callable[[], float],
+) -> Ledger | None:
+    """Return the ledger of a path, which is closed here; `None` for one that was given."""
+    if not isinstance(ledger, str | os.PathLike):
+        return None
+    if ledger == ":memory:":
+        return MemoryLedger(people, clock=clock)
+    if isinstance(ledger, str) and "://" in ledger:
+        raise ConfigurationError("a campaign is kept in a file: give a path, or a ledger of your own")
+    # Here, since most programs have no campaign, and sqlite3 costs its import.
+    from nexmo_dispatch_async.bulk.sqlite import SqliteLedger
+
+    return await SqliteLedger.open(
+        ledger, people=people, observer=observer, restored=restored, create=not observer, clock=clock
+    )
+
+
+def worst_cost(rows: list[Row], template: Renderer, tariff: Tariff) -> Decimal:
+    """Return the most that one of the rows can cost; what cannot be rendered is refused and costs nothing."""
+    worst = Decimal(0)
+    for row in rows:
+        with suppress(RowError):
+            worst = max(worst, tariff.cost(template.render(row).workflow).worst)
+    return worst
+
+
+def state_of(
+    waiting: Waiting | None, *, stopping: bool
+) -> Literal["running", "waiting", "paused", "stopping"]:
+    """Return the state of a campaign that runs here."""
+    if stopping:
+        return "stopping"
+    if waiting is None:
+        return "running"
+    return "paused" if waiting.reason == "paused" else "waiting"
+
+
+@contextmanager
+def stopped_by_signals(sender: Sender, *, wanted: bool) -> Generator[None]:
+    """Let SIGINT and SIGTERM stop a sender, if that is wanted."""
+    loop = running_loop()
+    numbers = (signal.SIGINT, signal.SIGTERM) if wanted else ()
+    for number in numbers:
+        loop.add_signal_handler(number, sender.stop)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)

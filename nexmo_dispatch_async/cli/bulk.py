@@ -1,0 +1,276 @@
+"""`nexmo-dispatch bulk`: its commands and their options; each hands over to a module of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import anyio
+import typer
+
+from nexmo_dispatch_async.bulk.records import State
+from nexmo_dispatch_async.bulk.units import duration
+
+__all__ = ["bulk"]
+
+bulk: typer.Typer = typer.Typer(
+    help="Send a campaign: a list of people, one message each, nobody twice.", no_args_is_help=True
+)
+_unknown = typer.Typer(
+    help="Rows of which nobody knows whether they were sent: see, send again, or give up.",
+    no_args_is_help=True,
+)
+bulk.add_typer(_unknown, name="unknown")
+
+_Campaign = Annotated[
+    Path,
+    typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="The campaign's TOML file."),
+]
+_File = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE", exists=True, dir_okay=False, help="The campaign's TOML file, or its ledger."
+    ),
+]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+_Addresses = Annotated[
+    bool, typer.Option("--with-addresses", help="Keys and numbers in full; without it they are masked.")
+]
+
+
+def _run(work: Callable[[], Awaitable[int]]) -> None:
+    from nexmo_dispatch_async.cli.bulk_files import ended
+
+    raise typer.Exit(anyio.run(ended, work))
+
+
+@bulk.command()
+def plan(file: _Campaign, json: _Json = False) -> None:
+    """Read the whole list and print what would happen: counts, rejects, cost, duration, and the plan's hash.
+
+    Sends nothing. Ends with 0, or with 5 when nothing would be sent or strict rows are rejected.
+    """
+    from nexmo_dispatch_async.cli.bulk_report import plan as work
+
+    _run(lambda: work(file, json=json))
+
+
+@bulk.command()
+def run(
+    file: _Campaign,
+    plan_hash: Annotated[
+        str | None, typer.Option("--plan", metavar="HASH", help="Refuse anything but the plan of this hash.")
+    ] = None,
+    test: Annotated[
+        str | None,
+        typer.Option(metavar="NUMBER", help="Send one row of each variant to this number only, and end."),
+    ] = None,
+    restored: Annotated[
+        bool,
+        typer.Option("--restored", help="Go on with a ledger that was copied or put back from a backup."),
+    ] = False,
+    listen: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Receive callbacks there, for outcomes and opt-outs."),
+    ] = None,
+    path: Annotated[
+        str, typer.Option(help="Where callbacks arrive; anything below it counts too.")
+    ] = "/webhooks",
+    no_verification: Annotated[
+        bool, typer.Option("--no-verification", help="Accept unsigned callbacks: anybody can post them.")
+    ] = False,
+    wait: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help='Wait for outcomes at most so long after the last send: "2h", "3d".'
+        ),
+    ] = None,
+    json: _Json = False,
+) -> None:
+    """Add the list to the ledger and send it; run it again to go on after a stop or a crash.
+
+    Settings of the account come from the environment, as for `send`. Ctrl-C lets what is in flight end; a
+    second one gives it up, and those rows are unknown.
+
+    Ends with 0 when all is sent, 3 when rows are unknown, 4 when it was stopped before the end, 5 when the
+    plan or the list was refused, 1 when it cannot work.
+    """
+    from nexmo_dispatch_async.cli.bulk_run import RunOptions
+    from nexmo_dispatch_async.cli.bulk_run import run as work
+
+    options = RunOptions(
+        plan=plan_hash,
+        test=test,
+        restored=restored,
+        listen=None if listen is None else _host_and_port(listen),
+        path=path,
+        verified=not no_verification,
+        wait=None if wait is None else _seconds(wait, "--wait"),
+        json=json,
+    )
+    _run(lambda: work(file, options))
+
+
+@bulk.command()
+def status(
+    file: _File,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Count the rows anew; 1 when the numbers differ.")
+    ] = False,
+    json: _Json = False,
+) -> None:
+    """Print how far it is, how fast, why nothing moves and until when.
+
+    Ends with 0 when all is sent, 3 when rows are unknown, 4 when rows are left to send.
+    """
+    from nexmo_dispatch_async.cli.bulk_control import show_status
+
+    _run(lambda: show_status(file, verify=verify, json=json))
+
+
+_Reason = Annotated[str, typer.Option(help="Why, for the status.")]
+
+
+@bulk.command()
+def pause(file: _File, reason: _Reason = "", json: _Json = False) -> None:
+    """Send nothing more until it is resumed; what is in flight is answered."""
+    from nexmo_dispatch_async.cli.bulk_control import ask
+
+    _run(lambda: ask(file, "pause", reason=reason, json=json))
+
+
+@bulk.command()
+def resume(
+    file: _File,
+    release: Annotated[bool, typer.Option("--release", help="Let the canary pass.")] = False,
+    rate: Annotated[
+        float | None, typer.Option(min=0, help="Sends per second from now on; 0 for those of the file.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=0, help="Sends in flight from now on; 0 for those of the file.")
+    ] = None,
+    json: _Json = False,
+) -> None:
+    """Go on after a pause, or with another pace while it runs."""
+    from nexmo_dispatch_async.cli.bulk_control import ask
+
+    _run(lambda: ask(file, "run", rate=rate, limit=limit, release=release, json=json))
+
+
+@bulk.command()
+def stop(file: _File, reason: _Reason = "", json: _Json = False) -> None:
+    """End the run once what is in flight is answered; a later run goes on."""
+    from nexmo_dispatch_async.cli.bulk_control import ask
+
+    _run(lambda: ask(file, "stop", reason=reason, json=json))
+
+
+@_unknown.command("list")
+def list_(
+    file: _File,
+    inbox: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="A receiver's inbox, to suggest what a row may be."),
+    ] = None,
+    with_addresses: _Addresses = False,
+    json: _Json = False,
+) -> None:
+    """Print a line for each unknown row: id, line of the list, time, who, what failed.
+
+    Suggestions are by address and time; they decide nothing.
+    """
+    from nexmo_dispatch_async.cli.bulk_lists import list_unknown
+
+    _run(lambda: list_unknown(file, inbox, with_addresses=with_addresses, json=json))
+
+
+_Which = Annotated[list[str], typer.Argument(metavar="ID...|all", help="Numbers of rows, or all.")]
+
+
+@_unknown.command()
+def resend(file: _File, which: _Which, json: _Json = False) -> None:
+    """Let the next run send these rows again: people who got the message get it twice."""
+    from nexmo_dispatch_async.cli.bulk_lists import change_unknown
+
+    rows = _ids(which)
+    _run(lambda: change_unknown(file, rows, "resend", json=json))
+
+
+@_unknown.command()
+def drop(file: _File, which: _Which, json: _Json = False) -> None:
+    """Give these rows up: they are not sent again."""
+    from nexmo_dispatch_async.cli.bulk_lists import change_unknown
+
+    rows = _ids(which)
+    _run(lambda: change_unknown(file, rows, "drop", json=json))
+
+
+@bulk.command()
+def report(
+    file: _File,
+    html: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Write one page that needs nothing else.")
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(dir_okay=False, help="Write the figures as CSV.")] = None,
+    missed: Annotated[int, typer.Option(min=0, help="List so many who were not reached.")] = 1000,
+    with_addresses: _Addresses = False,
+    json: _Json = False,
+) -> None:
+    """Print, or write, who was reached where, how soon and at what cost, and who was not and why."""
+    from nexmo_dispatch_async.cli.bulk_report import report as work
+
+    _run(lambda: work(file, html=html, csv_file=csv, missed=missed, with_addresses=with_addresses, json=json))
+
+
+@bulk.command()
+def export(
+    file: _File,
+    state: Annotated[State | None, typer.Option(help="Only rows of this state.")] = None,
+    missed: Annotated[bool, typer.Option("--missed", help="Only people who were not reached.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="File to write, for its owner only.")
+    ] = None,
+    with_addresses: _Addresses = False,
+    json: Annotated[bool, typer.Option("--json", help="An object a line instead of CSV.")] = False,
+) -> None:
+    """Write the rows as CSV: state, outcome, times, cost, and why a person was not reached."""
+    from nexmo_dispatch_async.cli.bulk_lists import export as work
+
+    _run(lambda: work(file, state=state, missed=missed, with_addresses=with_addresses, out=out, json=json))
+
+
+@bulk.command()
+def forget(
+    file: _File,
+    older: Annotated[str, typer.Option(metavar="TIME", help='Only rows that ended longer ago: "30d".')],
+    json: _Json = False,
+) -> None:
+    """Erase keys, numbers and fields of rows that are over, and keep the counts."""
+    from nexmo_dispatch_async.cli.bulk_lists import forget as work
+
+    seconds = _seconds(older, "--older")
+    _run(lambda: work(file, seconds, json=json))
+
+
+def _seconds(text: str, option: str) -> float:
+    try:
+        return duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
+
+
+def _ids(texts: list[str]) -> list[int] | Literal["all"]:
+    if texts == ["all"]:
+        return "all"
+    for text in texts:
+        if not (text.isascii() and text.isdecimal()) or len(text) > 18:
+            raise typer.BadParameter("must be numbers of rows, or all", param_hint="ID...|all")
+    return [int(text) for text in texts]
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not port.isascii() or int(port) > 65535:
+        raise typer.BadParameter("must read HOST:PORT, such as 127.0.0.1:8702", param_hint="--listen")
+    return host.strip("[]"), int(port)

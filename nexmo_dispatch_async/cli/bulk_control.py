@@ -1,0 +1,114 @@
+"""`bulk status`, `pause`, `resume` and `stop`: from any terminal, while another process sends."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Literal
+
+from msgspec.structs import replace
+
+from nexmo_dispatch_async.bulk.ledger import Ledger
+from nexmo_dispatch_async.bulk.progress import Status, Waiting
+from nexmo_dispatch_async.bulk.records import Control
+from nexmo_dispatch_async.cli.bulk_files import (
+    DONE,
+    FAILED,
+    UNFINISHED,
+    UNKNOWN,
+    as_json,
+    ledger_of,
+    name_of,
+    opened,
+)
+from nexmo_dispatch_async.cli.bulk_live import read_live
+from nexmo_dispatch_async.cli.bulk_words import line_of
+from nexmo_dispatch_async.cli.screen import show
+
+__all__ = ["ask", "show_status", "status_of"]
+
+ControlState = Literal["run", "pause", "stop"]
+
+_BY = "command"
+
+
+async def status_of(file: Path) -> Status:
+    """Return where a campaign stands: what the process that sends says, or else what its rows say.
+
+    Raises:
+        DispatchError: The file is wrong, or the ledger cannot be opened.
+    """
+    now = time.time()
+    async with opened(file, observer=True) as ledger:
+        live = read_live(ledger_of(file), now)
+        if live is not None:
+            return live
+        return await _idle(ledger, now)
+
+
+async def show_status(file: Path, *, verify: bool, json: bool) -> int:
+    """Print where a campaign stands; see `bulk status`."""
+    status = await status_of(file)
+    if verify:
+        async with opened(file, observer=True) as ledger:
+            recount, counts = await ledger.counts(verify=True), await ledger.counts()
+        status = replace(status, counts=recount)
+        if recount != counts:
+            show("the numbers differ from a recount of the rows, which is shown", error=True)
+            show(as_json({"numbers": counts, "recount": recount}), error=True)
+            return FAILED
+    show(as_json(status) if json else line_of(name_of(file), status))
+    if status.counts.open:
+        return UNFINISHED
+    return UNKNOWN if status.counts.states.get("unknown") else DONE
+
+
+async def ask(
+    file: Path,
+    state: ControlState | None,
+    *,
+    reason: str = "",
+    rate: float | None = None,
+    limit: int | None = None,
+    release: bool = False,
+    json: bool = False,
+) -> int:
+    """Tell all who send for a campaign what is asked for; what is `None` stays as it is.
+
+    Args:
+        file: The campaign file or its ledger.
+        state: `run`, `pause` or `stop`.
+        reason: In words, for `status`.
+        rate: Sends per second, 0 for those of the plan.
+        limit: Sends in flight, 0 for those of the plan.
+        release: Let the canary pass.
+        json: Print JSON.
+    """
+    async with opened(file, observer=True) as ledger:
+        before = await ledger.control()
+        wanted = Control(
+            state=state or before.state,
+            by=_BY,
+            reason=reason,
+            rate=before.rate if rate is None else rate or None,
+            limit=before.limit if limit is None else limit or None,
+            release=before.release or release,
+        )
+        control = await ledger.control(wanted)
+    if json:
+        show(as_json(control))
+    else:
+        words = {"run": "may run", "pause": "pauses", "stop": "stops once what is in flight is answered"}
+        show(f"{name_of(file)} {words[control.state]}")
+    return DONE
+
+
+async def _idle(ledger: Ledger, now: float) -> Status:
+    """What the rows of a campaign say that no process sends for."""
+    counts, control = await ledger.counts(), await ledger.control()
+    if not counts.open:
+        return Status(state="finished", counts=counts, at=now)
+    if control.state == "pause":
+        waiting = Waiting(reason="paused", by=control.by, words=control.reason)
+        return Status(state="paused", counts=counts, at=now, waiting=waiting)
+    return Status(state="idle", counts=counts, at=now)

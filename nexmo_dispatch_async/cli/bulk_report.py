@@ -1,0 +1,143 @@
+"""`bulk report` and `bulk plan`: what became of a campaign, and what would become of it."""
+
+from __future__ import annotations
+
+import csv
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import anyio.to_thread
+
+from nexmo_dispatch_async.bulk.campaign_file import load
+from nexmo_dispatch_async.bulk.plan import Plan, plan_of
+from nexmo_dispatch_async.bulk.rejects import Reject, RejectsFile
+from nexmo_dispatch_async.bulk.report import report_csv, report_json, report_of
+from nexmo_dispatch_async.bulk.report_figures import Report
+from nexmo_dispatch_async.bulk.report_page import report_page
+from nexmo_dispatch_async.cli.bulk_files import DONE, REFUSED, as_json, ledger_of, name_of, opened
+from nexmo_dispatch_async.cli.bulk_words import moment, span
+from nexmo_dispatch_async.cli.screen import show
+from nexmo_dispatch_core import private_files
+
+__all__ = ["plan", "rejects_path", "report"]
+
+
+def rejects_path(ledger: Path) -> Path:
+    """Return where the lines that were not taken are listed, beside the ledger."""
+    return ledger.with_suffix(".rejects.csv")
+
+
+async def report(
+    file: Path, *, html: Path | None, csv_file: Path | None, missed: int, with_addresses: bool, json: bool
+) -> int:
+    """Write the report of a campaign; see `bulk report`."""
+    zone = load(file).zone if file.suffix.lower() == ".toml" else "UTC"
+    async with opened(file, observer=True) as ledger:
+        figures = await report_of(
+            ledger,
+            name=name_of(file),
+            rejects=_rejects(rejects_path(ledger_of(file))),
+            missed=missed,
+            with_addresses=with_addresses,
+        )
+    files: tuple[tuple[Path | None, Callable[[], str]], ...] = (
+        (html, lambda: report_page(figures, zone=zone)),
+        (csv_file, lambda: report_csv(figures)),
+    )
+    for path, make in files:
+        if path is not None:
+            await anyio.to_thread.run_sync(_write, path, make())
+            show(f"wrote {path}", error=True)
+    if json:
+        show(report_json(figures).decode().rstrip(), lines=True)
+    elif html is None and csv_file is None:
+        for line in _in_words(figures):
+            show(line)
+    return DONE
+
+
+async def plan(file: Path, *, json: bool) -> int:
+    """Print what a campaign would do; see `bulk plan`."""
+    settings = load(file)
+    with RejectsFile(rejects_path(Path(settings.ledger))) as rejects:
+        made = await plan_of(settings, rejects=rejects)
+    if json:
+        show(as_json(made))
+    else:
+        for line in _plan_in_words(made, rejects.path):
+            show(line)
+    return REFUSED if not made.sends or (settings.strict and made.rejected) else DONE
+
+
+def _in_words(figures: Report) -> Iterator[str]:
+    yield f"{figures.name}: {figures.delivered:,} of {figures.rows:,} people reached, {figures.read:,} read"
+    for currency, amount in figures.cost.items():
+        each = figures.cost_each.get(currency)
+        yield f"cost {currency} {amount}" + (f", {currency} {each} for each person reached" if each else "")
+    for channel in figures.channels:
+        yield (
+            f"  {channel.channel}: {channel.attempted:,} messages, {channel.delivered:,} delivered, "
+            f"{channel.read:,} read, {channel.failed:,} failed"
+        )
+    for error in figures.errors:
+        where = error.channel or "when sending"
+        yield f"  {error.code or 'no code'} {where}: {error.messages:,} times, {error.meaning}"
+    if figures.missed_rows:
+        yield f"not reached: {figures.missed_rows:,}"
+        for reason in figures.reasons:
+            yield f"  {reason.rows:,}  {reason.why}"
+    if figures.rejected:
+        yield f"lines that were not taken: {figures.rejected:,}"
+
+
+def _plan_in_words(made: Plan, rejects: Path) -> Iterator[str]:
+    yield (
+        f"{made.rows:,} rows, {made.sends:,} to send, {made.rejected:,} rejected, {made.held_out:,} held out"
+    )
+    for title, counts in (
+        ("channel", made.channels),
+        ("language", made.languages),
+        ("variant", made.variants),
+    ):
+        if any(counts):
+            yield f"  by {title}: " + ", ".join(
+                f"{name or 'none'} {count:,}" for name, count in counts.items()
+            )
+    for reject in made.rejects:
+        field = f"{reject.field}: " if reject.field else ""
+        yield f"  line {reject.line}: {field}{reject.advice} [{reject.rule}]"
+    if made.rejected > len(made.rejects):
+        yield f"  and {made.rejected - len(made.rejects):,} more in {rejects}"
+    if (cost := made.cost) is not None:
+        yield f"cost {cost.currency} {cost.best} at best, {cost.expected} expected, {cost.worst} at worst"
+        if cost.unpriced:
+            yield f"  {cost.unpriced:,} rows have a destination without a price, and are in no sum"
+    begins = "at once" if made.begins <= time.time() + 1 else moment(made.begins)
+    if made.seconds is None:
+        yield f"begins {begins}, and would not end within 400 days"
+    else:
+        yield f"begins {begins}, takes {span(made.seconds)}"
+    for warning in made.warnings:
+        yield f"warning: {warning}"
+    yield f"plan {made.hash}"
+
+
+def _rejects(path: Path) -> Iterator[Reject]:
+    """The lines that were not taken, as the last intake listed them."""
+    try:
+        file = path.open(encoding="utf-8-sig", newline="")
+    except FileNotFoundError:
+        return
+    with file:
+        for cells in csv.DictReader(file):
+            line = cells.get("line") or "0"
+            number = int(line) if line.isascii() and line.isdecimal() else 0
+            words = (cells.get(name) or "" for name in ("field", "rule", "advice"))
+            yield Reject(number, *words)
+
+
+def _write(path: Path, text: str) -> None:
+    with os.fdopen(private_files.open_for_writing(path), "w", encoding="utf-8", newline="") as file:
+        file.write(text)

@@ -1,0 +1,244 @@
+"""`bulk run`: add the list to the ledger, send it, hear what became of it.
+
+What is sent, and when, is decided by `Campaign`; this wires it to the file, the account and the screen.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from typing import Final
+
+import anyio
+import anyio.to_thread
+from aiohttp import web
+from msgspec import Struct
+
+from nexmo_dispatch_async.bulk.campaign import Campaign
+from nexmo_dispatch_async.bulk.campaign_file import load, tariff_of, template_of
+from nexmo_dispatch_async.bulk.intake import RejectedRowsError, Taken
+from nexmo_dispatch_async.bulk.memory import MemoryLedger
+from nexmo_dispatch_async.bulk.people import People
+from nexmo_dispatch_async.bulk.plan import intake_of
+from nexmo_dispatch_async.bulk.records import Counts, Recipient
+from nexmo_dispatch_async.bulk.rejects import RejectsFile
+from nexmo_dispatch_async.bulk.settings import CampaignSettings
+from nexmo_dispatch_async.bulk.sqlite import SqliteLedger
+from nexmo_dispatch_async.cli.bulk_files import DONE, FAILED, REFUSED, UNFINISHED, UNKNOWN, as_json
+from nexmo_dispatch_async.cli.bulk_live import LiveStatus
+from nexmo_dispatch_async.cli.bulk_progress import Display, display_for
+from nexmo_dispatch_async.cli.bulk_report import rejects_path
+from nexmo_dispatch_async.cli.bulk_words import counts_in_words
+from nexmo_dispatch_async.cli.ending import Ending
+from nexmo_dispatch_async.cli.screen import show
+from nexmo_dispatch_async.client import DispatchClient
+from nexmo_dispatch_async.exceptions import ConfigurationError, PlanChangedError
+from nexmo_dispatch_webhooks import Router, WebhookError
+from nexmo_dispatch_webhooks.aiohttp import setup
+
+__all__ = ["RunOptions", "run"]
+
+_SECRETS: Final = "NEXMO_DISPATCH_SIGNATURE_SECRETS"
+#: Rows that are looked at for one of each variant and language.
+_TEST_ROWS: Final = 20_000
+
+
+class RunOptions(Struct, frozen=True, kw_only=True):
+    """The options of the command; see its help."""
+
+    plan: str | None = None
+    test: str | None = None
+    restored: bool = False
+    listen: tuple[str, int] | None = None
+    path: str = "/webhooks"
+    verified: bool = True
+    wait: float | None = None
+    json: bool = False
+
+
+async def run(file: Path, options: RunOptions) -> int:
+    """Run a campaign file; return the exit code of the command."""
+    settings = load(file)
+    secrets = _secrets() if options.listen is not None and options.verified else None
+    async with AsyncExitStack() as stack:
+        if options.test is not None:
+            client = await stack.enter_async_context(DispatchClient.from_env(trust_env=True))
+            return await _test(settings, client, options.test, json=options.json)
+        people: People | None = None
+        if settings.people.file:
+            people = await stack.enter_async_context(People.open(settings.people.file))
+        path = Path(settings.ledger)
+        ledger = await stack.enter_async_context(
+            await SqliteLedger.open(path, people=people, restored=options.restored)
+        )
+        if ledger.reaped:
+            show(f"{ledger.reaped} rows were in flight when the run before ended: unknown", error=True)
+        client = await stack.enter_async_context(DispatchClient.from_env(trust_env=True))
+        campaign = Campaign(
+            ledger,
+            client=client,
+            template=template_of(settings),
+            settings=settings,
+            tariff=tariff_of(settings),
+            people=people,
+        )
+        if options.listen is not None:
+            await _listen(campaign, options.listen, options.path, secrets, stack)
+        try:
+            await _add(campaign, settings, ledger, options)
+        except (PlanChangedError, RejectedRowsError) as error:
+            show(str(error), error=True, lines=True)
+            return REFUSED
+        counts = await _send(campaign, path, options, stack)
+    return _ended(file, counts, options)
+
+
+async def _add(
+    campaign: Campaign, settings: CampaignSettings, ledger: SqliteLedger, options: RunOptions
+) -> None:
+    source = Path(settings.source.file)
+    if not await anyio.Path(source).exists() and (await ledger.counts()).total:
+        show(f"{source} is gone: going on with the rows that the ledger has", error=True)
+        return
+    with RejectsFile(rejects_path(ledger.path)) as rejects:
+        taken = await campaign.add(settings.source, plan=options.plan or "", rejects=rejects)
+    if options.json:
+        show(as_json({"added": taken}))
+        return
+    show(_taken_in_words(taken))
+    if taken.rejected:
+        show(f"{taken.rejected:,} lines were not taken: {rejects.path}", error=True)
+
+
+def _taken_in_words(taken: Taken) -> str:
+    words = f"{taken.rows:,} rows read, {taken.added:,} added"
+    if taken.already:
+        words += f", {taken.already:,} were there"
+    if taken.held_out:
+        words += f", {taken.held_out:,} held out"
+    return words
+
+
+async def _send(campaign: Campaign, path: Path, options: RunOptions, stack: AsyncExitStack) -> Counts:
+    live = LiveStatus(path)
+    display: Display = stack.enter_context(display_for(campaign.settings.name, json=options.json))
+    async with anyio.create_task_group() as group:
+        group.start_soon(_tell, campaign, display, live)
+        try:
+            counts = await campaign.run(plan=options.plan or "", signals=True)
+            if options.wait is not None and not counts.open:
+                await _unless_told(lambda: campaign.wait(timeout=options.wait))
+        finally:
+            group.cancel_scope.cancel()
+            live.remove()
+    display.update(await campaign.status())
+    return await campaign.ledger.counts()
+
+
+async def _tell(campaign: Campaign, display: Display, live: LiveStatus) -> None:
+    """Show the status here, and leave it for other terminals, once a second."""
+    while True:
+        status = await campaign.status()
+        display.update(status)
+        with suppress(OSError):  # the folder may be full; what is sent is worth more than what is shown
+            await anyio.to_thread.run_sync(live.write, status)
+        await anyio.sleep(1.0)
+
+
+async def _unless_told(wait: Callable[[], Awaitable[object]]) -> None:
+    """Wait for outcomes until the process is told to end."""
+    with Ending() as ending:
+        async with anyio.create_task_group() as group:
+
+            async def told() -> None:
+                await ending.wait()
+                group.cancel_scope.cancel()
+
+            group.start_soon(told)
+            await wait()
+            group.cancel_scope.cancel()
+
+
+async def _listen(
+    campaign: Campaign,
+    where: tuple[str, int],
+    path: str,
+    secrets: Mapping[str, str] | None,
+    stack: AsyncExitStack,
+) -> None:
+    """Receive callbacks for as long as the stack is open."""
+    host, port = where
+    router, application = Router(), web.Application()
+    campaign.attach(router)
+    runner = web.AppRunner(application, access_log=None)
+    try:
+        if secrets is None:
+            setup(application, router, path=path, verification=None)
+        else:
+            setup(application, router, path=path, secrets=secrets)
+    except WebhookError as error:
+        raise ConfigurationError(str(error)) from None
+    stack.push_async_callback(runner.cleanup)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        raise ConfigurationError(f"cannot listen on {host} port {port}: {error.strerror}") from None
+    address = runner.addresses[0]
+    checked = "signatures are checked" if secrets else "signatures are NOT checked"
+    show(f"callbacks arrive at http://{address[0]}:{address[1]}{path} ({checked})", error=True)
+
+
+def _secrets() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for pair in os.environ.get(_SECRETS, "").split():
+        api_key, _, secret = pair.partition("=")
+        found[api_key] = secret
+    if not found or not all(found.values()):
+        raise ConfigurationError(
+            f"callbacks are checked: set {_SECRETS} to API_KEY=SECRET, or say --no-verification"
+        )
+    return found
+
+
+async def _test(settings: CampaignSettings, client: DispatchClient, number: str, *, json: bool) -> int:
+    """Send one row of each variant and language to one number; the ledger is not touched."""
+    intake = intake_of(settings)
+    found: dict[tuple[object, ...], Recipient] = {}
+    looked = 0
+    async for good, bad in intake.prepared(settings.source):
+        for prepared in good:
+            recipient = prepared.recipient
+            if recipient.skip is None:
+                kind = recipient.variant, recipient.language, recipient.channels, recipient.bucket
+                found.setdefault(kind, recipient)
+        looked += len(good) + len(bad)
+        if looked >= _TEST_ROWS:
+            break
+    ledger = MemoryLedger()
+    await ledger.add(list(found.values()))
+    campaign = Campaign(ledger, client=client, template=template_of(settings), settings=settings)
+    sent = await campaign.test(number)
+    if json:
+        show(as_json({"test": [dispatch.dispatch_uuid for dispatch in sent]}))
+    else:
+        show(f"{len(sent)} test message{'' if len(sent) == 1 else 's'} sent; the ledger is unchanged")
+    return DONE if sent else FAILED
+
+
+def _ended(file: Path, counts: Counts, options: RunOptions) -> int:
+    """Say how it ended and what to do next; return the exit code."""
+    unknown = counts.states.get("unknown", 0)
+    if options.json:
+        show(as_json({"ended": counts}))
+    else:
+        show(", ".join(counts_in_words(counts)))
+        if counts.open:
+            show(f"{counts.open:,} rows are left: nexmo-dispatch bulk run {file} goes on with them")
+        if unknown:
+            show(f"{unknown:,} rows are unknown: nexmo-dispatch bulk unknown list {file}")
+    if counts.open:
+        return UNFINISHED
+    return UNKNOWN if unknown else DONE

@@ -1,0 +1,61 @@
+"""The status of a campaign in words, for a terminal and for a log.
+
+It prints nothing; the words of operators in it are escaped by whoever prints them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from nexmo_dispatch_async.bulk.progress import Status, Waiting
+from nexmo_dispatch_async.bulk.records import Counts
+
+__all__ = ["counts_in_words", "line_of", "moment", "span", "waiting_in_words"]
+
+
+def line_of(name: str, status: Status) -> str:
+    """Return where a campaign stands, on one line."""
+    parts = [f"{name}: {status.state}", *counts_in_words(status.counts)]
+    if status.state == "running" and status.rate:
+        parts.append(f"{status.rate:.1f}/s")
+    if status.state == "running" and status.eta is not None:
+        parts.append(f"{span(status.eta - status.at)} left")
+    if status.waiting is not None and status.state != "finished":
+        parts.append(waiting_in_words(status.waiting, status.at))
+    return ", ".join(parts)
+
+
+def counts_in_words(counts: Counts) -> Iterator[str]:
+    """Yield the numbers that are not 0."""
+    done = counts.total - counts.open
+    yield f"{done:,} of {counts.total:,} done"
+    for state in ("sent", "refused", "unknown", "skipped"):
+        if number := counts.states.get(state, 0):
+            yield f"{number:,} {state}"
+    if reached := sum(counts.reached.values()):
+        yield f"{reached:,} reached, {counts.reached.get('read', 0):,} read"
+    for currency, cost in counts.cost.items():
+        yield f"{currency} {cost}".strip()
+
+
+def waiting_in_words(waiting: Waiting, now: float) -> str:
+    """Return why nothing moves, and until when."""
+    words = f"waiting for {waiting}"
+    if waiting.until is not None:
+        words += f" until {moment(waiting.until)} (in {span(waiting.until - now)})"
+    return words
+
+
+def moment(epoch: float) -> str:
+    """Return a time in UTC, to the second."""
+    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def span(seconds: float) -> str:
+    """Return a time in its two largest units."""
+    left = max(round(seconds), 0)
+    for size, unit, smaller, part in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if left >= size:
+            return f"{left // size} {unit} {left % size // smaller} {part}"
+    return f"{left} s"

@@ -1,0 +1,355 @@
+"""`nexmo-dispatch bulk`: from a list and a TOML file to a report, against the simulator."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from typer.testing import CliRunner
+
+from nexmo_dispatch_async.bulk.records import Recipient, Result, Wanted
+from nexmo_dispatch_async.bulk.sqlite import SqliteLedger
+from nexmo_dispatch_async.cli.app import app
+from nexmo_dispatch_async.simulator import Simulator
+from tests.bulk.callbacks import BEGIN, uuid_of
+
+CAMPAIGN = """
+[campaign]
+name = "spring"
+ledger = "spring.db"
+zone = "Europe/Amsterdam"
+[rows]
+file = "customers.csv"
+[columns]
+language = "language"
+[tariff.prices]
+sms = "0.07"
+[template]
+default_language = "en"
+[[template.message]]
+channel = "sms"
+language = "nl"
+from = "31647356950"
+to = "{phone}"
+text = "Hallo {name}"
+[[template.message]]
+channel = "sms"
+language = "en"
+from = "31647356950"
+to = "{phone}"
+text = "Hello {name}"
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A campaign of thirty people and two bad lines."""
+    lines = [f"+99900000{n:04d};Name {n};{'nl' if n % 2 else 'en'}" for n in range(30)]
+    lines[7] = "06-12;Short;nl"
+    lines[9] = "+999000000001;Twice;nl"
+    (tmp_path / "customers.csv").write_text("\n".join(["phone;name;language", *lines]), "utf-8-sig")
+    path = tmp_path / "spring.toml"
+    path.write_text(CAMPAIGN, "utf-8")
+    return path
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
+    """A simulator in a thread of its own, and an environment that names it."""
+    ready, done = threading.Event(), threading.Event()
+    found: list[Simulator] = []
+
+    async def serve() -> None:
+        async with Simulator(speed=60.0) as sim:
+            found.append(sim)
+            application = sim.create_application()
+            settings = {"CLIENT_ID": sim.client_id, "CLIENT_SECRET": sim.client_secret}
+            settings |= {
+                "APPLICATION_ID": application.id,
+                "BASE_URL": sim.base_url,
+                "TOKEN_URL": sim.token_url,
+            }
+            for name, value in settings.items():
+                monkeypatch.setenv(f"NEXMO_DISPATCH_{name}", value)
+            ready.set()
+            while not done.is_set():
+                await asyncio.to_thread(done.wait, 0.05)
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    assert ready.wait(20)
+    yield found[0]
+    done.set()
+    thread.join(20)
+
+
+def run(*arguments: str | Path) -> tuple[int, str, str]:
+    done = CliRunner().invoke(app, ["bulk", *map(str, arguments)])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done.exit_code, done.stdout, done.stderr
+
+
+def fill(path: Path, *states: Literal["sent", "refused", "unknown", "pending"]) -> None:
+    """Make a ledger whose rows have these states."""
+
+    async def work() -> None:
+        async with await SqliteLedger.open(path, clock=lambda: BEGIN) as ledger:
+            people = [
+                Recipient(
+                    key=f"99900000{n:04d}",
+                    address=f"99900000{n:04d}",
+                    fields={"name": "=1+1"},
+                    bucket="sms|x",
+                    line=n + 2,
+                )
+                for n in range(len(states))
+            ]
+            await ledger.add(people)
+            claimed = await ledger.claim(Wanted(limit=len(states), now=BEGIN))
+            uuids = {
+                row.id: uuid_of(row.id) for row, state in zip(claimed, states, strict=True) if state == "sent"
+            }
+            results = [
+                Result(id=row.id, state=state, at=BEGIN, dispatch_uuid=uuids.get(row.id, ""))
+                for row, state in zip(claimed, states, strict=True)
+            ]
+            await ledger.record(results)
+
+    asyncio.run(work())
+
+
+def test_the_plan_says_what_would_happen(file: Path) -> None:
+    """Counts, the bad lines with what to do, cost, duration, a hash; nothing is made but the rejects."""
+    code, out, err = run("plan", file)
+
+    assert (code, err) == (0, "")
+    assert "30 rows, 28 to send, 2 rejected, 0 held out" in out
+    assert "line 9: phone:" in out
+    assert "line 11:" in out
+    assert "cost EUR 2.016 at best" in out
+    assert out.splitlines()[-1].startswith("plan ")
+    assert not (file.parent / "spring.db").exists()
+    made = json.loads(run("plan", file, "--json")[1])
+    assert made["hash"] == out.split()[-1]
+    assert "9990" not in out
+
+
+def test_a_campaign_from_plan_to_report(file: Path, service: Simulator) -> None:
+    """Approve, send, look, report, export, forget: each with its exit code."""
+    approved = json.loads(run("plan", file, "--json")[1])["hash"]
+    code, _, err = run("run", file, "--plan", "0" * 32)
+    assert (code, service.accepted) == (5, 0)
+    assert approved in err
+
+    code, out, err = run("run", file, "--plan", approved)
+    assert (code, service.accepted) == (0, 28)
+    assert "30 rows read, 28 added" in out
+    assert "2 lines were not taken" in err
+    assert "28 sent" in out
+    assert run("run", file)[0] == 0
+    assert service.accepted == 28
+
+    code, out, _ = run("status", file, "--verify")
+    assert (code, out) == (0, "spring: finished, 28 of 28 done, 28 sent\n")
+    page = file.parent / "report.html"
+    assert run("report", file, "--html", page)[0] == 0
+    assert "Lines that were not taken" in page.read_text("utf-8")
+    assert page.stat().st_mode & 0o077 == 0
+    code, out, _ = run("report", file)
+    assert "0 of 28 people reached" in out
+    assert "lines that were not taken: 2" in out
+
+    code, out, _ = run("export", file)
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert (code, len(rows)) == (0, 28)
+    assert {row["state"] for row in rows} == {"sent"}
+    assert "9990" not in out.replace("31647356950", "")
+    full = json.loads(run("export", file, "--json", "--with-addresses")[1].splitlines()[0])
+    assert (full["address"], full["fields"]["name"]) == ("999000000000", "Name 0")
+
+    assert run("forget", file, "--older", "1s")[0] == 0
+
+
+def test_a_test_send_reaches_one_number_and_no_ledger(file: Path, service: Simulator) -> None:
+    """One row of each language, to the number of the owner."""
+    code, out, _ = run("run", file, "--test", "+999000009999")
+
+    assert (code, service.accepted) == (0, 2)
+    assert "2 test messages sent" in out
+    assert not (file.parent / "spring.db").exists()
+    bodies = [record.body for record in service.requests if record.path.endswith("/dispatch")]
+    assert all("999000009999" in body for body in bodies)
+    assert any("Hallo" in body for body in bodies)
+
+
+def test_what_is_wrong_with_the_file_is_said_at_once(file: Path) -> None:
+    """A mistake is a line on the error output and exit code 1; no traceback."""
+    file.write_text(CAMPAIGN.replace("default_language", "default_langage"), "utf-8")
+
+    code, out, err = run("plan", file)
+
+    assert (code, out) == (1, "")
+    assert "default_language" in err
+
+
+def test_json_for_machines(file: Path, service: Simulator) -> None:
+    """Every line is an object: what was added, statuses, how it ended."""
+    code, out, _ = run("run", file, "--json")
+
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert lines[0]["added"]["added"] == 28
+    assert lines[-1]["ended"]["states"] == {"sent": 28}
+    assert any("status" in line for line in lines)
+
+
+def test_unknown_rows_are_listed_and_decided(tmp_path: Path) -> None:
+    """An operator sees them, without numbers, and resends or drops them; others are left alone."""
+    path = tmp_path / "c.db"
+    fill(path, "sent", "unknown", "unknown", "unknown")
+
+    code, out, _ = run("unknown", "list", path)
+    assert code == 0
+    assert [line.split()[:3] for line in out.splitlines()] == [
+        ["2", "line", "3"],
+        ["3", "line", "4"],
+        ["4", "line", "5"],
+    ]
+    assert "9990" not in out
+    assert run("status", path)[0] == 3
+    code, out, err = run("unknown", "resend", path, "1", "2")
+    assert (code, out) == (1, "1 row will be sent again by the next run\n")
+    assert "row 1 is not unknown" in err
+    assert json.loads(run("unknown", "drop", path, "all", "--json")[1]) == {"drop": 2}
+    code, out, _ = run("status", path, "--json")
+    assert (code, json.loads(out)["counts"]["states"]) == (4, {"pending": 1, "sent": 1, "skipped": 2})
+
+
+def test_export_by_state_and_those_who_were_missed(tmp_path: Path) -> None:
+    """Who was not reached and why; no cell is a formula; the file is for its owner only."""
+    path, out = tmp_path / "c.db", tmp_path / "rows.csv"
+    fill(path, "sent", "refused", "unknown")
+
+    assert run("export", path, "--missed", "--with-addresses", "--out", out)[0] == 0
+    rows = list(csv.DictReader(io.StringIO(out.read_text("utf-8"))))
+
+    assert [row["why"] for row in rows] == [
+        "Accepted, and nothing heard since",
+        "Refused: no reason given",
+        "Unknown whether it was sent: no answer came",
+    ]
+    assert rows[0]["address"] == "999000000000"
+    assert out.stat().st_mode & 0o077 == 0
+    assert len(run("export", path, "--state", "unknown")[1].splitlines()) == 2
+
+
+def test_pause_from_another_terminal(tmp_path: Path) -> None:
+    """What was asked for is seen by the next look, with the reason; resume with another pace."""
+    path = tmp_path / "c.db"
+    fill(path, "pending", "pending")
+
+    assert run("pause", path, "--reason", "prices changed")[0] == 0
+    code, out, _ = run("status", path)
+    assert (code, out) == (4, "c: paused, 0 of 2 done, waiting for paused by command: prices changed\n")
+    assert json.loads(run("resume", path, "--rate", "5", "--release", "--json")[1])["rate"] == 5.0
+    assert run("status", path)[1] == "c: idle, 0 of 2 done\n"
+    assert run("stop", path)[0] == 0
+
+
+def test_a_ledger_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    """A status of a campaign that never ran says so, and makes no file."""
+    (tmp_path / "customers.csv").write_text("phone;name;language\n", "utf-8")
+    file = tmp_path / "spring.toml"
+    file.write_text(CAMPAIGN, "utf-8")
+
+    code, _, err = run("status", file)
+
+    assert code == 1
+    assert err
+    assert not (tmp_path / "spring.db").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("unknown", "drop", "{}", "x"),
+        ("forget", "{}", "--older", "soon"),
+        ("run", "{}", "--listen", "8702"),
+        ("run", "{}", "--wait", "soon"),
+    ],
+)
+def test_mistakes_in_the_command_line(arguments: tuple[str, ...], file: Path) -> None:
+    """Exit code 2, and which option it is about."""
+    assert run(*(argument.format(file) for argument in arguments))[0] == 2
+
+
+# --- another process
+
+
+def start(file: Path, *options: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "nexmo_dispatch_async.cli", "bulk", "run", str(file), *options]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ.copy()
+    )
+
+
+def until(process: subprocess.Popen[str], found: Callable[[dict[str, Any]], bool]) -> None:
+    """Read the lines of `--json` until one fits."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if found(json.loads(line)):
+            return
+    raise AssertionError("it ended before")
+
+
+def test_a_second_run_is_refused_and_a_first_signal_drains(file: Path, service: Simulator) -> None:
+    """The second names the first; Ctrl-C ends the first in good order, and the next run goes on."""
+    file.write_text(CAMPAIGN + '[pace]\nrate = "5/s"\n', "utf-8")
+    with start(file, "--json") as process:
+        try:
+            until(
+                process,
+                lambda line: "status" in line and line["status"]["counts"]["states"].get("sent", 0) > 0,
+            )
+            code, _, err = run("run", file)
+            assert code == 1
+            assert str(process.pid) in err
+            code, out, _ = run("status", file, "--json")
+            assert (code, json.loads(out)["state"] in {"running", "waiting"}) == (4, True)
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert process.returncode == 4
+    assert not (file.parent / "spring.db-status").exists()
+
+    file.write_text(CAMPAIGN, "utf-8")
+    assert run("run", file)[0] == 0
+    assert service.accepted == 28
+
+
+def test_a_pause_from_another_terminal_reaches_the_run(file: Path, service: Simulator) -> None:
+    """The status tells why nothing moves; a stop ends the run with what is left."""
+    file.write_text(CAMPAIGN + '[pace]\nrate = "5/s"\n', "utf-8")
+    with start(file, "--json") as process:
+        try:
+            until(process, lambda line: "status" in line and line["status"]["state"] == "running")
+            assert run("pause", file, "--reason", "lunch")[0] == 0
+            until(process, lambda line: "status" in line and line["status"]["state"] == "paused")
+            assert run("stop", file)[0] == 0
+            process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert process.returncode == 4
