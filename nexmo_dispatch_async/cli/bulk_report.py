@@ -83,13 +83,17 @@ def _in_words(figures: Report) -> Iterator[str]:
         )
     for error in figures.errors:
         where = error.channel or "when sending"
-        yield f"  {error.code or 'no code'} {where}: {error.messages:,} times, {error.meaning}"
+        yield f"  {error.code or 'no code'} {where}: {_messages(error.messages)}, {error.meaning}"
     if figures.missed_rows:
         yield f"not reached: {figures.missed_rows:,}"
         for reason in figures.reasons:
             yield f"  {reason.rows:,}  {reason.why}"
     if figures.rejected:
         yield f"lines that were not taken: {figures.rejected:,}"
+
+
+def _messages(count: int) -> str:
+    return f"{count:,} message{'' if count == 1 else 's'}"
 
 
 def _plan_in_words(made: Plan, rejects: Path) -> Iterator[str]:

@@ -26,6 +26,7 @@ from nexmo_dispatch_async.bulk.records import Counts, Recipient
 from nexmo_dispatch_async.bulk.rejects import RejectsFile
 from nexmo_dispatch_async.bulk.settings import CampaignSettings
 from nexmo_dispatch_async.bulk.sqlite import SqliteLedger
+from nexmo_dispatch_async.bulk.trial import send_trial
 from nexmo_dispatch_async.cli.bulk_files import DONE, FAILED, REFUSED, UNFINISHED, UNKNOWN, as_json
 from nexmo_dispatch_async.cli.bulk_live import LiveStatus
 from nexmo_dispatch_async.cli.bulk_progress import Display, display_for
@@ -141,7 +142,8 @@ async def _tell(campaign: Campaign, display: Display, live: LiveStatus) -> None:
     """Show the status here, and leave it for other terminals, once a second."""
     while True:
         status = await campaign.status()
-        display.update(status)
+        if status.state != "idle":  # the run begins in a moment
+            display.update(status)
         with suppress(OSError):  # the folder may be full; what is sent is worth more than what is shown
             await anyio.to_thread.run_sync(live.write, status)
         await anyio.sleep(1.0)
@@ -219,8 +221,7 @@ async def _test(settings: CampaignSettings, client: DispatchClient, number: str,
             break
     ledger = MemoryLedger()
     await ledger.add(list(found.values()))
-    campaign = Campaign(ledger, client=client, template=template_of(settings), settings=settings)
-    sent = await campaign.test(number)
+    sent = await send_trial(client, template_of(settings), ledger, number, country=settings.country)
     if json:
         show(as_json({"test": [dispatch.dispatch_uuid for dispatch in sent]}))
     else:

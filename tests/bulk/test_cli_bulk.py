@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +22,7 @@ from nexmo_dispatch_async.bulk.sqlite import SqliteLedger
 from nexmo_dispatch_async.cli.app import app
 from nexmo_dispatch_async.simulator import Simulator
 from tests.bulk.callbacks import BEGIN, uuid_of
+from tests.bulk.service import running_service
 
 CAMPAIGN = """
 [campaign]
@@ -67,31 +67,8 @@ def file(tmp_path: Path) -> Path:
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
     """A simulator in a thread of its own, and an environment that names it."""
-    ready, done = threading.Event(), threading.Event()
-    found: list[Simulator] = []
-
-    async def serve() -> None:
-        async with Simulator(speed=60.0) as sim:
-            found.append(sim)
-            application = sim.create_application()
-            settings = {"CLIENT_ID": sim.client_id, "CLIENT_SECRET": sim.client_secret}
-            settings |= {
-                "APPLICATION_ID": application.id,
-                "BASE_URL": sim.base_url,
-                "TOKEN_URL": sim.token_url,
-            }
-            for name, value in settings.items():
-                monkeypatch.setenv(f"NEXMO_DISPATCH_{name}", value)
-            ready.set()
-            while not done.is_set():
-                await asyncio.to_thread(done.wait, 0.05)
-
-    thread = threading.Thread(target=asyncio.run, args=(serve(),))
-    thread.start()
-    assert ready.wait(20)
-    yield found[0]
-    done.set()
-    thread.join(20)
+    with running_service(monkeypatch) as sim:
+        yield sim
 
 
 def run(*arguments: str | Path) -> tuple[int, str, str]:
