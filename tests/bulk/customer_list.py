@@ -60,7 +60,7 @@ class CustomerList:
         key = f"{number:08d}"
 
         def phone(offset: int) -> str:
-            return _NUMBERS[(number + offset) % len(_NUMBERS)].format(person + offset)
+            return _NUMBERS[(number + offset) % len(_NUMBERS)].format((person + offset) % 100_000)
 
         lines = [
             f"{key}a;{phone(0)};Ann;A1;{note}",
