@@ -87,8 +87,8 @@ _MEANINGS: Final[dict[int, str]] = {
 
 #: What each class of error asks for.
 CLASS_WORDS: Final[dict[ErrorClass, str]] = {
-    "temporary": "may work later",
-    "permanent": "will not work for this person",
+    "temporary": "temporary",
+    "permanent": "permanent",
     "configuration": "account or settings",
     "request": "message or list",
     "unknown": "not documented",

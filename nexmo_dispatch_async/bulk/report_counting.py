@@ -324,11 +324,17 @@ def why_missed(row: Row) -> str:
     steps = [step for outcome in outcomes for step in outcome.steps if step.statuses]
     if row.state != "sent" or not steps:
         return _reason(row)
-    said = [
-        f"{CHANNEL_WORDS.get(step.channel or '', step.channel or 'unknown')}: {_fate(step)}" for step in steps
-    ]
+    fates: dict[str, list[str]] = {}
+    for step in steps:
+        name = CHANNEL_WORDS.get(step.channel or "", step.channel or "unknown")
+        fates.setdefault(_fate(step), []).append(name)
+    said = [f"{_listed(names)}: {fate}" for fate, names in fates.items()]
     ended = row.news is not None and row.news.ended
     return "; ".join(said) + ("" if ended else "; no end yet")
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
 
 
 def _fate(step: StepHistory) -> str:

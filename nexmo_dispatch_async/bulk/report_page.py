@@ -403,7 +403,7 @@ def _missed_list(missed: tuple[Missed, ...], total: int) -> str:
     rows = [
         _row(
             number(one.line) if one.line else NONE,
-            _cell(text(one.who) if one.who else "erased"),
+            f'<td class="who">{text(one.who) if one.who else "erased"}</td>',
             _cell(text(one.why)),
         )
         for one in missed

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Final
 
 from nexmo_dispatch_async.bulk.progress import Status, Waiting
 from nexmo_dispatch_async.bulk.records import Counts
 
 __all__ = ["counts_in_words", "line_of", "moment", "span", "waiting_in_words"]
+
+# Reasons that are a state, and not something to wait for.
+_STANDING: Final = ("paused", "stopping", "throttled", "unreachable")
 
 
 def line_of(name: str, status: Status) -> str:
@@ -41,7 +45,7 @@ def counts_in_words(counts: Counts) -> Iterator[str]:
 
 def waiting_in_words(waiting: Waiting, now: float) -> str:
     """Return why nothing moves, and until when."""
-    words = f"waiting for {waiting}"
+    words = str(waiting) if waiting.reason in _STANDING else f"waiting for {waiting}"
     if waiting.until is not None:
         words += f" until {moment(waiting.until)} (in {span(waiting.until - now)})"
     return words

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import pytest
 
@@ -18,7 +18,7 @@ __all__ = ["running_service"]
 @contextlib.contextmanager
 def running_service(
     monkeypatch: pytest.MonkeyPatch, *, speed: float = 60.0, callbacks: str = ""
-) -> Iterator[Simulator]:
+) -> Generator[Simulator]:
     """Run a simulator in a thread of its own, and name it in the environment, as `simulate` prints it.
 
     Args:

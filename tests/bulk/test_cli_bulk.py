@@ -15,12 +15,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
-from nexmo_dispatch_async.bulk.records import Recipient, Result, Wanted
+from nexmo_dispatch_async.bulk.progress import Status, Waiting
+from nexmo_dispatch_async.bulk.records import Counts, Recipient, Result, Wanted
 from nexmo_dispatch_async.bulk.sqlite import SqliteLedger
 from nexmo_dispatch_async.cli.app import app
+from nexmo_dispatch_async.cli.bulk_progress import LogDisplay, TerminalDisplay
 from nexmo_dispatch_async.simulator import Simulator
+from nexmo_dispatch_async.simulator.world.faults import Fault
 from tests.bulk.callbacks import BEGIN, uuid_of
 from tests.bulk.service import running_service
 
@@ -239,7 +243,7 @@ def test_pause_from_another_terminal(tmp_path: Path) -> None:
 
     assert run("pause", path, "--reason", "prices changed")[0] == 0
     code, out, _ = run("status", path)
-    assert (code, out) == (4, "c: paused, 0 of 2 done, waiting for paused by command: prices changed\n")
+    assert (code, out) == (4, "c: paused, 0 of 2 done, paused by command: prices changed\n")
     assert json.loads(run("resume", path, "--rate", "5", "--release", "--json")[1])["rate"] == 5.0
     assert run("status", path)[1] == "c: idle, 0 of 2 done\n"
     assert run("stop", path)[0] == 0
@@ -330,3 +334,77 @@ def test_a_pause_from_another_terminal_reaches_the_run(file: Path, service: Simu
         finally:
             process.kill()
     assert process.returncode == 4
+
+
+def test_a_second_signal_gives_up_what_is_in_flight(file: Path, service: Simulator) -> None:
+    """The first drains; who cannot wait ends it honestly: those rows are unknown, and are not sent again."""
+    service.faults.add(Fault(kind="latency", route="POST /dispatch", seconds=60))
+    with start(file, "--json") as process:
+        try:
+            until(process, lambda line: "status" in line and line["status"]["in_flight"] > 0)
+            process.send_signal(signal.SIGINT)
+            until(process, lambda line: "status" in line and line["status"]["state"] == "stopping")
+            process.send_signal(signal.SIGINT)
+            out, _ = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    ended = json.loads(out.splitlines()[-1])["ended"]["states"]
+    assert process.returncode in {3, 4}
+    assert ended["unknown"] == 28
+    assert run("status", file)[0] == 3
+
+
+# --- on a screen
+
+
+def drawn(*statuses: Status) -> str:
+    page = io.StringIO()
+    console = Console(file=page, force_terminal=True, width=100, color_system=None)
+    with TerminalDisplay("spring \x1b[31m", console) as display:
+        for status in statuses:
+            display.update(status)
+    return page.getvalue()
+
+
+def test_a_terminal_shows_the_rate_and_what_is_left() -> None:
+    """A bar, numbers, money; a hostile name does nothing."""
+    counts = Counts(states={"sent": 40, "pending": 60}, reached={"read": 9}, cost={"EUR": "2.80"})
+    status = Status(state="running", counts=counts, at=BEGIN, rate=12.5, in_flight=8, eta=BEGIN + 75)
+
+    out = drawn(status)
+
+    for words in (
+        "running",
+        "12.5/s",
+        "1 min 15 s left",
+        "8 in flight",
+        "40 of 100 done",
+        "9 reached",
+        "EUR 2.80",
+    ):
+        assert words in out
+    assert "\x1b[31m" not in out
+
+
+def test_a_screen_says_why_nothing_moves_and_until_when() -> None:
+    """Whatever the display: the reason, who asked for it, and the time."""
+    counts = Counts(states={"pending": 5})
+    quiet = Waiting(reason="quiet_hours", until=BEGIN + 3600)
+    waiting = Status(state="waiting", counts=counts, at=BEGIN, waiting=quiet)
+    paused = Status(
+        state="paused",
+        counts=counts,
+        at=BEGIN,
+        waiting=Waiting(reason="paused", by="abort_if", words="7 of 200 refused"),
+    )
+    page = io.StringIO()
+    log = LogDisplay("spring", Console(file=page, width=200))
+    for status in (waiting, waiting, paused):
+        log.update(status)
+    lines = page.getvalue().splitlines()
+
+    assert lines == [
+        "spring: waiting, 0 of 5 done, waiting for quiet hours until 2026-11-02 19:00:00 UTC (in 1 h 0 min)",
+        "spring: paused, 0 of 5 done, paused by abort_if: 7 of 200 refused",
+    ]
+    assert "quiet hours until 2026-11-02 19:00:00 UTC (in 1 h 0 min)" in drawn(waiting)

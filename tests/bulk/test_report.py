@@ -17,13 +17,14 @@ import msgspec
 import pytest
 
 from nexmo_dispatch_async.bulk.memory import MemoryLedger
+from nexmo_dispatch_async.bulk.outcomes import Outcomes
 from nexmo_dispatch_async.bulk.records import News, Recipient, Result, Row, Wanted
 from nexmo_dispatch_async.bulk.rejects import Reject
 from nexmo_dispatch_async.bulk.report import report_csv, report_json, report_of
 from nexmo_dispatch_async.bulk.report_counting import MOST, OTHER, Counting, rounded_up
 from nexmo_dispatch_async.bulk.report_figures import Report
 from nexmo_dispatch_async.bulk.safe_cells import safe_cell
-from tests.bulk.callbacks import BEGIN, uuid_of
+from tests.bulk.callbacks import BEGIN, status, uuid_of
 from tests.bulk.random_campaign import random_campaign
 
 
@@ -304,3 +305,18 @@ def test_no_cell_is_a_formula(cell: str, safe: str) -> None:
 def test_times_are_rounded_up(seconds: float, rounded: float) -> None:
     """To a second, a minute, an hour: so that a month of them takes a few thousand counters."""
     assert rounded_up(seconds) == rounded
+
+
+async def test_what_failed_alike_is_said_once() -> None:
+    """A number that is gone is gone on every channel: one reason, and which channels tried."""
+    ledger = MemoryLedger()
+    await ledger.add([Recipient(key="k", address="999000000001", fields={}, bucket="whatsapp|x")])
+    await ledger.claim(Wanted(limit=1, now=BEGIN))
+    await ledger.record([Result(id=1, state="sent", at=BEGIN, dispatch_uuid=uuid_of(1))])
+    outcomes = Outcomes(ledger)
+    await outcomes.receive(status(1, 1, "undeliverable", at=1, code=1190))
+    await outcomes.receive(status(1, 2, "undeliverable", at=2, channel="sms", code=1190))
+
+    (missed,) = (await report_of(ledger)).missed
+
+    assert missed.why == "WhatsApp and SMS: undeliverable, the number is no longer in use (1190); no end yet"
