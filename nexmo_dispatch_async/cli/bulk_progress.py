@@ -10,6 +10,7 @@ from typing import Final, Protocol, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
@@ -131,7 +132,10 @@ class TerminalDisplay:
             head.append(f"  {status.in_flight} in flight")
         lines: list[RenderableType] = [
             head,
-            ProgressBar(total=max(counts.total, 1), completed=counts.total - counts.open, width=60),
+            # on a line of its own: a bar does not end its line
+            Padding(
+                ProgressBar(total=max(counts.total, 1), completed=counts.total - counts.open, width=60), 0
+            ),
             Text("  ".join(counts_in_words(counts))),
         ]
         if status.waiting is not None and status.state != "finished":

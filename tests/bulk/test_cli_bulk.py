@@ -384,6 +384,7 @@ def test_a_terminal_shows_the_rate_and_what_is_left() -> None:
     ):
         assert words in out
     assert "\x1b[31m" not in out
+    assert not any("━" in line and "done" in line for line in out.splitlines())
 
 
 def test_a_screen_says_why_nothing_moves_and_until_when() -> None:

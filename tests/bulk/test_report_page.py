@@ -227,7 +227,7 @@ OVERFLOWING = """
 """
 
 
-@pytest.mark.parametrize("width", [390, 640, 1280])
+@pytest.mark.parametrize("width", [390, 640, 721, 1280])
 async def test_nothing_sticks_out(tab: Tab, width: int) -> None:
     """A phone of 390 pixels shows everything without scrolling sideways."""
     await tab.look(width=width, height=844)
@@ -297,4 +297,5 @@ async def test_paper_is_white_and_keeps_the_pictures(tab: Tab) -> None:
     )
     assert (seen["ground"], seen["ink"], seen["nav"]) == ("rgb(255, 255, 255)", "rgb(28, 32, 36)", "none")
     assert seen["flow"] > 600
+    assert await tab.run(OVERFLOWING.replace("- 16", "+ 1")) == []
     assert seen["bar"] == "rect"
