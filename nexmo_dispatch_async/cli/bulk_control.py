@@ -6,11 +6,12 @@ import time
 from pathlib import Path
 from typing import Literal
 
+import anyio
 from msgspec.structs import replace
 
 from nexmo_dispatch_async.bulk.ledger import Ledger
 from nexmo_dispatch_async.bulk.progress import Status, Waiting
-from nexmo_dispatch_async.bulk.records import Control
+from nexmo_dispatch_async.bulk.records import Control, Counts
 from nexmo_dispatch_async.cli.bulk_files import (
     DONE,
     FAILED,
@@ -30,6 +31,8 @@ __all__ = ["ask", "show_status", "status_of"]
 ControlState = Literal["run", "pause", "stop"]
 
 _BY = "command"
+#: Seconds within which a process that sends leaves its next status.
+_NEXT_S = 3.0
 
 
 async def status_of(file: Path) -> Status:
@@ -50,12 +53,14 @@ async def show_status(file: Path, *, verify: bool, json: bool) -> int:
     """Print where a campaign stands; see `bulk status`."""
     status = await status_of(file)
     if verify:
+        before = read_live(ledger_of(file), time.time())
         async with opened(file, observer=True) as ledger:
-            recount, counts = await ledger.counts(verify=True), await ledger.counts()
+            recount = await ledger.counts(verify=True)
+        after = await _live_after(ledger_of(file), time.time()) if before is not None else None
         status = replace(status, counts=recount)
-        if recount != counts:
-            show("the numbers differ from a recount of the rows, which is shown", error=True)
-            show(as_json({"numbers": counts, "recount": recount}), error=True)
+        if before is not None and not _between(before.counts, recount, (after or before).counts):
+            show("the numbers of the process that sends differ from a recount of the rows", error=True)
+            show(as_json({"numbers": before.counts, "recount": recount}), error=True)
             return FAILED
     show(as_json(status) if json else line_of(name_of(file), status))
     if status.counts.open:
@@ -101,6 +106,24 @@ async def ask(
         words = {"run": "may run", "pause": "pauses", "stop": "stops once what is in flight is answered"}
         show(f"{name_of(file)} {words[control.state]}")
     return DONE
+
+
+async def _live_after(ledger: Path, at: float) -> Status | None:
+    """Return the first status that the process that sends leaves from then on, `None` if it leaves none."""
+    with anyio.move_on_after(_NEXT_S):
+        while True:
+            live = read_live(ledger, time.time())
+            if live is None or live.at >= at:
+                return live
+            await anyio.sleep(0.1)
+    return None
+
+
+def _between(before: Counts, recount: Counts, after: Counts) -> bool:
+    """Whether a recount lies between two looks at a campaign that goes on: what is settled only grows."""
+    looks = [before, recount, after]
+    settled = ([counts.states.get(state, 0) for counts in looks] for state in ("sent", "refused", "skipped"))
+    return all(numbers == sorted(numbers) for numbers in (*settled, [counts.total for counts in looks]))
 
 
 async def _idle(ledger: Ledger, now: float) -> Status:

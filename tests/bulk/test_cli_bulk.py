@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +23,7 @@ from nexmo_dispatch_async.bulk.progress import Status, Waiting
 from nexmo_dispatch_async.bulk.records import Counts, Recipient, Result, Wanted
 from nexmo_dispatch_async.bulk.sqlite import SqliteLedger
 from nexmo_dispatch_async.cli.app import app
+from nexmo_dispatch_async.cli.bulk_live import LiveStatus
 from nexmo_dispatch_async.cli.bulk_progress import LogDisplay, TerminalDisplay
 from nexmo_dispatch_async.simulator import Simulator
 from nexmo_dispatch_async.simulator.world.faults import Fault
@@ -247,6 +249,23 @@ def test_pause_from_another_terminal(tmp_path: Path) -> None:
     assert json.loads(run("resume", path, "--rate", "5", "--release", "--json")[1])["rate"] == 5.0
     assert run("status", path)[1] == "c: idle, 0 of 2 done\n"
     assert run("stop", path)[0] == 0
+
+
+def test_verify_finds_numbers_that_are_not_those_of_the_rows(tmp_path: Path) -> None:
+    """What the sending process counts is compared with the rows; a campaign that nobody sends is its rows."""
+    path = tmp_path / "c.db"
+    fill(path, "sent", "sent", "pending")
+    assert run("status", path, "--verify")[0] == 4
+
+    live = LiveStatus(path)
+    live.write(Status(state="running", counts=Counts(states={"sent": 1, "pending": 2}), at=time.time() + 5))
+    assert run("status", path, "--verify")[0] == 1  # one was sent, and it never said so
+    live.write(Status(state="running", counts=Counts(states={"sent": 2, "pending": 1}), at=time.time() + 5))
+    assert run("status", path, "--verify")[0] == 4
+    live.write(Status(state="running", counts=Counts(states={"sent": 3}), at=time.time() + 5))
+    code, _, err = run("status", path, "--verify")
+    assert (code, "differ from a recount" in err) == (1, True)
+    live.remove()
 
 
 def test_a_ledger_that_is_not_there_is_not_made(tmp_path: Path) -> None:
