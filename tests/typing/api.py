@@ -375,6 +375,11 @@ async def an_inbox_is_typed_when_it_is_made(receiver: Receiver) -> None:
     assert_type(router.bind({"prices": {}}), Router)
 
 
+def the_answer_to_a_wrong_signature(router: Router) -> None:
+    Receiver(router, secrets={"k": "secret"}, wrong_signature=503)
+    Receiver(router, secrets={"k": "secret"}, wrong_signature=500)  # type: ignore[arg-type]
+
+
 async def fixtures_of_pytest(serve: ServeRouter, make: MakeWebhookClient) -> None:
     """What `dispatch_receiver` and `webhook_client` are annotated with."""
     assert_type(await serve(Router(), path="/hooks"), str)
