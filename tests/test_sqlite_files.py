@@ -79,10 +79,12 @@ def test_opening_waits_for_whoever_is_at_it(make: Callable[[Path], None], tmp_pa
 def test_it_waits_no_longer_than_it_was_told(tmp_path: Path) -> None:
     other = sqlite3.connect(tmp_path / "file", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
+    file = SqliteFile(tmp_path / "file", busy_timeout=0.05)
 
     with pytest.raises(sqlite3.OperationalError, match="locked"):
-        SqliteFile(tmp_path / "file", busy_timeout=0.05).keep_log()
+        file.keep_log()
 
+    file.close()
     other.close()
 
 
