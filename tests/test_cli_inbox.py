@@ -207,7 +207,7 @@ def test_listen_leaves_the_file_of_a_receiver(file: Path, *, pending: bool) -> N
 
     assert (code, out) == (1, "")
     assert err == (
-        f"the events in {file.name} are those of 'receiver' and not of 'nexmo-dispatch listen', which would "
+        f"the events in {file.name} belong to 'receiver' and not to 'nexmo-dispatch listen', which would "
         "mark them as handled: give it a file of its own\n"
     )
     assert run("list", file) == before
@@ -219,4 +219,4 @@ async def test_listen_leaves_the_file_of_a_running_receiver(file: Path) -> None:
         code, out, err = await asyncio.to_thread(listen, file)
 
     assert (code, out) == (1, "")
-    assert err.startswith(f"the events in {file.name} are those of 'receiver'")
+    assert err.startswith(f"the events in {file.name} belong to 'receiver'")
