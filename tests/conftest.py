@@ -24,6 +24,11 @@ settings.register_profile("thorough", settings.get_profile("quick"), max_example
 settings.load_profile("quick")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the tests of the page first: their browser takes long to start, and one worker has it to itself."""
+    items.sort(key=lambda item: item.path.parent.name != "page")
+
+
 @pytest.fixture(scope="session")
 def workflow() -> Workflow:
     """Return a workflow without faults: WhatsApp, then SMS."""
