@@ -94,7 +94,7 @@ def test_retry_by_handler_or_kind(file: Path) -> None:
     assert run("retry", file, "all", "--kind", "bogus")[0] == 2
     code, _, err = run("retry", file, "3", "--handler", "answer")
     assert code == 2
-    assert "goes with all" in err
+    assert "requires all" in err
 
 
 def test_summary_counts_by_handler_and_exception(file: Path) -> None:

@@ -197,4 +197,4 @@ async def test_callbacks_to_another_machine_over_http_are_noted(
     """They hold what customers wrote; a name that is not found is as good as a receiver here."""
     await replay.run(recording, "http://receiver.invalid/webhooks", SECRETS, Plan())
 
-    assert "note: the callbacks travel unencrypted to receiver.invalid" in capsys.readouterr().err
+    assert "sent unencrypted to receiver.invalid" in capsys.readouterr().err
