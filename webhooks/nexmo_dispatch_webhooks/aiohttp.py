@@ -15,7 +15,7 @@ import anyio
 from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from nexmo_dispatch_webhooks.aiohttp_answer import accept, is_plain
+from nexmo_dispatch_webhooks.aiohttp_answer_fast_path import accept, is_plain
 from nexmo_dispatch_webhooks.checks import check_adapter, checks
 from nexmo_dispatch_webhooks.exceptions import (
     BodyTooLargeError,
