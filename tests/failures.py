@@ -1,6 +1,6 @@
 """Every way a send can fail, made to happen by a real TCP server: the cases behind docs/failures.md.
 
-`python -m tests.failures` prints the table; tests/transport/test_failures.py holds the page against it.
+`python -m tests.failures` prints the table; tests/transport/test_failures_page.py holds the page against it.
 """
 
 import asyncio

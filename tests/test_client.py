@@ -300,7 +300,7 @@ async def test_sending_needs_an_application_id(workflow: Workflow) -> None:
 def test_nothing_shows_a_secret() -> None:
     client = DispatchClient(auth=KpnOAuth("client-id", "client-secret"), application_id=APPLICATION)
 
-    assert "client-" not in repr(client) + repr(client.applications) + repr(client._carrier._auth)
+    assert "client-" not in repr(client) + repr(client.applications) + repr(client._calls.settings.auth)
 
 
 async def test_switching_the_provider_changes_one_line(workflow: Workflow, mocked: aioresponses) -> None:

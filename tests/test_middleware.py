@@ -329,4 +329,4 @@ async def test_its_own_exceptions_reach_the_caller(workflow: Workflow) -> None:
             await client.send(workflow)
 
     assert client.statistics().interrupted == 1
-    assert client._carrier._slots.free == 100
+    assert client._calls._slots._value == 100
