@@ -225,7 +225,7 @@ async def race(
             await contestant.round()
             contestant.cpu.clear()
             contestant.wall.clear()
-        gc.freeze()  # what the imports left behind is nobody's cost
+        gc.freeze()  # the garbage of the imports must not count for any contestant
         end = time.perf_counter() + seconds
         while time.perf_counter() < end and len(contestants[0].cpu) < rounds:
             contestants.append(contestants.pop(0))

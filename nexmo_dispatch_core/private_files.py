@@ -26,7 +26,7 @@ def locate(path: str | os.PathLike[str]) -> Path:
     try:
         link = os.lstat(path)
     except OSError:
-        link = None  # missing, or out of reach: whoever opens it says so
+        link = None  # missing or inaccessible: opening it raises the error
     if link is not None and stat.S_ISLNK(link.st_mode) and not _is_trusted(link):
         raise PermissionError(errno.EPERM, f"is a link that another user (uid {link.st_uid}) made", str(path))
     return Path(os.path.realpath(path))

@@ -221,7 +221,7 @@ function ask(dialog) {
 
 async function askReply(flow, step) {
   $("reply-note").textContent = `${channelName(step.channel)}, from ${step.to}.`
-    + (flow.inbound ? "" : " This application has no inbound URL: nobody will hear of it.");
+    + (flow.inbound ? "" : " This application has no inbound URL: the reply will not be delivered.");
   $("reply-text").value = "";
   if (await ask($("reply-dialog"))) await post(`/control/messages/${encodeURIComponent(step.message.uuid)}/reply`, { text: $("reply-text").value });
 }
