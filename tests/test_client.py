@@ -172,7 +172,7 @@ async def test_a_session_of_your_own_is_not_closed(workflow: Workflow) -> None:
 
 
 async def test_closing_under_way_reports_what_is_known(workflow: Workflow) -> None:
-    """Bytes left, then the connection was closed here: nobody knows."""
+    """Bytes left, then the connection was closed here: the outcome is unknown."""
     async with RawServer(hang) as server:
         client = kpn_client_of(server)
         task = asyncio.create_task(client.send(workflow))

@@ -298,7 +298,7 @@ async def test_the_token_endpoint_of_kpn_can_be_another(workflow: Workflow) -> N
 
 
 def test_an_application_that_nothing_would_carry_is_refused() -> None:
-    """Vonage knows it from the token: whoever names one expects that it is used."""
+    """Vonage reads it from the token, so an explicit id would be ignored silently."""
     settings: Any = {"application_id": "app"}
     with pytest.raises(ConfigurationError, match="Vonage knows the application from the token"):
         DispatchClient.vonage(BearerToken("t"), **settings)
@@ -395,7 +395,7 @@ async def test_the_time_out_of_a_call(workflow: Workflow) -> None:
 async def test_what_comes_after_a_503_does_not_tell_what_became_of_it(
     workflow: Workflow, later: list[bytes]
 ) -> None:
-    """Nobody knows whether the first try was accepted, however certain the second one's failure is."""
+    """The first attempt may have been accepted, however certain the failure of the second is."""
     policy = RetryPolicy(attempts=3, unavailable=True)
     async with RawServer(answering(reply(503), *later)) as server, client_of(server, retry=policy) as client:
         with pytest.raises(OutcomeUnknownError) as caught:

@@ -1,4 +1,4 @@
-"""What the client logs at which level; nothing is formatted when nobody listens, and nothing given away."""
+"""What the client logs at which level: nothing is formatted without a handler, nothing private is logged."""
 
 import asyncio
 import logging
@@ -61,7 +61,7 @@ async def test_a_send_in_full(workflow: Workflow, caplog: pytest.LogCaptureFixtu
 
 
 async def test_an_unknown_outcome_is_a_warning(workflow: Workflow, caplog: pytest.LogCaptureFixture) -> None:
-    """Somebody may have to look after it, even if the caller drops the exception."""
+    """It may need attention even if the caller drops the exception."""
     async with RawServer(close_after_body) as server, client_of(server) as client:
         with pytest.raises(OutcomeUnknownError):
             await client.send(workflow)
@@ -84,7 +84,7 @@ async def test_errors_that_are_raised_are_not_logged_as_well(
     assert lines(caplog) == []
 
 
-async def test_nothing_is_formatted_when_nobody_listens(
+async def test_nothing_is_formatted_without_a_handler(
     workflow: Workflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     logger = logging.getLogger("nexmo_dispatch_async")

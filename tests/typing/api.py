@@ -127,7 +127,7 @@ def settings() -> None:
     DispatchClient.from_env(auth=BasicAuth("key", "secret"), application_id="application", proxy="http://p")
     DispatchClient.kpn("id", "secret", limits=5)  # type: ignore[call-arg]  # limit=
     DispatchClient.vonage(BasicAuth("key", "secret"), application_id="a")  # type: ignore[call-arg]  # of the token
-    DispatchClient()  # type: ignore[call-arg]  # nobody sends without saying who
+    DispatchClient()  # type: ignore[call-arg]  # credentials are required
     DispatchClient("id", "secret")  # type: ignore[call-arg,arg-type]  # that is DispatchClient.kpn
 
 
