@@ -230,7 +230,7 @@ def _matches_any(secrets: Sequence[str | bytes], signed: bytes, signature: bytes
     """Try every secret, also after a match, so that the time does not tell which one it was."""
     matched = False
     for secret in secrets:
-        if secret:  # an empty secret would let anybody sign
+        if secret:  # an empty secret would accept any signature
             matched |= hmac.compare_digest(_signature(secret, signed), signature)
     return matched
 
