@@ -7,10 +7,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # More for pytest: `make test ARGS="tests/webhooks -x"`.
 ARGS ?=
-PYTEST := --numprocesses auto --dist loadfile --no-loadscope-reorder
+PYTEST := --numprocesses auto --dist worksteal
 # The floors are what is allowed at least, so they are tested on the lowest Python that is.
 FLOOR_PYTHON ?= python3.11
-unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+# Without the cache of compiled modules each process of a test compiles the package again.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-long floors interpreters coverage soak bench-client bench-bulk bench-imports bench-simulator bench-receiver lint types check wheel format clean
@@ -127,4 +128,5 @@ format: $(VENV)/dev ## rewrite the code in the project's style
 	@$(BIN)/python -m ruff format .
 
 clean: ## remove what the targets made
+	@find nexmo_dispatch_async nexmo_dispatch_core webhooks tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} +
 	@rm -rf .venv .venv-* dist build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

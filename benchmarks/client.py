@@ -36,7 +36,9 @@ IN_FLIGHT = 64
 # Requests of one worker in one round: rounds are short, so that there are many.
 PER_WORKER = 4
 PER_WORKER_TLS = 2
-TARGET = 1.15
+# By CPU, of aiohttp tuned by hand
+TARGET = 0.65
+TARGET_TLS = 0.75
 REFERENCE = "aiohttp, tuned by hand"
 
 # One function that sends the message number `i`, once.
@@ -223,7 +225,7 @@ async def race(
             await contestant.round()
             contestant.cpu.clear()
             contestant.wall.clear()
-        gc.freeze()  # what the imports left behind is nobody's cost
+        gc.freeze()  # the garbage of the imports must not count for any contestant
         end = time.perf_counter() + seconds
         while time.perf_counter() < end and len(contestants[0].cpu) < rounds:
             contestants.append(contestants.pop(0))
@@ -323,18 +325,20 @@ def main() -> int:
             contestants = asyncio.run(
                 race(makers, f"http://127.0.0.1:{plain}", seconds, arguments.rounds, PER_WORKER)
             )
-            ratio = report("plain HTTP", contestants)
+            ratios = {"plain HTTP": (report("plain HTTP", contestants), TARGET)}
             if not arguments.plain:
                 makers |= {"httpx": raw_httpx, "vonage SDK, threads": official_sdk}
                 del makers["built and sent"]
                 contestants = asyncio.run(
                     race(makers, f"https://localhost:{secure}", seconds, arguments.rounds, PER_WORKER_TLS)
                 )
-                report("TLS", contestants)
+                ratios["TLS"] = (report("TLS", contestants), TARGET_TLS)
             server.stdin.close()
-    verdict = "holds" if ratio <= TARGET else "MISSED"
-    print(f"\nours / tuned aiohttp over plain HTTP: {ratio:.3f}, target at most {TARGET}: {verdict}")
-    return 0 if ratio <= TARGET else 1
+    print()
+    for wire, (ratio, target) in ratios.items():
+        verdict = "holds" if ratio <= target else "MISSED"
+        print(f"ours / tuned aiohttp over {wire}: {ratio:.3f}, target at most {target}: {verdict}")
+    return 0 if all(ratio <= target for ratio, target in ratios.values()) else 1
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ TARGET = 1.2
 
 def import_times(statement: str, cache: str) -> dict[str, tuple[int, int, bool]]:
     """Import in a fresh process; return own and cumulative microseconds by module, and if it is outermost."""
-    # A cache of compiled modules of our own: whatever the environment says, nobody pays for compiling.
+    # A cache of compiled modules of our own: whatever the environment, compilation does not count.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     environment["PYTHONPYCACHEPREFIX"] = cache
     done = subprocess.run(

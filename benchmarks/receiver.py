@@ -100,7 +100,7 @@ async def serve(variant: str, folder: str) -> None:
 
     async def cpu(_: web.Request) -> web.Response:
         """CPU seconds of this process, when all that was acknowledged is handled."""
-        # Looks at a number that nobody announces.
+        # Polls a number, whose changes trigger no event.
         while receiver is not None and receiver.health().get("inbox", {"pending": 0})["pending"]:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         return web.json_response({"cpu": time.process_time(), "handled": handled})

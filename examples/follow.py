@@ -48,7 +48,7 @@ async def main() -> None:
             sent = {who: await client.send(parcel_is_here(number)) for who, number in PEOPLE.items()}
         await sim.advance(700)
 
-        # 3. Whoever wants to know waits.
+        # 3. Wait for each outcome.
         for who, dispatch in sent.items():
             result = await dispatch.wait(timeout=60)
             print(f"{who}: {result}")

@@ -1,4 +1,4 @@
-"""Test failover without an account: a Viber message that nobody reads, then an SMS.
+"""Test failover without an account: a Viber message that stays unread, then an SMS.
 
 python examples/simulate.py
 """
@@ -10,7 +10,7 @@ from nexmo_dispatch_async import Workflow, sms, viber
 from nexmo_dispatch_async.simulator import Person, Simulator
 
 
-async def test_nobody_reads_viber() -> None:
+async def test_unread_viber_fails_over() -> None:
     async with Simulator() as sim, sim.client() as client:
         sim.people["447700900123"] = Person(read_after=None)
         dispatch = await client.send(
@@ -28,4 +28,4 @@ async def test_nobody_reads_viber() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(test_nobody_reads_viber())
+    asyncio.run(test_unread_viber_fails_over())

@@ -1,6 +1,6 @@
 """The five application calls (contract 4): `client.applications`.
 
-It sends nothing itself: the client carries each call with its own retries and errors.
+The client carries out each call, with its retries and errors.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ T = TypeVar("T")
 
 
 class Applications(Unpicklable):
-    """Applications own the callback URLs; a workflow is sent in the name of one.
+    """The application calls of a client. Applications own the callback URLs of workflows.
 
     Args:
-        client: Carries the calls.
-        base_url: Of the service.
-        path: Below the base URL. A path with a `v2` in it gets the v2 forms of contract 4.1.
-        retry: Instead of the client's own policy.
-        timeout: Instead of the client's own.
-        on_response: Hears each successful answer, before it is read.
+        client: The client.
+        base_url: Base URL of the service.
+        path: Path below the base URL. A path with the segment `v2` gets the v2 forms of contract 4.1.
+        retry: Retry policy; None for that of the client.
+        timeout: Timeout; None for that of the client.
+        on_response: Called with each successful response before it is decoded.
     """
 
     __slots__ = ("_base_url", "_client", "_on_response", "_path", "_retry", "_timeout", "_v2")
@@ -78,12 +78,12 @@ class Applications(Unpicklable):
     ) -> Applications:
         """Return the same calls with other settings: `applications.using(timeout=…).get(id)`.
 
-        What is left out stays as it is here, so `using(…).using(…)` adds up.
+        Omitted settings stay as they are, so `using(…).using(…)` combines both.
 
         Args:
-            retry: How often to try.
-            timeout: How long one attempt may take.
-            on_response: Hears each successful answer, with its status, headers and bytes: `answers.append`.
+            retry: Retry policy.
+            timeout: Timeout of one attempt.
+            on_response: Called with each successful response, such as `responses.append`.
         """
         return Applications(
             self._client,
@@ -95,19 +95,21 @@ class Applications(Unpicklable):
         )
 
     async def _call(self, request: Request, decode: Callable[[Response], T]) -> T:
-        return await self._client.call(request, self._heard(decode), retry=self._retry, timeout=self._timeout)
+        return await self._client.call(
+            request, self._observed(decode), retry=self._retry, timeout=self._timeout
+        )
 
-    def _heard(self, decode: Callable[[Response], T]) -> Callable[[Response], T]:
-        """Return a `decode` that lets `on_response` hear of the answer."""
-        hear = self._on_response
-        if hear is None:
+    def _observed(self, decode: Callable[[Response], T]) -> Callable[[Response], T]:
+        """Return a `decode` that first calls `on_response`."""
+        on_response = self._on_response
+        if on_response is None:
             return decode
 
-        def heard(response: Response) -> T:
-            hear(response)
+        def decode_after_call(response: Response) -> T:
+            on_response(response)
             return decode(response)
 
-        return heard
+        return decode_after_call
 
     async def create(
         self,
@@ -118,30 +120,22 @@ class Applications(Unpicklable):
         type: str = "messages",  # noqa: A002 - the API's own name
         status_method: str | UnsetType = UNSET,
         inbound_method: str | UnsetType = UNSET,
-        answer_url: str | UnsetType = UNSET,
-        answer_method: str | UnsetType = UNSET,
-        event_url: str | UnsetType = UNSET,
-        event_method: str | UnsetType = UNSET,
         public_key: str | UnsetType = UNSET,
         encoding: Literal["json", "form"] = "json",
     ) -> Application:
         """Create an application (contract 4.1, 4.2).
 
-        The answer holds the private key, if the service made one; it is never sent again.
+        The response contains the private key, if the service made one; it is never sent again.
 
         Args:
             name: A friendly name.
-            status_url: Where message statuses and final reports go.
-            inbound_url: Where inbound messages go.
+            status_url: URL of message statuses and final reports.
+            inbound_url: URL of inbound messages.
             type: `messages` for Dispatch.
             status_method: HTTP method of the status callback.
             inbound_method: HTTP method of the inbound callback.
-            answer_url: Voice only.
-            answer_method: Voice only.
-            event_url: Voice only.
-            event_method: Voice only.
-            public_key: PEM text, for those who keep the private key themselves.
-            encoding: How the fields travel; the sources disagree (contract 9.8).
+            public_key: PEM text of your own public key, if the service is not to make a pair.
+            encoding: Encoding of the fields; the sources disagree (contract 9.8).
 
         Raises:
             ConfigurationError: A field is `None`, or has no form on the v2 path.
@@ -154,10 +148,6 @@ class Applications(Unpicklable):
             status_method=status_method,
             inbound_url=inbound_url,
             inbound_method=inbound_method,
-            answer_url=answer_url,
-            answer_method=answer_method,
-            event_url=event_url,
-            event_method=event_method,
             public_key=public_key,
         )
         if self._v2:
@@ -171,7 +161,7 @@ class Applications(Unpicklable):
         """Read one application.
 
         Raises:
-            NotFoundError: There is none with this id.
+            NotFoundError: No application has this id.
             APIError: One of its other subclasses.
         """
         request = application_request("GET", self._base_url, self._path, _checked(application_id))
@@ -194,15 +184,16 @@ class Applications(Unpicklable):
         public_key: str | UnsetType = UNSET,
         encoding: Literal["json", "query"] = "json",
     ) -> Application:
-        """Change an application; only what is given is sent.
+        """Change an application; only the given fields are sent.
 
-        Give `name` and `type` always, since the service asks for both, and every field that shall stay:
-        whether a field that is left out stays is documented nowhere (contract 4.3). The sources also disagree
-        on where the fields travel (contract 4.1, 9.8).
+        Always give `name` and `type`, which the service requires, and every field that must stay: it is not
+        documented whether omitted fields stay (contract 4.3). The sources also disagree on the encoding of
+        the fields (contract 4.1, 9.8). KPN's page names `answer_url`, `event_url` and their methods, which
+        are those of its Voice product; Dispatch needs `status_url` and `inbound_url`.
 
         Raises:
             ConfigurationError: Nothing to change was given, a field is `None`, or has no form on the v2 path.
-            NotFoundError: There is none with this id.
+            NotFoundError: No application has this id.
             APIError: One of its other subclasses.
         """
         fields = _given(
@@ -233,7 +224,7 @@ class Applications(Unpicklable):
         Queued callbacks may still arrive for it; stop sending 24 hours before (contract 4.4).
 
         Raises:
-            NotFoundError: There is none with this id.
+            NotFoundError: No application has this id.
             APIError: One of its other subclasses.
         """
         request = application_request("DELETE", self._base_url, self._path, _checked(application_id))
@@ -263,11 +254,10 @@ class Applications(Unpicklable):
     async def iterate(self, *, page_size: int = 100) -> AsyncIterator[Application]:
         """Iterate over all applications, page by page, each application once.
 
-        Services count pages from 0 or from 1 and name the index in three ways (contract 4.3). What arrives
-        decides: a service that calls page 0 page 1 is asked for page 2 next; one that has no page 0, or an
-        empty one though there are applications, is asked for page 1; a page without anything new ends the
-        iteration, except right after the first one, because there it may be the first page under another
-        number.
+        Services count pages from 0 or from 1 and name the index in three ways (contract 4.3). The responses
+        decide: if the service calls page 0 page 1, page 2 is requested next; if it has no page 0, or an empty
+        one although there are applications, page 1 is requested; a page without new applications ends the
+        iteration, except right after the first page, where it may be the first page under another number.
 
         Raises:
             PermissionDeniedError: Sandbox accounts may not list (contract 1.5).
@@ -281,10 +271,10 @@ class Applications(Unpicklable):
             except (BadRequestError, NotFoundError):
                 if index != 0:
                     raise
-                first = index = 1  # a service that counts from 1 and checks it
+                first = index = 1  # a service that counts from 1 and refuses 0
                 continue
             if index == 0 and not page.applications and page.total:
-                first = index = 1  # one that counts from 1 and does not
+                first = index = 1  # a service that counts from 1 without checking it
                 continue
             new = [application for application in page.applications if application.id not in seen]
             for application in new:
@@ -294,7 +284,7 @@ class Applications(Unpicklable):
             complete = page.total is None or len(seen) >= page.total
             if not page.applications or (not new and index != first + 1) or (short and complete):
                 return
-            # Asked for page 0 and told that it is page 1: the service counts from 1.
+            # Page 0 was requested, and the response calls it page 1: the service counts from 1.
             index += 2 if index == 0 and page.index == 1 else 1
 
 
@@ -302,33 +292,38 @@ def _given(**fields: str | UnsetType) -> dict[str, Any]:
     given: dict[str, object] = {name: value for name, value in fields.items() if value is not UNSET}
     for name, value in given.items():
         if value is None:
-            raise ConfigurationError(f"{name}=None: leave it out if it is not to be sent")
+            raise ConfigurationError(f"{name}=None: omit it if it is not to be sent")
         if name.endswith("_url") and isinstance(value, str):
             check_plain_http(name, value, "callbacks, with numbers and texts,")
     return given
 
 
 def _as_v2(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the nested form of contract 4.1; its webhooks have methods that cannot be left out.
+    """Return the nested form of contract 4.1, in which the methods of webhooks are required.
 
     Raises:
-        ConfigurationError: A field has no place in it. The contract knows no voice part of this form.
+        ConfigurationError: A field has no place in this form, such as those of voice.
     """
-    left = dict(fields)
-    kind = left.pop("type", "messages")
+    remaining = dict(fields)
+    kind = remaining.pop("type", "messages")
     webhooks = {
-        name: {"address": left.pop(name), "http_method": left.pop(name.replace("_url", "_method"), "POST")}
+        name: {
+            "address": remaining.pop(name),
+            "http_method": remaining.pop(name.replace("_url", "_method"), "POST"),
+        }
         for name in ("inbound_url", "status_url")
-        if name in left
+        if name in remaining
     }
-    nested: dict[str, Any] = {"name": left.pop("name")} if "name" in left else {}
-    if "public_key" in left:
-        nested["keys"] = {"public_key": left.pop("public_key")}
+    nested: dict[str, Any] = {"name": remaining.pop("name")} if "name" in remaining else {}
+    if "public_key" in remaining:
+        nested["keys"] = {"public_key": remaining.pop("public_key")}
     if webhooks:
         nested["capabilities"] = {"messages": {"version": "v0.1", "webhooks": webhooks}}
     if kind not in ("messages", "message"):
-        raise ConfigurationError("the v2 form of an application has no type: it is one of messages only")
-    for name in left:
+        raise ConfigurationError(
+            "the v2 form of an application has no type: every application is one of messages"
+        )
+    for name in remaining:
         cure = f"give {name.replace('_method', '_url')} with it" if name in _METHODS else "leave it out"
         raise ConfigurationError(f"{name} has no place of its own in the v2 form of an application: {cure}")
     if not nested:

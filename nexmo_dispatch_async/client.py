@@ -1,6 +1,6 @@
 """`DispatchClient`: the settings, `send()` and its variants, and the application calls.
 
-It holds no connection and repeats nothing itself: `carrier` does. What a request says and what an answer
+It holds no connection and repeats nothing itself: `transport` does. What a request says and what an answer
 means is for `sansio` to decide, without a socket.
 """
 
@@ -40,10 +40,10 @@ from nexmo_dispatch_async.sansio import (
     dispatch_request,
     with_response,
 )
-from nexmo_dispatch_async.transport.attempt import TlsSetting
-from nexmo_dispatch_async.transport.call import Carrier
+from nexmo_dispatch_async.transport.call import Calls
 from nexmo_dispatch_async.transport.keep_alive import KEEPALIVE_TIMEOUT
 from nexmo_dispatch_async.transport.proxies import proxies_of
+from nexmo_dispatch_async.transport.settings import TlsSetting, TransportSettings
 from nexmo_dispatch_async.transport.statistics import ClientStatistics
 from nexmo_dispatch_async.urls import check_plain_http
 from nexmo_dispatch_async.workflow import Workflow
@@ -178,7 +178,6 @@ class DispatchClient(Unpicklable):
         self._application_header = application_header
         self._applications = Applications(self, applications_url or self._base_url, applications_path)
         # How
-        self._timeout = timeout
         self._rules = rules
         self._client_ref = client_ref
         self._tracker = tracker
@@ -195,22 +194,24 @@ class DispatchClient(Unpicklable):
         if self._application_id and application_header:
             self._dispatch_headers["ApplicationId"] = self._application_id
         # What carries the requests
-        self._carrier = Carrier(
-            auth,
-            headers=common,
-            session=session,
-            ssl=ssl,
-            proxies=proxies_of(proxy, trust_env=trust_env),
-            keepalive_timeout=keepalive_timeout,
-            limit=limit,
-            max_response=max_response,
-            retry=retry,
-            timeout=timeout,
-            middleware=middleware,
-            clock=clock,
-            wall_clock=wall_clock,
-            sleep=sleep,
-            random=random,
+        self._calls = Calls(
+            TransportSettings(
+                auth=auth,
+                headers=common,
+                session=session,
+                ssl=ssl,
+                proxies=proxies_of(proxy, trust_env=trust_env),
+                keepalive_timeout=keepalive_timeout,
+                limit=limit,
+                max_response=max_response,
+                retry=retry,
+                timeout=timeout,
+                middleware=middleware,
+                clock=clock,
+                wall_clock=wall_clock,
+                sleep=sleep,
+                random=random,
+            )
         )
 
     @classmethod
@@ -272,10 +273,10 @@ class DispatchClient(Unpicklable):
         return cls(auth=auth, application_id=application_id or found.application_id(), **settings)
 
     def __repr__(self) -> str:
-        return f"DispatchClient({self._base_url!r}, {self._carrier.state})"
+        return f"DispatchClient({self._base_url!r}, {self._calls.state})"
 
     async def __aenter__(self) -> Self:
-        self._carrier.open()
+        self._calls.open()
         return self
 
     async def __aexit__(
@@ -289,17 +290,17 @@ class DispatchClient(Unpicklable):
         Calls under way fail with what is known of them. On a session of yours those that wait for an answer
         go on until it comes, or their time-out, or until you close the session.
         """
-        await self._carrier.aclose()
+        await self._calls.aclose()
 
     @property
     def retry(self) -> RetryPolicy:
         """How often this client tries: `msgspec.structs.replace(client.retry, attempts=1)` for a call."""
-        return self._carrier.retry
+        return self._calls.settings.retry
 
     @property
     def timeout(self) -> Timeout:
         """How long an attempt of this client may take."""
-        return self._timeout
+        return self._calls.settings.timeout
 
     @property
     def applications(self) -> Applications:
@@ -308,7 +309,7 @@ class DispatchClient(Unpicklable):
 
     def statistics(self) -> ClientStatistics:
         """Return what the client has done and is doing, in numbers."""
-        return self._carrier.statistics()
+        return self._calls.statistics()
 
     async def send(
         self,
@@ -342,7 +343,7 @@ class DispatchClient(Unpicklable):
             ClientClosedError: The client is closed or belongs to another event loop.
         """
         workflow, request = self._prepared(workflow, rules, client_ref)
-        dispatch = await self._carrier.call(request, decipher_dispatch, retry, timeout, workflow)
+        dispatch = await self._calls.call(request, decipher_dispatch, retry, timeout, workflow)
         if self._tracker is None and not workflow.client_refs:
             return dispatch
         return await self._sent(dispatch, workflow)
@@ -359,7 +360,7 @@ class DispatchClient(Unpicklable):
         """Send a workflow as `send()` does, and return the answer too: its status, headers and bytes."""
         workflow, request = self._prepared(workflow, rules, client_ref)
         decode = with_response(decipher_dispatch)
-        dispatch, response = await self._carrier.call(request, decode, retry, timeout, workflow)
+        dispatch, response = await self._calls.call(request, decode, retry, timeout, workflow)
         return await self._sent(dispatch, workflow), response
 
     @overload
@@ -430,7 +431,7 @@ class DispatchClient(Unpicklable):
         def send(workflow: Workflow) -> Awaitable[Dispatch]:
             return self.send(workflow, retry=retry, timeout=timeout, rules=rules)
 
-        return many(workflows, send, limit=limit, brake=brake, pause=self._carrier.pause)
+        return many(workflows, send, limit=limit, brake=brake, pause=self._calls.pause)
 
     async def call(
         self,
@@ -452,7 +453,7 @@ class DispatchClient(Unpicklable):
             APIError: One of its subclasses.
             ClientClosedError: The client is closed or belongs to another event loop.
         """
-        return await self._carrier.call(request, decode, retry, timeout)
+        return await self._calls.call(request, decode, retry, timeout)
 
     def ready_request(self, body: bytes) -> Request:
         """Return the `POST /dispatch` of a workflow in JSON that was checked before; `call()` carries it."""

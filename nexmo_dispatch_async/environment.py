@@ -65,7 +65,7 @@ class Environment:
         )
         text = self._text("TOKEN_URL")
         token_url = check_url(f"{_PREFIX}TOKEN_URL", text, query=True) if text else None
-        # Whoever means another service means both: what is secret must not go to a host that nobody named.
+        # Another service needs both URLs: secrets must not go to a host that the settings do not name.
         kpn = _host(KPN_TOKEN_URL)
         if token_url is None and base_url is not None and _host(base_url) != kpn:
             raise ConfigurationError(

@@ -1,6 +1,6 @@
 """The failover rules of a workflow, once, as a state machine that the simulator and the tracking share.
 
-It decides and nothing else: no clock, no network, no messages; whoever holds it carries the decisions out.
+It only decides: no clock, no network, no messages. The caller carries the decisions out.
 
 Rule 1: a workflow is a row of steps; exactly one of them is the current one, and a step is sent at most once.
 Rule 2: every step but the last waits for a status (`condition_status`) for a time (`expiry_time`). The time

@@ -56,7 +56,7 @@ def interrupt(
 
 def note(error: BaseException, known: Interruption) -> Interruption:
     """Write `known` onto `error`, whatever stands there."""
-    # Not by assignment: an exception of somebody else may be frozen.
+    # Not by assignment: an exception of another library may be frozen.
     error.__dict__["interruption"] = known
     return known
 

@@ -103,7 +103,7 @@ def around_attempt(middleware: Sequence[Middleware]) -> AttemptHandler | None:
 
         async def innermost(attempt: Attempt) -> Response:
             nonlocal known
-            # Until it failed, and after an answer that nobody read any more: what it said is lost.
+            # Until the failure; after a response that was not read any more, its content is lost.
             outcome = "not_sent" if attempt.purpose == "token" else _reading(attempt.request, "unknown")
             known = Interruption(outcome, attempt.request.summary)
             try:
@@ -124,7 +124,7 @@ def around_attempt(middleware: Sequence[Middleware]) -> AttemptHandler | None:
 
 
 def _note(error: BaseException, known: Interruption) -> None:
-    """Write down what became of what `error` ended, whoever raised it; an `APIError` says it itself."""
+    """Record on the propagating exception whether the request was sent; an `APIError` has it already."""
     if not isinstance(error, APIError):
         note(error, known)
 

@@ -239,7 +239,7 @@ def pytest_plugin_registered(plugin: object, manager: pytest.PytestPluginManager
 
     try:
         module = _module("nexmo_dispatch_asyncio", {scope: decorator(scope) for scope in _LOOP_SCOPES})
-    except TypeError:  # before 0.24 there was no loop_scope; whoever uses a fixture is told what is missing
+    except TypeError:  # before 0.24 there was no loop_scope; the fixtures name the missing version
         return
     manager.register(module, _FOR_ASYNCIO)
 

@@ -20,7 +20,7 @@ __all__ = ["folded", "mask", "redact", "redactor", "said_by", "tail"]
 # A run of digits that stands alone and is long enough to be a telephone number or a PSID. Parts of ids, as in
 # `0b9e6d6e-8a55-…`, have letters or dashes around them and stay.
 _LONG_NUMBER = re.compile(r"(?<![0-9A-Za-z-])\+?\d{5,}(\d\d)(?![0-9A-Za-z-])")
-# The same in groups. Without a plus sign it takes more digits, or `15-86400` would be a number of somebody.
+# The same in groups. Without a plus sign it takes more digits, or `15-86400` would count as a phone number.
 _GROUPED_NUMBER = re.compile(
     r"(?:\+|(?<![0-9A-Za-z.-])\(?)\d++(?:[\s./()\u2010-\u2015-]{1,3}\d++)++(?![A-Za-z]|-[0-9A-Za-z])"
 )
@@ -123,7 +123,7 @@ def folded(text: str) -> str:
 
 
 def tail(value: object) -> str:
-    """Return the last two characters of a number or id: they tell recipients apart and reach nobody."""
+    """Return the last two characters of a number or id: enough to tell recipients apart only."""
     text = text_or_empty(value)
     return f"…{text[-2:]}" if len(text) > _SHORTEST else "…"
 

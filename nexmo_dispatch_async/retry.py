@@ -51,7 +51,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
         wait_max: Upper limit of every wait, in seconds.
         wait_jitter: The random share of a wait, from 0.0 to 1.0.
         unavailable: Also repeat a POST that was answered with 503 and nothing better. The contract leaves
-            that to the caller (3.8): nobody knows whether the gateway or the service behind it answered.
+            that to the caller (3.8): it is unknown whether the gateway or the service behind it answered.
     """
 
     attempts: int = 4

@@ -104,7 +104,7 @@ class Request(AsShown, msgspec.Struct, frozen=True):
 
     @property
     def summary(self) -> str:
-        """Method and URL template: what may be shown to anybody."""
+        """Method and URL template, which contain no private data."""
         return f"{self.method} {self.template}"
 
     def __repr__(self) -> str:
@@ -335,7 +335,7 @@ def decipher_token(
             phase="token",
         )
     details = parse_problem(response.body)
-    # Anything in it counts: what was asked is no text of somebody's, and nothing is sent twice.
+    # Any value counts: the request had no private text, and repeating it is harmless.
     said = _haystack(response.body)
     kind: type[APIError] = TokenUnavailableError
     if any(word in said for word in _BAD_CLIENT):

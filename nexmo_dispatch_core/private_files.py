@@ -1,4 +1,4 @@
-"""Files for the eyes of their owner only: made with mode 0600, at the place where a link points to.
+"""Files that only their owner may read: created with mode 0600, at the target of a link.
 
 It reads and writes no content; `sqlite` opens databases with it, the command line opens its recordings.
 """
@@ -18,30 +18,30 @@ _ROOT = 0
 
 
 def locate(path: str | os.PathLike[str]) -> Path:
-    """The absolute path of a file behind all links, whether the file exists or not.
+    """Return the absolute path of a file with all links resolved, whether the file exists or not.
 
     Raises:
-        PermissionError: the path is a link that another user made, so that user chose the file.
+        PermissionError: The path is a link of another user, who chose the file.
     """
     try:
         link = os.lstat(path)
     except OSError:
-        link = None  # missing, or out of reach: whoever opens it says so
+        link = None  # missing or inaccessible: opening it raises the error
     if link is not None and stat.S_ISLNK(link.st_mode) and not _is_trusted(link):
         raise PermissionError(errno.EPERM, f"is a link that another user (uid {link.st_uid}) made", str(path))
     return Path(os.path.realpath(path))
 
 
 def create(path: Path) -> bool:
-    """Make an empty file that its owner alone may read; return False when there is one already.
+    """Create an empty file that only its owner may read; return False when the file exists.
 
-    A file that exists is never opened: closing it would drop the locks that SQLite holds in this process.
+    An existing file is never opened: closing it would drop the locks that SQLite holds in this process.
 
     Args:
-        path: from `locate`: a link that is put there in between is not followed.
+        path: The result of `locate`; a link that is created there meanwhile is not followed.
 
     Raises:
-        OSError: the file cannot be made.
+        OSError: The file cannot be created.
     """
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_LINK, 0o600))
@@ -51,12 +51,12 @@ def create(path: Path) -> bool:
 
 
 def exposure(path: Path) -> str | None:
-    """Why others than this user may read a file, in words that follow its name; None when they may not.
+    """Return why other users may read a file, in words that follow its name; None when they may not.
 
     Raises:
-        PermissionError: it belongs to another user, who may read and change it whatever its mode says. For
-            root that is only told: root works for other users.
-        OSError: there is no such file.
+        PermissionError: The file belongs to another user, who may read and change it whatever its mode. For
+            root this is only a reason in the result: root works for other users.
+        OSError: There is no such file.
     """
     found = path.stat()
     if not _is_trusted(found):
@@ -72,14 +72,14 @@ def exposure(path: Path) -> str | None:
 
 
 def open_for_writing(path: str | os.PathLike[str], *, append: bool = False) -> int:
-    """Open a file for its owner only and return its descriptor; a device or a pipe is opened as it is.
+    """Open a file for its owner only and return its descriptor; a device or a pipe is opened unchanged.
 
     Args:
-        path: the file; it is made behind its links.
-        append: keep what is there. Otherwise the file is emptied.
+        path: The file; its links are resolved.
+        append: Whether to keep the content; otherwise the file is truncated.
 
     Raises:
-        OSError: it cannot be opened, or belongs to another user.
+        OSError: The file cannot be opened, or belongs to another user.
     """
     flags = os.O_WRONLY | getattr(os, "O_CLOEXEC", 0) | (os.O_APPEND if append else 0)
     try:
@@ -108,5 +108,5 @@ def _is_own(found: os.stat_result) -> bool:
 
 
 def _is_trusted(found: os.stat_result) -> bool:
-    """Whether a file or link is this user's or root's; root itself may use those of everyone."""
+    """Whether a file or link belongs to this user or to root; root itself may use the files of all users."""
     return _is_own(found) or found.st_uid == _ROOT or os.geteuid() == _ROOT

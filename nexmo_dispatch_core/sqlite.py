@@ -1,7 +1,7 @@
-"""An SQLite file with a write-ahead log: opened for its owner only, and watched for as long as it is open.
+"""`SqliteFile`: an SQLite file with a write-ahead log, for its owner only, and checked while it is open.
 
-It knows no table. The stores of both packages open their files here, and ask `trouble` before they promise
-that something is kept.
+It knows no table. The stores of both packages open their files with it, and call `trouble` before they
+acknowledge a write.
 """
 
 from __future__ import annotations
@@ -19,43 +19,43 @@ from nexmo_dispatch_core.sqlite_identity import Identity
 
 __all__ = ["SqliteFile", "is_locked"]
 
-#: Seconds between two attempts at what SQLite does not wait for.
+#: Seconds between two attempts at an operation for which SQLite does not wait.
 _AGAIN: Final = 0.01
 _ZEROS: Final = bytes(256 * 1024)
 _IN_USE: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 class SqliteFile:
-    """A connection to a file at its real place, behind all links.
+    """A connection to a file, with all links resolved.
 
-    `keep_log` and then `watch` have to be called before anything is stored: a file of another program can be
-    looked at, and left as it was, before.
+    Call `keep_log` and then `watch` before the first write. Until then a file of another program can be
+    inspected, and remains unchanged.
 
     Args:
-        path: the file; it is made, for its owner only, when it is missing. `":memory:"` is no file.
-        busy_timeout: how long, in seconds, to wait for other processes that use it.
-        statements: how many compiled statements are kept.
+        path: The file; created, for its owner only, when it is missing. `":memory:"` is no file.
+        busy_timeout: Maximum wait, in seconds, for other processes that use the file.
+        statements: Maximum number of compiled statements in the cache.
 
     Raises:
-        PermissionError: the file, or the link to it, belongs to another user.
-        OSError: the file is missing and cannot be made.
-        sqlite3.Error: it cannot be opened.
+        PermissionError: The file, or the link to it, belongs to another user.
+        OSError: The file is missing and cannot be created.
+        sqlite3.Error: The file cannot be opened.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, busy_timeout: float, statements: int = 128) -> None:
         self._busy_timeout = busy_timeout
         self._identity: Identity | None = None
         self._keeper: sqlite3.Connection | None = None
-        #: Where the file is; None in memory.
+        #: The path of the file; None in memory.
         self.path: Path | None = None
-        #: Why others may read the file, in words that follow its name.
+        #: Why other users may read the file, in words that follow its name.
         self.exposure: str | None = None
         if os.fspath(path) not in {":memory:", ""}:
             self.path = private_files.locate(path)
             private_files.create(self.path)
             self.exposure = private_files.exposure(self.path)
             self._identity = Identity(self.path)
-        #: For one thread at a time.
+        #: The connection, for one thread at a time.
         self.connection: sqlite3.Connection = sqlite3.connect(
             self.path or ":memory:",
             timeout=busy_timeout,
@@ -65,10 +65,10 @@ class SqliteFile:
         )
 
     def keep_log(self) -> None:
-        """Let others read while one writes, by a log beside the file.
+        """Switch to a write-ahead log, so that other connections read while one writes.
 
         Raises:
-            sqlite3.Error: the file was in use for longer than *busy_timeout*, or is no database.
+            sqlite3.Error: The file was in use for longer than *busy_timeout*, or is no database.
         """
         until = time.monotonic() + self._busy_timeout
         while True:
@@ -83,16 +83,16 @@ class SqliteFile:
                 return
 
     def watch(self) -> None:
-        """Note which files these are: from now on `trouble` tells when they are no longer there.
+        """Note the identity of the file and its log, which `trouble` compares from now on.
 
         Raises:
-            sqlite3.Error: the file cannot be read.
+            sqlite3.Error: The file cannot be read.
         """
         if self.path is None or self._identity is None:
             return
         self._read()  # opens the log
-        # A second connection, which only reads, for `close`: as long as it is open, SQLite does not take the
-        # first one for the last, which moves the log and removes it by its name.
+        # A second, read-only connection for `close`: as long as it is open, the first connection is not the
+        # last one, and SQLite does not move the log and remove it by its name.
         self._keeper = sqlite3.connect(
             f"file:{quote(str(self.path))}?mode=ro",
             uri=True,
@@ -105,26 +105,26 @@ class SqliteFile:
         self._identity.note_log()
 
     def trouble(self) -> str | None:
-        """Why what is committed may not be found again, in words that follow the file's name; else None.
+        """Return why commits may be lost, in words that follow the name of the file; None if they are safe.
 
-        Two `stat` calls. To be asked outside of a transaction: before one, since the next write covers the
-        hole that a truncation left, and after it, before anything is promised.
+        It costs two `stat` calls. Call it outside a transaction: before it, since the next write fills the
+        hole that a truncation left, and after it, before the write is acknowledged.
         """
         if self._identity is None:
             return None
         return self._identity.trouble(self.connection)
 
     def erase_log(self, *, wait: float = 0.0) -> bool:
-        """Move the whole log to the file and overwrite it; False when another connection was in the way.
+        """Move the whole log to the file and overwrite it; return False when another connection prevents it.
 
-        The log keeps its size: on a full disk another program would take what it gave back.
+        The log keeps its size: on a full disk another program would take the freed room.
 
         Args:
-            wait: how long, in seconds, others may take to finish.
+            wait: Maximum wait, in seconds, for other connections.
 
         Raises:
-            OSError: the log cannot be written.
-            sqlite3.Error: the disk failed.
+            OSError: The log cannot be written.
+            sqlite3.Error: The disk failed.
         """
         if self.path is None:
             return True
@@ -150,9 +150,9 @@ class SqliteFile:
         return True
 
     def rescue_log(self) -> bool:
-        """Move a log that has lost its name to the file, if that is intact; False when it is impossible.
+        """Move a log that has lost its name to an intact file; return whether that succeeded.
 
-        It must not wait: once another process has made a new log, the old one would spoil the file.
+        It does not wait: once another process has created a new log, the old one would corrupt the file.
         """
         if self.path is None or self._identity is None or not self._identity.lost_log_only():
             return False
@@ -163,11 +163,11 @@ class SqliteFile:
         return not busy and frames == moved
 
     def close(self, *, keep_log: bool = False) -> None:
-        """Let go of the file.
+        """Close the file.
 
         Args:
-            keep_log: leave the log as it is. Otherwise SQLite moves it to the file and removes it, if this is
-                the last connection. Files that are in trouble are left alone in any case.
+            keep_log: Whether to keep the log. Otherwise the last connection moves it to the file and removes
+                it. After `trouble` the files are never changed.
         """
         first, second = self.connection, self._keeper
         if second is not None and not keep_log and self.trouble() is None:
@@ -185,25 +185,25 @@ class SqliteFile:
 
 
 def overwrite(log: Path) -> None:
-    """Fill a log with zeros, which is in the file already, and which nobody reads or writes meanwhile.
+    """Fill a log with zeros after its move to the file; no connection may read or write it meanwhile.
 
-    SQLite holds no lock on this file, so that closing it drops none.
+    SQLite holds no lock on the log, so closing it drops no lock.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: The log cannot be written.
     """
     with log.open("r+b", buffering=0) as file:
-        left = os.fstat(file.fileno()).st_size
-        # First the header, for good: without it the log is empty. A log that lost its end alone would put
-        # back what pages held before.
-        for size in (min(left, _LOG_HEADER), max(0, left - _LOG_HEADER)):
-            left = size
-            while left:
-                left -= file.write(_ZEROS[:left])
+        total = os.fstat(file.fileno()).st_size
+        # The header first, and synced: without it the log is empty. A log without its end would restore old
+        # content of pages.
+        for size in (min(total, _LOG_HEADER), max(0, total - _LOG_HEADER)):
+            remaining = size
+            while remaining:
+                remaining -= file.write(_ZEROS[:remaining])
             os.fsync(file.fileno())
 
 
 def is_locked(error: BaseException) -> bool:
-    """Whether another connection was in the way for too long."""
+    """Return whether another connection held a lock for too long."""
     code = getattr(error, "sqlite_errorcode", None)
     return isinstance(code, int) and code & 0xFF in _IN_USE

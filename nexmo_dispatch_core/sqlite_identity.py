@@ -1,7 +1,7 @@
 """Whether an SQLite file and its log are still the ones that a connection has open.
 
-It changes nothing. SQLite goes on writing to files that have lost their name, or their content, without an
-error: what is committed then is lost with the process.
+It changes nothing. SQLite writes to files that have lost their name, or their content, without an error: such
+commits are lost with the process.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Every way a send can fail, made to happen by a real TCP server: the cases behind docs/failures.md.
 
-`python -m tests.failures` prints the table; tests/transport/test_failures.py holds the page against it.
+`python -m tests.failures` prints the table; tests/transport/test_failures_page.py holds the page against it.
 """
 
 import asyncio
@@ -197,7 +197,7 @@ def refused(scene: Scene, _stack: AsyncExitStack) -> None:
 
 
 def full_queue(scene: Scene, stack: AsyncExitStack) -> None:
-    """Listen, accept nobody, and fill the queue: a connection is neither made nor refused."""
+    """Listen, accept no connection, and fill the queue: connecting neither succeeds nor fails."""
     sock = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
     for _ in range(2):
         filler = stack.enter_context(socket.socket())
@@ -275,7 +275,7 @@ def idle_closed(scene: Scene, _stack: AsyncExitStack) -> None:
 
 
 def said_on_idle(scene: Scene, _stack: AsyncExitStack) -> None:
-    """Say on the idle connection what nobody asked for; the client's loop has not read it yet."""
+    """Send an unsolicited response on the idle connection; the client's loop has not read it yet."""
     scene.warm = True
 
     async def remember(request: Received, connection: Connection) -> None:

@@ -19,7 +19,7 @@ from nexmo_dispatch_async.exceptions import (
     ProtocolError,
     RateLimitError,
 )
-from nexmo_dispatch_async.models.responses import Application, ApplicationPage, VoiceSettings
+from nexmo_dispatch_async.models.responses import Application, ApplicationPage
 from nexmo_dispatch_async.retry import RetryPolicy, Timeout
 from nexmo_dispatch_async.sansio import Response
 from tests.conftest import payload
@@ -66,7 +66,6 @@ async def test_every_shape_gives_the_same_application(name: str) -> None:
     assert application.inbound_url == "https://hooks.example.com/dispatch/inbound"
     assert (application.status_method, application.inbound_method) == ("POST", "POST")
     assert application.public_key == "EXAMPLE PUBLIC KEY (PEM text)"
-    assert application.voice is None
     assert list(application.links) == ["self"]
     assert application.raw["id"] == ID
 
@@ -166,14 +165,14 @@ async def test_every_list_gives_a_page(name: str, index: int, total: int, count:
     assert repr(page) == f"ApplicationPage({count} applications, index={index}, total={total})"
 
 
-async def test_a_voice_application_keeps_its_settings() -> None:
+async def test_a_voice_application_shows_its_type() -> None:
+    """Dispatch does not use its URLs, which are in `raw`."""
     async with RawServer(answering(example("list_response_v1"))) as server, client_of(server) as client:
         _, voice = (await client.applications.list()).applications
 
     assert voice.type == "voice"
-    assert voice.voice == VoiceSettings(
-        "https://hooks.example.com/voice/answer", "GET", "https://hooks.example.com/voice/event", "POST"
-    )
+    assert voice.status_url == voice.inbound_url == ""
+    assert "https://hooks.example.com/voice/answer" in str(voice.raw)
 
 
 async def test_an_empty_list_is_a_page() -> None:
@@ -329,9 +328,9 @@ async def test_a_bad_request_on_a_later_page_is_an_error() -> None:
         (lambda a: a.get(5), "application_id must be text, not int"),
         (lambda a: a.get("."), "application_id is no id"),
         (lambda a: a.delete(" .. "), "application_id is no id"),
-        (lambda a: a.create(name="n", status_url=None), "status_url=None: leave it out"),
-        (lambda a: a.update(ID, name=None), "name=None: leave it out"),
-        (lambda a: a.update(ID, name=None, encoding="query"), "name=None: leave it out"),
+        (lambda a: a.create(name="n", status_url=None), "status_url=None: omit it"),
+        (lambda a: a.update(ID, name=None), "name=None: omit it"),
+        (lambda a: a.update(ID, name=None, encoding="query"), "name=None: omit it"),
     ],
 )
 async def test_nonsense_is_refused_before_the_network(call: Any, message: str) -> None:
@@ -348,9 +347,9 @@ async def test_nonsense_is_refused_before_the_network(call: Any, message: str) -
         (lambda a: a.update(ID, status_method="POST"), "status_method has no place of its own.*status_url"),
         (lambda a: a.update(ID, name="n", inbound_method="POST"), "inbound_method has no place of its own"),
         (lambda a: a.update(ID, type="messages"), "nothing to change"),
-        (lambda a: a.create(name="n", type="voice", answer_url="https://a"), "has no type"),
+        (lambda a: a.create(name="n", type="voice"), "has no type"),
         (
-            lambda a: a.create(name="n", answer_url="https://a"),
+            lambda a: a.update(ID, name="n", answer_url="https://a"),
             "answer_url has no place of its own.*leave it out",
         ),
         (lambda a: a.update(ID, event_method="GET"), "event_method has no place of its own.*leave it out"),

@@ -27,8 +27,13 @@ SDK_LAYERS = [
         "transport.proxies",
         "transport.causes",
     },
-    {"interruption", "middleware", "transport.statistics", "transport.slots", "transport.deadlines"},
-    {"fan_out", "transport.body"},
+    {"interruption", "middleware", "transport.statistics", "transport.deadlines"},
+    {"fan_out", "transport.progress", "transport.decision"},
+    {"transport.failures", "transport.settings"},
+    {"transport.wire"},
+    {"transport.session_wire"},
+    {"transport.wire_fast_path"},
+    {"transport.connections"},
     {"transport.attempt", "transport.tokens"},
     {"transport.call"},
     {"transport", "arguments"},
@@ -43,7 +48,7 @@ PURE = {
     SDK: {"checks", "exceptions", "redaction", "models", "sms_segments", "workflow", "channels"}
     | {"rules", "templates", "tariff", "care_window", "sansio", "quota", "auth", "environment"}
     | {"retry", "failover", "urls", "arguments", "interruption", "tracking", "simulator", "bulk"}
-    | {"transport.keep_alive", "transport.proxies", "transport.statistics"},
+    | {"transport.keep_alive", "transport.proxies", "transport.statistics", "transport.decision"},
     RECEIVER: {"exceptions", "events", "signature", "sansio", "injection", "middleware", "routes", "routing"}
     | {"receiver"},
     CORE: {"backoff", "checks", "lenient", "vocabulary"},
@@ -207,3 +212,29 @@ def test_no_module_is_longer_than_500_lines(package: str) -> None:
     }
 
     assert long == {}
+
+
+def _depth(node: ast.AST, depth: int = 0) -> int:
+    """Return how deep the statements of a function are nested; an `elif` is as deep as its `if`."""
+    deepest = depth
+    for child in ast.iter_child_nodes(node):
+        chained = isinstance(node, ast.If) and isinstance(child, ast.If) and node.orelse == [child]
+        deeper = isinstance(child, _BLOCKS) and not chained
+        deepest = max(deepest, _depth(child, depth + deeper))
+    return deepest
+
+
+_BLOCKS = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.Try, ast.With, ast.AsyncWith, ast.Match)
+
+
+def test_the_functions_of_the_transport_are_read_at_a_glance() -> None:
+    """What decides whether a request is sent twice has no function over 50 lines or 3 blocks deep."""
+    wrong: list[str] = []
+    for path in sorted((ROOT / SDK / "transport").glob("*.py")):
+        for node in nodes(path):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (node.end_lineno or 0) - node.lineno + 1
+                if lines > 50 or _depth(node) > 3:
+                    wrong.append(f"{path.name}: {node.name}: {lines} lines, {_depth(node)} deep")
+
+    assert wrong == []

@@ -250,7 +250,7 @@ async def test_a_receiver_leaves_the_file_of_listen(tmp_path: Path) -> None:
     async with serving(*LISTEN, "--inbox", str(tmp_path / "inbox.db")) as command:
         await command.until("listening")
 
-        with pytest.raises(InboxError, match="are those of 'nexmo-dispatch listen' and not of 'receiver'"):
+        with pytest.raises(InboxError, match="belong to 'nexmo-dispatch listen' and not to 'receiver'"):
             async with Receiver(Router(), verification=None, inbox=SqliteInbox(tmp_path / "inbox.db")):
                 pass
         assert await command.signalled(signal.SIGTERM) == 0

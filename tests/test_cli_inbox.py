@@ -94,7 +94,7 @@ def test_retry_by_handler_or_kind(file: Path) -> None:
     assert run("retry", file, "all", "--kind", "bogus")[0] == 2
     code, _, err = run("retry", file, "3", "--handler", "answer")
     assert code == 2
-    assert "goes with all" in err
+    assert "requires all" in err
 
 
 def test_summary_counts_by_handler_and_exception(file: Path) -> None:
@@ -207,7 +207,7 @@ def test_listen_leaves_the_file_of_a_receiver(file: Path, *, pending: bool) -> N
 
     assert (code, out) == (1, "")
     assert err == (
-        f"the events in {file.name} are those of 'receiver' and not of 'nexmo-dispatch listen', which would "
+        f"the events in {file.name} belong to 'receiver' and not to 'nexmo-dispatch listen', which would "
         "mark them as handled: give it a file of its own\n"
     )
     assert run("list", file) == before
@@ -219,4 +219,4 @@ async def test_listen_leaves_the_file_of_a_running_receiver(file: Path) -> None:
         code, out, err = await asyncio.to_thread(listen, file)
 
     assert (code, out) == (1, "")
-    assert err.startswith(f"the events in {file.name} are those of 'receiver'")
+    assert err.startswith(f"the events in {file.name} belong to 'receiver'")

@@ -106,7 +106,7 @@ async def test_a_redirect_is_an_answer(recording: Path, capsys: pytest.CaptureFi
     assert "  308: 1\n  308 (<p>moved to /hooks/</p>): 1\n" in capsys.readouterr().out
 
 
-async def test_ends_with_1_when_nobody_answers(
+async def test_ends_with_1_without_a_receiver(
     recording: Path, unused_tcp_port: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = await replay.run(recording, f"http://127.0.0.1:{unused_tcp_port}/", SECRETS, Plan())
@@ -173,7 +173,7 @@ def test_command_line(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_bytes(b"{}")
 
     wrong = CliRunner().invoke(app, ["replay", str(tmp_path), "--to", "localhost"])
-    nobody = CliRunner().invoke(
+    refused = CliRunner().invoke(
         app,
         [
             "replay",
@@ -187,8 +187,8 @@ def test_command_line(tmp_path: Path) -> None:
         ],
     )
 
-    assert (wrong.exit_code, nobody.exit_code) == (2, 1)
-    assert "posted 2 callbacks" in nobody.stdout
+    assert (wrong.exit_code, refused.exit_code) == (2, 1)
+    assert "posted 2 callbacks" in refused.stdout
 
 
 async def test_callbacks_to_another_machine_over_http_are_noted(
@@ -197,4 +197,4 @@ async def test_callbacks_to_another_machine_over_http_are_noted(
     """They hold what customers wrote; a name that is not found is as good as a receiver here."""
     await replay.run(recording, "http://receiver.invalid/webhooks", SECRETS, Plan())
 
-    assert "note: the callbacks travel unencrypted to receiver.invalid" in capsys.readouterr().err
+    assert "sent unencrypted to receiver.invalid" in capsys.readouterr().err

@@ -172,7 +172,7 @@ async def test_a_session_of_your_own_is_not_closed(workflow: Workflow) -> None:
 
 
 async def test_closing_under_way_reports_what_is_known(workflow: Workflow) -> None:
-    """Bytes left, then the connection was closed here: nobody knows."""
+    """Bytes left, then the connection was closed here: the outcome is unknown."""
     async with RawServer(hang) as server:
         client = kpn_client_of(server)
         task = asyncio.create_task(client.send(workflow))
@@ -300,7 +300,7 @@ async def test_sending_needs_an_application_id(workflow: Workflow) -> None:
 def test_nothing_shows_a_secret() -> None:
     client = DispatchClient(auth=KpnOAuth("client-id", "client-secret"), application_id=APPLICATION)
 
-    assert "client-" not in repr(client) + repr(client.applications) + repr(client._carrier._auth)
+    assert "client-" not in repr(client) + repr(client.applications) + repr(client._calls.settings.auth)
 
 
 async def test_switching_the_provider_changes_one_line(workflow: Workflow, mocked: aioresponses) -> None:

@@ -298,7 +298,7 @@ async def test_the_token_endpoint_of_kpn_can_be_another(workflow: Workflow) -> N
 
 
 def test_an_application_that_nothing_would_carry_is_refused() -> None:
-    """Vonage knows it from the token: whoever names one expects that it is used."""
+    """Vonage reads it from the token, so an explicit id would be ignored silently."""
     settings: Any = {"application_id": "app"}
     with pytest.raises(ConfigurationError, match="Vonage knows the application from the token"):
         DispatchClient.vonage(BearerToken("t"), **settings)
@@ -359,7 +359,7 @@ async def test_waiting_for_a_slot_does_not_count_for_the_deadline(workflow: Work
     async with RawServer(handler) as server, client_of(server, time=time, limit=1, retry=policy) as client:
 
         async def take_the_slot(_seconds: float) -> None:
-            slots = client._carrier._slots
+            slots = client._calls._slots
             await slots.acquire()
 
             def give_back() -> None:
@@ -368,7 +368,7 @@ async def test_waiting_for_a_slot_does_not_count_for_the_deadline(workflow: Work
 
             asyncio.get_running_loop().call_soon(asyncio.get_running_loop().call_soon, give_back)
 
-        client._carrier._sleep = take_the_slot
+        client._calls.settings = msgspec.structs.replace(client._calls.settings, sleep=take_the_slot)
         with pytest.raises(RateLimitError) as caught:
             await client.send(workflow)
 
@@ -395,7 +395,7 @@ async def test_the_time_out_of_a_call(workflow: Workflow) -> None:
 async def test_what_comes_after_a_503_does_not_tell_what_became_of_it(
     workflow: Workflow, later: list[bytes]
 ) -> None:
-    """Nobody knows whether the first try was accepted, however certain the second one's failure is."""
+    """The first attempt may have been accepted, however certain the failure of the second is."""
     policy = RetryPolicy(attempts=3, unavailable=True)
     async with RawServer(answering(reply(503), *later)) as server, client_of(server, retry=policy) as client:
         with pytest.raises(OutcomeUnknownError) as caught:
@@ -407,7 +407,9 @@ async def test_what_comes_after_a_503_does_not_tell_what_became_of_it(
 
 async def test_reading_is_repeated_without_doubt() -> None:
     async with RawServer(answering(reply(503), reply(404))) as server, client_of(server) as client:
-        client._carrier._retry = RetryPolicy(unavailable=True)
+        client._calls.settings = msgspec.structs.replace(
+            client._calls.settings, retry=RetryPolicy(unavailable=True)
+        )
         with pytest.raises(APIError) as caught:
             await client.applications.get("a")
 

@@ -34,7 +34,8 @@ from nexmo_dispatch_async.exceptions import (
 )
 from nexmo_dispatch_async.models.problems import Problem
 from nexmo_dispatch_async.sansio import Headers, Request, Response, decipher_dispatch, decipher_response
-from nexmo_dispatch_async.transport.body import Body, Phase, failure_of
+from nexmo_dispatch_async.transport.failures import failure_of
+from nexmo_dispatch_async.transport.progress import Phase, Progress
 from nexmo_dispatch_async.workflow import Finding, Workflow
 from tests.support.paths import ROOT
 
@@ -174,9 +175,9 @@ def answered(status: int, body: object, headers: dict[str, str] | None = None) -
 
 def broken(error: Exception, phase: Phase, *, answering: bool = False) -> APIError:
     """Return the error that an exception of aiohttp means."""
-    body = Body(b"x")
-    body.phase = phase
-    failure = failure_of(REQUEST, body, error, answering=answering)
+    progress = Progress()
+    progress.phase, progress.answering = phase, answering
+    failure = failure_of(REQUEST, progress, error)
     assert isinstance(failure, APIError)
     return failure
 

@@ -51,6 +51,13 @@ def test_every_dependency_of_the_project_has_a_floor() -> None:
     assert {"opentelemetry-api", "pytest", "hatchling"} <= names
 
 
+def test_no_framework_is_claimed_that_is_not_run() -> None:
+    """The client needs asyncio: with anyio on trio it raises an error that says so."""
+    frameworks = re.findall(r"Framework :: (.*)", "\n".join(PROJECT["project"]["classifiers"]))
+
+    assert frameworks == ["AsyncIO", "aiohttp"]
+
+
 def test_every_claimed_python_is_looked_for() -> None:
     """Classifiers, `requires-python`, the Makefile and the configuration of the checkers say the same."""
     claimed = re.findall(r"Python :: (3\.\d+)", "\n".join(PROJECT["project"]["classifiers"]))

@@ -175,7 +175,7 @@ async def test_what_is_inherited_passes_everything_on() -> None:
 
 @pytest.mark.parametrize(("method", "outcome"), [("call", "sent"), ("attempt", "unknown")])
 async def test_cancelled_after_the_answer(workflow: Workflow, method: str, outcome: str) -> None:
-    """Around the call the value was there; around the attempt nobody read the answer any more."""
+    """Around the call the value was there; around the attempt the response was not read any more."""
     answered = asyncio.Event()
 
     async def slow(_self: Middleware, it: Any, proceed: Callable[[Any], Awaitable[Any]]) -> Any:
@@ -329,4 +329,4 @@ async def test_its_own_exceptions_reach_the_caller(workflow: Workflow) -> None:
             await client.send(workflow)
 
     assert client.statistics().interrupted == 1
-    assert client._carrier._slots.free == 100
+    assert client._calls._slots._value == 100

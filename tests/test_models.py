@@ -122,7 +122,7 @@ def structs() -> list[type[Struct]]:
 
 @pytest.mark.parametrize("struct", sorted(set(structs()), key=str), ids=lambda struct: struct.__name__)
 def test_rich_shows_no_more_than_repr(struct: type[Struct]) -> None:
-    """Msgspec hands `rich` every field, so whoever hides some from `repr` has to hide them there too."""
+    """Msgspec hands `rich` every field: a field hidden from `repr` must be hidden there too."""
     hides = struct.__repr__ is not Struct.__repr__
 
     assert not hides or struct.__rich_repr__ is not Struct.__rich_repr__

@@ -29,7 +29,7 @@ WORKFLOW = Workflow.failover(
 )
 
 {mark}
-async def test_nobody_reads(dispatch_simulator, dispatch_client):
+async def test_unread(dispatch_simulator, dispatch_client):
     await dispatch_client.send(WORKFLOW)
     await dispatch_simulator.advance(600)
 
@@ -97,7 +97,7 @@ def run(project: pytest.Pytester, *options: str) -> pytest.RunResult:
     return project.runpytest_inprocess(*WITHOUT, *options)
 
 
-# ---- whoever runs the test
+# ---- runners of async tests
 
 
 def test_users_of_pytest_asyncio_in_auto_mode(project: pytest.Pytester) -> None:
@@ -158,7 +158,7 @@ def test_trio_is_refused_with_the_cure(project: pytest.Pytester) -> None:
 
 
 @pytest.mark.parametrize("options", [(), ("-p", "no:asyncio")])
-def test_a_test_that_nobody_runs_is_told_who_could(
+def test_an_async_test_without_a_runner_names_the_plugins(
     project: pytest.Pytester, options: tuple[str, ...]
 ) -> None:
     project.makepyfile("def test_sync(dispatch_simulator): pass")

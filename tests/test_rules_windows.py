@@ -42,7 +42,7 @@ BOUND = [
 
 @pytest.fixture
 def window() -> CareWindow:
-    """A window whose clock stands at noon; nobody has written."""
+    """A window whose clock stands at noon, without any inbound message."""
     return CareWindow(clock=lambda: NOON)
 
 

@@ -204,7 +204,7 @@ def test_messages_of_a_report_come_in_order() -> None:
 
 
 def test_names_of_secrets_sign_nothing() -> None:
-    """`{"key": {"new": "…"}}`: whoever knows the word `new` would pass."""
+    """`{"key": {"new": "…"}}`: any caller who knows the word `new` would pass."""
     body = b'{"message_uuid": "m"}'
     authorization = sign(body, secret="new", api_key="k", jti="j")
     secrets: Any = {"k": {"new": "secret"}}

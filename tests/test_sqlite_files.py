@@ -1,4 +1,4 @@
-"""The files of tracking and care window: opened by many at once, and read by nobody else."""
+"""The files of tracking and care window: opened by many processes, and readable by their owner only."""
 
 import asyncio
 import os
@@ -34,7 +34,7 @@ BOTH = pytest.mark.parametrize("make", [make_tracking, make_window])
 
 @BOTH
 def test_a_new_file_is_for_its_owner_only(make: Callable[[Path], None], tmp_path: Path) -> None:
-    """It holds personal data, or what somebody was sent; the log beside it does too."""
+    """The file and its log hold personal data."""
     before = os.umask(0o022)
     try:
         make(tmp_path / "file")
@@ -51,7 +51,7 @@ def test_a_new_file_is_for_its_owner_only(make: Callable[[Path], None], tmp_path
 
 @BOTH
 def test_a_file_that_exists_keeps_its_mode(make: Callable[[Path], None], tmp_path: Path) -> None:
-    """Somebody may share it on purpose."""
+    """A file shared on purpose keeps its permissions."""
     path = tmp_path / "file"
     path.touch()
     path.chmod(0o640)
@@ -62,7 +62,7 @@ def test_a_file_that_exists_keeps_its_mode(make: Callable[[Path], None], tmp_pat
 
 
 @BOTH
-def test_opening_waits_for_whoever_is_at_it(make: Callable[[Path], None], tmp_path: Path) -> None:
+def test_opening_waits_for_another_process(make: Callable[[Path], None], tmp_path: Path) -> None:
     """Several processes make one new file in the same moment; the change of the log waits for no lock."""
     path = tmp_path / "file"
     other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -79,10 +79,12 @@ def test_opening_waits_for_whoever_is_at_it(make: Callable[[Path], None], tmp_pa
 def test_it_waits_no_longer_than_it_was_told(tmp_path: Path) -> None:
     other = sqlite3.connect(tmp_path / "file", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
+    file = SqliteFile(tmp_path / "file", busy_timeout=0.05)
 
     with pytest.raises(sqlite3.OperationalError, match="locked"):
-        SqliteFile(tmp_path / "file", busy_timeout=0.05).keep_log()
+        file.keep_log()
 
+    file.close()
     other.close()
 
 

@@ -7,7 +7,7 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command, or say what to install when the `cli` extra is missing."""
+    """Run the command; exit with a hint if the `cli` extra is not installed."""
     try:
         from nexmo_dispatch_async.cli.app import app
         from nexmo_dispatch_async.cli.screen import ScreenHandler, report
@@ -16,9 +16,9 @@ def main() -> None:
             raise
         sys.exit(f"nexmo-dispatch needs {error.name}: pip install 'nexmo-dispatch-async[cli]'")
     logging.getLogger().addHandler(ScreenHandler())
-    logging.getLogger("nexmo_dispatch_async").propagate = False  # the commands say what happened, once
+    logging.getLogger("nexmo_dispatch_async").propagate = False  # the commands report it themselves, once
     try:
         app(prog_name="nexmo-dispatch")
-    except Exception as error:  # noqa: BLE001 - typer would print it as it is
+    except Exception as error:  # noqa: BLE001 - typer would print it unescaped
         report(error)
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""The commands and their options; each hands over to a module of its own."""
+"""The commands and their options; each command has a module of its own."""
 
 import logging
 from pathlib import Path
@@ -18,7 +18,7 @@ Purgeable = Literal["handled", "quarantined"]
 app: typer.Typer = typer.Typer(
     help="Send failover workflows through the Dispatch API, receive its callbacks, and simulate the service.",
     no_args_is_help=True,
-    pretty_exceptions_enable=False,  # `screen.report` prints them: no locals, and nothing a terminal acts on
+    pretty_exceptions_enable=False,  # `screen.report` prints them, escaped and without locals
     add_completion=False,
 )
 app.add_typer(bulk, name="bulk")
@@ -36,14 +36,14 @@ def root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Hold the options that every command shares."""
-    # the commands say themselves what happened, once
+    """Define the options of all commands."""
+    # the commands report it themselves, once
     logging.getLogger("nexmo_dispatch_async").addHandler(logging.NullHandler())
 
 
 @app.command()
 def demo() -> None:
-    """Run the documented workflows against the simulator and show what happens; needs no account.
+    """Run the documented workflows against the simulator and print the events; needs no account.
 
     Ends with 0 only if every callback arrived, verified, and every outcome was the expected one.
     """
@@ -60,12 +60,12 @@ def simulate(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Name that it is called by besides loopback, such as that of its container; repeatable.",
+            help="Host name that requests may use besides loopback, such as that of a container; repeatable.",
         ),
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(help="Same seed, same ids, delays and credentials; without it another one each time."),
+        typer.Option(help="Seed of ids, delays and credentials; random by default."),
     ] = None,
     speed: Annotated[float, typer.Option(min=0.001, help="Simulated seconds per second.")] = 1.0,
     config: Annotated[
@@ -74,24 +74,26 @@ def simulate(
     ] = None,
     state: Annotated[
         Path | None,
-        typer.Option(dir_okay=False, help="File that keeps account, applications and tokens over a restart."),
+        typer.Option(
+            dir_okay=False, help="File that keeps account, applications and tokens across restarts."
+        ),
     ] = None,
     record: Annotated[
         Path | None,
         typer.Option(
             dir_okay=False,
-            help="File to write all that happens to, a JSON object a line; replaced. Not for replay.",
+            help="File for all events, one JSON object per line; overwritten. Not for replay.",
         ),
     ] = None,
     callback_url: Annotated[
         str | None,
         typer.Option(
             metavar="URL",
-            help="Where your receiver is; without it http://127.0.0.1:8702/webhooks, where listen waits.",
+            help="URL of your receiver; by default http://127.0.0.1:8702/webhooks, that of listen.",
         ),
     ] = None,
 ) -> None:
-    """Run the simulated service until Ctrl-C and print how to reach it."""
+    """Run the simulated service until Ctrl-C; print its settings and credentials."""
     from nexmo_dispatch_async.cli.simulate import run
 
     if callback_url is not None:
@@ -117,7 +119,7 @@ def send(
     file: Annotated[Path, typer.Argument(help="Workflow as JSON, or - for standard input.", allow_dash=True)],
     check: Annotated[bool, typer.Option("--check", help="Only check the workflow; send nothing.")] = False,
     extra: Annotated[
-        bool, typer.Option("--extra", help="Send members that are not known; warn of each.")
+        bool, typer.Option("--extra", help="Send unknown members, with a warning for each.")
     ] = False,
 ) -> None:
     """Send the workflow in FILE and print its dispatch_uuid.
@@ -126,7 +128,7 @@ def send(
     NEXMO_DISPATCH_APPLICATION_ID and, for another service, NEXMO_DISPATCH_BASE_URL and
     NEXMO_DISPATCH_TOKEN_URL.
 
-    Ends with 0 when sent, 1 when it was not sent, 3 when nobody can know (do not simply repeat it).
+    Exit code: 0 sent, 1 not sent, 3 unknown (do not simply repeat the command).
     """
     from nexmo_dispatch_async.cli.send import run
 
@@ -139,7 +141,7 @@ _Secret = Annotated[
     typer.Option(
         metavar="API_KEY=SECRET",
         envvar=_SECRETS,
-        help="Signature secret; repeatable. Better set the variable: all users of a machine see commands.",
+        help="Signature secret; repeatable. Prefer the variable: all users of a machine can see commands.",
     ),
 ]
 
@@ -150,15 +152,15 @@ def listen(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 picks a free one.")] = 8702,
     path: Annotated[
-        str, typer.Option(help="Where callbacks arrive; anything below it counts too.")
+        str, typer.Option(help="Path of the callbacks, including all paths below it.")
     ] = "/webhooks",
     secret: _Secret = None,
     no_verification: Annotated[
-        bool, typer.Option("--no-verification", help="Accept unsigned callbacks: anybody can post them.")
+        bool, typer.Option("--no-verification", help="Accept unsigned callbacks, which any client can post.")
     ] = False,
     record: Annotated[
         Path | None,
-        typer.Option(dir_okay=False, help="Append each callback, without personal data; for replay."),
+        typer.Option(dir_okay=False, help="Append each callback without personal data, for replay."),
     ] = None,
     inbox: Annotated[
         Path | None,
@@ -168,13 +170,13 @@ def listen(
         ),
     ] = None,
 ) -> None:
-    """Receive callbacks and print each as it arrives, numbers masked, until Ctrl-C."""
+    """Receive callbacks and print each one with masked numbers, until Ctrl-C."""
     from nexmo_dispatch_async.cli.listen import run
 
     secrets = _pairs(context, secret)
     if bool(secrets) == no_verification:
         raise typer.BadParameter(
-            f"set {_SECRETS} to API_KEY=SECRET or give --secret, or say --no-verification; not both",
+            f"set {_SECRETS} to API_KEY=SECRET or give --secret, or give --no-verification; not both",
             param_hint=_name_of_secret(context),
         )
     raise typer.Exit(anyio.run(run, host, port, path, secrets or None, record, inbox))
@@ -193,17 +195,20 @@ def replay(
     secret: _Secret = None,
     speed: Annotated[
         float | None,
-        typer.Option(min=0.001, help="Times faster than recorded; without it, as fast as answers come."),
+        typer.Option(
+            min=0.001,
+            help="Factor of the recorded speed; by default each callback follows the previous response.",
+        ),
     ] = None,
-    shuffle: Annotated[bool, typer.Option("--shuffle", help="In another order.")] = False,
-    duplicate: Annotated[bool, typer.Option("--duplicate", help="Each callback twice.")] = False,
-    seed: Annotated[int, typer.Option(help="Same seed, same order of --shuffle.")] = 0,
+    shuffle: Annotated[bool, typer.Option("--shuffle", help="Post in a random order.")] = False,
+    duplicate: Annotated[bool, typer.Option("--duplicate", help="Post each callback twice.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of --shuffle.")] = 0,
 ) -> None:
-    """Post recorded callbacks to a receiver and sum up the answers.
+    """Post recorded callbacks to a receiver and summarise the responses.
 
     They are signed with the first secret; without a secret they are unsigned.
 
-    Ends with 0 only if all of them were answered 2xx.
+    Exit code: 0 only if every response was 2xx.
     """
     from nexmo_dispatch_async.cli.replay import Plan, run
 
@@ -213,7 +218,7 @@ def replay(
 
 
 _inbox = typer.Typer(
-    help="See what a receiver has stored in its inbox, handle it again, or forget it.", no_args_is_help=True
+    help="List the records of a receiver's inbox, retry or purge them.", no_args_is_help=True
 )
 app.add_typer(_inbox, name="inbox")
 
@@ -225,9 +230,10 @@ _Id = Annotated[int, typer.Argument(metavar="ID", min=1)]
 def list_(
     file: _File,
     state: Annotated[
-        InboxState | None, typer.Option(help="Only these; without it, all but the forgotten.")
+        InboxState | None,
+        typer.Option(help="Only records in this state; by default all but the forgotten ones."),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of records.")] = 100,
     after: Annotated[int, typer.Option(min=0, help="Only ids above this one.")] = 0,
 ) -> None:
     """Print a line for each record: id, state, kind, arrival (UTC), size, and what failed."""
@@ -241,10 +247,10 @@ def show(
     file: _File,
     record: _Id,
     plain: Annotated[
-        bool, typer.Option("--plain", help="The body as it came: texts and numbers in full.")
+        bool, typer.Option("--plain", help="Print the body unredacted, with texts and numbers in full.")
     ] = False,
 ) -> None:
-    """Print what is known of a record, with its body redacted."""
+    """Print the details of a record, with its body redacted."""
     from nexmo_dispatch_async.cli.inbox import show as run
 
     raise typer.Exit(anyio.run(run, file, record, plain))
@@ -252,7 +258,7 @@ def show(
 
 @_inbox.command()
 def summary(file: _File) -> None:
-    """Print what failed: how many records by state, kind, handler and exception, and the oldest (UTC)."""
+    """Print the failures: number of records by state, kind, handler and exception, and the oldest (UTC)."""
     from nexmo_dispatch_async.cli.inbox import summary as run
 
     raise typer.Exit(anyio.run(run, file))
@@ -262,16 +268,18 @@ def summary(file: _File) -> None:
 def retry(
     file: _File,
     which: Annotated[str, typer.Argument(metavar="ID|all")],
-    handler: Annotated[str | None, typer.Option(help="With all: those in which this handler failed.")] = None,
-    kind: Annotated[RecordKind | None, typer.Option(help="With all: those of this kind.")] = None,
+    handler: Annotated[
+        str | None, typer.Option(help="With all: only records in which this handler failed.")
+    ] = None,
+    kind: Annotated[RecordKind | None, typer.Option(help="With all: only records of this kind.")] = None,
 ) -> None:
-    """Handle a quarantined or waiting record again, or all of them, for instance after a fix."""
+    """Retry a quarantined or waiting record, or all of them, for instance after a fix."""
     from nexmo_dispatch_async.cli.inbox import retry as run
 
     record = _which(which)
     for name, value in (("--handler", handler), ("--kind", kind)):
         if value is not None and record != "all":
-            raise typer.BadParameter("goes with all, not with an id", param_hint=name)
+            raise typer.BadParameter("requires all instead of an id", param_hint=name)
     raise typer.Exit(anyio.run(run, file, record, handler, kind))
 
 
@@ -279,12 +287,12 @@ def retry(
 def purge(
     file: _File,
     which: Annotated[str, typer.Argument(metavar="ID|all")],
-    state: Annotated[Purgeable, typer.Option(help="With all: which ones.")] = "handled",
+    state: Annotated[Purgeable, typer.Option(help="With all: the state of the records.")] = "handled",
     older_than: Annotated[
-        float | None, typer.Option(min=0, metavar="HOURS", help="Only what arrived longer ago.")
+        float | None, typer.Option(min=0, metavar="HOURS", help="Only records that arrived longer ago.")
     ] = None,
 ) -> None:
-    """Forget the content of a finished record, or of all of them; a late repetition is still recognised."""
+    """Delete the content of a finished record, or of all; late repetitions are still recognised."""
     from nexmo_dispatch_async.cli.inbox import purge as run
 
     record = _which(which)
@@ -317,6 +325,6 @@ def _pair(text: str, name: str) -> tuple[str, str]:
 
 
 def _name_of_secret(context: typer.Context) -> str:
-    """Where the secrets come from: the option, or the variable that stands in for it."""
+    """Return the source of the secrets: the option, or its environment variable."""
     source = context.get_parameter_source("secret")
     return _SECRETS if source is not None and source.name == "ENVIRONMENT" else "--secret"

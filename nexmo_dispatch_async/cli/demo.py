@@ -22,7 +22,7 @@ HOST = "127.0.0.1"
 
 @dataclass(slots=True)
 class Callbacks:
-    """What the receiver's handlers saw of the scenario that is being played."""
+    """The callbacks of the current scenario, as its handlers received them."""
 
     timeline: Timeline | None = None
     statuses: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
@@ -30,7 +30,7 @@ class Callbacks:
     reports: list[FinalReport] = field(default_factory=list[FinalReport])
 
     def start(self, timeline: Timeline) -> None:
-        """Forget the scenario before and print to the timeline of the next."""
+        """Clear the callbacks of the previous scenario and print to a new timeline."""
         self.timeline = timeline
         self.statuses.clear()
         self.inbound = 0
@@ -61,15 +61,15 @@ class Callbacks:
         return router
 
     def problems(self, scenario: Scenario) -> list[str]:
-        """Return how what arrived differs from what the scenario expects."""
+        """Return the differences between the callbacks received and those expected."""
         expected = Counter(scenario.statuses)
         found = [f"missing: {channel} {status}" for channel, status in (expected - self.statuses).elements()]
         found += [
             f"unexpected: {channel} {status}" for channel, status in (self.statuses - expected).elements()
         ]
-        written = scenario.replies + scenario.writes_first
-        if self.inbound != written:
-            found.append(f"{self.inbound} inbound messages instead of {written}")
+        inbound = scenario.replies + scenario.writes_first
+        if self.inbound != inbound:
+            found.append(f"{self.inbound} inbound messages instead of {inbound}")
         if [report.status for report in self.reports] != [scenario.report]:
             found.append(
                 f"final reports {[report.status for report in self.reports]} instead of {scenario.report}"
@@ -81,7 +81,7 @@ class Callbacks:
 async def receiver(router: Router, sim: Simulator) -> AsyncGenerator[str]:
     """Serve a router on a free loopback port and yield its URL.
 
-    Unsigned callbacks are refused; the age of a signature counts on the simulator's clock.
+    Unsigned callbacks are refused; the age of a signature is measured by the simulator's clock.
     """
     application = web.Application()
     secrets = {sim.api_key: sim.signature_secret}
@@ -98,7 +98,7 @@ async def receiver(router: Router, sim: Simulator) -> AsyncGenerator[str]:
 
 
 async def run(console: Console | None = None, scenarios: tuple[Scenario, ...] = SCENARIOS) -> int:
-    """Play every scenario; return 0 only if every callback arrived and every outcome was the expected one."""
+    """Run all scenarios; return 0 only if all callbacks arrived and all outcomes were as expected."""
     console = console or Console(highlight=False)
     callbacks = Callbacks()
     failures = 0
@@ -149,7 +149,7 @@ async def _play(
 
 
 async def _write_first(scenario: Scenario, sim: Simulator) -> None:
-    """Let the recipient of the first step write, which opens the Customer Care Window for a day."""
+    """Send a message from the recipient of the first step, which opens the Customer Care Window for a day."""
     first = scenario.workflow.steps[0]
     channel, customer, business = first.to.type, first.to.number or first.to.id, first.from_
     sim.inbound(

@@ -1,6 +1,6 @@
-"""Ends a command that serves when it is told to: by SIGINT and SIGTERM alike.
+"""Graceful end of a serving command by SIGINT or SIGTERM.
 
-Also where SIGINT is ignored from the start, as a shell has it for what a script starts with `&`.
+It also works where SIGINT is ignored at the start, as in a process that a script starts with `&`.
 """
 
 import asyncio
@@ -18,18 +18,18 @@ _Handler = Callable[[int, FrameType | None], object] | int | signal.Handlers | N
 
 
 class Ending:
-    """Turns the first signal into an end in good order; the second ends the process at once.
+    """Turns the first signal into a graceful end; a second signal ends the process at once.
 
-    Outside of the main thread there are no signals, and whoever runs the command there cancels it.
+    Outside of the main thread there are no signals: a command that runs there is ended by cancellation.
 
     Example:
         with Ending() as ending:
-            ...  # begin to serve
+            ...  # start serving
             await ending.wait()
     """
 
     def __init__(self) -> None:
-        self._told = asyncio.Event()
+        self._signalled = asyncio.Event()
         self._before: dict[signal.Signals, _Handler] = {}
 
     def __enter__(self) -> Self:
@@ -38,7 +38,7 @@ class Ending:
             before = signal.getsignal(number)
             try:
                 loop.add_signal_handler(number, self._end, number)
-            except NotImplementedError:  # on Windows, whose loops hear of no signal
+            except NotImplementedError:  # event loops on Windows have no signal handlers
                 signal.signal(number, lambda got, _: loop.call_soon_threadsafe(self._end, got))
             except (RuntimeError, ValueError):  # not the main thread
                 return self
@@ -53,15 +53,15 @@ class Ending:
             signal.signal(number, before)
 
     async def wait(self) -> None:
-        """Return when the process is told to end."""
-        await self._told.wait()
+        """Wait for the first signal."""
+        await self._signalled.wait()
 
     def _end(self, number: int) -> None:
-        self._told.set()
+        self._signalled.set()
         self._stop_listening()
         for each in self._before:
             signal.signal(each, signal.SIG_DFL)
-        # last, so that a second signal already finds it so
+        # last: a second signal during the output must already end the process
         show(f"{signal.Signals(number).name}: ending; a second one ends at once", error=True)
 
     def _stop_listening(self) -> None:

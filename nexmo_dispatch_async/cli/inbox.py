@@ -1,6 +1,6 @@
-"""`nexmo-dispatch inbox`: see what the receiver has stored, handle it again, or forget it.
+"""`nexmo-dispatch inbox`: list the records of a receiver's inbox, retry or purge them.
 
-It handles nothing itself: a running receiver takes up what `retry` gives back to it.
+It runs no handlers: a running receiver handles the records that `retry` makes due.
 """
 
 import json
@@ -19,7 +19,7 @@ RecordChoice = int | Literal["all"]
 
 
 async def show_list(file: Path, state: RecordState | None, limit: int, after: int) -> int:
-    """Print a line for each record."""
+    """Print one line per record."""
 
     async def work(inbox: SqliteInbox) -> None:
         records = await inbox.list(state, limit=limit, after=after)
@@ -32,7 +32,7 @@ async def show_list(file: Path, state: RecordState | None, limit: int, after: in
 
 
 async def show(file: Path, record_id: int, plain: bool) -> int:
-    """Print all that is known of a record, its body redacted unless *plain*."""
+    """Print the details of a record, with its body redacted unless *plain*."""
 
     async def work(inbox: SqliteInbox) -> None:
         record = await inbox.show(record_id)
@@ -57,7 +57,7 @@ async def show(file: Path, record_id: int, plain: bool) -> int:
 
 
 async def summary(file: Path) -> int:
-    """Print what failed, a line for each handler and exception, most frequent first."""
+    """Print the failures, one line per handler and exception, most frequent first."""
 
     async def work(inbox: SqliteInbox) -> None:
         found = await inbox.summary()
@@ -75,7 +75,7 @@ async def summary(file: Path) -> int:
 
 
 async def retry(file: Path, which: RecordChoice, handler: str | None, kind: str | None) -> int:
-    """Make records due now; return 1 when there is none of that id."""
+    """Make records due now; return 1 if no record has the id."""
 
     async def work(inbox: SqliteInbox) -> None:
         found = await inbox.retry(which, handler=handler, kind=kind)
@@ -87,7 +87,7 @@ async def retry(file: Path, which: RecordChoice, handler: str | None, kind: str 
 
 
 async def purge(file: Path, record_id: int | None, state: RecordState, older_than: float | None) -> int:
-    """Forget the content of finished records; return 1 when there is none of that id."""
+    """Delete the content of finished records; return 1 if no record has the id."""
 
     async def work(inbox: SqliteInbox) -> None:
         found = await inbox.purge(state, record_id=record_id, older_than=older_than)

@@ -1,6 +1,6 @@
 """`nexmo-dispatch listen`: receive callbacks and print each as it arrives.
 
-It handles nothing: what it keeps, it keeps in a recording or in an inbox.
+It has no handlers of its own; callbacks are kept in a recording or in an inbox on request.
 """
 
 import logging
@@ -30,7 +30,7 @@ from nexmo_dispatch_webhooks.inbox import SqliteInbox
 from nexmo_dispatch_webhooks.inbox.sqlite import SqliteInboxStore
 from nexmo_dispatch_webhooks.inbox.sqlite_claim import GRACE
 
-#: Seconds for callbacks that are under way, and for stored events: less than the ten that containers get.
+#: Seconds for callbacks in progress and for stored events: together less than the ten of a container's stop.
 _ANSWERING, _DRAIN = 3.0, 5.0
 
 
@@ -60,9 +60,9 @@ async def run(
     record: Path | None = None,
     inbox: Path | None = None,
 ) -> int:
-    """Serve until told to end; return 0 then, and 1 when it cannot start: a setting, a file or the port.
+    """Serve until a signal; return exit code 0, or 1 if a setting, a file or the port prevents the start.
 
-    It stops to take callbacks, answers those that it has, and prints what it has stored.
+    At the end it accepts no more callbacks, answers those in progress, and prints those stored.
     """
     console = Console(highlight=False)
     router = printer(console)
@@ -103,16 +103,17 @@ async def run(
 
 
 async def _claim(inbox: SqliteInbox, file: Path) -> str | None:
-    """Say why an inbox is not for `listen`, which would mark events of others as handled by printing them.
+    """Claim an inbox for `listen`; return the reason for a refusal, None on success.
 
-    The claim that is made here is kept, so that nothing else starts to handle the file in between.
+    The claim is kept, so that no other process starts to handle the file: `listen` marks events as handled
+    when it prints them.
 
     Raises:
-        InboxError: The file is not one of `listen`.
+        InboxError: The file belongs to another receiver.
     """
     claimed = await inbox.store.claim()
     if not claimed and isinstance(inbox.store, SqliteInboxStore) and inbox.store.is_waiting:
-        await anyio.sleep(GRACE)  # as in a file that was restored: nobody may be there
+        await anyio.sleep(GRACE)  # the claim in a restored file may have no living owner
         claimed = await inbox.store.claim()
     if not claimed:
         return f"{file} is in use by a running listen: give --inbox a file of its own"

@@ -1,6 +1,6 @@
 """Recordings of callbacks without personal data: JSON lines, for `listen --record` and `replay`.
 
-It knows files; it opens no socket. What is kept of a body is for `redactor` to say.
+It handles files; the redaction of bodies is in `redactor.py`.
 """
 
 import json
@@ -26,21 +26,21 @@ _PATH = re.compile(r"[a-z/_-]{0,100}")
 
 
 class RecordingError(Exception):
-    """A recording cannot be read; the message names the place and quotes nothing."""
+    """A recording cannot be read; the message names the place without quoting the content."""
 
 
 class Recorded(msgspec.Struct, frozen=True):
-    """One callback to post again."""
+    """One callback of a recording."""
 
     body: bytes
-    #: Below the mount point.
+    #: Path below the mount point.
     path: str = ""
-    #: Epoch seconds of its arrival; None when nothing tells it.
+    #: Arrival in epoch seconds; None if unknown.
     at: float | None = None
 
 
 class Recorder:
-    """Appends redacted callbacks to a file for its owner only, each written before `write` returns."""
+    """Appends redacted callbacks to a file that only its owner can read; `write` flushes each."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -75,10 +75,10 @@ class Recorder:
 
 
 def read(source: Path) -> list[Recorded]:
-    """The callbacks of a recording, of one body in a file, or of the `*.json` bodies below a folder.
+    """Return the callbacks of a recording, of one body in a file, or of the `*.json` bodies below a folder.
 
     Raises:
-        RecordingError: there is nothing to read, or something that is neither.
+        RecordingError: The source cannot be read, is empty, or has another format.
     """
     try:
         if source.is_dir():
@@ -102,7 +102,7 @@ def _lines(data: bytes, name: str) -> Iterator[Recorded]:
                 recorded = _LINE.decode(line)
             except (ValueError, RecursionError):
                 recorded = None
-            # `simulate --record` writes lines with a body, too: as a text, of requests and callbacks
+            # lines of `simulate --record` also have a `body`, but as a string
             if recorded is None or bytes(recorded.body)[:1] != b"{":
                 raise RecordingError(
                     f"{name}, line {number}: no callback recorded by 'nexmo-dispatch listen --record'"

@@ -1,8 +1,7 @@
-"""Bodies of callbacks without personal data, in the same shape: for recordings and for `inbox show`.
+"""Redacts bodies of callbacks, keeping their shape, for recordings and for `inbox show`.
 
-It knows bodies; it opens no file. What is kept is listed by its place in the body; everything else is
-replaced, since an object of a customer's (the answer to a WhatsApp Flow) has members of any name (contract
-5.5.2).
+The members to keep are listed by their place in the body. All others are replaced, because an object from a
+customer (the response of a WhatsApp Flow) may have members of any name (contract 5.5.2).
 """
 
 import re
@@ -34,8 +33,8 @@ def _usage(place: str) -> dict[str, str]:
     return {**_below(place, "price", _SMALL), **_below(place, "currency", _WORD)}
 
 
-# Places whose text is kept where it has the form of the contract; sections 5.2 to 5.8. A list has the place
-# of its member: `_links.messages.status` is the status of each message.
+# Places whose text is kept if it matches the form of the contract (sections 5.2 to 5.8). The items of a list
+# have the place of the list: `_links.messages.status` is the status of each message.
 _KEPT = {
     **_below("", "status channel template direction message_type context_status", _WORD),
     **_below("", "message_uuid dispatch_uuid context.message_uuid", _UUID),
@@ -55,8 +54,8 @@ _KEPT = {
     **_below("", "error.code error.title errors.code errors.title", _SMALL),
     **_below("", "error.type errors.type", _ERROR_TYPE),
 }
-# Objects whose members are named by the service: what is unknown there keeps its name, without its value. The
-# members of every other object are named by a business or a customer.
+# Objects whose members are named by the service: unknown members keep their name, but not their value. The
+# members of all other objects are named by a business or a customer.
 _NAMED_BY_THE_SERVICE = {
     *("", "to", "from", "error", "errors", "usage", "message", "message.content", "message.sms", "sms"),
     *("_links", "_links.dispatch", "_links.workflow", "_links.messages", "_links.messages.usage", "_self"),
@@ -66,37 +65,37 @@ _NAMED_BY_THE_SERVICE = {
     *_CONTENTS,
     *(f"message.content.{name}" for name in _CONTENTS),
 }
-# Members that hold an address wherever they stand: they get another placeholder, none of them is kept.
+# Members with an address, at any place: they are never kept, and get placeholders of their own.
 _ADDRESSES = {"to", "from", "number", "id", "user_id", "parent_user_id", "wa_id", "message_from"}
 _COORDINATES = {"lat", "long", "lng", "latitude", "longitude"}
 _USER_ID = re.compile(r"[A-Za-z]{2}(?:\.[A-Za-z0-9]+)+", re.ASCII)
 
 
 class Redactor:
-    """Replaces addresses and texts by placeholders: equal values get equal ones.
+    """Replaces addresses and texts by placeholders; equal values get equal placeholders.
 
-    Placeholders are keyed hashes, so nothing is remembered, and without the key it cannot be tried which
-    number fits. Numbers start with 999, which is no country's code, and WhatsApp user ids with XX.
+    Placeholders are keyed hashes: nothing is stored, and without the key a number cannot be found by trial.
+    Numbers start with 999, an unassigned country code, and WhatsApp user ids with XX.
 
     Args:
-        key: the key of the hashes; a new random one when None, which is never stored.
+        key: The key of the hashes; None for a random key that is never stored.
     """
 
     def __init__(self, key: bytes | None = None) -> None:
         self._key = key or secrets.token_bytes(32)
 
     def body(self, raw: Mapping[str, Any]) -> dict[str, Any]:
-        """A body of the same shape, without personal data."""
+        """Return a body of the same shape without personal data."""
         return self._object("", raw, 0)
 
     def _object(self, place: str | None, value: Mapping[str, object], depth: int) -> dict[str, Any]:
-        """What stands at *place*; None is inside of an object whose members the service does not name."""
+        """Redact an object at a place; None is a place inside of an object that the service does not name."""
         if depth > _DEEPEST:
             return {}
         inside = place if place in _NAMED_BY_THE_SERVICE else None
         redacted: dict[str, Any] = {}
         for name, item in value.items():
-            # With a point in its name a member would have the place of another one.
+            # A member with a dot in its name would get the place of another member.
             member = None if inside is None or "." in name else f"{inside}.{name}" if inside else name
             redacted[self._name(name, member)] = self._value(name, member, item, depth + 1)
         return redacted
@@ -112,7 +111,7 @@ class Redactor:
             items = cast("list[object]", value)
             return [] if depth > _DEEPEST else [self._value(name, place, item, depth + 1) for item in items]
         if isinstance(value, int) and abs(value) > _LARGEST:
-            value = _LARGEST  # no number or id is longer, and printing may be
+            value = _LARGEST  # no number or id is longer, and printing a longer one is slow
         text = value if isinstance(value, str) else repr(value)
         if name in _COORDINATES:
             return "0" if isinstance(value, str) else 0
@@ -136,7 +135,7 @@ class Redactor:
         return f"{'id' if name.endswith('_uuid') else 'text'}-{self._hash(text)}"
 
     def _name(self, name: str, place: str | None) -> str:
-        """The name of a member where the service gives the names, else a placeholder."""
+        """Return the name of a member if the service names it, else a placeholder."""
         kept = place is not None and re.fullmatch("_?" + _WORD, name)
         return name if kept else f"member-{self._hash(name)}"
 

@@ -1,7 +1,4 @@
-"""`nexmo-dispatch replay`: post recorded callbacks to a receiver and sum up the answers.
-
-It makes up no callbacks: they come from a recording or from files.
-"""
+"""`nexmo-dispatch replay`: post recorded callbacks to a receiver and summarise the responses."""
 
 import errno
 import random
@@ -24,23 +21,23 @@ __all__ = ["Plan", "run"]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to post: in which order, how often, how fast."""
+    """Order, repetition and speed of the posts."""
 
-    #: Times faster than recorded; None for as fast as the answers come.
+    #: Factor of the recorded speed; None posts each callback after the response to the one before.
     speed: float | None = None
     shuffle: bool = False
     duplicate: bool = False
-    #: For the order of `shuffle`.
+    #: Seed of the order of `shuffle`.
     seed: int = 0
 
     def schedule(self, recorded: list[Recorded]) -> list[tuple[float, Recorded]]:
-        """What to post when, in seconds from the start."""
+        """Return the callbacks with the time of each in seconds from the start."""
         times = [item.at for item in recorded if item.at is not None]
         start = min(times, default=0.0)
         speed = self.speed
         due = [0.0 if item.at is None or speed is None else (item.at - start) / speed for item in recorded]
         posts = [post for post in zip(due, recorded, strict=True) for _ in range(2 if self.duplicate else 1)]
-        if self.shuffle:  # the moments stay, the callbacks change places
+        if self.shuffle:  # the times stay, the callbacks are permuted
             bodies = [item for _, item in posts]
             random.Random(self.seed).shuffle(bodies)  # noqa: S311 - an order of tests protects nothing
             posts = [(when, item) for (when, _), item in zip(posts, bodies, strict=True)]
@@ -48,14 +45,14 @@ class Plan:
 
 
 async def run(source: Path, to: str, secrets: Mapping[str, str] | None, plan: Plan) -> int:
-    """Post everything; return 0 only if every answer was 2xx."""
+    """Post the callbacks; return 0 only if every response was 2xx."""
     try:
         posts = plan.schedule(read(source))
     except RecordingError as error:
         screen.show(str(error), error=True)
         return 1
     if host := plain_host(to):
-        note = f"note: the callbacks travel unencrypted to {host}, with what customers wrote in them"
+        note = f"note: the callbacks, with the texts of customers, are sent unencrypted to {host}"
         screen.show(note, error=True)
     answers: Counter[str] = Counter()
     failed = 0

@@ -1,7 +1,6 @@
-"""The documented examples as workflows, each with a recipient who makes it end in one known way.
+"""The documented example workflows, each with a test number as recipient that determines its end.
 
-The documentation's placeholders for recipients are filled with the simulator's test numbers
-(docs/simulator.md).
+The test numbers are those of the simulator (docs/simulator.md).
 """
 
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from nexmo_dispatch_async.workflow import Workflow
 VERIFY_TEMPLATE = "whatsapp:hsm:technology:nexmo:verify"
 VERIFY_PARAMETERS = ("Nexmo Verification", "64873", "10")
 
-SOMEBODY = "99900000001"
+DEFAULT_PERSON = "99900000001"
 NEVER_READS = "99910000001"
 READS_AFTER_20_SECONDS = "99920020001"
 NO_VIBER_USER = "99941300001"
@@ -22,7 +21,7 @@ REPLIES = "99970000001"
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A workflow, how long to let it run, and every callback that must arrive."""
+    """A workflow, its simulated duration, and the callbacks that must arrive."""
 
     title: str
     workflow: Workflow
@@ -30,7 +29,7 @@ class Scenario:
     statuses: tuple[tuple[str, str], ...]  # (channel, status), in any order
     report: Literal["completed", "error"]
     replies: int = 0
-    #: the recipient of the first step has written before, so that free content may be sent (contract 7.1)
+    #: whether the recipient of the first step has written before, which allows free content (contract 7.1)
     writes_first: bool = False
 
 
@@ -41,7 +40,7 @@ SCENARIOS = (
             whatsapp.template(
                 VERIFY_TEMPLATE, VERIFY_PARAMETERS, from_="447418342140", to=NEVER_READS, locale="en-GB"
             ).until("read", within=600),
-            sms.text("This is an SMS sent via the Dispatch API", from_="31647356950", to=SOMEBODY),
+            sms.text("This is an SMS sent via the Dispatch API", from_="31647356950", to=DEFAULT_PERSON),
         ),
         advance=660,
         statuses=(
@@ -61,7 +60,7 @@ SCENARIOS = (
             sms.text(
                 "This is a fallback SMS sent from the Workflows API for whatsapp messenger",
                 from_="31647356950",
-                to=SOMEBODY,
+                to=DEFAULT_PERSON,
             ),
         ),
         advance=120,
@@ -101,7 +100,7 @@ SCENARIOS = (
         "WhatsApp template, one step",
         Workflow.failover(
             whatsapp.template(
-                VERIFY_TEMPLATE, VERIFY_PARAMETERS, from_="447418342140", to=SOMEBODY, locale="en-GB"
+                VERIFY_TEMPLATE, VERIFY_PARAMETERS, from_="447418342140", to=DEFAULT_PERSON, locale="en-GB"
             ),
         ),
         advance=120,

@@ -1,8 +1,8 @@
-"""The one place where the command prints: what a terminal would act on is escaped, whoever wrote it.
+"""All output of the command, with the control characters of any text escaped.
 
 Texts come from customers, from servers and from files. Their escape sequences could move the cursor, rewrite
-lines or set the title of a window, and characters that turn the direction of writing make a line read as
-another one. So no other module of the command prints.
+lines or set the title of a window, and bidirectional overrides make a line read as another one. So no other
+module of the command prints.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from rich.text import Text
 
 __all__ = ["Part", "ScreenHandler", "printable", "report", "show"]
 
-#: A text, or a text and the style of rich that it is printed in.
+#: A text, or a text and its style in rich.
 Part = str | tuple[str, str]
 
 
 def printable(text: str, *, lines: bool = False) -> str:
-    r"""Return a text whose control, format and separating characters are escapes, as JSON writes them.
+    r"""Return a text with its control, format and separator characters escaped as in JSON.
 
-    That covers ESC, C0 and C1, overrides of the direction, separators of lines and paragraphs, and half
-    surrogates. JSON that is escaped so stays the same JSON.
+    These are ESC, C0 and C1, bidirectional overrides, separators of lines and paragraphs, and lone
+    surrogates. Escaped JSON has the same value as before.
 
     Args:
-        text: whatever it is.
-        lines: keep the ends of lines and tabs; `\r\n` is one end of a line.
+        text: Any text.
+        lines: Keep line ends and tabs; `\r\n` counts as one line end.
     """
     if text.isprintable():
         return text
@@ -36,18 +36,19 @@ def printable(text: str, *, lines: bool = False) -> str:
         text = text.replace("\r\n", "\n")
     kept = "\n\t" if lines else ""
     return "".join(
-        letter if letter.isprintable() or letter in kept else json.dumps(letter)[1:-1] for letter in text
+        character if character.isprintable() or character in kept else json.dumps(character)[1:-1]
+        for character in text
     )
 
 
 def show(*parts: Part, to: Console | None = None, error: bool = False, lines: bool = False) -> None:
-    """Print a line, without markup and as long as it is.
+    """Print a line without markup and without wrapping.
 
     Args:
-        *parts: what stands on it, with nothing in between.
-        to: where to; a console of our own if None.
-        error: to the standard error output, when *to* is None.
-        lines: the text may have several lines.
+        *parts: The parts of the line, printed without separators.
+        to: The console; None for standard output.
+        error: Print to standard error; ignored if *to* is given.
+        lines: Whether the text may have several lines.
     """
     console = to or Console(highlight=False, stderr=error)
     text = Text()
@@ -58,16 +59,16 @@ def show(*parts: Part, to: Console | None = None, error: bool = False, lines: bo
 
 
 class ScreenHandler(logging.Handler):
-    """Prints warnings and errors of the libraries to the standard error output."""
+    """Prints warnings and errors of the libraries to standard error."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one record; its traceback has lines."""
+        """Print one record, with the lines of its traceback."""
         try:
             show(self.format(record), error=True, lines=True)
-        except Exception:  # noqa: BLE001 - the rule of `logging`: what cannot be logged stops nothing
+        except Exception:  # noqa: BLE001 - as in `logging`: a failure to log must not stop the program
             self.handleError(record)
 
 
@@ -77,5 +78,5 @@ def report(error: Exception) -> None:
 
 
 def _encodable(text: str, encoding: str) -> str:
-    """A text in which letters that the terminal's encoding lacks are escapes."""
+    """Return a text with the characters that the encoding of the terminal lacks escaped."""
     return text.encode(encoding, "backslashreplace").decode(encoding)

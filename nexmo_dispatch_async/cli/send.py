@@ -33,7 +33,7 @@ async def run(file: Path, check: bool, extra: bool = False) -> int:
     except DispatchError as error:
         show(f"not sent: {error}", error=True)
         return NOT_SENT
-    except OSError as error:  # last, since some of the above are OSErrors too
+    except OSError as error:  # last: some exceptions above are also OSErrors
         show(f"cannot read {file}: {error.strerror}", error=True)
         return NOT_SENT
     show(dispatch.dispatch_uuid)

@@ -1,4 +1,4 @@
-"""`nexmo-dispatch simulate`: run the simulated service and say how to reach it."""
+"""`nexmo-dispatch simulate`: run the simulated service and print its settings."""
 
 import os
 import secrets
@@ -14,12 +14,12 @@ from nexmo_dispatch_async.simulator import Record, SimulatedApplication, Simulat
 from nexmo_dispatch_async.simulator.world.history import as_line
 from nexmo_dispatch_core.private_files import open_for_writing
 
-#: Where `nexmo-dispatch listen` waits.
+#: Default URL of `nexmo-dispatch listen`.
 _LISTENER = "http://127.0.0.1:8702/webhooks"
 _SEED_BITS = 63
 _OPEN = (
-    "others may reach this address: whoever does can drive the simulator without credentials, read what it "
-    "is sent, and let it post to any address that this machine reaches"
+    "others may reach this address: any client that does can drive the simulator without credentials, read "
+    "its workflows, and make it post to any address that this machine can reach"
 )
 
 
@@ -34,13 +34,13 @@ async def run(
     callback_url: str | None,
     allowed_hosts: tuple[str, ...],
 ) -> int:
-    """Serve until told to end; return 0 then, and 1 if it cannot start."""
-    # Ids are never those of an earlier run, which a receiver would take for repetitions.
-    drawn = secrets.randbits(_SEED_BITS) if seed is None else seed
+    """Serve until a signal; return exit code 0, or 1 if the simulator cannot start."""
+    # A new seed by default: receivers would take the ids of an earlier run for repetitions.
+    actual_seed = secrets.randbits(_SEED_BITS) if seed is None else seed
     try:
         with _recorder(record) as observer:
             simulator = Simulator(
-                seed=drawn,
+                seed=actual_seed,
                 speed=speed,
                 config=config,
                 state=state,
@@ -48,10 +48,10 @@ async def run(
                 port=port,
                 allowed_hosts=allowed_hosts,
                 observer=observer,
-                # receivers are other processes, which know nothing of virtual time
+                # receivers in other processes check the age of signatures by real time
                 signing_clock=time.time,
             )
-            await _serve(simulator, drawn, callback_url)
+            await _serve(simulator, actual_seed, callback_url)
             return 0
     except ConfigurationError as error:
         show(f"cannot start: {error}", error=True)
@@ -62,7 +62,7 @@ async def run(
 
 @contextmanager
 def _recorder(path: Path | None) -> Generator[Callable[[Record], None] | None]:
-    """Open the file of --record for its owner only; each line is written at once: a kill loses none."""
+    """Open the file of --record for its owner only; each line is unbuffered, so that a kill loses none."""
     if path is None:
         yield None
         return
@@ -90,7 +90,7 @@ async def _serve(simulator: Simulator, seed: int, callback_url: str | None) -> N
         sim = await stack.enter_async_context(simulator)
         if sim.open_to_others:
             show(f"warning: {_OPEN}", error=True)
-        # Invented credentials of this process, printed in the form that a shell takes.
+        # The simulated credentials, in the syntax of a shell.
         show(f"export NEXMO_DISPATCH_BASE_URL={sim.base_url}")
         show(f"export NEXMO_DISPATCH_TOKEN_URL={sim.token_url}")
         show(f"export NEXMO_DISPATCH_CLIENT_ID={sim.client_id}")
@@ -99,7 +99,7 @@ async def _serve(simulator: Simulator, seed: int, callback_url: str | None) -> N
         show(f"export NEXMO_DISPATCH_APPLICATION_ID={application.id}")
         show(f"# page: {sim.url}/")
         show(f"# seed: {seed}; --seed {seed} repeats ids and delays")
-        show(f"# {sim.speed:g} simulated seconds a second; Ctrl-C ends")
+        show(f"# {sim.speed:g} simulated seconds per second; Ctrl-C ends")
         show(f"# callbacks go to {_where(application)}")
         await ending.wait()
 
@@ -107,5 +107,5 @@ async def _serve(simulator: Simulator, seed: int, callback_url: str | None) -> N
 def _where(application: SimulatedApplication) -> str:
     urls = sorted({application.status_url, application.inbound_url} - {""})
     if urls == [_LISTENER]:
-        return f"{_LISTENER}, where `nexmo-dispatch listen` waits for them"
+        return f"{_LISTENER}, the default URL of `nexmo-dispatch listen`"
     return " and ".join(urls) or "nowhere: the application has no URLs"

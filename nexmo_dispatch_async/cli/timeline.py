@@ -1,6 +1,6 @@
 """Readable lines for callbacks: a timeline of one workflow, and single lines for `listen`.
 
-Addresses are masked, and texts and reasons of errors left out, since a terminal is a log too.
+Addresses are masked, texts and reasons of errors omitted: a terminal is a log too.
 """
 
 from datetime import datetime
@@ -30,7 +30,7 @@ def mask(address: str | None) -> str:
 
 
 def money(price: Decimal | None, currency: str | None) -> str:
-    """Return a price with its currency, or nothing when there is none."""
+    """Return a price with its currency; empty without a price."""
     return "" if price is None else f"{currency or ''} {price}".strip()
 
 
@@ -47,7 +47,7 @@ def describe(workflow: Workflow) -> str:
 
 
 class Timeline:
-    """Print what happens to one workflow, at simulated seconds since it was sent."""
+    """Prints the events of one workflow, with the simulated seconds since its start."""
 
     def __init__(self, console: Console, start: datetime, workflow: Workflow) -> None:
         self._console = console
@@ -62,7 +62,7 @@ class Timeline:
         self._line(self._start, "←", "202", "bold", f"dispatch_uuid {dispatch.dispatch_uuid}")
 
     def status(self, event: MessageStatus) -> None:
-        """Print a message-status; the first one of a further step tells of the failover."""
+        """Print a message-status, preceded by the failover if it is the first of a further step."""
         step = self._steps.setdefault(event.message_uuid, len(self._steps) + 1)
         if step > 1 and event.status == "submitted":
             self._line(event.timestamp, "↪", "failover", "bold yellow", self._why(step - 1))
@@ -86,7 +86,7 @@ class Timeline:
         self._line(event.timestamp, "←", "inbound", "cyan", detail)
 
     def report(self, event: FinalReport) -> None:
-        """Print the final report with its price and what it is made of."""
+        """Print the final report with its price and the parts of the price."""
         prices = [(m.channel, m.usage.price) for m in event.messages if m.usage and m.usage.price is not None]
         detail = f"{len(event.messages)} message{'' if len(event.messages) == 1 else 's'} attempted"
         if event.usage is not None and event.usage.price is not None:

@@ -13,7 +13,7 @@ from nexmo_dispatch_async.models.findings import Finding, rule_url
 
 __all__ = ["problems", "with_extra"]
 
-# A hostile body can hold a problem per byte; nobody reads more than this.
+# A hostile body can hold a problem per byte; more than this is of no use.
 MAX_FINDINGS = 100
 
 

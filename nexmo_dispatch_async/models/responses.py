@@ -18,7 +18,7 @@ from nexmo_dispatch_core.lenient import text_or_empty, to_list, to_object
 if TYPE_CHECKING:
     from nexmo_dispatch_async.tracking import WorkflowResult
 
-__all__ = ["Application", "ApplicationPage", "Dispatch", "VoiceSettings", "application_of", "embedded_of"]
+__all__ = ["Application", "ApplicationPage", "Dispatch", "application_of", "embedded_of"]
 
 
 class _Accepted(msgspec.Struct, frozen=True):
@@ -67,23 +67,13 @@ class Dispatch(AsShown, _Accepted, frozen=True, kw_only=True):
 
 
 def _not_followed() -> ConfigurationError:
-    return ConfigurationError("nobody follows this workflow: DispatchClient(tracker=Tracker(…))")
-
-
-class VoiceSettings(msgspec.Struct, frozen=True):
-    """The voice part of an application, which Dispatch does not use."""
-
-    answer_url: str = ""
-    answer_method: str = ""
-    event_url: str = ""
-    event_method: str = ""
+    return ConfigurationError("this workflow is not followed: DispatchClient(tracker=Tracker(…))")
 
 
 class Application(AsShown, msgspec.Struct, frozen=True):
     """An application: the sender of workflows and the owner of the two callback URLs.
 
-    Whatever shape the service answered in (contract 4.3), the fields are these. A field it did not send
-    is empty.
+    The fields are the same for every shape of the response (contract 4.3). Missing fields are empty.
 
     Attributes:
         id: The uuid that goes into the `ApplicationId` header.
@@ -93,11 +83,10 @@ class Application(AsShown, msgspec.Struct, frozen=True):
         status_method: HTTP method of that call.
         inbound_url: Receives inbound messages.
         inbound_method: HTTP method of that call.
-        voice: The voice settings, if there are any.
         public_key: PEM text.
-        private_key: PEM text; sent once only, in the answer to `create`. Never shown by `repr`.
-        links: Relation to address, from `_links`.
-        raw: The object as it came.
+        private_key: PEM text; only in the response to `create`. Not in `repr`.
+        links: URL by relation, from `_links`.
+        raw: The object as received.
     """
 
     id: str
@@ -107,7 +96,6 @@ class Application(AsShown, msgspec.Struct, frozen=True):
     status_method: str = ""
     inbound_url: str = ""
     inbound_method: str = ""
-    voice: VoiceSettings | None = None
     public_key: str = ""
     private_key: str = ""
     links: Mapping[str, str] = {}
@@ -121,11 +109,11 @@ class ApplicationPage(AsShown, msgspec.Struct, frozen=True):
     """One page of applications.
 
     Attributes:
-        applications: Those on this page.
-        index: The index that the service named, whichever of `page_index`, `record_index` and `page` it used.
-        size: The page size that the service named.
-        total: How many there are altogether, if the service said so.
-        raw: The object as it came.
+        applications: The applications of this page.
+        index: Index of the page, from `page_index`, `record_index` or `page`.
+        size: Size of the page, if the service sent it.
+        total: Number of all applications, if the service sent it.
+        raw: The object as received.
     """
 
     applications: tuple[Application, ...]
@@ -155,21 +143,18 @@ def embedded_of(fields: Mapping[str, Any]) -> list[dict[str, Any]] | None:
 
 
 def application_of(raw: dict[str, Any]) -> Application:
-    """Return the application in `raw`, whichever of the shapes it has; `id` is empty if it is none."""
-    messages = _endpoints(raw, "messages")
-    voice = _endpoints(raw, "voice")
+    """Return the application in `raw`, in any of its shapes; `id` is empty if there is none."""
+    webhooks = _webhooks(raw)
     keys = to_object(raw.get("keys"))
     links = to_object(raw.get("_links"))
     kind = text_or_empty(raw.get("type"))
     if kind == "message":
         kind = "messages"  # the singular is K-voice's spelling (contract 4.1)
     if not kind:
-        kind = "messages" if messages else "voice" if voice else ""
-    settings = None
-    if voice:
-        settings = VoiceSettings(*voice.get("answer_url", ("", "")), *voice.get("event_url", ("", "")))
-    status_url, status_method = messages.get("status_url", ("", ""))
-    inbound_url, inbound_method = messages.get("inbound_url", ("", ""))
+        voice = raw.get("voice") or to_object(raw.get("capabilities")).get("voice")
+        kind = "messages" if webhooks else "voice" if voice else ""
+    status_url, status_method = webhooks.get("status_url", ("", ""))
+    inbound_url, inbound_method = webhooks.get("inbound_url", ("", ""))
     return Application(
         id=text_or_empty(raw.get("id")) or text_or_empty(raw.get("uuid")),
         name=text_or_empty(raw.get("name")),
@@ -178,7 +163,6 @@ def application_of(raw: dict[str, Any]) -> Application:
         status_method=status_method,
         inbound_url=inbound_url,
         inbound_method=inbound_method,
-        voice=settings,
         public_key=text_or_empty(keys.get("public_key")),
         private_key=text_or_empty(keys.get("private_key")),
         links={name: text_or_empty(to_object(link).get("href")) for name, link in links.items()},
@@ -186,14 +170,16 @@ def application_of(raw: dict[str, Any]) -> Application:
     )
 
 
-def _endpoints(raw: Mapping[str, Any], product: str) -> dict[str, tuple[str, str]]:
-    """Return address and method by endpoint type, from the v1 list, the v2 object or flat members."""
+def _webhooks(raw: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Return URL and method by endpoint type, from the v1 list, the v2 object or flat members."""
     found: dict[str, tuple[str, str]] = {}
-    names = ("status_url", "inbound_url") if product == "messages" else ("answer_url", "event_url")
-    for name in names:
+    for name in ("status_url", "inbound_url"):
         if address := text_or_empty(raw.get(name)):
             found[name] = address, text_or_empty(raw.get(name.replace("_url", "_method")))
-    for block in (to_object(to_object(raw.get("capabilities")).get(product)), to_object(raw.get(product))):
+    for block in (
+        to_object(to_object(raw.get("capabilities")).get("messages")),
+        to_object(raw.get("messages")),
+    ):
         webhooks = block.get("webhooks")
         for entry in map(to_object, to_list(webhooks)):
             # K-voice's schema misspells the name (contract 4.3).

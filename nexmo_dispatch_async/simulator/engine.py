@@ -1,7 +1,7 @@
-"""The service in a box: workflows, messages, people and callbacks on a clock that moves only when told to.
+"""The engine of the simulator: workflows, messages, people and callbacks on a virtual clock, without I/O.
 
-It does no input or output: requests come in as accepted steps, callbacks come out as deliveries that are due,
-and whoever carries them out tells it the receiver's answer. The rules of failover are in `failover.py`.
+Requests come in as accepted steps, callbacks come out as deliveries that are due; the caller carries them out
+and passes the responses back. Failover is decided in `failover.py`.
 """
 
 from __future__ import annotations
@@ -48,15 +48,15 @@ _Thread = tuple[str, str, str]  # channel, business, customer
 
 _DAY_MS: Final = 24 * 3600 * 1000
 
-# What opts a customer out (contract 6.1, code 1240).
+# The text by which a customer opts out (contract 6.1, code 1240).
 _STOP: Final = "STOP"
 
 
-# What waits in the heap is in no cycle: the garbage collector need not look at it.
+# Events are part of no reference cycle, so the garbage collector need not track them.
 
 
 class _Happens(msgspec.Struct, gc=False):
-    """Something that a person or the platform does to a message, and what comes after it."""
+    """An act of a person or of the platform on a message, and the acts that follow."""
 
     message: Message
     acts: tuple[Act, ...]
@@ -69,7 +69,7 @@ class _Expires(msgspec.Struct, gc=False):
 
 
 class _Closes(msgspec.Struct, gc=False):
-    """The silent end of a workflow, when the switch for it is on (contract 9.12)."""
+    """The end of a silent workflow, by `Settings.close_silent_after` (contract 9.12)."""
 
     run: Run
 
@@ -79,7 +79,7 @@ class _Reports(msgspec.Struct, gc=False):
 
 
 class _Delivers(msgspec.Struct, gc=False):
-    """The next attempt of a callback, unless another one was made in the meantime."""
+    """The next attempt of a callback, unless another attempt has been made by then."""
 
     callback: Callback
     attempts: int
@@ -87,23 +87,23 @@ class _Delivers(msgspec.Struct, gc=False):
 
 _Event = _Happens | _Expires | _Closes | _Reports | _Delivers
 
-# What is due at the same instant goes in this order: a status at the instant of expiry is in time.
+# Order of events at the same time: a status at the time of expiry is still in time.
 _RANK: Final[dict[type[_Event], int]] = {_Happens: 0, _Reports: 1, _Delivers: 2, _Expires: 3, _Closes: 4}
 
 
 class Engine:
-    """Everything that happens after a workflow was accepted.
+    """Everything that happens after the acceptance of a workflow.
 
     Args:
         settings: The switches.
-        people: Who behaves how.
-        applications: Where callbacks go.
-        random: Ids and latencies.
+        people: The behaviour of recipients.
+        applications: The applications, with the URLs of callbacks.
+        random: Source of ids and latencies.
         signer: Signs callbacks.
-        history: Takes down what happens.
-        faults: What goes wrong with callbacks on purpose.
-        epoch: The moment that virtual time 0 stands for.
-        keep: How many ended workflows can still be looked up.
+        history: Receives the records.
+        faults: The armed faults.
+        epoch: The moment of virtual time 0.
+        keep: Maximum number of ended workflows in memory.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Engine:
         keep: int,
         faults: Faults | None = None,
     ) -> None:
-        # what it works with
+        # collaborators
         self.settings = settings
         self.people = people
         self.applications = applications
@@ -147,22 +147,22 @@ class Engine:
             plan=self._plan_delivery,
             now_ms=lambda: self.now_ms,
         )
-        # customers: when they wrote last and who wants nothing more, by channel and both addresses; what
-        # they have said of their script; when they got their first message
+        # customers, by channel and both addresses: last inbound message, opt-out, lines used of the script,
+        # start and number of repeated replies; by channel and address: first message
         self._inbound = 0
         self._last_inbound: dict[_Thread, int] = {}
         self._opted_out: set[_Thread] = set()
-        self._said: dict[_Thread, int] = {}
-        self._replied: dict[_Thread, tuple[int, int]] = {}  # since when, and how often within a day
+        self._lines_used: dict[_Thread, int] = {}
+        self._repeated_replies: dict[_Thread, tuple[int, int]] = {}
         self._first_sent: dict[tuple[str, str], int] = {}
 
     def __repr__(self) -> str:
         return f"<Engine at {self.now_ms / 1000:g} s, {self.in_flight} workflows in flight>"
 
-    # ---- what comes in
+    # ---- input
 
     def accept(self, application: SimulatedApplication, steps: tuple[SimulatedStep, ...]) -> Run:
-        """Start a workflow now: its first step is sent at once (contract 3.6)."""
+        """Start a workflow: its first step is sent immediately (contract 3.6)."""
         self.accepted += 1
         self.in_flight += 1
         number = self.accepted
@@ -173,7 +173,7 @@ class Engine:
         return run
 
     def intervene(self, message_uuid: str, status: str, *, code: int | None = None, reason: str = "") -> None:
-        """Let a message reach a status now, whatever the person's script says.
+        """Set the status of a message now, overriding the person's script.
 
         Raises:
             KeyError: No message in memory has this uuid.
@@ -184,7 +184,7 @@ class Engine:
         self._reach(message, Act(0, status, code, text))
 
     def reply(self, message_uuid: str, content: str | Mapping[str, object]) -> None:
-        """Let the recipient of a message answer it now, with a text or any content of contract 5.5.2.
+        """Reply to a message as its recipient, with a text or any content of contract 5.5.2.
 
         Raises:
             KeyError: No message in memory has this uuid.
@@ -199,7 +199,7 @@ class Engine:
         from_: dict[str, str],
         content: str | Mapping[str, object],
     ) -> None:
-        """Let a customer write to a business address now (contract 5.5)."""
+        """Receive a message from a customer to a business address (contract 5.5)."""
         if isinstance(content, str):
             content = {"type": "text", "text": content}
         self._inbound += 1
@@ -214,28 +214,28 @@ class Engine:
         self._call_back("inbound-message", application, url, body, application.id, (customer,))
 
     def answered(self, delivery: Delivery, answer: Answer) -> None:
-        """Take down how a delivery went, and plan the next attempt if there is to be one (contract 5.10)."""
+        """Record the response to a delivery, and plan the next attempt if there is one (contract 5.10)."""
         self._outbox.answered(delivery, answer)
 
     def put_back(self, delivery: Delivery) -> None:
-        """Take back a delivery that was not carried out; it is due again."""
+        """Return a delivery that was not carried out; it is due again."""
         self._outbox.put_back(delivery)
 
     # ---- time
 
     @property
     def settled(self) -> bool:
-        """Whether nothing is on its way that the platform finishes by itself within seconds."""
+        """Whether the platform has finished its own short acts and no callback is due."""
         return self._under_way == 0 and not self._outbox
 
     def next_at(self) -> int | None:
-        """Return when the next thing happens, None when nothing will."""
+        """Return the time of the next event, None if there is none."""
         return self.now_ms if self._outbox else self._peek()
 
     def next_delivery(self, until_ms: int) -> Delivery | None:
-        """Let time pass until a callback is due and return it; None when none is due until then.
+        """Advance to the next delivery and return it; None if none is due until `until_ms`.
 
-        Without a delivery the clock stands at `until_ms` (it never goes back).
+        Without a delivery the clock then is at `until_ms` (it never goes back).
         """
         while not self._outbox:
             if not self._step(until_ms):
@@ -243,12 +243,12 @@ class Engine:
         return self._outbox.take()
 
     def pass_time(self, until_ms: int) -> None:
-        """Let everything happen until then, each thing at its own time; deliveries wait to be taken."""
+        """Process all events until `until_ms`, each at its time; deliveries are queued."""
         while self._step(until_ms):
             pass
 
     def _step(self, until_ms: int) -> bool:
-        """Let the next thing happen if it is due until then, else put the clock there."""
+        """Process the next event if it is due until `until_ms`, else move the clock there."""
         at = self._peek()
         if at is None or at > until_ms:
             self.now_ms = max(self.now_ms, until_ms)
@@ -274,7 +274,7 @@ class Engine:
         return event
 
     def _is_stale(self, event: _Event) -> bool:
-        """Say whether an event no longer matters: a disarmed expiry must not keep the clock busy."""
+        """Return whether an event is obsolete: a disarmed expiry must not keep the clock busy."""
         match event:
             case _Expires(run, step):
                 return not run.failover.armed(step)
@@ -314,7 +314,7 @@ class Engine:
                     )
                 case Finish(status):
                     self._end(run, status)
-                case _:  # a disarmed expiry is recognised when it comes up
+                case _:  # a disarmed expiry is dropped by `_is_stale`
                     pass
 
     def _send(self, run: Run, index: int) -> None:
@@ -348,7 +348,7 @@ class Engine:
         return self._random.between(f"lag/{run.number}/{step}", 0, most) if most else 0
 
     def _refusal(self, application: SimulatedApplication, step: SimulatedStep, person: Person) -> Act | None:
-        """Return the rejection of a message that the platform does not take (contract 6.1, 7)."""
+        """Return the rejection of a message by the platform, None if it is accepted (contract 6.1, 7)."""
         channel, address = step.channel, step.address.strip()
         thread = (channel, step.from_address.strip(), address)
         if thread in self._opted_out:
@@ -366,14 +366,14 @@ class Engine:
         return refusal(step, self.settings, window_open=window_open)
 
     def _plan(self, message: Message, acts: tuple[Act, ...], place: int) -> None:
-        """Plan the next thing only: most of what waits in the heap is waited for by nothing else."""
+        """Schedule the next act only, which keeps the heap small."""
         if place < len(acts):
             act = acts[place]
             self._push(message.sent_ms + act.after_ms, _Happens(message, acts, place), soon=act.soon)
 
     def _act(self, message: Message, act: Act) -> None:
         if not act.status:
-            self._say(message, act.script)
+            self._follow_script(message, act.script)
         elif not message.by_hand or strongest(message.status, act.status) != message.status:
             self._reach(message, act)
 
@@ -396,32 +396,32 @@ class Engine:
         if run.application.status_url:
             error = None if act.code is None else (act.code, act.reason)
             body = self._composer.status(message, status, self.now_ms, error=error, price=price)
-            self._tell("message-status", run, body, (step.address,))
+            self._report_to_status_url("message-status", run, body, (step.address,))
         self._carry_out(run, run.failover.heard(message.index, status))
 
-    def _say(self, message: Message, script: tuple[str, ...]) -> None:
-        """Let the recipient say the next line of a script; one of a single line is said again and again."""
+    def _follow_script(self, message: Message, script: tuple[str, ...]) -> None:
+        """Send the next line of a script as a reply; a script of a single line repeats it."""
         step = message.step
         thread = (step.channel, step.from_address.strip(), step.address.strip())
         if len(script) > 1:
-            place = self._said.get(thread, 0)
-            self._said[thread] = place + 1
+            place = self._lines_used.get(thread, 0)
+            self._lines_used[thread] = place + 1
             if place < len(script):
                 self._reply(message, script[place])
         elif script and self._may_repeat(thread):
             self._reply(message, script[0])
 
     def _may_repeat(self, thread: _Thread) -> bool:
-        """Count a reply; False for too many, with which a receiver that answers each would never end."""
-        since, times = self._replied.get(thread, (self.now_ms, 0))
+        """Count a repeated reply; False above the maximum, so that a receiver that answers each ends."""
+        since, times = self._repeated_replies.get(thread, (self.now_ms, 0))
         if self.now_ms - since >= _DAY_MS:
             since, times = self.now_ms, 0
-        self._replied[thread] = (since, times + 1)
+        self._repeated_replies[thread] = (since, times + 1)
         return self.settings.most_replies is None or times < self.settings.most_replies
 
     def _reply(self, message: Message, content: str | Mapping[str, object]) -> None:
         step = message.step
-        # On the way in a customer on Viber has a number even where an id was sent to (contract 5.5.1).
+        # In inbound messages a customer on Viber has a number, even if the step had an id (contract 5.5.1).
         key = "number" if step.channel == "viber_service_msg" else step.to_key
         customer = {"type": step.channel, key: step.address}
         self.inbound(message.run.application, to=step.sender, from_=customer, content=content)
@@ -443,12 +443,14 @@ class Engine:
     def _report(self, run: Run) -> None:
         if run.application.status_url:
             body = self._composer.report(run, self.now_ms)
-            self._tell("final-report", run, body, [message.step.address for message in run.messages])
+            self._report_to_status_url(
+                "final-report", run, body, [message.step.address for message in run.messages]
+            )
         run.reported = True
 
     # ---- callbacks
 
-    def _tell(self, kind: Kind, run: Run, body: bytes, recipients: Iterable[str]) -> None:
+    def _report_to_status_url(self, kind: Kind, run: Run, body: bytes, recipients: Iterable[str]) -> None:
         url, uuid = run.application.status_url, run.dispatch_uuid
         self._call_back(kind, run.application, url, body, uuid, recipients, reported=run.reported)
 

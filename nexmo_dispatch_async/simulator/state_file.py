@@ -1,6 +1,6 @@
-"""What a simulator keeps in a file, so that it survives a restart: the account, its applications, its tokens.
+"""The state of a simulator in a file, which survives a restart: the account, its applications, its tokens.
 
-It does not keep workflows: those in flight end with the process, as does the record of what happened.
+Workflows in flight and the records are not kept.
 """
 
 from __future__ import annotations
@@ -37,27 +37,27 @@ class _Account(msgspec.Struct):
 
 
 class _Kept(msgspec.Struct):
-    #: of the format
+    #: version of the format
     version: Literal[1]
-    #: how many simulators have used the file, the running one included
+    #: number of simulators that have used the file, the running one included
     starts: int
     time: datetime
     account: _Account
     applications: list[SimulatedApplication]
-    #: when each token ends
+    #: expiry by token
     tokens: dict[str, datetime]
 
 
 class StateFile:
-    """A file with the state of one simulator, written whole and at once after each change.
+    """A file with the state of one simulator, replaced as a whole after each change.
 
-    It holds the simulated credentials, so only its owner may read it. Two simulators must not share one.
+    It contains the simulated credentials, so only its owner may read it. Simulators must not share a file.
 
     Args:
-        path: The file; it need not exist, its folder must.
+        path: The file, which need not exist; its folder must exist.
 
     Raises:
-        ConfigurationError: The file is there and holds something else, or is a link that another user made.
+        ConfigurationError: The file is not the state of a simulator, or is a link that another user made.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -76,15 +76,15 @@ class StateFile:
         return f"<StateFile {self._path}, start {self._starts}>"
 
     def seed(self, seed: int | str) -> int | str:
-        """Return what ids are drawn from: another seed at each start, so that no id comes twice."""
+        """Return the seed of ids: another one at each start, so that ids are not repeated."""
         return seed if self._starts == _FIRST else f"{seed}/start {self._starts}"
 
     def epoch(self, default: datetime) -> datetime:
-        """Return where virtual time goes on."""
+        """Return the moment at which virtual time resumes."""
         return default if self._kept is None else max(default, self._kept.time)
 
     def account(self, random: SeededRandom) -> Account:
-        """Return the account that is kept, else a new one."""
+        """Return the account of the file, a new one if there is none."""
         account = Account(random)
         if self._kept is not None:
             for name in _Account.__struct_fields__:
@@ -100,14 +100,14 @@ class StateFile:
         epoch: datetime,
         now: Callable[[], datetime],
     ) -> None:
-        """Put back what is kept, and keep from now on what becomes of it.
+        """Restore applications and tokens, and keep them from now on.
 
         Args:
-            account: What `account()` returned.
-            applications: The applications, still none.
-            tokens: The tokens, still none.
-            epoch: The moment that 0 stands for on the clock of the tokens.
-            now: The virtual moment.
+            account: The return value of `account()`.
+            applications: The applications, still empty.
+            tokens: The tokens, still empty.
+            epoch: The moment of time 0 on the clock of the tokens.
+            now: Returns the virtual time.
         """
         if self._kept is not None:
             for application in self._kept.applications:
@@ -140,7 +140,7 @@ class StateFile:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Write for the last time, with the time at which it ended.
+        """Write the final state, with the time of the end.
 
         Raises:
             OSError: The file cannot be written.
@@ -152,18 +152,18 @@ class StateFile:
             await self._write()
 
     def changed(self) -> None:
-        """Write soon if something that is kept has changed; call it whenever that may be so."""
+        """Write soon if the state has changed; to be called after each possible change."""
         if self._mark() != self._written and (self._writing is None or self._writing.done()):
             self._writing = asyncio.create_task(self._write_changes(), name="dispatch-simulator-state")
 
     async def _write_changes(self) -> None:
-        with suppress(OSError):  # the next change tries again, and the end tells
+        with suppress(OSError):  # the next change tries again, and the end raises
             while self._mark() != self._written:
                 await self._write()
 
     async def _write(self) -> None:
         if self._snapshot is None:
-            raise RuntimeError("attach() comes first")
+            raise RuntimeError("call attach() first")
         mark = self._mark()
         data = msgspec.json.format(msgspec.json.encode(self._snapshot()), indent=1)
         await anyio.to_thread.run_sync(_replace, self._path, data)
@@ -171,9 +171,9 @@ class StateFile:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """Write beside and rename: whoever reads sees the old state or the new one, also after a crash."""
+    """Write to a second file and rename it: a reader sees the old or the new state, also after a crash."""
     beside = path.with_name(path.name + ".new")
-    # What is there, of an earlier crash or put there by another user, is removed and never written to.
+    # A second file left by a crash, or put there by another user, is removed and never written to.
     beside.unlink(missing_ok=True)
     with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(data)

@@ -1,7 +1,8 @@
-"""Following a dispatched workflow by its callbacks: reached or not, on which channel, how soon, at what cost.
+"""Follow a dispatched workflow by its callbacks: reached or not, on which channel, how soon, at what cost.
 
-Events go in by `Tracker.receive`; `await dispatch.wait(timeout=…)` tells the result. It sends nothing and
-serves nothing. The store that survives a restart is imported by name: `tracking.sqlite.SqliteTrackingStore`.
+Events enter through `Tracker.receive`; `await dispatch.wait(timeout=…)` returns the `WorkflowResult`. The
+package sends nothing and serves nothing. The store that survives a restart is imported by name:
+`tracking.sqlite.SqliteTrackingStore`.
 """
 
 from nexmo_dispatch_async.tracking.reducer import Money, WorkflowState, observe, planned

@@ -1,17 +1,16 @@
-"""What is known of one workflow, as facts that only ever grow: `observe` an event, `merge` with the rest.
+"""The facts about one workflow, which only grow: `observe` an event, `merge` it with the known facts.
 
-It draws no conclusions (`result` does) and has no clock, so the order and the number of deliveries cannot
-matter: merging is commutative, associative and idempotent, field by field. Sets are united, of two times the
-earlier one is taken, of two prices the higher one, of two final reports the later one; two of the same time
-complete each other.
+It draws no conclusions (`result` does) and has no clock, so the order and the number of deliveries do not
+matter: merging is commutative, associative and idempotent, field by field. Sets are united; of two times the
+earlier one counts, of two prices the higher one, of two final reports the later one; reports of the same time
+are merged.
 
 Callbacks come at least once and in any order (contract 5.10), and a final report may come before the last
-`delivered` (contract 10.5). Nothing here depends on when something arrived; only the service's own
-timestamps count.
+`delivered` (contract 10.5). No fact depends on the time of arrival; only the timestamps of the service count.
 
-No text, number, id of a recipient, reference or error reason is kept. To tell which message belongs to which
-step (contract 9.29) a recipient is reduced to 16 bits, salted with the workflow: enough to tell a few steps
-apart, and shared by some hundred thousand other numbers.
+No text, number, id of a recipient, reference or error reason is kept. To match messages with steps
+(contract 9.29) a recipient is reduced to 16 bits, salted with the workflow: enough to distinguish a few
+steps, and shared by some hundred thousand other numbers.
 """
 
 from __future__ import annotations
@@ -62,14 +61,14 @@ class Money(Struct, frozen=True):
 
 
 class StatusFacts(Struct, frozen=True, omit_defaults=True):
-    """A status that a message was reported to have, over all the callbacks that said so."""
+    """One status of a message, merged from all its callbacks."""
 
     at: datetime | None = None
     price: Money | None = None
     code: int | None = None
 
     def merge(self, other: StatusFacts) -> StatusFacts:
-        """Everything that either of them knows."""
+        """Return the facts of both."""
         return StatusFacts(
             _join(min, self.at, other.at),
             _join(_dearer, self.price, other.price),
@@ -78,14 +77,14 @@ class StatusFacts(Struct, frozen=True, omit_defaults=True):
 
 
 class MessageFacts(Struct, frozen=True, omit_defaults=True):
-    """A message that was attempted, as its message-status callbacks tell it (contract 5.2).
+    """The facts about an attempted message, from its message-status callbacks (contract 5.2).
 
     Attributes:
-        channel: None when no callback named a channel.
+        channel: The channel; None when no callback names one.
         recipient: 16 bits of the address.
-        user: 16 bits of the customer's WhatsApp user id, where the callback names both (contract 5.5).
-        position: Which step it says itself to be, from 1; in the v1 format only (contract 5.8).
-        statuses: What it was reported to be.
+        user: 16 bits of the customer's WhatsApp user id, where a callback has both (contract 5.5).
+        position: The number of the step, from 1; in the v1 format only (contract 5.8).
+        statuses: The facts about each status.
     """
 
     channel: str | None = None
@@ -95,7 +94,7 @@ class MessageFacts(Struct, frozen=True, omit_defaults=True):
     user: str | None = None
 
     def merge(self, other: MessageFacts) -> MessageFacts:
-        """Everything that either of them knows."""
+        """Return the facts of both."""
         return MessageFacts(
             _join(min, self.channel, other.channel),
             _join(min, self.recipient, other.recipient),
@@ -106,7 +105,7 @@ class MessageFacts(Struct, frozen=True, omit_defaults=True):
 
 
 class ReportedEntry(Struct, frozen=True, omit_defaults=True):
-    """One entry of a final report, in its place (contract 5.4)."""
+    """One message of a final report (contract 5.4)."""
 
     message_uuid: str | None = None
     channel: str | None = None
@@ -115,7 +114,7 @@ class ReportedEntry(Struct, frozen=True, omit_defaults=True):
 
 
 class ReportFacts(Struct, frozen=True, omit_defaults=True):
-    """A final report (contract 5.4)."""
+    """The facts of a final report (contract 5.4)."""
 
     at: datetime | None = None
     status: str | None = None
@@ -123,7 +122,7 @@ class ReportFacts(Struct, frozen=True, omit_defaults=True):
     messages: tuple[ReportedEntry, ...] = ()
 
     def merge(self, other: ReportFacts) -> ReportFacts:
-        """The later one, since it knows more; of one time, everything that either of them knows."""
+        """Return the later report, which knows more; of two reports of one time, the facts of both."""
         one, two = self.at or _BEGINNING, other.at or _BEGINNING
         if one != two:
             return self if one > two else other
@@ -131,13 +130,13 @@ class ReportFacts(Struct, frozen=True, omit_defaults=True):
             _join(max, self.at, other.at),
             _join(max, self.status, other.status),
             _join(_dearer, self.total, other.total),
-            # Not entry by entry: two orders of the steps would become one that nobody told.
+            # Not entry by entry: two orders of the steps would become an order that no report has.
             max(self.messages, other.messages, key=_knowledge),
         )
 
 
 class PlannedStep(Struct, frozen=True, omit_defaults=True):
-    """A step as it was sent: the channel, 16 bits of the address, and what it waits for."""
+    """A step as it was sent: the channel, 16 bits of the address, and the status that it waits for."""
 
     channel: str
     recipient: str
@@ -145,14 +144,14 @@ class PlannedStep(Struct, frozen=True, omit_defaults=True):
 
 
 class WorkflowState(Struct, frozen=True, omit_defaults=True):
-    """All that is known of one workflow.
+    """All facts about one workflow.
 
     Attributes:
         dispatch_uuid: In lower case, since ids compare without case (contract 5.11).
-        followed: Somebody asked for it, so it is not merely an event of an unknown workflow.
-        plan: The steps; empty as long as nobody told them.
-        messages: What was attempted, by message_uuid.
-        report: The final report, once it came.
+        followed: Whether the workflow has a follower; otherwise only events of it are known.
+        plan: The steps; empty when they are unknown.
+        messages: The attempted messages, by message_uuid.
+        report: The final report, None before it arrives.
     """
 
     dispatch_uuid: str
@@ -162,17 +161,17 @@ class WorkflowState(Struct, frozen=True, omit_defaults=True):
     report: ReportFacts | None = None
 
     def merge(self, other: WorkflowState) -> WorkflowState:
-        """Everything that either of them knows.
+        """Return the facts of both.
 
         Raises:
-            ValueError: They are about two workflows.
+            ValueError: The states belong to two workflows.
         """
         if self.dispatch_uuid != other.dispatch_uuid:
             raise ValueError("these are the states of two workflows")
         return WorkflowState(
             self.dispatch_uuid,
             self.followed or other.followed,
-            # One workflow has one plan; whoever told two gets the same one of them every time.
+            # One workflow has one plan; of two plans the same one is chosen every time.
             max(self.plan, other.plan, key=msgspec.json.encode),
             _unite(self.messages, other.messages, MessageFacts.merge),
             _join(ReportFacts.merge, self.report, other.report),
@@ -184,7 +183,7 @@ class WorkflowState(Struct, frozen=True, omit_defaults=True):
 
 
 def observe(event: Event) -> WorkflowState | None:
-    """What one event says; None when it is not about a workflow."""
+    """Return the facts of one event; None when it belongs to no workflow."""
     if isinstance(event, MessageStatus):
         position = event.workflow or WorkflowPosition()
         dispatch_uuid = event.dispatch_uuid or position.id
@@ -217,14 +216,14 @@ def observe(event: Event) -> WorkflowState | None:
 
 
 def planned(dispatch_uuid: str, workflow: Workflow | None) -> WorkflowState:
-    """A workflow that somebody follows, with its steps if they are known."""
+    """Return the state of a followed workflow, with its steps if they are known."""
     key = ident(dispatch_uuid)
     steps = () if workflow is None else workflow.steps
     return WorkflowState(key, followed=True, plan=tuple(_plan(key, step) for step in steps))
 
 
 def ident(text: str) -> str:
-    """An id or a word of the service, in the form in which those are compared (contract 5.11)."""
+    """Return an id or a word of the service in the form for comparisons (contract 5.11)."""
     return _word(text.strip()).lower()
 
 
@@ -252,7 +251,7 @@ def _channel(name: str | None) -> str | None:
 
 
 def _money(usage: Usage | None) -> Money | None:
-    # Beyond any sense is a mistake of the sender, and adding it up would end in a decimal.Overflow.
+    # A senseless amount is an error of the sender, and a sum of such amounts would be a decimal.Overflow.
     if usage is None or usage.price is None or abs(usage.price.adjusted()) > 20:
         return None
     return Money(usage.price, usage.currency and _word(usage.currency))
@@ -264,14 +263,14 @@ def _word(text: str) -> str:
 
 
 def _dearer(one: Money, other: Money) -> Money:
-    # "0.1" and "0.10" are equal; the text decides which of them is shown, so that it is always the same one.
+    # "0.1" and "0.10" are equal; the text decides, so that the choice is always the same.
     return max(one, other, key=lambda money: (money.amount, str(money.amount), money.currency or ""))
 
 
 def _knowledge(entries: tuple[ReportedEntry, ...]) -> tuple[int, bytes]:
-    """How much a list tells; of two that tell as much it is always the same one that counts more."""
-    told = sum(fact is not None for entry in entries for fact in msgspec.structs.astuple(entry))
-    return told, msgspec.json.encode(entries)
+    """Return the number of facts of a list, and its text, so that the choice of two is always the same."""
+    facts = sum(fact is not None for entry in entries for fact in msgspec.structs.astuple(entry))
+    return facts, msgspec.json.encode(entries)
 
 
 def _join(pick: Callable[[T, T], T], one: T | None, other: T | None) -> T | None:

@@ -1,7 +1,7 @@
-"""What the facts about a workflow amount to: reached or not, on which channel, how soon, at what cost.
+"""`WorkflowResult`: reached or not, on which channel, how soon, at what cost; concluded from facts.
 
-It concludes and remembers nothing: the same facts give the same result. What a status means for a step is
-for `failover` to say.
+A pure function of the facts: the same facts give the same result. `failover` decides what a status means for
+a step.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from nexmo_dispatch_core.vocabulary import FAILED_STATUSES, ErrorClass, classify
 __all__ = ["StatusEntry", "StepHistory", "WorkflowResult", "conclude"]
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
-# Digits for any sum of prices as the reducer lets them in: rounded on the way, it would depend on the order.
+# Enough digits for any sum of prices that the reducer accepts: a rounded sum would depend on the order.
 _EXACT = Context(prec=100, traps=[])
 
 
@@ -36,8 +36,8 @@ class StatusEntry(Struct, frozen=True):
 
     Attributes:
         status: As in contract 5.3; an unknown one as it came.
-        at: By the service's clock; None when only the final report tells of it, or it could not be read.
-        error_code: Why, for a failure (contract 6.1).
+        at: By the service's clock; None when only the final report has the status, or the time is unreadable.
+        error_code: The reason of a failure (contract 6.1).
     """
 
     status: str
@@ -51,17 +51,17 @@ class StatusEntry(Struct, frozen=True):
 
 
 class StepHistory(Struct, frozen=True):
-    """What became of one step.
+    """The history of one step.
 
     Attributes:
-        step: Counted from 1, as in findings; None for a message that fits no step.
-        channel: Where it went, or would have gone; None when nobody said.
-        until: What it waited for; None for the last step, and when the steps are not known.
-        message_uuid: None as long as no message is known for it: it was not sent, or not heard of yet.
-        statuses: By the service's clock.
-        reached: Its message got as far as it had to: `until`, or being delivered for the last step. This may
-            be too late for the workflow, which then went on.
-        price: What its message cost, if that is known.
+        step: The number of the step from 1, as in findings; None for a message that fits no step.
+        channel: The channel of the message, or of the plan; None when it is unknown.
+        until: The status that the step waits for; None for the last step, and when the steps are unknown.
+        message_uuid: The message of the step; None when it was not sent, or has no callback yet.
+        statuses: In the order of the service's clock.
+        reached: Whether the message got the status `until`, or `delivered` for the last step. This may be too
+            late for the workflow, which continued then.
+        price: The price of the message, None when it is unknown.
     """
 
     step: int | None
@@ -74,39 +74,39 @@ class StepHistory(Struct, frozen=True):
 
     @property
     def status(self) -> str | None:
-        """The strongest of its statuses (contract 5.3)."""
+        """The strongest status of the message (contract 5.3)."""
         return functools.reduce(strongest, (seen.status for seen in self.statuses), None)
 
     @property
     def failed(self) -> bool:
-        """Whether its message was rejected or undeliverable, and not delivered all the same."""
+        """Whether the message was rejected or undeliverable, and was not delivered later."""
         return self.status in FAILED_STATUSES
 
     @property
     def error_code(self) -> int | None:
-        """Why it failed, or has not arrived yet."""
+        """The error code of the first status that has one, None without such a status."""
         return next((seen.error_code for seen in self.statuses if seen.error_code is not None), None)
 
 
 class WorkflowResult(Struct, frozen=True):
-    """What is known of a workflow; after its end, what became of it.
+    """The result of a workflow, as far as it is known.
 
     Attributes:
-        dispatch_uuid: The workflow.
-        ended: Its final report has come.
-        status: What that says: `completed` or `error`.
-        reached: A step reached its person, or the report says that the workflow was completed.
-        channel: Where the person was reached first.
-        step: By which step, counted from 1.
-        elapsed: How long that took, from the first status of the workflow. A last status that was not
-            heard yet counts as the final report, which is stamped some 50 ms later (contract 3.6).
-        cost: All that is known: the total of the final report, which includes a workflow fee, and the prices
-            of messages that it did not include, since a late delivery costs as well (contract 3.6, 5.4).
-            None when no price is known, or prices are in several currencies.
-        currency: Of the cost.
-        started_at: The first status of the workflow.
+        dispatch_uuid: The id of the workflow.
+        ended: Whether the final report has arrived.
+        status: The status of the final report: `completed` or `error`.
+        reached: Whether a step reached its recipient, or the report says `completed`.
+        channel: The channel that reached the recipient first.
+        step: The number of that step, from 1.
+        elapsed: The time from the first status of the workflow until the recipient was reached. For a last
+            status without a callback the time of the final report counts, some 50 ms later (contract 3.6).
+        cost: The known cost: the total of the final report, which includes a workflow fee, and the prices of
+            messages that the total does not include, since a late delivery costs as well (contract 3.6, 5.4).
+            None when no price is known, or the prices have several currencies.
+        currency: The currency of the cost.
+        started_at: The time of the first status of the workflow.
         ended_at: The timestamp of the final report.
-        steps: One entry a step in order, then messages that fit no step.
+        steps: One entry for each step in order, then messages that fit no step.
     """
 
     dispatch_uuid: str
@@ -123,7 +123,7 @@ class WorkflowResult(Struct, frozen=True):
     steps: tuple[StepHistory, ...] = ()
 
     def has(self, status: str) -> bool:
-        """Whether a message of any step was `delivered` or `read`; being read implies being delivered."""
+        """Return whether a message of any step was `delivered` or `read`; `read` implies `delivered`."""
         if self.status == "completed" and satisfies("delivered", status):
             return True
         return any(
@@ -134,7 +134,7 @@ class WorkflowResult(Struct, frozen=True):
         )
 
     def __str__(self) -> str:
-        """In a few words, for example `reached on whatsapp after 12 s, EUR 0.035`."""
+        """Return a short text, for example `reached on whatsapp after 12 s, EUR 0.035`."""
         if self.reached:
             words = f"reached on {self.channel}" if self.channel else "reached"
             if self.elapsed is not None:
@@ -147,12 +147,12 @@ class WorkflowResult(Struct, frozen=True):
 
 
 def conclude(state: WorkflowState) -> WorkflowResult:
-    """Conclude from what is known."""
+    """Return the result that follows from the facts."""
     report = state.report or ReportFacts()
-    placed, strangers = match_steps(state)
+    placed, unmatched = match_steps(state)
     last = _last_attempted(placed, report)
     completed = report.status == "completed"
-    # The current step is the one that completes a workflow (rule 3 of failover), heard or not.
+    # The current step completes a workflow (rule 3 of failover), with or without a callback.
     completed_by = last if completed else None
     steps: list[StepHistory] = []
     times: dict[int, datetime] = {}
@@ -160,12 +160,12 @@ def conclude(state: WorkflowState) -> WorkflowResult:
         statuses = _statuses(state.messages.get(uuid or ""), _entry(report, index))
         at = _reached_at(statuses, _goal(state, index, last=last))
         if index == completed_by and at in {None, _NEVER}:
-            # Heard from the report only, whether it lists the status or the condition that was met.
+            # Known from the report only, whether it lists the status or the condition that was met.
             at = report.at or _NEVER
         if at is not None:
             times[index] = at
         steps.append(_step(state, index, uuid, statuses, reached=at is not None))
-    for uuid in strangers:
+    for uuid in unmatched:
         sent = state.messages[uuid]
         history = StepHistory(None, sent.channel, None, uuid, _statuses(sent, None), price=_price(sent, None))
         steps.append(history)
@@ -202,10 +202,10 @@ def _last_attempted(placed: list[str | None], report: ReportFacts) -> int | None
 
 
 def _goal(state: WorkflowState, index: int, *, last: int | None) -> str:
-    """How far the message of a step has to get."""
+    """Return the status that the message of a step has to reach."""
     if index < len(state.plan):
         return state.plan[index].until or "delivered"
-    # Nobody told the steps. What went on after `delivered`, or may do so still, perhaps waited for `read`.
+    # The steps are unknown. A step that continued after `delivered`, or may continue, may wait for `read`.
     return "delivered" if state.report is not None and index == last else "read"
 
 
@@ -270,11 +270,11 @@ def _cost(state: WorkflowState) -> tuple[Decimal | None, str | None]:
 
 
 def _is_included(sent: MessageFacts, entry: ReportedEntry | None, report: ReportFacts) -> bool:
-    """Whether the total of the report holds the price of a message."""
+    """Return whether the total of the report includes the price of a message."""
     if entry is not None:
         return entry.price is not None
     if report.messages:
         return False
-    # It lists nothing, although it should: what was priced by then is in it.
+    # The report lists no messages, although it should: prices up to its time are included.
     priced = [seen.at for seen in sent.statuses.values() if seen.price is not None and seen.at is not None]
     return report.at is None or min(priced, default=report.at) <= report.at

@@ -1,7 +1,7 @@
-"""Keeps what a tracker knows in an SQLite file, so that a restart forgets nothing.
+"""`SqliteTrackingStore`: keeps the facts of a tracker in an SQLite file, so that a restart loses nothing.
 
-It is a module of its own so that nobody who does not want it imports sqlite3. The file holds no texts and no
-numbers; see `reducer` for what it does hold.
+It is a module of its own so that `tracking` does not import sqlite3. The file holds no texts and no numbers;
+`reducer` describes its content.
 """
 
 from __future__ import annotations
@@ -38,26 +38,26 @@ CREATE TABLE IF NOT EXISTS tracking_workflow (
 CREATE INDEX IF NOT EXISTS tracking_by_age ON tracking_workflow (kind, touched);
 """
 _KINDS: tuple[Kind, ...] = ("unclaimed", "open", "ended")
-# How many changes are made between two clean-ups, and how many workflows one of them deletes at most. What is
-# left over is deleted with the next changes, a piece with each.
+# The number of changes between two clean-ups, and the maximum number of workflows that one clean-up deletes.
+# The remaining workflows are deleted with the next changes, one piece with each.
 _PRUNE_EVERY = 64
 _PIECE = 256
-# Between two processes the wall clock is the only witness, and it may be days ahead: it is believed so far,
-# in seconds.
-_BELIEVED = 24 * 3600.0
+# Between two processes only the wall clock tells the time, and it may be days ahead: at most this number of
+# seconds counts.
+_TRUSTED = 24 * 3600.0
 
 _decode = msgspec.json.Decoder(WorkflowState).decode
 
 
 class SqliteTrackingStore:
-    """A `TrackingStore` in a file. Several processes may share it, and other tables may live beside it.
+    """A `TrackingStore` in a file, which several processes may share and which may have other tables.
 
-    It works in a thread, one call at a time, and never on the event loop. A crash of the process loses
-    nothing that was merged; a power cut may lose the last moments.
+    Each call runs in a worker thread, one call at a time. A crash of the process loses no merged facts; a
+    loss of power may lose the last ones.
 
     Args:
-        path: The file; it is created when missing, at the first use, for its owner only.
-        busy_timeout: How many seconds to wait for another process that is writing.
+        path: The file; created at the first use when it is missing, readable for its owner only.
+        busy_timeout: Maximum wait, in seconds, for another process that writes.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, busy_timeout: float = 10.0) -> None:
@@ -66,13 +66,13 @@ class SqliteTrackingStore:
         self._file: SqliteFile | None = None
         self._closed = False
         self._changes = 0
-        # Whether a clean-up has left something over, and whether the log holds what was deleted.
+        # Whether a clean-up is incomplete, and whether the log still holds deleted facts.
         self._more = False
         self._traces = False
-        # What to add to the time of the process, so that the time of the file goes on where it stopped.
+        # Added to the time of the process, so that the time of the file continues where it stopped.
         self._shift: float | None = None
-        # The limiter keeps callers from filling the thread pool. The lock is for a caller that is cancelled
-        # the asyncio way: it leaves the limiter at once, while its thread is still at work.
+        # The limiter keeps callers from filling the thread pool. The lock is for a caller that asyncio
+        # cancels: the caller leaves the limiter at once, while its thread still runs.
         self._limiter: anyio.CapacityLimiter | None = None
         self._lock = threading.Lock()
 
@@ -81,7 +81,7 @@ class SqliteTrackingStore:
         return f"<SqliteTrackingStore {state}>"
 
     async def merge(self, state: WorkflowState, *, now: float, retention: TrackingRetention) -> WorkflowState:
-        """Add to what is known of a workflow; see `TrackingStore`.
+        """Merge facts of a workflow; see `TrackingStore`.
 
         Raises:
             TrackingStoreError: The file cannot be used, is of a newer version, or is no longer the file
@@ -101,7 +101,7 @@ class SqliteTrackingStore:
                 return known
             with connection:
                 connection.execute("BEGIN IMMEDIATE")
-                # Another process may have been faster.
+                # Another process may have written meanwhile.
                 merged = _read(connection, state.dispatch_uuid).merge(state)
                 row = (state.dispatch_uuid, kind_of(merged), at, msgspec.json.encode(merged))
                 connection.execute("REPLACE INTO tracking_workflow VALUES (?, ?, ?, ?)", row)
@@ -110,7 +110,7 @@ class SqliteTrackingStore:
                     self._more = _prune(connection, at, retention)
                 self._traces |= connection.total_changes != before
             if self._traces and not self._more:
-                self._traces = not file.erase_log()  # else a reader was in the way: with the next change
+                self._traces = not file.erase_log()  # a reader may prevent it: then with the next change
             self._check(file)
             self._changes += 1
             return merged
@@ -118,7 +118,7 @@ class SqliteTrackingStore:
         return await self._run(work)
 
     async def aclose(self) -> None:
-        """Close the file once the calls before are done."""
+        """Close the file after all earlier calls."""
 
         def work() -> None:
             file, self._file = self._file, None
@@ -137,7 +137,7 @@ class SqliteTrackingStore:
             with self._lock:
                 try:
                     return work()
-                except OSError as error:  # whose text holds the path, which may be private
+                except OSError as error:  # the text holds the path, which may be private
                     why = error.strerror or type(error).__name__
                     raise TrackingStoreError(f"the store of the tracker failed: {why}") from error
                 except (sqlite3.Error, msgspec.DecodeError) as error:
@@ -159,9 +159,9 @@ class SqliteTrackingStore:
             file = SqliteFile(self._path, busy_timeout=self._busy_timeout)
             try:
                 file.keep_log()
-                # A power cut may lose the last moments; a crash of the process loses nothing.
+                # A loss of power may lose the last facts; a crash of the process loses nothing.
                 file.connection.execute("PRAGMA synchronous = NORMAL")
-                # What was deleted is overwritten.
+                # Deleted content is overwritten.
                 file.connection.execute("PRAGMA secure_delete = ON")
                 _prepare(file.connection)
                 file.watch()
@@ -187,9 +187,9 @@ def _prepare(connection: sqlite3.Connection) -> None:
 
 
 def _shift(connection: sqlite3.Connection, now: float) -> float:
-    """From the time of this process to that of the file: never back, and not far ahead of the last change."""
+    """Return the offset from the time of this process to the time of the file, which never goes back."""
     (last,) = connection.execute("SELECT max(touched) FROM tracking_workflow").fetchone()
-    return 0.0 if last is None else min(max(now, last), last + _BELIEVED) - now
+    return 0.0 if last is None else min(max(now, last), last + _TRUSTED) - now
 
 
 def _read(connection: sqlite3.Connection, dispatch_uuid: str) -> WorkflowState:
@@ -199,19 +199,19 @@ def _read(connection: sqlite3.Connection, dispatch_uuid: str) -> WorkflowState:
 
 
 def _prune(connection: sqlite3.Connection, now: float, retention: TrackingRetention) -> bool:
-    """Delete a piece of what is over; return whether it was a whole one, so that there may be more."""
-    left = _PIECE
+    """Delete one piece of expired workflows; return whether more may remain."""
+    remaining = _PIECE
     for kind in _KINDS:
-        left -= connection.execute(
+        remaining -= connection.execute(
             "DELETE FROM tracking_workflow WHERE dispatch_uuid IN (SELECT dispatch_uuid FROM"
             " tracking_workflow WHERE kind = ? AND touched < ? ORDER BY touched LIMIT ?)",
-            (kind, now - retention.seconds(kind), left),
+            (kind, now - retention.seconds(kind), remaining),
         ).rowcount
     query = "SELECT count(*) FROM tracking_workflow WHERE kind = 'unclaimed'"
     (unclaimed,) = connection.execute(query).fetchone()
-    left -= connection.execute(
+    remaining -= connection.execute(
         "DELETE FROM tracking_workflow WHERE dispatch_uuid IN (SELECT dispatch_uuid FROM tracking_workflow"
         " WHERE kind = 'unclaimed' ORDER BY touched LIMIT ?)",
-        (min(left, max(0, unclaimed - retention.max_unclaimed)),),
+        (min(remaining, max(0, unclaimed - retention.max_unclaimed)),),
     ).rowcount
-    return left == 0
+    return remaining == 0

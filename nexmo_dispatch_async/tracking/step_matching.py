@@ -1,13 +1,13 @@
-"""Which message belongs to which step (contract 9.29).
+"""Matches the messages of a workflow with its steps (contract 9.29).
 
-The 202 names no messages, and their callbacks name no step. In this order:
+The 202 names no messages, and callbacks name no step. In this order:
 
 1. the final report lists the attempted messages in the order of the steps, and steps are never skipped;
-2. in the v1 format a message says its own position (contract 5.8);
-3. else the messages, by their first timestamp, go to the steps in order, each to one of its own channel,
-   preferably one with its own recipient.
+2. in the v1 format a message has its position (contract 5.8);
+3. otherwise the messages, by their first timestamp, belong to the steps in order, each to a step of the same
+   channel, preferably with the same recipient.
 
-All of it reads the facts; the order in which callbacks arrived plays no part.
+Only the facts count; the order in which callbacks arrived does not.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from nexmo_dispatch_async.tracking.reducer import MessageFacts, PlannedStep, Wor
 
 __all__ = ["match_steps"]
 
-# A position beyond is a mistake of the sender.
+# A greater position is an error of the sender.
 _MOST_STEPS = 100
 _NEVER = datetime.max.replace(tzinfo=UTC)
 _Found: TypeAlias = tuple[int, tuple[int, ...], tuple[int, ...]]
@@ -27,11 +27,11 @@ _NOTHING: _Found = (0, (), ())
 
 
 def match_steps(state: WorkflowState) -> tuple[list[str | None], list[str]]:
-    """Put the messages of a workflow to its steps.
+    """Match the messages of a workflow with its steps.
 
     Returns:
-        The message_uuid of each step, None where none is known; and the messages that fit no step.
-        Without a plan there are as many steps as messages, or as the last position that one of them names.
+        The message_uuid of each step, None where none is known; and the messages that fit no step. Without a
+        plan there are as many steps as messages, or as the greatest position of a message.
     """
     reported = state.report.messages if state.report else ()
     places: list[str | None] = [None] * max(len(state.plan), len(reported))

@@ -1,4 +1,4 @@
-"""Where a tracker keeps what it knows: the protocol of a store, and the one in memory.
+"""`TrackingStore`: where a tracker keeps facts; the protocol, and the store in memory.
 
 It decides nothing about workflows; `sqlite` has a store that survives a restart.
 """
@@ -13,18 +13,18 @@ from nexmo_dispatch_async.tracking.reducer import WorkflowState
 
 __all__ = ["MemoryTrackingStore", "TrackingRetention", "TrackingStore", "kind_of"]
 
-#: `unclaimed` are events of workflows that nobody follows, perhaps because their 202 is still on its way.
+#: `unclaimed`: a workflow without a follower, perhaps since its 202 has not arrived yet.
 Kind = Literal["unclaimed", "open", "ended"]
 
 
 class TrackingRetention(Struct, frozen=True):
-    """How long a workflow is kept after the last news of it, in seconds.
+    """How long a workflow is kept after its last callback, in seconds.
 
     Attributes:
-        ended: Its final report came.
-        open: It has not ended; perhaps it never will (contract 9.12).
-        unclaimed: Nobody follows it.
-        max_unclaimed: At most so many that nobody follows; the oldest go first.
+        ended: Workflows whose final report has arrived.
+        open: Workflows that have not ended; some never end (contract 9.12).
+        unclaimed: Workflows without a follower.
+        max_unclaimed: Maximum number of workflows without a follower; the oldest are deleted first.
     """
 
     ended: float
@@ -33,41 +33,41 @@ class TrackingRetention(Struct, frozen=True):
     max_unclaimed: int
 
     def seconds(self, kind: Kind) -> float:
-        """How long one of this kind is kept."""
+        """Return how long a workflow of a kind is kept."""
         return {"ended": self.ended, "open": self.open, "unclaimed": self.unclaimed}[kind]
 
 
 class TrackingStore(Protocol):
-    """Keeps a `WorkflowState` for each workflow; it merges what it is told, so nothing can be overwritten."""
+    """Keeps one `WorkflowState` for each workflow; it merges new facts, so that no fact is overwritten."""
 
     async def merge(self, state: WorkflowState, *, now: float, retention: TrackingRetention) -> WorkflowState:
-        """Add to what is known of a workflow, atomically.
+        """Merge facts of a workflow, atomically.
 
         Args:
-            state: What is new; it may hold nothing but the id, to ask what is known.
-            now: Epoch seconds that never go back nor jump while a process runs; a store that outlives the
-                process has to expect another beginning.
-            retention: What may be dropped meanwhile.
+            state: The new facts; the id alone reads the known facts.
+            now: Epoch seconds that neither go back nor jump while a process runs. They may jump between two
+                processes.
+            retention: Which workflows may be deleted.
 
         Returns:
-            Everything that is known of that workflow.
+            All facts of the workflow.
 
         Raises:
-            TrackingStoreError: It could not be stored. Then the service calls again later (contract 5.10),
-                since the receiver answers 500, or its inbox tries again.
+            TrackingStoreError: The store failed. Then the receiver answers 500 and the service repeats the
+                callback (contract 5.10), or the inbox tries again.
         """
         ...
 
     async def aclose(self) -> None:
-        """Release what it holds."""
+        """Release all resources."""
         ...
 
 
 class MemoryTrackingStore:
-    """Keeps everything in memory: a restart forgets it."""
+    """Keeps facts in memory; a restart loses them."""
 
     def __init__(self) -> None:
-        # By kind, in the order of the last change: what has to go is at the front.
+        # By kind, in the order of the last change: the oldest are first.
         self._kept: dict[Kind, dict[str, tuple[WorkflowState, float]]] = {
             "unclaimed": {},
             "open": {},
@@ -81,7 +81,7 @@ class MemoryTrackingStore:
         return f"<MemoryTrackingStore of {len(self)}>"
 
     async def merge(self, state: WorkflowState, *, now: float, retention: TrackingRetention) -> WorkflowState:
-        """Add to what is known of a workflow; see `TrackingStore`."""
+        """Merge facts of a workflow; see `TrackingStore`."""
         key = state.dispatch_uuid
         home = next((kept for kept in self._kept.values() if key in kept), None)
         known = WorkflowState(key) if home is None else home[key][0]
@@ -103,13 +103,13 @@ class MemoryTrackingStore:
                 del kept[next(iter(kept))]
 
     async def aclose(self) -> None:
-        """Forget everything."""
+        """Delete all facts."""
         for kept in self._kept.values():
             kept.clear()
 
 
 def kind_of(state: WorkflowState) -> Kind:
-    """By which of the times of `TrackingRetention` a workflow is kept."""
+    """Return the kind of a workflow, for `TrackingRetention.seconds`."""
     if not state.followed:
         return "unclaimed"
     return "open" if state.report is None else "ended"

@@ -1,7 +1,7 @@
-"""`Tracker`: takes the callbacks and lets anybody wait for what becomes of a workflow.
+"""`Tracker`: receives callbacks and lets callers wait for the result of a workflow.
 
-It starts no task and polls nothing: whoever calls `receive` wakes those who wait. What the callbacks mean is
-for `reducer` and `result` to say.
+It starts no task and polls nothing: `receive` wakes the waiting callers. `reducer` and `result` decide what
+the callbacks mean.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Goal = Literal["delivered", "read"]
 
 
 class _Router(Protocol):
-    """What `attach` needs of a router; the receiver's `Router` has it."""
+    """The part of a router that `attach` needs; the receiver's `Router` has it."""
 
     def add(self, handler: Any, *, kind: Any) -> object:
         """Register a handler."""
@@ -50,7 +50,7 @@ class _Router(Protocol):
 
 
 class FollowedDispatch(Dispatch, frozen=True, eq=False):
-    """A workflow whose end can be waited for; `client.send()` and `Tracker.follow()` make it."""
+    """An accepted workflow whose end can be awaited; made by `client.send()` and `Tracker.follow()`."""
 
     tracker: Tracker
     state: WorkflowState
@@ -62,25 +62,25 @@ class FollowedDispatch(Dispatch, frozen=True, eq=False):
         timeout: float | timedelta | None,  # noqa: ASYNC109 - its own error tells what was known by then
         late: bool = False,
     ) -> WorkflowResult:
-        """Wait for the end of the workflow, or until its message was `delivered` or `read`.
+        """Wait for the end of the workflow, or until a message of it was `delivered` or `read`.
 
         Args:
             status: `delivered` or `read`, by any step; None for the end, which is the final report.
-            timeout: Seconds or a timedelta. A workflow whose last message stays `submitted` never ends
-                (contract 9.12), so None, for ever, has to be said.
-            late: Go on waiting for the status after the end. A workflow that waits for `delivered` ends with
-                it, and the person reads only then.
+            timeout: Seconds or a timedelta; None waits for ever and has to be given explicitly, since a
+                workflow whose last message stays `submitted` never ends (contract 9.12).
+            late: Whether to wait for the status after the end too. A workflow that waits for `delivered` ends
+                with that status, and the recipient reads the message only later.
 
         Raises:
-            NotReachedError: It ended without that status.
-            WaitTimeoutError: Not in time; it is a TimeoutError as well.
+            NotReachedError: The workflow ended without the status.
+            WaitTimeoutError: The timeout passed; it is a TimeoutError as well.
             TrackingStoreError: The store failed.
             TrackingError: The tracker was closed.
         """
         return await self.tracker.wait_for(self.state, status, timeout=timeout, late=late)
 
     async def result(self) -> WorkflowResult:
-        """What is known now.
+        """Return what is known now.
 
         Raises:
             TrackingStoreError: The store failed.
@@ -93,7 +93,7 @@ class FollowedDispatch(Dispatch, frozen=True, eq=False):
 
 
 class _Waiter:
-    """Somebody who waits; woken when the facts decide."""
+    """One waiting call; woken when the facts decide."""
 
     def __init__(self, state: WorkflowState, status: Goal | None, *, late: bool) -> None:
         self._state = state
@@ -101,44 +101,46 @@ class _Waiter:
         self._late = late
         self._woken = anyio.Event()
         self.result = conclude(state)
-        #: why it was woken
+        #: why the call was woken
         self.verdict: Literal["reached", "ended", "closed"] | None = None
 
     def learn(self, state: WorkflowState) -> None:
-        """Add to what is known; two callbacks may overtake one another on the way from the store."""
+        """Merge facts; two callbacks may arrive from the store in any order."""
         if self.verdict in {"reached", "closed"}:
-            return  # what it is told has to agree with why it was woken
+            return  # the result has to agree with the verdict
         self._state = self._state.merge(state)
         self.result = conclude(self._state)
         if self.result.ended if self._status is None else self.result.has(self._status):
-            # Perhaps after the end, before whoever waits had its turn: the better news counts.
+            # Perhaps after the end, but before the waiting call has run: `reached` replaces `ended`.
             self.verdict = None
             self.wake("reached")
         elif self.result.ended and not self._late:
             self.wake("ended")
 
     def wake(self, verdict: Literal["reached", "ended", "closed"]) -> None:
-        """Let it go on; the first verdict counts."""
+        """Wake the call; the first verdict counts."""
         self.verdict = self.verdict or verdict
         self._woken.set()
 
     async def wait(self) -> None:
-        """Return once it is woken."""
+        """Return when the call is woken."""
         await self._woken.wait()
 
 
 class Tracker(Unpicklable):
-    """Follows workflows by their callbacks, in any order and as often as they are delivered.
+    """Follows workflows by their callbacks, which may come in any order and more than once.
 
     Args:
-        store: Where it keeps what it knows, and what `aclose()` closes; `MemoryTrackingStore()` by default.
-        clock: Epoch seconds, read once: where the time of this tracker begins.
-        monotonic: Seconds that only go forward, by which it goes on, so that no change of the clock makes
-            anything older or younger.
-        keep: How long an ended workflow is kept after the last news of it. Late statuses come for a day.
-        keep_open: The same for one that has not ended.
-        keep_unclaimed: The same for one that nobody follows; a callback may beat the answer to `send()`.
-        max_unclaimed: How many of those are kept at most.
+        store: Where facts are kept; `aclose()` closes it. `MemoryTrackingStore()` by default.
+        clock: Returns epoch seconds; called once, for the start of the tracker's time.
+        monotonic: Returns monotonic seconds, by which the tracker's time advances, so that no change of the
+            clock makes a workflow older or younger.
+        keep: How long an ended workflow is kept after its last callback, in seconds or as a timedelta. Late
+            statuses come for up to a day.
+        keep_open: How long a workflow that has not ended is kept after its last callback.
+        keep_unclaimed: How long a workflow without a follower is kept; a callback may arrive before the
+            response to `send()`.
+        max_unclaimed: Maximum number of workflows without a follower.
 
     Raises:
         ConfigurationError: A time or a number is negative, or `store` is no store.
@@ -174,7 +176,7 @@ class Tracker(Unpicklable):
             max_unclaimed,
         )
         self._waiting: dict[str, list[_Waiter]] = {}
-        #: What `follow` was told and no store was yet, with its time; the oldest first.
+        #: Plans of `follow` that are not stored yet, with their times; the oldest first.
         self._followed: dict[str, tuple[WorkflowState, float]] = {}
         self._closed = False
 
@@ -190,7 +192,7 @@ class Tracker(Unpicklable):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the store. Whoever still waits gets a TrackingError."""
+        """Close the store. Waiting calls raise TrackingError."""
         self._closed = True
         for waiters in self._waiting.values():
             for waiter in waiters:
@@ -199,7 +201,7 @@ class Tracker(Unpicklable):
 
     @property
     def waiting(self) -> int:
-        """How many calls of `wait` are under way."""
+        """The number of calls of `wait` that are waiting."""
         return sum(map(len, self._waiting.values()))
 
     # ---- callbacks
@@ -209,10 +211,10 @@ class Tracker(Unpicklable):
         router.add(self.receive, kind=("message-status", "final-report"))
 
     async def receive(self, event: Event) -> None:
-        """Take in an event: a handler for a router. Events that are of no workflow are ignored.
+        """Store the facts of an event; a handler for a router. An event of no workflow is ignored.
 
         Raises:
-            TrackingStoreError: It could not be stored; let the service deliver it again.
+            TrackingStoreError: The store failed; raise it, so that the service delivers the event again.
             TrackingError: The tracker is closed, and nothing was stored.
         """
         state = observe(event)
@@ -225,14 +227,15 @@ class Tracker(Unpicklable):
     # ---- workflows
 
     def follow(self, dispatch_uuid: str, workflow: Workflow | None = None) -> FollowedDispatch:
-        """Follow a workflow that was sent elsewhere, or before a restart.
+        """Follow a workflow that another program sent, or that was sent before a restart.
 
-        What is in the store counts, so its callbacks may be over already. The steps are stored with the next
-        callback of the workflow, `wait()` or `result()`, whichever comes first.
+        Facts in the store count, so all callbacks may have arrived already. The steps are stored with the
+        next callback of the workflow, `wait()` or `result()`.
 
         Args:
-            dispatch_uuid: Which.
-            workflow: What was sent, unless the store knows: it tells which step waited for what.
+            dispatch_uuid: The id of the workflow.
+            workflow: The workflow that was sent, unless the store has its steps; it names the status that
+                each step waits for.
         """
         refs = workflow.client_refs if workflow is not None else ()
         state = planned(dispatch_uuid, workflow)
@@ -244,22 +247,22 @@ class Tracker(Unpicklable):
         return FollowedDispatch(dispatch_uuid.strip(), self, state, client_refs=refs)
 
     async def sent(self, dispatch: Dispatch, workflow: Workflow) -> FollowedDispatch:
-        """Follow a workflow that was just accepted: what `DispatchClient(tracker=…)` calls.
+        """Follow a workflow that was just accepted; called by `DispatchClient(tracker=…)`.
 
-        It does not fail when the store does, in whatever way, since whoever sent must get the id of what was
-        sent; the steps are then stored later, as those of `follow` are.
+        It does not fail when the store fails, since the caller of `send()` must get the id of the workflow;
+        the steps are stored later then, as those of `follow` are.
         """
         followed = self.follow(dispatch.dispatch_uuid, workflow)
         try:
             await self.learn(followed.state)
-        except Exception as error:  # noqa: BLE001 - a store of somebody else may raise anything
-            # The words of our own errors hold nothing private.
+        except Exception as error:  # noqa: BLE001 - a store of the application may raise anything
+            # The messages of our own errors hold no personal data.
             why = error if isinstance(error, TrackingError) else type(error).__name__
             logger.warning("the steps of workflow %s are not stored yet: %s", dispatch.dispatch_uuid, why)
         return followed
 
     async def result(self, dispatch_uuid: str) -> WorkflowResult:
-        """What is known of a workflow, without following it from now on.
+        """Return what is known of a workflow, without following it.
 
         Raises:
             TrackingStoreError: The store failed.
@@ -268,9 +271,9 @@ class Tracker(Unpicklable):
         return conclude(await self.learn(WorkflowState(ident(dispatch_uuid))))
 
     async def learn(self, state: WorkflowState) -> WorkflowState:
-        """Merge facts into the store and return all that is known."""
+        """Merge facts into the store, and return all facts of the workflow."""
         if self._closed:
-            # Not every store knows that it is closed, and what nobody keeps must be delivered again.
+            # A closed store may accept facts and lose them; the service must deliver them again.
             raise TrackingError("the tracker is closed")
         followed = self._followed.get(state.dispatch_uuid)
         if followed is not None and followed[0] is not state:
@@ -288,20 +291,20 @@ class Tracker(Unpicklable):
         timeout: float | timedelta | None,  # noqa: ASYNC109 - its own error tells what was known by then
         late: bool,
     ) -> WorkflowResult:
-        """What `FollowedDispatch.wait` does."""
+        """Wait as `FollowedDispatch.wait` describes."""
         if status not in {None, "delivered", "read"}:
             raise ConfigurationError(f"wait for 'delivered' or 'read', or for the end; got {status!r}")
         seconds = None if timeout is None else _seconds("timeout", timeout)
         waiter = _Waiter(state, status, late=late)
-        # First in line, then a look at the store: nothing can come in between unseen. The look has no time
-        # limit: what is known counts, even if nobody wants to wait for more.
+        # The call registers first and reads the store then, so that it misses no callback. The read has no
+        # time limit: known facts count, even with a timeout of 0.
         deadline = math.inf if seconds is None else anyio.current_time() + seconds
-        with self._in_line(state.dispatch_uuid, waiter):
+        with self._registered(state.dispatch_uuid, waiter):
             waiter.learn(await self.learn(state))
             with anyio.CancelScope(deadline=deadline):
                 await waiter.wait()
             if waiter.verdict is None and seconds:
-                # Another process of the same store may have heard what this one did not.
+                # Another process may have stored facts that this process did not receive.
                 with suppress(TrackingStoreError):
                     waiter.learn(await self.learn(state))
         result = waiter.result
@@ -318,11 +321,11 @@ class Tracker(Unpicklable):
                 raise WaitTimeoutError(f"workflow {state.dispatch_uuid} {what} after {seconds:g} s", result)
 
     def _now(self) -> float:
-        """Epoch seconds as they were when the tracker was made, and what has passed since."""
+        """Return the epoch seconds of the tracker's start plus the monotonic seconds since then."""
         return self._begun + self._monotonic()
 
     @contextmanager
-    def _in_line(self, dispatch_uuid: str, waiter: _Waiter) -> Generator[None]:
+    def _registered(self, dispatch_uuid: str, waiter: _Waiter) -> Generator[None]:
         if self._closed:
             raise TrackingError("the tracker is closed")
         waiters = self._waiting.setdefault(dispatch_uuid, [])
@@ -336,7 +339,7 @@ class Tracker(Unpicklable):
 
 
 def _check_store(store: object) -> None:
-    # The receiver's `inbox` takes a path, so many give one here.
+    # The receiver's `inbox` takes a path, so a path is a likely mistake here.
     if store is not None and (isinstance(store, type) or not callable(getattr(store, "merge", None))):
         raise ConfigurationError(
             "store must be a SqliteTrackingStore(path) of nexmo_dispatch_async.tracking.sqlite, "

@@ -1,7 +1,6 @@
-"""Carries calls: a slot, an authorization, attempts and pauses, until there is a value or an error.
+"""A call: attempts and pauses, until there is a value or an error.
 
-Whether a repetition is safe is for `phase` to say, how long to wait is for `retry`, and what an answer means
-is for `sansio`.
+What follows a failed attempt is for `decision` to say, and what a response means is for `sansio`.
 """
 
 from __future__ import annotations
@@ -9,134 +8,116 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
 
-import aiohttp
-
-from nexmo_dispatch_async.auth import Auth
 from nexmo_dispatch_async.exceptions import (
     APIError,
     AuthenticationError,
     ClientClosedError,
-    ConfigurationError,
     DispatchError,
     OutcomeUnknownError,
     TokenUnavailableError,
 )
 from nexmo_dispatch_async.interruption import interrupt, tell
-from nexmo_dispatch_async.middleware import Attempt, Middleware, around_attempt, around_call
+from nexmo_dispatch_async.middleware import Attempt, around_attempt, around_call
 from nexmo_dispatch_async.models.several import in_order
 from nexmo_dispatch_async.retry import RetryPolicy, Timeout
 from nexmo_dispatch_async.sansio import Request, Response, decipher_response
-from nexmo_dispatch_async.transport.attempt import Exchange, TlsSetting, connections_of
-from nexmo_dispatch_async.transport.body import may_repeat
+from nexmo_dispatch_async.transport.attempt import Attempts
+from nexmo_dispatch_async.transport.connections import Connections
 from nexmo_dispatch_async.transport.deadlines import Deadline
-from nexmo_dispatch_async.transport.proxies import Proxies
-from nexmo_dispatch_async.transport.slots import Slots
+from nexmo_dispatch_async.transport.decision import GiveUp, RenewToken, decide, purpose_of
+from nexmo_dispatch_async.transport.settings import TransportSettings
 from nexmo_dispatch_async.transport.statistics import ClientStatistics, Counters
 from nexmo_dispatch_async.transport.tokens import TokenKeeper
+from nexmo_dispatch_async.workflow import Workflow
 
-if TYPE_CHECKING:
-    from nexmo_dispatch_async.workflow import Workflow
-
-__all__ = ["Carrier"]
+__all__ = ["Calls"]
 
 T = TypeVar("T")
 
 logger: logging.Logger = logging.getLogger("nexmo_dispatch_async")
 
 
-class Carrier:
-    """What a client is made of below its methods. The arguments are those of `DispatchClient`.
+class _Call(Generic[T]):
+    """One call, while it is made.
 
-    Raises:
-        ConfigurationError: A setting is wrong.
+    Args:
+        request: Without authorization.
+        decode: Reads a successful response.
+        policy: When it is repeated.
+        limits: How long an attempt may take.
+    """
+
+    __slots__ = (
+        "attempt",
+        "authorization",
+        "decode",
+        "doubt",
+        "limits",
+        "policy",
+        "renewals",
+        "request",
+        "started",
+    )
+
+    def __init__(
+        self, request: Request, decode: Callable[[Response], T], policy: RetryPolicy, limits: Timeout
+    ) -> None:
+        self.request = request
+        self.decode = decode
+        self.policy = policy
+        self.limits = limits
+        # The number of the attempt, what authorizes it, and how many attempts only led to a new token
+        self.attempt = 0
+        self.authorization: str | None = None
+        self.renewals = 0
+        # When the first attempt began, put off by the time spent waiting for a slot
+        self.started: float | None = None
+        # The failure of a request that may have been accepted, and was repeated because the policy says so
+        self.doubt: OutcomeUnknownError | None = None
+
+
+class Calls:
+    """Makes the calls of a client.
+
+    Args:
+        settings: Those of the transport.
     """
 
     __slots__ = (
         "_around_attempt",
         "_around_call",
-        "_auth",
-        "_clock",
+        "_attempts",
+        "_connections",
         "_counters",
-        "_exchange",
         "_pauses",
-        "_random",
-        "_retry",
-        "_sleep",
         "_slots",
-        "_timeout",
         "_tokens",
-        "_wall_clock",
+        "settings",
     )
 
-    def __init__(
-        self,
-        auth: Auth,
-        *,
-        headers: Mapping[str, str],
-        session: aiohttp.ClientSession | None,
-        ssl: TlsSetting,
-        proxies: Proxies,
-        keepalive_timeout: float,
-        limit: int,
-        max_response: int,
-        retry: RetryPolicy,
-        timeout: Timeout,
-        middleware: Sequence[Middleware],
-        clock: Callable[[], float],
-        wall_clock: Callable[[], float],
-        sleep: Callable[[float], Awaitable[object]],
-        random: Callable[[], float],
-    ) -> None:
-        if limit < 1:
-            raise ConfigurationError(f"limit must be at least 1, not {limit!r}")
-        # How
-        self._auth = auth
-        self._retry = retry
-        self._timeout = timeout
-        self._clock, self._wall_clock = clock, wall_clock
-        self._sleep, self._random = sleep, random
+    def __init__(self, settings: TransportSettings) -> None:
+        self.settings = settings
         # With what: slots, connections, tokens, and what stands around
-        limit = connections_of(session, limit)
-        self._slots = Slots(limit)
-        self._exchange = Exchange(
-            session=session,
-            limit=limit,
-            ssl=ssl,
-            proxies=proxies,
-            keepalive_timeout=keepalive_timeout,
-            headers=headers,
-            max_response=max_response,
-            clock=clock,
-        )
+        self._slots = asyncio.Semaphore(settings.concurrent_requests)
+        self._connections = Connections(settings)
+        self._attempts = Attempts(settings, self._connections)
         self._counters = Counters()
         self._tokens = TokenKeeper(
-            auth,
-            self._ask_for_token,
-            retry=retry,
-            clock=clock,
-            wall_clock=wall_clock,
-            sleep=self._pause_for_token,
-            random=random,
-            counters=self._counters,
+            settings, self._ask_for_token, sleep=self._pause_for_token, counters=self._counters
         )
-        # Who waits between two attempts, to be woken when it is closed
+        # The pauses between two attempts, to be ended when the client is closed
         self._pauses: set[Deadline] = set()
-        layers = in_order("middleware", middleware)
+        layers = in_order("middleware", settings.middleware)
         self._around_call = around_call(layers)
         self._around_attempt = around_attempt(layers)
 
     @property
     def state(self) -> str:
-        """Where its connections stand, in words."""
-        return self._exchange.state
-
-    @property
-    def retry(self) -> RetryPolicy:
-        """The usual policy."""
-        return self._retry
+        """Where the connections stand, in words."""
+        return self._connections.state
 
     def open(self) -> None:
         """Open the connection pool, unless it is open.
@@ -144,14 +125,15 @@ class Carrier:
         Raises:
             ClientClosedError: It is closed, or belongs to another event loop.
         """
-        self._exchange.open()
+        self._connections.open()
 
     async def aclose(self) -> None:
         """Close the connections, unless the session is the caller's, and end the pauses between attempts."""
         for pause in self._pauses:
             if pause.task is not asyncio.current_task():
                 pause.end()
-        await self._exchange.aclose()
+        self._attempts.close()
+        await self._connections.aclose()
 
     def statistics(self) -> ClientStatistics:
         """Return what was and is being done, in numbers."""
@@ -169,117 +151,137 @@ class Carrier:
 
         Args:
             request: Without authorization.
-            decode: Reads a successful answer.
-            retry: Instead of the usual policy.
-            timeout: Instead of the usual one.
+            decode: Reads a successful response.
+            retry: Instead of the policy of the settings.
+            timeout: Instead of that of the settings.
             workflow: What is sent by it: an error or an interruption tells of it.
 
         Raises:
             APIError: One of its subclasses.
-            ClientClosedError: It is closed or belongs to another event loop.
+            ClientClosedError: The client is closed or belongs to another event loop.
         """
-        policy = self._retry if retry is None else retry
-        limits = self._timeout if timeout is None else timeout
+        policy = self.settings.retry if retry is None else retry
+        limits = self.settings.timeout if timeout is None else timeout
         if self._around_call is None:
-            return self._carry(request, decode, policy, limits, workflow)
-        carrying = self._around_call(
-            request, lambda request: self._carry(request, decode, policy, limits, workflow)
+            return self._made(_Call(request, decode, policy, limits), workflow)
+        made = self._around_call(
+            request, lambda request: self._made(_Call(request, decode, policy, limits), workflow)
         )
-        return carrying if workflow is None else _telling(carrying, workflow)
+        return made if workflow is None else _telling(made, workflow)
 
-    async def _carry(  # noqa: PLR0912, PLR0915 - one loop, with all that can end or repeat it in one view
-        self,
-        request: Request,
-        decode: Callable[[Response], T],
-        policy: RetryPolicy,
-        limits: Timeout,
-        workflow: Workflow | None,
-    ) -> T:
-        counters = self._counters
-        counters.calls += 1
-        started: float | None = None
-        doubt: OutcomeUnknownError | None = None
-        renewed = 0
-        attempt = 0
+    async def _made(self, call: _Call[T], workflow: Workflow | None) -> T:
+        """Make attempts, with the pauses between them, until one succeeds or no other is to follow."""
+        self._counters.calls += 1
         try:
             while True:
-                attempt += 1
-                asked = 0.0 if started is None else self._clock()
-                if not self._slots.take():
-                    self._exchange.open()  # rather before the wait than after
-                    await self._slots.acquire()
-                counters.in_flight += 1
+                call.attempt += 1
                 try:
-                    now = self._clock()
-                    # Waiting for a slot of our own is nobody's fault: it does not count.
-                    started = now if started is None else started + now - asked
-                    authorization = self._auth.authorization(now)
-                    if authorization is None:
-                        self._exchange.open()
-                        authorization = await self._renewed(request, policy, started)
-                    try:
-                        response = await self._exchanged(request, authorization, limits, attempt)
-                        value = decipher_response(
-                            response, decode, request=request, now=self._wall_clock(), secret=authorization
-                        )
-                        counters.succeeded += 1
-                        return value  # noqa: TRY300 - an else would run after the finally of the slot
-                    except AuthenticationError as error:
-                        error.attempts = attempt
-                        # The gateway refused before the service saw it: once more is safe (contract 2.3).
-                        if renewed or not self._auth.reject(authorization):
-                            raise
-                        if policy.is_over(self._clock() - started):
-                            raise
-                        renewed = 1
-                        logger.info("%s, trying once more with a new token", error)
-                        continue
-                    except APIError as error:
-                        error.attempts = attempt
-                        if not may_repeat(error, request, policy):
-                            raise
-                        delay = policy.wait(
-                            attempt - renewed,
-                            elapsed=self._clock() - started,
-                            random=self._random(),
-                            retry_after=error.retry_after,
-                        )
-                        if delay is None:
-                            raise
-                        if isinstance(error, OutcomeUnknownError) and request.method != "GET":
-                            doubt = error
-                        failure = error
-                        logger.info("attempt %d failed, the next in %.2f s: %s", attempt, delay, error)
-                    except DispatchError:
-                        raise
-                    except BaseException as error:
-                        # Of `decode`: an answer came, and what it said is lost.
-                        interrupt(error, "unknown", request.summary)
-                        raise
-                finally:
-                    counters.in_flight -= 1
-                    self._slots.release()
-                # Outside of the slot: others may go on meanwhile.
-                counters.pausing += 1
-                try:
-                    if not await self.pause(delay):
-                        raise failure
-                finally:
-                    counters.pausing -= 1
-                    del failure
+                    return await self._attempted(call)
+                except APIError as error:
+                    seconds = self._seconds_to_next(call, error)
+                    failure = error
+                # Outside of the slot: other calls may go on meanwhile.
+                if seconds is not None:
+                    await self._paused(seconds, failure)
+                del failure
         except BaseException as error:
-            if doubt is not None and not isinstance(error, OutcomeUnknownError):
-                # Repeated because the policy said so: what came later does not tell what became of the first.
-                if isinstance(error, DispatchError):
-                    doubt.attempts = attempt
-                    self._ended(doubt, request, workflow)
-                    raise doubt from error
-                interrupt(error, "unknown", request.summary, anyway=True)
-            self._ended(error, request, workflow)
+            doubt = self._ended(call, error, workflow)
+            if doubt is not None:
+                raise doubt from error
             raise
 
-    def _ended(self, error: BaseException, request: Request, workflow: Workflow | None) -> None:
-        """Count and log the end of a call that failed, was cancelled, or met with code that raised."""
+    async def _attempted(self, call: _Call[T]) -> T:
+        """Make one attempt, as soon as there is a slot and a token, and read the response."""
+        counters, request, clock = self._counters, call.request, self.settings.clock
+        call.authorization = None
+        asked = 0.0 if call.started is None else clock()
+        if self._slots.locked():
+            self._connections.open()  # rather before the wait than after
+        await self._slots.acquire()
+        counters.in_flight += 1
+        try:
+            now = clock()
+            # Queueing for a slot of our own does not count as time of the call.
+            call.started = now if call.started is None else call.started + now - asked
+            authorization = self.settings.auth.authorization(now)
+            if authorization is None:
+                authorization = await self._renewed(call, call.started)
+            call.authorization = authorization
+            try:
+                response = await self._exchanged(call, authorization)
+                value = decipher_response(
+                    response,
+                    call.decode,
+                    request=request,
+                    now=self.settings.wall_clock(),
+                    secret=authorization,
+                )
+            except DispatchError:
+                raise
+            except BaseException as error:
+                # `decode` itself failed: a response arrived but was not understood.
+                interrupt(error, "unknown", request.summary)
+                raise
+            counters.succeeded += 1
+            return value
+        finally:
+            counters.in_flight -= 1
+            self._slots.release()
+
+    def _seconds_to_next(self, call: _Call[T], error: APIError) -> float | None:
+        """Return the pause before the attempt that follows a failed one, `None` to make it at once.
+
+        Raises:
+            APIError: `error`, since no other attempt is to follow.
+        """
+        authorization, started = call.authorization, call.started
+        if authorization is None or started is None:
+            # There is no token, after all the attempts to get one.
+            raise error
+        settings, request = self.settings, call.request
+        error.attempts = call.attempt
+        # The gateway refused before the service saw it: once more is safe (contract 2.3).
+        rejected = isinstance(error, AuthenticationError) and not call.renewals
+        decision = decide(
+            error,
+            purpose_of(request.method),
+            call.policy,
+            attempt=call.attempt - call.renewals,
+            elapsed=settings.clock() - started,
+            random=settings.random(),
+            renewable=rejected and settings.auth.reject(authorization),
+        )
+        if isinstance(decision, GiveUp):
+            raise error
+        if isinstance(decision, RenewToken):
+            call.renewals = 1
+            logger.info("%s, trying once more with a new token", error)
+            return None
+        if isinstance(error, OutcomeUnknownError) and request.method != "GET":
+            call.doubt = error
+        logger.info("attempt %d failed, the next in %.2f s: %s", call.attempt, decision.seconds, error)
+        return decision.seconds
+
+    def _ended(
+        self, call: _Call[T], error: BaseException, workflow: Workflow | None
+    ) -> OutcomeUnknownError | None:
+        """Count and log the end of a call without a value; return the error to raise instead, if any.
+
+        After a request that may have been accepted, a later failure does not tell what became of that one.
+        """
+        doubt = call.doubt
+        if doubt is None or isinstance(error, OutcomeUnknownError):
+            doubt = None
+        elif isinstance(error, DispatchError):
+            doubt.attempts = call.attempt
+            error = doubt
+        else:
+            interrupt(error, "unknown", call.request.summary, anyway=True)
+            doubt = None
+        self._count_end(error, call.request, workflow)
+        return doubt
+
+    def _count_end(self, error: BaseException, request: Request, workflow: Workflow | None) -> None:
         if workflow is not None:
             tell(error, workflow)
         if isinstance(error, APIError):
@@ -296,8 +298,10 @@ class Carrier:
             self._counters.interrupted_unknown += 1
             logger.warning("%s", known, extra={"client_refs": known.client_refs})
 
-    async def _renewed(self, request: Request, policy: RetryPolicy, started: float) -> str:
-        """Return an authorization with a new token; whatever ends that, `request` was not sent."""
+    async def _renewed(self, call: _Call[T], started: float) -> str:
+        """Return an authorization with a new token; whatever ends that, the request was not sent."""
+        policy, request = call.policy, call.request
+        self._connections.open()
         until = None if policy.timeout is None else started + policy.timeout
         try:
             authorization = await self._tokens.renew(until)
@@ -306,21 +310,36 @@ class Carrier:
         except BaseException as error:
             interrupt(error, "not_sent", request.summary, anyway=True)
             raise
-        if policy.is_over(self._clock() - started):
+        if policy.is_over(self.settings.clock() - started):
             message = (
                 f"{request.summary}: not begun, the token came after the {policy.timeout:g} s of the policy"
             )
             raise TokenUnavailableError(message, request=request.summary, phase="token")
         return authorization
 
+    async def _paused(self, seconds: float, failure: APIError) -> None:
+        """Wait for the next attempt.
+
+        Raises:
+            APIError: `failure`, since the client was closed and there is no next attempt.
+        """
+        self._counters.pausing += 1
+        try:
+            if not await self.pause(seconds):
+                raise failure
+        finally:
+            self._counters.pausing -= 1
+            # Its traceback holds this frame.
+            del failure
+
     async def pause(self, seconds: float) -> bool:
         """Wait; return whether there is to be another attempt, which there is not once it is closed."""
-        if self._exchange.closed:
+        if self._connections.closed:
             return False
         pause = Deadline(asyncio.current_task(), math.inf)
         self._pauses.add(pause)
         try:
-            await self._sleep(seconds)
+            await self.settings.sleep(seconds)
         except asyncio.CancelledError:
             if not pause.take_back():
                 raise
@@ -328,58 +347,52 @@ class Carrier:
             self._pauses.discard(pause)
             if pause.is_over:
                 pause.take_back()
-        return not self._exchange.closed
+        return not self._connections.closed
 
     async def _pause_for_token(self, seconds: float) -> None:
         if not await self.pause(seconds):
             raise ClientClosedError("the client is closed")
 
-    def _exchanged(
-        self, request: Request, authorization: str, limits: Timeout, number: int
-    ) -> Awaitable[Response]:
+    def _exchanged(self, call: _Call[T], authorization: str) -> Awaitable[Response]:
         """Return one attempt to await."""
         self._counters.attempts += 1
         if logger.isEnabledFor(logging.DEBUG):
-            return self._logged(request, authorization, limits, number)
+            return self._logged(call, authorization)
         if self._around_attempt is None:
-            return self._exchange.send(request, authorization, limits)
-        return self._attempt(request, authorization, limits, number)
+            return self._attempts.send(call.request, authorization, call.limits)
+        return self._surrounded(Attempt(call.request, call.attempt, "call"), authorization, call.limits)
 
-    async def _logged(self, request: Request, authorization: str, limits: Timeout, number: int) -> Response:
-        began = self._clock()
+    async def _logged(self, call: _Call[T], authorization: str) -> Response:
+        clock, began, attempt = self.settings.clock, self.settings.clock(), call.attempt
         try:
-            response = await self._attempt(request, authorization, limits, number)
+            response = await self._surrounded(
+                Attempt(call.request, attempt, "call"), authorization, call.limits
+            )
         except APIError as error:
-            logger.debug("attempt %d, %.3f s: %s", number, self._clock() - began, error)
+            logger.debug("attempt %d, %.3f s: %s", attempt, clock() - began, error)
             raise
-        logger.debug(
-            "attempt %d, %.3f s: %s: %d", number, self._clock() - began, request.summary, response.status
-        )
+        summary = call.request.summary
+        logger.debug("attempt %d, %.3f s: %s: %d", attempt, clock() - began, summary, response.status)
         return response
 
-    def _attempt(
-        self, request: Request, authorization: str, limits: Timeout, number: int
-    ) -> Awaitable[Response]:
-        if self._around_attempt is None:
-            return self._exchange.send(request, authorization, limits)
-        return self._around_attempt(
-            Attempt(request, number, "call"),
-            lambda attempt: self._exchange.send(attempt.request, authorization, limits),
-        )
-
     def _ask_for_token(self, request: Request, number: int) -> Awaitable[Response]:
+        return self._surrounded(Attempt(request, number, "token"), None, self.settings.timeout)
+
+    def _surrounded(
+        self, attempt: Attempt, authorization: str | None, limits: Timeout
+    ) -> Awaitable[Response]:
+        """Return an attempt to await, inside of the middleware if there is any."""
         if self._around_attempt is None:
-            return self._exchange.send(request, None, self._timeout)
+            return self._attempts.send(attempt.request, authorization, limits)
         return self._around_attempt(
-            Attempt(request, number, "token"),
-            lambda attempt: self._exchange.send(attempt.request, None, self._timeout),
+            attempt, lambda attempt: self._attempts.send(attempt.request, authorization, limits)
         )
 
 
-async def _telling(carrying: Awaitable[T], workflow: Workflow) -> T:
+async def _telling(made: Awaitable[T], workflow: Workflow) -> T:
     """Let what the middleware raises tell of the workflow, too."""
     try:
-        return await carrying
+        return await made
     except BaseException as error:
         tell(error, workflow)
         raise

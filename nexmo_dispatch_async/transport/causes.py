@@ -35,12 +35,23 @@ def certificate_alert(error: BaseException | None, *, connecting: bool) -> str:
         connecting: Whether the handshake had not ended here.
     """
     for each in _chain(error):
-        if isinstance(each, ssl.SSLError):
-            said = re.sub(r"\W", "_", str(getattr(each, "reason", None) or "")).upper()
+        if isinstance(each, ssl.SSLError | aiohttp.ClientOSError):
+            said = re.sub(r"\W", "_", _openssl_reason(each)).upper()
             found = _ALERT.search(said) or (connecting and _ALERT_OF_OLD.search(said))
             if found:
                 return found[1].lower().replace("_", " ")
     return ""
+
+
+def _openssl_reason(error: OSError) -> str:
+    """Return the reason of an error of OpenSSL.
+
+    With no reader waiting, aiohttp keeps only its text, such as `[SSL: TLSV1_ALERT_UNKNOWN_CA] …`.
+    """
+    if reason := getattr(error, "reason", None):
+        return str(reason)
+    found = re.search(r"\[SSL: ([^]]+)\]", str(error))
+    return found[1] if found else ""
 
 
 def reason_of(error: Exception) -> str:

@@ -62,11 +62,6 @@ class KeptConnections:
         usable = None if keep_alive is None else usable_seconds(keep_alive)
         self._until[connection] = math.inf if usable is None else sent + usable
 
-    def is_fresh(self, connection: object) -> bool:
-        """Return whether it did not answer yet."""
-        return connection not in self._until
-
-    def is_over(self, connection: object) -> bool:
-        """Return whether the service may be about to close it."""
-        until = self._until.get(connection, math.inf)
-        return until < math.inf and self.clock() > until
+    def until(self, connection: object) -> float | None:
+        """Return until when a connection is usable, by the clock; `None` if it did not answer yet."""
+        return self._until.get(connection)

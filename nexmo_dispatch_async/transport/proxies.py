@@ -51,6 +51,13 @@ class Proxies:
             return None
         return self._by_scheme.get(url.scheme, self._by_scheme.get("all"))
 
+    def of_text(self, url: str) -> URL | None:
+        """Return the proxy of a URL that is a text, `None` also if that is no URL."""
+        try:
+            return self.of(URL(url, encoded=True))
+        except ValueError:
+            return None
+
 
 NO_PROXY = Proxies()
 

@@ -10,7 +10,7 @@ import copy
 import logging
 from collections.abc import Awaitable, Callable
 
-from nexmo_dispatch_async.auth import Auth, RenewsEarly
+from nexmo_dispatch_async.auth import RenewsEarly
 from nexmo_dispatch_async.exceptions import (
     APIError,
     AuthenticationError,
@@ -18,9 +18,10 @@ from nexmo_dispatch_async.exceptions import (
     TokenUnavailableError,
 )
 from nexmo_dispatch_async.interruption import interrupt
-from nexmo_dispatch_async.retry import RetryPolicy
 from nexmo_dispatch_async.sansio import Request, Response
-from nexmo_dispatch_async.transport.body import is_setting, without_token
+from nexmo_dispatch_async.transport.decision import Pause, decide
+from nexmo_dispatch_async.transport.failures import without_token
+from nexmo_dispatch_async.transport.settings import TransportSettings
 from nexmo_dispatch_async.transport.statistics import Counters
 
 __all__ = ["TokenKeeper"]
@@ -32,48 +33,26 @@ class TokenKeeper:
     """Fetches tokens, one request at a time.
 
     Args:
-        auth: Says what to ask for, and keeps the token.
+        settings: Those of the transport.
         send: Carries a token request; the number counts the attempts.
-        retry: How often to try.
-        clock: Seconds that only go forward.
-        wall_clock: Epoch seconds.
         sleep: How to wait between attempts.
-        random: A number from [0, 1), for the jitter.
         counters: Where to count.
     """
 
-    __slots__ = (
-        "_auth",
-        "_clock",
-        "_counters",
-        "_failure",
-        "_fetches",
-        "_lock",
-        "_random",
-        "_retry",
-        "_send",
-        "_sleep",
-        "_wall_clock",
-    )
+    __slots__ = ("_auth", "_counters", "_failure", "_fetches", "_lock", "_send", "_settings", "_sleep")
 
     def __init__(
         self,
-        auth: Auth,
+        settings: TransportSettings,
         send: Callable[[Request, int], Awaitable[Response]],
         *,
-        retry: RetryPolicy,
-        clock: Callable[[], float],
-        wall_clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[object]],
-        random: Callable[[], float],
         counters: Counters,
     ) -> None:
         # How
-        self._auth = auth
-        self._send = send
-        self._retry = retry
-        self._clock, self._wall_clock = clock, wall_clock
-        self._sleep, self._random = sleep, random
+        self._auth = settings.auth
+        self._settings = settings
+        self._send, self._sleep = send, sleep
         self._counters = counters
         # One at a time: how many fetches ended so far, and how the last one failed
         self._lock = asyncio.Lock()
@@ -105,7 +84,7 @@ class TokenKeeper:
         seen = self._fetches
         await self._acquire(until)
         try:
-            authorization = self._auth.authorization(self._clock())
+            authorization = self._auth.authorization(self._settings.clock())
             if authorization is not None:
                 return authorization
             if self._failure is not None and self._fetches != seen:
@@ -128,7 +107,7 @@ class TokenKeeper:
                 raise given_up
         finally:
             self._lock.release()
-        authorization = self._auth.authorization(self._clock())
+        authorization = self._auth.authorization(self._settings.clock())
         if authorization is None:
             raise TokenUnavailableError("the token was over before it could be used", phase="token")
         return authorization
@@ -139,7 +118,7 @@ class TokenKeeper:
             await self._lock.acquire()
             return
         try:
-            async with asyncio.timeout(max(0.0, until - self._clock())):
+            async with asyncio.timeout(max(0.0, until - self._settings.clock())):
                 await self._lock.acquire()
         except TimeoutError:
             message = "no access token within the time of the policy: another call still waits for one"
@@ -147,19 +126,19 @@ class TokenKeeper:
 
     def _postponed(self) -> str | None:
         """Return the token that is due but still good, from now on offered to everybody."""
-        return self._auth.postpone(self._clock()) if isinstance(self._auth, RenewsEarly) else None
+        return self._auth.postpone(self._settings.clock()) if isinstance(self._auth, RenewsEarly) else None
 
     async def _fetch(self, *, once: bool, until: float | None) -> APIError | None:
         """Get a token; return why there is none if there was no time to try again."""
         request = self._auth.token_request()
-        started = self._clock()
+        started = self._settings.clock()
         attempt = 0
         while True:
             attempt += 1
             self._counters.token_requests += 1
             try:
                 response = await self._send(request, attempt)
-                self._auth.receive_token(response, self._clock(), epoch=self._wall_clock())
+                self._auth.receive_token(response, self._settings.clock(), epoch=self._settings.wall_clock())
             except asyncio.CancelledError as error:
                 # Whatever became of the token request, what needed the token was not sent.
                 interrupt(error, "not_sent", request.summary, anyway=True)
@@ -172,15 +151,17 @@ class TokenKeeper:
                 return None
             failure.attempts = attempt
             failure.phase = "token"
-            delay = self._retry.wait(
-                attempt,
-                elapsed=self._clock() - started,
-                random=self._random(),
-                retry_after=failure.retry_after,
+            decision = decide(
+                failure,
+                "token",
+                self._settings.retry,
+                attempt=attempt,
+                elapsed=self._settings.clock() - started,
+                random=self._settings.random(),
             )
-            if delay is None or once or isinstance(failure, AuthenticationError) or is_setting(failure):
+            if once or not isinstance(decision, Pause):
                 raise failure
-            if until is not None and self._clock() + delay > until:
+            if until is not None and self._settings.clock() + decision.seconds > until:
                 return failure
-            logger.info("attempt %d failed, the next in %.2f s: %s", attempt, delay, failure)
-            await self._sleep(delay)
+            logger.info("attempt %d failed, the next in %.2f s: %s", attempt, decision.seconds, failure)
+            await self._sleep(decision.seconds)

@@ -9,7 +9,7 @@ import pytest
 
 from nexmo_dispatch_core import private_files
 
-#: A user who is neither root nor whoever runs the tests.
+#: A user who is neither root nor the user of the tests.
 STRANGER = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
 

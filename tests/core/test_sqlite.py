@@ -133,7 +133,7 @@ def test_memory_has_no_trouble() -> None:
 
 
 def test_the_last_one_tidies_up(file: SqliteFile, path: Path) -> None:
-    """A file that nobody has open is one file, which can be copied."""
+    """A closed database is a single file, which can be copied."""
     file.close()
 
     assert [found.name for found in path.parent.iterdir()] == [path.name]

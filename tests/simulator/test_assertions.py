@@ -41,7 +41,7 @@ def _json(*steps: dict[str, Any]) -> bytes:
 
 @pytest.fixture
 async def sent(sim: Simulator, receiver: Receiver) -> AsyncIterator[Sent]:
-    """A workflow that nobody reads on Viber: it fails over to SMS after 600 s."""
+    """A workflow that stays unread on Viber: it fails over to SMS after 600 s."""
     sim.create_application(status_url=receiver.url, inbound_url=receiver.url)
     async with sim.client() as client:
         scenario = Sent(sim, client, Dispatch(dispatch_uuid=""))

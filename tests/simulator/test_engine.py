@@ -230,7 +230,7 @@ def test_a_script_answers_one_message_after_another(parts: Box) -> None:
     assert told == ["sms Who is this?", "sms OK"]
 
 
-def test_somebody_leaves_the_channel(parts: Box) -> None:
+def test_a_person_leaves_the_channel(parts: Box) -> None:
     """Contract 6.1, 1300: seconds count from the first message."""
     parts.people["1"] = Person(off_after=100)
     parts.accept(step("whatsapp", "1"))

@@ -139,13 +139,13 @@ async def test_only_the_owner_may_read_it(path: Path) -> None:
 async def test_a_link_that_was_planted_is_not_followed(path: Path, tmp_path: Path) -> None:
     """In a folder of several users another one may have put it where the state is written first."""
     victim = tmp_path / "victim"
-    victim.write_text("dear to somebody")
+    victim.write_text("precious")
     path.with_name("state.json.new").symlink_to(victim)
 
     async with Simulator(state=path):
         assert mode(path) == 0o600
 
-    assert victim.read_text() == "dear to somebody"
+    assert victim.read_text() == "precious"
     assert kept(path)["version"] == 1
 
 

@@ -1,10 +1,10 @@
-"""A clock for tests: it moves when somebody sleeps by it, or when the test says so."""
+"""A clock for tests, which moves by `sleep` or when the test moves it."""
 
 import asyncio
 
 
 class Time:
-    """Give it as `clock` and `sleep`; `slept` are the waits that somebody asked for."""
+    """Give it as `clock` and `sleep`; `slept` are the requested sleeps."""
 
     started = 1000.0
 

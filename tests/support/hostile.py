@@ -249,7 +249,7 @@ def slow(rnd: random.Random) -> Request:
 
 
 def hang_up(rnd: random.Random) -> Request:
-    """A body that is left in the middle: anybody can do that for ever, so it must not fill the log."""
+    """A body that is abandoned halfway: any client can repeat that for ever, so it must not fill the log."""
     half = request(_body(rnd))[: -rnd.randint(1, 20)]
     return (rnd.choice([half, chunked(_body(rnd)), chunked() + b"5\r\n{"]), HANG_UP)
 

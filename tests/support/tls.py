@@ -1,4 +1,4 @@
-"""A certificate for localhost that nobody trusts unless told to."""
+"""A self-signed certificate for localhost."""
 
 import datetime as dt
 import ssl

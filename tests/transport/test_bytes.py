@@ -13,6 +13,9 @@ from tests.support.clients import APPLICATION, client_of
 from tests.support.misbehaving import RawServer, Received, answering, reply
 from tests.support.paths import PAYLOADS
 
+# The promises of this module hold on both wires: see conftest.
+BOTH_WIRES = True
+
 # What every request carries: how the client is called, and what answers it takes.
 COMMON = [
     ("User-Agent", f"nexmo-dispatch-async/{__version__}"),

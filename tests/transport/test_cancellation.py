@@ -38,6 +38,9 @@ from tests.support.misbehaving import (
 from tests.support.tls import client_context, server_context
 from tests.support.walker import Walker
 
+# The promises of this module hold on both wires: see conftest.
+BOTH_WIRES = True
+
 
 def narrow_client_of(server: RawServer, **settings: Any) -> DispatchClient:
     """A client with one slot, so that a slot that is not given back would be noticed."""
@@ -45,9 +48,11 @@ def narrow_client_of(server: RawServer, **settings: Any) -> DispatchClient:
 
 
 def pool_of(client: DispatchClient) -> aiohttp.BaseConnector:
-    connector = client._carrier._exchange.open().connector
-    assert connector is not None
-    return connector
+    client._calls.open()
+    session = client._calls._connections.session
+    assert session is not None
+    assert session.connector is not None
+    return session.connector
 
 
 class Pausing(Middleware):
@@ -138,8 +143,8 @@ async def test_cancelling_at_every_await_leaks_nothing(
                         client.statistics().calls
                     )
                 # The only slot is free again, the token lock too, and a later send works.
-                assert client._carrier._slots.free == 1
-                assert not client._carrier._tokens.busy
+                assert client._calls._slots._value == 1
+                assert not client._calls._tokens.busy
                 assert client.statistics()[-3:] == (0, 0, 0)
                 server.handler = accept
                 assert (await client.send(workflow)).dispatch_uuid == ACCEPTED["dispatch_uuid"]

@@ -17,6 +17,9 @@ from tests.failures import Resolver
 from tests.support.clients import client_of
 from tests.support.misbehaving import RawServer, hang
 
+# The promises of this module hold on both wires: see conftest.
+BOTH_WIRES = True
+
 
 class HangingResolver(Resolver):
     """Never answers, and says when it was asked."""

@@ -10,14 +10,18 @@ from nexmo_dispatch_async.auth import BearerToken, KpnOAuth
 from nexmo_dispatch_async.client import DispatchClient
 from nexmo_dispatch_async.exceptions import APIError, CertificateError, OutcomeUnknownError
 from nexmo_dispatch_async.sansio import Request
-from nexmo_dispatch_async.transport.body import Body, Phase, failure_of
 from nexmo_dispatch_async.transport.causes import certificate_alert
+from nexmo_dispatch_async.transport.failures import failure_of
 from nexmo_dispatch_async.transport.keep_alive import KeptConnections
+from nexmo_dispatch_async.transport.progress import Progress
 from nexmo_dispatch_async.workflow import Workflow
 from tests.support.clients import APPLICATION
 from tests.support.misbehaving import TOKEN_PATH
 from tests.support.tls import client_context, make_certificate, server_context
 from tests.support.tls_thread import TlsThread
+
+# The promises of this module hold on both wires: see conftest.
+BOTH_WIRES = True
 
 ROUNDS = 20
 V1_2, V1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
@@ -96,7 +100,10 @@ async def test_tls_1_3_a_client_certificate_that_is_not_taken(
     assert str(error) == (
         f"POST /dispatch: no connection: the service does not take the client's certificate: {ALERTS[kind]}"
     )
-    assert (server.requests, server.connections) == (0, ROUNDS)
+    assert server.requests == 0
+    # Between the look at a connection and the write the service may close it: the system refuses the write
+    # then, without an alert, and the next connection brings it.
+    assert ROUNDS <= server.connections <= ROUNDS + ROUNDS // 4
 
 
 @pytest.mark.parametrize("kind", ALERTS)
@@ -145,12 +152,19 @@ def alert(reason: str) -> ssl.SSLError:
     return error
 
 
-def sent(*, fresh: bool) -> Body:
-    """Return a body that left on a connection."""
-    body = Body(b"{}", KeptConnections(lambda: 0.0))
-    body.phase = Phase.LEFT
-    body.fresh = fresh
-    return body
+class Connection:
+    """Stands for one."""
+
+
+def sent(*, fresh: bool) -> Progress:
+    """Return the progress of a request that left on a connection, of which it was the first or not."""
+    connection, kept = Connection(), KeptConnections(lambda: 0.0)
+    if not fresh:
+        kept.answered(connection, None, 0.0)
+    progress = Progress(kept)
+    progress.reached(None, connection)
+    progress.report_write()
+    return progress
 
 
 REQUEST = Request("POST", "https://service.example/dispatch", {}, b"{}", "/dispatch")
@@ -164,7 +178,10 @@ def test_an_alert_on_a_connection_that_answered_before_proves_nothing() -> None:
 
 
 def test_an_alert_in_the_middle_of_an_answer_proves_nothing() -> None:
-    failure = failure_of(REQUEST, sent(fresh=True), alert(REQUIRED), answering=True)
+    progress = sent(fresh=True)
+    progress.answering = True
+
+    failure = failure_of(REQUEST, progress, alert(REQUIRED))
 
     assert type(failure) is OutcomeUnknownError
 

@@ -26,8 +26,10 @@ from nexmo_dispatch_async.exceptions import (
 )
 from nexmo_dispatch_async.retry import RetryPolicy, Timeout
 from nexmo_dispatch_async.sansio import Request
-from nexmo_dispatch_async.transport import body as phase
-from nexmo_dispatch_async.transport.body import Body, Phase, failure_of
+from nexmo_dispatch_async.transport import progress
+from nexmo_dispatch_async.transport.failures import failure_of
+from nexmo_dispatch_async.transport.progress import Phase, Progress
+from nexmo_dispatch_async.transport.session_wire import Body
 from nexmo_dispatch_async.workflow import Workflow
 from tests.support.misbehaving import (
     ACCEPTED,
@@ -42,6 +44,9 @@ from tests.support.misbehaving import (
     reset_after_body,
 )
 from tests.support.tls import client_context, server_context
+
+# The promises of this module hold on both wires: see conftest.
+BOTH_WIRES = True
 
 Handler = Callable[[Received, Connection], Awaitable[None]]
 
@@ -277,10 +282,11 @@ class Writer:
     ],
 )
 async def test_a_body_knows_how_far_it_got(transport: Transport | None, phase: Phase) -> None:
-    body = Body(b"body")
-    phases = [body.phase]
+    known = Progress()
+    body = Body(b"body", known)
+    phases = [known.phase]
     assert body.size == body.size == 4
-    phases.append(body.phase)
+    phases.append(known.phase)
     assert body.decode() == "body"
 
     writer: Any = Writer(transport)
@@ -290,12 +296,12 @@ async def test_a_body_knows_how_far_it_got(transport: Transport | None, phase: P
         with pytest.raises(ConnectionResetError):
             await body.write(writer)
 
-    assert [*phases, body.phase] == [Phase.UNSEEN, Phase.PREPARED, phase]
+    assert [*phases, known.phase] == [Phase.UNSEEN, Phase.PREPARED, phase]
     assert body.consumed is (phase is Phase.LEFT)
 
 
 async def test_a_body_that_left_is_not_written_again() -> None:
-    body = Body(b"body")
+    body = Body(b"body", Progress())
     writer: Any = Writer(Transport())
     await body.write(writer)
 
@@ -307,11 +313,11 @@ async def test_a_body_that_left_is_not_written_again() -> None:
 
 async def test_a_body_that_was_given_up_is_not_written() -> None:
     """The task in which aiohttp writes may come late."""
-    body = Body(b"body")
+    body = Body(b"body", Progress())
     assert body.size == 4
     writer: Any = Writer(Transport())
 
-    assert body.abandon() is False
+    body.abandon()
     with pytest.raises(ConnectionResetError, match="given up"):
         await body.write(writer)
 
@@ -320,11 +326,11 @@ async def test_a_body_that_was_given_up_is_not_written() -> None:
 
 async def test_giving_up_what_left_drops_the_connection() -> None:
     """Otherwise what waits in a buffer would hold it open until the other side took it."""
-    body = Body(b"body")
+    body = Body(b"body", Progress())
     writer: Any = Writer(Transport())
     await body.write(writer)
 
-    assert body.abandon() is True
+    body.abandon()
 
     assert writer.transport.closing
 
@@ -444,7 +450,7 @@ def test_a_session_of_another_event_loop_is_named(workflow: Workflow) -> None:
 
 async def test_a_connection_that_breaks_shows_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
     """Aiohttp names the whole address: the id of an application, and its URLs in the query."""
-    monkeypatch.setattr(phase, "_heard", lambda _transport: select.POLLHUP)
+    monkeypatch.setattr(progress, "pending_input", lambda _transport: select.POLLHUP)
     # Not where the call is written: a traceback shows its lines.
     private = ("an-application", "https://user:very-secret@h/")
     async with RawServer() as server, client_of(server.base_url) as client:
@@ -473,17 +479,17 @@ async def test_a_connection_that_breaks_shows_no_address(monkeypatch: pytest.Mon
     ],
 )
 def test_neither_addresses_nor_tasks_are_shown(error: Exception, message: str) -> None:
-    body = Body(b"")
-    assert body.size == 0
+    known = Progress()
+    assert Body(b"", known).size == 0
 
-    failure = failure_of(Request("POST", "https://h/x?key=1", {}, b"", "/x"), body, error)
+    failure = failure_of(Request("POST", "https://h/x?key=1", {}, b"", "/x"), known, error)
 
     assert str(failure) == f"POST /x: {message}"
 
 
 def test_foreign_errors_without_text_are_named() -> None:
     request = Request("GET", "https://h/", {}, None, "/x")
-    left = Body(b"")
+    left = Progress()
     left.phase = Phase.LEFT
 
     error = failure_of(request, left, OSError())

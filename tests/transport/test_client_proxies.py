@@ -17,6 +17,9 @@ from tests.support.connect_proxy import ConnectProxy
 from tests.support.misbehaving import RawServer, answering, reply
 from tests.support.tls import client_context, server_context
 
+# The promises of this module hold on both wires: see conftest.
+BOTH_WIRES = True
+
 CREDENTIALS = "user:proxy-password"
 REASON = "Some Reason"
 ELSEWHERE: dict[str, Any] = {"base_url": "https://localhost:9/nexmo"}

@@ -12,6 +12,9 @@ from nexmo_dispatch_async.exceptions import ClientClosedError, RateLimitError
 from nexmo_dispatch_async.workflow import Workflow
 from tests.support.misbehaving import Connection, RawServer, Received, answering, reply
 
+# The promises of this module hold on both wires: see conftest.
+BOTH_WIRES = True
+
 
 async def test_closing_does_not_wait_for_a_pause(workflow: Workflow) -> None:
     """What is known of a call that pauses is the error after which it pauses."""

@@ -15,6 +15,9 @@ from tests.support.clients import client_of
 from tests.support.misbehaving import ACCEPTED, Connection, RawServer, Received, accept
 from tests.support.tls import client_context, server_context
 
+# The promises of this module hold on both wires: see conftest.
+BOTH_WIRES = True
+
 
 async def test_a_tls_context_of_your_own(workflow: Workflow, certificate: Any) -> None:
     async with RawServer(ssl_context=server_context(certificate)) as server:
@@ -90,6 +93,6 @@ async def test_a_session_with_no_limit_leaves_ours() -> None:
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         client = DispatchClient(auth=BearerToken("t"), session=session, limit=7)
 
-    assert client._carrier._slots.free == 7
+    assert client._calls._slots._value == 7
     with pytest.raises(ClientClosedError):
         await client.__aenter__()

@@ -13,6 +13,9 @@ from nexmo_dispatch_async.transport.deadlines import Deadlines
 from nexmo_dispatch_async.workflow import Workflow
 from tests.support.misbehaving import Connection, RawServer, Received, hang
 
+# The promises of this module hold on both wires: see conftest.
+BOTH_WIRES = True
+
 LONG = Timeout(connect=None, total=60)
 
 
@@ -125,7 +128,7 @@ def client_of(server: RawServer) -> DispatchClient:
 
 def run_out(client: DispatchClient) -> None:
     """Let a minute pass for everything that the client has under way."""
-    deadlines = client._carrier._exchange._deadlines
+    deadlines = client._calls._attempts._deadlines
     assert deadlines._running
     for deadline in deadlines._running:
         deadline.until = 0.0
@@ -151,8 +154,8 @@ async def test_no_answer_in_time(workflow: Workflow) -> None:
 
         assert caught.value.phase == "wait"
         assert len(server.received) == 1
-        assert client._carrier._slots.free == 100
-        assert not client._carrier._exchange._deadlines._running
+        assert client._calls._slots._value == 100
+        assert not client._calls._attempts._deadlines._running
         assert sending.cancelling() == 0
 
 

@@ -1,42 +1,124 @@
-"""The table of docs/failures.md, produced line by line by a server that misbehaves."""
+"""What an exception of the network means, and what of it is shown (contract 3.8)."""
 
-from pathlib import Path
+import ssl
 
+import aiohttp
 import pytest
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
 
-from tests.failures import CASES, HEAD, Case, observe
-from tests.support.paths import ROOT
-
-PAGE = ROOT / "docs" / "failures.md"
-
-
-def lines() -> list[str]:
-    """Return the table as the page has it."""
-    return PAGE.read_text("utf-8").partition(HEAD)[2].strip().partition("\n\n")[0].splitlines()
-
-
-@pytest.mark.filterwarnings("ignore::nexmo_dispatch_async.urls.PlainHTTPWarning")
-@pytest.mark.parametrize(
-    ("case", "over"),
-    [(case, over) for case in CASES for over in case.over],
-    ids=lambda it: getattr(it, "name", it),
+from nexmo_dispatch_async.exceptions import (
+    APIConnectionError,
+    APIError,
+    APITimeoutError,
+    CertificateError,
+    OutcomeUnknownError,
+    ProtocolError,
 )
-async def test_each_failure_does_what_the_page_says(case: Case, over: str, certificate: Path) -> None:
-    """Contract 3.8: what may be repeated, and how many POSTs the server saw."""
-    observed = await observe(case, over, certificate)
+from nexmo_dispatch_async.models.problems import parse_problem
+from nexmo_dispatch_async.sansio import Request
+from nexmo_dispatch_async.transport.causes import presentable
+from nexmo_dispatch_async.transport.failures import failure_of, without_token
+from nexmo_dispatch_async.transport.progress import Phase, Progress
 
-    assert observed in lines()
-
-
-def test_the_page_has_these_lines_and_no_other() -> None:
-    named = [line.split(" | ")[0].removeprefix("| ") for line in lines()]
-
-    assert named == [case.name for case in CASES]
+POST = Request("POST", "https://h/dispatch", {}, b"{}", "/dispatch")
 
 
-def test_nothing_that_left_is_repeated() -> None:
-    """The rule that the table shows: an unknown outcome, one POST."""
-    unknown = [line for line in lines() if "| unknown |" in line]
+def progress_in(phase: Phase, *, answering: bool = False) -> Progress:
+    progress = Progress()
+    progress.phase, progress.answering = phase, answering
+    return progress
 
-    assert len(unknown) > 15
-    assert all(line.endswith("| 1 |") for line in unknown)
+
+TIMEOUT = TimeoutError()
+
+
+@pytest.mark.parametrize(
+    ("error", "phase", "answering", "kind", "reached"),
+    [
+        (TIMEOUT, Phase.PREPARED, False, APITimeoutError, "connect"),
+        (TIMEOUT, Phase.STALE, False, APITimeoutError, "write"),
+        (aiohttp.ConnectionTimeoutError(), Phase.UNSEEN, False, APITimeoutError, "connect"),
+        (OSError("x"), Phase.PREPARED, False, APIConnectionError, "connect"),
+        (aiohttp.InvalidURL("x"), Phase.LEFT, False, APIConnectionError, "connect"),
+        (ssl.SSLCertVerificationError("x"), Phase.PREPARED, False, CertificateError, "connect"),
+        (TIMEOUT, Phase.LEFT, False, OutcomeUnknownError, "wait"),
+        (TIMEOUT, Phase.LEFT, True, OutcomeUnknownError, "read"),
+        (aiohttp.ClientPayloadError("x"), Phase.LEFT, True, ProtocolError, "read"),
+        (OSError("x"), Phase.LEFT, False, OutcomeUnknownError, "wait"),
+        (OSError("x"), Phase.UNSEEN, False, OutcomeUnknownError, "wait"),
+        (ValueError("x"), Phase.PREPARED, False, APIConnectionError, "connect"),
+        (RuntimeError("x"), Phase.LEFT, False, OutcomeUnknownError, "wait"),
+    ],
+)
+def test_what_an_exception_means(
+    error: Exception, phase: Phase, answering: bool, kind: type[APIError], reached: str
+) -> None:
+    """By what left before it; each of our errors names its request and how far it got."""
+    failure = failure_of(POST, progress_in(phase, answering=answering), error)
+
+    assert type(failure) is kind
+    assert isinstance(failure, APIError)
+    assert (failure.request, failure.phase) == ("POST /dispatch", reached)
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (RuntimeError("Session is closed"), "Session is closed"),
+        (RuntimeError("Task <Task pending name='Task-1'> got Future"), "RuntimeError"),
+        (OSError("a < b"), "a < b"),
+        (OSError("https://h/x?key=1"), "OSError"),
+        (OSError("no route to +31617185666"), "no route to …66"),
+        (RuntimeError("see https://h/x?key=1"), "RuntimeError"),
+    ],
+)
+def test_a_reason_is_shown_unless_it_names_an_address_or_a_task(error: Exception, shown: str) -> None:
+    failure = failure_of(POST, progress_in(Phase.PREPARED), error)
+
+    assert str(failure).endswith(f": {shown}")
+
+
+def caused(error: Exception, cause: BaseException | None) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+CLEAN, ADDRESS = OSError("refused"), OSError("https://h/x?key=1")
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (CLEAN, CLEAN),
+        (caused(ValueError("http://h/ is odd"), CLEAN), CLEAN),
+        (caused(ValueError("http://h/ is odd"), ADDRESS), None),
+        (caused(ValueError("http://h/ is odd"), None), None),
+        (caused(ValueError("http://h/ is odd"), KeyboardInterrupt()), None),
+        (ADDRESS, None),
+    ],
+)
+def test_a_cause_that_shows_an_address_is_left_out(error: Exception, cause: Exception | None) -> None:
+    """A traceback shows causes: the one that is clean stands in, or there is none."""
+    assert presentable(error) is cause
+
+
+def test_a_cause_that_holds_the_headers_is_left_out() -> None:
+    """An error about an answer holds the request with its token: what is behind it stands in."""
+    headers: CIMultiDict[str] = CIMultiDict({"Authorization": "Bearer very-secret"})
+    info = aiohttp.RequestInfo(URL("https://h/"), "POST", CIMultiDictProxy(headers), URL("https://h/"))
+
+    assert presentable(caused(aiohttp.ClientResponseError(info, ()), CLEAN)) is CLEAN
+
+
+def test_a_failed_token_request_tells_all_that_is_known() -> None:
+    """Contract 2.2: what the token endpoint said, with its trace id, stands on the error of the call."""
+    details = parse_problem(b'{"error": {"transactionId": "t-1", "message": "out of order"}}')
+    failed = OutcomeUnknownError("m", request="POST /token", status=503, details=details, phase="wait")
+    failed.__cause__ = CLEAN
+
+    error = without_token(failed)
+
+    assert (error.message, error.request, error.status) == ("m", "POST /token", 503)
+    assert (error.transaction_id, error.phase, error.outcome) == ("t-1", "token", "not_sent")
+    assert error.__cause__ is CLEAN

@@ -13,7 +13,7 @@ import pytest
 from nexmo_dispatch_async.auth import BearerToken
 from nexmo_dispatch_async.client import DispatchClient
 from nexmo_dispatch_async.exceptions import ConfigurationError
-from nexmo_dispatch_async.transport import body as phase
+from nexmo_dispatch_async.transport import progress
 from nexmo_dispatch_async.transport.keep_alive import KEEPALIVE_TIMEOUT
 from nexmo_dispatch_async.workflow import Workflow
 from tests.support.clients import client_of, kpn_client_of
@@ -21,6 +21,9 @@ from tests.support.clock import Time
 from tests.support.misbehaving import ACCEPTED, Connection, RawServer, Received, reply
 from tests.support.tls import client_context, server_context
 from tests.support.tls_thread import TlsThread
+
+# The promises of this module hold on both wires: see conftest.
+BOTH_WIRES = True
 
 
 class Closing:
@@ -104,8 +107,8 @@ async def test_the_token_endpoint_is_believed_too(workflow: Workflow) -> None:
         await connection.write(reply(200, body, {"Keep-Alive": "timeout=5"}))
 
     async with RawServer(Closing(time, 5), token) as server, kpn_client_of(server, time) as client:
-        client._carrier.open()
-        await client._carrier._tokens.renew()
+        client._calls.open()
+        await client._calls._tokens.renew()
         time.now += 5
         await client.send(workflow)
 
@@ -118,7 +121,7 @@ async def test_the_idle_limit_is_a_setting(workflow: Workflow, limit: float, con
     async with RawServer() as server, client_of(server, keepalive_timeout=limit) as client:
         for _ in range(3):
             await client.send(workflow)
-        session = client._carrier._exchange._session
+        session = client._calls._connections.session
         assert session is not None
         assert session.connector is not None
         assert session.connector._keepalive_timeout == limit
@@ -173,7 +176,7 @@ async def test_a_write_that_the_system_refuses_is_seen_through_tls(
         ) as client:
             await client.send(workflow)
             # The loop does not run from here to the write, so only the write can tell.
-            monkeypatch.setattr(phase, "_heard", lambda _transport: 0)
+            monkeypatch.setattr(progress, "pending_input", lambda _transport: 0)
             server.reset.set()
             assert server.done.wait(10)
             await client.send(workflow)

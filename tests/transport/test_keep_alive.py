@@ -36,15 +36,20 @@ class Connection:
     """Stands for one."""
 
 
+def is_usable(kept: KeptConnections, connection: Connection) -> bool:
+    until = kept.until(connection)
+    return until is None or until >= kept.clock()
+
+
 def test_a_connection_is_over_when_its_time_has_passed_since_the_request() -> None:
     time, connection = Time(), Connection()
     kept = KeptConnections(time)
     kept.answered(connection, "timeout=5", time.now)
 
     time.now += 4.0
-    assert not kept.is_over(connection)
+    assert is_usable(kept, connection)
     time.now += 0.01
-    assert kept.is_over(connection)
+    assert not is_usable(kept, connection)
 
 
 def test_the_last_answer_counts() -> None:
@@ -55,19 +60,19 @@ def test_the_last_answer_counts() -> None:
     kept.answered(connection, "timeout=60", time.now)
 
     time.now += 30
-    assert not kept.is_over(connection)
+    assert is_usable(kept, connection)
     kept.answered(connection, None, time.now)
     time.now += 1e6
-    assert not kept.is_over(connection)
+    assert is_usable(kept, connection)
 
 
 def test_a_connection_is_fresh_until_it_answered() -> None:
     kept, connection = KeptConnections(Time()), Connection()
 
-    assert kept.is_fresh(connection)
-    assert not kept.is_over(connection)
+    assert kept.until(connection) is None
+    assert is_usable(kept, connection)
     kept.answered(connection, None, 0.0)
-    assert not kept.is_fresh(connection)
+    assert kept.until(connection) is not None
 
 
 def test_no_connection_is_kept_in_memory() -> None:

@@ -11,6 +11,9 @@ from nexmo_dispatch_async.workflow import Workflow
 from tests.support.clients import client_of
 from tests.support.misbehaving import ACCEPTED, Connection, RawServer, Received, accept
 
+# The promises of this module hold on both wires: see conftest.
+BOTH_WIRES = True
+
 
 @pytest.mark.parametrize("held_by", ["a trace", "a client middleware of aiohttp"])
 async def test_cancelling_one_send_leaves_the_connection_of_another_alone(
@@ -69,12 +72,12 @@ async def test_cancelling_one_send_leaves_the_connection_of_another_alone(
 async def test_a_cancelled_waiter_gives_its_place_to_the_next(workflow: Workflow) -> None:
     """Callers who wait for the only slot and are cancelled do not block those behind them."""
     async with RawServer() as server, client_of(server, limit=1) as client:
-        await client._carrier._slots.acquire()
+        await client._calls._slots.acquire()
         tasks = [asyncio.create_task(client.send(workflow)) for _ in range(5)]
         await asyncio.sleep(0)
         for task in tasks[::2]:
             task.cancel()
-        client._carrier._slots.release()
+        client._calls._slots.release()
         results = await asyncio.gather(*tasks, return_exceptions=True)
 
     cancelled = [isinstance(result, asyncio.CancelledError) for result in results]

@@ -19,6 +19,9 @@ from tests.support.misbehaving import ACCEPTED, Connection, RawServer, Received,
 from tests.support.server_thread import ServerThread
 from tests.support.tls import client_context, server_context
 
+# The promises of this module hold on both wires: see conftest.
+BOTH_WIRES = True
+
 ONCE = RetryPolicy(attempts=1)
 IN_FLIGHT = 64
 
@@ -35,7 +38,7 @@ async def until(event: threading.Event) -> None:
 
 def run_out(client: DispatchClient) -> None:
     """Let the time of everything pass that the client has under way, as its common timer sees it."""
-    deadlines = client._carrier._exchange._deadlines
+    deadlines = client._calls._attempts._deadlines
     assert deadlines._running
     for deadline in deadlines._running:
         deadline.until = 0.0

@@ -14,11 +14,14 @@ from nexmo_dispatch_async.client import DispatchClient
 from nexmo_dispatch_async.exceptions import APIConnectionError
 from nexmo_dispatch_async.interruption import Interruption, interruption_of
 from nexmo_dispatch_async.retry import RetryPolicy
-from nexmo_dispatch_async.transport import body as phase
+from nexmo_dispatch_async.transport import progress
 from nexmo_dispatch_async.workflow import Workflow
 from tests.support.clients import client_of
 from tests.support.misbehaving import Connection, RawServer, Received, reply
 from tests.support.tls import client_context, server_context
+
+# The promises of this module hold on both wires: see conftest.
+BOTH_WIRES = True
 
 UNASKED = {
     "the answer before it again": reply(202, {"dispatch_uuid": "uuid-0"}),
@@ -57,7 +60,7 @@ class Scene:
 
     async def until_read(self) -> None:
         """Return once the client's event loop has read what was said."""
-        session: Any = self.client._carrier._exchange._session
+        session: Any = self.client._calls._connections.session
         (kept,) = session.connector._conns.values()
         while not kept[0][0].should_close:  # noqa: ASYNC110 - aiohttp tells nobody
             await asyncio.sleep(0)
@@ -150,7 +153,7 @@ async def test_a_session_ticket_is_no_answer(certificate: Path) -> None:
 
 async def test_a_service_that_always_speaks_first_is_sent_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every connection has an answer to nothing: the workflow was not sent, and the error says so."""
-    monkeypatch.setattr(phase, "_heard", lambda _transport: select.POLLIN)
+    monkeypatch.setattr(progress, "pending_input", lambda _transport: select.POLLIN)
     async with RawServer() as server, client_of(server) as client:
         with pytest.raises(APIConnectionError, match="an answer was there before anything") as caught:
             await client.send(text(0), retry=RetryPolicy(attempts=1))

@@ -127,7 +127,7 @@ def settings() -> None:
     DispatchClient.from_env(auth=BasicAuth("key", "secret"), application_id="application", proxy="http://p")
     DispatchClient.kpn("id", "secret", limits=5)  # type: ignore[call-arg]  # limit=
     DispatchClient.vonage(BasicAuth("key", "secret"), application_id="a")  # type: ignore[call-arg]  # of the token
-    DispatchClient()  # type: ignore[call-arg]  # nobody sends without saying who
+    DispatchClient()  # type: ignore[call-arg]  # credentials are required
     DispatchClient("id", "secret")  # type: ignore[call-arg,arg-type]  # that is DispatchClient.kpn
 
 
@@ -373,6 +373,11 @@ async def an_inbox_is_typed_when_it_is_made(receiver: Receiver) -> None:
     assert_type(inbox.health().lag, float)
     await receiver.inbox.idle()  # type: ignore[union-attr]  # a receiver needs less of one, or none
     assert_type(router.bind({"prices": {}}), Router)
+
+
+def the_answer_to_a_wrong_signature(router: Router) -> None:
+    Receiver(router, secrets={"k": "secret"}, wrong_signature=503)
+    Receiver(router, secrets={"k": "secret"}, wrong_signature=500)  # type: ignore[arg-type]
 
 
 async def fixtures_of_pytest(serve: ServeRouter, make: MakeWebhookClient) -> None:

@@ -76,7 +76,7 @@ async def test_a_handler_behind_a_decorator_is_called_as_itself_or_refused() -> 
     assert await plan_call(wrapped, {"store": 1})(EVENT, CONTEXT) == (EVENT, CONTEXT, 1)
     del wrapped.__wrapped__
     for unclear in (wrapped, AsyncMock()):
-        with pytest.raises(RouterError, match=r"nobody knows what it wants: .*functools\.wraps"):
+        with pytest.raises(RouterError, match=r"so its parameters are unknown: .*functools\.wraps"):
             plan_call(unclear, {})
 
 

@@ -175,9 +175,9 @@ async def test_counters_cannot_be_filled_from_outside() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "verification=None to accept them from anybody"),
+        ({}, "verification=None to accept callbacks of any origin"),
         ({"secrets": {}}, "secrets is empty"),
-        ({"secrets": {"k": ""}}, "signature secret of 'k' is empty, so it keeps nobody out"),
+        ({"secrets": {"k": ""}}, "signature secret of 'k' is empty, so it protects nothing"),
         (
             {"secrets": {"k": "secret\n"}},
             "signature secret of 'k' begins or ends with a blank or a line break",

@@ -15,7 +15,7 @@ import anyio
 from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from nexmo_dispatch_webhooks.aiohttp_answer import accept, is_plain
+from nexmo_dispatch_webhooks.aiohttp_answer_fast_path import accept, is_plain
 from nexmo_dispatch_webhooks.checks import check_adapter, checks
 from nexmo_dispatch_webhooks.exceptions import (
     BodyTooLargeError,
@@ -72,7 +72,7 @@ def setup(
         router: the handlers; registration ends when the application starts.
         path: where to mount.
         secrets: signature secrets by `api_key`, several for a rotation: `{"key": ["new", "old"]}`.
-        verification: instead of *secrets*: another `Verification`, or None to accept anybody.
+        verification: instead of *secrets*: another `Verification`, or None to accept any origin.
         wrong_signature: the answer to a token or signature that is there and wrong: 401, which the service
             takes as final, or 503, after which it repeats the callback for 24 hours.
         inbox: where to store before answering: the path of an SQLite file or an inbox, which is started and
@@ -135,9 +135,9 @@ def setup(
             response.force_close()  # the rest of the body is not worth a connection
             return response
         except ConnectionError:
-            # aiohttp would log an error with a traceback and an address, for whoever likes to do this
+            # aiohttp would log a traceback and an address, which any client could trigger at will
             logger.debug("a client hung up before the end of its body")
-            return web.Response(status=400)  # nobody reads it
+            return web.Response(status=400)  # no client reads it
         raw = RawRequest(headers, body, request.match_info.get("tail", ""))
         return _response(await receiver.handle(raw))
 

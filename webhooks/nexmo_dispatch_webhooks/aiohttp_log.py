@@ -16,10 +16,9 @@ __all__ = ["MalformedRequestFilter"]
 class MalformedRequestFilter(logging.Filter):
     """For aiohttp's own logger: `logging.getLogger("aiohttp.server").addFilter(MalformedRequestFilter())`.
 
-    What is not HTTP never reaches the receiver: aiohttp answers 400 and logs an error with a traceback and
-    the address of the client, which anybody on the network can make it do for ever. On paths of nobody it
-    does the same with an `Expect` header that is no text. Such a record becomes a short warning; all others
-    pass as they are.
+    A malformed request never reaches the receiver: aiohttp answers 400 and logs an error with a traceback and
+    the address of the client, which any client could trigger at will. On unknown paths it does the same for
+    an `Expect` header that is no text. Such a record becomes a short warning; all others pass unchanged.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:

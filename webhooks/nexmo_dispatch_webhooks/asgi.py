@@ -63,7 +63,7 @@ class ASGIReceiver:
         router: the handlers; registration ends at the start.
         path: take only this path and those below it, seen from the mount point.
         secrets: signature secrets by `api_key`, several for a rotation: `{"key": ["new", "old"]}`.
-        verification: instead of *secrets*: another `Verification`, or None to accept anybody.
+        verification: instead of *secrets*: another `Verification`, or None to accept any origin.
         wrong_signature: the answer to a token or signature that is there and wrong: 401, which the service
             takes as final, or 503, after which it repeats the callback for 24 hours.
         inbox: where to store before answering: the path of an SQLite file or an inbox, which is started and

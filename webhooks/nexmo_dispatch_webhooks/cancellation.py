@@ -11,10 +11,10 @@ __all__ = ["is_failure"]
 
 
 def is_failure(error: BaseException) -> bool:
-    """Whether the next handler runs and the answer is 500, or *error* has to come through.
+    """Return whether *error* is a failure of the handler, so that the next handler runs, or has to pass.
 
-    A `CancelledError` is a failure when nobody cancelled the current task: the handler awaited something else
-    that was cancelled. Without a loop of asyncio a cancellation cannot be told from other exceptions.
+    A `CancelledError` is a failure when the current task was not cancelled: the handler awaited another
+    task, which was cancelled. Without an event loop of asyncio a cancellation is like every other exception.
     """
     if isinstance(error, Exception):
         return True

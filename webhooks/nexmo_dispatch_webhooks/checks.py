@@ -1,4 +1,4 @@
-"""Checks of settings where they are given, so that a wrong one is not found by the first callback.
+"""Checks of settings where they are given, so that no callback is the first to fail.
 
 Each raises a `ConfigurationError` that names the setting, the rule and what was given.
 """
@@ -24,7 +24,7 @@ checks: Checks = Checks(ConfigurationError)
 
 
 def check_body(body: object) -> None:
-    """The raw bytes of a body: text was decoded, and may not be what was signed."""
+    """Require the raw bytes of a body: decoded text may differ from the signed bytes."""
     if not isinstance(body, bytes | bytearray | memoryview):
         raise ConfigurationError(
             f"body must be the raw bytes as they came, not {type(body).__qualname__}: "
@@ -33,7 +33,7 @@ def check_body(body: object) -> None:
 
 
 def check_adapter(path: object, health_path: object, max_body: object, body_timeout: object) -> None:
-    """The settings that adapters share: where they are mounted, and what bodies they read."""
+    """Check the settings that adapters share: the mount path, and the limits of bodies."""
     for name, value in (("path", path), ("health_path", "/" if health_path is None else health_path)):
         if not isinstance(value, str) or not value.startswith("/"):
             raise ConfigurationError(f"{name} must start with /")
@@ -42,7 +42,7 @@ def check_adapter(path: object, health_path: object, max_body: object, body_time
 
 
 def check_secrets(secrets: object) -> None:
-    """A mapping from api keys to secrets."""
+    """Require a mapping from api keys to secrets."""
     if not isinstance(secrets, Mapping):
         raise ConfigurationError("secrets must be a mapping: {api_key: signature secret}")
     if not secrets:
@@ -54,7 +54,7 @@ def check_secrets(secrets: object) -> None:
 
 
 def check_secret(what: str, secret: object) -> Sequence[str | bytes]:
-    """A secret or several, none of them empty; the message says whose, and nothing of it."""
+    """Require a secret or several, none of them empty; the message names the owner, not the secret."""
     kind = type(secret).__qualname__
     several: Sequence[object] = ()
     if isinstance(secret, str | bytes):
@@ -68,7 +68,7 @@ def check_secret(what: str, secret: object) -> Sequence[str | bytes]:
         if not isinstance(item, str | bytes):
             raise ConfigurationError(f"{what} must be text or bytes, not {type(item).__qualname__}")
         if not item:
-            raise ConfigurationError(f"{what} is empty, so it keeps nobody out")
+            raise ConfigurationError(f"{what} is empty, so it protects nothing")
         if isinstance(item, str) and item != item.strip():
             raise ConfigurationError(f"{what} begins or ends with a blank or a line break: strip() it")
         checked.append(item)

@@ -154,7 +154,7 @@ def plan_call(function: Callable[..., Any], values: Mapping[str, Any]) -> Call:
     parameters = signature_of(function).parameters.values()
     if parameters and all(parameter.kind in _VARIADIC for parameter in parameters):
         raise RouterError(
-            f"{describe(function)} takes whatever it is given, so nobody knows what it wants: name its "
+            f"{describe(function)} takes any arguments, so its parameters are unknown: name its "
             "parameters, and let a decorator around it use `functools.wraps`"
         )
     for parameter in parameters:

@@ -20,7 +20,7 @@ __all__ = ["BURST", "FailureLog", "current_event", "log_failure", "logger", "wat
 logger: logging.Logger = logging.getLogger("nexmo_dispatch_webhooks")
 #: Who else learns of failures, and at which event: the client for tests, which raises them.
 watchers: list[Callable[[str, BaseException, Any], None]] = []
-#: The event whose handlers the current task runs; set only while somebody watches.
+#: The event whose handlers the current task runs; set only while a watcher is registered.
 current_event: ContextVar[Any] = ContextVar("current_event", default=None)
 #: For so many seconds after a traceback, the same failure is logged without one.
 BURST: Final = 60.0

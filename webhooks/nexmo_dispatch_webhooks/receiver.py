@@ -291,7 +291,7 @@ def _verification(
     if isinstance(verification, Unset):
         raise ConfigurationError(
             "say how callbacks are verified: secrets={api_key: signature secret}, or verification=None to "
-            "accept them from anybody (contract 5.9)"
+            "accept callbacks of any origin (contract 5.9)"
         )
     verify: Any = getattr(verification, "verify", None)
     if verification is not None and (

@@ -139,7 +139,7 @@ def make_route(
 def with_parentheses(method: F) -> F:
     """Let a method that returns a decorator refuse a handler in the place of its filters.
 
-    Otherwise `@router.register` would replace the handler by a decorator that nobody calls.
+    Otherwise `@router.register` would replace the handler by a decorator that is never called.
     """
 
     @functools.wraps(method)

@@ -1,7 +1,7 @@
 """`Router`: which handlers an event reaches, in which order, and what became of each.
 
 It knows events, not HTTP. Handlers run in the order of registration, one after the other; one that
-fails does not hide the rest, and an event that nobody handles is visible in the result.
+fails does not hide the others, and an event without a handler is visible in the result.
 """
 
 from __future__ import annotations
@@ -424,7 +424,7 @@ class Router:
 
         What a `when` filter raises comes through; in `dispatch` it is a failure of its handler.
         """
-        # before the start nobody has provided the values yet, and they do not matter here
+        # before the start the values are not provided yet, and they do not matter here
         plan = self._plan or self._node.plan({}, set(), (), lambda handler, _: handler)
         selected = plan.select(event, context.path if context is not None else "")
         for item in selected:

@@ -93,7 +93,7 @@ class JwtVerification:
         clock: gives epoch seconds.
 
     Raises:
-        ConfigurationError: there is no secret, or an empty one, with which anybody could sign.
+        ConfigurationError: there is no secret, or an empty secret, which accepts any signature.
     """
 
     def __init__(
@@ -211,7 +211,7 @@ def from_http(
     Args:
         headers: the request headers, in any case; of several with one name the first counts.
         body: the raw body.
-        verification: how to check the origin. It has no default: None accepts anybody, said out loud.
+        verification: how to check the origin. Required; None accepts requests of any origin.
         path: the path below the mount point, for verifications that look at it.
         strict: see `parse_event`.
 

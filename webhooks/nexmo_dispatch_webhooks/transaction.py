@@ -190,7 +190,7 @@ def _bind_names(placeholders: Sequence[str], values: Mapping[str, object], where
 
 
 def _copy(value: object, what: str) -> Bound:
-    """A value as SQLite stores it, which nobody can change any more.
+    """Return a value as SQLite stores it, immutable from now on.
 
     Raises:
         StatementError: it cannot be stored.

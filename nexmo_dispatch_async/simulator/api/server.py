@@ -1,7 +1,7 @@
-"""Puts the gateway on a TCP port with aiohttp, ordinary sends on a faster lane.
+"""The HTTP server of the service: aiohttp, with a fast path for ordinary sends.
 
-It adds nothing to the answers: every path goes to `Service.handle`, except where `mount` added routes. What a
-fault does to a connection is done here.
+It adds nothing to the responses: every path goes to `Service.handle`, except the routes that `mount` added.
+Faults of connections are carried out here.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ class Server:
     """The listening end of a simulator.
 
     Args:
-        gateway: Answers the requests.
-        host: Address to bind, loopback unless told otherwise.
+        service: Handles the requests.
+        host: Address to bind; loopback by default.
         port: Port to bind; 0 takes a free one.
-        hosts: Names besides loopback and the address called that requests may be sent to.
-        before: Called before each request is handled; brings the clock up to date.
-        after: Called after each request; there may be something new to do.
-        mount: Adds routes of its own, which come before the gateway's.
+        hosts: Host names that requests may use besides loopback and the bound address.
+        before: Called before each request; brings the clock up to date.
+        after: Called after each request; wakes the delivery of callbacks.
+        mount: Adds routes, which take precedence over those of the service.
     """
 
     def __init__(
@@ -65,22 +65,22 @@ class Server:
         self._listener: asyncio.Server | None = None
         self._fast: set[asyncio.Transport] = set()
         self._closing = anyio.Event()
-        #: requests being answered now, and the most at once so far
+        #: current and maximum number of concurrent requests
         self.active: int = 0
         self.peak: int = 0
         self.url: str = ""
-        #: whether it is bound to another address than a loopback one
+        #: whether the server is bound to a non-loopback address
         self.open_to_others: bool = False
 
     async def __aenter__(self) -> Self:
         self._closing = anyio.Event()
         app = web.Application(client_max_size=1 << 20)
         self._mount(app)
-        app.router.add_route("*", DISPATCH_PATH, self._handle)  # found first: it is what comes in thousands
-        app.router.add_route("*", r"/{path:[\s\S]*}", self._handle)  # a path may hold a line end, too
+        app.router.add_route("*", DISPATCH_PATH, self._handle)  # first, because most requests match it
+        app.router.add_route("*", r"/{path:[\s\S]*}", self._handle)  # a path may contain a line end
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
-        fallback = cast("web.Server", runner.server)  # `setup` made it
+        fallback = cast("web.Server", runner.server)  # created by `setup`
         try:
             self._listener = await asyncio.get_running_loop().create_server(
                 lambda: FastPathProtocol(self._answer, fallback, self._fast),
@@ -96,11 +96,11 @@ class Server:
         self.open_to_others = not origin_check.is_loopback(host)
         if self.open_to_others:
             logger.warning(
-                "the simulator listens on %s, which others may reach: whoever does can drive it without "
-                "credentials, and let it post to any address that this machine reaches",
+                "the simulator listens on %s: any client that reaches this address can drive it without "
+                "credentials, and make it post to any address that this machine can reach",
                 host,
             )
-        if host in origin_check.ANY_ADDRESS:  # listening everywhere is no address to call
+        if host in origin_check.ANY_ADDRESS:  # clients cannot connect to the wildcard address
             host = "::1" if ":" in host else "127.0.0.1"
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         return self
@@ -119,11 +119,11 @@ class Server:
             self._runner = None
 
     def _answer(self, headers: Mapping[str, str], body: bytes) -> Reply | None:
-        """Answer an ordinary send at once; None where the answer may be held back or spoilt."""
+        """Handle an ordinary send synchronously; None if the response may be delayed or faulty."""
         if self._service.settings.latency or self._service.faults.on_requests:
             return None
         if origin_check.refusal("POST", headers, hosts=self._hosts, only_json=False) is not None:
-            return None  # it may still be to the address that was called, which aiohttp tells
+            return None  # the host may still be the bound address, which only aiohttp's request knows
         self.peak = max(self.peak, self.active + 1)
         return self._reply("POST", DISPATCH_PATH, "", headers, body)
 
@@ -147,10 +147,10 @@ class Server:
                 turned = self._service.turned_away(refused[1])
                 return web.Response(status=turned.status, body=turned.body, headers=turned.headers)
             body = await request.read()
-            # the raw query: decoding it here and once more in the gateway would lose a %26
+            # the raw query: the service decodes it, and decoding it twice would lose a %26
             query = request.rel_url.raw_query_string
             reply = self._reply(request.method, request.path, query, request.headers, body)
-            # handled at once and held back afterwards: the order of things does not depend on real time
+            # handled at once and delayed afterwards: the order of events must not depend on real time
             latency = self._service.settings.latency + reply.latency
             if latency:
                 with anyio.move_on_after(latency):
@@ -163,16 +163,16 @@ class Server:
 
 
 def called_address(request: web.Request) -> frozenset[str]:
-    """Return the address that a request was sent to: it is ours, also on a server bound to all of them."""
+    """Return the local address of a request's connection, also on a server bound to every address."""
     own = None if request.transport is None else request.transport.get_extra_info("sockname")
     return frozenset({str(own[0]).lower()}) if own else frozenset()
 
 
 async def _cut_off(request: web.Request, reply: Reply) -> web.StreamResponse:
-    """Break the connection off: instead of the answer, or in the middle of it."""
+    """Cut the connection: instead of the response, or halfway through its body."""
     response = web.StreamResponse(status=reply.status, headers=reply.headers)
     transport = request.transport
-    if transport is None:  # the client has left already
+    if transport is None:  # the client has disconnected
         return response
     if reply.cut == "half":
         response.content_length = len(reply.body)

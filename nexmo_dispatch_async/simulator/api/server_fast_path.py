@@ -1,10 +1,9 @@
-"""Answers ordinary sends without the cost of a web framework; everything else goes to aiohttp.
+"""The fast path of the server: handles ordinary sends without a web framework; aiohttp handles the rest.
 
-It reads one form of request only: `POST /dispatch` with plain headers and its whole body. The first request
-on a connection that is anything else takes that connection to aiohttp for good, bytes and all.
+It reads only `POST /dispatch` with plain headers and a complete body. Any other request hands its connection
+over to aiohttp for good, with the bytes received so far.
 
-A simulator that is slower than the client under test would be what a load test measures, and most of the time
-that aiohttp takes for such a request goes into what a send never needs.
+With aiohttp alone, a load test would measure the simulator instead of the client.
 """
 
 from __future__ import annotations
@@ -25,31 +24,31 @@ _REQUEST_LINE: Final = f"POST {DISPATCH_PATH} HTTP/1.1".encode()
 _START: Final = _REQUEST_LINE + b"\r\n"
 _MOST_HEAD: Final = 8190  # aiohttp's own limit for a line
 _MOST_BODY: Final = 1 << 20
-# What these ask for is aiohttp's business.
+# Requests with these headers are left to aiohttp.
 _UNUSUAL: Final = frozenset(
     {"transfer-encoding", "content-encoding", "expect", "upgrade", "trailer", "te", "connection"}
 )
 
 
 class _Headers(dict[str, str]):
-    """Headers by their lower-case names; `get` ignores the case."""
+    """Headers by lower-case name, with a case-insensitive `get`."""
 
     def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]  # text only
         return super().get(name.lower(), default)
 
 
-class Unusual(Exception):  # noqa: N818 - it is no error: aiohttp will read the request
-    """The bytes begin with something else than an ordinary send."""
+class Unusual(Exception):  # noqa: N818 - not an error: aiohttp handles the request
+    """The bytes do not begin with an ordinary send."""
 
 
 def read_request(data: bytes | bytearray) -> tuple[Mapping[str, str], bytes, int] | None:
-    """Read one send from the beginning of `data`.
+    """Parse one send at the beginning of `data`.
 
     Returns:
-        Headers, body, and how many bytes they took; None while bytes are missing.
+        Headers, body, and the number of bytes consumed; None while the request is incomplete.
 
     Raises:
-        Unusual: It is not an ordinary send.
+        Unusual: The request is not an ordinary send.
     """
     if not data.startswith(_START):
         if _START.startswith(data):
@@ -79,7 +78,7 @@ def read_request(data: bytes | bytearray) -> tuple[Mapping[str, str], bytes, int
 
 
 def headers_are_plain(data: bytes | bytearray, end: int) -> bool:
-    """Say whether the head has no control characters and no bare line ends, which aiohttp refuses."""
+    """Return whether the head is free of control characters and bare line ends, which aiohttp refuses."""
     head = data[:end].replace(b"\r\n", b"").replace(b"\t", b"")
     return head.isascii() and head.decode("ascii").isprintable()
 
@@ -88,9 +87,9 @@ class FastPathProtocol(asyncio.Protocol):
     """One connection.
 
     Args:
-        answer: Answers a send, given its headers and its body; None if aiohttp has to.
-        fallback: Makes the protocol that takes everything else.
-        connections: The open connections, for whoever closes the server.
+        answer: Returns the response to a send, given headers and body; None leaves the send to aiohttp.
+        fallback: Creates aiohttp's protocol for a connection.
+        connections: The open connections on the fast path, which the server closes.
     """
 
     def __init__(
@@ -118,24 +117,24 @@ class FastPathProtocol(asyncio.Protocol):
             self._transport = None
 
     def pause_writing(self) -> None:
-        """Read no more requests while their answers are not taken."""
+        """Stop reading while the client does not read its responses."""
         self._paused = True
         if self._transport is not None:
             self._transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """Go on with what was read already, then read more."""
+        """Handle the requests already received, then read more."""
         self._paused = False
         if self._transport is not None:
             self._transport.resume_reading()
-            self._answer_what_is_there()
+            self._handle_buffer()
 
     def data_received(self, data: bytes) -> None:
-        """Answer the sends that are complete."""
+        """Handle the complete sends."""
         self._buffer += data
-        self._answer_what_is_there()
+        self._handle_buffer()
 
-    def _answer_what_is_there(self) -> None:
+    def _handle_buffer(self) -> None:
         while self._buffer and not self._paused and self._transport is not None:
             try:
                 request = read_request(self._buffer)
@@ -144,12 +143,12 @@ class FastPathProtocol(asyncio.Protocol):
                 return
             if request is None:
                 return
-            headers, body, taken = request
+            headers, body, consumed = request
             reply = self._answer(headers, body)
             if reply is None:
                 self._hand_over(self._transport)
                 return
-            del self._buffer[:taken]
+            del self._buffer[:consumed]
             self._transport.write(_encoded(reply))
 
     def _hand_over(self, transport: asyncio.Transport) -> None:

@@ -1,6 +1,6 @@
-"""The HTTP face of the service without HTTP: a request's parts in, an answer out (contract 1-4).
+"""The service without I/O: the parts of a request in, a response out (contract 1-4).
 
-It opens no sockets and starts no callbacks; the aiohttp server around it is in `server.py`.
+The HTTP server around it is in `server.py`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class _Route(NamedTuple):
-    """Where a path leads: its name in `counts`, the methods it knows, the application it names."""
+    """The route of a path: its name in `counts`, its methods, the id of an application."""
 
     name: str
     methods: frozenset[str] = frozenset()
@@ -76,7 +76,7 @@ def _route(path: str) -> _Route:
 
 
 class Service:
-    """Answers requests: gateway checks first (token, quota), then the service (contract 2, 3, 4)."""
+    """Handles requests: checks of the gateway (token, quota) first, then the service (contract 2, 3, 4)."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class Service:
             token_ms=token_ms,
             trace=self._trace,
         )
-        #: how many requests arrived, by method and route, whatever became of them
+        #: number of requests by method and route, refused ones included
         self.counts: Counter[str] = Counter()
         self._random = random
         self._errors = 0
@@ -119,17 +119,17 @@ class Service:
 
     @property
     def history(self) -> History:
-        """Where requests are taken down."""
+        """The records."""
         return self.engine.history
 
     def handle(self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> Reply:
-        """Answer one request.
+        """Handle a request and return its response.
 
         Args:
-            method: In upper case.
-            path: Without the query.
+            method: The method in upper case.
+            path: The path without the query.
             query: The raw query string.
-            headers: A mapping that ignores the case of names.
+            headers: A mapping with case-insensitive names.
             body: The raw body.
         """
         route = _DISPATCH if path == DISPATCH_PATH else _route(path)
@@ -137,32 +137,32 @@ class Service:
         self.counts[name] += 1
         if not self.faults.on_requests:
             reply = self._answer(route, method, path, query, headers, body)
-            self._take_down(route, method, path, query, reply, body)
+            self._record(route, method, path, query, reply, body)
             return reply
         hits = self.faults.on_request(name, lambda: _recipients(body))
         reply, latency = Reply(0, cut="reset"), 0.0
-        met: Fault | None = None
+        hit: Fault | None = None
         for fault in hits:
             if fault.kind == "latency":
                 latency += fault.seconds
             else:
-                met = fault
-        refused = None if met is None else self._refusal(met)
+                hit = fault
+        refused = None if hit is None else self._refusal(hit)
         if refused is not None:
             reply = refused
-        elif met is None or (met.kind, met.when) != ("reset", "before"):
+        elif hit is None or (hit.kind, hit.when) != ("reset", "before"):
             reply = self._answer(route, method, path, query, headers, body)
-        self._take_down(route, method, path, query, reply, body, "+".join(fault.kind for fault in hits))
-        if met is not None:
-            reply = self._spoilt(met, reply)
+        self._record(route, method, path, query, reply, body, "+".join(fault.kind for fault in hits))
+        if hit is not None:
+            reply = self._with_fault(hit, reply)
         return reply._replace(latency=latency)
 
     def turned_away(self, reason: str) -> Reply:
-        """Return the answer to a request that another web site may have made; it is not counted."""
+        """Return the refusal of a request that another web site may have made; it is not counted."""
         return kpn_error(403, reason, self._trace())
 
     def _refusal(self, fault: Fault) -> Reply | None:
-        """Return the answer of a fault that keeps a request from the service, None where it gets there."""
+        """Return the response of a fault in place of the service, None if the service handles the request."""
         match fault.kind:
             case "expire_tokens":
                 self.gateway.tokens.expire()
@@ -178,8 +178,8 @@ class Service:
     def _error(self, fault: Fault) -> Reply:
         return error_in_form(fault.form, fault.status or 503, self._trace(), fault.retry_after)
 
-    def _spoilt(self, fault: Fault, reply: Reply) -> Reply:
-        """Return what arrives of an answer."""
+    def _with_fault(self, fault: Fault, reply: Reply) -> Reply:
+        """Return a response as a fault changes it."""
         match fault.kind:
             case "reset":
                 return reply._replace(cut="reset")
@@ -190,20 +190,20 @@ class Service:
             case _:
                 return reply
 
-    def _take_down(
+    def _record(
         self, route: _Route, method: str, path: str, query: str, reply: Reply, body: bytes, fault: str = ""
     ) -> None:
-        told, answer = body.decode(errors="replace"), reply.body.decode()
+        text, answer = body.decode(errors="replace"), reply.body.decode()
         if route is _TOKEN and method == "POST":
-            # neither the credentials nor the token enter the transcript
-            query = told = answer = ""
+            # credentials and tokens must not enter the transcript
+            query = text = answer = ""
         self.history.add(
             RequestSeen(
                 at_ms=self.engine.now_ms,
                 method=method,
                 path=f"{path}?{query}" if query else path,
                 status=reply.status,
-                body=told,
+                body=text,
                 answer=answer,
                 fault=fault,
             )
@@ -236,7 +236,7 @@ class Service:
             code = "messaging.adaptors.http.flow.ApplicationNotFound"
             return gateway_fault(self.settings.fault_form, 404, text, code, self._trace())
         allowed = ", ".join(sorted(route.methods))
-        detail = f"{method} is not possible here; use {allowed}"
+        detail = f"{method} is not allowed here; use {allowed}"
         reply = problem(405, "wrong-verb", "Method Not Allowed", detail, self._trace())
         return reply._replace(headers={**reply.headers, "Allow": allowed})
 
@@ -334,7 +334,7 @@ def _is_json(media_type: str) -> bool:
 
 
 def _recipients(body: bytes) -> Iterator[str]:
-    """Find whom a request is about, however odd its body."""
+    """Yield the recipients of a request; nothing for a malformed body."""
     try:
         document = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
@@ -352,7 +352,7 @@ def _recipients(body: bytes) -> Iterator[str]:
 
 
 def _fields(query: str, headers: Mapping[str, str], body: bytes) -> dict[str, object]:
-    """Read the fields of an application from query, form or JSON, whichever was used (contract 4.3, 9.8)."""
+    """Return the fields of an application from query, form or JSON body (contract 4.3, 9.8)."""
     fields: dict[str, object] = dict(parse_qsl(query))
     if not body:
         return fields

@@ -1,7 +1,7 @@
-"""Reads the body of `POST /dispatch` as leniently as the contract says (3.1-3.5, 9), names every violation.
+"""Parses the body of `POST /dispatch` as leniently as the contract (3.1-3.5, 9); lists all violations.
 
-It is an independent reading of the contract: it shares nothing with the models that the client sends with, so
-that each finds the other's mistakes. It does not judge what only shows later, such as a closed care window.
+It implements the contract independently of the models of the client, so that each reveals the mistakes of the
+other. Conditions that show up only later, such as a closed care window, are in `platform.py`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from nexmo_dispatch_async.simulator.world.violations import InvalidBody, Violati
 
 __all__ = ["SimulatedStep", "parse_dispatch", "parse_unusual"]
 
-# Which channel may carry which content, and how long its text may be (contract 3.4.1, 3.4.2).
+# Contents and maximum length of a text by channel (contract 3.4.1, 3.4.2).
 _CONTENTS: Final[dict[str, frozenset[str]]] = {
     "sms": frozenset({"text"}),
     "mms": frozenset({"text", "image"}),
@@ -36,14 +36,14 @@ _TEXT_LIMITS: Final = {
     "viber_service_msg": 1000,
     "messenger": 640,
 }
-# What the provider's own snippet for MMS writes (contract 9.31).
+# The spelling in the provider's snippet for MMS (contract 9.31).
 _MISSPELT_IMAGE: Final = "img"
 _STRICT: Final = Settings()
 _OPTIONS: Final = frozenset({"viber_service_msg", "messenger", "whatsapp"})
 
 
 class _Found(list[Violation]):
-    """The violations so far, and the switches that they are looked for under."""
+    """The violations found so far, and the switches in force."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
@@ -55,10 +55,10 @@ def parse_dispatch(body: bytes, settings: Settings = _STRICT) -> tuple[Simulated
 
     Args:
         body: The raw request body.
-        settings: What is let through though the service is not known to take it: the switches `accept_…`.
+        settings: The switches `accept_…`, which accept more than the service is known to accept.
 
     Raises:
-        InvalidBody: The body is not JSON or breaks rules; all of them are named.
+        InvalidBody: The body is not a JSON object or has violations; all of them are listed.
     """
     text = body.decode(errors="replace")
     usual = read_usual(body, text)
@@ -66,7 +66,7 @@ def parse_dispatch(body: bytes, settings: Settings = _STRICT) -> tuple[Simulated
 
 
 def parse_unusual(body: bytes, text: str, settings: Settings = _STRICT) -> tuple[SimulatedStep, ...]:
-    """Do what `parse_dispatch` does, member by member; `text` is the body as text."""
+    """Parse a body without the fast path; `text` is the decoded body."""
     try:
         document = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
@@ -77,7 +77,7 @@ def parse_unusual(body: bytes, text: str, settings: Settings = _STRICT) -> tuple
     root = cast("JSONObject", document)
     if "workflow" not in root and "message" in root:
         if not settings.accept_bare_step:
-            raise InvalidBody([Violation("workflow", "is required; this is a bare step (contract 9.1)")])
+            raise InvalidBody([Violation("workflow", "is required; the body is a bare step (contract 9.1)")])
         root = {"template": "failover", "workflow": [root]}
     if root.get("template") != "failover":
         found.append(Violation("template", "must be failover"))
@@ -87,7 +87,7 @@ def parse_unusual(body: bytes, text: str, settings: Settings = _STRICT) -> tuple
         raise InvalidBody(found)
     steps = cast("list[object]", raw_steps)
     last = len(steps) - 1
-    accepted = [_step(raw, text, i, i == last, found) for i, raw in enumerate(steps)]
+    accepted = [_step(raw, text, place, place == last, found) for place, raw in enumerate(steps)]
     if found:
         raise InvalidBody(found)
     return tuple(step for step in accepted if step is not None)
@@ -130,18 +130,18 @@ def _step(
 
 
 def _scalar_text(value: object) -> str | None:
-    """Read text, or a number where text is usual (contract 3.3: unquoted shell variables)."""
+    """Return a string; numbers are converted (contract 3.3: unquoted shell variables)."""
     if isinstance(value, str):
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    if isinstance(value, float) and value.is_integer():  # 4e2: JSON does not tell it from 400
+    if isinstance(value, float) and value.is_integer():  # 4e2 equals 400 in JSON
         return str(int(value))
     return None
 
 
 def _whole(value: object) -> int | None:
-    """Read a whole number, or the text of one (contract 3.5: a tutorial sends "600")."""
+    """Return an integer; strings of digits are converted (contract 3.5: a tutorial sends "600")."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
@@ -191,7 +191,7 @@ def _channel(step: JSONObject, path: str, found: _Found) -> str | None:
 
 
 def _address(raw: object, channel: str, end: str, path: str, found: _Found) -> tuple[str, str] | None:
-    """Read key and text of `from` or `to`; `number` wins when both are there (contract 3.3, 5.5, 9.3)."""
+    """Return key and value of `from` or `to`; `number` takes precedence (contract 3.3, 5.5, 9.3)."""
     members = cast("JSONObject", raw)
     if channel == "messenger" or (channel == "viber_service_msg" and end == "from"):
         keys: tuple[str, ...] = ("id",)
@@ -220,7 +220,7 @@ def _address(raw: object, channel: str, end: str, path: str, found: _Found) -> t
 
 
 def _passes_as_number(text: str, channel: str, end: str, settings: Settings) -> bool:
-    """Say whether a number is one; senders may be names or short codes, except on WhatsApp (contract 3.3)."""
+    """Return whether a number is valid; senders may be names or short codes, except on WhatsApp (3.3)."""
     if settings.accept_any_number:
         return end == "from" or (text.isascii() and text.isdigit() and not text.startswith("00"))
     return is_e164(text) or (end == "from" and channel != "whatsapp")
@@ -266,7 +266,7 @@ def _media(payload: JSONObject, path: str, found: _Found) -> None:
 
 
 def _template(payload: JSONObject, path: str, found: _Found) -> None:
-    """Read name and parameters; objects and plain strings, even mixed (contract 9.4)."""
+    """Validate name and parameters: objects, strings, or a mixture of both (contract 9.4)."""
     name, parameters = payload.get("name"), payload.get("parameters")
     if not isinstance(name, str) or not name:
         found.append(Violation(f"{path}.name", "must be a string"))
@@ -282,7 +282,7 @@ def _template(payload: JSONObject, path: str, found: _Found) -> None:
 
 
 def _options(message: JSONObject, channel: str, path: str, found: _Found) -> tuple[bool, int | None]:
-    """Check the object named after the channel (contract 3.4.3); one for another channel is unknown."""
+    """Validate the object named after the channel (contract 3.4.3); those of other channels are ignored."""
     raw = message.get(channel) if channel in _OPTIONS else None
     if raw is None:
         return False, None

@@ -1,6 +1,6 @@
-"""Reads the usual body of `POST /dispatch`: texts to numbers, everything spelt as in the examples.
+"""The fast path of parsing `POST /dispatch`: text messages, spelt as in the examples of the contract.
 
-It judges nothing: whatever is not usual is left to `validation.py`, which would read the usual just the same.
+Any other body is left to `validation.py`, which gives the same result for these bodies.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class _Body(msgspec.Struct, gc=False):
 
 _decode: Final = msgspec.json.Decoder(_Body).decode
 
-# Where the addresses of a channel stand, and how long its text may be (contract 3.3, 3.4.2).
+# Keys of `from` and `to`, and maximum length of a text, by channel (contract 3.3, 3.4.2).
 _CHANNELS: Final[dict[str, tuple[str, str, int]]] = {
     "sms": ("number", "number", 1000),
     "mms": ("number", "number", 1000),
@@ -69,7 +69,7 @@ def read_usual(body: bytes, text: str) -> tuple[SimulatedStep, ...] | None:
 
     Args:
         body: The raw request body.
-        text: The same as text; the steps share it.
+        text: The decoded body, which the steps share.
     """
     try:
         raw_steps = _decode(body).workflow

@@ -39,7 +39,7 @@ _encode = msgspec.json.Encoder().encode
 _HS256: Final = HMACAlgorithm(HMACAlgorithm.SHA256)
 _JWT_HEADER: Final = base64url_encode(b'{"alg":"HS256","typ":"JWT"}') + b"."
 
-#: what an SMS costs that a customer sends, for each of its parts
+#: price of an inbound SMS per segment, in EUR
 INBOUND_SMS: Final = Decimal("0.0060")
 
 _FIRST_RETRY_S: Final = 5
@@ -50,7 +50,7 @@ _OLDER_RETRIES_S: Final = (5, 60, 300, 900)
 
 @dataclass(slots=True, eq=False)
 class Callback:
-    """A callback on its way: one body, and as many attempts as it takes."""
+    """A callback and the state of its delivery."""
 
     number: int
     kind: Kind
@@ -60,34 +60,34 @@ class Callback:
     created_ms: int
     attempts: int = 0
     authorization: str = ""
-    #: the customers that it is about; filled in only while faults are armed
+    #: addresses of the customers concerned; set only while faults are armed
     recipients: tuple[str, ...] = ()
-    #: the faults that met it as a whole
+    #: the faults that hit the callback rather than an attempt
     faults: tuple[str, ...] = ()
-    #: a duplicate: it is not tried again
+    #: whether the callback is a duplicate, which is not retried
     copy: bool = False
 
 
 @dataclass(slots=True, frozen=True)
 class Delivery:
-    """One attempt that is due now."""
+    """One attempt to deliver a callback that is due now."""
 
     callback: Callback
     attempt: int
     at_ms: int
-    #: the answer, where a fault knows it beforehand
+    #: the response that a fault dictates
     verdict: Answer | None = None
     signed: bool = True
     faults: tuple[str, ...] = ()
 
     @property
     def url(self) -> str:
-        """Where to."""
+        """URL of the receiver."""
         return self.callback.url
 
     @property
     def body(self) -> bytes:
-        """The raw bytes."""
+        """Body of the request."""
         return self.callback.body
 
     @property
@@ -101,14 +101,14 @@ class Delivery:
 
 @dataclass(slots=True, frozen=True)
 class Answer:
-    """What the receiver said: a status, or the reason why there was none."""
+    """The response of the receiver: a status, or the reason for none."""
 
     status: int | None = None
     body: bytes = b""
     failure: str | None = None
 
     def wants_retry(self, policy: RetryPolicy = "current") -> bool:
-        """Only 429, 5xx and silence are tried again; by the older policy all but 200 (contract 5.10)."""
+        """Return whether to retry: after 429, 5xx or no response; in the older policy, unless 200 (5.10)."""
         if policy == "older":
             return self.status != 200
         return self.status is None or self.status == 429 or self.status >= 500
@@ -118,20 +118,20 @@ def retry_delay(attempts: int, age_s: float, policy: RetryPolicy = "current") ->
     """Return the seconds until the next attempt, None to give up (contract 5.10).
 
     Args:
-        attempts: How often it was tried; 5 s after the first, doubling up to 900 s.
-        age_s: How old the callback is; nothing is tried later than 24 h after it came up.
-        policy: The older one knows 5 s, 1, 5 and 15 minutes, then 15 minutes again and again.
+        attempts: Number of attempts so far: the delay starts at 5 s and doubles up to 900 s.
+        age_s: Age of the callback in seconds; it is given up after 24 h.
+        policy: The older policy waits 5 s, 1 min, 5 min, and then 15 min each time.
     """
     if policy == "older":
         delay = _OLDER_RETRIES_S[min(attempts, len(_OLDER_RETRIES_S)) - 1]
     else:
-        exponent = min(attempts - 1, 8)  # 5 * 2**8 is over the longest already
+        exponent = min(attempts - 1, 8)  # 5 * 2**8 already exceeds the longest delay
         delay = min(_FIRST_RETRY_S << exponent, _LONGEST_RETRY_S)
     return delay if age_s + delay <= _GIVE_UP_S else None
 
 
 def timestamp(epoch: datetime, at_ms: int) -> str:
-    """Print a moment as the captures do: ISO 8601, milliseconds, Z (contract 5.7)."""
+    """Format a virtual time as in the captures: ISO 8601, milliseconds, Z (contract 5.7)."""
     moment = (epoch + timedelta(milliseconds=at_ms)).astimezone(UTC)
     return moment.isoformat(timespec="milliseconds")[:23] + "Z"
 
@@ -153,7 +153,7 @@ def status_body(
     client_ref: str | None = None,
     price: Decimal | None = None,
 ) -> bytes:
-    """Return a message-status body (contract 5.2), its members in the order of the captures."""
+    """Return a message-status body (contract 5.2), with the members in the order of the captures."""
     body: dict[str, object] = {
         "message_uuid": message_uuid,
         "to": to,
@@ -185,9 +185,9 @@ def final_report_body(
     Args:
         dispatch_uuid: The workflow.
         status: `completed` or `error`.
-        timestamp: When, as text.
-        fee: What the workflow costs on top of its messages.
-        messages: Uuid, channel, price (None while none is known) and status of each attempted message.
+        timestamp: The formatted time of the report.
+        fee: Price of the workflow on top of its messages.
+        messages: Uuid, channel, price (None if unknown) and status of each attempted message.
     """
     entries: list[dict[str, object]] = []
     total = Decimal(0)
@@ -221,7 +221,7 @@ def inbound_body(
     timestamp: str,
     content: Mapping[str, object],
 ) -> bytes:
-    """Return an inbound-message body (contract 5.5); SMS counts its parts and costs."""
+    """Return an inbound-message body (contract 5.5); that of an SMS has its segments and its price."""
     message: dict[str, object] = {"content": content}
     body: dict[str, object] = {
         "message_uuid": message_uuid,
@@ -244,9 +244,9 @@ class Signer:
     Args:
         api_key: The account.
         secret: Its signature secret.
-        epoch: The moment that virtual time 0 stands for.
-        random: Draws the names of the tokens.
-        clock: Dates the tokens, in epoch seconds; None for virtual time.
+        epoch: The moment of virtual time 0.
+        random: Source of the `jti` claims.
+        clock: Clock of the `iat` claims in epoch seconds; None for virtual time.
     """
 
     def __init__(
@@ -277,7 +277,7 @@ class Signer:
             "api_key": self._api_key,
             "application_id": callback.application_id,
         }
-        # what `jwt.encode` does, less its looking at the key each time
+        # as `jwt.encode`, but without checking the key each time
         signed = _JWT_HEADER + base64url_encode(_encode(claims))
         signature = base64url_encode(_HS256.sign(signed, self._secret))
         return f"Bearer {signed.decode()}.{signature.decode()}"

@@ -1,6 +1,6 @@
 """Builds statuses and inbound messages in the flat form of Messages v1 (contract 5.8).
 
-An application whose Messages version is v1 may get these for its v0.1 workflows; a final report has no such
+An application whose Messages version is v1 may receive these for v0.1 workflows. Final reports have no v1
 form.
 """
 
@@ -28,7 +28,7 @@ _PLACES: Final[dict[Spelling, tuple[str, str, str]]] = {
     "workflow_id": ("workflow_id", "items_number", "items_total"),
     "item_number": ("id", "item_number", "total_items"),
 }
-# Messages on these channels go through a carrier, whose code they tell; this one is reserved for tests.
+# Messages on these channels have the code of their carrier; this one is reserved for tests.
 _OVER_CARRIERS: Final = frozenset({"sms", "mms"})
 _NETWORK: Final = "00101"
 
@@ -52,19 +52,19 @@ def status_body_v1(
     """Return a message-status body.
 
     Args:
-        channel: As v0.1 names it.
+        channel: Name of the channel in v0.1.
         message_uuid: The message.
-        to: The customer.
-        from_: The business.
-        timestamp: When.
-        status: What the message reached.
+        to: Address of the customer.
+        from_: Address of the business.
+        timestamp: The formatted time of the status.
+        status: The status of the message.
         dispatch_uuid: The workflow.
-        place: Which step of how many, from 1.
+        place: Number of the step, from 1, and number of steps.
         error: Code and reason of a failure.
-        client_ref: What the step was sent with.
-        price: What the message costs, once known.
-        segments: How many SMS it takes; None on other channels.
-        spelling: How the place in the workflow is spelt; the provider does it in three ways.
+        client_ref: The client_ref of the step.
+        price: Price of the message, None if unknown.
+        segments: Number of SMS segments; None on other channels.
+        spelling: Spelling of the place in the workflow, one of three that the provider uses.
     """
     body = _head(channel, message_uuid, to, from_, timestamp)
     body["status"] = status
@@ -95,7 +95,7 @@ def status_body_v1(
 def inbound_body_v1(
     *, channel: str, message_uuid: str, to: str, from_: str, timestamp: str, content: Mapping[str, object]
 ) -> bytes:
-    """Return an inbound-message body: what v0.1 has under `message.content` stands at the top."""
+    """Return an inbound-message body, with the members of v0.1's `message.content` at the top level."""
     body = _head(channel, message_uuid, to, from_, timestamp)
     kind = str(content.get("type", "unsupported"))
     body["message_type"] = kind
@@ -104,9 +104,9 @@ def inbound_body_v1(
     if channel in _OVER_CARRIERS:
         body["origin"] = {"network_code": _NETWORK}
     if channel == "sms":
-        words = str(content.get("text", ""))
-        parts = count_segments(words).segments
-        body["sms"] = {"num_messages": str(parts), "keyword": words.upper().partition(" ")[0]}
+        text = str(content.get("text", ""))
+        parts = count_segments(text).segments
+        body["sms"] = {"num_messages": str(parts), "keyword": text.upper().partition(" ")[0]}
         body["usage"] = _usage(INBOUND_SMS * parts)
     if is_user_id(from_):
         body["whatsapp"] = {"sender": {"user_id": from_}}

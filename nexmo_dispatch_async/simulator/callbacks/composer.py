@@ -1,6 +1,6 @@
-"""Words the callbacks about a workflow as the switches say: in the form of v0.1, or of v1 where there is one.
+"""Composes the bodies of callbacks: in the form of v0.1 or, by the switches, of v1 where it exists.
 
-It sends nothing; the forms themselves are in `callbacks.py` and `callbacks_v1.py`.
+The forms are in `bodies.py` and `bodies_v1.py`.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ __all__ = ["CallbackComposer", "address_of"]
 
 
 class CallbackComposer:
-    """Bodies of callbacks.
+    """Composes the bodies of callbacks.
 
     Args:
         settings: The switches.
-        epoch: The moment that virtual time 0 stands for.
+        epoch: The moment of virtual time 0.
     """
 
     def __init__(self, settings: Settings, epoch: datetime) -> None:
@@ -45,7 +45,7 @@ class CallbackComposer:
         error: tuple[int, str] | None,
         price: Decimal | None,
     ) -> bytes:
-        """Return the message-status of a message that has reached a status."""
+        """Return the message-status body for a status of a message."""
         step, run = message.step, message.run
         if self._settings.webhook_version == "v1":
             return status_body_v1(
@@ -77,7 +77,7 @@ class CallbackComposer:
         )
 
     def report(self, run: Run, at_ms: int) -> bytes:
-        """Return the final report of a workflow as it stands."""
+        """Return the final-report body of a workflow."""
         viber = self._settings.report_viber_as
         return final_report_body(
             dispatch_uuid=run.dispatch_uuid,
@@ -104,7 +104,7 @@ class CallbackComposer:
         from_: Mapping[str, str],
         content: Mapping[str, object],
     ) -> bytes:
-        """Return the inbound-message of a customer who writes."""
+        """Return the inbound-message body of a message from a customer."""
         if self._settings.webhook_version == "v1":
             return inbound_body_v1(
                 channel=to["type"],
@@ -114,11 +114,16 @@ class CallbackComposer:
                 timestamp=self._timestamp_v1(at_ms),
                 content=content,
             )
-        when = timestamp(self._epoch, at_ms)
-        return inbound_body(message_uuid=message_uuid, to=to, from_=from_, timestamp=when, content=content)
+        return inbound_body(
+            message_uuid=message_uuid,
+            to=to,
+            from_=from_,
+            timestamp=timestamp(self._epoch, at_ms),
+            content=content,
+        )
 
     def _timestamp_v1(self, at_ms: int) -> str:
-        """Return a moment as v1 tells it: with milliseconds or without a fraction (contract 5.7)."""
+        """Format a time as in v1: with milliseconds or without a fraction (contract 5.7)."""
         text = timestamp(self._epoch, at_ms)
         return text if self._settings.v1_timestamps == "milliseconds" else text[:19] + "Z"
 
@@ -129,5 +134,5 @@ def _segments(message: Message) -> int:
 
 
 def address_of(end: Mapping[str, str]) -> str:
-    """Return the number or the id of one end."""
+    """Return the number or the id of a sender or recipient."""
     return end.get("number") or end.get("id", "")

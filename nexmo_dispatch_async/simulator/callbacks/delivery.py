@@ -1,7 +1,6 @@
-"""Carries callbacks to their receivers over HTTP.
+"""The HTTP client that delivers callbacks to receivers.
 
-It knows neither schedule nor signature: a delivery goes out, an answer comes back, and it never raises for
-what a receiver does.
+It neither schedules nor signs them, and it raises no exception for the failures of a receiver.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ class CallbackClient:
     """An HTTP client for callbacks.
 
     Args:
-        connect_timeout: Real seconds to connect (contract 5.10).
-        answer_timeout: Real seconds to answer.
+        connect_timeout: Timeout of the connection in real seconds (contract 5.10).
+        answer_timeout: Timeout of the response in real seconds.
     """
 
     def __init__(self, *, connect_timeout: float = _CONNECT_S, answer_timeout: float = _ANSWER_S) -> None:
@@ -51,9 +50,9 @@ class CallbackClient:
             self._session = None
 
     async def deliver(self, delivery: Delivery) -> Answer:
-        """Post a callback and return the answer; no answer is an answer with a `failure`.
+        """Post a callback and return the response, with a `failure` if there was none.
 
-        Where a fault knows the answer beforehand, nothing is posted.
+        Nothing is posted if a fault dictates the response.
         """
         if delivery.verdict is not None:
             return delivery.verdict

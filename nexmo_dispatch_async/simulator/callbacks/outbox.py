@@ -1,6 +1,6 @@
-"""Callbacks on their way: signed, queued, tried again, and spoilt by the faults that were asked for (5.10).
+"""The outbox: signs, queues and retries callbacks, and applies the faults of callbacks (contract 5.10).
 
-It says what is due and hears how that went; it does not deliver, and what callbacks say is in `callbacks.py`.
+It returns the deliveries that are due and takes their results; it neither composes nor delivers.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class Outbox:
 
     Args:
         settings: The switches.
-        faults: What goes wrong on purpose.
+        faults: The armed faults.
         signer: Signs callbacks.
-        history: Takes down every attempt.
-        plan: Called with a virtual time in milliseconds and a callback: call `attempt(callback)` then, unless
-            another attempt was made in the meantime.
-        now_ms: Tells the virtual time.
+        history: Receives a record of every attempt.
+        plan: Called with a virtual time in milliseconds and a callback; calls `attempt(callback)` at that
+            time, unless another attempt has been made by then.
+        now_ms: Returns the virtual time in milliseconds.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Outbox:
         self._now_ms = now_ms
         self._due: deque[Delivery] = deque()
         self._created = 0
-        # held back by a fault: until the next callback of the same workflow, until its final report
+        # delayed by a fault: until the next callback of the same workflow, until its final report
         self._overtaken: dict[str, list[Callback]] = {}
         self._after_report: dict[str, list[Callback]] = {}
 
@@ -67,11 +67,15 @@ class Outbox:
         return len(self._due)
 
     def take(self) -> Delivery:
-        """Return the next delivery that is due; there has to be one."""
+        """Return the next delivery that is due.
+
+        Raises:
+            IndexError: No delivery is due.
+        """
         return self._due.popleft()
 
     def put_back(self, delivery: Delivery) -> None:
-        """Take back a delivery that was not carried out; it is due again."""
+        """Return a delivery that was not carried out to the head of the queue."""
         self._due.appendleft(delivery)
 
     def post(
@@ -88,13 +92,13 @@ class Outbox:
         """Send a callback.
 
         Args:
-            kind: What it is.
-            application_id: Whose it is.
-            url: Where it goes.
-            body: What it says.
-            subject: The workflow that it is about, or whatever else keeps callbacks together.
-            recipients: The customers that it is about.
-            reported: Whether the final report of the workflow is out already.
+            kind: The kind of the callback.
+            application_id: The application.
+            url: The URL of the receiver.
+            body: The body.
+            subject: The workflow; for an inbound message, the application.
+            recipients: Addresses of the customers concerned.
+            reported: Whether the final report of the workflow has been sent.
         """
         now = self._now_ms()
         self._created += 1
@@ -104,7 +108,7 @@ class Outbox:
             return
         callback.recipients = tuple(recipients)
         hits = {f.kind: f for f in self._faults.on_callback(_ONCE, kind, callback.recipients)}
-        callback.faults = tuple(kind for kind in hits if kind != "duplicate")  # the copy is marked with that
+        callback.faults = tuple(kind for kind in hits if kind != "duplicate")  # the copy has this mark
         overtaking = self._overtaken.pop(subject, ())
         if "lost" in hits:
             self._lose(callback)
@@ -118,12 +122,12 @@ class Outbox:
             self.attempt(callback)
         if "duplicate" in hits and "lost" not in hits:
             self._plan_copy(callback, hits["duplicate"])
-        released = [*overtaking, *(self._after_report.pop(subject, ()) if kind == "final-report" else ())]
-        for held in released:
-            self.attempt(held)
+        delayed = [*overtaking, *(self._after_report.pop(subject, ()) if kind == "final-report" else ())]
+        for each in delayed:
+            self.attempt(each)
 
     def attempt(self, callback: Callback) -> None:
-        """Make the next attempt of a callback due now."""
+        """Queue the next attempt of a callback."""
         now = self._now_ms()
         callback.attempts += 1
         hits: list[Fault] = []
@@ -139,11 +143,13 @@ class Outbox:
                 down = Answer(failure="connection refused")
                 verdict = down if fault.status is None else Answer(fault.status)
         kinds = tuple(fault.kind for fault in hits)
-        told = (*callback.faults, *kinds) if callback.attempts == 1 else kinds
-        self._due.append(Delivery(callback, callback.attempts, now, verdict, "unsigned" not in kinds, told))
+        recorded = (*callback.faults, *kinds) if callback.attempts == 1 else kinds
+        self._due.append(
+            Delivery(callback, callback.attempts, now, verdict, "unsigned" not in kinds, recorded)
+        )
 
     def answered(self, delivery: Delivery, answer: Answer) -> None:
-        """Take down how a delivery went, and plan the next attempt if there is to be one."""
+        """Record the response to a delivery, and plan the next attempt if there is one."""
         callback, policy = delivery.callback, self._settings.retry_policy
         retry_at: int | None = None
         if not callback.copy and answer.wants_retry(policy):
@@ -160,7 +166,7 @@ class Outbox:
         self._record(callback, delivery, Answer(failure="lost"), None)
 
     def _delay(self, callback: Callback, fault: Fault, subject: str, *, reported: bool) -> None:
-        """Hold a callback back: for a time, or until the final report of its workflow has gone out."""
+        """Delay a callback: for a time, or until the final report of its workflow."""
         now = self._now_ms()
         if reported and not fault.seconds:
             self.attempt(callback)
@@ -171,7 +177,7 @@ class Outbox:
             self._plan(now + _DAY_MS, callback)
 
     def _plan_copy(self, callback: Callback, fault: Fault) -> None:
-        """Let the same bytes go out once more, with the same signature."""
+        """Plan a second delivery of the same bytes with the same signature."""
         now = self._now_ms()
         if not callback.authorization:
             callback.authorization = self._signer.authorization(callback, at_ms=now, attempt=1)
@@ -198,6 +204,6 @@ class Outbox:
         )
 
 
-# Faults that meet a callback, and those that meet each attempt to deliver it.
+# Faults that hit a callback once, and faults that hit each attempt to deliver it.
 _ONCE: Final = ("lost", "late", "reorder", "duplicate")
 _EACH_TIME: Final = ("receiver_down", "unsigned")

@@ -1,7 +1,4 @@
-"""The part of the control API that makes the service misbehave: switches, faults, expired tokens.
-
-What a fault or a switch does is decided where it acts; this is only how it is set from outside.
-"""
+"""Routes of the control API that make the service misbehave: switches, faults, expired tokens."""
 
 from __future__ import annotations
 
@@ -23,7 +20,7 @@ __all__ = ["FaultRoutes"]
 
 
 class _Switches(Body, frozen=True, kw_only=True):
-    """The settings that a running simulator may be given from outside; each is optional."""
+    """The settings that can be changed through the control API; each is optional."""
 
     latency: Annotated[float, msgspec.Meta(ge=0, le=60)] | msgspec.UnsetType = msgspec.UNSET
     quota_limit: Annotated[int, msgspec.Meta(ge=0)] | msgspec.UnsetType = msgspec.UNSET
@@ -45,7 +42,7 @@ class FaultRoutes:
     """Routes under `/control/settings`, `/control/faults` and `/control/tokens`.
 
     Args:
-        sim: What is made to misbehave.
+        sim: The simulator.
         settings: Its switches.
     """
 
@@ -78,8 +75,8 @@ class FaultRoutes:
         return self._switches()
 
     async def _change_settings(self, request: web.Request) -> web.Response:
-        asked = await read(request, _Switches)
-        for name, value in msgspec.structs.asdict(asked).items():
+        switches = await read(request, _Switches)
+        for name, value in msgspec.structs.asdict(switches).items():
             if value is not msgspec.UNSET:
                 setattr(self._settings, name, value)
         return self._switches()

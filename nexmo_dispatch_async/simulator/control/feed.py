@@ -1,6 +1,6 @@
-"""Turns the engine's state into what a page or a test shows: workflows, messages, callbacks, the clock.
+"""Views of the engine's state for the page and the control API: workflows, messages, callbacks, the clock.
 
-It reads and changes nothing, and it does no input or output; routes are in `control.py`.
+It changes nothing and does no I/O; the routes are in `routes.py`.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ class View:
 
     Args:
         engine: The engine.
-        epoch: The moment that virtual time 0 stands for.
-        speed: Tells the speed of the clock, None where it is moved by hand.
-        catch_up: Called before looking; brings the clock up to date.
-        faults: Tells the armed faults as JSON values.
+        epoch: The moment of virtual time 0.
+        speed: Returns the speed of the clock, None when time moves only with `advance()`.
+        catch_up: Called before each view; brings the clock up to date.
+        faults: Returns the armed faults as JSON values.
     """
 
     def __init__(
@@ -59,14 +59,14 @@ class View:
         faults: Callable[[], list[dict[str, object]]] = list,
     ) -> None:
         self.engine = engine
-        self.story: MessageLog = MessageLog(engine)
+        self.log: MessageLog = MessageLog(engine)
         self._epoch = epoch
         self._speed = speed
         self._catch_up = catch_up
         self.faults = faults
 
     def clock(self) -> ClockView:
-        """Return where time stands."""
+        """Return the virtual time."""
         self._catch_up()
         now = self.engine.now_ms
         return ClockView(
@@ -78,7 +78,7 @@ class View:
 
     def snapshot(self, limit: int = 100) -> Snapshot:
         """Return the newest workflows and callbacks, at most `limit` of each."""
-        self.story.catch_up()
+        self.log.catch_up()
         runs = self._newest(limit)
         return Snapshot(
             clock=self.clock(),
@@ -100,7 +100,7 @@ class View:
         )
 
     def workflow(self, run: Run) -> WorkflowView:
-        """Return one workflow; `story` has to be caught up."""
+        """Return one workflow; call `log.catch_up()` before."""
         state = run.failover
         current = state.current
         condition = state.conditions[current]
@@ -111,7 +111,7 @@ class View:
         cost: str | None = None
         if prices or state.outcome is not None:
             cost = f"{sum(prices, Decimal(0)) + self.engine.settings.workflow_fee:f}"
-        report = self.story.report(run.dispatch_uuid)
+        report = self.log.report(run.dispatch_uuid)
         return WorkflowView(
             uuid=run.dispatch_uuid,
             number=run.number,
@@ -133,9 +133,9 @@ class View:
         )
 
     def callbacks(self, *, after: int = 0, limit: int = 100) -> list[CallbackView]:
-        """Return attempts to deliver callbacks, newest first: at most `limit`, with an id above `after`.
+        """Return at most `limit` attempts to deliver callbacks with an id above `after`, newest first.
 
-        The id is the place in the history, so it grows and never comes twice.
+        The id is the place in the history: ids increase and are never reused.
         """
         history = self.engine.history
         found: list[CallbackView] = []
@@ -169,12 +169,12 @@ class View:
             client_ref=step.client_ref,
             condition_status=None if condition is None else condition.condition_status,
             expiry_time=None if condition is None else condition.expiry_time,
-            expired=self.story.expired(run.dispatch_uuid, index),
+            expired=self.log.expired(run.dispatch_uuid, index),
             message=None if sent is None else self._message(sent),
         )
 
     def _message(self, message: Message) -> MessageView:
-        moments = self.story.moments(message.uuid)
+        moments = self.log.moments(message.uuid)
         codes = [moment.code for moment in moments if moment.code is not None]
         return MessageView(
             uuid=message.uuid,
@@ -183,13 +183,13 @@ class View:
             code=codes[-1] if codes and message.status in FAILED_STATUSES else None,
             price=None if message.price is None else f"{message.price:f}",
             history=moments,
-            replies=self.story.replies(message.uuid),
+            replies=self.log.replies(message.uuid),
             can=_possible(message),
         )
 
 
 def _possible(message: Message) -> list[str]:
-    """Return the statuses that may sensibly follow (contract 5.3)."""
+    """Return the statuses that may follow (contract 5.3)."""
     reads = ["read"] if message.step.channel in READING_CHANNELS else []
     match message.status:
         case None | "submitted":
@@ -203,15 +203,14 @@ def _possible(message: Message) -> list[str]:
 
 
 class Feed:
-    """What one watcher has to be told next; it holds no queue, so a slow watcher costs nothing.
+    """The next event for one watcher, computed on demand: a slow watcher needs no queue.
 
-    Each call of `next()` looks at what changed since the last one. A watcher that was away for long gets a
-    new snapshot instead of a patch.
+    Each call of `next()` returns the changes since the last call; after a long pause, a new snapshot.
 
     Args:
         view: Builds the views.
-        limit: How many workflows and callbacks the watcher shows.
-        behind: With more new records than this the watcher starts over.
+        limit: Maximum number of workflows and callbacks that the watcher shows.
+        behind: Maximum number of new records in a patch; with more, the watcher gets a snapshot.
     """
 
     def __init__(self, view: View, *, limit: int = 100, behind: int = 2_000) -> None:
@@ -223,11 +222,11 @@ class Feed:
         self._faults: list[dict[str, object]] = []
 
     def next(self) -> Snapshot | Patch | None:
-        """Return what to tell; None when nothing changed."""
+        """Return a snapshot or a patch; None when nothing changed."""
         view, history = self._view, self._view.engine.history
         seen, total = self._seen, history.total
         clock = view.clock()
-        # A running clock moves on its own on the page as well: only its speed is news.
+        # The page advances a running clock itself: only a change of speed matters.
         key = (clock.speed, clock.now_ms if clock.speed is None else None)
         if seen is None or total - seen > self._behind:
             snapshot = view.snapshot(self._limit)
@@ -236,23 +235,23 @@ class Feed:
         faults = view.faults()
         if total == seen and key == self._clock and faults == self._faults:
             return None
-        news = msgspec.UNSET if faults == self._faults else faults
+        changed_faults = msgspec.UNSET if faults == self._faults else faults
         self._seen, self._clock, self._faults = total, key, faults
-        view.story.catch_up()
+        view.log.catch_up()
         runs = view.engine.runs
         oldest = view.engine.accepted - self._limit
-        changed = {uuid for record in history.since(seen) if (uuid := view.story.about(record)) in runs}
+        changed = {uuid for record in history.since(seen) if (uuid := view.log.about(record)) in runs}
         shown = sorted((runs[uuid] for uuid in changed if runs[uuid].number > oldest), key=_number)
         return Patch(
             clock=clock,
             totals=view.totals(min(self._limit, len(runs))),
             workflows=[view.workflow(run) for run in reversed(shown)],
             callbacks=view.callbacks(after=seen, limit=self._limit),
-            faults=news,
+            faults=changed_faults,
         )
 
     def touch(self) -> None:
-        """Tell of the clock next time, even if nothing was recorded."""
+        """Include the clock in the next event, even without new records."""
         self._clock = None
 
 

@@ -1,6 +1,6 @@
-"""What the routes of the control API share: what a route is, reading a body, answering JSON, refusing.
+"""Helpers of the control API: routes, request bodies, JSON responses, errors.
 
-It knows no route; they are in `control.py` and `control_faults.py`.
+The routes are in `routes.py` and `fault_routes.py`.
 """
 
 from __future__ import annotations
@@ -29,31 +29,31 @@ _T = TypeVar("_T")
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a request says; other members are a mistake."""
+    """The body of a request; unknown members are refused."""
 
 
 class Route(NamedTuple):
-    """One call of the control API, as it is served and as it is described."""
+    """One route of the control API, with its description."""
 
     method: str
     path: str
     handler: Handler
     summary: str
-    #: what the body says; None for a call that has none
+    #: schema of the body; None for no body
     body: type | None = None
-    #: the numbers that the query may hold, with their largest value
+    #: the numbers of the query, each with its maximum
     query: tuple[tuple[str, int], ...] = ()
-    #: media type of the answer, and what a JSON one says; None for an object that is not described further
+    #: media type of the response, and schema of a JSON response; None for any object
     kind: str = "application/json"
     answer: type | None = None
 
 
 class Nothing(Body, frozen=True, kw_only=True):
-    """A request that has nothing to say."""
+    """An empty body."""
 
 
 class Refused(web.HTTPException):
-    """An error of the control API, which `Control` prints as JSON."""
+    """An error of the control API, which `Control` returns as JSON."""
 
     status_code: int = 400
 
@@ -63,7 +63,7 @@ class Refused(web.HTTPException):
 
 
 def refuse(status: int, reason: str) -> NoReturn:
-    """Answer with an error.
+    """Respond with an error.
 
     Raises:
         Refused: Always.
@@ -72,21 +72,21 @@ def refuse(status: int, reason: str) -> NoReturn:
 
 
 def json_answer(value: object) -> web.Response:
-    """Return an answer."""
+    """Return a JSON response."""
     headers = {"Cache-Control": "no-store"}
     return web.Response(body=msgspec.json.encode(value), content_type="application/json", headers=headers)
 
 
 def error(status: int, reason: str) -> web.Response:
-    """Return the answer that names a mistake."""
+    """Return an error response."""
     return web.json_response({"error": reason}, status=status)
 
 
 async def read(request: web.Request, kind: type[_T]) -> _T:
-    """Return the body of a request; an empty one says nothing.
+    """Return the parsed body of a request; an empty body counts as `{}`.
 
     Raises:
-        Refused: It is not JSON of this kind.
+        Refused: The body is not JSON with this schema.
     """
     body = await request.read()
     try:
@@ -99,9 +99,9 @@ def number(request: web.Request, name: str, default: int, *, most: int) -> int:
     """Return a number of the query.
 
     Raises:
-        Refused: It is none, or out of range.
+        Refused: The value is not a number, or is out of range.
     """
     text = request.query.get(name, str(default))
     if not (text.isascii() and text.isdigit() and len(text) < 17 and int(text) <= most):
-        refuse(400, f"{name} is a number from 0 to {most}")
+        refuse(400, f"{name} must be a number from 0 to {most}")
     return int(text)

@@ -1,6 +1,6 @@
-"""What became of each message, gathered from the records when somebody looks.
+"""The log of each message: its statuses and replies, collected from the records on demand.
 
-It reads the history only when asked to catch up, so that a simulator nobody watches pays nothing for it.
+It reads the history only in `catch_up()`, so that an unwatched simulator has no cost.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["MessageLog", "Moment", "Reply", "as_object", "decoded"]
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A status that a message reached."""
+    """A status of a message, with its time."""
 
     at_ms: int
     status: str
@@ -31,7 +31,7 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """What a recipient wrote back."""
+    """A reply of a recipient."""
 
     at_ms: int
     text: str
@@ -41,8 +41,8 @@ class MessageLog:
     """Statuses, expiries and replies by message.
 
     Args:
-        engine: Where messages are looked up, and whose history is read.
-        keep: How many messages are remembered; the oldest are forgotten first.
+        engine: The engine with the messages and the history.
+        keep: Maximum number of messages; the oldest are dropped first.
     """
 
     def __init__(self, engine: Engine, *, keep: int = 20_000) -> None:
@@ -53,11 +53,11 @@ class MessageLog:
         self._replies: dict[str, list[Reply]] = {}
         self._expired: dict[tuple[str, int], None] = {}
         self._reports: dict[str, CallbackAttempt] = {}
-        # which message a customer most likely answers: the newest one between the two addresses
+        # the message that a customer probably answers: the newest one between the two addresses
         self._threads: dict[tuple[str, str, str], str] = {}
 
     def catch_up(self) -> None:
-        """Read what was recorded since the last time."""
+        """Read the records since the last call."""
         history = self._engine.history
         if history.total == self._seen:
             return
@@ -69,15 +69,15 @@ class MessageLog:
                 del memory[next(iter(memory))]  # type: ignore[arg-type]  # each round is about one of the five
 
     def moments(self, message_uuid: str) -> list[Moment]:
-        """Return the statuses that a message reached, oldest first."""
+        """Return the statuses of a message, oldest first."""
         return self._moments.get(message_uuid, [])
 
     def replies(self, message_uuid: str) -> list[Reply]:
-        """Return what the recipient wrote after a message."""
+        """Return the replies to a message, oldest first."""
         return self._replies.get(message_uuid, [])
 
     def expired(self, dispatch_uuid: str, step: int) -> bool:
-        """Say whether a step was left because its time was over."""
+        """Return whether a step has expired."""
         return (dispatch_uuid, step) in self._expired
 
     def report(self, dispatch_uuid: str) -> CallbackAttempt | None:
@@ -85,7 +85,7 @@ class MessageLog:
         return self._reports.get(dispatch_uuid)
 
     def about(self, record: Record) -> str:
-        """Return the workflow that a record is about, empty when it is about none."""
+        """Return the dispatch_uuid of the workflow of a record, empty if there is none."""
         match record:
             case StepSent() | StepExpired() | StatusReached():
                 return record.dispatch_uuid
@@ -121,8 +121,8 @@ class MessageLog:
                 if uuid:
                     content = as_object(as_object(body.get("message")).get("content"))
                     text = content.get("text")
-                    said = text if isinstance(text, str) else f"({content.get('type')})"
-                    self._replies.setdefault(uuid, []).append(Reply(at_ms=record.at_ms, text=said))
+                    shown = text if isinstance(text, str) else f"({content.get('type')})"
+                    self._replies.setdefault(uuid, []).append(Reply(at_ms=record.at_ms, text=shown))
             case CallbackAttempt(kind="final-report"):
                 self._reports[self.about(record)] = record
             case _:
@@ -136,11 +136,11 @@ class MessageLog:
 
 def decoded(body: str) -> dict[str, object]:
     """Return the body of a callback."""
-    return as_object(msgspec.json.decode(body))  # the engine's own writing: it is always JSON
+    return as_object(msgspec.json.decode(body))  # composed by the engine: always JSON
 
 
 def as_object(value: object) -> dict[str, object]:
-    """Return a JSON object, an empty one in place of anything else."""
+    """Return a JSON object; an empty one for any other value."""
     return cast("dict[str, object]", value) if isinstance(value, dict) else {}
 
 

@@ -1,6 +1,6 @@
-"""Reads what a message carries into what a phone would show: text, media, place, buttons.
+"""Previews of messages as on a phone: text, media, place, buttons.
 
-It never fails on a `custom` object, whose form is the channel's own, and it fetches nothing.
+It accepts any `custom` object, whose format is the channel's own, and fetches nothing.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from nexmo_dispatch_async.simulator.world.platform import render, template_param
 
 __all__ = ["Card", "Content", "Place", "Template", "look_of"]
 
-_LINES: Final = 20  # cards, buttons and rows shown of one message; a phone shows no more either
+_LINES: Final = 20  # maximum number of cards, buttons and rows of one message, as on a phone
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A point on the map."""
+    """A location."""
 
     latitude: str = ""
     longitude: str = ""
@@ -30,7 +30,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Template(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A template by name and what fills it; whether its text is known shows in `Content.text`."""
+    """A template with its parameters; its text, if known, is in `Content.text`."""
 
     name: str
     parameters: list[str] = []
@@ -47,7 +47,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Content(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a message shows; `raw` is the JSON of a custom object that nothing could be read from."""
+    """The preview of a message; `raw` is the JSON of a custom object of unknown format."""
 
     kind: str
     title: str = ""
@@ -63,11 +63,11 @@ class Content(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def look_of(step: SimulatedStep, patterns: Mapping[str, str]) -> Content:
-    """Return what the message of a step shows.
+    """Return the preview of the message of a step.
 
     Args:
-        step: The step as the service understood it.
-        patterns: The texts of the known WhatsApp templates.
+        step: The step.
+        patterns: Pattern by name of the known WhatsApp templates.
     """
     content = _object(step.message.get("content"))
     kind = step.content_type
@@ -81,7 +81,7 @@ def look_of(step: SimulatedStep, patterns: Mapping[str, str]) -> Content:
         return Content(kind=kind, text=text, template=template)
     if kind == "custom":
         return _custom(content.get("custom"))
-    media = _object(content.get(kind, content.get("img")))  # the misspelt image, where it is let through
+    media = _object(content.get(kind, content.get("img")))  # `img`: the misspelling that `accept_img` accepts
     return _media(kind, media.get("url"), _text(media.get("caption")))
 
 
@@ -91,7 +91,7 @@ def _media(kind: str, url: object, caption: str = "") -> Content:
 
 
 def _custom(value: object) -> Content:
-    """Read the usual forms of the channels' own APIs (contract 3.4.2); anything else is shown as JSON."""
+    """Read the common formats of the channels' own APIs (contract 3.4.2); others are shown as JSON."""
     custom = _object(value)
     found = _messenger(custom) or _whatsapp(custom) or _viber(custom)
     if found is not None:

@@ -1,6 +1,6 @@
-"""The control API and the page over HTTP: look at the simulator, move its clock, take a handset.
+"""The control API and the page over HTTP: state, virtual time, statuses and replies by hand.
 
-It decides nothing about the service; the page's files are in `page/`, what is shown is in `live.py`.
+The files of the page are in `page/`, the views in `feed.py`.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ _TYPES: Final = {
     ".js": "text/javascript",
     ".svg": "image/svg+xml",
 }
-_SECONDS_BETWEEN_PATCHES: Final = 0.1
-_SECONDS_BETWEEN_SIGNS_OF_LIFE: Final = 15.0
+_PATCH_INTERVAL_S: Final = 0.1
+_KEEPALIVE_INTERVAL_S: Final = 15.0
 _WATCHERS: Final = 16
 _MOST: Final = 500  # workflows or callbacks in one answer
 _NEVER_REACHED: Final = 2**53
@@ -83,11 +83,11 @@ class Control:
     """The routes of the page and of the control API.
 
     Args:
-        sim: What is controlled.
-        engine: Its engine, to look at.
-        epoch: The moment that virtual time 0 stands for.
-        hosts: Names besides loopback and the address called that requests may be sent to.
-        advancing: Says whether somebody is moving the clock right now.
+        sim: The simulator.
+        engine: Its engine, read only.
+        epoch: The moment of virtual time 0.
+        hosts: Host names that requests may use besides loopback and the bound address.
+        advancing: Returns whether `advance()` is in progress.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Control:
         self._routes = tuple(self.routes())
 
     def mount(self, app: web.Application) -> None:
-        """Add the routes to an application, before any that takes every path."""
+        """Add the routes to an application, before any catch-all route."""
         self._closing = anyio.Event()
         app.on_shutdown.append(self._close)
         files = {
@@ -128,7 +128,7 @@ class Control:
         def page(name: str) -> Handler:
             async def serve(_: web.Request) -> web.Response:
                 body, kind = files[name]
-                # no-cache: the browser asks each time, so that an update of the package shows at once
+                # no-cache: the browser revalidates each time, so that an update of the package shows at once
                 headers = {"Cache-Control": "no-cache"}
                 return web.Response(body=body, content_type=kind, charset="utf-8", headers=headers)
 
@@ -146,8 +146,8 @@ class Control:
     def routes(self) -> Iterator[Route]:
         """Yield each route of the control API."""
         yield Route("GET", "/control/", self._index, "this list")
-        yield from self._looking()
-        yield from self._clock()
+        yield from self._state_routes()
+        yield from self._clock_routes()
         yield Route(
             "POST",
             "/control/messages/{uuid}/status",
@@ -164,7 +164,7 @@ class Control:
         )
         yield from FaultRoutes(self._sim, self._engine.settings).routes()
 
-    def _looking(self) -> Iterator[Route]:
+    def _state_routes(self) -> Iterator[Route]:
         limit = ("limit", _MOST)
         yield Route(
             "GET",
@@ -205,7 +205,7 @@ class Control:
             kind="application/jsonl",
         )
 
-    def _clock(self) -> Iterator[Route]:
+    def _clock_routes(self) -> Iterator[Route]:
         yield Route("POST", "/control/advance", self._advance, "let time pass", body=_Advance)
         yield Route(
             "POST",
@@ -223,7 +223,7 @@ class Control:
         self._closing.set()
 
     def _guarded(self, handler: Handler, *, page: bool = False) -> Handler:
-        """Refuse what another site may have made, and give every answer the headers that keep it at home."""
+        """Refuse requests of other web sites, and add the security headers to every response."""
 
         async def guarded(request: web.Request) -> web.StreamResponse:
             hosts = self._hosts | called_address(request)
@@ -241,14 +241,14 @@ class Control:
 
         return guarded
 
-    # ---- looking
+    # ---- state
 
     async def _state(self, request: web.Request) -> web.Response:
         return json_answer(self._view.snapshot(number(request, "limit", 100, most=_MOST)))
 
     async def _workflow(self, request: web.Request) -> web.Response:
         run = self._run(request)
-        self._view.story.catch_up()
+        self._view.log.catch_up()
         return json_answer(self._view.workflow(run))
 
     async def _curl(self, request: web.Request) -> web.Response:
@@ -266,17 +266,17 @@ class Control:
         return json_answer(openapi.whole(self._routes))
 
     async def _index(self, _: web.Request) -> web.Response:
-        told = [
+        routes = [
             {"method": route.method, "path": route.path, "summary": route.summary} for route in self._routes
         ]
-        return json_answer({"routes": told, "description": openapi.PATH})
+        return json_answer({"routes": routes, "description": openapi.PATH})
 
     async def _transcript(self, _: web.Request) -> web.Response:
         return web.Response(body=self._sim.transcript(), content_type="application/jsonl")
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         if len(self._feeds) >= _WATCHERS:
-            refuse(503, f"{_WATCHERS} watchers are enough")
+            refuse(503, f"at most {_WATCHERS} watchers are allowed")
         feed = Feed(self._view)
         headers = {**origin_check.HEADERS, "Content-Type": "text/event-stream", "Cache-Control": "no-store"}
         response = web.StreamResponse(headers=headers)
@@ -284,41 +284,41 @@ class Control:
         try:
             await response.prepare(request)
             await response.write(b"retry: 1000\n\n")
-            await self._tell(feed, response)
-        except ConnectionError:  # the watcher has left
+            await self._write_patches(feed, response)
+        except ConnectionError:  # the watcher has disconnected
             pass
         finally:
             self._feeds.discard(feed)
         return response
 
-    async def _tell(self, feed: Feed, response: web.StreamResponse) -> None:
-        """Write what changed, ten times a second at most; a slow watcher is waited for, then told less."""
+    async def _write_patches(self, feed: Feed, response: web.StreamResponse) -> None:
+        """Write patches, at most ten per second; a slow watcher gets fewer and larger ones."""
         quiet = 0.0
         while not self._closing.is_set():
-            news = feed.next()
-            if news is not None:
-                name = type(news).__name__.lower().encode()
-                await response.write(b"event: %s\ndata: %s\n\n" % (name, msgspec.json.encode(news)))
+            event = feed.next()
+            if event is not None:
+                name = type(event).__name__.lower().encode()
+                await response.write(b"event: %s\ndata: %s\n\n" % (name, msgspec.json.encode(event)))
                 quiet = 0.0
-            elif quiet >= _SECONDS_BETWEEN_SIGNS_OF_LIFE:
+            elif quiet >= _KEEPALIVE_INTERVAL_S:
                 await response.write(b": still here\n\n")
                 quiet = 0.0
-            with anyio.move_on_after(_SECONDS_BETWEEN_PATCHES):
+            with anyio.move_on_after(_PATCH_INTERVAL_S):
                 await self._closing.wait()
-            quiet += _SECONDS_BETWEEN_PATCHES
+            quiet += _PATCH_INTERVAL_S
 
     # ---- the clock
 
     async def _advance(self, request: web.Request) -> web.Response:
-        asked = await read(request, _Advance)
-        await self._sim.advance(asked.seconds, settle=asked.settle)
+        body = await read(request, _Advance)
+        await self._sim.advance(body.seconds, settle=body.settle)
         return self._time()
 
     async def _advance_until_idle(self, request: web.Request) -> web.Response:
-        asked = await read(request, _AdvanceUntilIdle)
+        body = await read(request, _AdvanceUntilIdle)
         if self._sim.speed is not None:
             refuse(409, "time runs by itself here; use /control/advance")
-        return self._time(idle=await self._sim.advance_until_idle(limit=asked.limit))
+        return self._time(idle=await self._sim.advance_until_idle(limit=body.limit))
 
     async def _jump(self, request: web.Request) -> web.Response:
         await read(request, Nothing)
@@ -351,26 +351,26 @@ class Control:
             feed.touch()
         return json_answer({"clock": self._view.clock(), **more})
 
-    # ---- hands on
+    # ---- manual control
 
     async def _set_status(self, request: web.Request) -> web.Response:
-        asked = await read(request, _Status)
+        body = await read(request, _Status)
         run = self._run_of_message(request)
-        code = _DEFAULT_CODES.get(asked.status) if asked.code is None else asked.code
-        self._sim.set_status(request.match_info["uuid"], asked.status, code=code)
+        code = _DEFAULT_CODES.get(body.status) if body.code is None else body.code
+        self._sim.set_status(request.match_info["uuid"], body.status, code=code)
         return await self._after(run)
 
     async def _reply(self, request: web.Request) -> web.Response:
-        asked = await read(request, _ReplyText)
+        body = await read(request, _ReplyText)
         run = self._run_of_message(request)
-        self._sim.reply(request.match_info["uuid"], asked.text)
+        self._sim.reply(request.match_info["uuid"], body.text)
         return await self._after(run)
 
     async def _after(self, run: Run) -> web.Response:
-        """Let the callback go out; whoever is moving the clock already takes it along."""
+        """Deliver the callback, unless an `advance()` in progress does, and return the workflow."""
         if self._sim.speed is None and not self._advancing():
             await self._sim.advance(0)
-        self._view.story.catch_up()
+        self._view.log.catch_up()
         clock: ClockView = self._view.clock()
         return json_answer({"clock": clock, "workflow": self._view.workflow(run)})
 

@@ -1,7 +1,4 @@
-"""The forms in which state leaves the simulator: what the control API answers and the page shows.
-
-They only hold values; `live.py` fills them.
-"""
+"""The JSON schemas of the control API and of the page's events; `feed.py` creates them."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ __all__ = [
 
 
 class ClockView(msgspec.Struct, frozen=True, kw_only=True):
-    """The virtual clock; `speed` is null where it is moved by hand."""
+    """The virtual clock; `speed` is null when time moves only with `advance()`."""
 
     now_ms: int
     time: str
@@ -44,7 +41,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MessageView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One message that was sent; `can` names the statuses that a hand may still give it."""
+    """One message; `can` lists the statuses that can be set manually."""
 
     uuid: str
     sent_ms: int
@@ -57,7 +54,7 @@ class MessageView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class StepView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One step; `phase` is waiting, current, passed (failed over from), over or unused."""
+    """One step; `phase` is waiting, current, passed (failed over), over or unused."""
 
     channel: str
     sender: str = msgspec.field(name="from")
@@ -72,7 +69,7 @@ class StepView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ReportView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How the delivery of the final report went."""
+    """The last attempt to deliver the final report."""
 
     at_ms: int
     attempt: int
@@ -81,7 +78,7 @@ class ReportView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class WorkflowView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One workflow; `deadline_ms` is when it fails over next."""
+    """One workflow; `deadline_ms` is the time of the next failover."""
 
     uuid: str
     number: int
@@ -99,7 +96,7 @@ class WorkflowView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class RequestView(msgspec.Struct, frozen=True, kw_only=True):
-    """What was posted to the receiver."""
+    """The request to the receiver."""
 
     url: str
     headers: dict[str, str]
@@ -107,7 +104,7 @@ class RequestView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AnswerView(msgspec.Struct, frozen=True, kw_only=True):
-    """What the receiver said."""
+    """The response of the receiver."""
 
     status: int
     body: str
@@ -132,7 +129,7 @@ class CallbackView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that is shown, newest first."""
+    """The whole state of the page, newest first."""
 
     clock: ClockView
     totals: Totals
@@ -143,7 +140,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Patch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What changed since the snapshot or the patch before it."""
+    """The changes since the previous snapshot or patch."""
 
     clock: ClockView
     totals: Totals

@@ -97,7 +97,7 @@ def test_every_answer_behind_the_gateway_counts_the_quota() -> None:
     """Contract 1.4: refusals of the service as well."""
     sim = simulator(sunset="2030-01-01")
 
-    replies = [send(sim), send(sim, ApplicationId="nobody"), send(sim, Content_Type="text/plain")]
+    replies = [send(sim), send(sim, ApplicationId="unknown"), send(sim, Content_Type="text/plain")]
 
     assert [reply.status for reply in replies] == [202, 404, 415]
     assert [reply.headers["quota-used"] for reply in replies] == ["1", "2", "3"]

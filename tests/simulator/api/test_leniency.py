@@ -91,10 +91,8 @@ def test_the_misspelt_image_is_named_with_its_cure() -> None:
 
 async def test_an_application_of_voice_cannot_send() -> None:
     """It has no URL for statuses, so that nothing would ever be heard of the workflow."""
-    async with Simulator() as sim, sim.client() as maker:
-        voice = await maker.applications.create(
-            name="n", type="voice", answer_url="https://a.example/", event_url="https://a.example/"
-        )
+    async with Simulator() as sim:
+        voice = sim._engine.applications.add("n", "voice", answer="https://a.example/")
         async with sim.client(application_id=voice.id) as client:
             with pytest.raises(PermissionDeniedError, match="no capability messages"):
                 await client.send(TEXT)

@@ -244,7 +244,7 @@ def test_with_an_unknown_application_it_is_a_404_in_the_nested_envelope(caller: 
     """Contract 9.28."""
     wanted = example("errors/kpn_404_nested.json")
 
-    reply = caller.send(ApplicationId="nobody")
+    reply = caller.send(ApplicationId="unknown")
 
     assert reply.status == 404
     assert value(reply)["error"].keys() == wanted["body"]["error"].keys()

@@ -145,7 +145,7 @@ async def test_an_open_bind_is_said_and_can_be_called(caplog: pytest.LogCaptureF
     assert open_to_others
     assert url.startswith("http://127.0.0.1:")
     (warning,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert warning.startswith("the simulator listens on 0.0.0.0, which others may reach")
+    assert warning.startswith("the simulator listens on 0.0.0.0: any client")
 
 
 async def test_a_loopback_bind_is_not_warned_of(caplog: pytest.LogCaptureFixture) -> None:

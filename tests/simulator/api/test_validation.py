@@ -94,7 +94,7 @@ def test_numbers_may_be_numbers_and_times_may_be_text() -> None:
 def test_a_viber_recipient_may_be_a_number_or_an_id_and_the_number_wins() -> None:
     """Contract 9.3."""
     one = step("viber_service_msg", "447700900321")
-    one["to"]["id"] = "somebody"
+    one["to"]["id"] = "NL.customer"
     other = step("viber_service_msg", "447700900321")
     other["to"] = {"type": "viber_service_msg", "id": "447700900321"}
 

@@ -57,7 +57,7 @@ async def test_a_redirect_is_an_answer_and_not_followed(receiver: Receiver) -> N
     assert len(receiver.callbacks) == 1
 
 
-async def test_nobody_there() -> None:
+async def test_a_receiver_that_does_not_listen() -> None:
     async with CallbackClient() as courier:
         answer = await courier.deliver(delivery("http://127.0.0.1:1/"))
 

@@ -44,7 +44,7 @@ async def described(panel: Panel) -> dict[str, Any]:
 
 @pytest.mark.parametrize("path", ["/control/", "/control"])
 async def test_the_root_lists_every_call(panel: Panel, path: str) -> None:
-    """Somebody who opens it in a browser or with curl sees what there is, and where it is described."""
+    """A browser or curl gets the list of routes, and the place of their description."""
     status, answer = await panel.get(path)
 
     listed = {(route["method"], re.sub(r"\{\w+\}", "{}", route["path"])) for route in answer["routes"]}

@@ -251,7 +251,7 @@ MOVES = st.lists(
 @settings(max_examples=60)
 @given(MOVES)
 def test_patches_add_up_to_the_snapshot(moves: list[tuple[str, Any]]) -> None:
-    """Whoever began early and followed the patches knows what one knows who comes now."""
+    """A watcher that followed the patches has the same state as one that starts now."""
     parts = box()
     view = view_of(parts)
     feed = Feed(view)

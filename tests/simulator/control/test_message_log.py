@@ -1,4 +1,4 @@
-"""What became of each message is gathered from the records, when somebody looks and not before."""
+"""The log of messages is collected from the records on demand, not before."""
 
 from nexmo_dispatch_async.simulator.callbacks.bodies import Answer
 from nexmo_dispatch_async.simulator.control.message_log import MessageLog, Moment

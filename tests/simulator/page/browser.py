@@ -45,6 +45,7 @@ _FLAGS: Final = (
 )
 _START_S: Final = 20.0
 _WAIT_S: Final = 8.0
+_CLICKS: Final = 20
 
 # Resolves when the expression is true, looked at again with every change of the DOM and every frame.
 _UNTIL: Final = """
@@ -73,6 +74,10 @@ _PLACE: Final = """
   return top && (element.contains(top) || top.contains(element)) ? {x, y} : false;
 })()
 """
+
+
+def _place(selector: str) -> str:
+    return _PLACE.replace("$selector", json.dumps(selector))
 
 
 def find_browser() -> str | None:
@@ -159,7 +164,7 @@ class Browser:
         return str((await self.call("Target.createTarget", url="about:blank"))["targetId"])
 
     async def open(self, url: str, *, width: int = 1280, height: int = 900, dark: bool = False) -> Tab:
-        """Open a page in a tab that nobody uses; a warm one opens three times as fast as a new one."""
+        """Open a page in an idle tab, which is three times as fast as a new one."""
         target = await self._idle_target()
         attached = await self.call("Target.attachToTarget", targetId=target, flatten=True)
         tab = Tab(self, attached["sessionId"], target)
@@ -233,25 +238,47 @@ class Tab:
         )
 
     async def click(self, selector: str) -> None:
-        """Click an element with the mouse, where it is; it has to be visible and on top."""
-        where = await self.until(_PLACE.replace("$selector", json.dumps(selector)))
-        for kind in ("mousePressed", "mouseReleased"):
-            await self.call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **where)
+        """Click an element with the mouse, where it is; it has to be visible and on top.
+
+        The element may move before the button is pressed, such as a line of a log that grows. The button is
+        then released elsewhere, and the click is tried again.
+        """
+        for _ in range(_CLICKS):
+            aim = await self.place(selector)
+            await self.mouse("mousePressed", **aim)
+            if await self.run(_place(selector)) == aim:
+                await self.mouse("mouseReleased", **aim)
+                return
+            await self.mouse("mouseReleased", x=0, y=0)
+        raise AssertionError(f"{selector} does not stand still")
+
+    async def place(self, selector: str) -> dict[str, float]:
+        """Return the middle of an element, once it is visible and on top."""
+        found: dict[str, float] = await self.until(_place(selector))
+        return found
+
+    async def mouse(self, kind: str, *, x: float, y: float) -> None:
+        """Press or release the left button at a place."""
+        await self.call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, x=x, y=y)
 
     async def press(self, key: str, *, shift: bool = False) -> None:
-        """Press a key."""
+        """Press a key and release it."""
+        for kind in ("keyDown", "keyUp"):
+            await self.key(kind, key, shift=shift)
+
+    async def key(self, kind: str, key: str, *, shift: bool = False) -> None:
+        """Press or release a key."""
         codes = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32, "ArrowRight": 39}
         text = {"Enter": "\r", " ": " "}.get(key, "")
-        for kind in ("keyDown", "keyUp"):
-            await self.call(
-                "Input.dispatchKeyEvent",
-                type=kind,
-                key=key,
-                code="Space" if key == " " else key,
-                windowsVirtualKeyCode=codes[key],
-                modifiers=8 if shift else 0,
-                **({"text": text} if text and kind == "keyDown" else {}),
-            )
+        await self.call(
+            "Input.dispatchKeyEvent",
+            type=kind,
+            key=key,
+            code="Space" if key == " " else key,
+            windowsVirtualKeyCode=codes[key],
+            modifiers=8 if shift else 0,
+            **({"text": text} if text and kind == "keyDown" else {}),
+        )
 
     async def type(self, text: str) -> None:
         """Type into what has the focus."""

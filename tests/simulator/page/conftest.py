@@ -9,9 +9,22 @@ import pytest
 from nexmo_dispatch_async.simulator import Simulator
 from tests.simulator.conftest import Caller, Receiver
 from tests.simulator.page.browser import Browser, Tab, chromium, find_browser
+from tests.simulator.support import step, workflow
+
+SILENT = "999500000001"
+FIRST, SECOND = ".step:nth-child(1)", ".step:nth-child(2)"
 
 
-@pytest.fixture(scope="package")
+def whatsapp_then_sms(text: str = "Your table is ready", within: int = 600) -> dict[str, Any]:
+    """Return a workflow whose recipient does nothing by itself."""
+    message = {"content": {"type": "text", "text": text}}
+    return workflow(
+        step("whatsapp", SILENT, within=within, until="read", message=message),
+        step("sms", SILENT, message=message),
+    )
+
+
+@pytest.fixture(scope="session")
 def devtools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A headless Chromium for all tests; the address of its DevTools."""
     executable = find_browser()
@@ -39,11 +52,15 @@ class Desk:
 
     async def send(self, body: dict[str, Any]) -> str:
         """Send a workflow by the API and wait until the page shows it."""
-        status, answer = await self.caller.send(body)
-        assert status == 202, answer
-        uuid = str(answer["dispatch_uuid"])
+        uuid = await self.send_unseen(body)
         await self.page.until(f"document.querySelector('[data-uuid=\"{uuid}\"]') !== null")
         return uuid
+
+    async def send_unseen(self, body: dict[str, Any]) -> str:
+        """Send a workflow by the API."""
+        status, answer = await self.caller.send(body)
+        assert status == 202, answer
+        return str(answer["dispatch_uuid"])
 
 
 @pytest.fixture

@@ -8,20 +8,8 @@ import pytest
 from nexmo_dispatch_async.simulator import Simulator
 from tests.simulator.conftest import Caller, Receiver
 from tests.simulator.page.browser import Browser
-from tests.simulator.page.conftest import Desk
+from tests.simulator.page.conftest import FIRST, SECOND, SILENT, Desk, whatsapp_then_sms
 from tests.simulator.support import step, workflow
-
-SILENT = "999500000001"
-FIRST, SECOND = ".step:nth-child(1)", ".step:nth-child(2)"
-
-
-def whatsapp_then_sms(text: str = "Your table is ready", within: int = 600) -> dict[str, Any]:
-    """Return a workflow whose recipient does nothing by itself."""
-    message = {"content": {"type": "text", "text": text}}
-    return workflow(
-        step("whatsapp", SILENT, within=within, until="read", message=message),
-        step("sms", SILENT, message=message),
-    )
 
 
 async def test_a_sent_workflow_appears_and_is_read_by_hand(desk: Desk) -> None:

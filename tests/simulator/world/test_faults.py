@@ -147,7 +147,7 @@ async def answer(caller: Caller, body: object = None) -> tuple[int, bytes, dict[
 
 @pytest.mark.parametrize(("when", "accepted"), [("before", 0), ("after", 1)])
 async def test_a_reset(caller: Caller, when: str, accepted: int) -> None:
-    """Before: the service has not seen it. After: the workflow exists and nobody knows."""
+    """Before: the service has not received it. After: the workflow exists, but no response says so."""
     caller.sim.faults.add({"kind": "reset", "when": when, "route": "POST /dispatch"})
 
     with pytest.raises(aiohttp.ClientConnectionError):
@@ -243,7 +243,7 @@ async def test_an_answer_is_held_back_but_not_the_service(caller: Caller) -> Non
 
 
 async def test_a_client_that_left_is_not_reset(caller: Caller) -> None:
-    """A fault finds nobody at the other end any more, and the server goes on."""
+    """The client has disconnected before the fault: the server goes on."""
     await caller.sign_in()
     caller.sim.faults.add(Fault(kind="latency", seconds=0.02, count=1))
     caller.sim.faults.add(Fault(kind="reset", when="after", count=1))

@@ -49,7 +49,7 @@ def test_a_known_template_with_wrong_parameters_is_rejected() -> None:
     assert code(one("whatsapp", content=template(VERIFY, {"default": "Bank"}, "902417", 5))) is None
 
 
-def test_a_template_that_nobody_registered_is_taken() -> None:
+def test_an_unregistered_template_is_accepted() -> None:
     assert code(one("whatsapp", content=template("ns:other"))) is None
 
 
@@ -84,7 +84,7 @@ def test_free_content_outside_of_the_window_is_rejected() -> None:
 
 @pytest.mark.parametrize("channel", ["whatsapp", "messenger"])
 def test_the_window_is_a_switch(channel: str) -> None:
-    """Tests of other things may send free content to anybody."""
+    """Tests of other things may send free content at any time."""
     assert code(one(channel), Settings(care_window=False)) is None
 
 

@@ -87,7 +87,7 @@ async def put(inbox: StoreInbox, body: bytes, *, at: float | None = None, path: 
         event = parse_event(body)
     except InvalidBodyError:
         event = None
-    now = inbox._clock() if at is None else at
+    now = inbox.settings.clock() if at is None else at
     await inbox.put(request(body, path), Context(path, now), event)
 
 

@@ -251,7 +251,7 @@ async def test_an_inbox_that_fails_to_end_does_not_keep_the_rest_open() -> None:
 
 async def test_an_inbox_that_cannot_be_opened_stops_the_start(serve: Any, tmp_path: Path) -> None:
     """Not the first callback."""
-    with pytest.raises(Exception, match="cannot be made: there is no such folder"):
+    with pytest.raises(Exception, match="cannot be created: there is no such folder"):
         await serve(Router(), inbox=str(tmp_path / "missing" / "inbox.db"))
 
 

@@ -112,7 +112,7 @@ async def test_what_an_earlier_run_left_hides_nothing(tmp_path: Path, time: Manu
 
         assert scene.most == 4
         assert not [line for line in scene.log if line.startswith("report")]
-        assert not [item for item in inbox._scheduler.lanes._waiting.values() if item.event is not None]
+        assert not [item for item in inbox._scheduler.lanes._pending.values() if item.event is not None]
         scene.let_go.set()
         await inbox.idle()
     assert len(scene.log) == 2001

@@ -1,6 +1,7 @@
 """Handlers and bodies that fail: tried again, set aside, and in nobody's way."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -100,7 +101,8 @@ async def test_a_body_that_is_no_json_is_set_aside_until_somebody_can_read_it(
 ) -> None:
     """The sender was authentic, so it is kept; a retry reads it again, with a `parse` of one's own."""
     handler, broken = Recorder(), b"\xff" + status_bytes(1)
-    inbox = make()
+    parsers: list[Callable[[bytes], Event]] = [parse_event]
+    inbox = make(parse=lambda body: parsers[-1](body))
     await inbox.start(frozen(handler))
     await put(inbox, broken)
     await put(inbox, broken)
@@ -119,7 +121,7 @@ async def test_a_body_that_is_no_json_is_set_aside_until_somebody_can_read_it(
         "InvalidBodyError",
     )
 
-    inbox._scheduler._parse = lambda body: parse_event(body.lstrip(b"\xff"))
+    parsers.append(lambda body: parse_event(body.lstrip(b"\xff")))
     assert await inbox.retry("all") == 1
     await inbox.idle()
     assert await states(inbox) == ["handled"]
@@ -302,14 +304,14 @@ async def test_whatever_breaks_inside_is_one_event_that_failed(
     """Not the end of the inbox."""
     inbox = make(retry=HandlerRetryPolicy(attempts=1))
     await inbox.start(frozen())
-    assert inbox._worker is not None
-    attempt = inbox._worker.attempt
+    assert inbox._runner is not None
+    attempt = inbox._runner.attempt
 
     async def broken(*args: Any, **settings: Any) -> Any:
-        monkeypatch.setattr(inbox._worker, "attempt", attempt)
+        monkeypatch.setattr(inbox._runner, "attempt", attempt)
         raise KeyError
 
-    monkeypatch.setattr(inbox._worker, "attempt", broken)
+    monkeypatch.setattr(inbox._runner, "attempt", broken)
     await put(inbox, status_bytes(1))
     await put(inbox, status_bytes(2))
     await inbox.idle()
@@ -329,7 +331,7 @@ async def test_large_events_wait_in_the_store_only(make: Make) -> None:
     for number in range(3):
         await put(inbox, status_bytes(number, client_ref="x" * (5000 if number == 2 else 1)))
 
-    assert [item.event is not None for item in inbox._scheduler.lanes._waiting.values()] == [
+    assert [item.event is not None for item in inbox._scheduler.lanes._pending.values()] == [
         True,
         True,
         False,

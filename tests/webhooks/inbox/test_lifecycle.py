@@ -52,7 +52,7 @@ async def test_what_is_left_at_the_deadline_is_handled_after_the_next_start(
     for number in range(3):
         await put(begun, in_workflow(number, "w"))
     await begun.aclose()
-    assert "3 events left" in caplog.text
+    assert "3 pending events" in caplog.text
 
     gate.set()
     inbox = begun if kind == "memory" else make()

@@ -53,7 +53,9 @@ async def test_both_accounts_are_handled(make: Make) -> None:
     await inbox.start(frozen(keep))
     body = status_bytes(1)
     for api_key in ("a", "b", "a", "b"):
-        await inbox.put(request(body), Context("", inbox._clock(), claims_of(api_key)), parse_event(body))
+        await inbox.put(
+            request(body), Context("", inbox.settings.clock(), claims_of(api_key)), parse_event(body)
+        )
     await inbox.idle()
 
     assert sorted(str(api_key) for api_key in seen) == ["a", "b"]

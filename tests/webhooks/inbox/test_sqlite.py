@@ -35,7 +35,7 @@ async def test_what_was_stored_is_there_after_reopening(open_store: Open) -> Non
 
     second = await open_store()
 
-    assert [w.id for w in await second.waiting()] == [2]
+    assert [w.id for w in await second.pending()] == [2]
     assert await second.add(new_record(status_bytes(1))) is None
     assert (await second.add(new_record(status_bytes(3))) or 0) > 2
 
@@ -60,7 +60,7 @@ async def test_what_comes_together_shares_a_commit(open_store: Open, monkeypatch
     new = [record_id for record_id in ids if record_id is not None]
     assert new == sorted(set(new))
     assert len(new) == 150
-    assert [w.id for w in await store.waiting()] == new
+    assert [w.id for w in await store.pending()] == new
     assert [ids[index] for index in (100, 151, 152)] == [None, None, None]
 
 
@@ -86,7 +86,7 @@ async def test_closing_writes_what_is_still_on_its_way(
 
     assert await asyncio.gather(*adds) == [1, 2, 3, 4, 5, 6, 7]
     again = await open_store()
-    assert [w.id for w in await again.waiting()] == [2, 3, 4, 5, 6, 7]
+    assert [w.id for w in await again.pending()] == [2, 3, 4, 5, 6, 7]
 
 
 async def test_power_loss_is_covered_unless_somebody_says_otherwise(open_store: Open) -> None:
@@ -103,7 +103,7 @@ async def test_power_loss_is_covered_unless_somebody_says_otherwise(open_store: 
 
 
 async def test_a_size_that_holds_no_inbox_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="max_bytes is at least 262144"):
+    with pytest.raises(ConfigurationError, match="max_bytes must be a whole number, at least 262144"):
         SqliteInboxStore("x", max_bytes=1024, clock=lambda: 0.0)
 
 
@@ -130,7 +130,7 @@ async def test_records_that_cannot_be_stored_take_nothing_else_with_them(open_st
     ] * 2
     assert results[2] == RecordCounts(0, 0, None)
     assert await store.add(new_record(status_bytes(3))) == 2
-    assert [item.id for item in await store.waiting()] == [2]
+    assert [item.id for item in await store.pending()] == [2]
 
 
 async def test_only_the_owner_can_read_it(open_store: Open, tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ async def test_a_file_that_is_something_else_is_left_alone(open_store: Open, tmp
         ("other.db", "no inbox of this version"),
         ("newer.db", "no inbox of this version"),
         ("text.db", r"text\.db is no SQLite database, so it is no inbox"),
-        ("missing/inbox.db", r"missing/inbox\.db cannot be made: there is no such folder"),
+        ("missing/inbox.db", r"missing/inbox\.db cannot be created: there is no such folder"),
         ("", "cannot be opened: unable to open database file"),
     ):
         with pytest.raises(InboxError, match=message):
@@ -202,7 +202,7 @@ async def test_a_locked_file_is_waited_for_and_then_refused(open_store: Open, tm
 
     assert caught.value.status == 503
     assert await store.add(new_record(status_bytes(2))) == 2
-    assert [w.id for w in await store.waiting()] == [2]
+    assert [w.id for w in await store.pending()] == [2]
 
 
 async def test_marks_are_tried_again_by_themselves(
@@ -409,13 +409,13 @@ async def test_events_that_arrive_during_a_takeover_stand_behind(tmp_path: Path)
     seen: list[str] = []
     async with make_inbox("sqlite", tmp_path, ManualTime()) as earlier:
         await put(earlier, status_bytes(1))
-    waiting = inbox.store.waiting
+    waiting = inbox.store.pending
 
     async def slow() -> Any:
         await put(inbox, status_bytes(2))
         return await waiting()
 
-    inbox.store.waiting = slow  # type: ignore[method-assign]  # an event comes in the middle
+    inbox.store.pending = slow  # type: ignore[method-assign]  # an event comes in the middle
     await start(inbox, seen)
     await inbox.idle()
 

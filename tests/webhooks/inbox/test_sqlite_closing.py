@@ -73,7 +73,7 @@ async def test_marks_that_cannot_be_written_hold_up_no_close(
         await store.aclose()
 
     again = await open_store()
-    assert [item.id for item in await again.waiting()] == [1]
+    assert [item.id for item in await again.pending()] == [1]
 
 
 async def test_opening_twice_at_once_after_a_close_is_opening_once(open_store: Open) -> None:

@@ -100,7 +100,7 @@ async def test_a_commit_that_the_disk_could_not_take_from_the_log_is_refused(
     free(100 * MEBIBYTE)
     await store.commit(1, "h", [("INSERT INTO blobs VALUES (zeroblob(5000000))", ())], finish=True)
 
-    assert [item.id for item in await store.waiting()] == [2]
+    assert [item.id for item in await store.pending()] == [2]
 
 
 async def test_what_makes_room_is_given_the_reserve(
@@ -120,7 +120,7 @@ async def test_what_makes_room_is_given_the_reserve(
         await store.commit(1, "h", large, finish=False)
 
     assert not reserve(tmp_path).exists()
-    assert caplog.text.count("the disk of the inbox is full: its file grows no further") == 1
+    assert caplog.text.count("the disk of the inbox is full: its file does not grow") == 1
 
 
 async def test_a_reserve_that_another_process_gave_up_is_missed(

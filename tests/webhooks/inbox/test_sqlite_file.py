@@ -127,7 +127,7 @@ async def test_what_a_failed_commit_wrote_is_found(store: SqliteInboxStore) -> N
 
     assert added is None
     assert isinstance(ended, InboxError)
-    assert [item.id for item in await store.waiting()] == [1]
+    assert [item.id for item in await store.pending()] == [1]
     assert await store.changed()
     assert not await store.changed()
 
@@ -140,7 +140,7 @@ async def test_the_retention_looks_at_a_bounded_piece(
     monkeypatch.setattr(sqlite_statements, "PIECE", 3)
     for number in range(10):
         await store.add(new_record(status_bytes(number), at=float(number)))
-        await store.age(sure=1.0, told=1.0, epoch=5.0, newest=False)
+        await store.age(measured=1.0, by_clock=1.0, epoch=5.0, newest=False)
         if number != 5:
             store.finish(number + 1)
     ends = {"handled": 2.0, "quarantined": 99.0, "keys": 8.0}

@@ -163,7 +163,7 @@ async def test_a_file_that_is_back_is_used_again(
     await time.advance(1.5)
 
     assert inbox.health().ready
-    assert "is there again" in caplog.text
+    assert "inbox.db is back" in caplog.text
     await put(inbox, status_bytes(1))
     await inbox.idle()
     assert [record.state for record in await inbox.list()] == ["handled"]
@@ -202,7 +202,7 @@ async def test_a_log_that_was_removed_is_moved_to_the_file_in_time(
         await put(inbox, status_bytes(number))
     remove_log(tmp_path / "inbox.db")
     await time.advance(1.5)
-    assert "all that was stored in the inbox inbox.db has been moved to the file" in caplog.text
+    assert "all stored events of the inbox inbox.db have been moved to the file" in caplog.text
     await inbox.aclose()
     gate.set()
 

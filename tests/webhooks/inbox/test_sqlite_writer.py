@@ -166,7 +166,7 @@ async def test_a_second_process_is_told_of_the_race(
     assert await first.claim()
     assert not await second.claim()
     assert not await second.claim()
-    assert caplog.text.count("very rarely, spoil the file") == 1
+    assert caplog.text.count("very rarely, corrupt the file") == 1
 
 
 # --- batches that fail in part ---
@@ -197,7 +197,7 @@ async def test_a_statement_that_ends_the_transaction_harms_nobody_else(open_stor
 
     assert (added, innocent) == (4, None)
     assert isinstance(harmful, TransactionError)
-    assert [item.id for item in await store.waiting()] == [1, 4]
+    assert [item.id for item in await store.pending()] == [1, 4]
     names = await store._run(lambda db: db.execute("SELECT name FROM counts ORDER BY name").fetchall())
     assert names == [("there",), ("x",)]
 
@@ -222,7 +222,7 @@ async def test_a_large_body_does_not_keep_out_small_ones(open_store: Open) -> No
     """They came together; the order is that of arrival."""
     store = await open_store(max_bytes=256 * 1024)
     heard: list[int] = []
-    store.added = lambda record_id, record: heard.append(record_id)
+    store.on_added = lambda record_id, record: heard.append(record_id)
 
     results = await asyncio.gather(
         *(store.add(of_size(n, 1_000_000 if n == 3 else 10)) for n in range(6)), return_exceptions=True

@@ -28,7 +28,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 async def test_new_records_get_ascending_ids_and_known_ones_none(store: InboxStore) -> None:
     """The listener hears of new ones in order, before `add` returns; quarantined ones are not for it."""
     heard: list[int] = []
-    store.added = lambda record_id, record: heard.append(record_id)
+    store.on_added = lambda record_id, record: heard.append(record_id)
 
     ids = [await store.add(new_record(status_bytes(n))) for n in (1, 2, 1)]
     broken = await store.add(new_record(b"no json"))
@@ -62,7 +62,7 @@ async def test_results_are_kept(store: InboxStore) -> None:
     await store.postpone(2, attempts=1, due=99.0, done=["good"], failed=failed)
     await store.postpone(3, attempts=6, due=None, done=[], failed=failed)
 
-    assert [(w.id, w.received_at, w.attempts, w.due, list(w.done)) for w in await store.waiting()] == [
+    assert [(w.id, w.received_at, w.attempts, w.due, list(w.done)) for w in await store.pending()] == [
         (2, 7.0, 1, 99.0, ["good"]),
         (4, 7.0, 0, 0.0, []),
     ]
@@ -86,7 +86,7 @@ async def test_retry_makes_due_what_failed(store: InboxStore) -> None:
     assert await store.retry("all") == 1
     assert await store.retry(77) == 0
 
-    assert [(w.id, w.attempts, w.due, list(w.done)) for w in await store.waiting()] == [
+    assert [(w.id, w.attempts, w.due, list(w.done)) for w in await store.pending()] == [
         (1, 0, 0.0, ["good"]),
         (2, 0, 0.0, []),
         (3, 0, 0.0, []),
@@ -99,8 +99,8 @@ async def test_the_retention_goes_by_measured_ages(store: InboxStore) -> None:
     for number, body in enumerate([status_bytes(1), b"no json", status_bytes(3)]):
         await store.add(new_record(body, at=-1e6 * number))
     store.finish(1)
-    await store.age(sure=0.0, told=0.0, epoch=100.0, newest=False)
-    await store.age(sure=10.0, told=100.0, epoch=101.0, newest=False)
+    await store.age(measured=0.0, by_clock=0.0, epoch=100.0, newest=False)
+    await store.age(measured=10.0, by_clock=100.0, epoch=101.0, newest=False)
 
     async def states(handled: float, quarantined: float, keys: float) -> list[str]:
         while await store.prune(handled=handled, quarantined=quarantined, keys=keys):

@@ -1,8 +1,8 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # (the reason: members of decoded JSON have no known type until they are read here)
-"""Notes of what was tolerated: by place, without values, so that they can be counted and logged.
+"""Readers that note each oddity that they tolerate: by place, without values, for counts and logs.
 
-A note never quotes the body. It changes nothing: `parse_event(strict=True)` makes errors of notes.
+A note never quotes the body. `parse_event(strict=True)` raises an error for any note.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ T = TypeVar("T")
 
 
 def noted(source: object, value: T | None, where: str, odd: Odd) -> T | None:
-    """Pass `value` on; note when there was a source and nothing could be read from it."""
+    """Return *value*; note a source from which no value could be read."""
     if value is None and source is not None:
         odd.append(f"{where}: missing or unreadable")
     return value
 
 
 def verbatim(value: object, where: str, odd: Odd) -> str | None:
-    """Text exactly as it came; empty is missing; a number becomes text (contract 5.11)."""
+    """Return text unchanged; empty text is missing; a number becomes text (contract 5.11)."""
     if value is None:
         return None
     if type(value) is str:
@@ -42,7 +42,7 @@ def verbatim(value: object, where: str, odd: Odd) -> str | None:
 
 
 def plain(value: object, where: str, odd: Odd) -> str | None:
-    """Text of an id or an address, trimmed (contract 5.11); note when it did not come like that."""
+    """Return the text of an id or an address, trimmed (contract 5.11); note any other form."""
     if value is None:
         return None
     text = to_text(value)
@@ -52,14 +52,14 @@ def plain(value: object, where: str, odd: Odd) -> str | None:
 
 
 def required(value: object, where: str, odd: Odd) -> str | None:
-    """The same for a member without which an object is not as documented."""
+    """Return the same for a required member; note when it is missing."""
     if value is None:
         odd.append(f"{where}: missing")
     return plain(value, where, odd)
 
 
 def read_time(value: object, odd: Odd) -> tuple[datetime | None, str | None]:
-    """A timestamp and its original text (contract 5.7); note every form that is not documented."""
+    """Return a timestamp and its original text (contract 5.7); note every undocumented form."""
     moment = parse_timestamp(value)
     if type(value) is str:
         if moment is None:
@@ -68,12 +68,12 @@ def read_time(value: object, odd: Odd) -> tuple[datetime | None, str | None]:
             odd.append("timestamp: no zone")
         return moment, value
     odd.append(f"timestamp: {'missing' if value is None else 'unknown form'}")
-    # a number with a fraction is no text of 5.11, but still what came
+    # a number with a fraction is no text by 5.11, but the original is kept
     return moment, repr(value) if (text := to_text(value)) is None and type(value) is float else text
 
 
 def read_object(value: object, known: frozenset[str] | None, where: str, odd: Odd) -> JSONObject:
-    """An object that may be missing, and is empty then; *known* are its members, None if nobody says."""
+    """Return an object, empty when it is missing; *known* are its members, None if they are undocumented."""
     if type(value) is dict:
         if known is not None:
             note_members(value, known, where, odd)
@@ -84,8 +84,8 @@ def read_object(value: object, known: frozenset[str] | None, where: str, odd: Od
 
 
 def note_members(raw: Mapping[str, Any], known: frozenset[str], where: str, odd: Odd) -> None:
-    """Note unknown members; a name is repeated only if it cannot be a number or an address."""
-    if known.issuperset(raw):  # nearly always, and quicker than a difference
+    """Note unknown members; a name is quoted only if it cannot be a number or an address."""
+    if known.issuperset(raw):  # nearly always true, and faster than a difference
         return
     for name in raw.keys() - known:
         shown = f" {name}" if _PLAIN_NAME.fullmatch(name) else ""

@@ -47,7 +47,6 @@ from nexmo_dispatch_webhooks.events.parts import (
     read_word,
     read_workflow,
 )
-from nexmo_dispatch_webhooks.events.usual import read_usual_status
 from nexmo_dispatch_webhooks.events.whatsapp_users import read_user
 from nexmo_dispatch_webhooks.exceptions import InvalidBodyError
 
@@ -78,8 +77,6 @@ def parse_event(body: bytes | str, *, strict: bool = False) -> e.Event:
         InvalidBodyError: the body is not a JSON object; with *strict*, also when anything is odd.
     """
     raw, clean = decode_object(body)
-    if clean and (usual := read_usual_status(raw)) is not None:
-        return usual
     odd: Odd = [] if clean else ["body: not strict JSON"]
     event = _classify(raw, odd)
     if strict and odd:

@@ -64,7 +64,7 @@ def read_address(value: object, channel: str | None, where: str, business: bool,
             number, ident = None, number
         by_id = kind == "messenger" or (business and kind == "viber_service_msg")
         given = ident if number is None else number
-        if (  # the usual case, first: a type and one other, as text
+        if (  # as documented: a type, and one of number and id as text
             len(value) == 2 and named is not None and type(given) is str and given and given == given.strip()
         ):
             return e.Address(kind, number, ident, by_id)
@@ -133,7 +133,7 @@ def read_usage(value: object, where: str, odd: Odd) -> e.Usage | None:
     price, currency = value.get("price"), value.get("currency")
     amount = to_decimal(price)
     if len(value) == 2 and currency == "EUR" and amount is not None and type(price) is str:
-        return e.Usage(amount, "EUR")  # the usual case, first
+        return e.Usage(amount, "EUR")  # as documented
     note_members(value, USAGE_MEMBERS, where, odd)
     if amount is None or type(price) is not str:
         odd.append(f"{where}.price: {'missing' if price is None else 'not a decimal in text'}")

@@ -3,10 +3,10 @@
 It reads no request and verifies nothing: the receiver gives it events that are authentic.
 """
 
-from nexmo_dispatch_webhooks.inbox.inbox import StoreInbox
-from nexmo_dispatch_webhooks.inbox.inboxes import MemoryInbox, SqliteInbox
+from nexmo_dispatch_webhooks.inbox.inbox import MemoryInbox, SqliteInbox, StoreInbox
 from nexmo_dispatch_webhooks.inbox.records import (
     FailureTally,
+    InboxHealth,
     NewRecord,
     PendingEvent,
     Record,
@@ -15,7 +15,7 @@ from nexmo_dispatch_webhooks.inbox.records import (
     StoredFailure,
 )
 from nexmo_dispatch_webhooks.inbox.retry import HandlerRetryPolicy
-from nexmo_dispatch_webhooks.inbox.settings import InboxHealth, InboxSettings
+from nexmo_dispatch_webhooks.inbox.settings import InboxSettings
 from nexmo_dispatch_webhooks.inbox.store import AddedListener, InboxStore, RecordChoice
 
 __all__ = [

@@ -1,13 +1,13 @@
 """One attempt at one event: run the handlers that are not done yet, one after the other.
 
-It does not choose events and does not decide about the next attempt: `engine` does.
+It does not choose events and does not decide about the next attempt: `scheduler` does.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,26 +16,27 @@ import anyio
 from nexmo_dispatch_webhooks.events import Event
 from nexmo_dispatch_webhooks.exceptions import InboxError, TransactionError
 from nexmo_dispatch_webhooks.inbox.records import StoredFailure
+from nexmo_dispatch_webhooks.inbox.settings import InboxSettings
 from nexmo_dispatch_webhooks.inbox.store import InboxStore
 from nexmo_dispatch_webhooks.injection import Context
 from nexmo_dispatch_webhooks.logs import FailureLog
 from nexmo_dispatch_webhooks.routing import Router, Selected
 from nexmo_dispatch_webhooks.transaction import Transaction
 
-__all__ = ["AttemptResult", "AttemptRunner", "is_ending", "shake_off"]
+__all__ = ["AttemptResult", "AttemptRunner", "is_ending", "undo_cancellation"]
 
 
 @dataclass(slots=True)
 class AttemptResult:
-    """What became of an attempt."""
+    """The result of one attempt."""
 
     done: Sequence[str] = ()
     failures: tuple[StoredFailure, ...] = ()
-    #: No handler wants the event.
+    #: No handler matched the event.
     unhandled: bool = False
     #: The event was marked as handled together with the last handler's writes.
     finished: bool = False
-    #: The store failed, and the handlers did not: the rest of them is for another time.
+    #: The store failed, and no handler did: the remaining handlers run in another attempt.
     trouble: InboxError | None = None
 
 
@@ -47,36 +48,33 @@ class AttemptRunner:
     """Runs attempts with one router over one store.
 
     Args:
-        router: frozen.
-        store: where the writes of handlers are committed.
-        timeout: how long one handler may take, in seconds; None for no limit. `expire` looks at it.
-        monotonic: gives seconds that no change of the clock disturbs.
+        router: The handlers; frozen.
+        store: Where the writes of handlers are committed.
+        settings: The settings of the inbox; `expire` enforces `handler_timeout`.
     """
 
-    def __init__(
-        self, router: Router, store: InboxStore, timeout: float | None, monotonic: Callable[[], float]
-    ) -> None:
+    def __init__(self, router: Router, store: InboxStore, settings: InboxSettings) -> None:
         self._router = router
         self._store = store
-        self._timeout = timeout
-        self._monotonic = monotonic
-        self._failures = FailureLog(monotonic)
-        # A timer for each handler would cost more than most handlers; so somebody looks from time to time.
-        self._since: dict[asyncio.Task[Any] | None, float] = {}
+        self._timeout = settings.handler_timeout
+        self._monotonic = settings.monotonic
+        self._failures = FailureLog(settings.monotonic)
+        # A timer for each handler would cost more than most handlers; so the housekeeping calls `expire`.
+        self._started: dict[asyncio.Task[Any] | None, float] = {}
         self._expired: set[asyncio.Task[Any] | None] = set()
 
     def expire(self) -> None:
-        """Cancel the handlers that take too long; they have failed with TimeoutError."""
+        """Cancel the handlers that exceed the timeout; each has failed with TimeoutError."""
         if self._timeout is None:
             return
         limit = self._monotonic() - self._timeout
-        for task, since in self._since.items():
-            if task is not None and since < limit and task not in self._expired:
+        for task, started in self._started.items():
+            if task is not None and started < limit and task not in self._expired:
                 self._expired.add(task)
                 task.cancel()
 
     def select(self, event: Event, path: str, done: Sequence[str]) -> list[Selected]:
-        """The handlers of an event that are not in *done*."""
+        """Return the handlers of an event that are not in *done*."""
         selected = self._router.select(event, path)
         return [item for item in selected if item.key not in done] if done else selected
 
@@ -90,9 +88,17 @@ class AttemptRunner:
         attempt: int,
         done: Sequence[str],
     ) -> AttemptResult:
-        """Run handlers of an event, those that `select` gave.
+        """Run the handlers of an event that `select` returned, one after the other.
 
-        Raises nothing but cancellation: what handlers raise is in the outcome.
+        Exceptions of handlers are in the result; only a cancellation is raised.
+
+        Args:
+            record_id: The id of the event in the store.
+            event: The event.
+            selected: The handlers.
+            context: The context of the request.
+            attempt: The number of earlier attempts.
+            done: The names of the handlers that succeeded in earlier attempts.
         """
         if not selected:
             return _DONE if done else _UNHANDLED
@@ -130,19 +136,19 @@ class AttemptRunner:
     async def _run(
         self, item: Selected, event: Event, context: Context, task: asyncio.Task[Any] | None
     ) -> BaseException | None:
-        """Run one handler; return what it raised."""
+        """Run one handler; return the exception that it raised."""
         error: BaseException | None = None
-        self._since[task] = self._monotonic()
+        self._started[task] = self._monotonic()
         try:
             if item.error is not None:
                 raise item.error
             await item.run(event, context)
         except (KeyboardInterrupt, SystemExit, GeneratorExit):  # the end of the process, not of a handler
             raise
-        except BaseException as raised:  # noqa: BLE001 - a handler may raise anything; it is tried again
+        except BaseException as raised:  # noqa: BLE001 - a handler may raise anything, and is retried
             error = raised
         finally:
-            del self._since[task]
+            del self._started[task]
         if task is not None and (task.cancelling() or isinstance(error, asyncio.CancelledError)):
             return await self._why_cancelled(task, error)
         return error
@@ -150,10 +156,10 @@ class AttemptRunner:
     async def _why_cancelled(
         self, task: asyncio.Task[Any], error: BaseException | None
     ) -> BaseException | None:
-        """How a handler ended that was cancelled, or cancelled its own task; the worker goes on.
+        """Return the error of a handler that was cancelled, or that cancelled its own task.
 
         Raises:
-            CancelledError: it is the inbox that ends.
+            CancelledError: The inbox itself ends.
         """
         expired = task in self._expired
         if expired:
@@ -162,17 +168,17 @@ class AttemptRunner:
         if isinstance(error, asyncio.CancelledError) and is_ending():
             raise error
         if task.cancelling() and not is_ending():
-            await shake_off(task)
+            await undo_cancellation(task)
         return TimeoutError() if expired else error
 
 
-async def shake_off(task: asyncio.Task[Any]) -> None:
-    """Take back that somebody cancelled a task of the inbox, and what of it has not arrived yet.
+async def undo_cancellation(task: asyncio.Task[Any]) -> None:
+    """Undo cancellations of a task of the inbox by a handler, also one that has not been delivered yet.
 
-    A handler sees our task as its own, and may cancel it while it runs or later.
+    A handler sees the task of the inbox as its own, and may cancel it while the handler runs or later.
 
     Raises:
-        CancelledError: it is the inbox that ends.
+        CancelledError: The inbox itself ends.
     """
     while task.cancelling():
         task.uncancel()
@@ -184,5 +190,5 @@ async def shake_off(task: asyncio.Task[Any]) -> None:
 
 
 def is_ending() -> bool:
-    """Whether a scope around the worker was cancelled; nobody else may cancel it."""
+    """Whether a scope around the loop was cancelled, which only the inbox does."""
     return anyio.current_effective_deadline() == -math.inf

@@ -1,7 +1,7 @@
-"""Which of the events that may run takes the next place: no kind of event takes all of them.
+"""Which ready event runs next: no kind of event takes all places.
 
-Pure bookkeeping: it runs no handler and reads no clock. Order within a conversation is the business of
-`lanes`, which puts only the first of each conversation here.
+Pure bookkeeping: it runs no handler and reads no clock. `lanes` keeps the order within a conversation, and
+adds only the first event of each conversation.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ K = TypeVar("K")
 
 
 class ConcurrencyShares:
-    """Places for events, of which each group may take as many as it leaves free.
+    """Places for running events; each group takes at most as many places as it leaves free.
 
-    So a group whose handlers hang keeps half of the places, two of them keep a third each, and one place is
-    left for an event of another group, as long as there are more places than such groups. An event is sorted
-    into its group when it is taken for the first time, since only then it is read.
+    So one group whose handlers hang takes half of the places, two such groups take a third each, and one
+    place remains for another group as long as there are more places than such groups. An event gets its group
+    when it is taken for the first time, since only then it is read.
 
     Args:
-        places: how many events may run at the same time.
+        places: Maximum number of events that run at the same time.
     """
 
     def __init__(self, places: int) -> None:
         self._places = places
-        # by kind of event, and by group: the first of each dictionary has the next turn
+        # by kind of event, and by group: the first key of each dictionary has the next turn
         self._unsorted: dict[str, deque[PendingEvent]] = {}
-        self._parked: dict[HandlerGroup, deque[PendingEvent]] = {}
+        self._waiting: dict[HandlerGroup, deque[PendingEvent]] = {}
         self._running: dict[HandlerGroup, int] = {}
         self._total = 0
 
     def __len__(self) -> int:
-        return sum(len(queue) for queues in (self._unsorted, self._parked) for queue in queues.values())
+        return sum(len(queue) for queues in (self._unsorted, self._waiting) for queue in queues.values())
 
     @property
     def ready(self) -> bool:
-        """Whether `take` would give something."""
-        return bool(self._unsorted) or any(map(self._may_run, self._parked))
+        """Whether `take` would return an event."""
+        return bool(self._unsorted) or any(map(self._may_run, self._waiting))
 
     def add(self, item: PendingEvent) -> None:
-        """Put an event behind those of its kind."""
+        """Add an event behind the events of its kind."""
         queue = self._unsorted.get(item.kind)
         if queue is None:
             self._unsorted[item.kind] = deque((item,))
@@ -52,10 +52,10 @@ class ConcurrencyShares:
             queue.append(item)
 
     def take(self) -> PendingEvent | None:
-        """The next event: with a group it runs now, without one it is to be sorted first, by `admit`."""
-        for group in self._parked:
+        """Return the next event: with a group it runs now; without a group, call `admit` first."""
+        for group in self._waiting:
             if self._may_run(group):
-                item = _next(self._parked, group)
+                item = _next(self._waiting, group)
                 self._enter(item, group)
                 return item
         for kind in self._unsorted:
@@ -63,34 +63,34 @@ class ConcurrencyShares:
         return None
 
     def admit(self, item: PendingEvent, group: HandlerGroup) -> bool:
-        """Whether an event that was taken without a group runs now; else it waits for others of its group."""
-        parked = self._parked.get(group)
-        if parked is None and self._may_run(group):
+        """Return whether an event that was taken without a group runs now; else it waits in its group."""
+        queue = self._waiting.get(group)
+        if queue is None and self._may_run(group):
             self._enter(item, group)
             return True
-        if parked is None:
-            self._parked[group] = deque((item,))
+        if queue is None:
+            self._waiting[group] = deque((item,))
         else:
-            parked.append(item)
+            queue.append(item)
         return False
 
     def drop(self) -> set[int]:
-        """Let go of the events that do not run; return their ids."""
-        queues = (*self._unsorted.values(), *self._parked.values())
+        """Drop the events that do not run; return their ids."""
+        queues = (*self._unsorted.values(), *self._waiting.values())
         dropped = {item.id for queue in queues for item in queue}
         self._unsorted.clear()
-        self._parked.clear()
+        self._waiting.clear()
         return dropped
 
     def leave(self, item: PendingEvent) -> None:
-        """An event that was taken runs no more."""
+        """Free the place of an event that was taken."""
         group, item.group = item.group, None
         if group is None:
             return
         self._total -= 1
-        left = self._running[group] - 1
-        if left:
-            self._running[group] = left
+        remaining = self._running[group] - 1
+        if remaining:
+            self._running[group] = remaining
         else:
             del self._running[group]
 
@@ -104,7 +104,7 @@ class ConcurrencyShares:
 
 
 def _next(queues: dict[K, deque[PendingEvent]], key: K) -> PendingEvent:
-    """The first of a queue, whose next turn comes after those of the others."""
+    """Take the first event of a queue, and move the queue behind the other queues."""
     queue = queues.pop(key)
     item = queue.popleft()
     if queue:

@@ -15,55 +15,55 @@ __all__ = ["Lanes"]
 
 
 class Lanes:
-    """Events that wait, each behind the earlier ones of its lane.
+    """The pending events, each behind the earlier events of its lane.
 
-    The first of a lane is ready, under way, or waits for its next attempt; the others wait for it.
+    The first event of a lane is ready, being handled, or between two attempts; the others wait for it.
 
     Args:
-        places: how many may be under way at the same time; see `ConcurrencyShares`.
+        places: Maximum number of events that are handled at the same time; see `ConcurrencyShares`.
     """
 
     def __init__(self, places: int = 32) -> None:
-        # all of them by id, in order of arrival
-        self._waiting: dict[int, PendingEvent] = {}
-        # those that wait for the first of their lane; None while there are none
+        # all events by id, in the order of arrival
+        self._pending: dict[int, PendingEvent] = {}
+        # by lane: the events behind the first one; None while there are none
         self._behind: dict[int, deque[PendingEvent] | None] = {}
-        # firsts of lanes: may run now, or at a time
+        # first events of lanes: ready now, or at a time
         self._ready = ConcurrencyShares(places)
         self._later: list[tuple[float, int, PendingEvent]] = []
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._pending)
 
     def __contains__(self, record_id: int) -> bool:
-        return record_id in self._waiting
+        return record_id in self._pending
 
     def __repr__(self) -> str:
         return f"<Lanes: {len(self)} events in {len(self._behind)} lanes, {len(self._ready)} ready>"
 
     @property
     def ready(self) -> bool:
-        """Whether `take` would give something."""
+        """Whether `take` would return an event."""
         return self._ready.ready
 
     @property
     def retrying(self) -> int:
-        """How many events wait for their next attempt."""
+        """The number of events that wait for their next attempt."""
         return len(self._later)
 
     @property
     def next_due(self) -> float | None:
-        """When the next attempt is due."""
+        """When the next attempt is due, on the monotonic clock."""
         return self._later[0][0] if self._later else None
 
     @property
     def oldest(self) -> float | None:
-        """Since when the event waits that is here longest."""
-        return next(iter(self._waiting.values())).since if self._waiting else None
+        """Since when the oldest event waits, on the monotonic clock."""
+        return next(iter(self._pending.values())).since if self._pending else None
 
     def add(self, item: PendingEvent) -> None:
         """Put an event at the end of its lane."""
-        self._waiting[item.id] = item
+        self._pending[item.id] = item
         lane = item.lane
         if lane in self._behind:
             queue = self._behind[lane]
@@ -73,37 +73,37 @@ class Lanes:
                 queue.append(item)
         else:
             self._behind[lane] = None
-            self._stand_first(item)
+            self._make_first(item)
 
     def take(self) -> PendingEvent | None:
-        """The next event to handle; give it back with `finish` or `postpone`.
+        """Return the next event to handle, None if none is ready.
 
-        When its group is None, ask `admit` whether it may run.
+        The caller ends with `finish` or `postpone`. For an event without a group it calls `admit` first.
         """
         return self._ready.take()
 
     def admit(self, item: PendingEvent, group: HandlerGroup) -> bool:
-        """Whether an event that was taken may run now; else it comes again when its group has a place."""
+        """Return whether a taken event may run now; otherwise `take` returns it again later."""
         return self._ready.admit(item, group)
 
     def finish(self, item: PendingEvent) -> None:
-        """An event is done with: the next of its lane may run."""
+        """Remove a handled event; the next event of its lane may run."""
         self._ready.leave(item)
-        del self._waiting[item.id]
+        del self._pending[item.id]
         queue = self._behind[item.lane]
         if queue:
-            self._stand_first(queue.popleft())
+            self._make_first(queue.popleft())
         else:
             del self._behind[item.lane]
 
     def postpone(self, item: PendingEvent, due: float) -> None:
-        """An event wants another attempt at `due`; the rest of its lane waits behind it."""
+        """Schedule another attempt at `due`; the other events of the lane wait for it."""
         self._ready.leave(item)
         item.ready_at = due
         heapq.heappush(self._later, (due, item.id, item))
 
     def release(self, now: float) -> int:
-        """Make ready what is due; return how many."""
+        """Make due events ready; return their number."""
         released = 0
         while self._later and self._later[0][0] <= now:
             self._ready.add(heapq.heappop(self._later)[2])
@@ -111,7 +111,7 @@ class Lanes:
         return released
 
     def hurry(self, ids: frozenset[int]) -> int:
-        """Make ready now those that wait for their next attempt, as if they had had none; return how many."""
+        """Make waiting events ready now, with their attempts reset; return their number."""
         chosen = [entry for entry in self._later if entry[1] in ids]
         if chosen:
             self._later = [entry for entry in self._later if entry[1] not in ids]
@@ -122,15 +122,15 @@ class Lanes:
         return len(chosen)
 
     def leave_to_others(self) -> None:
-        """Drop all that is not under way: another process handles it."""
-        resting = self._ready.drop() | {item.id for _, _, item in self._later}
+        """Drop all events that are not being handled: another process handles them."""
+        dropped = self._ready.drop() | {item.id for _, _, item in self._later}
         for queue in self._behind.values():
-            resting.update(item.id for item in queue or ())
-        self._waiting = {number: item for number, item in self._waiting.items() if number not in resting}
-        self._behind = {item.lane: None for item in self._waiting.values()}
+            dropped.update(item.id for item in queue or ())
+        self._pending = {number: item for number, item in self._pending.items() if number not in dropped}
+        self._behind = {item.lane: None for item in self._pending.values()}
         self._later.clear()
 
-    def _stand_first(self, item: PendingEvent) -> None:
+    def _make_first(self, item: PendingEvent) -> None:
         if item.ready_at:
             heapq.heappush(self._later, (item.ready_at, item.id, item))
         else:

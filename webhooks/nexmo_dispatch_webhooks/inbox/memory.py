@@ -1,6 +1,6 @@
 """`MemoryInboxStore`: the store protocol in a few dictionaries, for tests.
 
-Nothing survives the process, and no transaction of a handler can be committed with it.
+Nothing survives the process, and the store cannot commit statements of handlers.
 """
 
 from __future__ import annotations
@@ -34,41 +34,41 @@ class _Kept:
     key: bytes
     lane: int
     due: float = 0.0
-    #: Both clocks of the store when it came, see `InboxStore.age`.
-    sure: float = 0.0
-    told: float = 0.0
+    #: Both ages of the store at the arrival, see `InboxStore.age`.
+    measured: float = 0.0
+    by_clock: float = 0.0
 
 
 class MemoryInboxStore:
-    """Keeps records in memory; see `InboxStore` for what each method promises."""
+    """Keeps records in memory; see `InboxStore` for the contract of each method."""
 
     transactional = False
 
     def __init__(self, *, clock: Callable[[], float]) -> None:
-        self.added: AddedListener | None = None
+        self.on_added: AddedListener | None = None
         self._clock = clock
         self._kept: dict[int, _Kept] = {}
         self._keys: set[bytes] = set()
         self._last = 0
-        self._sure = self._told = 0.0
+        self._measured = self._by_clock = 0.0
         self._aged_at: float | None = None
 
     async def open(self) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
     async def aclose(self) -> None:
-        """Nothing to do; what is kept stays for a second start."""
+        """Do nothing; the records stay for a second start."""
 
     async def claim(self) -> bool:
-        """There is one process only."""
+        """Return True: there is one process only."""
         return True
 
     async def changed(self) -> bool:
-        """Nobody else writes."""
+        """Return False: no other process writes."""
         return False
 
     async def add(self, record: NewRecord) -> int | None:
-        """Keep a new record."""
+        """Store a new record."""
         if record.key in self._keys:
             return None
         self._keys.add(record.key)
@@ -83,9 +83,11 @@ class MemoryInboxStore:
             claims=record.context.claims,
             body=record.body,
         )
-        self._kept[self._last] = _Kept(kept, record.key, record.lane, sure=self._sure, told=self._told)
-        if record.parsable and self.added is not None:
-            self.added(self._last, record)
+        self._kept[self._last] = _Kept(
+            kept, record.key, record.lane, measured=self._measured, by_clock=self._by_clock
+        )
+        if record.parsable and self.on_added is not None:
+            self.on_added(self._last, record)
         return self._last
 
     def finish(self, record_id: int) -> None:
@@ -97,7 +99,7 @@ class MemoryInboxStore:
     async def commit(
         self, record_id: int, handler: str, statements: Sequence[Statement], *, finish: bool
     ) -> None:
-        """Refused: there is no database here."""
+        """Refuse: there is no database."""
         raise InboxError("the inbox in memory has no transactions")
 
     async def postpone(
@@ -109,7 +111,7 @@ class MemoryInboxStore:
         done: Sequence[str],
         failed: Sequence[StoredFailure],
     ) -> None:
-        """Keep the result of a failed attempt."""
+        """Store the result of a failed attempt."""
         self._change(
             record_id,
             state="quarantined" if due is None else "pending",
@@ -120,8 +122,8 @@ class MemoryInboxStore:
         )
         self._kept[record_id].due = due or 0.0
 
-    async def waiting(self) -> list[PendingEvent]:
-        """All pending records."""
+    async def pending(self) -> list[PendingEvent]:
+        """Return all pending records."""
         return [
             PendingEvent(
                 record_id,
@@ -137,13 +139,13 @@ class MemoryInboxStore:
         ]
 
     async def load(self, record_id: int) -> Record:
-        """One record."""
+        """Return one record."""
         if record_id not in self._kept:
             raise UnknownRecordError(f"there is no record {record_id}")
         return self._kept[record_id].record
 
     async def list(self, state: RecordState | None, *, limit: int, after: int) -> builtins.list[Record]:
-        """Records by ascending id."""
+        """Return records by ascending id."""
         chosen = (
             msgspec.structs.replace(kept.record, body=None)
             for record_id, kept in self._kept.items()
@@ -168,7 +170,7 @@ class MemoryInboxStore:
         return len(chosen)
 
     async def summary(self) -> builtins.list[FailureTally]:
-        """Count alike."""
+        """Count what failed."""
         moments: dict[tuple[RecordState, str, str | None, str | None], builtins.list[datetime]] = {}
         for record in (kept.record for kept in self._kept.values()):
             names: builtins.list[tuple[str | None, str | None]] = [
@@ -195,38 +197,38 @@ class MemoryInboxStore:
         return len(chosen)
 
     async def aged_at(self) -> float | None:
-        """When it was made older."""
+        """Return the time of the last call of `age`."""
         return self._aged_at
 
-    async def age(self, *, sure: float, told: float, epoch: float, newest: bool) -> None:
-        """Each record knows the time at which it came, so nothing is too old or too young."""
-        self._sure += sure
-        self._told += told
+    async def age(self, *, measured: float, by_clock: float, epoch: float, newest: bool) -> None:
+        """Add to both ages of the store; each record knows the ages at its arrival, so its age is exact."""
+        self._measured += measured
+        self._by_clock += by_clock
         self._aged_at = epoch
 
     async def prune(self, *, handled: float, quarantined: float, keys: float) -> bool:
-        """All of the retention at once."""
+        """Do the whole retention at once."""
         for record_id, kept in list_of(self._kept):
-            state, sure = kept.record.state, self._sure - kept.sure
-            if (state == "handled" and self._told - kept.told >= handled) or (
-                state == "quarantined" and sure >= quarantined
+            state, measured = kept.record.state, self._measured - kept.measured
+            if (state == "handled" and self._by_clock - kept.by_clock >= handled) or (
+                state == "quarantined" and measured >= quarantined
             ):
                 await self.purge(record_id, states=(state,), before=None)
-            if kept.record.state == "forgotten" and sure >= keys:
+            if kept.record.state == "forgotten" and measured >= keys:
                 del self._kept[record_id]
                 self._keys.discard(kept.key)
         return False
 
     async def writable(self) -> bool:
-        """There is always room."""
+        """Return True: there is always room."""
         return True
 
     async def count(self) -> RecordCounts:
-        """How many wait, and how many are set aside."""
+        """Count pending and quarantined records."""
         records = [kept.record for kept in self._kept.values()]
-        waiting = [record.received_at.timestamp() for record in records if record.state == "pending"]
-        aside = sum(record.state == "quarantined" for record in records)
-        return RecordCounts(len(waiting), aside, waiting[0] if waiting else None)
+        arrivals = [record.received_at.timestamp() for record in records if record.state == "pending"]
+        quarantined = sum(record.state == "quarantined" for record in records)
+        return RecordCounts(len(arrivals), quarantined, arrivals[0] if arrivals else None)
 
     def _change(self, record_id: int, **changes: object) -> None:
         kept = self._kept[record_id]
@@ -234,7 +236,7 @@ class MemoryInboxStore:
 
 
 def list_of(kept: dict[int, _Kept]) -> builtins.list[tuple[int, _Kept]]:
-    """A copy to delete by; the method named `list` hides the builtin in the class."""
+    """Return a copy of the items; the method named `list` hides the builtin in the class."""
     return list(kept.items())
 
 

@@ -1,6 +1,6 @@
-"""Places what a store remembers by the wall clock on the monotonic clock of an inbox.
+"""Translates the stored times of pending events, epoch seconds, to the monotonic clock of an inbox.
 
-A wall clock may have jumped since an event was stored, so its times are evidence and no facts.
+The wall clock may have jumped since an event was stored, so stored times are estimates.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ __all__ = ["to_monotonic"]
 def to_monotonic(
     items: Sequence[PendingEvent], *, epoch: float, now: float, retry: HandlerRetryPolicy
 ) -> None:
-    """Say of each event since when it waits, and when its next attempt is due.
+    """Set `since` and `ready_at` of each event.
 
-    An event waits at least as long as those that were stored after it, and no pause is longer than the policy
-    has it: what is due later than that was stored before the clock was set back.
+    An event is at least as old as every later one, and no pause is longer than the longest of the policy: a
+    later due time was stored before the clock was set back.
 
     Args:
-        items: in the order of arrival.
-        epoch: epoch seconds.
-        now: the same moment on the monotonic clock.
-        retry: the policy that made the pauses.
+        items: Events in the order of arrival.
+        epoch: Epoch seconds.
+        now: The same moment on the monotonic clock.
+        retry: The policy that determined the pauses.
     """
-    waited = 0.0
+    age = 0.0
     for item in reversed(items):
-        waited = max(waited, epoch - item.received_at)
-        item.since = now - waited
+        age = max(age, epoch - item.received_at)
+        item.since = now - age
         if item.due:
             item.ready_at = now + min(max(0.0, item.due - epoch), retry.longest(max(1, item.attempts)))

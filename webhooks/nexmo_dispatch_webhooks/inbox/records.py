@@ -1,4 +1,4 @@
-"""The data of the inbox: what is stored of an event, what waits, and what an operator sees.
+"""The data of the inbox: what is stored of an event, what the scheduler holds, and what an operator sees.
 
 It stores nothing and decides nothing.
 """
@@ -25,6 +25,7 @@ __all__ = [
     "UNPARSABLE",
     "FailureTally",
     "HandlerGroup",
+    "InboxHealth",
     "NewRecord",
     "PendingEvent",
     "Record",
@@ -34,29 +35,29 @@ __all__ = [
     "make_record",
 ]
 
-#: `pending`: to be handled; `quarantined`: set aside for a human; `handled`: done, kept for a while;
-#: `forgotten`: the content is gone, the de-duplication key is still known.
+#: `pending`: to be handled; `quarantined`: left to an operator; `handled`: done, and kept for some time;
+#: `forgotten`: the content is deleted, the de-duplication key remains.
 RecordState = Literal["pending", "quarantined", "handled", "forgotten"]
 STATES: tuple[RecordState, ...] = get_args(RecordState)
-#: What shares places with what: the kind of an event, and the handlers that are to run.
+#: Events that share places: the kind of an event, and the names of the handlers that are to run.
 HandlerGroup = tuple[str, ...]
 #: The kind of an authentic body that is no JSON object.
 UNPARSABLE = "unparsable"
 
 
 class StoredFailure(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A handler that failed in the last attempt, and with what class of exception."""
+    """A handler that failed in the last attempt, with the class of its exception."""
 
     handler: str
     error: str
-    #: The message of the exception where this package wrote it; other messages may quote a customer.
+    #: The message of an exception of this package; other messages may quote a customer.
     message: str = ""
-    #: Where it was raised, outermost first: `file:line in function`. No argument and no variable.
+    #: Where it was raised, outermost first: `file:line in function`, without arguments and variables.
     trace: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, handler: str, error: BaseException) -> StoredFailure:
-        """What is kept of an exception that a handler raised."""
+        """Return the storable part of an exception that a handler raised."""
         return cls(handler, type(error).__qualname__, own_words(error), trace(error))
 
     def __repr__(self) -> str:
@@ -67,7 +68,7 @@ class StoredFailure(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class FailureTally(msgspec.Struct, frozen=True):
-    """Records that failed alike, for people: those of one state and kind, one handler and one exception."""
+    """The number of records of one state and kind in which one handler raised one class of exception."""
 
     state: RecordState
     kind: str
@@ -75,12 +76,12 @@ class FailureTally(msgspec.Struct, frozen=True):
     handler: str | None
     error: str | None
     count: int
-    #: When the oldest of them arrived.
+    #: When the oldest record arrived.
     oldest: datetime
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored event, for people: `list` gives it without the body, `show` with it."""
+    """A stored event, for operators: `list` returns it without the body, `show` with the body."""
 
     id: int
     state: RecordState
@@ -91,12 +92,12 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     #: Bytes of the body.
     size: int
-    #: Attempts that failed.
+    #: Number of failed attempts.
     attempts: int = 0
-    #: Handlers that succeeded and are not run again.
+    #: Names of the handlers that succeeded, which are not run again.
     done: tuple[str, ...] = ()
     failed: tuple[StoredFailure, ...] = ()
-    #: When the next attempt is due, after a failed one.
+    #: When the next attempt is due; None before the first failure.
     next_attempt_at: datetime | None = None
     finished_at: datetime | None = None
     claims: Claims | None = None
@@ -113,23 +114,49 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RecordCounts(msgspec.Struct, frozen=True):
-    """How many records there are in the states that matter to somebody."""
+    """The numbers of pending and quarantined records."""
 
     pending: int = 0
     quarantined: int = 0
-    #: When the oldest pending one arrived, in epoch seconds.
+    #: When the oldest pending record arrived, in epoch seconds.
     oldest: float | None = None
+
+
+class InboxHealth(msgspec.Struct, frozen=True):
+    """The state and the numbers of an inbox; without personal data."""
+
+    #: `running`; `standby`: stores, while another process handles; `draining`; `closed`; `failed`: a bug.
+    state: str
+    #: False when the last attempt to store failed.
+    storing: bool
+    #: Pending events, including those that wait for another attempt.
+    pending: int
+    retrying: int
+    #: Seconds since the oldest pending event arrived.
+    lag: float
+    #: Quarantined events, including those of earlier runs.
+    quarantined: int
+    #: Since the start: duplicates, and events that no handler matched.
+    duplicates: int
+    unhandled: int
+    #: True while `max_pending` events are pending, so that further events are refused.
+    full: bool
+
+    @property
+    def ready(self) -> bool:
+        """Whether new events can be stored."""
+        return self.storing and not self.full and self.state in {"running", "standby"}
 
 
 @dataclass(slots=True, eq=False)
 class NewRecord:
-    """What a store has to keep of a request; `event` and `context` only travel along in memory."""
+    """What a store keeps of a request; `event` and `context` stay in memory."""
 
-    #: 16 bytes that are equal for two deliveries of one event of one account (contract 5.10).
+    #: 16 bytes, equal for two deliveries of one event of one account (contract 5.10).
     key: bytes
     #: Equal for the events of one conversation, which are handled in order.
     lane: int
-    #: False for what goes to quarantine at once.
+    #: False for a body that is quarantined at once.
     parsable: bool
     kind: str
     received_at: float
@@ -145,14 +172,14 @@ class NewRecord:
 
 @dataclass(slots=True, eq=False)
 class PendingEvent:
-    """An event that waits to be handled, as the worker sees it.
+    """A pending event, as the scheduler sees it.
 
-    `event` is None when it has to be read from the store first: after a restart, or when many wait.
+    `event` is None when it has to be read from the store: after a restart, or when many events are pending.
     """
 
     id: int
     lane: int
-    #: Epoch seconds, as stored; nothing waits by them, since the wall clock may jump.
+    #: Epoch seconds, as stored; no wait uses them, since the wall clock may jump.
     received_at: float
     attempts: int = 0
     #: When the next attempt is due, in epoch seconds, as stored; 0 for at once.
@@ -161,26 +188,26 @@ class PendingEvent:
     kind: str = ""
     event: Event | None = None
     context: Context | None = None
-    #: While it runs; None before it is known, since only the event tells it.
+    #: Set while the event is handled; None before the event is read.
     group: HandlerGroup | None = None
-    #: On the monotonic clock of the inbox: since when it waits, at least, and when its next attempt is due.
+    #: On the monotonic clock: since when the event waits, at least, and when its next attempt is due.
     since: float = 0.0
     ready_at: float = 0.0
 
 
 def make_record(request: RawRequest, context: Context, event: Event | None) -> NewRecord:
-    """What to store of an authentic request; `event` is None for a body that is no JSON object."""
+    """Make the record of an authentic request; `event` is None for a body that is no JSON object."""
     received_at = context.timestamp or 0.0
-    # what one account signs must not pass for an event of another
+    # an event that one account signed must not count as an event of another account
     account = () if context.claims is None else (context.claims.api_key,)
     if event is None:
         key = sha256(request.body + b"".join(b"\0" + _bytes(part) for part in account)).digest()[:16]
-        kind, lane = UNPARSABLE, crc32(key)  # nobody knows whose it is: it waits for nobody
+        kind, lane = UNPARSABLE, crc32(key)  # no conversation can be identified, so it gets a lane of its own
     else:
         kind, lane = event.kind, lane_of(event)
         parts = event.dedup_key + account
         name = "\0".join(parts)
-        if name.count("\0") >= len(parts):  # an id holds a NUL: no two lists of parts may look the same
+        if name.count("\0") >= len(parts):  # an id holds a NUL: two lists of parts must not become one name
             name = repr(parts)
         key = blake2b(_bytes(name), digest_size=16).digest()
     return NewRecord(
@@ -189,7 +216,7 @@ def make_record(request: RawRequest, context: Context, event: Event | None) -> N
         event is not None,
         kind,
         received_at,
-        request.path.encode("utf-8", "backslashreplace").decode(),  # a half surrogate cannot be stored
+        request.path.encode("utf-8", "backslashreplace").decode(),  # half surrogates cannot be stored
         b"" if context.claims is None else _encode(context.claims),
         request.body,
         event,
@@ -198,10 +225,10 @@ def make_record(request: RawRequest, context: Context, event: Event | None) -> N
 
 
 def lane_of(event: Event) -> int:
-    """The conversation of an event: its workflow, else its two addresses, else its message.
+    """Return the lane of an event's conversation: its workflow, else its two addresses, else its message.
 
-    A checksum: small to store and quick to make. That two conversations share one by chance does no harm,
-    they only wait for each other.
+    The lane is a checksum, small to store and quick to compute. Two conversations may share a lane by chance;
+    then their events wait for each other.
     """
     name: str | None = None
     if isinstance(event, MessageStatus):
@@ -211,7 +238,7 @@ def lane_of(event: Event) -> int:
         name = event.dispatch_uuid
     elif isinstance(event, InboundMessage):
         sender, own = event.from_, event.to.address
-        # A person with a WhatsApp user id has it in every message, and the number in some (contract 5.5).
+        # A customer with a WhatsApp user id has it in every message, and the number in some (contract 5.5).
         customer = (event.channel == "whatsapp" and sender.id) or sender.address
         name = f"{event.channel}\0{customer}\0{own}" if customer else event.message_uuid
     name = "\0".join(event.dedup_key) if name is None else name.lower()

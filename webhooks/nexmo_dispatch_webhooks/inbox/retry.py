@@ -1,6 +1,6 @@
-"""When a failed handler is tried again: a plain function of numbers.
+"""`HandlerRetryPolicy`: when a failed handler is tried again, as a plain function of numbers.
 
-It waits for nothing and knows no event.
+It does not wait and knows no event.
 """
 
 from __future__ import annotations
@@ -16,17 +16,27 @@ __all__ = ["HandlerRetryPolicy"]
 
 
 class HandlerRetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """After the n-th failure wait `min(wait_max, wait_initial * wait_exp_base ** (n - 1))` and some jitter.
+    """How often a failed handler is tried, and the waits between the attempts.
 
-    The defaults try six times within about 13 minutes: after 1, 5, 25, 125 and 600 seconds.
+    After the n-th failure the wait is `min(wait_max, wait_initial * wait_exp_base ** (n - 1))` and jitter. By
+    default there are six attempts within about 13 minutes: after 1, 5, 25, 125 and 600 seconds.
+
+    Attributes:
+        attempts: Total number of attempts; after the last one the event is quarantined.
+        wait_initial: The first wait, in seconds.
+        wait_max: The longest wait without jitter, in seconds.
+        wait_exp_base: The factor from one wait to the next, at least 1.
+        wait_jitter: Up to this part of each wait is added at random, so that handlers that failed together
+            are not retried together.
+
+    Raises:
+        ConfigurationError: A number is out of its range.
     """
 
-    #: Tries in total; after the last one the event is quarantined.
     attempts: int = 6
     wait_initial: float = 1.0
     wait_max: float = 600.0
     wait_exp_base: float = 5.0
-    #: Up to this part of the wait is added at random, so that what failed together does not return together.
     wait_jitter: float = 0.1
 
     def __post_init__(self) -> None:
@@ -37,21 +47,21 @@ class HandlerRetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
         checks.number("wait_jitter", self.wait_jitter)
 
     def wait(self, failures: int, random: Callable[[], float]) -> float | None:
-        """Seconds until the next attempt, None for quarantine.
+        """Return the seconds until the next attempt, None for quarantine.
 
         Args:
-            failures: how many attempts failed, at least 1.
-            random: gives a number from 0 to 1.
+            failures: The number of failed attempts, at least 1.
+            random: Returns a number from 0 to 1.
         """
         if failures >= self.attempts:
             return None
         return self._base(failures) * (1 + self.wait_jitter * random())
 
     def longest(self, failures: int) -> float:
-        """The most seconds that `wait` may give, whatever the number of attempts.
+        """Return the longest wait after a failure, in seconds, whatever the number of attempts.
 
         Args:
-            failures: how many attempts failed, at least 1.
+            failures: The number of failed attempts, at least 1.
         """
         return self._base(failures) * (1 + self.wait_jitter)
 

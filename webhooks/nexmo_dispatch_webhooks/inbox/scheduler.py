@@ -1,48 +1,50 @@
-"""Takes events from their lanes, has their handlers run, and decides what becomes of an attempt.
+"""Takes events from their lanes, runs attempts, and decides what each attempt amounts to.
 
-It stores no new event and looks for none: `engine` adds to the lanes and starts as many loops as may run.
+It stores no new event and looks for none: `inbox` adds events to the lanes and starts `concurrency` loops.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 from nexmo_dispatch_webhooks.events import Event
 from nexmo_dispatch_webhooks.exceptions import InboxError
-from nexmo_dispatch_webhooks.inbox.attempt import AttemptRunner, is_ending, shake_off
+from nexmo_dispatch_webhooks.inbox.attempt import AttemptRunner, is_ending, undo_cancellation
 from nexmo_dispatch_webhooks.inbox.lanes import Lanes
 from nexmo_dispatch_webhooks.inbox.records import PendingEvent, StoredFailure
-from nexmo_dispatch_webhooks.inbox.retry import HandlerRetryPolicy
+from nexmo_dispatch_webhooks.inbox.settings import InboxSettings
 from nexmo_dispatch_webhooks.inbox.store import InboxStore
 from nexmo_dispatch_webhooks.injection import Context
 from nexmo_dispatch_webhooks.logs import FailureLog, logger
 
 __all__ = ["Notifier", "Scheduler"]
 
-#: A loop lets the other tasks run after so many events, also when no handler ever waits.
-_IN_A_ROW = 16
+#: A loop yields to the other tasks after this number of events, also when no handler ever waits.
+_YIELD_EVERY = 16
 
 
 class Notifier:
-    """Whoever rests is woken by a ring; rings for nobody are forgotten."""
+    """Wakes waiting loops, one at a time; with no loop waiting a notification does nothing.
+
+    One is enough: a loop that takes an event notifies the next one when more events are ready.
+    """
 
     def __init__(self) -> None:
         self._waiters: list[asyncio.Future[None]] = []
         self._notified = False
 
     async def wait(self) -> None:
-        """Wait for a ring."""
+        """Wait for a notification."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(future)
         try:
             await future
         finally:
-            if not future.cancelled():  # also when somebody cancels the one who is about to wake
+            if not future.cancelled():  # also when the task that is about to wake is cancelled
                 self._notified = False
 
     def notify(self) -> None:
-        """Wake one, unless one is about to wake."""
+        """Wake one loop, unless one is about to wake."""
         while self._waiters and not self._notified:
             future = self._waiters.pop()
             if not future.done():
@@ -50,12 +52,12 @@ class Notifier:
                 future.set_result(None)
 
     def notify_all(self) -> None:
-        """Wake everybody."""
+        """Wake all loops."""
         resolve(self._waiters)
 
 
 def resolve(futures: list[asyncio.Future[None]]) -> None:
-    """Let everybody go on who waits in the list."""
+    """Set the result of every future in the list, and empty the list."""
     while futures:
         future = futures.pop()
         if not future.done():
@@ -63,75 +65,53 @@ def resolve(futures: list[asyncio.Future[None]]) -> None:
 
 
 class Scheduler:
-    """What waits, and the loops that work on it.
+    """The pending events, and the loops that handle them.
 
     Args:
-        store: where results are kept.
-        concurrency: how many events may be under way at the same time.
-        parse: reads stored bodies again.
-        retry: when a failed handler is tried again.
-        poll: how long, in seconds, to leave the store alone when it is in trouble.
-        clock: gives epoch seconds, for what is stored.
-        monotonic: gives seconds that no change of the clock disturbs, for what waits here.
-        random: gives numbers from 0 to 1.
+        store: Where results are kept.
+        settings: The settings of the inbox. After a failure of the store an event waits for `poll` seconds.
     """
 
-    def __init__(
-        self,
-        store: InboxStore,
-        *,
-        concurrency: int,
-        parse: Callable[[bytes], Event],
-        retry: HandlerRetryPolicy,
-        poll: float,
-        clock: Callable[[], float],
-        monotonic: Callable[[], float],
-        random: Callable[[], float],
-    ) -> None:
-        # settings
+    def __init__(self, store: InboxStore, settings: InboxSettings) -> None:
         self._store = store
-        self._concurrency = concurrency
-        self._parse = parse
-        self._retry = retry
-        self._poll = poll
-        self._clock, self._monotonic, self._random = clock, monotonic, random
+        self._settings = settings
         # state
-        self._failures = FailureLog(monotonic)
-        self.lanes: Lanes = Lanes(concurrency)
+        self._failures = FailureLog(settings.monotonic)
+        self.lanes: Lanes = Lanes(settings.concurrency)
         self.notifier: Notifier = Notifier()
         self.busy: int = 0
         self.idlers: list[asyncio.Future[None]] = []
         self.stopping: bool = False
-        self.worker: AttemptRunner
-        # how many are set aside, counted by the engine and here
+        self.runner: AttemptRunner
+        # quarantined records, counted by the inbox and here
         self.quarantined: int = 0
-        # since the inbox was made
+        # since the inbox was created
         self.unhandled: int = 0
 
-    def begin(self, worker: AttemptRunner) -> None:
-        """Get ready for the loops of a start."""
-        self.worker = worker
+    def begin(self, runner: AttemptRunner) -> None:
+        """Prepare for the loops of a start."""
+        self.runner = runner
         self.stopping = False
 
     def stop(self) -> None:
-        """Let the loops end when nothing is ready any more."""
+        """Let the loops end when no event is ready any more."""
         self.stopping = True
         self.notifier.notify_all()
 
     def forget(self) -> None:
-        """Let go of what waits: it is in the store, for the next start."""
-        self.lanes, self.notifier = Lanes(self._concurrency), Notifier()
+        """Drop the pending events: the store has them, for the next start."""
+        self.lanes, self.notifier = Lanes(self._settings.concurrency), Notifier()
         resolve(self.idlers)
 
     async def idle(self) -> None:
-        """Wait until no event is ready or under way."""
+        """Wait until no event is ready or being handled."""
         if self.busy or self.lanes.ready:
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self.idlers.append(future)
             await future
 
     async def work(self) -> None:
-        """One of `concurrency` loops, until the inbox stops."""
+        """Handle events until the inbox stops; one of `concurrency` loops."""
         task = asyncio.current_task()
         while True:
             try:
@@ -139,14 +119,14 @@ class Scheduler:
             except asyncio.CancelledError:
                 if task is None or is_ending():
                     raise
-                await shake_off(task)  # a handler did that, perhaps long after its end
+                await undo_cancellation(task)  # a handler cancelled it, perhaps long after its end
             else:
                 return
 
     async def _take_events(self) -> None:
         """Take the next event, handle it, and so on, until the inbox stops."""
-        lanes = self.lanes
-        in_a_row = 0
+        lanes, settings = self.lanes, self._settings
+        handled = 0
         while True:
             item = lanes.take()
             if item is None:
@@ -155,7 +135,7 @@ class Scheduler:
                 if self.stopping:
                     return
                 await self.notifier.wait()
-                in_a_row = 0
+                handled = 0
                 continue
             if lanes.ready:
                 self.notifier.notify()
@@ -164,30 +144,31 @@ class Scheduler:
                 await self._handle(item)
             except asyncio.CancelledError:
                 if not is_ending():
-                    lanes.postpone(item, self._monotonic() + self._poll)
+                    lanes.postpone(item, settings.monotonic() + settings.poll)
                 raise
             finally:
                 self.busy -= 1
-            in_a_row += 1
-            if in_a_row % _IN_A_ROW == 0:
+            handled += 1
+            if handled % _YIELD_EVERY == 0:
                 await asyncio.sleep(0)
 
     async def _handle(self, item: PendingEvent) -> None:
         try:
             await self._attempt(item)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the other events go on
-            await self._broke(item, error)
+        except Exception as error:  # noqa: BLE001 - whatever failed, the other events go on
+            await self._note_trouble(item, error)
 
-    async def _broke(self, item: PendingEvent, error: Exception) -> None:
-        """Something else than a handler failed: the store, so that nothing is lost, or what should not."""
+    async def _note_trouble(self, item: PendingEvent, error: Exception) -> None:
+        """Postpone an event after a failure of the store; count any other failure as one of the event."""
         self._failures.note(f"handling record {item.id}", error)
         try:
             if not isinstance(error, InboxError):
                 await self._failed(item, (StoredFailure.of("inbox", error),))
                 return
-        except InboxError as broken:
-            self._failures.note("the inbox", broken)
-        self.lanes.postpone(item, self._monotonic() + max(self._poll, self._retry.wait_initial))
+        except InboxError as trouble:
+            self._failures.note("the inbox", trouble)
+        wait = max(self._settings.poll, self._settings.retry.wait_initial)
+        self.lanes.postpone(item, self._settings.monotonic() + wait)
 
     async def _attempt(self, item: PendingEvent) -> None:
         event, context = item.event, item.context
@@ -195,50 +176,51 @@ class Scheduler:
             if (found := await self._read(item)) is None:
                 return
             event, context = found
-        selected = self.worker.select(event, context.path, item.done)
+        selected = self.runner.select(event, context.path, item.done)
         if item.group is None and not self.lanes.admit(item, (event.kind, *(one.key for one in selected))):
-            return  # it comes again when others of its group have ended; what was read is read again then
-        outcome = await self.worker.attempt(
+            return  # it is taken again when another event of its group has ended, and is read again then
+        result = await self.runner.attempt(
             item.id, event, selected, context=context, attempt=item.attempts, done=item.done
         )
-        if outcome.trouble is not None:
-            item.done = outcome.done  # so these do not run again
-            raise outcome.trouble
-        if outcome.failures:
-            item.done = outcome.done
-            await self._failed(item, outcome.failures)
+        if result.trouble is not None:
+            item.done = result.done  # so these handlers do not run again
+            raise result.trouble
+        if result.failures:
+            item.done = result.done
+            await self._failed(item, result.failures)
             return
-        if outcome.unhandled:
+        if result.unhandled:
             self.unhandled += 1
-        if not outcome.finished:
+        if not result.finished:
             self._store.finish(item.id)
         self.lanes.finish(item)
 
     async def _read(self, item: PendingEvent) -> tuple[Event, Context] | None:
-        """An event that waits in the store only; None when there is nothing to handle."""
+        """Read an event from the store; None when it is no longer to be handled."""
         record = await self._store.load(item.id)
-        if record.state != "pending" or record.body is None:  # another process put it aside
+        if record.state != "pending" or record.body is None:  # another process quarantined it
             self.lanes.finish(item)
             return None
         try:
-            event = _event(self._parse(record.body))
+            event = _checked(self._settings.parse(record.body))
         except Exception as error:  # noqa: BLE001 - `parse` may be the application's; the record stays
             self._failures.note(f"reading record {item.id}", error)
-            await self._set_aside(item, (StoredFailure.of("parse", error),))
+            await self._quarantine(item, (StoredFailure.of("parse", error),))
             return None
         return event, Context(record.path, record.received_at.timestamp(), record.claims)
 
     async def _failed(self, item: PendingEvent, failures: tuple[StoredFailure, ...]) -> None:
         item.attempts += 1
-        wait = self._retry.wait(item.attempts, self._random)
+        settings = self._settings
+        wait = settings.retry.wait(item.attempts, settings.random)
         if wait is None:
-            await self._set_aside(item, failures)
+            await self._quarantine(item, failures)
             return
-        due, ready_at = self._clock() + wait, self._monotonic() + wait
+        due, ready_at = settings.clock() + wait, settings.monotonic() + wait
         await self._store.postpone(item.id, attempts=item.attempts, due=due, done=item.done, failed=failures)
         self.lanes.postpone(item, ready_at)
 
-    async def _set_aside(self, item: PendingEvent, failures: tuple[StoredFailure, ...]) -> None:
+    async def _quarantine(self, item: PendingEvent, failures: tuple[StoredFailure, ...]) -> None:
         await self._store.postpone(item.id, attempts=item.attempts, due=None, done=item.done, failed=failures)
         self.lanes.finish(item)
         self.quarantined += 1
@@ -246,8 +228,8 @@ class Scheduler:
         logger.error("quarantined: record %d after %d attempts; failed: %s", item.id, item.attempts, names)
 
 
-def _event(parsed: object) -> Event:
-    """What a `parse` of the application returned, if it is what it should be."""
+def _checked(parsed: object) -> Event:
+    """Return what `parse` of the application returned, which must be an event."""
     if not isinstance(parsed, Event):
         raise TypeError("parse must return an event")
     return parsed

@@ -1,52 +1,89 @@
-"""What an inbox is told and what it tells: the types and checks of its settings, and its health.
+"""The settings of an inbox: one frozen struct, checked once; every part of the inbox takes it whole.
 
-`StoreInbox` explains each setting.
+The settings of the SQLite file are in `sqlite_settings`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import random
+import time
+from collections.abc import Awaitable, Callable
 from typing import Final, TypedDict
 
+import anyio
 import msgspec
 
 from nexmo_dispatch_webhooks.checks import checks
-from nexmo_dispatch_webhooks.events import Event
+from nexmo_dispatch_webhooks.events import Event, parse_event
 from nexmo_dispatch_webhooks.inbox.retry import HandlerRetryPolicy
 
-__all__ = ["HOUR", "InboxHealth", "InboxSettings", "check_settings"]
+__all__ = ["HOUR", "InboxOptions", "InboxSettings"]
 
+#: Seconds.
 HOUR: Final = 3600.0
 
 
-class InboxHealth(msgspec.Struct, frozen=True):
-    """How the inbox is doing; free of personal data."""
+class InboxSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of an inbox over any store; all times are in seconds.
 
-    #: `running`; `standby`: stores, while another process handles; `draining`; `closed`; `failed`: a bug.
-    state: str
-    #: False when the last attempt to store failed.
-    storing: bool
-    #: Events that wait to be handled; those that wait for another attempt among them.
-    pending: int
-    retrying: int
-    #: Seconds since the oldest of the pending events arrived.
-    lag: float
-    #: Events that are set aside for a human, those of earlier runs among them.
-    quarantined: int
-    #: Since the start: duplicates, and events that no handler wanted.
-    duplicates: int
-    unhandled: int
-    #: True while `max_pending` events wait, so that more are refused.
-    full: bool
+    Attributes:
+        parse: Reads stored bodies again, after a restart and at `retry`. A function of the application may
+            read bodies that `parse_event` refuses, and so take them out of quarantine.
+        concurrency: Maximum number of events that are handled at the same time. Events of one kind with the
+            same handlers take at most as many of these places as they leave free, so a slow handler delays
+            only its own events.
+        retry: When a failed handler is tried again, and when its event is quarantined.
+        handler_timeout: Maximum duration of one handler, exact to `poll`; then the handler has failed. None
+            for no limit.
+        drain: Maximum time that `aclose()` waits for events that are being handled; the remaining events are
+            handled after the next start.
+        max_pending: Maximum number of pending events. Further events are refused with 503, so that the
+            service repeats them.
+        keep: How long the content of a handled event is kept.
+        keep_quarantined: How long the content of a quarantined event is kept.
+        remember: How long a repetition is recognised, at least 24 hours. The service repeats for 24 hours,
+            by other sources for 72 (contract 5.10).
+        poll: Interval of the look for due retries and for changes by other processes.
+        clock: Returns epoch seconds; only what is stored and shown is dated by it.
+        monotonic: Returns seconds that no change of the clock affects; all waits and ages go by it.
+        sleep: Waits for a number of seconds.
+        random: Returns numbers from 0 to 1.
 
-    @property
-    def ready(self) -> bool:
-        """Whether new events can be taken."""
-        return self.storing and not self.full and self.state in {"running", "standby"}
+    Raises:
+        ConfigurationError: A setting is out of its range; the message names the setting and the rule.
+    """
+
+    parse: Callable[[bytes], Event] = parse_event
+    concurrency: int = 64
+    retry: HandlerRetryPolicy = HandlerRetryPolicy()
+    handler_timeout: float | None = 300.0
+    drain: float = 10.0
+    max_pending: int = 100_000
+    keep: float = 24 * HOUR
+    keep_quarantined: float = 30 * 24 * HOUR
+    remember: float = 73 * HOUR
+    poll: float = 1.0
+    clock: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Awaitable[object]] = anyio.sleep
+    random: Callable[[], float] = random.random
+
+    def __post_init__(self) -> None:
+        for name in ("parse", "clock", "monotonic", "sleep", "random"):
+            checks.function(name, getattr(self, name))
+        for name in ("concurrency", "max_pending"):
+            checks.count(name, getattr(self, name))
+        for name in ("drain", "keep", "keep_quarantined"):
+            checks.seconds(name, getattr(self, name))
+        # the service repeats for so long (contract 5.10)
+        checks.seconds("remember", self.remember, least=24 * HOUR)
+        checks.seconds("poll", self.poll, zero=False)
+        checks.seconds("handler_timeout", self.handler_timeout, zero=False, none=True)
+        checks.instance("retry", self.retry, HandlerRetryPolicy)
 
 
-class InboxSettings(TypedDict, total=False):
-    """The settings that inboxes share, explained at `StoreInbox`."""
+class InboxOptions(TypedDict, total=False):
+    """The fields of `InboxSettings` as keyword arguments of an inbox."""
 
     parse: Callable[[bytes], Event]
     concurrency: int
@@ -58,29 +95,7 @@ class InboxSettings(TypedDict, total=False):
     keep_quarantined: float
     remember: float
     poll: float
+    clock: Callable[[], float]
     monotonic: Callable[[], float]
     sleep: Callable[[float], Awaitable[object]]
     random: Callable[[], float]
-
-
-def check_settings(settings: Mapping[str, object]) -> None:
-    """Refuse what would only fail later, with an event or in the housekeeping.
-
-    Args:
-        settings: those of `StoreInbox`, by their names.
-
-    Raises:
-        ConfigurationError: which setting, and the rule.
-    """
-    for name in ("parse", "clock", "monotonic", "sleep", "random"):
-        checks.function(name, settings[name])
-    for name in ("concurrency", "max_pending"):
-        checks.count(name, settings[name])
-    for name in ("drain", "keep", "keep_quarantined"):
-        checks.seconds(name, settings[name])
-    # so long the service repeats (contract 5.10)
-    checks.seconds("remember", settings["remember"], least=24 * HOUR)
-    checks.seconds("poll", settings["poll"], zero=False)
-    checks.seconds("handler_timeout", settings["handler_timeout"], zero=False, none=True)
-    if settings["retry"] is not None:
-        checks.instance("retry", settings["retry"], HandlerRetryPolicy)

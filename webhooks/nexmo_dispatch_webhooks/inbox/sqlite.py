@@ -1,8 +1,8 @@
-"""`SqliteInboxStore`: one writer thread, and one transaction for whatever came together.
+"""`SqliteInboxStore`: the event loop's side of the SQLite store, with group commit.
 
-The event loop collects what is to be written while the thread is busy and hands it over in one piece;
-so a commit, which waits for the disk, is shared by as many events as wait for it. What the thread does is
-in `sqlite_writer`; no SQL is here, and no decision about handlers.
+While the writer thread is busy, the event loop collects work and then hands it over as one batch; so all
+waiting events share one commit, which waits for the disk. `sqlite_writer` has the thread's side. No SQL is
+here, and no decision about handlers.
 """
 
 from __future__ import annotations
@@ -17,15 +17,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 from nexmo_dispatch_webhooks.exceptions import (
-    ConfigurationError,
     InboxError,
     InboxFullError,
     TransactionError,
 )
-from nexmo_dispatch_webhooks.inbox import sqlite_file as file
 from nexmo_dispatch_webhooks.inbox import sqlite_key_values as notes
 from nexmo_dispatch_webhooks.inbox import sqlite_record_ages as ages
 from nexmo_dispatch_webhooks.inbox import sqlite_statements as sql
@@ -38,76 +36,54 @@ from nexmo_dispatch_webhooks.inbox.records import (
     RecordState,
     StoredFailure,
 )
-from nexmo_dispatch_webhooks.inbox.sqlite_file import Synchronous
-from nexmo_dispatch_webhooks.inbox.sqlite_owner import RECEIVER, require_owner
+from nexmo_dispatch_webhooks.inbox.sqlite_owner import require_owner
+from nexmo_dispatch_webhooks.inbox.sqlite_settings import SqliteOptions, SqliteSettings
 from nexmo_dispatch_webhooks.inbox.sqlite_writer import LONG_LOG, Batch, Operation, Writer
 from nexmo_dispatch_webhooks.inbox.store import AddedListener, RecordChoice
 from nexmo_dispatch_webhooks.logs import log_failure
 from nexmo_dispatch_webhooks.transaction import Statement
 
-__all__ = ["SqliteInboxStore", "Synchronous"]
+__all__ = ["SqliteInboxStore"]
 
 T = TypeVar("T")
-#: Events wait so long, in seconds, for others to share their commit with: it costs as much for twenty.
+#: Seconds that an event waits for other events to share its commit: a commit costs the same for twenty.
 _GATHER = 0.002
-#: Marks wait so long, in seconds, for company, or until there are so many: they are neighbours in the file,
-#: so many cost little more than a few.
-_MARK_DELAY = 0.05
-#: A piece of the retention that finds no room is tried again in so many times smaller ones.
+#: Seconds that a mark waits for other marks, and the number of marks that ends the wait: marks are
+#: neighbours in the file, so many cost little more than a few.
+_MARK_DELAY, _MANY_MARKS = 0.05, 256
+#: A piece of the retention that has no room is tried again in pieces this many times smaller.
 _SMALLER = 8
-_MANY_MARKS = 256
-#: Seconds between two looks whether the log was emptied, and how many looks: for a `poll` of some seconds.
-_LOOK = 0.1
-_LOOKS = 100
-#: The most records in one transaction.
+#: Seconds between two looks whether the log was emptied, and the number of looks: enough for a `poll` of
+#: several seconds.
+_LOOK, _LOOKS = 0.1, 100
+#: Maximum number of records in one transaction.
 _BATCH = 512
 
 
 class SqliteInboxStore:
-    """Keeps records in an SQLite file; see `InboxStore` for what each method promises.
+    """Keeps records in an SQLite file; see `InboxStore` for the contract of each method.
 
     Args:
-        path: the file. It and its companions (`-wal`, `-shm`, `-worker`) are readable for their owner only,
-            since they hold what customers wrote.
-        synchronous: see `Synchronous`.
-        busy_timeout: how long, in seconds, to wait for another process that holds the file locked.
-        max_bytes: the largest size of the file, at least 256 KiB; what does not fit is not acknowledged.
-        schema: SQL for the tables of your handlers, run at every opening (`CREATE TABLE IF NOT EXISTS …`).
-        create: False raises InboxError when there is no file.
-        owner: whose events these are; `claim` refuses a file of another owner.
-        clock: gives epoch seconds.
+        path: The file. Only its owner may read it and its companions (`-wal`, `-shm`, `-worker`,
+            `-reserve`), since they hold texts of customers.
+        clock: Returns epoch seconds.
+        **options: The fields of `SqliteSettings`.
+
+    Raises:
+        ConfigurationError: A setting is out of its range.
     """
 
     transactional = True
 
     def __init__(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        synchronous: Synchronous = "FULL",
-        busy_timeout: float = 5.0,
-        max_bytes: int = 1024**3,
-        schema: str = "",
-        create: bool = True,
-        owner: str = RECEIVER,
-        clock: Callable[[], float],
+        self, path: str | os.PathLike[str], *, clock: Callable[[], float], **options: Unpack[SqliteOptions]
     ) -> None:
-        if synchronous not in {"FULL", "NORMAL"}:
-            raise ConfigurationError("synchronous is FULL or NORMAL")
-        if max_bytes < file.LEAST_BYTES:
-            raise ConfigurationError(f"max_bytes is at least {file.LEAST_BYTES}: less holds no inbox")
         self.path: Path = Path(path)
-        self.added: AddedListener | None = None
-        # settings
-        self._synchronous: Synchronous = synchronous
-        self._busy_timeout = busy_timeout
-        self._max_bytes = max_bytes
-        self._schema = schema
-        self._create = create
-        self._owner = owner
+        self.on_added: AddedListener | None = None
+        self._settings = SqliteSettings(**options)
         self._clock = clock
         self._gather = _GATHER
-        # of the event loop: what the next transaction is to do
+        # of the event loop: the work of the next transaction
         self._adds: list[NewRecord] = []
         self._add_futures: list[asyncio.Future[int | None]] = []
         self._marks: list[int] = []
@@ -122,7 +98,7 @@ class SqliteInboxStore:
         self._ended: asyncio.Future[None] | None = None
         self._uncertain = False
         self._pruned = 0
-        # of the thread, made anew by each opening
+        # of the thread; new for each opening
         self._thread: threading.Thread | None = None
         self._queue: SimpleQueue[Batch | None] = SimpleQueue()
         self._writer: Writer | None = None
@@ -133,24 +109,16 @@ class SqliteInboxStore:
     # --- opening and closing ---
 
     async def open(self) -> None:
-        """Open the file in the writer thread, and create it when needed."""
+        """Open the file in the writer thread; create it when it is missing."""
         loop = asyncio.get_running_loop()
         if self._thread is None and self._ended is not None and self._loop is loop:
-            await asyncio.wait({self._ended})  # until then the thread of the last opening holds the file
+            await asyncio.wait({self._ended})  # until then the thread of the last opening has the file open
         if self._thread is not None:
             return
         self._loop, self._ended, self._queue = loop, loop.create_future(), SimpleQueue()
         self._busy = False
-        self._writer = Writer(
-            self.path,
-            synchronous=self._synchronous,
-            busy_timeout=self._busy_timeout,
-            max_bytes=self._max_bytes,
-            schema=self._schema,
-            create=self._create,
-            clock=self._clock,
-        )
-        # a thread of its own: those of `asyncio.to_thread` may all be busy with what handlers do in them
+        self._writer = Writer(self.path, self._settings, self._clock)
+        # a thread of its own: handlers may keep all threads of `asyncio.to_thread` busy
         self._thread = threading.Thread(
             target=self._write,
             args=(self._queue, self._writer, loop, self._ended),
@@ -159,23 +127,23 @@ class SqliteInboxStore:
         )
         self._thread.start()
         try:
-            await self._run(lambda _: None, pages=0)  # whoever comes first opens it
+            await self._run(lambda _: None, pages=0)  # the first operation opens the file
         except InboxError:
             await self.aclose()
             raise
 
     async def aclose(self) -> None:
-        """Write the last marks, give up the claim, close the file, end the thread."""
+        """Write the last marks, release the claim, close the file, and end the thread."""
         thread, queue, ended = self._thread, self._queue, self._ended
         if thread is None or ended is None:
             return
-        with contextlib.suppress(InboxError):  # marks that cannot be written: these events are handled again
+        with contextlib.suppress(InboxError):  # events whose marks cannot be written are handled again
             await self._run(lambda _: None, pages=0)
             while self._adds or self._operations:
                 await self._run(lambda _: None, pages=0)
-            if self._marks:  # once more, and no longer
+            if self._marks:  # one more attempt
                 await self._run(lambda _: None, pages=0)
-        if self._thread is thread:  # nobody else closed it meanwhile
+        if self._thread is thread:  # no other call closed it meanwhile
             self._thread = None
             if self._timer is not None:
                 self._timer.cancel()
@@ -185,29 +153,29 @@ class SqliteInboxStore:
             self._adds, self._add_futures, self._operations, self._futures = [], [], [], []
             queue.put(None)
         await asyncio.wait({ended})
-        thread.join()  # it has nothing left to do
+        thread.join()  # it ends at once
 
-    # --- the promises of `InboxStore` ---
+    # --- the methods of `InboxStore` ---
 
     async def claim(self) -> bool:
-        """Hold a lock on a companion file; the system frees it when the process dies.
+        """Lock a companion file; the operating system releases the lock when the process dies.
 
         Raises:
-            InboxError: the events in the file are those of another owner.
+            InboxError: The events in the file belong to another owner.
         """
         writer = self._require_writer()
 
         def operation(db: sqlite3.Connection) -> bool:
-            require_owner(db, self._owner, self.path.name)
+            require_owner(db, self._settings.owner, self.path.name)
             return writer.claim(db)
 
         return await self._run(operation, pages=0)
 
     @property
     def is_waiting(self) -> bool:
-        """Whether `claim` left the events to a process that may still be there: `-worker` is another file.
+        """Whether `claim` left the events to a process that may be alive: `-worker` is another file.
 
-        Within `sqlite_claim.GRACE` seconds it is known.
+        After `sqlite_claim.GRACE` seconds it is certain.
         """
         return self._require_writer().is_waiting
 
@@ -223,7 +191,7 @@ class SqliteInboxStore:
         return await future
 
     def finish(self, record_id: int) -> None:
-        """Mark a record together with others, within a tenth of a second (`_MARK_DELAY`, and a commit)."""
+        """Mark a record together with others, within 0.1 s (`_MARK_DELAY`, and a commit)."""
         loop = self._require_open()
         self._marks.append(record_id)
         if self._timer is None:
@@ -232,7 +200,7 @@ class SqliteInboxStore:
     async def commit(
         self, record_id: int, handler: str, statements: Sequence[Statement], *, finish: bool
     ) -> None:
-        """Run a handler's statements together with its mark."""
+        """Run the statements of a handler together with its mark."""
         now = self._clock() if finish else None
         await self._run(
             lambda db: sql.commit_handler(db, record_id, handler, statements, now=now),
@@ -248,21 +216,21 @@ class SqliteInboxStore:
         done: Sequence[str],
         failed: Sequence[StoredFailure],
     ) -> None:
-        """Keep the result of a failed attempt."""
+        """Store the result of a failed attempt."""
         await self._run(
             lambda db: sql.postpone(db, record_id, attempts=attempts, due=due, done=done, failed=failed)
         )
 
-    async def waiting(self) -> list[PendingEvent]:
-        """All pending records, apart from those whose mark is under way."""
-        found = await self._run(sql.waiting, pages=0)
+    async def pending(self) -> list[PendingEvent]:
+        """Return all pending records, except those with an unwritten mark."""
+        found = await self._run(sql.pending, pages=0)
         unwritten = set(self._marks)
         return [item for item in found if item.id not in unwritten] if unwritten else found
 
     async def changed(self) -> bool:
-        """SQLite counts the commits of other connections."""
+        """Ask SQLite, which counts the commits of other connections."""
         look = self._require_writer().look_for_changes
-        # after a failure nobody knows what was written before it
+        # after a failure it is not known what was written
         uncertain, self._uncertain = self._uncertain, False
         try:
             return await self._run(look, pages=0) or uncertain
@@ -271,11 +239,11 @@ class SqliteInboxStore:
             raise
 
     async def load(self, record_id: int) -> Record:
-        """One record with its body."""
+        """Return one record with its body."""
         return await self._run(lambda db: sql.load(db, record_id), pages=0)
 
     async def list(self, state: RecordState | None, *, limit: int, after: int) -> builtins.list[Record]:
-        """Records by ascending id."""
+        """Return records by ascending id."""
         return await self._run(lambda db: sql.select(db, state, limit=limit, after=after), pages=0)
 
     async def retry(self, which: RecordChoice, *, handler: str | None = None, kind: str | None = None) -> int:
@@ -284,14 +252,14 @@ class SqliteInboxStore:
         return await self._run(again, pages=1 if which != "all" else LONG_LOG)
 
     async def summary(self) -> builtins.list[FailureTally]:
-        """Count in the file."""
+        """Count what failed."""
         return await self._run(sql.summary, pages=0)
 
     async def purge(self, which: RecordChoice, *, states: Sequence[RecordState], before: float | None) -> int:
-        """Forget contents, in pieces that hold up no answer for long; nothing of them is left afterwards.
+        """Forget contents in pieces, so that no response waits for long; then erase them from the log.
 
         Raises:
-            InboxError: they are forgotten, but the log still holds them.
+            InboxError: The contents are forgotten, but the log still holds them.
         """
         found = await self._forget(which, states, before)
         if found:
@@ -308,7 +276,7 @@ class SqliteInboxStore:
                 return found
 
     async def _empty_log(self) -> None:
-        """Have the log emptied by the process that handles events: by this one, if there is no other."""
+        """Have the log emptied by the process that handles events, which may be this process."""
         request: str | None = None
         for _ in range(_LOOKS):
             if await self._run(self._require_writer().claim, pages=0):
@@ -325,15 +293,15 @@ class SqliteInboxStore:
         )
 
     async def aged_at(self) -> float | None:
-        """Kept with the ages."""
+        """Return the time of the last call of `age`."""
         return await self._run(ages.aged_at, pages=0)
 
-    async def age(self, *, sure: float, told: float, epoch: float, newest: bool) -> None:
-        """Change the marks, of which there are two an hour."""
-        await self._run(partial(ages.age, sure=sure, told=told, epoch=epoch, newest=newest))
+    async def age(self, *, measured: float, by_clock: float, epoch: float, newest: bool) -> None:
+        """Update the marks, of which there are two an hour."""
+        await self._run(partial(ages.age, measured=measured, by_clock=by_clock, epoch=epoch, newest=newest))
 
     async def prune(self, *, handled: float, quarantined: float, keys: float) -> bool:
-        """A piece of the retention, which goes on where the last one ended."""
+        """Do one piece of the retention, which continues where the last piece ended."""
         forget = partial(sql.prune, start=self._pruned, handled=handled, quarantined=quarantined, keys=keys)
         (more, self._pruned), _ = await self._run_piece(forget, sql.PIECE)
         if not more:
@@ -341,11 +309,11 @@ class SqliteInboxStore:
         return more
 
     async def count(self) -> RecordCounts:
-        """How many wait, and how many are set aside."""
+        """Count pending and quarantined records."""
         return await self._run(sql.count, pages=0)
 
     async def writable(self) -> bool:
-        """Look for room, and write something that changes nothing."""
+        """Look for room, and write a value that changes nothing."""
         return await self._run(self._require_writer().has_room)
 
     # --- on the event loop ---
@@ -361,11 +329,11 @@ class SqliteInboxStore:
         return self._writer
 
     async def _run(self, operation: Callable[[sqlite3.Connection], T], *, pages: int = 1) -> T:
-        """Run an operation in the next transaction; its failure undoes nothing but itself.
+        """Run an operation in the next transaction; its failure rolls back only itself.
 
         Args:
-            operation: gets the connection of the writer thread.
-            pages: about how many it changes.
+            operation: A function of the writer thread's connection.
+            pages: Approximate number of pages that it changes.
         """
         future: asyncio.Future[T] = self._require_open().create_future()
         self._operations.append(operation)
@@ -375,22 +343,22 @@ class SqliteInboxStore:
         return await future
 
     async def _run_piece(self, forget: Callable[..., T], piece: int) -> tuple[T, int]:
-        """Forget a piece, and a smaller one when a full disk has no room for what it would log.
+        """Forget a piece of records; a smaller piece when a full disk has no room for its log.
 
         Args:
-            forget: gets the connection and, as *piece*, how many records at most.
-            piece: so many, to begin with.
+            forget: A function of the connection and, as *piece*, the maximum number of records.
+            piece: The first maximum.
 
         Returns:
-            What it gave, and the size of the piece.
+            The result of *forget*, and the size of the piece.
 
         Raises:
-            InboxFullError: there is no room for a piece of one record either.
+            InboxFullError: There is no room for a piece of one record either.
         """
         while True:
             try:
                 return await self._run(partial(forget, piece=piece), pages=LONG_LOG), piece
-            except (InboxFullError, TransactionError):  # without or with room for a small event
+            except (InboxFullError, TransactionError):  # without, or with, room for a small event
                 if piece == 1:
                     raise
                 piece = max(1, piece // _SMALLER)
@@ -401,14 +369,14 @@ class SqliteInboxStore:
         self._kick()
 
     def _kick(self) -> None:
-        """Hand over at the end of this round of the event loop, so that its other requests come along."""
+        """Hand over at the end of this round of the event loop, together with its other requests."""
         if not self._busy and self._loop is not None:
             self._scheduled = True
             self._loop.call_soon(self._hand_over)
 
     def _hand_over(self) -> None:
         if self._busy or not self._scheduled:
-            return  # somebody was quicker
+            return  # an earlier call handed over
         self._scheduled = False
         marks: list[int] = []
         if self._marks_due or self._operations or len(self._marks) >= _MANY_MARKS:
@@ -432,7 +400,9 @@ class SqliteInboxStore:
     def _completed(self, batch: Batch) -> None:
         self._busy = False
         if batch.error is not None or batch.unmarked:
-            self._marks = batch.marks + self._marks  # they are tried again, or lost with the process
+            self._marks = (
+                batch.marks + self._marks
+            )  # they are written with the next batch, or lost with the process
         self._uncertain |= batch.in_parts or batch.error is not None
         if batch.error is not None:
             for future in (*batch.add_futures, *batch.futures):
@@ -453,14 +423,14 @@ class SqliteInboxStore:
             self._timer = self._loop.call_later(_MARK_DELAY, self._flush)
 
     def _tell_added(self, batch: Batch) -> None:
-        added = self.added
+        on_added = self.on_added
         for record, record_id, future in zip(batch.adds, batch.ids, batch.add_futures, strict=True):
             if isinstance(record_id, Exception):
                 _fail(future, record_id)
                 continue
-            # here and not after `await add`, whose caller may have been cancelled in the meantime
-            if record_id is not None and added is not None and record.parsable:
-                added(record_id, record)
+            # here and not after `await add`: its caller may have been cancelled
+            if record_id is not None and on_added is not None and record.parsable:
+                on_added(record_id, record)
             if not future.done():
                 future.set_result(record_id)
 
@@ -473,19 +443,19 @@ class SqliteInboxStore:
         loop: asyncio.AbstractEventLoop,
         ended: asyncio.Future[None],
     ) -> None:
-        """One batch after the other until the end of this opening, whose queue and writer they are."""
+        """Write one batch after the other until the end of this opening."""
         while (batch := queue.get()) is not None:
             try:
                 writer.commit(batch)
-            except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+            except Exception as error:  # noqa: BLE001 - the callers that wait must learn of any error
                 batch.error = error
             try:
                 loop.call_soon_threadsafe(self._completed, batch)
-            except RuntimeError:  # the loop was closed without closing the inbox: nobody waits
+            except RuntimeError:  # the loop was closed before the inbox: no caller waits
                 break
             try:
-                writer.rest()
-            except Exception as error:  # noqa: BLE001 - without this thread everybody would wait for ever
+                writer.maintain_log()
+            except Exception as error:  # noqa: BLE001 - without this thread all callers would wait for ever
                 log_failure("the log of the inbox", error)
         writer.close()
         with contextlib.suppress(RuntimeError):  # as above
@@ -493,7 +463,7 @@ class SqliteInboxStore:
 
 
 def _fail(future: asyncio.Future[Any], error: Exception) -> None:
-    """Whoever waits gets an InboxError, which names the kind of failure and no value."""
+    """Raise an InboxError in the caller, which names the kind of failure and no value."""
     if future.done():
         return
     if isinstance(error, InboxError):

@@ -1,6 +1,7 @@
-"""The claim to be the one process that handles the events of a file: a lock on its companion `-worker`.
+"""The claim to be the only process that handles the events of a file: a lock on its companion `-worker`.
 
-The system frees the lock when the process dies. It reads no event; the writer thread calls it.
+The operating system releases the lock when the process dies. The module reads no event; the writer thread
+calls it.
 """
 
 from __future__ import annotations
@@ -18,46 +19,47 @@ from nexmo_dispatch_webhooks.logs import logger
 
 __all__ = ["GRACE", "Claim"]
 
-#: Seconds in which a process notices, at its `poll`, that the file that it locks has lost its name.
+#: Seconds within which a process notices, at its `poll`, that its locked file has lost its name.
 GRACE: Final = 3.0
 
 
 class Claim:
-    """What one writer holds, or would like to hold.
+    """The claim of one writer.
 
-    A lock is worth as much as the name of the file that is locked: when that file is removed, another process
-    makes a new one and gets its lock. So the inbox knows which file the last holder locked. Who finds another
-    one there leaves a living holder `GRACE` seconds to lock it, too.
+    A lock protects only as long as the locked file keeps its name: after a removal another process creates a
+    new file and locks it. So the inbox stores which file the last holder locked. A process that finds another
+    file leaves the last holder, which may be alive, `GRACE` seconds to lock the new file.
 
     Args:
-        path: the file of the inbox, at its real place.
-        monotonic: gives seconds.
+        path: The file of the inbox, with all links resolved.
+        monotonic: Returns monotonic seconds.
     """
 
     def __init__(self, path: Path, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._path = path.with_name(path.name + "-worker")
         self._monotonic = monotonic
         self._lock: SqliteFile | None = None
-        self._strange_since: float | None = None
+        #: since when the companion is another file than the last holder locked
+        self._replaced_since: float | None = None
 
     @property
     def held(self) -> bool:
-        """Whether this was the process that handles events at the last look."""
+        """Whether this process held the claim at the last call of `take`."""
         return self._lock is not None
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the lock was free at the last look, and was left to a holder that may still be there."""
-        return self._strange_since is not None
+        """Whether the lock was free at the last `take`, and was left to a last holder that may be alive."""
+        return self._replaced_since is not None
 
     def take(self, db: sqlite3.Connection) -> bool:
-        """Whether this is the process that handles events, from now on or still.
+        """Return whether this process holds the claim, from now on or still.
 
         Args:
-            db: the inbox, in a transaction.
+            db: The connection to the inbox, inside a transaction.
 
         Raises:
-            InboxError: the companion cannot be locked by this user, so nobody would know who handles.
+            InboxError: This user cannot lock the companion, so two processes might handle the same events.
         """
         before = self._lock
         if before is not None and before.trouble() is None:
@@ -65,11 +67,11 @@ class Claim:
         lock = _lock(self._path)
         if lock is None:
             self.release()
-            self._strange_since = None
+            self._replaced_since = None
             if before is not None:
                 logger.error(
                     "%s was removed or replaced, and another process handles the events of this inbox now: "
-                    "this one starts no more handlers",
+                    "this process starts no more handlers",
                     self._path.name,
                 )
             return False
@@ -80,32 +82,32 @@ class Claim:
         if known != name:
             notes.write(db, "worker", name)
         self.release()
-        self._lock, self._strange_since = lock, None
+        self._lock, self._replaced_since = lock, None
         return True
 
     def release(self) -> None:
-        """Let another process handle events."""
+        """Release the claim."""
         lock, self._lock = self._lock, None
         if lock is not None:
             lock.close()
 
     def _has_waited(self) -> bool:
         now = self._monotonic()
-        if self._strange_since is None:
-            self._strange_since = now
-        return now - self._strange_since >= GRACE
+        if self._replaced_since is None:
+            self._replaced_since = now
+        return now - self._replaced_since >= GRACE
 
 
 def _lock(path: Path) -> SqliteFile | None:
-    """Lock a companion file; None if another process, or another inbox of this one, has it."""
+    """Lock a companion file; None if another process, or another inbox of this process, holds the lock."""
     try:
         lock = SqliteFile(path, busy_timeout=0)
     except (OSError, sqlite3.Error) as error:
         raise InboxError(f"{path.name} cannot be opened: {_words(error)}") from error
     try:
-        lock.connection.execute("PRAGMA journal_mode = MEMORY")  # else writing made another file
+        lock.connection.execute("PRAGMA journal_mode = MEMORY")  # any other mode would create another file
         lock.connection.execute("BEGIN EXCLUSIVE")
-        # A file that may only be read is locked for reading, which several may do.
+        # A read-only file is locked for reading only, which several processes may do.
         lock.connection.execute("PRAGMA user_version = 1")
     except sqlite3.Error as error:
         lock.close()
@@ -115,7 +117,7 @@ def _lock(path: Path) -> SqliteFile | None:
             f"{path.name} cannot be locked ({_words(error)}), so two processes might handle the same events: "
             "let the user of this process write it, or remove it"
         ) from error
-    if lock.trouble() is not None:  # removed or replaced meanwhile: the lock is worth nothing
+    if lock.trouble() is not None:  # removed or replaced meanwhile: the lock protects nothing
         lock.close()
         return None
     return lock

@@ -1,12 +1,12 @@
-"""`DiskReserve`: how far the file of an inbox may grow, so that what makes room always finds room itself.
+"""`DiskReserve`: how far the file of an inbox may grow, so that a deletion always has room on the disk.
 
-Forgetting is writing, too: it goes to the log first. So a companion file (`-reserve`) occupies a piece of the
-disk. While it is there, the file may grow, but no commit leaves more to be moved from the log than half of
-the reserve, unless the disk has twice that. When the disk is full, the reserve is given up: with what it
-occupied the log can be moved, and starts over in place; from then on the file grows no further, new events
-take pages that were freed, and the log has the rest. Once the disk has room again the reserve is made again.
+A deletion writes too: it goes to the log first. So a companion file (`-reserve`) occupies a part of the disk.
+While the companion exists, the file may grow, but no commit leaves more pages to be moved from the log than
+half of the reserve, unless the disk has twice that room. When the disk is full, the companion is deleted: its
+room is enough to move the log, which then starts over in place. From then on the file does not grow, new
+events use freed pages, and the log has the rest. Once the disk has room again the companion is created again.
 
-It decides nothing about events; the writer thread calls it, between its transactions and before each commit.
+It decides nothing about events; the writer thread calls it between transactions and before each commit.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ from pathlib import Path
 from typing import Final
 
 from nexmo_dispatch_webhooks.inbox import sqlite_file as file
+from nexmo_dispatch_webhooks.inbox.sqlite_settings import SqliteSettings
 from nexmo_dispatch_webhooks.logs import logger
 
 __all__ = ["DiskReserve"]
 
-#: Bytes of the reserve, where the disk and `max_bytes` are large enough.
+#: Bytes of the reserve, if the disk and `max_bytes` are large enough.
 _RESERVE: Final = 2 * 1024**2
 _LEAST_RESERVE: Final = 64 * 1024
-#: Parts of the disk, and of the largest file, that the reserve is at most.
+#: The reserve is at most this fraction of the disk, and of `max_bytes`: 1/8 and 1/4.
 _OF_DISK, _OF_FILE = 8, 4
-#: Bytes by which a file of the largest size may grow for what is under way: marks, results, the retention.
-_UNDER_WAY: Final = 1024**2
+#: Bytes by which a file of the largest size may grow for work on stored events: marks, results, retention.
+_ALLOWANCE: Final = 1024**2
 _ZEROS: Final = bytes(64 * 1024)
 
 
@@ -37,31 +38,31 @@ class DiskReserve:
     """The limits of one file, for one connection.
 
     Args:
-        path: the file.
-        max_bytes: its largest size.
-        busy_timeout: how long, in seconds, the move of a very long log may wait for other processes.
+        path: The file.
+        settings: `max_bytes` limits the file; `busy_timeout` the wait for other processes at the move of a
+            very long log.
     """
 
-    def __init__(self, path: Path, max_bytes: int, busy_timeout: float) -> None:
+    def __init__(self, path: Path, settings: SqliteSettings) -> None:
         # settings
-        self._path = path.resolve()  # where SQLite has the other companions
+        self._path = path.resolve()  # SQLite's companions are there too
         self._companion = self._path.with_name(self._path.name + "-reserve")
-        self._max_bytes = max_bytes
-        self._busy_timeout = busy_timeout
+        self._max_bytes = settings.max_bytes
+        self._busy_timeout = settings.busy_timeout
         # state
         self.wanted = False
-        """Whether this process makes the reserve: one that only looks leaves no files behind."""
+        """Whether this process creates the reserve: a process that only reads leaves no files."""
         self._held = False
-        """Whether the reserve is there."""
+        """Whether the companion exists."""
         self._tight = False
-        """Whether the file may not grow, since there is no reserve."""
+        """Whether the file must not grow, since there is no reserve."""
         self._size = _RESERVE
         self._page_size = 4096
         self._moved = 0
-        """Pages that are in the file, and no longer in the log alone."""
+        """The number of pages of the file without the log."""
 
     def begin(self, db: sqlite3.Connection) -> None:
-        """Learn what is there, after the file was opened."""
+        """Read the sizes of file and disk, after the file was opened."""
         total, _, _ = shutil.disk_usage(self._path.parent)
         least = min(_RESERVE, total // _OF_DISK, self._max_bytes // _OF_FILE)
         self._size = max(_LEAST_RESERVE, least)
@@ -69,33 +70,33 @@ class DiskReserve:
         self._look()
         self.limit(db)
 
-    def limit(self, db: sqlite3.Connection, *, under_way: bool = False) -> None:
-        """Let the file grow so far; beyond, SQLite says that it is full.
+    def limit(self, db: sqlite3.Connection, *, stored: bool = False) -> None:
+        """Set the largest size of the file; beyond it SQLite reports a full disk.
 
         Args:
-            db: outside of a transaction.
-            under_way: what is to be written makes room, or belongs to events that were acknowledged.
+            db: The connection, outside a transaction.
+            stored: The next write is about stored events: it makes room, or belongs to acknowledged events.
         """
-        db.execute(f"PRAGMA max_page_count = {self.pages(under_way=under_way)}")
+        db.execute(f"PRAGMA max_page_count = {self.pages(stored=stored)}")
 
-    def pages(self, *, under_way: bool = False) -> int:
-        """How many pages the file may have; see `limit`."""
-        most = self._max_bytes + (_UNDER_WAY if under_way else 0)
-        if self._tight:  # a quarter of the reserve for pages that split, the rest for the log
-            most = min(most, self._moved * self._page_size + (self._size // 4 if under_way else 0))
+    def pages(self, *, stored: bool = False) -> int:
+        """Return the largest number of pages of the file; see `limit`."""
+        most = self._max_bytes + (_ALLOWANCE if stored else 0)
+        if self._tight:  # a quarter of the reserve for page splits, the rest for the log
+            most = min(most, self._moved * self._page_size + (self._size // 4 if stored else 0))
         return max(1, most // self._page_size)
 
     def check(self, db: sqlite3.Connection) -> None:
-        """Refuse a commit whose pages may find no room when they are moved from the log to the file.
+        """Refuse a commit whose pages may have no room at the move from the log to the file.
 
         Args:
-            db: in the transaction, before its end.
+            db: The connection, inside the transaction, before its end.
 
         Raises:
-            sqlite3.OperationalError: SQLITE_FULL, as SQLite says it.
+            sqlite3.OperationalError: There is not enough room: SQLITE_FULL.
         """
         if not self._held:
-            return  # `limit` lets it grow by what the reserve has left
+            return  # `limit` bounds the growth by the room of the reserve
         grown = (_pages(db) - self._moved) * self._page_size
         if grown > self._size // 2 and self._available() < 2 * grown:
             error = sqlite3.OperationalError("the disk has no room for this")
@@ -103,7 +104,7 @@ class DiskReserve:
             raise error
 
     def move_log(self, db: sqlite3.Connection) -> None:
-        """Move the log to the file, between two transactions; a full disk costs the reserve."""
+        """Move the log to the file, between two transactions; on a full disk delete the reserve for that."""
         file.move_log(db, self._busy_timeout)
         self._look()
         if self._held and _pages(db) > self._moved and self.give_up():
@@ -112,25 +113,25 @@ class DiskReserve:
             self.limit(db)
 
     def hold(self, db: sqlite3.Connection) -> None:
-        """Make the reserve when there is none, and the disk has twice the room."""
+        """Create the reserve when it is missing and the disk has twice its room."""
         if self._held:
             return
         self.wanted = True
         if self._available() >= 2 * self._size:
-            with contextlib.suppress(OSError):  # others were quicker, with the reserve or with the disk
-                self._make()
+            with contextlib.suppress(OSError):  # another process created it, or filled the disk
+                self._create()
         self._look()
         self.limit(db)
 
-    def make(self, db: sqlite3.Connection) -> None:
-        """Make room for what makes room: move the log, and give up the reserve when the disk is full."""
+    def make_room(self, db: sqlite3.Connection) -> None:
+        """Make room for a deletion: move the log, and delete the reserve when the disk is full."""
         self.move_log(db)
         if self.give_up():
             self._look()
-        self.limit(db, under_way=True)
+        self.limit(db, stored=True)
 
     def give_up(self) -> bool:
-        """Free the reserve when there is one and the disk is full; whether it was so."""
+        """Delete the reserve if it exists and the disk is full; return whether it was deleted."""
         try:
             if self._available() >= 2 * self._size:
                 return False
@@ -138,14 +139,14 @@ class DiskReserve:
         except OSError:  # there is none
             return False
         logger.warning(
-            "the disk of the inbox is full: its file grows no further until %d bytes are free, and new "
-            "events take the room of forgotten ones",
+            "the disk of the inbox is full: its file does not grow until %d bytes are free, and new events "
+            "use the room of forgotten events",
             2 * self._size,
         )
         return True
 
     def _look(self) -> None:
-        """See what is in the file, and whether another process has made the reserve or given it up."""
+        """Read the size of the file, and whether the reserve exists; other processes change both."""
         self._moved = self._path.stat().st_size // self._page_size
         try:
             self._held = self._companion.stat().st_size >= self._size
@@ -153,13 +154,13 @@ class DiskReserve:
             self._held = False
         self._tight = not self._held and (self.wanted or self._available() < 2 * self._size)
 
-    def _make(self) -> None:
-        """Occupy a piece of the disk; a file system that cannot promise it gets zeros.
+    def _create(self) -> None:
+        """Create the companion; a file system without allocation gets zeros.
 
         Raises:
-            OSError: there is no room, or something of that name.
+            OSError: There is no room, or another file of that name.
         """
-        with contextlib.suppress(FileNotFoundError):  # what a killed process had begun
+        with contextlib.suppress(FileNotFoundError):  # the remains of a killed process
             self._companion.unlink()
         descriptor = os.open(self._companion, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
@@ -176,7 +177,7 @@ class DiskReserve:
             os.close(descriptor)
 
     def _available(self) -> int:
-        """Bytes that the disk has left for us."""
+        """Return the free bytes of the disk."""
         return shutil.disk_usage(self._path.parent).free
 
 

@@ -1,6 +1,6 @@
-"""The SQLite file of an inbox: who may read it, whose it is, its tables, and its write-ahead log.
+"""Opens the SQLite file of an inbox, creates its tables, and moves its write-ahead log.
 
-It knows no event and no thread: the writer in `sqlite` calls it, with its own connection.
+It knows no event and no thread: `sqlite_writer` calls it, with its own connection.
 """
 
 from __future__ import annotations
@@ -8,53 +8,43 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from pathlib import Path
-from typing import Literal
 
 from nexmo_dispatch_core.sqlite import SqliteFile
 from nexmo_dispatch_webhooks.exceptions import InboxError
 from nexmo_dispatch_webhooks.inbox import sqlite_statements as sql
+from nexmo_dispatch_webhooks.inbox.sqlite_settings import SqliteSettings
 from nexmo_dispatch_webhooks.logs import logger
 
 __all__ = [
-    "LEAST_BYTES",
-    "Synchronous",
     "has_race",
     "move_log",
     "open_file",
 ]
 
-#: `FULL`: an acknowledged event survives a loss of power. `NORMAL`: it survives the death of the process
-#: at any moment (kill -9), and a loss of power may take the last ones.
-Synchronous = Literal["FULL", "NORMAL"]
-
 _CLOSED_TO_US = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM})
-_APPLICATION_ID = 0x4E445731  # "NDW1": tells `file` and us whose database it is
-#: Bytes that the writer keeps of the file: with the index of half a million keys in memory, none is read.
+_APPLICATION_ID = 0x4E445731  # "NDW1": identifies the file for `file` and for `open_file`
+#: Bytes of the page cache: it holds the index of half a million keys, so that no key is read from the disk.
 _CACHE = 16 * 1024**2
-#: Pages of the log after which other processes are made to wait for its move.
+#: Pages of the log after which other processes have to wait for its move.
 _VERY_LONG_LOG = 1000
-#: Bytes that a log may keep of the disk when it starts over.
+#: Bytes of the log file that remain when the log starts over.
 _LONGEST_LOG = 8 * 1024**2
-#: Bytes of the smallest file that holds an inbox with a few dozen events.
-LEAST_BYTES = 256 * 1024
 
 
-def open_file(
-    path: Path, *, synchronous: Synchronous, busy_timeout: float, schema: str, create: bool
-) -> SqliteFile:
-    """Open an inbox, and make one of a file that is missing or empty.
+def open_file(path: Path, settings: SqliteSettings) -> SqliteFile:
+    """Open an inbox; create it when the file is missing or empty.
 
     Raises:
-        InboxError: there is none and *create* is False, or the file is something else or another user's; it
-            is left as it was.
+        InboxError: The file is missing and *create* is False, or the file is no inbox or belongs to another
+            user. It is not changed.
     """
-    if not create and not path.exists():
+    if not settings.create and not path.exists():
         raise InboxError(f"there is no inbox at {path.name}")
     try:
-        # room for the compiled INSERT of every number of rows
-        file = SqliteFile(path, busy_timeout=busy_timeout, statements=256)
+        # 256 hold the compiled INSERT for every number of rows
+        file = SqliteFile(path, busy_timeout=settings.busy_timeout, statements=256)
     except FileNotFoundError as error:
-        raise InboxError(f"the inbox {path} cannot be made: there is no such folder") from error
+        raise InboxError(f"the inbox {path} cannot be created: there is no such folder") from error
     except OSError as error:
         raise InboxError(f"the inbox {path} cannot be opened: {error.strerror}") from error
     except sqlite3.Error as error:
@@ -62,22 +52,22 @@ def open_file(
     db = file.connection
     try:
         if _is_empty(db):
-            if not create:
+            if not settings.create:
                 raise InboxError(f"there is no inbox in {path.name}: the file is empty")
-            _make(file)
+            _create(file)
         if _identity(db) != (_APPLICATION_ID, sql.SCHEMA_VERSION):
             raise InboxError(f"{path.name} is no inbox of this version")
         db.execute(f"PRAGMA cache_size = -{_CACHE // 1024}")
-        db.execute(f"PRAGMA synchronous = {synchronous}")
-        # what customers wrote goes to no temporary folder, which may be on another disk
+        db.execute(f"PRAGMA synchronous = {settings.synchronous}")
+        # texts of customers go to no temporary folder, which may be on another disk
         db.execute("PRAGMA temp_store = MEMORY")
-        # overwrites what is deleted; only deletion costs more writing by that
+        # deleted content is overwritten; only a deletion writes more for that
         db.execute("PRAGMA secure_delete = ON")
-        # `move_log` does it after the answers, where SQLite would do it before
+        # `move_log` moves the log after the responses; SQLite would move it before
         db.execute("PRAGMA wal_autocheckpoint = 0")
         db.execute(f"PRAGMA journal_size_limit = {_LONGEST_LOG}")
-        if schema:
-            _run_schema(db, schema)
+        if settings.schema:
+            _run_schema(db, settings.schema)
         file.watch()
     except BaseException as error:
         file.close()
@@ -96,7 +86,7 @@ def _run_schema(db: sqlite3.Connection, schema: str) -> None:
     try:
         db.executescript(schema)
     except sqlite3.Error as error:
-        # the statements are the developer's, and no data of anybody is in them
+        # the message quotes a statement of the developer, which holds no personal data
         raise InboxError(f"the schema of the inbox cannot be run: {error}") from error
 
 
@@ -111,13 +101,13 @@ def _identity(db: sqlite3.Connection) -> tuple[int, int]:
     return application_id, version
 
 
-def _make(file: SqliteFile) -> None:
-    """All of an inbox or nothing: several processes may start at once, and each may die."""
-    file.keep_log()  # reading beside a writer, and one write to the disk for each commit
+def _create(file: SqliteFile) -> None:
+    """Create all tables or none: several processes may start at once, and each may die."""
+    file.keep_log()  # readers beside a writer, and one write to the disk for each commit
     db = file.connection
     db.execute("BEGIN IMMEDIATE")
     try:
-        if _is_empty(db):  # nobody was quicker
+        if _is_empty(db):  # no other process was quicker
             for statement in sql.SCHEMA:
                 db.execute(statement)
             db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
@@ -138,12 +128,12 @@ def has_race(version: tuple[int, int, int]) -> bool:
 
 
 def move_log(db: sqlite3.Connection, busy_timeout: float) -> None:
-    """Move the log to the file, between two commits, so that the next one starts it over.
+    """Move the log to the file, between two commits, so that the next commit starts it over.
 
-    It waits for nobody. A process that commits meanwhile keeps the log from starting over; once it is very
-    long, that process has to wait.
+    It waits for no other process. A process that commits meanwhile keeps the log from starting over; once the
+    log is very long, that process has to wait.
     """
-    with contextlib.suppress(sqlite3.Error):  # what was committed is in the log, and there is a next time
+    with contextlib.suppress(sqlite3.Error):  # commits are safe in the log, and the next call tries again
         _, pages, _ = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         if pages > _VERY_LONG_LOG:
             db.execute("PRAGMA busy_timeout = 0")

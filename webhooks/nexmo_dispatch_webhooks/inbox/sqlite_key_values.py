@@ -1,6 +1,6 @@
-"""Notes that processes leave in the file of an inbox for each other; they hold no personal data.
+"""Key-value pairs in the file of an inbox, by which processes inform each other; no personal data.
 
-It runs on whatever connection it is given, inside of a transaction.
+Every function runs on the given connection, inside a transaction of the caller.
 """
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ from typing import Final, Literal
 
 __all__ = ["SCHEMA", "erase", "read", "write"]
 
-#: `worker`: the companion file that the process locks which handles events; `empty-log`: a request to it;
-#: `owner`: whose events these are.
+#: `worker`: the identity of the companion file that the process that handles events has locked;
+#: `empty-log`: a request to that process; `owner`: the owner of the events.
 Name = Literal["worker", "empty-log", "owner"]
 
 SCHEMA: Final = "CREATE TABLE inbox_notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
 
 
 def read(db: sqlite3.Connection, name: Name) -> str | None:
-    """What was written last."""
+    """Return the value of a key."""
     row: tuple[str] | None = db.execute("SELECT value FROM inbox_notes WHERE name = ?", (name,)).fetchone()
     return None if row is None else row[0]
 
 
 def write(db: sqlite3.Connection, name: Name, value: str) -> None:
-    """Replace what was written."""
+    """Set the value of a key."""
     db.execute("REPLACE INTO inbox_notes VALUES (?, ?)", (name, value))
 
 
 def erase(db: sqlite3.Connection, name: Name, value: str) -> None:
-    """Take back a note, unless another one has replaced it."""
+    """Delete a key, unless its value has changed."""
     db.execute("DELETE FROM inbox_notes WHERE name = ? AND value = ?", (name, value))

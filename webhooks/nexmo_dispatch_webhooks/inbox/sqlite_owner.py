@@ -1,32 +1,30 @@
-"""Whose events are in an SQLite file: its first owner's, for ever.
+"""The owner of the events in an SQLite file, which never changes.
 
-A program that handles events of another one marks them as handled, and their own handlers never run.
+A program that handled the events of another program would mark them as handled, and the handlers of the other
+program would never run.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from typing import Final
 
 from nexmo_dispatch_webhooks.exceptions import InboxError
 from nexmo_dispatch_webhooks.inbox import sqlite_key_values as notes
+from nexmo_dispatch_webhooks.inbox.sqlite_settings import RECEIVER
 
-__all__ = ["RECEIVER", "require_owner"]
-
-#: The owner of a file unless another is named.
-RECEIVER: Final = "receiver"
+__all__ = ["require_owner"]
 
 
 def require_owner(db: sqlite3.Connection, owner: str, file: str) -> None:
-    """Become the owner of a file that has none and no events, and refuse that of another owner.
+    """Become the owner of a file without owner and events; refuse a file of another owner.
 
     Args:
-        db: inside of a transaction.
-        owner: who wants to handle the events.
-        file: the name of the file, for the message.
+        db: The connection, inside a transaction.
+        owner: The owner that is to handle the events.
+        file: The name of the file, for the message.
 
     Raises:
-        InboxError: the events are those of another owner; nothing was changed.
+        InboxError: The events belong to another owner; nothing was changed.
     """
     found = notes.read(db, "owner")
     if found is None:
@@ -35,6 +33,6 @@ def require_owner(db: sqlite3.Connection, owner: str, file: str) -> None:
         notes.write(db, "owner", found)
     if found != owner:
         raise InboxError(
-            f"the events in {file} are those of {found!r} and not of {owner!r}, which would mark them as "
+            f"the events in {file} belong to {found!r} and not to {owner!r}, which would mark them as "
             "handled: give it a file of its own"
         )

@@ -1,6 +1,6 @@
 """The SQL of the SQLite store: the schema, and each statement with the reason for its form.
 
-It runs on whatever connection it is given, inside of the transaction that the writer opened.
+Every function runs on the given connection, inside a transaction of the caller.
 """
 
 from __future__ import annotations
@@ -44,22 +44,22 @@ __all__ = [
     "is_full",
     "is_locked",
     "load",
+    "pending",
     "postpone",
     "prune",
     "purge",
     "retry",
     "select",
     "summary",
-    "waiting",
 ]
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 PENDING, QUARANTINED, HANDLED, FORGOTTEN = range(4)  # as in STATES
 _NUMBERS: dict[RecordState, int] = {state: number for number, state in enumerate(STATES)}
 
-# Ids are never used twice, so that an operator's id always means the same event. The partial index
-# holds unfinished records only: it stays small, however many handled ones are kept. What came stands apart
-# from what became of it: a mark writes few pages, and forgotten contents free theirs.
+# Ids are never used twice, so that an operator's id always means the same event. The partial index holds
+# unfinished records only: it stays small, however many handled records are kept. Contents have a table of
+# their own: a mark writes few pages, and forgotten contents free their pages.
 SCHEMA: Final = (
     """
 CREATE TABLE events (
@@ -89,21 +89,21 @@ CREATE TABLE contents (
     NOTES,
 )
 
-# One statement for many rows: each statement lets the event loop's thread take the interpreter, and
-# waits to get it back, so statements are what costs time, not rows.
+# One statement for many rows: each statement releases the interpreter to the thread of the event loop and
+# waits to get it back, so statements cost time, and rows do not.
 _MOST_ROWS: Final = 64
-# OR ROLLBACK: a statement that could fail by itself would have SQLite copy each page before it changes,
-# into a temporary file when they are many. Nothing of a transaction is kept without its new records anyhow.
+# OR ROLLBACK: for a statement that may fail alone SQLite copies each page before it changes it, into a
+# temporary file when there are many pages. A transaction without its new records is rolled back anyway.
 _INSERT: Final = "INSERT OR ROLLBACK INTO"
-# The retention works in pieces, so that no acknowledgement waits for long: it changes so many records at
-# once, and looks at so many.
+# The retention works in pieces, so that no acknowledgement waits for long: maximum numbers of records that
+# one piece changes, of keys that it deletes (each key is on another page of its index), and of records that
+# it reads.
 PIECE: Final = 500
-# Each key lies on another page of its index, so fewer of them go at once.
 _KEYS: Final = 100
 _SCAN: Final = 10_000
 _PAGES_OF_AN_EVENT: Final = 4
 _LOCKED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
-# What is the fault of the file, the disk or the machine, and of no statement.
+# Failures of the file, the disk or the machine, and not of a statement.
 _TROUBLE: Final = _LOCKED | {
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR,
@@ -115,7 +115,7 @@ _TROUBLE: Final = _LOCKED | {
 _decode_names = msgspec.json.Decoder(list[str]).decode
 _decode_failures = msgspec.json.Decoder(tuple[StoredFailure, ...]).decode
 _decode_claims = msgspec.json.Decoder(Claims).decode
-_decode_waiting = msgspec.json.Decoder(list[tuple[int, int, float, int, float, list[str], str]]).decode
+_decode_pending = msgspec.json.Decoder(list[tuple[int, int, float, int, float, list[str], str]]).decode
 
 
 @cache
@@ -132,7 +132,7 @@ def _contents_sql(rows: int) -> str:
 
 
 def insert(db: sqlite3.Connection, records: Sequence[NewRecord]) -> list[int | None]:
-    """Store records; the id of each, None for a duplicate."""
+    """Store records; return the id of each, None for a duplicate."""
     ids: list[int | None] = []
     for start in range(0, len(records), _MOST_ROWS):
         ids += _insert(db, records[start : start + _MOST_ROWS])
@@ -146,11 +146,11 @@ def _insert(db: sqlite3.Connection, records: Sequence[NewRecord]) -> list[int | 
     cursor = db.execute(_insert_sql(len(records)), values)
     inserted = cursor.rowcount
     ids: list[int | None]
-    if inserted == len(records):  # no duplicates: one statement numbers its rows without gaps
+    if inserted == len(records):  # no duplicates; the ids of one statement have no gaps
         last = cursor.lastrowid or 0
         ids = list(range(last - inserted + 1, last + 1))
     else:
-        # The new ones have the highest ids, and of two equal keys the first was stored.
+        # New records have the highest ids, and of two equal keys the first was stored.
         marks = ",".join("?" * len(records))
         rows = db.execute(
             f"SELECT key, id FROM events WHERE key IN ({marks}) ORDER BY id DESC LIMIT ?",  # noqa: S608 - only question marks
@@ -168,7 +168,7 @@ def _insert(db: sqlite3.Connection, records: Sequence[NewRecord]) -> list[int | 
 
 
 def finish(db: sqlite3.Connection, ids: Sequence[int], now: float) -> None:
-    """Mark as handled, any number in one statement."""
+    """Mark records as handled, in one statement."""
     db.execute(
         "UPDATE events SET state = 2, finished_at = ?, due = 0, failed = '[]' "
         "WHERE id IN (SELECT value FROM json_each(?)) AND state < 2",
@@ -184,7 +184,7 @@ def commit_handler(
     *,
     now: float | None,
 ) -> None:
-    """Run a handler's statements and mark it as done; with *now*, the event as handled."""
+    """Run the statements of a handler and mark it as done; with *now*, mark the event as handled."""
     for number, (sql, parameters) in enumerate(statements, 1):
         try:
             db.execute(sql, parameters)
@@ -201,7 +201,7 @@ def commit_handler(
         "AND NOT EXISTS (SELECT 1 FROM json_each(done) WHERE value = ?)",
         (handler, now, now, record_id, handler),
     )
-    if marked.rowcount != 1:  # somebody else handled it: then nothing of this may stay
+    if marked.rowcount != 1:  # another process handled it, so nothing of this may be stored
         raise TransactionError(f"record {record_id} is not pending, or the handler is done already")
 
 
@@ -210,23 +210,23 @@ def _which(number: int, statements: Sequence[Statement]) -> str:
 
 
 def describe(error: Exception) -> str:
-    """The class of a failure and SQLite's name of it (`SQLITE_FULL`, `SQLITE_BUSY`), which hold no data."""
+    """Return the class of a failure and its SQLite name (`SQLITE_FULL`, `SQLITE_BUSY`), without data."""
     name = getattr(error, "sqlite_errorname", None)
     return f"{type(error).__name__} ({name})" if isinstance(name, str) else type(error).__name__
 
 
 def is_full(error: Exception) -> bool:
-    """Whether there was no room: on the disk, or below the largest size of the file."""
+    """Return whether there was no room on the disk, or below the largest size of the file."""
     return _code(error) == sqlite3.SQLITE_FULL
 
 
 def is_locked(error: Exception) -> bool:
-    """Whether another connection was in the way for too long."""
+    """Return whether another connection held a lock for too long."""
     return _code(error) in _LOCKED
 
 
 def _code(error: Exception) -> int | None:
-    """SQLite's primary code of a failure; extended ones have more above it."""
+    """Return the primary SQLite code of a failure; an extended code has more bits above it."""
     code = getattr(error, "sqlite_errorcode", None)
     return code & 0xFF if isinstance(code, int) else None
 
@@ -240,7 +240,7 @@ def postpone(
     done: Sequence[str],
     failed: Sequence[StoredFailure],
 ) -> None:
-    """Keep the result of a failed attempt."""
+    """Store the result of a failed attempt."""
     db.execute(
         "UPDATE events SET state = ?, attempts = ?, due = ?, done = ?, failed = ? WHERE id = ? AND state < 2",
         (
@@ -254,15 +254,15 @@ def postpone(
     )
 
 
-def waiting(db: sqlite3.Connection) -> list[PendingEvent]:
-    """All pending records in the order of arrival, as one row: see `_MOST_ROWS` for why."""
+def pending(db: sqlite3.Connection) -> list[PendingEvent]:
+    """Return all pending records in the order of arrival, read as one row (see `_MOST_ROWS`)."""
     (text,) = db.execute(
         "SELECT json_group_array(json_array(id, lane, received_at, attempts, due, json(done), kind)) FROM "
         "(SELECT * FROM events WHERE state < 2 AND state = 0 ORDER BY id)"
     ).fetchone()
-    found = [PendingEvent(*values) for values in _decode_waiting(text)]
+    found = [PendingEvent(*values) for values in _decode_pending(text)]
     for item in found:
-        item.kind = sys.intern(item.kind)  # one of a few, and there may be a hundred thousand
+        item.kind = sys.intern(item.kind)  # a few kinds, and perhaps a hundred thousand records
     return found
 
 
@@ -273,7 +273,7 @@ _BOTH = "events LEFT JOIN contents USING (id)"
 
 
 def load(db: sqlite3.Connection, record_id: int) -> Record:
-    """One record with its body."""
+    """Return one record with its body."""
     row = db.execute(f"SELECT {_COLUMNS}, body FROM {_BOTH} WHERE id = ?", (record_id,)).fetchone()  # noqa: S608 - constants
     if row is None:
         raise UnknownRecordError(f"there is no record {record_id}")
@@ -281,7 +281,7 @@ def load(db: sqlite3.Connection, record_id: int) -> Record:
 
 
 def select(db: sqlite3.Connection, state: RecordState | None, *, limit: int, after: int) -> list[Record]:
-    """Records without their bodies; the partial index serves the states that hold unfinished ones."""
+    """Return records without their bodies; the partial index serves the states of unfinished records."""
     if state is None:
         where = "state < 3"
     else:
@@ -316,14 +316,14 @@ def _record(row: tuple[Any, ...], body: bytes | None) -> Record:
 def _claims(stored: bytes | None) -> Claims | None:
     try:
         return _decode_claims(stored) if stored else None
-    except msgspec.DecodeError:  # of another version: the event matters more
+    except msgspec.DecodeError:  # of another version; the event is more important
         return None
 
 
 def retry(
     db: sqlite3.Connection, which: RecordChoice, *, handler: str | None = None, kind: str | None = None
 ) -> int:
-    """Quarantined records, and those between two attempts, become pending and due."""
+    """Make quarantined records, and records between two attempts, pending and due."""
     conditions, values = ["state < 2", "(state = 1 OR due > 0)"], list[int | str]()
     if which != "all":
         conditions.append("id = ?")
@@ -342,7 +342,7 @@ def retry(
 
 
 def summary(db: sqlite3.Connection) -> list[FailureTally]:
-    """What failed in unfinished records; one without a failure counts when it is quarantined."""
+    """Count what failed in unfinished records; a quarantined record without a failure counts too."""
     rows = db.execute(
         "SELECT state, kind, value ->> '$.handler', value ->> '$.error', count(*), min(received_at) "
         "FROM events LEFT JOIN json_each(events.failed) "
@@ -355,18 +355,18 @@ def summary(db: sqlite3.Connection) -> list[FailureTally]:
 
 
 def has_room(db: sqlite3.Connection, most: int) -> bool:
-    """Whether another event finds room in *most* pages; something is written, which a full disk refuses."""
+    """Return whether *most* pages have room for another event; it writes, which fails on a full disk."""
     count, free = (
         int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("page_count", "freelist_count")
     )
     if most - count + free < _PAGES_OF_AN_EVENT:
         return False
-    db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")  # as it is
+    db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")  # unchanged
     return True
 
 
 def _forget(db: sqlite3.Connection, where: str, values: Sequence[object]) -> int:
-    """Delete the contents of some records; return how many there were."""
+    """Delete the contents of some records; return the number of records."""
     db.execute(f"DELETE FROM contents WHERE id IN (SELECT id FROM events WHERE {where})", values)  # noqa: S608 - constants
     return db.execute(
         f"UPDATE events SET state = 3, lane = 0, done = '[]', failed = '[]' WHERE {where}",  # noqa: S608 - constants
@@ -383,10 +383,10 @@ def purge(
     after: int,
     piece: int = PIECE,
 ) -> tuple[int, int]:
-    """Forget a piece of contents; the keys stay, so that a late repetition is still known.
+    """Forget the contents of at most *piece* records; keys remain, so that a repetition is recognised.
 
     Returns:
-        How many there were, *piece* if there may be more, and the last id, to give as *after* then.
+        The number of records, *piece* if there may be more, and the last id: the next *after*.
     """
     numbers = ",".join(str(_NUMBERS[state]) for state in states)
     conditions, values = [f"state IN ({numbers})", "id > ?"], list[float]([after])
@@ -412,20 +412,20 @@ def prune(
     keys: float,
     piece: int = PIECE,
 ) -> tuple[bool, int]:
-    """A piece of the retention, by the ages of `sqlite_ages`.
+    """Do one piece of the retention, by the ages of `sqlite_record_ages`.
 
     Args:
-        db: inside of a transaction.
-        start: where the last piece ended, 0 for the first.
-        handled: forget the content of handled records that are so old, in seconds.
-        quarantined: and of quarantined ones.
-        keys: delete forgotten records that are so old.
-        piece: how many records at most.
+        db: The connection, inside a transaction.
+        start: The id where the last piece ended, 0 for the first piece.
+        handled: Forget handled records of this age, in seconds.
+        quarantined: Forget quarantined records of this age, in seconds.
+        keys: Delete forgotten records of this age, in seconds.
+        piece: Maximum number of records.
 
     Returns:
-        Whether there is more to do now, and where the next piece begins.
+        Whether more pieces remain, and the id where the next piece begins.
     """
-    boundary, start = ages.end_of(db, handled, "told"), max(start, _first_id(db))
+    boundary, start = ages.end_of(db, handled, "by_clock"), max(start, _first_id(db))
     look_until = min(start + _SCAN, boundary)
     found, last = db.execute(
         "SELECT count(*), max(id) FROM "  # noqa: S608 - a number
@@ -435,22 +435,22 @@ def prune(
     if found:
         _forget(db, "id >= ? AND id <= ? AND state = 2", (start, last))
     reached = last + 1 if found == piece else look_until
-    aside = _forget(
+    set_aside = _forget(
         db,
         "id IN (SELECT id FROM events WHERE state < 2 AND state = 1 AND id < ? "  # noqa: S608 - a number
         f"ORDER BY id LIMIT {piece})",
-        (ages.end_of(db, quarantined, "sure"),),
+        (ages.end_of(db, quarantined, "measured"),),
     )
     most = min(_KEYS, piece)
     deleted = db.execute(
         "DELETE FROM events WHERE id IN (SELECT id FROM events "  # noqa: S608 - a number
         f"WHERE id < ? AND state = 3 ORDER BY id LIMIT {most})",
-        (ages.end_of(db, keys, "sure"),),
+        (ages.end_of(db, keys, "measured"),),
     ).rowcount
-    if reached < boundary or aside == piece or deleted == most:
+    if reached < boundary or set_aside == piece or deleted == most:
         return True, reached
     ages.forget_marks(db, handled, quarantined, keys)
-    return False, 0  # the next round looks at everything again: what was pending then may be handled
+    return False, 0  # the next round starts at the first record: pending records may be handled then
 
 
 def _first_id(db: sqlite3.Connection) -> int:
@@ -458,7 +458,7 @@ def _first_id(db: sqlite3.Connection) -> int:
 
 
 def count(db: sqlite3.Connection) -> RecordCounts:
-    """From the partial index; ids ascend in the order of arrival, so the lowest pending one is the oldest."""
+    """Count by the partial index; ids ascend in the order of arrival, so the lowest one is the oldest."""
     found = db.execute(
         "SELECT state, count(*), min(id) FROM events WHERE state < 2 GROUP BY state"
     ).fetchall()

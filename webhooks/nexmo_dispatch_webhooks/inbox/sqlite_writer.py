@@ -1,6 +1,7 @@
-"""What the writer thread does: one transaction for a whole batch, and when that fails, each part by itself.
+"""The writer thread's side of the SQLite store: one transaction for a batch, or one for each of its parts.
 
-It holds the only connection to the file, and knows no event loop: `sqlite` hands it batches.
+It holds the only connection to the file, and knows no event loop: `sqlite` hands batches to it. When the
+transaction of a batch fails, every part is written in a transaction of its own.
 """
 
 from __future__ import annotations
@@ -23,41 +24,41 @@ from nexmo_dispatch_webhooks.inbox import sqlite_statements as sql
 from nexmo_dispatch_webhooks.inbox.records import NewRecord
 from nexmo_dispatch_webhooks.inbox.sqlite_claim import Claim
 from nexmo_dispatch_webhooks.inbox.sqlite_disk_reserve import DiskReserve
-from nexmo_dispatch_webhooks.inbox.sqlite_file import Synchronous
+from nexmo_dispatch_webhooks.inbox.sqlite_settings import SqliteSettings
 from nexmo_dispatch_webhooks.logs import logger
 
 __all__ = ["LONG_LOG", "Batch", "Erasure", "Operation", "Writer"]
 
 Operation = Callable[[sqlite3.Connection], Any]
-#: Pages of the write-ahead log, about, after which it is moved to the file. The next commit waits for that,
-#: in proportion to the pages (docs/inbox.md).
+#: Approximate number of pages of the write-ahead log after which the log is moved to the file. The next
+#: commit waits for the move, in proportion to the pages (docs/inbox.md).
 LONG_LOG = 100
-#: Bytes of a body that go into one page, about.
+#: Approximate bytes of a body that fit in one page.
 _PAGE = 2048
-#: Marks that lie in one page, about.
+#: Approximate number of marks in one page.
 _MARKS_OF_A_PAGE = 16
 
 
 @dataclass(slots=True)
 class Batch:
-    """What one transaction is to do, and what came of it."""
+    """The work of one transaction, and its results."""
 
     adds: list[NewRecord]
     add_futures: list[asyncio.Future[int | None]]
     marks: list[int]
     operations: list[Operation]
     futures: list[asyncio.Future[Any]]
-    #: About how many pages the operations change.
+    #: Approximate number of pages that the operations change.
     pages: int
-    # results, by the thread
-    #: For each new record its id, None for a duplicate, or why it was not stored.
+    # results, set by the thread
+    #: For each new record its id, None for a duplicate, or the error.
     ids: list[int | Exception | None] = field(default_factory=list[int | Exception | None])
     results: list[Any] = field(default_factory=list[Any])
-    #: Whether the marks are still to be written.
+    #: Whether the marks were not written.
     unmarked: bool = False
-    #: Whether it took more than one transaction, so that what an earlier one left is not known for sure.
+    #: Whether there was more than one transaction, so that the content of the file is not certain.
     in_parts: bool = False
-    #: Why none of it was done.
+    #: Why the whole batch failed.
     error: Exception | None = None
 
 
@@ -68,8 +69,8 @@ class Erasure:
     done: bool = False
 
 
-class _FailedOperation(Exception):  # noqa: N818 - it carries one and never leaves this module
-    """The whole transaction has to end because of one operation."""
+class _FailedOperation(Exception):  # noqa: N818 - it carries an error and never leaves this module
+    """One operation failed so that the whole transaction has to end."""
 
     def __init__(self, index: int, error: Exception) -> None:
         self.index, self.error = index, error
@@ -81,41 +82,32 @@ class Writer:
     def __init__(
         self,
         path: Path,
-        *,
-        synchronous: Synchronous,
-        busy_timeout: float,
-        max_bytes: int,
-        schema: str,
-        create: bool,
+        settings: SqliteSettings,
         clock: Callable[[], float],
     ) -> None:
-        # settings
         self._path = path
-        self._synchronous: Synchronous = synchronous
-        self._busy_timeout = busy_timeout
-        self._schema = schema
-        self._create = create
+        self._settings = settings
         self._clock = clock
         # state
-        self._room = DiskReserve(path, max_bytes, busy_timeout)
+        self._reserve = DiskReserve(path, settings)
         self._file: SqliteFile | None = None
         self._claim = Claim(path)
         self._trouble: str | None = None
-        #: Whether new events came here: then the log is this process's business, too.
+        #: Whether this process has stored events: then it maintains the log too.
         self._stores = False
-        # the log is to be emptied, since something was forgotten; and who asked for it
+        # the log is to be emptied after a deletion; and the request of another process
         self._log_due = False
-        self._asked: str | None = None
+        self._request: str | None = None
         self._erasures: list[Erasure] = []
         self._version = 0
         self._logged = 0
         self._warned = False
 
     def commit(self, batch: Batch) -> None:
-        """Do what the batch says and note what came of it.
+        """Write a batch, and set its results.
 
         Raises:
-            Exception: nothing of it was done, as far as that is known.
+            Exception: The batch failed as a whole; as far as is known, nothing was written.
         """
         opened = self._open()
         db = opened.connection
@@ -123,14 +115,14 @@ class Writer:
             self._serve_readers(db, batch)
             return
         self._stores |= bool(batch.adds)
-        if batch.adds or self._room.wanted:
-            self._room.hold(db)
+        if batch.adds or self._reserve.wanted:
+            self._reserve.hold(db)
         try:
             self._transact(db, batch)
         except Exception as error:
             failed = error if isinstance(error, _FailedOperation) else None
             if sql.is_locked(failed.error if failed else error):
-                raise  # every part would wait for the lock as long again
+                raise  # every part would wait for the lock again
             self._commit_in_parts(db, batch, failed)
         if self._is_lost(opened):
             raise self._loss()
@@ -141,42 +133,42 @@ class Writer:
             self._erasures = []
             self._log_due |= not erased
 
-    def rest(self) -> None:
-        """Between two commits: move the log, if it has become long, or empty it, if something was forgotten.
+    def maintain_log(self) -> None:
+        """Between two commits: move a long log to the file, or empty the log after a deletion.
 
-        A process that neither handles nor stores events is a guest, and leaves the log to the others.
+        A process that neither handles nor stores events leaves the log to the other processes.
         """
         if self._file is None or self._trouble is not None or not (self._claim.held or self._stores):
             return
         if self._log_due and self._empty_log(self._file):
             self._log_due, self._logged = False, 0
-            if self._asked is not None:
-                notes.erase(self._file.connection, "empty-log", self._asked)
-                self._asked = None
+            if self._request is not None:
+                notes.erase(self._file.connection, "empty-log", self._request)
+                self._request = None
         elif self._logged >= LONG_LOG:
             self._logged = 0
-            self._room.move_log(self._file.connection)
-            self._is_lost(self._file)  # notes how large the file is now
+            self._reserve.move_log(self._file.connection)
+            self._is_lost(self._file)  # notes the size of the file
 
     def _empty_log(self, opened: SqliteFile) -> bool:
         try:
-            emptied = self._urgent_erasure(opened)
-            self._room.move_log(opened.connection)  # notes how much is in the file now
-        except (OSError, sqlite3.Error):  # whoever asked is told that it was not done, and it is tried again
+            emptied = self._erase_log(opened)
+            self._reserve.move_log(opened.connection)  # notes the size of the file
+        except (OSError, sqlite3.Error):  # the caller learns that it failed, and it is tried again
             return False
         return emptied
 
-    def _urgent_erasure(self, opened: SqliteFile) -> bool:
+    def _erase_log(self, opened: SqliteFile) -> bool:
         try:
             return opened.erase_log()
         except sqlite3.Error as error:
             if not sql.is_full(error):
                 raise
-            self._room.make(opened.connection)
+            self._reserve.make_room(opened.connection)
             return opened.erase_log()
 
     def close(self) -> None:
-        """Let go of the file and of the claim; who holds the claim leaves one file behind, without a log."""
+        """Close the file and release the claim; the holder of the claim leaves one file, without a log."""
         if self._file is not None:
             self._file.close(keep_log=not self._claim.held)
             self._file = None
@@ -185,55 +177,55 @@ class Writer:
     # --- operations ---
 
     def claim(self, db: sqlite3.Connection) -> bool:
-        """Whether this is the process that handles events, from now on or still."""
+        """Return whether this process handles events, from now on or still."""
         if self._trouble is not None:
             raise self._loss()
-        self._room.wanted = True
+        self._reserve.wanted = True
         if self._claim.take(db):
             return True
         if not self.is_waiting and not self._warned and file.has_race(sqlite3.sqlite_version_info):
             self._warned = True
             logger.warning(
-                "another process handles the events of this inbox: two may, very rarely, spoil the file "
-                "with SQLite %s; that is mended in 3.51.3",
+                "another process handles the events of this inbox: two processes may, very rarely, corrupt "
+                "the file with SQLite %s; this is fixed in 3.51.3",
                 sqlite3.sqlite_version,
             )
         return False
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the claim was left to another process that may be there, for `GRACE` seconds."""
+        """Whether the claim was left to a process that may be alive, for up to `GRACE` seconds."""
         return self._claim.is_waiting
 
     def look_for_changes(self, db: sqlite3.Connection) -> bool:
-        """Whether another connection has committed since the last look."""
+        """Return whether another connection has committed since the last call."""
         if self._trouble is not None:
             raise self._loss()
         (version,) = db.execute("PRAGMA data_version").fetchone()
         before, self._version = self._version, version
         if before != version and self._claim.held:
-            self._asked = notes.read(db, "empty-log")
-            self._log_due |= self._asked is not None
+            self._request = notes.read(db, "empty-log")
+            self._log_due |= self._request is not None
         return bool(before != version)
 
     def has_room(self, db: sqlite3.Connection) -> bool:
-        """Whether another event finds room."""
+        """Return whether there is room for another event."""
         if self._trouble is not None:
             raise self._loss()
-        return sql.has_room(db, self._room.pages())
+        return sql.has_room(db, self._reserve.pages())
 
     def empty_log_later(self, _: sqlite3.Connection) -> None:
-        """The retention has forgotten something: empty the log as soon as no reader is in the way."""
+        """Empty the log as soon as no reader prevents it; called after a deletion."""
         self._log_due = True
 
     def empty_log(self, _: sqlite3.Connection) -> Erasure:
-        """Empty the log after this batch, and say whether that was done."""
+        """Empty the log after this batch; the result says whether that succeeded."""
         self._erasures.append(Erasure())
         return self._erasures[-1]
 
     @staticmethod
     def ask_for_empty_log(db: sqlite3.Connection) -> str:
-        """Ask the process that handles events to empty the log; the request is gone when that was done."""
+        """Store a request to the process that handles events to empty the log and to delete the request."""
         request = secrets.token_hex(8)
         notes.write(db, "empty-log", request)
         return request
@@ -245,11 +237,11 @@ class Writer:
             try:
                 opened = self._open_file()
             except (sqlite3.Error, InboxError):
-                if not self._room.give_up():
+                if not self._reserve.give_up():
                     raise
-                opened = self._open_file()  # a full disk has no room for the companions either
+                opened = self._open_file()  # a full disk has no room for the companions of SQLite
             try:
-                self._room.begin(opened.connection)
+                self._reserve.begin(opened.connection)
             except BaseException:
                 opened.close()
                 raise
@@ -258,39 +250,33 @@ class Writer:
         return self._file
 
     def _open_file(self) -> SqliteFile:
-        return file.open_file(
-            self._path,
-            synchronous=self._synchronous,
-            busy_timeout=self._busy_timeout,
-            schema=self._schema,
-            create=self._create,
-        )
+        return file.open_file(self._path, self._settings)
 
-    # --- a file that is no longer there ---
+    # --- a file that was removed or replaced ---
 
     def _is_lost(self, opened: SqliteFile) -> bool:
-        """Whether what is committed would not be found by the next start; said once, in one line."""
+        """Return whether a commit would be lost with the process; logged once, in one line."""
         before, self._trouble = self._trouble, opened.trouble()
         if self._trouble is not None and before is None:
             logger.error(
-                "the inbox %s %s while it was open: no event is acknowledged until it is put back, or this "
-                "process is started again; see «Backups» in docs/inbox.md",
+                "the inbox %s %s while it was open: no event is acknowledged until the file is put back, or "
+                "this process is started again; see «Backups» in docs/inbox.md",
                 self._path.name,
                 self._trouble,
             )
             if opened.rescue_log():
                 logger.warning(
-                    "all that was stored in the inbox %s has been moved to the file", self._path.name
+                    "all stored events of the inbox %s have been moved to the file", self._path.name
                 )
         elif self._trouble is None and before is not None:
-            logger.warning("the inbox %s is there again", self._path.name)
+            logger.warning("the file of the inbox %s is back", self._path.name)
         return self._trouble is not None
 
     def _loss(self) -> InboxLostError:
         return InboxLostError(f"the inbox {self._path.name} {self._trouble} while it was open")
 
     def _serve_readers(self, db: sqlite3.Connection, batch: Batch) -> None:
-        """Nothing is written any more; what was acknowledged can be read, so that it is handled."""
+        """Write nothing, but read acknowledged events, so that they are handled."""
         batch.ids = [self._loss() for _ in batch.adds]
         batch.unmarked = bool(batch.marks)
         db.execute("PRAGMA query_only = ON")
@@ -307,9 +293,9 @@ class Writer:
             finally:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
-        except sqlite3.Error:  # it would write, or what it reads is gone
+        except sqlite3.Error:  # a write, or a read of lost content
             return self._loss()
-        except Exception as error:  # noqa: BLE001 - whoever waits for it gets it
+        except Exception as error:  # noqa: BLE001 - the caller that waits for it gets it
             return error
 
     def _transact(self, db: sqlite3.Connection, batch: Batch) -> None:
@@ -327,13 +313,13 @@ class Writer:
         self._logged += _pages(batch)
 
     def _commit_in_parts(self, db: sqlite3.Connection, batch: Batch, failed: _FailedOperation | None) -> None:
-        """New records, marks, and each operation: what fails takes nothing else with it."""
-        self._room.move_log(db)  # on a full disk that is what makes room
+        """Write new records, marks and each operation in a transaction of its own."""
+        self._reserve.move_log(db)  # that makes room on a full disk
         self._logged = _pages(batch)
         batch.in_parts = True
         batch.ids = self._insert_what_fits(db, batch.adds)
-        # What is under way goes on in a full file, since it is what makes room.
-        self._room.limit(db, under_way=True)
+        # Work on stored events goes on in a full file, since it makes room.
+        self._reserve.limit(db, stored=True)
         try:
             if batch.marks:
                 marked = self._urgent(db, lambda _: sql.finish(db, batch.marks, self._clock()))
@@ -341,24 +327,24 @@ class Writer:
             batch.results = []
             locked: Exception | None = None
             for index, operation in enumerate(batch.operations):
-                result: Any = locked  # one waited for the lock, so the others need not
+                result: Any = locked  # one operation waited for the lock, so the others need not
                 if failed is not None and index == failed.index and not sql.is_full(failed.error):
-                    result = failed.error  # what it did before it would do again
+                    result = failed.error  # it would fail again
                 elif locked is None:
                     result = self._urgent(db, operation)
                     if isinstance(result, Exception):
                         locked = result if sql.is_locked(result) else None
                         if sql.is_full(result) and self._tried(db, self.has_room) is True:
-                            result = TransactionError("what is to be written needs more room than there is")
+                            result = TransactionError("the statements need more room than there is")
                 batch.results.append(result)
         finally:
             with contextlib.suppress(sqlite3.Error):
-                self._room.limit(db)
+                self._reserve.limit(db)
 
     def _insert_what_fits(
         self, db: sqlite3.Connection, records: Sequence[NewRecord]
     ) -> list[int | Exception | None]:
-        """A large record that finds no room does not keep out the small ones that came with it."""
+        """Insert the records; without room for all of them, insert the smaller ones."""
         tried: list[NewRecord] = list(records)
         refused: dict[int, Exception] = {}
         while tried:
@@ -372,19 +358,19 @@ class Writer:
         return [refused[id(record)] for record in records]
 
     def _urgent(self, db: sqlite3.Connection, operation: Operation) -> Any:
-        """What an operation gives that may use the reserve, or its exception."""
+        """Return the result of an operation that may use the reserve, or its exception."""
         result = self._tried(db, operation)
         if isinstance(result, Exception) and sql.is_full(result):
-            self._room.make(db)
+            self._reserve.make_room(db)
             result = self._tried(db, operation)
         return result
 
     def _tried(self, db: sqlite3.Connection, operation: Operation) -> Any:
-        """What an operation gives in a transaction of its own, or its exception."""
+        """Return the result of an operation in a transaction of its own, or its exception."""
         try:
             with self._transaction(db):
                 return operation(db)
-        except Exception as error:  # noqa: BLE001 - whoever waits for it gets it
+        except Exception as error:  # noqa: BLE001 - the caller that waits for it gets it
             return error
 
     @contextlib.contextmanager
@@ -392,7 +378,7 @@ class Writer:
         db.execute("BEGIN IMMEDIATE")
         try:
             yield
-            self._room.check(db)
+            self._reserve.check(db)
             db.execute("COMMIT")
         except BaseException:
             if db.in_transaction:
@@ -401,10 +387,10 @@ class Writer:
 
 
 def _attempt(db: sqlite3.Connection, operation: Operation) -> Any:
-    """What an operation gives, or its exception, after which nothing of it is left.
+    """Return the result of an operation, or its exception after a rollback of the operation.
 
     Raises:
-        Exception: it ended the whole transaction, or found no room.
+        Exception: The operation ended the whole transaction, or had no room.
     """
     db.execute("SAVEPOINT operation")
     try:
@@ -419,13 +405,13 @@ def _attempt(db: sqlite3.Connection, operation: Operation) -> Any:
 
 
 def _smaller(records: Sequence[NewRecord]) -> Sequence[NewRecord]:
-    """Without the largest, or the smaller half of those that are much alike."""
+    """Return the records without the largest ones, or the smaller half of records of similar size."""
     half = max(len(record.body) for record in records) // 2
     small = [record for record in records if len(record.body) <= half]
     return small or sorted(records, key=lambda record: len(record.body))[: len(records) // 2]
 
 
 def _pages(batch: Batch) -> int:
-    """About how many pages of the log a batch took: nearly every event changes one, that of its key."""
+    """Return the approximate number of log pages of a batch: nearly every event changes one, for its key."""
     bodies = sum(1 + len(record.body) // _PAGE for record in batch.adds)
     return bodies + batch.pages + -(-len(batch.marks) // _MARKS_OF_A_PAGE)

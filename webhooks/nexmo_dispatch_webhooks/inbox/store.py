@@ -1,7 +1,7 @@
-"""`InboxStore`: what an inbox needs of a place to keep events; write your own for another database.
+"""`InboxStore`: what an inbox needs of a place to keep events; the protocol for another database.
 
-Protocols only. `sqlite` and `memory` are the two that exist; `tests/webhooks/inbox/test_store.py` runs
-over both and is the place to check a third.
+It holds protocols only. `sqlite` and `memory` implement it; `tests/webhooks/inbox/test_store.py` runs over
+both, and is the place to test a third implementation.
 """
 
 from __future__ import annotations
@@ -22,53 +22,61 @@ from nexmo_dispatch_webhooks.transaction import Statement
 
 __all__ = ["AddedListener", "InboxStore", "RecordChoice"]
 
-#: Called on the event loop for each record that is now durable and is not a duplicate, in the order of
-#: the ids, before `add` returns; `None` while nobody handles events here.
+#: Called on the event loop with the id and the content of each new durable record that is no duplicate, in
+#: the order of the ids, before `add` returns.
 AddedListener = Callable[[int, NewRecord], None]
-#: One record by id, or all of those that the method is about.
+#: One record by id, or all records that the method is about.
 RecordChoice = int | Literal["all"]
 
 
 class InboxStore(Protocol):
-    """A durable, de-duplicating list of events. Every method is called on one event loop.
+    """A durable list of events without duplicates. Every method is called on one event loop.
 
     Every failure to read or write is an `InboxError`; without room for a new record, an `InboxFullError`.
     """
 
-    #: Whether statements of handlers can be committed with `commit`.
+    #: Whether `commit` can commit statements of handlers.
     transactional: bool
 
     async def open(self) -> None:
-        """Get ready; called before anything else, and again without effect."""
+        """Open the store; called before every other method, and again without effect."""
 
     async def aclose(self) -> None:
-        """Write what `finish` was told, then let go of everything."""
+        """Write the marks of `finish`, then release all resources."""
 
     async def claim(self) -> bool:
-        """Try to become, or to remain, the one process that handles events; one that dies loses the claim."""
+        """Become, or remain, the only process that handles events; a process that dies loses the claim.
+
+        Returns:
+            Whether this process holds the claim.
+        """
         ...
 
     async def add(self, record: NewRecord) -> int | None:
-        """Store durably; return the new id, or None for an event whose key is known (contract 5.10)."""
+        """Store a record durably.
+
+        Returns:
+            The new id; None for an event whose key is known (contract 5.10).
+        """
         ...
 
     def finish(self, record_id: int) -> None:
-        """Mark as handled, soon. A mark that a crash loses means that the event is handled again."""
+        """Mark a record as handled, soon. After a crash that loses the mark the event is handled again."""
 
     async def commit(
         self, record_id: int, handler: str, statements: Sequence[Statement], *, finish: bool
     ) -> None:
-        """Run a handler's statements and remember, in one transaction, that the handler is done.
+        """Run the statements of a handler, and mark the handler as done, in one transaction.
 
         Args:
-            record_id: a pending record.
-            handler: the name of the handler.
-            statements: what to run, before the mark.
-            finish: mark the whole event as handled; no other handler is left.
+            record_id: A pending record.
+            handler: The name of the handler.
+            statements: The statements, which run before the mark.
+            finish: Whether to mark the whole event as handled, since no other handler remains.
 
         Raises:
-            TransactionError: the statements failed, or the handler was done already; nothing was kept.
-            InboxError: the store failed, and the handler did not; nothing was kept.
+            TransactionError: The statements failed, or the handler was done already; nothing was stored.
+            InboxError: The store failed, and the handler did not; nothing was stored.
         """
 
     async def postpone(
@@ -80,81 +88,114 @@ class InboxStore(Protocol):
         done: Sequence[str],
         failed: Sequence[StoredFailure],
     ) -> None:
-        """Keep the result of a failed attempt: try again at `due`, or quarantine when that is None."""
+        """Store the result of a failed attempt.
 
-    async def waiting(self) -> list[PendingEvent]:
-        """All pending events in the order of arrival, without their content."""
+        Args:
+            record_id: A pending record.
+            attempts: The number of attempts so far.
+            due: When the next attempt is due, in epoch seconds; None for quarantine.
+            done: The names of the handlers that succeeded.
+            failed: The failures of this attempt.
+        """
+
+    async def pending(self) -> list[PendingEvent]:
+        """Return all pending events in the order of arrival, without their content."""
         ...
 
     async def changed(self) -> bool:
-        """Whether `waiting` may hold what `added` was not told: another process wrote, or a write failed."""
+        """Return whether `pending` may have events unknown to `on_added`.
+
+        These are events that another process wrote, or that were written before a failure.
+        """
         ...
 
     async def load(self, record_id: int) -> Record:
-        """One record with its body; UnknownRecordError for an id that does not exist."""
+        """Return one record with its body.
+
+        Raises:
+            UnknownRecordError: There is no record with this id.
+        """
         ...
 
     async def list(self, state: RecordState | None, *, limit: int, after: int) -> list[Record]:
-        """Records without their bodies, by ascending id, of one state or of all but `forgotten`."""
+        """Return records without their bodies, by ascending id, of one state or of all but `forgotten`."""
         ...
 
     async def retry(self, which: RecordChoice, *, handler: str | None = None, kind: str | None = None) -> int:
-        """Make quarantined and waiting records pending and due now; return how many.
+        """Make quarantined records, and records between two attempts, pending and due now.
 
         Args:
-            which: one by id, or all.
-            handler: only those in which this handler failed.
-            kind: only those of this kind.
+            which: One record by id, or all.
+            handler: Only records in which this handler failed.
+            kind: Only records of this kind.
+
+        Returns:
+            The number of records.
         """
         ...
 
     async def summary(self) -> Sequence[FailureTally]:
-        """What failed in quarantined and waiting records, in no order."""
+        """Count what failed in quarantined records and in records between two attempts, in no order."""
         ...
 
     async def purge(self, which: RecordChoice, *, states: Sequence[RecordState], before: float | None) -> int:
-        """Forget the content of finished records that arrived before an epoch time; return how many."""
+        """Forget the content of finished records.
+
+        Args:
+            which: One record by id, or all.
+            states: Only records of these states.
+            before: Only records that arrived before this time, in epoch seconds.
+
+        Returns:
+            The number of records.
+        """
         ...
 
     async def aged_at(self) -> float | None:
-        """The epoch time that `age` was given last; None when it made nothing older so far."""
+        """Return the epoch time of the last call of `age`; None if that call found no record."""
         ...
 
-    async def age(self, *, sure: float, told: float, epoch: float, newest: bool) -> None:
-        """Make every record older; the retention goes by these ages and not by `received_at`.
+    async def age(self, *, measured: float, by_clock: float, epoch: float, newest: bool) -> None:
+        """Add time to the two ages of every record; the retention goes by ages and not by `received_at`.
 
-        So no jump of the wall clock makes a record older or younger. A record that was never made older has
-        the age 0. Ages may be too small by the time between two calls, and with *newest* too large by it.
+        So no jump of the wall clock makes a record older or younger. A new record has the age 0. Ages may be
+        too small by the time between two calls, and with *newest* too large by it.
 
         Args:
-            sure: seconds that have certainly passed since the last call.
-            told: seconds that have passed by what the wall clock tells, at least *sure*.
-            epoch: the time now, for `aged_at`.
-            newest: whether the records that came since the last call grow older by the same; else they
-                begin at 0.
+            measured: The seconds since the last call, as far as they are certain.
+            by_clock: The seconds since the last call by the wall clock, at least *measured*.
+            epoch: The time now, in epoch seconds, for `aged_at`.
+            newest: Whether to add the time to records since the last call too; otherwise they start at 0.
         """
 
     async def prune(self, *, handled: float, quarantined: float, keys: float) -> bool:
-        """A bounded piece of retention: forget contents, then keys; return whether there is more to do.
+        """Do one bounded piece of the retention: forget contents, then keys.
 
         Args:
-            handled: contents of handled records that are *told* to be so old, in seconds; 0 for all.
-            quarantined: contents of quarantined ones that are *sure* to be so old.
-            keys: forgotten records that are *sure* to be so old.
+            handled: Forget handled records of this age by the clock, in seconds; 0 for all.
+            quarantined: Forget quarantined records of this measured age, in seconds.
+            keys: Delete forgotten records of this measured age, in seconds.
+
+        Returns:
+            Whether more pieces remain.
         """
         ...
 
     async def writable(self) -> bool:
-        """Whether another record would find room; asked after a failure. InboxError when nothing works."""
+        """Return whether there is room for another record; called after a failure.
+
+        Raises:
+            InboxError: The store still fails.
+        """
         ...
 
     async def count(self) -> RecordCounts:
-        """How many are pending and quarantined, and since when the oldest waits."""
+        """Count pending and quarantined records, and find the arrival of the oldest pending one."""
         ...
 
     @property
-    def added(self) -> AddedListener | None:
-        """Who is told about new records."""
+    def on_added(self) -> AddedListener | None:
+        """The listener for new records; None while this process does not handle events."""
 
-    @added.setter
-    def added(self, listener: AddedListener | None) -> None: ...
+    @on_added.setter
+    def on_added(self, listener: AddedListener | None) -> None: ...

@@ -78,6 +78,40 @@ function tell(before, after) {
   if (after.outcome && !before.outcome) say(`Workflow ${after.number} ended: ${after.outcome}`);
 }
 
+// ---- nothing is replaced under a pressed button: its click would be lost
+
+let pressed = false;
+let held = []; // changes of the page that wait for the release
+const MOST_HELD = 100; // ten seconds of patches
+
+function unlessPressed(change) {
+  held.push(change);
+  if (!pressed || held.length > MOST_HELD) makeHeldChanges();
+}
+
+function makeHeldChanges() {
+  const changes = held;
+  held = [];
+  for (const change of changes) change();
+}
+
+function press() {
+  pressed = true;
+}
+
+function release() {
+  pressed = false;
+  makeHeldChanges();
+}
+
+addEventListener("pointerdown", press, true);
+addEventListener("keydown", ({ key }) => key === " " && press(), true);
+// The click follows the release within the same task of the browser.
+for (const type of ["pointerup", "pointercancel", "keyup"]) addEventListener(type, () => setTimeout(release), true);
+// The release outside of the window may not be reported.
+addEventListener("pointermove", ({ buttons }) => pressed && buttons === 0 && release(), true);
+addEventListener("blur", release);
+
 // ---- workflows
 
 const hands = {
@@ -91,7 +125,7 @@ function show(some) {
   for (const flow of some) pending.set(flow.uuid, flow);
   // A page in the background gets no frames; what waits for one must not pile up.
   if (pending.size > 3 * limit) render();
-  else if (!frame && pending.size) frame = requestAnimationFrame(render);
+  else if (!frame && pending.size) frame = requestAnimationFrame(() => unlessPressed(render));
 }
 
 function render() {
@@ -187,7 +221,7 @@ function ask(dialog) {
 
 async function askReply(flow, step) {
   $("reply-note").textContent = `${channelName(step.channel)}, from ${step.to}.`
-    + (flow.inbound ? "" : " This application has no inbound URL: nobody will hear of it.");
+    + (flow.inbound ? "" : " This application has no inbound URL: the reply will not be delivered.");
   $("reply-text").value = "";
   if (await ask($("reply-dialog"))) await post(`/control/messages/${encodeURIComponent(step.message.uuid)}/reply`, { text: $("reply-text").value });
 }
@@ -382,18 +416,22 @@ function listen() {
     const all = JSON.parse(data);
     limit = all.limit;
     setClock(all.clock);
-    replaceFlows(all.workflows);
-    replaceCallbacks(all.callbacks);
-    showFaults(all.faults);
-    showTotals(all.totals);
+    unlessPressed(() => {
+      replaceFlows(all.workflows);
+      replaceCallbacks(all.callbacks);
+      showFaults(all.faults);
+      showTotals(all.totals);
+    });
   });
   events.addEventListener("patch", ({ data }) => {
     const news = JSON.parse(data);
     setClock(news.clock);
     show(news.workflows || []);
-    showCallbacks(news.callbacks || []);
-    if (news.faults) showFaults(news.faults);
-    showTotals(news.totals);
+    unlessPressed(() => {
+      showCallbacks(news.callbacks || []);
+      if (news.faults) showFaults(news.faults);
+      showTotals(news.totals);
+    });
   });
 }
 

@@ -1,7 +1,7 @@
-"""`accept`: the answer to nearly every callback, 200 without a body, written as one ready piece.
+"""`accept`: the response to nearly every callback, 200 without a body, written as one prepared piece.
 
-aiohttp composes each response anew, which takes a quarter of the time of a small request. It does so here
-as well whenever anything about the application or the request is not the usual case.
+aiohttp composes each response, which takes a quarter of the time of a small request. `accept` falls back to
+that for an application or a request that may observe the difference.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ __all__ = ["accept", "is_plain"]
 
 
 class _Accepted(web.StreamResponse):
-    """200 without a body; it holds nothing of a request, so there is one for all."""
+    """200 without a body; it holds no data of a request, so one object serves all."""
 
     @property
     def keep_alive(self) -> bool:
-        """The connection stays open."""
+        """Return True: the connection stays open."""
         return True
 
     @property
     def prepared(self) -> bool:
-        """There is no moment between the headers and the end."""
+        """Return True: headers and end are written together."""
         return True
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Write all of it."""
-        if request.transport is not None:  # else the client has hung up by now
+        """Write the whole response."""
+        if request.transport is not None:  # None after a hang-up of the client
             request.transport.write(_ready_piece(int(time.time())))
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """Nothing is left to write."""
+        """Do nothing: everything is written."""
 
 
 _ACCEPTED = _Accepted()
@@ -63,7 +63,7 @@ def accept(request: web.Request, *, plain: bool) -> web.StreamResponse:
 
 
 def is_plain(request: web.Request) -> bool:
-    """Whether nobody in the application looks at responses: no middleware and no signal."""
+    """Return whether the application observes no responses: it has no middleware and no signal."""
     return not any(app.on_response_prepare or app.middlewares for app in request.match_info.apps)
 
 

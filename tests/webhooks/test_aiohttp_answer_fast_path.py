@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestServer, make_mocked_request
 
 from nexmo_dispatch_webhooks import Router
 from nexmo_dispatch_webhooks.aiohttp import setup
-from nexmo_dispatch_webhooks.aiohttp_answer import _ACCEPTED, accept
+from nexmo_dispatch_webhooks.aiohttp_answer_fast_path import _ACCEPTED, accept
 from tests.webhooks.payloads import encode, status_body
 
 BODY = encode(status_body())

@@ -1,0 +1,165 @@
+"""After a failed attempt: give up, renew the token, or pause and repeat? The table, once.
+
+It decides and nothing else: no clock, no network, no randomness of its own; `call` and `tokens` carry the
+decisions out. Contract 3.8: a request is repeated only if it provably did not happen, if reading twice does
+no harm, or if the policy of the caller says so.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Final, Literal, NamedTuple
+
+from nexmo_dispatch_async.exceptions import (
+    APIError,
+    AuthenticationError,
+    CertificateError,
+    NotSentError,
+    OutcomeUnknownError,
+    ProtocolError,
+    ProxyError,
+)
+from nexmo_dispatch_async.retry import RetryPolicy
+
+__all__ = [
+    "TABLE",
+    "Decision",
+    "Failure",
+    "GiveUp",
+    "Move",
+    "Pause",
+    "Purpose",
+    "RenewToken",
+    "decide",
+    "failure_in",
+    "printed",
+    "purpose_of",
+]
+
+#: What a request is for: to write (everything but GET), to read (GET), or to get a token.
+Purpose = Literal["write", "read", "token"]
+
+
+class GiveUp(NamedTuple):
+    """Raise the error."""
+
+
+class RenewToken(NamedTuple):
+    """Repeat at once, with a new token."""
+
+
+class Pause(NamedTuple):
+    """Repeat after so many seconds."""
+
+    seconds: float
+
+
+Decision = GiveUp | RenewToken | Pause
+
+
+class Failure(enum.Enum):
+    """What failed: the rows of the table, each with what stands in the documentation."""
+
+    REJECTED = "401: the gateway rejected the token, before the service saw the request"
+    SETTING = "a certificate was not taken, or a proxy refuses the client"
+    NOT_SENT = "nothing was accepted: no connection, no token, a quota or a rate limit"
+    REFUSED = "the service refused the request"
+    UNUSABLE = "a whole response with a status that is not an error, and no sense"
+    UNAVAILABLE = "503 and nothing better: from the gateway, or from the service behind it"
+    UNKNOWN = "bytes left, and no response or another error of the service came"
+
+
+class Move(enum.Enum):
+    """What follows: the cells of the table."""
+
+    GIVE_UP = "give up"
+    RENEW = "renew the token"
+    PAUSE = "pause, repeat"
+    IF_UNAVAILABLE = "pause, repeat if `RetryPolicy.unavailable`"
+
+
+class Row(NamedTuple):
+    """One row of the table: what follows, by the purpose of the request."""
+
+    write: Move
+    read: Move
+    token: Move
+
+
+TABLE: Final[dict[Failure, Row]] = {
+    Failure.REJECTED: Row(Move.RENEW, Move.RENEW, Move.GIVE_UP),
+    Failure.SETTING: Row(Move.GIVE_UP, Move.GIVE_UP, Move.GIVE_UP),
+    Failure.NOT_SENT: Row(Move.PAUSE, Move.PAUSE, Move.PAUSE),
+    Failure.REFUSED: Row(Move.GIVE_UP, Move.GIVE_UP, Move.PAUSE),
+    Failure.UNUSABLE: Row(Move.GIVE_UP, Move.GIVE_UP, Move.PAUSE),
+    Failure.UNAVAILABLE: Row(Move.IF_UNAVAILABLE, Move.PAUSE, Move.PAUSE),
+    Failure.UNKNOWN: Row(Move.GIVE_UP, Move.PAUSE, Move.PAUSE),
+}
+
+
+def purpose_of(method: str) -> Purpose:
+    """Return what a call with this HTTP method is for."""
+    return "read" if method == "GET" else "write"
+
+
+def failure_in(error: APIError) -> Failure:
+    """Return the row of the table for an error."""
+    if isinstance(error, AuthenticationError):
+        return Failure.REJECTED
+    if isinstance(error, NotSentError):
+        wrong = isinstance(error, CertificateError)
+        if isinstance(error, ProxyError):
+            wrong = error.error_class == "configuration"
+        return Failure.SETTING if wrong else Failure.NOT_SENT
+    if not isinstance(error, OutcomeUnknownError):
+        return Failure.REFUSED
+    if isinstance(error, ProtocolError) and error.status is not None:
+        return Failure.UNUSABLE
+    return Failure.UNAVAILABLE if error.status == 503 else Failure.UNKNOWN
+
+
+def decide(
+    error: APIError,
+    purpose: Purpose,
+    policy: RetryPolicy,
+    *,
+    attempt: int,
+    elapsed: float,
+    random: float,
+    renewable: bool = False,
+) -> Decision:
+    """Return what follows a failed attempt.
+
+    Args:
+        error: How it failed.
+        purpose: What the request is for.
+        policy: How often to repeat, and how long to wait.
+        attempt: Its number, from 1; an attempt that only led to a new token does not count.
+        elapsed: Seconds since the first attempt began.
+        random: A number from [0, 1), for the jitter.
+        renewable: Whether there may be another token, which there is once for each call.
+    """
+    move: Move = getattr(TABLE[failure_in(error)], purpose)
+    if move is Move.RENEW:
+        return RenewToken() if renewable and not policy.is_over(elapsed) else GiveUp()
+    if move is Move.GIVE_UP or (move is Move.IF_UNAVAILABLE and not policy.unavailable):
+        return GiveUp()
+    seconds = policy.wait(attempt, elapsed=elapsed, random=random, retry_after=error.retry_after)
+    return GiveUp() if seconds is None else Pause(seconds)
+
+
+def printed() -> str:
+    """Return the table for the documentation."""
+    lines = [
+        "| What failed | a send, or another call that writes | a call that reads (GET) | a token request |",
+        "|---|---|---|---|",
+    ]
+    lines += (
+        f"| {failure.value} | {row.write.value} | {row.read.value} | {row.token.value} |"
+        for failure, row in TABLE.items()
+    )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(printed())

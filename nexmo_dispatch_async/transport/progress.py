@@ -1,0 +1,214 @@
+"""Did any byte of this request leave? What is known of one request and of the connection under it.
+
+It opens no connection and writes nothing: each wire reports to it before and after its write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import select
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Any, NoReturn
+
+from nexmo_dispatch_async.transport.causes import certificate_alert
+from nexmo_dispatch_async.transport.keep_alive import KeptConnections
+
+__all__ = ["UNASKED", "Phase", "Progress", "is_closing"]
+
+
+class Phase(IntEnum):
+    """How far the bytes of a request got."""
+
+    #: The request was not built yet. A mock of the session never gets further.
+    UNSEEN = 0
+    #: The request was built; there is no connection yet, or nothing was written to it.
+    PREPARED = 1
+    #: The connection was closed, had input before the request, or broke without taking a byte.
+    STALE = 2
+    #: The operating system may have taken at least one byte.
+    LEFT = 3
+
+
+# An attribute of an enum costs more than everything else that happens to a phase.
+_UNSEEN, _PREPARED, _STALE, _LEFT = Phase
+
+
+class Progress:
+    """How far one request got, on one connection.
+
+    Args:
+        kept: What is known of the connections, if anything is to be.
+    """
+
+    # Class attributes are the initial values: most requests change two of them.
+    phase: Phase = _UNSEEN
+    #: Whether the connection was left alone because the service may be about to close it.
+    expired = False
+    #: Whether the head of the response arrived.
+    answering = False
+    # When the request was written, by the clock of `kept`
+    _sent = 0.0
+    # Until when the connection was usable before this request; None if it never carried a response
+    _until: float | None = None
+    # The exception that the connection was found to have ended with
+    _end: BaseException | None = None
+    # The aiohttp protocol of the connection
+    _protocol: object = None
+
+    def __init__(self, kept: KeptConnections | None = None) -> None:
+        self._kept = kept
+
+    @property
+    def connecting(self) -> bool:
+        """Whether the request waits for a connection."""
+        return self.phase is _PREPARED
+
+    @property
+    def left(self) -> bool:
+        """Whether bytes may have left."""
+        return self.phase is _LEFT
+
+    def reached(self, transport: asyncio.BaseTransport | None, protocol: object) -> bool:
+        """Record the connection; return whether the request can be written to it at once."""
+        self._protocol = protocol
+        if self._kept is not None and protocol is not None:
+            self._until = self._kept.until(protocol)
+        if transport is None or is_closing(transport) or pending_input(transport):
+            return False
+        # On a new TLS connection the alert that refuses the client's certificate may be on its way.
+        return self._until is not None or transport.get_extra_info("ssl_object") is None
+
+    async def make_ready(self, transport: asyncio.BaseTransport | None) -> None:
+        """Find out why the request cannot be written at once.
+
+        Over plain TCP any input makes a connection stale: it would be taken for the response. Encrypted input
+        may be a session ticket, or the alert that ended the connection; the loop reads it in its next round.
+
+        Raises:
+            ConnectionResetError: The connection is of no use; nothing was written.
+        """
+        if transport is None or is_closing(transport):
+            await self._report_closed()
+            return
+        events = pending_input(transport)
+        closed = bool(events) and events != _POLL_READABLE
+        if events and transport.get_extra_info("ssl_object") is None:
+            self.report_stale(_CLOSED if closed else UNASKED)
+        self.phase = _STALE
+        for _ in range(_ROUNDS_OF_INPUT):
+            # The loop schedules its reads after the callbacks that are due already.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            if closed or is_closing(transport):
+                await self._report_closed()
+            if not (events := pending_input(transport)):
+                break
+            closed = events != _POLL_READABLE
+
+    def report_write(self) -> None:
+        """Record that the request is written now: from here on bytes may have left.
+
+        Raises:
+            ConnectionResetError: The connection must not be used; nothing is to be written.
+        """
+        if getattr(self._protocol, "should_close", False):
+            self.report_stale(UNASKED)
+        if (kept := self._kept) is not None:
+            now = kept.clock()
+            if self._until is not None and now > self._until:
+                self.expired = True
+                self.report_stale(_IDLE)
+            self._sent = now
+        self.phase = _LEFT
+
+    def report_refused_write(self) -> NoReturn:
+        """Record that the operating system took no byte of the request.
+
+        Raises:
+            ConnectionResetError: Always.
+        """
+        self.report_stale("the connection broke before anything was written")
+
+    def report_response(self, keep_alive: str | None) -> None:
+        """Record the head of the response, with its `Keep-Alive` header."""
+        self.answering = True
+        # A connection that goes on without a limit is the usual case: nothing new is known of it.
+        changed = keep_alive is not None or self._until != math.inf
+        if changed and self._kept is not None and self._protocol is not None:
+            self._kept.answered(self._protocol, keep_alive, self._sent)
+
+    def report_stale(self, reason: str) -> NoReturn:
+        """Record that the connection was of no use and that nothing was written to it.
+
+        Raises:
+            ConnectionResetError: Always, with the reason.
+        """
+        self.phase = _STALE
+        raise ConnectionResetError(reason)
+
+    def refused_certificate(self, error: BaseException) -> str:
+        """Return the alert by which the service ended the handshake, or an empty text.
+
+        In TLS 1.3 the handshake ends here before the service has looked at the client's certificate: its
+        alert comes when the request may have left. No service reads requests before it takes the certificate;
+        so on a connection that never answered the alert proves that the request was not read.
+        """
+        if self._until is not None:
+            return ""
+        alert = certificate_alert(error, connecting=self.connecting)
+        return alert or certificate_alert(self._end, connecting=self.connecting)
+
+    async def _report_closed(self) -> NoReturn:
+        """Learn what the connection ended with, and give it up."""
+        self.phase = _STALE
+        exception: Callable[[], BaseException | None] | None = getattr(self._protocol, "exception", None)
+        for _ in range(0 if exception is None else _ROUNDS_TO_THE_END):
+            self._end = None if exception is None else exception()
+            if self._end is not None:
+                break
+            await asyncio.sleep(0)
+        self.report_stale(_CLOSED)
+
+
+# How often the loop reads what a TLS connection has, before the request is written all the same.
+_ROUNDS_OF_INPUT = 4
+# How many rounds of the loop it takes at most from the end of a connection to the protocol's knowledge of it.
+_ROUNDS_TO_THE_END = 4
+# Why nothing was written
+UNASKED = "an answer was there before anything was written"
+_CLOSED = "the connection was closed before anything was written"
+_IDLE = "the connection was idle for as long as the service keeps one"
+_POLL_READABLE = getattr(select, "POLLIN", 0)
+# Peer half-close; platforms without POLLRDHUP report it as readable.
+_POLL_CLOSED = getattr(select, "POLLRDHUP", 0)
+# One for each descriptor, whichever socket has it at the time: a poll object knows the number only.
+_POLLS: dict[int, Any] = {}
+
+
+def is_closing(transport: asyncio.BaseTransport) -> bool:
+    """Return whether the connection is being closed.
+
+    asyncio's TLS transport knows only whether it was closed from here; whether the operating system refused a
+    write stands on the transport below it.
+    """
+    below = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
+    return transport.is_closing() or (isinstance(below, asyncio.BaseTransport) and below.is_closing())
+
+
+def pending_input(transport: asyncio.BaseTransport) -> int:
+    """Return the poll events that the event loop has not seen yet: input, or a close. 0 for none.
+
+    Without `poll` (Windows) it is 0, and the loop finds out by itself.
+    """
+    sock = transport.get_extra_info("socket")
+    if not _POLL_READABLE or sock is None:
+        return 0
+    descriptor = sock.fileno()
+    poll = _POLLS.get(descriptor)
+    if poll is None:
+        poll = _POLLS[descriptor] = select.poll()
+        poll.register(descriptor, _POLL_READABLE | _POLL_CLOSED)
+    events: list[tuple[int, int]] = poll.poll(0)
+    return events[0][1] if events else 0

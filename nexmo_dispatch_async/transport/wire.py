@@ -1,0 +1,70 @@
+"""What an attempt asks of the network: one request written, one response read.
+
+There are two implementations: `wire_fast_path` writes to connections of aiohttp's connector, `session_wire`
+calls `ClientSession.request`, as do the caller's own sessions, mocks, and what the fast path does not cover.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Protocol
+
+import aiohttp
+from multidict import CIMultiDict
+
+from nexmo_dispatch_async.sansio import Request, Response
+from nexmo_dispatch_async.transport.progress import Progress
+
+__all__ = ["NO_TIMEOUT", "Wire", "check_length", "merged_headers"]
+
+# Deadlines are ours: aiohttp would not read what has arrived before it says that nothing did.
+NO_TIMEOUT = aiohttp.ClientTimeout()
+
+# What aiohttp refuses to write, so that no value can begin another header.
+_FORBIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+class Wire(Protocol):
+    """Carries one request over one connection."""
+
+    async def exchange(self, request: Request, authorization: str | None, progress: Progress) -> Response:
+        """Write a request and read its response. When it raises, nothing is written afterwards.
+
+        Args:
+            request: Without authorization.
+            authorization: The value of the header, `None` for none.
+            progress: Told how far the request got.
+
+        Raises:
+            Exception: What aiohttp or the operating system raised; `failures` says what it means.
+        """
+        ...
+
+
+def merged_headers(
+    common: Mapping[str, str], request: Request, authorization: str | None
+) -> CIMultiDict[str]:
+    """Return the header fields of a request; its own win over the common ones.
+
+    Raises:
+        ValueError: A field holds a control character, which could begin another field.
+    """
+    headers: CIMultiDict[str] = CIMultiDict(common)
+    headers.update(request.headers)
+    if authorization is not None:
+        headers["Authorization"] = authorization
+    for name, value in headers.items():
+        if _FORBIDDEN.search(name) or _FORBIDDEN.search(value):
+            raise ValueError("a header holds a control character")
+    return headers
+
+
+def check_length(data: bytes, limit: int) -> None:
+    """Refuse a response that is longer than `limit` bytes.
+
+    Raises:
+        aiohttp.ClientPayloadError: It is.
+    """
+    if len(data) > limit:
+        raise aiohttp.ClientPayloadError(f"the answer is longer than {limit} bytes")

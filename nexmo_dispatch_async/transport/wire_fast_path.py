@@ -1,0 +1,271 @@
+"""The usual path of a request: head and body in one write, on a connection of aiohttp's own connector.
+
+aiohttp resolves names, opens, limits and keeps the connections, speaks TLS and CONNECT, and parses the
+response. What this path leaves out is the request object, the writer task and the response object that
+`ClientSession.request` makes for each request, which cost more than half of a send (docs/performance.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import re
+from collections.abc import Mapping
+from types import FunctionType
+from typing import Any, NamedTuple
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.http_exceptions import HttpProcessingError
+from multidict import CIMultiDict, istr
+from yarl import URL
+
+from nexmo_dispatch_async.sansio import Request, Response
+from nexmo_dispatch_async.transport.progress import Phase, Progress, is_closing
+from nexmo_dispatch_async.transport.proxies import Proxies
+from nexmo_dispatch_async.transport.session_wire import SessionWire
+from nexmo_dispatch_async.transport.wire import NO_TIMEOUT, check_length, merged_headers
+
+__all__ = ["FastWire", "is_supported"]
+
+_PREPARED, _STALE, _LEFT = Phase.PREPARED, Phase.STALE, Phase.LEFT
+
+_METHODS = frozenset({"DELETE", "GET", "PATCH", "POST", "PUT"})
+# Fields that aiohttp derives from the request, or by which it frames it.
+_FRAMING = (
+    "Connection",
+    "Content-Encoding",
+    "Content-Length",
+    "Expect",
+    "Host",
+    "Transfer-Encoding",
+    "Upgrade",
+)
+_FORBIDDEN_IN_TARGET = re.compile(r"[\x00-\x20\x7f]")
+_KEEP_ALIVE = istr("Keep-Alive")
+# How many URLs are remembered; a client has one for its sends and one for its tokens.
+_REMEMBERED = 64
+
+
+class _Target(NamedTuple):
+    """Where requests to one URL go.
+
+    Attributes:
+        prototype: What the connector reads host, port, TLS and proxy from.
+        path: Path and query of the request line.
+        host: The `Host` header.
+    """
+
+    prototype: aiohttp.ClientRequest
+    path: str
+    host: str
+
+
+class _Head(NamedTuple):
+    """The head of a request up to the length of its body, and what it was made of."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    authorization: str | None
+    prototype: aiohttp.ClientRequest
+    encoded: bytes
+
+
+class FastWire:
+    """Writes requests to connections of the client's own session.
+
+    Args:
+        session: The client's own, with its connector.
+        proxies: Which proxy reaches a URL.
+        max_response: Longest response that is read, in bytes.
+        otherwise: Takes what this wire cannot do.
+    """
+
+    __slots__ = (
+        "_connect",
+        "_head",
+        "_max_response",
+        "_otherwise",
+        "_proxies",
+        "_request",
+        "_session",
+        "_targets",
+    )
+
+    def __init__(
+        self, session: aiohttp.ClientSession, proxies: Proxies, max_response: int, otherwise: SessionWire
+    ) -> None:
+        assert session.connector is not None  # noqa: S101 - is_supported() looked
+        self._session = session
+        self._connect = session.connector.connect
+        self._proxies = proxies
+        self._max_response = max_response
+        self._otherwise = otherwise
+        # What requests of a session go through; a mock in its place has to be asked, too
+        self._request = aiohttp.ClientSession._request  # noqa: SLF001 - there is no public name
+        self._targets: dict[str, _Target | None] = {}
+        self._head: _Head | None = None
+
+    async def exchange(self, request: Request, authorization: str | None, progress: Progress) -> Response:
+        """Write a request and read its response, as `Wire` has it."""
+        head = self._head_of(request, authorization)
+        if head is None:
+            return await self._otherwise.exchange(request, authorization, progress)
+        progress.phase = _PREPARED
+        try:
+            connection = await self._connect(head.prototype, _NO_TRACES, NO_TIMEOUT)
+        except TimeoutError as error:
+            raise aiohttp.ConnectionTimeoutError("connection timeout") from error
+        transport, protocol = connection.transport, connection.protocol
+        try:
+            if not progress.reached(transport, protocol):
+                await progress.make_ready(transport)
+            assert transport is not None and protocol is not None  # noqa: S101, PT018 - it had raised
+            progress.report_write()
+            protocol.set_response_params(read_until_eof=True, auto_decompress=True)
+            body = request.body or b""
+            transport.write(b"%b%d\r\n\r\n%b" % (head.encoded, len(body), body))
+            if is_closing(transport):
+                progress.report_refused_write()
+            response = await self._receive(protocol, progress)
+            unwritten = protocol.writing_paused
+        except BaseException:
+            if transport is not None and progress.left:
+                # What waits in its buffer would keep the connection open until the peer took it.
+                transport.abort()
+            connection.close()
+            raise
+        if unwritten:
+            # The service answered before it had read the request.
+            connection.close()
+        else:
+            connection.release()
+        return response
+
+    async def _receive(self, protocol: ResponseHandler, progress: Progress) -> Response:
+        """Read the response, without those that come before it (status 1xx)."""
+        unusable: str | None = None
+        try:
+            message, content = await protocol.read()
+            while 100 <= message.code <= 199 and message.code != 101:
+                message, content = await protocol.read()
+        except HttpProcessingError as error:
+            unusable = error.message
+        if unusable is not None:
+            # Outside of the handler: the exception of the parser shows what was received.
+            raise aiohttp.ClientPayloadError(_without_input(unusable))
+        headers = message.headers
+        progress.report_response(headers.get(_KEEP_ALIVE))
+        # Nearly always all of it is there at once.
+        if content.is_eof():
+            data = content.read_nowait()
+        else:
+            data = await content.readany()
+            while len(data) <= self._max_response and not content.at_eof():
+                data += await content.readany()
+        check_length(data, self._max_response)
+        return Response(message.code, headers, data)
+
+    def _head_of(self, request: Request, authorization: str | None) -> _Head | None:
+        """Return the head of a request, `None` if it is for the session; that of dispatches is made once."""
+        if aiohttp.ClientSession._request is not self._request:  # noqa: SLF001
+            return None
+        head = self._head
+        if (
+            head is not None
+            and head.headers is request.headers
+            and head.authorization == authorization
+            and head.url == request.url
+            and head.method == request.method
+        ):
+            return head
+        target = self._target(request.url)
+        headers = merged_headers(self._session.headers, request, authorization)
+        if target is None or request.method not in _METHODS or any(name in headers for name in _FRAMING):
+            return None
+        if request.body is not None:
+            headers.setdefault("Content-Type", "application/octet-stream")
+        lines = [f"{request.method} {target.path} HTTP/1.1", f"Host: {target.host}"]
+        lines += (f"{name}: {value}" for name, value in headers.items())
+        encoded = "\r\n".join([*lines, "Content-Length: "]).encode()
+        self._head = _Head(
+            request.method, request.url, request.headers, authorization, target.prototype, encoded
+        )
+        return self._head
+
+    def _target(self, text: str) -> _Target | None:
+        """Return where requests to a URL go, or `None` if they are for the session."""
+        if text not in self._targets:
+            if len(self._targets) >= _REMEMBERED:
+                self._targets.clear()
+            self._targets[text] = self._target_of(URL(text, encoded=True))
+        return self._targets[text]
+
+    def _target_of(self, url: URL) -> _Target | None:
+        plain, proxy, path = url.scheme == "http", self._proxies.of(url), url.raw_path_qs
+        if not (plain or url.scheme == "https") or not url.raw_host or url.raw_user or url.raw_password:
+            return None
+        if (plain and proxy is not None) or _FORBIDDEN_IN_TARGET.search(path):
+            return None
+        prototype = _prototype(self._session, url)
+        host = prototype.headers["Host"]
+        if proxy is not None:
+            # With the field that the connector adds at the first use: the second one finds the connection.
+            prototype.update_proxy(proxy, None, CIMultiDict({**self._session.headers, "Host": host}))
+        return _Target(prototype, path, host)
+
+
+# Handed to the connector, which reads it only.
+_NO_TRACES: list[Any] = []
+
+
+def is_supported(session: aiohttp.ClientSession) -> bool:
+    """Return whether this version of aiohttp, and this session, have what `FastWire` needs.
+
+    A session with trace configurations or middlewares, which tools for tracing add to every session, has work
+    to do for each request. So has one whose `_request` is replaced, by a mock for instance.
+    """
+    request: object = aiohttp.ClientSession._request  # noqa: SLF001
+    if type(request) is not FunctionType or request.__code__.co_filename != _file_of_sessions():
+        return False
+    if type(session) is not aiohttp.ClientSession or type(session.connector) is not aiohttp.TCPConnector:
+        return False
+    try:
+        if session.trace_configs or session._middlewares:  # noqa: SLF001
+            return False
+        _check_pieces(session)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return False
+    return True
+
+
+def _file_of_sessions() -> str:
+    return inspect.getfile(aiohttp.ClientSession)
+
+
+def _check_pieces(session: aiohttp.ClientSession) -> None:
+    """Use each piece of aiohttp that is no public interface of it, short of a connection.
+
+    Raises:
+        AttributeError, KeyError, TypeError: aiohttp lacks a piece, or wants something else of it.
+    """
+    prototype = _prototype(session, URL("https://localhost/"))
+    _ = prototype.headers["Host"], prototype.connection_key
+    prototype.update_proxy(URL("http://localhost:1"), None, CIMultiDict(session.headers))
+    inspect.signature(aiohttp.TCPConnector.connect).bind(session.connector, prototype, [], NO_TIMEOUT)
+    protocol = ResponseHandler(asyncio.get_running_loop())
+    protocol.set_response_params(read_until_eof=True, auto_decompress=True)
+    _ = protocol.should_close, protocol.writing_paused, protocol.read, HttpProcessingError.message
+    for name in ("protocol", "transport", "close", "release"):
+        getattr(aiohttp.connector.Connection, name)
+
+
+def _prototype(session: aiohttp.ClientSession, url: URL) -> aiohttp.ClientRequest:
+    """Return the request from which the connector reads where to connect to; it is never sent."""
+    return aiohttp.ClientRequest("GET", url, loop=asyncio.get_running_loop(), session=session)
+
+
+def _without_input(message: str) -> str:
+    """Return what the parser says, without the received bytes that it quotes."""
+    return re.split(r"\bb['\"]", message.partition("\n")[0])[0].strip().rstrip(":")

@@ -1,0 +1,24 @@
+"""The wires of a client: tests of what happens on the network run over both."""
+
+import inspect
+
+import pytest
+
+from nexmo_dispatch_async.transport import wire_fast_path
+
+WIRES = ("fast path", "session")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of a module with `BOTH_WIRES` once for each wire."""
+    if getattr(metafunc.module, "BOTH_WIRES", False) and inspect.iscoroutinefunction(metafunc.function):
+        metafunc.parametrize("wire", WIRES, indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def wire(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the wire of the clients in a test: that of the usual client, unless parametrised."""
+    name: str = getattr(request, "param", WIRES[0])
+    if name == "session":
+        monkeypatch.setattr(wire_fast_path, "is_supported", lambda _session: False)
+    return name
