@@ -77,11 +77,11 @@ class Lane:
 
     # --- answers: one for each send that left ---
 
-    def accepted(self, now: float, quota: Quota | None = None) -> None:
-        """Hear that the service took a send, or refused it for what it is."""
-        self._back()
-        self.bucket.accepted(now)
-        self.gateway.accepted(now)
+    def accepted(self, now: float, quota: Quota | None = None, n: int = 1) -> None:
+        """Hear that the service took sends, or refused them for what they are; `quota` of the last answer."""
+        self._back(n)
+        self.bucket.accepted(now, n)
+        self.gateway.accepted(now, n)
         if quota is not None:
             self.gateway.told(quota, now)
 
@@ -109,9 +109,9 @@ class Lane:
         """Hear that the answer to a send is unknown, or that it was never made."""
         self._back()
 
-    def _back(self) -> None:
+    def _back(self, n: int = 1) -> None:
         for meter in self._all:
-            meter.out -= 1
+            meter.out -= n
 
 
 _GATEWAY_WORDS = ("policies.ratelimit", "quotaviolation", "spikearrest")

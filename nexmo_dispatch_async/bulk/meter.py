@@ -197,15 +197,15 @@ class Meter:
 
     # --- what answers teach ---
 
-    def accepted(self, now: float) -> None:
-        """Hear that the service took a send, or refused it for what it is."""
+    def accepted(self, now: float, n: int = 1) -> None:
+        """Hear that the service took sends, or refused them for what they are."""
         self._trial, self._failures = False, 0
         if now >= self.paused_until:
             self._strikes = 0
         slot = int(now * 10)
         if slot != self._accepted_at:
             self._forget(slot)
-        self._accepted[slot % 10] += 1
+        self._accepted[slot % 10] += n
 
     def throttled(self, sent: float, now: float, retry_after: float | None = None) -> bool:
         """Hear that a send was turned away for its rate; return whether that begins a pause.

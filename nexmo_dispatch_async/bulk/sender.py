@@ -11,13 +11,13 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from nexmo_dispatch_async.bulk.calendar import Calendar
 from nexmo_dispatch_async.bulk.governor import Governor, Lane, planned_rate
+from nexmo_dispatch_async.bulk.lanes import Lanes
 from nexmo_dispatch_async.bulk.ledger import Ledger
-from nexmo_dispatch_async.bulk.meter import Meter
 from nexmo_dispatch_async.bulk.progress import Progress, Waiting, WaitingFor
 from nexmo_dispatch_async.bulk.records import Cap, Claimed, Control, Counts, Result, Wanted
 from nexmo_dispatch_async.bulk.rendering import Renderer
@@ -40,12 +40,13 @@ logger: logging.Logger = logging.getLogger("nexmo_dispatch_async")
 # The governor decides when a row is tried again, and the ledger knows it: nothing is repeated behind them.
 _ONCE = RetryPolicy(attempts=1)
 _decode = with_response(decipher_dispatch)
+_NO_ANSWER: tuple[int, Mapping[str, str]] = (0, {})
 _Answer = tuple[Dispatch, Response]
 
 _CONTROL_EVERY = 1.0  # seconds between two looks at what operators asked for
-_DRY = 1.0  # seconds for which a bucket without a row that is due is not asked again
+_LOOK_AGAIN = 1.0  # the same, at rows that are neither due nor over
 _RECORD_AFTER = 0.05  # seconds for which a result waits for a claim to carry it
-_WAVE = 0.01  # seconds of pace that leave together: a commit for each single send would cost more
+_GATHER = 0.004  # seconds in which slots that are free wait for others, until half of them are
 _STORE_PAUSES = (0.2, 1.0, 2.0, 5.0, 10.0)
 
 
@@ -87,18 +88,18 @@ class Sender:
     ) -> None:
         # With what
         self._ledger, self._client, self._renderer = ledger, client, renderer
-        self._governor, self._calendar, self._pace = governor, calendar, pace
+        self._calendar, self._pace = calendar, pace
         self._cap, self._canary, self._budget, self._abort_if = cap, canary, budget, abort
         self._worker, self._timeout, self._wall = worker, timeout, wall_clock
-        # The campaign's own meters
-        self._meter = Meter("campaign")
-        self._own: dict[str, Meter] = {name: Meter(name, rate) for name, rate in pace.by_bucket.items()}
-        self._lanes: dict[str, Lane] = {}
-        self._dry: dict[str, float] = {}
+        request = client.ready_request(b"")
+        application = f"{request.url} {request.headers.get('ApplicationId', '')}"
+        self._lanes = Lanes(ledger, application, governor=governor, calendar=calendar, pace=pace)
         # What is under way
         self._tasks: dict[asyncio.Task[_Answer], tuple[Claimed, Lane, float]] = {}
         self._results: list[Result] = []
-        self._record_at = math.inf
+        self._record_at = self._gather_at = math.inf
+        # Answers that the governor has not heard of yet: how many, and the headers of the last
+        self._answers: dict[Lane, tuple[int, Mapping[str, str]]] = {}
         self._unknowns = 0
         # What is asked for
         self._control = Control()
@@ -106,10 +107,7 @@ class Sender:
         self._hold: Hold | None = None
         self._fatal: BaseException | None = None
         # Numbers, and why nothing moves
-        self._total = self._done = 0
-        self._closed: frozenset[str] = frozenset()
-        self._closed_until = -math.inf
-        self._refresh_at = -math.inf
+        self._done = 0
         self._store_failures = 0
         self._look_at = math.inf
         self._waker: asyncio.Future[None] | None = None
@@ -148,8 +146,7 @@ class Sender:
 
     def wake(self) -> None:
         """Look again: rows were added, or an operator asked for something."""
-        self._dry.clear()
-        self._refresh_at = -math.inf
+        self._lanes.look_again()
         self._poked = True
         self._rouse()
 
@@ -166,7 +163,7 @@ class Sender:
         """
         await self._ledger.reap(self._worker)
         counts = await self._ledger.counts()
-        self._total, self._done = counts.total, sent_ever(counts)
+        self._done = sent_ever(counts)
         self._control = await self._ledger.control()
         watcher = asyncio.create_task(self._watch())
         try:
@@ -186,6 +183,7 @@ class Sender:
     async def _turn(self) -> bool:
         """Do one step: claim and send, record, or wait. Return whether it is over."""
         now, at = running_loop().time(), self._wall()
+        self._tell(now, at)
         if self._hold is not None:
             await self._pause(self._hold)
         wanted, lanes = await self._wanted(now, at)
@@ -207,24 +205,23 @@ class Sender:
         room = await self._room(at)
         if room <= 0:
             return None, {}
-        await self._refresh(now, at)
-        self._meter.retune(self._rate(), now)
-        open_lanes = [(name, lane) for name, lane in self._lanes.items() if self._dry.get(name, 0.0) <= now]
-        asked: dict[str, tuple[Lane, int]] = {}
-        for number, (name, lane) in enumerate(open_lanes):
-            share = -(-room // (len(open_lanes) - number))
-            n = lane.ask(now, share)
-            if n:
-                asked[name] = lane, n
-                room -= n
+        lanes = self._lanes
+        await lanes.refresh(now, at)
+        rate = self._control.rate
+        if rate is None:
+            rate = planned_rate(self._pace, total=lanes.total, done=self._done)
+        lanes.meter.retune(rate, now)
+        asked = lanes.ask(now, room)
         if not asked:
-            await self._note_held(now, at, open_lanes)
+            self.waiting = await lanes.held(now, at)
+            if self.waiting is None:
+                self._look_at = now + _LOOK_AGAIN
             return None, {}
         wanted = Wanted(
             limit=sum(n for _, n in asked.values()),
             now=at,
             buckets={name: n for name, (_, n) in asked.items()},
-            closed_zones=self._closed,
+            closed_zones=lanes.closed,
             cap=self._cap,
         )
         return wanted, asked
@@ -237,7 +234,7 @@ class Sender:
             return 0
         if control.state == "pause":
             self.waiting = Waiting(reason="paused", by=control.by, words=control.reason)
-            self._meter.give_back(0)  # a pause is no stall to make up for
+            self._lanes.meter.give_back(0)  # a pause is no stall to make up for
             return 0
         if calendar.start_at is not None and at < calendar.start_at:
             self.waiting = Waiting(reason="start_at", until=calendar.start_at)
@@ -247,6 +244,8 @@ class Sender:
         room = (control.limit or self._pace.limit) - len(self._tasks)
         if room <= 0:
             self.waiting = Waiting(reason="answers")
+            return 0
+        if running_loop().time() < self._gather_at != math.inf and not self._is_half_free():
             return 0
         if self._canary is None and self._budget is None:
             return room
@@ -268,28 +267,6 @@ class Sender:
             room = min(room, each)
         return room
 
-    def _rate(self) -> float:
-        rate = self._control.rate
-        return rate if rate is not None else planned_rate(self._pace, total=self._total, done=self._done)
-
-    async def _refresh(self, now: float, at: float) -> None:
-        """Look which buckets and zones there are, and which zones are closed."""
-        if now >= self._refresh_at:
-            self._refresh_at = now + 30.0
-            for bucket in sorted(await self._ledger.buckets() - self._lanes.keys()):
-                channel = bucket.partition("|")[0]
-                own = [self._own[name] for name in (channel, bucket) if name in self._own]
-                key = self._client.ready_request(b"")
-                application = f"{key.url} {key.headers.get('ApplicationId', '')}"
-                self._lanes[bucket] = self._governor.lane(application, bucket, [self._meter, *own])
-            self._total = (await self._ledger.counts()).total
-            self._closed_until = -math.inf
-        if at >= self._closed_until and self._calendar.quiet is not None:
-            zones = await self._ledger.zones() | {""}
-            self._closed = self._calendar.closed(zones, at)
-            self._closed_until = self._calendar.changes(zones, at)
-            self._dry.clear()
-
     async def _expire(self, at: float) -> None:
         """Skip what is left once nothing may be sent any more."""
         while await self._ledger.expire(at):
@@ -299,7 +276,7 @@ class Sender:
 
     async def _claim(self, wanted: Wanted, asked: dict[str, tuple[Lane, int]]) -> bool:
         results, self._results = self._results, []
-        self._record_at = math.inf
+        self._record_at = self._gather_at = math.inf
         # Not cancelled in the middle: rows that were claimed have to be sent or given back.
         claiming = asyncio.ensure_future(self._ledger.claim(wanted, results, worker=self._worker))
         try:
@@ -323,11 +300,9 @@ class Sender:
             got[row.bucket] += 1
             self._start(row, asked[row.bucket][0], now)
         self._done += len(rows)
-        for name, (lane, n) in asked.items():
+        for name, (_, n) in asked.items():
             if got[name] < n:
-                lane.give_back(n - got[name])
-                if not got[name]:
-                    self._dry[name] = now + _DRY
+                self._lanes.took(now, name, unused=n - got[name], dry=not got[name])
         if rows:
             self.waiting = None
         return False
@@ -354,13 +329,14 @@ class Sender:
         try:
             dispatch, response = task.result()
         except BaseException as error:  # noqa: BLE001 - whatever ended it says what became of the row
+            self._tell(now, at)
             verdict = judge(row, error, lane, sent=sent, now=now, at=at, unknowns=self._unknowns)
             result = verdict.result
             if verdict.pause and self._hold is None:
                 self._hold = Hold("service", verdict.pause, pauses=True)
             self._fatal = self._fatal or verdict.fatal
         else:
-            lane.accepted(now, quota_of(response.headers, now=at))
+            self._answers[lane] = self._answers.get(lane, _NO_ANSWER)[0] + 1, response.headers
             result = Result(
                 id=row.id,
                 state="sent",
@@ -369,14 +345,29 @@ class Sender:
                 attempts=row.attempts,
             )
         self._take(result, now)
-        self._rouse()
+        if not now <= self._gather_at < math.inf:
+            self._gather_at = now + _GATHER
+            self._rouse()
+        elif self._is_half_free():
+            self._rouse()
+
+    def _is_half_free(self) -> bool:
+        """Whether a claim is worth its commit: the other half is sent meanwhile."""
+        return 2 * len(self._tasks) <= (self._control.limit or self._pace.limit)
+
+    def _tell(self, now: float, at: float) -> None:
+        """Tell the governor what was answered."""
+        if self._answers:
+            answers, self._answers = self._answers, {}
+            for lane, (n, headers) in answers.items():
+                lane.accepted(now, quota_of(headers, now=at), n)
 
     def _take(self, result: Result, now: float) -> None:
         self._results.append(result)
         self._record_at = min(self._record_at, now + _RECORD_AFTER)
         if result.state == "pending":
             self._done -= 1
-            self._dry.clear()
+            self._lanes.came_back()
             return
         self.progress.note(now)
         self._unknowns = self._unknowns + 1 if result.state == "unknown" else 0
@@ -459,12 +450,11 @@ class Sender:
     async def _wait(self, now: float, at: float) -> None:
         """Wait for an answer, a word, or the time at which something may leave."""
         loop = running_loop()
-        until = min([self._record_at, self._look_at, *self._dry.values(), now + 60.0])
+        gather_at = self._gather_at if self._gather_at > now else math.inf
+        until = min([self._record_at, gather_at, self._look_at, self._lanes.until(now, at), now + 60.0])
         self._look_at = math.inf
         if self.waiting is not None and self.waiting.until is not None:
             until = min(until, now + self.waiting.until - at)
-        if self._calendar.quiet is not None:
-            until = min(until, now + max(self._closed_until - at, 0.0))
         if self._poked:
             self._poked = False
             return
@@ -475,21 +465,3 @@ class Sender:
         finally:
             timer.cancel()
             self._waker = None
-
-    async def _note_held(self, now: float, at: float, lanes: list[tuple[str, Lane]]) -> None:
-        """Note why nothing may leave though there is room."""
-        if lanes:
-            held = min((lane.held(now) for _, lane in lanes), key=lambda each: each.until)
-            wave = _WAVE if held.kind == "rate" else 0.0
-            until = None if held.until == math.inf else at + max(held.until - now, wave)
-            self.waiting = Waiting(reason=held.kind, until=until, bucket=held.meter)
-            return
-        due = await self._ledger.due()
-        if due is not None and due > at:
-            self.waiting = Waiting(reason="due", until=due)
-            self._dry = dict.fromkeys(self._dry, now + min(due - at, 60.0))
-        elif due is not None and self._closed:
-            self.waiting = Waiting(reason="quiet_hours", until=self._closed_until)
-        else:
-            self.waiting = None
-            self._look_at = now + _DRY
