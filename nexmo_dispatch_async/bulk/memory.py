@@ -38,6 +38,7 @@ from nexmo_dispatch_async.bulk.transitions import (
     settle,
 )
 from nexmo_dispatch_async.exceptions import ConfigurationError, LedgerError, PlanChangedError
+from nexmo_dispatch_async.models.shown import AsShown
 
 __all__ = ["MemoryLedger", "new_reference"]
 
@@ -47,7 +48,7 @@ def new_reference() -> str:
     return secrets.token_hex(8)
 
 
-class _Kept(Struct, kw_only=True):
+class _Kept(AsShown, Struct, kw_only=True):
     """A row: what was added, and what became of it."""
 
     id: int

@@ -15,6 +15,7 @@ from nexmo_dispatch_async.bulk.records import Cap
 from nexmo_dispatch_async.bulk.stop_words import STOP_WORDS, is_stop, normal_words
 from nexmo_dispatch_async.bulk.transitions import OPT_OUT_CODES
 from nexmo_dispatch_async.exceptions import ConfigurationError
+from nexmo_dispatch_async.models.shown import AsShown
 from nexmo_dispatch_webhooks.events import InboundMessage, MessageStatus
 
 __all__ = ["MemoryPeople", "People", "PeopleStore", "Suppressed", "normal_address"]
@@ -31,7 +32,7 @@ class _Router(Protocol):
         ...
 
 
-class Suppressed(Struct, frozen=True, kw_only=True):
+class Suppressed(AsShown, Struct, frozen=True, kw_only=True):
     """One entry of the opt-out list.
 
     Attributes:

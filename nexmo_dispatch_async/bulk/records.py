@@ -10,6 +10,8 @@ from typing import Literal, get_args
 
 from msgspec import Struct, field
 
+from nexmo_dispatch_async.models.shown import AsShown
+
 __all__ = [
     "SKIP_REASONS",
     "STATES",
@@ -42,7 +44,7 @@ SkipReason = Literal["suppressed", "capped", "expired", "hold_out", "dropped", "
 SKIP_REASONS: tuple[SkipReason, ...] = get_args(SkipReason)
 
 
-class _Private(Struct, frozen=True):
+class _Private(AsShown, Struct, frozen=True):
     """Base of records with personal data: the `repr` shows the id or the line, never a person."""
 
     def __repr__(self) -> str:

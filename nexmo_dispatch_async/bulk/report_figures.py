@@ -10,6 +10,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from msgspec import Struct, field
 
 from nexmo_dispatch_async.bulk.rejects import Reject
+from nexmo_dispatch_async.models.shown import AsShown
 from nexmo_dispatch_core.vocabulary import ErrorClass
 
 __all__ = [
@@ -149,7 +150,7 @@ class Reason(Struct, frozen=True):
     rows: int
 
 
-class Missed(Struct, frozen=True, kw_only=True):
+class Missed(AsShown, Struct, frozen=True, kw_only=True):
     """One row that was not reached.
 
     Attributes:
@@ -170,7 +171,7 @@ class Missed(Struct, frozen=True, kw_only=True):
         return f"<Missed line {self.line}>"
 
 
-class Report(Struct, frozen=True, kw_only=True):
+class Report(AsShown, Struct, frozen=True, kw_only=True):
     """The figures of a campaign.
 
     Attributes:

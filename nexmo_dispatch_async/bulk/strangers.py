@@ -13,13 +13,14 @@ from msgspec import Struct
 
 from nexmo_dispatch_async.bulk.folding import join
 from nexmo_dispatch_async.bulk.records import News, Row
+from nexmo_dispatch_async.models.shown import AsShown
 
 __all__ = ["Candidate", "Strangers", "Suggestion", "suggest"]
 
 _FIRST_TRY_S: Final = 1.0
 
 
-class Candidate(Struct, frozen=True, kw_only=True):
+class Candidate(AsShown, Struct, frozen=True, kw_only=True):
     """A workflow that may be that of an unknown row.
 
     Attributes:
@@ -52,7 +53,7 @@ class Suggestion(Struct, frozen=True, kw_only=True):
     seconds: float
 
 
-class _Stranger(Struct, kw_only=True):
+class _Stranger(AsShown, Struct, kw_only=True):
     news: News
     address: str
     first_at: float

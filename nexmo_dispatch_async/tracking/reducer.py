@@ -25,6 +25,7 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from nexmo_dispatch_async.models.requests import Step
+from nexmo_dispatch_async.models.shown import AsShown
 from nexmo_dispatch_async.workflow import Workflow
 from nexmo_dispatch_webhooks.events import (
     CHANNEL_NAMES,
@@ -143,7 +144,7 @@ class PlannedStep(Struct, frozen=True, omit_defaults=True):
     until: str | None = None
 
 
-class WorkflowState(Struct, frozen=True, omit_defaults=True):
+class WorkflowState(AsShown, Struct, frozen=True, omit_defaults=True):
     """All facts about one workflow.
 
     Attributes:
