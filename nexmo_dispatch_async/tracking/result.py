@@ -253,15 +253,15 @@ def _cost(state: WorkflowState) -> tuple[Decimal | None, str | None]:
     entries = {entry.message_uuid: entry for entry in report.messages}
     if report.total is None:
         heard = [_price(sent, entries.get(uuid)) for uuid, sent in state.messages.items()]
-        told = [entry.price for entry in report.messages if entry.message_uuid not in state.messages]
+        reported = [entry.price for entry in report.messages if entry.message_uuid not in state.messages]
     else:
         heard = [
             _price(sent, None)
             for uuid, sent in state.messages.items()
             if not _is_included(sent, entries.get(uuid), report)
         ]
-        told = [report.total]
-    known = [price for price in (*heard, *told) if price is not None]
+        reported = [report.total]
+    known = [price for price in (*heard, *reported) if price is not None]
     currencies = {money.currency for money in known if money.currency}
     if not known or len(currencies) > 1:
         return None, None

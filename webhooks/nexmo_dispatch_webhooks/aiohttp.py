@@ -68,27 +68,27 @@ def setup(
     (contract 5.10). With an inbox handlers run after the answer, so 500 does not occur.
 
     Args:
-        app: the application, not started yet.
-        router: the handlers; registration ends when the application starts.
-        path: where to mount.
-        secrets: signature secrets by `api_key`, several for a rotation: `{"key": ["new", "old"]}`.
-        verification: instead of *secrets*: another `Verification`, or None to accept any origin.
-        wrong_signature: the answer to a token or signature that is there and wrong: 401, which the service
+        app: The application, not started yet.
+        router: The handlers; registration ends when the application starts.
+        path: Where to mount.
+        secrets: Signature secrets by `api_key`, several for a rotation: `{"key": ["new", "old"]}`.
+        verification: Instead of *secrets*: another `Verification`, or None to accept any origin.
+        wrong_signature: The answer to a token or signature that is there and wrong: 401, which the service
             takes as final, or 503, after which it repeats the callback for 24 hours.
-        inbox: where to store before answering: the path of an SQLite file or an inbox, which is started and
+        inbox: Where to store before answering: the path of an SQLite file or an inbox, which is started and
             drained with the application. None runs the handlers before the answer.
-        max_body: the largest body in bytes, after decompression.
-        body_timeout: seconds until a body must have arrived; None for no limit.
-        values: what handlers may ask for by parameter name.
-        health_path: where to tell probes how the inbox is doing: 200 with figures as long as the
+        max_body: The largest body in bytes, after decompression.
+        body_timeout: Seconds until a body must have arrived; None for no limit.
+        values: What handlers may ask for by parameter name.
+        health_path: Where to tell probes how the inbox is doing: 200 with figures as long as the
             process lives; `<health_path>/ready` is 503 while no event can be taken. None for no such routes.
-        clock: gives epoch seconds.
+        clock: Gives epoch seconds.
 
     Returns:
         The receiver, also at `app[RECEIVERS][path]`, the path without a slash at its end.
 
     Raises:
-        ConfigurationError: neither *secrets* nor *verification* was given, *path* is taken, or a setting
+        ConfigurationError: Neither *secrets* nor *verification* was given, *path* is taken, or a setting
             cannot work.
     """
     checks.instance("app", app, web.Application, advice="setup(app, router, …)")
@@ -270,9 +270,9 @@ class _Bodies:
         """The whole body.
 
         Raises:
-            RequestRefusedError: it is too large, or packed in an unknown way.
-            _BrokenBodyError: the same, in the middle.
-            ConnectionError: the client hung up.
+            RequestRefusedError: It is too large, or packed in an unknown way.
+            _BrokenBodyError: The same, in the middle.
+            ConnectionError: The client hung up.
         """
         encoding = request.headers.get("Content-Encoding")
         if encoding is not None and encoding.strip().lower() not in _DECODED:

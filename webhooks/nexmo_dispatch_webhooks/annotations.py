@@ -21,7 +21,7 @@ if sys.version_info >= (3, 14):
 
         Raises:
             TypeError: *function* cannot be called.
-            ValueError: it tells no signature, as some callables that are made in C.
+            ValueError: It tells no signature, as some callables that are made in C.
         """
         return inspect.signature(function, follow_wrapped=follow_wrapped, annotation_format=Format.FORWARDREF)
 
@@ -36,7 +36,7 @@ else:
 
         Raises:
             TypeError: *function* cannot be called.
-            ValueError: it tells no signature, as some callables that are made in C.
+            ValueError: It tells no signature, as some callables that are made in C.
         """
         return inspect.signature(function, follow_wrapped=follow_wrapped)
 

@@ -60,23 +60,23 @@ class ASGIReceiver:
     occur.
 
     Args:
-        router: the handlers; registration ends at the start.
-        path: take only this path and those below it, seen from the mount point.
-        secrets: signature secrets by `api_key`, several for a rotation: `{"key": ["new", "old"]}`.
-        verification: instead of *secrets*: another `Verification`, or None to accept any origin.
-        wrong_signature: the answer to a token or signature that is there and wrong: 401, which the service
+        router: The handlers; registration ends at the start.
+        path: Take only this path and those below it, seen from the mount point.
+        secrets: Signature secrets by `api_key`, several for a rotation: `{"key": ["new", "old"]}`.
+        verification: Instead of *secrets*: another `Verification`, or None to accept any origin.
+        wrong_signature: The answer to a token or signature that is there and wrong: 401, which the service
             takes as final, or 503, after which it repeats the callback for 24 hours.
-        inbox: where to store before answering: the path of an SQLite file or an inbox, which is started and
+        inbox: Where to store before answering: the path of an SQLite file or an inbox, which is started and
             drained with the receiver. None runs the handlers before the answer.
-        max_body: the largest body in bytes, before and after decompression.
-        body_timeout: seconds until a body must have arrived; None for no limit.
-        values: what handlers may ask for by parameter name.
-        health_path: where to tell probes how the inbox is doing, seen from the mount point: 200 with figures
+        max_body: The largest body in bytes, before and after decompression.
+        body_timeout: Seconds until a body must have arrived; None for no limit.
+        values: What handlers may ask for by parameter name.
+        health_path: Where to tell probes how the inbox is doing, seen from the mount point: 200 with figures
             as long as the process lives, and at `<health_path>/ready` 503 while no event can be taken.
-        clock: gives epoch seconds.
+        clock: Gives epoch seconds.
 
     Raises:
-        ConfigurationError: neither *secrets* nor *verification* was given, or a setting cannot work.
+        ConfigurationError: Neither *secrets* nor *verification* was given, or a setting cannot work.
     """
 
     def __init__(
@@ -235,8 +235,8 @@ class _Inflate:
         """What the data unpacks to.
 
         Raises:
-            BodyTooLargeError: it is over the limit in all; at most one byte more was unpacked.
-            InvalidBodyError: it is not compressed data.
+            BodyTooLargeError: It is over the limit in all; at most one byte more was unpacked.
+            InvalidBodyError: It is not compressed data.
         """
         unpacked = bytearray()
         while data:

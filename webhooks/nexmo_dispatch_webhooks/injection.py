@@ -70,7 +70,7 @@ class Context(msgspec.Struct, frozen=True):
         """SQL to commit together with the mark that this handler is done: effects exactly once.
 
         Raises:
-            ConfigurationError: there is no SQLite inbox, so there is nothing to commit with.
+            ConfigurationError: There is no SQLite inbox, so there is nothing to commit with.
         """
         if self.collected is None:
             raise ConfigurationError('context.transaction needs an SQLite inbox: setup(…, inbox="inbox.db")')
@@ -102,7 +102,7 @@ def require_async(function: Callable[..., Any]) -> None:
     """Refuse a plain function where it is registered, not when the first callback comes.
 
     Raises:
-        RouterError: it is not an async function; the message says what to do.
+        RouterError: It is not an async function; the message says what to do.
     """
     if not callable(function):
         raise RouterError(f"a handler must be an async function, not {type(function).__name__}")
@@ -137,14 +137,14 @@ def plan_call(function: Callable[..., Any], values: Mapping[str, Any]) -> Call:
     when it is named `context` or annotated with `Context`, and otherwise the value of its name.
 
     Args:
-        function: the handler.
-        values: what the application provides, by name.
+        function: The handler.
+        values: What the application provides, by name.
 
     Returns:
         A function that calls the handler, from event and context.
 
     Raises:
-        RouterError: a parameter without a default that nothing fills; or nothing but `*args` and `**kwargs`,
+        RouterError: A parameter without a default that nothing fills; or nothing but `*args` and `**kwargs`,
             which do not tell.
     """
     positional: list[tuple[str, str | None]] = []

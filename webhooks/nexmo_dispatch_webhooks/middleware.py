@@ -38,7 +38,7 @@ def require_middleware(function: Middleware) -> None:
     """Refuse a middleware that is not async or cannot be called, where it is registered.
 
     Raises:
-        RouterError: the message says what it is called with.
+        RouterError: The message says what it is called with.
     """
     _require(function, "event", "context", "call_next")
 
@@ -47,7 +47,7 @@ def require_outer_middleware(function: OuterMiddleware) -> None:
     """Refuse an outer middleware that is not async or cannot be called, where it is registered.
 
     Raises:
-        RouterError: the message says what it is called with.
+        RouterError: The message says what it is called with.
     """
     _require(function, "request", "call_next")
 

@@ -82,20 +82,20 @@ class Receiver:
     """Gives every request its answer.
 
     Args:
-        router: the handlers; frozen by `start`.
-        secrets: signature secrets by `api_key`, several for a rotation.
-        verification: instead of `secrets`: another way to verify, or None to check nothing.
-        wrong_signature: the answer to a token or signature that is there and wrong: 401, which the service
+        router: The handlers; frozen by `start`.
+        secrets: Signature secrets by `api_key`, several for a rotation.
+        verification: Instead of `secrets`: another way to verify, or None to check nothing.
+        wrong_signature: The answer to a token or signature that is there and wrong: 401, which the service
             takes as final, or 503, after which it repeats the callback for 24 hours. What has none at all
             is always answered with 503 (contract 5.9).
-        inbox: where to store before answering: a path makes an `SqliteInbox`. None runs the handlers
+        inbox: Where to store before answering: a path makes an `SqliteInbox`. None runs the handlers
             before the answer, so that a failed handler answers 500 and the service repeats the delivery.
-        values: what handlers may ask for by parameter name.
-        clock: gives epoch seconds.
-        monotonic: gives seconds for bursts of refusals, which are logged once.
+        values: What handlers may ask for by parameter name.
+        clock: Gives epoch seconds.
+        monotonic: Gives seconds for bursts of refusals, which are logged once.
 
     Raises:
-        ConfigurationError: there is neither `secrets` nor `verification`, or there are both; *verification*
+        ConfigurationError: There is neither `secrets` nor `verification`, or there are both; *verification*
             has no method `verify(request)`, or an async one; *router* or *inbox* is none.
     """
 
@@ -151,8 +151,8 @@ class Receiver:
         """Start, and start the inbox; adapters call it when the application starts.
 
         Raises:
-            RouterError: a handler asks for something that nothing provides.
-            InboxError: the inbox cannot be opened.
+            RouterError: A handler asks for something that nothing provides.
+            InboxError: The inbox cannot be opened.
         """
         self.start()
         if self.inbox is not None:
@@ -175,7 +175,7 @@ class Receiver:
         """Freeze the router and check that its handlers can be called; `open` does it, with the inbox.
 
         Raises:
-            RouterError: a handler asks for something that nothing provides.
+            RouterError: A handler asks for something that nothing provides.
         """
         self._bound = self.router.bind(self._values)
         handle: OuterCallNext = self._receive

@@ -37,10 +37,10 @@ class Refusals:
     """Answers, counts and logs what is turned away.
 
     Args:
-        wrong_signature: the status of a token or signature that is there and wrong.
-        api_keys: the accounts whose secrets are known; each has log lines of its own, so that no stranger
+        wrong_signature: The status of a token or signature that is there and wrong.
+        api_keys: The accounts whose secrets are known; each has log lines of its own, so that no stranger
             can hide the line of an account whose secret was changed.
-        monotonic: gives seconds, for the length of a burst.
+        monotonic: Gives seconds, for the length of a burst.
 
     Raises:
         ConfigurationError: *wrong_signature* is neither 401 nor 503, or *monotonic* is no function.

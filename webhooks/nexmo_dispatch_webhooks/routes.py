@@ -112,7 +112,7 @@ def make_route(
     """Check a handler and its filters; the arguments are those of `Router.add`.
 
     Raises:
-        RouterError: the handler is not async, or is for other events, or a filter can never match.
+        RouterError: The handler is not async, or is for other events, or a filter can never match.
     """
     require_async(handler)
     kinds = KINDS if kind is None else _known("kind", _texts("kind", kind), KINDS)

@@ -181,9 +181,9 @@ class Router:
     """A list of handlers with filters; routers compose with `include_router`.
 
     Args:
-        *routers: routers to include at once.
-        name: for messages about composition.
-        values: what handlers may ask for by parameter name, besides `event` and `context`; handlers of
+        *routers: Routers to include at once.
+        name: For messages about composition.
+        values: What handlers may ask for by parameter name, besides `event` and `context`; handlers of
             included routers as well, unless their router has a value of the same name.
     """
 
@@ -217,22 +217,22 @@ class Router:
         """Register a handler for the events that meet every filter given.
 
         Args:
-            handler: an async function. A parameter gets the event when it is named `event` or annotated with
+            handler: An async function. A parameter gets the event when it is named `event` or annotated with
                 an event class, the context when it is named `context` or annotated with `Context`, and
                 otherwise the value of its name.
             kind: `message-status`, `inbound-message`, `final-report`, `unknown`; None for all.
-            status: statuses, compared without case. They are an open list, so any text is accepted.
-            channel: channels in any spelling of contract 5.11, or `viber`. A final report matches when one
+            status: Statuses, compared without case. They are an open list, so any text is accepted.
+            channel: Channels in any spelling of contract 5.11, or `viber`. A final report matches when one
                 of its messages went over the channel.
-            content: content types of inbound messages; an open list as well.
+            content: Content types of inbound messages; an open list as well.
             error_class: `temporary`, `permanent`, `configuration`, `request`, `unknown` (contract 6.1).
-            sender: numbers, with or without a plus, or ids of the `from` side.
-            when: plain functions of the event whose result is truthy for events that are wanted.
-            name: how results and logs name the handler; its qualified name when None.
+            sender: Numbers, with or without a plus, or ids of the `from` side.
+            when: Plain functions of the event whose result is truthy for events that are wanted.
+            name: How results and logs name the handler; its qualified name when None.
 
         Raises:
-            RouterError: the handler is not async, or is for other events, or a filter can never match.
-            RouterFrozenError: the receiver has started.
+            RouterError: The handler is not async, or is for other events, or a filter can never match.
+            RouterFrozenError: The receiver has started.
         """
         self._require_open()
         route = make_route(
@@ -327,8 +327,8 @@ class Router:
         handler when it does not.
 
         Raises:
-            RouterError: it is not async, or cannot be called with these arguments.
-            RouterFrozenError: the receiver has started.
+            RouterError: It is not async, or cannot be called with these arguments.
+            RouterFrozenError: The receiver has started.
         """
         self._require_open()
         require_middleware(function)
@@ -342,9 +342,9 @@ class Router:
         Only the router that is given to `setup` may have some.
 
         Raises:
-            RouterError: it is not async, or cannot be called with these arguments, or this router is included
+            RouterError: It is not async, or cannot be called with these arguments, or this router is included
                 in another one.
-            RouterFrozenError: the receiver has started.
+            RouterFrozenError: The receiver has started.
         """
         self._require_open()
         require_outer_middleware(function)
@@ -364,12 +364,12 @@ class Router:
         """Put all the handlers of another router here, at this place in the order.
 
         Args:
-            router: a router that is not included anywhere yet.
-            prefix: take only what arrives below this path, for example `/team-a`, seen from the mount
+            router: A router that is not included anywhere yet.
+            prefix: Take only what arrives below this path, for example `/team-a`, seen from the mount
                 point; a prefix around this router comes first.
 
         Raises:
-            RouterError: the router is this one, contains this one, is included already, or has
+            RouterError: The router is this one, contains this one, is included already, or has
                 outer middleware.
         """
         self._require_open()
@@ -392,10 +392,10 @@ class Router:
         """End the registration, and check that every handler can be called with what is provided.
 
         Args:
-            values: more values for handlers, besides those of the routers.
+            values: More values for handlers, besides those of the routers.
 
         Raises:
-            RouterError: a handler asks for something that nothing provides.
+            RouterError: A handler asks for something that nothing provides.
         """
         self._plan = self._node.plan(values or {}, set(), ())
         self._node.freeze()
@@ -454,7 +454,7 @@ class Router:
             `DispatchResult.raise_for_failures`.
 
         Raises:
-            RouterError: a handler asks for something that nothing provides.
+            RouterError: A handler asks for something that nothing provides.
         """
         if context is None:
             context = Context()

@@ -86,14 +86,14 @@ class JwtVerification:
     """Signed callbacks by JWT (contract 5.9), with `secrets` by `api_key`, several for a rotation.
 
     Args:
-        secrets: a secret, or several, for each `api_key`.
-        max_age: see `signature.verify`.
-        leeway: see `signature.verify`.
-        require_payload_hash: see `signature.verify`.
-        clock: gives epoch seconds.
+        secrets: A secret, or several, for each `api_key`.
+        max_age: See `signature.verify`.
+        leeway: See `signature.verify`.
+        require_payload_hash: See `signature.verify`.
+        clock: Gives epoch seconds.
 
     Raises:
-        ConfigurationError: there is no secret, or an empty secret, which accepts any signature.
+        ConfigurationError: There is no secret, or an empty secret, which accepts any signature.
     """
 
     def __init__(
@@ -140,8 +140,8 @@ class HmacVerification:
     signature does not cover a time: a copied request stays valid.
 
     Args:
-        secret: the key or, during a rotation, the keys.
-        header: the header that holds the signature.
+        secret: The key or, during a rotation, the keys.
+        header: The header that holds the signature.
     """
 
     def __init__(self, secret: Secret, *, header: str = "X-KPN-Webhook-Signature") -> None:
@@ -175,7 +175,7 @@ class PathSecretVerification:
             22 of its characters hold 128 bits.
 
     Raises:
-        ConfigurationError: it is shorter, or has a character that a URL would spell otherwise.
+        ConfigurationError: It is shorter, or has a character that a URL would spell otherwise.
     """
 
     def __init__(self, secret: str) -> None:
@@ -209,22 +209,22 @@ def from_http(
     """Verify a callback, then parse it: headers and bytes in, event or typed error out.
 
     Args:
-        headers: the request headers, in any case; of several with one name the first counts.
-        body: the raw body.
-        verification: how to check the origin. Required; None accepts requests of any origin.
-        path: the path below the mount point, for verifications that look at it.
-        strict: see `parse_event`.
+        headers: The request headers, in any case; of several with one name the first counts.
+        body: The raw body.
+        verification: How to check the origin. Required; None accepts requests of any origin.
+        path: The path below the mount point, for verifications that look at it.
+        strict: See `parse_event`.
 
     Returns:
         The event, and the claims of its token (None without verification by token).
 
     Raises:
-        MissingSignatureError: the request is not signed (503: the service repeats it, signed).
-        SignatureVerificationError: the request is not genuine (401).
-        CrossSiteRequestError: nothing was verified, and a web page made the request (403).
-        UnsupportedMediaTypeError: nothing was verified, and the content type is not JSON (415).
-        InvalidBodyError: the body is not a JSON object (400).
-        ConfigurationError: the body is text, or the verification returned neither claims nor None.
+        MissingSignatureError: The request is not signed (503: the service repeats it, signed).
+        SignatureVerificationError: The request is not genuine (401).
+        CrossSiteRequestError: Nothing was verified, and a web page made the request (403).
+        UnsupportedMediaTypeError: Nothing was verified, and the content type is not JSON (415).
+        InvalidBodyError: The body is not a JSON object (400).
+        ConfigurationError: The body is text, or the verification returned neither claims nor None.
     """
     check_body(body)
     first: dict[str, str] = {}  # of several headers with one name, as the adapters do
@@ -247,10 +247,10 @@ def authenticate(request: RawRequest, verification: Verification | None) -> Clai
     name is rebound to this address has it as well.
 
     Raises:
-        SignatureVerificationError: the request is not genuine.
-        CrossSiteRequestError: there is no verification, and a browser sent the request for a page.
-        UnsupportedMediaTypeError: there is no verification, and the content type is not JSON.
-        ConfigurationError: the verification returned neither claims nor None, so it may not have looked.
+        SignatureVerificationError: The request is not genuine.
+        CrossSiteRequestError: There is no verification, and a browser sent the request for a page.
+        UnsupportedMediaTypeError: There is no verification, and the content type is not JSON.
+        ConfigurationError: The verification returned neither claims nor None, so it may not have looked.
     """
     if verification is None:
         if "origin" in request.headers or "sec-fetch-site" in request.headers:

@@ -80,18 +80,18 @@ def sign(
     """Sign a body as the service does.
 
     Args:
-        body: the raw body.
-        secret: the signature secret of the account, not its API secret.
-        api_key: the account.
-        iat: issued at, in epoch seconds; now when None.
-        jti: a unique name of the token.
-        application_id: the application; left out when None.
+        body: The raw body.
+        secret: The signature secret of the account, not its API secret.
+        api_key: The account.
+        iat: Issued at, in epoch seconds; now when None.
+        jti: A unique name of the token.
+        application_id: The application; left out when None.
 
     Returns:
         The value of the `Authorization` header.
 
     Raises:
-        ConfigurationError: the body is text.
+        ConfigurationError: The body is text.
     """
     check_body(body)
     claims: dict[str, Any] = {
@@ -120,13 +120,13 @@ def verify(
     """Check that a body was signed with one of the secrets, before anything reads it.
 
     Args:
-        body: the raw body, byte for byte as received.
-        authorization: the value of the `Authorization` header, None when there is none.
-        secrets: signature secrets by `api_key`; several for one key while it is being changed.
-        now: epoch seconds; the clock of the machine when None.
-        max_age: how old `iat` may be, in seconds. A repeated delivery may carry its first token for
+        body: The raw body, byte for byte as received.
+        authorization: The value of the `Authorization` header, None when there is none.
+        secrets: Signature secrets by `api_key`; several for one key while it is being changed.
+        now: Epoch seconds; the clock of the machine when None.
+        max_age: How old `iat` may be, in seconds. A repeated delivery may carry its first token for
             24 hours (contract 5.9, 9.26), so a short limit loses callbacks. None for no limit.
-        leeway: how far, in seconds, the sender's clock may be ahead (and `exp` be past).
+        leeway: How far, in seconds, the sender's clock may be ahead (and `exp` be past).
         require_payload_hash: False accepts a token that does not cover the body; a hash that is there
             is checked all the same.
 
@@ -134,10 +134,10 @@ def verify(
         The claims. A repeated `jti` is a repeated delivery, not an attack by itself.
 
     Raises:
-        ConfigurationError: the body is text, or the secrets of an api_key are a mapping.
-        MissingSignatureError: there is no token, so the service is to repeat the request (contract 5.9).
-        TokenTimeError: the token is rightly signed, and too old or too early by `now`.
-        SignatureVerificationError: for anything malformed, forged or meant for another receiver;
+        ConfigurationError: The body is text, or the secrets of an api_key are a mapping.
+        MissingSignatureError: There is no token, so the service is to repeat the request (contract 5.9).
+        TokenTimeError: The token is rightly signed, and too old or too early by `now`.
+        SignatureVerificationError: For anything malformed, forged or meant for another receiver;
             `claimed_api_key` is the account that the token names, once its claims can be read.
     """
     check_body(body)

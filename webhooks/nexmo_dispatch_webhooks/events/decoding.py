@@ -33,13 +33,13 @@ def decode_object(body: bytes | str) -> tuple[dict[str, Any], bool]:
     not lose a message (contract 5.11).
 
     Args:
-        body: the raw body.
+        body: The raw body.
 
     Returns:
         The object, and whether it was strict JSON.
 
     Raises:
-        InvalidBodyError: the body is not a JSON object in UTF-8, nests too deeply, or holds an
+        InvalidBodyError: The body is not a JSON object in UTF-8, nests too deeply, or holds an
             over-long integer.
     """
     strict = True

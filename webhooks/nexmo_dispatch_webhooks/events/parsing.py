@@ -70,11 +70,11 @@ def parse_event(body: bytes | str, *, strict: bool = False) -> e.Event:
     was tolerated is listed in `oddities`, so that it can be counted.
 
     Args:
-        body: the raw body, as bytes (preferred: signatures are over bytes) or text.
-        strict: refuse everything that contract 5 does not document; for contract tests, not for service.
+        body: The raw body, as bytes (preferred: signatures are over bytes) or text.
+        strict: Refuse everything that contract 5 does not document; for contract tests, not for service.
 
     Raises:
-        InvalidBodyError: the body is not a JSON object; with *strict*, also when anything is odd.
+        InvalidBodyError: The body is not a JSON object; with *strict*, also when anything is odd.
     """
     raw, clean = decode_object(body)
     odd: Odd = [] if clean else ["body: not strict JSON"]

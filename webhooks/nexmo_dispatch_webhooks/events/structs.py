@@ -98,9 +98,9 @@ class WhatsAppUser(_Quiet, frozen=True):
     """The customer as `whatsapp.sender` and `whatsapp.recipient` name them, who may hide the number.
 
     Attributes:
-        user_id: two letters, a point, letters and digits.
-        parent_user_id: the same person for all businesses of one group.
-        wa_id: the number, where it is known (contract 5.5).
+        user_id: Two letters, a point, letters and digits.
+        parent_user_id: The same person for all businesses of one group.
+        wa_id: The number, where it is known (contract 5.5).
     """
 
     user_id: str | None = None
@@ -187,9 +187,9 @@ class ButtonContent(_Quiet, frozen=True):
     """A tap on a quick-reply button of WhatsApp, or the answer to a WhatsApp Flow (contract 5.5.2).
 
     Attributes:
-        payload: what the button was sent with; None for a Flow.
-        text: the words on the button.
-        flow: what the customer filled in, under the names that the Flow gave its fields; None for a button.
+        payload: What the button was sent with; None for a Flow.
+        text: The words on the button.
+        flow: What the customer filled in, under the names that the Flow gave its fields; None for a button.
         subtype: `flow` for a Flow.
     """
 

@@ -21,7 +21,7 @@ def parse_timestamp(value: object) -> datetime | None:
     """Read an ISO 8601 text, a text with a UTC zone name, or epoch seconds or milliseconds.
 
     Args:
-        value: what the body holds: text or a number.
+        value: What the body holds: text or a number.
 
     Returns:
         An aware datetime in UTC, or None when the value is not readable. A time without a zone is

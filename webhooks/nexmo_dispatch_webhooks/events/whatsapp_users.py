@@ -30,9 +30,9 @@ def read_user(raw: JSONObject, member: str, odd: Odd) -> e.WhatsAppUser | None:
     """The customer as `whatsapp.sender` or `whatsapp.recipient` names them; None when neither id is there.
 
     Args:
-        raw: the body; in the v0.1 format the object may stand in `message`.
+        raw: The body; in the v0.1 format the object may stand in `message`.
         member: `sender` or `recipient`.
-        odd: takes notes of what was tolerated.
+        odd: Takes notes of what was tolerated.
     """
     message = raw.get("message")
     for holder in (raw, message if type(message) is dict else {}):
