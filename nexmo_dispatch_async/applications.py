@@ -188,8 +188,8 @@ class Applications(Unpicklable):
 
         Always give `name` and `type`, which the service requires, and every field that must stay: it is not
         documented whether omitted fields stay (contract 4.3). The sources also disagree on the encoding of
-        the fields (contract 4.1, 9.8). KPN's page names `answer_url`, `event_url` and their methods, which are
-        those of its Voice product; Dispatch needs `status_url` and `inbound_url`.
+        the fields (contract 4.1, 9.8). KPN's page names `answer_url`, `event_url` and their methods, which
+        belong to its Voice product; Dispatch needs `status_url` and `inbound_url`.
 
         Raises:
             ConfigurationError: Nothing to change was given, a field is `None`, or has no form on the v2 path.
