@@ -156,7 +156,7 @@ def setup(
 
 
 def _live_with(app: web.Application, receiver: Receiver) -> None:
-    """Start when all cleanup contexts have started; end before they do, when no request can come any more."""
+    """Start after all cleanup contexts; end before them, when no more requests can arrive."""
     failure: Exception | None = None
 
     async def start(_: web.Application) -> None:
@@ -182,7 +182,7 @@ def _live_with(app: web.Application, receiver: Receiver) -> None:
 
 
 class _Tree(web.PlainResource):
-    """A path and all that is below it, found without a regular expression: each callback comes through here.
+    """A path and all paths below it, matched without a regular expression, since each callback is matched.
 
     Where others write `{tail:.*}`; `match_info["tail"]` is the same, and missing at the path itself.
     """
@@ -211,7 +211,7 @@ def _add_health(app: web.Application, receiver: Receiver, path: str) -> None:
 
 
 async def _expect(request: web.Request) -> None:
-    """Ask for the body, or answer 417 to what is not known (RFC 9110, 10.1.1).
+    """Send 100 Continue, or answer 417 to an unknown expectation (RFC 9110, 10.1.1).
 
     That of aiohttp quotes the header, and fails with 500 and a traceback where it is no text.
     """
@@ -224,7 +224,7 @@ async def _expect(request: web.Request) -> None:
 
 
 class _BrokenBodyError(Exception):
-    """The body ends in the middle: nothing more can be read from the connection."""
+    """The body ends early: the connection cannot be read any further."""
 
     def __init__(self, reason: RequestRefusedError) -> None:
         super().__init__()
@@ -237,7 +237,7 @@ def _response(answer: Answer) -> web.Response:
 
 
 async def _hang_up(request: web.Request, response: web.Response) -> web.Response:
-    """Answer, then close at once; aiohttp would wait ten seconds for the rest of the body."""
+    """Answer and close at once; aiohttp would wait ten seconds for the rest of the body."""
     response.force_close()
     await response.prepare(request)
     await response.write_eof()
@@ -252,7 +252,7 @@ class _EndingError(RequestRefusedError):
 
 
 class _Bodies:
-    """Reads bodies that did not come with their headers, decompressed, if they are small and quick enough."""
+    """Reads bodies that arrive after their headers, decompressed, within the limits of size and time."""
 
     def __init__(self, max_body: int, timeout: float | None) -> None:
         self._max_body = max_body
@@ -261,13 +261,13 @@ class _Bodies:
         self._ending = False
 
     async def stop(self, _: web.Application) -> None:
-        """Wait no more: from its shutdown on aiohttp passes nothing on that arrives."""
+        """Stop waiting: after its shutdown aiohttp passes no more data on."""
         self._ending = True
         for scope in self._reading:
             scope.deadline = -math.inf
 
     async def read(self, request: web.Request) -> bytes:
-        """The whole body.
+        """Return the whole body.
 
         Raises:
             RequestRefusedError: It is too large, or packed in an unknown way.

@@ -126,7 +126,7 @@ class ASGIReceiver:
         await self.receiver.aclose()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one scope: `http`, `lifespan`, or a `websocket`, which is turned away."""
+        """Serve one scope: `http`, `lifespan`, or a `websocket`, which is refused."""
         if scope["type"] == "http":
             await self._http(scope, receive, send)
         elif scope["type"] == "lifespan":
@@ -193,7 +193,7 @@ class ASGIReceiver:
         await _answer(send, answer, content_type=b"application/json", head=head)
 
     async def _read(self, headers: Mapping[str, str], receive: Receive) -> bytes | None:
-        """The body, decompressed, if it is small and quick enough; None when the client hung up."""
+        """Return the body, decompressed, within the limits of size and time; None after a hang-up."""
         encoding = headers.get("content-encoding", "").strip().lower()
         if encoding not in _PLAIN and encoding not in _COMPRESSED:
             raise UnsupportedMediaTypeError("the content encoding is not supported")
@@ -224,7 +224,7 @@ class ASGIReceiver:
 
 
 class _Inflate:
-    """Decompression that stops at a limit: servers of ASGI pass compressed bodies on as they are."""
+    """Decompression with a limit: ASGI servers pass compressed bodies on unchanged."""
 
     def __init__(self, limit: int) -> None:
         self._left = limit
@@ -232,7 +232,7 @@ class _Inflate:
         self._members = 0
 
     def feed(self, data: bytes) -> bytes:
-        """What the data unpacks to.
+        """Return the decompressed data.
 
         Raises:
             BodyTooLargeError: It is over the limit in all; at most one byte more was unpacked.
@@ -255,7 +255,7 @@ class _Inflate:
         return bytes(unpacked)
 
     def _begin(self, data: bytes) -> Any:
-        """Begin with the first member; after its end there may be others if it is gzip (RFC 1952, 2.2)."""
+        """Start with the first member; gzip may have further members (RFC 1952, 2.2)."""
         is_gzip = data[0] == 0x1F
         self._members += 1
         if self._members > 1 and (not is_gzip or self._members > _MOST_MEMBERS):
@@ -271,7 +271,7 @@ class _Inflate:
 
 
 def _reason(what: str, error: Exception) -> str:
-    """What a server may print: our own messages name a setting or a handler, others could hold anything."""
+    """Return a text that a server may print: messages of other packages may hold personal data."""
     if isinstance(error, WebhookError):
         return str(error)
     log_failure(what, error)
@@ -279,7 +279,7 @@ def _reason(what: str, error: Exception) -> str:
 
 
 def _local_path(scope: Scope) -> str:
-    """The path from the mount point: ASGI's `path` holds `root_path`, some frameworks have cut it off.
+    """Return the path from the mount point: ASGI's `path` includes `root_path`, in some frameworks not.
 
     Litestar takes away the slash at the beginning as well, and adds one at the end that was not sent.
     """
@@ -294,7 +294,7 @@ def _local_path(scope: Scope) -> str:
 
 
 def _below(path: str, mount: str) -> str | None:
-    """What comes after `mount/`, or None for a path elsewhere."""
+    """Return the path after `mount/`, None for a path elsewhere."""
     if path == mount:
         return ""
     return path[len(mount) + 1 :] if path.startswith(mount + "/") else None

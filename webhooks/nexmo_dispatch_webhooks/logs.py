@@ -58,7 +58,7 @@ class FailureLog:
 
 
 def log_failure(what: str, error: BaseException) -> None:
-    """Log what fails seldom, always with its traceback; see `FailureLog.note`."""
+    """Log a rare failure, always with its traceback; see `FailureLog.note`."""
     _log(what, error, "", trace=True)
 
 

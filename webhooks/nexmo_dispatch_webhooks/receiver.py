@@ -1,4 +1,4 @@
-"""`Receiver`: one request to one answer, for whatever framework carries it.
+"""`Receiver`: one request to one answer, for any framework.
 
 Verify, parse, then run the handlers, or store in an inbox that runs them later. It opens no socket:
 the adapters read the body, under their limits, and write the answer.
@@ -45,16 +45,16 @@ _HANDLED = Answer()
 
 
 class Inbox(Protocol):
-    """Where authentic requests are stored before they are answered, and handled from afterwards."""
+    """A store for authentic requests, which are answered after storing and handled later."""
 
     async def start(self, router: Router) -> None:
-        """Begin: after this, `put` is called, and handlers may run. The router is frozen."""
+        """Start: `put` is called from now on, and handlers may run. The router is frozen."""
 
     async def put(self, request: RawRequest, context: Context, event: Event | None) -> None:
         """Store durably, then return. `event` is None for an authentic body that is no JSON object."""
 
     async def aclose(self) -> None:
-        """End: go on with what is there for a limited time, then let go of everything."""
+        """End: handle pending events for a limited time, then release all resources."""
 
 
 #: What `inbox=` takes: the path of an SQLite file, an inbox, or None for handlers before the answer.
@@ -79,7 +79,7 @@ class Statistics(msgspec.Struct, frozen=True):
 
 
 class Receiver:
-    """Gives every request its answer.
+    """Answers every request.
 
     Args:
         router: The handlers; frozen by `start`.
@@ -162,11 +162,11 @@ class Receiver:
 
     @property
     def is_open(self) -> bool:
-        """Whether it has started and has not ended."""
+        """Whether the receiver has started and has not ended."""
         return self._started
 
     async def aclose(self) -> None:
-        """Drain the inbox and close it; adapters call it when no request can come any more."""
+        """Drain and close the inbox; adapters call it when no more requests can arrive."""
         self._started = False
         if self.inbox is not None:
             await self.inbox.aclose()
@@ -185,7 +185,7 @@ class Receiver:
         self._started = True
 
     def statistics(self) -> Statistics:
-        """What was received so far; free of personal data."""
+        """Return the counts so far; without personal data."""
         stored: int = getattr(self._inbox_health(), "unhandled", 0)
         return Statistics(
             dict(self._answers),
@@ -197,7 +197,7 @@ class Receiver:
         )
 
     def health(self) -> dict[str, Any]:
-        """How the receiver is doing, for probes.
+        """Return the state of the receiver, for probes.
 
         `ready`; how many requests had no signature or a wrong one, since the start; and the figures of the
         inbox if it tells some.
@@ -218,7 +218,7 @@ class Receiver:
         return tell() if callable(tell) else None
 
     async def handle(self, request: RawRequest) -> Answer:
-        """Answer one request: 200, or a status of contract 5.10. Raises nothing but cancellation."""
+        """Answer one request: 200, or a status of contract 5.10. Only a cancellation is raised."""
         try:
             answer = await self._handle(request)
         except RequestRefusedError as error:
@@ -237,7 +237,7 @@ class Receiver:
         return answer
 
     def refuse(self, error: RequestRefusedError) -> Answer:
-        """The answer to a request that is turned away; adapters call it for bodies that they refuse."""
+        """Return the answer to a refused request; adapters call it for bodies that they refuse."""
         answer = self._refusals.answer(error)
         self._answers[answer.status] += 1
         return answer
@@ -265,7 +265,7 @@ class Receiver:
         return self._conclude(await self._bound.dispatch(event, context))
 
     def _conclude(self, result: DispatchResult) -> Answer:
-        """200 unless a handler failed: then 500, since only a 5xx is sure to be repeated (9.11)."""
+        """Return 200, or 500 if a handler failed, since only a 5xx is certainly repeated (9.11)."""
         if not result.failures:
             self._unhandled += result.unhandled
             return _HANDLED

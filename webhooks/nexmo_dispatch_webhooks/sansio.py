@@ -42,7 +42,7 @@ _PATH_SECRET = re.compile(r"[A-Za-z0-9._~-]{22,}")
 
 
 class RawRequest(msgspec.Struct, frozen=True):
-    """A request as it came.
+    """A request as received.
 
     `headers` is asked for lower-case names: a dict of those, or a mapping that does not mind the case.
     `path` is the part below the mount point.
@@ -68,10 +68,10 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Verification(Protocol):
-    """Anything that can tell whether a request is genuine, from its headers, raw body and path."""
+    """Decides whether a request is genuine, from its headers, raw body and path."""
 
     def verify(self, request: RawRequest) -> Claims | None:
-        """Return what is known about the sender; raise SignatureVerificationError to refuse.
+        """Return the claims of the sender; raise SignatureVerificationError to refuse.
 
         MissingSignatureError, one of them, refuses what is not signed at all, so that it comes again.
 
@@ -126,7 +126,7 @@ class JwtVerification:
 
     @property
     def api_keys(self) -> frozenset[str]:
-        """The accounts whose callbacks are accepted."""
+        """Return the accounts whose callbacks are accepted."""
         return frozenset(self._secrets)
 
     def __repr__(self) -> str:
@@ -194,7 +194,7 @@ class PathSecretVerification:
             raise SignatureVerificationError("the path does not hold the secret")
 
     def public_path(self, path: str) -> str:
-        """The path without its last segment."""
+        """Return the path without its last segment."""
         return path.rstrip("/").rpartition("/")[0]
 
 
@@ -236,7 +236,7 @@ def from_http(
 
 
 def authenticate(request: RawRequest, verification: Verification | None) -> Claims | None:
-    """Let through what is genuine, or without a verification what may come from anywhere; give its claims.
+    """Verify a request, or without a verification check that no web page posted it; return its claims.
 
     What is genuine is read whatever its content type says, since a callback that is refused with a 4xx does
     not come again (contract 5.10). A missing content type is always accepted.

@@ -175,7 +175,7 @@ def _wrong_time(claims: Claims, reason: str) -> TokenTimeError:
 
 
 def _split(authorization: str | bytes | None) -> tuple[bytes, bytes, bytes]:
-    """The signed part, the payload and the signature of `Bearer <header>.<payload>.<signature>`."""
+    """Return the signed part, the payload and the signature of `Bearer <header>.<payload>.<signature>`."""
     if authorization is None:
         raise MissingSignatureError("the Authorization header is missing")
     if isinstance(authorization, str):
@@ -195,7 +195,7 @@ def _split(authorization: str | bytes | None) -> tuple[bytes, bytes, bytes]:
 
 @lru_cache(maxsize=16)
 def _is_hs256(segment: bytes) -> bool:
-    """Whether a header names HS256 and asks for nothing that is not done here (RFC 7515, 4.1.11)."""
+    """Return whether a header names HS256 and no unsupported extension (RFC 7515, 4.1.11)."""
     try:
         header = _HEADERS.decode(_decode(segment))
     except (ValueError, RecursionError):
@@ -211,7 +211,7 @@ def _read_claims(payload: bytes) -> Claims:
 
 
 def _check_claims(claims: Claims, now: float, max_age: float | None, leeway: float) -> None:
-    """Contract 5.9, and RFC 7519 for the registered claims that the service does not send today."""
+    """Check the claims by contract 5.9, and by RFC 7519 for claims that the service does not send today."""
     if claims.iss != _ISSUER:
         raise _refusal(claims, "the token has another issuer")
     if claims.aud is not None:
@@ -227,7 +227,7 @@ def _check_claims(claims: Claims, now: float, max_age: float | None, leeway: flo
 
 
 def _matches_any(secrets: Sequence[str | bytes], signed: bytes, signature: bytes) -> bool:
-    """Try every secret, also after a match, so that the time does not tell which one it was."""
+    """Try every secret, also after a match, so that the time does not reveal the matching one."""
     matched = False
     for secret in secrets:
         if secret:  # an empty secret would accept any signature

@@ -1,4 +1,4 @@
-"""For tests of your own handlers: `WebhookClient` posts, signed, what the service would post.
+"""`WebhookClient`: posts signed callbacks as the service does, for tests of your own handlers.
 
 It simulates no workflow and keeps no time; for that there is the simulator of the SDK package.
 """
@@ -202,7 +202,7 @@ class WebhookClient:
         headers: Mapping[str, str] | None = None,
         signed: bool = True,
     ) -> Answer:
-        """Post anything: a body of another kind, a forged one, the same one twice.
+        """Post any body: of another kind, forged, or the same one twice.
 
         Args:
             body: An object to encode as JSON, or the bytes themselves.
@@ -253,7 +253,7 @@ class WebhookClient:
 
 
 def _check_target(target: object, values: object) -> None:
-    """Say what to give instead of what is near at hand."""
+    """Explain what to pass instead of a likely wrong target."""
     if isinstance(target, str) and not target.startswith(("http://", "https://")):
         raise ConfigurationError("the URL of a receiver must start with http:// or https://")
     if not isinstance(target, str | Receiver | Router):
@@ -269,7 +269,7 @@ def _check_target(target: object, values: object) -> None:
 
 @contextmanager
 def _failures(body: bytes) -> Generator[list[HandlerFailure]]:
-    """What handlers of this body's event raise meanwhile, also in an inbox; no answer tells that."""
+    """Collect the exceptions of handlers of this body's event, also in an inbox; no answer has them."""
     found: list[HandlerFailure] = []
 
     def watch(what: str, error: BaseException, event: Any) -> None:

@@ -195,7 +195,7 @@ def _own(channel: str) -> str:
 
 
 def _address(channel: str, given: AddressLike | None, default: str, *, own: bool = False) -> Body:
-    """One end of a message: by id on Messenger, for a WhatsApp user id, for your own end on Viber (5.5)."""
+    """Return one end of a message: by id on Messenger, a WhatsApp user id, your own end on Viber."""
     if isinstance(given, Mapping):
         return {"type": channel, **given}
     known = CHANNEL_NAMES.get(channel, channel)
@@ -205,7 +205,7 @@ def _address(channel: str, given: AddressLike | None, default: str, *, own: bool
 
 
 def _content(content: events.Content | Mapping[str, Any]) -> Body:
-    """The object of contract 5.5.2."""
+    """Return the object of contract 5.5.2."""
     if isinstance(content, Mapping):
         return dict(content)
     kind = content.type
@@ -229,7 +229,7 @@ def _content(content: events.Content | Mapping[str, Any]) -> Body:
 
 
 def _moment(value: datetime | str | None) -> str:
-    """The form of all captures (contract 5.7): UTC, milliseconds, `Z`."""
+    """Return a timestamp in the form of real traffic (contract 5.7): UTC, milliseconds, `Z`."""
     if isinstance(value, str):
         return value
     moment = datetime.now(UTC) if value is None else value.astimezone(UTC)

@@ -45,7 +45,7 @@ _ADVICE: Final = (
 
 
 class Transaction:
-    """Collects SQL statements of one handler for one event; `context.transaction` gives it."""
+    """Collects SQL statements of one handler for one event; available as `context.transaction`."""
 
     __slots__ = ("closed", "statements")
 
@@ -94,7 +94,7 @@ class Transaction:
         ]
 
     def close(self) -> None:
-        """Take no more statements: the handler has returned, and what it collected is being committed."""
+        """Refuse further statements: the handler has returned, and its statements are being committed."""
         self.closed = True
 
     def _require_open(self) -> None:
@@ -107,7 +107,7 @@ class Transaction:
 
 @lru_cache(maxsize=256)
 def _placeholders(sql: str) -> tuple[str, ...]:
-    """The placeholders of a statement in their order.
+    """Return the placeholders of a statement in their order.
 
     Raises:
         StatementError: It would end the transaction, or is more than one.
@@ -145,7 +145,7 @@ def _rows(rows: object) -> Iterable[object]:
 def _bind(
     placeholders: Sequence[str], parameters: object, where: str = ""
 ) -> tuple[Bound, ...] | dict[str, Bound]:
-    """Copies of the values that the placeholders of a statement take.
+    """Return copies of the values for the placeholders of a statement.
 
     Args:
         placeholders: Of the statement, in their order.
@@ -219,7 +219,7 @@ def _copy(value: object, what: str) -> Bound:
 
 
 def _adapted(value: object) -> object:
-    """As the sqlite3 module would do it later: adapters of the application come first."""
+    """Adapt a value as the sqlite3 module would: adapters of the application come first."""
     import sqlite3  # only here: a receiver without an inbox does not load it
 
     return cast("object", sqlite3.adapt(value, sqlite3.PrepareProtocol, value))

@@ -72,14 +72,14 @@ def _decode_tolerantly(body: bytes | str) -> Any:
 
 
 def _brackets(body: bytes | str) -> int:
-    """An upper bound of the depth that costs next to nothing."""
+    """Return an upper bound of the depth, at little cost."""
     if isinstance(body, str):
         return body.count("{") + body.count("[")
     return body.count(b"{") + body.count(b"[")
 
 
 def _depth(value: object) -> int:
-    """The depth of nesting, found level by level so that no recursion limit applies."""
+    """Return the depth of nesting, level by level, so that no recursion limit applies."""
     depth, level = 0, [value]
     while level := [item for item in level if isinstance(item, dict | list)]:
         depth += 1
