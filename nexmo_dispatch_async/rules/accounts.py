@@ -1,4 +1,4 @@
-"""One account per platform and application, watched over many workflows (contract 4.4, 7.5).
+"""One account per platform and application, checked across workflows (contract 4.4, 7.5).
 
 It does not look at anything else; `Workflow.lint()` does.
 """

@@ -1,4 +1,4 @@
-"""Holds the steps of a workflow against the rules and reports every breach.
+"""Checks the steps of a workflow against the rules and reports every breach.
 
 Builders accept anything, so each check takes `object` and first looks at the type: whatever a step holds, the
 outcome is a list of findings. Messages never repeat what a field holds, since that may be personal.
@@ -26,7 +26,7 @@ __all__ = ["find", "find_accounts"]
 def find(
     steps: object, rules: Rules, *, extra: Mapping[str, object] | None = None, errors_only: bool = False
 ) -> list[Finding]:
-    """All findings for the steps of a workflow, and for what it has beside them."""
+    """Return all findings for the steps of a workflow and for its `extra` members."""
     report = Report(rules, errors_only=errors_only)
     if not isinstance(steps, tuple | list):
         report.add("type", "workflow", "must be the steps as a tuple")
@@ -52,7 +52,7 @@ def find(
 
 
 def find_accounts(steps: Iterable[object], rules: Rules) -> list[Finding]:
-    """Whether one platform is used with several sender ids (contract 4.4, 7.5)."""
+    """Return a finding for each platform with several sender ids (contract 4.4, 7.5)."""
     report = Report(rules)
     accounts: dict[str, set[str]] = {}
     for step in steps:
@@ -92,7 +92,7 @@ def _check_step(report: Report, step: object, *, last: bool) -> None:
 
 
 def _carries_extra(step: Step) -> bool:
-    """Whether a part of a step was given `extra`; each by its name, since most sends pay for the look."""
+    """Return whether a part of a step has `extra`; written out by part, as it runs before every send."""
     message: object = step.message
     parts: list[object] = [step, step.from_, step.to, step.failover, message]
     if type(message) is Message:

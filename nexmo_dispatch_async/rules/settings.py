@@ -1,4 +1,4 @@
-"""Which rules apply, with which severity: the switches.
+"""The rules that apply, with their severities.
 
 It does not check anything.
 """
@@ -60,7 +60,7 @@ class Rules:
             severities.pop(name, None)
         self._severities = severities
         self.counts_segments: bool = "sms-segments" in severities
-        # Callers without type checking write anything.
+        # Callers without type checking may pass any value.
         if count not in ("code points", "utf-16"):
             raise ConfigurationError(f'count must be "code points" or "utf-16", not {count!r}')
         self.utf16: bool = count == "utf-16"
@@ -74,7 +74,7 @@ class Rules:
         self.window: Window | None = window
 
     def severity(self, rule: str) -> Severity | None:
-        """What a breach of the rule is; None when the rule is off."""
+        """Return the severity of a rule, None if the rule is off."""
         return self._severities.get(rule)
 
     def __repr__(self) -> str:
