@@ -6,7 +6,7 @@ The client carries out each call, with its retries and errors.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 from uuid import UUID
 
 from msgspec import UNSET, UnsetType
@@ -26,12 +26,22 @@ from nexmo_dispatch_async.sansio import (
 )
 from nexmo_dispatch_async.urls import check_plain_http
 
-if TYPE_CHECKING:
-    from nexmo_dispatch_async.client import DispatchClient
-
 __all__ = ["Applications"]
 
 T = TypeVar("T")
+
+
+class _Caller(Protocol):
+    """What the application calls need of `DispatchClient`, which stands above them."""
+
+    async def call(
+        self,
+        request: Request,
+        decode: Callable[[Response], T],
+        *,
+        retry: RetryPolicy | None = None,
+        timeout: Timeout | None = None,  # noqa: ASYNC109 - per attempt, see `DispatchClient.send()`
+    ) -> T: ...
 
 
 class Applications(Unpicklable):
@@ -50,7 +60,7 @@ class Applications(Unpicklable):
 
     def __init__(
         self,
-        client: DispatchClient,
+        client: _Caller,
         base_url: str,
         path: str = "/applications",
         *,

@@ -44,9 +44,9 @@ from nexmo_dispatch_core.vocabulary import ErrorClass, classify_code
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from nexmo_dispatch_async.models.findings import Finding
     from nexmo_dispatch_async.models.problems import Problem
-    from nexmo_dispatch_async.tracking import WorkflowResult
-    from nexmo_dispatch_async.workflow import Finding
+    from nexmo_dispatch_async.models.results import WorkflowResult
 
 Outcome = Literal["not_sent", "refused", "unknown"]
 FailurePhase = Literal["token", "connect", "write", "wait", "read", "answer"]

@@ -16,7 +16,7 @@ from nexmo_dispatch_async.models.shown import AsShown
 from nexmo_dispatch_core.lenient import text_or_empty, to_list, to_object
 
 if TYPE_CHECKING:
-    from nexmo_dispatch_async.tracking import WorkflowResult
+    from nexmo_dispatch_async.models.results import WorkflowResult
 
 __all__ = ["Application", "ApplicationPage", "Dispatch", "application_of", "embedded_of"]
 

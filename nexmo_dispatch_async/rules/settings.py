@@ -4,18 +4,25 @@ It does not check anything.
 """
 
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, cast
+from typing import Literal, Protocol, cast
 
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.models.findings import Severity
+from nexmo_dispatch_async.models.requests import Step
 from nexmo_dispatch_async.models.several import several
 from nexmo_dispatch_async.rules.registry import RULES
 
-if TYPE_CHECKING:
-    from nexmo_dispatch_async.rules.windows import Window
+__all__ = ["DEFAULT_RULES", "Rules", "Window"]
 
-__all__ = ["DEFAULT_RULES", "Rules"]
+
+class Window(Protocol):
+    """A window of free content, such as `CareWindow`."""
+
+    def allows(self, step: Step, *, after: timedelta = ...) -> bool:
+        """Return whether a step may be sent after a delay."""
+        ...
 
 
 class Rules:
@@ -48,7 +55,7 @@ class Rules:
         warnings: Iterable[str] = (),
         count: Literal["code points", "utf-16"] = "code points",
         templates: Mapping[str, str] | None = None,
-        window: "Window | None" = None,
+        window: Window | None = None,
     ) -> None:
         severities: dict[str, Severity] = {
             rule.id: rule.severity for rule in RULES.values() if not rule.optional

@@ -5,7 +5,7 @@ It keeps no memory of who wrote when: `care_window` does, and tells it through `
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Protocol, cast
+from typing import cast
 
 from nexmo_dispatch_async.models.requests import (
     Address,
@@ -17,22 +17,15 @@ from nexmo_dispatch_async.models.requests import (
     Template,
 )
 from nexmo_dispatch_async.rules.report import Report
+from nexmo_dispatch_async.rules.settings import Window
 
-__all__ = ["Window", "check_windows", "delay_before", "is_free"]
+__all__ = ["check_windows", "delay_before", "is_free"]
 
 _RULE = "care-window"
 _FIELD = "message.content"
 _CURES = {"whatsapp": "send a template", "messenger": "use the category message_tag with a tag"}
 # Thirty years: a longer sum of expiries must not overflow a date.
 _LONGEST_DELAY = 1_000_000_000
-
-
-class Window(Protocol):
-    """A window of free content, such as `CareWindow`."""
-
-    def allows(self, step: Step, *, after: timedelta = ...) -> bool:
-        """Return whether a step may be sent after a delay."""
-        ...
 
 
 def check_windows(report: Report, steps: Sequence[object], window: Window | None) -> None:
