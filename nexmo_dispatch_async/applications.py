@@ -6,7 +6,7 @@ The client carries out each call, with its retries and errors.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 from uuid import UUID
 
 from msgspec import UNSET, UnsetType
@@ -26,12 +26,22 @@ from nexmo_dispatch_async.sansio import (
 )
 from nexmo_dispatch_async.urls import check_plain_http
 
-if TYPE_CHECKING:
-    from nexmo_dispatch_async.client import DispatchClient
-
 __all__ = ["Applications"]
 
 T = TypeVar("T")
+
+
+class _Caller(Protocol):
+    """What the application calls need of `DispatchClient`, which stands above them."""
+
+    async def call(
+        self,
+        request: Request,
+        decode: Callable[[Response], T],
+        *,
+        retry: RetryPolicy | None = None,
+        timeout: Timeout | None = None,  # noqa: ASYNC109 - per attempt, see `DispatchClient.send()`
+    ) -> T: ...
 
 
 class Applications(Unpicklable):
@@ -50,7 +60,7 @@ class Applications(Unpicklable):
 
     def __init__(
         self,
-        client: DispatchClient,
+        client: _Caller,
         base_url: str,
         path: str = "/applications",
         *,
@@ -189,7 +199,7 @@ class Applications(Unpicklable):
         Always give `name` and `type`, which the service requires, and every field that must stay: it is not
         documented whether omitted fields stay (contract 4.3). The sources also disagree on the encoding of
         the fields (contract 4.1, 9.8). KPN's page names `answer_url`, `event_url` and their methods, which
-        are those of its Voice product; Dispatch needs `status_url` and `inbound_url`.
+        belong to its Voice product; Dispatch needs `status_url` and `inbound_url`.
 
         Raises:
             ConfigurationError: Nothing to change was given, a field is `None`, or has no form on the v2 path.

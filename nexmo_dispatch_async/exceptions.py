@@ -50,10 +50,10 @@ from nexmo_dispatch_core.vocabulary import ErrorClass, classify_code
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from nexmo_dispatch_async.models.findings import Finding
     from nexmo_dispatch_async.models.problems import Problem
+    from nexmo_dispatch_async.models.results import WorkflowResult
     from nexmo_dispatch_async.quota import Quota
-    from nexmo_dispatch_async.tracking import WorkflowResult
-    from nexmo_dispatch_async.workflow import Finding
 
 Outcome = Literal["not_sent", "refused", "unknown"]
 FailurePhase = Literal["token", "connect", "write", "wait", "read", "answer"]

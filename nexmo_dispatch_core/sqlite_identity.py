@@ -28,10 +28,10 @@ class Identity:
     """Device, inode and size of a file and its log, as they were when they were opened and have grown since.
 
     Args:
-        path: the file, which exists.
+        path: The file, which exists.
 
     Raises:
-        OSError: it does not exist.
+        OSError: It does not exist.
     """
 
     def __init__(self, path: Path) -> None:
@@ -62,8 +62,8 @@ class Identity:
         """What is wrong, in words that follow the name of the file; None when nothing is.
 
         Args:
-            connection: the one that has the files open, outside of a transaction. It is asked only when a
-                file has become smaller, which others may do rightly: VACUUM, or a log that they moved.
+            connection: The connection that has the files open, outside a transaction. It is used only when a
+                file has become smaller, which may be correct: VACUUM, or a log that was moved.
         """
         file = _look(self._path)
         if file is None:

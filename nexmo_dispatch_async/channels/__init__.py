@@ -1,7 +1,7 @@
 """Builders of workflow steps, one module per channel: `sms`, `mms`, `whatsapp`, `viber`, `messenger`.
 
-They put values in their places and trim addresses; they judge nothing, so that `Workflow.lint()` can name all
-problems of a workflow at once. Which channel carries which content is contract 3.4.1.
+They set fields and trim addresses without validation, so that `Workflow.lint()` can report all problems of a
+workflow at once. The contents of each channel are in contract 3.4.1.
 """
 
 from nexmo_dispatch_async.channels import messenger, mms, sms, viber, whatsapp

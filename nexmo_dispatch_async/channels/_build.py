@@ -1,7 +1,4 @@
-"""What the channel modules share: the parts of a step put together.
-
-It does not know any channel.
-"""
+"""Helpers of the channel modules, which build the parts of a step."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, cast
@@ -29,46 +26,45 @@ T = TypeVar("T")
 
 
 def given(value: T | None) -> T | UnsetType:
-    """None in a builder means "not given": the member is left out of the JSON."""
+    """Return UNSET for None: the member is omitted from the JSON."""
     return UNSET if value is None else value
 
 
 def number(channel: str, value: str) -> Address:
-    """An address that holds a number, or the sender name of an SMS."""
+    """Build an address with a number, or with the sender name of an SMS."""
     return Address(type=channel, number=_trim(value))
 
 
 def identity(channel: str, value: str) -> Address:
-    """An address that holds an id."""
+    """Build an address with an id."""
     return Address(type=channel, id=_trim(value))
 
 
 def person(value: str) -> Address:
-    """A recipient on WhatsApp: a number, or the user id of a person who hides it (contract 5.5)."""
+    """Build a recipient on WhatsApp: a number, or the user id of a person who hides the number (5.5)."""
     address = number("whatsapp", value)
     return identity("whatsapp", value) if is_user_id(address.number) else address
 
 
 def media(url: str, caption: str | None = None) -> Media:
-    """A URL with an optional caption."""
+    """Build a URL with an optional caption."""
     return Media(url=url, caption=given(caption))
 
 
 def template(name: str, parameters: Sequence[str]) -> Template:
-    """A template; its parameters become `{"default": …}` objects (contract 9.4)."""
+    """Build a template; its parameters become `{"default": …}` objects (contract 9.4)."""
     raw = cast("object", parameters)
     if not is_sequence(raw):
-        # A text would fall apart into its letters, a mapping would give its names, a set has no order: it is
-        # kept, so that lint() names it.
+        # Iterating a text gives letters, a mapping keys, a set no order: it is kept, and lint() reports it.
         return Template(template=TemplateBody(name=name, parameters=cast("Any", raw)))
     values = tuple(Parameter(default=value) for value in parameters)
     return Template(template=TemplateBody(name=name, parameters=values or UNSET))
 
 
 def custom(content: Mapping[str, Any]) -> Custom:
-    """An object for the channel's own API, unchanged (contract 3.4.2)."""
+    """Build a custom object, passed unchanged to the channel's own API (contract 3.4.2)."""
     raw = cast("object", content)
-    # Anything but a mapping is kept, so that lint() names it.
+    # Any value but a mapping is kept, and lint() reports it.
     return Custom(custom=dict(content) if isinstance(raw, Mapping) else cast("dict[str, Any]", content))
 
 
@@ -83,7 +79,7 @@ def step(
     messenger: MessengerOptions | None = None,
     whatsapp: WhatsAppOptions | None = None,
 ) -> Step:
-    """The step itself; an options object without any member is left out."""
+    """Build the step; an options object without members is omitted."""
     message = Message(
         content=content,
         viber_service_msg=UNSET if viber is None or viber == ViberOptions() else viber,
@@ -95,6 +91,6 @@ def step(
 
 
 def _trim(value: str) -> str:
-    # The service neither trims nor refuses blanks around an address (contract 3.3).
+    # The service neither trims nor refuses spaces around an address (contract 3.3).
     raw = cast("object", value)
     return raw.strip() if isinstance(raw, str) else value

@@ -33,7 +33,7 @@ def text(
     client_ref: str | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> Step:
-    """A text message on Facebook Messenger.
+    """Build a text message for Facebook Messenger.
 
     Args:
         text: 1 to 640 characters.
@@ -57,7 +57,7 @@ def image(
     client_ref: str | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> Step:
-    """An image on Facebook Messenger.
+    """Build an image for Facebook Messenger.
 
     Args:
         url: Where the image is fetched from (.jpg .jpeg .png .gif).
@@ -83,7 +83,7 @@ def audio(
     client_ref: str | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> Step:
-    """An audio message on Facebook Messenger.
+    """Build an audio message for Facebook Messenger.
 
     Args:
         url: Where the audio is fetched from (.mp3).
@@ -109,7 +109,7 @@ def video(
     client_ref: str | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> Step:
-    """A video on Facebook Messenger.
+    """Build a video for Facebook Messenger.
 
     Args:
         url: Where the video is fetched from (.mp4).
@@ -135,7 +135,7 @@ def file(
     client_ref: str | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> Step:
-    """A file on Facebook Messenger.
+    """Build a file for Facebook Messenger.
 
     Args:
         url: Where the file is fetched from (.zip .csv .pdf and more).
@@ -161,7 +161,7 @@ def custom(
     client_ref: str | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> Step:
-    """A message in the channel's own format on Facebook Messenger.
+    """Build a message in the channel's own format for Facebook Messenger.
 
     Args:
         custom: The inside of Messenger's own `message` object.

@@ -21,7 +21,7 @@ def image(
     client_ref: str | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> Step:
-    """An image on MMS.
+    """Build an image for MMS.
 
     Args:
         url: Where the image is fetched from (.jpg .jpeg .png .gif).

@@ -20,7 +20,7 @@ def text(
     client_ref: str | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> Step:
-    """A text message on SMS.
+    """Build a text message for SMS.
 
     Args:
         text: 1 to 1000 characters.

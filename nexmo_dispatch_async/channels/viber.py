@@ -28,7 +28,7 @@ def text(
     client_ref: str | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> Step:
-    """A text message on Viber Service Messages.
+    """Build a text message for Viber Service Messages.
 
     Args:
         text: 1 to 1000 characters.
@@ -64,7 +64,7 @@ def image(
     client_ref: str | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> Step:
-    """An image on Viber Service Messages.
+    """Build an image for Viber Service Messages.
 
     Args:
         url: Where the image is fetched from (.jpg .jpeg .png).
@@ -101,7 +101,7 @@ def template(
     client_ref: str | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> Step:
-    """A template message (MTM) on Viber Service Messages.
+    """Build a template message (MTM) for Viber Service Messages.
 
     Dispatch's own specification does not list templates for Viber (contract 3.4.1); lint() says so.
 
@@ -140,7 +140,7 @@ def custom(
     client_ref: str | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> Step:
-    """A message in the channel's own format on Viber Service Messages.
+    """Build a message in the channel's own format for Viber Service Messages.
 
     Args:
         custom: Viber's own message object.

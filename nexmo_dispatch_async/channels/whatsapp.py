@@ -34,7 +34,7 @@ def text(
     client_ref: str | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> Step:
-    """A text message on WhatsApp.
+    """Build a text message for WhatsApp.
 
     Args:
         text: 1 to 4096 characters.
@@ -59,7 +59,7 @@ def image(
     client_ref: str | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> Step:
-    """An image on WhatsApp.
+    """Build an image for WhatsApp.
 
     Args:
         url: Where the image is fetched from (.jpg .jpeg .png).
@@ -84,7 +84,7 @@ def audio(
     client_ref: str | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> Step:
-    """An audio message on WhatsApp.
+    """Build an audio message for WhatsApp.
 
     Args:
         url: Where the audio is fetched from (.aac .m4a .amr .mp3 .opus).
@@ -108,7 +108,7 @@ def video(
     client_ref: str | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> Step:
-    """A video on WhatsApp.
+    """Build a video for WhatsApp.
 
     Args:
         url: Where the video is fetched from (.mp4 .3gpp, H.264 and AAC only).
@@ -133,7 +133,7 @@ def file(
     client_ref: str | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> Step:
-    """A file on WhatsApp.
+    """Build a file for WhatsApp.
 
     Args:
         url: Where the file is fetched from (.pdf .doc(x) .ppt(x) .xls(x)).
@@ -159,7 +159,7 @@ def template(
     client_ref: str | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> Step:
-    """A template message (MTM) on WhatsApp.
+    """Build a template message (MTM) for WhatsApp.
 
     Args:
         name: `namespace:name`, approved by WhatsApp.
@@ -184,7 +184,7 @@ def custom(
     client_ref: str | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> Step:
-    """A message in the channel's own format on WhatsApp.
+    """Build a message in the channel's own format for WhatsApp.
 
     Args:
         custom: Everything of WhatsApp's own message object except `to` and `recipient_type`.

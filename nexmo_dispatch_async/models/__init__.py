@@ -1,4 +1,4 @@
-"""The data that goes out and comes back, as msgspec structs.
+"""The data of requests and responses, as msgspec structs.
 
 It holds no logic of sending or receiving.
 """

@@ -1,4 +1,4 @@
-"""Compares a JSON value with a struct type and names every difference.
+"""Compares a JSON value with a struct type and reports every difference.
 
 It is imported for bad input only, since `msgspec.inspect` is slow to import.
 """
@@ -18,19 +18,19 @@ MAX_FINDINGS = 100
 
 
 class _Place(NamedTuple):
-    """Where in the body a value stands: the step (from 1) and the path inside of it."""
+    """The place of a value in the body: the step (from 1) and the path inside of it."""
 
     step: int | None
     path: str = ""
-    #: Unknown members are no problem.
+    #: Whether unknown members are accepted.
     extra: bool = False
 
     def member(self, name: str) -> "_Place":
-        """The place of a member of the object here."""
+        """Return the place of a member of the object at this place."""
         return self._replace(path=f"{self.path}.{name}" if self.path else name)
 
     def item(self, index: int) -> "_Place":
-        """The place of an item of the array here; items of the top-level `workflow` are steps."""
+        """Return the place of an item of the array at this place; items of `workflow` are steps."""
         if self.step is None and self.path == "workflow":
             return _Place(index + 1, extra=self.extra)
         return self._replace(path=f"{self.path}[{index}]")
@@ -39,7 +39,7 @@ class _Place(NamedTuple):
 def problems(
     value: object, kind: type[Any], *, step: int | None = None, extra: bool = False
 ) -> list[Finding]:
-    """Every structural problem that keeps a decoded JSON value from being a `kind`.
+    """Return every structural problem that prevents the conversion of a JSON value to a `kind`.
 
     Args:
         value: Decoded JSON.
@@ -53,7 +53,7 @@ def problems(
 
 
 def with_extra(value: object, kind: type[Any]) -> object:
-    """A decoded JSON value without problems, its unknown members moved into `extra`, to be converted."""
+    """Return a JSON value without problems, with unknown members moved into `extra`, for conversion."""
     return _gathered(value, inspect.type_info(kind))
 
 
@@ -114,7 +114,7 @@ def _object(
         tags = {str(choice.tag): choice for choice in structs}
         tag = members.pop(struct.tag_field, None)
         if not isinstance(tag, str) or tag not in tags:
-            # Without a known type nothing can be said about the other members.
+            # Without a known type, the other members cannot be checked.
             rule = "required" if tag is None else "type"
             near = get_close_matches(tag[:60], tags, n=1, cutoff=0.75) if isinstance(tag, str) else []
             hint = f"; did you mean `{near[0]}`?" if near else ""
@@ -134,7 +134,7 @@ def _object(
 
 
 def _scalar(info: inspect.Type) -> tuple[str, Callable[[object], bool]] | None:
-    """A type without parts: its name in messages, and the test for it."""
+    """A scalar type: its name in messages, and its test."""
     match info:
         case inspect.StrType():
             return "text", lambda value: isinstance(value, str)

@@ -1,4 +1,4 @@
-"""Members of a request that this package does not know, sent on purpose with `extra=` (contract 9.30).
+"""Members of a request unknown to this package, sent on purpose with `extra=` (contract 9.30).
 
 It knows no member of any struct: it asks the structs which ones they have.
 """
@@ -17,14 +17,14 @@ __all__ = ["encode", "extra_of", "has_extra", "known_members", "may_have_extra",
 
 _encode = msgspec.json.Encoder().encode
 _PLAIN = frozenset({str, int, dict, type(UNSET)})
-# How deep structs and lists of a request are in one another; what a caller put there may contain itself.
+# Maximum depth of structs and lists of a request; a caller's value may contain itself.
 _DEEPEST_STRUCT = 10
-# Deeper is left as it was given, and refused by a check.
+# Deeper values are kept and refused by a check.
 _DEEPEST = 100
 
 
 def place_extra(struct: Struct, empty: Mapping[str, type[Struct]]) -> None:
-    """Put what `extra` holds where it belongs: while the struct is made, before another can see it.
+    """Move the members of `extra` to their places, during the construction of the struct.
 
     An object under the name of a member that is an object goes into that one:
     `Step(…, extra={"message": {"sms": {"content_id": "…"}}})`.
@@ -72,13 +72,13 @@ def known_members(kind: type[Struct]) -> dict[str, str]:
 
 
 def extra_of(struct: object) -> dict[str, Any]:
-    """What a struct holds beyond its own members."""
+    """Return the unknown members of a struct."""
     extra: object = getattr(struct, "extra", UNSET)
     return cast("dict[str, Any]", extra) if isinstance(extra, dict) else {}
 
 
 def has_extra(value: object, depth: int = 0) -> bool:
-    """Whether a struct, or one inside of it, was given `extra`, if only an empty one."""
+    """Return whether a struct, or one inside of it, has `extra`, even if empty."""
     if depth > _DEEPEST_STRUCT:
         return False
     if isinstance(value, Struct):
@@ -93,14 +93,14 @@ def has_extra(value: object, depth: int = 0) -> bool:
 
 
 def may_have_extra(data: bytes | str) -> bool:
-    """Whether JSON may have a member called `extra`: a quick look before a thorough one."""
+    """Return whether JSON may have a member named `extra`: a quick test before a thorough one."""
     if isinstance(data, str):
         return "extra" in data or "\\u" in data
     return b"extra" in data or b"\\u" in data
 
 
 def to_wire(value: object) -> object:
-    """A struct as JSON values, with what it holds beyond its own members among them."""
+    """Return a struct as JSON values, unknown members included."""
     if isinstance(value, tuple | list):
         return [to_wire(item) for item in cast("Sequence[object]", value)]
     if not isinstance(value, Struct):
@@ -114,14 +114,14 @@ def to_wire(value: object) -> object:
 
 
 def encode(struct: Struct) -> bytes:
-    """A struct as JSON, with what it holds beyond its own members among them."""
+    """Return a struct as JSON, unknown members included."""
     data = _encode(struct)
     # Nearly always there is nothing of that kind. A custom object may have a member of this name, too.
     return _encode(to_wire(struct)) if b'"extra":' in data else data
 
 
 def _copied(value: object, depth: int = 0) -> object:
-    """The same value, which the caller cannot change afterwards."""
+    """Return a copy of a value that the caller cannot change."""
     if depth < _DEEPEST and isinstance(value, dict):
         items = cast("dict[object, object]", value).items()
         return {name: _copied(item, depth + 1) for name, item in items}

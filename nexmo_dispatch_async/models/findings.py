@@ -1,4 +1,4 @@
-"""What a check of a workflow says: one `Finding` per problem.
+"""The result of a check: one `Finding` per problem.
 
 It does not know the rules; those are in `nexmo_dispatch_async.rules`.
 """
@@ -13,7 +13,7 @@ Severity = Literal["error", "warning"]
 
 
 def rule_url(rule: str) -> str:
-    """Where to read on about a rule: a section of the documentation."""
+    """Return the URL of a rule in the documentation."""
     return f"docs/rules.md#{rule}"
 
 
@@ -37,7 +37,7 @@ class Finding(Struct, frozen=True):
     url: str = ""
 
     def __str__(self) -> str:
-        """One readable line, for example `step 1, to.number: must be digits only [e164]`."""
+        """Return one readable line, for example `step 1, to.number: must be digits only [e164]`."""
         place = "workflow" if self.step is None else f"step {self.step}"
         field = f", {self.field}" if self.field else ""
         return f"{place}{field}: {self.message} [{self.rule}]"

@@ -1,4 +1,4 @@
-"""What could be read from an error body, whatever its shape (contract 3.8).
+"""The content of an error body, in any of its shapes (contract 3.8).
 
 It does not decide what the error means: `sansio.decipher_response` does.
 """
@@ -22,7 +22,7 @@ _XML_FAULT = re.compile(r"\s*(?:<\?xml[^>]*>\s*)?<fault\b[^>]*>(.*)", re.DOTALL 
 
 
 class InvalidParameter(AsShown, msgspec.Struct, frozen=True):
-    """One entry of `invalid_parameters`: where, and why."""
+    """One entry of `invalid_parameters`: name and reason."""
 
     name: str
     reason: str
@@ -31,7 +31,7 @@ class InvalidParameter(AsShown, msgspec.Struct, frozen=True):
         return self.summary(mask)
 
     def summary(self, hide: Callable[[str], str]) -> str:
-        """Say it in one line, each part as `hide` returns it."""
+        """Return one line, with each part passed through `hide`."""
         return ": ".join(hide(" ".join(part.split())) for part in (self.name, self.reason) if part)
 
     def __repr__(self) -> str:
@@ -39,7 +39,7 @@ class InvalidParameter(AsShown, msgspec.Struct, frozen=True):
 
 
 class Problem(AsShown, msgspec.Struct, frozen=True):
-    """What an error body says; members the body does not have are empty.
+    """The content of an error body; missing members are empty.
 
     Attributes:
         shape: Which of the known shapes it was: `fault`, `error`, `errorResponse`, `ErrorCode`, `problem`,
@@ -63,11 +63,11 @@ class Problem(AsShown, msgspec.Struct, frozen=True):
     text: str = ""
 
     def __str__(self) -> str:
-        """Say it in one line, telephone numbers masked."""
+        """Return one line, with telephone numbers masked."""
         return self.summary()
 
     def summary(self, *, body: bytes | None = None, url: str = "", secret: str | None = None) -> str:
-        """Say it in one line, without what the request held: see `redaction.redactor`."""
+        """Return one line without the private values of the request: see `redaction.redactor`."""
         hide = redactor(body=body, url=url, secret=secret)
         title, detail, code, trace = (
             hide(" ".join(part.split()))
@@ -80,7 +80,7 @@ class Problem(AsShown, msgspec.Struct, frozen=True):
             line += f" ({'; '.join(each.summary(hide) for each in self.invalid_parameters[:5])})"
         if trace:
             line += f", trace {trace}"
-        # Cut last: half a number would not be recognised.
+        # Truncated last: half a number would not be recognised.
         return line[:500]
 
     def __repr__(self) -> str:
@@ -88,7 +88,7 @@ class Problem(AsShown, msgspec.Struct, frozen=True):
 
 
 def parse_problem(body: bytes) -> Problem:
-    """Read an error body of any shape, in the order of contract 3.8. Never raises, whatever the bytes."""
+    """Read an error body of any shape, in the order of contract 3.8. Any bytes are accepted."""
     text = body[:2000].decode("utf-8", "replace")
     fields = parse_object(body)
     if fields is None:
@@ -129,13 +129,13 @@ def parse_problem(body: bytes) -> Problem:
 
 
 def _code(kind: str) -> str:
-    """Return the name in the `type` of a problem; the page of all the names is none."""
+    """Return the name in the `type` of a problem; the URL of the page of all names has none."""
     name = kind.rpartition("#")[2].rpartition("/")[2]
     return "" if name == "api-errors" else name
 
 
 def gateway_reason(problem: Problem) -> str:
-    """Return what the gateway itself says, in the members that are its own, as `folded` text.
+    """Return the text of the gateway itself, from its own members, as `folded` text.
 
     These are the ones in which it says why it turned a request away (contract 2.3, 3.8): codes, and the
     sentences of its faults and of its envelopes, which it numbers. The contract would take any text of the
@@ -165,7 +165,7 @@ def _envelope(shape: str, fields: Mapping[str, Any], text: str) -> Problem:
 
 
 def _parameters(value: object) -> Iterator[InvalidParameter]:
-    """Yield the entries of one object, of a list, of texts (contract 9.7)."""
+    """Yield the entries of an object, of a list or of texts (contract 9.7)."""
     for entry in to_list(value):
         if fields := to_object(entry):
             yield InvalidParameter(text_or_empty(fields.get("name")), text_or_empty(fields.get("reason")))

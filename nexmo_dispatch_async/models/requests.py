@@ -1,4 +1,4 @@
-"""What goes out with `POST /dispatch`, as typed structs with the API's own field names (contract 3).
+"""The body of `POST /dispatch`, as typed structs with the API's own field names (contract 3).
 
 It does not judge values: `nexmo_dispatch_async.rules` does. A field that was not given is `UNSET` and is
 absent from the JSON, so there are never nulls or invented members. What lenient senders write (numbers as
@@ -40,13 +40,13 @@ __all__ = [
 
 
 class _Wire(AsShown, Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Base of everything that goes out; it shows which fields are set and never what they hold.
+    """Base of the request structs; their `repr` shows which fields are set, but not the values.
 
     Attributes:
         extra: Members that this package does not know, sent as they are (contract 9.30).
     """
 
-    # Classes of members that may be absent, and are made where `extra` has something for them.
+    # Classes of optional members, which are created if `extra` has members for them.
     _empty: ClassVar[dict[str, type[Struct]]] = {}
 
     extra: dict[str, Any] | UnsetType = UNSET
@@ -69,13 +69,13 @@ class Address(_Wire, frozen=True):
 
 
 class Link(_Wire, frozen=True):
-    """Where audio or video is fetched from (contract 3.4.2)."""
+    """URL of audio or video (contract 3.4.2)."""
 
     url: str
 
 
 class Media(_Wire, frozen=True):
-    """Where an image or a file is fetched from, and its caption (contract 3.4.2)."""
+    """URL and caption of an image or a file (contract 3.4.2)."""
 
     url: str
     caption: str | UnsetType = UNSET
@@ -177,7 +177,7 @@ class Message(_Wire, frozen=True):
 
 
 class Failover(_Wire, frozen=True):
-    """When the next step is sent: `condition_status` not reached within `expiry_time` (contract 3.5)."""
+    """Condition of the failover: `condition_status` is not reached within `expiry_time` (contract 3.5)."""
 
     expiry_time: int | str
     condition_status: str
@@ -198,7 +198,7 @@ class Step(_Wire, frozen=True):
         return self.to.type
 
     def until(self, status: Literal["delivered", "read"], *, within: float | timedelta) -> "Step":
-        """Go on to the next step unless the message reaches a status in time (contract 3.5).
+        """Fail over to the next step unless the message reaches a status in time (contract 3.5).
 
         Args:
             status: `delivered`, or `read` on channels that report it (WhatsApp, Viber, Messenger).
@@ -210,7 +210,7 @@ class Step(_Wire, frozen=True):
         expiry = cast("object", within.total_seconds() if isinstance(within, timedelta) else within)
         if isinstance(expiry, float) and expiry.is_integer():
             expiry = int(expiry)
-        # Anything else stays as it was given, so that lint() can name it beside the other problems.
+        # Other values are kept, so that lint() reports them with the other problems.
         condition = Failover(expiry_time=cast("int", expiry), condition_status=status)
         return msgspec.structs.replace(self, failover=condition)
 
@@ -228,7 +228,7 @@ class Step(_Wire, frozen=True):
         return decode(data, cls, extra=extra)
 
     def to_json(self) -> bytes:
-        """This step alone as JSON."""
+        """Return this step alone as JSON."""
         return encode(self)
 
     def __repr__(self) -> str:
@@ -236,8 +236,8 @@ class Step(_Wire, frozen=True):
 
 
 def describe(step: object) -> str:
-    """A step in a few words without numbers or texts, for example `whatsapp text until read within 600 s`."""
-    # A step may hold anything until it was checked, and a repr must not fail for it.
+    """Describe a step without numbers or texts, for example `whatsapp text until read within 600 s`."""
+    # An unchecked step may have any value, and a repr must not raise.
     content: object = getattr(getattr(step, "message", None), "content", None)
     failover: object = getattr(step, "failover", None)
     words = [_word(getattr(getattr(step, "to", None), "type", None))]
@@ -248,7 +248,7 @@ def describe(step: object) -> str:
 
 
 def _word(value: object) -> str:
-    """A value that is meant to be an identifier or a small number, or `?` when it may be something else."""
+    """Return an identifier or a small number as text, `?` for any other value."""
     if isinstance(value, int):
         return str(value) if abs(value) < 1_000_000 else "?"
     known = {"sms", "mms", "whatsapp", "viber_service_msg", "messenger", "delivered", "read"}

@@ -1,4 +1,4 @@
-"""What comes back from the service: a dispatch, an application, a page of applications (contract 3.7, 4.3).
+"""The responses of the service: a dispatch, an application, a page of applications (contract 3.7, 4.3).
 
 Applications are normalised here from every shape met; what an HTTP status means is for `sansio` to say.
 """
@@ -16,7 +16,7 @@ from nexmo_dispatch_async.models.shown import AsShown
 from nexmo_dispatch_core.lenient import text_or_empty, to_list, to_object
 
 if TYPE_CHECKING:
-    from nexmo_dispatch_async.tracking import WorkflowResult
+    from nexmo_dispatch_async.models.results import WorkflowResult
 
 __all__ = ["Application", "ApplicationPage", "Dispatch", "application_of", "embedded_of"]
 
@@ -37,7 +37,7 @@ class Dispatch(AsShown, _Accepted, frozen=True, kw_only=True):
 
     @property
     def client_ref(self) -> str | None:
-        """The reference of the first step that has one; of all steps, if the client made it."""
+        """The first `client_ref` of the steps; that of all steps if the client generated it."""
         return self.client_refs[0] if self.client_refs else None
 
     def __repr__(self) -> str:
@@ -58,7 +58,7 @@ class Dispatch(AsShown, _Accepted, frozen=True, kw_only=True):
         raise _not_followed()
 
     async def result(self) -> WorkflowResult:
-        """What is known now: see `FollowedDispatch.result`.
+        """Return the current result: see `FollowedDispatch.result`.
 
         Raises:
             ConfigurationError: The client that sent it has no tracker.

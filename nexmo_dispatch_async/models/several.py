@@ -1,4 +1,4 @@
-"""Settings and arguments that take several values: a mapping would give its names, a text its letters.
+"""Arguments of several values; text and mappings are refused, since iterating them gives letters and keys.
 
 It looks at the collection; what the values may be is for the caller to say.
 """
@@ -15,12 +15,12 @@ _BYTES = (bytes, bytearray, memoryview)
 
 
 def is_sequence(value: object) -> bool:
-    """Whether a value has items in an order of their own and is no text."""
+    """Return whether a value is an ordered collection, but not text."""
     return isinstance(value, Sequence) and not isinstance(value, (str, *_BYTES))
 
 
 def in_order(name: str, value: object) -> list[Any]:  # Any: what the items may be, the caller says
-    """The items of an argument whose order counts.
+    """Return the items of an ordered argument.
 
     Raises:
         ConfigurationError: It is no list, tuple or other sequence, or it is a text.
@@ -31,7 +31,7 @@ def in_order(name: str, value: object) -> list[Any]:  # Any: what the items may 
 
 
 def several(name: str, value: object) -> list[Any]:  # Any: what the items may be, the caller says
-    """The items of a setting that takes one text or several, in any order.
+    """Return the items of a setting of one or several texts, in any order.
 
     Raises:
         ConfigurationError: It is a mapping, bytes, or nothing that has items.
@@ -49,7 +49,7 @@ def _has_items(value: object) -> bool:
 
 
 def _kind(value: object) -> str:
-    """What was given, without showing it."""
+    """Describe an argument without its value."""
     if isinstance(value, Mapping):
         return "a mapping, whose names would be taken"
     if isinstance(value, AbstractSet):

@@ -1,4 +1,4 @@
-"""Has `rich` show of a struct what its `__repr__` shows, and nothing else.
+"""Makes `rich` show the same parts of a struct as its `__repr__`.
 
 What a `__repr__` shows is for each struct to say.
 """
@@ -9,7 +9,7 @@ __all__ = ["AsShown"]
 
 
 class AsShown:
-    """Base, before `Struct`, of what has a `__repr__` of its own: msgspec would hand `rich` every field."""
+    """Mixin, before `Struct`, for structs with a `__repr__`: msgspec would show `rich` every field."""
 
     __slots__ = ()
 
@@ -21,7 +21,7 @@ class AsShown:
 
 
 class _Verbatim(str):
-    """A text that is shown without quotes."""
+    """Text that is shown without quotes."""
 
     __slots__ = ()
 

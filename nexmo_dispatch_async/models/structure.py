@@ -1,4 +1,4 @@
-"""Reads JSON into the request structs, and names every structural problem when that is not possible.
+"""Converts JSON to the request structs, or reports every structural problem.
 
 It looks at shapes only: which members are there and what kind of value they hold. Whether the values are
 allowed is judged by `nexmo_dispatch_async.rules`.
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def load(data: bytes | str) -> object:
-    """Decode JSON without a type; a byte-order mark before it is left out.
+    """Decode JSON without a type; a leading byte-order mark is skipped.
 
     Raises:
         InvalidWorkflowError: The bytes are not JSON.
@@ -50,14 +50,14 @@ def decode(data: bytes | str, kind: type[T], *, extra: bool = False) -> T:
         found = msgspec.json.decode(data, type=kind)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         found = None
-    # A member that is called `extra` is as unknown as any other.
+    # A member named `extra` is unknown, too.
     if found is None or (may_have_extra(data) and has_extra(found)):
         return convert(load(data), kind, step=1, extra=extra)
     return found
 
 
 def convert(value: object, kind: type[T], *, step: int | None = None, extra: bool = False) -> T:
-    """Turn decoded JSON into a struct.
+    """Convert decoded JSON to a struct.
 
     Args:
         value: Decoded JSON.
@@ -75,7 +75,7 @@ def convert(value: object, kind: type[T], *, step: int | None = None, extra: boo
         try:
             return msgspec.convert(with_extra(value, kind) if extra else value, kind)
         except (msgspec.ValidationError, RecursionError) as error:
-            # Should the walk and msgspec ever disagree, then msgspec's words are better than none.
+            # If the walk finds no problem but msgspec does, report msgspec's message.
             findings = [_finding("type", str(error))]
     raise InvalidWorkflowError(findings)
 

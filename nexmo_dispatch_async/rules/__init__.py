@@ -1,4 +1,4 @@
-"""The rules that a workflow is held against before it goes out (contract 3, 7), with ids and switches.
+"""The rules that a workflow is checked against before it is sent (contract 3, 7), with ids and switches.
 
 It does not change workflows and does not touch the network.
 """

@@ -1,22 +1,27 @@
-"""One account per platform and application, watched over many workflows (contract 4.4, 7.5).
+"""One account per platform and application, checked across workflows (contract 4.4, 7.5).
 
 It does not look at anything else; `Workflow.lint()` does.
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from nexmo_dispatch_async.models.findings import Finding
+from nexmo_dispatch_async.models.requests import Step
 from nexmo_dispatch_async.rules.checks import find_accounts
 from nexmo_dispatch_async.rules.settings import DEFAULT_RULES, Rules
-
-if TYPE_CHECKING:
-    from nexmo_dispatch_async.workflow import Workflow
 
 __all__ = ["lint_application"]
 
 
-def lint_application(workflows: "Iterable[Workflow]", rules: Rules = DEFAULT_RULES) -> list[Finding]:
+class _Workflow(Protocol):
+    """What is read of a `Workflow`, which stands above the rules."""
+
+    @property
+    def steps(self) -> tuple[Step, ...]: ...
+
+
+def lint_application(workflows: Iterable[_Workflow], rules: Rules = DEFAULT_RULES) -> list[Finding]:
     """Warn when the workflows of one application use several senders on a platform that allows one.
 
     Args:

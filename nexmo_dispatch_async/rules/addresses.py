@@ -28,8 +28,8 @@ _FEWEST_DIGITS = 7
 
 
 def check_route(report: Report, from_: object, to: object) -> ChannelSpec | None:
-    """Check both addresses; returns the channel of the recipient when it is known."""
-    # The usual case first, since this runs before every send: both ends are plain numbers on one channel.
+    """Check both addresses; return the channel of the recipient, None if it is unknown."""
+    # The common case first, since this runs before every send: plain numbers on one channel.
     if type(from_) is Address and type(to) is Address and type(to.type) is str and from_.type == to.type:
         spec = SPECS.get(to.type)
         if (
@@ -58,7 +58,7 @@ def check_route(report: Report, from_: object, to: object) -> ChannelSpec | None
 
 
 def account(step: Step) -> tuple[str, str] | None:
-    """Channel and sender of a step on a platform that allows one account per application (contract 7.5)."""
+    """Return channel and sender of a step on a platform with one account per application (contract 7.5)."""
     sender: object = step.from_
     kind: object = getattr(sender, "type", None)
     spec = SPECS.get(kind) if isinstance(kind, str) else None
@@ -93,7 +93,7 @@ def _check_sender(report: Report, address: Address, spec: ChannelSpec) -> None:
 
 
 def _check_recipient(report: Report, address: Address, spec: ChannelSpec) -> None:
-    # The first member that is there, else the first one, which is then missing.
+    # The first member that is set, else the first one, which is reported as missing.
     member = next((name for name in spec.recipient if getattr(address, name) is not UNSET), spec.recipient[0])
     field = f"to.{member}"
     value = _value(report, "to", address, member, spec)
@@ -110,7 +110,7 @@ def _check_recipient(report: Report, address: Address, spec: ChannelSpec) -> Non
 
 
 def _value(report: Report, side: str, address: Address, member: str, spec: ChannelSpec) -> str | None:
-    """What the member holds when it is text and not empty, else None and a finding."""
+    """Return the value of a member if it is a non-empty text, else report a finding and return None."""
     field = f"{side}.{member}"
     raw: object = getattr(address, member)
     other = "id" if member == "number" else "number"
@@ -128,7 +128,7 @@ def _value(report: Report, side: str, address: Address, member: str, spec: Chann
 
 
 def _check_user_id(report: Report, field: str, value: str) -> None:
-    """A person on WhatsApp who hides the number (contract 5.5)."""
+    """Check the user id of a person on WhatsApp who hides the number (contract 5.5)."""
     if not is_user_id(value):
         advice = "is no WhatsApp user id (two letters, a point, digits); a number goes into to.number"
         report.add("whatsapp-user-id", field, advice)
@@ -158,7 +158,7 @@ def _check_shortness(report: Report, field: str, value: str) -> None:
 
 
 def _advise(value: str) -> str:
-    """What to do about a number that is not E.164, without repeating it."""
+    """Return the advice about a number that is not E.164, without repeating the number."""
     bare = value.strip()
     if is_user_id(bare):
         return "is a WhatsApp user id; it goes into id on the channel whatsapp, and nowhere else"

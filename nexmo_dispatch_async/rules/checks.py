@@ -1,4 +1,4 @@
-"""Holds the steps of a workflow against the rules and reports every breach.
+"""Checks the steps of a workflow against the rules and reports every breach.
 
 Builders accept anything, so each check takes `object` and first looks at the type: whatever a step holds, the
 outcome is a list of findings. Messages never repeat what a field holds, since that may be personal.
@@ -10,7 +10,7 @@ from typing import cast
 from msgspec import UNSET, Struct
 
 from nexmo_dispatch_async.models.findings import Finding
-from nexmo_dispatch_async.models.requests import Message, Step
+from nexmo_dispatch_async.models.requests import Address, Failover, Message, Step, Text
 from nexmo_dispatch_async.rules.addresses import account, check_route
 from nexmo_dispatch_async.rules.contents import check_content
 from nexmo_dispatch_async.rules.extras import check_extra, check_members
@@ -22,11 +22,14 @@ from nexmo_dispatch_async.rules.windows import check_windows
 
 __all__ = ["find", "find_accounts"]
 
+_NO_OPTIONS = (UNSET, UNSET, UNSET)
+_FAILOVER = (type(UNSET), Failover)
+
 
 def find(
     steps: object, rules: Rules, *, extra: Mapping[str, object] | None = None, errors_only: bool = False
 ) -> list[Finding]:
-    """All findings for the steps of a workflow, and for what it has beside them."""
+    """Return all findings for the steps of a workflow and for its `extra` members."""
     report = Report(rules, errors_only=errors_only)
     if not isinstance(steps, tuple | list):
         report.add("type", "workflow", "must be the steps as a tuple")
@@ -52,7 +55,7 @@ def find(
 
 
 def find_accounts(steps: Iterable[object], rules: Rules) -> list[Finding]:
-    """Whether one platform is used with several sender ids (contract 4.4, 7.5)."""
+    """Return a finding for each platform with several sender ids (contract 4.4, 7.5)."""
     report = Report(rules)
     accounts: dict[str, set[str]] = {}
     for step in steps:
@@ -92,8 +95,17 @@ def _check_step(report: Report, step: object, *, last: bool) -> None:
 
 
 def _carries_extra(step: Step) -> bool:
-    """Whether a part of a step was given `extra`; each by its name, since most sends pay for the look."""
+    """Return whether a part of a step has `extra`; written out by part, as it runs before every send."""
     message: object = step.message
+    # The usual case first, since this runs before every send: a text without options.
+    if type(step.from_) is Address and type(step.to) is Address and type(message) is Message:
+        words, failover = message.content, step.failover
+        options = message.viber_service_msg, message.messenger, message.whatsapp
+        if type(words) is Text and options == _NO_OPTIONS and type(failover) in _FAILOVER:
+            return not (
+                step.extra is step.from_.extra is step.to.extra is message.extra is words.extra is UNSET
+                and (failover is UNSET or failover.extra is UNSET)
+            )
     parts: list[object] = [step, step.from_, step.to, step.failover, message]
     if type(message) is Message:
         content = cast("object", message.content)

@@ -1,4 +1,4 @@
-"""Rules about what a message carries (contract 3.4.1, 3.4.2, 7.1).
+"""Rules about the content of a message (contract 3.4.1, 3.4.2, 7.1).
 
 It does not look at addresses or options of channels.
 """
@@ -34,8 +34,8 @@ _FIELD = "message.content"
 
 
 def check_content(report: Report, content: object, message: Message, spec: ChannelSpec | None) -> None:
-    """Check the content of a message; without a known channel only what holds on every channel."""
-    # The usual case first, since this runs before every send: ASCII text within the limit.
+    """Check the content of a message; for an unknown channel, only the rules common to all channels."""
+    # The common case first, since this runs before every send: ASCII text within the limit.
     if type(content) is Text and spec is not None and not report.rules.counts_segments:
         words: object = content.text
         if type(words) is str and words.isascii() and 0 < len(words) <= spec.text_limit and spec.carries_text:
@@ -46,7 +46,7 @@ def check_content(report: Report, content: object, message: Message, spec: Chann
 
 
 def _check_body(report: Report, content: object, message: Message, spec: ChannelSpec | None) -> str:
-    """Check what is inside; returns the kind of content, empty when it is none."""
+    """Check the inside of a content; return its kind, empty if it has none."""
     match content:
         case Text():
             _check_text(report, content.text, spec)
@@ -116,7 +116,7 @@ def _check_url(report: Report, kind: str, value: object, spec: ChannelSpec | Non
     if not url.lower().startswith(("https://", "http://")):
         report.add("url-form", field, "does not start with https://, so the service cannot fetch it")
     extensions = spec.extensions.get(kind) if spec is not None else None
-    # Off unless asked for: signed URLs need not end in an extension.
+    # Off by default: signed URLs need not end in an extension.
     if extensions and not url.partition("?")[0].partition("#")[0].lower().endswith(extensions):
         report.add("media-extension", field, f"does not end in {' '.join(extensions)}")
 
@@ -153,7 +153,7 @@ def _compare(report: Report, field: str, known: str, values: list[str]) -> None:
 
 
 def _parameters(report: Report, field: str, parameters: object) -> list[str] | None:
-    """The texts of the parameters, or None when there is no list of them."""
+    """Return the texts of the parameters, None if they are no list."""
     if parameters is UNSET:
         return []
     if not isinstance(parameters, tuple | list):

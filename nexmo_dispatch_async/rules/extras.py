@@ -1,4 +1,4 @@
-"""Rules about members that this package does not know (contract 9.30).
+"""Rules about members unknown to this package (contract 9.30).
 
 It does not look at what the package knows.
 """
@@ -15,7 +15,7 @@ __all__ = ["check_extra", "check_members"]
 
 
 def check_extra(report: Report, struct: object, path: str = "") -> None:
-    """Name every member that is sent because of `extra`, in a struct and in those inside of it."""
+    """Report every member of `extra`, in a struct and in the structs inside of it."""
     if isinstance(struct, tuple | list):
         for index, item in enumerate(cast("Sequence[object]", struct)):
             if isinstance(item, Struct):
@@ -28,7 +28,7 @@ def check_extra(report: Report, struct: object, path: str = "") -> None:
 
 
 def check_members(report: Report, extra: Mapping[str, object], path: str = "") -> None:
-    """Name the members of one object, and whatever of them could not be written as JSON."""
+    """Report the members of one object, and those that cannot be encoded as JSON."""
     for name, value in extra.items():
         field = _below(path, name[:60] if encodable(name) else "…")
         advice = "is no member that this package knows: it is sent as `extra` says, so look at its spelling"

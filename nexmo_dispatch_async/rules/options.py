@@ -32,7 +32,7 @@ def check_options(report: Report, message: Message, spec: ChannelSpec | None) ->
 
 
 def check_failover(report: Report, failover: object, message: object, spec: ChannelSpec | None) -> None:
-    """Check a condition that is there."""
+    """Check the condition of a step."""
     if not isinstance(failover, Failover):
         report.add("type", "failover", "must be a Failover; use .until(...)")
         return

@@ -1,4 +1,4 @@
-"""Every rule in one table: id, severity, the sentence, where it comes from.
+"""The table of all rules: id, severity, sentence, source.
 
 It does not check anything; `checks` does. docs/rules.md is written from this table, and a test compares them.
 """
@@ -37,7 +37,7 @@ class Rule(Struct, frozen=True):
 
     @property
     def url(self) -> str:
-        """Where to read on."""
+        """URL of the documentation."""
         return rule_url(self.id)
 
 
@@ -276,7 +276,7 @@ RULES: dict[str, Rule] = {rule.id: rule for rule in _TABLE}
 
 
 def markdown() -> str:
-    """The rules as they stand in docs/rules.md: a table, then a section per rule for links to land on."""
+    """Return the rules in Markdown for docs/rules.md: a table, and a section per rule as a link target."""
     lines = ["| rule | severity | default | what it asks for |", "| --- | --- | --- | --- |"]
     lines += [f"| [`{r.id}`](#{r.id}) | {r.severity} | {_default(r)} | {r.sentence} |" for r in _TABLE]
     group = ""

@@ -1,4 +1,4 @@
-"""What the checks share: the report they write to, and looks at single values.
+"""Helpers of the checks: the report of findings, and checks of single values.
 
 It does not know any channel.
 """
@@ -17,7 +17,7 @@ __all__ = ["Report", "encodable", "length", "not_json", "one_of", "sized", "text
 
 
 class Report:
-    """Collects findings; knows the step at hand and which rules apply."""
+    """Collects findings for the current step, by the rules that apply."""
 
     __slots__ = ("errors_only", "findings", "rules", "step")
 
@@ -28,20 +28,20 @@ class Report:
         self.step: int | None = None
 
     def add(self, rule: str, field: str, message: str) -> None:
-        """Note a breach, unless its rule is off or only errors are asked for."""
+        """Add a finding, unless its rule is off or only errors are wanted."""
         if self.wants(rule):
             severity = self.rules.severity(rule) or "error"
             self.findings.append(Finding(rule, severity, self.step, field, message, rule_url(rule)))
 
     def wants(self, rule: str) -> bool:
-        """Whether a breach of this rule would be noted."""
+        """Return whether a breach of this rule would be reported."""
         severity = self.rules.severity(rule)
         return severity == "error" or (severity is not None and not self.errors_only)
 
 
 def text(report: Report, field: str, value: object, hint: str = "") -> str | None:
-    """The value when it is text that can be written as UTF-8, else None and a finding."""
-    # msgspec writes no other subclass of str than an enum.
+    """Return a value that is text and encodable as UTF-8, else report a finding and return None."""
+    # msgspec encodes no subclass of str except enums.
     if not isinstance(value, str) or (type(value) is not str and not isinstance(value, Enum)):
         report.add("type", field, f"must be text{hint}")
         return None
@@ -52,7 +52,7 @@ def text(report: Report, field: str, value: object, hint: str = "") -> str | Non
 
 
 def sized(report: Report, rule: str, field: str, value: object, limit: int) -> str | None:
-    """The value when it is text; a finding when it is empty or too long."""
+    """Return a value that is text, else None; report a finding if it is empty or too long."""
     words = text(report, field, value)
     if words is not None and not 0 < (count := length(report, words)) <= limit:
         report.add(rule, field, f"has {count} characters; at most {limit} are taken" if count else "is empty")
@@ -60,20 +60,20 @@ def sized(report: Report, rule: str, field: str, value: object, limit: int) -> s
 
 
 def length(report: Report, words: str) -> int:
-    """Characters as the rules count them (contract 9.24)."""
+    """Return the number of characters, as counted by the rules (contract 9.24)."""
     if report.rules.utf16 and not words.isascii():
         return len(words) + sum(character > "\uffff" for character in words)
     return len(words)
 
 
 def one_of(report: Report, rule: str, field: str, value: object, allowed: tuple[str, ...]) -> None:
-    """A finding when the value is given and is none of those allowed."""
+    """Report a finding if a value is set and is not one of the allowed ones."""
     if value is not UNSET and value not in allowed:
         report.add(rule, field, f"must be {' or '.join(allowed)}")
 
 
 def encodable(words: str) -> bool:
-    """Whether text can be written as UTF-8."""
+    """Return whether text can be encoded as UTF-8."""
     if words.isascii():
         return True
     try:
@@ -84,7 +84,7 @@ def encodable(words: str) -> bool:
 
 
 def not_json(value: object, path: str, depth: int = 0) -> Iterator[tuple[str, str]]:
-    """Whatever inside of a custom object would not arrive as it is."""
+    """Return what in a custom object cannot be encoded unchanged, None if all can."""
     if depth > 100:
         yield path, "is nested more than 100 deep"
     elif isinstance(value, dict):
@@ -106,6 +106,6 @@ def _scalar_problem(value: object) -> str | None:
     if type(value) is float:
         return None if math.isfinite(value) else "is not a finite number"
     if type(value) is int:
-        # Python refuses to write integers of more than 4300 digits.
+        # Python refuses to convert integers of more than 4300 digits to text.
         return None if value.bit_length() <= 10_000 else "has more than 3000 digits"
     return None if value is None or type(value) is bool else "is not a JSON value"

@@ -1,21 +1,28 @@
-"""Which rules apply, with which severity: the switches.
+"""The rules that apply, with their severities.
 
 It does not check anything.
 """
 
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, cast
+from typing import Literal, Protocol, cast
 
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.models.findings import Severity
+from nexmo_dispatch_async.models.requests import Step
 from nexmo_dispatch_async.models.several import several
 from nexmo_dispatch_async.rules.registry import RULES
 
-if TYPE_CHECKING:
-    from nexmo_dispatch_async.rules.windows import Window
+__all__ = ["DEFAULT_RULES", "Rules", "Window"]
 
-__all__ = ["DEFAULT_RULES", "Rules"]
+
+class Window(Protocol):
+    """A window of free content, such as `CareWindow`."""
+
+    def allows(self, step: Step, *, after: timedelta = ...) -> bool:
+        """Return whether a step may be sent after a delay."""
+        ...
 
 
 class Rules:
@@ -48,7 +55,7 @@ class Rules:
         warnings: Iterable[str] = (),
         count: Literal["code points", "utf-16"] = "code points",
         templates: Mapping[str, str] | None = None,
-        window: "Window | None" = None,
+        window: Window | None = None,
     ) -> None:
         severities: dict[str, Severity] = {
             rule.id: rule.severity for rule in RULES.values() if not rule.optional
@@ -60,7 +67,7 @@ class Rules:
             severities.pop(name, None)
         self._severities = severities
         self.counts_segments: bool = "sms-segments" in severities
-        # Callers without type checking write anything.
+        # Callers without type checking may pass any value.
         if count not in ("code points", "utf-16"):
             raise ConfigurationError(f'count must be "code points" or "utf-16", not {count!r}')
         self.utf16: bool = count == "utf-16"
@@ -74,7 +81,7 @@ class Rules:
         self.window: Window | None = window
 
     def severity(self, rule: str) -> Severity | None:
-        """What a breach of the rule is; None when the rule is off."""
+        """Return the severity of a rule, None if the rule is off."""
         return self._severities.get(rule)
 
     def __repr__(self) -> str:

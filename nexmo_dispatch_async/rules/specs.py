@@ -1,4 +1,4 @@
-"""What each channel takes, as a table (contract 3.3 to 3.5).
+"""The capabilities of each channel, as a table (contract 3.3 to 3.5).
 
 It does not check anything.
 """
@@ -34,8 +34,8 @@ class ChannelSpec(Struct, frozen=True):
         reads: It reports `read`.
         captions: It shows captions.
         options: The member of `message` that holds its options.
-        plain_numbers: Two E.164 numbers as sender and recipient leave nothing to check but the country.
-        carries_text: Text is among its kinds of content.
+        plain_numbers: Whether two E.164 numbers need no check but that of the country.
+        carries_text: Whether text is one of its kinds of content.
         extensions: File extensions by kind of media.
     """
 
@@ -151,13 +151,13 @@ SPECS: dict[str, ChannelSpec] = {
 # Calling codes are prefix-free, so a prefix test is exact (contract 7.1).
 BARRED = {"53": "Cuba", "98": "Iran", "850": "North Korea", "963": "Syria"}
 SANCTIONED = {**BARRED, "249": "Sudan"}
-# How the user ids of WhatsApp begin for people there: the country's two letters (contract 5.5).
+# Prefixes of WhatsApp user ids: the two letters of the country (contract 5.5).
 BARRED_IDS = {"CU": "Cuba", "IR": "Iran", "KP": "North Korea", "SY": "Syria"}
 SANCTIONED_IDS = {**BARRED_IDS, "SD": "Sudan"}
 # Shared with Russia and mainland Ukraine: a hint, never a certainty.
 CRIMEA = ("7365", "7869", "7978", "38065", "380692")
 
-# Names met in public SDKs; an open list (contract 3.4.3).
+# Names found in public SDKs; the list is open (contract 3.4.3).
 MESSENGER_TAGS = frozenset(
     {
         "ACCOUNT_UPDATE",

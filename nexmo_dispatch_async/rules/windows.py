@@ -5,7 +5,7 @@ It keeps no memory of who wrote when: `care_window` does, and tells it through `
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Protocol, cast
+from typing import cast
 
 from nexmo_dispatch_async.models.requests import (
     Address,
@@ -17,26 +17,19 @@ from nexmo_dispatch_async.models.requests import (
     Template,
 )
 from nexmo_dispatch_async.rules.report import Report
+from nexmo_dispatch_async.rules.settings import Window
 
-__all__ = ["Window", "check_windows", "delay_before", "is_free"]
+__all__ = ["check_windows", "delay_before", "is_free"]
 
 _RULE = "care-window"
 _FIELD = "message.content"
 _CURES = {"whatsapp": "send a template", "messenger": "use the category message_tag with a tag"}
-# Thirty years: a delay beyond any sane sum of expiries must not overflow a date.
+# Thirty years: a longer sum of expiries must not overflow a date.
 _LONGEST_DELAY = 1_000_000_000
 
 
-class Window(Protocol):
-    """Knows to whom free content may be sent; `CareWindow` does."""
-
-    def allows(self, step: Step, *, after: timedelta = ...) -> bool:
-        """Whether a step may be sent when `after` has passed."""
-        ...
-
-
 def check_windows(report: Report, steps: Sequence[object], window: Window | None) -> None:
-    """Note free content that meets, or may meet, a closed window.
+    """Report free content that meets, or may meet, a closed window.
 
     Args:
         report: Where findings go.
@@ -56,7 +49,7 @@ def check_windows(report: Report, steps: Sequence[object], window: Window | None
         elif not window.allows(step):
             advice = f"is free content outside of the window; {cure}"
         elif not window.allows(step, after=delay_before(steps, index)):
-            # A second step leaves when the first one has expired, and the window may close in between.
+            # A later step is sent when the earlier ones have expired, and the window may close in between.
             advice = f"is free content, and the window closes before this step may be sent; {cure}"
         else:
             continue
@@ -64,8 +57,8 @@ def check_windows(report: Report, steps: Sequence[object], window: Window | None
 
 
 def is_free(step: Step) -> bool:
-    """Whether a step needs the window to be open: it is no template and carries no tag."""
-    # A step may hold anything until it was checked, and the other rules name what is wrong with it.
+    """Return whether a step needs an open window: it has neither a template nor a tag."""
+    # An unchecked step may have any value; the other rules report those.
     to, message = cast("tuple[object, object]", (step.to, step.message))
     if not isinstance(to, Address) or not isinstance(message, Message):
         return False
@@ -80,7 +73,7 @@ def is_free(step: Step) -> bool:
 
 
 def delay_before(steps: Sequence[object], index: int) -> timedelta:
-    """The longest time until the step at `index` is sent: the sum of the expiries before it."""
+    """Return the maximum delay of the step at `index`: the sum of the expiries before it."""
     seconds = 0
     for step in steps[:index]:
         failover: object = getattr(step, "failover", None)

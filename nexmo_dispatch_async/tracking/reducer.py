@@ -18,13 +18,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import TypeVar
 
 import msgspec
 from msgspec import UNSET, Struct
 
 from nexmo_dispatch_async.models.requests import Step
+from nexmo_dispatch_async.models.results import Money
 from nexmo_dispatch_async.models.shown import AsShown
 from nexmo_dispatch_async.workflow import Workflow
 from nexmo_dispatch_webhooks.events import (
@@ -52,13 +52,6 @@ T = TypeVar("T")
 
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
 _LONGEST_WORD = 200
-
-
-class Money(Struct, frozen=True):
-    """An amount and its currency, which may be missing."""
-
-    amount: Decimal
-    currency: str | None = None
 
 
 class StatusFacts(Struct, frozen=True, omit_defaults=True):

@@ -92,6 +92,7 @@ class Calls:
         "_attempts",
         "_connections",
         "_counters",
+        "_limit",
         "_pauses",
         "_slots",
         "_tokens",
@@ -101,7 +102,8 @@ class Calls:
     def __init__(self, settings: TransportSettings) -> None:
         self.settings = settings
         # With what: slots, connections, tokens, and what stands around
-        self._slots = asyncio.Semaphore(settings.concurrent_requests)
+        self._limit = settings.concurrent_requests
+        self._slots = asyncio.Semaphore(self._limit)
         self._connections = Connections(settings)
         self._attempts = Attempts(settings, self._connections)
         self._counters = Counters()
@@ -195,7 +197,7 @@ class Calls:
         counters, request, clock = self._counters, call.request, self.settings.clock
         call.authorization = None
         asked = 0.0 if call.started is None else clock()
-        if self._slots.locked():
+        if counters.in_flight >= self._limit:
             self._connections.open()  # rather before the wait than after
         await self._slots.acquire()
         counters.in_flight += 1

@@ -81,7 +81,7 @@ async def tracker(world: World) -> AsyncIterator[Tracker]:
 
 
 async def test_read_in_time(world: World, tracker: Tracker) -> None:
-    """Contract 10.1: somebody waits while the callbacks come."""
+    """Contract 10.1: a call waits while the callbacks come."""
     dispatch = await world.send(tracker, whatsapp_then_sms(READS_AFTER_20_S))
     results: list[WorkflowResult] = []
 
@@ -204,7 +204,7 @@ async def test_a_callback_that_could_not_be_stored_comes_again(world: World) -> 
 
 
 async def test_callbacks_may_beat_the_answer_to_the_send(tracker: Tracker) -> None:
-    """The whole workflow is over before its 202 arrives; nobody knew of it until then."""
+    """The whole workflow ends before its 202 arrives; until then it has no follower."""
 
     async def dispatch(request: web.Request) -> web.Response:
         await request.read()

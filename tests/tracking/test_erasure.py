@@ -64,7 +64,7 @@ async def test_each_merge_deletes_a_bounded_piece(tmp_path: Path, kind: str) -> 
     await store.aclose()
 
 
-async def test_too_many_that_nobody_follows_go_in_pieces(tmp_path: Path) -> None:
+async def test_too_many_unclaimed_workflows_go_in_pieces(tmp_path: Path) -> None:
     """The oldest first, as many as are too many."""
     path = tmp_path / "tracking.db"
     store = await fill(path, [f"{n:05}-old" for n in range(1500)], kind="unclaimed")

@@ -437,7 +437,7 @@ def test_an_impossible_position_is_ignored() -> None:
 
 
 def test_a_message_that_fits_no_step_is_shown_apart() -> None:
-    """Somebody followed with the wrong workflow; nothing is hidden."""
+    """The wrong workflow was given to `follow`; no message is hidden."""
     result = result_of(
         status("a", "submitted", 1), status("f", "delivered", 0, channel="fax", price="1"), workflow=SINGLE
     )

@@ -1,4 +1,4 @@
-"""The stores: what was merged stays, restarts included, and what nobody needs any more goes."""
+"""The stores: merged facts survive restarts, and expired workflows are deleted."""
 
 import asyncio
 import os
@@ -101,7 +101,7 @@ async def test_news_start_the_time_anew(store: TrackingStore) -> None:
     assert (await known(store, "e")).report is not None
 
 
-async def test_the_oldest_that_nobody_follows_go_first(store: TrackingStore) -> None:
+async def test_the_oldest_unclaimed_workflows_go_first(store: TrackingStore) -> None:
     """A flood of events of unknown workflows takes bounded room, and none that is followed."""
     await add(store, followed("mine"), now=0)
 

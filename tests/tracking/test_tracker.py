@@ -113,7 +113,7 @@ async def test_what_has_happened_is_not_waited_for(tracker: Tracker, dispatch: F
 
 
 async def test_steps_are_stored_with_the_first_callback(tmp_path: Path) -> None:
-    """Nobody has to wait for them; a restart does not lose them, nor the end of what nobody follows."""
+    """Without a waiting call too; a restart loses neither them nor the end of an unclaimed workflow."""
     now = [0.0]
     async with Tracker(
         SqliteTrackingStore(tmp_path / "t.db"), clock=lambda: 0.0, monotonic=lambda: now[0]
@@ -121,7 +121,7 @@ async def test_steps_are_stored_with_the_first_callback(tmp_path: Path) -> None:
         before.follow(UUID, WHATSAPP_THEN_SMS)
         before.follow(UUID)
         await before.receive(DELIVERED)
-        now[0] += 2 * 3600  # longer than what nobody follows is kept
+        now[0] += 2 * 3600  # longer than `keep_unclaimed`
         await before.receive(status("other", "submitted", dispatch="another"))
     async with Tracker(
         SqliteTrackingStore(tmp_path / "t.db"), clock=lambda: 0.0, monotonic=lambda: now[0]
@@ -267,7 +267,7 @@ async def test_a_cancelled_wait_leaves_nothing(
 
 
 async def test_no_task_is_left(tracker: Tracker, dispatch: FollowedDispatch) -> None:
-    """Following costs no task: whoever receives wakes whoever waits."""
+    """Following costs no task: `receive` wakes the waiting calls."""
     before = len(asyncio.all_tasks())
 
     await tracker.receive(SUBMITTED)
@@ -370,7 +370,7 @@ async def test_a_callback_that_is_not_stored_is_not_taken() -> None:
 
 
 async def test_unclaimed_events_are_bounded() -> None:
-    """Events of workflows that nobody follows: by number and by age, in memory."""
+    """Events of unclaimed workflows: limited by number and by age, in memory."""
     now = [0.0]
     store = MemoryTrackingStore()
     tracker = Tracker(
@@ -463,7 +463,7 @@ def test_a_store_is_one(store: Any, what: str) -> None:
         Tracker(store)
 
 
-async def test_a_dispatch_that_nobody_follows_says_what_to_do() -> None:
+async def test_a_dispatch_without_a_tracker_says_what_to_do() -> None:
     with pytest.raises(ConfigurationError, match=r"DispatchClient\(tracker="):
         await Dispatch(UUID).wait(timeout=1)
 

@@ -19,13 +19,13 @@ READ = status("b", "read", 603)
 
 
 async def test_what_another_process_stored_is_seen_when_the_time_is_over(tmp_path: Path) -> None:
-    """Its callbacks wake nobody here, and `had not ended` would be untrue."""
+    """Its callbacks wake no call here, and `had not ended` would be false."""
     async with (
         Tracker(SqliteTrackingStore(tmp_path / "t")) as here,
         Tracker(SqliteTrackingStore(tmp_path / "t")) as there,
     ):
         waiting = asyncio.ensure_future(here.follow(UUID, WHATSAPP_THEN_SMS).wait(timeout=0.5))
-        while not here.waiting:  # noqa: ASYNC110 - the wait tells nobody that it began
+        while not here.waiting:  # noqa: ASYNC110 - no event announces that the wait began
             await asyncio.sleep(0)
         await there.receive(ENDED)
 
@@ -49,7 +49,7 @@ async def test_a_time_out_of_zero_looks_once() -> None:
 
 @pytest.mark.parametrize("events", [(ENDED, READ), (READ, ENDED)], ids=["end first", "status first"])
 async def test_a_status_in_the_moment_of_the_end_was_reached(events: tuple[Any, Any]) -> None:
-    """Both came before whoever waits had its turn: an error would show an result that contradicts it."""
+    """Both came before the waiting call ran: an error would show a result that contradicts it."""
     tracker = Tracker()
     waiting = asyncio.ensure_future(tracker.follow(UUID, WHATSAPP_THEN_SMS).wait("read", timeout=5))
     await wait_all_tasks_blocked()
@@ -82,7 +82,7 @@ async def test_ids_are_found_whatever_blanks_surround_them() -> None:
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
 async def test_a_closed_tracker_takes_no_callbacks(kind: str, tmp_path: Path) -> None:
-    """Nobody would keep them: the service has to deliver them again."""
+    """They would be lost: the service has to deliver them again."""
     store: TrackingStore = MemoryTrackingStore() if kind == "memory" else SqliteTrackingStore(tmp_path / "t")
     tracker = Tracker(store)
     await tracker.aclose()
@@ -92,7 +92,7 @@ async def test_a_closed_tracker_takes_no_callbacks(kind: str, tmp_path: Path) ->
 
 
 class Broken:
-    """A store of somebody else that breaks its promise once: it raises what it likes."""
+    """A store of the application that breaks the protocol once: it raises another exception."""
 
     def __init__(self) -> None:
         self.working = MemoryTrackingStore()
@@ -121,7 +121,7 @@ async def test_a_store_that_raises_anything_loses_no_following(caplog: pytest.Lo
     assert "private words" not in caplog.text
 
 
-async def test_a_dispatch_that_nobody_follows_has_no_outcome_to_ask_for() -> None:
+async def test_a_dispatch_without_a_tracker_has_no_result() -> None:
     """As with `wait()`, the error says what to do."""
     with pytest.raises(ConfigurationError, match="tracker=Tracker"):
         await Dispatch(UUID).result()

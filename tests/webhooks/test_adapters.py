@@ -154,7 +154,7 @@ async def test_without_verification_a_web_page_cannot_post(serve: Serve, marks: 
 
 
 async def test_verification_none_said_out_loud(serve: Serve) -> None:
-    """Then anybody is accepted who says that it is JSON (contract 5.1)."""
+    """Then every request with a JSON content type is accepted (contract 5.1)."""
     served = await serve(secrets=None, verification=None)
 
     assert await served.post() == 200
@@ -340,7 +340,7 @@ async def test_broken_requests_leave_no_trace(
 async def test_a_client_that_hangs_up_in_the_body_is_no_news(
     serve: Serve, end: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Anybody can do it for ever: no warning, no traceback, no address, from us or from the server."""
+    """Any client can trigger it at will: no warning, no traceback, no address, from us or from the server."""
     caplog.set_level(logging.DEBUG)
     served = await serve(health_path="/health")
     head = b"POST /webhooks HTTP/1.1\r\nHost: x\r\n"

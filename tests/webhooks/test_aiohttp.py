@@ -53,7 +53,7 @@ def test_arguments_in_the_wrong_place_are_named() -> None:
 async def test_an_unknown_expectation_is_417(
     path: str, expectation: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Without a word of it, and without a traceback: anybody can send it for ever."""
+    """The log quotes no body and has no traceback: any client can trigger it at will."""
     app = web.Application()
     setup(app, Router(), verification=None, health_path="/health")
     setup(app, Router(), "/{tenant}/hooks", verification=None)

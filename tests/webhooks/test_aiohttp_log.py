@@ -58,7 +58,7 @@ async def test_one_line_without_address_and_traceback(data: bytes, caplog: pytes
 
 
 @pytest.mark.parametrize("path", ["/elsewhere", "/webhooks"])
-async def test_an_expectation_that_is_no_text_on_paths_of_nobody(
+async def test_an_expectation_that_is_no_text_on_unknown_paths(
     path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """There aiohttp answers by itself, also to another method on the path of the receiver."""

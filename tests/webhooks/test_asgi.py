@@ -109,7 +109,7 @@ async def test_a_handler_that_cannot_be_called_stops_the_start() -> None:
 
 
 class Broken:
-    """An inbox of somebody else's, with other exceptions than ours."""
+    """An inbox of the application, with exceptions of its own."""
 
     def __init__(self, method: str) -> None:
         self.method = method

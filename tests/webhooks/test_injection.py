@@ -66,7 +66,7 @@ async def test_defaults_fill_what_nothing_provides() -> None:
 
 
 async def test_a_handler_behind_a_decorator_is_called_as_itself_or_refused() -> None:
-    """`functools.wraps` tells what it wants; without it, the first event would show that nobody knew."""
+    """`functools.wraps` shows the parameters; without it the first event would be the first to fail."""
 
     async def hidden(*args: Any, **kwargs: Any) -> Any:
         return await by_name(*args, **kwargs)

@@ -48,7 +48,7 @@ def router_with(end: Any, log: list[str]) -> Router:
 
 @UNUSUAL
 async def test_it_is_a_failure_and_the_next_handler_runs(end: Any, name: str) -> None:
-    """Nobody cancelled the dispatch, so nothing comes through."""
+    """The dispatch was not cancelled, so no exception is raised."""
     log: list[str] = []
 
     result = await router_with(end, log).dispatch(STATUS)
@@ -114,7 +114,7 @@ async def test_a_cancelled_task_ends_though_a_handler_waits() -> None:
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit])
 async def test_the_end_of_the_program_comes_through(error: type[BaseException]) -> None:
-    """It is nobody's failure."""
+    """It is the failure of no handler."""
 
     async def end() -> None:
         raise error

@@ -130,12 +130,6 @@ def test_final_report_says_what_its_body_says(path: Path) -> None:
     ]
 
 
-@files()
-def test_text_and_bytes_are_read_alike(path: Path) -> None:
-    """A body read as text gives the same event."""
-    assert parse_event(path.read_text("utf-8")) == parse_event(path.read_bytes())
-
-
 # --- which kind (contract 5.1) ---
 
 

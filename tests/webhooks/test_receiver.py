@@ -302,7 +302,7 @@ async def test_a_secret_in_the_path_goes_no_further(path: str, seen: str) -> Non
 
 
 async def test_an_end_is_the_end_of_readiness() -> None:
-    """And events that the inbox found nobody for are counted."""
+    """Events of the inbox without a handler are counted too."""
     subject = Receiver(Router(), verification=None)
     inbox = MemoryInbox()
     stored = Receiver(Router(), verification=None, inbox=inbox)
@@ -402,14 +402,14 @@ async def test_an_error_of_a_verification_is_not_an_open_door() -> None:
 
 class AsyncVerification:
     async def verify(self, request: RawRequest) -> None:
-        raise SignatureVerificationError("never awaited, so it would refuse nobody")
+        raise SignatureVerificationError("never awaited, so it would refuse no request")
 
 
 @pytest.mark.parametrize(
     "verification", [AsyncVerification(), PathSecretVerification, object(), "secret", True]
 )
 def test_what_cannot_verify_is_refused_where_the_receiver_is_built(verification: Any) -> None:
-    """Not at the first callback; and an async `verify` would accept everybody."""
+    """Not at the first callback; and an async `verify` would accept every request."""
     with pytest.raises(ConfigurationError, match=r"plain method `verify\(request\)`"):
         Receiver(Router(), verification=verification)
 

@@ -53,7 +53,7 @@ def test_filters_that_do_not_exist_are_refused(name: str) -> None:
 @pytest.mark.parametrize("name", ["status", "channel", "content", "error_class", "sender", "kind"])
 @pytest.mark.parametrize("value", [3, [3], 447700900000, b"read", None])
 def test_filters_that_are_no_text_are_named(name: str, value: Any) -> None:
-    """The message says which filter, and shows no value: a sender is a number of somebody."""
+    """The message says which filter, and shows no value: a sender is the number of a person."""
     value = [value] if value is None else value
 
     with pytest.raises(RouterError, match=rf'^{name} takes text, .*not \w+: write {name}="…"$') as caught:

@@ -220,7 +220,7 @@ async def test_a_failing_handler_does_not_hide_the_rest() -> None:
         result.raise_for_failures()
 
 
-async def test_nobody_handling_is_visible() -> None:
+async def test_an_unhandled_event_is_visible() -> None:
     router = Router()
     router.add(handler(), status="delivered")
 
@@ -244,7 +244,7 @@ async def test_fetch_shows_what_dispatch_would_run() -> None:
         router.fetch(READ)
 
 
-async def test_fallback_takes_what_nobody_else_wants() -> None:
+async def test_a_fallback_takes_events_without_another_handler() -> None:
     """Per router: the fallback of an included one belongs to that one."""
     log: list[str] = []
     router = Router()
@@ -460,7 +460,7 @@ def test_outer_middleware_belongs_to_the_outermost_router() -> None:
 
 
 def test_fetch_needs_no_values() -> None:
-    """Before the start nobody has provided them; which handlers an event reaches does not depend on them."""
+    """Before the start values are missing; which handlers an event reaches does not depend on them."""
     inner, router = Router(), Router()
 
     @inner.register()

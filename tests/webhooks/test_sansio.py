@@ -57,7 +57,7 @@ def test_of_several_headers_the_first_counts() -> None:
 
 
 def test_without_verification_said_out_loud() -> None:
-    """There is no default: `verification` must be given, None accepts anybody (contract 5.9)."""
+    """There is no default: `verification` must be given, None accepts any origin (contract 5.9)."""
     event, claims = from_http({}, BODY, verification=None)
 
     assert event.kind == "message-status"

@@ -206,12 +206,12 @@ def test_what_the_other_implementation_refuses_we_refuse(data: st.DataObject) ->
     ],
 )
 def test_refused(authorization: str | bytes | None) -> None:
-    """Missing, malformed, forged, or for somebody else: always our error (contract 5.9)."""
+    """Missing, malformed, forged, or for another receiver: always our error (contract 5.9)."""
     with pytest.raises(SignatureVerificationError):
         accept(authorization)
 
 
-def test_rs256_with_the_secret_as_key_confuses_nobody() -> None:
+def test_rs256_with_the_secret_as_key_is_refused() -> None:
     """The algorithm is pinned, so a header cannot choose another."""
     forged = raw_token({"alg": "RS256", "typ": "JWT"}, GOOD)
 
@@ -349,8 +349,8 @@ def test_several_secrets_during_a_rotation(secrets: Any) -> None:
 
 
 @pytest.mark.parametrize("secrets", ["", [], [""], ["wrong", ""], None])
-def test_an_empty_secret_lets_nobody_in(secrets: Any) -> None:
-    """A setting that was left empty must not mean that anybody can sign."""
+def test_an_empty_secret_verifies_nothing(secrets: Any) -> None:
+    """An empty setting must not accept any signature."""
     forged = sign(BODY, secret="", api_key="k", iat=1_000_000, jti="j")
 
     with pytest.raises(SignatureVerificationError):

@@ -372,7 +372,7 @@ async def test_a_failure_is_raised_where_it_was_posted(router: Router) -> None:
     assert good_one == Answer()
 
 
-async def test_an_inbox_that_nobody_ends_is_not_silent(router: Router) -> None:
+async def test_an_inbox_that_is_never_ended_is_not_silent(router: Router) -> None:
     """It would outlive the test."""
     receiver = Receiver(router, verification=None, inbox=MemoryInbox())
     client = WebhookClient(receiver)
@@ -385,7 +385,7 @@ async def test_an_inbox_that_nobody_ends_is_not_silent(router: Router) -> None:
 
 
 async def test_a_receiver_that_runs_is_left_running(router: Router) -> None:
-    """Whoever started it ends it."""
+    """The client that started it ends it."""
     async with Receiver(router, verification=None, inbox=MemoryInbox()) as receiver:
         async with WebhookClient(receiver) as client:
             await client.post_status()

@@ -68,27 +68,27 @@ def setup(
     (contract 5.10). With an inbox handlers run after the answer, so 500 does not occur.
 
     Args:
-        app: the application, not started yet.
-        router: the handlers; registration ends when the application starts.
-        path: where to mount.
-        secrets: signature secrets by `api_key`, several for a rotation: `{"key": ["new", "old"]}`.
-        verification: instead of *secrets*: another `Verification`, or None to accept any origin.
-        wrong_signature: the answer to a token or signature that is there and wrong: 401, which the service
+        app: The application, not started yet.
+        router: The handlers; registration ends when the application starts.
+        path: Where to mount.
+        secrets: Signature secrets by `api_key`, several for a rotation: `{"key": ["new", "old"]}`.
+        verification: Instead of *secrets*: another `Verification`, or None to accept any origin.
+        wrong_signature: The answer to a token or signature that is there and wrong: 401, which the service
             takes as final, or 503, after which it repeats the callback for 24 hours.
-        inbox: where to store before answering: the path of an SQLite file or an inbox, which is started and
+        inbox: Where to store before answering: the path of an SQLite file or an inbox, which is started and
             drained with the application. None runs the handlers before the answer.
-        max_body: the largest body in bytes, after decompression.
-        body_timeout: seconds until a body must have arrived; None for no limit.
-        values: what handlers may ask for by parameter name.
-        health_path: where to tell probes how the inbox is doing: 200 with figures as long as the
+        max_body: The largest body in bytes, after decompression.
+        body_timeout: Seconds until a body must have arrived; None for no limit.
+        values: What handlers may ask for by parameter name.
+        health_path: Where to tell probes how the inbox is doing: 200 with figures as long as the
             process lives; `<health_path>/ready` is 503 while no event can be taken. None for no such routes.
-        clock: gives epoch seconds.
+        clock: Gives epoch seconds.
 
     Returns:
         The receiver, also at `app[RECEIVERS][path]`, the path without a slash at its end.
 
     Raises:
-        ConfigurationError: neither *secrets* nor *verification* was given, *path* is taken, or a setting
+        ConfigurationError: Neither *secrets* nor *verification* was given, *path* is taken, or a setting
             cannot work.
     """
     checks.instance("app", app, web.Application, advice="setup(app, router, …)")
@@ -156,7 +156,7 @@ def setup(
 
 
 def _live_with(app: web.Application, receiver: Receiver) -> None:
-    """Start when all cleanup contexts have started; end before they do, when no request can come any more."""
+    """Start after all cleanup contexts; end before them, when no more requests can arrive."""
     failure: Exception | None = None
 
     async def start(_: web.Application) -> None:
@@ -182,7 +182,7 @@ def _live_with(app: web.Application, receiver: Receiver) -> None:
 
 
 class _Tree(web.PlainResource):
-    """A path and all that is below it, found without a regular expression: each callback comes through here.
+    """A path and all paths below it, matched without a regular expression, since each callback is matched.
 
     Where others write `{tail:.*}`; `match_info["tail"]` is the same, and missing at the path itself.
     """
@@ -211,7 +211,7 @@ def _add_health(app: web.Application, receiver: Receiver, path: str) -> None:
 
 
 async def _expect(request: web.Request) -> None:
-    """Ask for the body, or answer 417 to what is not known (RFC 9110, 10.1.1).
+    """Send 100 Continue, or answer 417 to an unknown expectation (RFC 9110, 10.1.1).
 
     That of aiohttp quotes the header, and fails with 500 and a traceback where it is no text.
     """
@@ -224,7 +224,7 @@ async def _expect(request: web.Request) -> None:
 
 
 class _BrokenBodyError(Exception):
-    """The body ends in the middle: nothing more can be read from the connection."""
+    """The body ends early: the connection cannot be read any further."""
 
     def __init__(self, reason: RequestRefusedError) -> None:
         super().__init__()
@@ -237,7 +237,7 @@ def _response(answer: Answer) -> web.Response:
 
 
 async def _hang_up(request: web.Request, response: web.Response) -> web.Response:
-    """Answer, then close at once; aiohttp would wait ten seconds for the rest of the body."""
+    """Answer and close at once; aiohttp would wait ten seconds for the rest of the body."""
     response.force_close()
     await response.prepare(request)
     await response.write_eof()
@@ -252,7 +252,7 @@ class _EndingError(RequestRefusedError):
 
 
 class _Bodies:
-    """Reads bodies that did not come with their headers, decompressed, if they are small and quick enough."""
+    """Reads bodies that arrive after their headers, decompressed, within the limits of size and time."""
 
     def __init__(self, max_body: int, timeout: float | None) -> None:
         self._max_body = max_body
@@ -261,18 +261,18 @@ class _Bodies:
         self._ending = False
 
     async def stop(self, _: web.Application) -> None:
-        """Wait no more: from its shutdown on aiohttp passes nothing on that arrives."""
+        """Stop waiting: after its shutdown aiohttp passes no more data on."""
         self._ending = True
         for scope in self._reading:
             scope.deadline = -math.inf
 
     async def read(self, request: web.Request) -> bytes:
-        """The whole body.
+        """Return the whole body.
 
         Raises:
-            RequestRefusedError: it is too large, or packed in an unknown way.
-            _BrokenBodyError: the same, in the middle.
-            ConnectionError: the client hung up.
+            RequestRefusedError: It is too large, or packed in an unknown way.
+            _BrokenBodyError: The same, in the middle.
+            ConnectionError: The client hung up.
         """
         encoding = request.headers.get("Content-Encoding")
         if encoding is not None and encoding.strip().lower() not in _DECODED:

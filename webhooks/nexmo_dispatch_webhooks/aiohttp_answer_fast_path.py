@@ -46,8 +46,8 @@ def accept(request: web.Request, *, plain: bool) -> web.StreamResponse:
     """Say 200.
 
     Args:
-        request: what is answered; its body was read.
-        plain: what `is_plain` said.
+        request: What is answered; its body was read.
+        plain: What `is_plain` said.
     """
     transport = request.transport
     if (

@@ -1,4 +1,4 @@
-"""`MalformedRequestFilter`: one line of log for a request that is not HTTP, where aiohttp writes a traceback.
+"""`MalformedRequestFilter`: one log line for a malformed request, where aiohttp writes a traceback.
 
 It installs itself nowhere: logging is the application's.
 """
@@ -33,7 +33,7 @@ class MalformedRequestFilter(logging.Filter):
 
 
 def _quotes_what_was_expected(error: BaseException | None) -> bool:
-    """Whether aiohttp failed to put the bytes of an `Expect` header into its answer."""
+    """Return whether aiohttp failed to quote the bytes of an `Expect` header in its answer."""
     return isinstance(error, UnicodeEncodeError) and any(
         frame.f_code.co_name == "_default_expect_handler"
         for frame, _ in traceback.walk_tb(error.__traceback__)

@@ -60,23 +60,23 @@ class ASGIReceiver:
     occur.
 
     Args:
-        router: the handlers; registration ends at the start.
-        path: take only this path and those below it, seen from the mount point.
-        secrets: signature secrets by `api_key`, several for a rotation: `{"key": ["new", "old"]}`.
-        verification: instead of *secrets*: another `Verification`, or None to accept any origin.
-        wrong_signature: the answer to a token or signature that is there and wrong: 401, which the service
+        router: The handlers; registration ends at the start.
+        path: Take only this path and those below it, seen from the mount point.
+        secrets: Signature secrets by `api_key`, several for a rotation: `{"key": ["new", "old"]}`.
+        verification: Instead of *secrets*: another `Verification`, or None to accept any origin.
+        wrong_signature: The answer to a token or signature that is there and wrong: 401, which the service
             takes as final, or 503, after which it repeats the callback for 24 hours.
-        inbox: where to store before answering: the path of an SQLite file or an inbox, which is started and
+        inbox: Where to store before answering: the path of an SQLite file or an inbox, which is started and
             drained with the receiver. None runs the handlers before the answer.
-        max_body: the largest body in bytes, before and after decompression.
-        body_timeout: seconds until a body must have arrived; None for no limit.
-        values: what handlers may ask for by parameter name.
-        health_path: where to tell probes how the inbox is doing, seen from the mount point: 200 with figures
+        max_body: The largest body in bytes, before and after decompression.
+        body_timeout: Seconds until a body must have arrived; None for no limit.
+        values: What handlers may ask for by parameter name.
+        health_path: Where to tell probes how the inbox is doing, seen from the mount point: 200 with figures
             as long as the process lives, and at `<health_path>/ready` 503 while no event can be taken.
-        clock: gives epoch seconds.
+        clock: Gives epoch seconds.
 
     Raises:
-        ConfigurationError: neither *secrets* nor *verification* was given, or a setting cannot work.
+        ConfigurationError: Neither *secrets* nor *verification* was given, or a setting cannot work.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class ASGIReceiver:
         await self.receiver.aclose()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one scope: `http`, `lifespan`, or a `websocket`, which is turned away."""
+        """Serve one scope: `http`, `lifespan`, or a `websocket`, which is refused."""
         if scope["type"] == "http":
             await self._http(scope, receive, send)
         elif scope["type"] == "lifespan":
@@ -193,7 +193,7 @@ class ASGIReceiver:
         await _answer(send, answer, content_type=b"application/json", head=head)
 
     async def _read(self, headers: Mapping[str, str], receive: Receive) -> bytes | None:
-        """The body, decompressed, if it is small and quick enough; None when the client hung up."""
+        """Return the body, decompressed, within the limits of size and time; None after a hang-up."""
         encoding = headers.get("content-encoding", "").strip().lower()
         if encoding not in _PLAIN and encoding not in _COMPRESSED:
             raise UnsupportedMediaTypeError("the content encoding is not supported")
@@ -224,7 +224,7 @@ class ASGIReceiver:
 
 
 class _Inflate:
-    """Decompression that stops at a limit: servers of ASGI pass compressed bodies on as they are."""
+    """Decompression with a limit: ASGI servers pass compressed bodies on unchanged."""
 
     def __init__(self, limit: int) -> None:
         self._left = limit
@@ -232,11 +232,11 @@ class _Inflate:
         self._members = 0
 
     def feed(self, data: bytes) -> bytes:
-        """What the data unpacks to.
+        """Return the decompressed data.
 
         Raises:
-            BodyTooLargeError: it is over the limit in all; at most one byte more was unpacked.
-            InvalidBodyError: it is not compressed data.
+            BodyTooLargeError: It is over the limit in all; at most one byte more was unpacked.
+            InvalidBodyError: It is not compressed data.
         """
         unpacked = bytearray()
         while data:
@@ -255,7 +255,7 @@ class _Inflate:
         return bytes(unpacked)
 
     def _begin(self, data: bytes) -> Any:
-        """Begin with the first member; after its end there may be others if it is gzip (RFC 1952, 2.2)."""
+        """Start with the first member; gzip may have further members (RFC 1952, 2.2)."""
         is_gzip = data[0] == 0x1F
         self._members += 1
         if self._members > 1 and (not is_gzip or self._members > _MOST_MEMBERS):
@@ -271,7 +271,7 @@ class _Inflate:
 
 
 def _reason(what: str, error: Exception) -> str:
-    """What a server may print: our own messages name a setting or a handler, others could hold anything."""
+    """Return a text that a server may print: messages of other packages may hold personal data."""
     if isinstance(error, WebhookError):
         return str(error)
     log_failure(what, error)
@@ -279,7 +279,7 @@ def _reason(what: str, error: Exception) -> str:
 
 
 def _local_path(scope: Scope) -> str:
-    """The path from the mount point: ASGI's `path` holds `root_path`, some frameworks have cut it off.
+    """Return the path from the mount point: ASGI's `path` includes `root_path`, in some frameworks not.
 
     Litestar takes away the slash at the beginning as well, and adds one at the end that was not sent.
     """
@@ -294,7 +294,7 @@ def _local_path(scope: Scope) -> str:
 
 
 def _below(path: str, mount: str) -> str | None:
-    """What comes after `mount/`, or None for a path elsewhere."""
+    """Return the path after `mount/`, None for a path elsewhere."""
     if path == mount:
         return ""
     return path[len(mount) + 1 :] if path.startswith(mount + "/") else None

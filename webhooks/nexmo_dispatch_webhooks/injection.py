@@ -1,4 +1,4 @@
-"""Handlers receive the arguments that they name: the event, the context, and values of the application.
+"""Passes to each handler the arguments that it names: event, context, and values of the application.
 
 It decides from the signature, once per handler; it calls nothing itself.
 """
@@ -39,7 +39,7 @@ _VARIADIC = frozenset({inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_K
 
 
 class Context(msgspec.Struct, frozen=True):
-    """What is known about a delivery apart from the event itself.
+    """Facts about a delivery besides the event itself.
 
     Its `repr` shows neither the path, in which some put a secret, nor the claims.
     """
@@ -62,7 +62,7 @@ class Context(msgspec.Struct, frozen=True):
 
     @property
     def received_at(self) -> datetime | None:
-        """When it arrived, in UTC."""
+        """The time of arrival, in UTC."""
         return None if self.timestamp is None else datetime.fromtimestamp(self.timestamp, UTC)
 
     @property
@@ -70,7 +70,7 @@ class Context(msgspec.Struct, frozen=True):
         """SQL to commit together with the mark that this handler is done: effects exactly once.
 
         Raises:
-            ConfigurationError: there is no SQLite inbox, so there is nothing to commit with.
+            ConfigurationError: There is no SQLite inbox, so there is nothing to commit with.
         """
         if self.collected is None:
             raise ConfigurationError('context.transaction needs an SQLite inbox: setup(…, inbox="inbox.db")')
@@ -82,7 +82,7 @@ Call = Callable[[Any, Context], Any]
 
 
 def describe(function: Callable[..., Any]) -> str:
-    """A name for logs and results: module and qualified name, never the values that are bound to it."""
+    """Return a name for logs and results: module and qualified name, never bound values."""
     while isinstance(function, functools.partial):
         function = function.func
     name = getattr(function, "__qualname__", None) or type(function).__qualname__
@@ -90,7 +90,7 @@ def describe(function: Callable[..., Any]) -> str:
 
 
 def is_async(function: Callable[..., Any]) -> bool:
-    """Whether calling it gives a coroutine; sees through partials and callable objects."""
+    """Return whether a call returns a coroutine; partials and callable objects are resolved."""
     while isinstance(function, functools.partial):
         function = function.func
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
@@ -99,10 +99,10 @@ def is_async(function: Callable[..., Any]) -> bool:
 
 
 def require_async(function: Callable[..., Any]) -> None:
-    """Refuse a plain function where it is registered, not when the first callback comes.
+    """Refuse a plain function at its registration, not at the first callback.
 
     Raises:
-        RouterError: it is not an async function; the message says what to do.
+        RouterError: It is not an async function; the message says what to do.
     """
     if not callable(function):
         raise RouterError(f"a handler must be an async function, not {type(function).__name__}")
@@ -114,7 +114,7 @@ def require_async(function: Callable[..., Any]) -> None:
 
 
 def misfit(function: Callable[..., Any], *arguments: str) -> str | None:
-    """Why a function cannot be called with arguments of these names by position; None when it can.
+    """Return why a function cannot be called with these arguments by position; None when it can.
 
     None as well for what tells no signature, as some callables that are made in C.
     """
@@ -137,14 +137,14 @@ def plan_call(function: Callable[..., Any], values: Mapping[str, Any]) -> Call:
     when it is named `context` or annotated with `Context`, and otherwise the value of its name.
 
     Args:
-        function: the handler.
-        values: what the application provides, by name.
+        function: The handler.
+        values: What the application provides, by name.
 
     Returns:
         A function that calls the handler, from event and context.
 
     Raises:
-        RouterError: a parameter without a default that nothing fills; or nothing but `*args` and `**kwargs`,
+        RouterError: A parameter without a default that nothing fills; or nothing but `*args` and `**kwargs`,
             which do not tell.
     """
     positional: list[tuple[str, str | None]] = []
@@ -196,7 +196,7 @@ def plan_call(function: Callable[..., Any], values: Mapping[str, Any]) -> Call:
 
 
 def kinds_wanted(function: Callable[..., Any]) -> frozenset[events.Kind] | None:
-    """The kinds of the event classes that a handler names in annotations; None when it names none."""
+    """Return the kinds of the event classes in a handler's annotations; None when there are none."""
     hints = _hints(function)
     named = [_members(hints.get(name)) for name in signature_of(function).parameters]
     wanted = [member.kind for members in named if _EVENT_TYPES.issuperset(members) for member in members]
@@ -217,7 +217,7 @@ def _members(hint: Any) -> tuple[Any, ...]:
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    """The annotations by name, each read by itself; one that cannot be read is not there."""
+    """Return the readable annotations by name."""
     while isinstance(function, functools.partial):
         function = function.func
     target = function if inspect.isroutine(function) else getattr(function, "__call__", function)  # noqa: B004 - as above

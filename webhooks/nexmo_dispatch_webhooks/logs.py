@@ -32,7 +32,7 @@ class FailureLog:
     """Logs each failure in one line, and its traceback once per burst of failures of that kind and place.
 
     Args:
-        monotonic: gives seconds, for the length of a burst.
+        monotonic: Gives seconds, for the length of a burst.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -44,8 +44,8 @@ class FailureLog:
 
         Args:
             what: `handler <name>` for whatever a handler failed with: the client for tests raises those.
-            error: only its types and places are logged, and its message where we wrote it.
-            more: goes to the end of the line, in parentheses.
+            error: Only its types and places are logged, and its message where we wrote it.
+            more: Goes to the end of the line, in parentheses.
         """
         now, key = self._monotonic(), (type(error), place(error))
         if now - self._began.get(key, -math.inf) < BURST:
@@ -58,7 +58,7 @@ class FailureLog:
 
 
 def log_failure(what: str, error: BaseException) -> None:
-    """Log what fails seldom, always with its traceback; see `FailureLog.note`."""
+    """Log a rare failure, always with its traceback; see `FailureLog.note`."""
     _log(what, error, "", trace=True)
 
 

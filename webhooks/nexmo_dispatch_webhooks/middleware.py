@@ -1,6 +1,6 @@
-"""What stands around handlers and around requests: its types, its check, and how it is put together.
+"""Middlewares around handlers and around requests: types, checks, and composition.
 
-It registers nothing and calls nothing by itself: `Router` does the one, `Receiver` the other.
+It registers nothing and calls nothing: `Router` registers, `Receiver` calls.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def require_middleware(function: Middleware) -> None:
     """Refuse a middleware that is not async or cannot be called, where it is registered.
 
     Raises:
-        RouterError: the message says what it is called with.
+        RouterError: The message says what it is called with.
     """
     _require(function, "event", "context", "call_next")
 
@@ -47,7 +47,7 @@ def require_outer_middleware(function: OuterMiddleware) -> None:
     """Refuse an outer middleware that is not async or cannot be called, where it is registered.
 
     Raises:
-        RouterError: the message says what it is called with.
+        RouterError: The message says what it is called with.
     """
     _require(function, "request", "call_next")
 
@@ -64,7 +64,7 @@ def _require(function: Callable[..., Any], *arguments: str) -> None:
 
 
 def through(middlewares: tuple[Middleware, ...], call: Call) -> Call:
-    """The call with its middlewares around it, the first one outermost."""
+    """Return the call with its middlewares around it, the first one outermost."""
     if middlewares:
         call = _all_or_nothing(call)
     for middleware in reversed(middlewares):
@@ -77,7 +77,7 @@ def _around(middleware: Middleware, call: Call) -> Call:
 
 
 def _all_or_nothing(call: Call) -> Call:
-    """A call that takes its statements back when it fails: a middleware may go on without the exception."""
+    """Return a call that removes its statements when it fails: a middleware may suppress the exception."""
 
     async def run(event: Any, context: Context, statements: list[Any]) -> Any:
         before = len(statements)

@@ -1,4 +1,4 @@
-"""`Receiver`: one request to one answer, for whatever framework carries it.
+"""`Receiver`: one request to one answer, for any framework.
 
 Verify, parse, then run the handlers, or store in an inbox that runs them later. It opens no socket:
 the adapters read the body, under their limits, and write the answer.
@@ -45,16 +45,16 @@ _HANDLED = Answer()
 
 
 class Inbox(Protocol):
-    """Where authentic requests are stored before they are answered, and handled from afterwards."""
+    """A store for authentic requests, which are answered after storing and handled later."""
 
     async def start(self, router: Router) -> None:
-        """Begin: after this, `put` is called, and handlers may run. The router is frozen."""
+        """Start: `put` is called from now on, and handlers may run. The router is frozen."""
 
     async def put(self, request: RawRequest, context: Context, event: Event | None) -> None:
         """Store durably, then return. `event` is None for an authentic body that is no JSON object."""
 
     async def aclose(self) -> None:
-        """End: go on with what is there for a limited time, then let go of everything."""
+        """End: handle pending events for a limited time, then release all resources."""
 
 
 #: What `inbox=` takes: the path of an SQLite file, an inbox, or None for handlers before the answer.
@@ -79,23 +79,23 @@ class Statistics(msgspec.Struct, frozen=True):
 
 
 class Receiver:
-    """Gives every request its answer.
+    """Answers every request.
 
     Args:
-        router: the handlers; frozen by `start`.
-        secrets: signature secrets by `api_key`, several for a rotation.
-        verification: instead of `secrets`: another way to verify, or None to check nothing.
-        wrong_signature: the answer to a token or signature that is there and wrong: 401, which the service
+        router: The handlers; frozen by `start`.
+        secrets: Signature secrets by `api_key`, several for a rotation.
+        verification: Instead of `secrets`: another way to verify, or None to check nothing.
+        wrong_signature: The answer to a token or signature that is there and wrong: 401, which the service
             takes as final, or 503, after which it repeats the callback for 24 hours. What has none at all
             is always answered with 503 (contract 5.9).
-        inbox: where to store before answering: a path makes an `SqliteInbox`. None runs the handlers
+        inbox: Where to store before answering: a path makes an `SqliteInbox`. None runs the handlers
             before the answer, so that a failed handler answers 500 and the service repeats the delivery.
-        values: what handlers may ask for by parameter name.
-        clock: gives epoch seconds.
-        monotonic: gives seconds for bursts of refusals, which are logged once.
+        values: What handlers may ask for by parameter name.
+        clock: Gives epoch seconds.
+        monotonic: Gives seconds for bursts of refusals, which are logged once.
 
     Raises:
-        ConfigurationError: there is neither `secrets` nor `verification`, or there are both; *verification*
+        ConfigurationError: There is neither `secrets` nor `verification`, or there are both; *verification*
             has no method `verify(request)`, or an async one; *router* or *inbox* is none.
     """
 
@@ -151,8 +151,8 @@ class Receiver:
         """Start, and start the inbox; adapters call it when the application starts.
 
         Raises:
-            RouterError: a handler asks for something that nothing provides.
-            InboxError: the inbox cannot be opened.
+            RouterError: A handler asks for something that nothing provides.
+            InboxError: The inbox cannot be opened.
         """
         self.start()
         if self.inbox is not None:
@@ -162,11 +162,11 @@ class Receiver:
 
     @property
     def is_open(self) -> bool:
-        """Whether it has started and has not ended."""
+        """Whether the receiver has started and has not ended."""
         return self._started
 
     async def aclose(self) -> None:
-        """Drain the inbox and close it; adapters call it when no request can come any more."""
+        """Drain and close the inbox; adapters call it when no more requests can arrive."""
         self._started = False
         if self.inbox is not None:
             await self.inbox.aclose()
@@ -175,7 +175,7 @@ class Receiver:
         """Freeze the router and check that its handlers can be called; `open` does it, with the inbox.
 
         Raises:
-            RouterError: a handler asks for something that nothing provides.
+            RouterError: A handler asks for something that nothing provides.
         """
         self._bound = self.router.bind(self._values)
         handle: OuterCallNext = self._receive
@@ -185,7 +185,7 @@ class Receiver:
         self._started = True
 
     def statistics(self) -> Statistics:
-        """What was received so far; free of personal data."""
+        """Return the counts so far; without personal data."""
         stored: int = getattr(self._inbox_health(), "unhandled", 0)
         return Statistics(
             dict(self._answers),
@@ -197,7 +197,7 @@ class Receiver:
         )
 
     def health(self) -> dict[str, Any]:
-        """How the receiver is doing, for probes.
+        """Return the state of the receiver, for probes.
 
         `ready`; how many requests had no signature or a wrong one, since the start; and the figures of the
         inbox if it tells some.
@@ -218,7 +218,7 @@ class Receiver:
         return tell() if callable(tell) else None
 
     async def handle(self, request: RawRequest) -> Answer:
-        """Answer one request: 200, or a status of contract 5.10. Raises nothing but cancellation."""
+        """Answer one request: 200, or a status of contract 5.10. Only a cancellation is raised."""
         try:
             answer = await self._handle(request)
         except RequestRefusedError as error:
@@ -237,7 +237,7 @@ class Receiver:
         return answer
 
     def refuse(self, error: RequestRefusedError) -> Answer:
-        """The answer to a request that is turned away; adapters call it for bodies that they refuse."""
+        """Return the answer to a refused request; adapters call it for bodies that they refuse."""
         answer = self._refusals.answer(error)
         self._answers[answer.status] += 1
         return answer
@@ -265,7 +265,7 @@ class Receiver:
         return self._conclude(await self._bound.dispatch(event, context))
 
     def _conclude(self, result: DispatchResult) -> Answer:
-        """200 unless a handler failed: then 500, since only a 5xx is sure to be repeated (9.11)."""
+        """Return 200, or 500 if a handler failed, since only a 5xx is certainly repeated (9.11)."""
         if not result.failures:
             self._unhandled += result.unhandled
             return _HANDLED

@@ -1,6 +1,6 @@
-"""What becomes of a request that is turned away: its status, its place in the counts, one log line per burst.
+"""Refused requests: the status of the answer, the counts, and one log line per burst.
 
-It decides nothing about the request itself: `sansio` and the adapters have refused it already.
+It does not decide about a request: `sansio` and the adapters have refused it already.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ _PRINTABLE = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 
 class Refusals:
-    """Answers, counts and logs what is turned away.
+    """Answers, counts and logs refused requests.
 
     Args:
-        wrong_signature: the status of a token or signature that is there and wrong.
-        api_keys: the accounts whose secrets are known; each has log lines of its own, so that no stranger
+        wrong_signature: The status of a token or signature that is there and wrong.
+        api_keys: The accounts whose secrets are known; each has log lines of its own, so that no stranger
             can hide the line of an account whose secret was changed.
-        monotonic: gives seconds, for the length of a burst.
+        monotonic: Gives seconds, for the length of a burst.
 
     Raises:
         ConfigurationError: *wrong_signature* is neither 401 nor 503, or *monotonic* is no function.
@@ -65,7 +65,7 @@ class Refusals:
         self._bursts: dict[tuple[type[RequestRefusedError], str | None], tuple[float, int]] = {}
 
     def answer(self, error: RequestRefusedError) -> Answer:
-        """Count a refusal, log it if it is the first of its burst, and say what to answer."""
+        """Count a refusal, log it if it is the first of its burst, and return the answer."""
         status, api_key = error.status, None
         if isinstance(error, MissingSignatureError):
             self.missing_signatures += 1
@@ -82,7 +82,7 @@ class Refusals:
         return Answer(status, str(error))
 
     def _open_burst(self, kind: type[RequestRefusedError], api_key: str | None) -> int | None:
-        """How many were not logged since the last line; None while its burst goes on."""
+        """Return the number of refusals since the last log line; None while the burst continues."""
         now = self._monotonic()
         began, silent = self._bursts.get((kind, api_key), (-math.inf, 0))
         if now - began < BURST:
@@ -92,7 +92,7 @@ class Refusals:
         return silent
 
     def _advice(self, error: RequestRefusedError, api_key: str | None, status: int) -> str:
-        """What an operator can do about it."""
+        """Return advice for the operator."""
         if isinstance(error, MissingSignatureError):
             return (
                 "; the service repeats it. If no callback comes signed, ask for signed webhooks, or choose "

@@ -54,7 +54,7 @@ _ERROR_CLASSES = frozenset(get_args(ErrorClass))
 
 
 class Filters(TypedDict, total=False):
-    """What `Router.register` hands on to `Router.add`."""
+    """The filters that `Router.register` passes to `Router.add`."""
 
     status: OneOrMore[Status | ReportStatus | str] | None
     channel: OneOrMore[Channel | str] | None
@@ -67,7 +67,7 @@ class Filters(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Route:
-    """A handler and its filters; None means that anything goes."""
+    """A handler and its filters; None accepts every value."""
 
     handler: Handler
     name: str
@@ -80,7 +80,7 @@ class Route:
     when: tuple[EventCondition[Any], ...] = ()
 
     def conditions(self) -> tuple[EventCondition[Any], ...]:
-        """What an event of the right kind must meet, each as a function: only what was asked for."""
+        """Return the conditions for an event of the right kind, as functions; only for given filters."""
         statuses, channels, contents = self.statuses, self.channels, self.contents
         errors, senders = self.error_classes, self.senders
         found: list[EventCondition[Any]] = []
@@ -112,7 +112,7 @@ def make_route(
     """Check a handler and its filters; the arguments are those of `Router.add`.
 
     Raises:
-        RouterError: the handler is not async, or is for other events, or a filter can never match.
+        RouterError: The handler is not async, or is for other events, or a filter can never match.
     """
     require_async(handler)
     kinds = KINDS if kind is None else _known("kind", _texts("kind", kind), KINDS)
@@ -137,7 +137,7 @@ def make_route(
 
 
 def with_parentheses(method: F) -> F:
-    """Let a method that returns a decorator refuse a handler in the place of its filters.
+    """Make a method that returns a decorator refuse a handler in the place of its filters.
 
     Otherwise `@router.register` would replace the handler by a decorator that is never called.
     """
@@ -251,5 +251,5 @@ def _senders(event: Event) -> set[str]:
 
 
 def _bare(sender: str) -> str:
-    """Without case, and without the plus that people write before a number and the service does not."""
+    """Return a sender in lower case, without the leading plus that the service does not send."""
     return sender.strip().removeprefix("+").casefold()

@@ -1,4 +1,4 @@
-"""`Router`: which handlers an event reaches, in which order, and what became of each.
+"""`Router`: which handlers an event reaches, in which order, and the result of each.
 
 It knows events, not HTTP. Handlers run in the order of registration, one after the other; one that
 fails does not hide the others, and an event without a handler is visible in the result.
@@ -53,14 +53,14 @@ OM = TypeVar("OM", bound=OuterMiddleware)
 
 
 class DispatchResult(msgspec.Struct, frozen=True):
-    """What became of one event: which handlers succeeded, and which failed with what."""
+    """The result of one event: the handlers that succeeded, and the failures."""
 
     handled: tuple[str, ...] = ()
     failures: tuple[HandlerFailure, ...] = ()
 
     @property
     def unhandled(self) -> bool:
-        """Whether no handler wanted the event."""
+        """Whether no handler matched the event."""
         return not self.handled and not self.failures
 
     def raise_for_failures(self) -> None:
@@ -70,7 +70,7 @@ class DispatchResult(msgspec.Struct, frozen=True):
 
 
 class _Node:
-    """The inside of a router: what is registered, and its place in the tree."""
+    """The state of a router: its registrations, and its place in the tree."""
 
     def __init__(self, name: str, values: dict[str, Any]) -> None:
         self.name = name
@@ -98,7 +98,7 @@ class _Node:
         outer: tuple[Middleware, ...],
         plan_call: Callable[[Handler, Mapping[str, Any]], Call] = plan_call,
     ) -> _Plan:
-        """Decide how to call each handler, here and below, with the values that it may ask for."""
+        """Plan the call of each handler of this router and of included ones, with the provided values."""
         values = {**inherited, **self.values}
         around = (*outer, *self.middlewares)
 
@@ -137,7 +137,7 @@ class _Branch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Selected:
-    """A handler that an event reaches; `error` is what its filter raised."""
+    """A handler that an event reaches; `error` is the exception of its filter."""
 
     route: Route
     #: A name that no other handler of the tree has, the same after a restart of the same program.
@@ -153,13 +153,13 @@ _PlanEntry = tuple[tuple[EventCondition[Any], ...], Selected | None, "_Plan | No
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Plan:
-    """The routes of a router by kind of event, ready to run: what does not change is decided once."""
+    """The routes of a router by kind of event, ready to run."""
 
     by_kind: dict[Kind, list[_PlanEntry]]
     fallbacks: list[Selected]
 
     def select(self, event: Event, path: str) -> list[Selected]:
-        """What the event reaches, in order."""
+        """Return the handlers that an event reaches, in order."""
         found: list[Selected] = []
         for conditions, selected, branch, prefix in self.by_kind[event.kind]:
             if selected is None:
@@ -181,9 +181,9 @@ class Router:
     """A list of handlers with filters; routers compose with `include_router`.
 
     Args:
-        *routers: routers to include at once.
-        name: for messages about composition.
-        values: what handlers may ask for by parameter name, besides `event` and `context`; handlers of
+        *routers: Routers to include at once.
+        name: For messages about composition.
+        values: What handlers may ask for by parameter name, besides `event` and `context`; handlers of
             included routers as well, unless their router has a value of the same name.
     """
 
@@ -217,22 +217,22 @@ class Router:
         """Register a handler for the events that meet every filter given.
 
         Args:
-            handler: an async function. A parameter gets the event when it is named `event` or annotated with
+            handler: An async function. A parameter gets the event when it is named `event` or annotated with
                 an event class, the context when it is named `context` or annotated with `Context`, and
                 otherwise the value of its name.
             kind: `message-status`, `inbound-message`, `final-report`, `unknown`; None for all.
-            status: statuses, compared without case. They are an open list, so any text is accepted.
-            channel: channels in any spelling of contract 5.11, or `viber`. A final report matches when one
+            status: Statuses, compared without case. They are an open list, so any text is accepted.
+            channel: Channels in any spelling of contract 5.11, or `viber`. A final report matches when one
                 of its messages went over the channel.
-            content: content types of inbound messages; an open list as well.
+            content: Content types of inbound messages; an open list as well.
             error_class: `temporary`, `permanent`, `configuration`, `request`, `unknown` (contract 6.1).
-            sender: numbers, with or without a plus, or ids of the `from` side.
-            when: plain functions of the event whose result is truthy for events that are wanted.
-            name: how results and logs name the handler; its qualified name when None.
+            sender: Numbers, with or without a plus, or ids of the `from` side.
+            when: Plain functions of the event whose result is truthy for events that are wanted.
+            name: How results and logs name the handler; its qualified name when None.
 
         Raises:
-            RouterError: the handler is not async, or is for other events, or a filter can never match.
-            RouterFrozenError: the receiver has started.
+            RouterError: The handler is not async, or is for other events, or a filter can never match.
+            RouterFrozenError: The receiver has started.
         """
         self._require_open()
         route = make_route(
@@ -327,8 +327,8 @@ class Router:
         handler when it does not.
 
         Raises:
-            RouterError: it is not async, or cannot be called with these arguments.
-            RouterFrozenError: the receiver has started.
+            RouterError: It is not async, or cannot be called with these arguments.
+            RouterFrozenError: The receiver has started.
         """
         self._require_open()
         require_middleware(function)
@@ -342,9 +342,9 @@ class Router:
         Only the router that is given to `setup` may have some.
 
         Raises:
-            RouterError: it is not async, or cannot be called with these arguments, or this router is included
+            RouterError: It is not async, or cannot be called with these arguments, or this router is included
                 in another one.
-            RouterFrozenError: the receiver has started.
+            RouterFrozenError: The receiver has started.
         """
         self._require_open()
         require_outer_middleware(function)
@@ -357,19 +357,19 @@ class Router:
 
     @property
     def outer_middlewares(self) -> tuple[OuterMiddleware, ...]:
-        """The functions around the request, outermost first."""
+        """Return the functions around the request, outermost first."""
         return tuple(self._node.outer)
 
     def include_router(self, router: Router, *, prefix: str = "") -> None:
-        """Put all the handlers of another router here, at this place in the order.
+        """Include all handlers of another router at this place in the order.
 
         Args:
-            router: a router that is not included anywhere yet.
-            prefix: take only what arrives below this path, for example `/team-a`, seen from the mount
+            router: A router that is not included anywhere yet.
+            prefix: Take only what arrives below this path, for example `/team-a`, seen from the mount
                 point; a prefix around this router comes first.
 
         Raises:
-            RouterError: the router is this one, contains this one, is included already, or has
+            RouterError: The router is this one, contains this one, is included already, or has
                 outer middleware.
         """
         self._require_open()
@@ -392,16 +392,16 @@ class Router:
         """End the registration, and check that every handler can be called with what is provided.
 
         Args:
-            values: more values for handlers, besides those of the routers.
+            values: More values for handlers, besides those of the routers.
 
         Raises:
-            RouterError: a handler asks for something that nothing provides.
+            RouterError: A handler asks for something that nothing provides.
         """
         self._plan = self._node.plan(values or {}, set(), ())
         self._node.freeze()
 
     def bind(self, values: Mapping[str, Any] | None = None) -> Self:
-        """A router with the same handlers, frozen with *values*; `freeze` without changing this one.
+        """Return a router with the same handlers, frozen with *values*; this router does not change.
 
         So several receivers can have one router, each with its values.
         """
@@ -416,11 +416,11 @@ class Router:
     # --- reading ---
 
     def routes(self) -> Iterator[Route]:
-        """All routes in the order in which they run, those of included routers among them."""
+        """Return all routes in their order, including those of included routers."""
         return self._node.routes()
 
     def fetch(self, event: Event, context: Context | None = None) -> tuple[Handler, ...]:
-        """The handlers that the event would reach, in order, without running any.
+        """Return the handlers that an event would reach, in order, without running them.
 
         What a `when` filter raises comes through; in `dispatch` it is a failure of its handler.
         """
@@ -433,7 +433,7 @@ class Router:
         return tuple(item.route.handler for item in selected)
 
     def select(self, event: Event, path: str = "") -> list[Selected]:
-        """What the event reaches, in order, for those who run handlers; what filters raise is in it."""
+        """Return what an event reaches, in order, ready to run, with the exceptions of filters."""
         if watchers:
             current_event.set(event)
         plan = self._plan
@@ -454,7 +454,7 @@ class Router:
             `DispatchResult.raise_for_failures`.
 
         Raises:
-            RouterError: a handler asks for something that nothing provides.
+            RouterError: A handler asks for something that nothing provides.
         """
         if context is None:
             context = Context()
@@ -481,7 +481,7 @@ def _node_of(router: Any) -> _Node:
 
 
 def _rest(path: str, prefix: str) -> str | None:
-    """What is below the prefix, where the prefixes of further routers begin; None for a path elsewhere."""
+    """Return the path below the prefix, None for a path elsewhere."""
     if not prefix:
         return path
     whole = "/" + path.strip("/")

@@ -42,7 +42,7 @@ _PATH_SECRET = re.compile(r"[A-Za-z0-9._~-]{22,}")
 
 
 class RawRequest(msgspec.Struct, frozen=True):
-    """A request as it came.
+    """A request as received.
 
     `headers` is asked for lower-case names: a dict of those, or a mapping that does not mind the case.
     `path` is the part below the mount point.
@@ -68,10 +68,10 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Verification(Protocol):
-    """Anything that can tell whether a request is genuine, from its headers, raw body and path."""
+    """Decides whether a request is genuine, from its headers, raw body and path."""
 
     def verify(self, request: RawRequest) -> Claims | None:
-        """Return what is known about the sender; raise SignatureVerificationError to refuse.
+        """Return the claims of the sender; raise SignatureVerificationError to refuse.
 
         MissingSignatureError, one of them, refuses what is not signed at all, so that it comes again.
 
@@ -86,14 +86,14 @@ class JwtVerification:
     """Signed callbacks by JWT (contract 5.9), with `secrets` by `api_key`, several for a rotation.
 
     Args:
-        secrets: a secret, or several, for each `api_key`.
-        max_age: see `signature.verify`.
-        leeway: see `signature.verify`.
-        require_payload_hash: see `signature.verify`.
-        clock: gives epoch seconds.
+        secrets: A secret, or several, for each `api_key`.
+        max_age: See `signature.verify`.
+        leeway: See `signature.verify`.
+        require_payload_hash: See `signature.verify`.
+        clock: Gives epoch seconds.
 
     Raises:
-        ConfigurationError: there is no secret, or an empty secret, which accepts any signature.
+        ConfigurationError: There is no secret, or an empty secret, which accepts any signature.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class JwtVerification:
 
     @property
     def api_keys(self) -> frozenset[str]:
-        """The accounts whose callbacks are accepted."""
+        """Return the accounts whose callbacks are accepted."""
         return frozenset(self._secrets)
 
     def __repr__(self) -> str:
@@ -140,8 +140,8 @@ class HmacVerification:
     signature does not cover a time: a copied request stays valid.
 
     Args:
-        secret: the key or, during a rotation, the keys.
-        header: the header that holds the signature.
+        secret: The key or, during a rotation, the keys.
+        header: The header that holds the signature.
     """
 
     def __init__(self, secret: Secret, *, header: str = "X-KPN-Webhook-Signature") -> None:
@@ -175,7 +175,7 @@ class PathSecretVerification:
             22 of its characters hold 128 bits.
 
     Raises:
-        ConfigurationError: it is shorter, or has a character that a URL would spell otherwise.
+        ConfigurationError: It is shorter, or has a character that a URL would spell otherwise.
     """
 
     def __init__(self, secret: str) -> None:
@@ -194,7 +194,7 @@ class PathSecretVerification:
             raise SignatureVerificationError("the path does not hold the secret")
 
     def public_path(self, path: str) -> str:
-        """The path without its last segment."""
+        """Return the path without its last segment."""
         return path.rstrip("/").rpartition("/")[0]
 
 
@@ -209,22 +209,22 @@ def from_http(
     """Verify a callback, then parse it: headers and bytes in, event or typed error out.
 
     Args:
-        headers: the request headers, in any case; of several with one name the first counts.
-        body: the raw body.
-        verification: how to check the origin. Required; None accepts requests of any origin.
-        path: the path below the mount point, for verifications that look at it.
-        strict: see `parse_event`.
+        headers: The request headers, in any case; of several with one name the first counts.
+        body: The raw body.
+        verification: How to check the origin. Required; None accepts requests of any origin.
+        path: The path below the mount point, for verifications that look at it.
+        strict: See `parse_event`.
 
     Returns:
         The event, and the claims of its token (None without verification by token).
 
     Raises:
-        MissingSignatureError: the request is not signed (503: the service repeats it, signed).
-        SignatureVerificationError: the request is not genuine (401).
-        CrossSiteRequestError: nothing was verified, and a web page made the request (403).
-        UnsupportedMediaTypeError: nothing was verified, and the content type is not JSON (415).
-        InvalidBodyError: the body is not a JSON object (400).
-        ConfigurationError: the body is text, or the verification returned neither claims nor None.
+        MissingSignatureError: The request is not signed (503: the service repeats it, signed).
+        SignatureVerificationError: The request is not genuine (401).
+        CrossSiteRequestError: Nothing was verified, and a web page made the request (403).
+        UnsupportedMediaTypeError: Nothing was verified, and the content type is not JSON (415).
+        InvalidBodyError: The body is not a JSON object (400).
+        ConfigurationError: The body is text, or the verification returned neither claims nor None.
     """
     check_body(body)
     first: dict[str, str] = {}  # of several headers with one name, as the adapters do
@@ -236,7 +236,7 @@ def from_http(
 
 
 def authenticate(request: RawRequest, verification: Verification | None) -> Claims | None:
-    """Let through what is genuine, or without a verification what may come from anywhere; give its claims.
+    """Verify a request, or without a verification check that no web page posted it; return its claims.
 
     What is genuine is read whatever its content type says, since a callback that is refused with a 4xx does
     not come again (contract 5.10). A missing content type is always accepted.
@@ -247,10 +247,10 @@ def authenticate(request: RawRequest, verification: Verification | None) -> Clai
     name is rebound to this address has it as well.
 
     Raises:
-        SignatureVerificationError: the request is not genuine.
-        CrossSiteRequestError: there is no verification, and a browser sent the request for a page.
-        UnsupportedMediaTypeError: there is no verification, and the content type is not JSON.
-        ConfigurationError: the verification returned neither claims nor None, so it may not have looked.
+        SignatureVerificationError: The request is not genuine.
+        CrossSiteRequestError: There is no verification, and a browser sent the request for a page.
+        UnsupportedMediaTypeError: There is no verification, and the content type is not JSON.
+        ConfigurationError: The verification returned neither claims nor None, so it may not have looked.
     """
     if verification is None:
         if "origin" in request.headers or "sec-fetch-site" in request.headers:

@@ -80,18 +80,18 @@ def sign(
     """Sign a body as the service does.
 
     Args:
-        body: the raw body.
-        secret: the signature secret of the account, not its API secret.
-        api_key: the account.
-        iat: issued at, in epoch seconds; now when None.
-        jti: a unique name of the token.
-        application_id: the application; left out when None.
+        body: The raw body.
+        secret: The signature secret of the account, not its API secret.
+        api_key: The account.
+        iat: Issued at, in epoch seconds; now when None.
+        jti: A unique name of the token.
+        application_id: The application; left out when None.
 
     Returns:
         The value of the `Authorization` header.
 
     Raises:
-        ConfigurationError: the body is text.
+        ConfigurationError: The body is text.
     """
     check_body(body)
     claims: dict[str, Any] = {
@@ -120,13 +120,13 @@ def verify(
     """Check that a body was signed with one of the secrets, before anything reads it.
 
     Args:
-        body: the raw body, byte for byte as received.
-        authorization: the value of the `Authorization` header, None when there is none.
-        secrets: signature secrets by `api_key`; several for one key while it is being changed.
-        now: epoch seconds; the clock of the machine when None.
-        max_age: how old `iat` may be, in seconds. A repeated delivery may carry its first token for
+        body: The raw body, byte for byte as received.
+        authorization: The value of the `Authorization` header, None when there is none.
+        secrets: Signature secrets by `api_key`; several for one key while it is being changed.
+        now: Epoch seconds; the clock of the machine when None.
+        max_age: How old `iat` may be, in seconds. A repeated delivery may carry its first token for
             24 hours (contract 5.9, 9.26), so a short limit loses callbacks. None for no limit.
-        leeway: how far, in seconds, the sender's clock may be ahead (and `exp` be past).
+        leeway: How far, in seconds, the sender's clock may be ahead (and `exp` be past).
         require_payload_hash: False accepts a token that does not cover the body; a hash that is there
             is checked all the same.
 
@@ -134,10 +134,10 @@ def verify(
         The claims. A repeated `jti` is a repeated delivery, not an attack by itself.
 
     Raises:
-        ConfigurationError: the body is text, or the secrets of an api_key are a mapping.
-        MissingSignatureError: there is no token, so the service is to repeat the request (contract 5.9).
-        TokenTimeError: the token is rightly signed, and too old or too early by `now`.
-        SignatureVerificationError: for anything malformed, forged or meant for another receiver;
+        ConfigurationError: The body is text, or the secrets of an api_key are a mapping.
+        MissingSignatureError: There is no token, so the service is to repeat the request (contract 5.9).
+        TokenTimeError: The token is rightly signed, and too old or too early by `now`.
+        SignatureVerificationError: For anything malformed, forged or meant for another receiver;
             `claimed_api_key` is the account that the token names, once its claims can be read.
     """
     check_body(body)
@@ -175,7 +175,7 @@ def _wrong_time(claims: Claims, reason: str) -> TokenTimeError:
 
 
 def _split(authorization: str | bytes | None) -> tuple[bytes, bytes, bytes]:
-    """The signed part, the payload and the signature of `Bearer <header>.<payload>.<signature>`."""
+    """Return the signed part, the payload and the signature of `Bearer <header>.<payload>.<signature>`."""
     if authorization is None:
         raise MissingSignatureError("the Authorization header is missing")
     if isinstance(authorization, str):
@@ -195,7 +195,7 @@ def _split(authorization: str | bytes | None) -> tuple[bytes, bytes, bytes]:
 
 @lru_cache(maxsize=16)
 def _is_hs256(segment: bytes) -> bool:
-    """Whether a header names HS256 and asks for nothing that is not done here (RFC 7515, 4.1.11)."""
+    """Return whether a header names HS256 and no unsupported extension (RFC 7515, 4.1.11)."""
     try:
         header = _HEADERS.decode(_decode(segment))
     except (ValueError, RecursionError):
@@ -211,7 +211,7 @@ def _read_claims(payload: bytes) -> Claims:
 
 
 def _check_claims(claims: Claims, now: float, max_age: float | None, leeway: float) -> None:
-    """Contract 5.9, and RFC 7519 for the registered claims that the service does not send today."""
+    """Check the claims by contract 5.9, and by RFC 7519 for claims that the service does not send today."""
     if claims.iss != _ISSUER:
         raise _refusal(claims, "the token has another issuer")
     if claims.aud is not None:
@@ -227,7 +227,7 @@ def _check_claims(claims: Claims, now: float, max_age: float | None, leeway: flo
 
 
 def _matches_any(secrets: Sequence[str | bytes], signed: bytes, signature: bytes) -> bool:
-    """Try every secret, also after a match, so that the time does not tell which one it was."""
+    """Try every secret, also after a match, so that the time does not reveal the matching one."""
     matched = False
     for secret in secrets:
         if secret:  # an empty secret would accept any signature

@@ -1,4 +1,4 @@
-"""For tests of your own handlers: `WebhookClient` posts, signed, what the service would post.
+"""`WebhookClient`: posts signed callbacks as the service does, for tests of your own handlers.
 
 It simulates no workflow and keeps no time; for that there is the simulator of the SDK package.
 """
@@ -40,22 +40,22 @@ class WebhookClient:
     """Plays the service for your handlers.
 
     Args:
-        target: a router, to run its handlers without a socket; a `Receiver`, which `setup` and
+        target: A router, to run its handlers without a socket; a `Receiver`, which `setup` and
             `ASGIReceiver.receiver` give, to go through your own settings; or the URL of a running receiver.
-        secrets: what to sign with: the mapping that your receiver has; the first secret of its first key is
+        secrets: What to sign with: the mapping that your receiver has; the first secret of its first key is
             taken. Not needed for a router, nor where no token is verified: a secret of the path goes into
             `path`, another signature into the `headers` of `post`.
-        values: what handlers of a router may ask for by parameter name; a receiver has its own.
-        raise_failures: raise `HandlerError` when a handler fails, with the handler's exception as its cause;
+        values: What handlers of a router may ask for by parameter name; a receiver has its own.
+        raise_failures: Raise `HandlerError` when a handler fails, with the handler's exception as its cause;
             behind an inbox each post waits for that until nothing is ready or under way. False gives the
             answer as the service would see it, at once. For a URL it means nothing.
-        clock: gives epoch seconds, for timestamps and tokens.
+        clock: Gives epoch seconds, for timestamps and tokens.
 
     A receiver that has an inbox and does not run yet is started by the first post, and ended with the client:
     write `async with WebhookClient(receiver) as client:`, or await its `aclose`.
 
     Raises:
-        ConfigurationError: the receiver verifies tokens, and there are no *secrets* to sign with; *target* is
+        ConfigurationError: The receiver verifies tokens, and there are no *secrets* to sign with; *target* is
             none of the three, or has values already.
     """
 
@@ -202,16 +202,16 @@ class WebhookClient:
         headers: Mapping[str, str] | None = None,
         signed: bool = True,
     ) -> Answer:
-        """Post anything: a body of another kind, a forged one, the same one twice.
+        """Post any body: of another kind, forged, or the same one twice.
 
         Args:
-            body: an object to encode as JSON, or the bytes themselves.
-            path: below the path of the receiver.
-            headers: more headers, which win over those made here.
+            body: An object to encode as JSON, or the bytes themselves.
+            path: Below the path of the receiver.
+            headers: More headers, which win over those made here.
             signed: False leaves the token out.
 
         Raises:
-            HandlerError: see *raise_failures*.
+            HandlerError: See *raise_failures*.
         """
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         sent = {"content-type": "application/json"}
@@ -253,7 +253,7 @@ class WebhookClient:
 
 
 def _check_target(target: object, values: object) -> None:
-    """Say what to give instead of what is near at hand."""
+    """Explain what to pass instead of a likely wrong target."""
     if isinstance(target, str) and not target.startswith(("http://", "https://")):
         raise ConfigurationError("the URL of a receiver must start with http:// or https://")
     if not isinstance(target, str | Receiver | Router):
@@ -269,7 +269,7 @@ def _check_target(target: object, values: object) -> None:
 
 @contextmanager
 def _failures(body: bytes) -> Generator[list[HandlerFailure]]:
-    """What handlers of this body's event raise meanwhile, also in an inbox; no answer tells that."""
+    """Collect the exceptions of handlers of this body's event, also in an inbox; no answer has them."""
     found: list[HandlerFailure] = []
 
     def watch(what: str, error: BaseException, event: Any) -> None:

@@ -57,16 +57,16 @@ def status_body(
 
     Args:
         status: `submitted`, `delivered`, `read`, `rejected`, `undeliverable`, or a word yet unknown.
-        channel: the channel of both ends; `viber` is `viber_service_msg`.
-        message_uuid: a new one when None.
-        dispatch_uuid: the workflow, a new one when not given; None for a message without a workflow.
-        to: the customer; a fictional number or id when None.
-        from_: your own number or id.
-        price: in EUR; when not given, a `delivered` has one and other statuses do not.
-        error: a code of contract 6.1 or the whole object; when not given, failures have 1300.
-        client_ref: the echo of your reference.
-        timestamp: when; now when None.
-        fields: further members as on the wire, or others for those above; None removes a member.
+        channel: The channel of both ends; `viber` is `viber_service_msg`.
+        message_uuid: A new one when None.
+        dispatch_uuid: The workflow, a new one when not given; None for a message without a workflow.
+        to: The customer; a fictional number or id when None.
+        from_: Your own number or id.
+        price: In EUR; when not given, a `delivered` has one and other statuses do not.
+        error: A code of contract 6.1 or the whole object; when not given, failures have 1300.
+        client_ref: The echo of your reference.
+        timestamp: When; now when None.
+        fields: Further members as on the wire, or others for those above; None removes a member.
     """
     channel = BUILDER_NAMES.get(channel, channel)
     if isinstance(price, Unset):
@@ -104,17 +104,17 @@ def inbound_body(
     """The body of an inbound-message (contract 5.5).
 
     Args:
-        text: what the customer wrote; "Hello" when there is no *content* either.
-        content: instead of *text*: a struct such as `ImageContent(url=…)`, or the object on the wire.
-        channel: the channel of both ends; `viber` is `viber_service_msg`.
-        message_uuid: a new one when None.
-        from_: the customer; a fictional number or id when None.
-        to: your own number or id.
-        timestamp: when; now when None.
-        fields: further members as on the wire, or others for those above; None removes a member.
+        text: What the customer wrote; "Hello" when there is no *content* either.
+        content: Instead of *text*: a struct such as `ImageContent(url=…)`, or the object on the wire.
+        channel: The channel of both ends; `viber` is `viber_service_msg`.
+        message_uuid: A new one when None.
+        from_: The customer; a fictional number or id when None.
+        to: Your own number or id.
+        timestamp: When; now when None.
+        fields: Further members as on the wire, or others for those above; None removes a member.
 
     Raises:
-        TypeError: both *text* and *content* were given.
+        TypeError: Both *text* and *content* were given.
     """
     if text is not None and content is not None:
         raise TypeError("give text or content, not both")
@@ -148,12 +148,12 @@ def report_body(
 
     Args:
         status: `completed` or `error`.
-        dispatch_uuid: the workflow; a new one when None.
-        messages: those that were attempted, in order: `("whatsapp", "submitted")`, or the object on the
+        dispatch_uuid: The workflow; a new one when None.
+        messages: Those that were attempted, in order: `("whatsapp", "submitted")`, or the object on the
             wire. When None, one SMS that fits the status.
-        price: the total in EUR; when not given, the sum and the workflow fee.
-        timestamp: when; now when None.
-        fields: further members as on the wire, or others for those above; None removes a member.
+        price: The total in EUR; when not given, the sum and the workflow fee.
+        timestamp: When; now when None.
+        fields: Further members as on the wire, or others for those above; None removes a member.
     """
     if messages is None:
         messages = [("sms", "delivered" if status == "completed" else "undeliverable")]
@@ -195,7 +195,7 @@ def _own(channel: str) -> str:
 
 
 def _address(channel: str, given: AddressLike | None, default: str, *, own: bool = False) -> Body:
-    """One end of a message: by id on Messenger, for a WhatsApp user id, for your own end on Viber (5.5)."""
+    """Return one end of a message: by id on Messenger, a WhatsApp user id, your own end on Viber."""
     if isinstance(given, Mapping):
         return {"type": channel, **given}
     known = CHANNEL_NAMES.get(channel, channel)
@@ -205,7 +205,7 @@ def _address(channel: str, given: AddressLike | None, default: str, *, own: bool
 
 
 def _content(content: events.Content | Mapping[str, Any]) -> Body:
-    """The object of contract 5.5.2."""
+    """Return the object of contract 5.5.2."""
     if isinstance(content, Mapping):
         return dict(content)
     kind = content.type
@@ -229,7 +229,7 @@ def _content(content: events.Content | Mapping[str, Any]) -> Body:
 
 
 def _moment(value: datetime | str | None) -> str:
-    """The form of all captures (contract 5.7): UTC, milliseconds, `Z`."""
+    """Return a timestamp in the form of real traffic (contract 5.7): UTC, milliseconds, `Z`."""
     if isinstance(value, str):
         return value
     moment = datetime.now(UTC) if value is None else value.astimezone(UTC)

@@ -1,6 +1,6 @@
-"""What may be kept and logged of an exception: its classes and places in the code, and words that are ours.
+"""The parts of an exception that may be stored and logged: classes, places in the code, and our own messages.
 
-An exception's arguments and the variables of its frames may hold what a customer wrote, so neither is read.
+The arguments of an exception and the variables of its frames may quote customers, so they are not read.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ _LINE, _ALL = 200, 4000
 
 
 def place(error: BaseException) -> str:
-    """The file and line where an exception was raised; empty when it never was."""
+    """Return the file and line where an exception was raised; empty when it was not raised."""
     frames = [*_frames(error)]
     return frames[-1].partition(" in ")[0] if frames else ""
 
 
 def own_words(error: BaseException) -> str:
-    """The message of an exception that this package raised, else nothing: others may quote a customer."""
+    """Return the message of an exception of this package, else nothing: others may quote a customer."""
     return str(error) if isinstance(error, WebhookError) and _is_raised_here(error) else ""
 
 
 def trace(error: BaseException) -> tuple[str, ...]:
-    """The lines of a traceback without a word of the exception: `file:line in function`, outermost first.
+    """Return the lines of a traceback without the message: `file:line in function`, outermost first.
 
     Those of the exception that caused it follow, under its class. The number and length of lines is bounded,
     since they are stored with an event.
@@ -77,12 +77,12 @@ def _frames(error: BaseException) -> Iterator[str]:
 
 
 def _is_ours(frame: str) -> bool:
-    """Whether a frame only led to the handler."""
+    """Return whether a frame belongs to this package, between the caller and the handler."""
     return f"/{_PACKAGE}/" in frame.partition(" in ")[0].replace("\\", "/")
 
 
 def _is_raised_here(error: BaseException) -> bool:
-    """Whether this package raised it: a handler may fill our classes with words of its own."""
+    """Return whether this package raised the exception: a handler may raise our classes too."""
     place = error.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next

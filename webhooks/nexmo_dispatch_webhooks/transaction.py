@@ -45,7 +45,7 @@ _ADVICE: Final = (
 
 
 class Transaction:
-    """Collects SQL statements of one handler for one event; `context.transaction` gives it."""
+    """Collects SQL statements of one handler for one event; available as `context.transaction`."""
 
     __slots__ = ("closed", "statements")
 
@@ -64,13 +64,13 @@ class Transaction:
         fails, all of this handler's are rolled back, and the handler counts as failed.
 
         Args:
-            sql: one statement for the file of the inbox; your tables live in it (`SqliteInbox(schema=…)`).
-            parameters: values for its placeholders: a sequence for `?`, a mapping for `:name`.
+            sql: One statement for the file of the inbox; your tables live in it (`SqliteInbox(schema=…)`).
+            parameters: Values for its placeholders: a sequence for `?`, a mapping for `:name`.
 
         Raises:
-            StatementError: the statement would end or leave the transaction, a placeholder has no value or a
+            StatementError: The statement would end or leave the transaction, a placeholder has no value or a
                 value no placeholder, or a value is of a type that SQLite does not store.
-            TransactionError: the handler has returned already.
+            TransactionError: The handler has returned already.
         """
         self._require_open()
         text, placeholders = _read(sql)
@@ -80,12 +80,12 @@ class Transaction:
         """Add a statement once for each of *rows*, all of them or none.
 
         Args:
-            sql: as for `execute`.
-            rows: for each time the values of its placeholders, as for `execute`.
+            sql: As for `execute`.
+            rows: For each time the values of its placeholders, as for `execute`.
 
         Raises:
-            StatementError: as for `execute`; the message says which row.
-            TransactionError: the handler has returned already.
+            StatementError: As for `execute`; the message says which row.
+            TransactionError: The handler has returned already.
         """
         self._require_open()
         text, placeholders = _read(sql)
@@ -94,7 +94,7 @@ class Transaction:
         ]
 
     def close(self) -> None:
-        """Take no more statements: the handler has returned, and what it collected is being committed."""
+        """Refuse further statements: the handler has returned, and its statements are being committed."""
         self.closed = True
 
     def _require_open(self) -> None:
@@ -107,10 +107,10 @@ class Transaction:
 
 @lru_cache(maxsize=256)
 def _placeholders(sql: str) -> tuple[str, ...]:
-    """The placeholders of a statement in their order.
+    """Return the placeholders of a statement in their order.
 
     Raises:
-        StatementError: it would end the transaction, or is more than one.
+        StatementError: It would end the transaction, or is more than one.
     """
     found = _WORD.match(sql)
     word = found[1].upper() if found is not None else ""
@@ -145,15 +145,15 @@ def _rows(rows: object) -> Iterable[object]:
 def _bind(
     placeholders: Sequence[str], parameters: object, where: str = ""
 ) -> tuple[Bound, ...] | dict[str, Bound]:
-    """Copies of the values that the placeholders of a statement take.
+    """Return copies of the values for the placeholders of a statement.
 
     Args:
-        placeholders: of the statement, in their order.
-        parameters: what the handler gave.
-        where: how the message of an error begins.
+        placeholders: Of the statement, in their order.
+        parameters: What the handler gave.
+        where: How the message of an error begins.
 
     Raises:
-        StatementError: they do not fit; the message holds none of them.
+        StatementError: They do not fit; the message holds none of them.
     """
     name = _name(type(parameters))
     if isinstance(parameters, Mapping):
@@ -193,7 +193,7 @@ def _copy(value: object, what: str) -> Bound:
     """Return a value as SQLite stores it, immutable from now on.
 
     Raises:
-        StatementError: it cannot be stored.
+        StatementError: It cannot be stored.
     """
     if type(value) not in _EXACT:
         value = _adapted(value)
@@ -219,7 +219,7 @@ def _copy(value: object, what: str) -> Bound:
 
 
 def _adapted(value: object) -> object:
-    """As the sqlite3 module would do it later: adapters of the application come first."""
+    """Adapt a value as the sqlite3 module would: adapters of the application come first."""
     import sqlite3  # only here: a receiver without an inbox does not load it
 
     return cast("object", sqlite3.adapt(value, sqlite3.PrepareProtocol, value))

@@ -74,7 +74,10 @@ async def kill_repeatedly(folder: Path, *, kills: int, seed: int, connections: i
                 try:
                     async with session.post(f"{url}/webhooks", data=body, headers=headers) as answer:
                         assert answer.status == 200
-                except (ClientError, OSError):  # killed in the middle: nobody knows, so it is sent again
+                except (
+                    ClientError,
+                    OSError,
+                ):  # killed in the middle: the outcome is unknown, so it is sent again
                     continue
                 acknowledged.add(name)
                 break

@@ -41,7 +41,7 @@ class ManualTime:
         await future
 
     async def advance(self, seconds: float) -> None:
-        """Let time pass; return when everybody who woke up sleeps again."""
+        """Advance the time; return when all tasks that woke up sleep again."""
         end = self.now + seconds
         self._sleepers = [sleeper for sleeper in self._sleepers if not sleeper[2].done()]
         heapq.heapify(self._sleepers)

@@ -146,7 +146,7 @@ async def test_handlers_run_only_while_the_rest_of_the_application_does(
     body = encode(status_body(message_uuid="m1"))
 
     async with TestServer(application(tmp_path / "i.db", pool, handle=gate.wait)) as server:
-        await session.post(server.make_url("/webhooks"), data=body, headers=JSON)  # nobody handles it in time
+        await session.post(server.make_url("/webhooks"), data=body, headers=JSON)  # no handler runs in time
     before, pool.log = pool.log, []
 
     server = TestServer(application(tmp_path / "i.db", pool, handle=lambda: asyncio.sleep(0)))

@@ -119,7 +119,7 @@ async def test_the_command_leaves_nothing_either(make_sqlite: Make, tmp_path: Pa
 
 
 async def test_the_file_of_another_owner_is_purged_as_well(open_store: Open, tmp_path: Path) -> None:
-    """Only its events are to be handled by nobody else."""
+    """Only its events must not be handled by another process."""
     store = await open_store(owner="listen")
     await store.claim()
     await store.add(new_record(status_bytes(1, client_ref=text(1))))

@@ -1,4 +1,4 @@
-"""Handlers and bodies that fail: tried again, set aside, and in nobody's way."""
+"""Handlers and bodies that fail: retried, then quarantined, without delaying other conversations."""
 
 import asyncio
 from collections.abc import Callable
@@ -96,7 +96,7 @@ async def test_retry_does_not_wait_for_the_next_attempt(start: Start) -> None:
     assert bad.seen[-1] == ("m2", 0)
 
 
-async def test_a_body_that_is_no_json_is_set_aside_until_somebody_can_read_it(
+async def test_a_body_that_is_no_json_is_quarantined_until_a_parser_reads_it(
     make: Make, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The sender was authentic, so it is kept; a retry reads it again, with a `parse` of one's own."""

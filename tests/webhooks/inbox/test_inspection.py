@@ -156,7 +156,7 @@ async def test_logs_hold_no_personal_data(
 async def test_it_is_ready_again_when_storing_works_again(
     make: Make, time: ManualTime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody may send anything before it says so."""
+    """No request may arrive before it is ready."""
     inbox = make()
     await inbox.start(frozen())
 
@@ -190,7 +190,7 @@ async def test_it_is_not_ready_while_too_many_wait(make: Make) -> None:
 
 
 async def test_a_standby_knows_how_long_the_oldest_waits(make_sqlite: Make, time: ManualTime) -> None:
-    """The lag is that of the file, whoever handles."""
+    """The lag is that of the file, whichever process handles events."""
     gate = asyncio.Event()
 
     async def handler(event: Event) -> None:

@@ -139,7 +139,7 @@ async def test_a_bug_in_the_inbox_is_visible(make: Make, caplog: pytest.LogCaptu
 
 
 async def test_a_cancelled_close_cancels_the_handlers(make: Make) -> None:
-    """Nothing runs on after a shutdown that somebody gave up."""
+    """No task continues after a cancelled shutdown."""
     ended = asyncio.Event()
 
     async def stuck(event: Event) -> None:

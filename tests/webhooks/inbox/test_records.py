@@ -9,7 +9,7 @@ from tests.webhooks.inbox.support import Make, frozen, in_workflow, new_record, 
 from tests.webhooks.payloads import encode, status_body
 
 
-def test_bodies_that_nobody_can_read_wait_for_nobody() -> None:
+def test_unreadable_bodies_wait_for_no_other_event() -> None:
     """Each has a lane of its own."""
     assert new_record(b"broken").lane != new_record(b"broken too").lane
 

@@ -52,7 +52,7 @@ async def test_a_repetition_is_handled_once(start: Start) -> None:
     assert inbox.health().duplicates == 6
 
 
-async def test_an_event_that_nobody_wants_is_done(start: Start) -> None:
+async def test_an_event_without_a_handler_is_done(start: Start) -> None:
     inbox = await start()
 
     await put(inbox, status_bytes(1))

@@ -89,7 +89,7 @@ async def test_closing_writes_what_is_still_on_its_way(
     assert [w.id for w in await again.pending()] == [2, 3, 4, 5, 6, 7]
 
 
-async def test_power_loss_is_covered_unless_somebody_says_otherwise(open_store: Open) -> None:
+async def test_power_loss_is_covered_by_default(open_store: Open) -> None:
     """`FULL` waits for the disk at each commit; `NORMAL` does not (docs/inbox.md)."""
     store = await open_store()
     assert await store._run(lambda db: db.execute("PRAGMA synchronous").fetchone()[0]) == 2
@@ -114,7 +114,7 @@ async def test_no_content_goes_to_the_temporary_folder(open_store: Open) -> None
 
 
 async def test_records_that_cannot_be_stored_take_nothing_else_with_them(open_store: Open) -> None:
-    """Nobody is told that an event is durable that is not; marks and operations go on."""
+    """No event is acknowledged that is not durable; marks and operations are written."""
     store = await open_store()
     await store.add(new_record(status_bytes(1)))
     broken = new_record(status_bytes(2))

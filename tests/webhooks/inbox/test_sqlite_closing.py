@@ -45,7 +45,7 @@ async def test_a_cancelled_close_leaves_a_store_that_can_be_opened(open_store: O
     store = await open_store()
     threads = [store._thread]
     closing = asyncio.create_task(store.aclose())
-    while store._thread is not None:  # noqa: ASYNC110 - nobody announces it
+    while store._thread is not None:  # noqa: ASYNC110 - no event announces it
         await asyncio.sleep(0)
     closing.cancel()
     await asyncio.wait({closing})
@@ -80,7 +80,7 @@ async def test_opening_twice_at_once_after_a_close_is_opening_once(open_store: O
     store = await open_store()
     old = store._thread
     closing = asyncio.create_task(store.aclose())
-    while store._thread is not None:  # noqa: ASYNC110 - nobody announces it
+    while store._thread is not None:  # noqa: ASYNC110 - no event announces it
         await asyncio.sleep(0)
 
     await asyncio.gather(store.open(), store.open())

@@ -48,7 +48,7 @@ async def test_the_log_is_moved_and_starts_over(
 async def test_a_reader_holds_up_no_commit(
     open_store: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The log waits for whoever reads an earlier state of the file; new events wait for nobody."""
+    """The log waits for readers of an earlier state of the file; new events do not wait."""
     monkeypatch.setattr(sqlite_writer, "LONG_LOG", 5)
     store = await open_store(busy_timeout=3600.0)  # an hour: it would be noticed
     log = tmp_path / "inbox.db-wal"
@@ -109,7 +109,7 @@ async def test_looking_moves_no_log(
 async def test_a_bug_between_two_commits_ends_no_thread(
     open_store: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whoever stored afterwards would wait for ever."""
+    """Every later call of `add` would wait for ever."""
     monkeypatch.setattr(sqlite_writer, "LONG_LOG", 1)
 
     def broken(*args: Any) -> None:
@@ -177,7 +177,9 @@ async def test_a_second_process_is_told_of_the_race(
     ["INSERT OR ROLLBACK INTO counts VALUES ('there')", "INSERT INTO counts VALUES ('raise')"],
     ids=["or rollback", "trigger"],
 )
-async def test_a_statement_that_ends_the_transaction_harms_nobody_else(open_store: Open, ending: str) -> None:
+async def test_a_statement_that_ends_the_transaction_harms_no_other_record(
+    open_store: Open, ending: str
+) -> None:
     """New events, marks and the statements of other handlers come through, each once."""
     trigger = (
         "CREATE TRIGGER IF NOT EXISTS t BEFORE INSERT ON counts WHEN new.name = 'raise' "

@@ -113,7 +113,7 @@ async def test_many_waiting_events_are_read_again_in_their_turn(
 async def test_a_record_that_was_put_aside_meanwhile_is_skipped(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody else finished it, so its handlers do not run."""
+    """Another process finished it, so its handlers do not run."""
     monkeypatch.setattr(engine_module, "_IN_MEMORY", 0)
     handler = Recorder()
     inbox = await start(handler)

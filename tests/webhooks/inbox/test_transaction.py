@@ -108,7 +108,7 @@ async def test_a_statement_that_fails_is_a_failure_of_its_handler(
     assert "broken" not in caplog.text
 
 
-async def test_somebody_else_finished_it_meanwhile(make: Any, tmp_path: Path) -> None:
+async def test_another_process_finished_it_meanwhile(make: Any, tmp_path: Path) -> None:
     """Then the writes are not kept: they were made already."""
 
     async def count(event: Event, context: Context) -> None:

@@ -96,7 +96,7 @@ def _read_payload(kind: str, payload: object, where: str, odd: Odd) -> e.Content
 
 
 def _coordinate(part: JSONObject, names: tuple[str, ...], where: str, odd: Odd) -> float | None:
-    """The first that can be read (contract 9.9); note those that cannot, or that there is none."""
+    """Return the first readable value (contract 9.9); note unreadable values, and a missing one."""
     given = [part[name] for name in names if part.get(name) is not None]
     read = [to_float(value) for value in given]
     if None in read or not read:

@@ -33,13 +33,13 @@ def decode_object(body: bytes | str) -> tuple[dict[str, Any], bool]:
     not lose a message (contract 5.11).
 
     Args:
-        body: the raw body.
+        body: The raw body.
 
     Returns:
         The object, and whether it was strict JSON.
 
     Raises:
-        InvalidBodyError: the body is not a JSON object in UTF-8, nests too deeply, or holds an
+        InvalidBodyError: The body is not a JSON object in UTF-8, nests too deeply, or holds an
             over-long integer.
     """
     strict = True
@@ -72,14 +72,14 @@ def _decode_tolerantly(body: bytes | str) -> Any:
 
 
 def _brackets(body: bytes | str) -> int:
-    """An upper bound of the depth that costs next to nothing."""
+    """Return an upper bound of the depth, at little cost."""
     if isinstance(body, str):
         return body.count("{") + body.count("[")
     return body.count(b"{") + body.count(b"[")
 
 
 def _depth(value: object) -> int:
-    """The depth of nesting, found level by level so that no recursion limit applies."""
+    """Return the depth of nesting, level by level, so that no recursion limit applies."""
     depth, level = 0, [value]
     while level := [item for item in level if isinstance(item, dict | list)]:
         depth += 1

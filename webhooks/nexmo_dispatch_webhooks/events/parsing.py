@@ -1,6 +1,6 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # (the reason: members of decoded JSON have no known type until they are read here)
-"""`parse_event`: a body to a typed event, told apart by shape and read with every tolerance.
+"""`parse_event`: a body to a typed event; the shape decides the kind, and every tolerance applies.
 
 It needs no headers and checks no signature: `signature` and `sansio` do. Each reader notes in `odd`
 what it tolerated, by place and without the value; `strict=True` turns the first such note into an error.
@@ -70,11 +70,11 @@ def parse_event(body: bytes | str, *, strict: bool = False) -> e.Event:
     was tolerated is listed in `oddities`, so that it can be counted.
 
     Args:
-        body: the raw body, as bytes (preferred: signatures are over bytes) or text.
-        strict: refuse everything that contract 5 does not document; for contract tests, not for service.
+        body: The raw body, as bytes (preferred: signatures are over bytes) or text.
+        strict: Refuse everything that contract 5 does not document; for contract tests, not for service.
 
     Raises:
-        InvalidBodyError: the body is not a JSON object; with *strict*, also when anything is odd.
+        InvalidBodyError: The body is not a JSON object; with *strict*, also when anything is odd.
     """
     raw, clean = decode_object(body)
     odd: Odd = [] if clean else ["body: not strict JSON"]
@@ -85,7 +85,7 @@ def parse_event(body: bytes | str, *, strict: bool = False) -> e.Event:
 
 
 def _classify(raw: JSONObject, odd: Odd) -> e.Event:
-    """Contract 5.1, in its order."""
+    """Classify an object by contract 5.1, in its order."""
     message_uuid = plain(raw.get("message_uuid"), "message_uuid", odd)
     if message_uuid is not None:
         if type(raw.get("message")) is dict or _is_inbound(raw.get("direction")):

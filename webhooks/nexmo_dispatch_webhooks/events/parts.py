@@ -52,7 +52,7 @@ _UUID_AT_END = re.compile(
 
 
 def read_address(value: object, channel: str | None, where: str, business: bool, odd: Odd) -> e.Address:
-    """An address object of v0.1, or a bare text of v1 with the channel from elsewhere."""
+    """Read an address object of v0.1, or a text of v1 with the channel of the body."""
     if type(value) is dict:
         named = value.get("type")
         kind = (CHANNEL_NAMES.get(named) if type(named) is str else None) or read_channel(
@@ -87,14 +87,14 @@ def read_address(value: object, channel: str | None, where: str, business: bool,
 def read_customer(
     value: object, channel: str | None, where: str, user: e.WhatsAppUser | None, odd: Odd
 ) -> e.Address:
-    """The customer's end; a person without a number is named elsewhere in the body (contract 5.5)."""
+    """Read the customer's end; a customer without a number is named elsewhere in the body (contract 5.5)."""
     if value is None and user is not None:
         return complete(e.Address(channel or "whatsapp"), user)
     return complete(read_address(value, channel, where, False, odd), user)
 
 
 def read_channel(value: object, where: str, odd: Odd) -> str:
-    """A channel in the spelling of contract 3.3; an unknown one as it came (contract 5.11)."""
+    """Read a channel in the spelling of contract 3.3; an unknown one unchanged (contract 5.11)."""
     text = to_text(value)
     if text is None:
         odd.append(f"{where}: missing")
@@ -106,7 +106,7 @@ def read_channel(value: object, where: str, odd: Odd) -> str:
 
 
 def read_own_channel(value: object, where: str, odd: Odd) -> str | None:
-    """The `channel` of a v1 body or of a reported message; None when it names none (contract 5.11)."""
+    """Read the `channel` of a v1 body or of a reported message; None without one (contract 5.11)."""
     if value is None:
         return None
     channel = read_channel(value, where, odd)
@@ -114,7 +114,7 @@ def read_own_channel(value: object, where: str, odd: Odd) -> str | None:
 
 
 def read_word(value: object, known: dict[str, str], where: str, odd: Odd) -> str | None:
-    """A word of an open enumeration: the known spelling, else the text as it came (contract 5.11)."""
+    """Read a word of an open enumeration: the known spelling, else the text unchanged (contract 5.11)."""
     if type(value) is str and (found := known.get(value)) is not None:
         return found
     text = to_text(value)
@@ -126,7 +126,7 @@ def read_word(value: object, known: dict[str, str], where: str, odd: Odd) -> str
 
 
 def read_usage(value: object, where: str, odd: Odd) -> e.Usage | None:
-    """A price and its currency (contract 5.2, 9.19)."""
+    """Read a price and its currency (contract 5.2, 9.19)."""
     if type(value) is not dict:
         odd.append(f"{where}: not an object")
         return None
@@ -145,7 +145,7 @@ def read_usage(value: object, where: str, odd: Odd) -> e.Usage | None:
 
 
 def read_error(value: object, odd: Odd) -> e.MessageError | None:
-    """Contract 5.6: code and reason, whichever of the three shapes."""
+    """Read code and reason in any of the three shapes of contract 5.6."""
     if type(value) is list:
         odd.append("error: a list")
         value = next((item for item in value if type(item) is dict), None)
@@ -170,7 +170,7 @@ def read_error(value: object, odd: Odd) -> e.MessageError | None:
 
 
 def read_workflow(value: object, odd: Odd) -> e.WorkflowPosition | None:
-    """The `workflow` object of the v1 format, in each of its three spellings (contract 5.8)."""
+    """Read the `workflow` object of the v1 format, in each of its three spellings (contract 5.8)."""
     position = read_object(value, WORKFLOW_MEMBERS, "workflow", odd)
     if position is not value:
         return None
@@ -183,12 +183,12 @@ def read_workflow(value: object, odd: Odd) -> e.WorkflowPosition | None:
 
 
 def _first(value: JSONObject, *names: str) -> object:
-    """The first of the members that is there."""
+    """Return the first member that is present."""
     return next((value[name] for name in names if value.get(name) is not None), None)
 
 
 def find_dispatch_uuid(raw: JSONObject, links: object, odd: Odd) -> str | None:
-    """Contract 5.2: link `dispatch`, else `workflow`, else any, else the top level, else an `href`."""
+    """Find the id (contract 5.2): link `dispatch`, else `workflow`, else any, else top level, `href`."""
     top = plain(raw.get("dispatch_uuid"), "dispatch_uuid", odd)
     named = links if type(links) is dict else read_object(links, None, "_links", odd)
     link = named.get("dispatch")
@@ -216,7 +216,7 @@ def find_dispatch_uuid(raw: JSONObject, links: object, odd: Odd) -> str | None:
 
 
 def _note_links(links: JSONObject, odd: Odd) -> None:
-    """Note what is not one documented link to one workflow."""
+    """Note links other than one documented link to one workflow."""
     present = [name for name in ("dispatch", "workflow") if links.get(name) is not None]
     if len(present) != 1:
         odd.append("_links: neither dispatch nor workflow alone")

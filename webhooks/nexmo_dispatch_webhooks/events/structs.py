@@ -1,4 +1,4 @@
-"""The typed events: message-status, inbound-message, final-report, and whatever else arrives.
+"""The typed events: message-status, inbound-message, final-report, and unknown objects.
 
 It holds data only; `parsing` reads bodies into it. Every event keeps its whole `raw` record, and no
 `repr` shows a text, a number, an address or a reference.
@@ -81,7 +81,7 @@ class Address(_Quiet, frozen=True):
 
     @property
     def address(self) -> str | None:
-        """The one of `number` and `id` that names this end on its channel, else the one that is there."""
+        """The one of `number` and `id` that the channel uses, else the other one."""
         return (self.id or self.number) if self.by_id else (self.number or self.id)
 
 
@@ -98,9 +98,9 @@ class WhatsAppUser(_Quiet, frozen=True):
     """The customer as `whatsapp.sender` and `whatsapp.recipient` name them, who may hide the number.
 
     Attributes:
-        user_id: two letters, a point, letters and digits.
-        parent_user_id: the same person for all businesses of one group.
-        wa_id: the number, where it is known (contract 5.5).
+        user_id: Two letters, a point, letters and digits.
+        parent_user_id: The same person for all businesses of one group.
+        wa_id: The number, where it is known (contract 5.5).
     """
 
     user_id: str | None = None
@@ -187,9 +187,9 @@ class ButtonContent(_Quiet, frozen=True):
     """A tap on a quick-reply button of WhatsApp, or the answer to a WhatsApp Flow (contract 5.5.2).
 
     Attributes:
-        payload: what the button was sent with; None for a Flow.
-        text: the words on the button.
-        flow: what the customer filled in, under the names that the Flow gave its fields; None for a button.
+        payload: What the button was sent with; None for a Flow.
+        text: The words on the button.
+        flow: What the customer filled in, under the names that the Flow gave its fields; None for a button.
         subtype: `flow` for a Flow.
     """
 
@@ -210,13 +210,13 @@ class ReplyContent(_Quiet, frozen=True):
 
 
 class UnsupportedContent(_Quiet, frozen=True):
-    """The customer sent something that the service does not pass on."""
+    """A content of the customer that the service does not pass on."""
 
     type: ClassVar[str] = "unsupported"
 
 
 class UnknownContent(_Quiet, frozen=True):
-    """A content type that the contract does not name for inbound messages; `raw` is what came with it."""
+    """A content type that the contract does not name for inbound messages; `raw` is the whole object."""
 
     _shown = ("type",)
 
@@ -239,7 +239,7 @@ Content = (
 
 
 class _Event(_Quiet, frozen=True):
-    """What all events share."""
+    """The members of all events."""
 
     kind: ClassVar[Kind]
 
@@ -413,5 +413,5 @@ Event = MessageStatus | InboundMessage | FinalReport | UnknownEvent
 
 
 def _digest(raw: JSONObject) -> str:
-    """A digest of a record that does not depend on member order; ASCII escapes carry half surrogates."""
+    """Return a digest of an object, independent of member order; ASCII escapes keep half surrogates."""
     return hashlib.sha256(json.dumps(raw, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Timestamps of every form in contract 5.7 to aware UTC datetimes.
+"""Reads timestamps of every form in contract 5.7 as aware UTC datetimes.
 
 An unreadable timestamp is `None`, never an error: the caller keeps the original text.
 """
@@ -21,7 +21,7 @@ def parse_timestamp(value: object) -> datetime | None:
     """Read an ISO 8601 text, a text with a UTC zone name, or epoch seconds or milliseconds.
 
     Args:
-        value: what the body holds: text or a number.
+        value: What the body holds: text or a number.
 
     Returns:
         An aware datetime in UTC, or None when the value is not readable. A time without a zone is
@@ -42,7 +42,7 @@ def parse_timestamp(value: object) -> datetime | None:
 
 
 def has_zone(value: str) -> bool:
-    """Whether a readable timestamp says its zone, as every documented form does; epoch digits do not."""
+    """Return whether a readable timestamp has a zone, as every documented form has; digits have none."""
     text = value.strip()
     if text.upper().endswith(_UTC_NAMES):
         return True
@@ -53,7 +53,7 @@ def has_zone(value: str) -> bool:
 
 
 def _tolerant(value: str) -> datetime | None:
-    """Epoch digits, zone names, white space, and whatever else `datetime.fromisoformat` reads."""
+    """Read epoch digits, zone names, white space, and all other forms of `datetime.fromisoformat`."""
     text = value.strip()
     if len(text) > LONGEST:
         return None

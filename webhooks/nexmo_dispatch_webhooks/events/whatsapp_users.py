@@ -22,17 +22,17 @@ _USER_ID = re.compile(r"[A-Za-z]{2}(?:\.[A-Za-z0-9]+)+", re.ASCII)
 
 
 def is_user_id(text: str) -> bool:
-    """Whether a text has the form of a WhatsApp user id, such as `NL.13491208655302741918`."""
+    """Return whether a text has the form of a WhatsApp user id, such as `NL.13491208655302741918`."""
     return text[2:3] == "." and _USER_ID.fullmatch(text) is not None
 
 
 def read_user(raw: JSONObject, member: str, odd: Odd) -> e.WhatsAppUser | None:
-    """The customer as `whatsapp.sender` or `whatsapp.recipient` names them; None when neither id is there.
+    """Read the customer of `whatsapp.sender` or `whatsapp.recipient`; None without any id.
 
     Args:
-        raw: the body; in the v0.1 format the object may stand in `message`.
+        raw: The body; in the v0.1 format the object may stand in `message`.
         member: `sender` or `recipient`.
-        odd: takes notes of what was tolerated.
+        odd: Takes notes of what was tolerated.
     """
     message = raw.get("message")
     for holder in (raw, message if type(message) is dict else {}):
@@ -51,7 +51,7 @@ def read_user(raw: JSONObject, member: str, odd: Odd) -> e.WhatsAppUser | None:
 
 
 def complete(address: e.Address, user: e.WhatsAppUser | None) -> e.Address:
-    """An address with what `whatsapp.sender` or `whatsapp.recipient` says beyond it."""
+    """Return an address completed by `whatsapp.sender` or `whatsapp.recipient`."""
     if user is None or address.type not in ("whatsapp", "unknown"):
         return address
     ident = address.id or user.user_id or user.parent_user_id

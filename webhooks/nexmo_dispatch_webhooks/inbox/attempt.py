@@ -107,11 +107,7 @@ class AttemptRunner:
         for number, item in enumerate(selected):
             transaction = Transaction() if self._store.transactional else None
             own = Context(context.path, context.timestamp, context.claims, attempt, transaction)
-            try:
-                error = await self._run(item, event, own, task)
-            finally:
-                if transaction is not None:
-                    transaction.close()
+            error = await self._run(item, event, own, task)
             if error is None and transaction is not None and transaction.statements:
                 finish = number == last and not failures
                 try:
@@ -136,7 +132,7 @@ class AttemptRunner:
     async def _run(
         self, item: Selected, event: Event, context: Context, task: asyncio.Task[Any] | None
     ) -> BaseException | None:
-        """Run one handler; return the exception that it raised."""
+        """Run one handler and close its transaction; return the exception that it raised."""
         error: BaseException | None = None
         self._started[task] = self._monotonic()
         try:
@@ -149,6 +145,8 @@ class AttemptRunner:
             error = raised
         finally:
             del self._started[task]
+            if context.collected is not None:
+                context.collected.close()
         if task is not None and (task.cancelling() or isinstance(error, asyncio.CancelledError)):
             return await self._why_cancelled(task, error)
         return error

@@ -70,7 +70,7 @@ class RetentionSchedule:
         return more
 
     def forget(self) -> None:
-        """Stop to measure time: the run ends, or another process takes over."""
+        """Stop measuring time: the run ends, or another process takes over."""
         self._aged = self._next = None
 
     async def _age(self, store: InboxStore, now: float, epoch: float) -> None:
