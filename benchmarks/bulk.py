@@ -167,8 +167,8 @@ def peak_of(url: str, folder: Path, count: int, sends: int) -> float:
     )
     print(
         f"  {count} recipients: {sending['peak']:.1f} MB at most while it sends, "
-        f"{adding['peak']:.1f} MB while rows are added, {adding['added']:.0f}/s through the template, a file of "
-        f"{file.stat().st_size / 1e6:.0f} MB"
+        f"{adding['peak']:.1f} MB while rows are added, {adding['added']:.0f}/s through the template, "
+        f"a file of {file.stat().st_size / 1e6:.0f} MB"
     )
     return float(sending["peak"])
 
