@@ -9,13 +9,10 @@ from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from msgspec import Struct
-
-from nexmo_dispatch_async.bulk.records import Cap
+from nexmo_dispatch_async.bulk.records import Cap, Suppressed
 from nexmo_dispatch_async.bulk.stop_words import STOP_WORDS, is_stop, normal_words
 from nexmo_dispatch_async.bulk.transitions import OPT_OUT_CODES
 from nexmo_dispatch_async.exceptions import ConfigurationError
-from nexmo_dispatch_async.models.shown import AsShown
 from nexmo_dispatch_webhooks.events import InboundMessage, MessageStatus
 
 __all__ = ["MemoryPeople", "People", "PeopleStore", "Suppressed", "normal_address"]
@@ -30,23 +27,6 @@ class _Router(Protocol):
     def add(self, handler: Any, *, kind: Any) -> object:
         """Register a handler."""
         ...
-
-
-class Suppressed(AsShown, Struct, frozen=True, kw_only=True):
-    """One entry of the opt-out list.
-
-    Attributes:
-        address: Digits, or a user id.
-        reason: Why, such as `stop` or `1240`; no personal data.
-        at: Since when, in epoch seconds.
-    """
-
-    address: str
-    reason: str
-    at: float
-
-    def __repr__(self) -> str:
-        return f"<Suppressed reason={self.reason!r}>"
 
 
 class PeopleStore(Protocol):

@@ -9,8 +9,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
-from nexmo_dispatch_async.bulk.people import Suppressed
-from nexmo_dispatch_async.bulk.records import Cap
+from nexmo_dispatch_async.bulk.records import Cap, Suppressed
 
 __all__ = [
     "APPLICATION_ID",

@@ -14,7 +14,7 @@ import anyio
 import anyio.to_thread
 
 from nexmo_dispatch_async.bulk import people_sql
-from nexmo_dispatch_async.bulk.people import Suppressed
+from nexmo_dispatch_async.bulk.records import Suppressed
 from nexmo_dispatch_async.bulk.sqlite_file import open_people
 from nexmo_dispatch_async.exceptions import PeopleError
 from nexmo_dispatch_core.sqlite import SqliteFile

@@ -27,6 +27,7 @@ __all__ = [
     "Row",
     "SkipReason",
     "State",
+    "Suppressed",
     "Wanted",
 ]
 
@@ -296,3 +297,20 @@ class Control(Struct, frozen=True, kw_only=True):
     rate: float | None = None
     limit: int | None = None
     release: bool = False
+
+
+class Suppressed(AsShown, Struct, frozen=True, kw_only=True):
+    """One entry of the opt-out list.
+
+    Attributes:
+        address: Digits, or a user id.
+        reason: Why, such as `stop` or `1240`; no personal data.
+        at: Since when, in epoch seconds.
+    """
+
+    address: str
+    reason: str
+    at: float
+
+    def __repr__(self) -> str:
+        return f"<Suppressed reason={self.reason!r}>"
