@@ -145,27 +145,26 @@ class FastWire:
 
     async def _receive(self, protocol: ResponseHandler, progress: Progress) -> Response:
         """Read the response, without those that come before it (status 1xx)."""
-        unusable: str | None = None
         try:
             message, content = await protocol.read()
             while 100 <= message.code <= 199 and message.code != 101:
                 message, content = await protocol.read()
         except HttpProcessingError as error:
             unusable = error.message
-        if unusable is not None:
-            # Outside of the handler: the exception of the parser shows what was received.
-            raise aiohttp.ClientPayloadError(_without_input(unusable))
-        headers = message.headers
-        progress.report_response(headers.get(_KEEP_ALIVE))
-        # Nearly always all of it is there at once.
-        if content.is_eof():
-            data = content.read_nowait()
         else:
-            data = await content.readany()
-            while len(data) <= self._max_response and not content.at_eof():
-                data += await content.readany()
-        check_length(data, self._max_response)
-        return Response(message.code, headers, data)
+            headers = message.headers
+            progress.report_response(headers.get(_KEEP_ALIVE))
+            # Nearly always all of it is there at once.
+            if content.is_eof():
+                data = content.read_nowait()
+            else:
+                data = await content.readany()
+                while len(data) <= self._max_response and not content.at_eof():
+                    data += await content.readany()
+            check_length(data, self._max_response)
+            return Response(message.code, headers, data)
+        # Outside of the handler: the exception of the parser shows what was received.
+        raise aiohttp.ClientPayloadError(_without_input(unusable))
 
     def _head_of(self, request: Request, authorization: str | None) -> _Head | None:
         """Return the head of a request, `None` if it is for the session; that of dispatches is made once."""
