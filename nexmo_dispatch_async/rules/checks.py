@@ -10,7 +10,7 @@ from typing import cast
 from msgspec import UNSET, Struct
 
 from nexmo_dispatch_async.models.findings import Finding
-from nexmo_dispatch_async.models.requests import Address, Failover, Message, Step, Text
+from nexmo_dispatch_async.models.requests import Message, Step
 from nexmo_dispatch_async.rules.addresses import account, check_route
 from nexmo_dispatch_async.rules.contents import check_content
 from nexmo_dispatch_async.rules.extras import check_extra, check_members
@@ -21,9 +21,6 @@ from nexmo_dispatch_async.rules.specs import SPECS
 from nexmo_dispatch_async.rules.windows import check_windows
 
 __all__ = ["find", "find_accounts"]
-
-_NO_OPTIONS = (UNSET, UNSET, UNSET)
-_FAILOVER = (type(UNSET), Failover)
 
 
 def find(
@@ -95,17 +92,8 @@ def _check_step(report: Report, step: object, *, last: bool) -> None:
 
 
 def _carries_extra(step: Step) -> bool:
-    """Return whether a part of a step has `extra`; written out by part, as it runs before every send."""
+    """Return whether a part of a step has `extra`."""
     message: object = step.message
-    # The usual case first, since this runs before every send: a text without options.
-    if type(step.from_) is Address and type(step.to) is Address and type(message) is Message:
-        words, failover = message.content, step.failover
-        options = message.viber_service_msg, message.messenger, message.whatsapp
-        if type(words) is Text and options == _NO_OPTIONS and type(failover) in _FAILOVER:
-            return not (
-                step.extra is step.from_.extra is step.to.extra is message.extra is words.extra is UNSET
-                and (failover is UNSET or failover.extra is UNSET)
-            )
     parts: list[object] = [step, step.from_, step.to, step.failover, message]
     if type(message) is Message:
         content = cast("object", message.content)

@@ -44,7 +44,7 @@ class Rules:
             `window` is no window.
     """
 
-    __slots__ = ("_severities", "counts_segments", "templates", "utf16", "window")
+    __slots__ = ("_severities", "counts_segments", "no_stricter", "templates", "utf16", "window")
 
     def __init__(
         self,
@@ -71,6 +71,11 @@ class Rules:
         if count not in ("code points", "utf-16"):
             raise ConfigurationError(f'count must be "code points" or "utf-16", not {count!r}')
         self.utf16: bool = count == "utf-16"
+        # Whether only an error of the table is an error, counted as there: then the fast path suffices.
+        self.no_stricter: bool = not self.utf16 and all(
+            severity != "error" or (RULES[name].severity == "error" and not RULES[name].optional)
+            for name, severity in severities.items()
+        )
         if not isinstance(cast("object", templates), Mapping | None):
             raise ConfigurationError("templates must be a mapping from the name of a template to its text")
         self.templates: Mapping[str, str] = MappingProxyType(dict(templates or {}))
