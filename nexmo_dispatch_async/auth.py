@@ -154,7 +154,7 @@ class KpnOAuth:
         try:
             token, expires_in = decipher_token(response, request=self.token_request(), now=epoch)
         except AuthenticationError:
-            # The old token will not be good for long either: let everybody hear of it.
+            # The old token will not be good for long either: every call gets the new one.
             self._due = min(self._due, now)
             raise
         life = _lifetime(expires_in)

@@ -64,7 +64,7 @@ _USER_AGENT = f"nexmo-dispatch-async/{__version__}"
 
 
 def new_client_ref() -> str:
-    """Return a reference that nobody used before, for `DispatchClient(client_ref=new_client_ref)`."""
+    """Return a new, unique reference, for `DispatchClient(client_ref=new_client_ref)`."""
     return uuid.uuid4().hex
 
 
@@ -491,7 +491,7 @@ class DispatchClient(Unpicklable):
         try:
             return await self._tracker.sent(dispatch, workflow)
         except Exception as error:
-            # Whoever sent must get the id of what was sent, whatever a store of theirs meets with.
+            # The caller needs the id of what was sent, whatever the store raises.
             logger.exception("POST /dispatch: accepted, and not followed: %s", type(error).__name__)
             return dispatch
         except BaseException as error:

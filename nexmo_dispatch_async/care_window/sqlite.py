@@ -25,7 +25,7 @@ logger: logging.Logger = logging.getLogger("nexmo_dispatch_async")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _BUSY_TIMEOUT = 10.0
-# Seconds that somebody who reads the file may hold up whoever forgets.
+# Seconds that a reader of the file may delay an erasure.
 _PATIENCE = 1.0
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS care_window (channel TEXT, customer TEXT, at INTEGER NOT NULL,"

@@ -172,7 +172,7 @@ class FanOut(Unpicklable, Generic[ItemT, ResultT]):
       exception is raised. So does an exception that `work` lets through, or a cancellation of its task that
       is not of the FanOut; `client.send_many()` has an outcome for that workflow instead, and goes on.
     * Leaving early (`aclose()`, `async with`, `contextlib.aclosing`) cancels what is in flight and waits for
-      it: nothing is left running. `undelivered` then holds results that nobody took, `interrupted` the items
+      it: nothing is left running. `undelivered` then holds the untaken results, `interrupted` the items
       whose work was cut short, and `interruptions` what became of each.
     * An async generator that it reads from is closed when it ends, whichever way.
     * A plain `break` ends the work too, but a moment later: when the event loop finalises the iterator.
@@ -185,7 +185,7 @@ class FanOut(Unpicklable, Generic[ItemT, ResultT]):
         items: What to work on.
         work: What to do with one.
         limit: In flight and not yet consumed, together.
-        cut_short: The result of an item whose task somebody else cancelled.
+        cut_short: The result of an item whose task was cancelled by other code.
 
     Raises:
         ConfigurationError: `limit` is below 1.
@@ -417,7 +417,7 @@ def _cancel(state: _State[Any, Any], feeder: asyncio.Task[None] | None) -> set[a
 
 
 async def _ended(left: set[asyncio.Task[Any]]) -> None:
-    """Wait for tasks that were cancelled, however often whoever waits is cancelled meanwhile."""
+    """Wait for tasks that were cancelled, however often the waiting task is cancelled meanwhile."""
     cancelled: asyncio.CancelledError | None = None
     with anyio.CancelScope(shield=True):
         while left:

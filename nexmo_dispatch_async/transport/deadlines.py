@@ -56,7 +56,7 @@ class Deadline:
 
     def __init__(self, task: asyncio.Task[object] | None, until: float) -> None:
         if task is None:
-            raise RuntimeError("whoever awaits the network runs in a task")
+            raise RuntimeError("the network is awaited in a task")
         self.task: asyncio.Task[object] = task
         self.until: float = until
         #: When there has to be a connection.
@@ -77,7 +77,7 @@ class Deadline:
         self.task.cancel()
 
     def take_back(self) -> bool:
-        """Take the cancellation back; return whether there was one, and nobody else's besides."""
+        """Take the cancellation back; return whether there was one, and no other one besides."""
         if not self.is_over:
             return False
         self.is_over = False
@@ -122,7 +122,7 @@ class Deadlines:
         return deadline
 
     def stop(self, deadline: Deadline) -> None:
-        """Forget a deadline. A cancellation that nobody took back is taken back."""
+        """Forget a deadline. A cancellation that was not taken back is taken back."""
         self._running.discard(deadline)
         for timer in deadline.timers:
             timer.cancel()

@@ -98,8 +98,8 @@ def _unknown(request: Request, progress: Progress, error: Exception) -> APIError
 
 def without_token(error: OutcomeUnknownError) -> TokenUnavailableError:
     """Return what the failure of a token request means for the call that needs the token: it was not sent."""
-    renamed = TokenUnavailableError(
+    unavailable = TokenUnavailableError(
         error.message, request=error.request, status=error.status, details=error.details, phase="token"
     )
-    renamed.__cause__ = error.__cause__
-    return renamed
+    unavailable.__cause__ = error.__cause__
+    return unavailable

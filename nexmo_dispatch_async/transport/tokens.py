@@ -1,4 +1,4 @@
-"""Has an authorization at hand: fetches a token when one is due, once for everybody who needs it.
+"""Keeps an authorization ready: fetches a token when one is due, once for all calls that need it.
 
 Who the caller is and how a token is asked for is for `auth` to say.
 """
@@ -61,16 +61,16 @@ class TokenKeeper:
 
     @property
     def busy(self) -> bool:
-        """Whether somebody is fetching."""
+        """Whether a fetch is in progress."""
         return self._lock.locked()
 
     async def renew(self, until: float | None = None) -> str:
-        """Return an authorization, fetching a token unless somebody else just did.
+        """Return an authorization; fetch a token unless another call just did.
 
         A token that is due but still good is offered to all others meanwhile, and used if there is no new
         one: only credentials that are wrong fail a call then.
 
-        A lock instead of a shared task: whoever holds it fetches, and if they are cancelled the next one
+        A lock instead of a shared task: the call that holds it fetches, and if it is cancelled the next one
         does. When a fetch fails, those who waited for it fail with it, without a fetch of their own. A fetch
         that ended because the time of its caller was over does not count as one that failed.
 
@@ -125,7 +125,7 @@ class TokenKeeper:
             raise TokenUnavailableError(message, phase="token") from None
 
     def _postponed(self) -> str | None:
-        """Return the token that is due but still good, from now on offered to everybody."""
+        """Return the token that is due but still good, from now on offered to every call."""
         return self._auth.postpone(self._settings.clock()) if isinstance(self._auth, RenewsEarly) else None
 
     async def _fetch(self, *, once: bool, until: float | None) -> APIError | None:

@@ -110,7 +110,7 @@ def test_outside_of_a_task_there_is_nothing_to_end() -> None:
     loop.run_forever()
     loop.close()
 
-    assert [str(error) for error in errors] == ["whoever awaits the network runs in a task"]
+    assert [str(error) for error in errors] == ["the network is awaited in a task"]
 
 
 # --- in the client ----------------------------------------------------------------------------------
