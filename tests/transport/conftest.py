@@ -11,7 +11,8 @@ WIRES = ("fast path", "session")
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run the tests of a module with `BOTH_WIRES` once for each wire."""
-    if getattr(metafunc.module, "BOTH_WIRES", False) and inspect.iscoroutinefunction(metafunc.function):
+    module: object = getattr(metafunc, "module", None)  # pytest leaves its type open
+    if getattr(module, "BOTH_WIRES", False) and inspect.iscoroutinefunction(metafunc.function):
         metafunc.parametrize("wire", WIRES, indirect=True)
 
 
@@ -20,5 +21,9 @@ def wire(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     """Return the wire of the clients in a test: that of the usual client, unless parametrised."""
     name: str = getattr(request, "param", WIRES[0])
     if name == "session":
-        monkeypatch.setattr(wire_fast_path, "is_supported", lambda _session: False)
+        monkeypatch.setattr(wire_fast_path, "is_supported", _is_unsupported)
     return name
+
+
+def _is_unsupported(_session: object) -> bool:
+    return False

@@ -1,10 +1,12 @@
 """The fast path: when it is used, what it writes, and what goes through the session instead."""
 
 import gzip
+from collections.abc import Callable
 from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp.client_proto import ResponseHandler
 from aioresponses import aioresponses
 
 from nexmo_dispatch_async.client import DispatchClient
@@ -74,10 +76,12 @@ async def test_tracing_tools_see_every_request(workflow: Workflow, monkeypatch: 
 
     trace = aiohttp.TraceConfig()
     trace.on_request_start.append(on_start)
-    init = aiohttp.ClientSession.__init__
-    monkeypatch.setattr(
-        aiohttp.ClientSession, "__init__", lambda self, **rest: init(self, trace_configs=[trace], **rest)
-    )
+    init: Callable[..., None] = aiohttp.ClientSession.__init__
+
+    def traced(session: aiohttp.ClientSession, **settings: object) -> None:
+        init(session, trace_configs=[trace], **settings)
+
+    monkeypatch.setattr(aiohttp.ClientSession, "__init__", traced)
     async with RawServer() as server, client_of(server) as client:
         await client.send(workflow)
 
@@ -88,7 +92,8 @@ async def test_a_mock_that_comes_later_is_asked(workflow: Workflow) -> None:
     """Tests of users replace `ClientSession._request`, perhaps after the first request of the client."""
     async with RawServer() as server, client_of(server) as client:
         await client.send(workflow)
-        with patched(), aioresponses() as mock:
+        with patched(), aioresponses() as context:
+            mock: Any = context  # aioresponses leaves types open
             mock.post(f"{server.base_url}/dispatch", status=202, payload=ACCEPTED)
             await client.send(workflow)
 
@@ -101,8 +106,8 @@ async def test_a_mock_that_comes_later_is_asked(workflow: Workflow) -> None:
         (aiohttp.TCPConnector, "connect"),
         (aiohttp.ClientRequest, "connection_key"),
         (aiohttp.ClientRequest, "update_proxy"),
-        (aiohttp.client_proto.ResponseHandler, "set_response_params"),
-        (aiohttp.client_proto.ResponseHandler, "should_close"),
+        (ResponseHandler, "set_response_params"),
+        (ResponseHandler, "should_close"),
         (aiohttp.connector.Connection, "release"),
     ],
 )
