@@ -143,7 +143,7 @@ class InvalidWorkflowError(UnacceptableError, ValueError):
     """A workflow breaks a rule of the API (contract 3, 7) and was not sent: see `findings`."""
 
     def __init__(self, findings: Sequence[Finding]) -> None:
-        self.findings = tuple(findings)
+        self.findings: tuple[Finding, ...] = tuple(findings)
         lines = "".join(f"\n  {finding}" for finding in self.findings)
         count = len(self.findings)
         super().__init__(

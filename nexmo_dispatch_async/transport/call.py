@@ -100,7 +100,7 @@ class Calls:
     )
 
     def __init__(self, settings: TransportSettings) -> None:
-        self.settings = settings
+        self.settings: TransportSettings = settings
         # With what: slots, connections, tokens, and what stands around
         self._limit = settings.concurrent_requests
         self._slots = asyncio.Semaphore(self._limit)

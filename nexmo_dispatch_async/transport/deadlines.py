@@ -64,7 +64,7 @@ class Deadline:
         #: What the task is about; without it the end of the time is the end.
         self.progress: Progress | None = None
         #: How many rounds are left of the last look, 0 before it.
-        self.rounds = 0
+        self.rounds: int = 0
         #: Those of its own.
         self.timers: tuple[asyncio.TimerHandle, ...] = ()
         self.is_over: bool = False

@@ -46,7 +46,7 @@ class KeptConnections:
     __slots__ = ("_until", "clock")
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self.clock = clock
+        self.clock: Callable[[], float] = clock
         # Until when each may be used; none is kept alive by it
         self._until: WeakKeyDictionary[object, float] = WeakKeyDictionary()
 

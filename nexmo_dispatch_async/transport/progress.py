@@ -45,9 +45,9 @@ class Progress:
     # Class attributes are the initial values: most requests change two of them.
     phase: Phase = _UNSEEN
     #: Whether the connection was left alone because the service may be about to close it.
-    expired = False
+    expired: bool = False
     #: Whether the head of the response arrived.
-    answering = False
+    answering: bool = False
     # When the request was written, by the clock of `kept`
     _sent = 0.0
     # Until when the connection was usable before this request; None if it never carried a response

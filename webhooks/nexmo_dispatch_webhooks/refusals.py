@@ -59,8 +59,8 @@ class Refusals:
         self._api_keys = frozenset(api_keys)
         self._monotonic = monotonic
         #: Since the start: requests without a token or signature, and with a wrong one.
-        self.missing_signatures = 0
-        self.wrong_signatures = 0
+        self.missing_signatures: int = 0
+        self.wrong_signatures: int = 0
         # by kind: when its last line was written, and how many came since without one
         self._bursts: dict[tuple[type[RequestRefusedError], str | None], tuple[float, int]] = {}
 

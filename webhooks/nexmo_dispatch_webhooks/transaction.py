@@ -51,7 +51,7 @@ class Transaction:
 
     def __init__(self) -> None:
         self.statements: list[Statement] = []
-        self.closed = False
+        self.closed: bool = False
 
     def __repr__(self) -> str:
         return f"<Transaction of {len(self.statements)} statements>"  # parameters may be personal data

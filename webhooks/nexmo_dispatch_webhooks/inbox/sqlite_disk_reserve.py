@@ -50,7 +50,7 @@ class DiskReserve:
         self._max_bytes = settings.max_bytes
         self._busy_timeout = settings.busy_timeout
         # state
-        self.wanted = False
+        self.wanted: bool = False
         """Whether this process creates the reserve: a process that only reads leaves no files."""
         self._held = False
         """Whether the companion exists."""
