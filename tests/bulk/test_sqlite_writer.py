@@ -40,7 +40,10 @@ def commits(ledger: SqliteLedger) -> list[str]:
 
 
 class Gate:
-    """Holds the writer thread before its next statement."""
+    """Holds the writer thread before its next statement, until it is opened.
+
+    The callback stays: to take it off beside a running statement waits for SQLite, which waits for Python.
+    """
 
     def __init__(self, ledger: SqliteLedger) -> None:
         self._open = threading.Event()
@@ -112,7 +115,6 @@ class TestCancellation:
         assert task.cancelled()
 
         gate.open()
-        connection(ledger).set_trace_callback(None)
 
         assert [row.id for row in await ledger.claim(wanted(limit=1))] in ([1], [4])
         await ledger.counts()
