@@ -48,8 +48,8 @@ class Lane:
     __slots__ = ("_all", "bucket", "gateway")
 
     def __init__(self, own: Sequence[Meter], bucket: Meter, gateway: Meter) -> None:
-        self.bucket = bucket
-        self.gateway = gateway
+        self.bucket: Meter = bucket
+        self.gateway: Meter = gateway
         self._all = (*own, bucket, gateway)
 
     def ask(self, now: float, want: int) -> int:

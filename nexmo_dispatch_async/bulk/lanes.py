@@ -34,14 +34,14 @@ class Lanes:
     ) -> None:
         self._ledger, self._application = ledger, application
         self._governor, self._calendar = governor, calendar
-        self.meter = Meter("campaign")
+        self.meter: Meter = Meter("campaign")
         self._own: dict[str, Meter] = {name: Meter(name, rate) for name, rate in pace.by_bucket.items()}
         self._lanes: dict[str, Lane] = {}
         self._dry: dict[str, float] = {}
         self._refresh_at = self._closed_until = -math.inf
         #: Zones that sleep, and the number of rows of the campaign, as of the last refresh.
         self.closed: frozenset[str] = frozenset()
-        self.total = 0
+        self.total: int = 0
 
     def __repr__(self) -> str:
         return f"<Lanes {', '.join(self._lanes)}>"

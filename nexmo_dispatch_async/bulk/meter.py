@@ -89,16 +89,17 @@ class Meter:
     def __init__(
         self, name: str, cap: float = math.inf, *, random: Callable[[], float] = random.random
     ) -> None:
-        self.name = name
-        self.cap = cap
+        self.name: str = name
+        self.cap: float = cap
         self._random = random
         # Pacing
         self._due = self._next_burst = -math.inf
         self._hungry = False
         #: Sends that left and have no answer yet.
-        self.out = 0
+        self.out: int = 0
         # Pauses
-        self.paused_until = self._paused_from = -math.inf
+        self.paused_until: float = -math.inf
+        self._paused_from = -math.inf
         self.pause_kind: PauseKind = "throttled"
         self._strikes = 0
         self._failures = 0

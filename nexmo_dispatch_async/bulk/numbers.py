@@ -46,7 +46,7 @@ class NumberNormalizer:
     """
 
     def __init__(self, country: str = "NL") -> None:
-        self.country = country.strip().upper()
+        self.country: str = country.strip().upper()
         self._phonenumbers = _phonenumbers()
         self._own = COUNTRIES.get(self.country)
         if not self.country or self._own is not None:

@@ -59,7 +59,7 @@ class RejectsFile:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path: Path = Path(path)
         self._file: TextIO | None = None
         self.path.unlink(missing_ok=True)
 

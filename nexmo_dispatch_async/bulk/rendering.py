@@ -72,9 +72,9 @@ class RenderedWorkflow:
     __slots__ = ("__dict__", "body", "channels", "client_refs")
 
     def __init__(self, body: bytes, channels: tuple[str, ...], client_refs: tuple[str, ...]) -> None:
-        self.body = body
-        self.channels = channels
-        self.client_refs = client_refs
+        self.body: bytes = body
+        self.channels: tuple[str, ...] = channels
+        self.client_refs: tuple[str, ...] = client_refs
 
     @cached_property
     def workflow(self) -> Workflow:

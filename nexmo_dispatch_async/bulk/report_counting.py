@@ -105,7 +105,8 @@ class _Channel:
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.spent = Money()
-        self.to_delivered, self.to_read = _Durations(), _Durations()
+        self.to_delivered: _Durations = _Durations()
+        self.to_read: _Durations = _Durations()
 
 
 class _Group:
@@ -129,12 +130,17 @@ class Counting:
     def __init__(self, *, missed: int, with_addresses: bool) -> None:
         self._most_missed = missed
         self._with_addresses = with_addresses
-        self.rows = 0
+        self.rows: int = 0
         self.states: Counter[str] = Counter()
         self.skipped: Counter[str] = Counter()
-        self.begun, self.finished = math.inf, -math.inf
-        self.heard = self.ended = self.delivered = self.read = self.missed_rows = 0
-        self.cost = Money()
+        self.begun: float = math.inf
+        self.finished: float = -math.inf
+        self.heard: int = 0
+        self.ended: int = 0
+        self.delivered: int = 0
+        self.read: int = 0
+        self.missed_rows: int = 0
+        self.cost: Money = Money()
         self.to_delivered, self.to_read = _Durations(), _Durations()
         self._reached_by_currency: Counter[str] = Counter()
         self._channels: dict[str, _Channel] = {}

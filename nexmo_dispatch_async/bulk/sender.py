@@ -112,7 +112,7 @@ class Sender:
         self._look_at = math.inf
         self._waker: asyncio.Future[None] | None = None
         self._poked = False
-        self.progress = Progress()
+        self.progress: Progress = Progress()
         self.waiting: Waiting | None = None
 
     def __repr__(self) -> str:

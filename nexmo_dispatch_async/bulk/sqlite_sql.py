@@ -73,7 +73,7 @@ class Book:
     """
 
     def __init__(self) -> None:
-        self.tally = Tally()
+        self.tally: Tally = Tally()
         self.ready: Counter[int] = Counter()
         self.later: Counter[int] = Counter()
         self.lanes: dict[int, tuple[str, str]] = {}
@@ -98,9 +98,12 @@ class Work:
     def __init__(
         self, db: sqlite3.Connection, book: Book, *, people: str, shared: bool, reference: str
     ) -> None:
-        self.db, self.book = db, book
-        self.people, self.shared, self.reference = people, shared, reference
-        self.tally = Tally()
+        self.db: sqlite3.Connection = db
+        self.book: Book = book
+        self.people: str = people
+        self.shared: bool = shared
+        self.reference: str = reference
+        self.tally: Tally = Tally()
         self.ready: Counter[int] = Counter()
         self.later: Counter[int] = Counter()
         self.lanes: dict[int, tuple[str, str]] = {}

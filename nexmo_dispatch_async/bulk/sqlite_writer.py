@@ -80,10 +80,10 @@ class Writer:
         self._owner: Owner | None = None
         self._uncertain = False
         self._adding = False
-        self.book = Book()
+        self.book: Book = Book()
         self.reference = ""
         #: Rows that the opening made `unknown`.
-        self.reaped = 0
+        self.reaped: int = 0
 
     # --- opening and closing ---
 
@@ -109,7 +109,7 @@ class Writer:
             db.execute("ATTACH DATABASE ? AS people", (str(self._people.path),))
             sqlite_file.settings(db, "people")
         (reference,) = db.execute("SELECT value FROM meta WHERE name = 'reference'").fetchone()
-        self.reference = bytes(reference).decode()
+        self.reference: str = bytes(reference).decode()
         self.book = sqlite_sql.load(db)
         if self._owner is not None:
             self._owner.verify(self.book.claims, restored=self._restored)

@@ -45,7 +45,7 @@ class CampaignFileError(ConfigurationError):
 
     def __init__(self, name: str, problems: Iterable[FileProblem]) -> None:
         self.name = name
-        self.problems = tuple(problems)
+        self.problems: tuple[FileProblem, ...] = tuple(problems)
         lines = "".join(f"\n  {problem}" for problem in self.problems)
         count = len(self.problems)
         super().__init__(f"{name} has {count} problem{'' if count == 1 else 's'}:{lines}")
@@ -69,7 +69,9 @@ class Table:
         if not isinstance(values, Mapping):
             self.note("", f"must be a table; write [{name}] and its keys below")
             values = {}
-        self.values = cast("Mapping[str, Any]", values)  # Any: what a file holds is judged key by key
+        self.values: Mapping[str, Any] = cast(
+            "Mapping[str, Any]", values
+        )  # Any: what a file holds is judged key by key
         self._read: dict[str, None] = {}
 
     def __contains__(self, key: str) -> bool:

@@ -323,7 +323,7 @@ class FunctionTemplate:
         self._rules = rules
         # An intake asks for the route and for the workflow of the same row.
         self._last: tuple[TemplateRow, Workflow] | None = None
-        self.numbers = frozenset(numbers)
+        self.numbers: frozenset[str] = frozenset(numbers)
         self.fields: frozenset[str] | None = None
         self.findings: tuple[Finding, ...] = ()
         self.required: frozenset[str] = self.numbers

@@ -130,7 +130,7 @@ class Tally:
         self.states: Counter[str] = Counter()
         self.skipped: Counter[str] = Counter()
         self.reached: Counter[str] = Counter()
-        self.ended = 0
+        self.ended: int = 0
         self.cost: dict[str, Decimal] = {}
 
     def add(self, state: State, skip: SkipReason | None = None, n: int = 1) -> None:
