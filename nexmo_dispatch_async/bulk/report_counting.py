@@ -141,7 +141,8 @@ class Counting:
         self.read: int = 0
         self.missed_rows: int = 0
         self.cost: Money = Money()
-        self.to_delivered, self.to_read = _Durations(), _Durations()
+        self.to_delivered: _Durations = _Durations()
+        self.to_read: _Durations = _Durations()
         self._reached_by_currency: Counter[str] = Counter()
         self._channels: dict[str, _Channel] = {}
         self._flows: Counter[tuple[str, str]] = Counter()

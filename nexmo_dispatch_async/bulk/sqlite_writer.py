@@ -81,7 +81,7 @@ class Writer:
         self._uncertain = False
         self._adding = False
         self.book: Book = Book()
-        self.reference = ""
+        self.reference: str = ""
         #: Rows that the opening made `unknown`.
         self.reaped: int = 0
 
@@ -109,7 +109,7 @@ class Writer:
             db.execute("ATTACH DATABASE ? AS people", (str(self._people.path),))
             sqlite_file.settings(db, "people")
         (reference,) = db.execute("SELECT value FROM meta WHERE name = 'reference'").fetchone()
-        self.reference: str = bytes(reference).decode()
+        self.reference = bytes(reference).decode()
         self.book = sqlite_sql.load(db)
         if self._owner is not None:
             self._owner.verify(self.book.claims, restored=self._restored)

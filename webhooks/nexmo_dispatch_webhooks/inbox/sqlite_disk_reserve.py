@@ -82,8 +82,10 @@ class DiskReserve:
     def pages(self, *, stored: bool = False) -> int:
         """Return the largest number of pages of the file; see `limit`."""
         most = self._max_bytes + (_ALLOWANCE if stored else 0)
-        if self._tight:  # a quarter of the reserve for page splits, the rest for the log
-            most = min(most, self._moved * self._page_size + (self._size // 4 if stored else 0))
+        if self._tight:
+            # Not one page more, for stored events either: a file that has to grow when the log is moved, on a
+            # disk that the log has filled, is a dead end. Deletions split pages into those that they free.
+            most = min(most, self._moved * self._page_size)
         return max(1, most // self._page_size)
 
     def check(self, db: sqlite3.Connection) -> None:
