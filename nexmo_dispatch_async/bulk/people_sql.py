@@ -79,8 +79,8 @@ def page(db: sqlite3.Connection, schema: Schema, *, after: str, limit: int) -> l
 def free_at(db: sqlite3.Connection, schema: Schema, address: str, cap: Cap, now: float) -> float | None:
     """Return when a person may get a message again, `None` when that is now."""
     query = (
-        f"SELECT at FROM {schema}.contact WHERE address = ?1 AND at + ?2 > ?3"  # noqa: S608 - see `Schema`
-        " ORDER BY at DESC LIMIT ?4"
+        f"SELECT at FROM {schema}.contact WHERE address = ? AND at + ? > ?"  # noqa: S608 - see `Schema`
+        " ORDER BY at DESC LIMIT ?"
     )
     counted = db.execute(query, (address, cap.window, now, cap.messages)).fetchall()
     return counted[-1][0] + cap.window if len(counted) >= cap.messages else None
@@ -94,11 +94,11 @@ def note(db: sqlite3.Connection, schema: Schema, messages: Sequence[tuple[str, f
 
 def unnote(db: sqlite3.Connection, schema: Schema, address: str, source: str) -> None:
     """Count the last message of a row no longer: it was not sent."""
-    where = "address = ?1 AND source = ?2"
+    where = "address = ? AND source = ?"
     db.execute(
         f"DELETE FROM {schema}.contact WHERE {where}"  # noqa: S608 - see `Schema`
         f" AND at = (SELECT max(at) FROM {schema}.contact WHERE {where})",
-        (address, source),
+        (address, source) * 2,
     )
 
 

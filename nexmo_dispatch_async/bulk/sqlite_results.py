@@ -147,9 +147,9 @@ def reap(work: Work, worker: str | None, now: float) -> int:
     """Turn `sending` rows into `unknown`, those with a callback into `sent`: as many as were in flight."""
     query = (
         "SELECT s.id, s.lane, s.at, n.id IS NOT NULL, r.address FROM state s JOIN recipient r ON r.id = s.id"
-        " LEFT JOIN news n ON n.id = s.id WHERE s.state = 2 AND (?1 IS NULL OR coalesce(s.worker, '') = ?1)"
+        " LEFT JOIN news n ON n.id = s.id WHERE s.state = 2 AND (? IS NULL OR coalesce(s.worker, '') = ?)"
     )
-    found = work.db.execute(query, (worker,)).fetchall()
+    found = work.db.execute(query, (worker, worker)).fetchall()
     for row_id, lane, at, proven, address in found:
         after = rows.SENT if proven else rows.UNKNOWN
         work.db.execute("UPDATE state SET state = ?, at = ? WHERE id = ?", (after, now, row_id))
