@@ -40,7 +40,7 @@ def record(work: Work, results: Sequence[Result]) -> None:
     """Record results; nearly all are `sent` for a row that is `sending`, and cost one statement."""
     quick = (
         "UPDATE state SET state = 3, uuid = ?, at = ?, error = NULL, code = NULL"
-        " WHERE id = ? AND state = 2 AND uuid IS NULL AND (?4 = 0 OR attempts = ?4) RETURNING lane"
+        " WHERE id = ? AND state = 2 AND uuid IS NULL AND ? IN (0, attempts) RETURNING lane"
     )
     for result in results:
         if result.state == "sent":
