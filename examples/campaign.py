@@ -1,4 +1,4 @@
-"""Send a message to each customer of a CSV, nobody twice, and write a report of who was reached.
+"""Send a message to each customer of a CSV, none twice, and write a report of who was reached.
 
 The service is the simulator on a virtual clock, so two hours take no time; it needs no account.
 """

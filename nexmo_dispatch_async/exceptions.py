@@ -190,7 +190,7 @@ def _ledger_in_use(message: str, pid: int, host: str) -> LedgerInUseError:
 class LedgerCopiedError(LedgerError):
     """The file is a copy of the ledger, or an older state of it: the other one may have been sent from.
 
-    Whoever knows that it was not opens it with `restored=True`.
+    An operator who knows that it was not opens it with `restored=True`.
     """
 
 

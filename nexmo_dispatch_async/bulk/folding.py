@@ -82,7 +82,7 @@ def _states(steps: bytes) -> list[WorkflowState]:
     try:
         return _decode(steps)
     except msgspec.DecodeError:
-        return []  # not of ours: whoever made the news by hand keeps their own form there
+        return []  # not of ours: news made by hand have a form of their own there
 
 
 def _news(states: list[WorkflowState], *, dispatch_uuid: str, client_ref: str, at: float) -> News:

@@ -1,4 +1,4 @@
-"""Time zones of telephone numbers, for quiet hours of people whose zone nobody wrote down.
+"""Time zones of telephone numbers, for quiet hours of people whose zone the list does not name.
 
 A country with several zones gives all of them: nothing is sent unless it is open in each.
 """

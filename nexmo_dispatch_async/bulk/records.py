@@ -212,7 +212,7 @@ class Observed(Struct, frozen=True):
     Attributes:
         changed: Number of rows that know more now.
         strangers: Positions, from 0, in what was observed, of the news that belong to no row: of another
-            campaign, or of a row whose result is not recorded yet. Whoever called may bring them again.
+            campaign, or of a row whose result is not recorded yet. The caller may bring them again.
     """
 
     changed: int

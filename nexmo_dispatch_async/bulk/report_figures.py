@@ -235,7 +235,7 @@ class Report(AsShown, Struct, frozen=True, kw_only=True):
 
 
 def each(amount: str, people: int) -> str:
-    """Return what one of so many people cost, to four places; `""` for nobody to divide by."""
+    """Return what one of so many people cost, to four places; `""` when there is none to divide by."""
     if people < 1:
         return ""
     return format((Decimal(amount) / people).quantize(Decimal("0.0001"), ROUND_HALF_UP), "f")

@@ -299,7 +299,7 @@ def _time_table(delivered: Times, read: Times) -> str:
 
 
 def _bars(times: Times, other: Times) -> list[tuple[float | None, int]]:
-    """The bars of some times, or the same bars with nobody in them."""
+    """The bars of some times, or the same bars with no person in them."""
     return [(bar.upto, bar.count) for bar in times.bars] or [(bar.upto, 0) for bar in other.bars]
 
 

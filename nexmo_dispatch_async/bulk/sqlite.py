@@ -319,7 +319,7 @@ class SqliteLedger:
     async def _hand_out(
         self, claim: Callable[[Work], tuple[list[Claimed], bool]]
     ) -> tuple[list[Claimed], bool]:
-        """Claim for a caller that may be cancelled meanwhile: then nobody sends the rows, so they go back."""
+        """Claim for a caller that may be cancelled meanwhile: then no caller sends the rows, so they go back."""
         future = self._put(claim)
         try:
             return await asyncio.shield(future)
@@ -408,7 +408,7 @@ class SqliteLedger:
         await future
 
     def _tell(self, done: Callable[[], None]) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed: no caller waits any more
             self._loop.call_soon_threadsafe(done)
 
     # --- in the thread ---

@@ -15,10 +15,10 @@ from nexmo_dispatch_async.bulk.units import duration
 __all__ = ["bulk"]
 
 bulk: typer.Typer = typer.Typer(
-    help="Send a campaign: a list of people, one message each, nobody twice.", no_args_is_help=True
+    help="Send a campaign: a list of people, one message each, no person twice.", no_args_is_help=True
 )
 _unknown = typer.Typer(
-    help="Rows of which nobody knows whether they were sent: see, send again, or give up.",
+    help="Rows of which no record tells whether they were sent: see, send again, or give up.",
     no_args_is_help=True,
 )
 bulk.add_typer(_unknown, name="unknown")
@@ -78,7 +78,7 @@ def run(
         str, typer.Option(help="Where callbacks arrive; anything below it counts too.")
     ] = "/webhooks",
     no_verification: Annotated[
-        bool, typer.Option("--no-verification", help="Accept unsigned callbacks: anybody can post them.")
+        bool, typer.Option("--no-verification", help="Accept unsigned callbacks: any peer can post them.")
     ] = False,
     wait: Annotated[
         str | None,

@@ -1,6 +1,6 @@
 """The status of a campaign in words, for a terminal and for a log.
 
-It prints nothing; the words of operators in it are escaped by whoever prints them.
+It prints nothing; the words of operators in it are escaped where they are printed.
 """
 
 from __future__ import annotations
