@@ -319,7 +319,7 @@ class SqliteLedger:
     async def _hand_out(
         self, claim: Callable[[Work], tuple[list[Claimed], bool]]
     ) -> tuple[list[Claimed], bool]:
-        """Claim for a caller that may be cancelled meanwhile: then no caller sends the rows, so they go back."""
+        """Claim for a caller that may be cancelled meanwhile: then the rows are not sent, so they go back."""
         future = self._put(claim)
         try:
             return await asyncio.shield(future)
