@@ -50,6 +50,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self.now
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """Wait for the threads without a limit, which from Python 3.12 on would be virtual and pass at once."""
+        await super().shutdown_default_executor()
+
 
 def run_virtually(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end in virtual time."""
