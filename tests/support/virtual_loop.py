@@ -50,8 +50,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self.now
 
-    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
-        """Wait for the threads without a limit, which from Python 3.12 on would be virtual and pass at once."""
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as in asyncio
+        """Wait for the threads without a limit: from Python 3.12 on it is virtual, and passes at once."""
         await super().shutdown_default_executor()
 
 
