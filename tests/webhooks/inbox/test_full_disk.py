@@ -61,11 +61,11 @@ def play(volume: Path, size: str, *scenes: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("scene", "size"),
     [
-        ("purge_twice", "4m"),
+        ("purge_twice", "2m"),
         ("purge_twice", "5m"),
         ("large", "12m"),
         ("restart", "5m"),
-        ("occupied", "4m"),
+        ("occupied", "2m"),
         ("retention", "5m"),
     ],
 )
@@ -93,6 +93,6 @@ def test_the_command_makes_room_on_a_full_disk(tmp_path: Path) -> None:
         '"$PYTHON" -m nexmo_dispatch_async.cli inbox purge "$VOLUME/inbox.db" all'
     )
 
-    filled, purged = run(tmp_path / "volume", "5m", script)
+    filled, purged = run(tmp_path / "volume", "2m", script)
 
     assert purged == f"{json.loads(filled)['filled']} records forgotten"

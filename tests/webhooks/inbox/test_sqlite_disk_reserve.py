@@ -1,8 +1,10 @@
 """The reserve beside the file of an inbox: who makes it, when it is given up, what no commit may outgrow."""
 
 import asyncio
+import contextlib
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -121,6 +123,33 @@ async def test_what_makes_room_is_given_the_reserve(
 
     assert not reserve(tmp_path).exists()
     assert caplog.text.count("the disk of the inbox is full: its file does not grow") == 1
+
+
+def free_pages(folder: Path) -> int:
+    with contextlib.closing(sqlite3.connect(f"file:{folder}/inbox.db?mode=ro", uri=True)) as db:
+        (pages,) = db.execute("PRAGMA freelist_count").fetchone()
+        return int(pages)
+
+
+async def test_new_events_leave_pages_to_marks_and_deletions(
+    open_store: Open, tmp_path: Path, free: Free
+) -> None:
+    """On a full disk the file cannot grow for them: events would be handled again after the next start."""
+    store = await open_store(max_bytes=MEBIBYTE)
+    filled = await fill(store)
+    free(0)
+    with pytest.raises(InboxFullError):
+        await store.commit(1, "h", [("CREATE TABLE large AS SELECT zeroblob(3000000)", ())], finish=False)
+    assert free_pages(tmp_path) >= 16  # a quarter of the reserve, which is a quarter of the file
+
+    await store.purge("all", states=["pending"], before=None)
+    refused = await fill(store)
+
+    assert refused > filled
+    assert free_pages(tmp_path) >= 16
+    for item in await store.pending():
+        store.finish(item.id)
+    assert (await store.count()).pending == 0
 
 
 async def test_a_reserve_that_another_process_gave_up_is_missed(

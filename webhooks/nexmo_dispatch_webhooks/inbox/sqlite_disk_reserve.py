@@ -3,8 +3,9 @@
 A deletion writes too: it goes to the log first. So a companion file (`-reserve`) occupies a part of the disk.
 While the companion exists, the file may grow, but no commit leaves more pages to be moved from the log than
 half of the reserve, unless the disk has twice that room. When the disk is full, the companion is deleted: its
-room is enough to move the log, which then starts over in place. From then on the file does not grow, new
-events use freed pages, and the log has the rest. Once the disk has room again the companion is created again.
+room is enough to move the log, which then starts over in place, and to add a few spare pages to the file. The
+file does not grow any more, the log has the rest, marks and deletions use the spare pages, and new events use
+freed pages beyond those. Once the disk has room again the companion is created again.
 
 It decides nothing about events; the writer thread calls it between transactions and before each commit.
 """
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from nexmo_dispatch_webhooks.inbox import sqlite_file as file
+from nexmo_dispatch_webhooks.inbox import sqlite_key_values as notes
 from nexmo_dispatch_webhooks.inbox.sqlite_settings import SqliteSettings
 from nexmo_dispatch_webhooks.logs import logger
 
@@ -29,6 +31,8 @@ _RESERVE: Final = 2 * 1024**2
 _LEAST_RESERVE: Final = 64 * 1024
 #: The reserve is at most this fraction of the disk, and of `max_bytes`: 1/8 and 1/4.
 _OF_DISK, _OF_FILE = 8, 4
+#: The spare pages are this fraction of the reserve: 1/4.
+_SPARE: Final = 4
 #: Bytes by which a file of the largest size may grow for work on stored events: marks, results, retention.
 _ALLOWANCE: Final = 1024**2
 _ZEROS: Final = bytes(64 * 1024)
@@ -56,6 +60,10 @@ class DiskReserve:
         """Whether the companion exists."""
         self._tight = False
         """Whether the file must not grow, since there is no reserve."""
+        self._stored = False
+        """Whether the next write is about stored events, which may use the spare pages."""
+        self._spare = 0
+        """The number of spare pages, as far as there were so many."""
         self._size = _RESERVE
         self._page_size = 4096
         self._moved = 0
@@ -68,6 +76,7 @@ class DiskReserve:
         self._size = max(_LEAST_RESERVE, least)
         (self._page_size,) = db.execute("PRAGMA page_size").fetchone()
         self._look()
+        self._note_spare_pages(db)
         self.limit(db)
 
     def limit(self, db: sqlite3.Connection, *, stored: bool = False) -> None:
@@ -77,14 +86,20 @@ class DiskReserve:
             db: The connection, outside a transaction.
             stored: The next write is about stored events: it makes room, or belongs to acknowledged events.
         """
+        self._stored = stored
         db.execute(f"PRAGMA max_page_count = {self.pages(stored=stored)}")
+
+    @property
+    def spare_pages(self) -> int:
+        """The number of free pages that new events leave to marks and deletions."""
+        return self._spare if self._tight else 0
 
     def pages(self, *, stored: bool = False) -> int:
         """Return the largest number of pages of the file; see `limit`."""
         most = self._max_bytes + (_ALLOWANCE if stored else 0)
         if self._tight:
-            # Not one page more, for stored events either: a file that has to grow when the log is moved, on a
-            # disk that the log has filled, is a dead end. Deletions split pages into those that they free.
+            # Not one page more: a file that has to grow when the log is moved, on a disk that the log has
+            # filled, is a dead end. Marks and deletions have the spare pages.
             most = min(most, self._moved * self._page_size)
         return max(1, most // self._page_size)
 
@@ -98,12 +113,13 @@ class DiskReserve:
             sqlite3.OperationalError: There is not enough room: SQLITE_FULL.
         """
         if not self._held:
-            return  # `limit` bounds the growth by the room of the reserve
+            # `limit` keeps the file from growing: only free pages can run out
+            if not self._stored and self._tight and _free_pages(db) < self.spare_pages:
+                raise _full()
+            return
         grown = (_pages(db) - self._moved) * self._page_size
         if grown > self._size // 2 and self._available() < 2 * grown:
-            error = sqlite3.OperationalError("the disk has no room for this")
-            error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_FULL, "SQLITE_FULL"
-            raise error
+            raise _full()
 
     def move_log(self, db: sqlite3.Connection) -> None:
         """Move the log to the file, between two transactions; on a full disk delete the reserve for that."""
@@ -111,7 +127,7 @@ class DiskReserve:
         self._look()
         if self._held and _pages(db) > self._moved and self.give_up():
             file.move_log(db, self._busy_timeout)
-            self._look()
+            self._add_spare_pages(db)
             self.limit(db)
 
     def hold(self, db: sqlite3.Connection) -> None:
@@ -129,8 +145,32 @@ class DiskReserve:
         """Make room for a deletion: move the log, and delete the reserve when the disk is full."""
         self.move_log(db)
         if self.give_up():
-            self._look()
+            self._add_spare_pages(db)
         self.limit(db, stored=True)
+
+    def _add_spare_pages(self, db: sqlite3.Connection) -> None:
+        """Let the file grow once, while the room of the reserve is free: marks wait for no deletion."""
+        missing = self._size // _SPARE // self._page_size - _free_pages(db)
+        if missing > 0:
+            self._grow(db, missing)
+        self._look()
+        self._note_spare_pages(db)
+
+    def _note_spare_pages(self, db: sqlite3.Connection) -> None:
+        self._spare = min(self._size // _SPARE // self._page_size, _free_pages(db))
+
+    def _grow(self, db: sqlite3.Connection, pages: int) -> None:
+        db.execute(f"PRAGMA max_page_count = {_pages(db) + 2 * pages}")
+        with contextlib.suppress(sqlite3.Error):  # another program was quicker: the disk is full all the same
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                notes.write(db, "spare", bytes(pages * self._page_size))
+                notes.erase(db, "spare")
+                db.execute("COMMIT")
+            finally:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+            file.move_log(db, self._busy_timeout)
 
     def give_up(self) -> bool:
         """Delete the reserve if it exists and the disk is full; return whether it was deleted."""
@@ -181,6 +221,17 @@ class DiskReserve:
     def _available(self) -> int:
         """Return the free bytes of the disk."""
         return shutil.disk_usage(self._path.parent).free
+
+
+def _full() -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError("the disk has no room for this")
+    error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_FULL, "SQLITE_FULL"
+    return error
+
+
+def _free_pages(db: sqlite3.Connection) -> int:
+    (pages,) = db.execute("PRAGMA freelist_count").fetchone()
+    return int(pages)
 
 
 def _pages(db: sqlite3.Connection) -> int:

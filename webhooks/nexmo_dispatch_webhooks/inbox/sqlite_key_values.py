@@ -11,8 +11,9 @@ from typing import Final, Literal
 __all__ = ["SCHEMA", "erase", "read", "write"]
 
 #: `worker`: the identity of the companion file that the process that handles events has locked;
-#: `empty-log`: a request to that process; `owner`: the owner of the events.
-Name = Literal["worker", "empty-log", "owner"]
+#: `empty-log`: a request to that process; `owner`: the owner of the events; `spare`: zeros that are written
+#: and erased at once, which leaves free pages.
+Name = Literal["worker", "empty-log", "owner", "spare"]
 
 SCHEMA: Final = "CREATE TABLE inbox_notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
 
@@ -23,11 +24,11 @@ def read(db: sqlite3.Connection, name: Name) -> str | None:
     return None if row is None else row[0]
 
 
-def write(db: sqlite3.Connection, name: Name, value: str) -> None:
+def write(db: sqlite3.Connection, name: Name, value: str | bytes) -> None:
     """Set the value of a key."""
     db.execute("REPLACE INTO inbox_notes VALUES (?, ?)", (name, value))
 
 
-def erase(db: sqlite3.Connection, name: Name, value: str) -> None:
-    """Delete a key, unless its value has changed."""
-    db.execute("DELETE FROM inbox_notes WHERE name = ? AND value = ?", (name, value))
+def erase(db: sqlite3.Connection, name: Name, value: str | None = None) -> None:
+    """Delete a key; with *value*, unless its value has changed."""
+    db.execute("DELETE FROM inbox_notes WHERE name = ? AND value = coalesce(?, value)", (name, value))

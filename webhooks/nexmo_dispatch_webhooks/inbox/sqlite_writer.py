@@ -212,7 +212,7 @@ class Writer:
         """Return whether there is room for another event."""
         if self._trouble is not None:
             raise self._loss()
-        return sql.has_room(db, self._reserve.pages())
+        return sql.has_room(db, self._reserve.pages() - self._reserve.spare_pages)
 
     def empty_log_later(self, _: sqlite3.Connection) -> None:
         """Empty the log as soon as no reader prevents it; called after a deletion."""
