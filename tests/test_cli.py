@@ -322,6 +322,22 @@ async def test_listen_records_and_stores(tmp_path: Path, capsys: pytest.CaptureF
     assert capsys.readouterr().out.count(" inbound-message ") == count
 
 
+@pytest.mark.parametrize(("options", "status"), [((), 401), (("--repeat-wrong-signature",), 503)])
+async def test_listen_answers_a_wrong_signature_as_it_is_told(options: tuple[str, ...], status: int) -> None:
+    """Contract 5.10: 401 ends the callback, after 503 the service repeats it for 24 hours."""
+    body = (PAYLOADS / "webhooks" / "message_status" / "sms_rejected.json").read_bytes()
+    token = sign(body, secret="old secret", api_key="a1b2c3d4", iat=int(time.time()), jti="1")
+    headers = {"Authorization": token, "Content-Type": "application/json"}
+    async with serving("listen", "--port", "0", "--secret", "a1b2c3d4=new secret", *options) as command:
+        url = await command.until(r"(http://\S+)")
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(url, data=body, headers=headers) as answer,
+        ):
+            assert answer.status == status
+        await command.signalled(signal.SIGINT)
+
+
 def test_listen_says_that_the_port_is_taken(capfd: pytest.CaptureFixture[str]) -> None:
     """By host and port, in a sentence."""
     with socket.socket() as other:

@@ -169,6 +169,13 @@ def listen(
             help="Store each callback in this SQLite file before answering; not the file of a receiver.",
         ),
     ] = None,
+    repeat_wrong_signature: Annotated[
+        bool,
+        typer.Option(
+            "--repeat-wrong-signature",
+            help="Answer a wrong signature with 503, so that the service repeats the callback, not with 401.",
+        ),
+    ] = False,
 ) -> None:
     """Receive callbacks and print each one with masked numbers, until Ctrl-C."""
     from nexmo_dispatch_async.cli.listen import run
@@ -179,7 +186,8 @@ def listen(
             f"set {_SECRETS} to API_KEY=SECRET or give --secret, or give --no-verification; not both",
             param_hint=_name_of_secret(context),
         )
-    raise typer.Exit(anyio.run(run, host, port, path, secrets or None, record, inbox))
+    status: Literal[401, 503] = 503 if repeat_wrong_signature else 401
+    raise typer.Exit(anyio.run(run, host, port, path, secrets or None, record, inbox, status))
 
 
 @app.command()

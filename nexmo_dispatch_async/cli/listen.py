@@ -29,6 +29,7 @@ from nexmo_dispatch_webhooks.aiohttp_log import MalformedRequestFilter
 from nexmo_dispatch_webhooks.inbox import SqliteInbox
 from nexmo_dispatch_webhooks.inbox.sqlite import SqliteInboxStore
 from nexmo_dispatch_webhooks.inbox.sqlite_claim import GRACE
+from nexmo_dispatch_webhooks.refusals import WrongSignature
 
 #: Seconds for callbacks in progress and for stored events: together less than the ten of a container's stop.
 _ANSWERING, _DRAIN = 3.0, 5.0
@@ -59,6 +60,7 @@ async def run(
     secrets: Mapping[str, str] | None,
     record: Path | None = None,
     inbox: Path | None = None,
+    wrong_signature: WrongSignature = 401,
 ) -> int:
     """Serve until a signal; return exit code 0, or 1 if a setting, a file or the port prevents the start.
 
@@ -84,7 +86,14 @@ async def run(
             if secrets is None:
                 setup(application, router, path=path, verification=None, inbox=store)
             else:
-                setup(application, router, path=path, secrets=secrets, inbox=store)
+                setup(
+                    application,
+                    router,
+                    path=path,
+                    secrets=secrets,
+                    wrong_signature=wrong_signature,
+                    inbox=store,
+                )
             stack.push_async_callback(runner.cleanup)
             await runner.setup()
         except WebhookError as error:

@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from nexmo_dispatch_webhooks import (
+    Claims,
     Context,
     Event,
     FinalReport,
@@ -304,7 +305,7 @@ def test_no_two_handlers_have_one_key() -> None:
     router.include_router(inner)
     router.freeze()
 
-    keys = [selected.key for selected in router.select(READ)]
+    keys = [selected.key for selected in router.select(READ, Context())]
 
     assert keys == ["n", "n (2)", "n (2) (2)", "m (2)", "m", "n (3)", "m (3)"]
 
@@ -354,6 +355,28 @@ async def test_prefixes_add_up() -> None:
         await router.dispatch(READ, Context(path=path))
 
     assert log == ["inner", "inner"]
+
+
+async def test_an_included_router_takes_what_one_account_signed() -> None:
+    """What account a1 signs reaches no handler of b2, not even its fallback; nor does what is not signed."""
+    log: list[str] = []
+    inner, router = Router(), Router()
+    inner.fallback(handler(log, "inner"))
+    router.include_router(inner, prefix="/x", account="b2")
+
+    for api_key, path in (("a1", "x"), ("b2", "x"), ("b2", "y")):
+        await router.dispatch(READ, Context(path, claims=Claims("Vonage", 0.0, "j", api_key)))
+    await router.dispatch(READ, Context("x"))
+
+    assert log == ["inner"]
+    assert router.accounts() == {"b2"}
+    assert Router(Router(router)).accounts() == {"b2"}
+
+
+@pytest.mark.parametrize("account", ["", 7, b"b2"])
+def test_an_account_is_a_text(account: Any) -> None:
+    with pytest.raises(RouterError, match="account must be the api_key of a signature, as text"):
+        Router().include_router(Router(), account=account)
 
 
 def test_registration_ends_at_the_start() -> None:

@@ -22,6 +22,7 @@ from nexmo_dispatch_webhooks.exceptions import (
     InboxError,
     InvalidBodyError,
     RequestRefusedError,
+    RouterError,
     WebhookError,
 )
 from nexmo_dispatch_webhooks.injection import is_async
@@ -171,12 +172,24 @@ class Receiver:
         if self.inbox is not None:
             await self.inbox.aclose()
 
+    def _check_accounts(self) -> None:
+        known = getattr(self.verification, "api_keys", None)
+        if self.verification is not None and known is None:
+            return  # a verification of the application knows its accounts itself
+        if missing := sorted(self.router.accounts() - frozenset(known or ())):
+            raise RouterError(
+                f"include_router(account={missing[0]!r}): no callback can be signed by that account here; "
+                "add its signature secret to `secrets`"
+            )
+
     def start(self) -> None:
         """Freeze the router and check that its handlers can be called; `open` does it, with the inbox.
 
         Raises:
-            RouterError: A handler asks for something that nothing provides.
+            RouterError: A handler asks for something that nothing provides, or a router is included for an
+                account whose signature the receiver does not know, so that its handlers would hear nothing.
         """
+        self._check_accounts()
         self._bound = self.router.bind(self._values)
         handle: OuterCallNext = self._receive
         for middleware in reversed(self.router.outer_middlewares):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Self, TypeVar, Unpack
 
 import msgspec
@@ -28,7 +28,6 @@ from nexmo_dispatch_webhooks.middleware import (
 )
 from nexmo_dispatch_webhooks.routes import (
     KINDS,
-    EventCondition,
     Filters,
     Handler,
     OneOrMore,
@@ -37,6 +36,7 @@ from nexmo_dispatch_webhooks.routes import (
     make_route,
     with_parentheses,
 )
+from nexmo_dispatch_webhooks.selection import Plan, PlanEntry, Scope, Selected
 
 __all__ = [
     "Context",
@@ -97,7 +97,7 @@ class _Node:
         keys: set[str],
         outer: tuple[Middleware, ...],
         plan_call: Callable[[Handler, Mapping[str, Any]], Call] = plan_call,
-    ) -> _Plan:
+    ) -> Plan:
         """Plan the call of each handler of this router and of included ones, with the provided values."""
         values = {**inherited, **self.values}
         around = (*outer, *self.middlewares)
@@ -110,17 +110,25 @@ class _Node:
             keys.add(key)
             return Selected(route, key, through(around, plan_call(route.handler, values)))
 
-        by_kind: dict[Kind, list[_PlanEntry]] = {kind: [] for kind in KINDS}
+        by_kind: dict[Kind, list[PlanEntry]] = {kind: [] for kind in KINDS}
         for entry in self.entries:
             if isinstance(entry, Route):
-                step: _PlanEntry = (entry.conditions(), select(entry), None, "")
+                step: PlanEntry = (entry.conditions(), select(entry), None)
                 kinds = entry.kinds
             else:
-                step = ((), None, entry.node.plan(values, keys, around, plan_call), entry.prefix)
+                step = ((), None, (entry.node.plan(values, keys, around, plan_call), entry.scope))
                 kinds = KINDS
             for kind in kinds:
                 by_kind[kind].append(step)
-        return _Plan(by_kind, [select(route) for route in self.fallbacks])
+        return Plan(by_kind, [select(route) for route in self.fallbacks])
+
+    def accounts(self) -> Iterator[str]:
+        """Return the accounts that the routers included below name."""
+        for entry in self.entries:
+            if isinstance(entry, _Branch):
+                if entry.scope.account is not None:
+                    yield entry.scope.account
+                yield from entry.node.accounts()
 
     def freeze(self) -> None:
         self.frozen = True
@@ -132,49 +140,7 @@ class _Node:
 @dataclass(frozen=True, slots=True)
 class _Branch:
     node: _Node
-    prefix: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Selected:
-    """A handler that an event reaches; `error` is the exception of its filter."""
-
-    route: Route
-    #: A name that no other handler of the tree has, the same after a restart of the same program.
-    key: str
-    #: Calls the handler through its middlewares; what it raises comes through.
-    run: Call
-    error: Exception | None = None
-
-
-#: A handler with its conditions, or the plan of an included router with its prefix.
-_PlanEntry = tuple[tuple[EventCondition[Any], ...], Selected | None, "_Plan | None", str]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Plan:
-    """The routes of a router by kind of event, ready to run."""
-
-    by_kind: dict[Kind, list[_PlanEntry]]
-    fallbacks: list[Selected]
-
-    def select(self, event: Event, path: str) -> list[Selected]:
-        """Return the handlers that an event reaches, in order."""
-        found: list[Selected] = []
-        for conditions, selected, branch, prefix in self.by_kind[event.kind]:
-            if selected is None:
-                if branch is not None and (rest := _rest(path, prefix)) is not None:
-                    found += branch.select(event, rest)
-                continue
-            try:
-                for condition in conditions:
-                    if not condition(event):
-                        break
-                else:
-                    found.append(selected)
-            except Exception as error:  # noqa: BLE001 - a filter of the application may raise anything
-                found.append(replace(selected, error=error))
-        return found or self.fallbacks
+    scope: Scope
 
 
 class Router:
@@ -191,7 +157,7 @@ class Router:
         self, *routers: Router, name: str = "router", values: Mapping[str, Any] | None = None
     ) -> None:
         self._node = _Node(name, dict(values or {}))
-        self._plan: _Plan | None = None  # made by `freeze`; before, whatever is asked is planned anew
+        self._plan: Plan | None = None  # made by `freeze`; before, whatever is asked is planned anew
         for router in routers:
             self.include_router(router)
 
@@ -360,19 +326,22 @@ class Router:
         """Return the functions around the request, outermost first."""
         return tuple(self._node.outer)
 
-    def include_router(self, router: Router, *, prefix: str = "") -> None:
+    def include_router(self, router: Router, *, prefix: str = "", account: str | None = None) -> None:
         """Include all handlers of another router at this place in the order.
 
         Args:
             router: A router that is not included anywhere yet.
             prefix: Take only what arrives below this path, for example `/team-a`, seen from the mount
                 point; a prefix around this router comes first.
+            account: Take only what this `api_key` signed (contract 5.9), so that no other account of the
+                same receiver can move its workflows; None for any, and for callbacks without a signature.
 
         Raises:
             RouterError: The router is this one, contains this one, is included already, or has
-                outer middleware.
+                outer middleware; or *account* is no text.
         """
         self._require_open()
+        scope = Scope.of(prefix, account)
         here, node = self._node, _node_of(router)
         if node is here:
             raise RouterError(f"{here.name} cannot include itself")
@@ -386,7 +355,7 @@ class Router:
         if node.outer:
             raise RouterError(f"{node.name} has outer middleware, which belongs to the router given to setup")
         node.parent = here
-        here.entries.append(_Branch(node, "/" + prefix.strip("/") if prefix.strip("/") else ""))
+        here.entries.append(_Branch(node, scope))
 
     def freeze(self, values: Mapping[str, Any] | None = None) -> None:
         """End the registration, and check that every handler can be called with what is provided.
@@ -419,6 +388,10 @@ class Router:
         """Return all routes in their order, including those of included routers."""
         return self._node.routes()
 
+    def accounts(self) -> frozenset[str]:
+        """Return the accounts that `include_router(account=…)` names anywhere below this router."""
+        return frozenset(self._node.accounts())
+
     def fetch(self, event: Event, context: Context | None = None) -> tuple[Handler, ...]:
         """Return the handlers that an event would reach, in order, without running them.
 
@@ -426,20 +399,21 @@ class Router:
         """
         # before the start the values are not provided yet, and they do not matter here
         plan = self._plan or self._node.plan({}, set(), (), lambda handler, _: handler)
-        selected = plan.select(event, context.path if context is not None else "")
+        context = context or Context()
+        selected = plan.select(event, context, context.path)
         for item in selected:
             if item.error is not None:
                 raise item.error
         return tuple(item.route.handler for item in selected)
 
-    def select(self, event: Event, path: str = "") -> list[Selected]:
+    def select(self, event: Event, context: Context) -> list[Selected]:
         """Return what an event reaches, in order, ready to run, with the exceptions of filters."""
         if watchers:
             current_event.set(event)
         plan = self._plan
         if plan is None:  # tests of handlers dispatch without a start
             plan = self._node.plan({}, set(), ())
-        return plan.select(event, path)
+        return plan.select(event, context, context.path)
 
     # --- running ---
 
@@ -460,7 +434,7 @@ class Router:
             context = Context()
         handled: list[str] = []
         failures: list[HandlerFailure] = []
-        for item in self.select(event, context.path):
+        for item in self.select(event, context):
             try:
                 if item.error is not None:
                     raise item.error
@@ -478,11 +452,3 @@ def _node_of(router: Any) -> _Node:
     if not isinstance(router, Router):
         raise RouterError(f"include_router takes a Router, not {type(router).__name__}")
     return router._node  # noqa: SLF001 - the inside of another router is composed here and nowhere else
-
-
-def _rest(path: str, prefix: str) -> str | None:
-    """Return the path below the prefix, None for a path elsewhere."""
-    if not prefix:
-        return path
-    whole = "/" + path.strip("/")
-    return whole[len(prefix) :] if (whole + "/").startswith(prefix + "/") else None

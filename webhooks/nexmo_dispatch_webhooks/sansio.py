@@ -144,6 +144,9 @@ class HmacVerification:
         header: The header that holds the signature.
     """
 
+    #: Its signatures name no account.
+    api_keys: frozenset[str] = frozenset()
+
     def __init__(self, secret: Secret, *, header: str = "X-KPN-Webhook-Signature") -> None:
         several = check_secret("the signing key", secret)
         self._keys = [item.encode() if isinstance(item, str) else item for item in several]
@@ -177,6 +180,9 @@ class PathSecretVerification:
     Raises:
         ConfigurationError: It is shorter, or has a character that a URL would spell otherwise.
     """
+
+    #: The path names no account.
+    api_keys: frozenset[str] = frozenset()
 
     def __init__(self, secret: str) -> None:
         text, *more = check_secret("the path secret", secret)

@@ -73,9 +73,9 @@ class AttemptRunner:
                 self._expired.add(task)
                 task.cancel()
 
-    def select(self, event: Event, path: str, done: Sequence[str]) -> list[Selected]:
+    def select(self, event: Event, context: Context, done: Sequence[str]) -> list[Selected]:
         """Return the handlers of an event that are not in *done*."""
-        selected = self._router.select(event, path)
+        selected = self._router.select(event, context)
         return [item for item in selected if item.key not in done] if done else selected
 
     async def attempt(

@@ -176,7 +176,7 @@ class Scheduler:
             if (found := await self._read(item)) is None:
                 return
             event, context = found
-        selected = self.runner.select(event, context.path, item.done)
+        selected = self.runner.select(event, context, item.done)
         if item.group is None and not self.lanes.admit(item, (event.kind, *(one.key for one in selected))):
             return  # it is taken again when another event of its group has ended, and is read again then
         result = await self.runner.attempt(
