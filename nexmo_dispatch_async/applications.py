@@ -1,6 +1,6 @@
 """The five application calls (contract 4): `client.applications`.
 
-The client carries out each call, with its retries and errors.
+The client makes the requests, with its retries and errors.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 class _Caller(Protocol):
-    """What the application calls need of `DispatchClient`, which stands above them."""
+    """The part of `DispatchClient` that the application calls use; `client` is a higher layer."""
 
     async def call(
         self,
@@ -144,7 +144,7 @@ class Applications(Unpicklable):
             type: `messages` for Dispatch.
             status_method: HTTP method of the status callback.
             inbound_method: HTTP method of the inbound callback.
-            public_key: PEM text of your own public key, if the service is not to make a pair.
+            public_key: PEM text of your own public key; if omitted, the service makes a key pair.
             encoding: Encoding of the fields; the sources disagree (contract 9.8).
 
         Raises:
@@ -194,7 +194,7 @@ class Applications(Unpicklable):
         public_key: str | UnsetType = UNSET,
         encoding: Literal["json", "query"] = "json",
     ) -> Application:
-        """Change an application; only the given fields are sent.
+        """Update an application; only the given fields are sent.
 
         Always give `name` and `type`, which the service requires, and every field that must stay: it is not
         documented whether omitted fields stay (contract 4.3). The sources also disagree on the encoding of
@@ -229,9 +229,9 @@ class Applications(Unpicklable):
         return await self._call(request, decipher_application)
 
     async def delete(self, application_id: str | UUID) -> None:
-        """Delete an application, which cannot be undone.
+        """Delete an application; a deletion cannot be undone.
 
-        Queued callbacks may still arrive for it; stop sending 24 hours before (contract 4.4).
+        Queued callbacks of the application may still arrive; stop sending 24 hours before (contract 4.4).
 
         Raises:
             NotFoundError: No application has this id.
@@ -241,13 +241,15 @@ class Applications(Unpicklable):
         await self._call(request, decipher_nothing)
 
     async def list(self, *, page_index: int | None = None, page_size: int | None = None) -> ApplicationPage:
-        """Read one page.
+        """Read one page of applications.
 
         Args:
-            page_index: Counted from 0 by the contract, from 1 on the v2 path; the first page if omitted.
-            page_size: 1 to 100; the service's own default (10) if omitted.
+            page_index: Index of the page: from 0 by the contract, from 1 on the v2 path; the first if
+                omitted.
+            page_size: Applications per page, from 1 to 100; the service's default (10) if omitted.
 
         Raises:
+            ConfigurationError: `page_size` is out of range.
             PermissionDeniedError: Sandbox accounts may not list (contract 1.5).
             APIError: One of its other subclasses.
         """
@@ -348,7 +350,7 @@ def _checked(application_id: str | UUID) -> str:
     """Return the id as part of a path.
 
     Raises:
-        ConfigurationError: It is none, or would lead to another place.
+        ConfigurationError: The value is no id, or would change the path.
     """
     checked = header_text("application_id", application_id)
     if checked in (".", ".."):

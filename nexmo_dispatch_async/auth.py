@@ -1,6 +1,6 @@
-"""Who the caller is: the ways to fill the `Authorization` header (contract 2).
+"""Credentials: the values of the `Authorization` header (contract 2).
 
-It fetches nothing and waits for nothing: the client carries the requests and answers.
+No module here sends a request; the client fetches the tokens.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ KPN_TOKEN_URL = "https://api-prd.kpn.com/oauth/client_credential/accesstoken"  #
 
 @runtime_checkable
 class Auth(Protocol):
-    """What the client asks of credentials. Anything with these four methods will do.
+    """Interface of credentials: any object with these four methods.
 
-    None of them may wait. `now` counts seconds on the client's own clock, whose zero means nothing.
+    No method may block. `now` is monotonic seconds of the client's clock.
     """
 
     def authorization(self, now: float) -> str | None:
-        """Return the value of the `Authorization` header, or `None` if a token has to be fetched first."""
+        """Return the value of the `Authorization` header, or `None` if a token must be fetched first."""
         ...
 
     def token_request(self) -> Request:
@@ -45,38 +45,44 @@ class Auth(Protocol):
         ...
 
     def receive_token(self, response: Response, now: float, *, epoch: float = 0.0) -> None:
-        """Take the answer to `token_request`; raise a `NotSentError` if there is no token in it.
+        """Store the token of the response to `token_request`.
 
-        `now` is the time of receipt on the client's clock; `epoch` is the same moment in epoch seconds,
-        in case the answer names a date to come back at.
+        Args:
+            response: The response of the token endpoint.
+            now: Time of receipt, in monotonic seconds of the client's clock.
+            epoch: Time of receipt, in epoch seconds, for a `Retry-After` that is a date.
+
+        Raises:
+            NotSentError: The response contains no token.
         """
         ...
 
     def reject(self, authorization: str) -> bool:
-        """Hear that the service refused `authorization`; return whether asking again may yield another."""
+        """Discard `authorization`, which the service refused; return whether another may be fetched."""
         ...
 
 
 @runtime_checkable
 class RenewsEarly(Auth, Protocol):
-    """Credentials that ask for a new token while the old one is good, and can go on with the old one.
+    """Credentials that renew a token before it expires, and can go on with the old token.
 
-    `Auth` is enough for the client; without this, a token that cannot be renewed early fails the call.
+    The client requires `Auth` only. With plain `Auth`, a failed renewal fails the call, even if the old
+    token is still valid.
     """
 
     def postpone(self, now: float) -> str | None:
-        """Return the token that is due but still good, and offer it for a while; `None` if there is none."""
+        """Return the valid token that is due for renewal, and put the renewal off; `None` without one."""
         ...
 
 
 def header_text(name: str, value: object) -> str:
-    """Return `value`, trimmed, if it can be part of a header line. A `UUID` is as good as its text.
+    """Return `value`, trimmed, if it can be part of a header line. A `UUID` counts as its text.
 
     Raises:
-        ConfigurationError: It is empty, of another type, or has characters that no header may carry. The
-            value is not shown.
+        ConfigurationError: The value is empty, of another type, or has characters that no header may carry.
+            The message does not show the value.
     """
-    # Callers without type checking, and environment variables, hold anything.
+    # Callers without type checking may pass any value.
     if isinstance(value, uuid.UUID):
         value = str(value)
     if value is not None and not isinstance(value, str):
@@ -91,16 +97,15 @@ def header_text(name: str, value: object) -> str:
 class KpnOAuth:
     """KPN's OAuth 2.0 client credentials (contract 2.1).
 
-    A new token is asked for shortly before the old one ends, counted from the moment of its receipt: the
-    service's own `issued_at` depends on clocks that may disagree. Until it is there, and if there is none to
-    be had, the old one is used to its end. One object may serve several clients, which then share the token.
+    A token is renewed shortly before it expires, counted from its receipt: the service's own `issued_at`
+    depends on clocks that may disagree. During the renewal, and after a failed one, the old token is used
+    until it expires. Several clients may share one object, and with it the token.
 
     Args:
-        client_id: From the developer portal.
-        client_secret: The same; never shown.
-        token_url: The token endpoint, with or without its `grant_type`.
-        renew_before: Ask for a new token this many seconds before the old one ends. At most half of a
-            token's life is given up, however short it is.
+        client_id: Client id of the developer portal.
+        client_secret: Client secret of the developer portal; never shown.
+        token_url: URL of the token endpoint, with or without `grant_type`.
+        renew_before: Seconds before expiry at which a token is renewed; at most half of its lifetime.
     """
 
     __slots__ = (
@@ -127,7 +132,7 @@ class KpnOAuth:
         self._token_url = check_url("token_url", token_url, query=True)
         check_plain_http("token_url", self._token_url, "the client id and its secret")
         self._renew_before = renew_before
-        # The current token: the header value, when to ask for another, and when it is over
+        # The current token: the value of the header, when the renewal is due, and when the token expires
         self._authorization: str | None = None
         self._due = self._ends = 0.0
 
@@ -136,7 +141,7 @@ class KpnOAuth:
         return f"KpnOAuth(client_id=…, {state})"
 
     def authorization(self, now: float) -> str | None:
-        """Return the `Authorization` header, or `None` if a token is due."""
+        """Return the value of the `Authorization` header, or `None` if a token must be fetched."""
         return self._authorization if now < self._due else None
 
     def token_request(self) -> Request:
@@ -144,17 +149,22 @@ class KpnOAuth:
         return token_request(self._token_url, self._client_id, self._client_secret)
 
     def receive_token(self, response: Response, now: float, *, epoch: float = 0.0) -> None:
-        """Keep the token that was answered.
+        """Store the token of a response.
+
+        Args:
+            response: The response of the token endpoint.
+            now: Time of receipt, in monotonic seconds of the client's clock.
+            epoch: Time of receipt, in epoch seconds.
 
         Raises:
             AuthenticationError: The client id or the secret is wrong, whatever the status (contract 2.2).
-            RateLimitError: Too many token requests.
-            TokenUnavailableError: The endpoint fails, or answers success without a token.
+            RateLimitError: There were too many token requests.
+            TokenUnavailableError: The endpoint failed, or its success contains no token.
         """
         try:
             token, expires_in = decipher_token(response, request=self.token_request(), now=epoch)
         except AuthenticationError:
-            # The old token will not be good for long either: every call gets the new one.
+            # The old token will soon be refused as well: the next call fetches a token.
             self._due = min(self._due, now)
             raise
         life = _lifetime(expires_in)
@@ -164,25 +174,25 @@ class KpnOAuth:
         self._ends = now + life
 
     def postpone(self, now: float) -> str | None:
-        """Return the token that is due but still good, and offer it for half a minute more.
+        """Return the valid token that is due for renewal, and put the renewal off by half a minute.
 
-        So one caller at a time asks for a new one, and an endpoint that is down is left alone in between.
+        One caller at a time renews the token, and a failing endpoint gets one request per half minute.
         """
         self._due = min(now + _PAUSE, self._ends)
         return self.authorization(now)
 
     def reject(self, authorization: str) -> bool:
-        """Forget the token if it is the one that was refused; a newer one stays."""
+        """Discard the token if it is the refused one; a newer token stays."""
         if authorization == self._authorization:
             self._authorization = None
             self._due = self._ends = float("-inf")
         return True
 
 
-# How long a token that is due is used before the next try to renew it, in seconds.
+# Seconds between two attempts to renew a token that is still valid.
 _PAUSE = 30.0
 
-# Contract 2.1: what to assume when `expires_in` is missing or unreadable.
+# Assumed lifetime, in seconds, when `expires_in` is missing or unreadable (contract 2.1).
 _DEFAULT_LIFETIME = 300.0
 
 
@@ -191,12 +201,12 @@ def _lifetime(expires_in: object) -> float:
         seconds = float(text_or_empty(expires_in))
     except ValueError:
         return _DEFAULT_LIFETIME
-    # NaN, infinity and nonsense are as good as nothing; so is Apigee's -1, which stands for "never".
+    # NaN, infinity and absurd values count as missing; so does Apigee's -1, which means "never".
     return seconds if 0 < seconds < 1e9 else _DEFAULT_LIFETIME
 
 
 class _FetchesNothing:
-    """The half of `Auth` that does not apply where there is always an authorization."""
+    """The part of `Auth` that credentials without a token endpoint do not need."""
 
     __slots__ = ()
 
@@ -204,11 +214,11 @@ class _FetchesNothing:
         return f"{type(self).__name__}(…)"
 
     def token_request(self) -> Request:
-        """Never called: there is always an authorization."""
+        """Raise `ConfigurationError`: these credentials fetch no token."""
         raise ConfigurationError(f"{type(self).__name__} fetches nothing")
 
     def receive_token(self, response: Response, now: float, *, epoch: float = 0.0) -> None:
-        """Never called: there is always an authorization."""
+        """Raise `ConfigurationError`: these credentials fetch no token."""
         raise ConfigurationError(f"{type(self).__name__} fetches nothing")
 
 
@@ -221,16 +231,16 @@ class _Fixed(_FetchesNothing):
         self._authorization = authorization
 
     def authorization(self, now: float) -> str:
-        """Return the `Authorization` header."""
+        """Return the value of the `Authorization` header."""
         return self._authorization
 
     def reject(self, authorization: str) -> bool:
-        """Return `False`: asking again would yield the same."""
+        """Return `False`: the authorization never changes."""
         return False
 
 
 class BearerToken(_Fixed):
-    """A ready access token, for those who fetch it themselves (contract 9.16). It cannot be renewed."""
+    """An access token that the caller fetched (contract 9.16). It cannot be renewed."""
 
     __slots__ = ()
 
@@ -241,8 +251,8 @@ class BearerToken(_Fixed):
 class BasicAuth(_Fixed):
     """API key and secret of a Vonage account (contract 2.4).
 
-    Simpler than `VonageJWT`, but callbacks then go to the webhooks of the account, not to those of an
-    application.
+    `BasicAuth` is simpler than `VonageJWT`, but callbacks go to the webhooks of the account instead of those
+    of an application.
     """
 
     __slots__ = ()
@@ -255,19 +265,19 @@ class BasicAuth(_Fixed):
 class VonageJWT(_FetchesNothing):
     """Tokens that the caller signs with the private key of an application (contract 2.4).
 
-    The key is read once; a token is kept until shortly before its end.
+    The key is read once; a token is reused until shortly before it expires.
 
     Args:
-        application_id: Of the Vonage application, as text or `UUID`; callbacks go to its URLs.
+        application_id: Id of the Vonage application, as text or `UUID`; callbacks go to its URLs.
         private_key: PEM text, the path of a PEM file, or a loaded RSA key. Text from an environment variable
-            may have its line ends written as backslash and n, or be in base64.
-        lifetime: Seconds that a token is valid, from 30 to 86,400.
-        paths: What tokens may be used for, such as `["/*/dispatch/**"]`, or one path; everything if omitted.
-        subject: The `sub` claim, if one is wanted.
-        clock: Epoch seconds. The service compares them with its own.
+            may have a backslash and an n as line ends, or be base64.
+        lifetime: Lifetime of a token in seconds, from 30 to 86,400.
+        paths: Paths that a token permits, such as `["/*/dispatch/**"]`, or one path; all paths if omitted.
+        subject: The `sub` claim; no such claim if omitted.
+        clock: Returns epoch seconds, which the service compares with its own clock.
 
     Raises:
-        ConfigurationError: A setting is wrong, or the key cannot be read. The key is not shown.
+        ConfigurationError: A setting is wrong, or the key cannot be read. The message does not show the key.
     """
 
     __slots__ = ("_authorization", "_claims", "_clock", "_from", "_key", "_lifetime", "_made", "_until")
@@ -291,17 +301,17 @@ class VonageJWT(_FetchesNothing):
             self._claims["sub"] = subject
         if paths is not None:
             self._claims["acl"] = {"paths": {path: {} for path in several("paths", paths)}}
-        # The current token and the time in which it is used
+        # The current token, and the period in which it is used
         self._authorization: str | None = None
         self._from = 0.0
         self._until = 0.0
         self._made = 0.0
 
     def authorization(self, now: float) -> str:
-        """Return the `Authorization` header, with a new token if the old one is about to end."""
+        """Return the value of the `Authorization` header, with a new token if the old one expires soon."""
         epoch = self._clock()
         used = self._lifetime - min(60.0, self._lifetime / 2)
-        # A clock that was set back would leave a token from the future, or use one for longer than it lives.
+        # With a clock that was set back, the token would be issued in the future, or be used after its end.
         fresh = self._from <= epoch < self._until and now - self._made < used
         if self._authorization is None or not fresh:
             self._authorization = f"Bearer {self.token()}"
@@ -309,19 +319,19 @@ class VonageJWT(_FetchesNothing):
         return self._authorization
 
     def reject(self, authorization: str) -> bool:
-        """Forget the token if it is the one that was refused."""
+        """Discard the token if it is the refused one."""
         if authorization == self._authorization:
             self._authorization = None
         return True
 
     def token(self, *, lifetime: float | None = None) -> str:
-        """Return a new token, for other uses than `Authorization`.
+        """Return a new token for uses other than `Authorization`.
 
-        Linking a Facebook page to an application (the documentation's "Set up Facebook Messaging") asks
-        for one, for instance, which `paths` must not restrict: see docs/authentication.md.
+        For example, linking a Facebook page to an application (the documentation's "Set up Facebook
+        Messaging") requires a token that `paths` does not restrict: see docs/authentication.md.
 
         Args:
-            lifetime: Instead of the usual one, in seconds.
+            lifetime: Lifetime of this token in seconds; that of the constructor if omitted.
 
         Raises:
             ConfigurationError: `lifetime` is not from 30 to 86,400.
@@ -356,7 +366,7 @@ def _rsa_key(source: str | bytes | PathLike[str] | RSAPrivateKey) -> RSAPrivateK
     blocks = list(_PEM.finditer(data))
     try:
         if blocks:
-            # A file may hold a certificate besides.
+            # A file may also contain a certificate.
             found = next((block for block in blocks if b"PRIVATE KEY" in block["label"]), blocks[0])
             _check_pem(found["label"], found["body"])
             key = load_pem_private_key(_pem(found["label"], found["body"]), password=None)
@@ -389,7 +399,7 @@ _ENCRYPTED = (
     "private_key is encrypted: take off the password (openssl pkey -in KEY -out PLAIN), or load it with "
     "cryptography and give the loaded key"
 )
-# A key from an environment variable may be on one line, its line ends written as backslash and n.
+# A key from an environment variable may be on one line, with a backslash and an n as line ends.
 _PEM = re.compile(
     rb"-----BEGIN (?P<label>[A-Z0-9 ]{1,40})-----(?P<body>.*?)(?:-----END (?P=label)-----|\Z)", re.DOTALL
 )
@@ -397,8 +407,8 @@ _LINE_ENDS = re.compile(rb"\\r|\\n|\s")
 
 
 def _key_data(source: str | bytes | PathLike[str]) -> bytes:
-    """What a setting or a file holds; base64 around it is taken off."""
-    # Callers without type checking, and environments, pass anything.
+    """Return the content of the setting or of its file, with base64 decoded."""
+    # Callers without type checking may pass any value.
     given = cast("object", source)
     if given is None or (isinstance(given, str | bytes) and not given.strip()):
         raise ConfigurationError("private_key is empty: give PEM text, the path of a PEM file, or a key")
@@ -420,7 +430,7 @@ def _key_data(source: str | bytes | PathLike[str]) -> bytes:
 
 
 def _without_base64(data: bytes) -> bytes:
-    """The key inside of base64, if it is that: PEM, or DER, which begins with a long sequence."""
+    """Return the key inside base64: PEM, or DER, which begins with a long sequence; other data unchanged."""
     try:
         inner = base64.b64decode(_LINE_ENDS.sub(b"", data), validate=True)
     except ValueError:
@@ -429,7 +439,7 @@ def _without_base64(data: bytes) -> bytes:
 
 
 def _check_pem(label: bytes, body: bytes) -> None:
-    """Name what is PEM and no private key that can be used."""
+    """Raise `ConfigurationError` for PEM data that is not a usable private key."""
     if b"PUBLIC KEY" in label:
         raise ConfigurationError(_PUBLIC)
     if label == b"CERTIFICATE":
@@ -448,15 +458,15 @@ def _pem(label: bytes, body: bytes) -> bytes:
 
 
 def check_url(name: str, url: str, *, query: bool = False) -> str:
-    """Return `url` without a trailing slash if it is an absolute http(s) address without credentials.
+    """Return `url` without a trailing slash if it is an absolute http(s) URL without credentials.
 
     Args:
-        name: The setting, for the message.
-        url: Its value, which is not shown.
-        query: Whether it may have a query; paths are appended to those that may not.
+        name: Name of the setting, for the message.
+        url: Value of the setting, which the message does not show.
+        query: Whether the URL may have a query; paths are appended to URLs that may not.
 
     Raises:
-        ConfigurationError: It is not.
+        ConfigurationError: The value is no such URL.
     """
     try:
         url = url.strip()

@@ -1,6 +1,6 @@
-"""What `DispatchClient.from_env()` finds in environment variables, checked under their own names.
+"""The environment variables of `DispatchClient.from_env()`; errors name the variable.
 
-It makes no client, and it reads a mapping that it is given.
+The module makes no client, and reads the mapping that the caller passes.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _PREFIX = "NEXMO_DISPATCH_"
 
 
 class Environment:
-    """The variables `NEXMO_DISPATCH_…`; one that is empty counts as missing.
+    """The variables `NEXMO_DISPATCH_…`; an empty variable counts as missing.
 
     Args:
-        variables: Such as `os.environ`.
+        variables: The environment, such as `os.environ`.
     """
 
     def __init__(self, variables: Mapping[str, str]) -> None:
@@ -30,32 +30,32 @@ class Environment:
         return "<Environment>"
 
     def application_id(self) -> str | None:
-        """Return `NEXMO_DISPATCH_APPLICATION_ID`, None if it is missing.
+        """Return `NEXMO_DISPATCH_APPLICATION_ID`; None if the variable is missing.
 
         Raises:
-            ConfigurationError: No header may carry it.
+            ConfigurationError: The value has characters that no header may carry.
         """
         text = self._text("APPLICATION_ID")
         return header_text(f"{_PREFIX}APPLICATION_ID", text) if text else None
 
     def base_url(self) -> str | None:
-        """Return `NEXMO_DISPATCH_BASE_URL`, None if it is missing.
+        """Return `NEXMO_DISPATCH_BASE_URL`; None if the variable is missing.
 
         Raises:
-            ConfigurationError: It is no address of a service.
+            ConfigurationError: The value is no absolute http(s) URL.
         """
         text = self._text("BASE_URL")
         return check_url(f"{_PREFIX}BASE_URL", text) if text else None
 
     def credentials(self, base_url: str | None) -> KpnOAuth:
-        """Return the client id and the secret, with the address that they go to.
+        """Return the credentials, with the URL of their token endpoint.
 
         Args:
-            base_url: Where requests go; None for KPN's own service.
+            base_url: Base URL of the service; None for KPN's own service.
 
         Raises:
-            ConfigurationError: A variable is missing or wrong, or one of the two addresses is that of another
-                host and the other one is missing.
+            ConfigurationError: A variable is missing or wrong, or one of the two URLs is that of another host
+                and the other URL is missing.
         """
         missing = [f"{_PREFIX}{name}" for name in ("CLIENT_ID", "CLIENT_SECRET") if not self._text(name)]
         if missing:

@@ -1,32 +1,32 @@
-"""Everything this package raises. The receiver has a tree of its own, under `WebhookError`.
+"""All exceptions of this package. The receiver has its own tree, under `WebhookError`.
 
-    DispatchError                      all of the below
+    DispatchError                      base of all others
     ├── ConfigurationError             a setting is missing or wrong
-    ├── UnacceptableError              would be refused again: what the next one and RefusedError share
-    │   └── InvalidWorkflowError       refused here, before any network call: .findings
-    ├── CareWindowStoreError           the store of a care window failed, and nothing was noted
-    ├── CampaignError                  a campaign, or what it keeps, cannot do what was asked
-    │   ├── LedgerError                its ledger failed, and nothing of the call was stored
-    │   │   ├── LedgerInUseError       another process works with the file: .pid, .host
-    │   │   └── LedgerCopiedError      the file was copied or restored: others may have been sent since
+    ├── UnacceptableError              the same workflow would be refused again; also a base of RefusedError
+    │   └── InvalidWorkflowError       the rules refused the workflow before any network call: .findings
+    ├── CareWindowStoreError           the store of a care window failed; nothing was recorded
+    ├── CampaignError                  a campaign or its files cannot carry out the call
+    │   ├── LedgerError                the ledger failed; nothing of the call was stored
+    │   │   ├── LedgerInUseError       another process uses the file: .pid, .host
+    │   │   └── LedgerCopiedError      the file is a copy or was restored: the original may have sent since
     │   ├── PlanChangedError           the ledger holds another plan
-    │   └── PeopleError                the opt-out list failed, and nothing of the call was stored
+    │   └── PeopleError                the opt-out list failed; nothing of the call was stored
     ├── ClientClosedError              the client is closed, or belongs to another event loop
     ├── TrackingError                  a workflow cannot be followed: the tracker is closed
-    │   ├── TrackingStoreError         its store failed, and nothing was stored
-    │   └── WaitError                  the awaited status did not come: .result is what is known
-    │       ├── NotReachedError        the workflow ended without it
-    │       └── WaitTimeoutError       not in time; a TimeoutError as well
-    └── APIError                       a call to the service failed: .outcome says what that means
-        ├── NotSentError               outcome "not_sent": nothing was accepted, sending again is safe
+    │   ├── TrackingStoreError         the store of the tracker failed; nothing was stored
+    │   └── WaitError                  the awaited status did not come: .result has the known facts
+    │       ├── NotReachedError        the workflow ended without the status
+    │       └── WaitTimeoutError       the timeout passed; a TimeoutError as well
+    └── APIError                       a call to the service failed: .outcome is the verdict
+        ├── NotSentError               outcome "not_sent": the service accepted nothing, a retry is safe
         │   ├── APIConnectionError     no connection: DNS, refused, TLS
         │   │   ├── APITimeoutError    no connection in time; a TimeoutError as well
-        │   │   ├── ProxyError         the proxy refuses the request, or its tunnel to the service
-        │   │   └── CertificateError   a certificate is not trusted, here or there
+        │   │   ├── ProxyError         the proxy refuses the request, or the tunnel to the service
+        │   │   └── CertificateError   the client or the service does not trust the other's certificate
         │   ├── AuthenticationError    the credentials or the token were rejected
         │   ├── NotAcceptedError       408, 421, 425: a proxy on the way did not take the request
         │   ├── TokenUnavailableError  the token endpoint fails: no access token, so nothing was sent
-        │   ├── SendingStoppedError    send_many() stopped before it: .attempts is 0
+        │   ├── SendingStoppedError    send_many() stopped before this workflow: .attempts is 0
         │   └── RateLimitError         quota, spike arrest or throttling: .retry_after
         ├── RefusedError               outcome "refused": the same request would be refused again
         │   ├── BadRequestError        400, 422: .details.invalid_parameters
@@ -34,8 +34,8 @@
         │   ├── PermissionDeniedError  403, or a project without this product
         │   ├── NotFoundError          404
         │   └── ConflictError          409
-        └── OutcomeUnknownError        outcome "unknown": bytes left and no usable answer came back
-            └── ProtocolError          an answer came back, and it makes no sense: .body
+        └── OutcomeUnknownError        outcome "unknown": bytes left and no usable response arrived
+            └── ProtocolError          a response arrived but was not understood: .body
 
 The three outcomes follow from one fact: the API has no idempotency key, so a request may be repeated
 only when it provably did not happen (contract 3.8).
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from nexmo_dispatch_async.quota import Quota
 
 Outcome = Literal["not_sent", "refused", "unknown"]
-FailurePhase = Literal["token", "connect", "write", "wait", "read", "answer"]
+FailurePhase = Literal["token", "connect", "write", "wait", "read", "response"]
 
 __all__ = [
     "APIConnectionError",
@@ -109,18 +109,18 @@ class ConfigurationError(DispatchError, ValueError):
 
 
 class UnacceptableError(DispatchError):
-    """The same workflow would be refused again, by the rules here or by the service.
+    """The same workflow would be refused again, by the rules of this package or by the service.
 
-    What `InvalidWorkflowError` and `RefusedError` have in common: one type for code that treats both alike
+    Common base of `InvalidWorkflowError` and `RefusedError`, for code that treats both alike
     (`Refused.error`).
 
     Attributes:
         outcome: Always `refused`.
-        findings: What the rules here found; empty if the service refused it.
-        status: The HTTP status; `None` if the rules here refused it.
-        details: What the service said; `None` if the rules here refused it.
-        code: The error code of the service (contract 6), or an empty text.
-        error_class: What kind of trouble it is (contract 6).
+        findings: Findings of the rules; empty if the service refused the workflow.
+        status: HTTP status; `None` if the rules refused the workflow.
+        details: Content of the error body; `None` if the rules refused the workflow.
+        code: Error code of the service (contract 6), or an empty text.
+        error_class: Class of the error (contract 6).
     """
 
     outcome: ClassVar[Outcome] = "refused"
@@ -135,7 +135,7 @@ class UnacceptableError(DispatchError):
 
     @property
     def error_class(self) -> ErrorClass:
-        """The class of the code; what the rules find is wrong with the request."""
+        """The class of the code; `request` when the rules refused the workflow."""
         return "request"
 
 
@@ -155,23 +155,23 @@ class InvalidWorkflowError(UnacceptableError, ValueError):
 
 
 class CareWindowStoreError(DispatchError):
-    """The store of a care window failed, or its file is no longer there: nothing was noted."""
+    """The store of a care window failed, or its file vanished: nothing was recorded."""
 
 
 class CampaignError(DispatchError):
-    """A campaign, or what it keeps of its recipients, cannot do what was asked."""
+    """A campaign or its files cannot carry out the call."""
 
 
 class LedgerError(CampaignError):
-    """The ledger of a campaign failed, and nothing of the call was stored."""
+    """The ledger of a campaign failed; nothing of the call was stored."""
 
 
 class LedgerInUseError(LedgerError):
-    """Another process works with the ledger, and two would message people twice.
+    """Another process uses the ledger; two processes would message people twice.
 
     Attributes:
-        pid: Number of the process that has it; 0 when that is not known.
-        host: Name of the machine that it runs on, or an empty text.
+        pid: Id of that process; 0 when unknown.
+        host: Name of the machine on which the process runs, or an empty text.
     """
 
     def __init__(self, message: str, *, pid: int = 0, host: str = "") -> None:
@@ -188,22 +188,22 @@ def _ledger_in_use(message: str, pid: int, host: str) -> LedgerInUseError:
 
 
 class LedgerCopiedError(LedgerError):
-    """The file is a copy of the ledger, or an older state of it: the other one may have been sent from.
+    """The file is a copy of the ledger, or an older state: messages may have been sent from the original.
 
-    An operator who knows that it was not opens it with `restored=True`.
+    `restored=True` opens the file; only an operator can know that the original sent nothing since.
     """
 
 
 class PlanChangedError(CampaignError):
-    """The ledger holds another plan than the one it was asked to hold: a campaign is frozen once it began."""
+    """The ledger holds another plan: the plan of a campaign cannot change after its start."""
 
 
 class PeopleError(CampaignError):
-    """The opt-out list failed, and nothing of the call was stored."""
+    """The opt-out list failed; nothing of the call was stored."""
 
 
 class ClientClosedError(DispatchError, RuntimeError):
-    """The client was used after `aclose()`, or from another event loop than the one it was opened in."""
+    """The client was used after `aclose()`, or from an event loop other than the client's own."""
 
 
 class TrackingError(DispatchError):
@@ -211,11 +211,11 @@ class TrackingError(DispatchError):
 
 
 class TrackingStoreError(TrackingError):
-    """The store of the tracker failed, and nothing was stored."""
+    """The store of the tracker failed; nothing was stored."""
 
 
 class WaitError(TrackingError):
-    """The awaited status did not come; `result` is what is known of the workflow."""
+    """The awaited status did not come; `result` has the known facts of the workflow."""
 
     def __init__(self, message: str, result: WorkflowResult) -> None:
         super().__init__(message)
@@ -226,11 +226,11 @@ class WaitError(TrackingError):
 
 
 class NotReachedError(WaitError):
-    """The workflow ended without the status that was waited for."""
+    """The workflow ended without the awaited status."""
 
 
 class WaitTimeoutError(WaitError, TimeoutError):
-    """What was waited for did not come in time.
+    """The awaited status did not come within the timeout.
 
     Some workflows never end: nothing documented ends a last step that stays `submitted` (contract 9.12).
     """
@@ -239,28 +239,28 @@ class WaitTimeoutError(WaitError, TimeoutError):
 class APIError(DispatchError):
     """A call to the service failed.
 
-    Neither its text nor its attributes hold personal data or secrets, except `details` and `client_refs`, and
+    The text and the attributes hold no personal data and no secrets, except `details`, `client_refs`, and
     the `body` of a `ProtocolError`.
 
     Attributes:
-        outcome: Whether the service accepted it: `not_sent`, `refused` or `unknown`.
-        phase: How far the last try got. `token`: no access token. `connect`: no connection. `write`: the
-            connection was found closed, or had something to say already, and nothing was written.
-            `wait`: bytes left and no answer began. `read`: the answer began and did not end. `answer`: a
-            whole answer came back.
-        status: The HTTP status, if an answer came back.
-        details: What could be read from its body, in the service's own words.
-        code: The error code of the service, as a number or a name (contract 6), or an empty text.
-        error_class: What kind of trouble it is: `temporary`, `permanent`, `configuration`, `request` or
-            `unknown` (contract 6).
-        transaction_id: The trace id of KPN's gateway, or an empty text.
-        instance: The trace id of a Vonage problem, or an empty text.
-        retry_after: The number of seconds the service asked to wait.
-        quota: What the gateway said of the quota with this answer; `None` where it said nothing readable.
-        attempts: How often the request was tried.
-        request: Its method and its URL template, such as `POST /dispatch`.
-        steps: What a workflow consisted of, one line a step: channel, content, masked recipient, condition.
-        client_refs: The references of its steps; callbacks repeat them (contract 3.2).
+        outcome: Whether the service accepted the request: `not_sent`, `refused` or `unknown`.
+        phase: Where the last attempt failed. `token`: no access token. `connect`: no connection. `write`: the
+            connection was closed, or had unsolicited bytes, and nothing was written. `wait`: bytes left and
+            no response began. `read`: the response began and did not end. `response`: a complete response
+            arrived.
+        status: HTTP status, if a response arrived.
+        details: Content of the error body, in the service's own words.
+        code: Error code of the service, as a number or a name (contract 6), or an empty text.
+        error_class: Class of the error: `temporary`, `permanent`, `configuration`, `request` or `unknown`
+            (contract 6).
+        transaction_id: Trace id of KPN's gateway, or an empty text.
+        instance: Trace id of a Vonage problem, or an empty text.
+        retry_after: Seconds to wait before a retry, as the service demands; `None` without such a demand.
+        quota: Quota according to the headers of the response; `None` when they do not contain any.
+        attempts: Number of attempts.
+        request: Method and URL template of the request, such as `POST /dispatch`.
+        steps: The steps of the workflow, one line each: channel, content, masked recipient, condition.
+        client_refs: The references of the steps; callbacks repeat them (contract 3.2).
     """
 
     outcome: ClassVar[Outcome]
@@ -275,7 +275,7 @@ class APIError(DispatchError):
         details: Problem | None = None,
         retry_after: float | None = None,
         attempts: int = 1,
-        phase: FailurePhase = "answer",
+        phase: FailurePhase = "response",
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -296,7 +296,7 @@ class APIError(DispatchError):
 
     @property
     def error_class(self) -> ErrorClass:
-        """The class of the code, and where that says nothing, of what this exception stands for."""
+        """The class of the code; for an unknown code, the usual class of this type of exception."""
         return classify_code(self.code) or self._usual_class
 
     @property
@@ -311,7 +311,7 @@ class APIError(DispatchError):
 
 
 class NotSentError(APIError):
-    """The service accepted nothing: sending again cannot send twice."""
+    """The service accepted nothing: a retry cannot send the messages twice."""
 
     outcome: ClassVar[Outcome] = "not_sent"
 
@@ -327,24 +327,24 @@ class APITimeoutError(APIConnectionError, TimeoutError):
 
 
 class ProxyError(APIConnectionError):
-    """The proxy refuses the request, or its tunnel to the service; `status` is that of the proxy.
+    """The proxy refuses the request, or the tunnel to the service; `status` is that of the proxy.
 
-    A proxy that wants credentials or forbids the address would do so again: the call is tried once, and the
-    class is `configuration`. One that cannot reach the service is `temporary`.
+    A proxy that demands credentials or forbids the address would do so again: the call is not retried, and
+    the class is `configuration`. The failure of a proxy to reach the service is `temporary`.
     """
 
     @property
     def error_class(self) -> ErrorClass:
-        """`temporary` if the proxy may answer otherwise another time."""
+        """`temporary` if the proxy may respond differently to a retry."""
         status = self.status or 0
         return "temporary" if status >= 500 or status in (408, 425, 429) else "configuration"
 
 
 class CertificateError(APIConnectionError):
-    """A certificate is not trusted: that of the service here, or that of the client there; nothing was read.
+    """The client does not trust the service's certificate, or the service the client's; nothing was read.
 
-    That of the service may also be another one than was pinned; that of the client may be missing or expired.
-    The call is not tried again: certificates are a setting, see `DispatchClient(ssl=…)`.
+    The certificate of the service may also differ from the pinned one; that of the client may be missing or
+    expired. The call is not retried: certificates are a setting, see `DispatchClient(ssl=…)`.
     """
 
     _usual_class: ClassVar[ErrorClass] = "configuration"
@@ -359,30 +359,30 @@ class AuthenticationError(NotSentError):
 class NotAcceptedError(NotSentError):
     """HTTP 408, 421 or 425: a proxy on the way did not take the request (contract 6.2, RFC 9110).
 
-    It had not all of it in time, is not the server that the request was for, or will not risk a repetition;
-    in each case the request went no further.
+    The proxy did not receive the whole request in time, is not the right server for the request, or refuses
+    early data; in each case the request went no further.
     """
 
     _usual_class: ClassVar[ErrorClass] = "temporary"
 
 
 class TokenUnavailableError(NotSentError):
-    """The token endpoint fails or makes no sense (contract 2.2): without a token nothing was sent."""
+    """The token endpoint failed, or its response was not understood (contract 2.2): nothing was sent."""
 
     _usual_class: ClassVar[ErrorClass] = "temporary"
 
 
 class SendingStoppedError(NotSentError):
-    """`send_many()` stopped before this workflow, since one after the other was unknown or not sent.
+    """`send_many()` stopped before this workflow, after a run of workflows that were unknown or not sent.
 
-    The message names the last of them. See `send_many(brake=…)`.
+    The message names the last failure of the run. See `send_many(brake=…)`.
     """
 
     _usual_class: ClassVar[ErrorClass] = "temporary"
 
 
 class RateLimitError(NotSentError):
-    """Quota, spike arrest or throttling turned the call away (contract 3.8)."""
+    """The quota, the spike arrest or throttling rejected the call (contract 3.8)."""
 
     _usual_class: ClassVar[ErrorClass] = "temporary"
 
@@ -405,7 +405,7 @@ class PaymentRequiredError(RefusedError):
 
 
 class PermissionDeniedError(RefusedError):
-    """HTTP 403, or a project that is not entitled to this product (contract 2.3)."""
+    """HTTP 403, or a project without access to this product (contract 2.3)."""
 
     _usual_class: ClassVar[ErrorClass] = "configuration"
 
@@ -415,15 +415,15 @@ class NotFoundError(RefusedError):
 
 
 class ConflictError(RefusedError):
-    """HTTP 409: the request contradicts the present state."""
+    """HTTP 409: the request conflicts with the present state of the resource."""
 
 
 class OutcomeUnknownError(APIError):
-    """Bytes of the request left and no usable answer came back: it may or may not have happened.
+    """Bytes of the request left and no usable response arrived: the messages may or may not have been sent.
 
-    The request is not repeated, since there is no idempotency key and a second one could send the
-    messages twice (contract 3.8). Wait for callbacks to learn what became of it: those of a workflow
-    repeat its `client_refs`, if it had any.
+    The request is not repeated, since there is no idempotency key and a second request could send the
+    messages twice (contract 3.8). Only callbacks can tell: the callbacks of a workflow repeat its
+    `client_refs`.
     """
 
     outcome: ClassVar[Outcome] = "unknown"
@@ -431,9 +431,9 @@ class OutcomeUnknownError(APIError):
 
 
 class ProtocolError(OutcomeUnknownError):
-    """An answer came back that does not say what happened: success without an id, or no HTTP (contract 3.7).
+    """A response arrived but was not understood: a success without an id, or no HTTP (contract 3.7).
 
-    `body` holds the first bytes of that answer, in the service's own words.
+    `body` holds the first bytes of the response.
     """
 
     _usual_class: ClassVar[ErrorClass] = "unknown"
@@ -446,7 +446,7 @@ class ProtocolError(OutcomeUnknownError):
         request: str = "",
         status: int | None = None,
         details: Problem | None = None,
-        phase: FailurePhase = "answer",
+        phase: FailurePhase = "response",
     ) -> None:
         super().__init__(message, request=request, status=status, details=details, phase=phase)
         self.body = body

@@ -1,16 +1,16 @@
-"""The failover rules of a workflow, once, as a state machine that the simulator and the tracking share.
+"""The failover rules of a workflow as one state machine, shared by the simulator and the tracking.
 
-It only decides: no clock, no network, no messages. The caller carries the decisions out.
+The machine only decides: it has no clock, no network and no messages. The caller carries the decisions out.
 
-Rule 1: a workflow is a row of steps; exactly one of them is the current one, and a step is sent at most once.
+Rule 1: a workflow is a sequence of steps; exactly one step is current, and a step is sent at most once.
 Rule 2: every step but the last waits for a status (`condition_status`) for a time (`expiry_time`). The time
-        counts from the moment the step is sent; a status at the very instant of expiry is still in time.
-Rule 3: only the current step decides. What is heard of earlier steps is recorded and changes nothing.
-Rule 4: the end is final: nothing that comes afterwards is acted upon, it is only recorded.
+        counts from the send of the step; a status at the very instant of expiry is in time.
+Rule 3: only the current step decides. Statuses of earlier steps are recorded and change nothing.
+Rule 4: the end is final: later statuses are recorded and change nothing.
 
-What a status says depends on what the step waits for (contract 3.6, 5.3, 9.12-9.15):
+The meaning of a status depends on the condition of the step (contract 3.6, 5.3, 9.12-9.15):
 
-    status heard            waits for "delivered"   waits for "read"   last step
+    status                  waits for "delivered"   waits for "read"   last step
     ----------------------  ----------------------  -----------------  ---------
     submitted               PROGRESS                PROGRESS           PROGRESS
     delivered               MET                     PROGRESS           MET
@@ -18,18 +18,18 @@ What a status says depends on what the step waits for (contract 3.6, 5.3, 9.12-9
     rejected, undeliverable FAILED                  FAILED             FAILED
     anything else           PROGRESS                PROGRESS           PROGRESS
 
-and what follows from it depends on the phase of the step it was heard of:
+The decision depends on the phase of the step:
 
-    phase     it means                          MET         FAILED   EXPIRED   PROGRESS
+    phase     description                       MET         FAILED   EXPIRED   PROGRESS
     --------  --------------------------------  ----------  -------  --------  --------
-    UNSENT    not reached yet                   -           -        -         -
-    TIMED     current, and another one follows  completed   next     next      -
-    LAST      current, and no other follows     completed   error    -         -
-    PASSED    an earlier step, already left     -           -        -         -
+    UNSENT    not sent yet                      -           -        -         -
+    TIMED     current; another step follows     completed   next     next      -
+    LAST      current; no step follows          completed   error    -         -
+    PASSED    an earlier step                   -           -        -         -
     OVER      the workflow has ended            -           -        -         -
 
-`next` sends the following step; `completed` and `error` end the workflow with that final status. The table is
-`TRANSITIONS` below, cell by cell; a missing cell is a dash.
+`next` sends the next step; `completed` and `error` end the workflow with that final status. `TRANSITIONS` is
+this table, cell by cell; a missing cell is a dash.
 """
 
 from __future__ import annotations
@@ -59,7 +59,12 @@ FinalStatus = Literal["completed", "error"]
 
 
 class FailoverCondition(msgspec.Struct, frozen=True, gc=False):
-    """What a step waits for, and how long: the `failover` object of contract 3.5."""
+    """The status that a step waits for, and for how long: the `failover` object of contract 3.5.
+
+    Attributes:
+        condition_status: `delivered` or `read`.
+        expiry_time: Seconds from the send of the step.
+    """
 
     condition_status: str
     expiry_time: float
@@ -72,7 +77,7 @@ class Send(NamedTuple):
 
 
 class Arm(NamedTuple):
-    """Call `expired(step)` after so many seconds, unless told to disarm."""
+    """Call `expired(step)` after `seconds`, unless a `Disarm` of the step comes first."""
 
     step: int
     seconds: float
@@ -94,7 +99,7 @@ Decision = Send | Arm | Disarm | Finish
 
 
 class StepPhase(enum.Enum):
-    """Where a step stands: the rows of the second table."""
+    """The phase of a step: the rows of the second table."""
 
     UNSENT = enum.auto()
     TIMED = enum.auto()
@@ -104,7 +109,7 @@ class StepPhase(enum.Enum):
 
 
 class Meaning(enum.Enum):
-    """What an event says: the columns of the second table."""
+    """The meaning of an event: the columns of the second table."""
 
     MET = enum.auto()
     FAILED = enum.auto()
@@ -113,7 +118,7 @@ class Meaning(enum.Enum):
 
 
 class Move(enum.Enum):
-    """What follows: the cells of the second table."""
+    """The consequence of an event: the cells of the second table."""
 
     NEXT = enum.auto()
     COMPLETED = enum.auto()
@@ -128,7 +133,7 @@ TRANSITIONS: Final[dict[tuple[StepPhase, Meaning], Move]] = {
     (StepPhase.LAST, Meaning.FAILED): Move.ERROR,
 }
 
-# Which statuses satisfy what a step waits for; reading implies delivery, and statuses may be reordered.
+# The statuses that satisfy a condition; `read` implies `delivered`, and statuses may arrive in any order.
 _SATISFIED_BY: Final[dict[str, frozenset[str]]] = {
     "delivered": frozenset({"delivered", "read"}),
     "read": frozenset({"read"}),
@@ -145,30 +150,30 @@ _STRENGTH: Final[dict[str, int]] = {
 
 
 def strongest(known: str | None, heard: str) -> str:
-    """Return the one of two statuses of a message that says more (contract 5.3); unknown ones say least."""
+    """Return the stronger of two statuses of a message (contract 5.3); an unknown status is the weakest."""
     if known is None or strength(heard) > strength(known):
         return heard
     return known
 
 
 def strength(status: str) -> int:
-    """Return how much a status of a message says (contract 5.3), 0 for an unknown one."""
+    """Return the rank of a status of a message (contract 5.3), 0 for an unknown status."""
     return _STRENGTH.get(status, 0)
 
 
 def satisfies(heard: str, wanted: str) -> bool:
-    """Say whether a status is what was waited for; reading implies delivery (contract 3.6)."""
+    """Return whether a status satisfies a condition; `read` implies `delivered` (contract 3.6)."""
     return heard in _SATISFIED_BY.get(wanted, ())
 
 
 class FailoverState:
-    """One workflow's place in the tables above.
+    """The state of one workflow in the tables above.
 
     Args:
-        conditions: One entry a step, in order; `None` for the last step, which waits for nothing.
+        conditions: One condition per step, in order; `None` for the last step, which waits for nothing.
 
     Raises:
-        ValueError: There is no step, a step before the last has no condition, or the last has one.
+        ValueError: There is no step, a step before the last has no condition, or the last step has one.
     """
 
     __slots__ = ("conditions", "current", "outcome", "statuses")
@@ -179,11 +184,11 @@ class FailoverState:
             raise ValueError("a workflow has at least one step")
         if self.conditions[-1] is not None or None in self.conditions[:-1]:
             raise ValueError("every step except the last has a condition, the last has none")
-        #: the step that decides; -1 before `start()`
+        #: Index of the current step, from 0; -1 before `start()`.
         self.current: int = -1
-        #: how the workflow ended, None while it runs
+        #: Final status of the workflow; None while it runs.
         self.outcome: FinalStatus | None = None
-        #: the strongest status heard of each step
+        #: The strongest status of each step so far.
         self.statuses: list[str | None] = [None] * len(self.conditions)
 
     def __repr__(self) -> str:
@@ -191,11 +196,15 @@ class FailoverState:
         return f"<FailoverState {place}>"
 
     def start(self) -> tuple[Decision, ...]:
-        """Send the first step; starting twice changes nothing."""
+        """Return the decision to send the first step; a second call returns none."""
         return self._send_next() if self.current < 0 else ()
 
     def heard(self, step: int, status: str) -> tuple[Decision, ...]:
-        """Say what follows when the message of `step` reaches `status`.
+        """Record a status of the message of `step`; return the decisions that follow.
+
+        Args:
+            step: Index of the step, from 0.
+            status: The status.
 
         Raises:
             IndexError: The workflow has no such step.
@@ -205,7 +214,10 @@ class FailoverState:
         return self._apply(step, self._meaning(step, status))
 
     def expired(self, step: int) -> tuple[Decision, ...]:
-        """Say what follows when the time of `step` has passed.
+        """Return the decisions that follow from the expiry of `step`.
+
+        Args:
+            step: Index of the step, from 0.
 
         Raises:
             IndexError: The workflow has no such step.
@@ -213,11 +225,11 @@ class FailoverState:
         return self._apply(self._checked(step), Meaning.EXPIRED)
 
     def armed(self, step: int) -> bool:
-        """Say whether the expiry of `step` still matters."""
+        """Return whether the expiry of `step` still matters."""
         return self.phase(step) is StepPhase.TIMED
 
     def phase(self, step: int) -> StepPhase:
-        """Say where `step` stands."""
+        """Return the phase of `step`."""
         if self.outcome is not None:
             return StepPhase.OVER
         if step != self.current:
@@ -233,7 +245,7 @@ class FailoverState:
         if status in FAILED_STATUSES:
             return Meaning.FAILED
         condition = self.conditions[step]
-        # The last step waits for nothing; being delivered ends the workflow (contract 3.6).
+        # The last step has no condition; `delivered` ends the workflow (contract 3.6).
         wanted = "delivered" if condition is None else condition.condition_status
         return Meaning.MET if satisfies(status, wanted) else Meaning.PROGRESS
 

@@ -1,6 +1,6 @@
-"""What became of a call that was cancelled: the one question that the cancellation leaves open.
+"""The outcome of a cancelled call: whether its request was sent.
 
-It cancels nothing and catches nothing: it writes the answer onto the exception that passes by, and reads it.
+The module cancels and catches nothing: it records the outcome on the propagating exception, and reads it.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ __all__ = ["Interruption", "interrupt", "interruption_of", "note", "outcome_of_f
 
 
 class Interruption(msgspec.Struct):
-    """What is known of a call that was cut short.
+    """The known facts about a call that was cut short.
 
     Attributes:
-        outcome: `not_sent`: no byte that counts left, so it may be made again. `unknown`: bytes left, so only
-            callbacks can tell. `sent`: the service accepted it, and what came after was cut short.
+        outcome: `not_sent`: no byte of the request left, so the call may be repeated. `unknown`: bytes left,
+            so only callbacks can tell. `sent`: the service accepted the request, and a later part of the call
+            was cut short.
         request: Method and URL template.
-        steps: What a workflow consisted of, one line a step, without personal data.
-        client_refs: The references of its steps.
-        dispatch: What the service accepted, if it is known.
+        steps: The steps of the workflow, one line each, without personal data.
+        client_refs: The references of the steps.
+        dispatch: The accepted dispatch, if it is known.
     """
 
     outcome: Literal["sent", "not_sent", "unknown"]
@@ -47,7 +48,14 @@ def interrupt(
     *,
     anyway: bool = False,
 ) -> Interruption:
-    """Write onto `error` what became of the call that it ends, unless something closer to it did."""
+    """Record on `error` the outcome of the call that it ends, unless an inner layer already did.
+
+    Args:
+        error: The propagating exception.
+        outcome: The outcome to record.
+        request: Method and URL template.
+        anyway: Replace a recorded outcome.
+    """
     found = _on(error)
     if anyway or found is None:
         found = note(error, Interruption(outcome, request))
@@ -55,14 +63,14 @@ def interrupt(
 
 
 def note(error: BaseException, known: Interruption) -> Interruption:
-    """Write `known` onto `error`, whatever stands there."""
-    # Not by assignment: an exception of another library may be frozen.
+    """Record `known` on `error`, replacing an earlier record."""
+    # No assignment of an attribute: an exception of another library may be frozen.
     error.__dict__["interruption"] = known
     return known
 
 
 def tell(error: BaseException, workflow: Workflow) -> None:
-    """Write onto an error, or its interruption, what was or would have been sent."""
+    """Record on an error, or on its interruption, the steps and the references of the workflow."""
     about = error if isinstance(error, APIError) else interrupt(error, "not_sent", "POST /dispatch")
     about.steps, about.client_refs = workflow.summary(), workflow.client_refs
     if isinstance(about, Interruption) and about.dispatch is not None and about.client_refs:
@@ -70,10 +78,12 @@ def tell(error: BaseException, workflow: Workflow) -> None:
 
 
 def interruption_of(error: BaseException) -> Interruption | None:
-    """Return what is known of the call that `error` cut short, or `None` if it cut none short.
+    """Return the known facts about the call that `error` cut short; `None` if it cut no call short.
 
-    `error` is the `CancelledError` itself, or an exception that was made from it, such as the `TimeoutError`
-    of `asyncio.timeout()` or one of a middleware. An `APIError` is no interruption: it has its own `outcome`.
+    Args:
+        error: The `CancelledError`, or an exception raised from it, such as the `TimeoutError` of
+            `asyncio.timeout()` or an exception of a middleware. An `APIError` is no interruption: it has its
+            own `outcome`.
     """
     chain: list[BaseException] = []
     current: BaseException | None = error
@@ -86,7 +96,7 @@ def interruption_of(error: BaseException) -> Interruption | None:
 
 
 def outcome_of_failure(error: BaseException) -> Interruption:
-    """Return what an exception of any kind says about the work that it ended."""
+    """Return the outcome that an exception of any kind implies for the call that it ended."""
     if (known := _on(error)) is not None:
         return known
     if isinstance(error, APIError):
@@ -95,7 +105,7 @@ def outcome_of_failure(error: BaseException) -> Interruption:
             known.outcome = "unknown"
         return known
     if isinstance(error, DispatchError):
-        # What else this package raises, it raises before anything is sent.
+        # This package raises all its other exceptions before anything is sent.
         return Interruption("not_sent")
     return interruption_of(error) or Interruption("unknown")
 

@@ -1,6 +1,6 @@
-"""Code of yours around each call and around each attempt: measure, trace, count, change.
+"""Middleware: application code around each call and each attempt, to measure, trace, count or change them.
 
-A client without middleware does not pass through here.
+A client without middleware does not use this module.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class Attempt(msgspec.Struct, frozen=True):
     """One HTTP request.
 
     Attributes:
-        request: Without its authorization, which no middleware sees. Its `repr` may be logged, its body not.
-        number: Counted from 1 within the call, or within the fetching of one token.
-        purpose: `call`, or `token` for a request to the token endpoint, whose body holds the secret.
+        request: The request, without its authorization. The `repr` may be logged, the body may not.
+        number: Number of the attempt within the call or the token request, from 1.
+        purpose: `call`, or `token` for a request to the token endpoint, whose body contains the secret.
     """
 
     request: Request
@@ -38,23 +38,30 @@ class Attempt(msgspec.Struct, frozen=True):
 
 
 class Middleware:
-    """Base of middlewares: override one method or both, and pass it in `DispatchClient(middleware=[…])`.
+    """Base class of middlewares; override one method or both: `DispatchClient(middleware=[…])`.
 
-    The first of the list is the outermost. `proceed` goes on with the next one, in the end with the request
-    itself. Whatever it raises should be raised again, and it should be awaited once: twice would send twice.
+    The first middleware of the list is the outermost. `proceed` calls the next middleware, and finally makes
+    the request. Await `proceed` exactly once, since a second call would send twice, and let its exceptions
+    propagate.
     """
 
     async def call(self, request: Request, proceed: Callable[[Request], Awaitable[T]]) -> T:
-        """Stand around a whole call: waiting for a slot, attempts, pauses. `proceed` returns its value.
+        """Wrap a whole call: the wait for a slot, the attempts and the pauses.
 
-        It raises what the caller would get: an `APIError`, or a `ClientClosedError`.
+        Args:
+            request: The request.
+            proceed: Makes the call and returns its value; raises the exception of the call, such as an
+                `APIError` or a `ClientClosedError`.
         """
         return await proceed(request)
 
     async def attempt(self, attempt: Attempt, proceed: Callable[[Attempt], Awaitable[Response]]) -> Response:
-        """Stand around one request. `proceed` returns the answer, whatever its status.
+        """Wrap one request.
 
-        It raises an `APIError` if no whole answer came.
+        Args:
+            attempt: The attempt.
+            proceed: Makes the request and returns the response, whatever its status; raises an `APIError`
+                without a complete response.
         """
         return await proceed(attempt)
 
@@ -64,7 +71,7 @@ AttemptHandler = Callable[[Attempt, Callable[[Attempt], Awaitable[Response]]], A
 
 
 def around_call(middleware: Sequence[Middleware]) -> CallHandler | None:
-    """Return the chain of those that stand around calls, or `None` if none does."""
+    """Return the chain of the middlewares that wrap calls; `None` without any."""
     links = [each.call for each in middleware if type(each).call is not Middleware.call]
     if not links:
         return None
@@ -93,7 +100,7 @@ def around_call(middleware: Sequence[Middleware]) -> CallHandler | None:
 
 
 def around_attempt(middleware: Sequence[Middleware]) -> AttemptHandler | None:
-    """Return the chain of those that stand around attempts, or `None` if none does."""
+    """Return the chain of the middlewares that wrap attempts; `None` without any."""
     links = [each.attempt for each in middleware if type(each).attempt is not Middleware.attempt]
     if not links:
         return None
@@ -103,7 +110,7 @@ def around_attempt(middleware: Sequence[Middleware]) -> AttemptHandler | None:
 
         async def innermost(attempt: Attempt) -> Response:
             nonlocal known
-            # Until the failure; after a response that was not read any more, its content is lost.
+            # Applies until a failure is known, and after a response that a middleware discarded.
             outcome = "not_sent" if attempt.purpose == "token" else _reading(attempt.request, "unknown")
             known = Interruption(outcome, attempt.request.summary)
             try:
@@ -124,18 +131,18 @@ def around_attempt(middleware: Sequence[Middleware]) -> AttemptHandler | None:
 
 
 def _note(error: BaseException, known: Interruption) -> None:
-    """Record on the propagating exception whether the request was sent; an `APIError` has it already."""
+    """Record on the propagating exception whether the request was sent; an `APIError` has its `outcome`."""
     if not isinstance(error, APIError):
         note(error, known)
 
 
 def _reading(request: Request, otherwise: Outcome) -> Outcome:
-    """Return `otherwise`, unless it does no harm to make the request again."""
+    """Return `not_sent` for a GET, which may be repeated without harm; `otherwise` for other methods."""
     return "not_sent" if request.method == "GET" else otherwise
 
 
 def _dispatch_in(value: object) -> Dispatch | None:
-    """Return what the service accepted, out of the value of a call."""
+    """Return the accepted dispatch in the value of a call; `None` without one."""
     parts = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
     return next((part for part in parts if isinstance(part, Dispatch)), None)
 

@@ -1,7 +1,7 @@
-"""OpenTelemetry for the client, as middleware: spans and metrics after the HTTP client semantic conventions.
+"""OpenTelemetry middleware for the client: spans and metrics following the HTTP client semantic conventions.
 
-It needs the `otel` extra (`opentelemetry-api`). It sends nothing anywhere, which an SDK that the application
-sets up does, and records neither personal data nor ids: a URL appears as its template.
+The module needs the `otel` extra (`opentelemetry-api`). It exports nothing itself: the application sets up
+an SDK for that. No personal data and no ids are recorded: a URL is recorded as its template.
 """
 
 from __future__ import annotations
@@ -25,20 +25,21 @@ __all__ = ["OpenTelemetry"]
 
 T = TypeVar("T")
 
-# The buckets that the conventions advise for http.client.request.duration.
+# The recommended buckets of http.client.request.duration.
 _SECONDS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]
 
 
 class OpenTelemetry(Middleware):
-    """A span around each call, one inside it for each attempt, and the duration of each attempt as a metric.
+    """Records a span per call, a child span per attempt, and the duration of each attempt as a metric.
 
-    The span of an attempt is of the kind CLIENT and named `POST /dispatch`; that of a call is INTERNAL, named
-    `dispatch.call`, and lasts as long as the caller waits: for a slot, for a token, between attempts.
+    The span of an attempt has the kind CLIENT and a name such as `POST /dispatch`. The span of a call has the
+    kind INTERNAL and the name `dispatch.call`; it covers the waits for a slot, for a token and between
+    attempts.
 
     Args:
-        tracer_provider: The global one if omitted.
-        meter_provider: The global one if omitted.
-        clock: Seconds that only go forward.
+        tracer_provider: Tracer provider; the global provider if omitted.
+        meter_provider: Meter provider; the global provider if omitted.
+        clock: Returns monotonic seconds.
 
     Example:
         from nexmo_dispatch_async.otel import OpenTelemetry
@@ -64,7 +65,7 @@ class OpenTelemetry(Middleware):
         self._clock = clock
 
     async def call(self, request: Request, proceed: Callable[[Request], Awaitable[T]]) -> T:
-        """Put a span around a call."""
+        """Record a span around a call."""
         attributes: dict[str, AttributeValue] = {
             "http.request.method": request.method,
             "url.template": request.template,
@@ -84,7 +85,7 @@ class OpenTelemetry(Middleware):
                 raise
 
     async def attempt(self, attempt: Attempt, proceed: Callable[[Attempt], Awaitable[Response]]) -> Response:
-        """Put a span around an attempt, and measure it."""
+        """Record a span around an attempt, and its duration."""
         request = attempt.request
         where = urlsplit(request.url)
         attributes: dict[str, AttributeValue] = {
@@ -121,6 +122,6 @@ class OpenTelemetry(Middleware):
 
 
 def _failed(span: Span, kind: str) -> None:
-    # Neither a description nor a recorded exception: texts of a service are no business of a trace.
+    # No description and no recorded exception: a trace must not contain texts of the service.
     span.set_attribute("error.type", kind)
     span.set_status(Status(StatusCode.ERROR))

@@ -1,7 +1,7 @@
-"""Fixtures for tests of users, active as soon as the package is installed beside pytest: `docs/testing.md`.
+"""Pytest fixtures for applications, available as soon as the package is installed: see docs/testing.md.
 
-It runs no test by itself: pytest-asyncio or anyio's plugin does, and the fixtures use the loop of that test.
-Until a fixture is used nothing of the simulator is imported.
+The plugin runs no async tests: pytest-asyncio or anyio's plugin does, and the fixtures use the event loop of
+the test. The simulator is imported when a test first uses a fixture.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ __all__ = [
     "webhook_client",
 ]
 
-#: puts a router on a loopback port; returns its URL
+#: Serves a router on a loopback port; returns the URL.
 ServeRouter = Callable[..., Awaitable[str]]
-#: makes a client that posts signed callbacks to handlers
+#: Makes a client that posts signed callbacks to handlers.
 MakeWebhookClient = Callable[..., "WebhookClient"]
 
 _Fixture = Callable[..., AsyncIterator[Any]]
@@ -42,12 +42,12 @@ _FOR_ASYNCIO: Final = "nexmo-dispatch-asyncio"
 _SIMULATOR: Final = pytest.StashKey["Simulator"]()
 
 
-# ---- the fixtures that users name; each stands for one that runs in the loop of the test
+# ---- public fixtures; each returns the value of a hidden fixture that runs in the event loop of the test
 
 
 @pytest.fixture
 def dispatch_simulator(request: pytest.FixtureRequest) -> Simulator:
-    """A running simulator whose clock stands still; `@pytest.mark.dispatch_simulator(seed=7)` sets it up."""
+    """A running simulator with a stopped clock; `@pytest.mark.dispatch_simulator(seed=7)` configures it."""
     made: Simulator = _in_the_loop(request, "simulator")
     return made
 
@@ -61,20 +61,20 @@ def dispatch_client(request: pytest.FixtureRequest, dispatch_simulator: Simulato
 
 @pytest.fixture
 def dispatch_receiver(request: pytest.FixtureRequest, dispatch_simulator: Simulator) -> ServeRouter:
-    """Serves a router on loopback: its handlers get the callbacks of what `dispatch_client` sends."""
+    """Serves a router on loopback; its handlers receive the callbacks of workflows that `dispatch_client` sends."""
     serve: ServeRouter = _in_the_loop(request, "receiver")
     return serve
 
 
 @pytest.fixture
 def webhook_client(request: pytest.FixtureRequest) -> MakeWebhookClient:
-    """Makes `WebhookClient`s, which post to handlers and are closed after the test."""
+    """Makes `WebhookClient`s, which post callbacks to handlers and are closed after the test."""
     make: MakeWebhookClient = _in_the_loop(request, "webhooks")
     return make
 
 
 def _fixtures() -> Mapping[str, _Fixture]:
-    """Return new functions each time: decorating one for a loop leaves a mark on it."""
+    """Return new functions at each call: a fixture decorator marks the function that it decorates."""
 
     async def simulator(request: pytest.FixtureRequest) -> AsyncIterator[Simulator]:
         async with _simulator(request) as sim:
@@ -112,16 +112,16 @@ def _fixtures() -> Mapping[str, _Fixture]:
     return {"simulator": simulator, "client": client, "receiver": receiver, "webhooks": webhooks}
 
 
-# ---- whose loop a test runs in
+# ---- the event loop of a test
 
 
 def _in_the_loop(request: pytest.FixtureRequest, name: str) -> Any:
-    """Return the fixture's value, made in the loop of the test by the plugin that runs the test."""
+    """Return the value of the hidden fixture, made in the event loop of the test by the test's runner."""
     return request.getfixturevalue(f"_dispatch_{name}_in_{_runner(request)}")
 
 
 def _runner(request: pytest.FixtureRequest) -> str:
-    """Say what runs the test: "anyio", or the scope of pytest-asyncio's loop."""
+    """Return the runner of the test: "anyio", or the loop scope of pytest-asyncio."""
     marker = request.node.get_closest_marker("asyncio")
     if marker is not None and request.config.pluginmanager.has_plugin(_FOR_ASYNCIO):
         scope = marker.kwargs.get("loop_scope") or marker.kwargs.get("scope")
@@ -151,7 +151,7 @@ def _ini(config: pytest.Config, name: str) -> str:
 
 
 def _module(name: str, decorate: Mapping[str, Callable[..., Callable[[_Fixture], object]]]) -> ModuleType:
-    """Return a plugin with the hidden fixtures, once for each kind of loop."""
+    """Return a plugin with the hidden fixtures, once per runner."""
     module = ModuleType(name, "Hidden fixtures of nexmo_dispatch_async.pytest_plugin.")
     for runner, decorator in decorate.items():
         for fixture, function in _fixtures().items():
@@ -160,7 +160,7 @@ def _module(name: str, decorate: Mapping[str, Callable[..., Callable[[_Fixture],
     return module
 
 
-# ---- how they are set up
+# ---- setup
 
 
 def _simulator(request: pytest.FixtureRequest) -> Simulator:
@@ -175,7 +175,7 @@ def _simulator(request: pytest.FixtureRequest) -> Simulator:
         given["seed"] = int(seed) if seed.isdecimal() else seed
     if file:
         given["config"] = (config.inipath.parent if config.inipath else config.rootpath) / file
-    for marker in reversed(list(request.node.iter_markers(_MARKER))):  # the closest one has the last word
+    for marker in reversed(list(request.node.iter_markers(_MARKER))):  # the closest marker wins
         given.update(marker.kwargs)
         if isinstance(marker.kwargs.get("config"), str):
             given["config"] = request.path.parent / marker.kwargs["config"]
@@ -202,7 +202,7 @@ async def _serve(stack: AsyncExitStack, sim: Simulator, router: Router, settings
     return f"http://127.0.0.1:{runner.addresses[0][1]}{settings.get('path', '/webhooks')}"
 
 
-# ---- what pytest calls
+# ---- hooks
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -214,7 +214,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Name the marker, and add the fixtures for anyio, which comes with this package."""
+    """Register the marker, and the fixtures for anyio, which is a dependency of this package."""
     config.addinivalue_line(
         "markers",
         f"{_MARKER}(**settings): for the fixture dispatch_simulator, arguments of "
@@ -226,7 +226,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_plugin_registered(plugin: object, manager: pytest.PytestPluginManager) -> None:
-    """Add the fixtures for pytest-asyncio when it is there, whichever of the two comes first."""
+    """Register the fixtures for pytest-asyncio if it is installed, before or after this plugin."""
     if getattr(plugin, "__name__", "") != "pytest_asyncio.plugin" or manager.has_plugin(_FOR_ASYNCIO):
         return
     import pytest_asyncio
@@ -239,14 +239,14 @@ def pytest_plugin_registered(plugin: object, manager: pytest.PytestPluginManager
 
     try:
         module = _module("nexmo_dispatch_asyncio", {scope: decorator(scope) for scope in _LOOP_SCOPES})
-    except TypeError:  # before 0.24 there was no loop_scope; the fixtures name the missing version
+    except TypeError:  # pytest-asyncio before 0.24 has no loop_scope; a fixture then names that version
         return
     manager.register(module, _FOR_ASYNCIO)
 
 
-@pytest.hookimpl(hookwrapper=True)  # the newer kind of wrapper would break every run with an older pytest
+@pytest.hookimpl(hookwrapper=True)  # `wrapper=True` requires pluggy 1.2 and would break older pytest
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
-    """Show with a failed test what its simulator did."""
+    """Add the timeline of the simulator to the report of a failed test."""
     report: pytest.TestReport = (yield).get_result()
     if report.failed and report.when == "call" and _SIMULATOR in item.stash:
         from nexmo_dispatch_async.simulator.assertions import timeline

@@ -1,7 +1,7 @@
-"""What the headers of an answer say of pace: how long to wait, and the quota and how much of it is used.
+"""Reads the pace of the service from response headers: the quota and its use, and the time to wait.
 
-It keeps no state and reads no clock. None of the formats is certain (contract 1.4, 9), so garbage is the
-same as silence.
+The functions keep no state and read no clock. None of the formats is certain (contract 1.4, 9), so an
+unreadable header counts as missing.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ class Quota(Struct, frozen=True, kw_only=True):
     """The quota of an application at the gateway (contract 1.4).
 
     Attributes:
-        limit: Calls that the window allows.
-        window: Seconds of the window; 0.0 when the answer does not say.
-        used: Calls that were used in the window, or `None`.
-        reset_in: Seconds until the window begins anew, above 0; `None` when the answer does not say, or names
-            a moment that is over or lies beyond the window.
+        limit: Number of calls per window.
+        window: Length of the window in seconds; 0.0 when unknown.
+        used: Number of calls in the current window; `None` when unknown.
+        reset_in: Seconds until the next window, above 0; `None` when unknown, or when the header names a
+            moment in the past or beyond the window.
     """
 
     limit: int
@@ -36,23 +36,23 @@ class Quota(Struct, frozen=True, kw_only=True):
 
     @property
     def spent(self) -> bool:
-        """Whether nothing is left of it."""
+        """Whether the quota is exhausted."""
         return self.used is not None and self.used >= self.limit
 
 
-# `second` is not documented (contract 1.4); Apigee has it.
+# `second` is not documented (contract 1.4), but Apigee supports it.
 _UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800, "month": 2_678_400}
 
-# A moment somewhat beyond the window is a clock that differs, one far beyond it is another format.
+# Seconds by which a reset may exceed the window: more is no difference of clocks but another format.
 _TOLERANCE = 60.0
 
 
 def quota_of(headers: Mapping[str, str], *, now: float = 0.0) -> Quota | None:
-    """Return the quota that an answer tells of, `None` where it tells none.
+    """Return the quota of response headers; `None` without one.
 
     Args:
-        headers: Of the answer; any mapping that ignores the case of names.
-        now: Epoch seconds, for an answer without a `Date`.
+        headers: Headers of the response; any mapping that ignores the case of names.
+        now: Epoch seconds, for a response without `Date`.
     """
     text = headers.get("quota-limit")
     if text is None:
@@ -77,19 +77,24 @@ def quota_of(headers: Mapping[str, str], *, now: float = 0.0) -> Quota | None:
 
 
 def retry_after(headers: Mapping[str, str], *, now: float = 0.0, quota: bool = True) -> float | None:
-    """Return how many seconds the service asks to wait, or `None` if it does not say.
+    """Return the seconds to wait that the service demands; `None` without such a demand.
 
-    `Retry-After` in seconds or as a date; else, for a spent quota, `quota-reset-UTC`, whose format is not
-    specified (contract 1.4). Dates count from the answer's own `Date` header, which is the service's
-    clock, or from `now`.
+    The source is `Retry-After`, in seconds or as a date; or else, for an exhausted quota, `quota-reset-UTC`,
+    whose format is not specified (contract 1.4). Dates count from the `Date` header of the response, which is
+    the service's clock, or from `now`.
+
+    Args:
+        headers: Headers of the response; any mapping that ignores the case of names.
+        now: Epoch seconds, for a response without `Date`.
+        quota: Whether the reset of an exhausted quota counts.
     """
-    asked = headers.get("Retry-After", "").strip()
-    seconds = _seconds(asked)
+    value = headers.get("Retry-After", "").strip()
+    seconds = _seconds(value)
     if seconds is not None:
         return seconds
-    if not asked and quota and _quota_is_spent(headers):
-        asked = headers.get("quota-reset-UTC", "").strip()
-    moment = _epoch(asked) if asked else None
+    if not value and quota and _quota_is_spent(headers):
+        value = headers.get("quota-reset-UTC", "").strip()
+    moment = _epoch(value) if value else None
     here = _epoch(headers.get("Date", "")) or now
     if moment is None or not here:
         return None
@@ -98,7 +103,7 @@ def retry_after(headers: Mapping[str, str], *, now: float = 0.0, quota: bool = T
 
 def _quota_is_spent(headers: Mapping[str, str]) -> bool:
     used, limit = to_int(headers.get("quota-used")), to_int(headers.get("quota-limit"))
-    # Every answer carries these headers: a spike arrest in mid-quota must not wait until midnight.
+    # Every response has these headers: a spike arrest in mid-quota must not wait until midnight.
     return used is None or limit is None or used >= limit
 
 
@@ -107,14 +112,14 @@ def _seconds(text: str) -> float | None:
         seconds = float(text)
     except ValueError:
         return None
-    # Larger numbers are epoch seconds or nonsense.
+    # Numbers above a year are epoch seconds or garbage.
     return seconds if 0 <= seconds <= 31_622_400 else None
 
 
-# Every answer has the same reset, and those of one second the same date.
+# Most responses repeat the same reset, and responses of the same second the same date.
 @lru_cache(maxsize=64)
 def _epoch(text: str) -> float | None:
-    """Return the epoch seconds of an HTTP date, an ISO date (UTC unless it says otherwise) or a number."""
+    """Return the epoch seconds of an HTTP date, an ISO date (UTC by default) or a number."""
     try:
         number = float(text)
     except ValueError:

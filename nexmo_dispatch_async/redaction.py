@@ -1,8 +1,8 @@
-"""Takes personal data and secrets out of texts that are shown: error messages and log lines.
+"""Removes personal data and secrets from texts that are shown: error messages and log lines.
 
-A service may repeat what it was sent, whole or in part, and written otherwise. So three things are taken out:
-whatever looks like a telephone number, every value of the request itself, wherever it turns up, and a text
-in which a part of such a value is left.
+A service may quote the request, whole or in part, and in another spelling. Three things are removed:
+everything that looks like a telephone number, every value of the request, and the whole text if a part of
+such a value remains.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from nexmo_dispatch_core.lenient import parse_object, text_or_empty, to_list, to
 
 __all__ = ["folded", "mask", "redact", "redactor", "said_by", "tail"]
 
-# A run of digits that stands alone and is long enough to be a telephone number or a PSID. Parts of ids, as in
-# `0b9e6d6e-8a55-…`, have letters or dashes around them and stay.
+# A separate run of digits that is long enough for a telephone number or a PSID. Parts of ids, such as
+# `0b9e6d6e-8a55-…`, are surrounded by letters or dashes and stay.
 _LONG_NUMBER = re.compile(r"(?<![0-9A-Za-z-])\+?\d{5,}(\d\d)(?![0-9A-Za-z-])")
-# The same in groups. Without a plus sign it takes more digits, or `15-86400` would count as a phone number.
+# Digits in groups. Without a plus sign more digits are required, or `15-86400` would be a phone number.
 _GROUPED_NUMBER = re.compile(
     r"(?:\+|(?<![0-9A-Za-z.-])\(?)\d++(?:[\s./()\u2010-\u2015-]{1,3}\d++)++(?![A-Za-z]|-[0-9A-Za-z])"
 )
@@ -31,7 +31,7 @@ _USER_ID = re.compile(
 _DATE_OR_ADDRESS = re.compile(r"\d{4}-\d\d-\d\d(?: \d\d)?|\d{1,3}(?:\.\d{1,3}){3}")
 
 # Members of a step, of a workflow and of an application whose values come from short public lists, or name
-# things and not people. They are listed by their place: a custom object has members of any name (3.4.2).
+# things instead of people. The list is by place: a custom object may have members of any name (3.4.2).
 _STEP = frozenset(
     {
         "from.type",
@@ -49,18 +49,18 @@ _STEP = frozenset(
 )
 _PUBLIC = frozenset({"template", "name", "type", *_STEP, *(f"workflow.{place}" for place in _STEP)})
 
-# Shorter values are no secret, and replacing them would tear unrelated words apart.
+# Minimum length of a value to remove; the removal of shorter values would damage unrelated words.
 _SHORTEST = 4
-# A part of a value that is as long as this did not get into a text by chance.
+# Length of a part of a value that cannot be in a text by chance.
 _PART = 8
-# Nothing that is shown is longer than a fraction of this.
+# Texts are truncated to this length first; what is shown is much shorter.
 _LONGEST = 4000
 
 
 def mask(text: str) -> str:
     """Return `text` with everything that could be a telephone number reduced to its last two digits.
 
-    What does not print is replaced as well: a terminal that shows the text must not obey it.
+    Unprintable characters are replaced as well: a terminal must not interpret them.
     """
     if not text.isprintable():
         text = "".join(
@@ -78,23 +78,23 @@ def _masked(found: re.Match[str]) -> str:
 
 
 def redact(text: str, *, body: bytes | None = None, url: str = "", secret: str | None = None) -> str:
-    """Return `text` without what the request held, telephone numbers masked: see `redactor`."""
+    """Return `text` without the values of the request, and with telephone numbers masked: see `redactor`."""
     return redactor(body=body, url=url, secret=secret)(text)
 
 
 def redactor(*, body: bytes | None = None, url: str = "", secret: str | None = None) -> Callable[[str], str]:
-    """Return what takes the values of a request out of a text, and masks telephone numbers.
+    """Return a function that removes the values of a request from a text, and masks telephone numbers.
 
-    Values are replaced where they stand as they were sent. Where a part of one is left, in upper case or
-    escaped or abridged, nothing of the text is returned but `…`.
+    A value in its original spelling is replaced by `…`. If a part of a value remains, in another case,
+    escaped or truncated, the function returns `…` instead of the text.
 
     Args:
-        body: The body of the request, JSON or a form; it is read only here, when something went wrong.
-        url: Its address, for the values in the query.
-        secret: The authorization that was sent.
+        body: Body of the request, JSON or a form; it is decoded here, after a failure, and nowhere else.
+        url: URL of the request, for the values of its query.
+        secret: The authorization of the request.
     """
     values = sorted(_values_of(body, url, secret), key=len, reverse=True)
-    # Half of all addresses begin alike.
+    # Without the scheme: a URL in the text would have it in common with every URL of the request.
     parts = {value.partition("://")[2] or value for value in map(folded, values)}
 
     def hide(text: str) -> str:
@@ -108,7 +108,7 @@ def redactor(*, body: bytes | None = None, url: str = "", secret: str | None = N
 
 
 def said_by(*, body: bytes | None, url: str = "") -> str:
-    """Return every word of a request as `folded` text, one value a line: what an answer may merely repeat."""
+    """Return every word of a request as `folded` text, one value per line: a response may quote them."""
     text = (body or b"").decode("utf-8", "replace")
     fields = parse_object(body or b"")
     values = [text] if fields is None else list(_texts(fields))
@@ -118,18 +118,18 @@ def said_by(*, body: bytes | None, url: str = "") -> str:
 
 
 def folded(text: str) -> str:
-    """Return `text` in one case, in one line and without HTML escapes, to compare it with another."""
+    """Return `text` case-folded, on one line and without HTML escapes, for comparisons."""
     return " ".join(html.unescape(text).casefold().split())
 
 
 def tail(value: object) -> str:
-    """Return the last two characters of a number or id: enough to tell recipients apart only."""
+    """Return the last two characters of a number or id: just enough to distinguish recipients."""
     text = text_or_empty(value)
     return f"…{text[-2:]}" if len(text) > _SHORTEST else "…"
 
 
 def _repeats(text: str, values: set[str]) -> bool:
-    """Whether one of the folded values is left in `text`, or a part of a longer one."""
+    """Return whether `text` still contains one of the folded values, or a part of a long value."""
     text = folded(text)
     parts = {text[at : at + _PART] for at in range(len(text) - _PART + 1)}
     for value in values:
@@ -152,7 +152,7 @@ def _values_of(body: bytes | None, url: str, secret: str | None) -> set[str]:
         )
     if url:
         values.update(_form_values(urlsplit(url).query))
-    # A text may come back as one line.
+    # The service may quote a text on one line.
     values.update([" ".join(value.split()) for value in values])
     return {value for value in values if len(value) >= _SHORTEST}
 
@@ -162,11 +162,11 @@ def _form_values(form: str) -> Iterator[str]:
 
 
 def _leaves(value: object, place: str = "") -> Iterator[str]:
-    """Yield the texts and numbers at any depth whose place is not public; a list has that of its member."""
+    """Yield the texts and numbers at any depth whose place is private; items have the place of their list."""
     if text := text_or_empty(value):
         yield text
     for name, member in to_object(value).items():
-        # With a point in its name a member would have the place of another one.
+        # A member with a point in its name would have the place of another member.
         own = name.replace(".", "?")
         inside = f"{place}.{own}" if place else own
         if inside not in _PUBLIC or not isinstance(member, str):
@@ -177,7 +177,7 @@ def _leaves(value: object, place: str = "") -> Iterator[str]:
 
 
 def _texts(value: object) -> Iterator[str]:
-    """Yield all texts and numbers at any depth, names of members too."""
+    """Yield all texts and numbers at any depth, including the names of members."""
     if text := text_or_empty(value):
         yield text
     for name, member in to_object(value).items():

@@ -1,7 +1,7 @@
-"""When to try again and how long to wait: numbers in, numbers out.
+"""Retry policy and timeouts: when to retry and how long to wait, as numbers.
 
-It does not wait, and it does not decide what is safe to repeat: only errors that prove that nothing
-happened reach it (contract 3.8).
+The module does not wait, and it does not decide what is safe to repeat: the call consults it only after
+errors that prove that nothing was sent (contract 3.8).
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ __all__ = ["RetryPolicy", "Timeout"]
 
 
 class Timeout(msgspec.Struct, frozen=True, kw_only=True):
-    """How long one attempt may take, in seconds; waiting for a free slot of the client does not count.
+    """Time limits of one attempt, in seconds; the wait for a free slot of the client does not count.
 
     Attributes:
-        connect: Name resolution, TCP and TLS together. A time-out here proves that nothing was sent.
-        total: The whole attempt, from the first byte of the connection to the last of the answer. More than
-            five seconds may end up to a second late.
+        connect: Limit of name resolution, TCP and TLS together. This timeout proves that nothing was sent.
+        total: Limit of the whole attempt, from the start of the connection to the last byte of the response.
+            A timeout of more than five seconds may fire up to a second late.
     """
 
     connect: float | None = 10.0
@@ -35,23 +35,23 @@ class Timeout(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """How often a call that provably did not happen is tried, and the waits between.
+    """Number of attempts of a call that provably sent nothing, and the waits between them.
 
-    The wait after try *n* is `min(wait_max, wait_initial * 2 ** (n - 1))`, of which the share `wait_jitter`
-    is random: 1.0 is full jitter, 0.0 none. If the service asked for a time (`Retry-After`, or the moment
-    when its quota is reset), that time passes first and the wait above is added to it, so that a
-    thousand callers who were told the same do not come back in the same instant.
+    The wait after attempt *n* is `min(wait_max, wait_initial * 2 ** (n - 1))`, of which the share
+    `wait_jitter` is random: 1.0 is full jitter, 0.0 none. If the service demands a wait (`Retry-After`, or
+    the reset of its quota), the two waits are added, so that a thousand callers with the same demand do not
+    retry at the same instant.
 
     Attributes:
-        attempts: Tries in total, not repetitions; 1 never tries again.
-        timeout: Seconds from the first try after which none is begun, not even the first one if its token
-            took longer; `None` for no limit. A wait that would end later is not begun either: the error is
+        attempts: Maximum number of attempts, including the first; 1 means no retry.
+        timeout: Seconds from the start of the call after which no attempt begins, not even the first, if its
+            token took longer; `None` for no limit. A wait that would end later does not begin: the error is
             raised at once.
         wait_initial: Upper limit of the first wait, in seconds.
         wait_max: Upper limit of every wait, in seconds.
-        wait_jitter: The random share of a wait, from 0.0 to 1.0.
-        unavailable: Also repeat a POST that was answered with 503 and nothing better. The contract leaves
-            that to the caller (3.8): it is unknown whether the gateway or the service behind it answered.
+        wait_jitter: Random share of a wait, from 0.0 to 1.0.
+        unavailable: Also repeat a POST after a 503 without a reason. The contract leaves this decision to the
+            caller (3.8): the 503 may come from the gateway or from the service behind it.
     """
 
     attempts: int = 4
@@ -71,13 +71,13 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     def wait(
         self, attempt: int, *, elapsed: float, random: float, retry_after: float | None = None
     ) -> float | None:
-        """Return the seconds to wait after the failure of try number `attempt`, or `None` to give up.
+        """Return the seconds to wait after a failed attempt; `None` to give up.
 
         Args:
-            attempt: The number of the try that failed, from 1.
-            elapsed: Seconds since the first try began.
+            attempt: Number of the failed attempt, from 1.
+            elapsed: Seconds since the start of the call.
             random: A number from [0, 1).
-            retry_after: What the service asked for.
+            retry_after: Seconds that the service demands.
         """
         if attempt >= self.attempts:
             return None
@@ -86,11 +86,11 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
         return None if self.is_over(elapsed + delay) else delay
 
     def is_over(self, elapsed: float) -> bool:
-        """Return whether no try is to begin so many seconds after the first."""
+        """Return whether no attempt may begin `elapsed` seconds after the start of the call."""
         return self.timeout is not None and elapsed > self.timeout
 
     def waits(self, random: float = 0.0) -> Iterator[float]:
-        """Yield the waits of a call whose every try fails at once: the policy as a list."""
+        """Yield the waits of a call whose attempts all fail at once: the policy as a list."""
         elapsed = 0.0
         for attempt in count(1):
             delay = self.wait(attempt, elapsed=elapsed, random=random)

@@ -1,6 +1,6 @@
-"""Bytes of every request out, bytes of every answer in: a value or a typed error.
+"""Builds the bytes of every request, and turns the bytes of every response into a value or a typed error.
 
-It opens no connection, reads no clock and keeps no state.
+The functions here open no connection, read no clock and keep no state.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ T = TypeVar("T")
 
 
 class _Accepted(msgspec.Struct):
-    """The one member of the answer that counts; `Dispatch` has more, which the service has no say in."""
+    """The only member of the response that matters; the other members of `Dispatch` are the client's own."""
 
     dispatch_uuid: str
 
@@ -74,7 +74,7 @@ _FORM = "application/x-www-form-urlencoded"
 
 
 class Headers(dict[str, str]):
-    """Header fields by lower-case name, for those who have no multidict at hand."""
+    """Header fields by lower-case name, for callers without a multidict."""
 
     def __init__(self, fields: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
         super().__init__({name.lower(): value for name, value in dict(fields).items()})
@@ -91,9 +91,14 @@ class Headers(dict[str, str]):
 
 
 class Request(AsShown, msgspec.Struct, frozen=True):
-    """A request without its authorization: that is added at the last moment.
+    """A request without its authorization, which is added just before the request is written.
 
-    `template` names the call without ids, for errors and logs: `/applications/{id}`.
+    Attributes:
+        method: The HTTP method.
+        url: The URL.
+        headers: The header fields.
+        body: The body; None without one.
+        template: The path without ids, for errors and logs: `/applications/{id}`.
     """
 
     method: str
@@ -112,7 +117,13 @@ class Request(AsShown, msgspec.Struct, frozen=True):
 
 
 class Response(AsShown, msgspec.Struct, frozen=True):
-    """An answer; `headers` is any mapping that ignores the case of names."""
+    """A complete response.
+
+    Attributes:
+        status: The HTTP status.
+        headers: A mapping that ignores the case of names.
+        body: The body, decompressed.
+    """
 
     status: int
     headers: Mapping[str, str]
@@ -151,8 +162,13 @@ def application_request(
 ) -> Request:
     """Build one of the five application calls (contract 4.1).
 
-    `fields` travel as JSON body, as form body or in the query string, as `encoding` says: the sources
-    disagree about it (contract 9.8).
+    Args:
+        method: The HTTP method.
+        base_url: Base URL of the service.
+        path: Path of the applications below the base URL.
+        application_id: Id of the application; empty for the whole collection.
+        fields: Fields of the application, or of the query.
+        encoding: Where `fields` go: `json` or `form` body, or `query`; the sources disagree (contract 9.8).
     """
     url, template = f"{base_url}{path}", path
     if application_id:
@@ -183,18 +199,18 @@ def decipher_response(
     now: float = 0.0,
     secret: str | None = None,
 ) -> T:
-    """Return what `decode` makes of a success, raise the error that anything else means.
+    """Return the decoded value of a successful response; raise the typed error of any other response.
 
-    The body decides before the status does, because the gateway may send a rejected token or a spent
-    quota as 500 (contract 2.3, 3.8, 9.17, 9.18). But only what the gateway itself says, and only words that
-    the request does not hold: a service that repeats a text must not have it sent a second time.
+    The body takes precedence over the status, because the gateway may send a rejected token or an exhausted
+    quota as 500 (contract 2.3, 3.8, 9.17, 9.18). Only the gateway's own text counts, and only words that the
+    request does not contain: a service that quotes the request must not cause a second send.
 
     Args:
-        response: What came back.
-        decode: Reads a successful answer; raises `ProtocolError` if it makes no sense.
-        request: What was asked, for the error, which does not repeat what its body holds.
-        now: Epoch seconds, to turn the moment when a quota is reset into a number of seconds; 0 if unknown.
-        secret: The authorization that was sent, so that the error does not repeat it either.
+        response: The response.
+        decode: Decodes a successful response; raises `ProtocolError` for a body that it does not understand.
+        request: The request; the error does not quote the values of its body.
+        now: Epoch seconds, to turn a date in a header into seconds; 0 if unknown.
+        secret: The authorization of the request; the error does not quote it.
 
     Raises:
         APIError: One of its subclasses.
@@ -225,7 +241,7 @@ def decipher_response(
     raise failure
 
 
-# Contract 2.3, 3.8 and 2.2, in lower case. What is looked for in a refusal, whatever the status.
+# Words of a refusal that decide whatever the status, in lower case (contract 2.2, 2.3, 3.8).
 _NO_PRODUCT = ("apiproductmatchfound", "no apiproduct match")
 _RATE_LIMITED = ("policies.ratelimit", "quotaviolation", "spikearrestviolation")
 _TOKEN_REJECTED = (
@@ -245,16 +261,16 @@ _BY_STATUS: dict[int, type[APIError]] = {
     402: PaymentRequiredError,
     403: PermissionDeniedError,
     404: NotFoundError,
-    # Only a proxy on the way says so, and it passed nothing on (RFC 9110, 15.5.8).
+    # Only a proxy sends 407, and it forwarded nothing (RFC 9110, 15.5.8).
     407: ProxyError,
-    # These three say that the request was not taken, by a proxy on the way (contract 6.2).
+    # 408, 421 and 425: a proxy on the way did not take the request (contract 6.2).
     408: NotAcceptedError,
     409: ConflictError,
     421: NotAcceptedError,
     422: BadRequestError,
     425: NotAcceptedError,
     429: RateLimitError,
-    # These two say that the request was not processed here; the other redirects may follow a processed one.
+    # 307 and 308: the request was not processed; other redirects may follow a processed request.
     307: RefusedError,
     308: RefusedError,
 }
@@ -276,10 +292,10 @@ def _classify(status: int, details: Problem, request: Request | None) -> type[AP
             if word not in asked:
                 return kind
     if details.code == "low-balance":
-        return PaymentRequiredError  # its status is not settled: 400, 402 or 403 (contract 6.2)
+        return PaymentRequiredError  # the status varies: 400, 402 or 403 (contract 6.2)
     known = _BY_STATUS.get(status)
     if known is BadRequestError and any(each.name == "balance" for each in details.invalid_parameters):
-        return PaymentRequiredError  # how Dispatch says it (contract 3.8)
+        return PaymentRequiredError  # the form that Dispatch uses (contract 3.8)
     if known is not None:
         return known
     if 400 <= status < 500:
@@ -288,7 +304,7 @@ def _classify(status: int, details: Problem, request: Request | None) -> type[AP
 
 
 def decipher_dispatch(response: Response) -> Dispatch:
-    """Read `202 {"dispatch_uuid": …}` (contract 3.7): any 2xx will do, extra members are ignored."""
+    """Decode `202 {"dispatch_uuid": …}` (contract 3.7); any 2xx counts, unknown members are ignored."""
     try:
         uuid = _decode_accepted(response.body).dispatch_uuid
         if uuid and uuid.strip() == uuid:
@@ -306,19 +322,24 @@ def decipher_dispatch(response: Response) -> Dispatch:
 
 
 def with_response(decode: Callable[[Response], T]) -> Callable[[Response], tuple[T, Response]]:
-    """Return a `decode` that keeps the answer too, for `DispatchClient.call`: status, headers and body."""
+    """Return a `decode` for `DispatchClient.call` that returns the value and the response."""
     return lambda response: (decode(response), response)
 
 
 def decipher_token(
     response: Response, *, request: Request | None = None, now: float = 0.0
 ) -> tuple[str, object]:
-    """Return the access token and whatever `expires_in` held (contract 2.1, 2.2).
+    """Return the access token and the raw value of `expires_in` (contract 2.1, 2.2).
+
+    Args:
+        response: The response of the token endpoint.
+        request: The token request, for the error.
+        now: Epoch seconds, to turn a date in a header into seconds; 0 if unknown.
 
     Raises:
         AuthenticationError: The client id or the secret is wrong, whatever the status.
-        RateLimitError: Too many token requests.
-        TokenUnavailableError: The token endpoint fails or makes no sense.
+        RateLimitError: There were too many token requests.
+        TokenUnavailableError: The token endpoint failed, or its response was not understood.
     """
     status = response.status
     asked_for = request.summary if request is not None else ""
@@ -335,7 +356,7 @@ def decipher_token(
             phase="token",
         )
     details = parse_problem(response.body)
-    # Any value counts: the request had no private text, and repeating it is harmless.
+    # The whole body counts: the request has no text to quote, and a repeated token request is harmless.
     said = _haystack(response.body)
     kind: type[APIError] = TokenUnavailableError
     if any(word in said for word in _BAD_CLIENT):
@@ -358,11 +379,11 @@ def decipher_token(
 
 
 def decipher_nothing(_response: Response) -> None:
-    """Take any success for what it is: the body of a deletion says nothing (contract 4.1)."""
+    """Accept any success: the body of a deletion has no meaning (contract 4.1)."""
 
 
 def decipher_application(response: Response) -> Application:
-    """Read one application in any shape, also one written as a list of one (contract 4.3)."""
+    """Decode one application in any shape, including a list of one (contract 4.3)."""
     fields = parse_object(response.body)
     if fields is not None:
         embedded = embedded_of(fields)
@@ -379,7 +400,7 @@ def decipher_application(response: Response) -> Application:
 
 
 def decipher_page(response: Response) -> ApplicationPage:
-    """Read a list of applications, whichever index it counts by (contract 4.3)."""
+    """Decode a page of applications, whatever the name of its index (contract 4.3)."""
     fields = parse_object(response.body)
     embedded = embedded_of(fields) if fields is not None else None
     if fields is None or embedded is None:
@@ -409,7 +430,7 @@ _PAGE_NUMBERS = ("page_index", "page", "record_index", "page_size", "total_items
 
 
 def _haystack(body: bytes) -> str:
-    """Return everything the body says in lower case, JSON escapes resolved, to look for words in."""
+    """Return the text of the body in lower case with JSON escapes resolved, to search for words."""
     said = body[:65536].decode("utf-8", "replace").lower()
     if "\\u" in said and (fields := parse_object(body)) is not None:
         # Re-encoding is the shortest way to resolve the escapes of all texts at any depth.

@@ -1,6 +1,6 @@
-"""How many SMS a text takes, exactly: GSM-7 with its extension table, or UCS-2 (3GPP TS 23.038, 23.040).
+"""The SMS segments of a text: GSM-7 with its extension table, or UCS-2 (3GPP TS 23.038, 23.040).
 
-It does not decide the encoding for the service, which chooses by the same rule (contract 3.4.3).
+The module does not choose the encoding of a message; the service does, by the same rule (contract 3.4.3).
 """
 
 from typing import Literal
@@ -19,14 +19,14 @@ _GSM = _BASIC | _EXTENSION
 
 
 class Segments(Struct, frozen=True):
-    """What a text takes as SMS.
+    """The size of a text as SMS.
 
     Attributes:
-        encoding: `gsm-7`, or `ucs-2` when one character is outside of the GSM alphabet.
+        encoding: `gsm-7`, or `ucs-2` when one character is outside the GSM alphabet.
         units: Septets, or UTF-16 units; an extension character or a surrogate pair takes two.
-        segments: Number of SMS; an empty text takes one.
-        per_segment: Units that fit into each: 160 or 70 alone, 153 or 67 when there are several.
-        remaining: Units that still fit into the last segment.
+        segments: Number of segments; an empty text takes one.
+        per_segment: Units per segment: 160 or 70 for a single segment, 153 or 67 for several.
+        remaining: Free units of the last segment.
     """
 
     encoding: Literal["gsm-7", "ucs-2"]
@@ -52,7 +52,7 @@ def count_segments(text: str) -> Segments:
 
 
 def split_segments(text: str) -> list[str]:
-    """The text of each segment, in order; joined they are the text."""
+    """Return the texts of the segments, in order; joined they are the text."""
     encoding, costs = _costs(text)
     single, several = (160, 153) if encoding == "gsm-7" else (70, 67)
     if sum(costs) <= single:
@@ -67,7 +67,7 @@ def split_segments(text: str) -> list[str]:
 
 
 def non_gsm_characters(text: str) -> str:
-    """The characters that force UCS-2, once each, in order of appearance."""
+    """Return the characters that force UCS-2, without duplicates, in order of appearance."""
     return "".join(dict.fromkeys(character for character in text if character not in _GSM))
 
 

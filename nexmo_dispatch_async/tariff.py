@@ -1,6 +1,6 @@
-"""What a workflow costs at best and at worst, from the caller's own price table.
+"""The cost of a workflow at best and at worst, computed from the caller's own price table.
 
-It knows no prices: KPN and Vonage agree them per customer. Amounts are `Decimal`, never floats.
+The module contains no prices: KPN and Vonage agree them per customer. Amounts are `Decimal`, never floats.
 """
 
 from collections.abc import Collection, Mapping
@@ -22,14 +22,14 @@ Price = Decimal | str
 
 
 class Cost(Struct, frozen=True):
-    """The bounds of what a workflow costs, the workflow fee included.
+    """The bounds of the cost of a workflow, including the workflow fee.
 
     Attributes:
-        best: Only the cheapest step is charged: the others fail before they cost anything.
-        expected: Only the first step is charged: it meets its condition.
-        worst: Every step is charged: each message goes out and only the last one counts.
-        steps: The price of each step alone, without the fee.
-        currency: As in the tariff.
+        best: Only the cheapest step is charged: the other steps fail before they cost anything.
+        expected: Only the first step is charged: the first step meets its condition.
+        worst: Every step is charged: each message is sent and only the last step reaches the recipient.
+        steps: Price of each step alone, without the fee.
+        currency: Currency of the tariff.
     """
 
     best: Decimal
@@ -43,9 +43,9 @@ class Tariff:
     """Prices per channel and calling code.
 
     Args:
-        prices: Per channel one price, or prices by calling code with `""` for all others:
-            `{"sms": {"31": "0.07", "": "0.11"}, "whatsapp": "0.05"}`. An SMS price counts per segment.
-        fee: Charged once per workflow; 0.002 EUR was seen in captured reports (contract 5.4).
+        prices: One price per channel, or prices by calling code with `""` for all others:
+            `{"sms": {"31": "0.07", "": "0.11"}, "whatsapp": "0.05"}`. The price of an SMS is per segment.
+        fee: Fee per workflow; captured reports contain 0.002 EUR (contract 5.4).
         currency: Name of the currency; only EUR is documented.
 
     Raises:
@@ -72,11 +72,14 @@ class Tariff:
 
     @property
     def prices(self) -> dict[str, dict[str, Decimal]]:
-        """Per channel the prices by calling code, `""` for all others."""
+        """The prices by channel and calling code, `""` for all other codes."""
         return {channel: dict(table) for channel, table in self._prices.items()}
 
     def price(self, step: Step) -> Decimal:
-        """What one step costs when it is charged: an SMS by its segments, everything else by message.
+        """Return the price of one step that is charged: an SMS per segment, other channels per message.
+
+        Args:
+            step: The step.
 
         Raises:
             ConfigurationError: The tariff has no price for this channel and destination.
@@ -95,11 +98,11 @@ class Tariff:
         return table[code]
 
     def cost(self, workflow: Workflow, *, free: Collection[str] = ()) -> Cost:
-        """The bounds of the cost of a workflow.
+        """Return the bounds of the cost of a workflow.
 
         Args:
             workflow: A workflow that passes `check()`.
-            free: Channels that cost nothing now, as `{"whatsapp"}` inside of the Customer Care Window.
+            free: Channels that cost nothing now, such as `{"whatsapp"}` inside the Customer Care Window.
 
         Raises:
             ConfigurationError: The tariff has no price for a step, the workflow has no steps, or `free` is a

@@ -1,6 +1,6 @@
-"""Template texts with `{{1}}`, `{{2}}`, … filled in (contract 7.1).
+"""Fills in the placeholders `{{1}}`, `{{2}}`, … of template texts (contract 7.1).
 
-It does not know which templates exist; the texts come from the caller.
+The module contains no templates; the texts come from the caller.
 """
 
 import re
@@ -10,12 +10,15 @@ from nexmo_dispatch_async.models.several import in_order
 
 __all__ = ["parameter_count", "render"]
 
-# Four digits are far beyond any real template and keep int() away from endless digit strings.
+# Four digits are more than any template needs, and bound the input of int().
 _PLACEHOLDER = re.compile(r"\{\{([0-9]{1,4})\}\}")
 
 
 def parameter_count(text: str) -> int:
-    """How many parameters a template text takes: its highest placeholder.
+    """Return the number of parameters of a template text, which is its highest placeholder.
+
+    Args:
+        text: The template text.
 
     Example:
         parameter_count("{{1}} code: {{2}}. Valid for {{3}} minutes.") == 3
@@ -24,13 +27,13 @@ def parameter_count(text: str) -> int:
 
 
 def render(text: str, parameters: Sequence[str]) -> str:
-    """The text as the recipient reads it.
+    """Return the text that the recipient reads.
 
-    Inserted texts are not searched for placeholders again, and a placeholder without a parameter stays.
+    Placeholders in a parameter are not filled in, and a placeholder without a parameter stays.
 
     Args:
         text: The approved template text.
-        parameters: The first fills `{{1}}`, the second `{{2}}`, ….
+        parameters: Texts for `{{1}}`, `{{2}}`, … in this order.
 
     Raises:
         ConfigurationError: The parameters are no list, tuple or other sequence.

@@ -1,6 +1,6 @@
-"""A workflow: the ordered steps that `POST /dispatch` takes, built, read, checked and written.
+"""`Workflow`: the ordered steps of `POST /dispatch`; builds, decodes, checks and encodes them.
 
-It does not send anything; `DispatchClient.send()` does, after `check()`.
+The module sends nothing; `DispatchClient.send()` does, after `check()`.
 """
 
 from collections.abc import Mapping
@@ -25,10 +25,10 @@ __all__ = ["Finding", "Severity", "Step", "Workflow"]
 
 
 class Workflow(Struct, frozen=True, tag_field="template", tag="failover"):
-    """Steps in order: each is sent when the one before it failed or missed its condition (contract 3.1, 3.6).
+    """Ordered steps; a step is sent when the previous one failed or missed its condition (contract 3.1, 3.6).
 
     Attributes:
-        steps: The steps; every one but the last has a failover condition.
+        steps: The steps; every step but the last has a failover condition.
         extra: Members beside `template` and `workflow` that this package does not know (contract 9.30).
     """
 
@@ -41,7 +41,7 @@ class Workflow(Struct, frozen=True, tag_field="template", tag="failover"):
 
     @classmethod
     def failover(cls, *steps: Step, extra: Mapping[str, Any] | None = None) -> "Workflow":
-        """A failover workflow, the only template there is.
+        """Return a failover workflow; `failover` is the only template of the API.
 
         Example:
             Workflow.failover(
@@ -52,30 +52,30 @@ class Workflow(Struct, frozen=True, tag_field="template", tag="failover"):
             )
 
         Args:
-            steps: The steps in their order, each an argument: `Workflow.failover(*steps)` for a list of them.
-            extra: Members of the request that this package does not know, sent as they are (contract 9.30).
+            steps: The steps in order, as separate arguments; for a list write `Workflow.failover(*steps)`.
+            extra: Members of the request that this package does not know, sent unchanged (contract 9.30).
         """
         return cls(steps=steps, extra=UNSET if extra is None else cast("dict[str, Any]", extra))
 
     @classmethod
     def from_json(cls, data: bytes | str, *, extra: bool = False) -> "Workflow":
-        """Read a request body, or a bare step, which becomes a workflow of one step (contract 9.1).
+        """Decode a request body, or a bare step, which becomes a workflow of one step (contract 9.1).
 
-        Only the structure is judged here; placeholders and integers are kept and refused by `check()`.
+        Only the structure is checked here; `check()` refuses values such as placeholders and integers.
 
         Args:
-            data: The JSON; a byte-order mark before it is left out.
-            extra: Keep members that this package does not know instead of refusing them (contract 9.30):
+            data: The JSON; a leading byte-order mark is skipped.
+            extra: Keep members that this package does not know instead of refusing them (contract 9.30);
                 `lint()` warns about each.
 
         Raises:
-            InvalidWorkflowError: The JSON is malformed or has another shape; every problem is named.
+            InvalidWorkflowError: The JSON is malformed or has another shape; the error lists every problem.
         """
         try:
             body = _DECODER.decode(data)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             body = None
-        # A member that is called `extra` is as unknown as any other.
+        # A member named `extra` is unknown, too.
         if body is not None and not (may_have_extra(data) and has_extra(body)):
             return cls(steps=body.workflow)
         value = load(data)
@@ -85,12 +85,12 @@ class Workflow(Struct, frozen=True, tag_field="template", tag="failover"):
         return cls(steps=body.workflow, extra=body.extra)
 
     def to_json(self) -> bytes:
-        """The request body: no nulls, nothing that was not given."""
+        """Return the request body, without nulls and omitted members."""
         return encode(self)
 
     @property
     def client_refs(self) -> tuple[str, ...]:
-        """The references of the steps, each once, in the order of the steps; callbacks repeat them."""
+        """The references of the steps, without duplicates and in order; callbacks repeat them."""
         refs: list[str] = []
         for step in self.steps:
             ref = step.client_ref
@@ -99,10 +99,14 @@ class Workflow(Struct, frozen=True, tag_field="template", tag="failover"):
         return tuple(refs)
 
     def with_client_ref(self, client_ref: str) -> "Workflow":
-        """A copy in which every step that has no reference has this one."""
+        """Return a copy in which every step without a reference has this reference.
+
+        Args:
+            client_ref: The reference, up to 40 characters.
+        """
         steps = cast("object", self.steps)
         if not isinstance(steps, tuple | list):
-            # Without an order of its own: it is kept, so that lint() names it.
+            # A collection without an order is kept, and lint() reports it.
             return self
         return Workflow(
             tuple(
@@ -113,22 +117,25 @@ class Workflow(Struct, frozen=True, tag_field="template", tag="failover"):
         )
 
     def summary(self) -> tuple[str, ...]:
-        """One line a step, fit for logs: channel, content, condition, the end of the recipient's number."""
+        """Return one line per step for logs: channel, content, condition, last digits of the recipient."""
         return tuple(f"{describe(step)} to {tail(_recipient(step))}" for step in self.steps)
 
     def lint(self, rules: Rules = DEFAULT_RULES) -> list[Finding]:
-        """Everything that is wrong or doubtful, as data (docs/rules.md).
+        """Return all errors and warnings as data (docs/rules.md).
 
         Args:
-            rules: Which rules apply, with which severity.
+            rules: The rules that apply, with their severities.
         """
         return find(self.steps, rules, extra=extra_of(self))
 
     def check(self, rules: Rules = DEFAULT_RULES) -> None:
-        """Refuse a workflow that breaks a rule; `DispatchClient.send()` calls this before the network.
+        """Refuse a workflow that breaks a rule; `DispatchClient.send()` calls `check()` before the network.
+
+        Args:
+            rules: The rules that apply, with their severities.
 
         Raises:
-            InvalidWorkflowError: At least one finding has the severity `error`; it carries all of those.
+            InvalidWorkflowError: At least one finding has the severity `error`; the exception lists them.
         """
         if self.extra is UNSET and rules.no_stricter and is_usual(self.steps):
             return
@@ -136,10 +143,10 @@ class Workflow(Struct, frozen=True, tag_field="template", tag="failover"):
             raise InvalidWorkflowError(findings)
 
     def worst_case_time(self) -> timedelta:
-        """How long after the send the last step may leave: every condition expires (contract 3.6).
+        """Return the longest time from the send to the last step: every condition expires (contract 3.6).
 
-        What comes after that is open: nothing documented ends a last step that is neither delivered nor
-        failed (contract 9.12). In a capture the service was about three seconds late per expiry.
+        The time after the last step is unlimited: nothing documented ends a last step that is neither
+        delivered nor failed (contract 9.12). In a capture each expiry was about three seconds late.
         """
         return delay_before(self.steps, len(self.steps) - 1)
 
@@ -155,7 +162,7 @@ def _recipient(step: Step) -> object:
 
 
 class _Body(Struct, frozen=True, forbid_unknown_fields=True):
-    """The body as it is read: unlike a tag, a field can be required."""
+    """The body for decoding: unlike a tag, a field can be required."""
 
     template: Literal["failover"]
     workflow: tuple[Step, ...]

@@ -35,6 +35,6 @@ def test_every_answer_has_a_class(status: int, code: str, error_class: str) -> N
         decipher_response(Response(status, {}, body), decipher_dispatch)
 
     assert caught.value.error_class == error_class
-    assert caught.value.phase == "answer"
+    assert caught.value.phase == "response"
     if status >= 400:
         assert (caught.value.code, caught.value.instance) == (code, "bf0ca0bf")

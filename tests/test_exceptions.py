@@ -246,8 +246,8 @@ def test_messages(error: APIError, message: str) -> None:
         (broken(OSError(), Phase.STALE), "write"),
         (broken(OSError(), Phase.LEFT), "wait"),
         (broken(OSError(), Phase.LEFT, answering=True), "read"),
-        (answered(500, b""), "answer"),
-        (answered(200, b""), "answer"),
+        (answered(500, b""), "response"),
+        (answered(200, b""), "response"),
         (token(500, b"".decode()), "token"),
     ],
 )
