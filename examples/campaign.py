@@ -13,7 +13,7 @@ from aiohttp import web
 
 from nexmo_dispatch_async import Tariff, sms, whatsapp
 from nexmo_dispatch_async.bulk import Campaign, Variants, WorkflowTemplate
-from nexmo_dispatch_async.bulk.report_page import report_page
+from nexmo_dispatch_async.bulk.report.page import report_page
 from nexmo_dispatch_async.simulator import Simulator
 from nexmo_dispatch_webhooks import Router
 from nexmo_dispatch_webhooks.aiohttp import setup

@@ -59,9 +59,11 @@ PURE = {
 # The modules of otherwise pure packages that hold sockets, files, threads or tasks.
 IMPURE = {
     *("tracking.tracker", "tracking.sqlite"),
-    *("bulk.outcomes", "bulk.intake", "bulk.readers", "bulk.seen", "bulk.plan"),
-    *("bulk.sqlite", "bulk.sqlite_writer", "bulk.sqlite_file", "bulk.sqlite_sql", "bulk.sqlite_results"),
-    *("bulk.owner", "bulk.sender", "bulk.campaign", "bulk.settling", "bulk.people_sqlite", "bulk.people_sql"),
+    *(f"bulk.{name}" for name in ("campaign", "outcomes", "plan")),
+    *(f"bulk.rows.{name}" for name in ("intake", "readers", "seen")),
+    *(f"bulk.ledger.sqlite{part}" for part in ("", "_writer", "_file", "_sql", "_results")),
+    *(f"bulk.ledger.{name}" for name in ("owner", "people_sqlite", "people_sql")),
+    *(f"bulk.sending.{name}" for name in ("sender", "settling")),
     "care_window.sqlite",
     *(
         "simulator.simulator",

@@ -1,13 +1,13 @@
 """Campaigns: durable bulk sending, one ledger row per recipient, no recipient messaged twice."""
 
 from nexmo_dispatch_async.bulk.campaign import Campaign, shared_governor
-from nexmo_dispatch_async.bulk.governor import Governor
-from nexmo_dispatch_async.bulk.memory import MemoryLedger
-from nexmo_dispatch_async.bulk.people import People
+from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
+from nexmo_dispatch_async.bulk.ledger.people import People
+from nexmo_dispatch_async.bulk.ledger.records import Cap
 from nexmo_dispatch_async.bulk.progress import Status, Waiting
-from nexmo_dispatch_async.bulk.records import Cap
+from nexmo_dispatch_async.bulk.sending.governor import Governor
 from nexmo_dispatch_async.bulk.settings import AbortIf, Canary, Columns, Pace, QuietHours, Rate, Variants
-from nexmo_dispatch_async.bulk.template import FunctionTemplate, WorkflowTemplate
+from nexmo_dispatch_async.bulk.templates.template import FunctionTemplate, WorkflowTemplate
 
 __all__ = [
     "AbortIf",

@@ -19,11 +19,9 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from nexmo_dispatch_async.bulk.calendar import Calendar
-from nexmo_dispatch_async.bulk.exclusions import excluding
-from nexmo_dispatch_async.bulk.governor import Governor
-from nexmo_dispatch_async.bulk.intake import Intake, Taken
-from nexmo_dispatch_async.bulk.ledger import Ledger, rows_of
+from nexmo_dispatch_async.bulk.ledger.ledger import Ledger, rows_of
+from nexmo_dispatch_async.bulk.ledger.people import People
+from nexmo_dispatch_async.bulk.ledger.records import Counts, Row, State
 from nexmo_dispatch_async.bulk.opening import (
     Expiring,
     opened,
@@ -33,18 +31,20 @@ from nexmo_dispatch_async.bulk.opening import (
     worst_cost,
 )
 from nexmo_dispatch_async.bulk.outcomes import Outcomes, Waited
-from nexmo_dispatch_async.bulk.people import People
 from nexmo_dispatch_async.bulk.plan import Plan, make_plan
 from nexmo_dispatch_async.bulk.progress import Status, Waiting
-from nexmo_dispatch_async.bulk.readers import Rows
-from nexmo_dispatch_async.bulk.records import Counts, Row, State
 from nexmo_dispatch_async.bulk.rejects import RejectsFile
-from nexmo_dispatch_async.bulk.rendering import Renderer
-from nexmo_dispatch_async.bulk.report import report_of
-from nexmo_dispatch_async.bulk.report_figures import Report
-from nexmo_dispatch_async.bulk.safety import AbortWatch, Budget, CanaryWatch
-from nexmo_dispatch_async.bulk.sender import Sender
+from nexmo_dispatch_async.bulk.report.figures import Report
+from nexmo_dispatch_async.bulk.report.report import report_of
+from nexmo_dispatch_async.bulk.rows.exclusions import excluding
+from nexmo_dispatch_async.bulk.rows.intake import Intake, Taken
+from nexmo_dispatch_async.bulk.rows.readers import Rows
+from nexmo_dispatch_async.bulk.sending.calendar import Calendar
+from nexmo_dispatch_async.bulk.sending.governor import Governor
+from nexmo_dispatch_async.bulk.sending.safety import AbortWatch, Budget, CanaryWatch
+from nexmo_dispatch_async.bulk.sending.sender import Sender
 from nexmo_dispatch_async.bulk.settings import CampaignSettings, Source
+from nexmo_dispatch_async.bulk.templates.rendering import Renderer
 from nexmo_dispatch_async.bulk.trial import send_trial
 from nexmo_dispatch_async.client import DispatchClient
 from nexmo_dispatch_async.event_loop import running_loop

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
-from nexmo_dispatch_async.bulk.records import Cap
+from nexmo_dispatch_async.bulk.ledger.records import Cap
 from nexmo_dispatch_async.bulk.settings import (
     AbortIf,
     CampaignSettings,
@@ -27,8 +27,8 @@ from nexmo_dispatch_async.bulk.settings import (
     Variants,
 )
 from nexmo_dispatch_async.bulk.tables import CampaignFileError, FileProblem, Table
-from nexmo_dispatch_async.bulk.template import WorkflowTemplate
-from nexmo_dispatch_async.bulk.template_file import build_template
+from nexmo_dispatch_async.bulk.templates.template import WorkflowTemplate
+from nexmo_dispatch_async.bulk.templates.template_file import build_template
 from nexmo_dispatch_async.bulk.units import duration, minutes, money, ramp, rate, share
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.rules import DEFAULT_RULES, Rules

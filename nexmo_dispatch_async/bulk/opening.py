@@ -15,15 +15,15 @@ from typing import Any, Literal
 
 from msgspec.structs import replace
 
-from nexmo_dispatch_async.bulk.ledger import Ledger
-from nexmo_dispatch_async.bulk.memory import MemoryLedger
-from nexmo_dispatch_async.bulk.people import People
+from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
+from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
+from nexmo_dispatch_async.bulk.ledger.people import People
+from nexmo_dispatch_async.bulk.ledger.records import Added, Recipient, Row
 from nexmo_dispatch_async.bulk.progress import Waiting
-from nexmo_dispatch_async.bulk.records import Added, Recipient, Row
 from nexmo_dispatch_async.bulk.rejects import RowError
-from nexmo_dispatch_async.bulk.rendering import Renderer
-from nexmo_dispatch_async.bulk.sender import Sender
+from nexmo_dispatch_async.bulk.sending.sender import Sender
 from nexmo_dispatch_async.bulk.settings import CampaignSettings, Pace, Source
+from nexmo_dispatch_async.bulk.templates.rendering import Renderer
 from nexmo_dispatch_async.bulk.units import duration, ramp
 from nexmo_dispatch_async.event_loop import running_loop
 from nexmo_dispatch_async.exceptions import ConfigurationError
@@ -85,7 +85,7 @@ async def opened(
     if isinstance(ledger, str) and "://" in ledger:
         raise ConfigurationError("a campaign is kept in a file: give a path, or a ledger of your own")
     # Here, since most programs have no campaign, and sqlite3 costs its import.
-    from nexmo_dispatch_async.bulk.sqlite import SqliteLedger
+    from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 
     return await SqliteLedger.open(
         ledger, people=people, observer=observer, restored=restored, create=not observer, clock=clock

@@ -14,12 +14,12 @@ from typing import Any, Final, Protocol
 import anyio
 from msgspec import Struct
 
-from nexmo_dispatch_async.bulk.folding import news_of_event, outcomes_of
-from nexmo_dispatch_async.bulk.ledger import Ledger, rows_of
-from nexmo_dispatch_async.bulk.people import People, normal_address
-from nexmo_dispatch_async.bulk.records import News, Row
+from nexmo_dispatch_async.bulk.ledger.folding import news_of_event, outcomes_of
+from nexmo_dispatch_async.bulk.ledger.ledger import Ledger, rows_of
+from nexmo_dispatch_async.bulk.ledger.people import People, normal_address
+from nexmo_dispatch_async.bulk.ledger.records import News, Row
+from nexmo_dispatch_async.bulk.ledger.transitions import merge
 from nexmo_dispatch_async.bulk.strangers import Candidate, Strangers, Suggestion, suggest
-from nexmo_dispatch_async.bulk.transitions import merge
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_webhooks.events import Event, MessageStatus
 

@@ -18,11 +18,11 @@ import anyio.to_thread
 import msgspec
 from msgspec import Struct, field
 
-from nexmo_dispatch_async.bulk.calendar import Calendar
 from nexmo_dispatch_async.bulk.campaign_file import tariff_of, template_of
-from nexmo_dispatch_async.bulk.intake import Intake, Prepared
-from nexmo_dispatch_async.bulk.readers import Rows
 from nexmo_dispatch_async.bulk.rejects import Reject, RejectsFile
+from nexmo_dispatch_async.bulk.rows.intake import Intake, Prepared
+from nexmo_dispatch_async.bulk.rows.readers import Rows
+from nexmo_dispatch_async.bulk.sending.calendar import Calendar
 from nexmo_dispatch_async.bulk.settings import CampaignSettings, Pace
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.rules import DEFAULT_RULES, Rules

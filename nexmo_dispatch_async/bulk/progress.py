@@ -11,7 +11,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from nexmo_dispatch_async.bulk.records import Counts
+from nexmo_dispatch_async.bulk.ledger.records import Counts
 
 __all__ = ["Progress", "Status", "Waiting", "WaitingFor"]
 

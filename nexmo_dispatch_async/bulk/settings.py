@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from msgspec import Struct, field
 
-from nexmo_dispatch_async.bulk.records import Cap
+from nexmo_dispatch_async.bulk.ledger.records import Cap
 from nexmo_dispatch_async.exceptions import ConfigurationError
 
 __all__ = [

@@ -11,8 +11,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from nexmo_dispatch_async.bulk.folding import join
-from nexmo_dispatch_async.bulk.records import News, Row
+from nexmo_dispatch_async.bulk.ledger.folding import join
+from nexmo_dispatch_async.bulk.ledger.records import News, Row
 from nexmo_dispatch_async.models.shown import AsShown
 
 __all__ = ["Candidate", "Strangers", "Suggestion", "suggest"]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from nexmo_dispatch_async.bulk.ledger import Ledger
-from nexmo_dispatch_async.bulk.numbers import NumberNormalizer
-from nexmo_dispatch_async.bulk.records import Row
+from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
+from nexmo_dispatch_async.bulk.ledger.records import Row
 from nexmo_dispatch_async.bulk.rejects import RowError
-from nexmo_dispatch_async.bulk.rendering import RenderedWorkflow, Renderer
+from nexmo_dispatch_async.bulk.rows.numbers import NumberNormalizer
+from nexmo_dispatch_async.bulk.templates.rendering import RenderedWorkflow, Renderer
 from nexmo_dispatch_async.client import DispatchClient
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.models.responses import Dispatch

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import anyio
 import typer
 
-from nexmo_dispatch_async.bulk.records import State
+from nexmo_dispatch_async.bulk.ledger.records import State
 from nexmo_dispatch_async.bulk.units import duration
 
 __all__ = ["bulk"]

@@ -9,9 +9,9 @@ from typing import Literal
 import anyio
 from msgspec.structs import replace
 
-from nexmo_dispatch_async.bulk.ledger import Ledger
+from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
+from nexmo_dispatch_async.bulk.ledger.records import Control, Counts
 from nexmo_dispatch_async.bulk.progress import Status, Waiting
-from nexmo_dispatch_async.bulk.records import Control, Counts
 from nexmo_dispatch_async.cli.bulk_files import (
     DONE,
     FAILED,

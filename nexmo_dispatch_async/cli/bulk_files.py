@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from nexmo_dispatch_async.bulk.campaign_file import load
-from nexmo_dispatch_async.bulk.sqlite import SqliteLedger
+from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 from nexmo_dispatch_async.cli.screen import show
 from nexmo_dispatch_async.exceptions import DispatchError
 

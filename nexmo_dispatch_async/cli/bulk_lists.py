@@ -15,11 +15,11 @@ from typing import IO, Any, Final, Literal
 
 import msgspec
 
-from nexmo_dispatch_async.bulk.ledger import Ledger, rows_of
+from nexmo_dispatch_async.bulk.ledger.ledger import Ledger, rows_of
+from nexmo_dispatch_async.bulk.ledger.people import normal_address
+from nexmo_dispatch_async.bulk.ledger.records import Row, State
 from nexmo_dispatch_async.bulk.outcomes import Outcomes
-from nexmo_dispatch_async.bulk.people import normal_address
-from nexmo_dispatch_async.bulk.records import Row, State
-from nexmo_dispatch_async.bulk.report_counting import is_reached, who, why_missed
+from nexmo_dispatch_async.bulk.report.counting import is_reached, who, why_missed
 from nexmo_dispatch_async.bulk.safe_cells import safe_cell
 from nexmo_dispatch_async.bulk.strangers import Candidate
 from nexmo_dispatch_async.cli.bulk_files import DONE, FAILED, as_json, opened

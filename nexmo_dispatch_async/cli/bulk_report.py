@@ -13,9 +13,9 @@ import anyio.to_thread
 from nexmo_dispatch_async.bulk.campaign_file import load
 from nexmo_dispatch_async.bulk.plan import Plan, plan_of
 from nexmo_dispatch_async.bulk.rejects import Reject, RejectsFile
-from nexmo_dispatch_async.bulk.report import report_csv, report_json, report_of
-from nexmo_dispatch_async.bulk.report_figures import Report
-from nexmo_dispatch_async.bulk.report_page import report_page
+from nexmo_dispatch_async.bulk.report.figures import Report
+from nexmo_dispatch_async.bulk.report.page import report_page
+from nexmo_dispatch_async.bulk.report.report import report_csv, report_json, report_of
 from nexmo_dispatch_async.cli.bulk_files import DONE, REFUSED, as_json, ledger_of, name_of, opened
 from nexmo_dispatch_async.cli.bulk_words import moment, span
 from nexmo_dispatch_async.cli.screen import show

@@ -18,14 +18,14 @@ from msgspec import Struct
 
 from nexmo_dispatch_async.bulk.campaign import Campaign
 from nexmo_dispatch_async.bulk.campaign_file import load, tariff_of, template_of
-from nexmo_dispatch_async.bulk.intake import RejectedRowsError, Taken
-from nexmo_dispatch_async.bulk.memory import MemoryLedger
-from nexmo_dispatch_async.bulk.people import People
+from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
+from nexmo_dispatch_async.bulk.ledger.people import People
+from nexmo_dispatch_async.bulk.ledger.records import Counts, Recipient
+from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 from nexmo_dispatch_async.bulk.plan import intake_of
-from nexmo_dispatch_async.bulk.records import Counts, Recipient
 from nexmo_dispatch_async.bulk.rejects import RejectsFile
+from nexmo_dispatch_async.bulk.rows.intake import RejectedRowsError, Taken
 from nexmo_dispatch_async.bulk.settings import CampaignSettings
-from nexmo_dispatch_async.bulk.sqlite import SqliteLedger
 from nexmo_dispatch_async.bulk.trial import send_trial
 from nexmo_dispatch_async.cli.bulk_files import DONE, FAILED, REFUSED, UNFINISHED, UNKNOWN, as_json
 from nexmo_dispatch_async.cli.bulk_live import LiveStatus

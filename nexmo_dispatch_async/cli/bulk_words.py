@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Final
 
+from nexmo_dispatch_async.bulk.ledger.records import Counts
 from nexmo_dispatch_async.bulk.progress import Status, Waiting
-from nexmo_dispatch_async.bulk.records import Counts
 
 __all__ = ["counts_in_words", "line_of", "moment", "span", "waiting_in_words"]
 

@@ -6,14 +6,14 @@ import asyncio
 from typing import Any
 
 from nexmo_dispatch_async import sms
-from nexmo_dispatch_async.bulk.calendar import Calendar
-from nexmo_dispatch_async.bulk.governor import Governor
-from nexmo_dispatch_async.bulk.ledger import Ledger
-from nexmo_dispatch_async.bulk.memory import MemoryLedger
-from nexmo_dispatch_async.bulk.records import Recipient
-from nexmo_dispatch_async.bulk.sender import Sender
+from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
+from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
+from nexmo_dispatch_async.bulk.ledger.records import Recipient
+from nexmo_dispatch_async.bulk.sending.calendar import Calendar
+from nexmo_dispatch_async.bulk.sending.governor import Governor
+from nexmo_dispatch_async.bulk.sending.sender import Sender
 from nexmo_dispatch_async.bulk.settings import Pace
-from nexmo_dispatch_async.bulk.template import WorkflowTemplate
+from nexmo_dispatch_async.bulk.templates.template import WorkflowTemplate
 
 EPOCH = 1_800_000_000.0
 TEMPLATE = WorkflowTemplate(sms.text("Hello {name|there}", from_="31647356950", to="{phone}"))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from nexmo_dispatch_async.bulk.sqlite import SqliteLedger
+from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 from nexmo_dispatch_async.simulator import Settings, Simulator
 from tests.support.campaign_process import LIMIT
 

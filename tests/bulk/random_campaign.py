@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 
-from nexmo_dispatch_async.bulk.memory import MemoryLedger
+from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
+from nexmo_dispatch_async.bulk.ledger.records import Recipient, Result, Wanted
 from nexmo_dispatch_async.bulk.outcomes import Outcomes
-from nexmo_dispatch_async.bulk.records import Recipient, Result, Wanted
 from nexmo_dispatch_webhooks.events import Event
 from tests.bulk.callbacks import BEGIN, report, status, uuid_of
 

@@ -23,7 +23,7 @@ from nexmo_dispatch_async.bulk import (
     Variants,
     WorkflowTemplate,
 )
-from nexmo_dispatch_async.bulk.records import Control
+from nexmo_dispatch_async.bulk.ledger.records import Control
 from nexmo_dispatch_async.exceptions import (
     BadRequestError,
     ConfigurationError,

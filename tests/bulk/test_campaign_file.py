@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nexmo_dispatch_async.bulk.campaign_file import CampaignFileError, load, parse, tariff_of, template_of
-from nexmo_dispatch_async.bulk.records import Cap, Recipient
+from nexmo_dispatch_async.bulk.ledger.records import Cap, Recipient
 from nexmo_dispatch_async.bulk.settings import AbortIf, Canary, Columns, QuietHours, Rate, Source, Variants
 from nexmo_dispatch_async.bulk.units import duration, minutes, money, ramp, rate, share
 from nexmo_dispatch_async.channels import sms, viber, whatsapp

@@ -19,9 +19,9 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from nexmo_dispatch_async.bulk.ledger.records import Counts, Recipient, Result, Wanted
+from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 from nexmo_dispatch_async.bulk.progress import Status, Waiting
-from nexmo_dispatch_async.bulk.records import Counts, Recipient, Result, Wanted
-from nexmo_dispatch_async.bulk.sqlite import SqliteLedger
 from nexmo_dispatch_async.cli.app import app
 from nexmo_dispatch_async.cli.bulk_live import LiveStatus
 from nexmo_dispatch_async.cli.bulk_progress import LogDisplay, TerminalDisplay

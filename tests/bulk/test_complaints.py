@@ -16,14 +16,14 @@ from zoneinfo import ZoneInfo
 import pytest
 from typer.testing import CliRunner
 
-from nexmo_dispatch_async.bulk.calendar import Calendar
 from nexmo_dispatch_async.bulk.campaign import Campaign
 from nexmo_dispatch_async.bulk.campaign_file import load
-from nexmo_dispatch_async.bulk.memory import MemoryLedger
-from nexmo_dispatch_async.bulk.records import Recipient, Wanted
-from nexmo_dispatch_async.bulk.report import report_of
+from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
+from nexmo_dispatch_async.bulk.ledger.records import Recipient, Wanted
+from nexmo_dispatch_async.bulk.report.report import report_of
+from nexmo_dispatch_async.bulk.sending.calendar import Calendar
 from nexmo_dispatch_async.bulk.settings import QuietHours
-from nexmo_dispatch_async.bulk.template import WorkflowTemplate
+from nexmo_dispatch_async.bulk.templates.template import WorkflowTemplate
 from nexmo_dispatch_async.channels import sms
 from nexmo_dispatch_async.cli.app import app
 from nexmo_dispatch_async.simulator import Simulator

@@ -9,10 +9,10 @@ from typing import Any
 import anyio
 import pytest
 
-from nexmo_dispatch_async.bulk.memory import MemoryLedger
+from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
+from nexmo_dispatch_async.bulk.ledger.people import People
+from nexmo_dispatch_async.bulk.ledger.records import News, Observed, Recipient, Result, Row, Wanted
 from nexmo_dispatch_async.bulk.outcomes import Outcomes, attach
-from nexmo_dispatch_async.bulk.people import People
-from nexmo_dispatch_async.bulk.records import News, Observed, Recipient, Result, Row, Wanted
 from nexmo_dispatch_async.exceptions import ConfigurationError, LedgerError
 from nexmo_dispatch_webhooks import Router
 from tests.bulk.callbacks import BEGIN, report, status, uuid_of

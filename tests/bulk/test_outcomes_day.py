@@ -10,11 +10,11 @@ import msgspec
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from nexmo_dispatch_async.bulk.ledger import rows_of
+from nexmo_dispatch_async.bulk.ledger.ledger import rows_of
+from nexmo_dispatch_async.bulk.ledger.records import Recipient, Result, Row, Wanted
+from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 from nexmo_dispatch_async.bulk.outcomes import attach
-from nexmo_dispatch_async.bulk.records import Recipient, Result, Row, Wanted
-from nexmo_dispatch_async.bulk.report import report_of
-from nexmo_dispatch_async.bulk.sqlite import SqliteLedger
+from nexmo_dispatch_async.bulk.report.report import report_of
 from nexmo_dispatch_async.channels import sms, whatsapp
 from nexmo_dispatch_async.simulator import Simulator
 from nexmo_dispatch_async.simulator.world.faults import Fault

@@ -10,14 +10,14 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from nexmo_dispatch_async.bulk.calendar import Calendar
 from nexmo_dispatch_async.bulk.campaign_file import load
-from nexmo_dispatch_async.bulk.intake import Intake
-from nexmo_dispatch_async.bulk.number_zones import NumberZones
 from nexmo_dispatch_async.bulk.plan import Plan, PlannedCost, ends_at, intake_of, make_plan, plan_of
 from nexmo_dispatch_async.bulk.rejects import RejectsFile
+from nexmo_dispatch_async.bulk.rows.intake import Intake
+from nexmo_dispatch_async.bulk.rows.number_zones import NumberZones
+from nexmo_dispatch_async.bulk.sending.calendar import Calendar
 from nexmo_dispatch_async.bulk.settings import CampaignSettings, Pace, QuietHours, Rate, Source, Variants
-from nexmo_dispatch_async.bulk.template import WorkflowTemplate
+from nexmo_dispatch_async.bulk.templates.template import WorkflowTemplate
 from nexmo_dispatch_async.channels import sms, whatsapp
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.tariff import Tariff

@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from nexmo_dispatch_async.bulk.governor import Lane
+from nexmo_dispatch_async.bulk.sending.governor import Lane
 from nexmo_dispatch_async.exceptions import RateLimitError
 from nexmo_dispatch_async.quota import Quota
 

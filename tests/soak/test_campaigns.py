@@ -14,8 +14,8 @@ from random import Random
 
 import pytest
 
-from nexmo_dispatch_async.bulk.governor import Governor
-from nexmo_dispatch_async.bulk.meter import Meter
+from nexmo_dispatch_async.bulk.sending.governor import Governor
+from nexmo_dispatch_async.bulk.sending.meter import Meter
 from nexmo_dispatch_async.simulator import Fault
 from tests.bulk.killing import Process, kill_and_resume, reached, sends, simulator
 from tests.support.campaign_process import LIMIT

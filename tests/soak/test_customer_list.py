@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from nexmo_dispatch_async.bulk.intake import Intake
+from nexmo_dispatch_async.bulk.rows.intake import Intake
 from nexmo_dispatch_async.bulk.settings import Columns
-from nexmo_dispatch_async.bulk.template import WorkflowTemplate
+from nexmo_dispatch_async.bulk.templates.template import WorkflowTemplate
 from nexmo_dispatch_async.channels import sms
-from tests.bulk.customer_list import CustomerList
+from tests.bulk.rows.customer_list import CustomerList
 
 SMALL, LARGE = 2_000, 460_000
 # The keys that were seen are counted in a temporary file beyond 200,000 of them; its cache takes 16 MB, and

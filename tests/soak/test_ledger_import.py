@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from nexmo_dispatch_async.bulk.records import Recipient, Result, Wanted
-from nexmo_dispatch_async.bulk.sqlite import SqliteLedger
+from nexmo_dispatch_async.bulk.ledger.records import Recipient, Result, Wanted
+from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 
 ROWS = int(os.environ.get("LEDGER_ROWS", "1000000"))
 PIECE = 10_000

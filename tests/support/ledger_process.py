@@ -19,9 +19,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from nexmo_dispatch_async.bulk.people import People
-from nexmo_dispatch_async.bulk.records import Cap, Claimed, News, Recipient, Result, Wanted
-from nexmo_dispatch_async.bulk.sqlite import SqliteLedger
+from nexmo_dispatch_async.bulk.ledger.people import People
+from nexmo_dispatch_async.bulk.ledger.records import Cap, Claimed, News, Recipient, Result, Wanted
+from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 from nexmo_dispatch_async.exceptions import LedgerInUseError
 
 ROWS: Final = 60

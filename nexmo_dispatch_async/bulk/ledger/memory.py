@@ -1,0 +1,425 @@
+"""`MemoryLedger`: a ledger for as long as the process lives, for tests and rehearsals.
+
+It keeps the same promises as one in a file, apart from outliving a crash, and no call of it waits.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from nexmo_dispatch_async.bulk.ledger.people import MemoryPeople, People
+from nexmo_dispatch_async.bulk.ledger.records import (
+    Added,
+    Claimed,
+    Control,
+    Counts,
+    News,
+    Observed,
+    Recipient,
+    Result,
+    Row,
+    SkipReason,
+    State,
+    Wanted,
+)
+from nexmo_dispatch_async.bulk.ledger.transitions import (
+    OPT_OUT_CODES,
+    Tally,
+    amount,
+    merge,
+    normal_uuid,
+    proven_state,
+    row_of_ref,
+    settle,
+)
+from nexmo_dispatch_async.exceptions import ConfigurationError, LedgerError, PlanChangedError
+from nexmo_dispatch_async.models.shown import AsShown
+
+__all__ = ["MemoryLedger", "new_reference"]
+
+
+def new_reference() -> str:
+    """Return random text of 16 characters for a new ledger."""
+    return secrets.token_hex(8)
+
+
+class _Kept(AsShown, Struct, kw_only=True):
+    """A row: what was added, and what became of it."""
+
+    id: int
+    recipient: Recipient
+    state: State
+    not_before: float
+    skip: SkipReason | None = None
+    attempts: int = 0
+    changed: float = 0.0
+    claimed: float = 0.0
+    worker: str = ""
+    dispatch_uuid: str = ""
+    error: str = ""
+    code: str = ""
+    news: News | None = None
+    forgotten: bool = False
+
+    def __repr__(self) -> str:
+        return f"<_Kept {self.id} {self.state}>"
+
+
+class MemoryLedger:
+    """A `Ledger` in memory.
+
+    Args:
+        people: An opt-out list in memory that several ledgers share; by default one of its own.
+        clock: Gives epoch seconds, for what no caller brings a time.
+
+    Raises:
+        ConfigurationError: *people* is not in memory.
+    """
+
+    def __init__(self, people: People | None = None, *, clock: Callable[[], float] = time.time) -> None:
+        self.people: People = people if people is not None else People(clock=clock)
+        if not isinstance(self.people.store, MemoryPeople):
+            raise ConfigurationError("people is in a file: a ledger in memory takes People(), in memory too")
+        self._people: MemoryPeople = self.people.store
+        self._shared = people is not None
+        self._clock = clock
+        self._reference = new_reference()
+        self._plan = b""
+        self._control = Control()
+        self._rows: dict[int, _Kept] = {}
+        self._by_key: dict[str, int] = {}
+        self._by_uuid: dict[str, int] = {}
+        self._pending: dict[int, None] = {}
+        self._sorted = True
+        self._starts: dict[str, float] = {}
+        self._tally = Tally()
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<MemoryLedger of {len(self._rows)} rows{', closed' if self._closed else ''}>"
+
+    @property
+    def reference(self) -> str:
+        """Random text, made with the ledger."""
+        return self._reference
+
+    async def describe(self, plan: bytes | None = None) -> bytes:
+        """Return the plan, and freeze one."""
+        self._require_open()
+        if plan is not None:
+            if self._plan not in {b"", plan}:
+                raise PlanChangedError("the ledger holds another plan: start a new campaign for a new plan")
+            self._plan = plan
+        return self._plan
+
+    async def add(self, rows: Sequence[Recipient]) -> Added:
+        """Add rows whose key is new."""
+        self._require_open()
+        duplicates: list[int] = []
+        for position, recipient in enumerate(rows):
+            if recipient.key in self._by_key:
+                duplicates.append(position)
+                continue
+            row_id = len(self._rows) + 1
+            row = _Kept(id=row_id, recipient=recipient, state="pending", not_before=recipient.not_before)
+            if recipient.skip is not None:
+                row.state, row.skip, row.changed = "skipped", recipient.skip, self._clock()
+            else:
+                self._pending[row_id] = None
+            self._rows[row_id] = row
+            self._by_key[recipient.key] = row_id
+            self._tally.add(row.state, row.skip)
+        return Added(added=len(rows) - len(duplicates), duplicates=tuple(duplicates))
+
+    async def claim(
+        self, wanted: Wanted, results: Sequence[Result] = (), *, worker: str = ""
+    ) -> list[Claimed]:
+        """Record results and hand out rows."""
+        self._require_open()
+        self._record(results)
+        room = dict(wanted.buckets) if wanted.buckets is not None else None
+        claimed: list[Claimed] = []
+        for row in self._in_order():
+            if len(claimed) >= wanted.limit:
+                break
+            bucket = row.recipient.bucket
+            if room is not None and room.get(bucket, 0) <= 0:
+                continue
+            if row.not_before > wanted.now or row.recipient.zone in wanted.closed_zones:
+                continue
+            if not self._may_go(row, wanted):
+                continue
+            if room is not None:
+                room[bucket] -= 1
+            claimed.append(self._hand_out(row, wanted, worker))
+        return claimed
+
+    async def record(self, results: Sequence[Result]) -> None:
+        """Record results."""
+        self._require_open()
+        self._record(results)
+
+    async def observe(self, news: Sequence[News]) -> Observed:
+        """Merge what callbacks tell."""
+        self._require_open()
+        for piece in news:
+            amount(piece.cost)
+        found = [self._observe(piece) for piece in news]
+        strangers = tuple(position for position, changed in enumerate(found) if changed is None)
+        return Observed(changed=sum(map(bool, found)), strangers=strangers)
+
+    async def reap(self, worker: str | None = None) -> int:
+        """Turn `sending` rows into `unknown`."""
+        self._require_open()
+        rows = [
+            row
+            for row in self._rows.values()
+            if row.state == "sending" and (worker is None or row.worker == worker)
+        ]
+        for row in rows:
+            self._move(row, "unknown" if row.news is None else "sent", at=self._clock())
+        return len(rows)
+
+    async def resend(self, ids: Iterable[int]) -> int:
+        """Put `unknown` rows back to `pending`."""
+        self._require_open()
+        rows = [row for row in self._of(ids) if row.state == "unknown" and not row.forgotten]
+        for row in rows:
+            row.error, row.code = "", ""
+            self._move(row, "pending", at=self._clock())
+        return len(rows)
+
+    async def drop(self, ids: Iterable[int]) -> int:
+        """Turn `unknown` or `pending` rows into `skipped`."""
+        self._require_open()
+        rows = [row for row in self._of(ids) if row.state in {"unknown", "pending"}]
+        for row in rows:
+            self._move(row, "skipped", at=self._clock(), skip="dropped")
+        return len(rows)
+
+    async def expire(self, now: float, *, limit: int = 10_000) -> int:
+        """Skip rows whose time is over."""
+        self._require_open()
+        over = [row for row in self._in_order() if row.recipient.expires <= now]
+        over = sorted(over, key=lambda row: (row.recipient.expires, row.id))[:limit]
+        for row in over:
+            self._move(row, "skipped", at=now, skip="expired")
+        return len(over)
+
+    async def due(self) -> float | None:
+        """Return when the next pending row is due."""
+        self._require_open()
+        return min((self._rows[row_id].not_before for row_id in self._pending), default=None)
+
+    async def zones(self) -> frozenset[str]:
+        """Return the zones of the pending rows."""
+        self._require_open()
+        return frozenset(self._rows[row_id].recipient.zone for row_id in self._pending)
+
+    async def buckets(self) -> frozenset[str]:
+        """Return the buckets of the pending rows."""
+        self._require_open()
+        return frozenset(self._rows[row_id].recipient.bucket for row_id in self._pending)
+
+    async def lease(self, bucket: str, n: int, *, rate: float, now: float) -> float:
+        """Reserve sends of a bucket."""
+        self._require_open()
+        start = max(self._starts.get(bucket, now), now)
+        self._starts[bucket] = start + n / rate
+        return start
+
+    async def control(self, change: Control | None = None) -> Control:
+        """Return what operators have asked for."""
+        self._require_open()
+        if change is not None:
+            self._control = replace(change, version=self._control.version + 1)
+        return self._control
+
+    async def counts(self, *, verify: bool = False) -> Counts:
+        """Return the numbers."""
+        self._require_open()
+        if not verify:
+            return self._tally.counts()
+        tally = Tally()
+        for row in self._rows.values():
+            tally.add(row.state, row.skip)
+            tally.news(row.news)
+        return tally.counts()
+
+    async def scan(self, state: State | None = None, *, after: int = 0, limit: int = 1000) -> list[Row]:
+        """Return rows in the order of their ids."""
+        self._require_open()
+        found: list[Row] = []
+        for row_id in range(max(after, 0) + 1, len(self._rows) + 1):
+            if len(found) >= limit:
+                break
+            if state is None or self._rows[row_id].state == state:
+                found.append(_row(self._rows[row_id]))
+        return found
+
+    async def forget(self, before: float) -> int:
+        """Erase personal data of rows that are over."""
+        self._require_open()
+        over = [row for row in self._rows.values() if not row.forgotten and _ended(row, before)]
+        for row in over:
+            recipient = row.recipient
+            self._by_key.pop(recipient.key, None)
+            if not self._shared:
+                self._people.history.pop(recipient.address, None)
+            row.recipient = replace(recipient, key="", address="", fields={})
+            row.forgotten = True
+        return len(over)
+
+    async def aclose(self) -> None:
+        """Forget everything."""
+        self._closed = True
+
+    # --- one row ---
+
+    def _may_go(self, row: _Kept, wanted: Wanted) -> bool:
+        """Whether a row whose turn it is may be sent; otherwise it is skipped or waits."""
+        recipient = row.recipient
+        if recipient.expires <= wanted.now:
+            self._move(row, "skipped", at=wanted.now, skip="expired")
+            return False
+        if recipient.address in self._people.entries:
+            self._move(row, "skipped", at=wanted.now, skip="suppressed")
+            return False
+        if wanted.cap is None:
+            return True
+        free = self._people.free_at(recipient.address, wanted.cap, wanted.now)
+        if free is not None and wanted.cap.over == "skip":
+            self._move(row, "skipped", at=wanted.now, skip="capped")
+        elif free is not None:
+            row.not_before = free
+        return free is None
+
+    def _hand_out(self, row: _Kept, wanted: Wanted, worker: str) -> Claimed:
+        self._move(row, "sending", at=wanted.now)
+        row.attempts += 1
+        row.worker, row.claimed = worker, wanted.now
+        recipient = row.recipient
+        if self._shared or wanted.cap is not None:
+            self._people.note(recipient.address, self._source(row), wanted.now)
+        return Claimed(
+            id=row.id,
+            key=recipient.key,
+            address=recipient.address,
+            fields=dict(recipient.fields),
+            bucket=recipient.bucket,
+            line=recipient.line,
+            language=recipient.language,
+            variant=recipient.variant,
+            channels=recipient.channels,
+            attempts=row.attempts,
+        )
+
+    def _record(self, results: Sequence[Result]) -> None:
+        if strange := [result.id for result in results if result.id not in self._rows]:
+            raise LedgerError(f"there is no row {strange[0]} in this ledger: nothing was stored")
+        for result in results:
+            row = self._rows[result.id]
+            state = settle(row.state, row.attempts, result, proven=row.news is not None)
+            if state is None:
+                continue
+            if state in {"pending", "refused"}:
+                self._people.unnote(row.recipient.address, self._source(row), row.claimed)
+            if state == "pending":
+                row.not_before = result.not_before
+            if result.state == "sent":
+                self._know(row, result.dispatch_uuid)
+            row.error, row.code = ("", "") if state == "sent" else (result.error, result.code)
+            self._move(row, state, at=result.at)
+            if state == "refused" and result.code in OPT_OUT_CODES:
+                self._people.suppress_now(row.recipient.address, result.code, result.at)
+
+    def _observe(self, news: News) -> bool | None:
+        """Whether its row changed; `None` when it is of no row."""
+        row_id = self._by_uuid.get(normal_uuid(news.dispatch_uuid))
+        if row_id is None:
+            row_id = row_of_ref(self._reference, news.client_ref)
+        row = self._rows.get(row_id or 0)
+        if row is None:
+            return None
+        merged, state = merge(row.news, news), proven_state(row.state)
+        if merged == row.news and state == row.state:
+            return False
+        self._tally.news(row.news, -1)
+        self._tally.news(merged)
+        row.news = merged
+        self._know(row, news.dispatch_uuid)
+        if state != row.state:
+            row.error, row.code = "", ""
+            self._move(row, state, at=row.changed)
+        return True
+
+    def _move(self, row: _Kept, state: State, *, at: float, skip: SkipReason | None = None) -> None:
+        self._tally.add(row.state, row.skip, -1)
+        self._tally.add(state, skip)
+        if state == "pending":
+            self._pending[row.id] = None
+            self._sorted = False
+        elif row.state == "pending":
+            del self._pending[row.id]
+        row.state, row.skip, row.changed = state, skip, at
+
+    def _know(self, row: _Kept, dispatch_uuid: str) -> None:
+        uuid = normal_uuid(dispatch_uuid)
+        row.dispatch_uuid = min(filter(None, (uuid, row.dispatch_uuid)), default="")
+        if uuid:
+            self._by_uuid[uuid] = row.id
+
+    # --- many rows ---
+
+    def _in_order(self) -> Iterator[_Kept]:
+        if not self._sorted:
+            self._pending = dict.fromkeys(sorted(self._pending))
+            self._sorted = True
+        return map(self._rows.__getitem__, list(self._pending))
+
+    def _of(self, ids: Iterable[int]) -> list[_Kept]:
+        return [row for row_id in dict.fromkeys(ids) if (row := self._rows.get(row_id)) is not None]
+
+    def _source(self, row: _Kept) -> str:
+        return f"{self._reference}-{row.id}"
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise LedgerError("the ledger is closed")
+
+
+def _ended(row: _Kept, before: float) -> bool:
+    if row.state in {"pending", "sending"}:
+        return False
+    return max(row.changed, row.news.at if row.news is not None else 0.0) < before
+
+
+def _row(row: _Kept) -> Row:
+    recipient = row.recipient
+    return Row(
+        id=row.id,
+        key=recipient.key,
+        address=recipient.address,
+        fields=dict(recipient.fields),
+        bucket=recipient.bucket,
+        state=row.state,
+        line=recipient.line,
+        zone=recipient.zone,
+        language=recipient.language,
+        variant=recipient.variant,
+        channels=recipient.channels,
+        not_before=row.not_before,
+        expires=recipient.expires,
+        skip=row.skip,
+        attempts=row.attempts,
+        changed=row.changed,
+        dispatch_uuid=row.dispatch_uuid,
+        error=row.error,
+        code=row.code,
+        news=row.news,
+    )

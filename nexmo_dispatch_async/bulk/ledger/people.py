@@ -1,0 +1,318 @@
+"""`People`: who wants no more messages, and who got how many, over all campaigns that share it."""
+
+from __future__ import annotations
+
+import builtins
+import os
+import time
+from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from nexmo_dispatch_async.bulk.ledger.records import Cap, Suppressed
+from nexmo_dispatch_async.bulk.ledger.stop_words import STOP_WORDS, is_stop, normal_words
+from nexmo_dispatch_async.bulk.ledger.transitions import OPT_OUT_CODES
+from nexmo_dispatch_async.exceptions import ConfigurationError
+from nexmo_dispatch_webhooks.events import InboundMessage, MessageStatus
+
+__all__ = ["MemoryPeople", "People", "PeopleStore", "Suppressed", "normal_address"]
+
+#: Addresses in one transaction of an import.
+_PIECE = 1000
+
+
+class _Router(Protocol):
+    """What `attach` needs of a router; the receiver's `Router` has it."""
+
+    def add(self, handler: Any, *, kind: Any) -> object:
+        """Register a handler."""
+        ...
+
+
+class PeopleStore(Protocol):
+    """Where a `People` keeps its list. Each method is atomic, and durable when it returns."""
+
+    async def suppress(self, addresses: Sequence[str], *, reason: str, at: float) -> int:
+        """Add addresses; one that is there keeps its reason. Returns how many are new."""
+        ...
+
+    async def unsuppress(self, addresses: Sequence[str]) -> int:
+        """Take addresses off, and return how many were on it."""
+        ...
+
+    async def find(self, address: str) -> Suppressed | None:
+        """Return the entry of an address."""
+        ...
+
+    async def list(self, *, after: str, limit: int) -> builtins.list[Suppressed]:
+        """Return entries in the order of their addresses, those behind *after*."""
+        ...
+
+    async def forget(self, before: float) -> int:
+        """Erase the history of messages before then, and return how many."""
+        ...
+
+    async def aclose(self) -> None:
+        """Release what it holds."""
+        ...
+
+
+class People:
+    """The opt-out list, and the history of messages that caps are counted by.
+
+    Give it to every campaign that shares it: a claim looks into it within its own transaction, so that a STOP
+    that arrives while a row waits is honoured.
+
+        people = People.open("people.db")
+        people.attach(router, words=("stop", "afmelden"))
+
+    Args:
+        store: Where it keeps its list; by default in memory.
+        normalise: Gives the form in which addresses of campaigns are stored.
+        clock: Gives epoch seconds.
+    """
+
+    def __init__(
+        self,
+        store: PeopleStore | None = None,
+        *,
+        normalise: Callable[[str], str] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.store: PeopleStore = store if store is not None else MemoryPeople()
+        self._normalise = normalise or normal_address
+        self._clock = clock
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        normalise: Callable[[str], str] | None = None,
+        clock: Callable[[], float] = time.time,
+        busy_timeout: float = 10.0,
+    ) -> Self:
+        """Keep it in an SQLite file of its own, which several processes and campaigns may share.
+
+        Args:
+            path: The file; it is made when missing, at the first use, for its owner only.
+            normalise: Gives the form in which addresses of campaigns are stored.
+            clock: Gives epoch seconds.
+            busy_timeout: How many seconds to wait for another process that is writing.
+        """
+        from nexmo_dispatch_async.bulk.ledger.people_sqlite import SqlitePeople
+
+        return cls(SqlitePeople(path, busy_timeout=busy_timeout), normalise=normalise, clock=clock)
+
+    def __repr__(self) -> str:
+        return f"<People in {type(self.store).__name__}>"
+
+    async def suppress(self, *addresses: str, reason: str = "by hand") -> int:
+        """Send nothing more to these addresses; return how many are new on the list.
+
+        Raises:
+            ConfigurationError: An address is empty.
+            PeopleError: The store failed, and nothing was stored.
+        """
+        return await self.store.suppress(self._normal(addresses), reason=reason, at=self._clock())
+
+    async def unsuppress(self, *addresses: str) -> int:
+        """Take addresses off the list: these people asked for messages again. Returns how many were on it.
+
+        Raises:
+            ConfigurationError: An address is empty.
+            PeopleError: The store failed, and nothing was stored.
+        """
+        return await self.store.unsuppress(self._normal(addresses))
+
+    async def suppressed(self, address: str) -> Suppressed | None:
+        """Return the entry of an address, `None` when it is not on the list.
+
+        Raises:
+            PeopleError: The store failed.
+        """
+        return await self.store.find(self._normal([address])[0])
+
+    async def list(self, *, after: str = "", limit: int = 1000) -> builtins.list[Suppressed]:
+        """Return entries in the order of their addresses.
+
+        Args:
+            after: The last address of the page before.
+            limit: How many at most.
+
+        Raises:
+            PeopleError: The store failed.
+        """
+        return await self.store.list(after=after, limit=limit)
+
+    async def import_(self, addresses: Iterable[str] | AsyncIterable[str], *, reason: str = "import") -> int:
+        """Add the lines of an opt-out list, in pieces; empty lines do not count. Returns how many are new.
+
+        Raises:
+            PeopleError: The store failed; the pieces before are stored, and the same import may be repeated.
+        """
+        new, piece = 0, builtins.list[str]()
+        async for address in _each(addresses):
+            if address.strip():
+                piece.append(address)
+            if len(piece) == _PIECE:
+                new += await self.suppress(*piece, reason=reason)
+                piece.clear()
+        return new + (await self.suppress(*piece, reason=reason) if piece else 0)
+
+    async def forget(self, before: float) -> int:
+        """Erase the history of messages before then: no cap has a window that long. The list stays.
+
+        Raises:
+            PeopleError: The store failed.
+        """
+        return await self.store.forget(before)
+
+    def attach(
+        self,
+        router: _Router,
+        *,
+        words: Iterable[str] = STOP_WORDS,
+        codes: Iterable[int | str] = OPT_OUT_CODES,
+    ) -> None:
+        """Register handlers on a router of the receiver that put people on the list.
+
+        Args:
+            router: The receiver's `Router`.
+            words: A reply that is one of them, apart from case and space, opts its sender out.
+            codes: A message status with one of them opts its recipient out (contract 6.1).
+
+        Raises:
+            ConfigurationError: *words* is empty or holds an empty word.
+        """
+        stop, barred = normal_words(words), frozenset(map(str, codes))
+
+        async def opt_out(event: InboundMessage) -> None:
+            if is_stop(event.text, stop):
+                await self._suppress_all(_addresses(event.from_, event.whatsapp_user), "stop")
+
+        async def barred_by_the_service(event: MessageStatus) -> None:
+            if event.error is not None and str(event.error.code) in barred:
+                found = _addresses(event.to, event.whatsapp_user)
+                await self._suppress_all(found, str(event.error.code))
+
+        # Names for logs and inboxes, which keep them.
+        opt_out.__qualname__ = "People.opt_out"
+        barred_by_the_service.__qualname__ = "People.barred_by_the_service"
+        router.add(opt_out, kind="inbound-message")
+        router.add(barred_by_the_service, kind="message-status")
+
+    async def aclose(self) -> None:
+        """Close the store."""
+        await self.store.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def _suppress_all(self, addresses: Sequence[str], reason: str) -> None:
+        if addresses:
+            await self.suppress(*addresses, reason=reason)
+
+    def _normal(self, addresses: Sequence[str]) -> builtins.list[str]:
+        normal = [self._normalise(address) for address in addresses]
+        if not all(normal):
+            raise ConfigurationError("an address of the opt-out list is empty: give digits or a user id")
+        return normal
+
+
+class MemoryPeople:
+    """A `PeopleStore` for as long as the process lives; `MemoryLedger` looks into it."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Suppressed] = {}
+        self.history: dict[str, list[tuple[float, str]]] = {}
+
+    async def suppress(self, addresses: Sequence[str], *, reason: str, at: float) -> int:
+        """Add addresses."""
+        return sum(self.suppress_now(address, reason, at) for address in addresses)
+
+    async def unsuppress(self, addresses: Sequence[str]) -> int:
+        """Take addresses off."""
+        return sum(self.entries.pop(address, None) is not None for address in addresses)
+
+    async def find(self, address: str) -> Suppressed | None:
+        """Return the entry of an address."""
+        return self.entries.get(address)
+
+    async def list(self, *, after: str, limit: int) -> builtins.list[Suppressed]:
+        """Return a page of the list."""
+        return [self.entries[address] for address in sorted(self.entries) if address > after][:limit]
+
+    async def forget(self, before: float) -> int:
+        """Erase old history."""
+        erased = 0
+        for address, messages in list(self.history.items()):
+            kept = [message for message in messages if message[0] >= before]
+            erased += len(messages) - len(kept)
+            self.history[address] = kept
+            if not kept:
+                del self.history[address]
+        return erased
+
+    async def aclose(self) -> None:
+        """Do nothing: it holds only memory."""
+
+    # --- for `MemoryLedger`, within its transaction ---
+
+    def suppress_now(self, address: str, reason: str, at: float) -> bool:
+        """Add an address, and return whether it is new."""
+        new = address not in self.entries
+        self.entries.setdefault(address, Suppressed(address=address, reason=reason, at=at))
+        return new
+
+    def free_at(self, address: str, cap: Cap, now: float) -> float | None:
+        """Return when a person may get a message again, `None` when that is now."""
+        counted = sorted(at for at, _ in self.history.get(address, ()) if at + cap.window > now)
+        return counted[-cap.messages] + cap.window if len(counted) >= cap.messages else None
+
+    def note(self, address: str, source: str, at: float) -> None:
+        """Count a message."""
+        self.history.setdefault(address, []).append((at, source))
+
+    def unnote(self, address: str, source: str, at: float) -> None:
+        """Count it no longer: it was not sent."""
+        if (at, source) in (messages := self.history.get(address, [])):
+            messages.remove((at, source))
+
+
+def normal_address(address: str) -> str:
+    """Return an address as campaigns store it: digits without `+` or `00`, or a user id as it is.
+
+    A number in national form stays what it is: give `People` the normaliser of the campaign for those.
+    """
+    text = address.strip()
+    digits = text.translate({ord(mark): None for mark in " \t-./()\u00a0"})
+    plain = digits.removeprefix("+")
+    if not (plain.isascii() and plain.isdecimal()):
+        return text
+    return plain if digits.startswith("+") else plain.removeprefix("00")
+
+
+def _addresses(address: Any, user: Any) -> builtins.list[str]:
+    """All that a callback tells of a person; WhatsApp may tell a user id beside a number (contract 5.5)."""
+    found = [address.number, address.id]
+    if user is not None:
+        found += [user.user_id, user.wa_id]
+    return list(dict.fromkeys(text for text in found if text))
+
+
+async def _each(addresses: Iterable[str] | AsyncIterable[str]) -> AsyncIterable[str]:
+    if isinstance(addresses, AsyncIterable):
+        async for address in addresses:
+            yield address
+    else:
+        for address in addresses:
+            yield address

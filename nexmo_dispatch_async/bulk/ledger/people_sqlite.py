@@ -1,0 +1,127 @@
+"""`SqlitePeople`: an opt-out list in a file of its own, which processes and campaigns share."""
+
+from __future__ import annotations
+
+import builtins
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import anyio
+import anyio.to_thread
+
+from nexmo_dispatch_async.bulk.ledger import people_sql
+from nexmo_dispatch_async.bulk.ledger.records import Suppressed
+from nexmo_dispatch_async.bulk.ledger.sqlite_file import open_people
+from nexmo_dispatch_async.exceptions import PeopleError
+from nexmo_dispatch_core.sqlite import SqliteFile
+
+__all__ = ["SqlitePeople"]
+
+T = TypeVar("T")
+_PIECE = 2000
+
+
+class SqlitePeople:
+    """A `PeopleStore` in a file; what a call stored survives the loss of power.
+
+    It works in a thread, one call at a time, and never on the event loop.
+
+    Args:
+        path: The file; it is made when missing, at the first use, for its owner only.
+        busy_timeout: How many seconds to wait for another process that is writing.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, busy_timeout: float = 10.0) -> None:
+        self.path: Path = Path(path)
+        self.busy_timeout = busy_timeout
+        self._file: SqliteFile | None = None
+        self._closed = False
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "open" if self._file is not None else "not open yet"
+        return f"<SqlitePeople {state}>"
+
+    async def suppress(self, addresses: Sequence[str], *, reason: str, at: float) -> int:
+        """Add addresses."""
+        return await self._run(lambda db: people_sql.suppress(db, "main", addresses, reason=reason, at=at))
+
+    async def unsuppress(self, addresses: Sequence[str]) -> int:
+        """Take addresses off."""
+        return await self._run(lambda db: people_sql.unsuppress(db, "main", addresses), erase=True)
+
+    async def find(self, address: str) -> Suppressed | None:
+        """Return the entry of an address."""
+        return await self._run(lambda db: people_sql.find(db, "main", address), write=False)
+
+    async def list(self, *, after: str, limit: int) -> builtins.list[Suppressed]:
+        """Return a page of the list."""
+        return await self._run(lambda db: people_sql.page(db, "main", after=after, limit=limit), write=False)
+
+    async def forget(self, before: float) -> int:
+        """Erase old history, in pieces."""
+        total, piece = 0, _PIECE
+        while piece == _PIECE:
+            piece = await self._run(
+                lambda db: people_sql.forget(db, "main", before, limit=_PIECE), erase=True
+            )
+            total += piece
+        return total
+
+    async def aclose(self) -> None:
+        """Close the file once the calls before are done."""
+
+        def close() -> None:
+            with self._lock:
+                self._closed = True
+                file, self._file = self._file, None
+                if file is not None:
+                    file.close()
+
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(close)
+
+    async def _run(
+        self, work: Callable[[sqlite3.Connection], T], *, write: bool = True, erase: bool = False
+    ) -> T:
+        def locked() -> T:
+            with self._lock:
+                try:
+                    return self._work(work, write=write, erase=erase)
+                except sqlite3.Error as error:
+                    raise PeopleError(f"the opt-out list {self.path.name} failed: {error}") from error
+
+        return await anyio.to_thread.run_sync(locked)
+
+    def _work(self, work: Callable[[sqlite3.Connection], T], *, write: bool, erase: bool) -> T:
+        if self._closed:
+            raise PeopleError("the opt-out list is closed")
+        if self._file is None:
+            self._file = open_people(self.path, busy_timeout=self.busy_timeout)
+        file = self._file
+        self._check(file)
+        if not write:
+            return work(file.connection)
+        file.connection.execute("BEGIN IMMEDIATE")
+        try:
+            done = work(file.connection)
+            file.connection.execute("COMMIT")
+        except BaseException:
+            if file.connection.in_transaction:
+                file.connection.execute("ROLLBACK")
+            raise
+        if erase:
+            file.erase_log()
+        self._check(file)
+        return done
+
+    def _check(self, file: SqliteFile) -> None:
+        if (trouble := file.trouble()) is not None:
+            raise PeopleError(
+                f"the opt-out list {self.path.name} {trouble}: nothing is stored until it is put back, or "
+                "the process is started again"
+            )

@@ -1,0 +1,479 @@
+"""`SqliteLedger`: a campaign in one SQLite file, which one process works with at a time.
+
+One writer thread makes one transaction of all calls that come together, since a commit waits for the disk.
+`synchronous` is FULL and no setting: a `sending` that the loss of power takes back messages a person twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import contextlib
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import msgspec
+from msgspec.structs import replace
+
+from nexmo_dispatch_async.bulk.ledger import people_sql, sqlite_results, sqlite_sql
+from nexmo_dispatch_async.bulk.ledger.people import People, Suppressed
+from nexmo_dispatch_async.bulk.ledger.people_sqlite import SqlitePeople
+from nexmo_dispatch_async.bulk.ledger.records import (
+    Added,
+    Claimed,
+    Control,
+    Counts,
+    News,
+    Observed,
+    Recipient,
+    Result,
+    Row,
+    State,
+    Wanted,
+)
+from nexmo_dispatch_async.bulk.ledger.sqlite_sql import Work
+from nexmo_dispatch_async.bulk.ledger.sqlite_writer import Batch, Writer
+from nexmo_dispatch_async.exceptions import (
+    ConfigurationError,
+    LedgerError,
+    PeopleError,
+    PlanChangedError,
+)
+
+__all__ = ["SqliteLedger"]
+
+T = TypeVar("T")
+#: Rows of a campaign-wide change in one transaction: others get their turn in between.
+_PIECE = 2000
+_CLOSED = "the ledger is closed"
+
+
+class SqliteLedger:
+    """A `Ledger` in an SQLite file; `SqliteLedger.open` makes it.
+
+    Attributes:
+        path: The file. It and its companions (`-wal`, `-shm`, `-owner`, `-guard`) are for their owner only.
+        people: The opt-out list that claims look into: the one that was given, or the campaign's own.
+        reaped: How many rows a dead process left as `sending`; they are `unknown` now.
+    """
+
+    def __init__(
+        self, path: Path, people: People | None, writer: Writer, *, clock: Callable[[], float]
+    ) -> None:
+        self.path = path
+        self.people: People = people if people is not None else People(_OwnPeople(self._run), clock=clock)
+        self.reaped = 0
+        self._clock = clock
+        self._writer = writer
+        self._loop = asyncio.get_running_loop()
+        self._queue: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._operations: list[Callable[[Work], Any]] = []
+        self._futures: list[asyncio.Future[Any]] = []
+        self._writes = False
+        self._counts = False
+        self._busy = False
+        self._closed = False
+        self._refused = ""
+        # daemon: a process that ends without closing leaves what is committed, and the system frees the lock
+        self._thread = threading.Thread(target=self._write, name="ledger-writer", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    async def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        people: People | None = None,
+        observer: bool = False,
+        restored: bool = False,
+        create: bool = True,
+        busy_timeout: float = 10.0,
+        clock: Callable[[], float] = time.time,
+    ) -> Self:
+        """Open a ledger and take it for this process; rows that a dead process was sending become `unknown`.
+
+        Args:
+            path: The file; it is made, for its owner only, when it is missing.
+            people: An opt-out list in a file, `People.open(…)`, that campaigns share. By default the campaign
+                has its own.
+            observer: Look at a ledger that another process has: read, count, and ask for something with
+                `control`. All else is refused.
+            restored: Go on with a file that was copied, or put back from a backup. Rows that were sent from
+                the other file since then are sent again: their callbacks are all that can tell.
+            create: False raises `LedgerError` when there is no ledger.
+            busy_timeout: How many seconds to wait for a process that locks the file or the opt-out list.
+            clock: Gives epoch seconds, for what no caller brings a time.
+
+        Raises:
+            LedgerInUseError: Another process has it: `pid` and `host`.
+            LedgerCopiedError: The file was copied or restored, and *restored* is False.
+            LedgerError: It is something else, or cannot be used.
+            PeopleError: The opt-out list cannot be used.
+            ConfigurationError: *people* is in memory.
+        """
+        shared: Path | None = None
+        if people is not None:
+            if not isinstance(people.store, SqlitePeople):
+                raise ConfigurationError(
+                    "people is in memory, where a claim in a file cannot look: give People.open(path)"
+                )
+            shared = people.store.path
+        writer = Writer(
+            Path(path),
+            people=shared,
+            observer=observer,
+            restored=restored,
+            create=create,
+            busy_timeout=busy_timeout,
+            clock=clock,
+        )
+        ledger = cls(Path(path), people, writer, clock=clock)
+        try:
+            await ledger._call(writer.open)
+        except BaseException:
+            await ledger.aclose()
+            raise
+        ledger.reaped = writer.reaped
+        if observer:
+            ledger._refused = "the ledger is open for looking at it: open it without observer=True for that"
+        return ledger
+
+    def __repr__(self) -> str:
+        return f"<SqliteLedger {self.path.name}, {'closed' if self._closed else 'open'}>"
+
+    @property
+    def reference(self) -> str:
+        """Random text, made with the ledger."""
+        return self._writer.reference
+
+    # --- the promises of `Ledger` ---
+
+    async def describe(self, plan: bytes | None = None) -> bytes:
+        """Return the plan, and freeze one."""
+
+        def work(work: Work) -> bytes:
+            known = work.db.execute("SELECT value FROM meta WHERE name = 'plan'").fetchone()
+            stored = b"" if known is None else bytes(known[0])
+            if plan is None or plan == stored:
+                return stored
+            if stored:
+                raise PlanChangedError("the ledger holds another plan: start a new campaign for a new plan")
+            work.db.execute("INSERT INTO meta VALUES ('plan', ?)", (plan,))
+            return plan
+
+        if plan is not None:
+            self._require_owner()
+        return await self._run(work)
+
+    async def add(self, rows: Sequence[Recipient]) -> Added:
+        """Add rows whose key is new."""
+        self._require_owner()
+        return await self._run(lambda work: sqlite_sql.add(work, rows, self._clock()))
+
+    async def claim(
+        self, wanted: Wanted, results: Sequence[Result] = (), *, worker: str = ""
+    ) -> list[Claimed]:
+        """Record results and hand out rows."""
+        self._require_owner()
+
+        def first(work: Work) -> tuple[list[Claimed], bool]:
+            sqlite_results.record(work, results)
+            return sqlite_sql.claim(work, wanted, worker)
+
+        claimed, more = await self._hand_out(first)
+        while more and not claimed:  # a transaction looks at a bounded number of rows
+            claimed, more = await self._hand_out(lambda work: sqlite_sql.claim(work, wanted, worker))
+        return claimed
+
+    async def record(self, results: Sequence[Result]) -> None:
+        """Record results."""
+        self._require_owner()
+        await self._run(lambda work: sqlite_results.record(work, results))
+
+    async def observe(self, news: Sequence[News]) -> Observed:
+        """Merge what callbacks tell."""
+        self._require_owner()
+        return await self._run(lambda work: sqlite_results.observe(work, news))
+
+    async def reap(self, worker: str | None = None) -> int:
+        """Turn `sending` rows into `unknown`."""
+        self._require_owner()
+        return await self._run(lambda work: sqlite_results.reap(work, worker, self._clock()))
+
+    async def resend(self, ids: Iterable[int]) -> int:
+        """Put `unknown` rows back to `pending`, in pieces."""
+        self._require_owner()
+        return await self._in_pieces(sqlite_results.resend, ids)
+
+    async def drop(self, ids: Iterable[int]) -> int:
+        """Turn `unknown` or `pending` rows into `skipped`, in pieces."""
+        self._require_owner()
+        return await self._in_pieces(sqlite_results.drop, ids)
+
+    async def expire(self, now: float, *, limit: int = 10_000) -> int:
+        """Skip rows whose time is over, in pieces."""
+        self._require_owner()
+        total, found, piece = 0, 1, 1
+        while found == piece and total < limit:
+            piece = min(_PIECE, limit - total)
+            found = await self._run(partial(sqlite_sql.expire, now=now, limit=piece))
+            total += found
+        return total
+
+    async def due(self) -> float | None:
+        """Return when the next pending row is due."""
+        return await self._run(sqlite_sql.due, counts=True)
+
+    async def zones(self) -> frozenset[str]:
+        """Return the zones of the pending rows."""
+        return frozenset(zone for _, zone in await self._run(_lanes, counts=True))
+
+    async def buckets(self) -> frozenset[str]:
+        """Return the buckets of the pending rows."""
+        return frozenset(bucket for bucket, _ in await self._run(_lanes, counts=True))
+
+    async def lease(self, bucket: str, n: int, *, rate: float, now: float) -> float:
+        """Reserve sends of a bucket."""
+        self._require_owner()
+        return await self._run(lambda work: sqlite_sql.lease(work, bucket, n, rate, now))
+
+    async def control(self, change: Control | None = None) -> Control:
+        """Return what operators have asked for; an observer may ask as well."""
+
+        def work(work: Work) -> Control:
+            row = work.db.execute("SELECT value FROM meta WHERE name = 'control'").fetchone()
+            known = Control() if row is None else msgspec.json.decode(row[0], type=Control)
+            if change is None:
+                return known
+            changed = replace(change, version=known.version + 1)
+            work.db.execute("REPLACE INTO meta VALUES ('control', ?)", (msgspec.json.encode(changed),))
+            return changed
+
+        return await self._run(work, writes=change is not None)
+
+    async def counts(self, *, verify: bool = False) -> Counts:
+        """Return the numbers, which are kept in memory; an observer counts them anew."""
+
+        def work(work: Work) -> Counts:
+            if verify:
+                return sqlite_sql.load(work.db).tally.counts()
+            work.book.tally.include(work.tally)  # those of calls in the same transaction
+            try:
+                return work.book.tally.counts()
+            finally:
+                work.book.tally.include(work.tally.negative())
+
+        return await self._run(work, counts=True)
+
+    async def scan(self, state: State | None = None, *, after: int = 0, limit: int = 1000) -> list[Row]:
+        """Return rows in the order of their ids."""
+        return await self._run(lambda work: sqlite_sql.scan(work, state, after, limit))
+
+    async def forget(self, before: float) -> int:
+        """Erase personal data of rows that are over, from the file and from its log, in pieces."""
+        self._require_owner()
+        total, found, after = 0, _PIECE, 0
+        while found == _PIECE:
+            found, after = await self._run(
+                partial(sqlite_results.forget, before=before, after=after, limit=_PIECE)
+            )
+            total += found
+        await self._call(self._writer.erase)  # also what an earlier call had to leave in the log
+        return total
+
+    async def aclose(self) -> None:
+        """Finish the calls that are under way, close the file, and let others have it."""
+        if not self._closed:
+            self._closed = True
+            self._hand_over()
+            self._queue.put(None)
+        while self._thread.is_alive():
+            await asyncio.to_thread(self._thread.join)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    # --- on the event loop ---
+
+    def _require_owner(self) -> None:
+        if self._refused:
+            raise LedgerError(self._refused)
+
+    async def _hand_out(
+        self, claim: Callable[[Work], tuple[list[Claimed], bool]]
+    ) -> tuple[list[Claimed], bool]:
+        """Claim for a caller that may be cancelled meanwhile: then the rows are not sent, so they go back."""
+        future = self._put(claim)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            future.add_done_callback(self._give_back)
+            raise
+
+    def _give_back(self, future: asyncio.Future[tuple[list[Claimed], bool]]) -> None:
+        if future.cancelled() or future.exception() is not None or self._closed:
+            return
+        claimed, _ = future.result()
+        back = [
+            Result(id=row.id, state="pending", at=self._clock(), attempts=row.attempts) for row in claimed
+        ]
+        if back:
+            given = self._put(lambda work: sqlite_results.record(work, back))
+            # Where that fails, the rows are reaped with the next opening.
+            given.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    async def _run(self, operation: Callable[[Work], T], *, writes: bool = False, counts: bool = False) -> T:
+        """Run an operation in the next transaction; an observer says whether it writes, or reads numbers."""
+        future = self._put(operation)
+        self._writes |= writes
+        self._counts |= counts
+        return await future
+
+    async def _in_pieces(self, change: Callable[[Work, list[int], float], int], ids: Iterable[int]) -> int:
+        """Change rows by their ids, so many in a transaction that others get their turn in between."""
+        total, rest = 0, iter(ids)
+        while piece := list(islice(rest, _PIECE)):
+            total += await self._run(partial(_changed, change, piece, self._clock()))
+        return total
+
+    def _put(self, operation: Callable[[Work], T]) -> asyncio.Future[T]:
+        if self._closed:
+            raise LedgerError(_CLOSED)
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._operations.append(operation)
+        self._futures.append(future)
+        if not self._busy:
+            self._busy = True
+            self._loop.call_soon(self._hand_over)  # other calls of this round come along
+        return future
+
+    def _hand_over(self) -> None:
+        if not self._operations:
+            self._busy = False
+            return
+        batch = Batch(self._operations, self._futures, writes=self._writes, counts=self._counts)
+        self._operations, self._futures, self._writes, self._counts = [], [], False, False
+
+        def commit() -> None:
+            self._writer.commit(batch)
+            self._tell(lambda: self._completed(batch))
+
+        self._queue.put(commit)
+
+    def _completed(self, batch: Batch) -> None:
+        for result, future in zip(batch.results, batch.futures, strict=True):
+            if future.done():
+                continue
+            if isinstance(result, Exception):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+        self._hand_over()
+
+    async def _call(self, work: Callable[[], None]) -> None:
+        """Run something in the thread outside of a transaction."""
+        if self._closed:
+            raise LedgerError(_CLOSED)
+        future: asyncio.Future[None] = self._loop.create_future()
+
+        def call() -> None:
+            error: Exception | None = None
+            try:
+                work()
+            except sqlite3.Error as failed:
+                error = LedgerError(f"the ledger {self.path.name} failed: {failed}")
+                error.__cause__ = failed
+            except Exception as failed:  # noqa: BLE001 - whatever it is, the caller gets it
+                error = failed
+            self._tell(lambda: _settle(future, error))
+
+        self._queue.put(call)
+        await future
+
+    def _tell(self, done: Callable[[], None]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: no caller waits any more
+            self._loop.call_soon_threadsafe(done)
+
+    # --- in the thread ---
+
+    def _write(self) -> None:
+        while (work := self._queue.get()) is not None:
+            work()
+        self._writer.close()
+
+
+class _OwnPeople:
+    """The opt-out list in the file of the campaign, changed by its writer thread."""
+
+    def __init__(self, run: Callable[[Callable[[Work], Any]], Awaitable[Any]]) -> None:
+        self._run_in_ledger = run
+
+    async def suppress(self, addresses: Sequence[str], *, reason: str, at: float) -> int:
+        """Add addresses."""
+        return await self._run(
+            lambda work: people_sql.suppress(work.db, "main", addresses, reason=reason, at=at)
+        )
+
+    async def unsuppress(self, addresses: Sequence[str]) -> int:
+        """Take addresses off."""
+        return await self._run(lambda work: people_sql.unsuppress(work.db, "main", addresses))
+
+    async def find(self, address: str) -> Suppressed | None:
+        """Return the entry of an address."""
+        return await self._run(lambda work: people_sql.find(work.db, "main", address))
+
+    async def list(self, *, after: str, limit: int) -> builtins.list[Suppressed]:
+        """Return a page of the list."""
+        return await self._run(lambda work: people_sql.page(work.db, "main", after=after, limit=limit))
+
+    async def forget(self, before: float) -> int:
+        """Erase old history, in pieces."""
+        total, piece = 0, _PIECE
+        while piece == _PIECE:
+            piece = await self._run(lambda work: people_sql.forget(work.db, "main", before, limit=_PIECE))
+            total += piece
+        return total
+
+    async def aclose(self) -> None:
+        """Do nothing: the file is the ledger's."""
+
+    async def _run(self, operation: Callable[[Work], T]) -> T:
+        try:
+            result: T = await self._run_in_ledger(operation)
+        except LedgerError as error:
+            raise PeopleError(str(error)) from error
+        return result
+
+
+def _lanes(work: Work) -> list[tuple[str, str]]:
+    return [work.book.lanes[lane] for lane in (*work.pending(), *work.waiting())]
+
+
+def _changed(change: Callable[[Work, list[int], float], int], ids: list[int], now: float, work: Work) -> int:
+    return change(work, ids, now)
+
+
+def _settle(future: asyncio.Future[None], error: Exception | None) -> None:
+    if future.done():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(None)

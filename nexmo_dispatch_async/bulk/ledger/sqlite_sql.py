@@ -1,0 +1,460 @@
+"""The tables of a campaign in SQLite, and what each call of a ledger does to them within a transaction.
+
+`recipient` is written once. `state` is small and changes; a partial index finds its ready rows by lane, which
+is a bucket and a zone. The numbers are kept in memory: a `Work` holds what its transaction changes of them.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from nexmo_dispatch_async.bulk.ledger import people_sql
+from nexmo_dispatch_async.bulk.ledger import sqlite_rows as rows
+from nexmo_dispatch_async.bulk.ledger.records import (
+    SKIP_REASONS,
+    Added,
+    Claimed,
+    Recipient,
+    Row,
+    State,
+    Wanted,
+)
+from nexmo_dispatch_async.bulk.ledger.transitions import Tally
+from nexmo_dispatch_async.exceptions import LedgerError
+
+__all__ = ["SCHEMA", "Book", "Work", "add", "claim", "due", "expire", "lease", "load", "load_names", "scan"]
+
+SCHEMA: Final = (
+    "CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE lane (id INTEGER PRIMARY KEY, bucket TEXT NOT NULL, zone TEXT NOT NULL)",
+    "CREATE TABLE shape (id INTEGER PRIMARY KEY, names BLOB NOT NULL)",
+    "CREATE TABLE key (key TEXT PRIMARY KEY, id INTEGER NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE recipient (
+        id INTEGER PRIMARY KEY, address TEXT NOT NULL, key TEXT, shape INTEGER NOT NULL, fields BLOB,
+        line INTEGER, language TEXT, variant TEXT, channels BLOB)""",
+    """CREATE TABLE state (
+        id INTEGER PRIMARY KEY, state INTEGER NOT NULL, lane INTEGER NOT NULL, not_before REAL, expires REAL,
+        attempts INTEGER, at REAL, uuid BLOB, error TEXT, code TEXT, skip INTEGER, worker TEXT)""",
+    "CREATE INDEX state_ready ON state (lane) WHERE state = 0",
+    "CREATE INDEX state_later ON state (not_before) WHERE state = 1",
+    "CREATE INDEX state_expires ON state (expires) WHERE state < 2 AND expires IS NOT NULL",
+    "CREATE INDEX state_uuid ON state (uuid) WHERE uuid IS NOT NULL",
+    """CREATE TABLE news (
+        id INTEGER PRIMARY KEY, ended INTEGER NOT NULL, reached TEXT NOT NULL, cost TEXT NOT NULL,
+        currency TEXT NOT NULL, at REAL NOT NULL, body BLOB NOT NULL)""",
+    "CREATE TABLE bucket (name TEXT PRIMARY KEY, start REAL NOT NULL) WITHOUT ROWID",
+)
+#: What a claim reads of a row; {0} is the schema of the opt-out list.
+CANDIDATE: Final = (
+    "SELECT s.id, s.attempts, s.not_before, s.expires, o.address IS NOT NULL, r.address, r.key, r.shape,"
+    " r.fields, r.line, r.language, r.variant, r.channels FROM state s JOIN recipient r ON r.id = s.id"
+    " LEFT JOIN {0}.suppressed o ON o.address = r.address WHERE s.id = ?"
+)
+SCAN: Final = (
+    "SELECT s.id, s.state, s.lane, s.not_before, s.expires, s.attempts, s.at, s.uuid, s.error, s.code,"
+    " s.skip, r.address, r.key, r.shape, r.fields, r.line, r.language, r.variant, r.channels, n.body"
+    " FROM state s JOIN recipient r ON r.id = s.id LEFT JOIN news n ON n.id = s.id WHERE s.id > ?"
+)
+#: Rows that one transaction of a claim looks at beyond those that it may hand out, and rows that it wakes.
+_LOOK: Final = 1000
+_WAKE: Final = 2000
+
+
+class Book:
+    """What is known in memory of the committed rows.
+
+    Attributes:
+        tally: The numbers.
+        ready: Ready rows by lane.
+        later: Rows that wait for their `not_before`, by lane.
+        lanes: Bucket and zone by lane.
+        names: Names of fields by shape.
+        claims: How often a row was claimed, over all rows: never less than before.
+        last: The highest id.
+    """
+
+    def __init__(self) -> None:
+        self.tally: Tally = Tally()
+        self.ready: Counter[int] = Counter()
+        self.later: Counter[int] = Counter()
+        self.lanes: dict[int, tuple[str, str]] = {}
+        self.lane_ids: dict[tuple[str, str], int] = {}
+        self.names: dict[int, list[str]] = {}
+        self.shape_ids: dict[tuple[str, ...], int] = {}
+        self.claims = 0
+        self.last = 0
+
+
+class Work:
+    """One transaction: its connection, and what it changes of the `Book`.
+
+    Args:
+        db: In a transaction.
+        book: What is committed.
+        people: Schema of the opt-out list.
+        shared: Whether other campaigns count the messages to a person as well.
+        reference: Of the ledger.
+    """
+
+    def __init__(
+        self, db: sqlite3.Connection, book: Book, *, people: str, shared: bool, reference: str
+    ) -> None:
+        self.db: sqlite3.Connection = db
+        self.book: Book = book
+        self.people: str = people
+        self.shared: bool = shared
+        self.reference: str = reference
+        self.tally: Tally = Tally()
+        self.ready: Counter[int] = Counter()
+        self.later: Counter[int] = Counter()
+        self.lanes: dict[int, tuple[str, str]] = {}
+        self.shapes: dict[int, list[str]] = {}
+        self.claims = 0
+        self.added = 0
+
+    def commit(self) -> None:
+        """Add the change to the book: the transaction is committed."""
+        book = self.book
+        book.tally.include(self.tally)
+        book.ready.update(self.ready)
+        book.later.update(self.later)
+        book.claims += self.claims
+        book.last += self.added
+
+    def undo(self) -> None:
+        """Take out of the book what the transaction had to put there: it was rolled back."""
+        for lane, key in self.lanes.items():
+            del self.book.lanes[lane], self.book.lane_ids[key]
+        for shape, names in self.shapes.items():
+            del self.book.names[shape], self.book.shape_ids[tuple(names)]
+
+    def move(self, lane: int, before: int, after: int, n: int = 1) -> None:
+        """Count rows of a lane that went from one code to another."""
+        self.tally.add(rows.state_of(before), n=-n)
+        self.tally.add(rows.state_of(after), n=n)
+        self.count(lane, before, -n)
+        self.count(lane, after, n)
+
+    def count(self, lane: int, code: int, n: int) -> None:
+        """Count pending rows of a lane."""
+        if code == rows.READY:
+            self.ready[lane] += n
+        elif code == rows.LATER:
+            self.later[lane] += n
+
+    def pending(self) -> dict[int, int]:
+        """Ready rows by lane, those of this transaction included."""
+        book = self.book
+        return {lane: n for lane in book.lanes if (n := book.ready[lane] + self.ready[lane]) > 0}
+
+    def waiting(self) -> dict[int, int]:
+        """Rows that wait for their time, by lane."""
+        book = self.book
+        return {lane: n for lane in book.lanes if (n := book.later[lane] + self.later[lane]) > 0}
+
+    def lane(self, bucket: str, zone: str) -> int:
+        """Return the number of a lane, which is made when it is new."""
+        found = self.book.lane_ids.get((bucket, zone))
+        if found is None:
+            found = len(self.book.lanes) + 1
+            self.db.execute("INSERT INTO lane VALUES (?, ?, ?)", (found, bucket, zone))
+            self.book.lane_ids[bucket, zone] = found
+            self.book.lanes[found] = self.lanes[found] = (bucket, zone)
+        return found
+
+    def shape(self, names: tuple[str, ...]) -> int:
+        """Return the number of a set of names of fields, which is made when it is new."""
+        found = self.book.shape_ids.get(names)
+        if found is None:
+            found = len(self.book.names) + 1
+            self.db.execute("INSERT INTO shape VALUES (?, ?)", (found, msgspec.json.encode(names)))
+            self.book.shape_ids[names] = found
+            self.book.names[found] = self.shapes[found] = list(names)
+        return found
+
+    def source(self, row_id: int) -> str:
+        """Return the `client_ref` of a row."""
+        return f"{self.reference}-{row_id}"
+
+
+# --- opening ---
+
+
+def load(db: sqlite3.Connection) -> Book:
+    """Read the book by counting all rows."""
+    book = load_names(db)
+    grouped = "SELECT state, lane, skip, count(*), sum(attempts) FROM state GROUP BY state, lane, skip"
+    for code, lane, skip, n, claims in db.execute(grouped):
+        book.tally.add(rows.state_of(code), rows.skip_of(skip), n)
+        book.claims += claims or 0
+        if code == rows.READY:
+            book.ready[lane] += n
+        elif code == rows.LATER:
+            book.later[lane] += n
+    (book.last,) = db.execute("SELECT coalesce(max(id), 0) FROM recipient").fetchone()
+    _load_news(db, book.tally)
+    return book
+
+
+def load_names(db: sqlite3.Connection) -> Book:
+    """Read a book without its numbers."""
+    book = Book()
+    for lane, bucket, zone in db.execute("SELECT id, bucket, zone FROM lane"):
+        book.lanes[lane] = bucket, zone
+        book.lane_ids[bucket, zone] = lane
+    for shape, names in db.execute("SELECT id, names FROM shape"):
+        book.names[shape] = msgspec.json.decode(names, type=list[str])
+        book.shape_ids[tuple(book.names[shape])] = shape
+    return book
+
+
+def _load_news(db: sqlite3.Connection, tally: Tally) -> None:
+    grouped = "SELECT ended, reached, cost, currency, count(*) FROM news GROUP BY 1, 2, 3, 4"
+    for ended, reached, cost, currency, n in db.execute(grouped):
+        tally.ended += n if ended else 0
+        if reached:
+            tally.reached[reached] += n
+        tally.pay(cost, currency, n)
+
+
+# --- adding ---
+
+
+def add(work: Work, recipients: Sequence[Recipient], now: float) -> Added:
+    """Add rows whose key is new."""
+    db, first = work.db, work.book.last + work.added + 1
+    duplicates: list[int] = []
+    keys = [(recipient.key, first + n) for n, recipient in enumerate(recipients)]
+    db.execute("SAVEPOINT keys")
+    # In the order of the keys: neighbours share a page.
+    insert = "INSERT OR IGNORE INTO key VALUES (?, ?)"
+    if db.executemany(insert, sorted(keys)).rowcount < len(keys):
+        db.execute("ROLLBACK TO keys")
+        duplicates = _duplicates(db, recipients)
+        left_out = set(duplicates)
+        recipients = [recipient for n, recipient in enumerate(recipients) if n not in left_out]
+        db.executemany(insert, sorted((recipient.key, first + n) for n, recipient in enumerate(recipients)))
+    db.execute("RELEASE keys")
+    db.executemany(
+        "INSERT INTO recipient VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [_recipient(work, first + n, recipient) for n, recipient in enumerate(recipients)],
+    )
+    db.executemany(
+        "INSERT INTO state (id, state, lane, not_before, expires, at, skip) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [_state(work, first + n, recipient, now) for n, recipient in enumerate(recipients)],
+    )
+    work.added += len(recipients)
+    return Added(added=len(recipients), duplicates=tuple(duplicates))
+
+
+def _duplicates(db: sqlite3.Connection, recipients: Sequence[Recipient]) -> list[int]:
+    seen: set[str] = set()
+    found: list[int] = []
+    for n, recipient in enumerate(recipients):
+        known = db.execute("SELECT 1 FROM key WHERE key = ?", (recipient.key,)).fetchone()
+        if known is not None or recipient.key in seen:
+            found.append(n)
+        seen.add(recipient.key)
+    return found
+
+
+def _recipient(work: Work, row_id: int, recipient: Recipient) -> tuple[Any, ...]:
+    return (
+        row_id,
+        recipient.address,
+        None if recipient.key == recipient.address else recipient.key,
+        work.shape(tuple(recipient.fields)),
+        msgspec.json.encode(list(recipient.fields.values())),
+        recipient.line or None,
+        recipient.language or None,
+        recipient.variant or None,
+        msgspec.json.encode(recipient.channels) if recipient.channels else None,
+    )
+
+
+def _state(work: Work, row_id: int, recipient: Recipient, now: float) -> tuple[Any, ...]:
+    lane = work.lane(recipient.bucket, recipient.zone)
+    not_before = recipient.not_before or None
+    expires = None if recipient.expires == math.inf else recipient.expires
+    if recipient.skip is not None:
+        code, at = rows.SKIPPED, now
+    else:
+        code, at = rows.READY if not_before is None else rows.LATER, None
+    work.tally.add(rows.state_of(code), recipient.skip)
+    work.count(lane, code, 1)
+    return row_id, code, lane, not_before, expires, at, rows.skip_code(recipient.skip)
+
+
+# --- claiming ---
+
+
+def claim(work: Work, wanted: Wanted, worker: str) -> tuple[list[Claimed], bool]:
+    """Hand out rows, and tell whether more may be found: one transaction looks at a bounded number."""
+    woken = _wake(work, wanted.now)
+    room = dict(wanted.buckets) if wanted.buckets is not None else None
+    claimed: list[Claimed] = []
+    looked = 0
+    while len(claimed) < wanted.limit:
+        if looked >= wanted.limit + _LOOK:
+            return claimed, True
+        chosen = _choose(work, wanted, room, min(wanted.limit - len(claimed), wanted.limit + _LOOK - looked))
+        if not chosen:
+            return claimed, woken == _WAKE
+        looked += len(chosen)
+        found = _hand_out(work, wanted, worker, chosen)
+        claimed += found
+        if room is not None:
+            for row in found:
+                room[row.bucket] -= 1
+    return claimed, False
+
+
+def _wake(work: Work, now: float) -> int:
+    """Make rows ready whose time has come."""
+    if not work.waiting():
+        return 0
+    found = work.db.execute(
+        "SELECT id, lane FROM state INDEXED BY state_later WHERE state = 1 AND not_before <= ?"
+        " ORDER BY not_before LIMIT ?",
+        (now, _WAKE),
+    ).fetchall()
+    work.db.executemany("UPDATE state SET state = 0 WHERE id = ?", ((row_id,) for row_id, _ in found))
+    for _, lane in found:
+        work.move(lane, rows.LATER, rows.READY)
+    return len(found)
+
+
+def _choose(work: Work, wanted: Wanted, room: dict[str, int] | None, limit: int) -> list[tuple[int, int]]:
+    """Return the lowest ready ids of the open lanes, each with its lane, within the room of the buckets."""
+    left = None if room is None else dict(room)
+    lanes = work.book.lanes
+    query = "SELECT id FROM state INDEXED BY state_ready WHERE state = 0 AND lane = ? ORDER BY id"
+    heads: list[tuple[int, int, Iterator[tuple[int]]]] = []
+    for lane in work.pending():
+        bucket, zone = lanes[lane]
+        if zone not in wanted.closed_zones and (left is None or left.get(bucket, 0) > 0):
+            ids: Iterator[tuple[int]] = work.db.execute(query, (lane,))
+            if (first := next(ids, None)) is not None:
+                heads.append((first[0], lane, ids))
+    heapq.heapify(heads)
+    chosen: list[tuple[int, int]] = []
+    while heads and len(chosen) < limit:
+        row_id, lane, ids = heads[0]
+        bucket = lanes[lane][0]
+        if left is not None and left[bucket] <= 0:
+            heapq.heappop(heads)
+            continue
+        chosen.append((row_id, lane))
+        if left is not None:
+            left[bucket] -= 1
+        if (following := next(ids, None)) is None:
+            heapq.heappop(heads)
+        else:
+            heapq.heapreplace(heads, (following[0], lane, ids))
+    return chosen
+
+
+def _hand_out(work: Work, wanted: Wanted, worker: str, chosen: Iterable[tuple[int, int]]) -> list[Claimed]:
+    """Make rows `sending` that may go, and skip or put off the others."""
+    db, now, cap = work.db, wanted.now, wanted.cap
+    query = CANDIDATE.format(work.people)
+    claimed: list[Claimed] = []
+    skipped: list[tuple[float, int, int]] = []
+    put_off: list[tuple[float, int]] = []
+    for row_id, lane in chosen:
+        row = db.execute(query, (row_id,)).fetchone()
+        not_before, expires, suppressed, address = row[2:6]
+        if not_before is not None and not_before > now:  # the clock went back since it was woken
+            put_off.append((not_before, row_id))
+            work.move(lane, rows.READY, rows.LATER)
+            continue
+        reason = None
+        if expires is not None and expires <= now:
+            reason = "expired"
+        elif suppressed:
+            reason = "suppressed"
+        elif cap is not None:
+            free = people_sql.free_at(db, work.people, address, cap, now)
+            if free is not None and cap.over == "defer":
+                put_off.append((free, row_id))
+                work.move(lane, rows.READY, rows.LATER)
+                continue
+            reason = None if free is None else "capped"
+        if reason is not None:
+            skipped.append((now, SKIP_REASONS.index(reason), row_id))
+            work.move(lane, rows.READY, rows.SKIPPED)
+            work.tally.skipped[reason] += 1
+            continue
+        if work.shared or cap is not None:
+            people_sql.note(db, work.people, [(address, now, work.source(row_id))])
+        work.move(lane, rows.READY, rows.SENDING)
+        claimed.append(rows.claimed_of(row, work.book.lanes[lane][0], work.book.names))
+    db.executemany(
+        "UPDATE state SET state = 2, attempts = coalesce(attempts, 0) + 1, at = ?, worker = ? WHERE id = ?",
+        ((now, worker or None, row.id) for row in claimed),
+    )
+    if skipped:
+        db.executemany("UPDATE state SET state = 6, at = ?, skip = ? WHERE id = ?", skipped)
+    if put_off:
+        db.executemany("UPDATE state SET state = 1, not_before = ? WHERE id = ?", put_off)
+    work.claims += len(claimed)
+    return claimed
+
+
+# --- reading, and what goes by time ---
+
+
+def due(work: Work) -> float | None:
+    """Return when the next pending row is due."""
+    if work.pending():
+        return 0.0
+    if not work.waiting():
+        return None
+    query = "SELECT min(not_before) FROM state INDEXED BY state_later WHERE state = 1"
+    (found,) = work.db.execute(query).fetchone()
+    return float(found)
+
+
+def expire(work: Work, now: float, limit: int) -> int:
+    """Skip rows whose time is over."""
+    found = work.db.execute(
+        "SELECT id, lane, state FROM state INDEXED BY state_expires WHERE state < 2 AND expires <= ?"
+        " ORDER BY expires, id LIMIT ?",
+        (now, limit),
+    ).fetchall()
+    reason = SKIP_REASONS.index("expired")
+    work.db.executemany(
+        "UPDATE state SET state = 6, at = ?, skip = ? WHERE id = ?",
+        ((now, reason, row_id) for row_id, _, _ in found),
+    )
+    for _, lane, code in found:
+        work.move(lane, code, rows.SKIPPED)
+    work.tally.skipped["expired"] += len(found)
+    return len(found)
+
+
+def lease(work: Work, bucket: str, n: int, rate: float, now: float) -> float:
+    """Reserve sends of a bucket."""
+    known = work.db.execute("SELECT start FROM bucket WHERE name = ?", (bucket,)).fetchone()
+    start = now if known is None else max(known[0], now)
+    work.db.execute("REPLACE INTO bucket VALUES (?, ?)", (bucket, start + n / rate))
+    return float(start)
+
+
+def scan(work: Work, state: State | None, after: int, limit: int) -> list[Row]:
+    """Return a page of rows."""
+    condition = ""
+    if state is not None:
+        if state not in rows.CODES:
+            raise LedgerError(f"there is no state {state!r}: it is one of {', '.join(rows.CODES)}")
+        condition = f" AND s.state IN ({', '.join(map(str, rows.CODES[state]))})"
+    found = work.db.execute(f"{SCAN}{condition} ORDER BY s.id LIMIT ?", (after, limit))
+    book = work.book
+    return [rows.row_of(row, book.lanes, book.names, work.source(row[0])) for row in found]

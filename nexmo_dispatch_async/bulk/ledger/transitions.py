@@ -1,0 +1,186 @@
+"""What a result or a callback does to a row, and what it does to the numbers: the same for every store.
+
+    pending ── claim ──> sending ── result ──> sent | refused | unknown
+       ^                    |                             |
+       └── proven not sent ─┘           reaped: unknown ──┴── late result: sent | refused
+       ^                                                  |
+       └───────────────── an operator's `resend` ─────────┘
+
+A callback proves that a row was sent, whatever its state says. It does no I/O.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from decimal import Decimal, InvalidOperation
+from typing import Final
+
+from msgspec.structs import replace
+
+from nexmo_dispatch_async.bulk.ledger.folding import join
+from nexmo_dispatch_async.bulk.ledger.records import Counts, News, Result, SkipReason, State
+from nexmo_dispatch_async.exceptions import CampaignError
+
+__all__ = [
+    "OPT_OUT_CODES",
+    "Tally",
+    "amount",
+    "merge",
+    "normal_uuid",
+    "proven_state",
+    "row_of_ref",
+    "settle",
+]
+
+#: Codes by which the service says that a person opted out, or is barred (contract 6.1).
+OPT_OUT_CODES: Final = frozenset({"1050", "1240"})
+
+_RANKS: Final = {"": 0, "delivered": 1, "read": 2}
+
+
+def settle(state: State, attempts: int, result: Result, *, proven: bool) -> State | None:
+    """Return the state that a result gives a row, `None` when it changes nothing.
+
+    Args:
+        state: Of the row.
+        attempts: Of the row.
+        result: What became of a POST.
+        proven: Whether a callback came, which proves that the row was sent.
+    """
+    if state == "sending":
+        if result.attempts not in {0, attempts}:
+            return None
+        return "sent" if proven else result.state
+    if state == "unknown":
+        if result.state == "sent":
+            return "sent"
+        if result.state == "refused" and result.attempts in {0, attempts}:
+            return "refused"
+    return None
+
+
+def proven_state(state: State) -> State:
+    """Return the state of a row of which a callback came: `sending` waits for its result."""
+    return state if state == "sending" else "sent"
+
+
+def row_of_ref(reference: str, client_ref: str) -> int | None:
+    """Return the number of the row that a `client_ref` names, `None` for one of another ledger."""
+    head, _, tail = client_ref.strip().rpartition("-")
+    if head != reference or not tail.isascii() or not tail.isdecimal() or len(tail) > 18:
+        return None
+    return int(tail)
+
+
+def normal_uuid(dispatch_uuid: str) -> str:
+    """Return an id as it is compared: without space around it, in lower case (contract 5)."""
+    return dispatch_uuid.strip().lower()
+
+
+def amount(cost: str) -> Decimal:
+    """Return a cost as a number.
+
+    Raises:
+        CampaignError: It is no finite decimal number.
+    """
+    try:
+        value = Decimal(cost or 0)
+    except InvalidOperation:
+        raise CampaignError("News.cost is no decimal number: give text such as 0.0523") from None
+    if not value.is_finite():
+        raise CampaignError("News.cost is no finite number: give text such as 0.0523")
+    return value
+
+
+def merge(known: News | None, news: News) -> News:
+    """Return what both tell: in any order and any number of times, the same comes of it."""
+    news = replace(news, dispatch_uuid=normal_uuid(news.dispatch_uuid))
+    if known is None:
+        return news
+    if (joined := join(known, news)) is not None:
+        return joined
+    a, b = known, news
+    newest = max(a, b, key=lambda n: (n.at, len(n.steps), n.code, n.steps))
+    dearest = max(a, b, key=lambda n: (amount(n.cost), n.cost, n.currency))
+    best = max(a, b, key=lambda n: (_RANKS.get(n.reached, 0), n.reached, n.channel))
+    return News(
+        dispatch_uuid=min(filter(None, (a.dispatch_uuid, b.dispatch_uuid)), default=""),
+        client_ref=max(a.client_ref, b.client_ref),
+        at=newest.at,
+        ended=a.ended or b.ended,
+        reached=best.reached,
+        channel=best.channel,
+        delivered_at=_earliest(a.delivered_at, b.delivered_at),
+        read_at=_earliest(a.read_at, b.read_at),
+        cost=dearest.cost,
+        currency=dearest.currency,
+        code=newest.code,
+        steps=newest.steps,
+    )
+
+
+def _earliest(a: float | None, b: float | None) -> float | None:
+    return min((x for x in (a, b) if x is not None), default=None)
+
+
+class Tally:
+    """The numbers of a campaign, changed with each row and equal to a recount."""
+
+    def __init__(self) -> None:
+        self.states: Counter[str] = Counter()
+        self.skipped: Counter[str] = Counter()
+        self.reached: Counter[str] = Counter()
+        self.ended: int = 0
+        self.cost: dict[str, Decimal] = {}
+
+    def add(self, state: State, skip: SkipReason | None = None, n: int = 1) -> None:
+        """Count rows more; a negative *n* counts them no longer."""
+        self.states[state] += n
+        if skip is not None:
+            self.skipped[skip] += n
+
+    def news(self, news: News | None, n: int = 1) -> None:
+        """Count what is known of a row; -1 counts it no longer."""
+        if news is None:
+            return
+        self.ended += n * news.ended
+        if news.reached:
+            self.reached[news.reached] += n
+        self.pay(news.cost, news.currency, n)
+
+    def pay(self, cost: str, currency: str, n: int = 1) -> None:
+        """Count what was charged."""
+        if cost:
+            self.cost[currency] = self.cost.get(currency, Decimal(0)) + n * amount(cost)
+
+    def include(self, change: Tally) -> None:
+        """Add the change that a transaction made."""
+        self.states.update(change.states)
+        self.skipped.update(change.skipped)
+        self.reached.update(change.reached)
+        self.ended += change.ended
+        for currency, cost in change.cost.items():
+            self.cost[currency] = self.cost.get(currency, Decimal(0)) + cost
+
+    def negative(self) -> Tally:
+        """The change that undoes this one."""
+        undone = Tally()
+        for mine, theirs in (
+            (self.states, undone.states),
+            (self.skipped, undone.skipped),
+            (self.reached, undone.reached),
+        ):
+            theirs.update({name: -n for name, n in mine.items()})
+        undone.ended = -self.ended
+        undone.cost = {currency: -cost for currency, cost in self.cost.items()}
+        return undone
+
+    def counts(self) -> Counts:
+        """The numbers as records."""
+        return Counts(
+            states={state: n for state, n in sorted(self.states.items()) if n},
+            skipped={reason: n for reason, n in sorted(self.skipped.items()) if n},
+            ended=self.ended,
+            reached={reached: n for reached, n in sorted(self.reached.items()) if n},
+            cost={c: format(cost.normalize(), "f") for c, cost in sorted(self.cost.items()) if cost},
+        )

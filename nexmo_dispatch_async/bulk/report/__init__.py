@@ -1,0 +1,1 @@
+"""The report of a campaign: figures, pictures and one page."""

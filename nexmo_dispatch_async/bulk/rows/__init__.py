@@ -1,0 +1,1 @@
+"""From a file or an iterable to recipients and rejects."""

@@ -1,0 +1,414 @@
+"""Rows become recipients or rejects, one for one; nothing is sent and nothing is guessed.
+
+What a row says is frozen here: numbers are normalised, times are epoch seconds, and only the fields that the
+template reads are kept.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing, closing
+from datetime import datetime
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+import anyio.to_thread
+from msgspec import Struct, structs
+
+from nexmo_dispatch_async.bulk.ledger.ledger import TakesRows
+from nexmo_dispatch_async.bulk.ledger.records import Recipient
+from nexmo_dispatch_async.bulk.rejects import Reject, RejectsFile, RowError
+from nexmo_dispatch_async.bulk.rows.dealing import Dealer
+from nexmo_dispatch_async.bulk.rows.number_zones import NumberZones
+from nexmo_dispatch_async.bulk.rows.numbers import NumberNormalizer
+from nexmo_dispatch_async.bulk.rows.readers import Numbered, Rows, SourceError, batches, rows_of
+from nexmo_dispatch_async.bulk.rows.seen import Seen
+from nexmo_dispatch_async.bulk.settings import Columns, Duplicates, Source, Variants
+from nexmo_dispatch_async.bulk.templates.rendering import RenderedWorkflow, Renderer
+from nexmo_dispatch_async.exceptions import ConfigurationError, DispatchError
+
+__all__ = ["Intake", "Prepared", "RejectedRowsError", "Taken"]
+
+_BATCH = 2000
+_BETWEEN = re.compile(r"[\s,;>|/+]+")
+_NICKNAMES = {"viber": "viber_service_msg", "facebook": "messenger", "wa": "whatsapp"}
+# Rules of a template that are about what a row chose, by the setting that names the column.
+_CHOICES = {"channel": "channels", "failover-missing": "channels", "language": "language"}
+_SHOWN = 20
+
+
+class Prepared(NamedTuple):
+    """A row that may be added.
+
+    Attributes:
+        recipient: What is added.
+        rendered: Its workflow as it would go out, without a `client_ref`.
+        same_address: How many rows before it have the same address under another key.
+    """
+
+    recipient: Recipient
+    rendered: RenderedWorkflow
+    same_address: int
+
+
+class Taken(Struct, frozen=True, kw_only=True):
+    """What became of the rows of a source.
+
+    Attributes:
+        rows: Rows that were read.
+        added: Rows that are new in the ledger.
+        already: Rows whose key was there from an earlier intake.
+        rejected: Rows that were not taken, duplicates included.
+        duplicates: Rows whose key came before in the same source.
+        held_out: Rows of those added that are kept back.
+        rejects: The first rejects.
+    """
+
+    rows: int = 0
+    added: int = 0
+    already: int = 0
+    rejected: int = 0
+    duplicates: int = 0
+    held_out: int = 0
+    rejects: tuple[Reject, ...] = ()
+
+
+class RejectedRowsError(DispatchError, ValueError):
+    """Rows were rejected, and the campaign was to start with none.
+
+    Attributes:
+        taken: What became of the rows.
+    """
+
+    def __init__(self, taken: Taken, *, added: bool = False) -> None:
+        self.taken = taken
+        shown = "".join(
+            f"\n  line {r.line}{f', {r.field}' if r.field else ''}: {r.advice} [{r.rule}]"
+            for r in taken.rejects
+        )
+        what = f"{taken.added} rows were added and nothing was sent" if added else "nothing was added"
+        super().__init__(f"{taken.rejected} of {taken.rows} rows are rejected, {what}:{shown}")
+        self._added = added
+
+    def __reduce__(self) -> tuple[Callable[..., RejectedRowsError], tuple[Taken, bool]]:
+        return _rejected_rows, (self.taken, self._added)
+
+
+def _rejected_rows(taken: Taken, added: bool) -> RejectedRowsError:
+    return RejectedRowsError(taken, added=added)
+
+
+class _Draft(NamedTuple):
+    """What a renderer reads of a row."""
+
+    fields: Mapping[str, str]
+    channels: tuple[str, ...]
+    language: str
+    variant: str
+
+
+class Intake:
+    """Makes recipients of rows.
+
+    Args:
+        template: What is made of each row.
+        columns: Columns that say something besides what the template reads.
+        country: ISO 3166 code of the country of numbers that are written without one, `""` for none.
+        duplicates: What becomes of a second row with the same key in one source. `first`: it is rejected.
+            `error`: nothing is taken at all. `allow`: it is a row of its own.
+        variants: Shares of variants, hold-out.
+        zone: IANA name of the zone of local times of rows that name none.
+        zone_by_number: Take the zone of a person whose row names none from the number (extra `phone`).
+        keep: Further columns to keep with the row; by default only those that the template reads.
+
+    Raises:
+        ConfigurationError: The country or the zone is unknown, or the extra `phone` is missing.
+    """
+
+    def __init__(
+        self,
+        template: Renderer,
+        *,
+        columns: Columns = Columns(),  # noqa: B008 - frozen
+        country: str = "",
+        duplicates: Duplicates = "first",
+        variants: Variants = Variants(),  # noqa: B008 - frozen
+        zone: str = "UTC",
+        zone_by_number: bool = False,
+        keep: tuple[str, ...] = (),
+    ) -> None:
+        if duplicates not in ("first", "error", "allow"):
+            raise ConfigurationError(f'duplicates must be "first", "error" or "allow", not {duplicates!r}')
+        if not _is_zone(zone):
+            raise ConfigurationError(f'zone {zone!r} is no IANA time zone, such as "Europe/Amsterdam"')
+        self.template = template
+        self._columns = columns
+        self._duplicates: Duplicates = duplicates
+        self._normalize = NumberNormalizer(country)
+        self._dealer = Dealer(variants)
+        self._shares = variants.shares
+        self._zone = zone
+        self._number_zones = NumberZones() if zone_by_number else None
+        self._kept = None if template.fields is None else tuple(sorted({*template.fields, *keep}))
+        self._numbers = tuple(sorted(template.numbers))
+
+    def __repr__(self) -> str:
+        return f"<Intake for {self.template!r}>"
+
+    async def take(
+        self, rows: Rows, ledger: TakesRows, *, strict: bool = False, rejects: RejectsFile | None = None
+    ) -> Taken:
+        """Add the rows of a source to a ledger; to add the same or a corrected source again adds what is new.
+
+        Args:
+            rows: A file, or an (async) iterable of mappings.
+            ledger: Where to.
+            strict: Refuse all rows while one is rejected. What can be read twice, a file or a list, is read
+                before anything is added; of another iterable the good rows are added, and the error comes
+                at the end.
+            rejects: Where rejects are written.
+
+        Raises:
+            RejectedRowsError: `strict`, or `duplicates="error"`, and rows are rejected.
+            SourceError: The source cannot be read any further.
+            LedgerError: The ledger failed; what was added before stays added.
+        """
+        refuse = strict or self._duplicates == "error"
+        twice = isinstance(rows, list | tuple) or (isinstance(rows, str | Path | Source) and _is_file(rows))
+        if refuse and twice:
+            taken = await self._pass(rows, None, rejects)
+            if self._is_refused(taken, strict=strict):
+                raise RejectedRowsError(taken)
+        taken = await self._pass(rows, ledger, None if refuse and twice else rejects)
+        if refuse and self._is_refused(taken, strict=strict):
+            raise RejectedRowsError(taken, added=True)
+        return taken
+
+    async def prepared(self, rows: Rows) -> AsyncGenerator[tuple[list[Prepared], list[Reject]], None]:
+        """Yield what the rows of a source become, batch by batch.
+
+        A function of a `FunctionTemplate` is called in a worker thread.
+
+        Raises:
+            SourceError: The source cannot be read any further, or has not the columns that are needed.
+        """
+        with Seen() as keys, Seen() as addresses:
+            if isinstance(rows, str | Path | Source):
+                with closing(self._checked(rows)) as reader:
+
+                    def work() -> tuple[list[Prepared], list[Reject]] | None:
+                        lines = list(islice(reader, _BATCH))
+                        return self._batch(lines, keys, addresses) if lines else None
+
+                    while (found := await anyio.to_thread.run_sync(work)) is not None:
+                        yield found
+            else:
+                async for lines in batches(rows, _BATCH):
+                    yield await anyio.to_thread.run_sync(self._batch, lines, keys, addresses)
+
+    def recipient(self, line: int, fields: Mapping[str, str]) -> tuple[Recipient, RenderedWorkflow]:
+        """Return what one row becomes.
+
+        Raises:
+            RowError: It is rejected.
+        """
+        columns = self._columns
+        own = dict(fields)
+        for name in self._numbers:
+            if value := own.get(name):
+                own[name] = self._normalize(value, field=name)
+        channels = self._channels(own)
+        language = own.get(columns.language, "").strip() if columns.language else ""
+        variant = self._variant(own)
+        kept = own if self._kept is None else {name: own[name] for name in self._kept if name in own}
+        draft = _Draft(kept, channels, language, variant)
+        try:
+            route = self.template.route(draft)
+            address = kept.get(route.field, "") if route.field else route.address
+            key = self._key(own) if columns.key else address.strip()
+            if not variant and self._shares:
+                draft = draft._replace(variant=self._dealer.variant(key))
+                route = self.template.route(draft)
+                address = kept.get(route.field, "") if route.field else route.address
+            rendered = self.template.render(draft)
+        except RowError as error:
+            column = getattr(columns, _CHOICES.get(error.rule, ""), "")
+            if not error.field and column:
+                raise RowError(column, error.rule, error.advice) from None
+            raise
+        zone = self._zone_of(own) or ("" if self._number_zones is None else self._number_zones(address))
+        begin = self._time(own, columns.not_before, zone, 0.0)
+        end = self._time(own, columns.expires, zone, math.inf)
+        if end <= begin:
+            raise RowError(columns.expires, "time", "is not after the time before which it is not sent")
+        return (
+            Recipient(
+                key=key,
+                address=address.strip(),
+                fields=kept,
+                bucket=route.bucket,
+                line=line,
+                zone=zone,
+                language=language,
+                variant=draft.variant,
+                channels=channels,
+                not_before=begin,
+                expires=end,
+                skip="hold_out" if self._dealer.is_held_out(key) else None,
+            ),
+            rendered,
+        )
+
+    def _batch(
+        self, lines: list[Numbered], keys: Seen, addresses: Seen
+    ) -> tuple[list[Prepared], list[Reject]]:
+        good: list[Prepared] = []
+        bad: list[Reject] = []
+        # Otherwise the key is the address.
+        several = bool(self._columns.key) or self._duplicates == "allow"
+        for line, fields in lines:
+            if isinstance(fields, RowError):
+                bad.append(Reject(line, fields.field, fields.rule, fields.advice))
+                continue
+            try:
+                recipient, rendered = self.recipient(line, fields)
+            except RowError as error:
+                bad.append(Reject(line, error.field, error.rule, error.advice))
+                continue
+            times = keys.count(recipient.key)
+            if times > 1 and self._duplicates != "allow":
+                where = self._columns.key or "address"
+                advice = "came before in this source; only the first is taken"
+                bad.append(Reject(line, where, "duplicate", advice))
+                continue
+            if times > 1:
+                recipient = structs.replace(recipient, key=f"{recipient.key}#{times}")
+            same = addresses.count(recipient.address) - 1 if several else 0
+            good.append(Prepared(recipient, rendered, same))
+        return good, bad
+
+    async def _pass(self, rows: Rows, ledger: TakesRows | None, rejects: RejectsFile | None) -> Taken:
+        counts = dict.fromkeys(("rows", "added", "already", "rejected", "duplicates", "held_out"), 0)
+        first: list[Reject] = []
+        async with aclosing(self.prepared(rows)) as found:
+            async for good, bad in found:
+                counts["rows"] += len(good) + len(bad)
+                counts["rejected"] += len(bad)
+                counts["duplicates"] += sum(reject.rule == "duplicate" for reject in bad)
+                first += bad[: _SHOWN - len(first)]
+                if rejects is not None and bad:
+                    await anyio.to_thread.run_sync(rejects.write, bad)
+                if ledger is not None and good:
+                    added = await ledger.add([each.recipient for each in good])
+                    there = frozenset(added.duplicates)
+                    counts["added"] += added.added
+                    counts["already"] += len(there)
+                    counts["held_out"] += sum(
+                        each.recipient.skip == "hold_out" and n not in there for n, each in enumerate(good)
+                    )
+        return Taken(**counts, rejects=tuple(first))
+
+    def _is_refused(self, taken: Taken, *, strict: bool) -> bool:
+        return taken.rejected > 0 if strict else self._duplicates == "error" and taken.duplicates > 0
+
+    def _checked(self, source: str | Path | Source) -> _Reader:
+        """Return the rows of a file whose header has the columns that are needed."""
+        return _Reader(source, self._needed())
+
+    def _needed(self) -> frozenset[str]:
+        named = {
+            name for name in (getattr(self._columns, f) for f in self._columns.__struct_fields__) if name
+        }
+        return self.template.required | named
+
+    def _channels(self, fields: Mapping[str, str]) -> tuple[str, ...]:
+        column = self._columns.channels
+        if not column or not (text := fields.get(column, "").strip().lower()):
+            return ()
+        return tuple(_NICKNAMES.get(name, name) for name in _BETWEEN.split(text) if name)
+
+    def _variant(self, fields: Mapping[str, str]) -> str:
+        column = self._columns.variant
+        if not column:
+            return ""
+        name = fields.get(column, "").strip()
+        if name and self._shares and name not in self._shares:
+            raise RowError(column, "variant", f"is none of {', '.join(self._shares)}")
+        return name
+
+    def _key(self, fields: Mapping[str, str]) -> str:
+        key = fields.get(self._columns.key, "").strip()
+        if not key:
+            raise RowError(self._columns.key, "key-missing", "is empty; every row needs a key of its own")
+        return key
+
+    def _zone_of(self, fields: Mapping[str, str]) -> str:
+        column = self._columns.zone
+        name = fields.get(column, "").strip() if column else ""
+        if name and not _is_zone(name):
+            raise RowError(column, "zone", "is no IANA time zone, such as Europe/Amsterdam")
+        return name
+
+    def _time(self, fields: Mapping[str, str], column: str, zone: str, otherwise: float) -> float:
+        text = fields.get(column, "").strip() if column else ""
+        if not text:
+            return otherwise
+        try:
+            moment = datetime.fromisoformat(text)
+            if moment.tzinfo is None:
+                moment = moment.replace(tzinfo=ZoneInfo(zone if zone and "|" not in zone else self._zone))
+            return moment.timestamp()
+        except (ValueError, OverflowError):
+            raise RowError(column, "time", "must be a time like 2026-03-29T18:00 or …T18:00+02:00") from None
+
+
+class _Reader:
+    """The rows of a file, once its first row has shown that the columns are there."""
+
+    def __init__(self, source: str | Path | Source, needed: frozenset[str]) -> None:
+        self._rows = rows_of(source)
+        self._needed = needed
+        self._name = Path(source.file if isinstance(source, Source) else source).name
+        self._is_table = not (
+            source.format == "jsonl"
+            if isinstance(source, Source) and source.format
+            else self._name.lower().endswith((".jsonl", ".ndjson"))
+        )
+
+    def __iter__(self) -> _Reader:
+        return self
+
+    def __next__(self) -> Numbered:
+        line, fields = next(self._rows)
+        if self._is_table and isinstance(fields, dict):
+            # Every row of a table has the same columns, so one missing is one error and not one a row.
+            self._is_table = False
+            if missing := sorted(self._needed - fields.keys()):
+                raise SourceError(
+                    f"{self._name}: has no column {', '.join(map(repr, missing))}; it has "
+                    f"{', '.join(map(repr, fields))}"
+                )
+        return line, fields
+
+    def close(self) -> None:
+        """Close the file."""
+        self._rows.close()
+
+
+def _is_file(source: str | Path | Source) -> bool:
+    """Return whether a source can be read again, as a pipe cannot."""
+    return Path(source.file if isinstance(source, Source) else source).is_file()
+
+
+@lru_cache(maxsize=1024)
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, LookupError):
+        return False
+    return True

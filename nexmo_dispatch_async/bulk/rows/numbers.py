@@ -1,0 +1,213 @@
+"""Telephone numbers as people write them, turned into the digits that the service takes (contract 3.3).
+
+It guesses nothing: a number that can be read in two ways is refused, since the other one is another person.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from types import ModuleType
+
+from nexmo_dispatch_async.bulk.rejects import RowError
+from nexmo_dispatch_async.bulk.rows.countries import COUNTRIES, Country
+from nexmo_dispatch_async.exceptions import ConfigurationError
+from nexmo_dispatch_async.models.user_ids import is_user_id
+
+__all__ = ["NumberNormalizer"]
+
+# What people and programs write around and between digits. "(0)" is said to callers from the same country.
+_FILLERS = re.compile(r"\(0\)|[\s()./\u2010-\u2015\u2212\u00b7_-]+")
+_WRAPPED = re.compile(r'=?"(.*)"|\'(.*)|tel:(.*)', re.IGNORECASE | re.DOTALL)
+_ROUNDED = re.compile(r"[+-]?\d+(?:[.,]\d+)?[eE]\+?\d+")
+_FLOAT = re.compile(r"(\d{7,15})[.,]0")
+_FORM = re.compile(r"\+?\d+")
+# The contract has at most 15 digits; fewer than 7 are too few for a country code and a number (3.3).
+_SHORTEST, _LONGEST = 7, 15
+_BY_CODE: dict[str, Country] = {country.code: country for country in COUNTRIES.values()}
+
+# A country code that is not assigned: the simulator's test numbers begin with it, and no table has them.
+_NOBODY = "999"
+
+
+class NumberNormalizer:
+    """Reads `+31 6…`, `0031 6…`, `316…` and `06-…` as one number: `316…`.
+
+    WhatsApp user ids (contract 5.5) pass unchanged.
+
+    Example:
+        NumberNormalizer("NL")("06-17 18 56 66") == "31617185666"
+
+    Args:
+        country: ISO 3166 code of the country of numbers that are written without one; `""` for none.
+
+    Raises:
+        ConfigurationError: There is no such country, or knowing it takes the extra `phone`.
+    """
+
+    def __init__(self, country: str = "NL") -> None:
+        self.country: str = country.strip().upper()
+        self._phonenumbers = _phonenumbers()
+        self._own = COUNTRIES.get(self.country)
+        if not self.country or self._own is not None:
+            return
+        if self._phonenumbers is None:
+            raise ConfigurationError(
+                f"country {country!r} is not among {', '.join(COUNTRIES)}; "
+                "pip install 'nexmo-dispatch-async[phone]' adds all the others"
+            )
+        if self.country not in self._phonenumbers.SUPPORTED_REGIONS:
+            raise ConfigurationError(f'country {country!r} is no ISO 3166 code, such as "NL" or "GB"')
+
+    def __repr__(self) -> str:
+        return f"NumberNormalizer({self.country!r})"
+
+    def __call__(self, value: str, *, field: str = "number") -> str:
+        """Return the digits of a number in E.164, or a user id as it is.
+
+        Args:
+            value: As it stands in the source.
+            field: Name of the field, for the error.
+
+        Raises:
+            RowError: It is no number, or can be read in two ways; the text never repeats it.
+        """
+        # The usual case first: an import calls this for every row.
+        if value.isascii() and value.isdigit():
+            text = value
+        else:
+            text = _unwrapped(value)
+            if is_user_id(text):
+                return text
+            text = _digits(text, field)
+        if text[0] == "+":
+            return self._international(text[1:], field)
+        if text.startswith("00"):
+            return self._international(text[2:], field)
+        own = self._own
+        if own is not None:
+            if own.trunk and text.startswith(own.trunk) and not _is_in(own, text[len(own.code) :], text):
+                return _national(own, text[len(own.trunk) :], field)
+            return self._bare(text, own, field)
+        if self._phonenumbers is not None and self.country:
+            return self._parsed(self._phonenumbers, text, field)
+        if text[0] == "0":
+            raise RowError(
+                field, "number-country", "has no country code; write it with +, or name the country"
+            )
+        return self._international(text, field)
+
+    def _bare(self, text: str, own: Country, field: str) -> str:
+        """Read digits without + and without trunk prefix: E.164 as it is, or a number whose 0 got lost."""
+        national = own.shortest <= len(text) <= own.longest
+        foreign = _country_of(text)
+        # Where a national number is written without a prefix nothing got lost, so it is meant as it stands.
+        as_usual = own.trunk in ("", "1") and foreign is not own
+        if national and foreign is not None and not as_usual:
+            advice = "can be read as a national and as an international number; write + and the country code"
+            raise RowError(field, "number-ambiguous", advice)
+        if national:
+            return own.code + text
+        if foreign is not None:
+            return text
+        if self._phonenumbers is not None and text[0] != "0" and not text.startswith(tuple(_BY_CODE)):
+            return self._international(text, field)
+        advice = f"is no number of {self.country}; write a foreign one with + and the country code"
+        raise RowError(field, "number-country", advice)
+
+    def _international(self, text: str, field: str) -> str:
+        """Check what follows + or 00."""
+        if not _SHORTEST <= len(text) <= _LONGEST:
+            raise RowError(
+                field, "number-length", f"has {len(text)} digits after +; {_SHORTEST} to {_LONGEST} are right"
+            )
+        if text[0] == "0":
+            raise RowError(field, "number-country", "has a 0 after +; no country code begins with 0")
+        known = _BY_CODE.get(text[:2]) or _BY_CODE.get(text[:3]) or _BY_CODE.get(text[:1])
+        if known is not None:
+            rest = text[len(known.code) :]
+            # "+31 06…": written by people who dial both. Italy's leading 0 belongs to the number.
+            if known.trunk and known.trunk != "1" and rest.startswith(known.trunk):
+                rest = rest[len(known.trunk) :]
+            return _national(known, rest, field)
+        if self._phonenumbers is not None and not text.startswith(_NOBODY):
+            return self._parsed(self._phonenumbers, f"+{text}", field)
+        return text
+
+    def _parsed(self, library: ModuleType, text: str, field: str) -> str:
+        """Read a number by the tables of `phonenumbers`: its length must be possible.
+
+        That it is assigned is not asked for, since those tables age and numbers for fiction are in none.
+        """
+        try:
+            number = library.parse(text, self.country or None)
+        except library.NumberParseException:
+            number = None
+        if number is None or not library.is_possible_number(number):
+            raise RowError(field, "number-length", "is not possible in its country; correct it")
+        return str(library.format_number(number, library.PhoneNumberFormat.E164))[1:]
+
+
+def _phonenumbers() -> ModuleType | None:
+    try:
+        import phonenumbers
+    except ImportError:
+        return None
+    return phonenumbers
+
+
+def _unwrapped(value: str) -> str:
+    """Take away what does not print, and what spreadsheets and links put around a number."""
+    text = value.strip()
+    if not text.isascii():
+        normal = unicodedata.normalize("NFKC", text)
+        text = "".join(letter for letter in normal if unicodedata.category(letter) != "Cf").strip()
+    if text[:1] == "+" or text[:1].isdigit():
+        return text
+    while (found := _WRAPPED.fullmatch(text)) is not None:
+        text = (found[1] or found[2] or found[3] or "").strip()
+    return text
+
+
+def _digits(text: str, field: str) -> str:
+    """Return `+` or nothing and ASCII digits."""
+    if not text:
+        raise RowError(field, "number-missing", "is empty; fill in the number, or leave the row out")
+    if text[-2:] in (".0", ",0") and (exact := _FLOAT.fullmatch(text)) is not None:
+        return exact[1]
+    bare = _FILLERS.sub("", text)
+    if not bare.isascii():
+        bare = "".join(str(unicodedata.decimal(letter)) if letter.isdecimal() else letter for letter in bare)
+    if not _FORM.fullmatch(bare):
+        if _ROUNDED.fullmatch(text):
+            advice = "was rounded by a spreadsheet (3.16E+10); format the column as text and fill it in anew"
+            raise RowError(field, "number-rounded", advice)
+        advice = "must be one number: digits, blanks, dashes, brackets and a leading +"
+        raise RowError(field, "number-form", advice)
+    return bare
+
+
+def _national(country: Country, text: str, field: str) -> str:
+    if not country.shortest <= len(text) <= country.longest:
+        wanted = (
+            f"{country.shortest}"
+            if country.shortest == country.longest
+            else f"{country.shortest} to {country.longest}"
+        )
+        advice = f"has {len(text)} digits after the country code {country.code}, which takes {wanted}"
+        raise RowError(field, "number-length", advice)
+    return country.code + text
+
+
+def _is_in(country: Country, rest: str, text: str) -> bool:
+    return text.startswith(country.code) and country.shortest <= len(rest) <= country.longest
+
+
+def _country_of(text: str) -> Country | None:
+    """Return the country in whose numbers digits fit, its code included."""
+    # No code begins another one.
+    for size in (2, 3, 1):
+        country = _BY_CODE.get(text[:size])
+        if country is not None:
+            return country if country.shortest <= len(text) - size <= country.longest else None
+    return None

@@ -1,0 +1,1 @@
+"""The loop that sends: pace, quiet hours, safety, and what became of each POST."""

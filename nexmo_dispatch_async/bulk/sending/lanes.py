@@ -1,0 +1,114 @@
+"""The ways that rows of a campaign may take now: buckets with their meters, and the zones that sleep."""
+
+from __future__ import annotations
+
+import math
+
+from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
+from nexmo_dispatch_async.bulk.progress import Waiting
+from nexmo_dispatch_async.bulk.sending.calendar import Calendar
+from nexmo_dispatch_async.bulk.sending.governor import Governor, Lane
+from nexmo_dispatch_async.bulk.sending.meter import Meter
+from nexmo_dispatch_async.bulk.settings import Pace
+
+__all__ = ["Lanes"]
+
+_REFRESH = 30.0  # seconds between two looks at the buckets and zones of the rows that are left
+_DRY = 1.0  # seconds for which a bucket without a row that is due is not asked again
+_WAVE = 0.01  # seconds of pace that leave together: a commit for each single send would cost more
+
+
+class Lanes:
+    """The lanes of one campaign.
+
+    Args:
+        ledger: Its rows.
+        application: What the gateway counts its quota by.
+        governor: Of the process.
+        calendar: When which zone may be sent to.
+        pace: The campaign's own.
+    """
+
+    def __init__(
+        self, ledger: Ledger, application: str, *, governor: Governor, calendar: Calendar, pace: Pace
+    ) -> None:
+        self._ledger, self._application = ledger, application
+        self._governor, self._calendar = governor, calendar
+        self.meter: Meter = Meter("campaign")
+        self._own: dict[str, Meter] = {name: Meter(name, rate) for name, rate in pace.by_bucket.items()}
+        self._lanes: dict[str, Lane] = {}
+        self._dry: dict[str, float] = {}
+        self._refresh_at = self._closed_until = -math.inf
+        #: Zones that sleep, and the number of rows of the campaign, as of the last refresh.
+        self.closed: frozenset[str] = frozenset()
+        self.total: int = 0
+
+    def __repr__(self) -> str:
+        return f"<Lanes {', '.join(self._lanes)}>"
+
+    async def refresh(self, now: float, at: float) -> None:
+        """Look which buckets and zones there are, and which zones sleep."""
+        if now >= self._refresh_at:
+            self._refresh_at = now + _REFRESH
+            for bucket in sorted(await self._ledger.buckets() - self._lanes.keys()):
+                channel = bucket.partition("|")[0]
+                own = [self._own[name] for name in (channel, bucket) if name in self._own]
+                self._lanes[bucket] = self._governor.lane(self._application, bucket, [self.meter, *own])
+            self.total = (await self._ledger.counts()).total
+            self._closed_until = -math.inf
+        if at >= self._closed_until and self._calendar.quiet is not None:
+            zones = await self._ledger.zones() | {""}
+            self.closed = self._calendar.closed(zones, at)
+            self._closed_until = self._calendar.changes(zones, at)
+            self._dry.clear()
+
+    def look_again(self) -> None:
+        """Look at buckets and zones anew with the next refresh: rows were added."""
+        self._dry.clear()
+        self._refresh_at = -math.inf
+
+    def ask(self, now: float, room: int) -> dict[str, tuple[Lane, int]]:
+        """Take as many sends as may leave now, a fair share from each bucket."""
+        lanes = self._open(now)
+        asked: dict[str, tuple[Lane, int]] = {}
+        for number, (name, lane) in enumerate(lanes):
+            n = lane.ask(now, -(-room // (len(lanes) - number)))
+            if n:
+                asked[name] = lane, n
+                room -= n
+        return asked
+
+    def took(self, now: float, name: str, *, unused: int, dry: bool) -> None:
+        """Give back sends that a bucket had no rows for; without any it is not asked for a while."""
+        self._lanes[name].give_back(unused)
+        if dry:
+            self._dry[name] = now + _DRY
+
+    def came_back(self) -> None:
+        """Ask all buckets again: a row is pending that was not."""
+        self._dry.clear()
+
+    def until(self, now: float, at: float) -> float:
+        """Return when a bucket is asked again, or a zone wakes or goes to sleep; infinite for never."""
+        soonest = min(self._dry.values(), default=math.inf)
+        if self._calendar.quiet is None:
+            return soonest
+        return min(soonest, now + max(self._closed_until - at, 0.0))
+
+    async def held(self, now: float, at: float) -> Waiting | None:
+        """Return why nothing may leave though there is room; `None` when no row is due."""
+        if lanes := self._open(now):
+            held = min((lane.held(now) for _, lane in lanes), key=lambda each: each.until)
+            wave = _WAVE if held.kind == "rate" else 0.0
+            until = None if held.until == math.inf else at + max(held.until - now, wave)
+            return Waiting(reason=held.kind, until=until, bucket=held.meter)
+        due = await self._ledger.due()
+        if due is not None and due > at:
+            self._dry = dict.fromkeys(self._dry, now + min(due - at, 60.0))
+            return Waiting(reason="due", until=due)
+        if due is not None and self.closed:
+            return Waiting(reason="quiet_hours", until=self._closed_until)
+        return None
+
+    def _open(self, now: float) -> list[tuple[str, Lane]]:
+        return [(name, lane) for name, lane in self._lanes.items() if self._dry.get(name, 0.0) <= now]

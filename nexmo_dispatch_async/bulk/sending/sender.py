@@ -1,0 +1,467 @@
+"""The loop of a campaign: claim rows for the free slots, send them, bring the results with the next claim.
+
+Each row is `sending` in the ledger before its POST leaves, and nothing here sends one again unless it was
+provably not sent. In flight and not yet recorded are together never more than the limit: so many rows are
+unknown after a crash, at most.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
+from nexmo_dispatch_async.bulk.ledger.records import Cap, Claimed, Control, Counts, Result, Wanted
+from nexmo_dispatch_async.bulk.progress import Progress, Waiting, WaitingFor
+from nexmo_dispatch_async.bulk.sending.calendar import Calendar
+from nexmo_dispatch_async.bulk.sending.governor import Governor, Lane, planned_rate
+from nexmo_dispatch_async.bulk.sending.lanes import Lanes
+from nexmo_dispatch_async.bulk.sending.safety import AbortWatch, Budget, CanaryWatch, Hold, sent_ever
+from nexmo_dispatch_async.bulk.sending.settling import settled
+from nexmo_dispatch_async.bulk.sending.verdicts import judge, not_sent
+from nexmo_dispatch_async.bulk.settings import Pace
+from nexmo_dispatch_async.bulk.templates.rendering import Renderer
+from nexmo_dispatch_async.client import DispatchClient
+from nexmo_dispatch_async.event_loop import running_loop
+from nexmo_dispatch_async.exceptions import LedgerError, LedgerInUseError
+from nexmo_dispatch_async.models.responses import Dispatch
+from nexmo_dispatch_async.quota import quota_of
+from nexmo_dispatch_async.retry import RetryPolicy, Timeout
+from nexmo_dispatch_async.sansio import Response, decipher_dispatch, with_response
+
+__all__ = ["Sender"]
+
+logger: logging.Logger = logging.getLogger("nexmo_dispatch_async")
+
+# The governor decides when a row is tried again, and the ledger knows it: nothing is repeated behind them.
+_ONCE = RetryPolicy(attempts=1)
+_decode = with_response(decipher_dispatch)
+_NO_ANSWER: tuple[int, Mapping[str, str]] = (0, {})
+_Answer = tuple[Dispatch, Response]
+
+_CONTROL_EVERY = 1.0  # seconds between two looks at what operators asked for
+_LOOK_AGAIN = 1.0  # the same, at rows that are neither due nor over
+_RECORD_AFTER = 0.05  # seconds for which a result waits for a claim to carry it
+_GATHER = 0.004  # seconds in which slots that are free wait for others, until half of them are
+_STORE_PAUSES = (0.2, 1.0, 2.0, 5.0, 10.0)
+
+
+class Sender:
+    """Sends the rows of a ledger. `run()` once.
+
+    Args:
+        ledger: Whose rows.
+        client: Through which they are sent.
+        renderer: Makes the workflow of a row.
+        governor: Of the process.
+        pace: The campaign's own.
+        calendar: When it may send.
+        cap: For each person.
+        canary: The first rows.
+        budget: The most that it may cost.
+        abort: When it pauses by itself.
+        worker: Name of this sender in the ledger.
+        timeout: Of one attempt, instead of the client's.
+        wall_clock: Epoch seconds.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        client: DispatchClient,
+        renderer: Renderer,
+        *,
+        governor: Governor,
+        pace: Pace,
+        calendar: Calendar,
+        cap: Cap | None = None,
+        canary: CanaryWatch | None = None,
+        budget: Budget | None = None,
+        abort: AbortWatch | None = None,
+        worker: str = "",
+        timeout: Timeout | None = None,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        # With what
+        self._ledger, self._client, self._renderer = ledger, client, renderer
+        self._calendar, self._pace = calendar, pace
+        self._cap, self._canary, self._budget, self._abort_if = cap, canary, budget, abort
+        self._worker, self._timeout, self._wall = worker, timeout, wall_clock
+        request = client.ready_request(b"")
+        application = f"{request.url} {request.headers.get('ApplicationId', '')}"
+        self._lanes = Lanes(ledger, application, governor=governor, calendar=calendar, pace=pace)
+        # What is under way
+        self._tasks: dict[asyncio.Task[_Answer], tuple[Claimed, Lane, float]] = {}
+        self._results: list[Result] = []
+        self._record_at = self._gather_at = math.inf
+        # Answers that the governor has not heard of yet: how many, and the headers of the last
+        self._answers: dict[Lane, tuple[int, Mapping[str, str]]] = {}
+        self._unknowns = 0
+        # What is asked for
+        self._control = Control()
+        self._stopping = False
+        self._hold: Hold | None = None
+        self._fatal: BaseException | None = None
+        # Numbers, and why nothing moves
+        self._done = 0
+        self._store_failures = 0
+        self._look_at = math.inf
+        self._waker: asyncio.Future[None] | None = None
+        self._poked = False
+        self.progress: Progress = Progress()
+        self.waiting: Waiting | None = None
+
+    def __repr__(self) -> str:
+        return f"<Sender in_flight={len(self._tasks)}{', stopping' if self._stopping else ''}>"
+
+    @property
+    def in_flight(self) -> int:
+        """How many sends wait for their answer."""
+        return len(self._tasks)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it claims nothing more and ends."""
+        return self._stopping or self._control.state == "stop"
+
+    def shown(self, at: float) -> Waiting | None:
+        """Return why nothing moves, for status; `None` while it is only the pace of the next second."""
+        waiting = self.waiting
+        if waiting is None or waiting.reason == "answers":
+            return None
+        soon = waiting.until is not None and waiting.until - at < 1.0
+        return None if soon and waiting.reason in {"rate", "due"} else waiting
+
+    def stop(self) -> None:
+        """Claim nothing more, wait for what is in flight, end. A second call gives up what is in flight."""
+        if self._stopping:
+            for task in list(self._tasks):
+                task.cancel()
+        self._stopping = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Look again: rows were added, or an operator asked for something."""
+        self._lanes.look_again()
+        self._poked = True
+        self._rouse()
+
+    async def run(self) -> Counts:
+        """Send until no row is pending or sending, or it is stopped; return the numbers.
+
+        A campaign that is paused waits. A task that is cancelled gives up what is in flight: what left is
+        `unknown`, what did not is `pending` again.
+
+        Raises:
+            LedgerError: The ledger failed again and again.
+            ClientClosedError: The client was closed.
+            ConfigurationError: The client cannot send.
+        """
+        await self._ledger.reap(self._worker)
+        counts = await self._ledger.counts()
+        self._done = sent_ever(counts)
+        self._control = await self._ledger.control()
+        watcher = asyncio.create_task(self._watch())
+        try:
+            while not await self._turn():
+                pass
+        finally:
+            watcher.cancel()
+            await self._end()
+            with suppress(asyncio.CancelledError):
+                await watcher
+        if self._fatal is not None:
+            raise self._fatal
+        return await self._ledger.counts()
+
+    # --- one turn ---
+
+    async def _turn(self) -> bool:
+        """Do one step: claim and send, record, or wait. Return whether it is over."""
+        now, at = running_loop().time(), self._wall()
+        self._tell(now, at)
+        if self._hold is not None:
+            await self._pause(self._hold)
+        wanted, lanes = await self._wanted(now, at)
+        if wanted is not None:
+            return await self._claim(wanted, lanes)
+        if self._results and (now >= self._record_at or not self._tasks):
+            await self._record()
+            return False
+        if not self._tasks and not self._results:
+            if self.stopping or self._fatal is not None:
+                return True
+            if (await self._ledger.counts()).open == 0:
+                return True
+        await self._wait(now, at)
+        return False
+
+    async def _wanted(self, now: float, at: float) -> tuple[Wanted | None, dict[str, tuple[Lane, int]]]:
+        """Return what may be claimed now, with how many of each bucket were taken from the governor."""
+        room = await self._room(at)
+        if room <= 0:
+            return None, {}
+        lanes = self._lanes
+        await lanes.refresh(now, at)
+        rate = self._control.rate
+        if rate is None:
+            rate = planned_rate(self._pace, total=lanes.total, done=self._done)
+        lanes.meter.retune(rate, now)
+        asked = lanes.ask(now, room)
+        if not asked:
+            self.waiting = await lanes.held(now, at)
+            if self.waiting is None:
+                self._look_at = now + _LOOK_AGAIN
+            return None, {}
+        wanted = Wanted(
+            limit=sum(n for _, n in asked.values()),
+            now=at,
+            buckets={name: n for name, (_, n) in asked.items()},
+            closed_zones=lanes.closed,
+            cap=self._cap,
+        )
+        return wanted, asked
+
+    async def _room(self, at: float) -> int:
+        """Return how many rows may be claimed, pace apart; what forbids it is noted."""
+        control, calendar = self._control, self._calendar
+        if self.stopping or self._fatal is not None:
+            self.waiting = Waiting(reason="stopping")
+            return 0
+        if control.state == "pause":
+            self.waiting = Waiting(reason="paused", by=control.by, words=control.reason)
+            self._lanes.meter.give_back(0)  # a pause is no stall to make up for
+            return 0
+        if calendar.start_at is not None and at < calendar.start_at:
+            self.waiting = Waiting(reason="start_at", until=calendar.start_at)
+            return 0
+        if calendar.send_until is not None and at >= calendar.send_until:
+            await self._expire(at)
+        room = (control.limit or self._pace.limit) - len(self._tasks)
+        if room <= 0:
+            self.waiting = Waiting(reason="answers")
+            return 0
+        if running_loop().time() < self._gather_at != math.inf and not self._is_half_free():
+            return 0
+        if self._canary is None and self._budget is None:
+            return room
+        counts = await self._ledger.counts()
+        rooms: list[int | Hold] = []
+        if self._canary is not None:
+            rooms.append(self._canary.room(counts, released=control.release, now=running_loop().time()))
+        if self._budget is not None:
+            rooms.append(self._budget.room(counts))
+        for each in rooms:
+            if isinstance(each, Hold):
+                reason: WaitingFor = "canary" if each.by == "canary" else "max_spend"
+                self.waiting = Waiting(reason=reason, words=each.reason)
+                self._look_at = running_loop().time() + _CONTROL_EVERY  # callbacks may change it
+                # What is in flight may still change it.
+                if each.pauses and not self._tasks and not self._results:
+                    await self._pause(each)
+                return 0
+            room = min(room, each)
+        return room
+
+    async def _expire(self, at: float) -> None:
+        """Skip what is left once nothing may be sent any more."""
+        while await self._ledger.expire(at):
+            pass
+
+    # --- claim and send ---
+
+    async def _claim(self, wanted: Wanted, asked: dict[str, tuple[Lane, int]]) -> bool:
+        results, self._results = self._results, []
+        self._record_at = self._gather_at = math.inf
+        # Not cancelled in the middle: rows that were claimed have to be sent or given back.
+        claiming = asyncio.ensure_future(self._ledger.claim(wanted, results, worker=self._worker))
+        try:
+            rows = await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            made = await settled(claiming)
+            for lane, n in asked.values():
+                lane.give_back(n)
+            self._results += [not_sent(row, self._wall()) for row in claiming.result()] if made else results
+            raise
+        except LedgerError as error:
+            self._results[:0] = results
+            for lane, n in asked.values():
+                lane.give_back(n)
+            await self._store_failed(error)
+            return False
+        self._store_failures = 0
+        now = running_loop().time()
+        got = dict.fromkeys(asked, 0)
+        for row in rows:
+            got[row.bucket] += 1
+            self._start(row, asked[row.bucket][0], now)
+        self._done += len(rows)
+        for name, (_, n) in asked.items():
+            if got[name] < n:
+                self._lanes.took(now, name, unused=n - got[name], dry=not got[name])
+        if rows:
+            self.waiting = None
+        return False
+
+    def _start(self, row: Claimed, lane: Lane, now: float) -> None:
+        try:
+            rendered = self._renderer.render(row, f"{self._ledger.reference}-{row.id}")
+        except Exception as error:  # noqa: BLE001 - a function of the user's: one bad row stops no other
+            lane.give_back(1)
+            name = type(error).__name__
+            logger.warning("row %d cannot be rendered: %s", row.id, name)
+            self._take(
+                Result(id=row.id, state="refused", at=self._wall(), error=name, attempts=row.attempts), now
+            )
+            return
+        request = self._client.ready_request(rendered.body)
+        task = asyncio.ensure_future(self._client.call(request, _decode, retry=_ONCE, timeout=self._timeout))
+        self._tasks[task] = row, lane, now
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[_Answer]) -> None:
+        row, lane, sent = self._tasks.pop(task)
+        now, at = task.get_loop().time(), self._wall()
+        try:
+            dispatch, response = task.result()
+        except BaseException as error:  # noqa: BLE001 - whatever ended it says what became of the row
+            self._tell(now, at)
+            verdict = judge(row, error, lane, sent=sent, now=now, at=at, unknowns=self._unknowns)
+            result = verdict.result
+            if verdict.pause and self._hold is None:
+                self._hold = Hold("service", verdict.pause, pauses=True)
+            self._fatal = self._fatal or verdict.fatal
+        else:
+            self._answers[lane] = self._answers.get(lane, _NO_ANSWER)[0] + 1, response.headers
+            result = Result(
+                id=row.id,
+                state="sent",
+                at=at,
+                dispatch_uuid=dispatch.dispatch_uuid,
+                attempts=row.attempts,
+            )
+        self._take(result, now)
+        if not now <= self._gather_at < math.inf:
+            self._gather_at = now + _GATHER
+            self._rouse()
+        elif self._is_half_free():
+            self._rouse()
+
+    def _is_half_free(self) -> bool:
+        """Whether a claim is worth its commit: the other half is sent meanwhile."""
+        return 2 * len(self._tasks) <= (self._control.limit or self._pace.limit)
+
+    def _tell(self, now: float, at: float) -> None:
+        """Tell the governor what was answered."""
+        if self._answers:
+            answers, self._answers = self._answers, {}
+            for lane, (n, headers) in answers.items():
+                lane.accepted(now, quota_of(headers, now=at), n)
+
+    def _take(self, result: Result, now: float) -> None:
+        self._results.append(result)
+        self._record_at = min(self._record_at, now + _RECORD_AFTER)
+        if result.state == "pending":
+            self._done -= 1
+            self._lanes.came_back()
+            return
+        self.progress.note(now)
+        self._unknowns = self._unknowns + 1 if result.state == "unknown" else 0
+        if self._abort_if is not None and (hold := self._abort_if.note(result.state)) is not None:
+            self._hold = hold
+
+    # --- pauses and the end ---
+
+    async def _record(self) -> None:
+        results, self._results = self._results, []
+        self._record_at = math.inf
+        recording = asyncio.ensure_future(self._ledger.record(results))
+        try:
+            await asyncio.shield(recording)
+        except asyncio.CancelledError:
+            if not await settled(recording):
+                self._results[:0] = results
+            raise
+        except LedgerError as error:
+            self._results[:0] = results
+            await self._store_failed(error)
+
+    async def _store_failed(self, error: LedgerError) -> None:
+        """Wait before the ledger is tried again; give up when it fails again and again."""
+        if isinstance(error, LedgerInUseError) or self._store_failures == len(_STORE_PAUSES):
+            raise error
+        pause = _STORE_PAUSES[self._store_failures]
+        self._store_failures += 1
+        self.waiting = Waiting(reason="store", until=self._wall() + pause, words=str(error))
+        logger.warning("the ledger failed, it is tried again in %g s: %s", pause, error)
+        await asyncio.sleep(pause)
+
+    async def _pause(self, hold: Hold) -> None:
+        """Pause the campaign for all its workers, until an operator resumes it."""
+        self._hold = None
+        logger.warning("the campaign pauses by %s: %s", hold.by, hold.reason)
+        self._control = await self._ledger.control(
+            Control(
+                state="pause",
+                by=hold.by,
+                reason=hold.reason,
+                rate=self._control.rate,
+                limit=self._control.limit,
+                release=self._control.release,
+            )
+        )
+
+    async def _watch(self) -> None:
+        """Look what operators asked for, from this process or another."""
+        while True:
+            await asyncio.sleep(_CONTROL_EVERY)
+            with suppress(LedgerError):  # the loop meets with it too, and says so
+                control = await self._ledger.control()
+                if control.version != self._control.version:
+                    self._control = control
+                    self._rouse()
+
+    def follow(self, control: Control) -> None:
+        """Follow what was asked for in this process, at once."""
+        self._control = control
+        self.wake()
+
+    async def _end(self) -> None:
+        """Give up what is in flight, if anything is, and record what is known."""
+        while self._tasks:
+            for task in list(self._tasks):
+                task.cancel()
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait(list(self._tasks))
+        self.waiting = None
+        if self._results:
+            recording = asyncio.ensure_future(self._ledger.record(self._results))
+            if not await settled(recording):
+                logger.error("the ledger failed: %d results are not recorded", len(self._results))
+
+    def _rouse(self) -> None:
+        if self._waker is not None and not self._waker.done():
+            self._waker.set_result(None)
+
+    async def _wait(self, now: float, at: float) -> None:
+        """Wait for an answer, a word, or the time at which something may leave."""
+        loop = running_loop()
+        gather_at = self._gather_at if self._gather_at > now else math.inf
+        until = min([self._record_at, gather_at, self._look_at, self._lanes.until(now, at), now + 60.0])
+        self._look_at = math.inf
+        if self.waiting is not None and self.waiting.until is not None:
+            until = min(until, now + self.waiting.until - at)
+        if self._poked:
+            self._poked = False
+            return
+        self._waker = loop.create_future()
+        timer = loop.call_at(max(until, now + 0.001), self._rouse)
+        try:
+            await self._waker
+        finally:
+            timer.cancel()
+            self._waker = None

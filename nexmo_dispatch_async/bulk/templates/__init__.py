@@ -1,0 +1,1 @@
+"""Workflows with fields, compiled once and rendered for each row."""

@@ -1,0 +1,259 @@
+"""The opt-out list: what a STOP does, who shares it, and what its file survives."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nexmo_dispatch_async.bulk.ledger.people import People, normal_address
+from nexmo_dispatch_async.bulk.ledger.records import Cap
+from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
+from nexmo_dispatch_async.bulk.ledger.stop_words import STOP_WORDS, is_stop, normal_words
+from nexmo_dispatch_async.exceptions import ConfigurationError, PeopleError
+from nexmo_dispatch_webhooks import Router
+from nexmo_dispatch_webhooks.events import Event, parse_event
+from tests.bulk.ledger.conformance import NOW, person, states, wanted
+
+ANN = "447700900001"
+
+
+def reply(text: str, *, sender: str = ANN, **more: Any) -> Event:
+    """Return an inbound message of the v0.1 form."""
+    body: dict[str, Any] = {
+        "message_uuid": "aaaaaaaa-bbbb-4ccc-8ddd-ffffffffffff",
+        "timestamp": datetime.fromtimestamp(NOW, UTC).isoformat().replace("+00:00", "Z"),
+        "from": {"type": "sms", "number": sender},
+        "to": {"type": "sms", "number": "447418342140"},
+        "message": {"content": {"type": "text", "text": text}},
+        "direction": "inbound",
+    }
+    return parse_event(json.dumps(body | more))
+
+
+def rejected(code: int) -> Event:
+    """Return a message status that names an error."""
+    return parse_event(
+        json.dumps(
+            {
+                "message_uuid": "aaaaaaaa-bbbb-4ccc-8ddd-ffffffffffff",
+                "timestamp": datetime.fromtimestamp(NOW, UTC).isoformat().replace("+00:00", "Z"),
+                "to": {"type": "sms", "number": ANN},
+                "from": {"type": "sms", "number": "447418342140"},
+                "status": "rejected",
+                "error": {"code": code, "reason": "Illegal Number"},
+                "direction": "outbound",
+            }
+        )
+    )
+
+
+@pytest.fixture(params=["memory", "file", "campaign"])
+async def people(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[People]:
+    """An opt-out list of each kind."""
+    if request.param == "campaign":
+        async with await SqliteLedger.open(tmp_path / "a.db", clock=lambda: NOW) as ledger:
+            yield ledger.people
+        return
+    made = People() if request.param == "memory" else People.open(tmp_path / "people.db", clock=lambda: NOW)
+    async with made:
+        yield made
+
+
+class TestList:
+    """The list by hand."""
+
+    async def test_an_entry_keeps_its_first_reason(self, people: People) -> None:
+        """Adding is idempotent, and tells how many are new."""
+        assert await people.suppress(f"+{ANN}", "447700900002", reason="stop") == 2
+        assert await people.suppress(ANN, "447700900003") == 1
+
+        found = await people.suppressed(f"00{ANN}")
+        assert found is not None
+        assert (found.address, found.reason) == (ANN, "stop")
+        assert await people.suppressed("447700900009") is None
+
+    async def test_pages_leave_nothing_out(self, people: People) -> None:
+        """The list goes by address, page after page."""
+        await people.suppress(*(f"4477009{n:05d}" for n in range(7)))
+
+        first = await people.list(limit=4)
+        second = await people.list(after=first[-1].address, limit=4)
+
+        assert [entry.address for entry in (*first, *second)] == [f"4477009{n:05d}" for n in range(7)]
+        assert "4477009" not in repr(first)
+
+    async def test_an_import_goes_in_pieces_and_twice(self, people: People) -> None:
+        """Lines of a file with an end and empty ones; the same import again adds nothing."""
+        lines = [f"+4477009{n:05d}\n" for n in range(1500)] + ["\n", "  \n"]
+
+        async def slowly() -> AsyncIterator[str]:
+            for line in lines:
+                yield line
+
+        assert await people.import_(lines) == 1500
+        assert await people.import_(slowly()) == 0
+
+    async def test_an_empty_address_is_refused(self, people: People) -> None:
+        """It would suppress whoever has no address."""
+        with pytest.raises(ConfigurationError, match="empty"):
+            await people.suppress(ANN, " ")
+
+        assert await people.list() == []
+
+    @pytest.mark.parametrize(
+        ("given", "stored"),
+        [
+            (" +44 7700 900-001 ", ANN),
+            ("0044 (7700) 900.001", ANN),
+            (ANN, ANN),
+            ("NL.13491208655302741918", "NL.13491208655302741918"),
+            ("0612345678", "0612345678"),
+        ],
+    )
+    def test_numbers_are_stored_as_campaigns_do(self, given: str, stored: str) -> None:
+        """Digits without marks; a user id stays as it is."""
+        assert normal_address(given) == stored
+
+
+class TestStop:
+    """What replies and statuses put on the list."""
+
+    @pytest.mark.parametrize("text", ["stop", " STOP. ", '"Stop!"', "Unsubscribe", "AFMELDEN", "geen  spam"])
+    async def test_a_word_of_the_list_opts_out(self, people: People, text: str) -> None:
+        """The whole reply is one of the words, apart from case, space and marks."""
+        router = Router()
+        people.attach(router, words=[*STOP_WORDS, "afmelden", "Geen spam"])
+
+        (await router.dispatch(reply(text))).raise_for_failures()
+
+        found = await people.suppressed(ANN)
+        assert found is not None
+        assert found.reason == "stop"
+
+    @pytest.mark.parametrize("text", ["please do not stop", "stopp", "", "yes"])
+    async def test_no_guess_is_made(self, people: People, text: str) -> None:
+        """A sentence with the word in it is no opt-out."""
+        router = Router()
+        people.attach(router)
+
+        (await router.dispatch(reply(text))).raise_for_failures()
+
+        assert await people.list() == []
+
+    @pytest.mark.parametrize(("code", "barred"), [(1240, True), (1050, True), (1000, False)])
+    async def test_a_code_of_the_service_opts_out(self, people: People, code: int, barred: bool) -> None:
+        """The service knows of a STOP that never came here (contract 6.1)."""
+        router = Router()
+        people.attach(router)
+
+        (await router.dispatch(rejected(code))).raise_for_failures()
+
+        assert [entry.reason for entry in await people.list()] == ([str(code)] if barred else [])
+
+    async def test_handlers_have_names_that_last(self) -> None:
+        """An inbox keeps the name of a handler that failed."""
+        router = Router()
+        People().attach(router)
+
+        result = await router.dispatch(reply("hello"))
+
+        assert [name.endswith("people.People.opt_out") for name in result.handled] == [True]
+
+    async def test_words_are_a_list(self) -> None:
+        """A single text would be read letter by letter."""
+        for words in ("stop", [], ["stop", " "]):
+            with pytest.raises(ConfigurationError, match="words"):
+                normal_words(words)
+        assert not is_stop(None, normal_words(["stop"]))
+
+    async def test_a_stop_reaches_a_campaign_whose_rows_wait(self, tmp_path: Path) -> None:
+        """The reply arrives between two claims of another process's campaign: nothing more is sent."""
+        inbox = People.open(tmp_path / "people.db", clock=lambda: NOW)
+        router = Router()
+        inbox.attach(router)
+        sender = People.open(tmp_path / "people.db", clock=lambda: NOW)
+        async with inbox, sender, await SqliteLedger.open(tmp_path / "a.db", people=sender) as ledger:
+            await ledger.add([person(0), person(1, key="first"), person(1, key="second")])
+            await ledger.claim(wanted(limit=2))
+
+            (await router.dispatch(reply("STOP"))).raise_for_failures()
+
+            assert await ledger.claim(wanted()) == []
+            assert await states(ledger) == ["sending", "sending", "skipped"]
+
+
+class TestFile:
+    """The file of a shared list."""
+
+    async def test_history_is_erased_and_the_list_stays(self, tmp_path: Path) -> None:
+        """`forget` takes the messages before a moment, from the file and from its log."""
+        people = People.open(tmp_path / "people.db", clock=lambda: NOW)
+        async with people, await SqliteLedger.open(tmp_path / "a.db", people=people) as ledger:
+            await ledger.add([person(n) for n in range(5)])
+            await people.suppress(ANN)
+            await ledger.claim(wanted())
+
+            assert await people.forget(NOW) == 0
+            assert await people.forget(NOW + 1) == 4
+            assert [entry.address for entry in await people.list()] == [ANN]
+
+        content = read(tmp_path / "people.db")
+        assert b"447700900003" not in content
+        assert ANN.encode() in content
+
+    async def test_the_cap_survives_a_loss_of_the_shared_file_alone(self, tmp_path: Path) -> None:
+        """Two files are no single transaction when the power fails: the next opening counts again."""
+        people = People.open(tmp_path / "people.db", clock=lambda: NOW)
+        async with people:
+            ledger = await SqliteLedger.open(tmp_path / "a.db", people=people, clock=lambda: NOW)
+            await ledger.add([person(1), person(1, key="second")])
+            await ledger.claim(wanted(limit=1))
+            await ledger.aclose()
+            await people.forget(NOW + 1)
+
+            async with await SqliteLedger.open(tmp_path / "a.db", people=people) as ledger:
+                assert await ledger.claim(wanted(cap=Cap(messages=1, window=60))) == []
+                assert await states(ledger) == ["unknown", "skipped"]
+
+    async def test_a_file_of_something_else_is_left_as_it_was(self, tmp_path: Path) -> None:
+        """Neither a text nor another database becomes an opt-out list."""
+        path = tmp_path / "people.db"
+        other = sqlite3.connect(path)
+        other.execute("CREATE TABLE theirs (a)")
+        other.close()
+        before = read(path)
+
+        with pytest.raises(PeopleError, match="no opt-out list"):
+            await People.open(path).list()
+        with pytest.raises(PeopleError, match="no opt-out list"):
+            await SqliteLedger.open(tmp_path / "a.db", people=People.open(path))
+
+        assert read(path) == before
+
+    async def test_a_list_in_memory_is_none_for_a_file(self, tmp_path: Path) -> None:
+        """A claim in a file could not look into it."""
+        with pytest.raises(ConfigurationError, match=r"People\.open"):
+            await SqliteLedger.open(tmp_path / "a.db", people=People())
+
+    async def test_a_file_that_was_removed_takes_nothing_more(self, tmp_path: Path) -> None:
+        """Neither the list nor a claim promises what no restart would find."""
+        people = People.open(tmp_path / "people.db")
+        async with people, await SqliteLedger.open(tmp_path / "a.db", people=people) as ledger:
+            await ledger.add([person(1)])
+            await people.suppress(ANN)
+            (tmp_path / "people.db").unlink()
+
+            with pytest.raises(PeopleError, match="removed"):
+                await people.suppress("447700900002")
+            with pytest.raises(Exception, match="removed"):
+                await ledger.claim(wanted())
+
+
+def read(path: Path) -> bytes:
+    return path.read_bytes()
