@@ -248,4 +248,9 @@ def test_a_success_without_an_id_tells_which_call_it_was() -> None:
     error = error_of(answer(202, b"odd"))
 
     assert type(error) is ProtocolError
-    assert (error.request, error.status, error.body, error.phase) == ("POST /dispatch", 202, b"odd", "response")
+    assert (error.request, error.status, error.body, error.phase) == (
+        "POST /dispatch",
+        202,
+        b"odd",
+        "response",
+    )

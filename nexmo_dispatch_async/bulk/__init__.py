@@ -6,6 +6,7 @@ from nexmo_dispatch_async.bulk.ledger.people import People
 from nexmo_dispatch_async.bulk.ledger.records import Cap
 from nexmo_dispatch_async.bulk.progress import Status, Waiting
 from nexmo_dispatch_async.bulk.sending.governor import Governor
+from nexmo_dispatch_async.bulk.sending.paced_sends import PacedSends
 from nexmo_dispatch_async.bulk.settings import AbortIf, Canary, Columns, Pace, QuietHours, Rate, Variants
 from nexmo_dispatch_async.bulk.templates.template import FunctionTemplate, WorkflowTemplate
 
@@ -19,6 +20,7 @@ __all__ = [
     "Governor",
     "MemoryLedger",
     "Pace",
+    "PacedSends",
     "People",
     "QuietHours",
     "Rate",

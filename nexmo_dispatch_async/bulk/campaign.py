@@ -197,7 +197,14 @@ class Campaign:
 
     async def plan(self, rows: Rows) -> Plan:
         """Tell what rows would become, what that would cost and how long it would take; nothing is added."""
-        return await make_plan(rows, self._intake(), self.settings, tariff=self._tariff, now=self._wall())
+        return await make_plan(
+            rows,
+            self._intake(),
+            self.settings,
+            tariff=self._tariff,
+            people=self._people,
+            now=self._wall(),
+        )
 
     async def add(self, rows: Rows, *, plan: str = "", rejects: RejectsFile | None = None) -> Taken:
         """Add rows; those whose key is there already stay as they were first added.

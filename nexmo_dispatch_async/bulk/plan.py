@@ -9,19 +9,23 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from decimal import Decimal
 from pathlib import Path
 from typing import cast
 
+import anyio
 import anyio.to_thread
 import msgspec
 from msgspec import Struct, field
 
 from nexmo_dispatch_async.bulk.campaign_file import tariff_of, template_of
+from nexmo_dispatch_async.bulk.ledger.people import People
 from nexmo_dispatch_async.bulk.rejects import Reject, RejectsFile
+from nexmo_dispatch_async.bulk.rows.exclusions import opted_out, sent_to
 from nexmo_dispatch_async.bulk.rows.intake import Intake, Prepared
 from nexmo_dispatch_async.bulk.rows.readers import Rows
+from nexmo_dispatch_async.bulk.rows.seen import Seen
 from nexmo_dispatch_async.bulk.sending.calendar import Calendar
 from nexmo_dispatch_async.bulk.settings import CampaignSettings, Pace
 from nexmo_dispatch_async.exceptions import ConfigurationError
@@ -61,6 +65,9 @@ class Plan(Struct, frozen=True, kw_only=True):
         rows: Rows that were read.
         recipients: Rows that would be added, those held out included.
         held_out: Rows that would get nothing, to compare with.
+        excluded: Rows of people to whom the campaigns of `exclude` sent, so far.
+        suppressed: Rows of people on the opt-out list, so far. Neither they nor those excluded count in cost,
+            duration or hash: both lists may grow until the send.
         rejected: Rows that would not be added.
         duplicates: Rejected rows whose key came before.
         same_address: Rows whose address came before under another key: one person gets several messages.
@@ -85,6 +92,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     same_address: int
     begins: float
     ends: float | None
+    excluded: int = 0
+    suppressed: int = 0
     cost: PlannedCost | None = None
     rules: dict[str, int] = field(default_factory=dict[str, int])
     channels: dict[str, int] = field(default_factory=dict[str, int])
@@ -97,7 +106,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     @property
     def sends(self) -> int:
         """Number of workflows that would be sent."""
-        return self.recipients - self.held_out
+        return self.recipients - self.held_out - self.excluded - self.suppressed
 
     @property
     def seconds(self) -> float | None:
@@ -122,12 +131,20 @@ async def plan_of(
 
     Raises:
         SourceError: The rows cannot be read.
+        LedgerError: A ledger of `exclude` cannot be read.
+        PeopleError: The opt-out list cannot be read.
         ConfigurationError: A setting is wrong.
     """
     intake = intake_of(settings, rules=rules)
-    return await make_plan(
-        settings.source, intake, settings, tariff=tariff_of(settings), now=now, rejects=rejects
-    )
+    tariff = tariff_of(settings)
+    # Without a file of its own the list is in the ledger, which a plan does not make.
+    async with AsyncExitStack() as stack:
+        people: People | None = None
+        if settings.people.file and await anyio.Path(settings.people.file).exists():
+            people = await stack.enter_async_context(People.open(settings.people.file))
+        return await make_plan(
+            settings.source, intake, settings, tariff=tariff, people=people, now=now, rejects=rejects
+        )
 
 
 def intake_of(settings: CampaignSettings, *, rules: Rules = DEFAULT_RULES) -> Intake:
@@ -153,6 +170,7 @@ async def make_plan(
     settings: CampaignSettings,
     *,
     tariff: Tariff | None = None,
+    people: People | None = None,
     now: float | None = None,
     rejects: RejectsFile | None = None,
 ) -> Plan:
@@ -163,16 +181,23 @@ async def make_plan(
         intake: Makes recipients of them.
         settings: Limits, times and budget; its source and its template are not looked at.
         tariff: Prices, or `None`.
+        people: The opt-out list, or `None`.
         now: Epoch seconds; by default those of the clock.
         rejects: Where rejects are written.
 
     Raises:
         SourceError: The rows cannot be read.
+        LedgerError: A ledger of `exclude` cannot be read.
+        PeopleError: The opt-out list cannot be read.
     """
     now = time.time() if now is None else now
-    counting = _Counting(tariff)
-    counting.digest.update(_limits(intake, settings, tariff))
-    async with aclosing(intake.prepared(rows)) as found:
+    async with (
+        sent_to(settings.people.exclude) as elsewhere,
+        opted_out(people) as suppressed,
+        aclosing(intake.prepared(rows)) as found,
+    ):
+        counting = _Counting(tariff, elsewhere, suppressed)
+        counting.digest.update(_limits(intake, settings, tariff))
         async for good, bad in found:
             await anyio.to_thread.run_sync(counting.add, good, bad)
             if rejects is not None and bad:
@@ -180,7 +205,7 @@ async def make_plan(
     begins = max(now, settings.start_at or 0.0)
     calendar = Calendar(settings.zone, settings.quiet)
     begins = calendar.opens("", begins)
-    sends = counting.recipients - counting.held_out
+    sends = counting.sends.total()
     lasts = _seconds(settings.pace, counting.sends)
     ends = await anyio.to_thread.run_sync(ends_at, begins, lasts, calendar)
     return Plan(
@@ -188,6 +213,8 @@ async def make_plan(
         rows=counting.rows,
         recipients=counting.recipients,
         held_out=counting.held_out,
+        excluded=counting.excluded,
+        suppressed=counting.suppressed,
         rejected=sum(counting.rules.values()),
         duplicates=counting.rules["duplicate"],
         same_address=counting.same_address,
@@ -229,9 +256,10 @@ def ends_at(begins: float, seconds: float, calendar: Calendar) -> float | None:
 class _Counting:
     """What has been counted of the rows so far."""
 
-    def __init__(self, tariff: Tariff | None) -> None:
+    def __init__(self, tariff: Tariff | None, elsewhere: Seen, opted_out: Seen) -> None:
         self.digest = hashlib.blake2b(digest_size=16)
         self.rows = self.recipients = self.held_out = self.same_address = 0
+        self.excluded = self.suppressed = 0
         self.rules: Counter[str] = Counter()
         self.channels: Counter[str] = Counter()
         self.languages: Counter[str] = Counter()
@@ -239,6 +267,7 @@ class _Counting:
         self.buckets: Counter[str] = Counter()
         self.sends: Counter[str] = Counter()
         self.rejects: list[Reject] = []
+        self._elsewhere, self._opted_out = elsewhere, opted_out
         self._tariff = tariff
         self._best = self._expected = self._worst = Decimal(0)
         self._unpriced = 0
@@ -262,6 +291,12 @@ class _Counting:
             self.digest.update(rendered.body)
             if recipient.skip is not None:
                 self.held_out += 1
+                continue
+            if recipient.address in self._elsewhere:
+                self.excluded += 1
+                continue
+            if recipient.address in self._opted_out:
+                self.suppressed += 1
                 continue
             self.sends[recipient.bucket] += 1
             if self._tariff is not None:

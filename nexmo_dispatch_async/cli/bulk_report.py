@@ -100,6 +100,10 @@ def _plan_in_words(made: Plan, rejects: Path) -> Iterator[str]:
     yield (
         f"{made.rows:,} rows, {made.sends:,} to send, {made.rejected:,} rejected, {made.held_out:,} held out"
     )
+    if made.excluded:
+        yield f"  {made.excluded:,} got a message from a campaign of `exclude`"
+    if made.suppressed:
+        yield f"  {made.suppressed:,} are on the opt-out list"
     for title, counts in (
         ("channel", made.channels),
         ("language", made.languages),

@@ -9,14 +9,19 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from nexmo_dispatch_async.bulk.campaign_file import load
+from nexmo_dispatch_async.bulk.ledger.people import People
+from nexmo_dispatch_async.bulk.ledger.records import Recipient, Result, Wanted
+from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 from nexmo_dispatch_async.bulk.plan import Plan, PlannedCost, ends_at, intake_of, make_plan, plan_of
 from nexmo_dispatch_async.bulk.rejects import RejectsFile
 from nexmo_dispatch_async.bulk.rows.intake import Intake
 from nexmo_dispatch_async.bulk.rows.number_zones import NumberZones
 from nexmo_dispatch_async.bulk.sending.calendar import Calendar
 from nexmo_dispatch_async.bulk.settings import CampaignSettings, Pace, QuietHours, Rate, Source, Variants
+from nexmo_dispatch_async.bulk.settings import People as PeopleSettings
 from nexmo_dispatch_async.bulk.templates.template import WorkflowTemplate
 from nexmo_dispatch_async.channels import sms, whatsapp
 from nexmo_dispatch_async.exceptions import ConfigurationError
@@ -205,6 +210,39 @@ def test_the_end_counts_quiet_hours(begins: str, seconds: float, ends: str) -> N
     assert ends_at(start, seconds, calendar) == end
     assert ends_at(start, 1e9, calendar) is None
     assert ends_at(start, seconds, Calendar()) == start + seconds
+
+
+async def test_people_who_get_nothing_are_counted_and_cost_nothing(tmp_path: Path) -> None:
+    """Those of an earlier campaign and of the opt-out list; the hash stays, since both lists may grow."""
+    file = tmp_path / "people.csv"
+    file.write_text("phone\n" + "".join(f"+4477009000{number:02}\n" for number in range(10)))
+    settings = CampaignSettings(
+        name="x",
+        ledger="",
+        source=Source(str(file)),
+        pace=Pace(rates=(Rate(per_second=1.0),)),
+    )
+    intake = Intake(WorkflowTemplate(sms.text("Hi", from_="31647356950", to="{phone}")))
+    tariff = Tariff({"sms": "0.10"}, fee="0")
+    before = await make_plan(settings.source, intake, settings, tariff=tariff, now=NOON)
+    earlier = [Recipient(key=f"{n}", address=f"4477009000{n:02}", fields={}, bucket="b") for n in (0, 1, 2)]
+    async with await SqliteLedger.open(tmp_path / "winter.db") as ledger:
+        await ledger.add(earlier)
+        rows = await ledger.claim(Wanted(limit=3, now=1.0))
+        await ledger.record([Result(id=row.id, state="sent", at=1.0) for row in rows])
+    async with People.open(tmp_path / "optout.db") as people:
+        await people.suppress("+447700900009", "+447700900001", "+447700900077")
+        both = PeopleSettings(exclude=(str(tmp_path / "winter.db"),))
+        plan = await make_plan(
+            settings.source, intake, replace(settings, people=both), tariff=tariff, people=people, now=NOON
+        )
+        opted_out = await make_plan(settings.source, intake, settings, tariff=tariff, people=people, now=NOON)
+
+    assert (plan.recipients, plan.excluded, plan.suppressed, plan.sends) == (10, 3, 1, 6)
+    assert plan.seconds == 6
+    assert plan.cost is not None
+    assert plan.cost.expected == Decimal("0.60")
+    assert (opted_out.suppressed, opted_out.sends, opted_out.hash) == (2, 8, before.hash)
 
 
 def test_zones_of_numbers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,6 @@
-"""`Excluding`: people to whom another campaign sent are skipped in this one, and stay visible as skipped.
+"""People to whom nothing is sent: `Excluding` marks them, and a plan counts them.
+
+People to whom another campaign sent are skipped in this one, and stay visible as skipped.
 
 Who was sent to is read from the other ledgers' rows: `sent`, `sending` and `unknown` ones, since an unknown
 row may have reached its person. What was erased there cannot be compared.
@@ -14,10 +16,11 @@ from typing import Final, Protocol
 from msgspec.structs import replace
 
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger, rows_of
+from nexmo_dispatch_async.bulk.ledger.people import People
 from nexmo_dispatch_async.bulk.ledger.records import Added, Recipient, State
 from nexmo_dispatch_async.bulk.rows.seen import Seen
 
-__all__ = ["Excluding", "excluding"]
+__all__ = ["Excluding", "excluding", "opted_out", "sent_to"]
 
 _SENT_TO: Final[tuple[State, ...]] = ("sent", "sending", "unknown")
 
@@ -63,6 +66,20 @@ async def excluding(ledger: _Adds, others: Iterable[str | Path | Ledger]) -> Asy
     Raises:
         LedgerError: One of them cannot be read.
     """
+    async with sent_to(others) as seen:
+        yield Excluding(ledger, seen)
+
+
+@asynccontextmanager
+async def sent_to(others: Iterable[str | Path | Ledger]) -> AsyncGenerator[Seen]:
+    """Yield the addresses that other campaigns sent to.
+
+    Args:
+        others: Ledgers, or their files; a file that another process has is only looked at.
+
+    Raises:
+        LedgerError: One of them cannot be read.
+    """
     from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 
     with Seen() as seen:
@@ -72,7 +89,23 @@ async def excluding(ledger: _Adds, others: Iterable[str | Path | Ledger]) -> Asy
                 continue
             async with await SqliteLedger.open(other, observer=True, create=False) as opened:
                 await _read(opened, seen)
-        yield Excluding(ledger, seen)
+        yield seen
+
+
+@asynccontextmanager
+async def opted_out(people: People | None) -> AsyncGenerator[Seen]:
+    """Yield the addresses on an opt-out list, none without a list.
+
+    Raises:
+        PeopleError: The list cannot be read.
+    """
+    with Seen() as seen:
+        after = ""
+        while people is not None and (page := await people.list(after=after)):
+            after = page[-1].address
+            for entry in page:
+                seen.count(entry.address)
+        yield seen
 
 
 async def _read(other: Ledger, seen: Seen) -> None:

@@ -20,6 +20,7 @@ from nexmo_dispatch_async.bulk.progress import Progress, Waiting, WaitingFor
 from nexmo_dispatch_async.bulk.sending.calendar import Calendar
 from nexmo_dispatch_async.bulk.sending.governor import Governor, Lane, planned_rate
 from nexmo_dispatch_async.bulk.sending.lanes import Lanes
+from nexmo_dispatch_async.bulk.sending.paced_sends import in_campaign
 from nexmo_dispatch_async.bulk.sending.safety import AbortWatch, Budget, CanaryWatch, Hold, sent_ever
 from nexmo_dispatch_async.bulk.sending.settling import settled
 from nexmo_dispatch_async.bulk.sending.verdicts import judge, not_sent
@@ -166,10 +167,12 @@ class Sender:
         self._done = sent_ever(counts)
         self._control = await self._ledger.control()
         watcher = asyncio.create_task(self._watch())
+        campaign = in_campaign.set(True)  # in the tasks of the sends too: they copy the context
         try:
             while not await self._turn():
                 pass
         finally:
+            in_campaign.reset(campaign)
             watcher.cancel()
             await self._end()
             with suppress(asyncio.CancelledError):
