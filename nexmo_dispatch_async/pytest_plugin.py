@@ -61,7 +61,7 @@ def dispatch_client(request: pytest.FixtureRequest, dispatch_simulator: Simulato
 
 @pytest.fixture
 def dispatch_receiver(request: pytest.FixtureRequest, dispatch_simulator: Simulator) -> ServeRouter:
-    """Serves a router on loopback; its handlers receive the callbacks of workflows that `dispatch_client` sends."""
+    """Serves a router on loopback, as the receiver of the callbacks for `dispatch_client`."""
     serve: ServeRouter = _in_the_loop(request, "receiver")
     return serve
 
