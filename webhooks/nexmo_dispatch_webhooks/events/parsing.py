@@ -47,6 +47,7 @@ from nexmo_dispatch_webhooks.events.parts import (
     read_word,
     read_workflow,
 )
+from nexmo_dispatch_webhooks.events.status_fast_path import read_documented_status
 from nexmo_dispatch_webhooks.events.whatsapp_users import read_user
 from nexmo_dispatch_webhooks.exceptions import InvalidBodyError
 
@@ -77,6 +78,8 @@ def parse_event(body: bytes | str, *, strict: bool = False) -> e.Event:
         InvalidBodyError: The body is not a JSON object; with *strict*, also when anything is odd.
     """
     raw, clean = decode_object(body)
+    if clean and (documented := read_documented_status(raw)) is not None:
+        return documented
     odd: Odd = [] if clean else ["body: not strict JSON"]
     event = _classify(raw, odd)
     if strict and odd:
