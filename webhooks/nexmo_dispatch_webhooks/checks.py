@@ -21,11 +21,12 @@ __all__ = [
 
 #: The checks of the shared layer, with the error of this package.
 checks: Checks = Checks(ConfigurationError)
+_RAW = (bytes, bytearray, memoryview)  # a union would be made for each callback
 
 
 def check_body(body: object) -> None:
     """Require the raw bytes of a body: decoded text may differ from the signed bytes."""
-    if not isinstance(body, bytes | bytearray | memoryview):
+    if not isinstance(body, _RAW):
         raise ConfigurationError(
             f"body must be the raw bytes as they came, not {type(body).__qualname__}: "
             "a signature covers bytes, so read them before anything decodes them"
