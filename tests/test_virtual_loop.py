@@ -13,7 +13,7 @@ from tests.support.virtual_loop import run_virtually
 
 @pytest.mark.parametrize("call", [anyio.to_thread.run_sync, asyncio.to_thread], ids=["anyio", "asyncio"])
 def test_virtual_time_stands_still_while_a_thread_works(call: Callable[..., Awaitable[Any]]) -> None:
-    """Timers of other tasks do not fire meanwhile: on a busy machine they overtook what they should follow."""
+    """Timers of other tasks do not fire meanwhile: on a busy machine they overtook the thread."""
 
     async def main() -> None:
         loop, fired = asyncio.get_running_loop(), threading.Event()

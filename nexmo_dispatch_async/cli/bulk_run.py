@@ -125,15 +125,17 @@ def _taken_in_words(taken: Taken) -> str:
 async def _send(campaign: Campaign, path: Path, options: RunOptions, stack: AsyncExitStack) -> Counts:
     live = LiveStatus(path)
     display: Display = stack.enter_context(display_for(campaign.settings.name, json=options.json))
-    async with anyio.create_task_group() as group:
-        group.start_soon(_tell, campaign, display, live)
-        try:
-            counts = await campaign.run(plan=options.plan or "", signals=True)
-            if options.wait is not None and not counts.open:
-                await _unless_told(lambda: campaign.wait(timeout=options.wait))
-        finally:
-            group.cancel_scope.cancel()
-            live.remove()
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(_tell, campaign, display, live)
+            try:
+                counts = await campaign.run(plan=options.plan or "", signals=True)
+                if options.wait is not None and not counts.open:
+                    await _unless_told(lambda: campaign.wait(timeout=options.wait))
+            finally:
+                group.cancel_scope.cancel()
+    finally:
+        live.remove()  # once the thread that writes it has ended: it would make the file again
     display.update(await campaign.status())
     return await campaign.ledger.counts()
 

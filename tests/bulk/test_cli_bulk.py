@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -163,6 +164,29 @@ def test_a_campaign_from_plan_to_report(file: Path, service: Simulator) -> None:
     assert (full["address"], full["fields"]["name"]) == ("999000000000", "Name 0")
 
     assert run("forget", file, "--older", "1s")[0] == 0
+
+
+def test_a_status_that_is_still_written_at_the_end_is_removed(
+    file: Path, service: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow disk leaves no status of a run that has ended: `status` would say for 15 s that it sends."""
+    write, remove, removed = LiveStatus.write, LiveStatus.remove, threading.Event()
+
+    def write_late(live: LiveStatus, status: Status) -> None:
+        removed.wait(0.2)
+        write(live, status)
+
+    def remove_and_tell(live: LiveStatus) -> None:
+        remove(live)
+        removed.set()
+
+    monkeypatch.setattr(LiveStatus, "write", write_late)
+    monkeypatch.setattr(LiveStatus, "remove", remove_and_tell)
+
+    assert run("run", file)[0] == 0
+
+    assert service.accepted == 28
+    assert run("status", file)[1] == "spring: finished, 28 of 28 done, 28 sent\n"
 
 
 def test_a_test_send_reaches_one_number_and_no_ledger(file: Path, service: Simulator) -> None:
