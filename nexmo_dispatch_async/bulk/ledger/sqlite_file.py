@@ -42,11 +42,12 @@ def open_ledger(path: str | os.PathLike[str], *, busy_timeout: float, create: bo
     except sqlite3.Error as error:
         raise LedgerError(f"the ledger {name} cannot be opened: {error}") from error
     try:
-        if not is_ledger(file.connection):
-            if not _is_empty(file.connection):
+        # In this order: another process may make the ledger between the two, and none makes it empty again.
+        if not _is_empty(file.connection):
+            if not is_ledger(file.connection):
                 raise LedgerError(f"{name} is no ledger of this version: it is left as it is")
-            if not create:
-                raise LedgerError(f"there is no ledger in {name}: the file is empty")
+        elif not create:
+            raise LedgerError(f"there is no ledger in {name}: the file is empty")
         file.keep_log()
     except sqlite3.Error as error:
         file.close()

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import pickle
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 
 import pytest
 
+from nexmo_dispatch_async.bulk.ledger import sqlite_file
 from nexmo_dispatch_async.bulk.ledger.records import Control
 from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 from nexmo_dispatch_async.exceptions import LedgerCopiedError, LedgerError, LedgerInUseError
@@ -111,6 +114,24 @@ class TestOneProcess:
                     started.stdin.flush()
                 said = [await asyncio.to_thread(line_of, started) for started in (one, other)]
             assert sorted(words[0] for words in said) == ["open", "refused"]
+
+    async def test_a_ledger_that_another_process_makes_meanwhile_is_no_unknown_file(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Between two looks at the file it becomes a ledger: it is opened, not refused as something else."""
+        path, look, looks = tmp_path / "a.db", sqlite_file._identity, itertools.count()
+
+        def look_and_make(db: sqlite3.Connection) -> tuple[int, int]:
+            found = look(db)
+            if next(looks) == 0:
+                with closing(sqlite3.connect(path, isolation_level=None)) as other:
+                    sqlite_file.make_ledger(other, "0123456789abcdef")
+            return found
+
+        monkeypatch.setattr(sqlite_file, "_identity", look_and_make)
+
+        async with opened(path) as ledger:
+            assert ledger.reference == "0123456789abcdef"
 
     async def test_a_killed_process_holds_nothing(self, tmp_path: Path) -> None:
         """The system frees the lock; what it was sending is unknown."""
