@@ -11,7 +11,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 
@@ -28,7 +28,7 @@ PROGRAM = [sys.executable, "-m", "tests.support.ledger_process"]
 
 
 @contextmanager
-def process(mode: str, path: Path) -> Iterator[subprocess.Popen[str]]:
+def process(mode: str, path: Path) -> Generator[subprocess.Popen[str]]:
     """A process that opens the ledger; it ends with its input."""
     pipe = subprocess.PIPE
     with subprocess.Popen(
@@ -46,7 +46,7 @@ def line_of(started: subprocess.Popen[str]) -> list[str]:
 
 
 @asynccontextmanager
-async def opened(path: Path, *, restored: bool = False) -> AsyncIterator[SqliteLedger]:
+async def opened(path: Path, *, restored: bool = False) -> AsyncGenerator[SqliteLedger]:
     ledger = await SqliteLedger.open(path, restored=restored)
     try:
         yield ledger
