@@ -287,8 +287,8 @@ class DispatchClient(Unpicklable):
     async def aclose(self) -> None:
         """Close the connections, unless the session is yours, and end the pauses between attempts.
 
-        Calls under way fail with what is known of them. On a session of yours those that wait for an answer
-        go on until it comes, or their time-out, or until you close the session.
+        Calls under way fail at once with what is known of them. On a session of yours calls that wait for a
+        response go on until it comes, or their timeout, or until you close the session.
         """
         await self._calls.aclose()
 

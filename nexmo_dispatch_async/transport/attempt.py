@@ -21,7 +21,6 @@ from nexmo_dispatch_async.transport.keep_alive import KeptConnections
 from nexmo_dispatch_async.transport.progress import Phase, Progress
 from nexmo_dispatch_async.transport.proxies import proxy_name
 from nexmo_dispatch_async.transport.settings import TransportSettings
-from nexmo_dispatch_async.transport.wire import Wire
 
 __all__ = ["Attempts"]
 
@@ -47,8 +46,9 @@ class Attempts:
         self._deadlines = Deadlines()
         self._kept = KeptConnections(settings.clock)
 
-    def close(self) -> None:
-        """Stop the timer of the deadlines when nothing is under way any more."""
+    async def aclose(self) -> None:
+        """End the attempts that wait for a connection; the others end with their connections."""
+        await self._deadlines.end_unconnected()
         self._deadlines.close()
 
     async def send(self, request: Request, authorization: str | None, limits: Timeout) -> Response:
@@ -59,60 +59,50 @@ class Attempts:
             OutcomeUnknownError: Something may have left.
             ClientClosedError: The client is closed, or belongs to another event loop; nothing left.
         """
-        wire = self._connections.open()
-        if limits.total is None and limits.connect is None:
-            return await self._sent(wire, request, authorization, None)
-        deadline = self._deadlines.start(limits.total, connect=limits.connect)
+        connections = self._connections
+        wire = connections.open()
+        deadline = self._deadlines.start(limits.total, connect=limits.connect, loop=connections.loop)
+        moves = 0
         try:
-            return await self._sent(wire, request, authorization, deadline)
+            while True:
+                progress = deadline.progress = Progress(self._kept)
+                try:
+                    return await wire.exchange(request, authorization, progress)
+                except FOREIGN as error:
+                    foreign: Exception = error
+                except BaseException as error:  # noqa: BLE001 - it is raised again unless the time is over
+                    foreign = self._reason_of_end(error, request, progress, deadline)
+                    moves = _MOST_MOVES  # there is no time for another connection, or no session
+                if moves == _MOST_MOVES or connections.unusable or not _may_move(progress, foreign):
+                    raise self._failure(request, progress, foreign) from presentable(foreign)
+                # Of connections that were idle for too long there may be many, and each is closed now.
+                moves += not progress.expired
         finally:
             self._deadlines.stop(deadline)
 
-    async def _sent(
-        self, wire: Wire, request: Request, authorization: str | None, deadline: Deadline | None
-    ) -> Response:
-        """Send a request over the first connection that takes it."""
-        task = asyncio.current_task()
-        cancellations = 0 if task is None else task.cancelling()
-        moves = 0
-        foreign: Exception | None
-        while True:
-            progress = Progress(self._kept)
-            if deadline is not None:
-                deadline.progress = progress
-            try:
-                return await wire.exchange(request, authorization, progress)
-            except FOREIGN as error:
-                foreign = error
-            except BaseException as error:
-                foreign = self._reason_of_end(error, deadline, cancellations)
-                if foreign is None:
-                    # A GET may be made again, whatever left of it.
-                    unknown = progress.left and request.method != "GET"
-                    interrupt(error, "unknown" if unknown else "not_sent", request.summary, anyway=True)
-                    raise
-                moves = _MOST_MOVES  # there is no time for another connection, or no session
-            if moves == _MOST_MOVES or self._connections.unusable or not _may_move(progress, foreign):
-                raise self._failure(request, progress, foreign) from presentable(foreign)
-            # Of connections that were idle for too long there may be many, and each is closed now.
-            moves += not progress.expired
-
     def _reason_of_end(
-        self, error: BaseException, deadline: Deadline | None, cancellations: int
-    ) -> Exception | None:
-        """Return what ended the request other than its task's cancellation by the caller, or `None`."""
-        if not isinstance(error, asyncio.CancelledError):
-            return None
-        task = asyncio.current_task()
-        if self._connections.unusable and task is not None and task.cancelling() == cancellations:
-            # A session that is closed cancels what it waits for itself: a name, or room for a connection.
-            return aiohttp.ClientConnectionError("the session was closed")
-        return TimeoutError() if deadline is not None and deadline.take_back() else None
+        self, error: BaseException, request: Request, progress: Progress, deadline: Deadline
+    ) -> Exception:
+        """Return what ended a request other than the cancellation of its task by the caller.
+
+        Raises:
+            BaseException: `error`, since it is the caller's, or none that a wire should raise.
+        """
+        if isinstance(error, asyncio.CancelledError):
+            if self._connections.unusable and deadline.task.cancelling() == deadline.cancellations:
+                # A session that is closed cancels what it waits for itself: a name, or room for a connection.
+                return aiohttp.ClientConnectionError("the session was closed")
+            if deadline.take_back():
+                return TimeoutError()
+        unknown = progress.left and request.method != "GET"
+        interrupt(error, "unknown" if unknown else "not_sent", request.summary, anyway=True)
+        raise error
 
     def _failure(self, request: Request, progress: Progress, foreign: Exception) -> DispatchError:
         """Return our error for what a wire raised."""
-        if self._connections.unusable and not progress.left:
-            owner = "client" if self._connections.closed else "session that the client was given"
+        closed = self._connections.closed
+        if (closed or self._connections.unusable) and not progress.left:
+            owner = "client" if closed else "session that the client was given"
             return ClientClosedError(f"the {owner} was closed before the request was sent")
         proxy = self._proxies.of_text(request.url)
         name = proxy_of(foreign) if proxy is None else proxy_name(proxy)

@@ -131,11 +131,15 @@ class Calls:
 
     async def aclose(self) -> None:
         """Close the connections, unless the session is the caller's, and end the pauses between attempts."""
+        self._connections.closed = True
         for pause in self._pauses:
             if pause.task is not asyncio.current_task():
                 pause.end()
-        self._attempts.close()
-        await self._connections.aclose()
+        try:
+            # First: once its connector is closed, aiohttp forgets a tunnel that is half built.
+            await self._attempts.aclose()
+        finally:
+            await self._connections.aclose()
 
     def statistics(self) -> ClientStatistics:
         """Return what was and is being done, in numbers."""

@@ -22,7 +22,7 @@ class Connections:
         settings: Those of the transport.
     """
 
-    __slots__ = ("_loop", "_owns_session", "_settings", "_wire", "closed", "session")
+    __slots__ = ("_owns_session", "_settings", "_wire", "closed", "loop", "session")
 
     def __init__(self, settings: TransportSettings) -> None:
         self._settings = settings
@@ -30,14 +30,15 @@ class Connections:
         self._owns_session = settings.session is None
         #: Whether it was closed.
         self.closed: bool = False
-        # What uses the session, and the loop it belongs to, once it is open
+        # What uses the session, once it is open
         self._wire: Wire | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        #: The event loop it belongs to, once it is open.
+        self.loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def state(self) -> str:
         """Where it stands, in words."""
-        return "closed" if self.closed else "not open yet" if self._loop is None else "open"
+        return "closed" if self.closed else "not open yet" if self.loop is None else "open"
 
     @property
     def unusable(self) -> bool:
@@ -51,15 +52,14 @@ class Connections:
             ClientClosedError: It is closed, or belongs to another event loop.
         """
         loop = running_loop()
-        wire = self._wire
-        if wire is not None and self._loop is loop and not self.closed:
-            return wire
+        if self._wire is not None and self.loop is loop and not self.closed:
+            return self._wire
         if self.closed:
             raise ClientClosedError("the client is closed")
-        if self._loop is not None and self._loop is not loop:
+        if self.loop is not None and self.loop is not loop:
             raise ClientClosedError("the client belongs to another event loop: make one client per loop")
         session = self._open_session(loop)
-        self._loop = loop
+        self.loop = loop
         self._wire = self._wire_of(session)
         return self._wire
 

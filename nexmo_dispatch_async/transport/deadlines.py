@@ -41,35 +41,33 @@ class Progress(Protocol):
 
 
 class Deadline:
-    """When the present task will have taken too long. It is cancelled then, as by `asyncio.timeout()`."""
+    """When the present task will have taken too long. It is cancelled then, as by `asyncio.timeout()`.
 
-    __slots__ = (
-        "_cancellations",
-        "connected_until",
-        "is_over",
-        "progress",
-        "rounds",
-        "task",
-        "timers",
-        "until",
-    )
+    Args:
+        task: The present task.
+        until: When it has to have ended, by the monotonic clock; infinity for never.
+        connected_until: When there has to be a connection, by the same clock.
+    """
 
-    def __init__(self, task: asyncio.Task[object] | None, until: float) -> None:
+    # Class attributes are the initial values: most deadlines change one of them.
+    #: What the task is about; without it the end of the time is the end.
+    progress: Progress | None = None
+    #: How many rounds are left of the last look, 0 before it.
+    rounds: int = 0
+    #: Timers of its own, if its time is short.
+    timers: tuple[asyncio.TimerHandle, ...] = ()
+    is_over: bool = False
+
+    def __init__(
+        self, task: asyncio.Task[object] | None, until: float, connected_until: float = math.inf
+    ) -> None:
         if task is None:
             raise RuntimeError("the network is awaited in a task")
         self.task: asyncio.Task[object] = task
         self.until: float = until
-        #: When there has to be a connection.
-        self.connected_until: float = math.inf
-        #: What the task is about; without it the end of the time is the end.
-        self.progress: Progress | None = None
-        #: How many rounds are left of the last look, 0 before it.
-        self.rounds: int = 0
-        #: Those of its own.
-        self.timers: tuple[asyncio.TimerHandle, ...] = ()
-        self.is_over: bool = False
-        # Those that others had asked for before: they are not ours to take back.
-        self._cancellations: int = task.cancelling()
+        self.connected_until: float = connected_until
+        #: How many cancellations others had requested before: they are not ours to take back.
+        self.cancellations: int = task.cancelling()
 
     def end(self) -> None:
         """Cancel the task."""
@@ -81,7 +79,7 @@ class Deadline:
         if not self.is_over:
             return False
         self.is_over = False
-        return self.task.uncancel() <= self._cancellations
+        return self.task.uncancel() <= self.cancellations
 
 
 class Deadlines:
@@ -96,36 +94,43 @@ class Deadlines:
         # Those whose time is over, and that get a last look
         self._last: list[Deadline] = []
 
-    def start(self, seconds: float | None, *, connect: float | None = None) -> Deadline:
+    def start(
+        self,
+        seconds: float | None,
+        *,
+        connect: float | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> Deadline:
         """Give the present task so many seconds.
 
         Args:
             seconds: For everything; `None` for any number.
             connect: Until there is a connection, as `progress` tells; `None` for any number.
+            loop: The running event loop, if it is known: a look for it is a system call.
         """
+        loop = loop or asyncio.get_running_loop()
+        seconds = math.inf if seconds is None else seconds
+        connect = math.inf if connect is None else connect
         now = monotonic()
-        deadline = Deadline(asyncio.current_task(), math.inf if seconds is None else now + seconds)
+        deadline = Deadline(asyncio.current_task(loop), now + seconds, now + connect)
         self._running.add(deadline)
-        if connect is not None:
-            deadline.connected_until = now + connect
-        loop = asyncio.get_running_loop()
-        common = False
-        for limit, is_over in ((seconds, self._over), (connect, self._unconnected)):
-            if limit is None:
-                continue
-            if limit <= _MANY_SECONDS:
-                deadline.timers += (loop.call_later(limit, is_over, deadline),)
-            else:
-                common = True
-        if common and self._timer is None:
+        if seconds <= _MANY_SECONDS or connect <= _MANY_SECONDS:
+            limits = ((seconds, self._over), (connect, self._unconnected))
+            deadline.timers = tuple(
+                loop.call_later(limit, is_over, deadline)
+                for limit, is_over in limits
+                if limit <= _MANY_SECONDS
+            )
+        if self._timer is None and (_MANY_SECONDS < seconds < math.inf or _MANY_SECONDS < connect < math.inf):
             self._timer = loop.call_later(self._every, self._look)
         return deadline
 
     def stop(self, deadline: Deadline) -> None:
         """Forget a deadline. A cancellation that was not taken back is taken back."""
         self._running.discard(deadline)
-        for timer in deadline.timers:
-            timer.cancel()
+        if deadline.timers:
+            for timer in deadline.timers:
+                timer.cancel()
         if deadline.is_over:
             deadline.take_back()
 
@@ -134,6 +139,21 @@ class Deadlines:
         if self._timer is not None and not self._running:
             self._timer.cancel()
             self._timer = None
+
+    async def end_unconnected(self) -> None:
+        """End what waits for a connection, and let it clear up: the loop gets a few rounds for that."""
+        present = asyncio.current_task()
+        ended = [
+            deadline
+            for deadline in self._running
+            if deadline.progress is not None and deadline.progress.connecting and deadline.task is not present
+        ]
+        for deadline in ended:
+            self._end(deadline)
+        for _ in range(_LAST_ROUNDS):
+            if not any(deadline.is_over for deadline in ended):
+                break
+            await asyncio.sleep(0)
 
     def _look(self) -> None:
         now = monotonic()

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
-__all__ = ["KEEPALIVE_TIMEOUT", "KeptConnections", "usable_seconds"]
+__all__ = ["KEEPALIVE_TIMEOUT", "KeptConnection", "KeptConnections", "usable_seconds"]
 
 #: How long an idle connection is kept unless a setting or the service says otherwise, in seconds.
 KEEPALIVE_TIMEOUT = 15.0
@@ -36,32 +36,47 @@ def usable_seconds(keep_alive: str) -> float | None:
     return seconds - min(_MARGIN, seconds / 2)
 
 
+class KeptConnection:
+    """What is known of one connection."""
+
+    __slots__ = ("socket", "until")
+
+    def __init__(self) -> None:
+        #: Until when it is usable, by the clock; `None` if it did not answer yet.
+        self.until: float | None = None
+        #: What `progress` found out about its socket, to look it up once only.
+        self.socket: object = None
+
+
 class KeptConnections:
-    """The connections that answered, by whatever object stands for one.
+    """The connections of a client, by whatever object stands for one.
 
     Args:
-        clock: Seconds that only go forward.
+        clock: Monotonic seconds.
     """
 
-    __slots__ = ("_until", "clock")
+    __slots__ = ("_known", "clock")
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock: Callable[[], float] = clock
-        # Until when each may be used; none is kept alive by it
-        self._until: WeakKeyDictionary[object, float] = WeakKeyDictionary()
+        # No connection is kept in memory by it
+        self._known: WeakKeyDictionary[object, KeptConnection] = WeakKeyDictionary()
+
+    def of(self, connection: object) -> KeptConnection:
+        """Return what is known of a connection."""
+        known = self._known.get(connection)
+        if known is None:
+            known = self._known[connection] = KeptConnection()
+        return known
 
     def answered(self, connection: object, keep_alive: str | None, sent: float) -> None:
-        """Take note of an answer.
+        """Record a response.
 
         Args:
-            connection: What it came on.
+            connection: The connection on which it arrived.
             keep_alive: Its `Keep-Alive` header.
-            sent: When the request was written, by the clock. The service counts from its answer, which is
+            sent: When the request was written, by the clock. The service counts from its response, which is
                 later; how long that was on its way, or lay here unread, cannot be seen.
         """
         usable = None if keep_alive is None else usable_seconds(keep_alive)
-        self._until[connection] = math.inf if usable is None else sent + usable
-
-    def until(self, connection: object) -> float | None:
-        """Return until when a connection is usable, by the clock; `None` if it did not answer yet."""
-        return self._until.get(connection)
+        self.of(connection).until = math.inf if usable is None else sent + usable

@@ -10,12 +10,12 @@ import math
 import select
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from nexmo_dispatch_async.transport.causes import certificate_alert
 from nexmo_dispatch_async.transport.keep_alive import KeptConnections
 
-__all__ = ["UNASKED", "Phase", "Progress", "is_closing"]
+__all__ = ["UNASKED", "Phase", "Progress", "Socket", "pending_input"]
 
 
 class Phase(IntEnum):
@@ -54,8 +54,9 @@ class Progress:
     _until: float | None = None
     # The exception that the connection was found to have ended with
     _end: BaseException | None = None
-    # The aiohttp protocol of the connection
+    # The aiohttp protocol of the connection, and its socket
     _protocol: object = None
+    _socket: Socket | None = None
 
     def __init__(self, kept: KeptConnections | None = None) -> None:
         self._kept = kept
@@ -73,14 +74,25 @@ class Progress:
     def reached(self, transport: asyncio.BaseTransport | None, protocol: object) -> bool:
         """Record the connection; return whether the request can be written to it at once."""
         self._protocol = protocol
+        known = None
         if self._kept is not None and protocol is not None:
-            self._until = self._kept.until(protocol)
-        if transport is None or is_closing(transport) or pending_input(transport):
+            known = self._kept.of(protocol)
+            self._until = known.until
+        if transport is None:
+            self._socket = None
+            return False
+        socket = None if known is None else known.socket
+        if not isinstance(socket, Socket) or socket.transport is not transport:
+            socket = Socket(transport)
+            if known is not None:
+                known.socket = socket
+        self._socket = socket
+        if socket.is_closing() or pending_input(socket):
             return False
         # On a new TLS connection the alert that refuses the client's certificate may be on its way.
-        return self._until is not None or transport.get_extra_info("ssl_object") is None
+        return self._until is not None or not socket.is_encrypted
 
-    async def make_ready(self, transport: asyncio.BaseTransport | None) -> None:
+    async def make_ready(self) -> None:
         """Find out why the request cannot be written at once.
 
         Over plain TCP any input makes a connection stale: it would be taken for the response. Encrypted input
@@ -89,21 +101,22 @@ class Progress:
         Raises:
             ConnectionResetError: The connection is of no use; nothing was written.
         """
-        if transport is None or is_closing(transport):
+        socket = self._socket
+        if socket is None or socket.is_closing():
             await self._report_closed()
             return
-        events = pending_input(transport)
+        events = pending_input(socket)
         closed = bool(events) and events != _POLL_READABLE
-        if events and transport.get_extra_info("ssl_object") is None:
+        if events and not socket.is_encrypted:
             self.report_stale(_CLOSED if closed else UNASKED)
         self.phase = _STALE
         for _ in range(_ROUNDS_OF_INPUT):
             # The loop schedules its reads after the callbacks that are due already.
             await asyncio.sleep(0)
             await asyncio.sleep(0)
-            if closed or is_closing(transport):
+            if closed or socket.is_closing():
                 await self._report_closed()
-            if not (events := pending_input(transport)):
+            if not (events := pending_input(socket)):
                 break
             closed = events != _POLL_READABLE
 
@@ -123,13 +136,14 @@ class Progress:
             self._sent = now
         self.phase = _LEFT
 
-    def report_refused_write(self) -> NoReturn:
-        """Record that the operating system took no byte of the request.
+    def check_write(self) -> None:
+        """Look whether the operating system took the request: if it refuses, the transport closes at once.
 
         Raises:
-            ConnectionResetError: Always.
+            ConnectionResetError: It took no byte.
         """
-        self.report_stale("the connection broke before anything was written")
+        if self._socket is not None and self._socket.is_closing():
+            self.report_stale("the connection broke before anything was written")
 
     def report_response(self, keep_alive: str | None) -> None:
         """Record the head of the response, with its `Keep-Alive` header."""
@@ -183,32 +197,47 @@ _IDLE = "the connection was idle for as long as the service keeps one"
 _POLL_READABLE = getattr(select, "POLLIN", 0)
 # Peer half-close; platforms without POLLRDHUP report it as readable.
 _POLL_CLOSED = getattr(select, "POLLRDHUP", 0)
-# One for each descriptor, whichever socket has it at the time: a poll object knows the number only.
-_POLLS: dict[int, Any] = {}
 
 
-def is_closing(transport: asyncio.BaseTransport) -> bool:
-    """Return whether the connection is being closed.
+class Socket:
+    """What is asked of a connection before and after each write, looked up once.
 
     asyncio's TLS transport knows only whether it was closed from here; whether the operating system refused a
     write stands on the transport below it.
+
+    Args:
+        transport: That of the connection.
     """
-    below = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
-    return transport.is_closing() or (isinstance(below, asyncio.BaseTransport) and below.is_closing())
+
+    __slots__ = ("_below", "is_encrypted", "poll", "transport")
+
+    def __init__(self, transport: asyncio.BaseTransport) -> None:
+        self.transport: asyncio.BaseTransport = transport
+        #: Whether it speaks TLS.
+        self.is_encrypted: bool = transport.get_extra_info("ssl_object") is not None
+        below: object = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
+        self._below = below if isinstance(below, asyncio.BaseTransport) else None
+        #: Returns the poll events that are pending; `None` without `poll` (Windows): the loop finds out.
+        self.poll: Callable[[int], list[tuple[int, int]]] | None = _poll_of(transport)
+
+    def is_closing(self) -> bool:
+        """Return whether the connection is being closed."""
+        return self.transport.is_closing() or (self._below is not None and self._below.is_closing())
 
 
-def pending_input(transport: asyncio.BaseTransport) -> int:
-    """Return the poll events that the event loop has not seen yet: input, or a close. 0 for none.
-
-    Without `poll` (Windows) it is 0, and the loop finds out by itself.
-    """
+def _poll_of(transport: asyncio.BaseTransport) -> Callable[[int], list[tuple[int, int]]] | None:
     sock = transport.get_extra_info("socket")
     if not _POLL_READABLE or sock is None:
-        return 0
-    descriptor = sock.fileno()
-    poll = _POLLS.get(descriptor)
-    if poll is None:
-        poll = _POLLS[descriptor] = select.poll()
-        poll.register(descriptor, _POLL_READABLE | _POLL_CLOSED)
-    events: list[tuple[int, int]] = poll.poll(0)
+        return None
+    poll = select.poll()
+    poll.register(sock.fileno(), _POLL_READABLE | _POLL_CLOSED)
+    return poll.poll
+
+
+def pending_input(socket: Socket) -> int:
+    """Return the poll events that the event loop has not seen yet: input, or a close. 0 for none.
+
+    The socket is open: once the transport is closing another one may have its number.
+    """
+    events = socket.poll(0) if socket.poll is not None else ()
     return events[0][1] if events else 0

@@ -13,7 +13,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from nexmo_dispatch_async.sansio import Request, Response
-from nexmo_dispatch_async.transport.progress import UNASKED, Phase, Progress, is_closing
+from nexmo_dispatch_async.transport.progress import UNASKED, Phase, Progress
 from nexmo_dispatch_async.transport.proxies import Proxies
 from nexmo_dispatch_async.transport.wire import NO_TIMEOUT, check_length, merged_headers
 
@@ -179,16 +179,16 @@ class Body(Payload):
         transport = writer.transport
         protocol = getattr(writer, "protocol", None) if transport is None else transport.get_protocol()
         if not progress.reached(transport, protocol):
-            await progress.make_ready(transport)
+            await progress.make_ready()
             if self._abandoned:
                 raise ConnectionResetError(_GIVEN_UP)
         assert transport is not None  # noqa: S101 - or make_ready() had raised
         progress.report_write()
         self._transport, self._protocol, self._parser = transport, protocol, _parser_of(protocol)
         await writer.write(self._data)
-        # asyncio writes at once; if the operating system refuses, it closes the transport there and then.
-        if len(self._data) < _ONE_WRITE and is_closing(transport):
-            progress.report_refused_write()
+        # asyncio writes at once, unless aiohttp waits in between.
+        if len(self._data) < _ONE_WRITE:
+            progress.check_write()
 
 
 def _parser_of(protocol: object) -> object:

@@ -21,14 +21,14 @@ from multidict import CIMultiDict, istr
 from yarl import URL
 
 from nexmo_dispatch_async.sansio import Request, Response
-from nexmo_dispatch_async.transport.progress import Phase, Progress, is_closing
+from nexmo_dispatch_async.transport.progress import Phase, Progress
 from nexmo_dispatch_async.transport.proxies import Proxies
 from nexmo_dispatch_async.transport.session_wire import SessionWire
 from nexmo_dispatch_async.transport.wire import NO_TIMEOUT, check_length, merged_headers
 
 __all__ = ["FastWire", "is_supported"]
 
-_PREPARED, _STALE, _LEFT = Phase.PREPARED, Phase.STALE, Phase.LEFT
+_PREPARED = Phase.PREPARED
 
 _METHODS = frozenset({"DELETE", "GET", "PATCH", "POST", "PUT"})
 # Fields that aiohttp derives from the request, or by which it frames it.
@@ -120,51 +120,43 @@ class FastWire:
         transport, protocol = connection.transport, connection.protocol
         try:
             if not progress.reached(transport, protocol):
-                await progress.make_ready(transport)
+                await progress.make_ready()
             assert transport is not None and protocol is not None  # noqa: S101, PT018 - it had raised
             progress.report_write()
             protocol.set_response_params(read_until_eof=True, auto_decompress=True)
             body = request.body or b""
             transport.write(b"%b%d\r\n\r\n%b" % (head.encoded, len(body), body))
-            if is_closing(transport):
-                progress.report_refused_write()
-            response = await self._receive(protocol, progress)
-            unwritten = protocol.writing_paused
-        except BaseException:
-            if transport is not None and progress.left:
-                # What waits in its buffer would keep the connection open until the peer took it.
-                transport.abort()
-            connection.close()
-            raise
-        if unwritten:
-            # The service answered before it had read the request.
-            connection.close()
-        else:
-            connection.release()
-        return response
-
-    async def _receive(self, protocol: ResponseHandler, progress: Progress) -> Response:
-        """Read the response, without those that come before it (status 1xx)."""
-        try:
+            progress.check_write()
             message, content = await protocol.read()
-            while 100 <= message.code <= 199 and message.code != 101:
+            while message.code < 200 and message.code != 101:
                 message, content = await protocol.read()
-        except HttpProcessingError as error:
-            unusable = error.message
-        else:
             headers = message.headers
             progress.report_response(headers.get(_KEEP_ALIVE))
             # Nearly always all of it is there at once.
-            if content.is_eof():
-                data = content.read_nowait()
-            else:
-                data = await content.readany()
-                while len(data) <= self._max_response and not content.at_eof():
-                    data += await content.readany()
+            data = content.read_nowait() if content.is_eof() else await self._rest_of(content)
             check_length(data, self._max_response)
+        except HttpProcessingError as error:
+            unusable = error.message
+        except BaseException:
+            _drop(connection, progress)
+            raise
+        else:
+            if protocol.writing_paused:
+                # The service answered before it had read the request.
+                connection.close()
+            else:
+                connection.release()
             return Response(message.code, headers, data)
+        _drop(connection, progress)
         # Outside of the handler: the exception of the parser shows what was received.
         raise aiohttp.ClientPayloadError(_without_input(unusable))
+
+    async def _rest_of(self, content: aiohttp.StreamReader) -> bytes:
+        """Read a body that is not there yet, as far as it is wanted."""
+        data = await content.readany()
+        while len(data) <= self._max_response and not content.at_eof():
+            data += await content.readany()
+        return data
 
     def _head_of(self, request: Request, authorization: str | None) -> _Head | None:
         """Return the head of a request, `None` if it is for the session; that of dispatches is made once."""
@@ -213,6 +205,15 @@ class FastWire:
             # With the field that the connector adds at the first use: the second one finds the connection.
             prototype.update_proxy(proxy, None, CIMultiDict({**self._session.headers, "Host": host}))
         return _Target(prototype, path, host)
+
+
+def _drop(connection: aiohttp.connector.Connection, progress: Progress) -> None:
+    """Close a connection that must not carry another request."""
+    transport = connection.transport
+    if transport is not None and progress.left:
+        # What waits in its buffer would keep the connection open until the peer took it.
+        transport.abort()
+    connection.close()
 
 
 # Handed to the connector, which reads it only.

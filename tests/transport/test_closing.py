@@ -2,6 +2,9 @@
 
 import asyncio
 import contextlib
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import aiohttp
 import pytest
@@ -9,6 +12,8 @@ import pytest
 from nexmo_dispatch_async.auth import BearerToken, KpnOAuth
 from nexmo_dispatch_async.client import DispatchClient
 from nexmo_dispatch_async.exceptions import ClientClosedError, RateLimitError
+from nexmo_dispatch_async.interruption import interruption_of
+from nexmo_dispatch_async.retry import Timeout
 from nexmo_dispatch_async.workflow import Workflow
 from tests.support.misbehaving import Connection, RawServer, Received, answering, reply
 
@@ -127,3 +132,108 @@ async def test_who_is_cancelled_in_a_pause_when_the_client_closes_is_cancelled(w
         await client.aclose()
         with pytest.raises(asyncio.CancelledError):
             await sending
+
+
+# --- before there is a connection ---------------------------------------------------------------------
+
+
+class SilentProxy:
+    """A proxy that takes connections and answers nothing."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.left = asyncio.Event()
+        self.url = ""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Read the CONNECT, then wait until the client hangs up."""
+        await reader.readuntil(b"\r\n\r\n")
+        self.asked.set()
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+        self.left.set()
+
+
+@asynccontextmanager
+async def silent_proxy() -> AsyncGenerator[SilentProxy]:
+    proxy = SilentProxy()
+    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+    async with server:
+        proxy.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield proxy
+        # In every test: no tunnel that is half built stays open.
+        async with asyncio.timeout(10):
+            await proxy.left.wait()
+
+
+def client_behind(silent: SilentProxy, **settings: Any) -> DispatchClient:
+    """Return a client whose timeouts are longer than any test."""
+    way: dict[str, Any] = {"proxy": silent.url, **settings}
+    way.setdefault("auth", BearerToken("t"))
+    return DispatchClient(
+        application_id="a",
+        base_url="https://service.example",
+        timeout=Timeout(connect=3600, total=3600),
+        **way,
+    )
+
+
+async def test_closing_does_not_wait_for_a_proxy(workflow: Workflow) -> None:
+    """No byte of the request left: the send ends at once, and the proxy is left alone."""
+    async with silent_proxy() as proxy:
+        client = client_behind(proxy)
+        sending = asyncio.create_task(client.send(workflow))
+        await proxy.asked.wait()
+
+        async with asyncio.timeout(10):
+            await client.aclose()
+            with pytest.raises(ClientClosedError, match="the client was closed before the request was sent"):
+                await sending
+
+    assert sending.cancelling() == 0
+    assert client.statistics().in_flight == 0
+
+
+async def test_closing_ends_what_connects_on_a_session_of_the_callers_own(workflow: Workflow) -> None:
+    """That session stays open; what waits for its connection has nothing to wait for any more."""
+    async with silent_proxy() as proxy, aiohttp.ClientSession(proxy=proxy.url) as session:
+        client = client_behind(proxy, session=session, proxy=None)
+        sending = asyncio.create_task(client.send(workflow))
+        await proxy.asked.wait()
+
+        async with asyncio.timeout(10):
+            await client.aclose()
+            with pytest.raises(ClientClosedError, match="the client was closed before the request was sent"):
+                await sending
+        assert not session.closed
+
+
+async def test_closing_ends_a_token_request_that_connects(workflow: Workflow) -> None:
+    async with silent_proxy() as proxy:
+        client = client_behind(proxy, auth=KpnOAuth("a", "b", "https://service.example/token"))
+        sending = [asyncio.create_task(client.send(workflow)) for _ in range(3)]
+        await proxy.asked.wait()
+
+        async with asyncio.timeout(10):
+            await client.aclose()
+            results = await asyncio.gather(*sending, return_exceptions=True)
+
+    assert [type(result) for result in results] == [ClientClosedError] * 3
+
+
+async def test_who_is_cancelled_while_it_connects_and_the_client_closes_is_cancelled(
+    workflow: Workflow,
+) -> None:
+    async with silent_proxy() as proxy:
+        client = client_behind(proxy)
+        sending = asyncio.create_task(client.send(workflow))
+        await proxy.asked.wait()
+        sending.cancel()
+        await client.aclose()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await sending
+
+    known = interruption_of(caught.value)
+    assert known is not None
+    assert known.outcome == "not_sent"

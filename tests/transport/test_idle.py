@@ -1,11 +1,13 @@
 """A service that closes idle connections gets no request in the instant of the closing."""
 
 import asyncio
+import gc
 import socket
 import ssl
 import struct
 import threading
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -182,3 +184,24 @@ async def test_a_write_that_the_system_refuses_is_seen_through_tls(
             await client.send(workflow)
 
     assert (server.requests, server.connections) == (2, 2)
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+async def test_a_connection_that_is_closed_is_forgotten(
+    workflow: Workflow, certificate: Path, *, encrypted: bool
+) -> None:
+    """What is known of it, with its socket, stays in memory for as long as it is open."""
+    settings: dict[str, Any] = {"ssl": client_context(certificate)} if encrypted else {}
+    async with (
+        RawServer(ssl_context=server_context(certificate) if encrypted else None) as server,
+        client_of(server, **settings) as client,
+    ):
+        await client.send(workflow)
+        known = client._calls._attempts._kept._known
+        assert len(known) == 1
+        await client._calls._connections.aclose()
+
+        async with asyncio.timeout(10):
+            while known:  # TLS says farewell first
+                await asyncio.sleep(0)
+                gc.collect()

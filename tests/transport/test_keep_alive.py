@@ -37,7 +37,7 @@ class Connection:
 
 
 def is_usable(kept: KeptConnections, connection: Connection) -> bool:
-    until = kept.until(connection)
+    until = kept.of(connection).until
     return until is None or until >= kept.clock()
 
 
@@ -69,10 +69,10 @@ def test_the_last_answer_counts() -> None:
 def test_a_connection_is_fresh_until_it_answered() -> None:
     kept, connection = KeptConnections(Time()), Connection()
 
-    assert kept.until(connection) is None
+    assert kept.of(connection).until is None
     assert is_usable(kept, connection)
     kept.answered(connection, None, 0.0)
-    assert kept.until(connection) is not None
+    assert kept.of(connection).until is not None
 
 
 def test_no_connection_is_kept_in_memory() -> None:
@@ -82,4 +82,4 @@ def test_no_connection_is_kept_in_memory() -> None:
     del connection
     gc.collect()
 
-    assert len(kept._until) == 0
+    assert len(kept._known) == 0
