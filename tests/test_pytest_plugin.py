@@ -11,6 +11,7 @@ from nexmo_dispatch_async import pytest_plugin
 from tests.support.paths import ROOT
 
 # pytester forgets what the tests inside of a test have imported; what is here already need not come again.
+importlib.import_module("nexmo_dispatch_async.client")
 importlib.import_module("nexmo_dispatch_async.simulator.assertions")
 importlib.import_module("nexmo_dispatch_webhooks.aiohttp")
 importlib.import_module("nexmo_dispatch_webhooks.testing")
@@ -76,7 +77,8 @@ def anyio_backend():
 """
 
 WITHOUT = [
-    f"-pno:{plugin}" for plugin in ("cacheprovider", "xdist", "timeout", "hypothesispytest", "schemathesis")
+    f"-pno:{plugin}"
+    for plugin in ("cacheprovider", "xdist", "timeout", "hypothesispytest", "schemathesis", "faker")
 ]
 
 

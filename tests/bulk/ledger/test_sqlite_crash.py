@@ -19,7 +19,7 @@ from tests.support.power_loss import Disk
 ROOT = Path(__file__).parents[3]
 PROGRAM = [sys.executable, "-m", "tests.support.ledger_process"]
 KILLS = int(os.environ.get("LEDGER_KILLS", "16"))
-LOSSES = int(os.environ.get("LEDGER_LOSSES", "200"))
+LOSSES = int(os.environ.get("LEDGER_LOSSES", "40"))
 
 
 def said(log: Path) -> list[str]:
@@ -45,7 +45,8 @@ async def test_killed_between_any_two_statements(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(power_loss.strace is None, reason="strace is not installed")
-async def test_power_lost_at_any_moment(tmp_path: Path) -> None:
+@pytest.mark.parametrize("losses", [LOSSES, pytest.param(5 * LOSSES, marks=pytest.mark.long)])
+async def test_power_lost_at_any_moment(tmp_path: Path, losses: int) -> None:
     """Only what was synced is there, or a torn part of the rest as well: no acknowledged state goes back."""
     traced = tmp_path / "traced"
     traced.mkdir()
@@ -63,7 +64,7 @@ async def test_power_lost_at_any_moment(tmp_path: Path) -> None:
     begun = next(
         n for n, event in enumerate(events) if event.path.endswith("-guard") and event.kind == "sync"
     )
-    chosen = random.Random(3).choices([n for n in writes if n > begun], k=LOSSES)
+    chosen = random.Random(3).choices([n for n in writes if n > begun], k=losses)
     disk, position = Disk(traced), 0
     for seed, point in enumerate(sorted(chosen)):
         for event in events[position:point]:

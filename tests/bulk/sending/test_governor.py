@@ -15,7 +15,7 @@ from nexmo_dispatch_async.quota import Quota
 from tests.bulk.virtual_service import Log, SmoothService, WindowService, run, steps
 
 # 100/s, then 10/s for two minutes, then 100/s again.
-DROP, LIFT, END = 60.0, 180.0, 300.0
+DROP, LIFT, END = 60.0, 180.0, 220.0
 LIMIT = steps((0, 100), (DROP, 10), (LIFT, 100))
 
 
@@ -31,7 +31,7 @@ def endless() -> WindowService:
     return WindowService(lambda _now: 1e9)
 
 
-@pytest.mark.parametrize("rate", [1, 10, 100, 1000, 2000])
+@pytest.mark.parametrize("rate", [1, 10, 100, 2000])
 def test_a_rate_is_kept_exactly(rate: int) -> None:
     """From 1/s to 2,000/s, ten seconds bring ten seconds' worth, and each second its share."""
     (log,) = run([(lane_of(rate), endless())], until=10, limit=5000)
@@ -40,7 +40,7 @@ def test_a_rate_is_kept_exactly(rate: int) -> None:
     assert all(log.accepted_in(second, second + 1) <= rate + 1 for second in range(10))
 
 
-@pytest.mark.parametrize("rate", [1, 10, 100, 1000, 2000])
+@pytest.mark.parametrize("rate", [1, 10, 100, 2000])
 def test_a_stall_of_200_ms_costs_nothing(rate: int) -> None:
     """What a stalled loop missed is made up for, at no more than double the rate."""
     (log,) = run([(lane_of(rate), endless())], until=10, limit=5000, stalls=[(3.301, 0.2)])
@@ -77,7 +77,7 @@ def test_headers_end_the_429s_after_one_round(
     assert log.pauses_in(DROP, DROP + 5) <= 1
     assert log.refused_in(DROP - 0.1, DROP + 1) <= 25
     assert log.refused_in(DROP + 1, END) == 0
-    assert log.accepted_in(75, LIFT) >= 0.95 * 10 * (LIFT - 75)
+    assert log.accepted_in(DROP + 15, LIFT) >= 0.95 * 10 * (LIFT - DROP - 15)
     assert log.first_full(LIFT, 100, END) == 0
 
 
@@ -89,14 +89,15 @@ def test_without_headers_two_rounds_find_the_limit(
     """Blind: two rounds of 429s, 0.93 of the limit used, 3 % of the calls as probes, recovery in 30 s."""
     (log,) = run([(lane_of(100), service(LIMIT, retry_after=retry_after))], until=END)
 
-    calls = log.accepted_in(65, LIFT) + log.refused_in(65, LIFT)
-    assert log.pauses_in(DROP, 65) <= 2
-    assert log.accepted_in(75, LIFT) >= 0.93 * 10 * (LIFT - 75)
-    assert log.refused_in(65, LIFT) <= 0.03 * calls
+    settled = DROP + 5
+    calls = log.accepted_in(settled, LIFT) + log.refused_in(settled, LIFT)
+    assert log.pauses_in(DROP, settled) <= 2
+    assert log.accepted_in(DROP + 15, LIFT) >= 0.93 * 10 * (LIFT - DROP - 15)
+    assert log.refused_in(settled, LIFT) <= 0.03 * calls
     assert log.first_full(LIFT, 100, END) <= 30
 
 
-def test_a_throttled_bucket_holds_nobody_else() -> None:
+def test_a_throttled_bucket_holds_no_other() -> None:
     """Of two buckets of one application, one throttled: the other keeps 0.99 of its rate."""
     shared = governor()
     throttled = shared.lane("app", "whatsapp|447418342140", [Meter("rate", 50)])

@@ -62,7 +62,7 @@ def play(volume: Path, size: str, *scenes: str) -> dict[str, Any]:
     ("scene", "size"),
     [
         ("purge_twice", "2m"),
-        ("purge_twice", "5m"),
+        pytest.param("purge_twice", "5m", marks=pytest.mark.long),
         ("large", "12m"),
         ("restart", "5m"),
         ("occupied", "2m"),
