@@ -51,14 +51,14 @@ class SqliteWindowStore:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._lock = threading.Lock()
         self._name = Path(path).name
-        self._traces = False  # of whom was forgotten, in the log
+        self._traces = False  # whether the log contains deleted customers
         try:
             self._file = SqliteFile(path, busy_timeout=_BUSY_TIMEOUT)
             try:
                 self._file.keep_log()
                 # A power cut may lose the newest moments; a template then goes where free content would do.
                 self._file.connection.execute("PRAGMA synchronous = NORMAL")
-                # Who was forgotten is overwritten.
+                # Deleted content is overwritten.
                 self._file.connection.execute("PRAGMA secure_delete = ON")
                 self._file.connection.execute(_SCHEMA)
                 self._file.watch()
@@ -74,7 +74,7 @@ class SqliteWindowStore:
             logger.warning("the file of the care window, %s, %s", self._name, self._file.exposure)
 
     def last(self, channel: str, customer: str) -> datetime | None:
-        """When this customer wrote last, in UTC.
+        """Return the time of this customer's last message, in UTC.
 
         Raises:
             CareWindowStoreError: The file cannot be read.
@@ -85,7 +85,7 @@ class SqliteWindowStore:
         return None if row is None else _EPOCH + row[0] * _MICROSECOND
 
     def record(self, channel: str, customer: str, at: datetime) -> None:
-        """Note a message; an earlier moment than the one known changes nothing.
+        """Record a message; a time before the stored one changes nothing.
 
         Raises:
             CareWindowStoreError: The file cannot be written, or is no longer the one that was opened.
@@ -98,7 +98,7 @@ class SqliteWindowStore:
             self._check()
 
     def forget_before(self, moment: datetime) -> int:
-        """Drop customers who wrote last before a moment, from the file and from its log; returns how many.
+        """Delete customers whose last message is older than `moment`, from file and log; return their number.
 
         Raises:
             CareWindowStoreError: The file cannot be written, or is no longer the one that was opened.
@@ -112,8 +112,8 @@ class SqliteWindowStore:
             self._check()
             if self._traces:
                 logger.warning(
-                    "the log of the care window still holds whom it forgot: another connection to %s reads; "
-                    "it is emptied with the next message after that",
+                    "the log of the care window still contains deleted customers, since another connection "
+                    "reads %s: the log is erased with a later message",
                     self._name,
                 )
         return found

@@ -1,4 +1,4 @@
-"""What keeps the time of each customer's last message: the interface of a store, and the store in memory."""
+"""`WindowStore`: keeps the time of each customer's last message; the protocol, and the store in memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["MemoryWindowStore", "WindowStore"]
 
 
 class WindowStore(Protocol):
-    """Remembers when each customer wrote last. Calls come from one thread at a time."""
+    """Keeps the time of each customer's last message. Calls come from one thread at a time."""
 
     def last(self, channel: str, customer: str) -> datetime | None:
         """When this customer wrote last, in UTC."""

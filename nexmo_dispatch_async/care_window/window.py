@@ -1,8 +1,8 @@
-"""The Customer Care Window: may free content be sent to this person now, and until when (contract 7.1, 7.3)?
+"""`CareWindow`: may free content be sent to a customer now, and until when (contract 7.1, 7.3)?
 
-On WhatsApp it is open for 24 hours after the customer's last message; outside of it only templates go
-through. Messenger has the same span, and outside of it a message needs a tag. This module does no I/O and
-reads no clock but the one it is given; `care_window_sqlite` keeps the memory on disk.
+On WhatsApp the window is open for 24 hours after the customer's last message; at other times only templates
+are delivered. Messenger has the same 24 hours, and requires a tag at other times. The module does no I/O and
+reads no clock but the given ones; `care_window.sqlite` keeps the times in a file.
 """
 
 import time
@@ -27,13 +27,13 @@ __all__ = ["CareWindow", "Inbound", "WindowStatus"]
 
 _WINDOWED = ("whatsapp", "messenger")
 _DIGITS = frozenset("0123456789")
-# How many messages are recorded between two clean-ups, which keep the store from growing for ever.
+# Number of recorded messages between two clean-ups, which bound the size of the store.
 _CLEAN_EVERY = 1024
-# Of so many customers, those who wrote last, the time that has passed since is measured.
+# Maximum number of customers, the most recent writers, whose time since the last message is measured.
 _MEASURED = 10_000
-# A message may seem to be written so much later than now and still count: clocks are set by a little.
+# Maximum time by which a message may be in the future: clocks differ a little.
 _LEEWAY = timedelta(minutes=5)
-# By so much the two clocks differ when one of them was set.
+# Minimum difference of the two clocks that proves that one of them was set.
 _CONTRADICTION = timedelta(seconds=1)
 
 
@@ -45,10 +45,10 @@ class _Peer(Protocol):
 
 
 class Inbound(Protocol):
-    """What an inbound message must have; the receiver's `InboundMessage` has it.
+    """The required part of an inbound message; the receiver's `InboundMessage` has it.
 
-    Where there is a `whatsapp_user` with `user_id`, `parent_user_id` and `wa_id`, the window opens for these
-    names of the customer, too (contract 5.5).
+    If the message has a `whatsapp_user` with `user_id`, `parent_user_id` and `wa_id`, the window opens for
+    these ids, too (contract 5.5).
     """
 
     @property
@@ -63,12 +63,12 @@ class Inbound(Protocol):
 
     @property
     def timestamp(self) -> datetime | None:
-        """When it was written; None when that could not be read."""
+        """The time of the message; None when unreadable."""
         ...
 
 
 class _Router(Protocol):
-    """What `attach` needs of a router; the receiver's `Router` has it."""
+    """The part of a router that `attach` needs; the receiver's `Router` has it."""
 
     def add(self, handler: Any, *, kind: Any, channel: Any) -> object:
         """Register a handler."""
@@ -79,9 +79,9 @@ class WindowStatus(Struct, frozen=True):
     """Whether free content may be sent.
 
     Attributes:
-        open: Free content may be sent at the moment asked about.
-        until: When the window closes or closed; None when the customer never wrote, or there is no window.
-        last_inbound: When the customer wrote last, if that is known.
+        open: Whether free content may be sent at the requested time.
+        until: The end of the window; None when the customer never wrote, or the channel has no window.
+        last_inbound: The time of the customer's last message, if it is known.
     """
 
     open: bool
@@ -90,18 +90,19 @@ class WindowStatus(Struct, frozen=True):
 
 
 class CareWindow:
-    """Fed by inbound messages, answers whether free content may be sent.
+    """Records inbound messages, and says whether free content may be sent.
 
     One instance belongs to one application, which has one WhatsApp and one Messenger account (contract 7.5),
-    so customers are told apart by their address alone.
+    so the address alone identifies a customer.
 
     Args:
-        store: Where the moments are kept; in memory by default.
-        clock: Tells the time, aware.
-        monotonic: Seconds that only go forward. They measure how long ago a customer wrote to this process,
-            so that a clock that is set back holds no window open.
-        duration: How long the window stays open.
-        margin: How long before its end the window counts as closed, since a message takes time to arrive.
+        store: Keeps the times; in memory by default.
+        clock: Returns the time as an aware datetime.
+        monotonic: Returns monotonic seconds, which measure the time since a customer wrote to this process,
+            so that a clock that is set back keeps no window open.
+        duration: Length of the window after a message.
+        margin: Time before the end at which the window counts as closed, since a message takes time to
+            arrive.
 
     Example:
         window = CareWindow()
@@ -133,14 +134,17 @@ class CareWindow:
         router.add(self.receive, kind="inbound-message", channel=_WINDOWED)
 
     async def receive(self, event: Inbound) -> None:
-        """Note an inbound message: a handler for a router, which does what `observe` does."""
+        """Record an inbound message; a handler for a router, otherwise the same as `observe`."""
         self.observe(event)
 
     def observe(self, message: Inbound) -> bool:
-        """Note an inbound message, in any order and as often as it is delivered.
+        """Record an inbound message, in any order and any number of deliveries.
+
+        Args:
+            message: The inbound message.
 
         Returns:
-            False when the channel has no window or the message names no sender, so nothing was noted.
+            False when nothing was recorded, since the channel has no window or the message has no sender.
         """
         names = _names(message) if message.channel in _WINDOWED else set[str]()
         for name in names:
@@ -148,14 +152,14 @@ class CareWindow:
         return bool(names)
 
     def record(self, customer: str, *, channel: str = "whatsapp", at: datetime | None = None) -> None:
-        """Note that a customer wrote.
+        """Record that a customer wrote.
 
         Args:
-            customer: The number, in any spelling with its country code, or the id. A number is compared by
-                its digits, an id whole and without case.
+            customer: The number, in any spelling with its country code, or the id. Numbers compare by
+                their digits, ids as a whole and without case.
             channel: `whatsapp` or `messenger`.
-            at: When; now when it is not known. A moment in the future counts as now, so that a wrong clock
-                cannot hold the window open.
+            at: Time of the message; now if omitted. A time in the future counts as now, so that a wrong clock
+                cannot keep the window open.
 
         Raises:
             ConfigurationError: `at` has no time zone, or the channel has no window.
@@ -175,7 +179,7 @@ class CareWindow:
         self._measure(channel, key, now - moment)
         self._recorded += 1
         if self._recorded % _CLEAN_EVERY == 0:
-            # By the message itself and by what was measured: a clock that is ahead must not forget others.
+            # The earlier of the message's time and the measured time: a fast clock must not forget customers.
             at_first, began = self._begun
             measured = at_first + timedelta(seconds=self._monotonic() - began)
             self.store.forget_before(min(moment, measured) - self.duration)
@@ -183,12 +187,12 @@ class CareWindow:
     def status(
         self, customer: str, *, channel: str = "whatsapp", after: timedelta = timedelta(0)
     ) -> WindowStatus:
-        """Whether free content may be sent to a customer.
+        """Return whether free content may be sent to a customer.
 
         Args:
             customer: The number, in any spelling with its country code, or the id.
-            channel: Channels without a window (SMS, MMS, Viber) are always open.
-            after: Ask about a later moment, for a step that is sent when an earlier one has expired.
+            channel: The channel; channels without a window (SMS, MMS, Viber) are always open.
+            after: Time from now, for a step that is sent after the expiry of an earlier step.
         """
         if channel not in _WINDOWED:
             return WindowStatus(open=True)
@@ -208,9 +212,10 @@ class CareWindow:
             del self._measured[next(iter(self._measured))]
 
     def _age(self, channel: str, key: str, last: datetime) -> timedelta | None:
-        """How long ago a customer wrote; None when the clock contradicts what is stored.
+        """Return the time since a customer wrote; None when the clock contradicts the store.
 
-        The longer of two: what the clock tells, and what was measured if the message came to this process.
+        The result is the longer of the time by the clock and the measured time, if this process received the
+        message.
         """
         told = self._clock() - last
         written = self._measured.get((channel, key))
@@ -220,7 +225,7 @@ class CareWindow:
         return measured if measured - told > _CONTRADICTION else told
 
     def allows(self, step: Step, *, after: timedelta = timedelta(0)) -> bool:
-        """Whether a step may be sent: it is a template or tagged, or the window of its recipient is open."""
+        """Return whether a step may be sent: a template, with a tag, or to a recipient with an open window."""
         if not is_free(step):
             return True
         ends = (step.to.id, step.to.number) if step.channel == "messenger" else (step.to.number, step.to.id)
@@ -228,13 +233,13 @@ class CareWindow:
         return self.status(recipient, channel=step.channel, after=after).open
 
     def choose(self, free: Step, otherwise: Step, *, after: timedelta = timedelta(0)) -> Step:
-        """The free step while the window of its recipient is open, else the other one.
+        """Return the free step while the window of its recipient is open, otherwise the other step.
 
         Args:
-            free: What is sent inside of the window.
-            otherwise: What is sent outside of it, usually a template. It takes over the failover condition
-                and the `client_ref` of `free` unless it has its own.
-            after: As in `status()`.
+            free: The step for an open window.
+            otherwise: The step for a closed window, usually a template. It gets the failover condition and
+                the `client_ref` of `free` unless it has its own.
+            after: Time from now, as in `status()`.
         """
         if self.allows(free, after=after):
             return free
@@ -245,9 +250,13 @@ class CareWindow:
         )
 
     def lint(self, workflow: Workflow, rules: Rules = DEFAULT_RULES) -> list[Finding]:
-        """Warn about free content that would meet a closed window, at the latest moment it may be sent.
+        """Return warnings about free content that would meet a closed window at its latest possible send.
 
-        A second step leaves when the first one has expired, and the window may close in between.
+        A second step may be sent only after the expiry of the first, and the window may close in between.
+
+        Args:
+            workflow: The workflow.
+            rules: The rules that apply, with their severities.
         """
         report = Report(rules)
         check_windows(report, workflow.steps, self)
@@ -255,25 +264,25 @@ class CareWindow:
 
 
 def _key(channel: str, customer: str) -> str:
-    """Return a customer in one spelling, which no other customer has."""
-    # Captured addresses carried blanks (contract 3.3), and people write numbers in many ways.
+    """Return the address of a customer in a canonical spelling."""
+    # Captured addresses contain blanks (contract 3.3), and people write numbers in many ways.
     customer = customer.strip()
     if channel != "whatsapp":
         return customer
     if any(sign.isalnum() and sign not in _DIGITS for sign in customer):
-        # A user id (contract 5.5) or something unknown: with a sign less it could be another person's.
+        # A user id (contract 5.5) or an unknown address: without its signs it could be another person's.
         return customer.lower()
     digits = "".join(sign for sign in customer.replace("(0)", "") if sign in _DIGITS).removeprefix("00")
     return digits or customer
 
 
 def _names(message: Inbound) -> set[str]:
-    """Every number and id by which a step may address the customer who wrote."""
+    """Return every number and id by which a step may address the sender of a message."""
     sender = message.from_
     if message.channel == "messenger":
         return {sender.id or sender.number or ""} - {""}
     user = cast("object", getattr(message, "whatsapp_user", None))
-    # Beside a number an id that is none of WhatsApp's would be taken for the number of another person.
+    # Beside a number, an id that is not WhatsApp's could be mistaken for the number of another person.
     names = [sender.number, sender.id if not sender.number or is_user_id(sender.id) else None]
     names += [getattr(user, name, None) for name in ("user_id", "parent_user_id", "wa_id")]
     return {name for name in names if name}

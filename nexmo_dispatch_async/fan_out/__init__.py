@@ -1,4 +1,4 @@
-"""Many calls at once: the iterator over their outcomes, the sends of `send_many()`, and its brake."""
+"""Bounded concurrency: the iterator over results, the outcomes of `send_many()`, and its brake."""
 
 from nexmo_dispatch_async.fan_out.brake import Brake
 from nexmo_dispatch_async.fan_out.fan_out import (

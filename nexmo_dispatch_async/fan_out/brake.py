@@ -1,6 +1,7 @@
-"""When many sends pause or stop, because one after the other is unknown or not sent.
+"""`Brake`: pauses and stops `send_many()` after a run of workflows that were unknown or not sent.
 
-It sends nothing and knows no workflow: outcomes come in, and whether the next one may go.
+The module sends nothing and knows no workflow: it counts outcomes and decides whether the next send may
+start.
 """
 
 from __future__ import annotations
@@ -24,25 +25,25 @@ _REQUEST = "POST /dispatch"
 
 
 class Brake(msgspec.Struct, frozen=True):
-    """When `send_many()` pauses, and when it stops.
+    """Limits after which `send_many()` pauses and stops.
 
-    A service that fails for all makes one outcome after the other unknown, each a matter for a human. The
-    brake holds after `after` of them in a row. After each pause one workflow is tried alone: if the service
-    takes or refuses it, all go on; if not, the next pause follows. After the last pause everything that is
-    left is given back unsent.
+    With a failing service every outcome becomes unknown, and a human has to resolve each of them. The
+    brake pauses the sends after a run of such outcomes. After each pause a single workflow is tried: if the
+    service accepts or refuses it, all sends resume; otherwise the next pause follows. After the last pause
+    the remaining workflows are returned unsent.
 
     Attributes:
-        after: How many in a row that are unknown or not sent, 1 or more. What the service takes or refuses
-            ends a row. Those that are under way when the brake takes hold end as they may: their number comes
-            on top.
-        pauses: The seconds of each pause; empty to stop at once.
+        after: Length of the run of workflows that were unknown or not sent, at least 1. An accepted or
+            refused workflow ends a run. Sends in flight are not cancelled, so up to `limit` more may become
+            unknown.
+        pauses: Length of each pause in seconds; empty to stop at once.
     """
 
     after: int = 20
     pauses: tuple[float, ...] = (1.0, 5.0, 15.0, 30.0)
 
     def __post_init__(self) -> None:
-        # As object: callers without type checking pass anything.
+        # As object: callers without type checking may pass any value.
         after, pauses = cast("object", self.after), cast("object", self.pauses)
         if not isinstance(after, int) or isinstance(after, bool) or after < 1:
             raise ConfigurationError(f"Brake.after must be a whole number of at least 1, not {after!r}")
@@ -54,11 +55,11 @@ class Brake(msgspec.Struct, frozen=True):
 
 
 class Braking:
-    """The brake of one `send_many()`, while it runs.
+    """The state of the brake of one running `send_many()`.
 
     Args:
-        brake: When to hold; `None` for never.
-        pause: How to wait, in seconds.
+        brake: The limits; `None` for no brake.
+        pause: Waits for a number of seconds.
     """
 
     __slots__ = ("_brake", "_changed", "_last", "_pause", "_pauses", "_row", "_state", "_trial")
@@ -66,25 +67,25 @@ class Braking:
     def __init__(self, brake: Brake | None, pause: Callable[[float], Awaitable[object]]) -> None:
         self._brake = brake
         self._pause = pause
-        # How many in a row and the last of them; how many pauses were of no use
+        # Length of the current run, its last failure, and the number of pauses without success
         self._row = 0
         self._last: APIError | None = None
         self._pauses = 0
-        # Where it stands. While it is trying, one of those who send pauses and goes alone then
+        # While the state is "trying", one send pauses and then runs alone
         self._state: _State = "open"
         self._trial = 0
-        # Those who wait for it to stand elsewhere
+        # Wakes the sends that wait for another state
         self._changed: asyncio.Future[None] | None = None
 
     async def enter(self) -> int | None:
-        """Wait while it holds; return what to `leave()` with, or `None` if it has stopped for good."""
+        """Wait until a send may start; return its ticket for `leave()`, or `None` after the final stop."""
         if self._state == "open":
             return 0
         try:
             while self._is("trying"):
                 if self._changed is None:
                     self._changed = asyncio.get_running_loop().create_future()
-                # The future is shared by all who wait: the cancellation of one must not end it.
+                # All waiting sends share the future: the cancellation of one must not cancel it.
                 await asyncio.shield(self._changed)
             if self._is("holding"):
                 return await self._try()
@@ -112,11 +113,11 @@ class Braking:
         return trial
 
     def leave(self, trial: int, failure: APIError | None) -> None:
-        """Take an outcome of the service.
+        """Count an outcome of the service.
 
         Args:
-            trial: What `enter()` returned.
-            failure: Why it is unknown or not sent, `None` if the service took or refused the workflow.
+            trial: The ticket that `enter()` returned.
+            failure: The error of an unknown or unsent workflow; `None` if the service accepted or refused it.
         """
         if self._brake is None or self._state == "stopped":
             return
@@ -133,12 +134,12 @@ class Braking:
             self._become("holding")
 
     def abandon(self, trial: int) -> None:
-        """Hear that there is no outcome of the service: the next one may try."""
+        """End a send without an outcome of the service; the next send may try."""
         if self._is_trying(trial):
             self._become("holding")
 
     def error(self) -> SendingStoppedError:
-        """Return why a workflow that came too late was not sent."""
+        """Return the error of a workflow that is not sent after the stop."""
         return SendingStoppedError(
             f"{_REQUEST}: not tried: send_many stopped, {self._why()}",
             request=_REQUEST,
@@ -150,7 +151,7 @@ class Braking:
         return f"{self._row} in a row were unknown or not sent, the last one: {self._last}"
 
     def _is(self, state: _State) -> bool:
-        # A function, since the state changes while somewhere else is waited for.
+        # A function, since type checkers do not expect the state to change during an await.
         return self._state == state
 
     def _is_trying(self, trial: int) -> bool:

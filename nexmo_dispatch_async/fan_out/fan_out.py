@@ -1,11 +1,11 @@
-"""Many calls at once, never more than a limit: items in, one outcome each out, in the order of completion.
+"""`FanOut`: runs work on many items concurrently, within a limit, and yields results in order of completion.
 
-It knows nothing of HTTP and keeps nothing on disk.
+The module knows nothing of HTTP and stores nothing.
 
-Tasks here belong to the iterator and not to a task group, because a task group or a cancel scope must not
-stay open across a `yield`: it would cancel the wrong task when the consumer is cancelled, and could be
-closed by another task than the one that opened it. The iterator does what a task group would: whichever
-way it ends, it cancels what is left and waits for it.
+The tasks belong to the iterator and not to a task group, because a task group or a cancel scope must not
+stay open across a `yield`: it would cancel the wrong task when the consumer is cancelled, and another task
+than the one that opened it could close it. Like a task group, the iterator cancels the remaining tasks at its
+end, and waits for them.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ ResultT = TypeVar("ResultT")
 
 
 class _Keyed(AsShown, msgspec.Struct, Generic[KeyT], frozen=True, kw_only=True):
-    # Typed as a key that is always there: without one its type is None.
+    # Typed as if there always were a key: without a key the type is None.
     key: KeyT = None  # type: ignore[assignment]  # the default of the type variable, which only checkers know
 
 
@@ -79,7 +79,7 @@ class _Base(_Keyed[KeyT], frozen=True):
     workflow: Workflow
 
     def __repr__(self) -> str:
-        # The workflow holds addresses and texts, and the key may be one.
+        # The workflow contains addresses and texts, and the key may be an address.
         _, result, _ = self.__struct_fields__
         return f"{type(self).__name__}({getattr(self, result)!r})"
 
@@ -92,21 +92,21 @@ class Sent(_Base[KeyT], frozen=True):
 
 
 class NotSent(_Base[KeyT], frozen=True):
-    """It provably did not happen: sending it again cannot send twice."""
+    """The service provably accepted nothing: a second send is safe."""
 
     outcome: ClassVar[Literal["not_sent"]] = "not_sent"
     error: NotSentError
 
 
 class Refused(_Base[KeyT], frozen=True):
-    """Refused, by the service or by the rules before it: the same workflow would be refused again."""
+    """The service, or a rule before the network, refused the workflow, and would refuse it again."""
 
     outcome: ClassVar[Literal["refused"]] = "refused"
     error: UnacceptableError
 
 
 class Unknown(_Base[KeyT], frozen=True):
-    """Bytes left and no usable answer came back: only callbacks can tell what became of it."""
+    """Bytes left and no usable response arrived: only callbacks can tell the outcome."""
 
     outcome: ClassVar[Literal["unknown"]] = "unknown"
     error: OutcomeUnknownError
@@ -116,14 +116,14 @@ SendOutcome: TypeAlias = Sent[KeyT] | NotSent[KeyT] | Refused[KeyT] | Unknown[Ke
 
 
 def keyed(item: Any) -> tuple[Any, Workflow]:
-    """Return the key of an item of `send_many`, None if there is none, and what should be its workflow."""
+    """Return the key of an item of `send_many`, None without a key, and its workflow."""
     if isinstance(item, tuple) and len(cast("Sized", item)) == 2:
         return cast("tuple[Any, Workflow]", item)
     return None, cast("Workflow", item)
 
 
 async def outcome_of(workflow: Workflow, sending: Awaitable[Dispatch], key: KeyT) -> SendOutcome[KeyT]:
-    """Return what became of the sending of a workflow; errors that concern more than it are raised."""
+    """Return the outcome of a send; raise errors that concern more than one workflow."""
     try:
         return Sent(workflow, await sending, key=key)
     except UnacceptableError as error:
@@ -135,60 +135,60 @@ async def outcome_of(workflow: Workflow, sending: Awaitable[Dispatch], key: KeyT
 
 
 def outcome_of_interruption(workflow: Workflow, known: Interruption, key: KeyT) -> SendOutcome[KeyT]:
-    """Return what became of a workflow whose sending was cancelled, though not by the caller."""
+    """Return the outcome of a send that other code than the caller cancelled."""
     if known.outcome == "sent" and known.dispatch is not None:
         return Sent(workflow, known.dispatch, key=key)
     request = known.request or "POST /dispatch"
-    message = f"{request}: cut short by a cancellation that the caller did not ask for"
+    message = f"{request}: cut short by a cancellation that the caller did not request"
     outcome: NotSent[KeyT] | Unknown[KeyT]
     if known.outcome == "not_sent":
         outcome = NotSent(workflow, NotSentError(message, request=request, phase="connect"), key=key)
     else:
         outcome = Unknown(workflow, OutcomeUnknownError(message, request=request, phase="wait"), key=key)
     tell(outcome.error, workflow)
-    # A reference that the client made is in the workflow that was sent, and not in this one.
+    # A generated reference is in the copy of the workflow that was sent, not in this workflow.
     outcome.error.client_refs = known.client_refs or workflow.client_refs
     return outcome
 
 
 class FanOutStatistics(NamedTuple):
-    """What a `FanOut` is doing."""
+    """The current numbers of a `FanOut`."""
 
-    #: Items taken from the input so far.
+    #: Items read from the input so far.
     read: int
-    #: Items being worked on.
+    #: Items with running work.
     in_flight: int
     #: Results waiting for the consumer.
     waiting: int
 
 
 class FanOut(Unpicklable, Generic[ItemT, ResultT]):
-    """An async iterator over the results of `work`, one per item, as they complete.
+    """An async iterator over the results of `work`, one per item, in the order of completion.
 
-    In flight and not yet consumed are together at most `limit`, and nothing is read from `items` beyond that:
-    memory is bounded by `limit`, and a slow consumer slows the input down.
+    At most `limit` items are in flight or have results that are not yet consumed, and `items` is read no
+    further ahead: `limit` bounds the memory, and a slow consumer slows the input down.
 
-    * An input that raises ends the reading; what is in flight is finished and handed out, then its
-      exception is raised. So does an exception that `work` lets through, or a cancellation of its task that
-      is not of the FanOut; `client.send_many()` has an outcome for that workflow instead, and goes on.
-    * Leaving early (`aclose()`, `async with`, `contextlib.aclosing`) cancels what is in flight and waits for
-      it: nothing is left running. `undelivered` then holds the untaken results, `interrupted` the items
-      whose work was cut short, and `interruptions` what became of each.
-    * An async generator that it reads from is closed when it ends, whichever way.
-    * A plain `break` ends the work too, but a moment later: when the event loop finalises the iterator.
+    * If the input raises, no more items are read; the results of all items in flight are yielded, then the
+      exception is raised. The same applies to an exception of `work`, and to a cancellation of its task by
+      other code; `client.send_many()` yields an outcome for that workflow instead, and continues.
+    * Leaving early (`aclose()`, `async with`, `contextlib.aclosing`) cancels the work in flight and waits for
+      its end; no task remains. `undelivered` then has the results that were not consumed, `interrupted` the
+      items whose work was cut short, and `interruptions` the outcome of each.
+    * An async generator that is the input is closed at the end, in any case.
+    * A plain `break` ends the work a moment later, when the event loop finalises the iterator.
     * If the consumer is cancelled while it waits for a result, the iterator is closed in the same way,
-      however often it is cancelled meanwhile.
+      however often the consumer is cancelled meanwhile.
 
     Only one task may iterate.
 
     Args:
-        items: What to work on.
-        work: What to do with one.
-        limit: In flight and not yet consumed, together.
-        cut_short: The result of an item whose task was cancelled by other code.
+        items: The input.
+        work: Processes one item.
+        limit: Maximum number of items in flight and of results not yet consumed, together.
+        cut_short: Returns the result of an item whose task other code cancelled.
 
     Raises:
-        ConfigurationError: `limit` is below 1.
+        ConfigurationError: `limit` is below 1, or `items` is a mapping or a text.
     """
 
     __slots__ = ("_limit", "_results", "_state")
@@ -207,8 +207,8 @@ class FanOut(Unpicklable, Generic[ItemT, ResultT]):
             raise ConfigurationError(f"items must be a list, a generator or the like, not {_kind(items)}")
         self._limit = limit
         self._state: _State[ItemT, ResultT] = _State(work, limit, cut_short)
-        # A function outside of the class: a bound generator would keep this object alive, and a `break` would
-        # not end it before the garbage collector comes by.
+        # A function outside the class: a bound generator would keep this object alive, and after a `break`
+        # only the garbage collector would end it.
         self._results = _results(items, self._state)
 
     def __repr__(self) -> str:
@@ -232,12 +232,12 @@ class FanOut(Unpicklable, Generic[ItemT, ResultT]):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Cancel what is in flight and wait until it ended."""
+        """Cancel the work in flight and wait for its end."""
         await self._results.aclose()
 
     @property
     def undelivered(self) -> list[ResultT]:
-        """Results that completed and were not handed out."""
+        """Results that were not consumed."""
         return list(self._state.done)
 
     @property
@@ -247,7 +247,7 @@ class FanOut(Unpicklable, Generic[ItemT, ResultT]):
 
     @property
     def interruptions(self) -> list[tuple[ItemT, Interruption]]:
-        """Items whose work was cut short, each with what is known: was it sent, or is that unknown?"""
+        """Items whose work was cut short, each with its outcome as far as it is known."""
         return list(self._state.interrupted)
 
     def statistics(self) -> FanOutStatistics:
@@ -265,7 +265,7 @@ def _kind(items: object) -> str:
 
 
 class _State(Generic[ItemT, ResultT]):
-    """What the generator, the feeder and the callbacks of the tasks share."""
+    """The state that the generator, the feeder and the callbacks of the tasks share."""
 
     def __init__(
         self,
@@ -273,11 +273,11 @@ class _State(Generic[ItemT, ResultT]):
         limit: int,
         cut_short: Callable[[ItemT, Interruption], ResultT] | None,
     ) -> None:
-        # What to do
+        # Settings
         self.work = work
         self.limit = limit
         self.cut_short = cut_short
-        # Where it stands
+        # Input, tasks and results
         self.read = 0
         self.reading = True
         self.ending = False
@@ -285,11 +285,11 @@ class _State(Generic[ItemT, ResultT]):
         self.tasks: dict[asyncio.Task[ResultT], ItemT] = {}
         self.done: deque[ResultT] = deque()
         self.interrupted: list[tuple[ItemT, Interruption]] = []
-        # Work that was cancelled before its first line ran
+        # Tasks that were cancelled before their first line ran
         self.unstarted: set[asyncio.Task[ResultT]] = set()
-        # The input is being closed, which nothing should cut short
+        # Whether the input is being closed, which must not be cut short
         self.closing = False
-        # Who waits: the generator for a result, the feeder for room
+        # The generator waits for a result, the feeder for a free place
         self.wanted: asyncio.Future[None] | None = None
         self.room: asyncio.Future[None] | None = None
 
@@ -315,8 +315,8 @@ class _State(Generic[ItemT, ResultT]):
                 self.done.append(self.cut_short(item, known))
             else:
                 self.interrupted.append((item, known))
-                self.fail(_by_somebody_else("the work on an item", error))
-        except BaseException as error:  # noqa: BLE001 - raised again when all is handed out
+                self.fail(_foreign_cancellation("the work on an item", error))
+        except BaseException as error:  # noqa: BLE001 - raised again after the last result
             self.interrupted.append((item, outcome_of_failure(error)))
             self.fail(error)
         _wake(self.wanted)
@@ -327,8 +327,8 @@ class _State(Generic[ItemT, ResultT]):
             feeder.result()
         except asyncio.CancelledError as error:
             if not self.ending:
-                self.fail(_by_somebody_else("the reading of the input", error))
-        except BaseException as error:  # noqa: BLE001 - raised again when all is handed out
+                self.fail(_foreign_cancellation("the reading of the input", error))
+        except BaseException as error:  # noqa: BLE001 - raised again after the last result
             self.fail(error)
         _wake(self.wanted)
 
@@ -343,8 +343,8 @@ class _State(Generic[ItemT, ResultT]):
         return result
 
 
-def _by_somebody_else(what: str, error: BaseException) -> RuntimeError:
-    # Raised as it is, it would pass for a cancellation of the consumer.
+def _foreign_cancellation(what: str, error: BaseException) -> RuntimeError:
+    # The CancelledError itself would look like a cancellation of the consumer.
     failure = RuntimeError(f"{what} was cancelled, and not by the FanOut")
     failure.__cause__ = error
     return failure
@@ -367,7 +367,7 @@ async def _feed(items: AsyncIterable[ItemT], state: _State[ItemT, Any]) -> None:
             if not state.reading:
                 return
     finally:
-        # Here and not by the event loop some time later. What is no generator is the caller's to close.
+        # Closed here instead of by the event loop later. The caller closes any other iterator.
         if isinstance(iterator, AsyncGenerator):
             state.closing = True
             await iterator.aclose()
@@ -404,28 +404,28 @@ async def _results(
 
 
 def _cancel(state: _State[Any, Any], feeder: asyncio.Task[None] | None) -> set[asyncio.Task[Any]]:
-    """Cancel what is left and return it."""
+    """Cancel the remaining tasks and return them."""
     state.unstarted.update(filter(_is_unstarted, state.tasks))
-    left: set[asyncio.Task[Any]] = {*state.tasks}
+    remaining: set[asyncio.Task[Any]] = {*state.tasks}
     if feeder is not None and not feeder.done() and not state.closing:
-        left.add(feeder)
-    for task in left:
+        remaining.add(feeder)
+    for task in remaining:
         task.cancel()
     if feeder is not None and not feeder.done():
-        left.add(feeder)
-    return left
+        remaining.add(feeder)
+    return remaining
 
 
-async def _ended(left: set[asyncio.Task[Any]]) -> None:
-    """Wait for tasks that were cancelled, however often the waiting task is cancelled meanwhile."""
+async def _ended(remaining: set[asyncio.Task[Any]]) -> None:
+    """Wait for the end of cancelled tasks, however often the waiting task is cancelled meanwhile."""
     cancelled: asyncio.CancelledError | None = None
     with anyio.CancelScope(shield=True):
-        while left:
+        while remaining:
             try:
-                _, left = await asyncio.wait(left)
+                _, remaining = await asyncio.wait(remaining)
             except asyncio.CancelledError as error:
                 cancelled = error
-                left = {task for task in left if not task.done()}
+                remaining = {task for task in remaining if not task.done()}
     if cancelled is not None:
         raise cancelled
 
@@ -441,7 +441,7 @@ def _fill(iterator: Any, state: _State[Any, Any]) -> None:
             item = next(iterator)
         except StopIteration:
             state.reading = False
-        except Exception as error:  # noqa: BLE001 - the caller's own iterator: kept, and raised when all is handed out
+        except Exception as error:  # noqa: BLE001 - of the caller's iterator; raised after the last result
             state.fail(error)
         else:
             state.start(item)

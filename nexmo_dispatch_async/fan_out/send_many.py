@@ -35,10 +35,10 @@ def many(
 
     Args:
         items: Workflows, or pairs of a key and a workflow.
-        send: Sends one.
-        limit: In flight and not yet consumed, together.
-        brake: When to pause and to stop.
-        pause: How to wait, in seconds.
+        send: Sends one workflow.
+        limit: Maximum number of workflows in flight and of outcomes not yet consumed, together.
+        brake: When to pause and to stop; None for no brake.
+        pause: Waits for a number of seconds.
     """
     braking = Braking(brake, pause)
 
@@ -68,7 +68,7 @@ def _learn(braking: Braking, trial: int, outcome: SendOutcome[Any]) -> None:
     if isinstance(outcome, Unknown | NotSent):
         braking.leave(trial, outcome.error)
     elif outcome.outcome == "refused" and isinstance(outcome.error, InvalidWorkflowError):
-        # A rule refused it, here: that says nothing about the service.
+        # A rule refused the workflow before the network: that says nothing about the service.
         braking.abandon(trial)
     else:
         braking.leave(trial, None)

@@ -79,7 +79,7 @@ def _gathered(value: object, info: inspect.Type) -> object:
 
 
 def _members(struct: inspect.StructType) -> dict[str, inspect.Field]:
-    """The members of an object; `extra` is none of them, but holds those that are unknown."""
+    """Return the members of an object, without `extra`, which holds unknown members."""
     return {item.encode_name: item for item in struct.fields if item.name != "extra"}
 
 
@@ -134,7 +134,7 @@ def _object(
 
 
 def _scalar(info: inspect.Type) -> tuple[str, Callable[[object], bool]] | None:
-    """A scalar type: its name in messages, and its test."""
+    """Return the name of a scalar type for messages, and its test."""
     match info:
         case inspect.StrType():
             return "text", lambda value: isinstance(value, str)

@@ -26,12 +26,12 @@ _DEEPEST = 100
 def place_extra(struct: Struct, empty: Mapping[str, type[Struct]]) -> None:
     """Move the members of `extra` to their places, during the construction of the struct.
 
-    An object under the name of a member that is an object goes into that one:
+    An object under the name of a known object is merged into that object:
     `Step(…, extra={"message": {"sms": {"content_id": "…"}}})`.
 
     Args:
-        struct: One whose `extra` was given.
-        empty: Classes of members that may be absent, to be made where `extra` has something for them.
+        struct: A struct with `extra`.
+        empty: Classes of optional members, which are created if `extra` has members for them.
 
     Raises:
         ConfigurationError: `extra` is no mapping, or would replace a member that has a place of its own.
@@ -64,7 +64,7 @@ def place_extra(struct: Struct, empty: Mapping[str, type[Struct]]) -> None:
 
 @lru_cache(maxsize=64)
 def known_members(kind: type[Struct]) -> dict[str, str]:
-    """The members that a struct has of its own: the name in JSON to the attribute, the tag to nothing."""
+    """Return the known members of a struct: names in JSON to attributes; the tag to an empty text."""
     names = zip(kind.__struct_encode_fields__, kind.__struct_fields__, strict=True)
     known = {encoded: name for encoded, name in names if name != "extra"}
     tag = kind.__struct_config__.tag_field
@@ -116,7 +116,7 @@ def to_wire(value: object) -> object:
 def encode(struct: Struct) -> bytes:
     """Return a struct as JSON, unknown members included."""
     data = _encode(struct)
-    # Nearly always there is nothing of that kind. A custom object may have a member of this name, too.
+    # Most requests have none. A custom object may have a member of this name, too.
     return _encode(to_wire(struct)) if b'"extra":' in data else data
 
 
