@@ -1,7 +1,7 @@
-"""`Campaign`: one list of people, each sent to at most once, through crashes, pauses and quotas.
+"""`Campaign`: sends to each recipient of a list at most once, through crashes, pauses and quotas.
 
-It puts the parts together and decides nothing: `intake` makes rows, `ledger` keeps them, `sender` sends them,
-`outcomes` hears what became of them.
+The class only combines the parts: `rows.intake` makes rows, `ledger` stores them, `sending.sender` sends
+them, `outcomes` receives their callbacks.
 """
 
 from __future__ import annotations
@@ -64,25 +64,25 @@ def shared_governor() -> Governor:
 
 
 class _Frozen(Struct, frozen=True):
-    """What a ledger keeps of the plan: it does not change once rows were added."""
+    """The part of the plan that a ledger stores; it cannot change after the first rows."""
 
     template: str
     plan: str = ""
 
 
 class Campaign:
-    """A campaign. `Campaign.open` makes it.
+    """A campaign; `Campaign.open` creates one.
 
     Args:
-        ledger: Its rows.
-        client: Through which they are sent; `None` to look at it, add to it, or ask for something.
-        template: What is made of each row; `None` likewise.
+        ledger: The ledger of the rows.
+        client: The client that sends; `None` to inspect or control the campaign, or to add rows.
+        template: Makes the workflow of each row; `None` to inspect or control the campaign.
         settings: Pace, times, safety.
         tariff: Prices, for `max_spend` and plans.
-        people: Opt-out list that callbacks feed; by default that of the ledger.
-        governor: Of the process; by default the one that all campaigns share.
-        timeout: Of one attempt, instead of the client's.
-        wall_clock: Epoch seconds.
+        people: Opt-out list; by default that of the ledger.
+        governor: Governor of the rates; by default that of the process, shared by all campaigns.
+        timeout: Timeout of one attempt; that of the client if omitted.
+        wall_clock: Returns epoch seconds.
 
     Raises:
         ConfigurationError: A setting is wrong.
@@ -111,7 +111,7 @@ class Campaign:
         self._calendar = Calendar(
             settings.zone, settings.quiet, start_at=settings.start_at, send_until=settings.send_until
         )
-        # Wrong settings are refused here and not in the middle of the night.
+        # Wrong settings are an error here instead of in the middle of the night.
         self._canary = CanaryWatch(settings.canary) if settings.canary is not None else None
         if settings.abort_if is not None:
             AbortWatch(settings.abort_if)
@@ -143,27 +143,27 @@ class Campaign:
         wall_clock: Callable[[], float] = time.time,
         **settings: Any,
     ) -> AsyncGenerator[Self]:
-        """Open a campaign, for `async with`; what a run in this context is sending is drained at its end.
+        """Open a campaign, for `async with`; the exit drains the sends in flight.
 
         Args:
-            ledger: Path of its file, `":memory:"`, or a ledger, which is not closed here.
-            client: Through which it is sent; it is not closed here.
-            template: What is made of each row.
+            ledger: Path of the file, `":memory:"`, or a ledger, which the campaign does not close.
+            client: The client that sends; the campaign does not close it.
+            template: Makes the workflow of each row.
             rate: Sends per second, a text such as `"500/h"`, or the stages of a ramp:
                 `["50/h for 2h", "200/h for 2h", "1000/h"]`. By default as fast as the service allows.
-            over: Spread all rows evenly over so many seconds, or a text such as `"6h"`.
-            limit: Sends in flight.
+            over: Time over which all rows are spread evenly, in seconds or as a text such as `"6h"`.
+            limit: Maximum number of sends in flight.
             tariff: Prices, for `max_spend` and plans.
-            people: Opt-out list in a file of its own, that campaigns share.
-            governor: Instead of that of the process.
-            timeout: Of one attempt, instead of the client's.
-            observer: Look at a campaign that another process runs, or ask for a pause and the like.
-            restored: Go on with a file that was copied or restored from a backup.
-            wall_clock: Epoch seconds.
+            people: Opt-out list in a separate file, shared by campaigns.
+            governor: Governor of the rates; that of the process if omitted.
+            timeout: Timeout of one attempt; that of the client if omitted.
+            observer: Whether to only inspect and control a campaign that another process runs.
+            restored: Whether to continue with a file that was copied or restored from a backup.
+            wall_clock: Returns epoch seconds.
             **settings: Fields of `CampaignSettings`, such as `country`, `quiet`, `canary`, `max_spend`.
 
         Raises:
-            LedgerInUseError: Another process has the file.
+            LedgerInUseError: Another process uses the file.
             LedgerCopiedError: The file was copied or restored.
             LedgerError: The file cannot be used.
             ConfigurationError: A setting is wrong.
@@ -196,7 +196,11 @@ class Campaign:
     # --- rows ---
 
     async def plan(self, rows: Rows) -> Plan:
-        """Tell what rows would become, what that would cost and how long it would take; nothing is added."""
+        """Return the plan of a list: results, cost and duration; nothing is added.
+
+        Args:
+            rows: A file, or an (async) iterable of mappings.
+        """
         return await make_plan(
             rows,
             self._intake(),
@@ -207,16 +211,16 @@ class Campaign:
         )
 
     async def add(self, rows: Rows, *, plan: str = "", rejects: RejectsFile | None = None) -> Taken:
-        """Add rows; those whose key is there already stay as they were first added.
+        """Add rows; a row with a known key stays as first added.
 
         Args:
             rows: A file, or an (async) iterable of mappings.
-            plan: Hash of the plan that was approved: other rows, texts, limits or prices are refused. The
-                rows are read twice then, so they are a file or a list.
-            rejects: Where rejects are written.
+            plan: Hash of the approved plan: other rows, texts, limits or prices are refused. The
+                rows are read twice then, so they must be a file or a list.
+            rejects: File for the rejected rows.
 
         Raises:
-            PlanChangedError: The plan has another hash, or the rows that are there have another template.
+            PlanChangedError: The plan has another hash, or earlier rows were added for another template.
             RejectedRowsError: The campaign is `strict`, or refuses duplicates, and rows are rejected.
             SourceError: The source cannot be read any further.
             LedgerError: The ledger failed.
@@ -243,32 +247,32 @@ class Campaign:
         return rows_of(self.ledger, state)
 
     async def resend(self, *ids: int) -> int:
-        """Put `unknown` rows back to `pending`: they may be messaged twice; return how many."""
+        """Set `unknown` rows back to `pending`, at the risk of a second message; return their number."""
         count = await self.ledger.resend(ids)
         if self._sender is not None:
             self._sender.wake()
         return count
 
     async def drop(self, *ids: int) -> int:
-        """Give up `unknown` or `pending` rows; return how many."""
+        """Skip `unknown` or `pending` rows; return their number."""
         return await self.ledger.drop(ids)
 
     # --- running ---
 
     async def run(self, *, plan: str = "", signals: bool = False) -> Counts:
-        """Send until every row has an outcome, or it is stopped.
+        """Send until every row has an outcome, or until the campaign is stopped.
 
-        A campaign that is paused, by an operator or by itself, waits here until it is resumed or stopped.
+        While the campaign is paused, by an operator or by its own rules, `run` waits.
 
         Args:
-            plan: Hash of the plan that was approved: it must be the one that the rows were added with.
-            signals: Whether SIGINT and SIGTERM stop it: what is in flight is drained, a second one gives that
-                up. Only in the main thread.
+            plan: Hash of the approved plan, with which the rows must have been added.
+            signals: Whether SIGINT and SIGTERM stop the campaign: the first drains the sends in flight, the
+                second cancels them. Only in the main thread.
 
         Raises:
-            PlanChangedError: The rows were added with another plan, or none, or for another template.
-            ConfigurationError: It has no client or no template, or runs already.
-            LedgerError: The ledger failed again and again.
+            PlanChangedError: The rows were added with another plan, without a plan, or for another template.
+            ConfigurationError: The campaign has no client or no template, or runs already.
+            LedgerError: The ledger kept failing.
             ClientClosedError: The client was closed.
         """
         if self._client is None or self._template is None:
@@ -293,18 +297,21 @@ class Campaign:
             self._over.set()
 
     async def _drain(self) -> None:
-        """Stop a run of another task, and wait for its end."""
+        """Stop the run of another task, and wait for its end."""
         if self._sender is not None:
             self._sender.stop()
             await self._over.wait()
 
     async def test(self, number: str) -> list[Dispatch]:
-        """Send one message of each variant and language to a number of yours; the ledger does not change.
+        """Send one message of each variant and language to your own number; the ledger does not change.
+
+        Args:
+            number: Your number, in any spelling with its country code.
 
         Raises:
             ConfigurationError: There is no client or template, no row is pending, or the template does not
-                tell which fields are numbers.
-            APIError: The service did not take one.
+                name the fields that are numbers.
+            APIError: The service did not accept a message.
         """
         if self._client is None or self._template is None:
             raise ConfigurationError("a test send needs a client and a template")
@@ -313,25 +320,29 @@ class Campaign:
         )
 
     async def pause(self, reason: str = "", *, by: str = "operator") -> None:
-        """Claim nothing more, in every process; what is in flight ends as it may."""
+        """Pause in every process: no more rows are claimed, sends in flight continue to their end."""
         await self._ask(state="pause", by=by, reason=reason)
 
     async def resume(self, *, by: str = "operator") -> None:
-        """Go on after a pause."""
+        """Resume after a pause."""
         await self._ask(state="run", by=by, reason="")
 
     async def stop(self, reason: str = "", *, by: str = "operator") -> None:
-        """Claim nothing more, drain, and end the run, in every process. A second call here gives up."""
+        """Stop in every process: claim no more rows, drain, end the run. A second call cancels the drain."""
         if self._sender is not None:
             self._sender.stop()
         await self._ask(state="stop", by=by, reason=reason)
 
     async def release(self, *, by: str = "operator") -> None:
-        """Let a campaign pass its canary."""
+        """Release the campaign from its canary."""
         await self._ask(release=True, state="run", by=by, reason="")
 
     async def retune(self, *, rate: float | None = None, limit: int | None = None) -> None:
-        """Change sends per second, or sends in flight, while it runs; what is `None` stays.
+        """Change the pace of a running campaign; `None` keeps a value.
+
+        Args:
+            rate: Sends per second.
+            limit: Maximum number of sends in flight.
 
         Raises:
             ConfigurationError: The rate is not above 0, or the limit is below 1.
@@ -346,7 +357,7 @@ class Campaign:
     # --- outcomes ---
 
     def attach(self, router: Any) -> Outcomes:
-        """Let a router of the receiver bring callbacks to the rows, and STOP replies to the opt-out list."""
+        """Register handlers on a router of the receiver, for callbacks and for STOP replies."""
         outcomes = self._hearing()
         outcomes.attach(router, self._people)
         return outcomes
@@ -354,17 +365,17 @@ class Campaign:
     async def wait(
         self,
         *,
-        timeout: float | None = None,  # noqa: ASYNC109 - what is open by then is an answer, not an error
+        timeout: float | None = None,  # noqa: ASYNC109 - open rows at the timeout are a result, not an error
         latest: Mapping[str, float] | None = None,
     ) -> Waited:
-        """Wait until all rows have ended or cannot end any more; see `Outcomes.wait`."""
+        """Wait until every row has ended or cannot end any more; see `Outcomes.wait`."""
         return await self._hearing().wait(timeout=timeout, latest=latest)
 
     async def status(self, *, verify: bool = False) -> Status:
-        """Tell where it stands, and why nothing moves and until when.
+        """Return the status: counts, rate, and the reason and the end of a wait.
 
         Args:
-            verify: Count the rows anew instead of trusting the numbers that are kept.
+            verify: Whether to count the rows instead of using the stored counts.
         """
         counts = await self.ledger.counts(verify=verify)
         control = await self.ledger.control()
@@ -420,7 +431,7 @@ class Campaign:
         )
 
     async def _freeze(self, plan: str) -> _Frozen:
-        """Return what the ledger keeps of the plan; it is written with the first rows."""
+        """Return the part of the plan that the ledger stores; it is written with the first rows."""
         fingerprint = self._template.fingerprint if self._template is not None else ""
         stored = await self.ledger.describe()
         if not stored:
@@ -450,7 +461,7 @@ class Campaign:
         )
 
     async def _budget(self, template: Renderer) -> Budget | None:
-        """Return the budget, with the most that one of the pending rows can cost."""
+        """Return the budget, with the worst cost of one pending row."""
         most, tariff = self.settings.max_spend, self._tariff
         if most is None or tariff is None:
             return None

@@ -1,6 +1,6 @@
-"""A campaign described by one TOML file: read, judged as a whole, and turned into settings.
+"""Reads the TOML file of a campaign, reports all its problems at once, and returns settings.
 
-It opens no ledger and reads no rows.
+The module opens no ledger and reads no rows.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def load(path: str | Path) -> CampaignSettings:
     """Read a campaign file; the paths in it are relative to its folder.
 
     Raises:
-        CampaignFileError: It cannot be read, or something in it is wrong; every problem is named.
+        CampaignFileError: The file cannot be read, or has errors; the exception lists every problem.
     """
     path = Path(path)
     try:
@@ -60,11 +60,11 @@ def parse(data: bytes | str, *, name: str = "campaign", folder: str | Path = "")
 
     Args:
         data: TOML, with or without a byte-order mark.
-        name: Of the file, for the error.
-        folder: What paths in it are relative to.
+        name: Name of the file, for the error.
+        folder: Folder of relative paths in the file.
 
     Raises:
-        CampaignFileError: Something in it is wrong; every problem is named.
+        CampaignFileError: The file has errors; the exception lists every problem.
     """
     problems: list[FileProblem] = []
     try:
@@ -88,10 +88,10 @@ def parse(data: bytes | str, *, name: str = "campaign", folder: str | Path = "")
 
 
 def template_of(settings: CampaignSettings, rules: Rules = DEFAULT_RULES) -> WorkflowTemplate:
-    """Return the template that the file describes.
+    """Return the template of the file.
 
     Raises:
-        CampaignFileError: It describes none.
+        CampaignFileError: The file has no template.
     """
     problems: list[FileProblem] = []
     template = build_template(settings.template, problems, rules=rules)
@@ -101,10 +101,10 @@ def template_of(settings: CampaignSettings, rules: Rules = DEFAULT_RULES) -> Wor
 
 
 def tariff_of(settings: CampaignSettings) -> Tariff | None:
-    """Return the tariff that the file describes, or `None`.
+    """Return the tariff of the file; `None` without one.
 
     Raises:
-        ConfigurationError: A channel or a price in it is wrong.
+        ConfigurationError: A channel or a price is wrong.
     """
     if settings.tariff is None:
         return None
@@ -199,7 +199,7 @@ def _quiet(table: Table) -> QuietHours:
         if key not in table:
             table.note(key, 'is missing; write from = "21:00" and to = "09:00"')
     begin, end = table.get("from", minutes, 0), table.get("to", minutes, 0)
-    # Read with the zones of rows; named here, so that it is known.
+    # The zones of rows use this key; it is read here, so that it is no unknown key.
     table.flag("zone_by_number")
     days = frozenset(_DAYS.index(day.lower()) for day in table.texts("days") if _is_day(table, day))
     table.done()
@@ -286,7 +286,7 @@ def _tariff(table: Table) -> TariffSettings:
 
 
 class _LocalTimes:
-    """Reads times into epoch seconds, and notes whether one was local."""
+    """Reads times as epoch seconds, and records whether one was local."""
 
     def __init__(self, zone: str) -> None:
         self.used = False

@@ -1,6 +1,6 @@
-"""What `Campaign` is opened with: settings of keyword arguments, a ledger of a path, signals, prices.
+"""Parts of `Campaign.open`: settings from keyword arguments, a ledger from a path, signals, prices.
 
-It sends nothing.
+The module sends nothing.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = ["Expiring", "opened", "settings_of", "state_of", "stopped_by_signals"
 
 
 class Expiring:
-    """Adds rows that expire when the campaign does: what `Intake` needs of a ledger, and no more."""
+    """Adds rows that expire at the end of the campaign; the part of a ledger that `Intake` needs."""
 
     def __init__(self, ledger: Ledger, until: float | None) -> None:
         self._ledger = ledger
@@ -50,10 +50,10 @@ class Expiring:
 def settings_of(
     ledger: str | os.PathLike[str] | Ledger, rate: object, over: object, limit: int, settings: dict[str, Any]
 ) -> CampaignSettings:
-    """Return the settings that keyword arguments say.
+    """Return the settings from keyword arguments.
 
     Raises:
-        ConfigurationError: One is unknown, or cannot be read.
+        ConfigurationError: An argument is unknown, or has an unreadable value.
     """
     name = Path(ledger).stem if isinstance(ledger, str | os.PathLike) else "campaign"
     pace = settings.pop("pace", Pace())
@@ -77,14 +77,14 @@ async def opened(
     restored: bool,
     clock: Callable[[], float],
 ) -> Ledger | None:
-    """Return the ledger of a path, which is closed here; `None` for one that was given."""
+    """Return the ledger of a path, which the campaign closes; `None` for a ledger of the caller."""
     if not isinstance(ledger, str | os.PathLike):
         return None
     if ledger == ":memory:":
         return MemoryLedger(people, clock=clock)
     if isinstance(ledger, str) and "://" in ledger:
         raise ConfigurationError("a campaign is kept in a file: give a path, or a ledger of your own")
-    # Here, since most programs have no campaign, and sqlite3 costs its import.
+    # Imported here, since most programs have no campaign, and the import of sqlite3 takes time.
     from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 
     return await SqliteLedger.open(
@@ -93,7 +93,7 @@ async def opened(
 
 
 def worst_cost(rows: list[Row], template: Renderer, tariff: Tariff) -> Decimal:
-    """Return the most that one of the rows can cost; what cannot be rendered is refused and costs nothing."""
+    """Return the worst cost of one row; rows that cannot be rendered are refused and cost nothing."""
     worst = Decimal(0)
     for row in rows:
         with suppress(RowError):
@@ -104,7 +104,7 @@ def worst_cost(rows: list[Row], template: Renderer, tariff: Tariff) -> Decimal:
 def state_of(
     waiting: Waiting | None, *, stopping: bool
 ) -> Literal["running", "waiting", "paused", "stopping"]:
-    """Return the state of a campaign that runs here."""
+    """Return the state of a campaign that runs in this process."""
     if stopping:
         return "stopping"
     if waiting is None:
@@ -114,7 +114,7 @@ def state_of(
 
 @contextmanager
 def stopped_by_signals(sender: Sender, *, wanted: bool) -> Generator[None]:
-    """Let SIGINT and SIGTERM stop a sender, if that is wanted."""
+    """Let SIGINT and SIGTERM stop a sender, if `wanted`."""
     loop = running_loop()
     numbers = (signal.SIGINT, signal.SIGTERM) if wanted else ()
     for number in numbers:

@@ -1,7 +1,8 @@
-"""`Outcomes`: callbacks become what a campaign knows of its rows, and `wait` for their end.
+"""`Outcomes`: stores the callbacks of a campaign in its rows, and waits for the end of the rows.
 
-Callbacks come at least once and in any order (contract 5.10); `folding` says why that cannot matter. What
-arrives at the same time shares a transaction of the ledger; a callback is answered only once it is stored.
+Callbacks arrive at least once and in any order (contract 5.10); `ledger.folding` explains why that does not
+matter. Callbacks that arrive together share a transaction of the ledger; a callback is answered after it is
+stored.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ __all__ = ["LATEST_STATUS", "Outcomes", "Waited", "attach", "last_heard"]
 _HOUR: Final = 3600.0
 _DAY: Final = 24 * _HOUR
 
-#: Seconds after which no status of a message comes any more, by channel (contract 5.10).
+#: Seconds after which a message gets no more statuses, by channel (contract 5.10).
 LATEST_STATUS: Final[Mapping[str, float]] = {
     "sms": 72 * _HOUR,
     "mms": 72 * _HOUR,
@@ -42,7 +43,7 @@ _RETRIED: Final = 64
 
 
 class _Router(Protocol):
-    """What `attach` needs of a router; the receiver's `Router` has it."""
+    """The part of a router that `attach` needs; the receiver's `Router` has it."""
 
     def add(self, handler: Any, *, kind: Any) -> object:
         """Register a handler."""
@@ -50,12 +51,12 @@ class _Router(Protocol):
 
 
 class Waited(Struct, frozen=True, kw_only=True):
-    """What a `wait` came to.
+    """The result of `wait`.
 
     Attributes:
-        ended: Rows whose final report came.
-        given_up: Sent rows of which nothing more will be heard: they were silent for too long.
-        open: Rows that are not sent yet, or whose end may still come: 0 unless the time was up.
+        ended: Number of rows with a final report.
+        given_up: Number of sent rows without a callback for too long.
+        open: Number of rows that are not sent yet or may still end; 0 unless the timeout passed.
     """
 
     ended: int
@@ -64,7 +65,7 @@ class Waited(Struct, frozen=True, kw_only=True):
 
 
 class _Entry:
-    """News that wait for their transaction."""
+    """News that wait for a transaction."""
 
     __slots__ = ("address", "news", "stored")
 
@@ -75,14 +76,14 @@ class _Entry:
 
 
 class Outcomes:
-    """Takes in the callbacks of a campaign.
+    """Receives the callbacks of a campaign.
 
     Args:
-        ledger: The campaign's rows.
-        clock: Epoch seconds.
-        sleep: Waits for so many seconds, for `wait`.
-        keep_strangers: Seconds for which a callback of no row is kept, in case its row is recorded later.
-        max_strangers: How many workflows of no row are kept.
+        ledger: The ledger of the campaign.
+        clock: Returns epoch seconds.
+        sleep: Waits for a number of seconds.
+        keep_strangers: Seconds for which a callback without a row is kept, in case its row is recorded later.
+        max_strangers: Maximum number of workflows without a row that are kept.
 
     Raises:
         ConfigurationError: A time or a number is negative.
@@ -117,17 +118,20 @@ class Outcomes:
 
         Args:
             router: The receiver's `Router`.
-            people: Where replies such as STOP, and the codes 1050 and 1240, put people on the opt-out list.
+            people: Opt-out list for senders of replies such as STOP, and for the error codes 1050 and 1240.
         """
         router.add(self.receive, kind=("message-status", "final-report"))
         if people is not None:
             people.attach(router)
 
     async def receive(self, event: Event) -> None:
-        """Take in a callback: a handler for a router. What belongs to no row is kept for a while.
+        """Store a callback; a handler for a router. A callback without a row is kept for a while.
+
+        Args:
+            event: The callback.
 
         Raises:
-            LedgerError: It could not be stored; let the service deliver it again.
+            LedgerError: The callback could not be stored; raise the error, so that the service repeats it.
         """
         news = news_of_event(event, self._clock())
         if news is None:
@@ -144,10 +148,10 @@ class Outcomes:
                 self._waiting.remove(entry)
 
     async def reconcile(self) -> int:
-        """Bring all callbacks of no row again, whose rows may be recorded by now.
+        """Store all callbacks without a row again, since their rows may be recorded by now.
 
         Returns:
-            How many found their row.
+            The number of callbacks that found their row.
 
         Raises:
             LedgerError: The ledger failed.
@@ -160,14 +164,14 @@ class Outcomes:
         return before - len(self._strangers)
 
     async def _store_waiting(self) -> None:
-        """Store what waits, for all who brought it: the others find it done when it is their turn."""
+        """Store all waiting news, also those of concurrent callers, which then have nothing left to do."""
         batch = self._waiting[:_PIECE]
         del self._waiting[:_PIECE]
         now = self._clock()
         try:
             addresses = {entry.news.dispatch_uuid: entry.address for entry in batch if entry.address}
             again = self._strangers.due(now, _RETRIED)
-            # What is told of one workflow goes together: a report has no reference, but its statuses do.
+            # News of one workflow go together: a report has no reference, but its statuses have.
             by_uuid = {news.dispatch_uuid: news for news in again}
             for entry in batch:
                 uuid = entry.news.dispatch_uuid
@@ -199,12 +203,12 @@ class Outcomes:
     async def suggest(
         self, *, within: float = _HOUR, candidates: Iterable[Candidate] = ()
     ) -> list[Suggestion]:
-        """Return which workflows of no row the unknown rows may be, by address and time.
+        """Return workflows without a row that may belong to unknown rows, by address and time.
 
-        It decides nothing: only a `client_ref` proves, and moves a row by itself.
+        A suggestion changes nothing: only a `client_ref` is a proof, and settles a row automatically.
 
         Args:
-            within: Seconds between a row and a workflow.
+            within: Maximum number of seconds between a row and a workflow.
             candidates: More workflows, such as those of a receiver's inbox.
 
         Raises:
@@ -222,15 +226,15 @@ class Outcomes:
         latest: Mapping[str, float] | None = None,
         every: float = 1.0,
     ) -> Waited:
-        """Wait until all rows have ended or cannot end any more.
+        """Wait until every row has ended or cannot end any more.
 
-        A workflow whose last message stays `submitted` never ends (contract 9.12). It is given up when
-        nothing was heard of it for as long as statuses of its channels may come late (contract 5.10).
+        A workflow whose last message stays `submitted` never ends (contract 9.12). Its row is given up after
+        the time in which statuses of its channels may arrive late (contract 5.10).
 
         Args:
-            timeout: Seconds after which it returns what is open; `None` for no limit.
-            latest: Seconds by channel instead of those of `LATEST_STATUS`.
-            every: Seconds between two looks at the ledger, which another process may write as well.
+            timeout: Maximum wait in seconds; `None` for no limit.
+            latest: Seconds by channel, instead of those of `LATEST_STATUS`.
+            every: Seconds between two reads of the ledger, which another process may change.
 
         Raises:
             LedgerError: The ledger failed.
@@ -246,7 +250,7 @@ class Outcomes:
             unended = counts.states.get("sent", 0) - counts.ended
             if counts.open == 0 and (unended <= 0 or next_scan <= now or now >= deadline):
                 given_up, next_scan = await self._given_up(silence, now)
-                # A look at all rows takes its time: not more often than a fraction of it.
+                # Reading all rows takes time, so the interval is a multiple of that time.
                 next_scan = max(next_scan, now + every * (1 + counts.total / 10_000))
             left = counts.open + max(unended - given_up, 0)
             if left == 0 or now >= deadline:
@@ -254,7 +258,7 @@ class Outcomes:
             await self._pause(max(min(every, deadline - now), 0.001))
 
     async def _given_up(self, silence: Mapping[str, float], now: float) -> tuple[int, float]:
-        """Return how many sent rows are silent for too long, and when the next one will be."""
+        """Return the number of rows to give up, and the time at which the next row is to be given up."""
         given_up, earliest = 0, math.inf
         async for row in rows_of(self._ledger, "sent"):
             if row.news is not None and row.news.ended:
@@ -267,7 +271,7 @@ class Outcomes:
         return given_up, earliest
 
     async def _pause(self, seconds: float) -> None:
-        """Wait for so long, or until a callback was stored here."""
+        """Wait for a number of seconds, or until this process stores a callback."""
 
         async def wake(scope: anyio.CancelScope) -> None:
             await self._heard.wait()
@@ -286,18 +290,18 @@ def attach(
     *,
     clock: Callable[[], float] = time.time,
 ) -> Outcomes:
-    """Let a router of the receiver bring callbacks to a ledger; return what takes them in."""
+    """Register the handlers of a ledger on a router of the receiver; return the `Outcomes`."""
     outcomes = Outcomes(ledger, clock=clock)
     outcomes.attach(router, people)
     return outcomes
 
 
 def last_heard(row: Row) -> float:
-    """Return when a row last changed or was heard of, in epoch seconds."""
+    """Return the time of the last change or callback of a row, in epoch seconds."""
     return max(row.changed, row.news.at if row.news is not None else 0.0)
 
 
 def _channels(row: Row) -> set[str]:
-    """The channels that a row may be on, as far as it says."""
+    """Return the channels of a row, as far as they are known."""
     heard = {step.channel for outcome in outcomes_of(row.news) for step in outcome.steps if step.channel}
     return heard | set(row.channels) | {row.bucket.partition("|")[0]}

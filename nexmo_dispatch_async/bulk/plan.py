@@ -1,6 +1,6 @@
-"""The dry run: what a campaign would do, what that would cost, how long it would take, and one hash of all.
+"""The dry run of a campaign: its results, cost and duration, under one hash.
 
-It reads every row as the campaign will and sends nothing. Approving the hash approves exactly these messages:
+The plan reads every row as the campaign will, and sends nothing. The hash stands for exactly these messages:
 another row, text, limit or price gives another hash.
 """
 
@@ -35,19 +35,19 @@ from nexmo_dispatch_async.tariff import Tariff
 __all__ = ["Plan", "PlannedCost", "ends_at", "intake_of", "make_plan", "plan_of"]
 
 _SHOWN = 20
-# A campaign that takes longer has a pace that was mistyped.
+# Maximum duration: a longer campaign has a mistyped pace.
 _LONGEST = 400 * 86_400.0
 
 
 class PlannedCost(Struct, frozen=True):
-    """The sum over all rows that are sent.
+    """The sum over all rows to send.
 
     Attributes:
-        best: Only the cheapest step of each is charged.
-        expected: Only the first step of each is charged.
-        worst: Every step of each is charged.
-        currency: Of the tariff.
-        unpriced: Rows with a destination that the tariff has no price for; they are in no sum.
+        best: Only the cheapest step of each row is charged.
+        expected: Only the first step of each row is charged.
+        worst: Every step of each row is charged.
+        currency: Currency of the tariff.
+        unpriced: Number of rows without a price for their destination; no sum includes them.
     """
 
     best: Decimal
@@ -58,29 +58,30 @@ class PlannedCost(Struct, frozen=True):
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """What a campaign would do.
+    """The result of a dry run.
 
     Attributes:
         hash: 32 hexadecimal digits over rows, template, limits and tariff.
         rows: Rows that were read.
-        recipients: Rows that would be added, those held out included.
-        held_out: Rows that would get nothing, to compare with.
+        recipients: Rows that would be added, including held-out rows.
+        held_out: Rows of the control group, which would get no message.
         excluded: Rows of people to whom the campaigns of `exclude` sent, so far.
         suppressed: Rows of people on the opt-out list, so far. Neither they nor those excluded count in cost,
             duration or hash: both lists may grow until the send.
         rejected: Rows that would not be added.
-        duplicates: Rejected rows whose key came before.
-        same_address: Rows whose address came before under another key: one person gets several messages.
+        duplicates: Rejected rows with the key of an earlier row.
+        same_address: Rows with the address of an earlier row and another key: one person gets several
+            messages.
         rules: Rejected rows by rule.
         channels: Recipients by the channel of their first step.
         languages: Recipients by language, `""` for that of the template.
         variants: Recipients by variant, `""` for none.
-        buckets: Recipients by bucket, which a rate is counted by.
-        cost: What it would cost, or `None` without a tariff.
+        buckets: Recipients by bucket, the unit of a rate.
+        cost: The cost; `None` without a tariff.
         begins: Epoch seconds of the first send.
-        ends: Epoch seconds of the last send, or `None` if it is not over within 400 days.
+        ends: Epoch seconds of the last send; `None` after more than 400 days.
         rejects: The first rejects.
-        warnings: What should be looked at before it is run, in words.
+        warnings: What to check before the run, in words.
     """
 
     hash: str
@@ -121,13 +122,13 @@ async def plan_of(
     now: float | None = None,
     rejects: RejectsFile | None = None,
 ) -> Plan:
-    """Make the plan of a campaign file.
+    """Return the plan of a campaign file.
 
     Args:
-        settings: What the file says.
+        settings: The settings of the file.
         rules: The rules that every workflow must pass.
-        now: Epoch seconds; by default those of the clock.
-        rejects: Where rejects are written.
+        now: Epoch seconds; the current time if omitted.
+        rejects: File for the rejected rows.
 
     Raises:
         SourceError: The rows cannot be read.
@@ -137,7 +138,7 @@ async def plan_of(
     """
     intake = intake_of(settings, rules=rules)
     tariff = tariff_of(settings)
-    # Without a file of its own the list is in the ledger, which a plan does not make.
+    # Without a separate file the list is in the ledger, which a plan does not create.
     async with AsyncExitStack() as stack:
         people: People | None = None
         if settings.people.file and await anyio.Path(settings.people.file).exists():
@@ -174,16 +175,16 @@ async def make_plan(
     now: float | None = None,
     rejects: RejectsFile | None = None,
 ) -> Plan:
-    """Read all rows and tell what would be done with them.
+    """Read all rows and return their plan.
 
     Args:
         rows: A file, or an (async) iterable of mappings.
-        intake: Makes recipients of them.
-        settings: Limits, times and budget; its source and its template are not looked at.
+        intake: Makes recipients of rows.
+        settings: Limits, times and budget; its source and template are ignored.
         tariff: Prices, or `None`.
         people: The opt-out list, or `None`.
-        now: Epoch seconds; by default those of the clock.
-        rejects: Where rejects are written.
+        now: Epoch seconds; the current time if omitted.
+        rejects: File for the rejected rows.
 
     Raises:
         SourceError: The rows cannot be read.
@@ -232,15 +233,15 @@ async def make_plan(
 
 
 def ends_at(begins: float, seconds: float, calendar: Calendar) -> float | None:
-    """Return when sends that take so many seconds are over, with the quiet hours of the campaign's zone.
+    """Return the end of a number of seconds of sending, with the quiet hours of the campaign's zone.
 
     Args:
-        begins: Epoch seconds.
-        seconds: Of sending.
-        calendar: Knows the quiet hours.
+        begins: Epoch seconds of the first send.
+        seconds: Seconds of sending.
+        calendar: The calendar with the quiet hours.
 
     Returns:
-        Epoch seconds, `None` if that is more than 400 days away.
+        Epoch seconds; `None` if the end is more than 400 days away.
     """
     at = begins
     while at - begins < _LONGEST:
@@ -254,7 +255,7 @@ def ends_at(begins: float, seconds: float, calendar: Calendar) -> float | None:
 
 
 class _Counting:
-    """What has been counted of the rows so far."""
+    """The counts of the rows so far."""
 
     def __init__(self, tariff: Tariff | None, elsewhere: Seen, opted_out: Seen) -> None:
         self.digest = hashlib.blake2b(digest_size=16)
@@ -318,10 +319,10 @@ class _Counting:
 
 
 def _limits(intake: Intake, settings: CampaignSettings, tariff: Tariff | None) -> bytes:
-    """Return everything but the rows that a plan is made of, as bytes that are the same in every process."""
+    """Return all parts of a plan except the rows, as bytes that are equal in every process."""
     prices: object = None
     if tariff is not None:
-        # As numbers: 0.10 is 0.1, from a file or from Python.
+        # As numbers: 0.10 equals 0.1, from a file or from Python.
         tables = {
             channel: {code: str(price.normalize()) for code, price in table.items()}
             for channel, table in tariff.prices.items()
@@ -330,7 +331,7 @@ def _limits(intake: Intake, settings: CampaignSettings, tariff: Tariff | None) -
     said = (
         *("1", intake.template.fingerprint, settings.zone, settings.start_at, settings.send_until),
         *(settings.quiet, settings.canary, settings.abort_if, settings.strict, settings.people.cap),
-        # Where the files lie does not count.
+        # The paths of the files do not count.
         sorted(Path(name).name for name in settings.people.exclude),
         *(
             settings.pace.rates,
@@ -350,7 +351,7 @@ def _text(value: object) -> object:
 
 
 def _seconds(pace: Pace, sends: Counter[str]) -> float:
-    """Return how long all sends take: the slower of the whole campaign's pace and that of each bucket."""
+    """Return the seconds for all sends, at the slower of the campaign's pace and those of the buckets."""
     slowest = pace.seconds(sum(sends.values()))
     for name, per_second in pace.by_bucket.items():
         number = sum(count for bucket, count in sends.items() if name in (bucket, bucket.partition("|")[0]))
@@ -359,7 +360,7 @@ def _seconds(pace: Pace, sends: Counter[str]) -> float:
 
 
 def _warnings(counting: _Counting, settings: CampaignSettings, sends: int, ends: float | None) -> list[str]:
-    """Return what should be looked at before the campaign is run."""
+    """Return the warnings to check before the run."""
     said: list[str] = []
     rejected = sum(counting.rules.values())
     if not sends:

@@ -1,6 +1,6 @@
-"""What a campaign is doing: numbers, how fast, how long still, and why nothing moves and until when.
+"""The status of a campaign: counts, rate, remaining time, and the reason and the end of a wait.
 
-It reads no ledger and no clock: `Sender` and `Campaign` fill it.
+The module reads no ledger and no clock: `Sender` and `Campaign` provide the numbers.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ WaitingFor = Literal[
 
 
 class Waiting(Struct, frozen=True, kw_only=True):
-    """Why nothing moves.
+    """The reason why a campaign sends nothing now.
 
     Attributes:
-        reason: What it waits for.
-        until: Epoch seconds at which that ends; `None` when nothing but an event ends it.
-        bucket: Which meter holds it: `gateway`, `campaign`, or a bucket; `""` for none.
-        by: Who paused it, such as `command` or `abort_if`; `""` for nothing of that kind.
-        words: More about it, without personal data.
+        reason: The cause of the wait.
+        until: Epoch seconds of the end of the wait; `None` when only an event ends it.
+        bucket: The meter that limits the rate: `gateway`, `campaign`, or a bucket; `""` for none.
+        by: The origin of a pause, such as `command` or `abort_if`; `""` without a pause.
+        words: Details, without personal data.
     """
 
     reason: WaitingFor
@@ -63,18 +63,18 @@ class Waiting(Struct, frozen=True, kw_only=True):
 
 
 class Status(Struct, frozen=True, kw_only=True):
-    """Where a campaign stands.
+    """The status of a campaign.
 
     Attributes:
-        state: `idle`: nothing runs here. `running`, or `waiting` for what `waiting` says. `paused`,
-            `stopping`: an operator asked for it, or the campaign itself. `finished`: no row is pending or
-            sending.
-        counts: Rows by state, and what callbacks told.
+        state: `idle`: this process does not run the campaign. `running`, or `waiting` for the reason in
+            `waiting`. `paused`, `stopping`: on request of an operator or of the campaign itself. `finished`:
+            no row is pending or sending.
+        counts: Rows by state, and the facts from callbacks.
         rate: Results per second over the last minute.
-        in_flight: Sends that wait for their answer, in this process.
-        eta: Epoch seconds at which it will have sent all, at the present rate; `None` when that is not known.
-        spent: What callbacks told of the cost, by currency.
-        waiting: Why nothing moves; `None` while something does.
+        in_flight: Number of sends that wait for a response, in this process.
+        eta: Epoch seconds of the last send at the present rate; `None` when unknown.
+        spent: Cost according to callbacks, by currency.
+        waiting: The reason of a wait; `None` while rows are sent.
         at: Epoch seconds of this status.
     """
 
@@ -89,7 +89,7 @@ class Status(Struct, frozen=True, kw_only=True):
 
 
 class Progress:
-    """Counts results by the second, for the rate of the last minute."""
+    """Counts results per second, for the rate of the last minute."""
 
     def __init__(self) -> None:
         self._seconds = [0] * 60
@@ -97,7 +97,7 @@ class Progress:
         self._since = math.inf
 
     def note(self, now: float, n: int = 1) -> None:
-        """Take in results."""
+        """Count results."""
         self._advance(now)
         self._since = min(self._since, now)
         self._seconds[int(now) % 60] += n
@@ -110,7 +110,7 @@ class Progress:
         return sum(self._seconds) / max(1.0, min(60.0, now - self._since))
 
     def eta(self, now: float, left: int) -> float | None:
-        """Return the seconds that `left` rows still take, `None` when nothing moves."""
+        """Return the seconds for the remaining rows; `None` without progress."""
         rate = self.rate(now)
         if not left:
             return 0.0

@@ -1,4 +1,4 @@
-"""Why a row is not taken: the field, the rule and what to do, never what the field holds."""
+"""The reasons of rejected rows: the field, the rule and the correction, never the value of the field."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Reject", "RejectsFile", "RowError"]
 
 
 class RowError(DispatchError, ValueError):
-    """A row cannot be used; its text names the field, what is wrong and what to do, and no personal data.
+    """A row cannot be used; the text names the field, the problem and the correction, without personal data.
 
     Attributes:
         field: Name of the column or field, `""` for the whole row.
@@ -34,7 +34,7 @@ class RowError(DispatchError, ValueError):
 
 
 class Reject(NamedTuple):
-    """One row that was not taken.
+    """One rejected row.
 
     Attributes:
         line: Line of the source, from 1; 0 when it has none.
@@ -50,12 +50,12 @@ class Reject(NamedTuple):
 
 
 class RejectsFile:
-    """A CSV of rejects: line, field, rule, what to do. It holds no personal data, so it may be passed on.
+    """A CSV file of rejects: line, field, rule, correction. The file contains no personal data.
 
-    It is written while rows are read, and is made at the first reject: no file means no rejects.
+    The file is created at the first reject, so no file means no rejects, and is written while rows are read.
 
     Args:
-        path: Where; a file that is there is replaced.
+        path: Path of the file; an existing file is replaced.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -72,7 +72,7 @@ class RejectsFile:
         self.close()
 
     def write(self, rejects: Iterable[Reject]) -> None:
-        """Write some more.
+        """Append rejects.
 
         Raises:
             OSError: The file cannot be written.

@@ -1,4 +1,4 @@
-"""Cells of a CSV that no spreadsheet takes for a formula: their texts come from customers' lists."""
+"""Cells of a CSV file that no spreadsheet computes as a formula: their texts come from customers' lists."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NUMBER: Final = re.compile(r"[+-]?\d+(?:\.\d+)?")
 
 
 def safe_cell(text: str) -> str:
-    """Return a cell with an apostrophe before what a spreadsheet would compute; numbers stay numbers."""
+    """Return a cell, with an apostrophe before text that a spreadsheet would compute; numbers stay."""
     if text.startswith(_FORMULA) and not _NUMBER.fullmatch(text):
         return f"'{text}"
     return text

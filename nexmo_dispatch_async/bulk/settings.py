@@ -1,6 +1,6 @@
-"""What the settings of a campaign are, as typed structs with one unit each: seconds, epoch seconds, shares.
+"""The settings of a campaign as typed structs, with one unit each: seconds, epoch seconds, shares.
 
-It reads no file: `campaign_file` turns TOML into these structs, and Python callers may make them directly.
+The module reads no file: `campaign_file` turns TOML into these structs, and Python callers may create them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Rate(Struct, frozen=True):
 
     Attributes:
         per_second: Sends per second, above 0.
-        seconds: How long the stage lasts; infinite for the last one.
+        seconds: Duration of the stage; infinite for the last stage.
     """
 
     per_second: float
@@ -46,12 +46,12 @@ class Rate(Struct, frozen=True):
 
 
 class Pace(Struct, frozen=True, kw_only=True):
-    """How fast a campaign sends.
+    """The pace of a campaign.
 
     Attributes:
-        rates: Stages in their order, a ramp if there are several; empty for as fast as the service allows.
-        over: Spread all rows evenly over so many seconds; `None` for no spreading. The slower of both counts.
-        limit: Sends in flight at a time, at least 1.
+        rates: Stages in order; several are a ramp; empty for as fast as the service allows.
+        over: Seconds over which all rows are spread evenly; `None` for no spreading. The slower pace counts.
+        limit: Maximum number of sends in flight, at least 1.
         by_bucket: Sends per second of single buckets, such as `{"whatsapp|447418342140": 20.0}` or
             `{"whatsapp": 20.0}` for all senders of a channel.
     """
@@ -62,7 +62,7 @@ class Pace(Struct, frozen=True, kw_only=True):
     by_bucket: dict[str, float] = field(default_factory=dict[str, float])
 
     def seconds(self, rows: int) -> float:
-        """Return how long `rows` sends take at this pace, without quiet hours; 0 when nothing bounds it."""
+        """Return the seconds for `rows` sends at this pace, without quiet hours; 0 without a limit."""
         left, passed = float(rows), 0.0
         for rate in self.rates:
             fits = rate.per_second * rate.seconds
@@ -75,12 +75,12 @@ class Pace(Struct, frozen=True, kw_only=True):
 
 
 class QuietHours(Struct, frozen=True):
-    """When nothing is sent, in the local time of the person.
+    """The hours without sends, in the recipient's local time.
 
     Attributes:
-        begin: Minutes after midnight at which quiet begins, from 0 to 1439.
-        end: Minutes after midnight at which it ends; below `begin` it ends on the next day.
-        days: Weekdays that are quiet all day long, Monday is 0.
+        begin: Begin of the quiet hours in minutes after midnight, from 0 to 1439.
+        end: End of the quiet hours in minutes after midnight; below `begin`, on the next day.
+        days: Weekdays that are quiet all day, from 0 for Monday.
     """
 
     begin: int
@@ -106,12 +106,12 @@ class Canary(Struct, frozen=True):
 
 
 class AbortIf(Struct, frozen=True):
-    """When a campaign pauses by itself: the share of one kind of result among the last `last` results.
+    """The shares of failures among the last `last` results at which a campaign pauses.
 
     Attributes:
-        refused: Share from 0 to 1, or `None`.
-        unknown: Share from 0 to 1, or `None`.
-        last: How many results are looked at, and how many there must be.
+        refused: Share of refused rows from 0 to 1; `None` for no limit.
+        unknown: Share of unknown rows from 0 to 1; `None` for no limit.
+        last: Number of results that count, and minimum number of results.
     """
 
     refused: float | None = None
@@ -120,12 +120,12 @@ class AbortIf(Struct, frozen=True):
 
 
 class People(Struct, frozen=True):
-    """Which people get nothing, or no more than so much.
+    """The opt-out list, the cap per person, and excluded recipients.
 
     Attributes:
         file: SQLite file with the opt-out list and the history of contacts, `""` for that of the campaign.
-        cap: Messages to a person within a rolling window.
-        exclude: Ledgers of other campaigns, whose people who were sent to are left out.
+        cap: Maximum number of messages to a person within a rolling window.
+        exclude: Ledgers of other campaigns, whose recipients are skipped.
     """
 
     file: str = ""

@@ -1,7 +1,7 @@
-"""Callbacks that belong to no row yet: kept for a while, brought again, and compared with what is unknown.
+"""Callbacks without a row: kept for a while, stored again later, and compared with unknown rows.
 
 A callback may overtake the result of its own POST, and a final report does not repeat the `client_ref`
-(contract 5.4). What is kept is bounded in number and in age. It does no I/O.
+(contract 5.4). The number and the age of the kept callbacks are bounded. The module does no I/O.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _FIRST_TRY_S: Final = 1.0
 
 
 class Candidate(AsShown, Struct, frozen=True, kw_only=True):
-    """A workflow that may be that of an unknown row.
+    """A workflow that may belong to an unknown row.
 
     Attributes:
-        dispatch_uuid: Of the workflow.
-        address: Whom it was sent to, in the form of the ledger's addresses.
-        at: When it was first heard of, in epoch seconds.
+        dispatch_uuid: Id of the workflow.
+        address: Address of the recipient, in the form of the ledger.
+        at: Time of the first callback, in epoch seconds.
     """
 
     dispatch_uuid: str
@@ -38,13 +38,13 @@ class Candidate(AsShown, Struct, frozen=True, kw_only=True):
 
 
 class Suggestion(Struct, frozen=True, kw_only=True):
-    """An unknown row that a workflow would fit, by address and time: a hint for an operator, no proof.
+    """An unknown row and a workflow that fits by address and time: a hint for an operator, no proof.
 
     Attributes:
         id: Number of the row.
         line: Line of the source.
-        dispatch_uuid: Of the workflow.
-        seconds: How long after the row became unknown the workflow was first heard of; negative for before.
+        dispatch_uuid: Id of the workflow.
+        seconds: Seconds from the row becoming unknown to the first callback of the workflow; may be negative.
     """
 
     id: int
@@ -65,11 +65,11 @@ class _Stranger(AsShown, Struct, kw_only=True):
 
 
 class Strangers:
-    """News of no row, by workflow, the oldest first.
+    """News without a row, by workflow, the oldest first.
 
     Args:
-        keep: Seconds for which one is kept.
-        most: How many are kept; the oldest go first.
+        keep: Seconds for which news are kept.
+        most: Maximum number of workflows; the oldest are dropped first.
     """
 
     def __init__(self, *, keep: float, most: int) -> None:

@@ -112,8 +112,8 @@ class SqliteWindowStore:
             self._check()
             if self._traces:
                 logger.warning(
-                    "the log of the care window still contains deleted customers, since another connection "
-                    "reads %s: the log is erased with a later message",
+                    "the log of the care window still contains deleted customers: another connection to %s "
+                    "reads; the log is erased with a later message",
                     self._name,
                 )
         return found

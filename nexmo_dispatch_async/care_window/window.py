@@ -225,7 +225,7 @@ class CareWindow:
         return measured if measured - told > _CONTRADICTION else told
 
     def allows(self, step: Step, *, after: timedelta = timedelta(0)) -> bool:
-        """Return whether a step may be sent: a template, with a tag, or to a recipient with an open window."""
+        """Return whether a step may be sent: a template, one with a tag, or in an open window."""
         if not is_free(step):
             return True
         ends = (step.to.id, step.to.number) if step.channel == "messenger" else (step.to.number, step.to.id)

@@ -1,7 +1,8 @@
-"""`Ledger`: what a campaign needs of a place to keep its rows, on one machine or on several.
+"""`Ledger`: the protocol of a store for the rows of a campaign, on one machine or on several.
 
-A crash turns `sending` into `unknown`, never back into `pending`; only a proven not-sent goes back. So a
-lease decides when to say unknown and is never needed for safety.
+A crash turns `sending` into `unknown`, never back into `pending`; only a row that was provably not sent
+becomes `pending` again. A lease therefore only decides when a row becomes unknown, and safety does not depend
+on it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ __all__ = ["Ledger", "TakesRows", "rows_of"]
 
 
 class TakesRows(Protocol):
-    """What an intake needs of a ledger."""
+    """The part of a ledger that an intake needs."""
 
     async def add(self, rows: Sequence[Recipient]) -> Added:
         """Add rows whose key is new; a key that is there keeps its row as it was first added."""
@@ -35,18 +36,18 @@ class TakesRows(Protocol):
 
 
 class Ledger(Protocol):
-    """Rows of one campaign. Every method is atomic, and durable when it returns.
+    """The rows of one campaign. Every method is atomic, and its changes are durable when it returns.
 
-    All methods raise `LedgerError` when the store fails; then nothing of the call was stored.
+    All methods raise `LedgerError` when the store fails; nothing of the call was stored then.
     """
 
     @property
     def reference(self) -> str:
-        """Random text of at most 16 characters, made with the ledger: `client_ref`s begin with it."""
+        """Random text of at most 16 characters, the beginning of every `client_ref` of the ledger."""
         ...
 
     async def describe(self, plan: bytes | None = None) -> bytes:
-        """Return the campaign's frozen plan as JSON, `b""` when there is none.
+        """Return the stored plan of the campaign as JSON; `b""` without a plan.
 
         Args:
             plan: The plan to store first.
@@ -63,47 +64,48 @@ class Ledger(Protocol):
     async def claim(
         self, wanted: Wanted, results: Sequence[Result] = (), *, worker: str = ""
     ) -> list[Claimed]:
-        """Record results and hand out `pending` rows as `sending`, in one transaction, by ascending id.
+        """Record results and turn `pending` rows into `sending`, in one transaction, by ascending id.
 
-        A row whose address is suppressed becomes `skipped` in the same transaction instead, one over the cap
-        becomes `skipped` or waits, one that expired becomes `skipped`. Rows that are not due, or in a closed
-        zone, stay. With a cap, or where campaigns share a `People`, each row that is handed out counts as a
-        message to its person, until its result proves that nothing was sent.
+        In the same transaction, a row with a suppressed address becomes `skipped`, as does an expired row; a
+        row over the cap becomes `skipped` or waits. Rows that are not due, or in a closed zone, stay. With a
+        cap, or a `People` shared by campaigns, each claimed row counts as a message to its person, until its
+        result proves that nothing was sent.
 
-        A caller that is cancelled got no rows: they are `pending` again.
+        If the caller is cancelled, its rows are `pending` again.
         """
         ...
 
     async def record(self, results: Sequence[Result]) -> None:
         """Record results without a claim.
 
-        A result of a row that is not `sending` changes nothing, but `sent` and `refused` mend an `unknown`.
-        A code of the service for people who opted out (contract 6.1: 1050, 1240) suppresses the address.
+        A result for a row that is not `sending` changes nothing, except that `sent` and `refused` resolve an
+        `unknown`. A code of the service for opted-out people (contract 6.1: 1050, 1240) suppresses the
+        address.
         """
         ...
 
     async def observe(self, news: Sequence[News]) -> Observed:
-        """Merge what callbacks tell into the rows, by `dispatch_uuid` or else by `client_ref`.
+        """Merge news into the rows, by `dispatch_uuid` or else by `client_ref`.
 
-        A `client_ref` of this ledger proves that the row was sent, whatever its state says: one that is
-        `unknown` becomes `sent`, and so does one that is `pending` in a restored file. A row that is
-        `sending` does so with its result, or when it is reaped. Merging is idempotent and commutative.
+        A `client_ref` of this ledger proves that the row was sent, whatever its state: an `unknown` row
+        becomes `sent`, as does a `pending` row of a restored file. A `sending` row becomes `sent` with its
+        result, or when it is reaped. Merging is idempotent and commutative.
 
         Returns:
-            How many rows changed, and which news belong to no row.
+            The number of changed rows, and the news without a row.
         """
         ...
 
     async def reap(self, worker: str | None = None) -> int:
-        """Turn the `sending` rows of a worker that is gone into `unknown`; `None` for all workers.
+        """Turn the `sending` rows of a dead worker into `unknown`; `None` for all workers.
 
         Returns:
-            How many rows.
+            The number of rows.
         """
         ...
 
     async def resend(self, ids: Iterable[int]) -> int:
-        """Put `unknown` rows back to `pending`: an operator's decision, and the only other way back."""
+        """Set `unknown` rows back to `pending`, by an operator's decision."""
         ...
 
     async def drop(self, ids: Iterable[int]) -> int:
@@ -111,11 +113,11 @@ class Ledger(Protocol):
         ...
 
     async def expire(self, now: float, *, limit: int = 10_000) -> int:
-        """Skip at most `limit` rows whose time is over; return how many."""
+        """Skip at most `limit` expired rows; return their number."""
         ...
 
     async def due(self) -> float | None:
-        """Return when the next pending row is due, or any earlier moment if one is; `None` for no row."""
+        """Return when the next pending row is due, any past time for a due row, `None` without a row."""
         ...
 
     async def zones(self) -> frozenset[str]:
@@ -131,35 +133,38 @@ class Ledger(Protocol):
         ...
 
     async def control(self, change: Control | None = None) -> Control:
-        """Return what operators have asked for; a `change` is stored first, with the next version."""
+        """Return the operators' control state; a `change` is stored first, with the next version."""
         ...
 
     async def counts(self, *, verify: bool = False) -> Counts:
-        """Return the numbers; with `verify` counted anew from the rows."""
+        """Return the counts; with `verify`, counted from the rows."""
         ...
 
     async def scan(self, state: State | None = None, *, after: int = 0, limit: int = 1000) -> list[Row]:
-        """Return rows in the order of their ids, those with a higher id than `after`."""
+        """Return rows by ascending id, only ids above `after`."""
         ...
 
     async def forget(self, before: float) -> int:
-        """Erase addresses, keys and fields of rows that ended before then, and keep their counts.
+        """Erase addresses, keys and fields of rows that ended before a time, and keep their counts.
 
-        `sent`, `refused`, `skipped` and `unknown` rows are over; the last news of them counts too. What was
-        erased cannot be sent again. The opt-out list stays.
+        `sent`, `refused`, `skipped` and `unknown` rows have ended; the time of their last news counts. Erased
+        rows cannot be sent again. The opt-out list stays.
+
+        Args:
+            before: Epoch seconds.
 
         Returns:
-            How many rows.
+            The number of rows.
         """
         ...
 
     async def aclose(self) -> None:
-        """Release what it holds."""
+        """Release all resources."""
         ...
 
 
 async def rows_of(ledger: Ledger, state: State | None = None, *, page: int = 1000) -> AsyncIterator[Row]:
-    """Yield rows in the order of their ids, a page at a time.
+    """Yield rows by ascending id, read page by page.
 
     Raises:
         LedgerError: The ledger failed.

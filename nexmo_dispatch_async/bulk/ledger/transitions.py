@@ -1,4 +1,4 @@
-"""What a result or a callback does to a row, and what it does to the numbers: the same for every store.
+"""The effects of results and callbacks on a row and on the counts, for every store.
 
     pending ── claim ──> sending ── result ──> sent | refused | unknown
        ^                    |                             |
@@ -6,7 +6,7 @@
        ^                                                  |
        └───────────────── an operator's `resend` ─────────┘
 
-A callback proves that a row was sent, whatever its state says. It does no I/O.
+A callback proves that a row was sent, whatever its state. The module does no I/O.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ __all__ = [
     "settle",
 ]
 
-#: Codes by which the service says that a person opted out, or is barred (contract 6.1).
+#: Error codes of people who opted out or are barred (contract 6.1).
 OPT_OUT_CODES: Final = frozenset({"1050", "1240"})
 
 _RANKS: Final = {"": 0, "delivered": 1, "read": 2}
 
 
 def settle(state: State, attempts: int, result: Result, *, proven: bool) -> State | None:
-    """Return the state that a result gives a row, `None` when it changes nothing.
+    """Return the new state of a row after a result; `None` for no change.
 
     Args:
-        state: Of the row.
-        attempts: Of the row.
-        result: What became of a POST.
-        proven: Whether a callback came, which proves that the row was sent.
+        state: State of the row.
+        attempts: Number of claims of the row.
+        result: Result of a POST.
+        proven: Whether a callback has proved that the row was sent.
     """
     if state == "sending":
         if result.attempts not in {0, attempts}:
@@ -60,12 +60,12 @@ def settle(state: State, attempts: int, result: Result, *, proven: bool) -> Stat
 
 
 def proven_state(state: State) -> State:
-    """Return the state of a row of which a callback came: `sending` waits for its result."""
+    """Return the state of a row after a callback; a `sending` row waits for its result."""
     return state if state == "sending" else "sent"
 
 
 def row_of_ref(reference: str, client_ref: str) -> int | None:
-    """Return the number of the row that a `client_ref` names, `None` for one of another ledger."""
+    """Return the number of the row of a `client_ref`; `None` for a reference of another ledger."""
     head, _, tail = client_ref.strip().rpartition("-")
     if head != reference or not tail.isascii() or not tail.isdecimal() or len(tail) > 18:
         return None
@@ -73,7 +73,7 @@ def row_of_ref(reference: str, client_ref: str) -> int | None:
 
 
 def normal_uuid(dispatch_uuid: str) -> str:
-    """Return an id as it is compared: without space around it, in lower case (contract 5)."""
+    """Return an id in the form for comparisons: trimmed, in lower case (contract 5.11)."""
     return dispatch_uuid.strip().lower()
 
 
@@ -93,7 +93,7 @@ def amount(cost: str) -> Decimal:
 
 
 def merge(known: News | None, news: News) -> News:
-    """Return what both tell: in any order and any number of times, the same comes of it."""
+    """Return the combined news; merging is commutative, associative and idempotent."""
     news = replace(news, dispatch_uuid=normal_uuid(news.dispatch_uuid))
     if known is None:
         return news
@@ -124,7 +124,7 @@ def _earliest(a: float | None, b: float | None) -> float | None:
 
 
 class Tally:
-    """The numbers of a campaign, changed with each row and equal to a recount."""
+    """The counts of a campaign, updated with each row and equal to a recount."""
 
     def __init__(self) -> None:
         self.states: Counter[str] = Counter()
@@ -134,13 +134,13 @@ class Tally:
         self.cost: dict[str, Decimal] = {}
 
     def add(self, state: State, skip: SkipReason | None = None, n: int = 1) -> None:
-        """Count rows more; a negative *n* counts them no longer."""
+        """Add rows to the counts; a negative *n* removes them."""
         self.states[state] += n
         if skip is not None:
             self.skipped[skip] += n
 
     def news(self, news: News | None, n: int = 1) -> None:
-        """Count what is known of a row; -1 counts it no longer."""
+        """Add the news of a row to the counts; -1 removes them."""
         if news is None:
             return
         self.ended += n * news.ended
@@ -149,12 +149,12 @@ class Tally:
         self.pay(news.cost, news.currency, n)
 
     def pay(self, cost: str, currency: str, n: int = 1) -> None:
-        """Count what was charged."""
+        """Add a cost to the sums."""
         if cost:
             self.cost[currency] = self.cost.get(currency, Decimal(0)) + n * amount(cost)
 
     def include(self, change: Tally) -> None:
-        """Add the change that a transaction made."""
+        """Add the change of a transaction."""
         self.states.update(change.states)
         self.skipped.update(change.skipped)
         self.reached.update(change.reached)
@@ -163,7 +163,7 @@ class Tally:
             self.cost[currency] = self.cost.get(currency, Decimal(0)) + cost
 
     def negative(self) -> Tally:
-        """The change that undoes this one."""
+        """Return the inverse change."""
         undone = Tally()
         for mine, theirs in (
             (self.states, undone.states),
@@ -176,7 +176,7 @@ class Tally:
         return undone
 
     def counts(self) -> Counts:
-        """The numbers as records."""
+        """Return the counts as a record."""
         return Counts(
             states={state: n for state, n in sorted(self.states.items()) if n},
             skipped={reason: n for reason, n in sorted(self.skipped.items()) if n},
