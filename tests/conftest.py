@@ -11,6 +11,7 @@ from aioresponses import aioresponses
 from hypothesis import HealthCheck, settings
 
 from nexmo_dispatch_async.workflow import Workflow
+from tests.simulator.page.browser import chromium, find_browser
 from tests.support.aioresponses_fix import patched
 from tests.support.log_guard import guarded
 from tests.support.paths import PAYLOADS
@@ -25,8 +26,18 @@ settings.load_profile("quick")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the tests of the page first: their browser takes long to start, and one worker has it to itself."""
-    items.sort(key=lambda item: item.path.parent.name != "page")
+    """Run the tests in a browser first: it takes long to start, and one worker has it to itself."""
+    items.sort(key=lambda item: "devtools" not in getattr(item, "fixturenames", ()))
+
+
+@pytest.fixture(scope="session")
+def devtools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A headless Chromium for all tests of pages; the address of its DevTools."""
+    executable = find_browser()
+    if executable is None:
+        pytest.skip("no Chromium is installed: on Debian, apt-get install chromium")
+    with chromium(executable, tmp_path_factory.mktemp("chromium")) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

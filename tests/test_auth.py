@@ -30,6 +30,7 @@ from nexmo_dispatch_async.exceptions import (
 )
 from nexmo_dispatch_async.sansio import Headers, Response
 from tests.conftest import payload
+from tests.support.keys import rsa_key
 from tests.support.paths import PAYLOADS
 
 TOKEN_FILES = sorted(path.name for path in (PAYLOADS / "auth").glob("token_success*.json"))
@@ -292,7 +293,7 @@ def test_all_follow_the_protocol(auth: Auth) -> None:
 
 @pytest.fixture(scope="module")
 def key() -> rsa.RSAPrivateKey:
-    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return rsa_key()
 
 
 def pem_of(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> str:

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from nexmo_dispatch_async import VonageJWT
 from nexmo_dispatch_async.care_window import CareWindow, MemoryWindowStore, WindowStore
@@ -16,6 +15,7 @@ from nexmo_dispatch_async.tracking import MemoryTrackingStore, Tracker
 from nexmo_dispatch_async.tracking.sqlite import SqliteTrackingStore
 from nexmo_dispatch_async.tracking.store import TrackingStore
 from nexmo_dispatch_webhooks import parse_event
+from tests.support.keys import rsa_key
 from tests.webhooks.payloads import encode, report_body, status_body
 
 HOUR = 3600.0
@@ -52,7 +52,7 @@ def clocks() -> Clocks:
 @pytest.mark.parametrize("jump", [-HOUR, -500.0, -60.0, HOUR])
 def test_a_signed_token_is_used_no_longer_than_it_lives(clocks: Clocks, jump: float) -> None:
     """Set back by less than the age of a token, the clock had it used after its end."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    key = rsa_key()
     auth = VonageJWT("app", key, lifetime=900, clock=clocks.epoch)
     made: dict[str, float] = {}
     clocks.now += 600

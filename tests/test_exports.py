@@ -89,6 +89,14 @@ def test_what_few_need_is_imported_at_its_first_use() -> None:
         importlib.import_module(package).Tarif  # noqa: B018 - the access is the test
 
 
+def test_the_command_line_starts_light() -> None:
+    """Each command imports what it needs: campaigns and aiohttp made all of them slow to start."""
+    loaded = loaded_by("nexmo_dispatch_async.cli.app")
+
+    assert {f"nexmo_dispatch_async.{name}" for name in ("bulk", "client", "simulator")} & loaded == set()
+    assert {"aiohttp", "sqlite3", "jwt", "cryptography"} & loaded == set()
+
+
 def test_receiver_core_needs_no_aiohttp() -> None:
     """`import nexmo_dispatch_webhooks` loads no aiohttp, SDK or sqlite; an adapter is imported by name."""
     loaded = loaded_by("nexmo_dispatch_webhooks")

@@ -10,12 +10,13 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from nexmo_dispatch_async.auth import VonageJWT
 from nexmo_dispatch_async.exceptions import ConfigurationError
+from tests.support.keys import rsa_key
 from tests.test_auth import claims_of, pem_of
 
 
 @pytest.fixture(scope="module")
 def key() -> rsa.RSAPrivateKey:
-    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return rsa_key()
 
 
 def base64_of(text: str) -> str:

@@ -6,7 +6,6 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from nexmo_dispatch_async import DispatchClient, Rules, Workflow, sms, viber, whatsapp
 from nexmo_dispatch_async.auth import BearerToken, VonageJWT
@@ -20,6 +19,7 @@ from nexmo_dispatch_async.tariff import Tariff
 from nexmo_dispatch_async.templates import render
 from nexmo_dispatch_webhooks import ConfigurationError as WebhookConfigurationError
 from nexmo_dispatch_webhooks import Router, RouterError, sign, testing, verify
+from tests.support.keys import rsa_key
 
 NOT_IN_ORDER: list[Any] = [
     pytest.param({"1": "Jan", "2": "1234"}, id="mapping"),
@@ -126,7 +126,7 @@ def test_paths_of_a_token_are_no_mapping(given: Any) -> None:
     with pytest.raises(ConfigurationError, match="paths must be a text, or a list, tuple or set of them"):
         VonageJWT(
             "aaaaaaaa-bbbb-cccc-dddd-0123456789ab",
-            rsa.generate_private_key(public_exponent=65537, key_size=2048),
+            rsa_key(),
             paths=given,
         )
 

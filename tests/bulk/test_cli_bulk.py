@@ -14,16 +14,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from nexmo_dispatch_async.bulk.ledger.records import Counts, Recipient, Result, Wanted
+from nexmo_dispatch_async.bulk.ledger.records import STATES, Counts, Recipient, Result, Wanted
 from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 from nexmo_dispatch_async.bulk.progress import Status, Waiting
 from nexmo_dispatch_async.cli.app import app
+from nexmo_dispatch_async.cli.bulk import RowState
 from nexmo_dispatch_async.cli.bulk_live import LiveStatus
 from nexmo_dispatch_async.cli.bulk_progress import LogDisplay, TerminalDisplay
 from nexmo_dispatch_async.simulator import Simulator
@@ -164,6 +165,11 @@ def test_a_campaign_from_plan_to_report(file: Path, service: Simulator) -> None:
     assert (full["address"], full["fields"]["name"]) == ("999000000000", "Name 0")
 
     assert run("forget", file, "--older", "1s")[0] == 0
+
+
+def test_the_command_knows_every_state_of_a_row() -> None:
+    """It has a list of its own, since the one of the ledger costs every command the import of campaigns."""
+    assert get_args(RowState) == STATES
 
 
 def test_a_status_that_is_still_written_at_the_end_is_removed(

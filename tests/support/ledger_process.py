@@ -6,7 +6,7 @@ that ended. A row whose POST provably did not happen says so with `pending`.
     python ledger_process.py run PATH LOG [PEOPLE]
     python ledger_process.py crash FOLDER POINT…     dies before the statement of that number
     python ledger_process.py hold PATH                opens it, says so, waits for the end of stdin
-    python ledger_process.py race PATH                waits for a line, then opens it
+    python ledger_process.py race FOLDER              two forks open a new ledger at once, again and again
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from nexmo_dispatch_async.exceptions import LedgerInUseError
 
 ROWS: Final = 60
 IN_FLIGHT: Final = 6
+RACES: Final = 20
 NOW: Final = 1_800_000_000.0
 
 
@@ -149,6 +150,42 @@ async def hold(path: Path) -> None:
     await ledger.aclose()
 
 
+def race(folder: Path) -> None:
+    """Let two forks open a ledger that is new to both, `RACES` times; print what each pair says."""
+    for number in range(RACES):
+        start, go = os.pipe()
+        leave, end = os.pipe()
+        outputs: list[int] = []
+        for _ in range(2):
+            output, said = os.pipe()
+            outputs.append(output)
+            if os.fork() == 0:
+                os.read(start, 1)
+                asyncio.run(open_once(folder / f"{number}.db", said, leave))
+                os._exit(0)
+            os.close(said)
+        os.write(go, b"12")
+        words = sorted(os.read(output, 100).decode() for output in outputs)
+        os.write(end, b"12")
+        for _ in range(2):
+            os.wait()
+        for descriptor in (start, go, leave, end, *outputs):
+            os.close(descriptor)
+        print(*words, flush=True)
+
+
+async def open_once(path: Path, said: int, leave: int) -> None:
+    """Open a ledger, say how that went, and keep it until the other one has said so, too."""
+    try:
+        ledger = await SqliteLedger.open(path)
+    except LedgerInUseError:
+        os.write(said, b"refused")
+        return
+    os.write(said, b"open")
+    os.read(leave, 1)
+    await ledger.aclose()
+
+
 def main(mode: str, *arguments: str) -> None:
     paths = [Path(argument) for argument in arguments]
     if mode == "run":
@@ -156,9 +193,7 @@ def main(mode: str, *arguments: str) -> None:
     elif mode == "crash":
         crash(paths[0], [int(point) for point in arguments[1:]])
     elif mode == "race":
-        print("ready", flush=True)
-        sys.stdin.readline()
-        asyncio.run(hold(paths[0]))
+        race(paths[0])
     else:
         asyncio.run(hold(paths[0]))
 

@@ -3,7 +3,6 @@
 import asyncio
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from nexmo_dispatch_async.auth import VonageJWT
 from nexmo_dispatch_async.exceptions import AuthenticationError, TokenUnavailableError
@@ -11,6 +10,7 @@ from nexmo_dispatch_async.retry import RetryPolicy
 from nexmo_dispatch_async.workflow import Workflow
 from tests.support.clients import client_of, kpn_client_of
 from tests.support.clock import Time
+from tests.support.keys import rsa_key
 from tests.support.misbehaving import Connection, RawServer, Received, accept, reply
 
 SECOND = RetryPolicy(timeout=1)
@@ -137,9 +137,7 @@ async def test_credentials_that_sign_their_own_tokens_are_held_to_it_too(workflo
         time.now += 3
         await connection.write(reply(401))
 
-    auth = VonageJWT(
-        "7d1c2f6a-0b0e-4b57-9a2e-3f1f0a9f6c11", rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    )
+    auth = VonageJWT("7d1c2f6a-0b0e-4b57-9a2e-3f1f0a9f6c11", rsa_key())
     async with RawServer(reject) as server, client_of(server, time, auth=auth) as client:
         with pytest.raises(AuthenticationError):
             await client.send(workflow, retry=SECOND)

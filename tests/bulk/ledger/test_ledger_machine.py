@@ -11,7 +11,14 @@ from typing import Any, TypeVar
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
 from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
@@ -253,8 +260,18 @@ class SqliteMachine(LedgerMachine):
 _MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - a folder of its own within
 
 
-TestMemory = LedgerMachine.TestCase
-TestMemory.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+@pytest.mark.parametrize("examples", [25, pytest.param(60, marks=pytest.mark.long)])
+def test_any_calls_keep_the_promises_in_memory(examples: int) -> None:
+    """Whatever is called in whatever order, a row goes from state to state as the table says."""
+    run_state_machine_as_test(
+        LedgerMachine, settings=settings(max_examples=examples, stateful_step_count=40, deadline=None)
+    )
 
-TestSqlite = pytest.mark.timeout(120)(SqliteMachine.TestCase)
-TestSqlite.settings = settings(max_examples=20, stateful_step_count=30, deadline=None)
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("examples", [8, pytest.param(20, marks=pytest.mark.long)])
+def test_any_calls_keep_the_promises_in_a_file(examples: int) -> None:
+    """The same in a file, with restarts, and the same answers as in memory."""
+    run_state_machine_as_test(
+        SqliteMachine, settings=settings(max_examples=examples, stateful_step_count=30, deadline=None)
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from nexmo_dispatch_async.bulk.report.report import report_of
 from nexmo_dispatch_async.bulk.report.words import duration, text
 from tests.bulk.callbacks import BEGIN
 from tests.bulk.random_campaign import random_campaign
-from tests.simulator.page.browser import Browser, Tab, chromium, find_browser
+from tests.simulator.page.browser import Browser, Tab
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>\x1b[31m\u202e&amp;"
 
@@ -200,20 +200,11 @@ def test_hidden_letters_are_made_visible() -> None:
 # --- in a browser
 
 
-@pytest.fixture(scope="module")
-def browser_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    executable = find_browser()
-    if executable is None:
-        pytest.skip("no Chromium is installed")
-    with chromium(executable, tmp_path_factory.mktemp("profile")) as address:
-        yield address
-
-
 @pytest.fixture
-async def tab(browser_address: str, page: str, tmp_path: Path) -> AsyncIterator[Tab]:
+async def tab(devtools: str, page: str, tmp_path: Path) -> AsyncIterator[Tab]:
     file = tmp_path / "report.html"
     file.write_text(page, "utf-8")
-    async with Browser(browser_address) as browser:
+    async with Browser(devtools) as browser:
         tab = await browser.open(file.as_uri())
         await tab.until("document.readyState === 'complete'")
         yield tab

@@ -1,6 +1,6 @@
-"""One browser for all tests of the page, and a simulator with an open page for each."""
+"""A simulator with an open page for each test, in the browser that all tests share."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,7 @@ import pytest
 
 from nexmo_dispatch_async.simulator import Simulator
 from tests.simulator.conftest import Caller, Receiver
-from tests.simulator.page.browser import Browser, Tab, chromium, find_browser
+from tests.simulator.page.browser import Browser, Tab
 from tests.simulator.support import step, workflow
 
 SILENT = "999500000001"
@@ -22,16 +22,6 @@ def whatsapp_then_sms(text: str = "Your table is ready", within: int = 600) -> d
         step("whatsapp", SILENT, within=within, until="read", message=message),
         step("sms", SILENT, message=message),
     )
-
-
-@pytest.fixture(scope="session")
-def devtools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A headless Chromium for all tests; the address of its DevTools."""
-    executable = find_browser()
-    if executable is None:
-        pytest.skip("no Chromium is installed: on Debian, apt-get install chromium")
-    with chromium(executable, tmp_path_factory.mktemp("chromium")) as address:
-        yield address
 
 
 @pytest.fixture
