@@ -196,7 +196,8 @@ async def test_a_standby_knows_how_long_the_oldest_waits(make_sqlite: Make, time
     async def handler(event: Event) -> None:
         await gate.wait()
 
-    first, second = make_sqlite(), make_sqlite()
+    # a few rounds of housekeeping: in each, two writers wait for each other's lock
+    first, second = (make_sqlite(poll=100.0, handler_timeout=None) for _ in range(2))
     await first.start(frozen(handler))
     await put(first, status_bytes(1))
     await second.start(frozen())
