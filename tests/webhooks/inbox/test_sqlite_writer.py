@@ -87,7 +87,7 @@ async def test_a_log_that_cannot_be_moved_now_is_moved_later(open_store: Open) -
 async def test_a_large_body_counts_as_its_pages(open_store: Open, tmp_path: Path) -> None:
     """So that the next move is no longer than others."""
     store = await open_store()
-    await store.add(of_size(1, 300_000))
+    await store.add(of_size(1, 700_000))
     await store.add(of_size(2, 1))
     assert times_started_over(tmp_path / "inbox.db-wal") == 1
 

@@ -32,7 +32,7 @@ __all__ = ["LONG_LOG", "Batch", "Erasure", "Operation", "Writer"]
 Operation = Callable[[sqlite3.Connection], Any]
 #: Approximate number of pages of the write-ahead log after which the log is moved to the file. The next
 #: commit waits for the move, in proportion to the pages (docs/inbox.md).
-LONG_LOG = 100
+LONG_LOG = 300
 #: Approximate bytes of a body that fit in one page.
 _PAGE = 2048
 #: Approximate number of marks in one page.
