@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import anyio
+import msgspec
 
 from nexmo_dispatch_webhooks.events import Event
 from nexmo_dispatch_webhooks.exceptions import InboxError, TransactionError
@@ -26,8 +26,7 @@ from nexmo_dispatch_webhooks.transaction import Transaction
 __all__ = ["AttemptResult", "AttemptRunner", "is_ending", "undo_cancellation"]
 
 
-@dataclass(slots=True)
-class AttemptResult:
+class AttemptResult(msgspec.Struct, frozen=True):
     """The result of one attempt."""
 
     done: Sequence[str] = ()
@@ -87,6 +86,7 @@ class AttemptRunner:
         context: Context,
         attempt: int,
         done: Sequence[str],
+        task: asyncio.Task[Any] | None,
     ) -> AttemptResult:
         """Run the handlers of an event that `select` returned, one after the other.
 
@@ -99,11 +99,12 @@ class AttemptRunner:
             context: The context of the request.
             attempt: The number of earlier attempts.
             done: The names of the handlers that succeeded in earlier attempts.
+            task: The current task.
         """
         if not selected:
             return _DONE if done else _UNHANDLED
-        succeeded, failures, finished = list(done), list[StoredFailure](), False
-        task, last = asyncio.current_task(), len(selected) - 1
+        succeeded, finished, last = [*done], False, len(selected) - 1
+        failures: list[StoredFailure] = []
         for number, item in enumerate(selected):
             transaction = Transaction() if self._store.transactional else None
             own = Context(context.path, context.timestamp, context.claims, attempt, transaction)

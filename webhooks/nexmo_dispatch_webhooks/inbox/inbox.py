@@ -206,13 +206,14 @@ class StoreInbox:
         if self._gathered is not None:
             self._gathered.append((record_id, record))
             return
+        scheduler = self._scheduler
         item = PendingEvent(
             record_id, record.lane, record.received_at, kind=record.kind, since=self.settings.monotonic()
         )
-        if len(self._scheduler.lanes) < _IN_MEMORY and len(record.body) <= _SMALL:
+        if len(scheduler.lanes) < _IN_MEMORY and len(record.body) <= _SMALL:
             item.event, item.context = record.event, record.context
-        self._scheduler.lanes.add(item)
-        self._scheduler.notifier.notify()
+        scheduler.lanes.add(item)
+        scheduler.notifier.notify()
 
     async def _take_over(self) -> None:
         """Become the process that handles events, unless there is another."""

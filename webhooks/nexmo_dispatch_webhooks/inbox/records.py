@@ -6,7 +6,6 @@ It stores nothing and decides nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b, sha256
 from typing import Literal, get_args
@@ -148,8 +147,7 @@ class InboxHealth(msgspec.Struct, frozen=True):
         return self.storing and not self.full and self.state in {"running", "standby"}
 
 
-@dataclass(slots=True, eq=False)
-class NewRecord:
+class NewRecord(msgspec.Struct, eq=False):
     """What a store keeps of a request; `event` and `context` stay in memory."""
 
     #: 16 bytes, equal for two deliveries of one event of one account (contract 5.10).
@@ -169,9 +167,11 @@ class NewRecord:
     def __repr__(self) -> str:
         return f"NewRecord(kind={self.kind!r}, {len(self.body)} bytes)"
 
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        return [("kind", self.kind), ("size", len(self.body))]
 
-@dataclass(slots=True, eq=False)
-class PendingEvent:
+
+class PendingEvent(msgspec.Struct, eq=False):
     """A pending event, as the scheduler sees it.
 
     `event` is None when it has to be read from the store: after a restart, or when many events are pending.
@@ -216,7 +216,8 @@ def make_record(request: RawRequest, context: Context, event: Event | None) -> N
         event is not None,
         kind,
         received_at,
-        request.path.encode("utf-8", "backslashreplace").decode(),  # half surrogates cannot be stored
+        # half surrogates cannot be stored
+        path if (path := request.path).isascii() else path.encode("utf-8", "backslashreplace").decode(),
         b"" if context.claims is None else _encode(context.claims),
         request.body,
         event,

@@ -112,10 +112,10 @@ class Scheduler:
 
     async def work(self) -> None:
         """Handle events until the inbox stops; one of `concurrency` loops."""
-        task = asyncio.current_task()
+        task: asyncio.Task[None] | None = asyncio.current_task()
         while True:
             try:
-                await self._take_events()
+                await self._take_events(task)
             except asyncio.CancelledError:
                 if task is None or is_ending():
                     raise
@@ -123,7 +123,7 @@ class Scheduler:
             else:
                 return
 
-    async def _take_events(self) -> None:
+    async def _take_events(self, task: asyncio.Task[None] | None) -> None:
         """Take the next event, handle it, and so on, until the inbox stops."""
         lanes, settings = self.lanes, self._settings
         handled = 0
@@ -141,7 +141,7 @@ class Scheduler:
                 self.notifier.notify()
             self.busy += 1
             try:
-                await self._handle(item)
+                await self._handle(item, task)
             except asyncio.CancelledError:
                 if not is_ending():
                     lanes.postpone(item, settings.monotonic() + settings.poll)
@@ -152,9 +152,9 @@ class Scheduler:
             if handled % _YIELD_EVERY == 0:
                 await asyncio.sleep(0)
 
-    async def _handle(self, item: PendingEvent) -> None:
+    async def _handle(self, item: PendingEvent, task: asyncio.Task[None] | None) -> None:
         try:
-            await self._attempt(item)
+            await self._attempt(item, task)
         except Exception as error:  # noqa: BLE001 - whatever failed, the other events go on
             await self._note_trouble(item, error)
 
@@ -170,7 +170,7 @@ class Scheduler:
         wait = max(self._settings.poll, self._settings.retry.wait_initial)
         self.lanes.postpone(item, self._settings.monotonic() + wait)
 
-    async def _attempt(self, item: PendingEvent) -> None:
+    async def _attempt(self, item: PendingEvent, task: asyncio.Task[None] | None) -> None:
         event, context = item.event, item.context
         if event is None or context is None:
             if (found := await self._read(item)) is None:
@@ -180,7 +180,7 @@ class Scheduler:
         if item.group is None and not self.lanes.admit(item, (event.kind, *(one.key for one in selected))):
             return  # it is taken again when another event of its group has ended, and is read again then
         result = await self.runner.attempt(
-            item.id, event, selected, context=context, attempt=item.attempts, done=item.done
+            item.id, event, selected, context=context, attempt=item.attempts, done=item.done, task=task
         )
         if result.trouble is not None:
             item.done = result.done  # so these handlers do not run again
