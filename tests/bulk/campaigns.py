@@ -20,7 +20,7 @@ TEMPLATE = WorkflowTemplate(sms.text("Hello {name|there}", from_="31647356950", 
 
 
 def phone(number: int) -> str:
-    """Return a number of a range that is nobody's."""
+    """Return a number of a range that is assigned to no subscriber."""
     return f"999{number:09}"
 
 

@@ -46,14 +46,14 @@ async def assert_kept(
     await campaign(ledger, again.append)
     counts = await assert_recount(ledger)
     assert (counts.total, counts.open) == (ROWS, 0)
-    assert_nobody_twice(said + again)
+    assert_no_row_twice(said + again)
     await ledger.aclose()
     if shared is not None:
         await shared.aclose()
     return reaped
 
 
-def assert_nobody_twice(said: list[str]) -> None:
+def assert_no_row_twice(said: list[str]) -> None:
     """A row is posted once, and once more for each time that it was provably not sent."""
     words = Counter((line.split()[0], line.split()[1]) for line in said)
     for (word, row_id), times in words.items():

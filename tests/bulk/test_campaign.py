@@ -353,7 +353,7 @@ def test_leaving_the_context_drains_a_run_of_another_task() -> None:
 
 
 def test_a_stop_from_another_process_is_no_stop_for_ever() -> None:
-    """The next run is asked for by whoever starts it; a pause stays until it is resumed."""
+    """The next run is started on purpose; a pause stays until it is resumed."""
 
     async def main() -> None:
         client, ledger = FakeClient(), MemoryLedger(clock=wall)

@@ -282,7 +282,7 @@ def test_pause_from_another_terminal(tmp_path: Path) -> None:
 
 
 def test_verify_finds_numbers_that_are_not_those_of_the_rows(tmp_path: Path) -> None:
-    """What the sending process counts is compared with the rows; a campaign that nobody sends is its rows."""
+    """The counts of the sending process are compared with the rows; without one, only the rows count."""
     path = tmp_path / "c.db"
     fill(path, "sent", "sent", "pending")
     assert run("status", path, "--verify")[0] == 4

@@ -66,7 +66,7 @@ def sent_to(sim: Simulator) -> Counter[str]:
 
 
 @pytest.mark.timeout(90)
-def test_two_processes_that_start_at_once_send_nobody_twice(
+def test_two_processes_that_start_at_once_send_no_row_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One has the ledger, the other is refused; the one is killed in the middle, and the next one goes on."""
@@ -134,8 +134,8 @@ async def test_an_edited_list_changes_nothing_that_was_added(tmp_path: Path) -> 
         ("", "2026-03-29T07:00", True),  # unknown: that of the campaign
     ],
 )
-async def test_nobody_is_woken(zone: str, moment: str, may: bool) -> None:
-    """Local time of the person, on the days that change the clock too; nobody is left out for good."""
+async def test_no_person_is_woken(zone: str, moment: str, may: bool) -> None:
+    """Local time of the person, on the days that change the clock too; no one is left out for good."""
     at = datetime.fromisoformat(moment).replace(tzinfo=UTC).timestamp()
     calendar = Calendar("Europe/Amsterdam", QuietHours(21 * 60, 9 * 60))
     ledger = MemoryLedger()

@@ -419,7 +419,7 @@ async def test_every_error_of_one_workflow_is_an_outcome(
     assert (result.workflow, result.error) == (workflow, error)
 
 
-async def test_a_sent_workflow_shows_its_id_and_nobody(workflow: Workflow) -> None:
+async def test_a_sent_workflow_shows_its_id_and_no_recipient(workflow: Workflow) -> None:
     async def send(_workflow: Workflow) -> Dispatch:
         return Dispatch("uuid")
 

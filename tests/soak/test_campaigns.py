@@ -26,7 +26,7 @@ RECIPIENTS = 10_000
 
 
 async def test_kill_9_at_20_random_points(tmp_path: Path) -> None:
-    """Everybody has an outcome, nobody two, and a kill leaves at most those in flight unknown."""
+    """Each recipient has one outcome, and a kill leaves at most the sends in flight unknown."""
     async with simulator() as sim:
         await kill_and_resume(tmp_path / "c.db", sim, RECIPIENTS, 20, Random(20), report=print)
 

@@ -261,7 +261,7 @@ async def test_cancelled_while_it_is_noted_down_it_was_sent(workflow: Workflow) 
 
 
 async def test_a_tracker_that_fails_loses_no_id(workflow: Workflow, caplog: pytest.LogCaptureFixture) -> None:
-    """The service accepted it: whoever sent must learn that, whatever exception a store raises."""
+    """The service accepted it: the caller must learn that, whatever exception a store raises."""
 
     class Full(Tracker):
         async def sent(self, dispatch: Any, workflow: Any) -> Any:
@@ -301,7 +301,7 @@ async def test_leaving_a_fan_out_tells_of_each_item(workflow: Workflow) -> None:
 
 
 async def test_work_that_never_began_was_not_sent(workflow: Workflow) -> None:
-    """Room for the second came with the first result, and then nobody wanted it."""
+    """Room for the second came with the first result, and then no send wanted it."""
     async with (
         RawServer() as server,
         narrow_client_of(server) as client,
@@ -425,7 +425,7 @@ async def test_an_exception_that_cannot_be_changed_reaches_the_caller() -> None:
 
 
 async def test_what_came_before_does_not_speak_for_what_comes_after(workflow: Workflow) -> None:
-    """Whoever sends again while they handle what was cut short gets the word about the second send."""
+    """A caller that sends again while it handles what was cut short learns of the second send."""
     async with RawServer(hang) as server, narrow_client_of(server) as client:
         task = asyncio.create_task(client.send(workflow))
         await server.arrived.wait()

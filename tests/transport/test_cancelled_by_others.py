@@ -1,4 +1,4 @@
-"""A cancellation that nobody asked for is no cancellation of whoever sends: it loses no workflow."""
+"""A cancellation that the caller did not ask for does not cancel the send: it loses no workflow."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -51,7 +51,7 @@ async def resolving() -> Any:
 NOWHERE = "https://nowhere.example:1/communication/nexmo"
 
 
-async def test_a_session_that_is_closed_while_it_resolves_cancels_nobody(
+async def test_a_session_that_is_closed_while_it_resolves_cancels_no_caller(
     workflow: Workflow, resolving: tuple[aiohttp.ClientSession, HangingResolver]
 ) -> None:
     """Aiohttp cancels its own look-up; the send was not cancelled, and nothing was sent."""
@@ -67,7 +67,7 @@ async def test_a_session_that_is_closed_while_it_resolves_cancels_nobody(
     assert server.posts == 0
 
 
-async def test_a_client_that_is_closed_while_it_resolves_cancels_nobody(
+async def test_a_client_that_is_closed_while_it_resolves_cancels_no_caller(
     workflow: Workflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resolver = HangingResolver()
@@ -80,7 +80,7 @@ async def test_a_client_that_is_closed_while_it_resolves_cancels_nobody(
             await sending
 
 
-async def test_a_session_that_is_closed_while_a_send_waits_for_room_cancels_nobody(
+async def test_a_session_that_is_closed_while_a_send_waits_for_room_cancels_no_caller(
     workflow: Workflow,
 ) -> None:
     connector = aiohttp.TCPConnector(limit=1)
@@ -89,7 +89,7 @@ async def test_a_session_that_is_closed_while_a_send_waits_for_room_cancels_nobo
         await server.arrived.wait()
         async with client_of(server, session=session) as client:
             sending = asyncio.create_task(client.send(workflow))
-            while not connector._waiters:  # noqa: ASYNC110 - aiohttp tells nobody
+            while not connector._waiters:  # noqa: ASYNC110 - aiohttp has no event for it
                 await asyncio.sleep(0)
             await session.close()
             with pytest.raises(ClientClosedError):
@@ -159,7 +159,7 @@ async def test_every_workflow_of_a_batch_has_an_outcome(*, after: bool, outcome:
     assert "cut short by a cancellation" in str(getattr(outcomes[1], "error", ""))
 
 
-async def test_a_worker_that_somebody_else_cancels_ends_the_fan_out() -> None:
+async def test_a_worker_that_another_task_cancels_ends_the_fan_out() -> None:
     """Everything else is handed out first, and the item is named."""
 
     async def work(item: int) -> int:
@@ -175,8 +175,8 @@ async def test_a_worker_that_somebody_else_cancels_ends_the_fan_out() -> None:
     assert fan_out.interrupted == [1]
 
 
-async def test_an_input_whose_reading_somebody_else_cancels_ends_the_fan_out() -> None:
-    """What was not read yet would be missed by nobody."""
+async def test_an_input_whose_reading_another_task_cancels_ends_the_fan_out() -> None:
+    """No caller would miss what was not read yet."""
 
     async def items() -> Any:
         yield 0

@@ -121,7 +121,7 @@ async def test_what_each_failure_means(workflow: Workflow, tls: tuple[Any, Any],
     assert "44741" not in shown
 
 
-async def test_an_answer_over_the_cap_costs_nobody_else_their_connection(workflow: Workflow) -> None:
+async def test_an_answer_over_the_cap_costs_no_other_send_its_connection(workflow: Workflow) -> None:
     """Once it is read it is in use again: giving up the first request must not break the second."""
     long, short = reply(202, {**ACCEPTED, "more": "x" * 60_000}), reply(202, ACCEPTED)
     async with (

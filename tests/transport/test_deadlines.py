@@ -1,4 +1,4 @@
-"""Long time-outs: one timer for all, and a cancellation that is told from everybody else's."""
+"""Long timeouts: one timer for all, and a cancellation that is told from those of other tasks."""
 
 import asyncio
 
@@ -57,8 +57,8 @@ async def test_a_cancellation_from_elsewhere_is_not_taken_back() -> None:
     assert notes == []
 
 
-async def test_what_nobody_took_back_is_taken_back_at_the_end() -> None:
-    """Somebody in between may turn the cancellation into another exception."""
+async def test_a_cancellation_that_was_not_taken_back_is_taken_back_at_the_end() -> None:
+    """Code in between may turn the cancellation into another exception."""
     deadlines = Deadlines(every=60)
 
     async def swallow() -> int:

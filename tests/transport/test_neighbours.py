@@ -19,7 +19,7 @@ BOTH_WIRES = True
 async def test_cancelling_one_send_leaves_the_connection_of_another_alone(
     workflow: Workflow, held_by: str
 ) -> None:
-    """Something in the session awaits after the answer: by then the connection serves somebody else."""
+    """Something in the session awaits after the answer: by then the connection serves another request."""
     first_has_its_answer, second_arrived, go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def hold() -> None:

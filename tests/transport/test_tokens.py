@@ -40,7 +40,7 @@ async def test_a_token_that_cannot_be_renewed_early_is_used_to_its_end(workflow:
     assert server.posts == 7
 
 
-async def test_nobody_else_waits_while_a_token_is_renewed_early(workflow: Workflow) -> None:
+async def test_no_other_send_waits_while_a_token_is_renewed_early(workflow: Workflow) -> None:
     time = Time()
     asked, go_on = asyncio.Event(), asyncio.Event()
 

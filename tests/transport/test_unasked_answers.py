@@ -55,14 +55,14 @@ class Scene:
         await connection.write(reply(202, {"dispatch_uuid": f"uuid-{self.texts[-1].removeprefix('text ')}"}))
 
     def say(self, data: bytes) -> None:
-        """Say something on the connection of the first request; nobody had the time to read it yet."""
+        """Say something on the connection of the first request; the client had no time to read it yet."""
         self.connections[0].writer.write(data)
 
     async def until_read(self) -> None:
         """Return once the client's event loop has read what was said."""
         session: Any = self.client._calls._connections.session
         (kept,) = session.connector._conns.values()
-        while not kept[0][0].should_close:  # noqa: ASYNC110 - aiohttp tells nobody
+        while not kept[0][0].should_close:  # noqa: ASYNC110 - aiohttp has no event for it
             await asyncio.sleep(0)
 
 

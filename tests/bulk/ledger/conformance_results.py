@@ -292,7 +292,7 @@ class ForgetConformance:
         assert await ledger.forget(NOW + 91) == 1
 
     async def test_what_was_erased_cannot_be_sent_again(self, ledgers: Ledgers) -> None:
-        """There is nobody left to send it to; the person may be added anew."""
+        """The address is gone, so that it cannot be sent; the person may be added anew."""
         ledger, claimed = await row_in(ledgers, "unknown")
         await ledger.forget(NOW + 1)
 

@@ -100,7 +100,7 @@ class TestList:
         assert await people.import_(slowly()) == 0
 
     async def test_an_empty_address_is_refused(self, people: People) -> None:
-        """It would suppress whoever has no address."""
+        """It would suppress every row without an address."""
         with pytest.raises(ConfigurationError, match="empty"):
             await people.suppress(ANN, " ")
 

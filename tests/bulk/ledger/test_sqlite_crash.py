@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bulk.promises import assert_kept, assert_nobody_twice
+from tests.bulk.promises import assert_kept, assert_no_row_twice
 from tests.support import power_loss
 from tests.support.ledger_process import ROWS
 from tests.support.power_loss import Disk
@@ -57,7 +57,7 @@ async def test_power_lost_at_any_moment(tmp_path: Path, losses: int) -> None:
     except subprocess.CalledProcessError as error:
         pytest.skip(f"this machine does not let processes be traced: {error.stderr[-200:]!r}")
     assert len(said(log)) > ROWS
-    assert_nobody_twice(said(log))
+    assert_no_row_twice(said(log))
 
     writes = [n for n, event in enumerate(events) if event.path.startswith(str(traced))]
     # Before the guard is written there is no ledger yet, and nothing was promised.

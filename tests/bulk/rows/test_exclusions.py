@@ -48,7 +48,7 @@ async def test_the_follow_up_goes_to_the_others(tmp_path: Path) -> None:
 
 
 async def test_a_ledger_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    """A mistyped name must not send to everybody again."""
+    """A mistyped name must not send to all recipients again."""
     with pytest.raises(LedgerError):
         async with excluding(MemoryLedger(), [tmp_path / "frist.db"]):
             pass

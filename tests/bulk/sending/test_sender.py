@@ -1,4 +1,4 @@
-"""The loop of a campaign in virtual time: nobody twice, nobody left out, and why nothing moves."""
+"""The loop of a campaign in virtual time: each recipient once, none left out, and why nothing moves."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_row_is_sending_in_the_ledger_before_its_post_leaves() -> None:
     run_virtually(main())
 
 
-def test_a_429_is_not_sent_and_refuses_nobody() -> None:
+def test_a_429_is_not_sent_and_refuses_no_row() -> None:
     """A storm of 429s: every row goes back to its place, and all are sent in the end, each once."""
 
     async def main() -> None:
@@ -94,7 +94,7 @@ def test_a_429_is_not_sent_and_refuses_nobody() -> None:
     run_virtually(main())
 
 
-def test_one_bad_row_stops_nobody_behind_it() -> None:
+def test_one_bad_row_stops_no_row_behind_it() -> None:
     """Refused by the service, by the rules, or for a missing field: a state of the row, and no more."""
 
     async def main() -> None:
@@ -136,7 +136,7 @@ def test_unknown_is_never_sent_again() -> None:
     run_virtually(main())
 
 
-def test_a_service_that_fails_for_all_does_not_make_everybody_unknown() -> None:
+def test_a_service_that_fails_for_all_does_not_make_every_row_unknown() -> None:
     """The brake: after 20 in a row it tries one at a time, and after the last pause the campaign pauses."""
 
     async def main() -> None:
@@ -156,7 +156,7 @@ def test_a_service_that_fails_for_all_does_not_make_everybody_unknown() -> None:
 
 
 def test_a_service_that_cannot_be_reached_is_waited_for() -> None:
-    """No connection for ten minutes: nothing is lost, nobody is unknown, one send at a time knocks."""
+    """No connection for ten minutes: nothing is lost, no row is unknown, one send at a time tries again."""
 
     async def main() -> None:
         ledger = await filled(50)
@@ -183,7 +183,7 @@ def test_a_service_that_cannot_be_reached_is_waited_for() -> None:
 @pytest.mark.parametrize(
     "error", [PaymentRequiredError("402", status=402), AuthenticationError("the credentials were rejected")]
 )
-def test_what_would_refuse_everybody_pauses_and_refuses_nobody(error: Exception) -> None:
+def test_what_would_refuse_every_row_pauses_and_refuses_none(error: Exception) -> None:
     """No balance, or no credentials: the campaign pauses and says so; the rows stay pending."""
 
     async def main() -> None:
@@ -202,7 +202,7 @@ def test_what_would_refuse_everybody_pauses_and_refuses_nobody(error: Exception)
     run_virtually(main())
 
 
-def test_a_closed_client_ends_the_run_and_nobody_is_lost() -> None:
+def test_a_closed_client_ends_the_run_and_no_row_is_lost() -> None:
     """The error comes out, the rows are pending."""
 
     async def main() -> None:
