@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from nexmo_dispatch_core.lenient import parse_object, text_or_empty, to_list, to_object
 
-__all__ = ["folded", "mask", "redact", "redactor", "said_by", "tail"]
+__all__ = ["folded", "mask", "redact", "redactor", "request_words", "tail"]
 
 # A separate run of digits that is long enough for a telephone number or a PSID. Parts of ids, such as
 # `0b9e6d6e-8a55-…`, are surrounded by letters or dashes and stay.
@@ -107,7 +107,7 @@ def redactor(*, body: bytes | None = None, url: str = "", secret: str | None = N
     return hide
 
 
-def said_by(*, body: bytes | None, url: str = "") -> str:
+def request_words(*, body: bytes | None, url: str = "") -> str:
     """Return every word of a request as `folded` text, one value per line: a response may quote them."""
     text = (body or b"").decode("utf-8", "replace")
     fields = parse_object(body or b"")

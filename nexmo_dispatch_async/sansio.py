@@ -38,7 +38,7 @@ from nexmo_dispatch_async.models.responses import (
 )
 from nexmo_dispatch_async.models.shown import AsShown
 from nexmo_dispatch_async.quota import quota_of, retry_after
-from nexmo_dispatch_async.redaction import said_by
+from nexmo_dispatch_async.redaction import request_words
 from nexmo_dispatch_core.lenient import UNREADABLE, parse_object, text_or_empty, to_int
 
 __all__ = [
@@ -226,17 +226,17 @@ def decipher_response(
             raise ProtocolError(message, body=error.body, request=request.summary, status=status) from None
     details = parse_problem(response.body)
     kind = _classify(status, details, request)
-    asked = retry_after(response.headers, now=now, quota=kind is RateLimitError) if status >= 400 else None
-    asked_for = request.summary if request is not None else ""
-    message = f"{asked_for}: {status}" if asked_for else f"{status}"
+    wait = retry_after(response.headers, now=now, quota=kind is RateLimitError) if status >= 400 else None
+    summary = request.summary if request is not None else ""
+    message = f"{summary}: {status}" if summary else f"{status}"
     body, url = (request.body, request.url) if request is not None else (None, "")
-    said = details.summary(body=body, url=url, secret=secret)
-    if said:
-        message += f" {said}"
+    explanation = details.summary(body=body, url=url, secret=secret)
+    if explanation:
+        message += f" {explanation}"
     if kind is ProtocolError:
         first = response.body[:1000]
-        raise ProtocolError(message, body=first, request=asked_for, status=status, details=details)
-    failure = kind(message, request=asked_for, status=status, details=details, retry_after=asked)
+        raise ProtocolError(message, body=first, request=summary, status=status, details=details)
+    failure = kind(message, request=summary, status=status, details=details, retry_after=wait)
     failure.quota = quota_of(response.headers, now=now)
     raise failure
 
@@ -287,9 +287,9 @@ def _classify(status: int, details: Problem, request: Request | None) -> type[AP
     reason = gateway_reason(details)
     found = [(kind, word) for kind, words in _BY_WORD.items() for word in words if word in reason]
     if found:
-        asked = said_by(body=request.body, url=request.url) if request is not None else ""
+        quoted = request_words(body=request.body, url=request.url) if request is not None else ""
         for kind, word in found:
-            if word not in asked:
+            if word not in quoted:
                 return kind
     if details.code == "low-balance":
         return PaymentRequiredError  # the status varies: 400, 402 or 403 (contract 6.2)
@@ -342,7 +342,7 @@ def decipher_token(
         TokenUnavailableError: The token endpoint failed, or its response was not understood.
     """
     status = response.status
-    asked_for = request.summary if request is not None else ""
+    summary = request.summary if request is not None else ""
     if 200 <= status < 300:
         fields = parse_object(response.body) or {}
         token = text_or_empty(fields.get("access_token"))
@@ -350,27 +350,27 @@ def decipher_token(
         if token and token.isascii() and token.isprintable() and " " not in token:
             return token, fields.get("expires_in")
         raise TokenUnavailableError(
-            f"{asked_for}: {status} without a usable access_token",
-            request=asked_for,
+            f"{summary}: {status} without a usable access_token",
+            request=summary,
             status=status,
             phase="token",
         )
     details = parse_problem(response.body)
     # The whole body counts: the request has no text to quote, and a repeated token request is harmless.
-    said = _haystack(response.body)
+    text = _haystack(response.body)
     kind: type[APIError] = TokenUnavailableError
-    if any(word in said for word in _BAD_CLIENT):
+    if any(word in text for word in _BAD_CLIENT):
         kind = AuthenticationError
-    elif status == 429 or any(word in said for word in _RATE_LIMITED):
+    elif status == 429 or any(word in text for word in _RATE_LIMITED):
         kind = RateLimitError
     elif status == 407:
         kind = ProxyError
     elif 400 <= status < 500 and _BY_STATUS.get(status) is not NotAcceptedError:
         kind = AuthenticationError
-    summary = details.summary(body=request.body if request is not None else None)
+    explanation = details.summary(body=request.body if request is not None else None)
     raise kind(
-        f"{asked_for}: no access token: {status} {summary}".rstrip(),
-        request=asked_for,
+        f"{summary}: no access token: {status} {explanation}".rstrip(),
+        request=summary,
         status=status,
         details=details,
         retry_after=retry_after(response.headers, now=now, quota=kind is RateLimitError),
@@ -431,9 +431,9 @@ _PAGE_NUMBERS = ("page_index", "page", "record_index", "page_size", "total_items
 
 def _haystack(body: bytes) -> str:
     """Return the text of the body in lower case with JSON escapes resolved, to search for words."""
-    said = body[:65536].decode("utf-8", "replace").lower()
-    if "\\u" in said and (fields := parse_object(body)) is not None:
+    text = body[:65536].decode("utf-8", "replace").lower()
+    if "\\u" in text and (fields := parse_object(body)) is not None:
         # Re-encoding is the shortest way to resolve the escapes of all texts at any depth.
         with contextlib.suppress(*UNREADABLE):
-            said += msgspec.json.encode(fields).decode().lower()
-    return said
+            text += msgspec.json.encode(fields).decode().lower()
+    return text

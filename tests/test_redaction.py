@@ -7,7 +7,7 @@ import pytest
 
 from nexmo_dispatch_async.exceptions import APIError
 from nexmo_dispatch_async.models.problems import parse_problem
-from nexmo_dispatch_async.redaction import mask, redact, said_by, tail
+from nexmo_dispatch_async.redaction import mask, redact, request_words, tail
 from nexmo_dispatch_async.sansio import (
     Request,
     Response,
@@ -253,4 +253,4 @@ def test_words_from_public_lists_are_shown_in_their_place_and_nowhere_else(place
 def test_a_body_that_is_no_text_is_read_as_far_as_it_goes() -> None:
     """A form in another encoding: what can be read of it is taken out."""
     assert redact("the key abcdef", body=b"name=\xff\xe9&client_secret=abcdef") == "the key …"
-    assert said_by(body=b"\xffkey=Abcdef").endswith("abcdef")
+    assert request_words(body=b"\xffkey=Abcdef").endswith("abcdef")

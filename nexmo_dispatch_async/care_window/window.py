@@ -217,12 +217,12 @@ class CareWindow:
         The result is the longer of the time by the clock and the measured time, if this process received the
         message.
         """
-        told = self._clock() - last
+        elapsed = self._clock() - last
         written = self._measured.get((channel, key))
         if written is None:
-            return None if told < -_LEEWAY else max(told, timedelta(0))
+            return None if elapsed < -_LEEWAY else max(elapsed, timedelta(0))
         measured = timedelta(seconds=self._monotonic() - written)
-        return measured if measured - told > _CONTRADICTION else told
+        return measured if measured - elapsed > _CONTRADICTION else elapsed
 
     def allows(self, step: Step, *, after: timedelta = timedelta(0)) -> bool:
         """Return whether a step may be sent: a template, one with a tag, or in an open window."""

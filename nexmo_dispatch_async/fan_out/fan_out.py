@@ -290,8 +290,8 @@ class _State(Generic[ItemT, ResultT]):
         # Whether the input is being closed, which must not be cut short
         self.closing = False
         # The generator waits for a result, the feeder for a free place
-        self.wanted: asyncio.Future[None] | None = None
-        self.room: asyncio.Future[None] | None = None
+        self.result_waiter: asyncio.Future[None] | None = None
+        self.room_waiter: asyncio.Future[None] | None = None
 
     @property
     def full(self) -> bool:
@@ -319,7 +319,7 @@ class _State(Generic[ItemT, ResultT]):
         except BaseException as error:  # noqa: BLE001 - raised again after the last result
             self.interrupted.append((item, outcome_of_failure(error)))
             self.fail(error)
-        _wake(self.wanted)
+        _wake(self.result_waiter)
 
     def fed(self, feeder: asyncio.Task[None]) -> None:
         self.reading = False
@@ -330,16 +330,16 @@ class _State(Generic[ItemT, ResultT]):
                 self.fail(_foreign_cancellation("the reading of the input", error))
         except BaseException as error:  # noqa: BLE001 - raised again after the last result
             self.fail(error)
-        _wake(self.wanted)
+        _wake(self.result_waiter)
 
     def fail(self, error: BaseException) -> None:
         self.reading = False
         self.failure = self.failure or error
-        _wake(self.room)
+        _wake(self.room_waiter)
 
     def take(self) -> ResultT:
         result = self.done.popleft()
-        _wake(self.room)
+        _wake(self.room_waiter)
         return result
 
 
@@ -362,8 +362,8 @@ async def _feed(items: AsyncIterable[ItemT], state: _State[ItemT, Any]) -> None:
         async for item in iterator:
             state.start(item)
             while state.full and state.reading:
-                state.room = loop.create_future()
-                await state.room
+                state.room_waiter = loop.create_future()
+                await state.room_waiter
             if not state.reading:
                 return
     finally:
@@ -392,8 +392,8 @@ async def _results(
             if result:
                 yield result[0]
             elif state.tasks or (state.reading and state.failure is None):
-                state.wanted = loop.create_future()
-                await state.wanted
+                state.result_waiter = loop.create_future()
+                await state.result_waiter
             else:
                 break
         if state.failure is not None:

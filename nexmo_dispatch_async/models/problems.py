@@ -135,20 +135,20 @@ def _code(kind: str) -> str:
 
 
 def gateway_reason(problem: Problem) -> str:
-    """Return the text of the gateway itself, from its own members, as `folded` text.
+    """Return the gateway's own text as `folded` text: the reason for which it refused a request.
 
-    These are the ones in which it says why it turned a request away (contract 2.3, 3.8): codes, and the
-    sentences of its faults and of its envelopes, which it numbers. The contract would take any text of the
-    body; but a sentence of a Vonage problem, or in a body of no known shape, may come from further behind
-    (from a channel whose own access token expired, for instance), and from after the request was accepted.
+    The text consists of codes, and of the sentences of faults and of envelopes with a transaction id (contract
+    2.3, 3.8). The contract would accept any text of the body; but a sentence of a Vonage problem, or of a body
+    of unknown shape, may come from a system behind the gateway (such as a channel whose own access token
+    expired), and from after the request was accepted.
     """
-    said = [problem.code]
+    texts = [problem.code]
     if problem.shape == "text":
         fault = _XML_FAULT.match(problem.text)
-        said.append(fault[1] if fault else "")
+        texts.append(fault[1] if fault else "")
     elif problem.shape in _FAULTS or problem.transaction_id:
-        said += [problem.title, problem.detail]
-    return "\n".join(map(folded, said))
+        texts += [problem.title, problem.detail]
+    return "\n".join(map(folded, texts))
 
 
 _FAULTS = ("fault", "errorResponse", "ErrorCode")

@@ -134,16 +134,16 @@ def _cost(state: WorkflowState) -> tuple[Decimal | None, str | None]:
     report = state.report or ReportFacts()
     entries = {entry.message_uuid: entry for entry in report.messages}
     if report.total is None:
-        heard = [_price(sent, entries.get(uuid)) for uuid, sent in state.messages.items()]
+        unreported = [_price(sent, entries.get(uuid)) for uuid, sent in state.messages.items()]
         reported = [entry.price for entry in report.messages if entry.message_uuid not in state.messages]
     else:
-        heard = [
+        unreported = [
             _price(sent, None)
             for uuid, sent in state.messages.items()
             if not _is_included(sent, entries.get(uuid), report)
         ]
         reported = [report.total]
-    known = [price for price in (*heard, *reported) if price is not None]
+    known = [price for price in (*unreported, *reported) if price is not None]
     currencies = {money.currency for money in known if money.currency}
     if not known or len(currencies) > 1:
         return None, None

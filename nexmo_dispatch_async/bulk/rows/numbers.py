@@ -27,7 +27,7 @@ _SHORTEST, _LONGEST = 7, 15
 _BY_CODE: dict[str, Country] = {country.code: country for country in COUNTRIES.values()}
 
 # A country code that is not assigned: the simulator's test numbers begin with it, and no table has them.
-_NOBODY = "999"
+_UNASSIGNED = "999"
 
 
 class NumberNormalizer:
@@ -130,7 +130,7 @@ class NumberNormalizer:
             if known.trunk and known.trunk != "1" and rest.startswith(known.trunk):
                 rest = rest[len(known.trunk) :]
             return _national(known, rest, field)
-        if self._phonenumbers is not None and not text.startswith(_NOBODY):
+        if self._phonenumbers is not None and not text.startswith(_UNASSIGNED):
             return self._parsed(self._phonenumbers, f"+{text}", field)
         return text
 
