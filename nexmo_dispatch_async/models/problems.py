@@ -137,10 +137,10 @@ def _code(kind: str) -> str:
 def gateway_reason(problem: Problem) -> str:
     """Return the gateway's own text as `folded` text: the reason for which it refused a request.
 
-    The text consists of codes, and of the sentences of faults and of envelopes with a transaction id (contract
-    2.3, 3.8). The contract would accept any text of the body; but a sentence of a Vonage problem, or of a body
-    of unknown shape, may come from a system behind the gateway (such as a channel whose own access token
-    expired), and from after the request was accepted.
+    The text consists of codes, and of the sentences of faults and of envelopes with a transaction id
+    (contract 2.3, 3.8). The contract would accept any text of the body; but a sentence of a Vonage problem,
+    or of a body of unknown shape, may come from a system behind the gateway (such as a channel whose own
+    access token expired), and from after the request was accepted.
     """
     texts = [problem.code]
     if problem.shape == "text":
