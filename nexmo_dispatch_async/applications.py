@@ -23,6 +23,7 @@ from nexmo_dispatch_async.sansio import (
     decipher_application,
     decipher_nothing,
     decipher_page,
+    observed,
 )
 from nexmo_dispatch_async.urls import check_plain_http
 
@@ -105,21 +106,8 @@ class Applications(Unpicklable):
         )
 
     async def _call(self, request: Request, decode: Callable[[Response], T]) -> T:
-        return await self._client.call(
-            request, self._observed(decode), retry=self._retry, timeout=self._timeout
-        )
-
-    def _observed(self, decode: Callable[[Response], T]) -> Callable[[Response], T]:
-        """Return a `decode` that first calls `on_response`."""
-        on_response = self._on_response
-        if on_response is None:
-            return decode
-
-        def decode_after_call(response: Response) -> T:
-            on_response(response)
-            return decode(response)
-
-        return decode_after_call
+        decode = observed(decode, self._on_response)
+        return await self._client.call(request, decode, retry=self._retry, timeout=self._timeout)
 
     async def create(
         self,

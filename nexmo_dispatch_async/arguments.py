@@ -7,20 +7,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Iterable
 
-from nexmo_dispatch_async.auth import Auth
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.workflow import Workflow
 from nexmo_dispatch_core.lenient import kind_in_words
 
-__all__ = ["check_auth", "check_tracker", "check_workflow", "check_workflows"]
-
-
-def check_auth(auth: object) -> None:
-    """Refuse what cannot authorize."""
-    # Callers without type checking pass anything.
-    if isinstance(auth, type) or not isinstance(auth, Auth):
-        kinds = "KpnOAuth(…), VonageJWT(…), BasicAuth(…), BearerToken(…) or an object like them"
-        raise ConfigurationError(f"auth must be {kinds}, not {kind_in_words(auth)}")
+__all__ = ["check_tracker", "check_workflow", "check_workflows"]
 
 
 def check_tracker(tracker: object) -> None:

@@ -6,22 +6,17 @@ means is for `sansio` to decide, without a socket.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
-import random
-import time
 import uuid
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
-import aiohttp
-
-from nexmo_dispatch_async._version import __version__
 from nexmo_dispatch_async.applications import Applications
-from nexmo_dispatch_async.arguments import check_auth, check_tracker, check_workflow, check_workflows
-from nexmo_dispatch_async.auth import KPN_TOKEN_URL, Auth, KpnOAuth, check_url, header_text
+from nexmo_dispatch_async.arguments import check_workflow, check_workflows
+from nexmo_dispatch_async.auth import KPN_TOKEN_URL, Auth, KpnOAuth, check_url
+from nexmo_dispatch_async.client_settings import KPN_BASE_URL, ClientOptions, ClientSettings, takes_settings
 from nexmo_dispatch_async.environment import Environment
 from nexmo_dispatch_async.event_loop import Unpicklable
 from nexmo_dispatch_async.exceptions import ConfigurationError
@@ -29,70 +24,29 @@ from nexmo_dispatch_async.fan_out.brake import Brake
 from nexmo_dispatch_async.fan_out.fan_out import FanOut, KeyT, SendOutcome
 from nexmo_dispatch_async.fan_out.send_many import many
 from nexmo_dispatch_async.interruption import Interruption, note, tell
-from nexmo_dispatch_async.middleware import Middleware
 from nexmo_dispatch_async.models.responses import Dispatch
 from nexmo_dispatch_async.retry import RetryPolicy, Timeout
-from nexmo_dispatch_async.rules import DEFAULT_RULES, Rules
-from nexmo_dispatch_async.sansio import (
-    Request,
-    Response,
-    decipher_dispatch,
-    dispatch_request,
-    with_response,
-)
+from nexmo_dispatch_async.rules import Rules
+from nexmo_dispatch_async.sansio import Request, Response, decipher_dispatch, dispatch_request, observed
 from nexmo_dispatch_async.transport.call import Calls
-from nexmo_dispatch_async.transport.keep_alive import KEEPALIVE_TIMEOUT
-from nexmo_dispatch_async.transport.proxies import proxies_of
-from nexmo_dispatch_async.transport.settings import TlsSetting, TransportSettings
 from nexmo_dispatch_async.transport.statistics import ClientStatistics
-from nexmo_dispatch_async.urls import check_plain_http
 from nexmo_dispatch_async.workflow import Workflow
 
 if TYPE_CHECKING:
     from nexmo_dispatch_async.tracking import Tracker
 
-__all__ = ["KPN_BASE_URL", "VONAGE_URL", "ClientSettings", "DispatchClient", "new_client_ref"]
+__all__ = ["KPN_BASE_URL", "VONAGE_URL", "DispatchClient", "new_client_ref"]
 
 T = TypeVar("T")
 
 logger: logging.Logger = logging.getLogger("nexmo_dispatch_async")
 
-KPN_BASE_URL = "https://api-prd.kpn.com/communication/nexmo"
 VONAGE_URL = "https://api.nexmo.com"
-
-_USER_AGENT = f"nexmo-dispatch-async/{__version__}"
 
 
 def new_client_ref() -> str:
     """Return a new, unique reference, for `DispatchClient(client_ref=new_client_ref)`."""
     return uuid.uuid4().hex
-
-
-class ClientSettings(TypedDict, total=False):
-    """What `DispatchClient` takes besides who is calling and in whose name; it says what each is."""
-
-    base_url: str
-    session: aiohttp.ClientSession | None
-    tracker: Tracker | None
-    retry: RetryPolicy
-    timeout: Timeout
-    limit: int
-    rules: Rules
-    client_ref: Callable[[], str] | None
-    middleware: Sequence[Middleware]
-    ssl: TlsSetting
-    proxy: str | None
-    trust_env: bool
-    keepalive_timeout: float
-    applications_path: str
-    applications_url: str | None
-    application_header: bool
-    api_version: str | None
-    max_response: int
-    clock: Callable[[], float]
-    wall_clock: Callable[[], float]
-    sleep: Callable[[float], Awaitable[object]]
-    random: Callable[[], float]
 
 
 class DispatchClient(Unpicklable):
@@ -134,85 +88,22 @@ class DispatchClient(Unpicklable):
         ConfigurationError: A setting is missing or wrong.
     """
 
+    @takes_settings
     def __init__(
         self,
         *,
         auth: Auth,
         application_id: str | uuid.UUID | None = None,
-        base_url: str = KPN_BASE_URL,
-        session: aiohttp.ClientSession | None = None,
-        tracker: Tracker | None = None,
-        retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
-        timeout: Timeout = Timeout(),  # noqa: B008 - frozen
-        limit: int = 100,
-        rules: Rules = DEFAULT_RULES,
-        client_ref: Callable[[], str] | None = None,
-        middleware: Sequence[Middleware] = (),
-        ssl: TlsSetting = True,
-        proxy: str | None = None,
-        trust_env: bool = False,
-        keepalive_timeout: float = KEEPALIVE_TIMEOUT,
-        applications_path: str = "/applications",
-        applications_url: str | None = None,
-        application_header: bool = True,
-        api_version: str | None = None,
-        max_response: int = 1 << 20,
-        clock: Callable[[], float] = time.monotonic,
-        wall_clock: Callable[[], float] = time.time,
-        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
-        random: Callable[[], float] = random.random,
+        **settings: Unpack[ClientOptions],
     ) -> None:
-        check_auth(auth)
-        check_tracker(tracker)
-        if application_id and not application_header:
-            raise ConfigurationError(
-                "no header would carry the application_id: Vonage knows the application from the token"
-            )
-        # Who and where
-        self._application_id = header_text("application_id", application_id) if application_id else None
-        self._base_url = check_url("base_url", base_url)
-        check_plain_http("base_url", self._base_url)
-        if applications_url:
-            applications_url = check_url("applications_url", applications_url)
-            check_plain_http("applications_url", applications_url)
-        self._application_header = application_header
-        self._applications = Applications(self, applications_url or self._base_url, applications_path)
-        # How
-        self._rules = rules
-        self._client_ref = client_ref
-        self._tracker = tracker
-        # What every request carries, and what a dispatch carries besides
-        common = {
-            "User-Agent": _USER_AGENT,
-            "Accept": "application/json",
-            # Answers are a few hundred bytes: compressing them would cost more than it saves.
-            "Accept-Encoding": "identity",
-        }
-        if api_version is not None:
-            common["api-version"] = header_text("api_version", api_version)
-        self._dispatch_headers = {"Content-Type": "application/json"}
-        if self._application_id and application_header:
-            self._dispatch_headers["ApplicationId"] = self._application_id
-        # What carries the requests
-        self._calls = Calls(
-            TransportSettings(
-                auth=auth,
-                headers=common,
-                session=session,
-                ssl=ssl,
-                proxies=proxies_of(proxy, trust_env=trust_env),
-                keepalive_timeout=keepalive_timeout,
-                limit=limit,
-                max_response=max_response,
-                retry=retry,
-                timeout=timeout,
-                middleware=middleware,
-                clock=clock,
-                wall_clock=wall_clock,
-                sleep=sleep,
-                random=random,
-            )
+        checked = ClientSettings(auth=auth, application_id=application_id, **settings)
+        self._settings = checked
+        self._calls = Calls(checked)
+        self._applications = Applications(
+            self, checked.applications_url or checked.base_url, checked.applications_path
         )
+        # What every dispatch has in common
+        self._dispatch = dispatch_request(checked.base_url, checked.dispatch_headers, b"")
 
     @classmethod
     def kpn(
@@ -222,14 +113,14 @@ class DispatchClient(Unpicklable):
         application_id: str | uuid.UUID | None = None,
         *,
         token_url: str = KPN_TOKEN_URL,
-        **settings: Unpack[ClientSettings],
+        **settings: Unpack[ClientOptions],
     ) -> Self:
         """Make a client of KPN's API (contract 1.1); `settings` are arguments of `DispatchClient`."""
         auth = KpnOAuth(client_id, client_secret, token_url)
         return cls(auth=auth, application_id=application_id, **settings)
 
     @classmethod
-    def vonage(cls, auth: Auth, **settings: Unpack[ClientSettings]) -> Self:
+    def vonage(cls, auth: Auth, **settings: Unpack[ClientOptions]) -> Self:
         """Make a client of Vonage's own API (contract 1.1, 2.4); `auth`: `VonageJWT` or `BasicAuth`.
 
         It takes no `application_id`: Vonage knows the application from the token.
@@ -247,7 +138,7 @@ class DispatchClient(Unpicklable):
         *,
         auth: Auth | None = None,
         application_id: str | uuid.UUID | None = None,
-        **settings: Unpack[ClientSettings],
+        **settings: Unpack[ClientOptions],
     ) -> Self:
         """Make a client from environment variables.
 
@@ -273,7 +164,7 @@ class DispatchClient(Unpicklable):
         return cls(auth=auth, application_id=application_id or found.application_id(), **settings)
 
     def __repr__(self) -> str:
-        return f"DispatchClient({self._base_url!r}, {self._calls.state})"
+        return f"DispatchClient({self._settings.base_url!r}, {self._calls.state})"
 
     async def __aenter__(self) -> Self:
         self._calls.open()
@@ -295,12 +186,12 @@ class DispatchClient(Unpicklable):
     @property
     def retry(self) -> RetryPolicy:
         """How often this client tries: `msgspec.structs.replace(client.retry, attempts=1)` for a call."""
-        return self._calls.settings.retry
+        return self._settings.retry
 
     @property
     def timeout(self) -> Timeout:
         """How long an attempt of this client may take."""
-        return self._calls.settings.timeout
+        return self._settings.timeout
 
     @property
     def applications(self) -> Applications:
@@ -319,6 +210,7 @@ class DispatchClient(Unpicklable):
         timeout: Timeout | None = None,  # noqa: ASYNC109 - per attempt and phase, which a scope cannot tell apart
         rules: Rules | None = None,
         client_ref: str | None = None,
+        on_response: Callable[[Response], object] | None = None,
     ) -> Dispatch:
         """Send a workflow, once.
 
@@ -333,6 +225,7 @@ class DispatchClient(Unpicklable):
             timeout: Instead of the client's own, with both its fields.
             rules: Instead of the client's own.
             client_ref: The reference of the steps that have none, instead of one that the client makes.
+            on_response: Called with the successful response: its status, headers and bytes.
 
         Raises:
             InvalidWorkflowError: It breaks a rule of the API; nothing was sent.
@@ -342,26 +235,22 @@ class DispatchClient(Unpicklable):
             ConfigurationError: The client has no `application_id`, or that is no workflow.
             ClientClosedError: The client is closed or belongs to another event loop.
         """
-        workflow, request = self._prepared(workflow, rules, client_ref)
-        dispatch = await self._calls.call(request, decipher_dispatch, retry, timeout, workflow)
-        if self._tracker is None and not workflow.client_refs:
-            return dispatch
-        return await self._sent(dispatch, workflow)
-
-    async def send_with_response(
-        self,
-        workflow: Workflow,
-        *,
-        retry: RetryPolicy | None = None,
-        timeout: Timeout | None = None,  # noqa: ASYNC109 - as in send()
-        rules: Rules | None = None,
-        client_ref: str | None = None,
-    ) -> tuple[Dispatch, Response]:
-        """Send a workflow as `send()` does, and return the answer too: its status, headers and bytes."""
-        workflow, request = self._prepared(workflow, rules, client_ref)
-        decode = with_response(decipher_dispatch)
-        dispatch, response = await self._calls.call(request, decode, retry, timeout, workflow)
-        return await self._sent(dispatch, workflow), response
+        settings = self._settings
+        if client_ref is None and settings.client_ref is not None:
+            client_ref = settings.client_ref()
+        try:
+            if client_ref is not None:
+                workflow = workflow.with_client_ref(client_ref)
+            body = workflow.checked_json(settings.rules if rules is None else rules)
+        except AttributeError:
+            # Only now, since nearly always it is one, and every send would pay for the look.
+            check_workflow(workflow)
+            raise
+        decode = observed(decipher_dispatch, on_response)
+        dispatch = await self._calls.call(self.ready_request(body), decode, retry, timeout, workflow)
+        if refs := workflow.client_refs:
+            dispatch = Dispatch(dispatch.dispatch_uuid, client_refs=refs)
+        return dispatch if settings.tracker is None else await _followed(settings.tracker, dispatch, workflow)
 
     @overload
     def send_many(
@@ -445,7 +334,7 @@ class DispatchClient(Unpicklable):
 
         Args:
             request: Without authorization.
-            decode: Reads a successful answer; `with_response(decode)` keeps the answer too.
+            decode: Reads a successful response: its status, headers and bytes.
             retry: Instead of the client's own policy.
             timeout: Instead of the client's own.
 
@@ -458,43 +347,25 @@ class DispatchClient(Unpicklable):
     def ready_request(self, body: bytes) -> Request:
         """Return the `POST /dispatch` of a workflow in JSON that was checked before; `call()` carries it."""
         self._require_application()
-        return dispatch_request(self._base_url, self._dispatch_headers, body)
+        common = self._dispatch
+        return Request(common.method, common.url, common.headers, body, common.template)
 
     def _require_application(self) -> None:
-        if self._application_header and not self._application_id:
+        if self._settings.application_id is None and self._settings.application_header:
             raise ConfigurationError(
                 "sending needs an application_id: DispatchClient(application_id=…), or "
                 "NEXMO_DISPATCH_APPLICATION_ID for from_env()"
             )
 
-    def _prepared(
-        self, workflow: Workflow, rules: Rules | None, client_ref: str | None
-    ) -> tuple[Workflow, Request]:
-        """Return the workflow as it goes out, checked, and its request."""
-        if client_ref is None and self._client_ref is not None:
-            client_ref = self._client_ref()
-        try:
-            if client_ref is not None:
-                workflow = workflow.with_client_ref(client_ref)
-            workflow.check(self._rules if rules is None else rules)
-        except AttributeError:
-            # Only now, since nearly always it is one, and every send would pay for the look.
-            check_workflow(workflow)
-            raise
-        return workflow, self.ready_request(workflow.to_json())
 
-    async def _sent(self, dispatch: Dispatch, workflow: Workflow) -> Dispatch:
-        if refs := workflow.client_refs:
-            dispatch = Dispatch(dispatch.dispatch_uuid, client_refs=refs)
-        if self._tracker is None:
-            return dispatch
-        try:
-            return await self._tracker.sent(dispatch, workflow)
-        except Exception as error:
-            # The caller needs the id of what was sent, whatever the store raises.
-            logger.exception("POST /dispatch: accepted, and not followed: %s", type(error).__name__)
-            return dispatch
-        except BaseException as error:
-            note(error, Interruption("sent", "POST /dispatch", dispatch=dispatch))
-            tell(error, workflow)
-            raise
+async def _followed(tracker: Tracker, dispatch: Dispatch, workflow: Workflow) -> Dispatch:
+    """Let the tracker follow what was accepted; the caller gets its id, whatever the store raises."""
+    try:
+        return await tracker.sent(dispatch, workflow)
+    except Exception as error:
+        logger.exception("POST /dispatch: accepted, and not followed: %s", type(error).__name__)
+        return dispatch
+    except BaseException as error:
+        note(error, Interruption("sent", "POST /dispatch", dispatch=dispatch))
+        tell(error, workflow)
+        raise

@@ -53,9 +53,9 @@ __all__ = [
     "decipher_response",
     "decipher_token",
     "dispatch_request",
+    "observed",
     "retry_after",
     "token_request",
-    "with_response",
 ]
 
 T = TypeVar("T")
@@ -321,9 +321,18 @@ def decipher_dispatch(response: Response) -> Dispatch:
     return Dispatch(uuid)
 
 
-def with_response(decode: Callable[[Response], T]) -> Callable[[Response], tuple[T, Response]]:
-    """Return a `decode` for `DispatchClient.call` that returns the value and the response."""
-    return lambda response: (decode(response), response)
+def observed(
+    decode: Callable[[Response], T], on_response: Callable[[Response], object] | None
+) -> Callable[[Response], T]:
+    """Return a `decode` that first calls `on_response` with the response, if there is one to call."""
+    if on_response is None:
+        return decode
+
+    def decode_after_call(response: Response) -> T:
+        on_response(response)
+        return decode(response)
+
+    return decode_after_call
 
 
 def decipher_token(

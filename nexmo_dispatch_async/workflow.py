@@ -11,7 +11,14 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType, field
 
 from nexmo_dispatch_async.exceptions import InvalidWorkflowError
-from nexmo_dispatch_async.models.extras import encode, extra_of, has_extra, may_have_extra, place_extra
+from nexmo_dispatch_async.models.extras import (
+    encode,
+    extra_of,
+    has_extra,
+    may_have_extra,
+    place_extra,
+    plain_json,
+)
 from nexmo_dispatch_async.models.findings import Finding, Severity
 from nexmo_dispatch_async.models.requests import Step, describe
 from nexmo_dispatch_async.models.structure import convert, load
@@ -141,6 +148,19 @@ class Workflow(Struct, frozen=True, tag_field="template", tag="failover"):
             return
         if findings := find(self.steps, rules, extra=extra_of(self), errors_only=True):
             raise InvalidWorkflowError(findings)
+
+    def checked_json(self, rules: Rules = DEFAULT_RULES) -> bytes:
+        """Return the request body if no rule is broken: `check()` and `to_json()` in one.
+
+        Raises:
+            InvalidWorkflowError: As `check()`.
+        """
+        usual = self.extra is UNSET and rules.no_stricter and type(self) is Workflow and is_usual(self.steps)
+        if usual:
+            # The usual kind has no unknown members, for which `to_json()` would search the text.
+            return plain_json(self)
+        self.check(rules)
+        return self.to_json()
 
     def worst_case_time(self) -> timedelta:
         """Return the longest time from the send to the last step: every condition expires (contract 3.6).

@@ -39,7 +39,7 @@ SDK_LAYERS = [
     {"transport.call"},
     {"transport", "arguments"},
     {"tracking"},
-    {"applications"},
+    {"applications", "client_settings"},
     {"client"},
     {"otel"},
     {"bulk"},

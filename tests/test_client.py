@@ -281,11 +281,6 @@ def test_a_tracker_is_one(tracker: Any, what: str) -> None:
         DispatchClient(auth=BearerToken("t"), tracker=tracker)
 
 
-def test_the_limit_is_positive() -> None:
-    with pytest.raises(ConfigurationError, match="limit must be at least 1"):
-        DispatchClient(auth=BearerToken("t"), limit=0)
-
-
 async def test_sending_needs_an_application_id(workflow: Workflow) -> None:
     """Contract 9.28."""
     async with RawServer() as server, kpn_client_of(server, application_id=None) as client:

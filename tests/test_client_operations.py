@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from nexmo_dispatch_async.auth import BearerToken, KpnOAuth
-from nexmo_dispatch_async.client import ClientSettings, DispatchClient, new_client_ref
+from nexmo_dispatch_async.client import DispatchClient, new_client_ref
+from nexmo_dispatch_async.client_settings import ClientSettings
 from nexmo_dispatch_async.exceptions import (
     APIConnectionError,
     APIError,
@@ -23,8 +24,9 @@ from nexmo_dispatch_async.exceptions import (
 from nexmo_dispatch_async.models.responses import Dispatch
 from nexmo_dispatch_async.retry import RetryPolicy, Timeout
 from nexmo_dispatch_async.rules import Rules
-from nexmo_dispatch_async.sansio import application_request, decipher_application, with_response
+from nexmo_dispatch_async.sansio import Request, Response
 from nexmo_dispatch_async.tracking import Tracker
+from nexmo_dispatch_async.transport.settings import TransportSettings
 from nexmo_dispatch_async.workflow import Workflow
 from tests.support.clients import client_of
 from tests.support.clock import Time
@@ -206,41 +208,47 @@ async def test_an_exception_of_middleware_is_counted_as_an_interruption(workflow
 # --- answers --------------------------------------------------------------------------------------
 
 
-async def test_each_call_can_have_its_own_answer(workflow: Workflow) -> None:
-    """Status, headers and bytes, without anything shared between calls."""
+async def test_each_call_can_have_its_own_response(workflow: Workflow) -> None:
+    """`on_response` gets status, headers and bytes, without anything shared between calls."""
 
     async def numbered(request: Received, connection: Connection) -> None:
         number = len(server.received)
         await connection.write(reply(202, {"dispatch_uuid": str(number)}, {"quota-used": str(number)}))
 
+    async def send() -> tuple[Dispatch, Response]:
+        responses: list[Response] = []
+        dispatch = await client.send(workflow, on_response=responses.append)
+        (response,) = responses
+        return dispatch, response
+
     async with RawServer(numbered) as server, client_of(server) as client:
-        pairs = await asyncio.gather(*(client.send_with_response(workflow) for _ in range(50)))
+        pairs = await asyncio.gather(*(send() for _ in range(50)))
 
     assert len({dispatch.dispatch_uuid for dispatch, _ in pairs}) == 50
     for dispatch, response in pairs:
-        assert isinstance(dispatch, Dispatch)
         assert response.status == 202
         assert response.headers["Quota-Used"] == dispatch.dispatch_uuid
         assert json.loads(response.body)["dispatch_uuid"] == dispatch.dispatch_uuid
         assert repr(response).startswith("Response(202, ")
 
 
-async def test_a_send_with_its_answer_fails_as_send_does(workflow: Workflow) -> None:
-    async with RawServer(close_after_body) as server, client_of(server) as client:
-        with pytest.raises(OutcomeUnknownError) as caught:
-            await client.send_with_response(workflow, client_ref="r")
+async def test_a_response_that_makes_no_sense_is_seen_as_well(workflow: Workflow) -> None:
+    """The response may be all that is known of a workflow that is under way."""
+    responses: list[Response] = []
+    async with RawServer(answering(reply(200, b"hello"))) as server, client_of(server) as client:
+        with pytest.raises(OutcomeUnknownError):
+            await client.send(workflow, on_response=responses.append)
 
-    assert caught.value.client_refs == ("r",)
+    assert [response.body for response in responses] == [b"hello"]
 
 
-async def test_any_call_can_keep_its_answer() -> None:
+async def test_a_call_of_your_own_reads_the_response_itself() -> None:
     handler = answering(reply(200, {"id": "a"}, {"sunset": "n/a"}))
     async with RawServer(handler) as server, client_of(server) as client:
-        request = application_request("GET", server.base_url, "/applications", "a")
-        application, response = await client.call(request, with_response(decipher_application))
+        request = Request("GET", f"{server.base_url}/applications/a", {}, None, "/applications/{id}")
+        sunset = await client.call(request, lambda response: response.headers["sunset"])
 
-    assert application.id == "a"
-    assert response.headers["sunset"] == "n/a"
+    assert sunset == "n/a"
 
 
 # --- what is no workflow, no auth, or no setting --------------------------------------------------
@@ -304,15 +312,52 @@ def test_an_application_that_nothing_would_carry_is_refused() -> None:
         DispatchClient.vonage(BearerToken("t"), **settings)
 
 
-def test_the_constructors_take_what_the_client_takes() -> None:
-    """`ClientSettings` is the signature of `DispatchClient` once more, since Python cannot derive it."""
-    parameters = inspect.signature(DispatchClient).parameters
+def test_the_settings_are_the_same_for_type_checkers_and_for_help() -> None:
+    """The fields of `ClientSettings` are named twice, since Python cannot derive one from the other."""
+    shown = inspect.signature(DispatchClient).parameters
+    kinds = {**TransportSettings.__annotations__, **ClientSettings.__annotations__}
+    settings = ClientSettings(auth=BearerToken("t"))
 
-    settings = ClientSettings.__annotations__
+    assert list(shown)[:2] == ["auth", "application_id"]
+    assert set(shown) == set(ClientSettings.__struct_fields__) == set(kinds)
+    for name, parameter in shown.items():
+        assert parameter.annotation == kinds[name]
+        assert name == "auth" or parameter.default == getattr(settings, name)
 
-    assert set(settings) == set(parameters) - {"auth", "application_id"}
-    for name, annotation in settings.items():
-        assert annotation.__forward_arg__ == parameters[name].annotation
+
+def test_the_settings_of_a_client_cannot_change() -> None:
+    client = DispatchClient(auth=BearerToken("t"))
+
+    with pytest.raises(AttributeError):
+        client._settings.limit = 1  # type: ignore[misc]  # that is what is tested
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"retry": 3}, "retry must be of type RetryPolicy, not int"),
+        ({"timeout": 10.0}, "timeout must be of type Timeout, not float"),
+        ({"rules": Rules}, "rules must be of type Rules, not Rules itself"),
+        ({"limit": 0}, "limit must be a whole number, at least 1, not 0"),
+        ({"max_response": "1 MB"}, "max_response must be a whole number, at least 1, not str"),
+        ({"client_ref": "order-17"}, "client_ref must be a function, not str"),
+        ({"sleep": 1}, "sleep must be a function, not 1"),
+        ({"keepalive_timeout": -1}, "keepalive_timeout must be from 0 to 86400 seconds, not -1"),
+    ],
+)
+def test_a_wrong_setting_is_refused_where_it_is_given(setting: Any, message: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        DispatchClient(auth=BearerToken("t"), **setting)
+
+    assert str(caught.value) == message
+
+
+def test_settings_show_no_secret() -> None:
+    """A proxy may have a password."""
+    client = DispatchClient(auth=BearerToken("t"), proxy="http://user:very-secret@proxy.example")
+
+    assert repr(client._settings) == "ClientSettings(…)"
+    assert "very-secret" not in str(client._settings.__rich_repr__())
 
 
 async def test_a_call_can_change_one_field_of_what_is_set(workflow: Workflow) -> None:

@@ -3,7 +3,7 @@
 It knows no member of any struct: it asks the structs which ones they have.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, cast
 
@@ -13,9 +13,19 @@ from msgspec import UNSET, Struct, structs
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_core.lenient import kind_in_words
 
-__all__ = ["encode", "extra_of", "has_extra", "known_members", "may_have_extra", "place_extra", "to_wire"]
+__all__ = [
+    "encode",
+    "extra_of",
+    "has_extra",
+    "known_members",
+    "may_have_extra",
+    "place_extra",
+    "plain_json",
+    "to_wire",
+]
 
-_encode = msgspec.json.Encoder().encode
+#: Return a struct as JSON, provided that neither it nor one inside of it has unknown members.
+plain_json: Callable[[object], bytes] = msgspec.json.Encoder().encode
 _PLAIN = frozenset({str, int, dict, type(UNSET)})
 # Maximum depth of structs and lists of a request; a caller's value may contain itself.
 _DEEPEST_STRUCT = 10
@@ -115,9 +125,9 @@ def to_wire(value: object) -> object:
 
 def encode(struct: Struct) -> bytes:
     """Return a struct as JSON, unknown members included."""
-    data = _encode(struct)
+    data = plain_json(struct)
     # Most requests have none. A custom object may have a member of this name, too.
-    return _encode(to_wire(struct)) if b'"extra":' in data else data
+    return plain_json(to_wire(struct)) if b'"extra":' in data else data
 
 
 def _copied(value: object, depth: int = 0) -> object:

@@ -19,7 +19,7 @@ from nexmo_dispatch_async.transport.deadlines import Deadline, Deadlines
 from nexmo_dispatch_async.transport.failures import FOREIGN, failure_of
 from nexmo_dispatch_async.transport.keep_alive import KeptConnections
 from nexmo_dispatch_async.transport.progress import Phase, Progress
-from nexmo_dispatch_async.transport.proxies import proxy_name
+from nexmo_dispatch_async.transport.proxies import Proxies, proxy_name
 from nexmo_dispatch_async.transport.settings import TransportSettings
 
 __all__ = ["Attempts"]
@@ -36,13 +36,14 @@ class Attempts:
     Args:
         settings: Those of the transport.
         connections: Where they go.
+        proxies: Which proxy reaches a URL.
     """
 
     __slots__ = ("_connections", "_deadlines", "_kept", "_proxies")
 
-    def __init__(self, settings: TransportSettings, connections: Connections) -> None:
+    def __init__(self, settings: TransportSettings, connections: Connections, proxies: Proxies) -> None:
         self._connections = connections
-        self._proxies = settings.proxies
+        self._proxies = proxies
         self._deadlines = Deadlines()
         self._kept = KeptConnections(settings.clock)
 

@@ -28,6 +28,7 @@ from nexmo_dispatch_async.transport.attempt import Attempts
 from nexmo_dispatch_async.transport.connections import Connections
 from nexmo_dispatch_async.transport.deadlines import Deadline
 from nexmo_dispatch_async.transport.decision import GiveUp, RenewToken, decide, purpose_of
+from nexmo_dispatch_async.transport.proxies import proxies_of
 from nexmo_dispatch_async.transport.settings import TransportSettings
 from nexmo_dispatch_async.transport.statistics import ClientStatistics, Counters
 from nexmo_dispatch_async.transport.tokens import TokenKeeper
@@ -50,17 +51,16 @@ class _Call(Generic[T]):
         limits: How long an attempt may take.
     """
 
-    __slots__ = (
-        "attempt",
-        "authorization",
-        "decode",
-        "doubt",
-        "limits",
-        "policy",
-        "renewals",
-        "request",
-        "started",
-    )
+    # Class attributes are the initial values: most calls change three of them.
+    #: The number of the attempt, and how many attempts only led to a new token.
+    attempt: int = 0
+    renewals: int = 0
+    #: What authorizes the attempt.
+    authorization: str | None = None
+    #: When the first attempt began, put off by the time spent waiting for a slot.
+    started: float | None = None
+    #: The failure of a request that may have been accepted, and was repeated because the policy says so.
+    doubt: OutcomeUnknownError | None = None
 
     def __init__(
         self, request: Request, decode: Callable[[Response], T], policy: RetryPolicy, limits: Timeout
@@ -69,14 +69,6 @@ class _Call(Generic[T]):
         self.decode = decode
         self.policy = policy
         self.limits = limits
-        # The number of the attempt, what authorizes it, and how many attempts only led to a new token
-        self.attempt = 0
-        self.authorization: str | None = None
-        self.renewals = 0
-        # When the first attempt began, put off by the time spent waiting for a slot
-        self.started: float | None = None
-        # The failure of a request that may have been accepted, and was repeated because the policy says so
-        self.doubt: OutcomeUnknownError | None = None
 
 
 class Calls:
@@ -104,8 +96,9 @@ class Calls:
         # With what: slots, connections, tokens, and what stands around
         self._limit = settings.concurrent_requests
         self._slots = asyncio.Semaphore(self._limit)
-        self._connections = Connections(settings)
-        self._attempts = Attempts(settings, self._connections)
+        proxies = proxies_of(settings.proxy, trust_env=settings.trust_env)
+        self._connections = Connections(settings, proxies)
+        self._attempts = Attempts(settings, self._connections, proxies)
         self._counters = Counters()
         self._tokens = TokenKeeper(
             settings, self._ask_for_token, sleep=self._pause_for_token, counters=self._counters

@@ -8,6 +8,7 @@ import aiohttp
 
 from nexmo_dispatch_async.event_loop import running_loop
 from nexmo_dispatch_async.exceptions import ClientClosedError
+from nexmo_dispatch_async.transport.proxies import Proxies
 from nexmo_dispatch_async.transport.session_wire import SessionWire
 from nexmo_dispatch_async.transport.settings import TransportSettings
 from nexmo_dispatch_async.transport.wire import Wire
@@ -20,12 +21,14 @@ class Connections:
 
     Args:
         settings: Those of the transport.
+        proxies: Which proxy reaches a URL.
     """
 
-    __slots__ = ("_owns_session", "_settings", "_wire", "closed", "loop", "session")
+    __slots__ = ("_owns_session", "_proxies", "_settings", "_wire", "closed", "loop", "session")
 
-    def __init__(self, settings: TransportSettings) -> None:
+    def __init__(self, settings: TransportSettings, proxies: Proxies) -> None:
         self._settings = settings
+        self._proxies = proxies
         self.session: aiohttp.ClientSession | None = settings.session
         self._owns_session = settings.session is None
         #: Whether it was closed.
@@ -90,7 +93,7 @@ class Connections:
     def _wire_of(self, session: aiohttp.ClientSession) -> Wire:
         """Return the fast path if it is for this session and this version of aiohttp."""
         settings = self._settings
-        proxies, longest = settings.proxies, settings.max_response
+        proxies, longest = self._proxies, settings.max_response
         usual = SessionWire(session, settings.request_headers, proxies, longest)
         if not self._owns_session:
             return usual

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from ssl import SSLContext
 from types import MappingProxyType
@@ -9,12 +12,16 @@ from types import MappingProxyType
 import aiohttp
 import msgspec
 
-from nexmo_dispatch_async.auth import Auth
+from nexmo_dispatch_async._version import __version__
+from nexmo_dispatch_async.auth import Auth, header_text
+from nexmo_dispatch_async.checks import checks
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.middleware import Middleware
+from nexmo_dispatch_async.models.several import in_order
+from nexmo_dispatch_async.models.shown import AsShown
 from nexmo_dispatch_async.retry import RetryPolicy, Timeout
 from nexmo_dispatch_async.transport.keep_alive import KEEPALIVE_TIMEOUT
-from nexmo_dispatch_async.transport.proxies import NO_PROXY, Proxies
+from nexmo_dispatch_core.lenient import kind_in_words
 
 __all__ = ["TlsSetting", "TransportSettings"]
 
@@ -24,70 +31,79 @@ TlsSetting = SSLContext | aiohttp.Fingerprint | bool
 _LONGEST_IDLE = 86_400
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
+_USER_AGENT = f"nexmo-dispatch-async/{__version__}"
+_FUNCTIONS = ("clock", "wall_clock", "sleep", "random")
 
 
-class TransportSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How a client reaches the service.
-
-    Attributes:
-        auth: The credentials.
-        headers: What every request carries.
-        session: The caller's own, which is not closed here; `None` to make one.
-        ssl: The TLS settings of the client's own session.
-        proxies: The proxies of the client's own session.
-        keepalive_timeout: How long the client's own session keeps an idle connection, in seconds from 0 to
-            86,400.
-        limit: Maximum number of concurrent requests, at least 1.
-        max_response: Longest response that is read, in bytes.
-        retry: When a call is repeated, unless the call says otherwise.
-        timeout: How long an attempt may take, unless the call says otherwise.
-        middleware: What stands around calls and attempts, the outermost first.
-        clock: Monotonic seconds.
-        wall_clock: Epoch seconds.
-        sleep: How to wait between attempts.
-        random: A number from [0, 1), for the jitter.
+class TransportSettings(AsShown, msgspec.Struct, frozen=True, kw_only=True):
+    """How a client reaches the service: settings of `DispatchClient`, which says what each of them means.
 
     Raises:
         ConfigurationError: A setting is wrong, or is for the caller's own session to make.
     """
 
     auth: Auth
-    headers: Mapping[str, str]
-    session: aiohttp.ClientSession | None
-    ssl: TlsSetting
-    proxies: Proxies
-    keepalive_timeout: float
-    limit: int
-    max_response: int
-    retry: RetryPolicy
-    timeout: Timeout
-    middleware: Sequence[Middleware]
-    clock: Callable[[], float]
-    wall_clock: Callable[[], float]
-    sleep: Callable[[float], Awaitable[object]]
-    random: Callable[[], float]
+    session: aiohttp.ClientSession | None = None
+    retry: RetryPolicy = RetryPolicy()
+    timeout: Timeout = Timeout()
+    limit: int = 100
+    middleware: Sequence[Middleware] = ()
+    ssl: TlsSetting = True
+    proxy: str | None = None
+    trust_env: bool = False
+    keepalive_timeout: float = KEEPALIVE_TIMEOUT
+    api_version: str | None = None
+    max_response: int = 1 << 20
+    clock: Callable[[], float] = time.monotonic
+    wall_clock: Callable[[], float] = time.time
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+    random: Callable[[], float] = random.random
 
     def __post_init__(self) -> None:
-        if self.limit < 1:
-            raise ConfigurationError(f"limit must be at least 1, not {self.limit!r}")
+        _check_auth(self.auth)
+        checks.instance("retry", self.retry, RetryPolicy)
+        checks.instance("timeout", self.timeout, Timeout)
+        checks.count("limit", self.limit)
+        checks.count("max_response", self.max_response)
+        in_order("middleware", self.middleware)
+        for name in _FUNCTIONS:
+            checks.function(name, getattr(self, name))
         # Written so that NaN is refused as well.
         if not 0 <= self.keepalive_timeout <= _LONGEST_IDLE:
             raise ConfigurationError(
                 f"keepalive_timeout must be from 0 to {_LONGEST_IDLE} seconds, not {self.keepalive_timeout!r}"
             )
-        if self.session is None:
-            return
-        if (
-            self.ssl is not True
-            or self.proxies is not NO_PROXY
-            or self.keepalive_timeout != KEEPALIVE_TIMEOUT
-        ):
+        if self.api_version is not None:
+            header_text("api_version", self.api_version)
+        if self.session is not None:
+            self._check_session(self.session)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(…)"
+
+    def _check_session(self, session: aiohttp.ClientSession) -> None:
+        """Refuse settings of connections beside a session of the caller's own, which has them already."""
+        own = self.proxy is not None or self.trust_env
+        if own or self.ssl is not True or self.keepalive_timeout != KEEPALIVE_TIMEOUT:
             raise ConfigurationError(
                 "ssl, proxy, trust_env and keepalive_timeout are for the client's own session: "
                 "set them on yours"
             )
-        if getattr(self.session, "auth", None) is not None:
+        if getattr(session, "auth", None) is not None:
             raise ConfigurationError("the client authorizes its requests: make your session without auth")
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What every request carries."""
+        headers = {
+            "User-Agent": _USER_AGENT,
+            "Accept": "application/json",
+            # Responses are a few hundred bytes: compressing them would cost more than it saves.
+            "Accept-Encoding": "identity",
+        }
+        if self.api_version is not None:
+            headers["api-version"] = header_text("api_version", self.api_version)
+        return headers
 
     @property
     def session_headers(self) -> Mapping[str, str]:
@@ -110,3 +126,10 @@ class TransportSettings(msgspec.Struct, frozen=True, kw_only=True):
             return self.limit
         own = (connector.limit, connector.limit_per_host)
         return min([self.limit, *(each for each in own if each > 0)])
+
+
+def _check_auth(auth: object) -> None:
+    """Refuse what cannot authorize: callers without type checking pass anything."""
+    if isinstance(auth, type) or not isinstance(auth, Auth):
+        kinds = "KpnOAuth(…), VonageJWT(…), BasicAuth(…), BearerToken(…) or an object like them"
+        raise ConfigurationError(f"auth must be {kinds}, not {kind_in_words(auth)}")

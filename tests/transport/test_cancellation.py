@@ -76,7 +76,7 @@ async def send(client: DispatchClient, workflow: Workflow) -> None:
 
 
 async def send_with_response(client: DispatchClient, workflow: Workflow) -> None:
-    await client.send_with_response(workflow)
+    await client.send(workflow, on_response=lambda response: response.status)
 
 
 async def create(client: DispatchClient, _workflow: Workflow) -> None:
@@ -269,10 +269,11 @@ async def test_a_tracker_that_fails_loses_no_id(workflow: Workflow, caplog: pyte
 
     async with RawServer() as server, narrow_client_of(server, tracker=Full()) as client:
         dispatch = await client.send(workflow, client_ref="order-17")
-        _, response = await client.send_with_response(workflow)
+        responses: list[Response] = []
+        await client.send(workflow, on_response=responses.append)
 
     assert (dispatch.dispatch_uuid, dispatch.client_ref) == (ACCEPTED["dispatch_uuid"], "order-17")
-    assert response.status == 202
+    assert [response.status for response in responses] == [202]
     assert caplog.messages.count("POST /dispatch: accepted, and not followed: OSError") == 2
 
 

@@ -32,7 +32,7 @@ from nexmo_dispatch_async.exceptions import LedgerError, LedgerInUseError
 from nexmo_dispatch_async.models.responses import Dispatch
 from nexmo_dispatch_async.quota import quota_of
 from nexmo_dispatch_async.retry import RetryPolicy, Timeout
-from nexmo_dispatch_async.sansio import Response, decipher_dispatch, with_response
+from nexmo_dispatch_async.sansio import Response, decipher_dispatch
 
 __all__ = ["Sender"]
 
@@ -40,7 +40,7 @@ logger: logging.Logger = logging.getLogger("nexmo_dispatch_async")
 
 # The governor decides when a row is tried again, and the ledger knows it: nothing is repeated behind them.
 _ONCE = RetryPolicy(attempts=1)
-_decode = with_response(decipher_dispatch)
+
 _NO_ANSWER: tuple[int, Mapping[str, str]] = (0, {})
 _Answer = tuple[Dispatch, Response]
 
@@ -468,3 +468,7 @@ class Sender:
         finally:
             timer.cancel()
             self._waker = None
+
+
+def _decode(response: Response) -> _Answer:
+    return decipher_dispatch(response), response
