@@ -185,9 +185,7 @@ class SqliteInboxStore:
         future: asyncio.Future[int | None] = loop.create_future()
         self._adds.append(record)
         self._add_futures.append(future)
-        if not self._busy and not self._scheduled:
-            self._scheduled = True
-            loop.call_later(self._gather, self._hand_over)
+        self._wait_for_company()
         return await future
 
     def finish(self, record_id: int) -> None:
@@ -366,7 +364,13 @@ class SqliteInboxStore:
     def _flush(self) -> None:
         self._timer = None
         self._marks_due = True
-        self._kick()
+        self._wait_for_company()
+
+    def _wait_for_company(self) -> None:
+        """Hand over soon, together with whatever arrives until then."""
+        if not self._busy and not self._scheduled and self._loop is not None:
+            self._scheduled = True
+            self._loop.call_later(self._gather, self._hand_over)
 
     def _kick(self) -> None:
         """Hand over at the end of this round of the event loop, together with its other requests."""
@@ -414,11 +418,10 @@ class SqliteInboxStore:
                     _fail(future, result)
                 elif not future.done():
                     future.set_result(result)
-        if self._operations or self._marks_due or len(self._adds) >= _BATCH:
+        if self._operations or len(self._adds) >= _BATCH:
             self._kick()
-        elif self._adds and self._loop is not None:
-            self._scheduled = True
-            self._loop.call_later(self._gather, self._hand_over)
+        elif self._adds or self._marks_due:
+            self._wait_for_company()
         elif self._marks and self._timer is None and self._loop is not None:
             self._timer = self._loop.call_later(_MARK_DELAY, self._flush)
 
