@@ -24,7 +24,7 @@ from typing import Any, Self, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from nexmo_dispatch_async.bulk.ledger import people_sql, sqlite_results, sqlite_sql
+from nexmo_dispatch_async.bulk.ledger import people_sql, sqlite_claims, sqlite_results, sqlite_sql
 from nexmo_dispatch_async.bulk.ledger.people import People, Suppressed
 from nexmo_dispatch_async.bulk.ledger.people_sqlite import SqlitePeople
 from nexmo_dispatch_async.bulk.ledger.records import (
@@ -187,11 +187,11 @@ class SqliteLedger:
 
         def first(work: Work) -> tuple[list[Claimed], bool]:
             sqlite_results.record(work, results)
-            return sqlite_sql.claim(work, wanted, worker)
+            return sqlite_claims.claim(work, wanted, worker)
 
         claimed, more = await self._hand_out(first)
         while more and not claimed:  # a transaction looks at a bounded number of rows
-            claimed, more = await self._hand_out(lambda work: sqlite_sql.claim(work, wanted, worker))
+            claimed, more = await self._hand_out(lambda work: sqlite_claims.claim(work, wanted, worker))
         return claimed
 
     async def record(self, results: Sequence[Result]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import Any, Final
 
 from nexmo_dispatch_async.bulk.ledger import people_sql
@@ -37,19 +38,34 @@ _ROW: Final = (
 
 
 def record(work: Work, results: Sequence[Result]) -> None:
-    """Record results; nearly all are `sent` for a row that is `sending`, and cost one statement."""
-    quick = (
+    """Record results; nearly all are `sent` for a row that is `sending`, and cost one statement together."""
+    for sent, group in groupby(results, key=_is_sent):
+        together = list(group)
+        if not sent or not _record_sent(work, together):
+            for result in together:
+                _record_one(work, result)
+
+
+def _is_sent(result: Result) -> bool:
+    return result.state == "sent"
+
+
+def _record_sent(work: Work, results: Sequence[Result]) -> bool:
+    """Record what was sent as usual, and return whether all of it was as usual.
+
+    What is recorded here is left as it is when it is recorded again.
+    """
+    update = (
         "UPDATE state SET state = 3, uuid = ?, at = ?, error = NULL, code = NULL"
-        " WHERE id = ? AND state = 2 AND uuid IS NULL AND ? IN (0, attempts) RETURNING lane"
+        " WHERE id = ? AND state = 2 AND uuid IS NULL AND ? IN (0, attempts)"
     )
-    for result in results:
-        if result.state == "sent":
-            uuid = rows.pack_uuid(normal_uuid(result.dispatch_uuid))
-            found = work.db.execute(quick, (uuid, result.at, result.id, result.attempts)).fetchone()
-            if found is not None:
-                work.move(found[0], rows.SENDING, rows.SENT)
-                continue
-        _record_one(work, result)
+    values = [
+        (rows.pack_uuid(normal_uuid(result.dispatch_uuid)), result.at, result.id, result.attempts)
+        for result in results
+    ]
+    changed = work.db.executemany(update, values).rowcount
+    work.tally.move("sending", "sent", changed)
+    return changed == len(results)
 
 
 def _record_one(work: Work, result: Result) -> None:

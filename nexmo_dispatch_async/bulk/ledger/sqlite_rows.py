@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from typing import Any, Final
-from uuid import UUID
 
 import msgspec
 
@@ -71,19 +70,24 @@ def skip_code(reason: SkipReason | None) -> int | None:
 
 def pack_uuid(dispatch_uuid: str) -> bytes | str | None:
     """Return an id in sixteen bytes, or as it is when it is none of the usual form."""
-    if len(dispatch_uuid) == _UUID_TEXT:
+    digits = dispatch_uuid.replace("-", "")
+    if len(dispatch_uuid) == _UUID_TEXT and len(digits) == 32:
         try:
-            packed = UUID(dispatch_uuid)
+            packed = bytes.fromhex(digits)
         except ValueError:
             return dispatch_uuid
-        if str(packed) == dispatch_uuid:
-            return packed.bytes
+        if packed.hex() == digits and _dashed(digits) == dispatch_uuid:
+            return packed
     return dispatch_uuid or None
 
 
 def unpack_uuid(packed: bytes | str | None) -> str:
     """Return the id as text."""
-    return str(UUID(bytes=packed)) if isinstance(packed, bytes) else packed or ""
+    return _dashed(packed.hex()) if isinstance(packed, bytes) else packed or ""
+
+
+def _dashed(digits: str) -> str:
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def pack_news(news: News, dispatch_uuid: str, client_ref: str) -> bytes:
@@ -107,7 +111,7 @@ def unpack_news(packed: bytes | None, dispatch_uuid: str, client_ref: str) -> Ne
 
 
 def claimed_of(row: tuple[Any, ...], bucket: str, names: dict[int, list[str]]) -> Claimed:
-    """Return a row as a claim hands it out; *row* is of `sqlite_sql.CANDIDATE`."""
+    """Return a row as a claim hands it out; *row* is of `sqlite_claims.CANDIDATES`."""
     row_id, attempts, _, _, _, address, key, shape, fields, line, language, variant, channels = row
     return Claimed(
         id=row_id,

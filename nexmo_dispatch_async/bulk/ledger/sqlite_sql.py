@@ -6,30 +6,26 @@ is a bucket and a zone. The numbers are kept in memory: a `Work` holds what its 
 
 from __future__ import annotations
 
-import heapq
 import math
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 
-from nexmo_dispatch_async.bulk.ledger import people_sql
 from nexmo_dispatch_async.bulk.ledger import sqlite_rows as rows
 from nexmo_dispatch_async.bulk.ledger.records import (
     SKIP_REASONS,
     Added,
-    Claimed,
     Recipient,
     Row,
     State,
-    Wanted,
 )
 from nexmo_dispatch_async.bulk.ledger.transitions import Tally
 from nexmo_dispatch_async.exceptions import LedgerError
 
-__all__ = ["SCHEMA", "Book", "Work", "add", "claim", "due", "expire", "lease", "load", "load_names", "scan"]
+__all__ = ["SCHEMA", "Book", "Work", "add", "due", "expire", "lease", "load", "load_names", "scan"]
 
 SCHEMA: Final = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
@@ -51,20 +47,11 @@ SCHEMA: Final = (
         currency TEXT NOT NULL, at REAL NOT NULL, body BLOB NOT NULL)""",
     "CREATE TABLE bucket (name TEXT PRIMARY KEY, start REAL NOT NULL) WITHOUT ROWID",
 )
-#: What a claim reads of a row; {0} is the schema of the opt-out list.
-CANDIDATE: Final = (
-    "SELECT s.id, s.attempts, s.not_before, s.expires, o.address IS NOT NULL, r.address, r.key, r.shape,"
-    " r.fields, r.line, r.language, r.variant, r.channels FROM state s JOIN recipient r ON r.id = s.id"
-    " LEFT JOIN {0}.suppressed o ON o.address = r.address WHERE s.id = ?"
-)
 SCAN: Final = (
     "SELECT s.id, s.state, s.lane, s.not_before, s.expires, s.attempts, s.at, s.uuid, s.error, s.code,"
     " s.skip, r.address, r.key, r.shape, r.fields, r.line, r.language, r.variant, r.channels, n.body"
     " FROM state s JOIN recipient r ON r.id = s.id LEFT JOIN news n ON n.id = s.id WHERE s.id > ?"
 )
-#: Rows that one transaction of a claim looks at beyond those that it may hand out, and rows that it wakes.
-_LOOK: Final = 1000
-_WAKE: Final = 2000
 
 
 class Book:
@@ -137,8 +124,7 @@ class Work:
 
     def move(self, lane: int, before: int, after: int, n: int = 1) -> None:
         """Count rows of a lane that went from one code to another."""
-        self.tally.add(rows.state_of(before), n=-n)
-        self.tally.add(rows.state_of(after), n=n)
+        self.tally.move(rows.state_of(before), rows.state_of(after), n)
         self.count(lane, before, -n)
         self.count(lane, after, n)
 
@@ -290,122 +276,6 @@ def _state(work: Work, row_id: int, recipient: Recipient, now: float) -> tuple[A
     work.tally.add(rows.state_of(code), recipient.skip)
     work.count(lane, code, 1)
     return row_id, code, lane, not_before, expires, at, rows.skip_code(recipient.skip)
-
-
-# --- claiming ---
-
-
-def claim(work: Work, wanted: Wanted, worker: str) -> tuple[list[Claimed], bool]:
-    """Hand out rows, and tell whether more may be found: one transaction looks at a bounded number."""
-    woken = _wake(work, wanted.now)
-    room = dict(wanted.buckets) if wanted.buckets is not None else None
-    claimed: list[Claimed] = []
-    looked = 0
-    while len(claimed) < wanted.limit:
-        if looked >= wanted.limit + _LOOK:
-            return claimed, True
-        chosen = _choose(work, wanted, room, min(wanted.limit - len(claimed), wanted.limit + _LOOK - looked))
-        if not chosen:
-            return claimed, woken == _WAKE
-        looked += len(chosen)
-        found = _hand_out(work, wanted, worker, chosen)
-        claimed += found
-        if room is not None:
-            for row in found:
-                room[row.bucket] -= 1
-    return claimed, False
-
-
-def _wake(work: Work, now: float) -> int:
-    """Make rows ready whose time has come."""
-    if not work.waiting():
-        return 0
-    found = work.db.execute(
-        "SELECT id, lane FROM state INDEXED BY state_later WHERE state = 1 AND not_before <= ?"
-        " ORDER BY not_before LIMIT ?",
-        (now, _WAKE),
-    ).fetchall()
-    work.db.executemany("UPDATE state SET state = 0 WHERE id = ?", ((row_id,) for row_id, _ in found))
-    for _, lane in found:
-        work.move(lane, rows.LATER, rows.READY)
-    return len(found)
-
-
-def _choose(work: Work, wanted: Wanted, room: dict[str, int] | None, limit: int) -> list[tuple[int, int]]:
-    """Return the lowest ready ids of the open lanes, each with its lane, within the room of the buckets."""
-    left = None if room is None else dict(room)
-    lanes = work.book.lanes
-    query = "SELECT id FROM state INDEXED BY state_ready WHERE state = 0 AND lane = ? ORDER BY id"
-    heads: list[tuple[int, int, Iterator[tuple[int]]]] = []
-    for lane in work.pending():
-        bucket, zone = lanes[lane]
-        if zone not in wanted.closed_zones and (left is None or left.get(bucket, 0) > 0):
-            ids: Iterator[tuple[int]] = work.db.execute(query, (lane,))
-            if (first := next(ids, None)) is not None:
-                heads.append((first[0], lane, ids))
-    heapq.heapify(heads)
-    chosen: list[tuple[int, int]] = []
-    while heads and len(chosen) < limit:
-        row_id, lane, ids = heads[0]
-        bucket = lanes[lane][0]
-        if left is not None and left[bucket] <= 0:
-            heapq.heappop(heads)
-            continue
-        chosen.append((row_id, lane))
-        if left is not None:
-            left[bucket] -= 1
-        if (following := next(ids, None)) is None:
-            heapq.heappop(heads)
-        else:
-            heapq.heapreplace(heads, (following[0], lane, ids))
-    return chosen
-
-
-def _hand_out(work: Work, wanted: Wanted, worker: str, chosen: Iterable[tuple[int, int]]) -> list[Claimed]:
-    """Make rows `sending` that may go, and skip or put off the others."""
-    db, now, cap = work.db, wanted.now, wanted.cap
-    query = CANDIDATE.format(work.people)
-    claimed: list[Claimed] = []
-    skipped: list[tuple[float, int, int]] = []
-    put_off: list[tuple[float, int]] = []
-    for row_id, lane in chosen:
-        row = db.execute(query, (row_id,)).fetchone()
-        not_before, expires, suppressed, address = row[2:6]
-        if not_before is not None and not_before > now:  # the clock went back since it was woken
-            put_off.append((not_before, row_id))
-            work.move(lane, rows.READY, rows.LATER)
-            continue
-        reason = None
-        if expires is not None and expires <= now:
-            reason = "expired"
-        elif suppressed:
-            reason = "suppressed"
-        elif cap is not None:
-            free = people_sql.free_at(db, work.people, address, cap, now)
-            if free is not None and cap.over == "defer":
-                put_off.append((free, row_id))
-                work.move(lane, rows.READY, rows.LATER)
-                continue
-            reason = None if free is None else "capped"
-        if reason is not None:
-            skipped.append((now, SKIP_REASONS.index(reason), row_id))
-            work.move(lane, rows.READY, rows.SKIPPED)
-            work.tally.skipped[reason] += 1
-            continue
-        if work.shared or cap is not None:
-            people_sql.note(db, work.people, [(address, now, work.source(row_id))])
-        work.move(lane, rows.READY, rows.SENDING)
-        claimed.append(rows.claimed_of(row, work.book.lanes[lane][0], work.book.names))
-    db.executemany(
-        "UPDATE state SET state = 2, attempts = coalesce(attempts, 0) + 1, at = ?, worker = ? WHERE id = ?",
-        ((now, worker or None, row.id) for row in claimed),
-    )
-    if skipped:
-        db.executemany("UPDATE state SET state = 6, at = ?, skip = ? WHERE id = ?", skipped)
-    if put_off:
-        db.executemany("UPDATE state SET state = 1, not_before = ? WHERE id = ?", put_off)
-    work.claims += len(claimed)
-    return claimed
 
 
 # --- reading, and what goes by time ---

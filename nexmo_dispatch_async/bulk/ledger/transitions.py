@@ -139,6 +139,11 @@ class Tally:
         if skip is not None:
             self.skipped[skip] += n
 
+    def move(self, before: State, after: State, n: int = 1) -> None:
+        """Count rows that went from one state to another."""
+        self.states[before] -= n
+        self.states[after] += n
+
     def news(self, news: News | None, n: int = 1) -> None:
         """Add the news of a row to the counts; -1 removes them."""
         if news is None:

@@ -296,6 +296,17 @@ class ClaimConformance:
         assert [c.id for c in second] == [7]
         assert await ledger.claim(wanted(buckets={})) == []
 
+    async def test_a_row_that_is_skipped_keeps_the_order_of_those_behind_it(self, ledgers: Ledgers) -> None:
+        """A row that does not go leaves its room to the next one of its bucket, before rows behind that."""
+        ledger = await ledgers.new()
+        await ledger.add([person(1, bucket=WHATSAPP), person(2, bucket=WHATSAPP), person(2, key="again")])
+        await ledgers.people_of(ledger).suppress(person(1).address)
+
+        claimed = await ledger.claim(wanted(buckets={SMS: 2, WHATSAPP: 1}, cap=Cap(messages=1, window=60.0)))
+
+        assert [row.id for row in claimed] == [2]
+        assert (await ledger.counts()).skipped == {"capped": 1, "suppressed": 1}
+
     async def test_a_row_waits_for_its_time(self, ledgers: Ledgers) -> None:
         """`not_before` holds to the second, and `due` tells the first of them."""
         ledger = await ledgers.new()

@@ -29,7 +29,7 @@ def said(log: Path) -> list[str]:
 @pytest.mark.timeout(120)
 async def test_killed_between_any_two_statements(tmp_path: Path) -> None:
     """SIGKILL before a statement or a commit of the writer: unknown are at most those in flight."""
-    points = sorted(random.Random(7).sample(range(2, 860), KILLS))
+    points = sorted(random.Random(7).sample(range(2, 800), KILLS))
     command = [*PROGRAM, "crash", str(tmp_path), *map(str, points)]
 
     done = await asyncio.to_thread(
