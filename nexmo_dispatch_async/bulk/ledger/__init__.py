@@ -1,1 +1,1 @@
-"""What is stored of a campaign: a row per recipient, its states, people, and the stores that keep them."""
+"""The storage of a campaign: one row per recipient with its state, the opt-out list, and their stores."""

@@ -1,10 +1,9 @@
-"""What callbacks told of a row, kept in `News.steps` as tracking's own facts: it only ever grows.
+"""Folds callbacks into the facts of a row, kept in `News.steps` as facts of tracking, which only grow.
 
-The facts lie in the row and nowhere else. So a restart forgets nothing, several processes may observe the
-same campaign, a campaign of any size takes no memory for what it waits for, and what a callback tells is
-stored with the same transaction that finds its row. Each `News` of one event is small; a store joins it to
-what the row has with `join`, which is commutative, associative and idempotent, as tracking's facts are.
-It does no I/O.
+The row is the only place of the facts. Therefore a restart loses nothing, several processes may observe the
+same campaign, waiting rows take no memory, and a callback is stored in the transaction that finds its row.
+The `News` of one event are small; a store combines them with those of the row by `join`, which is
+commutative, associative and idempotent, as tracking's facts are. The module does no I/O.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ from nexmo_dispatch_webhooks.events import Event, MessageStatus
 __all__ = ["join", "news_of_event", "outcomes_of", "started_at"]
 
 _decode: Final = msgspec.json.Decoder(list[WorkflowState]).decode
-# Equal facts are equal bytes, in whatever order they came.
+# Equal facts are equal bytes, whatever their order of arrival.
 _encode: Final = msgspec.json.Encoder(order="deterministic").encode
 
 
 def news_of_event(event: Event, now: float) -> News | None:
-    """Return what one callback tells of a row, `None` when it is of no workflow.
+    """Return the news of one callback; `None` for a callback without a workflow.
 
     Args:
         event: A message status or a final report, in the v0.1 or the v1 form (contract 5.2, 5.4, 5.8).
@@ -46,10 +45,9 @@ def news_of_event(event: Event, now: float) -> News | None:
 
 
 def join(one: News, other: News) -> News | None:
-    """Return what both tell, from the facts in their `steps`; `None` when neither has any.
+    """Return the combined news, from the facts in their `steps`; `None` when neither has facts.
 
-    News without facts, as a caller may make them by hand, add nothing to news with facts but their time and
-    their ids.
+    Of news without facts, which a caller may make by hand, only time and ids are added to news with facts.
     """
     mine, theirs = _states(one.steps), _states(other.steps)
     if not mine and not theirs:
@@ -67,12 +65,12 @@ def join(one: News, other: News) -> News | None:
 
 
 def outcomes_of(news: News | None) -> tuple[WorkflowResult, ...]:
-    """Return the outcome of each workflow of a row: one, or more if an operator sent the row again."""
+    """Return the result of each workflow of a row; there are several if an operator sent the row again."""
     return () if news is None else tuple(conclude(state) for state in _states(news.steps))
 
 
 def started_at(outcomes: tuple[WorkflowResult, ...]) -> float | None:
-    """Return when the service first told of a row, in epoch seconds by its own clock."""
+    """Return the first time of a row by the service's clock, in epoch seconds."""
     return min((o.started_at.timestamp() for o in outcomes if o.started_at is not None), default=None)
 
 
@@ -82,7 +80,7 @@ def _states(steps: bytes) -> list[WorkflowState]:
     try:
         return _decode(steps)
     except msgspec.DecodeError:
-        return []  # not of ours: news made by hand have a form of their own there
+        return []  # news made by hand may have another form
 
 
 def _news(states: list[WorkflowState], *, dispatch_uuid: str, client_ref: str, at: float) -> News:
@@ -107,7 +105,7 @@ def _news(states: list[WorkflowState], *, dispatch_uuid: str, client_ref: str, a
 
 
 def _channel(outcomes: list[WorkflowResult]) -> str:
-    """The channel that reached the person: that of the workflow, or the one that got furthest so far."""
+    """Return the channel that reached the person, or that got furthest so far."""
     for outcome in outcomes:
         if outcome.channel is not None:
             return outcome.channel
@@ -122,7 +120,7 @@ def _channel(outcomes: list[WorkflowResult]) -> str:
 
 
 def _first(outcomes: list[WorkflowResult], status: str) -> float | None:
-    """When a message first had a status; being read is a proof of being delivered by then."""
+    """Return the first time of a status; `read` proves `delivered`."""
     moments = [
         seen.at
         for outcome in outcomes
@@ -131,13 +129,13 @@ def _first(outcomes: list[WorkflowResult], status: str) -> float | None:
         if seen.at is not None and satisfies(seen.status, status)
     ]
     if not moments:
-        # A report may tell what no status did, and is stamped some 50 ms later (contract 3.6).
+        # A report may contain a status without a callback; its time is some 50 ms later (contract 3.6).
         moments = [o.ended_at for o in outcomes if o.ended_at is not None and o.has(status)]
     return min(moments).timestamp() if moments else None
 
 
 def _code(outcomes: list[WorkflowResult]) -> str:
-    """The code of the last step that failed."""
+    """Return the code of the last failed step."""
     codes = [
         step.error_code
         for outcome in outcomes

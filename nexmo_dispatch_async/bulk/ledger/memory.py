@@ -1,6 +1,6 @@
-"""`MemoryLedger`: a ledger for as long as the process lives, for tests and rehearsals.
+"""`MemoryLedger`: a ledger in memory, for tests and rehearsals.
 
-It keeps the same promises as one in a file, apart from outliving a crash, and no call of it waits.
+The ledger keeps all promises of a ledger in a file, except that it does not survive the process.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def new_reference() -> str:
 
 
 class _Kept(AsShown, Struct, kw_only=True):
-    """A row: what was added, and what became of it."""
+    """A row: the recipient, and the state."""
 
     id: int
     recipient: Recipient
@@ -74,8 +74,8 @@ class MemoryLedger:
     """A `Ledger` in memory.
 
     Args:
-        people: An opt-out list in memory that several ledgers share; by default one of its own.
-        clock: Gives epoch seconds, for what no caller brings a time.
+        people: An opt-out list in memory, possibly shared by several ledgers; by default a list of its own.
+        clock: Returns epoch seconds, for changes without a time.
 
     Raises:
         ConfigurationError: *people* is not in memory.
@@ -105,11 +105,11 @@ class MemoryLedger:
 
     @property
     def reference(self) -> str:
-        """Random text, made with the ledger."""
+        """Random text, generated with the ledger."""
         return self._reference
 
     async def describe(self, plan: bytes | None = None) -> bytes:
-        """Return the plan, and freeze one."""
+        """Return the plan, after storing a new one."""
         self._require_open()
         if plan is not None:
             if self._plan not in {b"", plan}:
@@ -139,7 +139,7 @@ class MemoryLedger:
     async def claim(
         self, wanted: Wanted, results: Sequence[Result] = (), *, worker: str = ""
     ) -> list[Claimed]:
-        """Record results and hand out rows."""
+        """Record results and claim rows."""
         self._require_open()
         self._record(results)
         room = dict(wanted.buckets) if wanted.buckets is not None else None
@@ -165,7 +165,7 @@ class MemoryLedger:
         self._record(results)
 
     async def observe(self, news: Sequence[News]) -> Observed:
-        """Merge what callbacks tell."""
+        """Merge news."""
         self._require_open()
         for piece in news:
             amount(piece.cost)
@@ -234,14 +234,14 @@ class MemoryLedger:
         return start
 
     async def control(self, change: Control | None = None) -> Control:
-        """Return what operators have asked for."""
+        """Return the control state."""
         self._require_open()
         if change is not None:
             self._control = replace(change, version=self._control.version + 1)
         return self._control
 
     async def counts(self, *, verify: bool = False) -> Counts:
-        """Return the numbers."""
+        """Return the counts."""
         self._require_open()
         if not verify:
             return self._tally.counts()
@@ -252,7 +252,7 @@ class MemoryLedger:
         return tally.counts()
 
     async def scan(self, state: State | None = None, *, after: int = 0, limit: int = 1000) -> list[Row]:
-        """Return rows in the order of their ids."""
+        """Return rows by ascending id."""
         self._require_open()
         found: list[Row] = []
         for row_id in range(max(after, 0) + 1, len(self._rows) + 1):
@@ -263,7 +263,7 @@ class MemoryLedger:
         return found
 
     async def forget(self, before: float) -> int:
-        """Erase personal data of rows that are over."""
+        """Erase personal data of ended rows."""
         self._require_open()
         over = [row for row in self._rows.values() if not row.forgotten and _ended(row, before)]
         for row in over:
@@ -282,7 +282,7 @@ class MemoryLedger:
     # --- one row ---
 
     def _may_go(self, row: _Kept, wanted: Wanted) -> bool:
-        """Whether a row whose turn it is may be sent; otherwise it is skipped or waits."""
+        """Return whether the next row may be sent; otherwise the row is skipped or waits."""
         recipient = row.recipient
         if recipient.expires <= wanted.now:
             self._move(row, "skipped", at=wanted.now, skip="expired")
@@ -339,7 +339,7 @@ class MemoryLedger:
                 self._people.suppress_now(row.recipient.address, result.code, result.at)
 
     def _observe(self, news: News) -> bool | None:
-        """Whether its row changed; `None` when it is of no row."""
+        """Return whether the row changed; `None` without a row."""
         row_id = self._by_uuid.get(normal_uuid(news.dispatch_uuid))
         if row_id is None:
             row_id = row_of_ref(self._reference, news.client_ref)

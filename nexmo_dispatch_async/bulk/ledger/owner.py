@@ -1,9 +1,8 @@
-"""Whose a ledger's file is: one process at a time, and no copy or older state of the file unnoticed.
+"""The owner of a ledger's file: one process at a time; copies and older states of the file are refused.
 
-The lock is on a companion file, `-owner`, and the system frees it when the process dies. The file itself says
-who has it, for those who are refused, and each transaction looks there whether that is still so. What the
-file is, and how far it had come, stands in a second companion, `-guard`: a copy has another inode, a restored
-one is behind.
+The lock is on a companion file, `-owner`, and the system releases it when the process dies. The ledger itself
+names the owner, for error messages, and each transaction checks that name. A second companion, `-guard`,
+identifies the file and its progress: a copy has another inode, and a restored file has fewer claims.
 """
 
 from __future__ import annotations
@@ -36,17 +35,17 @@ _BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
 
 
 class Identity(Struct, frozen=True):
-    """Which file this is, as the file itself says it.
+    """The identity of a ledger's file, stored in the file.
 
     Attributes:
-        device: Number of the device; compared only while the machine has not started anew.
-        inode: Number of the file on it.
-        host: Digest that tells machines apart.
-        boot: What tells starts of the machine apart, or `""`.
-        nonce: Of this opening; the guard has the same.
-        previous: That of the opening before: a crash may come between the two files.
-        pid: Number of the process.
-        name: Name of the machine, for those who are refused.
+        device: Number of the device; compared only until the machine restarts.
+        inode: Number of the file on the device.
+        host: Digest that identifies the machine.
+        boot: Identifier of the start of the machine, or `""`.
+        nonce: Random value of this opening; the guard has the same value.
+        previous: The nonce of the previous opening, for a crash between the writes of the two files.
+        pid: Id of the process.
+        name: Name of the machine, for error messages.
     """
 
     device: int
@@ -63,11 +62,11 @@ class Owner:
     """The claim of this process on a file.
 
     Args:
-        file: Open, and known to be a ledger or empty.
+        file: An open file that is a ledger or empty.
 
     Raises:
-        LedgerInUseError: Another process, or another ledger of this one, has it.
-        LedgerError: The companion cannot be made.
+        LedgerInUseError: Another process, or another ledger of this process, uses the file.
+        LedgerError: The companion cannot be created.
     """
 
     def __init__(self, file: SqliteFile) -> None:
@@ -81,14 +80,14 @@ class Owner:
         self._lock = self._take()
 
     def verify(self, claims: int, *, restored: bool) -> None:
-        """Refuse a file that was copied or restored, and make it ours.
+        """Refuse a copied or restored file; otherwise become its owner.
 
         Args:
-            claims: How often a row of the file was claimed.
-            restored: Whether the caller knows, and says that the other one is not sent from.
+            claims: Number of claims in the file.
+            restored: Whether the caller guarantees that the original is not used.
 
         Raises:
-            LedgerCopiedError: It was.
+            LedgerCopiedError: The file was copied or restored.
         """
         known, now = _read(self._file.connection), here(self._path)
         why = None if known is None else self._doubt(known, now, claims)
@@ -100,7 +99,7 @@ class Owner:
         self._own(replace(now, nonce=self._nonce, previous=known.nonce if known is not None else ""), claims)
 
     def check(self, db: sqlite3.Connection) -> None:
-        """Look whether the file is still ours; in a transaction.
+        """Check that this process still owns the file; called in a transaction.
 
         Raises:
             LedgerInUseError: The companion was removed, and another process took the file.
@@ -110,17 +109,17 @@ class Owner:
             raise _in_use(self._path.name, _read(db))
 
     def note(self, claims: int) -> None:
-        """Note how often rows were claimed: an older state of the file is behind that. It costs no sync.
+        """Store the number of claims in the guard, without a sync: an older state of the file has fewer.
 
         Raises:
-            OSError: It cannot be written.
+            OSError: The guard cannot be written.
         """
         if self._guard is not None:
             os.lseek(self._guard, 0, os.SEEK_SET)
             os.write(self._guard, b"%0*d" % (_DIGITS, claims))
 
     def release(self) -> None:
-        """Let others have the file."""
+        """Release the file."""
         if self._guard is not None:
             os.close(self._guard)
             self._guard = None
@@ -147,13 +146,13 @@ class Owner:
                 raise
             if lock.trouble() is None:
                 return lock
-            lock.close()  # the file was removed while it was opened: the lock is on one without a name
+            lock.close()  # the file was removed meanwhile: the lock is on a file without a name
         raise LedgerError(f"the companion {companion.name} of the ledger is removed again and again")
 
     # --- the identity ---
 
     def _doubt(self, known: Identity, now: Identity, claims: int) -> str | None:
-        """Why this may not be the file as it was last left, in words that follow its name."""
+        """Return why this may not be the latest state of the file, in words that follow its name."""
         if known.host != now.host:
             return f"comes from another machine, {known.name}"
         if known.inode != now.inode or (known.boot == now.boot and known.device != now.device):
@@ -185,7 +184,7 @@ class Owner:
     def _write_guard(self, claims: int) -> None:
         path = private_files.locate(self._guard_path)
         with contextlib.suppress(FileNotFoundError):
-            path.unlink()  # not written over: a link or the file of another user would stay what it is
+            path.unlink()  # not overwritten: a link or a file of another user must not be written
         private_files.create(path)
         self._guard = os.open(path, os.O_WRONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
         os.write(self._guard, b"%0*d %s\n" % (_DIGITS, claims, self._nonce.encode()))

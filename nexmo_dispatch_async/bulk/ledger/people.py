@@ -1,4 +1,4 @@
-"""`People`: who wants no more messages, and who got how many, over all campaigns that share it."""
+"""`People`: the opt-out list and the number of messages per person, over all campaigns that share it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PIECE = 1000
 
 
 class _Router(Protocol):
-    """What `attach` needs of a router; the receiver's `Router` has it."""
+    """The part of a router that `attach` needs; the receiver's `Router` has it."""
 
     def add(self, handler: Any, *, kind: Any) -> object:
         """Register a handler."""
@@ -30,14 +30,14 @@ class _Router(Protocol):
 
 
 class PeopleStore(Protocol):
-    """Where a `People` keeps its list. Each method is atomic, and durable when it returns."""
+    """The store of a `People`. Each method is atomic, and its changes are durable when it returns."""
 
     async def suppress(self, addresses: Sequence[str], *, reason: str, at: float) -> int:
-        """Add addresses; one that is there keeps its reason. Returns how many are new."""
+        """Add addresses; a known address keeps its reason. Return the number of new addresses."""
         ...
 
     async def unsuppress(self, addresses: Sequence[str]) -> int:
-        """Take addresses off, and return how many were on it."""
+        """Remove addresses; return the number of removed entries."""
         ...
 
     async def find(self, address: str) -> Suppressed | None:
@@ -45,31 +45,31 @@ class PeopleStore(Protocol):
         ...
 
     async def list(self, *, after: str, limit: int) -> builtins.list[Suppressed]:
-        """Return entries in the order of their addresses, those behind *after*."""
+        """Return entries in the order of their addresses, only addresses behind *after*."""
         ...
 
     async def forget(self, before: float) -> int:
-        """Erase the history of messages before then, and return how many."""
+        """Erase the history of messages before a time, in epoch seconds; return their number."""
         ...
 
     async def aclose(self) -> None:
-        """Release what it holds."""
+        """Release all resources."""
         ...
 
 
 class People:
-    """The opt-out list, and the history of messages that caps are counted by.
+    """The opt-out list, and the history of messages for caps.
 
-    Give it to every campaign that shares it: a claim looks into it within its own transaction, so that a STOP
-    that arrives while a row waits is honoured.
+    Pass one `People` to all campaigns that share it: each claim checks the list in its own transaction, so
+    that a STOP that arrives while a row waits is honoured.
 
         people = People.open("people.db")
         people.attach(router, words=("stop", "afmelden"))
 
     Args:
-        store: Where it keeps its list; by default in memory.
-        normalise: Gives the form in which addresses of campaigns are stored.
-        clock: Gives epoch seconds.
+        store: The store of the list; by default in memory.
+        normalise: Returns an address in the form that campaigns store.
+        clock: Returns epoch seconds.
     """
 
     def __init__(
@@ -92,13 +92,13 @@ class People:
         clock: Callable[[], float] = time.time,
         busy_timeout: float = 10.0,
     ) -> Self:
-        """Keep it in an SQLite file of its own, which several processes and campaigns may share.
+        """Return a `People` in a separate SQLite file, which several processes and campaigns may share.
 
         Args:
-            path: The file; it is made when missing, at the first use, for its owner only.
-            normalise: Gives the form in which addresses of campaigns are stored.
-            clock: Gives epoch seconds.
-            busy_timeout: How many seconds to wait for another process that is writing.
+            path: The file; created at the first use, for its owner only.
+            normalise: Returns an address in the form that campaigns store.
+            clock: Returns epoch seconds.
+            busy_timeout: Maximum wait in seconds for another process that writes.
         """
         from nexmo_dispatch_async.bulk.ledger.people_sqlite import SqlitePeople
 
@@ -108,7 +108,7 @@ class People:
         return f"<People in {type(self.store).__name__}>"
 
     async def suppress(self, *addresses: str, reason: str = "by hand") -> int:
-        """Send nothing more to these addresses; return how many are new on the list.
+        """Add addresses to the opt-out list; return the number of new entries.
 
         Raises:
             ConfigurationError: An address is empty.
@@ -117,7 +117,7 @@ class People:
         return await self.store.suppress(self._normal(addresses), reason=reason, at=self._clock())
 
     async def unsuppress(self, *addresses: str) -> int:
-        """Take addresses off the list: these people asked for messages again. Returns how many were on it.
+        """Remove addresses of people who opted in again; return the number of removed entries.
 
         Raises:
             ConfigurationError: An address is empty.
@@ -126,7 +126,7 @@ class People:
         return await self.store.unsuppress(self._normal(addresses))
 
     async def suppressed(self, address: str) -> Suppressed | None:
-        """Return the entry of an address, `None` when it is not on the list.
+        """Return the entry of an address; `None` for an address that is not on the list.
 
         Raises:
             PeopleError: The store failed.
@@ -137,8 +137,8 @@ class People:
         """Return entries in the order of their addresses.
 
         Args:
-            after: The last address of the page before.
-            limit: How many at most.
+            after: Last address of the previous page.
+            limit: Maximum number of entries.
 
         Raises:
             PeopleError: The store failed.
@@ -146,10 +146,14 @@ class People:
         return await self.store.list(after=after, limit=limit)
 
     async def import_(self, addresses: Iterable[str] | AsyncIterable[str], *, reason: str = "import") -> int:
-        """Add the lines of an opt-out list, in pieces; empty lines do not count. Returns how many are new.
+        """Add the addresses of an opt-out list, in pieces; return the number of new entries.
+
+        Args:
+            addresses: The addresses; empty lines are ignored.
+            reason: Reason of the entries.
 
         Raises:
-            PeopleError: The store failed; the pieces before are stored, and the same import may be repeated.
+            PeopleError: The store failed; earlier pieces are stored, and the same import may be repeated.
         """
         new, piece = 0, builtins.list[str]()
         async for address in _each(addresses):
@@ -161,7 +165,10 @@ class People:
         return new + (await self.suppress(*piece, reason=reason) if piece else 0)
 
     async def forget(self, before: float) -> int:
-        """Erase the history of messages before then: no cap has a window that long. The list stays.
+        """Erase the history of messages before a time; the opt-out list stays.
+
+        Args:
+            before: Epoch seconds, before the window of every cap.
 
         Raises:
             PeopleError: The store failed.
@@ -175,12 +182,12 @@ class People:
         words: Iterable[str] = STOP_WORDS,
         codes: Iterable[int | str] = OPT_OUT_CODES,
     ) -> None:
-        """Register handlers on a router of the receiver that put people on the list.
+        """Register handlers on a router of the receiver that add people to the list.
 
         Args:
             router: The receiver's `Router`.
-            words: A reply that is one of them, apart from case and space, opts its sender out.
-            codes: A message status with one of them opts its recipient out (contract 6.1).
+            words: Replies that opt their sender out, compared without case and space.
+            codes: Error codes of message statuses that opt their recipient out (contract 6.1).
 
         Raises:
             ConfigurationError: *words* is empty or holds an empty word.
@@ -196,7 +203,7 @@ class People:
                 found = _addresses(event.to, event.whatsapp_user)
                 await self._suppress_all(found, str(event.error.code))
 
-        # Names for logs and inboxes, which keep them.
+        # Stable names, since inboxes store them.
         opt_out.__qualname__ = "People.opt_out"
         barred_by_the_service.__qualname__ = "People.barred_by_the_service"
         router.add(opt_out, kind="inbound-message")
@@ -229,7 +236,7 @@ class People:
 
 
 class MemoryPeople:
-    """A `PeopleStore` for as long as the process lives; `MemoryLedger` looks into it."""
+    """A `PeopleStore` in memory, which `MemoryLedger` uses directly."""
 
     def __init__(self) -> None:
         self.entries: dict[str, Suppressed] = {}
@@ -240,7 +247,7 @@ class MemoryPeople:
         return sum(self.suppress_now(address, reason, at) for address in addresses)
 
     async def unsuppress(self, addresses: Sequence[str]) -> int:
-        """Take addresses off."""
+        """Remove addresses."""
         return sum(self.entries.pop(address, None) is not None for address in addresses)
 
     async def find(self, address: str) -> Suppressed | None:
@@ -263,18 +270,18 @@ class MemoryPeople:
         return erased
 
     async def aclose(self) -> None:
-        """Do nothing: it holds only memory."""
+        """Do nothing: there are no resources."""
 
     # --- for `MemoryLedger`, within its transaction ---
 
     def suppress_now(self, address: str, reason: str, at: float) -> bool:
-        """Add an address, and return whether it is new."""
+        """Add an address; return whether it is new."""
         new = address not in self.entries
         self.entries.setdefault(address, Suppressed(address=address, reason=reason, at=at))
         return new
 
     def free_at(self, address: str, cap: Cap, now: float) -> float | None:
-        """Return when a person may get a message again, `None` when that is now."""
+        """Return when a person may get a message again, in epoch seconds; `None` for now."""
         counted = sorted(at for at, _ in self.history.get(address, ()) if at + cap.window > now)
         return counted[-cap.messages] + cap.window if len(counted) >= cap.messages else None
 
@@ -283,15 +290,15 @@ class MemoryPeople:
         self.history.setdefault(address, []).append((at, source))
 
     def unnote(self, address: str, source: str, at: float) -> None:
-        """Count it no longer: it was not sent."""
+        """Remove a message that was not sent from the count."""
         if (at, source) in (messages := self.history.get(address, [])):
             messages.remove((at, source))
 
 
 def normal_address(address: str) -> str:
-    """Return an address as campaigns store it: digits without `+` or `00`, or a user id as it is.
+    """Return an address as campaigns store it: digits without `+` or `00`, or an unchanged user id.
 
-    A number in national form stays what it is: give `People` the normaliser of the campaign for those.
+    A number in national form is unchanged: pass the normaliser of the campaign to `People` for such numbers.
     """
     text = address.strip()
     digits = text.translate({ord(mark): None for mark in " \t-./()\u00a0"})
@@ -302,7 +309,7 @@ def normal_address(address: str) -> str:
 
 
 def _addresses(address: Any, user: Any) -> builtins.list[str]:
-    """All that a callback tells of a person; WhatsApp may tell a user id beside a number (contract 5.5)."""
+    """Return all addresses of a person in a callback; WhatsApp may send a user id and a number (5.5)."""
     found = [address.number, address.id]
     if user is not None:
         found += [user.user_id, user.wa_id]

@@ -1,6 +1,6 @@
-"""The data of a campaign: what is frozen of a recipient, what a claim hands out, what comes back.
+"""The data of a campaign: recipients, claimed rows, results, news, counts and controls.
 
-It holds no database and sends nothing: `ledger` says what a store promises of these records.
+The module has no database and sends nothing: `ledger` is the protocol of a store for these records.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ __all__ = [
     "Wanted",
 ]
 
-#: `pending`: not sent yet. `sending`: committed before the POST; after a crash it becomes `unknown`, never
-#: `pending`. `sent`: the service accepted it. `refused`: the service or a rule refused it. `unknown`: bytes
-#: left and no answer came. `skipped`: not sent on purpose, see `SkipReason`.
+#: `pending`: not sent yet. `sending`: committed before the POST; after a crash the row becomes `unknown`,
+#: never `pending`. `sent`: the service accepted the workflow. `refused`: the service or a rule refused the
+#: workflow. `unknown`: bytes left and no response arrived. `skipped`: not sent on purpose, see `SkipReason`.
 State = Literal["pending", "sending", "sent", "refused", "unknown", "skipped"]
 STATES: tuple[State, ...] = get_args(State)
 
-#: `suppressed`: the address is on the opt-out list. `capped`: the person got as many messages as the cap
-#: allows. `expired`: its time was over before it was its turn. `hold_out`: kept back to compare with.
-#: `dropped`: given up by an operator. `excluded`: another campaign sent to the person. Stores keep the place
-#: of a reason in this list: a new one goes to its end.
+#: `suppressed`: the address is on the opt-out list. `capped`: the person has got the maximum number of
+#: messages. `expired`: the row expired before its turn. `hold_out`: the row is in the control group.
+#: `dropped`: an operator gave the row up. `excluded`: another campaign sent to the person. Stores keep the
+#: position of a reason in this list, so a new reason must be the last.
 SkipReason = Literal["suppressed", "capped", "expired", "hold_out", "dropped", "excluded"]
 SKIP_REASONS: tuple[SkipReason, ...] = get_args(SkipReason)
 
@@ -53,21 +53,21 @@ class _Private(AsShown, Struct, frozen=True):
 
 
 class Recipient(_Private, frozen=True, kw_only=True):
-    """One row of a campaign as it is added; nothing of it changes afterwards.
+    """One row of a campaign as added; it never changes.
 
     Attributes:
-        key: What makes the row unique in the campaign; by default the address.
+        key: The unique key of the row in the campaign; by default the address.
         address: Normalised address of the first step: digits only, or a user id (contract 3.3, 5.5).
         fields: The values that the template reads, by name.
-        bucket: What its rate is counted by: the first step's channel and sender, `"whatsapp|447418342140"`.
-        line: Line of the source, from 1; 0 when there is none.
+        bucket: The unit of its rate: channel and sender of the first step, `"whatsapp|447418342140"`.
+        line: Line of the source, from 1; 0 without a line.
         zone: IANA name of the person's time zone, or `""` for that of the campaign.
         language: Language of the message, or `""`.
         variant: Name of the variant, or `""`.
         channels: Channels in the row's own order; empty for that of the template.
-        not_before: Epoch seconds before which it is not claimed.
-        expires: Epoch seconds from which it is skipped as `expired`.
-        skip: Skipped from the beginning, such as `hold_out`.
+        not_before: Epoch seconds before which the row is not claimed.
+        expires: Epoch seconds from which the row is skipped as `expired`.
+        skip: Reason to skip the row from the beginning, such as `hold_out`.
     """
 
     key: str
@@ -85,11 +85,11 @@ class Recipient(_Private, frozen=True, kw_only=True):
 
 
 class Added(Struct, frozen=True):
-    """What became of the rows of one `add`.
+    """The result of one `add`.
 
     Attributes:
-        added: Number of rows that are new.
-        duplicates: Positions, from 0, in what was added, of the rows whose key was there already.
+        added: Number of new rows.
+        duplicates: Positions, from 0, of the given rows whose key was known.
     """
 
     added: int
@@ -97,11 +97,11 @@ class Added(Struct, frozen=True):
 
 
 class Cap(Struct, frozen=True):
-    """At most so many messages to a person within a rolling window, over all campaigns that share a `People`.
+    """A maximum number of messages to a person in a rolling window, over all campaigns that share a `People`.
 
     Attributes:
-        messages: Number of messages.
-        window: Seconds.
+        messages: Maximum number of messages.
+        window: Length of the window in seconds.
         over: `skip` the row as `capped`, or `defer` it until the window allows it.
     """
 
@@ -111,12 +111,12 @@ class Cap(Struct, frozen=True):
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
-    """Which rows a claim asks for.
+    """The rows that a claim requests.
 
     Attributes:
-        buckets: Number of rows by bucket; a bucket that is not named gets none. `None` names all buckets,
-            then `limit` alone counts.
-        limit: Number of rows in all.
+        buckets: Maximum number of rows by bucket, 0 for other buckets; `None` for all buckets, limited only
+            by `limit`.
+        limit: Maximum number of rows in total.
         now: Epoch seconds.
         closed_zones: Zones in which nothing is sent now (quiet hours).
         cap: The cap for each person, or `None`.
@@ -130,11 +130,11 @@ class Wanted(Struct, frozen=True, kw_only=True):
 
 
 class Claimed(_Private, frozen=True, kw_only=True):
-    """A row that is `sending` from now on: the caller sends it once and brings a `Result`.
+    """A row in the state `sending`: the caller sends it once and records a `Result`.
 
     Attributes:
-        id: Number of the row in its ledger; together with the ledger's `reference` it makes the `client_ref`.
-        attempts: How often it was claimed, this time included.
+        id: Number of the row in its ledger; the `client_ref` consists of the ledger's `reference` and the id.
+        attempts: Number of claims, including this one.
     """
 
     id: int
@@ -150,18 +150,18 @@ class Claimed(_Private, frozen=True, kw_only=True):
 
 
 class Result(Struct, frozen=True, kw_only=True):
-    """What became of one POST.
+    """The result of one POST.
 
     Attributes:
         id: Number of the row.
         state: `sent`, `refused` or `unknown`; `pending` only for a request that was provably not sent.
         at: Epoch seconds.
-        dispatch_uuid: Of a `sent` row.
+        dispatch_uuid: Id of the workflow of a `sent` row.
         error: Name of the error class, without personal data.
-        code: Code of the service's error, or `""`.
-        not_before: Of a `pending` row: epoch seconds before which it is not claimed again.
-        attempts: That of the `Claimed` it answers; 0 when unknown. The result of an earlier claim, which came
-            after the row was given up and claimed anew, changes nothing then.
+        code: Error code of the service, or `""`.
+        not_before: For a `pending` row: epoch seconds before which the row is not claimed again.
+        attempts: The `attempts` of the `Claimed`; 0 when unknown. A late result of an earlier claim changes
+            nothing after the row was claimed again.
     """
 
     id: int
@@ -175,21 +175,21 @@ class Result(Struct, frozen=True, kw_only=True):
 
 
 class News(Struct, frozen=True, kw_only=True):
-    """What callbacks tell of a row, folded by tracking; a store keeps the newest state of knowledge.
+    """The facts from callbacks about a row, folded by tracking; a store keeps the combined news.
 
     Attributes:
-        dispatch_uuid: Of the workflow.
-        client_ref: The reference that a status repeated; it proves which row an `unknown` was.
-        ended: Whether the final report came.
+        dispatch_uuid: Id of the workflow.
+        client_ref: The reference in a status; it proves to which row a workflow belongs.
+        ended: Whether the final report has arrived.
         reached: `read`, `delivered` or `""`.
         channel: Channel that reached the person, or `""`.
         delivered_at: Epoch seconds, or `None`.
         read_at: Epoch seconds, or `None`.
-        cost: Exact decimal text of what was charged so far, or `""`.
-        currency: Of the cost, or `""`.
+        cost: The cost so far as exact decimal text, or `""`.
+        currency: Currency of the cost, or `""`.
         code: Code of the last error, or `""`.
-        steps: The facts behind all of it, as JSON; `folding` makes and reads them.
-        at: Epoch seconds of the newest callback in it.
+        steps: The underlying facts, as JSON; `folding` writes and reads them.
+        at: Epoch seconds of the newest callback.
     """
 
     dispatch_uuid: str
@@ -207,12 +207,12 @@ class News(Struct, frozen=True, kw_only=True):
 
 
 class Observed(Struct, frozen=True):
-    """What became of the news of one `observe`.
+    """The result of one `observe`.
 
     Attributes:
-        changed: Number of rows that know more now.
-        strangers: Positions, from 0, in what was observed, of the news that belong to no row: of another
-            campaign, or of a row whose result is not recorded yet. The caller may bring them again.
+        changed: Number of changed rows.
+        strangers: Positions, from 0, of the given news that belong to no row: news of another campaign, or of
+            a row whose result is not recorded yet. The caller may pass them again later.
     """
 
     changed: int
@@ -220,11 +220,11 @@ class Observed(Struct, frozen=True):
 
 
 class Row(_Private, frozen=True, kw_only=True):
-    """Everything that a ledger knows of one row, for lists, reports and exports.
+    """One row with everything that its ledger stores, for lists, reports and exports.
 
     Attributes:
         changed: Epoch seconds of the last change of `state`.
-        address: `""` once it was forgotten; `fields` are empty then.
+        address: The address; `""` after `forget`, with empty `fields`.
     """
 
     id: int
@@ -250,14 +250,14 @@ class Row(_Private, frozen=True, kw_only=True):
 
 
 class Counts(Struct, frozen=True, kw_only=True):
-    """Numbers of a campaign, derived from its rows; `Ledger.counts(verify=True)` counts them anew.
+    """The counts of a campaign, derived from its rows; `Ledger.counts(verify=True)` recounts them.
 
     Attributes:
-        states: Rows by state.
-        skipped: Rows by the reason of skipping.
-        ended: Rows whose final report came.
-        reached: Rows by what they reached, `read` or `delivered`.
-        cost: Exact decimal text of the sum of what was charged, by currency.
+        states: Number of rows by state.
+        skipped: Number of skipped rows by reason.
+        ended: Number of rows with a final report.
+        reached: Number of rows by result, `read` or `delivered`.
+        cost: Total cost by currency, as exact decimal text.
     """
 
     states: dict[str, int]
@@ -278,16 +278,16 @@ class Counts(Struct, frozen=True, kw_only=True):
 
 
 class Control(Struct, frozen=True, kw_only=True):
-    """What operators have asked for; every worker of the campaign follows it.
+    """The control state of a campaign, set by operators; every worker follows it.
 
     Attributes:
-        version: Grows with every change.
+        version: Increases with every change.
         state: `run`, `pause` (claim nothing) or `stop` (claim nothing, drain, end).
-        by: Who or what asked, such as `command` or `abort_if`; `""` at the beginning.
-        reason: In words, for `status`.
-        rate: Sends per second of the whole campaign instead of the plan's, or `None`.
-        limit: Sends in flight per worker instead of the plan's, or `None`.
-        release: Whether the canary may be passed.
+        by: Origin of the last change, such as `command` or `abort_if`; `""` at the beginning.
+        reason: Reason in words, for `status`.
+        rate: Sends per second of the whole campaign; `None` for the rate of the plan.
+        limit: Sends in flight per worker; `None` for the limit of the plan.
+        release: Whether the canary is released.
     """
 
     version: int = 0
@@ -304,8 +304,8 @@ class Suppressed(AsShown, Struct, frozen=True, kw_only=True):
 
     Attributes:
         address: Digits, or a user id.
-        reason: Why, such as `stop` or `1240`; no personal data.
-        at: Since when, in epoch seconds.
+        reason: Reason of the entry, such as `stop` or `1240`; no personal data.
+        at: Time of the entry, in epoch seconds.
     """
 
     address: str

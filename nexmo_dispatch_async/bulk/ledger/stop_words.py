@@ -1,4 +1,4 @@
-"""Which reply asks for no more messages: a list of words, no guess at a language. It does no I/O."""
+"""Recognises replies that opt out, by a list of words, without guessing a language. It does no I/O."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from nexmo_dispatch_async.exceptions import ConfigurationError
 
 __all__ = ["STOP_WORDS", "is_stop", "normal_words"]
 
-#: What carriers take for an opt-out and what means nothing else. Add the words of your languages.
+#: Words that carriers treat as an opt-out and that have no other meaning. Add the words of your languages.
 STOP_WORDS: Final = ("stop", "stopall", "unsubscribe")
 
 
 def normal_words(words: Iterable[str]) -> frozenset[str]:
-    """Return words as replies are compared with them.
+    """Return words in the form for comparisons with replies.
 
     Raises:
         ConfigurationError: *words* is a single text, holds an empty word, or none.
@@ -28,11 +28,11 @@ def normal_words(words: Iterable[str]) -> frozenset[str]:
 
 
 def is_stop(text: str | None, words: frozenset[str]) -> bool:
-    """Whether the whole of a reply is one of the words, apart from case, space and marks around it.
+    """Return whether a whole reply is one of the words, ignoring case, space and surrounding marks.
 
     Args:
-        text: Of the reply; `None` when it has none.
-        words: From `normal_words`.
+        text: Text of the reply; `None` without a text.
+        words: Result of `normal_words`.
     """
     return text is not None and _normal(text) in words
 

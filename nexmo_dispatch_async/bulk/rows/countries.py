@@ -1,6 +1,6 @@
-"""How numbers are written within countries: calling code, trunk prefix, length.
+"""National numbering plans: calling code, trunk prefix, length.
 
-It is enough to read the numbers of a country's own customers; the extra `phone` knows every country.
+The table suffices for the numbers of a country's own customers; the extra `phone` knows every country.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ __all__ = ["COUNTRIES", "Country"]
 
 
 class Country(NamedTuple):
-    """A numbering plan, as far as it matters here.
+    """A numbering plan.
 
     Attributes:
         code: Calling code.
-        trunk: What is dialled before a national number and is no part of it.
-        shortest: Digits of the shortest national number.
-        longest: Digits of the longest one.
+        trunk: Trunk prefix, which is dialled before a national number.
+        shortest: Minimum number of digits of a national number.
+        longest: Maximum number of digits of a national number.
     """
 
     code: str

@@ -1,4 +1,4 @@
-"""Which variant a person gets, and who is held out: a hash of the key decides, every time alike."""
+"""Assigns variants and the hold-out by a hash of the key, so that every run gives the same assignment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _WHOLE = 1 << 64
 
 
 class Dealer:
-    """Deals variants and the hold-out.
+    """Assigns variants and the hold-out.
 
     Args:
         variants: Shares, hold-out and salt.
@@ -27,17 +27,17 @@ class Dealer:
         self._bounds = [(bound / total, name) for bound, name in zip(sums, variants.shares, strict=True)]
 
     def variant(self, key: str) -> str:
-        """Return the variant of a key, `""` when there are none."""
+        """Return the variant of a key; `""` without variants."""
         if not self._bounds:
             return ""
         place = self._place("variant", key)
         return next((name for bound, name in self._bounds if place < bound), self._bounds[-1][1])
 
     def is_held_out(self, key: str) -> bool:
-        """Return whether a key is kept back; it does not depend on the variant."""
+        """Return whether a key is held out, independently of its variant."""
         return self.hold_out > 0 and self._place("hold-out", key) < self.hold_out
 
     def _place(self, purpose: str, key: str) -> float:
-        """Return a number from 0 to below 1 that belongs to the key."""
+        """Return a number in [0, 1) derived from the key."""
         data = f"{purpose}\x00{self._salt}\x00{key}".encode("utf-8", "surrogatepass")
         return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big") / _WHOLE

@@ -26,7 +26,7 @@ _SENT_TO: Final[tuple[State, ...]] = ("sent", "sending", "unknown")
 
 
 class _Adds(Protocol):
-    """What rows are added to."""
+    """The part of a ledger to which rows are added."""
 
     async def add(self, rows: Sequence[Recipient]) -> Added:
         """Add rows."""
@@ -34,11 +34,11 @@ class _Adds(Protocol):
 
 
 class Excluding:
-    """Adds rows, those of people who were sent to elsewhere as skipped.
+    """Adds rows to a ledger; recipients of other campaigns are added as skipped.
 
     Args:
-        ledger: What they are added to.
-        seen: Addresses that were sent to.
+        ledger: The ledger.
+        seen: Addresses of the other campaigns' recipients.
     """
 
     def __init__(self, ledger: _Adds, seen: Seen) -> None:
@@ -46,7 +46,7 @@ class Excluding:
         self._seen = seen
 
     async def add(self, rows: Sequence[Recipient]) -> Added:
-        """Add rows; one that is skipped for another reason keeps it."""
+        """Add rows; a row that is skipped for another reason keeps that reason."""
         return await self._ledger.add(
             [
                 replace(row, skip="excluded") if row.skip is None and row.address in self._seen else row
@@ -57,14 +57,14 @@ class Excluding:
 
 @asynccontextmanager
 async def excluding(ledger: _Adds, others: Iterable[str | Path | Ledger]) -> AsyncGenerator[Excluding]:
-    """Read whom other campaigns sent to, and yield what rows are then added to.
+    """Read the recipients of other campaigns, and yield an `Excluding`.
 
     Args:
-        ledger: What they are added to.
-        others: Ledgers, or their files; a file that another process has is only looked at.
+        ledger: The ledger to which rows are added.
+        others: Ledgers, or their files; files that another process uses are only read.
 
     Raises:
-        LedgerError: One of them cannot be read.
+        LedgerError: A ledger cannot be read.
     """
     async with sent_to(others) as seen:
         yield Excluding(ledger, seen)
@@ -72,13 +72,13 @@ async def excluding(ledger: _Adds, others: Iterable[str | Path | Ledger]) -> Asy
 
 @asynccontextmanager
 async def sent_to(others: Iterable[str | Path | Ledger]) -> AsyncGenerator[Seen]:
-    """Yield the addresses that other campaigns sent to.
+    """Yield the addresses of other campaigns' recipients.
 
     Args:
-        others: Ledgers, or their files; a file that another process has is only looked at.
+        others: Ledgers, or their files; files that another process uses are only read.
 
     Raises:
-        LedgerError: One of them cannot be read.
+        LedgerError: A ledger cannot be read.
     """
     from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 
@@ -94,7 +94,7 @@ async def sent_to(others: Iterable[str | Path | Ledger]) -> AsyncGenerator[Seen]
 
 @asynccontextmanager
 async def opted_out(people: People | None) -> AsyncGenerator[Seen]:
-    """Yield the addresses on an opt-out list, none without a list.
+    """Yield the addresses on an opt-out list; no addresses without a list.
 
     Raises:
         PeopleError: The list cannot be read.

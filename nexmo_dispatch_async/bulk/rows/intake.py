@@ -1,7 +1,7 @@
-"""Rows become recipients or rejects, one for one; nothing is sent and nothing is guessed.
+"""Turns each row into a recipient or a reject; nothing is sent and nothing is guessed.
 
-What a row says is frozen here: numbers are normalised, times are epoch seconds, and only the fields that the
-template reads are kept.
+The recipient is final: numbers are normalised, times are epoch seconds, and only the fields that the template
+reads are kept.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = ["Intake", "Prepared", "RejectedRowsError", "Taken"]
 _BATCH = 2000
 _BETWEEN = re.compile(r"[\s,;>|/+]+")
 _NICKNAMES = {"viber": "viber_service_msg", "facebook": "messenger", "wa": "whatsapp"}
-# Rules of a template that are about what a row chose, by the setting that names the column.
+# Rules of a template about choices of a row, by the setting with the name of the column.
 _CHOICES = {"channel": "channels", "failover-missing": "channels", "language": "language"}
 _SHOWN = 20
 
@@ -46,9 +46,9 @@ class Prepared(NamedTuple):
     """A row that may be added.
 
     Attributes:
-        recipient: What is added.
-        rendered: Its workflow as it would go out, without a `client_ref`.
-        same_address: How many rows before it have the same address under another key.
+        recipient: The recipient to add.
+        rendered: The workflow that would be sent, without a `client_ref`.
+        same_address: Number of earlier rows with the same address and another key.
     """
 
     recipient: Recipient
@@ -57,15 +57,15 @@ class Prepared(NamedTuple):
 
 
 class Taken(Struct, frozen=True, kw_only=True):
-    """What became of the rows of a source.
+    """The result of an intake.
 
     Attributes:
-        rows: Rows that were read.
-        added: Rows that are new in the ledger.
-        already: Rows whose key was there from an earlier intake.
-        rejected: Rows that were not taken, duplicates included.
-        duplicates: Rows whose key came before in the same source.
-        held_out: Rows of those added that are kept back.
+        rows: Number of rows that were read.
+        added: Number of new rows in the ledger.
+        already: Number of rows with a key from an earlier intake.
+        rejected: Number of rejected rows, including duplicates.
+        duplicates: Number of rows with the key of an earlier row of the same source.
+        held_out: Number of added rows that are held out.
         rejects: The first rejects.
     """
 
@@ -79,10 +79,10 @@ class Taken(Struct, frozen=True, kw_only=True):
 
 
 class RejectedRowsError(DispatchError, ValueError):
-    """Rows were rejected, and the campaign was to start with none.
+    """Rows were rejected, although the campaign requires that none is.
 
     Attributes:
-        taken: What became of the rows.
+        taken: The result of the intake.
     """
 
     def __init__(self, taken: Taken, *, added: bool = False) -> None:
@@ -113,18 +113,18 @@ class _Draft(NamedTuple):
 
 
 class Intake:
-    """Makes recipients of rows.
+    """Makes recipients from rows.
 
     Args:
-        template: What is made of each row.
-        columns: Columns that say something besides what the template reads.
-        country: ISO 3166 code of the country of numbers that are written without one, `""` for none.
-        duplicates: What becomes of a second row with the same key in one source. `first`: it is rejected.
-            `error`: nothing is taken at all. `allow`: it is a row of its own.
+        template: Makes the workflow of each row.
+        columns: Names of the columns with settings of a row, such as its key, time zone or language.
+        country: ISO 3166 code of the country of numbers without a country code, `""` for none.
+        duplicates: Treatment of a second row with the same key in one source. `first`: the row is rejected.
+            `error`: no row is added. `allow`: the row is added.
         variants: Shares of variants, hold-out.
-        zone: IANA name of the zone of local times of rows that name none.
-        zone_by_number: Take the zone of a person whose row names none from the number (extra `phone`).
-        keep: Further columns to keep with the row; by default only those that the template reads.
+        zone: IANA name of the time zone of local times in rows without a zone.
+        zone_by_number: Whether a row without a zone gets the zone of its number (extra `phone`).
+        keep: Further columns to store with the row; by default only the fields of the template.
 
     Raises:
         ConfigurationError: The country or the zone is unknown, or the extra `phone` is missing.
@@ -163,20 +163,20 @@ class Intake:
     async def take(
         self, rows: Rows, ledger: TakesRows, *, strict: bool = False, rejects: RejectsFile | None = None
     ) -> Taken:
-        """Add the rows of a source to a ledger; to add the same or a corrected source again adds what is new.
+        """Add the rows of a source to a ledger; the same or a corrected source adds only new rows.
 
         Args:
             rows: A file, or an (async) iterable of mappings.
-            ledger: Where to.
-            strict: Refuse all rows while one is rejected. What can be read twice, a file or a list, is read
-                before anything is added; of another iterable the good rows are added, and the error comes
-                at the end.
-            rejects: Where rejects are written.
+            ledger: The ledger.
+            strict: Whether a reject refuses all rows. A source that can be read twice, a file or a list, is
+                checked before any row is added; of other iterables the good rows are added, and the error is
+                raised at the end.
+            rejects: File for the rejected rows.
 
         Raises:
-            RejectedRowsError: `strict`, or `duplicates="error"`, and rows are rejected.
+            RejectedRowsError: Rows were rejected, with `strict` or `duplicates="error"`.
             SourceError: The source cannot be read any further.
-            LedgerError: The ledger failed; what was added before stays added.
+            LedgerError: The ledger failed; rows that were added before stay added.
         """
         refuse = strict or self._duplicates == "error"
         twice = isinstance(rows, list | tuple) or (isinstance(rows, str | Path | Source) and _is_file(rows))
@@ -190,12 +190,12 @@ class Intake:
         return taken
 
     async def prepared(self, rows: Rows) -> AsyncGenerator[tuple[list[Prepared], list[Reject]], None]:
-        """Yield what the rows of a source become, batch by batch.
+        """Yield the recipients and the rejects of a source, batch by batch.
 
-        A function of a `FunctionTemplate` is called in a worker thread.
+        The function of a `FunctionTemplate` is called in a worker thread.
 
         Raises:
-            SourceError: The source cannot be read any further, or has not the columns that are needed.
+            SourceError: The source cannot be read any further, or required columns are missing.
         """
         with Seen() as keys, Seen() as addresses:
             if isinstance(rows, str | Path | Source):
@@ -212,10 +212,10 @@ class Intake:
                     yield await anyio.to_thread.run_sync(self._batch, lines, keys, addresses)
 
     def recipient(self, line: int, fields: Mapping[str, str]) -> tuple[Recipient, RenderedWorkflow]:
-        """Return what one row becomes.
+        """Return the recipient and the workflow of one row.
 
         Raises:
-            RowError: It is rejected.
+            RowError: The row is rejected.
         """
         columns = self._columns
         own = dict(fields)
@@ -317,7 +317,7 @@ class Intake:
         return taken.rejected > 0 if strict else self._duplicates == "error" and taken.duplicates > 0
 
     def _checked(self, source: str | Path | Source) -> _Reader:
-        """Return the rows of a file whose header has the columns that are needed."""
+        """Return the rows of a file with the required columns."""
         return _Reader(source, self._needed())
 
     def _needed(self) -> frozenset[str]:
@@ -368,7 +368,7 @@ class Intake:
 
 
 class _Reader:
-    """The rows of a file, once its first row has shown that the columns are there."""
+    """The rows of a file; the first row is checked for the required columns."""
 
     def __init__(self, source: str | Path | Source, needed: frozenset[str]) -> None:
         self._rows = rows_of(source)
@@ -386,7 +386,8 @@ class _Reader:
     def __next__(self) -> Numbered:
         line, fields = next(self._rows)
         if self._is_table and isinstance(fields, dict):
-            # Every row of a table has the same columns, so one missing is one error and not one a row.
+            # All rows of a table have the same columns, so a missing column is one error instead of one per
+            # row.
             self._is_table = False
             if missing := sorted(self._needed - fields.keys()):
                 raise SourceError(
@@ -401,7 +402,7 @@ class _Reader:
 
 
 def _is_file(source: str | Path | Source) -> bool:
-    """Return whether a source can be read again, as a pipe cannot."""
+    """Return whether a source can be read twice; a pipe cannot."""
     return Path(source.file if isinstance(source, Source) else source).is_file()
 
 

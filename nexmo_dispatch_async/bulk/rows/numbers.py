@@ -1,6 +1,6 @@
-"""Telephone numbers as people write them, turned into the digits that the service takes (contract 3.3).
+"""Normalises telephone numbers in any spelling to the digits that the service accepts (contract 3.3).
 
-It guesses nothing: a number that can be read in two ways is refused, since the other one is another person.
+Nothing is guessed: an ambiguous number is refused, since the other reading is another person's number.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from nexmo_dispatch_async.models.user_ids import is_user_id
 
 __all__ = ["NumberNormalizer"]
 
-# What people and programs write around and between digits. "(0)" is said to callers from the same country.
+# Characters that people and programs write around and between digits. "(0)" is dialled in the same country
+# only.
 _FILLERS = re.compile(r"\(0\)|[\s()./\u2010-\u2015\u2212\u00b7_-]+")
 _WRAPPED = re.compile(r'=?"(.*)"|\'(.*)|tel:(.*)', re.IGNORECASE | re.DOTALL)
 _ROUNDED = re.compile(r"[+-]?\d+(?:[.,]\d+)?[eE]\+?\d+")
@@ -39,10 +40,10 @@ class NumberNormalizer:
         NumberNormalizer("NL")("06-17 18 56 66") == "31617185666"
 
     Args:
-        country: ISO 3166 code of the country of numbers that are written without one; `""` for none.
+        country: ISO 3166 code of the country of numbers without a country code; `""` for none.
 
     Raises:
-        ConfigurationError: There is no such country, or knowing it takes the extra `phone`.
+        ConfigurationError: There is no such country, or the country requires the extra `phone`.
     """
 
     def __init__(self, country: str = "NL") -> None:
@@ -63,14 +64,14 @@ class NumberNormalizer:
         return f"NumberNormalizer({self.country!r})"
 
     def __call__(self, value: str, *, field: str = "number") -> str:
-        """Return the digits of a number in E.164, or a user id as it is.
+        """Return the digits of a number in E.164, or a user id unchanged.
 
         Args:
-            value: As it stands in the source.
+            value: Number or user id, as written in the source.
             field: Name of the field, for the error.
 
         Raises:
-            RowError: It is no number, or can be read in two ways; the text never repeats it.
+            RowError: The value is no number or is ambiguous; the text never contains the value.
         """
         # The usual case first: an import calls this for every row.
         if value.isascii() and value.isdigit():
@@ -98,10 +99,10 @@ class NumberNormalizer:
         return self._international(text, field)
 
     def _bare(self, text: str, own: Country, field: str) -> str:
-        """Read digits without + and without trunk prefix: E.164 as it is, or a number whose 0 got lost."""
+        """Read digits without + and trunk prefix: E.164, or a national number whose leading 0 was lost."""
         national = own.shortest <= len(text) <= own.longest
         foreign = _country_of(text)
-        # Where a national number is written without a prefix nothing got lost, so it is meant as it stands.
+        # In countries without a trunk prefix no digit can be lost, so the number is complete.
         as_usual = own.trunk in ("", "1") and foreign is not own
         if national and foreign is not None and not as_usual:
             advice = "can be read as a national and as an international number; write + and the country code"
@@ -116,7 +117,7 @@ class NumberNormalizer:
         raise RowError(field, "number-country", advice)
 
     def _international(self, text: str, field: str) -> str:
-        """Check what follows + or 00."""
+        """Check the digits after + or 00."""
         if not _SHORTEST <= len(text) <= _LONGEST:
             raise RowError(
                 field, "number-length", f"has {len(text)} digits after +; {_SHORTEST} to {_LONGEST} are right"
@@ -135,9 +136,9 @@ class NumberNormalizer:
         return text
 
     def _parsed(self, library: ModuleType, text: str, field: str) -> str:
-        """Read a number by the tables of `phonenumbers`: its length must be possible.
+        """Read a number with the tables of `phonenumbers`; its length must be possible.
 
-        That it is assigned is not asked for, since those tables age and numbers for fiction are in none.
+        The number need not be assigned: tables age, and no table has the numbers reserved for fiction.
         """
         try:
             number = library.parse(text, self.country or None)
@@ -157,7 +158,7 @@ def _phonenumbers() -> ModuleType | None:
 
 
 def _unwrapped(value: str) -> str:
-    """Take away what does not print, and what spreadsheets and links put around a number."""
+    """Remove unprintable characters, and the decoration of spreadsheets and links around a number."""
     text = value.strip()
     if not text.isascii():
         normal = unicodedata.normalize("NFKC", text)
@@ -204,8 +205,8 @@ def _is_in(country: Country, rest: str, text: str) -> bool:
 
 
 def _country_of(text: str) -> Country | None:
-    """Return the country in whose numbers digits fit, its code included."""
-    # No code begins another one.
+    """Return the country whose numbers, including the calling code, match the digits."""
+    # No calling code is a prefix of another.
     for size in (2, 3, 1):
         country = _BY_CODE.get(text[:size])
         if country is not None:

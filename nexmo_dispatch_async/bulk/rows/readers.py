@@ -1,6 +1,6 @@
-"""Rows from files and from Python: every source gives numbered rows, and a bad row is an item like any other.
+"""Reads rows from files and from Python as numbered rows; a bad row is an item like any other.
 
-No more than a batch of rows is in memory; files are read in a worker thread.
+At most a batch of rows is in memory; files are read in a worker thread.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Numbered", "Rows", "SourceError", "batches", "rows_of"]
 
-#: Line of the source, from 1, and the fields of the row or why it cannot be read.
+#: Line of the source, from 1, and the fields of the row, or the reason why the row cannot be read.
 Numbered = tuple[int, dict[str, str] | RowError]
-#: What a campaign takes rows from.
+#: The sources of rows.
 Rows = str | Path | Source | Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]]
 
 _BATCH = 1000
@@ -53,7 +53,7 @@ class SourceError(DispatchError, ValueError):
     """A source of rows cannot be read any further; the text names it and says what to do.
 
     Attributes:
-        line: Line of the source, from 1; 0 when it is not about a line.
+        line: Line of the source, from 1; 0 for an error without a line.
     """
 
     def __init__(self, message: str, line: int = 0) -> None:
@@ -82,7 +82,7 @@ async def batches(rows: Rows, size: int = _BATCH) -> AsyncIterator[list[Numbered
         async for batch in _of_async(rows, size):
             yield batch
     else:
-        # In the caller's own thread: it may belong to a database connection that lives there.
+        # In the caller's thread: the iterable may use a database connection of that thread.
         given = _numbered(rows)
         while batch := list(islice(given, size)):
             yield batch
@@ -132,7 +132,7 @@ def rows_of(source: str | Path | Source) -> Generator[Numbered, None, None]:
 def _opened(path: Path, encoding: str) -> TextIO:
     raw = path.open("rb")
     try:
-        # Not by going back, so that a pipe will do as well.
+        # Without seeking, so that a pipe works as well.
         start = raw.peek(4)
         marked = next((name for mark, name in _MARKS if start.startswith(mark)), "utf-8-sig")
         return io.TextIOWrapper(raw, encoding=encoding or marked, newline="", errors="surrogateescape")
@@ -148,7 +148,7 @@ def _delimited(path: Path, file: TextIO, source: Source, kind: str) -> Iterator[
     for line in lines:
         text = line[1]
         if isinstance(text, str) and text.strip().lower().startswith("sep=") and not kept:
-            # Excel's own way to say it, before the header.
+            # Excel's own declaration of the delimiter, before the header.
             delimiter = source.delimiter or text.strip()[4:5] or delimiter
         elif isinstance(text, RowError) or text.strip():
             kept.append(line)
@@ -295,7 +295,7 @@ def _ended(number: int, error: Exception) -> SourceError:
 
 
 def _fields(row: object) -> dict[str, str] | RowError:
-    """Return the fields of a mapping as text, or what is wrong with it."""
+    """Return the fields of a mapping as text, or the reason why the row is rejected."""
     if not isinstance(row, Mapping):
         return RowError("", "type", f"is a {type(row).__name__}, while a row is a mapping of names to values")
     fields: dict[str, str] = {}
@@ -311,14 +311,14 @@ def _fields(row: object) -> dict[str, str] | RowError:
 
 
 def _text(value: object) -> str | None:
-    """Return a value as people write it, `None` if there is no one way."""
+    """Return a value as people write it; `None` if there is no unique spelling."""
     match value:
         case None:
             return ""
         case bool():
             return "true" if value else "false"
         case float() if value.is_integer() and abs(value) < 1e15:
-            # A number of a spreadsheet, which knows no whole numbers.
+            # A number of a spreadsheet, which has no integers.
             return str(int(value))
         case Decimal():
             return format(value, "f")

@@ -1,4 +1,4 @@
-"""How often a key came in one pass over the rows, in bounded memory for any number of rows."""
+"""Counts the occurrences of keys in one pass over the rows, in bounded memory for any number of rows."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _IN_MEMORY = 200_000
 
 
 class Seen:
-    """Counts keys by a hash of 128 bits: no key itself is written anywhere.
+    """Counts keys by a hash of 128 bits; no key is stored.
 
     Args:
-        in_memory: Keys that are counted in memory before a file is used.
+        in_memory: Maximum number of keys in memory; a temporary file is used for more.
     """
 
     def __init__(self, in_memory: int = _IN_MEMORY) -> None:
@@ -40,7 +40,7 @@ class Seen:
         return self._file.execute("SELECT 1 FROM seen WHERE key = ?", (digest,)).fetchone() is not None
 
     def count(self, key: str) -> int:
-        """Return how often the key has come, this time included."""
+        """Count a key; return the number of its occurrences so far."""
         digest = _digest(key)
         if self._file is not None:
             return self._count_in_file(self._file, digest)
@@ -50,15 +50,15 @@ class Seen:
         return number
 
     def close(self) -> None:
-        """Delete what was counted."""
+        """Delete all counts."""
         self._counts.clear()
         if self._file is not None:
             self._file.close()
             self._file = None
 
     def _move(self) -> None:
-        # "" is a database of its own that spills to a temporary file. Batches of rows are read in whichever
-        # worker thread is free, one after the other.
+        # "" is a private database that spills to a temporary file. Batches of rows are read in any free
+        # worker thread, one after the other.
         file = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         file.execute("PRAGMA cache_size = -16384")
         file.execute("PRAGMA journal_mode = OFF")
