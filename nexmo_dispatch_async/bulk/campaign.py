@@ -224,6 +224,7 @@ class Campaign:
             RejectedRowsError: The campaign is `strict`, or refuses duplicates, and rows are rejected.
             SourceError: The source cannot be read any further.
             LedgerError: The ledger failed.
+            PeopleError: The opt-out list failed.
         """
         intake = self._intake()
         if plan:
@@ -235,7 +236,7 @@ class Campaign:
                     f"the plan is {found} and not {plan}: a row, a text, a limit or a price is another one"
                 )
         await self._freeze(plan)
-        expiring = Expiring(self.ledger, self.settings.send_until)
+        expiring = Expiring(self.ledger, self.settings.send_until, self._people)
         async with excluding(expiring, self.settings.people.exclude) as keeper:
             taken = await intake.take(rows, keeper, strict=self.settings.strict, rejects=rejects)
         if self._sender is not None:

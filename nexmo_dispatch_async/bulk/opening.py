@@ -33,14 +33,21 @@ __all__ = ["Expiring", "opened", "settings_of", "state_of", "stopped_by_signals"
 
 
 class Expiring:
-    """Adds rows that expire at the end of the campaign; the part of a ledger that `Intake` needs."""
+    """The ledger as `Intake` sees it: rows expire when the campaign does.
 
-    def __init__(self, ledger: Ledger, until: float | None) -> None:
+    The addresses of a person are linked first: a STOP from one of them may arrive with the row.
+    """
+
+    def __init__(self, ledger: Ledger, until: float | None, people: People | None = None) -> None:
         self._ledger = ledger
         self._until = until
+        self._people = people
 
     async def add(self, rows: Sequence[Recipient]) -> Added:
         """Add rows."""
+        linked = [(row.address, *row.others) for row in rows if row.others]
+        if linked and self._people is not None:
+            await self._people.store.link(linked)
         until = self._until
         if until is not None:
             rows = [row if row.expires <= until else replace(row, expires=until) for row in rows]

@@ -271,6 +271,7 @@ class MemoryLedger:
             self._by_key.pop(recipient.key, None)
             if not self._shared:
                 self._people.history.pop(recipient.address, None)
+                self._people.unlink_now(recipient.address)
             row.recipient = replace(recipient, key="", address="", fields={})
             row.forgotten = True
         return len(over)

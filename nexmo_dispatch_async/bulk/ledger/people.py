@@ -33,11 +33,15 @@ class PeopleStore(Protocol):
     """The store of a `People`. Each method is atomic, and its changes are durable when it returns."""
 
     async def suppress(self, addresses: Sequence[str], *, reason: str, at: float) -> int:
-        """Add addresses; a known address keeps its reason. Return the number of new addresses."""
+        """Add addresses and all linked to them; a known one keeps its reason. Return the number of new ones."""
         ...
 
     async def unsuppress(self, addresses: Sequence[str]) -> int:
-        """Remove addresses; return the number of removed entries."""
+        """Remove addresses and all linked to them; return the number of removed entries."""
+        ...
+
+    async def link(self, people: Sequence[Sequence[str]]) -> None:
+        """Store the addresses of each person, which add up; when one is on the list, the others join it."""
         ...
 
     async def find(self, address: str) -> Suppressed | None:
@@ -124,6 +128,17 @@ class People:
             PeopleError: The store failed, and nothing was stored.
         """
         return await self.store.unsuppress(self._normal(addresses))
+
+    async def link(self, *addresses: str) -> None:
+        """Note that these addresses belong to one person: a STOP from one of them counts for all.
+
+        A campaign does it for each row whose steps go to different addresses.
+
+        Raises:
+            ConfigurationError: An address is empty.
+            PeopleError: The store failed, and nothing was stored.
+        """
+        await self.store.link([self._normal(addresses)])
 
     async def suppressed(self, address: str) -> Suppressed | None:
         """Return the entry of an address; `None` for an address that is not on the list.
@@ -241,6 +256,8 @@ class MemoryPeople:
     def __init__(self) -> None:
         self.entries: dict[str, Suppressed] = {}
         self.history: dict[str, list[tuple[float, str]]] = {}
+        #: All addresses of a person, under each of them.
+        self.same_person: dict[str, frozenset[str]] = {}
 
     async def suppress(self, addresses: Sequence[str], *, reason: str, at: float) -> int:
         """Add addresses."""
@@ -248,7 +265,17 @@ class MemoryPeople:
 
     async def unsuppress(self, addresses: Sequence[str]) -> int:
         """Remove addresses."""
-        return sum(self.entries.pop(address, None) is not None for address in addresses)
+        return sum(self.entries.pop(address, None) is not None for address in self._of_people(addresses))
+
+    async def link(self, people: Sequence[Sequence[str]]) -> None:
+        """Note the addresses of each person."""
+        for addresses in people:
+            known = self._of_people(addresses)
+            self.same_person.update(dict.fromkeys(known, known))
+            entries = [self.entries[address] for address in known if address in self.entries]
+            if entries:
+                first = min(entries, key=lambda entry: entry.at)
+                self.suppress_now(first.address, first.reason, first.at)
 
     async def find(self, address: str) -> Suppressed | None:
         """Return the entry of an address."""
@@ -274,11 +301,16 @@ class MemoryPeople:
 
     # --- for `MemoryLedger`, within its transaction ---
 
-    def suppress_now(self, address: str, reason: str, at: float) -> bool:
-        """Add an address; return whether it is new."""
-        new = address not in self.entries
-        self.entries.setdefault(address, Suppressed(address=address, reason=reason, at=at))
-        return new
+    def suppress_now(self, address: str, reason: str, at: float) -> int:
+        """Add an address and the others of the same person, and return how many are new."""
+        new = [each for each in self._of_people([address]) if each not in self.entries]
+        self.entries.update({each: Suppressed(address=each, reason=reason, at=at) for each in new})
+        return len(new)
+
+    def unlink_now(self, address: str) -> None:
+        """Erase which other addresses a person has."""
+        for each in self.same_person.get(address, ()):
+            del self.same_person[each]
 
     def free_at(self, address: str, cap: Cap, now: float) -> float | None:
         """Return when a person may get a message again, in epoch seconds; `None` for now."""
@@ -293,6 +325,10 @@ class MemoryPeople:
         """Remove a message that was not sent from the count."""
         if (at, source) in (messages := self.history.get(address, [])):
             messages.remove((at, source))
+
+    def _of_people(self, addresses: Sequence[str]) -> frozenset[str]:
+        """Return addresses with all others of the same people."""
+        return frozenset(addresses).union(*(self.same_person.get(address, ()) for address in addresses))
 
 
 def normal_address(address: str) -> str:

@@ -17,10 +17,12 @@ __all__ = [
     "find",
     "forget",
     "free_at",
+    "link",
     "make",
     "note",
     "page",
     "suppress",
+    "unlink",
     "unnote",
     "unsuppress",
 ]
@@ -34,6 +36,9 @@ _TABLES: Final = (
     """CREATE TABLE IF NOT EXISTS {0}.contact (
         address TEXT NOT NULL, at REAL NOT NULL, source TEXT NOT NULL,
         PRIMARY KEY (address, at, source)) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS {0}.same_person (
+        address TEXT PRIMARY KEY, person TEXT NOT NULL) WITHOUT ROWID""",
+    "CREATE INDEX IF NOT EXISTS {0}.same_person_by_person ON same_person (person)",
 )
 # The name of a schema cannot be a parameter of a statement; it is `main` or `people`, never a user's text.
 Schema = str
@@ -48,15 +53,48 @@ def make(db: sqlite3.Connection, schema: Schema) -> None:
 def suppress(
     db: sqlite3.Connection, schema: Schema, addresses: Sequence[str], *, reason: str, at: float
 ) -> int:
-    """Add addresses; those that are there keep their reason."""
+    """Add addresses, and the others of the same people; those that are there keep their reason."""
+    addresses = _of_people(db, schema, addresses)
     insert = f"INSERT OR IGNORE INTO {schema}.suppressed VALUES (?, ?, ?)"  # noqa: S608 - see `Schema`
     return sum(db.execute(insert, (address, reason, at)).rowcount for address in addresses)
 
 
 def unsuppress(db: sqlite3.Connection, schema: Schema, addresses: Sequence[str]) -> int:
-    """Take addresses off."""
+    """Take addresses off, and the others of the same people."""
+    addresses = _of_people(db, schema, addresses)
     delete = f"DELETE FROM {schema}.suppressed WHERE address = ?"  # noqa: S608 - see `Schema`
     return sum(db.execute(delete, (address,)).rowcount for address in addresses)
+
+
+def link(db: sqlite3.Connection, schema: Schema, people: Sequence[Sequence[str]]) -> None:
+    """Note the addresses of each person; where one of them is on the list, the others join it."""
+    add = f"INSERT OR REPLACE INTO {schema}.same_person VALUES (?, ?)"  # noqa: S608 - see `Schema`
+    for addresses in people:
+        known = _of_people(db, schema, addresses)
+        person = min(known)
+        db.executemany(add, [(address, person) for address in known])
+        entries = [entry for address in known if (entry := find(db, schema, address)) is not None]
+        if entries:
+            first = min(entries, key=lambda entry: entry.at)
+            suppress(db, schema, known, reason=first.reason, at=first.at)
+
+
+def unlink(db: sqlite3.Connection, schema: Schema, address: str) -> None:
+    """Erase which other addresses a person has."""
+    delete = f"DELETE FROM {schema}.same_person WHERE address = ?"  # noqa: S608 - see `Schema`
+    db.executemany(delete, [(each,) for each in _of_people(db, schema, [address])])
+
+
+def _of_people(db: sqlite3.Connection, schema: Schema, addresses: Sequence[str]) -> list[str]:
+    """Return addresses with all others of the same people, each once."""
+    query = (
+        f"SELECT address FROM {schema}.same_person WHERE person ="  # noqa: S608 - see `Schema`
+        f" (SELECT person FROM {schema}.same_person WHERE address = ?)"
+    )
+    found = dict.fromkeys(addresses)
+    for address in addresses:
+        found.update(dict.fromkeys(other for (other,) in db.execute(query, (address,))))
+    return list(found)
 
 
 def find(db: sqlite3.Connection, schema: Schema, address: str) -> Suppressed | None:

@@ -54,6 +54,10 @@ class SqlitePeople:
         """Take addresses off."""
         return await self._run(lambda db: people_sql.unsuppress(db, "main", addresses), erase=True)
 
+    async def link(self, people: Sequence[Sequence[str]]) -> None:
+        """Note the addresses of each person."""
+        await self._run(lambda db: people_sql.link(db, "main", people))
+
     async def find(self, address: str) -> Suppressed | None:
         """Return the entry of an address."""
         return await self._run(lambda db: people_sql.find(db, "main", address), write=False)

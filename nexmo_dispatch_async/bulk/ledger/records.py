@@ -68,6 +68,8 @@ class Recipient(_Private, frozen=True, kw_only=True):
         not_before: Epoch seconds before which the row is not claimed.
         expires: Epoch seconds from which the row is skipped as `expired`.
         skip: Reason to skip the row from the beginning, such as `hold_out`.
+        others: Further addresses of the person, where later steps go. The row does not store them: a campaign
+            links them on its opt-out list.
     """
 
     key: str
@@ -82,6 +84,7 @@ class Recipient(_Private, frozen=True, kw_only=True):
     not_before: float = 0.0
     expires: float = math.inf
     skip: SkipReason | None = None
+    others: tuple[str, ...] = ()
 
 
 class Added(Struct, frozen=True):

@@ -435,6 +435,10 @@ class _OwnPeople:
         """Take addresses off."""
         return await self._run(lambda work: people_sql.unsuppress(work.db, "main", addresses))
 
+    async def link(self, people: Sequence[Sequence[str]]) -> None:
+        """Note the addresses of each person."""
+        await self._run(lambda work: people_sql.link(work.db, "main", people))
+
     async def find(self, address: str) -> Suppressed | None:
         """Return the entry of an address."""
         return await self._run(lambda work: people_sql.find(work.db, "main", address))

@@ -224,6 +224,7 @@ def forget(work: Work, before: float, after: int, limit: int) -> tuple[int, int]
         )
         if not work.shared:
             work.db.execute("DELETE FROM contact WHERE address = ?", (address,))
+            people_sql.unlink(work.db, "main", address)
     return len(found), found[-1][0] if found else after
 
 

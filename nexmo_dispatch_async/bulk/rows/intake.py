@@ -29,7 +29,7 @@ from nexmo_dispatch_async.bulk.rows.numbers import NumberNormalizer
 from nexmo_dispatch_async.bulk.rows.readers import Numbered, Rows, SourceError, batches, rows_of
 from nexmo_dispatch_async.bulk.rows.seen import Seen
 from nexmo_dispatch_async.bulk.settings import Columns, Duplicates, Source, Variants
-from nexmo_dispatch_async.bulk.templates.rendering import RenderedWorkflow, Renderer
+from nexmo_dispatch_async.bulk.templates.rendering import RenderedWorkflow, Renderer, Route
 from nexmo_dispatch_async.exceptions import ConfigurationError, DispatchError
 
 __all__ = ["Intake", "Prepared", "RejectedRowsError", "Taken"]
@@ -260,6 +260,7 @@ class Intake:
                 not_before=begin,
                 expires=end,
                 skip="hold_out" if self._dealer.is_held_out(key) else None,
+                others=_others(route, kept) if route.others else (),
             ),
             rendered,
         )
@@ -413,3 +414,12 @@ def _is_zone(name: str) -> bool:
     except (ValueError, OSError, LookupError):
         return False
     return True
+
+
+def _others(route: Route, fields: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the addresses of later steps, without those of the first."""
+    if not route.field:
+        return route.others
+    first = fields.get(route.field, "").strip()
+    found = dict.fromkeys(fields.get(name, "").strip() for name in route.others)
+    return tuple(address for address in found if address not in {"", first})

@@ -23,12 +23,15 @@ class Route(NamedTuple):
         sender: Number, name or id of the sender.
         field: Name of the field that holds the recipient, `""` when a function made the step.
         address: The recipient, where no field holds it.
+        others: Where later steps go, if it is elsewhere: names of fields, or addresses when a function made
+            the steps.
     """
 
     channel: str
     sender: str
     field: str
     address: str = ""
+    others: tuple[str, ...] = ()
 
     @property
     def bucket(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, cast
 
 import msgspec
@@ -222,7 +222,7 @@ class WorkflowTemplate:
             steps.append(step)
             texts.append(_settled(own, fields))
         compiled = CompiledWorkflow(steps, texts, self._rules)
-        return compiled, _route(steps[0], texts[0])
+        return compiled, _route(steps[0], texts)
 
     def _message(self, channel: str, language: str) -> _Message:
         by_language = self._messages.get(channel)
@@ -393,8 +393,8 @@ class FunctionTemplate:
         if not workflow.steps:
             raise RowError("", "steps", "the workflow has no step; add at least one")
         step = workflow.steps[0]
-        address = step.to.number if step.to.number is not UNSET else step.to.id
-        return Route(step.channel, _sender(step), "", str(address))
+        address, *later = dict.fromkeys(_recipient(each) for each in workflow.steps)
+        return Route(step.channel, _sender(step), "", address, tuple(later))
 
 
 def _raised(error: Exception) -> str:
@@ -456,13 +456,18 @@ def _settled(texts: Texts, fields: Mapping[str, str]) -> Texts:
     }
 
 
-def _route(step: Step, texts: Texts) -> Route:
-    sender = next(
-        (cast("str", texts[place][0]) for place in SENDERS if place in texts),
-        None,
+def _route(step: Step, texts: Sequence[Texts]) -> Route:
+    """Return where the first step goes, whose fields are in the first of *texts*, and the others."""
+    first = texts[0]
+    sender = next((cast("str", first[place][0]) for place in SENDERS if place in first), None)
+    field, *later = dict.fromkeys(
+        next(cast("Field", each[place][0]).name for place in _RECIPIENTS if place in each) for each in texts
     )
-    field = next(cast("Field", texts[place][0]).name for place in _RECIPIENTS if place in texts)
-    return Route(step.channel, _sender(step) if sender is None else sender, field)
+    return Route(step.channel, _sender(step) if sender is None else sender, field, "", tuple(later))
+
+
+def _recipient(step: Step) -> str:
+    return str(step.to.number if step.to.number is not UNSET else step.to.id)
 
 
 def _sender(step: Step) -> str:

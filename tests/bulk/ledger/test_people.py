@@ -7,10 +7,13 @@ import sqlite3
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import anyio
 import pytest
 
+from nexmo_dispatch_async import messenger, sms
+from nexmo_dispatch_async.bulk import Campaign, MemoryLedger, WorkflowTemplate
 from nexmo_dispatch_async.bulk.ledger.people import People, normal_address
 from nexmo_dispatch_async.bulk.ledger.records import Cap
 from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
@@ -18,6 +21,7 @@ from nexmo_dispatch_async.bulk.ledger.stop_words import STOP_WORDS, is_stop, nor
 from nexmo_dispatch_async.exceptions import ConfigurationError, PeopleError
 from nexmo_dispatch_webhooks import Router
 from nexmo_dispatch_webhooks.events import Event, parse_event
+from tests.bulk.fake_client import FakeClient
 from tests.bulk.ledger.conformance import NOW, person, states, wanted
 
 ANN = "447700900001"
@@ -119,6 +123,59 @@ class TestList:
     def test_numbers_are_stored_as_campaigns_do(self, given: str, stored: str) -> None:
         """Digits without marks; a user id stays as it is."""
         assert normal_address(given) == stored
+
+
+class TestSeveralAddresses:
+    """One person with a number and a user id, or with two numbers."""
+
+    async def test_a_stop_from_one_address_counts_for_all(self, people: People) -> None:
+        """Also for those that are linked later, in any order, and for a list that another has begun."""
+        await people.link(ANN, "NL.13491208655302741918")
+        await people.link("447700900002", "447700900003")
+        await people.link(f"+{ANN}", "447700900002")
+
+        assert await people.suppress("447700900003", reason="stop") == 4
+        await people.link("NL.13491208655302741918", "447700900004")
+
+        assert [(entry.address, entry.reason) for entry in await people.list()] == [
+            (ANN, "stop"),
+            ("447700900002", "stop"),
+            ("447700900003", "stop"),
+            ("447700900004", "stop"),
+            ("NL.13491208655302741918", "stop"),
+        ]
+        assert await people.unsuppress("447700900002") == 5
+
+    async def test_a_campaign_links_the_addresses_of_a_row(self) -> None:
+        """A reply over Messenger keeps the row from going out over WhatsApp; other rows go."""
+        template = WorkflowTemplate(
+            messenger.text("Hi", from_="107083064136738", to="{psid}").until("read", within=600),
+            sms.text("Hi", from_="31647356950", to="{phone}"),
+        )
+        ledger = MemoryLedger()
+        rows = [
+            {"psid": "2790000000000001", "phone": f"+{ANN}"},
+            {"psid": "2790000000000002", "phone": "+447700900002"},
+        ]
+        async with Campaign.open(ledger, client=cast("Any", FakeClient()), template=template) as campaign:
+            await campaign.add(rows)
+            await ledger.people.suppress(ANN, reason="stop")
+            await campaign.run()
+            found = [row.skip async for row in campaign.rows()]
+
+        assert found == ["suppressed", None]
+
+    async def test_the_links_of_a_person_are_erased_with_the_row(self, tmp_path: Path) -> None:
+        """They are personal data, as the row is: nothing of them stays in the file or its log."""
+        path = tmp_path / "a.db"
+        async with await SqliteLedger.open(path, clock=lambda: NOW) as ledger:
+            await ledger.add([person(1)])
+            await ledger.people.link(person(1).address, "NL.13491208655302741918")
+            await ledger.drop([1])
+            assert await ledger.forget(NOW + 1) == 1
+
+            for name in ("a.db", "a.db-wal"):
+                assert b"NL.13491208655302741918" not in await anyio.Path(tmp_path / name).read_bytes(), name
 
 
 class TestStop:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from nexmo_dispatch_async.bulk.ledger.records import Recipient
 from nexmo_dispatch_async.bulk.rejects import RowError
+from nexmo_dispatch_async.bulk.templates.rendering import Route
 from nexmo_dispatch_async.bulk.templates.template import FunctionTemplate, WorkflowTemplate
 from nexmo_dispatch_async.channels import messenger, sms, viber, whatsapp
 from nexmo_dispatch_async.exceptions import ConfigurationError, InvalidWorkflowError
@@ -365,7 +366,7 @@ def test_a_function_makes_workflows_too() -> None:
     assert template.render(row(good), "r-1").body == (
         Workflow.failover(sms.text("Hi", from_=SMS, to=PERSON, client_ref="r-1")).to_json()
     )
-    assert template.route(row(good)) == ("sms", SMS, "", PERSON)
+    assert template.route(row(good)) == Route("sms", SMS, "", PERSON)
     for fields, field, rule in [
         ({**good, "name": "bad"}, "", "function"),
         ({**good, "name": "none"}, "", "function"),
