@@ -33,7 +33,7 @@ class PeopleStore(Protocol):
     """The store of a `People`. Each method is atomic, and its changes are durable when it returns."""
 
     async def suppress(self, addresses: Sequence[str], *, reason: str, at: float) -> int:
-        """Add addresses and all linked to them; a known one keeps its reason. Return the number of new ones."""
+        """Add addresses and all linked to them, but keep known entries; return the number of new ones."""
         ...
 
     async def unsuppress(self, addresses: Sequence[str]) -> int:
