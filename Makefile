@@ -14,7 +14,7 @@ FLOOR_PYTHON ?= python3.11
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long floors interpreters coverage soak bench-client bench-bulk bench-imports bench-simulator bench-receiver lint types check wheel format clean
+.PHONY: help demo test test-engines test-long floors interpreters coverage soak bench-client bench-bulk bench-imports bench-simulator bench-receiver lint types check wheel format clean
 
 help: ## say what each target does
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  \1\t/' | sort
@@ -39,7 +39,10 @@ demo: $(VENV)/demo ## run the main job: send, fail over, receive, report; no acc
 	@$(BIN)/python -m nexmo_dispatch_async.cli demo
 
 test: $(VENV)/dev ## run the tests: every promise once, without the long repetitions
-	@$(BIN)/python -m pytest $(PYTEST) -m "not long" $(ARGS)
+	@$(BIN)/python -m pytest $(PYTEST) -m "not long and not engines" $(ARGS)
+
+test-engines: $(VENV)/dev ## run the tests that start a database server: Postgres, where its binaries are installed
+	@$(BIN)/python -m pytest $(PYTEST) -m "engines and not long" $(ARGS)
 
 test-long: $(VENV)/dev ## run the tests that repeat at length what `make test` promises
 	@$(BIN)/python -m pytest $(PYTEST) -m long $(ARGS)

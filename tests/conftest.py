@@ -17,6 +17,10 @@ from tests.support.log_guard import guarded
 from tests.support.paths import PAYLOADS
 from tests.support.tls import make_certificate
 
+pytest.register_assert_rewrite("nexmo_dispatch_webhooks.inbox.conformance")
+
+pytest_plugins = ["tests.support.postgres"]
+
 # A busy machine is no reason for a property to fail. `pytest --hypothesis-profile thorough` looks longer.
 settings.register_profile(
     "quick", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]

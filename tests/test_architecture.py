@@ -12,6 +12,7 @@ from tests.support.paths import ROOT
 
 SDK, RECEIVER, CORE = "nexmo_dispatch_async", "nexmo_dispatch_webhooks", "nexmo_dispatch_core"
 IO_LIBRARIES = {"aiohttp", "anyio", "asyncio", "socket", "sqlite3", "selectors", "threading"}
+IO_LIBRARIES |= {"psycopg", "psycopg_pool"}
 
 # Layer by layer, lowest first: a module may import modules of lower layers and of its own. A package stands
 # for all its modules, unless a module of it has a place of its own.

@@ -70,16 +70,16 @@ from nexmo_dispatch_webhooks.signature import Claims, sign, verify
 from nexmo_dispatch_webhooks.transaction import Transaction
 
 if typing.TYPE_CHECKING:
-    from nexmo_dispatch_webhooks.inbox import SqliteInbox
+    from nexmo_dispatch_webhooks.inbox import PostgresInbox, SqliteInbox
 else:
 
     def __getattr__(name: str) -> object:
         """Import the inbox on first use: sqlite3 is for those who want it."""
-        if name != "SqliteInbox":
+        if name not in {"PostgresInbox", "SqliteInbox"}:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from nexmo_dispatch_webhooks import inbox
 
-        globals().update(SqliteInbox=inbox.SqliteInbox)
+        globals().update(PostgresInbox=inbox.PostgresInbox, SqliteInbox=inbox.SqliteInbox)
         return globals()[name]
 
 
@@ -119,6 +119,7 @@ __all__ = [
     "OuterCallNext",
     "OuterMiddleware",
     "PathSecretVerification",
+    "PostgresInbox",
     "RawRequest",
     "Receiver",
     "ReplyContent",

@@ -75,7 +75,8 @@ def setup(
         verification: Instead of *secrets*: another `Verification`, or None to accept any origin.
         wrong_signature: The answer to a token or signature that is there and wrong: 401, which the service
             takes as final, or 503, after which it repeats the callback for 24 hours.
-        inbox: Where to store before answering: the path of an SQLite file or an inbox, which is started and
+        inbox: Where to store before answering: the path of an SQLite file, the URL of a Postgres
+            database (`postgresql://…`) or an inbox, which is started and
             drained with the application. None runs the handlers before the answer.
         max_body: The largest body in bytes, after decompression.
         body_timeout: Seconds until a body must have arrived; None for no limit.

@@ -17,6 +17,7 @@
     └── InboxError                        503: the inbox cannot store or read; nothing was acknowledged
         ├── InboxFullError                503: no room for another event; the service repeats it
         ├── InboxLostError                503: the file was removed, replaced or truncated while it was open
+        ├── LostClaimError                another process has the event by now: nothing was marked
         ├── TransactionError              a handler's statements failed: nothing of them was kept
         │   └── StatementError            a statement cannot run as it was given; also a ValueError
         └── UnknownRecordError            no record has this id; also a KeyError
@@ -41,6 +42,7 @@ __all__ = [
     "InboxFullError",
     "InboxLostError",
     "InvalidBodyError",
+    "LostClaimError",
     "MissingSignatureError",
     "RequestRefusedError",
     "RequestTimeoutError",
@@ -178,6 +180,13 @@ class InboxFullError(InboxError):
 
 class InboxLostError(InboxError):
     """HTTP 503: the file of the inbox is no longer the one that was opened: nothing would be found again."""
+
+
+class LostClaimError(InboxError):
+    """Another process may have the event by now, since this one gave no sign of life for too long.
+
+    Nothing was marked, and nothing of the handler's transaction was kept.
+    """
 
 
 class TransactionError(InboxError):

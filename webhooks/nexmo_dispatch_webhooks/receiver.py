@@ -58,7 +58,8 @@ class Inbox(Protocol):
         """End: handle pending events for a limited time, then release all resources."""
 
 
-#: What `inbox=` takes: the path of an SQLite file, an inbox, or None for handlers before the answer.
+#: What `inbox=` takes: the path of an SQLite file, the URL of a Postgres database, an inbox, or None for
+#: handlers before the answer.
 InboxSource = Inbox | str | os.PathLike[str] | None
 
 
@@ -89,8 +90,9 @@ class Receiver:
         wrong_signature: The answer to a token or signature that is there and wrong: 401, which the service
             takes as final, or 503, after which it repeats the callback for 24 hours. What has none at all
             is always answered with 503 (contract 5.9).
-        inbox: Where to store before answering: a path makes an `SqliteInbox`. None runs the handlers
-            before the answer, so that a failed handler answers 500 and the service repeats the delivery.
+        inbox: Where to store before answering: a path makes an `SqliteInbox`, a URL (`postgresql://…`) a
+            `PostgresInbox`. None runs the handlers before the answer, so that a failed handler answers 500
+            and the service repeats the delivery.
         values: What handlers may ask for by parameter name.
         clock: Gives epoch seconds.
         monotonic: Gives seconds for bursts of refusals, which are logged once.
@@ -331,7 +333,16 @@ def _inbox(source: Any, clock: Callable[[], float]) -> Inbox | None:
     if isinstance(source, str | os.PathLike):
         if os.fspath(source) in {"", ":memory:"}:
             raise ConfigurationError("inbox takes the path of a file; MemoryInbox() is one without a file")
-        from nexmo_dispatch_webhooks.inbox import SqliteInbox  # sqlite3 is loaded by those who want it
+        # sqlite3 and psycopg are loaded by those who want them
+        if isinstance(source, str) and "://" in source:
+            if source.partition("://")[0] not in {"postgresql", "postgres"}:
+                raise ConfigurationError(
+                    "inbox takes the URL of a Postgres database and no other: postgresql://user@host/name"
+                )
+            from nexmo_dispatch_webhooks.inbox import PostgresInbox
+
+            return PostgresInbox(source) if clock is time.time else PostgresInbox(source, clock=clock)
+        from nexmo_dispatch_webhooks.inbox import SqliteInbox
 
         return SqliteInbox(cast("str | os.PathLike[str]", source), clock=clock)
     methods = ("start", "put", "aclose")

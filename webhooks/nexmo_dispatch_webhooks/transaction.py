@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, cast
 
-from nexmo_dispatch_webhooks.exceptions import StatementError, TransactionError
+from nexmo_dispatch_webhooks.exceptions import ConfigurationError, StatementError, TransactionError
 
-__all__ = ["Bound", "Parameters", "Statement", "Transaction"]
+__all__ = ["Bound", "Parameters", "Statement", "StoreTransaction", "Transaction"]
 
 #: Values for `?` or for `:name`.
 Parameters = Sequence[Any] | Mapping[str, Any]
@@ -93,6 +93,22 @@ class Transaction:
             (text, _bind(placeholders, row, f"row {number}: ")) for number, row in enumerate(_rows(rows), 1)
         ]
 
+    @property
+    def used(self) -> bool:
+        """Whether there is something to commit."""
+        return bool(self.statements)
+
+    async def connection(self) -> Any:  # Any: the class is that of the store's driver
+        """Return a connection inside of the transaction; what it writes is committed with the mark.
+
+        Raises:
+            ConfigurationError: The store collects statements and lends no connection.
+        """
+        raise ConfigurationError(
+            "context.transaction.connection() needs an inbox on Postgres: an SQLite inbox takes statements, "
+            "with context.transaction.execute(…)"
+        )
+
     def close(self) -> None:
         """Refuse further statements: the handler has returned, and its statements are being committed."""
         self.closed = True
@@ -103,6 +119,30 @@ class Transaction:
                 "context.transaction is closed: the handler has returned, and its statements are committed "
                 "without this one; await in the handler whatever is to add statements"
             )
+
+
+class StoreTransaction(Transaction):
+    """A transaction that its store carries out itself, instead of `InboxStore.commit`."""
+
+    __slots__ = ()
+
+    async def commit(self, handler: str, *, finish: bool) -> None:
+        """Commit the writes of a handler together with its mark.
+
+        Args:
+            handler: The name of the handler.
+            finish: Whether to mark the whole event as handled, since no other handler remains.
+
+        Raises:
+            TransactionError: The statements failed, or the handler was done already; nothing was stored.
+            LostClaimError: Another process may have the event; nothing was stored.
+            InboxError: The store failed, and the handler did not.
+        """
+        raise NotImplementedError
+
+    async def roll_back(self) -> None:
+        """Undo what the handler wrote: it failed."""
+        raise NotImplementedError
 
 
 @lru_cache(maxsize=256)

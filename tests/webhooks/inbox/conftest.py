@@ -17,9 +17,12 @@ async def time() -> ManualTime:
     return ManualTime()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.engines)])
 def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+    """The store of a test: `memory`, `sqlite`, or the URL of an empty database."""
+    if request.param == "postgres" and request.node.get_closest_marker("one_process") is not None:
+        pytest.skip("a promise of an inbox whose events one process holds in memory")
+    return str(request.getfixturevalue("database") if request.param == "postgres" else request.param)
 
 
 @asynccontextmanager

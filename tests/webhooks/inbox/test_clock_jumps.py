@@ -26,6 +26,8 @@ HOUR = 3600.0
 DAY = 24 * HOUR
 JUMPS = [-HOUR, HOUR, -DAY, 4 * DAY, -4 * DAY, -900_000.0]
 
+pytestmark = pytest.mark.one_process
+
 
 class Wall:
     """A wall clock beside a monotonic one; `jump` sets it, and real time goes on as it did."""

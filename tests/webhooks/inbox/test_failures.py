@@ -285,6 +285,7 @@ async def test_the_time_of_a_handler_does_not_depend_on_the_clock(make: Make, ti
     assert await states(inbox) == ["handled"]
 
 
+@pytest.mark.one_process
 async def test_a_reading_of_ones_own_that_gives_no_event_is_a_failure(make: Make) -> None:
     """It goes back to quarantine, and the others go on."""
     inbox = make(parse=lambda body: None)
@@ -319,6 +320,7 @@ async def test_whatever_breaks_inside_is_one_event_that_failed(
     assert await states(inbox) == ["quarantined", "handled"]
 
 
+@pytest.mark.one_process
 async def test_large_events_wait_in_the_store_only(make: Make) -> None:
     """So a thousand of them do not fill the memory."""
     gate = asyncio.Event()

@@ -22,6 +22,7 @@ from tests.webhooks.inbox.support import (
 )
 
 
+@pytest.mark.one_process
 async def test_closing_goes_on_with_what_is_there(make: Make) -> None:
     """What is ready is handled within the deadline; nothing is taken any more."""
     handler = Recorder()
@@ -37,6 +38,7 @@ async def test_closing_goes_on_with_what_is_there(make: Make) -> None:
     assert not inbox.health().ready
 
 
+@pytest.mark.one_process
 async def test_what_is_left_at_the_deadline_is_handled_after_the_next_start(
     make: Make, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -92,6 +94,7 @@ async def test_an_inbox_belongs_to_one_receiver(start: Start) -> None:
         await inbox.start(frozen())
 
 
+@pytest.mark.one_process
 async def test_lag_and_state_are_visible(start: Start, time: ManualTime) -> None:
     """For probes: how long the oldest event waits, without personal data."""
     gate = asyncio.Event()
@@ -138,6 +141,7 @@ async def test_a_bug_in_the_inbox_is_visible(make: Make, caplog: pytest.LogCaptu
     assert "the inbox failed: " in caplog.text
 
 
+@pytest.mark.one_process
 async def test_a_cancelled_close_cancels_the_handlers(make: Make) -> None:
     """No task continues after a cancelled shutdown."""
     ended = asyncio.Event()

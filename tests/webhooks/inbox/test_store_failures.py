@@ -73,6 +73,7 @@ async def test_a_result_that_cannot_be_written_is_tried_again(
     assert await states(inbox) == ["quarantined"]
 
 
+@pytest.mark.one_process
 async def test_housekeeping_survives_a_store_in_trouble(
     start: Start, time: ManualTime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -110,6 +111,7 @@ async def test_many_waiting_events_are_read_again_in_their_turn(
     assert seen == [(f"m{number}", "p", True) for number in range(10)]
 
 
+@pytest.mark.one_process
 async def test_a_record_that_was_put_aside_meanwhile_is_skipped(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:

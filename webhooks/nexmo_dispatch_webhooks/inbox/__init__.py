@@ -4,6 +4,7 @@ It reads no request and verifies nothing: the receiver gives it events that are 
 """
 
 from nexmo_dispatch_webhooks.inbox.inbox import MemoryInbox, SqliteInbox, StoreInbox
+from nexmo_dispatch_webhooks.inbox.postgres_inbox import PostgresInbox
 from nexmo_dispatch_webhooks.inbox.records import (
     FailureTally,
     InboxHealth,
@@ -16,7 +17,7 @@ from nexmo_dispatch_webhooks.inbox.records import (
 )
 from nexmo_dispatch_webhooks.inbox.retry import HandlerRetryPolicy
 from nexmo_dispatch_webhooks.inbox.settings import InboxSettings
-from nexmo_dispatch_webhooks.inbox.store import AddedListener, InboxStore, RecordChoice
+from nexmo_dispatch_webhooks.inbox.store import AddedListener, InboxStore, RecordChoice, SharedInboxStore
 
 __all__ = [
     "AddedListener",
@@ -28,10 +29,12 @@ __all__ = [
     "MemoryInbox",
     "NewRecord",
     "PendingEvent",
+    "PostgresInbox",
     "Record",
     "RecordChoice",
     "RecordCounts",
     "RecordState",
+    "SharedInboxStore",
     "SqliteInbox",
     "StoreInbox",
     "StoredFailure",

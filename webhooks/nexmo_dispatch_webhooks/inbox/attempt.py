@@ -17,11 +17,11 @@ from nexmo_dispatch_webhooks.events import Event
 from nexmo_dispatch_webhooks.exceptions import InboxError, TransactionError
 from nexmo_dispatch_webhooks.inbox.records import StoredFailure
 from nexmo_dispatch_webhooks.inbox.settings import InboxSettings
-from nexmo_dispatch_webhooks.inbox.store import InboxStore
+from nexmo_dispatch_webhooks.inbox.store import InboxStore, is_shared
 from nexmo_dispatch_webhooks.injection import Context
 from nexmo_dispatch_webhooks.logs import FailureLog
 from nexmo_dispatch_webhooks.routing import Router, Selected
-from nexmo_dispatch_webhooks.transaction import Transaction
+from nexmo_dispatch_webhooks.transaction import StoreTransaction, Transaction
 
 __all__ = ["AttemptResult", "AttemptRunner", "is_ending", "undo_cancellation"]
 
@@ -55,6 +55,8 @@ class AttemptRunner:
     def __init__(self, router: Router, store: InboxStore, settings: InboxSettings) -> None:
         self._router = router
         self._store = store
+        # of a store that hands out its own transactions
+        self._begin = store.begin if is_shared(store) and store.transactional else None
         self._timeout = settings.handler_timeout
         self._monotonic = settings.monotonic
         self._failures = FailureLog(settings.monotonic)
@@ -87,6 +89,7 @@ class AttemptRunner:
         attempt: int,
         done: Sequence[str],
         task: asyncio.Task[Any] | None,
+        token: int = 0,
     ) -> AttemptResult:
         """Run the handlers of an event that `select` returned, one after the other.
 
@@ -100,19 +103,24 @@ class AttemptRunner:
             attempt: The number of earlier attempts.
             done: The names of the handlers that succeeded in earlier attempts.
             task: The current task.
+            token: Of the claim, where several processes handle events.
         """
         if not selected:
             return _DONE if done else _UNHANDLED
         succeeded, finished, last = [*done], False, len(selected) - 1
         failures: list[StoredFailure] = []
         for number, item in enumerate(selected):
-            transaction = Transaction() if self._store.transactional else None
+            transaction: Transaction | None = None
+            if self._store.transactional:
+                transaction = Transaction() if self._begin is None else self._begin(record_id, token)
             own = Context(context.path, context.timestamp, context.claims, attempt, transaction)
             error = await self._run(item, event, own, task)
-            if error is None and transaction is not None and transaction.statements:
+            if error is not None and isinstance(transaction, StoreTransaction):
+                await transaction.roll_back()
+            elif error is None and transaction is not None and transaction.used:
                 finish = number == last and not failures
                 try:
-                    await self._store.commit(record_id, item.key, transaction.statements, finish=finish)
+                    await self._commit(record_id, item.key, transaction, finish=finish)
                 except TransactionError as raised:
                     error = raised
                 except InboxError as trouble:
@@ -129,6 +137,12 @@ class AttemptRunner:
         if failures or finished:
             return AttemptResult(succeeded, tuple(failures), finished=finished)
         return _DONE
+
+    async def _commit(self, record_id: int, handler: str, transaction: Transaction, *, finish: bool) -> None:
+        if isinstance(transaction, StoreTransaction):
+            await transaction.commit(handler, finish=finish)
+        else:
+            await self._store.commit(record_id, handler, transaction.statements, finish=finish)
 
     async def _run(
         self, item: Selected, event: Event, context: Context, task: asyncio.Task[Any] | None

@@ -34,9 +34,10 @@ from nexmo_dispatch_webhooks.inbox.records import (
 from nexmo_dispatch_webhooks.inbox.retention import RetentionSchedule
 from nexmo_dispatch_webhooks.inbox.scheduler import Scheduler
 from nexmo_dispatch_webhooks.inbox.settings import InboxOptions, InboxSettings
+from nexmo_dispatch_webhooks.inbox.shared_claims import SharedClaims
 from nexmo_dispatch_webhooks.inbox.sqlite import SqliteInboxStore
 from nexmo_dispatch_webhooks.inbox.sqlite_settings import SqliteInboxOptions, SqliteSettings
-from nexmo_dispatch_webhooks.inbox.store import InboxStore, RecordChoice
+from nexmo_dispatch_webhooks.inbox.store import InboxStore, RecordChoice, is_shared
 from nexmo_dispatch_webhooks.injection import Context
 from nexmo_dispatch_webhooks.logs import log_failure, logger
 from nexmo_dispatch_webhooks.routing import Router
@@ -67,14 +68,19 @@ class StoreInbox:
         self._scheduler = Scheduler(store, self.settings)
         self._retention = RetentionSchedule(self.settings)
         self._runner: AttemptRunner | None = None
+        self._claims: SharedClaims | None = None
+        if is_shared(store):
+            self._claims = self._scheduler.claims = SharedClaims(store, self._scheduler, self.settings)
         # state
         self._gathered: list[tuple[int, NewRecord]] | None = None
         self._task: asyncio.Task[None] | None = None
-        self._scopes: tuple[anyio.CancelScope, anyio.CancelScope] | None = None
+        self._scopes: tuple[anyio.CancelScope, anyio.CancelScope, anyio.CancelScope] | None = None
         self._active = False
         # the pending events of the store while another process handles them
         self._backlog = RecordCounts()
         self._backlog_since = 0.0
+        # with a shared store: events that this process stored since it read the backlog
+        self._stored_since = 0
         # counts
         self._storing = True
         self._duplicates = 0
@@ -118,11 +124,15 @@ class StoreInbox:
         await self.store.open()
         self._runner = AttemptRunner(router, self.store, self.settings)
         self._scheduler.begin(self._runner)
-        workers, house = self._scopes = anyio.CancelScope(), anyio.CancelScope()
-        await self._take_over()
+        scopes = self._scopes = anyio.CancelScope(), anyio.CancelScope(), anyio.CancelScope()
+        if self._claims is None:
+            await self._take_over()
+        else:
+            self._active = True
+            await self._read_backlog()
         # A task owned by `start` and `aclose`: frameworks may call the two from different tasks, which a task
         # group does not allow. Everything else runs in the task group inside this task.
-        self._task = asyncio.create_task(self._live(workers, house), name="inbox")
+        self._task = asyncio.create_task(self._live(*scopes), name="inbox")
 
     async def aclose(self) -> None:
         """Refuse new events, handle pending events for up to `drain` seconds, and close the store.
@@ -142,8 +152,9 @@ class StoreInbox:
         task, scopes = self._task, self._scopes
         if task is None or scopes is None:
             return
-        workers, house = scopes
+        workers, house, taking = scopes
         house.cancel()
+        taking.cancel()
         self._scheduler.stop()
         try:
             await asyncio.wait({task}, timeout=self.settings.drain)
@@ -159,12 +170,20 @@ class StoreInbox:
         if not task.cancelled() and (error := task.exception()) is not None:
             log_failure("the inbox", error)
 
-    async def _live(self, workers: anyio.CancelScope, house: anyio.CancelScope) -> None:
+    async def _live(
+        self, workers: anyio.CancelScope, house: anyio.CancelScope, taking: anyio.CancelScope
+    ) -> None:
         with workers:
             async with anyio.create_task_group() as group:
                 for _ in range(self.settings.concurrency):
                     group.start_soon(self._scheduler.work)
+                if self._claims is not None:
+                    group.start_soon(self._take_shared, self._claims, taking)
                 group.start_soon(self._keep_house, house)
+
+    async def _take_shared(self, claims: SharedClaims, scope: anyio.CancelScope) -> None:
+        with scope:
+            await claims.run()
 
     # --- new events ---
 
@@ -189,6 +208,7 @@ class StoreInbox:
             self._retention.full |= isinstance(error, InboxFullError)
             raise
         self._storing = True
+        self._stored_since += record_id is not None
         if record_id is None:
             self._duplicates += 1
         elif event is None:
@@ -198,7 +218,8 @@ class StoreInbox:
     def _is_crowded(self) -> bool:
         return (
             len(self._scheduler.lanes) >= self.settings.max_pending
-            or self._backlog.pending >= self.settings.max_pending
+            or self._backlog.pending + (self._stored_since if self._claims else 0)
+            >= self.settings.max_pending
         )
 
     def _added(self, record_id: int, record: NewRecord) -> None:
@@ -279,6 +300,20 @@ class StoreInbox:
             self._scheduler.notifier.notify()
         if self._runner is not None:
             self._runner.expire()
+        if self._claims is not None:
+            keeps_house = await self._share(self._claims)
+        else:
+            keeps_house = await self._follow_claim()
+        rounds = self._retention.rounds
+        more = keeps_house and await self._retention.piece(self.store, now=now, epoch=self.settings.clock())
+        if self._retention.rounds != rounds:
+            await self._count()
+        if not self._storing:
+            self._storing = await self.store.writable()
+        return more
+
+    async def _follow_claim(self) -> bool:
+        """Handle events if no other process does; return whether this one does."""
         if self._active and not await self.store.claim():  # the claim was lost
             self._active, self.store.on_added = False, None
         if not self._active:
@@ -286,13 +321,22 @@ class StoreInbox:
             await self._take_over()
         elif await self.store.changed():
             await self._refresh()
-        rounds = self._retention.rounds
-        more = self._active and await self._retention.piece(self.store, now=now, epoch=self.settings.clock())
-        if self._retention.rounds != rounds:
-            await self._count()
-        if not self._storing:
-            self._storing = await self.store.writable()
-        return more
+        return self._active
+
+    async def _share(self, claims: SharedClaims) -> bool:
+        """Keep the claims of this process; return whether it is the one that keeps house."""
+        await claims.extend()
+        await self._read_backlog()
+        if await self.store.claim():
+            return True
+        self._retention.forget()
+        return False
+
+    async def _read_backlog(self) -> None:
+        """Read the numbers of a shared store."""
+        self._stored_since = 0
+        self._note_backlog(await self.store.count())
+        self._scheduler.quarantined = self._backlog.quarantined
 
     # --- for operators and probes ---
 
@@ -300,6 +344,10 @@ class StoreInbox:
         """Wait until no event is ready or being handled; events between two attempts do not count."""
         if self._task is not None:
             await self._scheduler.idle()
+            if self._claims is not None:
+                while await self._claims.take_more() or not self._scheduler.is_idle:
+                    await self._scheduler.idle()
+                await self._read_backlog()
 
     def health(self) -> InboxHealth:
         """Return the state and the numbers of the inbox; cheap, for probes."""
@@ -311,14 +359,15 @@ class StoreInbox:
             state = "draining"
         else:
             state = "running" if self._active else "standby"
-        since = self._scheduler.lanes.oldest if self._active else self._backlog_since
-        if not self._active and self._backlog.oldest is None:
+        own = self._active and self._claims is None  # this process knows all pending events
+        since = self._scheduler.lanes.oldest if own else self._backlog_since
+        if not own and self._backlog.oldest is None:
             since = None
         return InboxHealth(
             state,
             self._storing,
-            len(self._scheduler.lanes) if self._active else self._backlog.pending,
-            self._scheduler.lanes.retrying,
+            len(self._scheduler.lanes) if own else max(len(self._scheduler.lanes), self._backlog.pending),
+            self._scheduler.lanes.retrying + self._backlog.retrying,
             0.0 if since is None else self.settings.monotonic() - since,
             self._scheduler.quarantined if self._active else self._backlog.quarantined,
             self._duplicates,
@@ -371,7 +420,7 @@ class StoreInbox:
         """
         await self.store.open()
         found = await self.store.retry(which, handler=handler, kind=kind)
-        if self._active and found:
+        if self._active and found and self._claims is None:
             await self._refresh()
         return found
 

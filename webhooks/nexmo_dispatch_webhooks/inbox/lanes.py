@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
+from collections.abc import Iterator
 
 from nexmo_dispatch_webhooks.inbox.concurrency_shares import ConcurrencyShares
 from nexmo_dispatch_webhooks.inbox.records import HandlerGroup, PendingEvent
@@ -37,6 +38,9 @@ class Lanes:
 
     def __contains__(self, record_id: int) -> bool:
         return record_id in self._pending
+
+    def __iter__(self) -> Iterator[PendingEvent]:
+        return iter(list(self._pending.values()))
 
     def __repr__(self) -> str:
         return f"<Lanes: {len(self)} events in {len(self._behind)} lanes, {len(self._ready)} ready>"
@@ -120,6 +124,14 @@ class Lanes:
                 item.attempts, item.ready_at = 0, 0.0
                 self._ready.add(item)
         return len(chosen)
+
+    def abandon(self, item: PendingEvent) -> list[PendingEvent]:
+        """Remove a taken event and all behind it: any process may handle them; return them."""
+        self._ready.leave(item)
+        removed = [item, *(self._behind.pop(item.lane) or ())]
+        for one in removed:
+            del self._pending[one.id]
+        return removed
 
     def leave_to_others(self) -> None:
         """Drop all events that are not being handled: another process handles them."""

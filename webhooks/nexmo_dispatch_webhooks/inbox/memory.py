@@ -43,6 +43,7 @@ class MemoryInboxStore:
     """Keeps records in memory; see `InboxStore` for the contract of each method."""
 
     transactional = False
+    shared = False
 
     def __init__(self, *, clock: Callable[[], float]) -> None:
         self.on_added: AddedListener | None = None
@@ -90,7 +91,7 @@ class MemoryInboxStore:
             self.on_added(self._last, record)
         return self._last
 
-    def finish(self, record_id: int) -> None:
+    def finish(self, record_id: int, token: int = 0) -> None:
         """Mark as handled."""
         self._change(
             record_id, state="handled", finished_at=_moment(self._clock()), failed=(), next_attempt_at=None
@@ -110,6 +111,7 @@ class MemoryInboxStore:
         due: float | None,
         done: Sequence[str],
         failed: Sequence[StoredFailure],
+        token: int = 0,
     ) -> None:
         """Store the result of a failed attempt."""
         self._change(

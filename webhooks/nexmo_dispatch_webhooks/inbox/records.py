@@ -119,6 +119,8 @@ class RecordCounts(msgspec.Struct, frozen=True):
     quarantined: int = 0
     #: When the oldest pending record arrived, in epoch seconds.
     oldest: float | None = None
+    #: Pending records that wait for their next attempt, as far as the store counts them.
+    retrying: int = 0
 
 
 class InboxHealth(msgspec.Struct, frozen=True):
@@ -193,6 +195,10 @@ class PendingEvent(msgspec.Struct, eq=False):
     #: On the monotonic clock: since when the event waits, at least, and when its next attempt is due.
     since: float = 0.0
     ready_at: float = 0.0
+    #: Proves to a shared store which claim a result is of; 0 where one process handles all events.
+    token: int = 0
+    #: What a shared store handed out together with the claim.
+    content: Record | None = None
 
 
 def make_record(request: RawRequest, context: Context, event: Event | None) -> NewRecord:

@@ -6,9 +6,11 @@ It stores no new event and looks for none: `inbox` adds events to the lanes and 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from typing import Protocol
 
 from nexmo_dispatch_webhooks.events import Event
-from nexmo_dispatch_webhooks.exceptions import InboxError
+from nexmo_dispatch_webhooks.exceptions import InboxError, LostClaimError
 from nexmo_dispatch_webhooks.inbox.attempt import AttemptRunner, is_ending, undo_cancellation
 from nexmo_dispatch_webhooks.inbox.lanes import Lanes
 from nexmo_dispatch_webhooks.inbox.records import PendingEvent, StoredFailure
@@ -17,7 +19,7 @@ from nexmo_dispatch_webhooks.inbox.store import InboxStore
 from nexmo_dispatch_webhooks.injection import Context
 from nexmo_dispatch_webhooks.logs import FailureLog, logger
 
-__all__ = ["Notifier", "Scheduler"]
+__all__ = ["Claims", "Notifier", "Scheduler"]
 
 #: A loop yields to the other tasks after this number of events, also when no handler ever waits.
 _YIELD_EVERY = 16
@@ -64,6 +66,18 @@ def resolve(futures: list[asyncio.Future[None]]) -> None:
             future.set_result(None)
 
 
+class Claims(Protocol):
+    """What the scheduler needs to know where several processes handle events; `shared_claims` has it."""
+
+    @property
+    def lapsed(self) -> bool:
+        """Whether other processes may have the events by now."""
+        ...
+
+    async def let_go(self, items: Sequence[PendingEvent]) -> None:
+        """Let any process handle events that this process took."""
+
+
 class Scheduler:
     """The pending events, and the loops that handle them.
 
@@ -83,6 +97,9 @@ class Scheduler:
         self.idlers: list[asyncio.Future[None]] = []
         self.stopping: bool = False
         self.runner: AttemptRunner
+        # with a shared store: its claims, and what waits until the number of events is at most so many
+        self.claims: Claims | None = None
+        self._room: tuple[int, asyncio.Event] | None = None
         # quarantined records, counted by the inbox and here
         self.quarantined: int = 0
         # since the inbox was created
@@ -97,15 +114,35 @@ class Scheduler:
         """Let the loops end when no event is ready any more."""
         self.stopping = True
         self.notifier.notify_all()
+        self._make_room()
 
     def forget(self) -> None:
         """Drop the pending events: the store has them, for the next start."""
         self.lanes, self.notifier = Lanes(self._settings.concurrency), Notifier()
         resolve(self.idlers)
 
+    async def room(self, most: int) -> None:
+        """Wait until at most *most* events are pending here, or until the loops are to end."""
+        if len(self.lanes) > most and not self.stopping:
+            event = asyncio.Event()
+            self._room = most, event
+            try:
+                await event.wait()
+            finally:
+                self._room = None
+
+    def _make_room(self) -> None:
+        if self._room is not None and (len(self.lanes) <= self._room[0] or self.stopping):
+            self._room[1].set()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no event is ready or being handled."""
+        return not self.busy and not self.lanes.ready
+
     async def idle(self) -> None:
         """Wait until no event is ready or being handled."""
-        if self.busy or self.lanes.ready:
+        if not self.is_idle:
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self.idlers.append(future)
             await future
@@ -148,6 +185,8 @@ class Scheduler:
                 raise
             finally:
                 self.busy -= 1
+            if self._room is not None:
+                self._make_room()
             handled += 1
             if handled % _YIELD_EVERY == 0:
                 await asyncio.sleep(0)
@@ -162,6 +201,9 @@ class Scheduler:
         """Postpone an event after a failure of the store; count any other failure as one of the event."""
         self._failures.note(f"handling record {item.id}", error)
         try:
+            if isinstance(error, LostClaimError) and self.claims is not None:
+                await self.claims.let_go(self.lanes.abandon(item))
+                return
             if not isinstance(error, InboxError):
                 await self._failed(item, (StoredFailure.of("inbox", error),))
                 return
@@ -171,6 +213,9 @@ class Scheduler:
         self.lanes.postpone(item, self._settings.monotonic() + wait)
 
     async def _attempt(self, item: PendingEvent, task: asyncio.Task[None] | None) -> None:
+        if self.claims is not None and self.claims.lapsed:
+            self.lanes.abandon(item)
+            return
         event, context = item.event, item.context
         if event is None or context is None:
             if (found := await self._read(item)) is None:
@@ -180,7 +225,14 @@ class Scheduler:
         if item.group is None and not self.lanes.admit(item, (event.kind, *(one.key for one in selected))):
             return  # it is taken again when another event of its group has ended, and is read again then
         result = await self.runner.attempt(
-            item.id, event, selected, context=context, attempt=item.attempts, done=item.done, task=task
+            item.id,
+            event,
+            selected,
+            context=context,
+            attempt=item.attempts,
+            done=item.done,
+            task=task,
+            token=item.token,
         )
         if result.trouble is not None:
             item.done = result.done  # so these handlers do not run again
@@ -192,12 +244,12 @@ class Scheduler:
         if result.unhandled:
             self.unhandled += 1
         if not result.finished:
-            self._store.finish(item.id)
+            self._store.finish(item.id, item.token)
         self.lanes.finish(item)
 
     async def _read(self, item: PendingEvent) -> tuple[Event, Context] | None:
         """Read an event from the store; None when it is no longer to be handled."""
-        record = await self._store.load(item.id)
+        record = item.content or await self._store.load(item.id)
         if record.state != "pending" or record.body is None:  # another process quarantined it
             self.lanes.finish(item)
             return None
@@ -217,11 +269,21 @@ class Scheduler:
             await self._quarantine(item, failures)
             return
         due, ready_at = settings.clock() + wait, settings.monotonic() + wait
-        await self._store.postpone(item.id, attempts=item.attempts, due=due, done=item.done, failed=failures)
-        self.lanes.postpone(item, ready_at)
+        await self._postpone(item, due, failures)
+        if self.claims is None:
+            self.lanes.postpone(item, ready_at)
+        else:  # any process may make the next attempt, and handle what is behind it then
+            await self.claims.let_go(self.lanes.abandon(item)[1:])
+
+    async def _postpone(
+        self, item: PendingEvent, due: float | None, failures: tuple[StoredFailure, ...]
+    ) -> None:
+        await self._store.postpone(
+            item.id, attempts=item.attempts, due=due, done=item.done, failed=failures, token=item.token
+        )
 
     async def _quarantine(self, item: PendingEvent, failures: tuple[StoredFailure, ...]) -> None:
-        await self._store.postpone(item.id, attempts=item.attempts, due=None, done=item.done, failed=failures)
+        await self._postpone(item, None, failures)
         self.lanes.finish(item)
         self.quarantined += 1
         names = ", ".join(f"{failure.handler} ({failure.error})" for failure in failures)

@@ -43,6 +43,8 @@ class InboxSettings(msgspec.Struct, frozen=True, kw_only=True):
         keep_quarantined: How long the content of a quarantined event is kept.
         remember: How long a repetition is recognised, at least 24 hours. The service repeats for 24 hours,
             by other sources for 72 (contract 5.10).
+        lease: Where several processes handle events: after how long without a sign of life the others take
+            those of a process that is gone; three times `poll` at least.
         poll: Interval of the look for due retries and for changes by other processes.
         clock: Returns epoch seconds; only what is stored and shown is dated by it.
         monotonic: Returns seconds that no change of the clock affects; all waits and ages go by it.
@@ -62,6 +64,7 @@ class InboxSettings(msgspec.Struct, frozen=True, kw_only=True):
     keep: float = 24 * HOUR
     keep_quarantined: float = 30 * 24 * HOUR
     remember: float = 73 * HOUR
+    lease: float = 30.0
     poll: float = 1.0
     clock: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
@@ -78,6 +81,7 @@ class InboxSettings(msgspec.Struct, frozen=True, kw_only=True):
         # the service repeats for so long (contract 5.10)
         checks.seconds("remember", self.remember, least=24 * HOUR)
         checks.seconds("poll", self.poll, zero=False)
+        checks.seconds("lease", self.lease, zero=False)
         checks.seconds("handler_timeout", self.handler_timeout, zero=False, none=True)
         checks.instance("retry", self.retry, HandlerRetryPolicy)
 
@@ -94,6 +98,7 @@ class InboxOptions(TypedDict, total=False):
     keep: float
     keep_quarantined: float
     remember: float
+    lease: float
     poll: float
     clock: Callable[[], float]
     monotonic: Callable[[], float]

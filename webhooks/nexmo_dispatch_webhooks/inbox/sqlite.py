@@ -74,6 +74,7 @@ class SqliteInboxStore:
     """
 
     transactional = True
+    shared = False
 
     def __init__(
         self, path: str | os.PathLike[str], *, clock: Callable[[], float], **options: Unpack[SqliteOptions]
@@ -188,7 +189,7 @@ class SqliteInboxStore:
         self._wait_for_company()
         return await future
 
-    def finish(self, record_id: int) -> None:
+    def finish(self, record_id: int, token: int = 0) -> None:
         """Mark a record together with others, within 0.1 s (`_MARK_DELAY`, and a commit)."""
         loop = self._require_open()
         self._marks.append(record_id)
@@ -213,6 +214,7 @@ class SqliteInboxStore:
         due: float | None,
         done: Sequence[str],
         failed: Sequence[StoredFailure],
+        token: int = 0,
     ) -> None:
         """Store the result of a failed attempt."""
         await self._run(

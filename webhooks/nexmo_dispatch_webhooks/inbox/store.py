@@ -1,13 +1,15 @@
-"""`InboxStore`: what an inbox needs of a place to keep events; the protocol for another database.
+"""`InboxStore` and `SharedInboxStore`: what an inbox needs of a place to keep events.
 
-It holds protocols only. `sqlite` and `memory` implement it; `tests/webhooks/inbox/test_store.py` runs over
-both, and is the place to test a third implementation.
+It holds protocols only. `memory` and `sqlite` implement the first, whose events one process handles at a
+time; `postgres` implements the second, whose events several processes handle at once. `conformance` tests
+both, and any store of your own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Literal, Protocol
+import builtins
+from collections.abc import Callable, Collection, Sequence
+from typing import Literal, Protocol, TypeGuard
 
 from nexmo_dispatch_webhooks.inbox.records import (
     FailureTally,
@@ -18,9 +20,9 @@ from nexmo_dispatch_webhooks.inbox.records import (
     RecordState,
     StoredFailure,
 )
-from nexmo_dispatch_webhooks.transaction import Statement
+from nexmo_dispatch_webhooks.transaction import Statement, StoreTransaction
 
-__all__ = ["AddedListener", "InboxStore", "RecordChoice"]
+__all__ = ["AddedListener", "InboxStore", "RecordChoice", "SharedInboxStore", "is_shared"]
 
 #: Called on the event loop with the id and the content of each new durable record that is no duplicate, in
 #: the order of the ids, before `add` returns.
@@ -37,6 +39,8 @@ class InboxStore(Protocol):
 
     #: Whether `commit` can commit statements of handlers.
     transactional: bool
+    #: Whether it is a `SharedInboxStore`: each process then takes single events.
+    shared: bool
 
     async def open(self) -> None:
         """Open the store; called before every other method, and again without effect."""
@@ -53,15 +57,22 @@ class InboxStore(Protocol):
         ...
 
     async def add(self, record: NewRecord) -> int | None:
-        """Store a record durably.
+        """Store a record durably; calls of the same moment may share a commit.
+
+        Ids ascend within a lane in the order in which its records become visible, and not between lanes.
 
         Returns:
             The new id; None for an event whose key is known (contract 5.10).
         """
         ...
 
-    def finish(self, record_id: int) -> None:
-        """Mark a record as handled, soon. After a crash that loses the mark the event is handled again."""
+    def finish(self, record_id: int, token: int = 0) -> None:
+        """Mark a record as handled, soon. After a crash that loses the mark the event is handled again.
+
+        Args:
+            record_id: A pending record.
+            token: Of the claim, as for every method of a `SharedInboxStore` that has one; 0 without claims.
+        """
 
     async def commit(
         self, record_id: int, handler: str, statements: Sequence[Statement], *, finish: bool
@@ -87,8 +98,9 @@ class InboxStore(Protocol):
         due: float | None,
         done: Sequence[str],
         failed: Sequence[StoredFailure],
+        token: int = 0,
     ) -> None:
-        """Store the result of a failed attempt.
+        """Store the result of a failed attempt, and give up the claim.
 
         Args:
             record_id: A pending record.
@@ -96,6 +108,10 @@ class InboxStore(Protocol):
             due: When the next attempt is due, in epoch seconds; None for quarantine.
             done: The names of the handlers that succeeded.
             failed: The failures of this attempt.
+            token: Of the claim.
+
+        Raises:
+            LostClaimError: Another process may have the event; nothing was stored.
         """
 
     async def pending(self) -> list[PendingEvent]:
@@ -199,3 +215,64 @@ class InboxStore(Protocol):
 
     @on_added.setter
     def on_added(self, listener: AddedListener | None) -> None: ...
+
+
+class SharedInboxStore(InboxStore, Protocol):
+    """A store whose events several processes take and handle at the same time.
+
+    A process holds events under a lease that it extends as long as it lives. The token of a claim fences it:
+    one that slept past its lease can mark nothing that another process has taken. The order holds within a
+    lane: one process at a time holds events of a lane, the first ones. `claim` makes one process keep house
+    (the retention), and no more; `on_added` need not be called.
+    """
+
+    async def take(
+        self, limit: int, *, lease: float, without: Collection[str] = ()
+    ) -> builtins.list[PendingEvent]:
+        """Claim pending events that are due, for *lease* seconds from the last `extend` or `take`.
+
+        Of each lane that no other process handles these are the first one and those behind it.
+
+        Args:
+            limit: The most events.
+            lease: Seconds.
+            without: No events of these kinds at the front of a lane.
+
+        Returns:
+            Events with their tokens and their contents, by ascending id within each lane.
+        """
+        ...
+
+    async def extend(self, *, lease: float) -> bool:
+        """Extend all claims of this process.
+
+        Returns:
+            Whether they still hold; if not, all are lost.
+        """
+        ...
+
+    async def release(self, record_ids: Sequence[int], token: int) -> None:
+        """Give up claims, so that any process may take the events at once."""
+
+    async def keep_only(self, record_ids: Sequence[int]) -> None:
+        """Give up all claims of this process but these, and those whose `finish` is not written yet.
+
+        After a failure it is not known what a `take` claimed, or what a `release` gave up.
+        """
+
+    async def wake(self, timeout: float) -> bool:  # noqa: ASYNC109 - the wait is what it is for
+        """Wait until events may have come, of this process or of another, and at most *timeout* seconds.
+
+        Returns:
+            Whether something may have come.
+        """
+        ...
+
+    def begin(self, record_id: int, token: int) -> StoreTransaction:
+        """Return the transaction of one handler; it costs nothing until the handler uses it."""
+        ...
+
+
+def is_shared(store: InboxStore) -> TypeGuard[SharedInboxStore]:
+    """Return whether several processes handle the events of a store."""
+    return store.shared

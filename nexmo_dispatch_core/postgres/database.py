@@ -1,0 +1,222 @@
+"""`Database`: the connections of a store, with our errors instead of those of the driver.
+
+It knows no table. Connections commit each statement by themselves unless a transaction is asked for, and no
+statement is prepared on the server: so it works behind PgBouncer in every mode.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+from psycopg import AsyncConnection
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolClosed
+
+from nexmo_dispatch_core.postgres.failures import TROUBLE, MakeError, failure_of
+
+__all__ = ["SCHEMA", "Connection", "Database", "is_postgres"]
+
+T = TypeVar("T")
+
+#: The schema of all tables of the project.
+SCHEMA: Final = "nexmo_dispatch"
+Connection = AsyncConnection[TupleRow]
+Work = Callable[[Connection], Awaitable[T]]
+
+_SCHEMES: Final = ("postgresql", "postgres")
+# A peer that is gone is noticed within about 20 seconds, also while an answer is awaited.
+# A URL may say otherwise.
+_DEFAULTS: Final = {
+    "connect_timeout": "5",
+    "keepalives_idle": "10",
+    "keepalives_interval": "3",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "20000",
+    "target_session_attrs": "read-write",
+}
+# The pool logs each attempt to connect, with the address of the server.
+logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
+logging.getLogger("psycopg.pool").propagate = False
+
+
+def is_postgres(store: object) -> bool:
+    """Return whether a setting is the URL of a Postgres database."""
+    return isinstance(store, str) and store.partition("://")[0].lower() in _SCHEMES and "://" in store
+
+
+class Database:
+    """A pool of connections to one database.
+
+    Args:
+        url: `postgresql://user@host/database?sslmode=verify-full`; everything that libpq takes. It is used to
+            connect and never shown.
+        error: Makes the errors of the package.
+        name: What the server shows in `pg_stat_activity`.
+        connections: The most connections.
+        timeout: Seconds until a call that waits for a connection or an answer has failed.
+
+    Raises:
+        ValueError: The URL cannot be read; the message does not quote it.
+    """
+
+    def __init__(
+        self, url: str, *, error: MakeError, name: str, connections: int = 4, timeout: float = 30.0
+    ) -> None:
+        self._conninfo = _conninfo(url, name)
+        self._error = error
+        self._connections = connections
+        self._timeout = timeout
+        self._pool: AsyncConnectionPool[Connection] | None = None
+        self._checking: asyncio.Task[None] | None = None
+        #: Host and database, without user and password.
+        self.shown: str = _shown(self._conninfo)
+
+    def __repr__(self) -> str:
+        return f"<Database {self.shown}, {'open' if self._pool is not None else 'closed'}>"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether `open` was called last."""
+        return self._pool is not None
+
+    async def open(self) -> None:
+        """Open the pool, and wait for its first connection; again without effect."""
+        if self._pool is not None:
+            return
+        await self.alone(_nothing)  # the pool itself would try for ever, and not say why
+        pool = AsyncConnectionPool[Connection](
+            self._conninfo,
+            connection_class=Connection,
+            kwargs=_options(),
+            min_size=1,
+            max_size=self._connections,
+            timeout=self._timeout,
+            max_idle=300.0,
+            reconnect_timeout=5.0,
+            open=False,
+            name="nexmo-dispatch",
+        )
+        await pool.open()
+        self._pool = pool
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        pool, self._pool = self._pool, None
+        checking, self._checking = self._checking, None
+        if checking is not None:
+            checking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await checking
+        if pool is not None:
+            await pool.close()
+
+    async def run(self, work: Work[T]) -> T:
+        """Run a function with a connection on which each statement commits by itself.
+
+        Raises:
+            Exception: That of the package, for all that the driver raises.
+        """
+
+        async def lent() -> T:
+            async with self._require_pool().connection() as connection:
+                return await work(connection)
+
+        return await self._guarded(lent)
+
+    async def transact(self, work: Work[T]) -> T:
+        """Run a function within a transaction, which is committed when it returns."""
+
+        async def lent() -> T:
+            async with self._require_pool().connection() as connection, connection.transaction():
+                return await work(connection)
+
+        return await self._guarded(lent)
+
+    async def alone(self, work: Work[T], *, bounded: bool = True) -> T:
+        """Run a function with a connection beside the pool, which is closed then.
+
+        Args:
+            work: The function.
+            bounded: Whether it has to return within `timeout`, and not only to be connected.
+        """
+
+        async def own() -> T:
+            async with asyncio.timeout(self._timeout):
+                connection = await Connection.connect(self._conninfo, **_options())
+            try:
+                return await work(connection)
+            finally:
+                await connection.close()
+
+        return await self._guarded(own, bounded=bounded)
+
+    async def borrow(self) -> Connection:
+        """Take a connection out of the pool; `give_back` ends that."""
+        return await self._guarded(lambda: self._require_pool().getconn(self._timeout))
+
+    async def give_back(self, connection: Connection) -> None:
+        """Return a connection of `borrow` to the pool; a transaction that is open is rolled back."""
+        if self._pool is None:
+            await connection.close()
+        else:
+            await self._pool.putconn(connection)
+
+    async def _guarded(self, call: Callable[[], Awaitable[T]], *, bounded: bool = True) -> T:
+        try:
+            async with asyncio.timeout(self._timeout if bounded else None):
+                return await call()
+        except TROUBLE as error:
+            trouble = failure_of(error)
+        if trouble.kind == "away":
+            self._check_pool()
+        # Outside of `except`: the exception of the driver may quote values, and would be its context.
+        raise self._error(trouble)
+
+    def _require_pool(self) -> AsyncConnectionPool[Connection]:
+        if self._pool is None:
+            raise PoolClosed
+        return self._pool
+
+    def _check_pool(self) -> None:
+        """Replace the connections that a restart of the server has cut."""
+        pool = self._pool
+        if pool is not None and (self._checking is None or self._checking.done()):
+            self._checking = asyncio.create_task(_checked(pool))
+
+
+async def _nothing(_: Connection) -> None:
+    """Show that there is a connection."""
+
+
+async def _checked(pool: AsyncConnectionPool[Connection]) -> None:
+    with contextlib.suppress(*TROUBLE):
+        await pool.check()
+
+
+def _options() -> dict[str, Any]:  # Any: keyword arguments of psycopg
+    return {"autocommit": True, "prepare_threshold": None}
+
+
+def _conninfo(url: str, name: str) -> str:
+    problem = ""
+    try:
+        given = conninfo_to_dict(url)
+    except Exception:  # noqa: BLE001 - its message quotes the URL, and so the password
+        problem, given = "the URL of the store cannot be read: it is postgresql://user@host/database", {}
+    if problem:
+        raise ValueError(problem)
+    merged = {**_DEFAULTS, "application_name": name, **given}
+    return make_conninfo(**{key: str(value) for key, value in merged.items() if value is not None})
+
+
+def _shown(conninfo: str) -> str:
+    parts = conninfo_to_dict(conninfo)
+    host = str(parts.get("host") or "localhost")
+    host = "a socket" if host.startswith("/") else (urlsplit(f"//{host}").hostname or "a server")
+    return f"{parts.get('dbname') or 'the default database'} at {host}"

@@ -1,0 +1,107 @@
+"""`Notices`: tells the other processes of a database that something changed, and hears it from them.
+
+A notification is a hint and never the only way: poolers drop `LISTEN`, connections are cut, and a process may
+die between its commit and its notification. So each listener polls behind it. Commits with a notification
+wait for each other in the server, so notifications go out in groups, in a transaction of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from psycopg import sql
+
+from nexmo_dispatch_core.backoff import exponential_wait
+from nexmo_dispatch_core.postgres.database import Connection, Database
+
+__all__ = ["Notices"]
+
+#: Seconds that notifications wait for others to share their transaction.
+_GATHER: Final = 0.005
+#: Most payloads of one transaction: more wait for the next.
+_MOST: Final = 500
+#: Seconds between two attempts to listen again.
+_FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
+#: Seconds that closing waits for the last notifications: the polls of the others find what they tell.
+_PATIENCE: Final = 1.0
+
+
+class Notices:
+    """One channel of notifications.
+
+    Args:
+        database: For sending; listening takes a connection beside its pool.
+        channel: Its name on the server.
+        heard: Called on the event loop with each payload; with None after each (new) beginning of listening,
+            since notifications may have been missed.
+    """
+
+    def __init__(self, database: Database, channel: str, heard: Callable[[str | None], object]) -> None:
+        self._database = database
+        self._channel = channel
+        self._heard = heard
+        self._untold: dict[str, None] = {}
+        self._telling: asyncio.Task[None] | None = None
+        self._listening: asyncio.Task[None] | None = None
+        #: Whether the last attempt to listen came as far as listening.
+        self._begun = False
+
+    def tell(self, payload: str = "") -> None:
+        """Notify the others, soon; a notification that fails is left to their polls."""
+        self._untold[payload] = None
+        if self._telling is None or self._telling.done():
+            self._telling = asyncio.create_task(self._tell(), name="notices")
+
+    def listen(self) -> None:
+        """Begin to listen, and go on until `aclose`; again without effect."""
+        if self._listening is None:
+            self._listening = asyncio.create_task(self._listen(), name="notices")
+
+    async def aclose(self) -> None:
+        """Send what is left, and stop listening."""
+        listening, self._listening = self._listening, None
+        telling, self._telling = self._telling, None
+        if telling is not None:
+            await asyncio.wait({telling}, timeout=_PATIENCE)
+            telling.cancel()
+            await asyncio.wait({telling})
+        if listening is not None:
+            listening.cancel()
+            await asyncio.wait({listening})
+
+    async def _tell(self) -> None:
+        while self._untold:
+            payloads = list(self._untold)[:_MOST]
+            for payload in payloads:
+                del self._untold[payload]
+            with contextlib.suppress(Exception):  # the polls of the others remain
+                await self._database.run(partial(self._send, payloads))
+            await asyncio.sleep(_GATHER)
+
+    async def _send(self, payloads: list[str], connection: Connection) -> None:
+        await connection.execute(
+            "SELECT pg_notify(%s, payload) FROM unnest(%s::text[]) AS payload", (self._channel, payloads)
+        )
+
+    async def _hear(self, connection: Connection) -> None:
+        """Hear notifications until the connection is cut."""
+        await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._channel)))
+        self._begun = True
+        self._heard(None)
+        async for notice in connection.notifies():
+            self._heard(notice.payload)
+
+    async def _listen(self) -> None:
+        failures = 0
+        while True:
+            with contextlib.suppress(Exception):  # whatever it is, the next attempt may succeed
+                await self._database.alone(self._hear, bounded=False)
+            failures = 1 if self._begun else failures + 1
+            self._begun = False
+            await asyncio.sleep(
+                exponential_wait(failures, initial=_FIRST_WAIT, maximum=_LONGEST_WAIT, base=2.0)
+            )

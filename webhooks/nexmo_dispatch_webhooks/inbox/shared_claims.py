@@ -1,0 +1,146 @@
+"""`SharedClaims`: takes events of a shared store for this process, and holds them as long as it lives.
+
+It handles no event: it fills the lanes of the scheduler, whose loops do. Nothing is held that could not be
+handled soon, so that other processes get their share.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+
+import anyio
+
+from nexmo_dispatch_webhooks.exceptions import InboxError
+from nexmo_dispatch_webhooks.inbox.records import PendingEvent
+from nexmo_dispatch_webhooks.inbox.scheduler import Scheduler
+from nexmo_dispatch_webhooks.inbox.settings import InboxSettings
+from nexmo_dispatch_webhooks.inbox.store import SharedInboxStore
+from nexmo_dispatch_webhooks.logs import FailureLog, logger
+
+__all__ = ["SharedClaims"]
+
+#: So many times more events than may be handled at once are held, those behind the first of a lane included.
+_MOST_HELD = 16
+
+
+class SharedClaims:
+    """The claims of one process.
+
+    Args:
+        store: Where the events are.
+        scheduler: Handles what is taken.
+        settings: The settings of the inbox: `concurrency`, `lease` and `poll`.
+    """
+
+    def __init__(self, store: SharedInboxStore, scheduler: Scheduler, settings: InboxSettings) -> None:
+        self._store = store
+        self._scheduler = scheduler
+        self._settings = settings
+        self._most = 2 * settings.concurrency
+        self._lease = max(settings.lease, 3 * settings.poll)  # each poll extends it
+        # until when the claims hold, on the monotonic clock
+        self._held_until = -math.inf
+        # whether this process may have claims that it does not know
+        self._uncertain = False
+        # whether the last look left events where they are, for want of room
+        self._crowded = False
+        self._lock = asyncio.Lock()
+        self._failures = FailureLog(settings.monotonic)
+
+    async def run(self) -> None:
+        """Take events until the inbox drains; errors of the store are tried again after `poll` seconds."""
+        while not self._scheduler.stopping:
+            try:
+                if not await self._take():
+                    await self._wait()
+            except InboxError as error:
+                self._failures.note("taking events", error)
+                await self._settings.sleep(self._settings.poll)
+
+    async def take_more(self) -> bool:
+        """Take events at once; return whether there were some, or were perhaps some without room for them."""
+        return bool(await self._take()) or self._crowded
+
+    async def _take(self) -> int:
+        """Take what there is room for; return the number of events."""
+        async with self._lock:
+            return await self._fill()
+
+    async def _fill(self) -> int:
+        lanes, settings = self._scheduler.lanes, self._settings
+        if self._held_until != -math.inf and self.lapsed:
+            await self.extend()
+        if self._uncertain:
+            await self._store.keep_only([item.id for item in lanes])
+            self._uncertain = False
+        # Of each kind the first events of lanes count: those behind them wait for them anyway.
+        kinds = Counter(item.kind for item in {item.lane: item for item in reversed(list(lanes))}.values())
+        full = [kind for kind, number in kinds.items() if number >= self._most]
+        free = self._most - sum(number for kind, number in kinds.items() if kind not in full)
+        self._crowded = bool(full) or free <= 0
+        if free <= 0 or len(lanes) >= _MOST_HELD * self._most:
+            return 0
+        asked_at = settings.monotonic()
+        self._uncertain = True
+        items = await self._store.take(free, lease=self._lease, without=full)
+        self._uncertain = False
+        if self._held_until == -math.inf:
+            self._held_until = asked_at + self._lease
+        now, clock = settings.monotonic(), settings.clock()
+        for item in items:
+            item.since = now - max(0.0, clock - item.received_at)
+            if item.id not in lanes:  # else it is being handled after an earlier claim, whose mark is refused
+                lanes.add(item)
+        if items:
+            self._scheduler.notifier.notify()
+        return len(items)
+
+    async def _wait(self) -> None:
+        """Wait until events may have come, which the poll finds at the latest, or until there is room."""
+        async with anyio.create_task_group() as group:
+
+            async def first(wait: Callable[[], Awaitable[object]]) -> None:
+                await wait()
+                group.cancel_scope.cancel()
+
+            group.start_soon(first, partial(self._store.wake, self._settings.poll))
+            if self._crowded:
+                room = len(self._scheduler.lanes) - self._settings.concurrency // 2
+                group.start_soon(first, partial(self._scheduler.room, room))
+
+    @property
+    def lapsed(self) -> bool:
+        """Whether the claims may be lost: this process gave no sign of life for too long."""
+        return self._settings.monotonic() >= self._held_until
+
+    async def extend(self) -> None:
+        """Extend the claims; drop the events of claims that are lost, which other processes handle."""
+        asked_at = self._settings.monotonic()
+        if await self._store.extend(lease=self._lease):
+            self._held_until = asked_at + self._lease
+            return
+        self._held_until = -math.inf
+        before = len(self._scheduler.lanes)
+        self._scheduler.lanes.leave_to_others()
+        logger.warning(
+            "no sign of life for more than %g s: other processes may have the events that this one held, "
+            "%d are left to them",
+            self._lease,
+            before - len(self._scheduler.lanes),
+        )
+
+    async def let_go(self, items: Sequence[PendingEvent]) -> None:
+        """Let any process handle events that this process took."""
+        by_token: dict[int, list[int]] = {}
+        for item in items:
+            by_token.setdefault(item.token, []).append(item.id)
+        try:
+            for token, record_ids in by_token.items():
+                await self._store.release(record_ids, token)
+        except InboxError as error:
+            self._failures.note("giving up events", error)
+            self._uncertain = True
