@@ -64,6 +64,31 @@ async def test_what_comes_together_shares_a_commit(open_store: Open, monkeypatch
     assert [ids[index] for index in (100, 151, 152)] == [None, None, None]
 
 
+async def test_due_marks_wait_for_new_events(open_store: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Marks that are due share the commit of the events that arrive at the same time."""
+    monkeypatch.setattr(sqlite_module, "_MARK_DELAY", 0.0)
+    store = await open_store()
+    first = await store.add(new_record(status_bytes(1)))
+    assert first is not None
+    batches: list[tuple[int, int]] = []
+    writer = store._require_writer()
+    commit = writer.commit
+
+    def noted(batch: Any) -> None:
+        batches.append((len(batch.adds), len(batch.marks)))
+        commit(batch)
+
+    monkeypatch.setattr(writer, "commit", noted)
+    store._gather = 0.1
+    store.finish(first)
+    while store._timer is not None:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)  # the mark is due, and a hand-over at once would have happened
+    await store.add(new_record(status_bytes(2)))
+
+    assert batches == [(1, 1)]
+
+
 async def test_a_crowd_is_stored_in_pieces(open_store: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_module, "_BATCH", 10)
     store = await open_store()
