@@ -61,7 +61,7 @@ __all__ = [
 T = TypeVar("T")
 
 
-class _Accepted(msgspec.Struct):
+class _Accepted(msgspec.Struct, gc=False):
     """The only member of the response that matters; the other members of `Dispatch` are the client's own."""
 
     dispatch_uuid: str
@@ -90,7 +90,7 @@ class Headers(dict[str, str]):
         return super().get(name.lower(), default)
 
 
-class Request(AsShown, msgspec.Struct, frozen=True):
+class Request(AsShown, msgspec.Struct, frozen=True, gc=False):
     """A request without its authorization, which is added just before the request is written.
 
     Attributes:
@@ -116,7 +116,7 @@ class Request(AsShown, msgspec.Struct, frozen=True):
         return f"Request({self.summary!r})"
 
 
-class Response(AsShown, msgspec.Struct, frozen=True):
+class Response(AsShown, msgspec.Struct, frozen=True, gc=False):
     """A complete response.
 
     Attributes:

@@ -191,7 +191,8 @@ class Calls:
 
     async def _attempted(self, call: _Call[T]) -> T:
         """Make one attempt, as soon as there is a slot and a token, and read the response."""
-        counters, request, clock = self._counters, call.request, self.settings.clock
+        counters, request, settings = self._counters, call.request, self.settings
+        clock = settings.clock
         call.authorization = None
         asked = 0.0 if call.started is None else clock()
         if counters.in_flight >= self._limit:
@@ -202,7 +203,7 @@ class Calls:
             now = clock()
             # Queueing for a slot of our own does not count as time of the call.
             call.started = now if call.started is None else call.started + now - asked
-            authorization = self.settings.auth.authorization(now)
+            authorization = settings.auth.authorization(now)
             if authorization is None:
                 authorization = await self._renewed(call, call.started)
             call.authorization = authorization
@@ -212,7 +213,7 @@ class Calls:
                     response,
                     call.decode,
                     request=request,
-                    now=self.settings.wall_clock(),
+                    now=settings.wall_clock(),
                     secret=authorization,
                 )
             except DispatchError:

@@ -55,7 +55,7 @@ class Connections:
             ClientClosedError: It is closed, or belongs to another event loop.
         """
         loop = running_loop()
-        if self._wire is not None and self.loop is loop and not self.closed:
+        if self.loop is loop and self._wire is not None and not self.closed:
             return self._wire
         if self.closed:
             raise ClientClosedError("the client is closed")

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from weakref import WeakKeyDictionary
+from functools import partial
+from weakref import ReferenceType, ref
 
 __all__ = ["KEEPALIVE_TIMEOUT", "KeptConnection", "KeptConnections", "usable_seconds"]
 
@@ -37,11 +38,19 @@ def usable_seconds(keep_alive: str) -> float | None:
 
 
 class KeptConnection:
-    """What is known of one connection."""
+    """What is known of one connection.
 
-    __slots__ = ("socket", "until")
+    Args:
+        connection: The object that stands for it.
+        forget: Called with the weak reference to it when it is gone.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("reference", "socket", "until")
+
+    def __init__(
+        self, connection: object, forget: Callable[[ReferenceType[object]], object] | None = None
+    ) -> None:
+        self.reference: ReferenceType[object] = ref(connection, forget)
         #: Until when it is usable, by the clock; `None` if it did not answer yet.
         self.until: float | None = None
         #: What `progress` found out about its socket, to look it up once only.
@@ -59,14 +68,16 @@ class KeptConnections:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock: Callable[[], float] = clock
-        # No connection is kept in memory by it
-        self._known: WeakKeyDictionary[object, KeptConnection] = WeakKeyDictionary()
+        # By identity, which costs a third of a `WeakKeyDictionary`; no connection is kept in memory by it
+        self._known: dict[int, KeptConnection] = {}
 
     def of(self, connection: object) -> KeptConnection:
         """Return what is known of a connection."""
-        known = self._known.get(connection)
-        if known is None:
-            known = self._known[connection] = KeptConnection()
+        identity = id(connection)
+        known = self._known.get(identity)
+        if known is None or known.reference() is not connection:
+            forget = partial(_forget, self._known, identity)
+            known = self._known[identity] = KeptConnection(connection, forget)
         return known
 
     def answered(self, connection: object, keep_alive: str | None, sent: float) -> None:
@@ -80,3 +91,10 @@ class KeptConnections:
         """
         usable = None if keep_alive is None else usable_seconds(keep_alive)
         self.of(connection).until = math.inf if usable is None else sent + usable
+
+
+def _forget(known: dict[int, KeptConnection], identity: int, reference: ReferenceType[object]) -> None:
+    """Drop what is known of a connection that is gone, unless another one has its identity by now."""
+    found = known.get(identity)
+    if found is not None and found.reference is reference:
+        del known[identity]

@@ -10,6 +10,7 @@ import math
 import select
 from collections.abc import Callable
 from enum import IntEnum
+from functools import partial
 from typing import NoReturn
 
 from nexmo_dispatch_async.transport.causes import certificate_alert
@@ -74,20 +75,16 @@ class Progress:
     def reached(self, transport: asyncio.BaseTransport | None, protocol: object) -> bool:
         """Record the connection; return whether the request can be written to it at once."""
         self._protocol = protocol
-        known = None
-        if self._kept is not None and protocol is not None:
-            known = self._kept.of(protocol)
-            self._until = known.until
-        if transport is None:
-            self._socket = None
-            return False
+        known = None if self._kept is None or protocol is None else self._kept.of(protocol)
         socket = None if known is None else known.socket
+        if known is not None:
+            self._until = known.until
         if not isinstance(socket, Socket) or socket.transport is not transport:
-            socket = Socket(transport)
+            socket = None if transport is None else Socket(transport)
             if known is not None:
                 known.socket = socket
         self._socket = socket
-        if socket.is_closing() or pending_input(socket):
+        if socket is None or socket.is_closing() or pending_input(socket):
             return False
         # On a new TLS connection the alert that refuses the client's certificate may be on its way.
         return self._until is not None or not socket.is_encrypted
@@ -209,20 +206,23 @@ class Socket:
         transport: That of the connection.
     """
 
-    __slots__ = ("_below", "is_encrypted", "poll", "transport")
+    __slots__ = ("is_closing", "is_encrypted", "poll", "transport")
 
     def __init__(self, transport: asyncio.BaseTransport) -> None:
         self.transport: asyncio.BaseTransport = transport
         #: Whether it speaks TLS.
         self.is_encrypted: bool = transport.get_extra_info("ssl_object") is not None
         below: object = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
-        self._below = below if isinstance(below, asyncio.BaseTransport) else None
+        #: Returns whether the connection is being closed.
+        self.is_closing: Callable[[], bool] = transport.is_closing
+        if isinstance(below, asyncio.BaseTransport):
+            self.is_closing = partial(_is_closing, transport, below)
         #: Returns the poll events that are pending; `None` without `poll` (Windows): the loop finds out.
         self.poll: Callable[[int], list[tuple[int, int]]] | None = _poll_of(transport)
 
-    def is_closing(self) -> bool:
-        """Return whether the connection is being closed."""
-        return self.transport.is_closing() or (self._below is not None and self._below.is_closing())
+
+def _is_closing(transport: asyncio.BaseTransport, below: asyncio.BaseTransport) -> bool:
+    return transport.is_closing() or below.is_closing()
 
 
 def _poll_of(transport: asyncio.BaseTransport) -> Callable[[int], list[tuple[int, int]]] | None:
