@@ -1,4 +1,4 @@
-"""Reads tables of a file key by key and remembers every problem, so that all are told at once.
+"""Reads the tables of a file key by key and collects every problem, to report all at once.
 
 It knows no setting.
 """

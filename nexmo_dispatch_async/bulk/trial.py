@@ -1,4 +1,4 @@
-"""A test send: what the people would get, sent to a number of one's own; the ledger does not change."""
+"""A test send: sends sample messages to the operator's own number; the ledger does not change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Durations, rates, shares and times of day as people write them, each read into one unit.
+"""Parses durations, rates, shares and times of day in any spelling, each to one unit.
 
 It raises `ValueError` with what to write instead; who calls knows which setting it is.
 """

@@ -1,7 +1,7 @@
-"""Counts the rows of a campaign for its report, one after the other, in memory that does not grow with them.
+"""Counts the rows of a campaign for its report, one after the other, in bounded memory.
 
-What has as many values as rows allow, such as names of variants, is told apart up to `MOST` and is `other`
-beyond. It does no I/O.
+Unbounded sets of names, such as those of variants, are counted separately up to `MOST` names, and as `other`
+beyond. The module does no I/O.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from nexmo_dispatch_async.tracking.result import StepHistory, WorkflowResult
 
 __all__ = ["BARS", "CHANNEL_WORDS", "MOST", "OTHER", "Counting", "rounded_up", "who", "why_missed"]
 
-#: How many names of one kind are told apart.
+#: Maximum number of names of one kind.
 MOST: Final = 500
 OTHER: Final = "other"
 
@@ -51,13 +51,13 @@ _EXACT = Context(prec=100)
 
 
 def rounded_up(seconds: float) -> float:
-    """Round a time up to a second, from an hour on to a minute, from a day on to an hour."""
+    """Round a time up to a full second, from an hour on to a minute, from a day on to an hour."""
     unit = 1.0 if seconds < _HOUR else _MINUTE if seconds < _DAY else _HOUR
     return math.ceil(round(seconds / unit, 6)) * unit
 
 
 class _Durations:
-    """Times in so few different values that their number is bounded: a month has about 6,000."""
+    """Times, rounded so that the number of different values is bounded: a month has about 6,000."""
 
     def __init__(self) -> None:
         self._counts: Counter[float] = Counter()
@@ -123,8 +123,8 @@ class Counting:
     """Adds up rows.
 
     Args:
-        missed: How many of the rows that were not reached are listed.
-        with_addresses: List them with their numbers in full.
+        missed: Maximum number of rows that were not reached in the list.
+        with_addresses: Whether the list has unmasked numbers.
     """
 
     def __init__(self, *, missed: int, with_addresses: bool) -> None:
@@ -197,7 +197,7 @@ class Counting:
             self._reached_by_currency[news.currency] += is_reached(row)
         begun = started_at(outcomes)
         for moment, durations in ((news.delivered_at, self.to_delivered), (news.read_at, self.to_read)):
-            # Equal: only the last status was heard, so nothing says how long it took.
+            # Equal times: only the last status arrived, so the duration is unknown.
             if moment is not None and begun is not None and moment > begun:
                 durations.add(moment - begun)
         if is_reached(row) and news.channel:
@@ -256,7 +256,7 @@ class Counting:
     def _channel(self, name: str) -> _Channel:
         return self._channels.setdefault(_bounded(name, self._channels), _Channel())
 
-    # --- what came of it ---
+    # --- results ---
 
     @property
     def reached_by_currency(self) -> dict[str, int]:
@@ -314,19 +314,19 @@ class Counting:
 
 
 def is_reached(row: Row) -> bool:
-    """Whether the person of a row got a message."""
+    """Return whether the person of a row got a message."""
     return row.news is not None and row.news.reached in {"delivered", "read"}
 
 
 def who(row: Row, *, with_addresses: bool) -> str:
-    """Return the key of a row as it may be shown: numbers and mail addresses masked unless asked for."""
+    """Return the key of a row for display: numbers and mail addresses are masked by default."""
     if with_addresses:
         return row.key
     return tail(row.key) if "@" in row.key else mask(row.key)
 
 
 def why_missed(row: Row) -> str:
-    """Return in words why a row was not reached, step by step."""
+    """Return the reasons why a row was not reached, step by step, in words."""
     outcomes = outcomes_of(row.news)
     steps = [step for outcome in outcomes for step in outcome.steps if step.statuses]
     if row.state != "sent" or not steps:
@@ -352,7 +352,7 @@ def _fate(step: StepHistory) -> str:
 
 
 def _reason(row: Row) -> str:
-    """Why a row was not reached, in as few different words as a table can hold."""
+    """Return the reason why a row was not reached, from a small set of phrases."""
     match row.state:
         case "pending":
             return "Not sent yet"

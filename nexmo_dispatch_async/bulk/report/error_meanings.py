@@ -1,4 +1,4 @@
-"""What an error code means to the owner of a list, and what its class asks for (contract 6.1).
+"""The meaning of error codes for the owner of a list, and the action for each class (contract 6.1).
 
 It is a table; `nexmo_dispatch_core.vocabulary` says which class a code has.
 """

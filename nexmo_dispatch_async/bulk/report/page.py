@@ -1,4 +1,4 @@
-"""`report_page`: the figures of a campaign as one HTML page that needs nothing else.
+"""`report_page`: the figures of a campaign as one self-contained HTML page.
 
 It has no script, loads nothing, and says everything in words that its pictures show. Whatever comes from rows
 or from the service is escaped.

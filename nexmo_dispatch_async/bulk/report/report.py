@@ -1,6 +1,6 @@
-"""`report_of`: the figures of a campaign, read from its rows a page at a time; as JSON and as CSV.
+"""`report_of`: the figures of a campaign, read from its rows page by page; as JSON and as CSV.
 
-`report_page` makes the page of them. Numbers are those of the rows at the time of the reading.
+`report_page` makes the HTML page. The figures are those of the rows at the time of reading.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from nexmo_dispatch_async.bulk.safe_cells import safe_cell
 
 __all__ = ["report_csv", "report_json", "report_of"]
 
-#: Rows that are read and counted at a time: counting holds the loop for some ten milliseconds.
+#: Number of rows per page: counting a page blocks the event loop for some ten milliseconds.
 _PAGE = 200
 
 
@@ -37,12 +37,12 @@ async def report_of(
     """Return the figures of a campaign.
 
     Args:
-        ledger: Its rows.
-        name: For the title.
-        rejects: Lines of the source that never became a row.
-        missed: How many of the people who were not reached, and of the rejects, are listed.
-        with_addresses: List them with their numbers in full.
-        clock: Epoch seconds.
+        ledger: The ledger of the campaign.
+        name: Name of the campaign, for the title.
+        rejects: Rejected lines of the source.
+        missed: Maximum number of people who were not reached, and of rejects, in the lists.
+        with_addresses: Whether the lists have unmasked numbers.
+        clock: Returns epoch seconds.
 
     Raises:
         LedgerError: The ledger failed.
@@ -98,7 +98,7 @@ def report_json(report: Report) -> bytes:
 
 
 def report_csv(report: Report) -> str:
-    """Return the figures as CSV: a line for each number, with its section, what it is of, and its name."""
+    """Return the figures as CSV: one line per number, with its section, its subject and its name."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(("section", "of", "figure", "value"))

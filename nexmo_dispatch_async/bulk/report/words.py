@@ -1,4 +1,4 @@
-"""Numbers, times and names as the report page says them; every text is fit to stand in HTML."""
+"""Numbers, times and names as text for the report page, escaped for HTML."""
 
 from __future__ import annotations
 

@@ -1,9 +1,7 @@
-"""People to whom nothing is sent: `Excluding` marks them, and a plan counts them.
+"""Excluded recipients: `Excluding` skips the recipients of other campaigns, and a plan counts them.
 
-People to whom another campaign sent are skipped in this one, and stay visible as skipped.
-
-Who was sent to is read from the other ledgers' rows: `sent`, `sending` and `unknown` ones, since an unknown
-row may have reached its person. What was erased there cannot be compared.
+The recipients are read from the other ledgers: rows that are `sent`, `sending` or `unknown`, since an unknown
+row may have reached its person. Erased rows cannot be compared.
 """
 
 from __future__ import annotations

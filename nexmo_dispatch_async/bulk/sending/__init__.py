@@ -1,1 +1,1 @@
-"""The loop that sends: pace, quiet hours, safety, and what became of each POST."""
+"""The sending loop: pace, quiet hours, safety, and the result of each POST."""

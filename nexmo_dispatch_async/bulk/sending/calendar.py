@@ -1,8 +1,8 @@
-"""When a campaign may send: its start, its end, and the quiet hours of each person's own time zone.
+"""The times at which a campaign may send: start, end, and quiet hours in each recipient's time zone.
 
-It reads no clock: moments are epoch seconds. Which local time a moment is comes from the zone's rules, so the
-days on which clocks are changed need no care: an hour that does not exist is never quiet, one that comes
-twice is quiet twice.
+The module reads no clock: times are epoch seconds, and the rules of the zone give the local time. Changes to
+and from summer time therefore need no special case: a skipped hour is never quiet, a repeated hour is quiet
+twice.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from nexmo_dispatch_async.exceptions import ConfigurationError
 
 __all__ = ["Calendar"]
 
-# Clocks are changed at quarters of an hour of UTC, wherever they are.
+# In every zone, clocks change at a quarter of an hour of UTC.
 _QUARTER = 900.0
 _LOOK_AHEAD = 9 * 86_400.0
 
 
 class Calendar:
-    """When what may be sent.
+    """The times at which rows may be sent.
 
     Args:
-        zone: IANA name of the campaign's zone, for people without one.
-        quiet: Quiet hours in the local time of the person, or `None`.
+        zone: IANA name of the campaign's zone, for recipients without a zone.
+        quiet: Quiet hours in the recipient's local time; `None` for none.
         start_at: Epoch seconds before which nothing is sent, or `None`.
         send_until: Epoch seconds from which nothing is sent, or `None`.
 
@@ -55,32 +55,32 @@ class Calendar:
         self._zones_of(zone)
 
     def is_open(self, zone: str, at: float) -> bool:
-        """Return whether a person of a zone may be sent to at a moment, start and end of the campaign apart.
+        """Return whether recipients in a zone may be sent to, ignoring start and end of the campaign.
 
         Args:
-            zone: IANA name, `""` for the campaign's, or several separated by `|`, of a number whose country
-                has several: it must be open in all of them. One that is not known is the campaign's.
+            zone: IANA name, `""` for the campaign's zone, or several names separated by `|` for a country
+                with several zones, all of which must be open. An unknown zone counts as the campaign's.
             at: Epoch seconds.
         """
         return self.quiet is None or not any(_is_quiet(self.quiet, each, at) for each in self._zones_of(zone))
 
     def closed(self, zones: Iterable[str], at: float) -> frozenset[str]:
-        """Return those of the zones in which nothing is sent at a moment."""
+        """Return the zones in which nothing may be sent at a time."""
         if self.quiet is None:
             return frozenset()
         return frozenset(zone for zone in zones if not self.is_open(zone, at))
 
     def opens(self, zone: str, at: float) -> float:
-        """Return from when on a person of a zone may be sent to: `at` itself, or the next such moment.
+        """Return the first time, from `at` on, at which recipients in a zone may be sent to.
 
-        It is infinite for several zones that are never open together within nine days.
+        The time is infinite for several zones that are never open together within nine days.
         """
         if self.is_open(zone, at):
             return at
         return next((each for each in self._edges(zone, at) if self.is_open(zone, each)), float("inf"))
 
     def changes(self, zones: Iterable[str], at: float) -> float:
-        """Return the next moment at which one of the zones opens or closes; infinite when none does."""
+        """Return the next time at which one of the zones opens or closes; infinite when none does."""
         if self.quiet is None:
             return float("inf")
         soonest = float("inf")
@@ -95,7 +95,7 @@ class Calendar:
         return soonest
 
     def _edges(self, zone: str, at: float) -> list[float]:
-        """Return the moments at which quiet hours may begin or end."""
+        """Return the times at which quiet hours may begin or end."""
         quiet = self.quiet
         if quiet is None:
             return []

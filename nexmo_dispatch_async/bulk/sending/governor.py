@@ -1,7 +1,7 @@
-"""How fast sends leave: the campaign's own rate, the rate of each bucket, and of the gateway above them.
+"""Limits the rate of sends: by campaign, by bucket, and by application at the gateway.
 
-It sends nothing and reads no clock. One governor serves all campaigns of a process, so that two of them share
-what the service allows.
+The module sends nothing and reads no clock. One governor serves all campaigns of a process, so that they
+share the rate that the service allows.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ __all__ = ["Governor", "Held", "Lane", "planned_rate"]
 
 
 class Held(Struct, frozen=True):
-    """Why a send of a lane does not leave now.
+    """The reason why a send of a lane has to wait.
 
     Attributes:
-        until: When it may, in seconds of the governor's clock; infinite when an answer decides.
-        meter: Name of the meter that holds it.
+        until: End of the wait, in seconds of the governor's clock; infinite when it depends on a response.
+        meter: Name of the meter that limits the send.
         kind: `rate`, or the kind of the pause.
     """
 
@@ -37,10 +37,10 @@ class Held(Struct, frozen=True):
 
 
 class Lane:
-    """The way of a send: every meter on it must let it through.
+    """The meters of a send; all of them must permit it.
 
     Args:
-        own: Meters of the campaign alone; the service teaches them nothing.
+        own: Meters of the campaign; responses of the service do not change them.
         bucket: Meter of channel and sender.
         gateway: Meter of the application at the gateway.
     """
@@ -53,7 +53,7 @@ class Lane:
         self._all = (*own, bucket, gateway)
 
     def ask(self, now: float, want: int) -> int:
-        """Take as many of `want` sends as may leave now, and return how many."""
+        """Reserve up to `want` sends that may start now; return their number."""
         if want <= 0:
             return 0
         allowed = [meter.available(now, want) for meter in self._all]
@@ -63,13 +63,13 @@ class Lane:
         return n
 
     def give_back(self, n: int) -> None:
-        """Take back sends that did not leave."""
+        """Return reserved sends that did not start."""
         if n:
             for meter in self._all:
                 meter.give_back(n)
 
     def held(self, now: float) -> Held:
-        """Return which meter lets the next send through last, and when."""
+        """Return the meter with the longest wait for the next send, and the end of the wait."""
         meter = max(self._all, key=lambda each: each.next(now))
         until = meter.next(now)
         paused = now < meter.paused_until
@@ -78,7 +78,7 @@ class Lane:
     # --- answers: one for each send that left ---
 
     def accepted(self, now: float, quota: Quota | None = None, n: int = 1) -> None:
-        """Hear that the service took sends, or refused them for what they are; `quota` of the last answer."""
+        """Count sends that the service accepted or refused, with the `quota` of the last response."""
         self._back(n)
         self.bucket.accepted(now, n)
         self.gateway.accepted(now, n)
@@ -86,9 +86,9 @@ class Lane:
             self.gateway.told(quota, now)
 
     def throttled(self, sent: float, now: float, error: RateLimitError) -> Meter:
-        """Hear that a send was turned away for its rate, and return the meter that took it.
+        """Count a send that was rejected for its rate; return the meter that slows down.
 
-        The gateway counts per application; what the service behind it says counts for the bucket.
+        The gateway counts per application; a rejection by the service behind it counts for the bucket.
         """
         self._back()
         quota = error.quota
@@ -101,12 +101,12 @@ class Lane:
         return meter
 
     def unreachable(self, sent: float, now: float) -> None:
-        """Hear that a send did not leave."""
+        """Count a send that could not leave."""
         self._back()
         self.gateway.unreachable(sent, now)
 
     def lost(self) -> None:
-        """Hear that the answer to a send is unknown, or that it was never made."""
+        """Count a send with an unknown outcome, or a send that was never made."""
         self._back()
 
     def _back(self, n: int = 1) -> None:
@@ -126,7 +126,7 @@ class Governor:
     """The meters of a process by application and bucket.
 
     Args:
-        random: A number from [0, 1), for the jitter of pauses.
+        random: Returns a number from [0, 1), for the jitter of pauses.
     """
 
     def __init__(self, *, random: Callable[[], float] = random.random) -> None:
@@ -134,7 +134,7 @@ class Governor:
         self._meters: dict[tuple[str, str], Meter] = {}
 
     def meter(self, application: str, bucket: str = "") -> Meter:
-        """Return the meter of a bucket, or of the gateway above it; it is made at the first use."""
+        """Return the meter of a bucket, or of the gateway; created at the first use."""
         meter = self._meters.get((application, bucket))
         if meter is None:
             meter = Meter(bucket or "gateway", random=self._random)
@@ -142,29 +142,29 @@ class Governor:
         return meter
 
     def lane(self, application: str, bucket: str, own: Sequence[Meter] = ()) -> Lane:
-        """Return the way of the sends of a bucket.
+        """Return the lane of a bucket.
 
         Args:
-            application: What the gateway counts by.
+            application: Id of the application, by which the gateway counts.
             bucket: Channel and sender.
-            own: Meters of the campaign alone.
+            own: Meters of the campaign.
         """
         return Lane(own, self.meter(application, bucket), self.meter(application))
 
 
 def planned_rate(pace: Pace, *, total: int, done: int) -> float:
-    """Return the sends per second that the user asked for at this point of a campaign.
+    """Return the configured sends per second at the present point of a campaign.
 
-    A stage of a ramp lasts until as many were sent as fit into its time: a pause at night, or a service that
-    is slow, does not shorten a warm-up.
+    A stage of a ramp ends after the number of sends that fit into its time: a pause at night, or a slow
+    service, does not shorten a warm-up.
 
     Args:
-        pace: Of the campaign.
-        total: Rows of the campaign.
-        done: Rows that were sent, in whatever run.
+        pace: Pace of the campaign.
+        total: Number of rows of the campaign.
+        done: Number of sent rows, over all runs.
 
     Returns:
-        The rate, infinite when nothing bounds it.
+        The rate; infinite without a limit.
     """
     rate = math.inf
     left = float(done)

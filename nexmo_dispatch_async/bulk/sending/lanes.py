@@ -1,4 +1,4 @@
-"""The ways that rows of a campaign may take now: buckets with their meters, and the zones that sleep."""
+"""The lanes of a campaign: the buckets with pending rows, their meters, and the closed time zones."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from nexmo_dispatch_async.bulk.settings import Pace
 
 __all__ = ["Lanes"]
 
-_REFRESH = 30.0  # seconds between two looks at the buckets and zones of the rows that are left
-_DRY = 1.0  # seconds for which a bucket without a row that is due is not asked again
-_WAVE = 0.01  # seconds of pace that leave together: a commit for each single send would cost more
+_REFRESH = 30.0  # seconds between two reads of the buckets and zones of pending rows
+_DRY = 1.0  # seconds before a bucket without a due row is tried again
+_WAVE = 0.01  # seconds of pace that are sent together, since a commit per send would cost more
 
 
 class Lanes:
     """The lanes of one campaign.
 
     Args:
-        ledger: Its rows.
-        application: What the gateway counts its quota by.
-        governor: Of the process.
-        calendar: When which zone may be sent to.
-        pace: The campaign's own.
+        ledger: The ledger of the campaign.
+        application: Id of the application, by which the gateway counts.
+        governor: Governor of the process.
+        calendar: The times at which each zone is open.
+        pace: Pace of the campaign.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Lanes:
         self._lanes: dict[str, Lane] = {}
         self._dry: dict[str, float] = {}
         self._refresh_at = self._closed_until = -math.inf
-        #: Zones that sleep, and the number of rows of the campaign, as of the last refresh.
+        #: Closed zones, and the number of rows of the campaign, as of the last refresh.
         self.closed: frozenset[str] = frozenset()
         self.total: int = 0
 
@@ -47,7 +47,7 @@ class Lanes:
         return f"<Lanes {', '.join(self._lanes)}>"
 
     async def refresh(self, now: float, at: float) -> None:
-        """Look which buckets and zones there are, and which zones sleep."""
+        """Read the buckets and the zones of pending rows, and determine the closed zones."""
         if now >= self._refresh_at:
             self._refresh_at = now + _REFRESH
             for bucket in sorted(await self._ledger.buckets() - self._lanes.keys()):
@@ -63,12 +63,12 @@ class Lanes:
             self._dry.clear()
 
     def look_again(self) -> None:
-        """Look at buckets and zones anew with the next refresh: rows were added."""
+        """Make the next refresh read buckets and zones again, after rows were added."""
         self._dry.clear()
         self._refresh_at = -math.inf
 
     def ask(self, now: float, room: int) -> dict[str, tuple[Lane, int]]:
-        """Take as many sends as may leave now, a fair share from each bucket."""
+        """Reserve the sends that may start now, with a fair share for each bucket."""
         lanes = self._open(now)
         asked: dict[str, tuple[Lane, int]] = {}
         for number, (name, lane) in enumerate(lanes):
@@ -79,24 +79,24 @@ class Lanes:
         return asked
 
     def took(self, now: float, name: str, *, unused: int, dry: bool) -> None:
-        """Give back sends that a bucket had no rows for; without any it is not asked for a while."""
+        """Return reserved sends without a row; a bucket without due rows is skipped for a while."""
         self._lanes[name].give_back(unused)
         if dry:
             self._dry[name] = now + _DRY
 
     def came_back(self) -> None:
-        """Ask all buckets again: a row is pending that was not."""
+        """Try all buckets again, since a row became pending."""
         self._dry.clear()
 
     def until(self, now: float, at: float) -> float:
-        """Return when a bucket is asked again, or a zone wakes or goes to sleep; infinite for never."""
+        """Return when a bucket is tried again, or a zone opens or closes; infinite for never."""
         soonest = min(self._dry.values(), default=math.inf)
         if self._calendar.quiet is None:
             return soonest
         return min(soonest, now + max(self._closed_until - at, 0.0))
 
     async def held(self, now: float, at: float) -> Waiting | None:
-        """Return why nothing may leave though there is room; `None` when no row is due."""
+        """Return why no row is sent although slots are free; `None` when no row is due."""
         if lanes := self._open(now):
             held = min((lane.held(now) for _, lane in lanes), key=lambda each: each.until)
             wave = _WAVE if held.kind == "rate" else 0.0

@@ -1,7 +1,7 @@
-"""One rate: how many sends may leave now, and what the service's answers teach about it.
+"""`Meter`: limits one rate, and adapts it to the responses of the service.
 
-The rate is kept by GCRA: one number says when the next send is due. It reads no clock: every method takes
-`now`, seconds that only go forward.
+The rate limiter is GCRA: one number is the time at which the next send is due. The module reads no clock:
+every method takes `now` in monotonic seconds.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from nexmo_dispatch_async.quota import Quota
 
 __all__ = ["CATCH_UP", "Meter", "PauseKind"]
 
-#: Why nothing leaves: the quota of the gateway is spent, the service asked for less, there is no
-#: connection or no token, or one send after the other is unknown.
+#: Reasons of a pause: the quota of the gateway is exhausted, the service throttles, there is no connection
+#: or no token, or a run of sends was unknown.
 PauseKind = Literal["quota", "throttled", "unreachable", "service"]
 
-#: Seconds of a stall that are made up for afterwards, at no more than double the rate.
+#: Seconds of a stall that are made up for afterwards, at most at double the rate.
 CATCH_UP = 0.25
-_BURST = 0.05  # seconds whose share may leave at once while it catches up
+_BURST = 0.05  # seconds whose share may be sent at once while catching up
 
-# What is learned without headers. Each was tried against services that count in windows and against others.
+# Parameters of learning without headers, tested against services with and without fixed windows.
 _SAFE = 0.95  # share of what was accepted in the last second
 _REST = 0.97  # share of a rate that was accepted at which it stays
 _CLEAN_AT_FIRST = 1.0  # seconds without a 429 before it probes, as long as the limit is not found
@@ -47,12 +47,12 @@ _EPSILON = 1e-9
 
 
 class Meter:
-    """A rate, from the user or learned.
+    """A limited rate, configured or learned.
 
     Args:
-        name: What is counted, for status.
-        cap: The user's rate per second; infinite for as fast as the service allows.
-        random: A number from [0, 1), for the jitter of pauses.
+        name: Name of the meter, for the status.
+        cap: Configured sends per second; infinite for as fast as the service allows.
+        random: Returns a number from [0, 1), for the jitter of pauses.
     """
 
     __slots__ = (
@@ -95,7 +95,7 @@ class Meter:
         # Pacing
         self._due = self._next_burst = -math.inf
         self._hungry = False
-        #: Sends that left and have no answer yet.
+        #: Sends without a response yet.
         self.out: int = 0
         # Pauses
         self.paused_until: float = -math.inf
@@ -104,7 +104,7 @@ class Meter:
         self._strikes = 0
         self._failures = 0
         self._trial = False
-        # What answers taught without headers: the rate now, and the one at which it stays
+        # Learned without headers: the present rate, and the rate at which it stays
         self._learned = self._rest = math.inf
         self._tick = self._steady_from = math.inf
         self._step = self._proven = 0.0  # the step is 0 while it does not probe
@@ -112,7 +112,7 @@ class Meter:
         self._was_hungry = False
         self._accepted = [0] * 10
         self._accepted_at = 0
-        # What headers say
+        # Read from headers
         self._quota: Quota | None = None
         self._paced = math.inf
         self._used = 0
@@ -123,18 +123,18 @@ class Meter:
 
     @property
     def rate(self) -> float:
-        """Sends per second at which it goes now, pauses apart."""
+        """The present sends per second, without pauses."""
         return min(self.cap, self._learned, self._paced)
 
     @property
     def failures(self) -> int:
-        """Pauses in a row that ended with another send that was unknown."""
+        """Number of consecutive pauses that ended with another unknown send."""
         return self._failures
 
     # --- what may leave ---
 
     def available(self, now: float, want: int) -> int:
-        """Return how many of `want` sends may leave now."""
+        """Return how many of `want` sends may start now."""
         self._advance(now)
         if now < self.paused_until:
             return 0
@@ -151,13 +151,13 @@ class Meter:
         return min(want, int(allowed + 1 + _EPSILON * rate))
 
     def take(self, now: float, n: int, *, hungry: bool) -> None:
-        """Let `n` sends leave.
+        """Start `n` sends.
 
         Args:
-            now: Seconds.
-            n: At most what was available.
-            hungry: Whether more would have left if this meter had allowed it: only then a later stall counts
-                as time lost, which may be made up for.
+            now: Monotonic seconds.
+            n: Number of sends, at most the available number.
+            hungry: Whether this meter limited the number: only then a later stall counts as lost time, which
+                may be made up for.
         """
         rate = self.rate
         if n and rate != math.inf:
@@ -176,7 +176,7 @@ class Meter:
         self.out -= n
 
     def next(self, now: float) -> float:
-        """Return when the next send may leave, `now` or later; infinite while a trial is under way."""
+        """Return when the next send may start, `now` or later; infinite during a trial."""
         self._advance(now)
         if self._trial and self.out:
             return math.inf
@@ -184,22 +184,22 @@ class Meter:
         return moment if self.rate == math.inf else max(moment, self._due, self._next_burst)
 
     def retune(self, cap: float, now: float) -> None:
-        """Set the user's rate; what is due next moves with it."""
+        """Set the configured rate; the time of the next send changes accordingly."""
         if cap == self.cap:
             return
         before, self.cap = self.rate, cap
         if self._due > now:
-            # The wait that is left scales: a rate that was slow must not delay the first send of a fast one.
+            # The remaining wait scales: a slow rate must not delay the first send of a fast one.
             share = before / self.rate if math.isfinite(before) else 1.0
             self._due = now + (self._due - now) * share
             self._next_burst = min(self._next_burst, self._due)
         if self._rest >= cap:
             self._release()
 
-    # --- what answers teach ---
+    # --- responses ---
 
     def accepted(self, now: float, n: int = 1) -> None:
-        """Hear that the service took sends, or refused them for what they are."""
+        """Count sends that the service accepted or refused."""
         self._trial, self._failures = False, 0
         if now >= self.paused_until:
             self._strikes = 0
@@ -209,12 +209,12 @@ class Meter:
         self._accepted[slot % 10] += n
 
     def throttled(self, sent: float, now: float, retry_after: float | None = None) -> bool:
-        """Hear that a send was turned away for its rate; return whether that begins a pause.
+        """Count a send that was rejected for its rate; return whether a pause begins.
 
         Args:
-            sent: When it left: what left before the last pause tells nothing new.
-            now: Seconds.
-            retry_after: Seconds that the service asked to wait, or `None`.
+            sent: Start of the send: sends before the last pause give no new information.
+            now: Monotonic seconds.
+            retry_after: Seconds to wait that the service demands, or `None`.
         """
         if sent < self._paused_from or now < self.paused_until:
             return False
@@ -237,7 +237,7 @@ class Meter:
         return True
 
     def told(self, quota: Quota, now: float) -> None:
-        """Hear what the gateway says of the quota: a pace for windows up to an hour, and a stop."""
+        """Apply the gateway's quota: a pace for windows of up to an hour, and a stop."""
         moment = now + quota.reset_in if quota.reset_in is not None else None
         if not self._is_news(quota, moment, now):
             return
@@ -248,7 +248,7 @@ class Meter:
             self.pause(now, moment - now, "quota")
 
     def unreachable(self, sent: float, now: float) -> bool:
-        """Hear that a send did not leave: no connection, or no token; return whether a pause begins."""
+        """Count a send that could not leave, without connection or token; return whether a pause begins."""
         if sent < self._paused_from or now < self.paused_until:
             return False
         self._strikes += 1
@@ -258,7 +258,7 @@ class Meter:
         return True
 
     def brake(self, sent: float, now: float, pauses: tuple[float, ...] = (1.0, 5.0, 15.0, 30.0)) -> None:
-        """Pause since one send after the other is unknown; then one is tried alone."""
+        """Pause after a run of unknown sends; then a single send is tried."""
         if sent < self._paused_from or now < self.paused_until:
             return
         self.pause(now, pauses[min(self._failures, len(pauses) - 1)], "service")
@@ -266,7 +266,7 @@ class Meter:
         self._trial = True
 
     def pause(self, now: float, seconds: float, kind: PauseKind) -> None:
-        """Let nothing leave for so many seconds."""
+        """Stop sends for a number of seconds."""
         if now + seconds <= self.paused_until:
             return
         if now >= self.paused_until:
@@ -281,7 +281,7 @@ class Meter:
     def _learn(self, now: float) -> None:
         rate, accepted, step = self.rate, self._recently(now), self._step
         if step and accepted >= 0.5 * self._rest:
-            # A probe that went too far: back, and longer until the next one at the same place.
+            # The probe went too far: return, and wait longer before the next probe at the same rate.
             near = 0.75 < rate / self._failed_at < 1.33
             # At a slow rate one probe is a large share of the calls.
             most = min(_CLEAN_SLOW, max(_CLEAN_MOST, 60 / self._rest))
@@ -320,7 +320,7 @@ class Meter:
             self._steady_from = self._tick
         elif self._step or self._tick - self._steady_from >= self._clean_wait:
             if not self._was_hungry:
-                return  # nothing was held back, so nothing is learned by a higher rate
+                return  # no send had to wait, so a higher rate would prove nothing
             # Answers are late, and a service that counts in windows says no at their end: what held for two
             # seconds is proven.
             self._proven = self._learned / (1 + self._step)
@@ -335,7 +335,7 @@ class Meter:
             self._due = min(self._due, self._tick - 1 + 1 / self._learned)
 
     def _release(self) -> None:
-        """Forget what was learned: the user's rate was accepted."""
+        """Discard the learned rate: the configured rate was accepted."""
         self._learned = self._rest = self._tick = math.inf
         self._step = 0.0
         self._clean_wait, self._failed_at = _CLEAN_AT_FIRST, math.inf
@@ -358,7 +358,7 @@ class Meter:
         """Take `used`, only upwards within a window; return whether the answer is of the present window."""
         used = quota.used if quota.used is not None else 0
         if moment is None:
-            # Nothing tells one window from the next, but a count that falls far.
+            # The only sign of a new window is a count that falls far.
             self._used = used if used < self._used / 2 else max(self._used, used)
             return True
         tolerance = max(1.0, 0.05 * quota.window) if quota.window > _SHORT_WINDOW else 0.25 * quota.window
@@ -388,7 +388,7 @@ class Meter:
             self._due = min(self._due, now + 1 / self.rate)
 
     def _begin_window(self) -> None:
-        """The window is over: nothing of the next one is used."""
+        """Begin a new window, of which nothing is used yet."""
         moment, self._reset_at, self._used = self._reset_at, -math.inf, 0
         quota = self._quota
         if quota is not None and 0 < quota.window <= _PACED_WINDOW:

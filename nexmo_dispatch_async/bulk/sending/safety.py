@@ -1,6 +1,6 @@
-"""When a campaign holds by itself: after its first rows, at its budget, or when too much goes wrong.
+"""Automatic stops of a campaign: after the canary, at the budget, and after too many failures.
 
-It reads no clock and no ledger: numbers go in, and how many rows may still be sent comes out.
+The module reads no clock and no ledger: from numbers it computes how many rows may still be sent.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ __all__ = ["AbortWatch", "Budget", "CanaryWatch", "Hold", "sent_ever"]
 
 
 class Hold(Struct, frozen=True):
-    """Why a campaign holds.
+    """The reason why a campaign holds.
 
     Attributes:
-        by: `canary`, `max_spend`, `abort_if`, or `service` when it fails for all rows alike.
-        reason: In words, without personal data.
-        pauses: Whether only an operator lets it go on; otherwise callbacks may.
+        by: `canary`, `max_spend`, `abort_if`, or `service` when the service fails for all rows.
+        reason: Reason in words, without personal data.
+        pauses: Whether only an operator can end the hold; otherwise callbacks can.
     """
 
     by: Literal["canary", "max_spend", "abort_if", "service"]
@@ -33,15 +33,15 @@ class Hold(Struct, frozen=True):
 
 
 def sent_ever(counts: Counts) -> int:
-    """Return how many rows were handed out and not given back: the person got a message, or may have."""
+    """Return the number of rows whose person got a message, or may have got one."""
     return sum(counts.states.get(state, 0) for state in ("sending", "sent", "refused", "unknown"))
 
 
 class CanaryWatch:
-    """The first rows, after which a campaign waits for a word or for a share that was delivered.
+    """Holds a campaign after its first rows, until an operator releases it or enough are delivered.
 
     Args:
-        canary: What was asked for.
+        canary: The settings.
 
     Raises:
         ConfigurationError: `first` is below 1, or the share is not above 0 and at most 1.
@@ -56,12 +56,12 @@ class CanaryWatch:
         self._full_since: float | None = None
 
     def room(self, counts: Counts, *, released: bool, now: float) -> int | Hold:
-        """Return how many rows may still be sent, or why none.
+        """Return how many rows may still be sent, or the reason of the hold.
 
         Args:
-            counts: Of the campaign; rows `sending` are among the first ones.
-            released: Whether an operator let it go on.
-            now: Seconds.
+            counts: Counts of the campaign; `sending` rows count as sent.
+            released: Whether an operator released the canary.
+            now: Monotonic seconds.
         """
         canary = self._canary
         if released:
@@ -86,15 +86,15 @@ _UNBOUNDED = 1 << 60
 
 
 class Budget:
-    """The most that a campaign may cost: what was charged, and the worst case of all that may be charged yet.
+    """Limits the cost of a campaign: the known cost plus the worst case of rows that may still be charged.
 
     Args:
-        max_spend: The most, in the currency of the tariff.
-        worst: The most that one row can cost.
-        currency: In which callbacks tell the cost.
+        max_spend: Maximum cost, in the currency of the tariff.
+        worst: Worst cost of one row.
+        currency: Currency of the costs in callbacks.
 
     Raises:
-        ConfigurationError: One of the amounts is not above 0.
+        ConfigurationError: An amount is not above 0.
     """
 
     def __init__(self, max_spend: Decimal, *, worst: Decimal, currency: str = "EUR") -> None:
@@ -109,12 +109,12 @@ class Budget:
         self.currency = currency
 
     def spent(self, counts: Counts) -> Decimal:
-        """Return what callbacks told so far."""
+        """Return the cost according to callbacks so far."""
         return Decimal(counts.cost.get(self.currency, "0"))
 
     def room(self, counts: Counts) -> int | Hold:
-        """Return how many rows may still be sent, or why none."""
-        # What was charged for rows that have not ended is in both: the worst case is never too small.
+        """Return how many rows may still be sent, or the reason of the hold."""
+        # The cost of rows that have not ended counts twice, so the worst case is never too small.
         states = counts.states
         sent, sending, unknown = (states.get(state, 0) for state in ("sent", "sending", "unknown"))
         may_cost = max(sent - counts.ended, 0) + sending + unknown
@@ -130,10 +130,10 @@ class Budget:
 
 
 class AbortWatch:
-    """Pauses a campaign when too many of its last results are of one kind.
+    """Pauses a campaign when too many of its last results are failures of one kind.
 
     Args:
-        abort_if: What was asked for.
+        abort_if: The settings.
 
     Raises:
         ConfigurationError: A share is not above 0 and at most 1, or `last` is below 1.
@@ -150,7 +150,7 @@ class AbortWatch:
         self._counts: Counter[str] = Counter()
 
     def note(self, state: str) -> Hold | None:
-        """Take in a result; return why to pause, if that is too much."""
+        """Count a result; return the reason of a pause, if one is due."""
         last = self._last
         if len(last) == last.maxlen:
             self._counts[last[0]] -= 1
@@ -168,6 +168,6 @@ class AbortWatch:
         return None
 
     def clear(self) -> None:
-        """Begin anew, after a pause."""
+        """Discard all results, after a pause."""
         self._last.clear()
         self._counts.clear()

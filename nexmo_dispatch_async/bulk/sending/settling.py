@@ -1,4 +1,4 @@
-"""Waiting for a transaction that must not be cut short."""
+"""Waits for a transaction that must not be cut short."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["settled"]
 
 
 async def settled(task: asyncio.Future[Any]) -> bool:
-    """Wait until a transaction is over, however often that is cancelled; return whether it was made."""
+    """Wait for the end of a transaction despite cancellations; return whether it was committed."""
     while not task.done():
         with suppress(asyncio.CancelledError):
             await asyncio.wait([task])

@@ -1,6 +1,6 @@
-"""What became of one POST, as a result for the ledger and as news for the governor.
+"""Turns the end of a POST into a result for the ledger, and informs the governor.
 
-It sends nothing. Whatever ends a POST comes here: an answer, an error, a cancellation, an exception of a
+The module sends nothing. The end of a POST is a response, an error, a cancellation, or an exception of a
 middleware.
 """
 
@@ -27,17 +27,18 @@ from nexmo_dispatch_async.interruption import outcome_of_failure
 
 __all__ = ["BRAKE_AFTER", "Verdict", "judge", "not_sent"]
 
-#: Unknown outcomes in a row after which the sends pause, as `send_many()` does.
+#: Length of a run of unknown outcomes after which the sends pause, as in `send_many()`.
 BRAKE_AFTER = 20
 
 
 class Verdict(Struct, frozen=True):
-    """What a failure means.
+    """The consequences of a failure.
 
     Attributes:
-        result: For the ledger.
-        pause: Why the campaign has to pause: every other row would fail the same; `""` when it need not.
-        fatal: What ends the run, since nothing can be sent any more: it is raised when all is recorded.
+        result: The result for the ledger.
+        pause: Reason to pause the campaign, since every other row would fail, too; `""` for no pause.
+        fatal: Error that ends the run, since nothing can be sent any more; raised after all results are
+            recorded.
     """
 
     result: Result
@@ -46,23 +47,23 @@ class Verdict(Struct, frozen=True):
 
 
 def not_sent(row: Claimed, at: float, error: str = "") -> Result:
-    """Return the result of a row that was provably not sent: it is `pending` again, at its old place."""
+    """Return the result of a row that was provably not sent: `pending` again, at its old place."""
     return Result(id=row.id, state="pending", at=at, error=error, attempts=row.attempts)
 
 
 def judge(
     row: Claimed, error: BaseException, lane: Lane, *, sent: float, now: float, at: float, unknowns: int
 ) -> Verdict:
-    """Return what a POST that failed means, and tell the governor.
+    """Return the consequences of a failed POST, and inform the governor.
 
     Args:
-        row: What was sent.
-        error: What ended the POST.
-        lane: Its way.
-        sent: When it left, in seconds of the governor's clock.
-        now: The same clock, now.
+        row: The row.
+        error: The exception that ended the POST.
+        lane: The lane of the row.
+        sent: Start of the POST, in seconds of the governor's clock.
+        now: Present time of that clock.
         at: Epoch seconds.
-        unknowns: How many results in a row were unknown before it.
+        unknowns: Length of the run of unknown results before this one.
     """
     name = type(error).__name__
     if isinstance(error, RateLimitError) and error.phase != "token":
@@ -71,7 +72,7 @@ def judge(
     if isinstance(error, PaymentRequiredError | AuthenticationError | CertificateError) or (
         isinstance(error, ProxyError) and error.error_class == "configuration"
     ):
-        # Of the account and not of the row: the next ten thousand would be refused as well.
+        # A failure of the account, not of the row: the next ten thousand would be refused as well.
         lane.lost()
         return Verdict(not_sent(row, at, name), pause=str(error))
     if isinstance(error, UnacceptableError):

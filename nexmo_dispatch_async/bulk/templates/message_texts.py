@@ -1,6 +1,6 @@
-"""The texts inside of a step: each with its place, and a copy of the step with other texts in their places.
+"""The texts of a step by place, and a copy of the step with other texts.
 
-It judges nothing. Names of members and of channels are no texts.
+The module checks no rules. Names of members and of channels are no texts.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ __all__ = ["SENDERS", "Texts", "fill", "texts_of", "tidy"]
 T = TypeVar("T")
 Texts = dict[str, Pieces]
 
-#: Places of the sender. Blanks around addresses are no part of them, as in the builders.
+#: Places of the sender. Blanks around addresses are trimmed, as in the builders.
 SENDERS = ("from.number", "from.id")
 _ADDRESSES = (*SENDERS, "to.number", "to.id")
-# What decides which rules apply cannot come from a row.
+# Members that decide which rules apply cannot come from a row.
 _FIXED = ("from.type", "to.type")
 
 
@@ -33,10 +33,10 @@ def texts_of(step: Step, where: str) -> Texts:
 
     Args:
         step: A step whose texts may hold fields.
-        where: What the step is, for the error.
+        where: Name of the step, for the error.
 
     Raises:
-        ConfigurationError: A brace stands alone, or the channel is a field.
+        ConfigurationError: A brace is unbalanced, or the channel is a field.
     """
     found: Texts = {}
     for place, text in _walk(step):
@@ -49,7 +49,7 @@ def texts_of(step: Step, where: str) -> Texts:
                 raise ConfigurationError(f"{where}, {place}: the channel cannot be a field; give it by name")
             found[place] = pieces
         elif "".join(cast("tuple[str, ...]", pieces)) != text:
-            # Escaped braces and no field: the same text for every row, and not the one that stands here.
+            # Escaped braces without a field: the unescaped text is the same for every row.
             found[place] = pieces
     return found
 
@@ -70,7 +70,7 @@ def fill(step: Step, texts: dict[str, str]) -> Step:
 
 
 def tidy(place: str, text: str) -> str:
-    """Return a text as the builders would have it in that place."""
+    """Return a text as the builders would store it in a place."""
     return text.strip() if place in _ADDRESSES else text
 
 
@@ -86,8 +86,8 @@ def _walk(step: Step) -> Iterator[tuple[str, str]]:
 
 
 def _map(value: T, place: str, change: Callable[[str, str], str]) -> T:
-    """Return a copy with every text changed; numbers and everything else stay."""
-    # A step may hold anything; what is no text is left to the rules.
+    """Return a copy with every text changed; other values stay."""
+    # An unchecked step may have any value; the rules report values that are not text.
     raw = cast("object", value)
     if type(raw) is str:
         return cast("T", change(place, raw))

@@ -1,6 +1,6 @@
-"""Texts with fields: `Hello {name}`, and what stands instead of an empty one: `Hello {name|customer}`.
+"""Texts with fields: `Hello {name}`, and with a default: `Hello {name|customer}`.
 
-A field is looked up and nothing else: there are no formats, attributes, conditions or calls.
+A field is only looked up: there are no formats, attributes, conditions or calls.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Field(NamedTuple):
 
     Attributes:
         name: Name of the column.
-        default: What stands instead of an empty or missing value; `None` makes that an error.
+        default: Replacement of an empty or missing value; with `None` such a value is an error.
     """
 
     name: str
@@ -39,14 +39,14 @@ Pieces = tuple[str | Field, ...]
 
 
 class PlaceholderError(ValueError):
-    """A text has a brace that begins or ends no field; the text of the error says what to write."""
+    """A text has a brace outside a field; the text of the error says what to write."""
 
 
 def parse(text: str) -> Pieces:
-    """Return the literal parts and the fields of a text, in their order.
+    """Return the literal parts and the fields of a text, in order.
 
     Raises:
-        PlaceholderError: A brace stands alone, or a field has a format.
+        PlaceholderError: A brace is unbalanced, or a field has a format.
     """
     if "{" not in text and "}" not in text:
         return (text,) if text else ()
@@ -72,7 +72,7 @@ def parse(text: str) -> Pieces:
 
 
 def _joined(pieces: Iterable[str | Field]) -> Pieces:
-    """Return the pieces with neighbouring literals made one."""
+    """Return the pieces with adjacent literals joined."""
     joined: list[str | Field] = []
     for piece in pieces:
         if isinstance(piece, str) and joined and isinstance(joined[-1], str):

@@ -1,6 +1,6 @@
-"""What a row becomes: a request body that is ready to be sent, and who makes it of a row.
+"""`RenderedWorkflow`, the request body of a row, and `Renderer`, the protocol of templates.
 
-It sends nothing; `template` holds the usual renderer.
+The module sends nothing; `template` has the usual renderer.
 """
 
 from __future__ import annotations
@@ -16,15 +16,14 @@ __all__ = ["RenderedWorkflow", "Renderer", "Route", "TemplateRow"]
 
 
 class Route(NamedTuple):
-    """Where the first step of a row goes.
+    """Channel, sender and recipient of the first step of a row.
 
     Attributes:
         channel: Channel of the step.
         sender: Number, name or id of the sender.
-        field: Name of the field that holds the recipient, `""` when a function made the step.
-        address: The recipient, where no field holds it.
-        others: Where later steps go, if it is elsewhere: names of fields, or addresses when a function made
-            the steps.
+        field: Name of the field with the recipient; `""` when a function made the step.
+        address: The recipient, without such a field.
+        others: Other recipients of later steps: names of fields, or addresses when a function made the steps.
     """
 
     channel: str
@@ -35,12 +34,12 @@ class Route(NamedTuple):
 
     @property
     def bucket(self) -> str:
-        """What the rate is counted by, such as `whatsapp|447418342140`."""
+        """The unit of the rate, such as `whatsapp|447418342140`."""
         return f"{self.channel}|{self.sender}"
 
 
 class TemplateRow(Protocol):
-    """What a renderer reads of a row; `Recipient`, `Claimed` and `Row` have all of it."""
+    """The part of a row that a renderer reads; `Recipient`, `Claimed` and `Row` have it."""
 
     @property
     def fields(self) -> Mapping[str, str]:
@@ -81,7 +80,7 @@ class RenderedWorkflow:
 
     @cached_property
     def workflow(self) -> Workflow:
-        """The same as a `Workflow`; it is read from the body at the first use."""
+        """The workflow, decoded from the body at the first use."""
         return Workflow.from_json(self.body)
 
     def to_json(self) -> bytes:
@@ -89,7 +88,7 @@ class RenderedWorkflow:
         return self.body
 
     def summary(self) -> tuple[str, ...]:
-        """Return one line a step, fit for logs, as `Workflow.summary()` does."""
+        """Return one line per step for logs, as `Workflow.summary()` does."""
         return self.workflow.summary()
 
     def __repr__(self) -> str:
@@ -97,11 +96,11 @@ class RenderedWorkflow:
 
 
 class Renderer(Protocol):
-    """Makes a workflow of each row: a `WorkflowTemplate` or a `FunctionTemplate`."""
+    """Makes the workflow of each row: a `WorkflowTemplate` or a `FunctionTemplate`."""
 
     @property
     def fields(self) -> frozenset[str] | None:
-        """The names of the fields that it reads; `None` when that is not known."""
+        """The names of the fields that the template reads; `None` when unknown."""
         ...
 
     @property
@@ -116,12 +115,12 @@ class Renderer(Protocol):
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """Warnings about its messages, as far as they do not depend on the row."""
+        """Warnings about messages that do not depend on the row."""
         ...
 
     @property
     def fingerprint(self) -> str:
-        """Hash of what it says, the same in every process."""
+        """A hash of the template, equal in every process."""
         ...
 
     def render(self, row: TemplateRow, client_ref: str | None = None) -> RenderedWorkflow:

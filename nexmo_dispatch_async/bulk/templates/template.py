@@ -1,7 +1,7 @@
-"""`WorkflowTemplate`: a workflow whose texts have fields, one message for each channel and language.
+"""`WorkflowTemplate`: a workflow with fields in its texts, one message per channel and language.
 
-The fields are written `{name}`, so that a template also fits into a file, and `{{1}}` stays what it is on
-WhatsApp. It reads no rows: `intake` does.
+Fields are written `{name}`, so that a template can be part of a file, and `{{1}}` keeps its meaning on
+WhatsApp. The module reads no rows: `rows.intake` does.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from nexmo_dispatch_async.workflow import Workflow
 
 __all__ = ["FunctionTemplate", "WorkflowTemplate"]
 
-# Places whose values decide which rules apply, or are few: a workflow is compiled for each of their values.
+# Places with few values, or whose values decide which rules apply: a workflow is compiled per value.
 _FREE = ("message.content.text", ".caption", ".url", ".default", "to.number", "to.id")
 _FREE_BELOW = ("message.content.custom", "extra.", "client_ref")
-# Compiled workflows that are kept: languages x orders of channels x senders.
+# Maximum number of compiled workflows: languages x orders of channels x senders.
 _KEPT = 256
 _RECIPIENTS = ("to.number", "to.id")
 
@@ -44,7 +44,7 @@ class _Message(NamedTuple):
 
 
 class WorkflowTemplate:
-    """Makes a workflow of each row.
+    """Makes the workflow of each row.
 
     Example:
         WorkflowTemplate(
@@ -59,15 +59,15 @@ class WorkflowTemplate:
         )
 
     Args:
-        messages: For each channel, in their order, one step, or steps by language. A condition of the step
-            that comes last for a row is left out, so every step may have one.
-        default_language: Language of rows that name none, or one that a channel has no message in.
-        variants: Templates of the variants that differ from this one, by name.
+        messages: One step per channel, in order, or steps by language. Every step may have a condition; that
+            of a row's last step is omitted.
+        default_language: Language of rows without a language, or with a language without a message.
+        variants: Templates of variants that differ from this template, by name.
         rules: The rules that every workflow must pass.
 
     Raises:
-        ConfigurationError: A brace stands alone, a channel comes twice, or the recipient is not one field.
-        InvalidWorkflowError: A message breaks a rule, whatever the row holds.
+        ConfigurationError: A brace is unbalanced, a channel is repeated, or the recipient is not one field.
+        InvalidWorkflowError: A message breaks a rule for every row.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class WorkflowTemplate:
             self._messages[channel] = by_language
         self._order = tuple(self._messages)
         self._few = self._fields_of_few_values()
-        #: Warnings about the messages, whatever the rows hold.
+        #: Warnings about the messages that apply to every row.
         self.findings: tuple[Finding, ...] = ()
         self._compiled: dict[tuple[object, ...], tuple[CompiledWorkflow, Route] | RowError] = {}
         self._check()
@@ -105,18 +105,18 @@ class WorkflowTemplate:
 
     @property
     def languages(self) -> frozenset[str]:
-        """The languages in which there are messages of their own."""
+        """The languages with messages."""
         return frozenset(language for each in self._messages.values() for language in each if language)
 
     @property
     def fields(self) -> frozenset[str]:
-        """The names of all fields, those of the variants included."""
+        """The names of all fields, including those of the variants."""
         own = {field.name for field in self._fields()}
         return frozenset(own.union(*(variant.fields for variant in self._variants.values())))
 
     @property
     def required(self) -> frozenset[str]:
-        """The names of the fields without anything that stands instead."""
+        """The names of the fields without a default."""
         own = {field.name for field in self._fields() if field.default is None}
         return frozenset(own.union(*(variant.required for variant in self._variants.values())))
 
@@ -135,7 +135,7 @@ class WorkflowTemplate:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of everything that the template says, the same in every process."""
+        """A hash of the whole template, equal in every process."""
         parts: list[object] = [self._default, sorted(self.rules_that_differ())]
         for channel, by_language in self._messages.items():
             parts += [[channel, language, m.step.to_json()] for language, m in sorted(by_language.items())]
@@ -143,7 +143,7 @@ class WorkflowTemplate:
         return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
     def rules_that_differ(self) -> list[str]:
-        """Return what `rules` changes, as text."""
+        """Return the differences of `rules` from the defaults, as text."""
         return [] if self._rules is DEFAULT_RULES else [repr(self._rules)]
 
     def render(self, row: TemplateRow, client_ref: str | None = None) -> RenderedWorkflow:
@@ -151,7 +151,7 @@ class WorkflowTemplate:
 
         Args:
             row: A `Recipient`, a `Claimed` or a `Row`.
-            client_ref: For every step without one.
+            client_ref: Reference of every step without one.
 
         Raises:
             RowError: A field is missing, or the workflow breaks a rule.
@@ -161,7 +161,7 @@ class WorkflowTemplate:
         return self._found(row)[0].render(row.fields, client_ref)
 
     def workflow(self, row: TemplateRow, client_ref: str | None = None) -> Workflow:
-        """Return the same as a `Workflow`; it is not checked.
+        """Return the row's workflow as a `Workflow`, without a check.
 
         Raises:
             RowError: A field is missing.
@@ -171,10 +171,10 @@ class WorkflowTemplate:
         return self._found(row)[0].workflow(row.fields, client_ref)
 
     def route(self, row: TemplateRow) -> Route:
-        """Return where the row's first step goes.
+        """Return channel, sender and recipient of the row's first step.
 
         Raises:
-            RowError: The row names a channel or a language that the template has not.
+            RowError: The row names a channel or a language without a message.
         """
         if (variant := self._variants.get(row.variant)) is not None:
             return variant.route(row)
@@ -201,7 +201,7 @@ class WorkflowTemplate:
                 found = error
             self._compiled[key] = found
         if isinstance(found, RowError):
-            # Anew: one error raised often would gather a traceback each time.
+            # A new instance: an exception that is raised repeatedly would accumulate tracebacks.
             raise RowError(found.field, found.rule, found.advice)
         return found
 
@@ -239,7 +239,7 @@ class WorkflowTemplate:
         raise RowError("", "language", advice)
 
     def _field_behind(self, finding: Finding, row: TemplateRow) -> str:
-        """Return the name of the field in the place that a finding is about, `""` for none."""
+        """Return the name of the field in the place of a finding; `""` without a field."""
         if finding.step is None:
             return ""
         channels = row.channels or self._order
@@ -257,7 +257,7 @@ class WorkflowTemplate:
         ]
 
     def _fields_of_few_values(self) -> tuple[Field, ...]:
-        """Return the fields in places that decide which rules apply: senders, names of templates, locales."""
+        """Return the fields whose values decide which rules apply: senders, template names, locales."""
         few = {
             piece: None
             for by_language in self._messages.values()
@@ -270,7 +270,7 @@ class WorkflowTemplate:
         return tuple(few)
 
     def _check(self) -> None:
-        """Compile what a row without wishes gets, in every language."""
+        """Compile the default workflow in every language."""
         languages = set(self.languages)
         if self._default or not languages:
             languages.add(self._default)
@@ -282,7 +282,7 @@ class WorkflowTemplate:
             except RowError as error:
                 raise ConfigurationError(f"the template cannot be used in its own order: {error}") from None
             except InvalidWorkflowError as error:
-                # What a row decides is judged when there is one.
+                # Values of rows are checked with each row.
                 places = (
                     "from.",
                     ".name",
@@ -304,11 +304,11 @@ class WorkflowTemplate:
 
 
 class FunctionTemplate:
-    """Makes a workflow of each row with a function of yours: `lambda row: Workflow.failover(…)`.
+    """Makes the workflow of each row with a function of the caller: `lambda row: Workflow.failover(…)`.
 
     Args:
         function: Takes the row, with `fields`, `channels`, `language` and `variant`; returns a `Workflow`.
-        numbers: Names of the fields that hold telephone numbers of recipients, to be normalised.
+        numbers: Names of the fields with telephone numbers of recipients, which are normalised.
         rules: The rules that every workflow must pass.
     """
 
@@ -321,7 +321,7 @@ class FunctionTemplate:
     ) -> None:
         self._function = function
         self._rules = rules
-        # An intake asks for the route and for the workflow of the same row.
+        # An intake needs the route and the workflow of the same row.
         self._last: tuple[TemplateRow, Workflow] | None = None
         self.numbers: frozenset[str] = frozenset(numbers)
         self.fields: frozenset[str] | None = None
@@ -333,12 +333,12 @@ class FunctionTemplate:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the name of the function: what it makes of the rows counts in a plan."""
+        """A hash of the function's name; a plan also hashes the workflows."""
         name = f"{getattr(self._function, '__module__', '')}.{getattr(self._function, '__qualname__', '')}"
         return hashlib.sha256(name.encode()).hexdigest()
 
     def render(self, row: TemplateRow, client_ref: str | None = None) -> RenderedWorkflow:
-        """Return what the function makes of the row, checked.
+        """Return the function's workflow for a row, checked.
 
         Raises:
             RowError: The function raised, returned no workflow, or one that breaks a rule.
@@ -352,7 +352,7 @@ class FunctionTemplate:
         return RenderedWorkflow(workflow.to_json(), channels, workflow.client_refs)
 
     def workflow(self, row: TemplateRow, client_ref: str | None = None) -> Workflow:
-        """Return what the function makes of the row.
+        """Return the function's workflow for a row.
 
         Raises:
             RowError: The function raised, or returned no workflow.
@@ -371,7 +371,7 @@ class FunctionTemplate:
         except RowError:
             raise
         except KeyError as error:
-            # The name of a column is no personal data; anything else that is looked up might be.
+            # The name of a column is no personal data; other missing keys might be.
             name = error.args[0] if error.args and isinstance(error.args[0], str) else ""
             if name and name not in row.fields and name.isidentifier():
                 raise RowError(name, "field-missing", "is no column of this row") from None
@@ -398,7 +398,7 @@ class FunctionTemplate:
 
 
 def _raised(error: Exception) -> str:
-    """Say where a function raised, without what it said: that may be personal."""
+    """Return the place of an exception, without its message, which may contain personal data."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f" at line {frames[-1].lineno} of {frames[-1].name}" if frames else ""
     return f"the function raised {type(error).__name__}{where}"
@@ -442,7 +442,7 @@ def _is_free(place: str) -> bool:
 
 
 def _settled(texts: Texts, fields: Mapping[str, str]) -> Texts:
-    """Return the texts with the values of a row where there are few of them."""
+    """Return the texts with the values of a row in the places with few values."""
     return {
         place: pieces
         if _is_free(place)

@@ -1,6 +1,6 @@
-"""Makes a `WorkflowTemplate` of the tables of a campaign file.
+"""Makes a `WorkflowTemplate` from the tables of a campaign file.
 
-A message is written with the arguments of its builder; `from` stands for `from_`.
+The keys of a message are the arguments of its builder, with `from` for `from_`.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ def build_template(
     rules: Rules = DEFAULT_RULES,
     name: str = "template",
 ) -> WorkflowTemplate | None:
-    """Return the template of `[template]`, or `None` when there are problems with it.
+    """Return the template of `[template]`; `None` after problems.
 
     Args:
-        values: What stands in the table.
-        problems: Where problems are noted.
+        values: Content of the table.
+        problems: List to which problems are added.
         rules: The rules that every workflow must pass.
-        name: Of the table.
+        name: Name of the table.
     """
     before = len(problems)
     table = Table(values, name, problems)
@@ -121,7 +121,7 @@ def _step(table: Table) -> Step | None:
     within = table.get("within", duration, 0.0)
     if bool(until) != ("within" in table):
         table.note("until", 'comes with within; write until = "delivered" and within = "10m"')
-    # Keys that only the steps of the file know.
+    # Keys of the file that are no arguments of builders.
     table.text("language")
     table.done()
     if len(table.problems) > before:
@@ -145,7 +145,7 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 
 def _plain(value: object) -> object:
-    """Return a value of TOML as JSON has it: numbers were read exactly."""
+    """Return a value of TOML as a value of JSON; numbers were read exactly."""
     if isinstance(value, Decimal):
         return float(value)
     if isinstance(value, Mapping):
