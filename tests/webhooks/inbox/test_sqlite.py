@@ -81,7 +81,7 @@ async def test_due_marks_wait_for_new_events(open_store: Open, monkeypatch: pyte
     monkeypatch.setattr(writer, "commit", noted)
     store._gather = 0.1
     store.finish(first)
-    while store._timer is not None:
+    while store._timer is not None:  # noqa: ASYNC110 - the store has no event for it
         await asyncio.sleep(0)
     await asyncio.sleep(0)  # the mark is due, and a hand-over at once would have happened
     await store.add(new_record(status_bytes(2)))

@@ -393,7 +393,7 @@ class SharedInboxStoreConformance:
         assert (await one.load(1)).state == "pending"
 
     async def test_events_of_a_closed_store_are_free_at_once(self, stores: SharedInboxStores) -> None:
-        """A process that ends in order lets nobody wait for its lease."""
+        """A process that ends in order makes no other process wait for its lease."""
         one, other = await stores.new(), await stores.new()
         await one.add(record(1))
         await one.take(1, lease=1e6)
