@@ -117,6 +117,10 @@ class SqliteTrackingStore:
 
         return await self._run(work)
 
+    def watch(self, changed: Callable[[str | None], object]) -> float | None:
+        """Return None: a file tells no process what another one wrote."""
+        return None
+
     async def aclose(self) -> None:
         """Close the file after all earlier calls."""
 

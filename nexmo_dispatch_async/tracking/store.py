@@ -5,6 +5,7 @@ It decides nothing about workflows; `sqlite` has a store that survives a restart
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, Protocol
 
 from msgspec import Struct
@@ -58,6 +59,19 @@ class TrackingStore(Protocol):
         """
         ...
 
+    def watch(self, changed: Callable[[str | None], object]) -> float | None:
+        """Tell a tracker which workflows other processes changed, so that it wakes the callers that wait.
+
+        Args:
+            changed: To be called on the event loop with the id of each workflow, and with None when changes
+                may have been missed.
+
+        Returns:
+            Seconds after which a caller that waits is to look by itself, since notifications may be lost;
+            None for a store that tells nothing.
+        """
+        ...
+
     async def aclose(self) -> None:
         """Release all resources."""
         ...
@@ -92,6 +106,10 @@ class MemoryTrackingStore:
             self._kept[kind_of(merged)][key] = merged, now
         self._prune(now, retention)
         return merged
+
+    def watch(self, changed: Callable[[str | None], object]) -> float | None:
+        """Return None: no other process has these facts."""
+        return None
 
     def _prune(self, now: float, retention: TrackingRetention) -> None:
         for kind, kept in self._kept.items():

@@ -1,7 +1,7 @@
 """`Tracker`: receives callbacks and lets callers wait for the result of a workflow.
 
-It starts no task and polls nothing: `receive` wakes the waiting callers. `reducer` and `result` decide what
-the callbacks mean.
+It starts no task: `receive` wakes the waiting callers, and so does a store that other processes share.
+`reducer` and `result` decide what the callbacks mean.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self, cast
 
 import anyio
 
@@ -100,6 +101,8 @@ class _Waiter:
         self._status = status
         self._late = late
         self._woken = anyio.Event()
+        #: whether another process may have stored facts, so that the store is to be read
+        self.stale = False
         self.result = conclude(state)
         #: why the call was woken
         self.verdict: Literal["reached", "ended", "closed"] | None = None
@@ -122,16 +125,24 @@ class _Waiter:
         self.verdict = self.verdict or verdict
         self._woken.set()
 
+    def look(self) -> None:
+        """Wake the call to read the store."""
+        self.stale = True
+        self._woken.set()
+
     async def wait(self) -> None:
         """Return when the call is woken."""
         await self._woken.wait()
+        if self.verdict is None:
+            self._woken = anyio.Event()
 
 
 class Tracker(Unpicklable):
     """Follows workflows by their callbacks, which may come in any order and more than once.
 
     Args:
-        store: Where facts are kept; `aclose()` closes it. `MemoryTrackingStore()` by default.
+        store: Where facts are kept; `aclose()` closes it. `MemoryTrackingStore()` by default; the path of an
+            SQLite file, or `postgresql://…`.
         clock: Returns epoch seconds; called once, for the start of the tracker's time.
         monotonic: Returns monotonic seconds, by which the tracker's time advances, so that no change of the
             clock makes a workflow older or younger.
@@ -155,7 +166,7 @@ class Tracker(Unpicklable):
 
     def __init__(
         self,
-        store: TrackingStore | None = None,
+        store: TrackingStore | str | Path | None = None,
         *,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -164,9 +175,8 @@ class Tracker(Unpicklable):
         keep_unclaimed: float | timedelta = timedelta(hours=1),
         max_unclaimed: int = 10_000,
     ) -> None:
-        _check_store(store)
         checks.count("max_unclaimed", max_unclaimed, least=0)
-        self._store: TrackingStore = MemoryTrackingStore() if store is None else store
+        self._store: TrackingStore = _opened(store)
         self._monotonic = monotonic
         self._begun = clock() - monotonic()
         self._retention = TrackingRetention(
@@ -179,6 +189,9 @@ class Tracker(Unpicklable):
         #: Plans of `follow` that are not stored yet, with their times; the oldest first.
         self._followed: dict[str, tuple[WorkflowState, float]] = {}
         self._closed = False
+        #: Seconds after which a waiting call reads the store by itself; None for a store of one process.
+        watch = getattr(self._store, "watch", None)  # a store of one process may do without
+        self._poll: float | None = None if watch is None else watch(self._changed_elsewhere)
 
     def __repr__(self) -> str:
         return f"<Tracker {'closed' if self._closed else 'open'}, {self.waiting} waiting, {self._store!r}>"
@@ -302,7 +315,12 @@ class Tracker(Unpicklable):
         with self._registered(state.dispatch_uuid, waiter):
             waiter.learn(await self.learn(state))
             with anyio.CancelScope(deadline=deadline):
-                await waiter.wait()
+                while waiter.verdict is None:
+                    await self._wait(waiter)
+                    if waiter.stale and waiter.verdict is None:
+                        waiter.stale = False
+                        with suppress(TrackingStoreError):  # the next look may succeed
+                            waiter.learn(await self.learn(state))
             if waiter.verdict is None and seconds:
                 # Another process may have stored facts that this process did not receive.
                 with suppress(TrackingStoreError):
@@ -319,6 +337,22 @@ class Tracker(Unpicklable):
             case _:
                 what = "had not ended" if status is None else f"was not {status}"
                 raise WaitTimeoutError(f"workflow {state.dispatch_uuid} {what} after {seconds:g} s", result)
+
+    async def _wait(self, waiter: _Waiter) -> None:
+        """Wait until a call is woken, or is to read the store."""
+        if self._poll is None:
+            await waiter.wait()
+            return
+        with anyio.move_on_after(self._poll) as scope:
+            await waiter.wait()
+        waiter.stale |= scope.cancelled_caught
+
+    def _changed_elsewhere(self, dispatch_uuid: str | None) -> None:
+        """Let waiting calls read the store: those of one workflow, or all."""
+        every = self._waiting.values() if dispatch_uuid is None else [self._waiting.get(dispatch_uuid, [])]
+        for waiters in every:
+            for waiter in waiters:
+                waiter.look()
 
     def _now(self) -> float:
         """Return the epoch seconds of the tracker's start plus the monotonic seconds since then."""
@@ -338,13 +372,32 @@ class Tracker(Unpicklable):
                 del self._waiting[dispatch_uuid]
 
 
-def _check_store(store: object) -> None:
-    # The receiver's `inbox` takes a path, so a path is a likely mistake here.
-    if store is not None and (isinstance(store, type) or not callable(getattr(store, "merge", None))):
+def _opened(store: object) -> TrackingStore:
+    """Return the store of a path or a URL, or the one that was given."""
+    if store is None:
+        return MemoryTrackingStore()
+    if isinstance(store, str) and "://" in store:
+        if store.partition("://")[0] not in {"postgresql", "postgres"}:
+            raise ConfigurationError(
+                "store takes the URL of a Postgres database: postgresql://user@host/name"
+            )
+        try:  # sqlite3 and psycopg are loaded by those who want them
+            from nexmo_dispatch_async.tracking.postgres import PostgresTrackingStore
+        except ImportError:
+            raise ConfigurationError(
+                "tracking on Postgres needs psycopg: pip install 'nexmo-dispatch-async[postgres]'"
+            ) from None
+        return PostgresTrackingStore(store)
+    if isinstance(store, str | Path) and str(store):
+        from nexmo_dispatch_async.tracking.sqlite import SqliteTrackingStore
+
+        return SqliteTrackingStore(store)
+    if isinstance(store, type) or not callable(getattr(store, "merge", None)):
         raise ConfigurationError(
-            "store must be a SqliteTrackingStore(path) of nexmo_dispatch_async.tracking.sqlite, "
-            f"a MemoryTrackingStore() or one of your own, not {kind_in_words(store)}"
+            "store must be the path of a file, postgresql://…, a MemoryTrackingStore() or one of your own, "
+            f"not {kind_in_words(store)}"
         )
+    return cast("TrackingStore", store)
 
 
 def _seconds(name: str, time_: float | timedelta) -> float:

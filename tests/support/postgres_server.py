@@ -161,6 +161,11 @@ class PostgresServer:
         ]
         return self._run("psql", *command[1:])
 
+    def cut(self, url: str) -> None:
+        """End all sessions of a database, as a failover would."""
+        name = url.rpartition("/")[2].partition("?")[0]
+        self.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+
     def _run(self, program: str, *arguments: str | Path) -> str:
         done = subprocess.run(
             [self._bin / program, *arguments],

@@ -14,22 +14,29 @@ import pytest
 
 from nexmo_dispatch_async.exceptions import TrackingStoreError
 from nexmo_dispatch_async.tracking import MemoryTrackingStore, TrackingRetention, TrackingStore, WorkflowState
+from nexmo_dispatch_async.tracking import postgres as postgres_module
 from nexmo_dispatch_async.tracking import sqlite as sqlite_module
+from nexmo_dispatch_async.tracking.postgres import PostgresTrackingStore
 from nexmo_dispatch_async.tracking.sqlite import SqliteTrackingStore
 from tests.support.callbacks import UUID, WHATSAPP_THEN_SMS, report, state_of, status
 
 RETENTION = TrackingRetention(ended=100, open=1000, unclaimed=10, max_unclaimed=3)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.engines)])
 async def store(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[TrackingStore]:
     """Every store keeps the same promises."""
     monkeypatch.setattr(sqlite_module, "_PRUNE_EVERY", 1)  # so that both are exact
-    store: TrackingStore = (
-        MemoryTrackingStore() if request.param == "memory" else SqliteTrackingStore(tmp_path / "tracking.db")
-    )
+    store: TrackingStore
+    if request.param == "memory":
+        store = MemoryTrackingStore()
+    elif request.param == "sqlite":
+        store = SqliteTrackingStore(tmp_path / "tracking.db")
+    else:
+        monkeypatch.setattr(postgres_module, "_PRUNE_EVERY", 1)
+        store = PostgresTrackingStore(request.getfixturevalue("database"), server_time=False)
     yield store
     await store.aclose()
 
@@ -76,7 +83,7 @@ async def test_asking_about_an_unknown_workflow_leaves_nothing(store: TrackingSt
     asked = await add(store, WorkflowState("never heard of"))
 
     assert asked == WorkflowState("never heard of")
-    assert "0" in repr(store) or "Sqlite" in repr(store)
+    assert "0" in repr(store) or "Memory" not in repr(store)
 
 
 async def test_each_kind_is_kept_for_its_time(store: TrackingStore) -> None:

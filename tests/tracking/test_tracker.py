@@ -452,15 +452,20 @@ async def test_closing_closes_the_store() -> None:
 
 
 @pytest.mark.parametrize(
-    ("store", "what"),
-    [("tracking.db", "a str"), (Path("t.db"), "a PosixPath"), (SqliteTrackingStore, "the class Sqlite")],
+    ("store", "what"), [(b"t.db", "a bytes"), ("", "a str"), (SqliteTrackingStore, "the class Sqlite")]
 )
 def test_a_store_is_one(store: Any, what: str) -> None:
-    """A path does for the inbox of a receiver, so it is what many write."""
-    with pytest.raises(
-        ConfigurationError, match=rf"^store must be a SqliteTrackingStore\(path\) of .*, not {what}"
-    ):
+    """What else was given is named by its kind."""
+    with pytest.raises(ConfigurationError, match=rf"^store must be the path of a file, .*, not {what}"):
         Tracker(store)
+
+
+async def test_a_path_makes_a_store(tmp_path: Path) -> None:
+    """As it does for the inbox of a receiver."""
+    async with Tracker(tmp_path / "tracking.db") as first:
+        await first.receive(READ)
+    async with Tracker(str(tmp_path / "tracking.db")) as second:
+        assert (await second.result(UUID)).has("read")
 
 
 async def test_a_dispatch_without_a_tracker_says_what_to_do() -> None:

@@ -103,6 +103,8 @@ class Broken:
             raise RuntimeError("private words")
         return await self.working.merge(state, **settings)
 
+    def watch(self, changed: Any) -> None: ...
+
     async def aclose(self) -> None: ...
 
 
