@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
 from contextlib import aclosing, closing
 from datetime import datetime
 from functools import lru_cache
@@ -23,6 +23,7 @@ from msgspec import Struct, structs
 from nexmo_dispatch_async.bulk.ledger.ledger import TakesRows
 from nexmo_dispatch_async.bulk.ledger.records import Recipient
 from nexmo_dispatch_async.bulk.rejects import Reject, RejectsFile, RowError
+from nexmo_dispatch_async.bulk.rows.additions import TOGETHER, Additions
 from nexmo_dispatch_async.bulk.rows.dealing import Dealer
 from nexmo_dispatch_async.bulk.rows.number_zones import NumberZones
 from nexmo_dispatch_async.bulk.rows.numbers import NumberNormalizer
@@ -294,25 +295,31 @@ class Intake:
         return good, bad
 
     async def _pass(self, rows: Rows, ledger: TakesRows | None, rejects: RejectsFile | None) -> Taken:
-        counts = dict.fromkeys(("rows", "added", "already", "rejected", "duplicates", "held_out"), 0)
+        counts = dict.fromkeys(("rows", "rejected", "duplicates"), 0)
         first: list[Reject] = []
+        # Rows that come one by one from a program are not kept back for others.
+        additions = Additions(ledger, _BATCH if isinstance(rows, AsyncIterable) else TOGETHER)
         async with aclosing(self.prepared(rows)) as found:
-            async for good, bad in found:
-                counts["rows"] += len(good) + len(bad)
-                counts["rejected"] += len(bad)
-                counts["duplicates"] += sum(reject.rule == "duplicate" for reject in bad)
-                first += bad[: _SHOWN - len(first)]
-                if rejects is not None and bad:
-                    await anyio.to_thread.run_sync(rejects.write, bad)
-                if ledger is not None and good:
-                    added = await ledger.add([each.recipient for each in good])
-                    there = frozenset(added.duplicates)
-                    counts["added"] += added.added
-                    counts["already"] += len(there)
-                    counts["held_out"] += sum(
-                        each.recipient.skip == "hold_out" and n not in there for n, each in enumerate(good)
-                    )
-        return Taken(**counts, rejects=tuple(first))
+            try:
+                async for good, bad in found:
+                    counts["rows"] += len(good) + len(bad)
+                    counts["rejected"] += len(bad)
+                    counts["duplicates"] += sum(reject.rule == "duplicate" for reject in bad)
+                    first += bad[: _SHOWN - len(first)]
+                    if rejects is not None and bad:
+                        await anyio.to_thread.run_sync(rejects.write, bad)
+                    await additions.take([each.recipient for each in good])
+            except Exception:
+                await additions.finish()  # the rows before the one that cannot be read are added
+                raise
+        await additions.finish()
+        return Taken(
+            **counts,
+            added=additions.added,
+            already=additions.already,
+            held_out=additions.held_out,
+            rejects=tuple(first),
+        )
 
     def _is_refused(self, taken: Taken, *, strict: bool) -> bool:
         return taken.rejected > 0 if strict else self._duplicates == "error" and taken.duplicates > 0

@@ -243,11 +243,11 @@ async def test_a_function_may_make_the_workflows() -> None:
 
 
 def test_what_was_seen_is_counted_the_same_in_memory_and_on_disk() -> None:
-    """Beyond a bound the keys go to a temporary file, and half surrogates are keys like any other."""
+    """Beyond a bound the keys go to a temporary file, each time; half surrogates are keys like any other."""
     keys = [f"key {number % 50}" for number in range(200)] + ["\ud800", "\ud800"]
     with Seen() as memory, Seen(in_memory=7) as disk:
         assert [disk.count(key) for key in keys] == [memory.count(key) for key in keys]
-        assert disk._counts == {}
+        assert len(disk._counts) <= 7
         file = disk._file
     assert file is not None
     assert disk._file is None
