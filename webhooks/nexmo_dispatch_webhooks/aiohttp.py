@@ -104,31 +104,63 @@ def setup(
         clock=clock,
     )
     mount = path.rstrip("/")
+    _note(app, receiver, mount or "/")
+    bodies = _Bodies(max_body, body_timeout)
+    _live_with(app, receiver)
+    app.on_shutdown.append(bodies.stop)
+    _add_callbacks(app, _Callbacks(receiver, bodies, max_body), mount)
+    if health_path is not None:
+        _add_health(app, receiver, health_path.rstrip("/"))
+    return receiver
+
+
+def _note(app: web.Application, receiver: Receiver, mount: str) -> None:
+    """Note a receiver at its path, where none may be yet."""
     if RECEIVERS not in app:
         app[RECEIVERS] = {}
-    if (mount or "/") in app[RECEIVERS]:
-        raise ConfigurationError(f"a receiver is mounted at {mount or '/'} already")
-    app[RECEIVERS][mount or "/"] = receiver
-    bodies = _Bodies(max_body, body_timeout)
-    plain: bool | None = None  # known with the first request: the application is complete then
+    if mount in app[RECEIVERS]:
+        raise ConfigurationError(f"a receiver is mounted at {mount} already")
+    app[RECEIVERS][mount] = receiver
 
-    async def callback(request: web.Request) -> web.StreamResponse:
-        nonlocal plain
-        if plain is None:
-            plain = is_plain(request)
+
+class _Callbacks:
+    """Answers the requests of one receiver.
+
+    Args:
+        receiver: What they are for.
+        bodies: Reads bodies that do not come with their headers.
+        max_body: The largest body in bytes.
+    """
+
+    def __init__(self, receiver: Receiver, bodies: _Bodies, max_body: int) -> None:
+        self._receiver = receiver
+        self._bodies = bodies
+        self._max_body = max_body
+        # Known with the first request: the application is complete then
+        self._plain: bool | None = None
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer one request."""
+        if self._plain is None:
+            self._plain = is_plain(request)
         content, headers = request.content, request.headers
-        if content.is_eof() and content.exception() is None and "Content-Encoding" not in headers:
-            body = content.read_nowait()  # the usual case: it came with the headers
-            if len(body) <= max_body:
-                # `headers` finds names in any case, so they are not copied
-                raw = RawRequest(headers, body, request.match_info.get("tail", ""))
-                answer = await receiver.handle(raw)
-                if answer.status == 200 and not answer.text:
-                    return accept(request, plain=plain)
-                return _response(answer)
-            return _response(receiver.refuse(BodyTooLargeError("the body is too large")))
+        if not content.is_eof() or content.exception() is not None or "Content-Encoding" in headers:
+            return await self._handle_later(request)
+        body = content.read_nowait()  # the usual case: it came with the headers
+        if len(body) > self._max_body:
+            return _response(self._receiver.refuse(BodyTooLargeError("the body is too large")))
+        # `headers` finds names in any case, so they are not copied
+        raw = RawRequest(headers, body, request.match_info.get("tail", ""))
+        answer = await self._receiver.handle(raw)
+        if answer.status == 200 and not answer.text:
+            return accept(request, plain=self._plain)
+        return _response(answer)
+
+    async def _handle_later(self, request: web.Request) -> web.StreamResponse:
+        """Answer a request whose body is still to come, or compressed."""
+        receiver = self._receiver
         try:
-            body = await bodies.read(request)
+            body = await self._bodies.read(request)
         except _BrokenBodyError as broken:
             return await _hang_up(request, _response(receiver.refuse(broken.reason)))
         except RequestRefusedError as error:
@@ -139,21 +171,19 @@ def setup(
             # aiohttp would log a traceback and an address, which any client could trigger at will
             logger.debug("a client hung up before the end of its body")
             return web.Response(status=400)  # no client reads it
-        raw = RawRequest(headers, body, request.match_info.get("tail", ""))
+        raw = RawRequest(request.headers, body, request.match_info.get("tail", ""))
         return _response(await receiver.handle(raw))
 
-    _live_with(app, receiver)
-    app.on_shutdown.append(bodies.stop)
+
+def _add_callbacks(app: web.Application, callbacks: _Callbacks, mount: str) -> None:
+    """Add the routes of a path and of all paths below it."""
     if "{" in mount:  # a pattern of the application's
-        app.router.add_post(mount + "/{tail:.*}", callback, expect_handler=_expect)
-        app.router.add_post(mount, callback, expect_handler=_expect)
+        app.router.add_post(mount + "/{tail:.*}", callbacks.handle, expect_handler=_expect)
+        app.router.add_post(mount, callbacks.handle, expect_handler=_expect)
     else:
         tree = _Tree(mount)
-        tree.add_route("POST", callback, expect_handler=_expect)
+        tree.add_route("POST", callbacks.handle, expect_handler=_expect)
         app.router.register_resource(tree)
-    if health_path is not None:
-        _add_health(app, receiver, health_path.rstrip("/"))
-    return receiver
 
 
 def _live_with(app: web.Application, receiver: Receiver) -> None:
@@ -284,12 +314,8 @@ class _Bodies:
         try:
             with anyio.fail_after(0 if self._ending else self._timeout) as scope, self._noted(scope):
                 async for chunk in request.content.iter_any():
+                    self._check_size(len(body) + len(chunk), encoding)
                     body += chunk
-                    if len(body) > self._max_body:
-                        too_large = BodyTooLargeError("the body is too large")
-                        if "Content-Encoding" in request.headers:  # aiohttp would go on to unpack the rest
-                            raise _BrokenBodyError(too_large)
-                        raise too_large
         except TimeoutError:
             if self._ending:  # a 4xx could be taken as final
                 raise _BrokenBodyError(_EndingError("the receiver ends, please repeat")) from None
@@ -297,6 +323,13 @@ class _Bodies:
         except (HttpProcessingError, web.RequestPayloadError):
             raise _BrokenBodyError(InvalidBodyError("the body cannot be decompressed")) from None
         return bytes(body)
+
+    def _check_size(self, size: int, encoding: str | None) -> None:
+        """Refuse a body that is larger than allowed by now."""
+        if size > self._max_body:
+            too_large = BodyTooLargeError("the body is too large")
+            # Of a compressed body aiohttp would go on to unpack the rest.
+            raise too_large if encoding is None else _BrokenBodyError(too_large)
 
     @contextmanager
     def _noted(self, scope: anyio.CancelScope) -> Generator[None]:

@@ -203,25 +203,41 @@ class ASGIReceiver:
             raise BodyTooLargeError("the body is too large")
         body = bytearray()
         inflate = _Inflate(self._max_body) if encoding in _COMPRESSED else None
-        received = 0
+        received, more = 0, True
         try:
             with anyio.fail_after(self._body_timeout):
-                more = True
                 while more:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        return None
-                    chunk: bytes = message.get("body", b"")
-                    more = message.get("more_body", False)
+                    chunk, more = _part_of(await receive())
                     received += len(chunk)
-                    if received > self._max_body:
-                        raise BodyTooLargeError("the body is too large")
+                    self._check_size(received)
                     body += chunk if inflate is None else inflate.feed(chunk)
+        except _HungUpError:
+            return None
         except TimeoutError:
             raise RequestTimeoutError("the body did not arrive in time") from None
         if inflate is not None:
             inflate.finish()
         return bytes(body)
+
+    def _check_size(self, size: int) -> None:
+        """Refuse a body that is larger than allowed by now."""
+        if size > self._max_body:
+            raise BodyTooLargeError("the body is too large")
+
+
+def _part_of(message: MutableMapping[str, Any]) -> tuple[bytes, bool]:
+    """Return a part of a body, and whether more is to come.
+
+    Raises:
+        _HungUpError: There is none, and nothing more.
+    """
+    if message["type"] == "http.disconnect":
+        raise _HungUpError
+    return message.get("body", b""), message.get("more_body", False)
+
+
+class _HungUpError(Exception):
+    """The client hung up before the end of its body."""
 
 
 class _Inflate:

@@ -147,38 +147,7 @@ def plan_call(function: Callable[..., Any], values: Mapping[str, Any]) -> Call:
         RouterError: A parameter without a default that nothing fills; or nothing but `*args` and `**kwargs`,
             which do not tell.
     """
-    positional: list[tuple[str, str | None]] = []
-    named: list[tuple[str, str | None]] = []
-    skipped = False
-    hints = _hints(function)
-    parameters = signature_of(function).parameters.values()
-    if parameters and all(parameter.kind in _VARIADIC for parameter in parameters):
-        raise RouterError(
-            f"{describe(function)} takes any arguments, so its parameters are unknown: name its "
-            "parameters, and let a decorator around it use `functools.wraps`"
-        )
-    for parameter in parameters:
-        name = parameter.name
-        if parameter.kind in _VARIADIC:
-            continue
-        source = _source(name, hints.get(name))
-        if source is None and name not in values:
-            if parameter.default is not parameter.empty:
-                skipped = True
-                continue
-            unread = parameter.annotation is not parameter.empty and name not in hints
-            raise RouterError(
-                f"{describe(function)} wants {name!r}, which nothing provides"
-                + (", and whose annotation cannot be read at run time" if unread else "")
-                + ": name it `event` or `context`, annotate it with an event class"
-                + (" imported outside of `if TYPE_CHECKING`" if unread else "")
-                + ", give it a default, or provide it in `values`"
-            )
-        # positional as long as nothing before was left out: the cheaper way to call
-        if parameter.kind is not parameter.KEYWORD_ONLY and not skipped and not named:
-            positional.append((name, source))
-        else:
-            named.append((name, source))
+    positional, named = _sources(function, values)
     if not named and [source for _, source in positional] == ["event"]:
         return lambda event, context: function(event)  # what most handlers look like
     if not named and [source for _, source in positional] == ["event", "context"]:
@@ -193,6 +162,52 @@ def plan_call(function: Callable[..., Any], values: Mapping[str, Any]) -> Call:
         return function(*[value(*item) for item in positional], **{item[0]: value(*item) for item in named})
 
     return call
+
+
+#: Names of parameters, each with its source: `event`, `context`, or None for the value of the same name.
+_Sources = list[tuple[str, str | None]]
+
+
+def _sources(function: Callable[..., Any], values: Mapping[str, Any]) -> tuple[_Sources, _Sources]:
+    """Return what a handler gets by position and by name; it raises what `plan_call` raises."""
+    parameters = signature_of(function).parameters.values()
+    if parameters and all(parameter.kind in _VARIADIC for parameter in parameters):
+        raise RouterError(
+            f"{describe(function)} takes any arguments, so its parameters are unknown: name its "
+            "parameters, and let a decorator around it use `functools.wraps`"
+        )
+    hints = _hints(function)
+    positional: _Sources = []
+    named: _Sources = []
+    skipped = False
+    for parameter in parameters:
+        name = parameter.name
+        source = _source(name, hints.get(name))
+        if parameter.kind in _VARIADIC:
+            continue
+        if source is not None or name in values:
+            # By position as long as nothing before was left out: the cheaper way to call.
+            by_position = parameter.kind is not parameter.KEYWORD_ONLY and not skipped and not named
+            (positional if by_position else named).append((name, source))
+        elif parameter.default is not parameter.empty:
+            skipped = True
+        else:
+            raise _unprovided(function, parameter, annotated=name in hints)
+    return positional, named
+
+
+def _unprovided(
+    function: Callable[..., Any], parameter: inspect.Parameter, *, annotated: bool
+) -> RouterError:
+    """Return the error of a parameter that nothing fills; `annotated`: its annotation could be read."""
+    unread = parameter.annotation is not parameter.empty and not annotated
+    return RouterError(
+        f"{describe(function)} wants {parameter.name!r}, which nothing provides"
+        + (", and whose annotation cannot be read at run time" if unread else "")
+        + ": name it `event` or `context`, annotate it with an event class"
+        + (" imported outside of `if TYPE_CHECKING`" if unread else "")
+        + ", give it a default, or provide it in `values`"
+    )
 
 
 def kinds_wanted(function: Callable[..., Any]) -> frozenset[events.Kind] | None:
