@@ -10,8 +10,10 @@ prints the two ports, without arguments only that of plain HTTP, and ends with i
 from __future__ import annotations
 
 import asyncio
+import itertools
 import ssl
 import sys
+import uuid
 
 # The fields that the gateway's answers carry (contract 1.4), or an answer would be cheaper here than there.
 ANSWER = (
@@ -22,10 +24,11 @@ ANSWER = (
     b"quota-limit: 100000\r\nquota-used: 17\r\nquota-reset-UTC: 2026-07-07 00:00:00 UTC\r\n"
     b"\r\n%s"
 )
-DISPATCHED = b'{"dispatch_uuid":"aaaaaaaa-bbbb-cccc-dddd-0123456789ab"}'
+# Different ids in no order, as the gateway gives them: equal ones would be cheaper to keep.
+DISPATCHED = [b'{"dispatch_uuid":"%s"}' % str(uuid.uuid4()).encode() for _ in range(8192)]
 # The Messages API, which is what the official SDK speaks.
 MESSAGED = b'{"message_uuid":"aaaaaaaa-bbbb-cccc-dddd-0123456789ab"}'
-TO_DISPATCH = ANSWER % (len(DISPATCHED), DISPATCHED)
+TO_DISPATCH = itertools.cycle([ANSWER % (len(body), body) for body in DISPATCHED])
 TO_MESSAGES = ANSWER % (len(MESSAGED), MESSAGED)
 
 
@@ -51,7 +54,7 @@ class Connection(asyncio.Protocol):
             if len(self.buffer) < end + 4 + length:
                 return
             self.buffer = self.buffer[end + 4 + length :]
-            self.transport.write(TO_MESSAGES if head.startswith(b"post /v1/messages") else TO_DISPATCH)
+            self.transport.write(TO_MESSAGES if head.startswith(b"post /v1/messages") else next(TO_DISPATCH))
 
 
 async def main(certificate: str = "", key: str = "") -> None:
