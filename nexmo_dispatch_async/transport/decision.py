@@ -86,15 +86,20 @@ class Row(NamedTuple):
     token: Move
 
 
+_GIVE_UP, _RENEW, _PAUSE, _IF_UNAVAILABLE = Move
+
+# fmt: off
 TABLE: Final[dict[Failure, Row]] = {
-    Failure.REJECTED: Row(Move.RENEW, Move.RENEW, Move.GIVE_UP),
-    Failure.SETTING: Row(Move.GIVE_UP, Move.GIVE_UP, Move.GIVE_UP),
-    Failure.NOT_SENT: Row(Move.PAUSE, Move.PAUSE, Move.PAUSE),
-    Failure.REFUSED: Row(Move.GIVE_UP, Move.GIVE_UP, Move.PAUSE),
-    Failure.UNUSABLE: Row(Move.GIVE_UP, Move.GIVE_UP, Move.PAUSE),
-    Failure.UNAVAILABLE: Row(Move.IF_UNAVAILABLE, Move.PAUSE, Move.PAUSE),
-    Failure.UNKNOWN: Row(Move.GIVE_UP, Move.PAUSE, Move.PAUSE),
+    # What failed            a write           a read     a token request
+    Failure.REJECTED:    Row(_RENEW,           _RENEW,    _GIVE_UP),
+    Failure.SETTING:     Row(_GIVE_UP,         _GIVE_UP,  _GIVE_UP),
+    Failure.NOT_SENT:    Row(_PAUSE,           _PAUSE,    _PAUSE),
+    Failure.REFUSED:     Row(_GIVE_UP,         _GIVE_UP,  _PAUSE),
+    Failure.UNUSABLE:    Row(_GIVE_UP,         _GIVE_UP,  _PAUSE),
+    Failure.UNAVAILABLE: Row(_IF_UNAVAILABLE,  _PAUSE,    _PAUSE),
+    Failure.UNKNOWN:     Row(_GIVE_UP,         _PAUSE,    _PAUSE),
 }
+# fmt: on
 
 
 def purpose_of(method: str) -> Purpose:

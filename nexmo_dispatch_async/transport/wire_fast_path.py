@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict, istr
 from yarl import URL
@@ -56,7 +57,7 @@ class _Target(NamedTuple):
         host: The `Host` header.
     """
 
-    prototype: aiohttp.ClientRequest
+    prototype: _Prototype
     path: str
     host: str
 
@@ -68,7 +69,7 @@ class _Head(NamedTuple):
     url: str
     headers: Mapping[str, str]
     authorization: str | None
-    prototype: aiohttp.ClientRequest
+    prototype: _Prototype
     encoded: bytes
 
 
@@ -261,9 +262,22 @@ def _check_pieces(session: aiohttp.ClientSession) -> None:
         getattr(aiohttp.connector.Connection, name)
 
 
-def _prototype(session: aiohttp.ClientSession, url: URL) -> aiohttp.ClientRequest:
-    """Return the request from which the connector reads where to connect to; it is never sent."""
-    return aiohttp.ClientRequest("GET", url, loop=asyncio.get_running_loop(), session=session)
+class _Prototype(aiohttp.ClientRequest):
+    """The request from which the connector reads where to connect to; it is never sent."""
+
+    _key: ConnectionKey | None = None
+
+    @property
+    def connection_key(self) -> ConnectionKey:
+        """What tells connections to one host, with one TLS setting and proxy, from others; made once."""
+        key = self._key
+        if key is None:
+            key = self._key = super().connection_key
+        return key
+
+
+def _prototype(session: aiohttp.ClientSession, url: URL) -> _Prototype:
+    return _Prototype("GET", url, loop=asyncio.get_running_loop(), session=session)
 
 
 def _without_input(message: str) -> str:
