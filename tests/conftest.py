@@ -1,5 +1,6 @@
 """Fixtures that many test modules share."""
 
+import gc
 import json
 import re
 from collections.abc import Iterator
@@ -32,6 +33,12 @@ settings.load_profile("quick")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the tests in a browser first: it takes long to start, and one worker has it to itself."""
     items.sort(key=lambda item: "devtools" not in getattr(item, "fixturenames", ()))
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was collected out of the garbage collector, which would look through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -24,9 +24,11 @@ from nexmo_dispatch_async.simulator.api.service import DISPATCH_PATH, Service
 
 logger: logging.Logger = logging.getLogger("nexmo_dispatch_async")
 
-__all__ = ["Server", "called_address"]
+__all__ = ["SHUTDOWN_S", "Server", "called_address"]
 
 _BACKLOG: Final = 1024
+#: Seconds that connections in use may take to end when the server closes.
+SHUTDOWN_S = 1.0
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
@@ -78,7 +80,7 @@ class Server:
         self._mount(app)
         app.router.add_route("*", DISPATCH_PATH, self._handle)  # first, because most requests match it
         app.router.add_route("*", r"/{path:[\s\S]*}", self._handle)  # a path may contain a line end
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
         await runner.setup()
         fallback = cast("web.Server", runner.server)  # created by `setup`
         try:

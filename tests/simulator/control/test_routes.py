@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 from nexmo_dispatch_async.simulator import Simulator
+from nexmo_dispatch_async.simulator.api import server
 from tests.simulator.conftest import Caller, Receiver
 from tests.simulator.support import step, workflow
 
@@ -463,11 +464,18 @@ async def test_the_stream_tells_of_the_clock_alone(panel: Panel, stream: Stream)
     assert (await stream.next())[1]["clock"]["now_ms"] == 30_000
 
 
+@pytest.fixture
+def long_shutdown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that waits for open connections longer than a test may take."""
+    monkeypatch.setattr(server, "SHUTDOWN_S", 300.0)
+
+
+@pytest.mark.usefixtures("long_shutdown")
 async def test_the_simulator_closes_at_once_with_watchers(panel: Panel, stream: Stream) -> None:
     """An open page does not hold up the end."""
     await stream.next()
 
-    async with asyncio.timeout(0.8):
+    async with asyncio.timeout(20):
         await panel.sim.aclose()
 
 
