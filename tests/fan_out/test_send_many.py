@@ -115,12 +115,12 @@ async def test_memory_is_flat_over_an_endless_input(workflow: Workflow, monkeypa
             number = 0
             async for _ in outcomes:
                 number += 1
-                if number % 2000 == 0:
+                if number % 1000 == 0:
                     gc.collect()
                     sizes.append(tracemalloc.get_traced_memory()[0])
-                if number == 8000:
+                if number == 4000:
                     break
     finally:
         tracemalloc.stop()
 
-    assert max(sizes[1:]) - sizes[0] < 200_000
+    assert max(sizes[1:]) - sizes[0] < 100_000
