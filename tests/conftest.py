@@ -3,6 +3,7 @@
 import gc
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,16 @@ def nothing_private_is_logged(request: pytest.FixtureRequest) -> Iterator[None]:
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a certificate for localhost with its key, made for this run."""
     return make_certificate(tmp_path_factory.mktemp("tls") / "localhost.pem")
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine whose own time zone is not UTC, and has half an hour in it."""
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
 
 
 @pytest.fixture

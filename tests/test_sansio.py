@@ -1,8 +1,6 @@
 """Promises of reading answers: every example has its class, any bytes give a value or one of our errors."""
 
 import json
-import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -162,16 +160,6 @@ def test_headers_ignore_case() -> None:
 
 def test_a_response_shows_no_body() -> None:
     assert repr(answer(200, b"secret")) == "Response(200, 6 bytes)"
-
-
-@pytest.fixture
-def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A machine whose own time zone is not UTC, and has half an hour in it."""
-    monkeypatch.setenv("TZ", "Asia/Kolkata")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
 
 
 @pytest.mark.usefixtures("elsewhere")

@@ -1,7 +1,5 @@
 """Every timestamp form of contract 5.7."""
 
-import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -62,16 +60,6 @@ def test_the_border_between_seconds_and_milliseconds(as_text: bool) -> None:
         datetime(5138, 11, 16, 9, 46, 39, tzinfo=UTC),
         datetime(1973, 3, 3, 9, 46, 40, tzinfo=UTC),
     ]
-
-
-@pytest.fixture
-def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A machine whose own time zone is not UTC, and has half an hour in it."""
-    monkeypatch.setenv("TZ", "Asia/Kolkata")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
 
 
 @pytest.mark.usefixtures("elsewhere")
