@@ -18,8 +18,9 @@ from pathlib import Path
 import pytest
 
 from nexmo_dispatch_async import DispatchClient, Workflow, sms
+from nexmo_dispatch_async.cli import listen
 from nexmo_dispatch_webhooks import InboxError, Receiver, Router
-from nexmo_dispatch_webhooks.inbox import SqliteInbox
+from nexmo_dispatch_webhooks.inbox import SqliteInbox, sqlite_claim
 from tests.support.commands import BOUND_S, serving
 from tests.webhooks.inbox.support import new_record, status_bytes
 
@@ -221,8 +222,12 @@ async def test_a_killed_listen_takes_over_its_own_file(tmp_path: Path) -> None:
     assert states(inbox) == {2: 3}
 
 
-async def test_a_listen_starts_on_a_file_that_was_restored(tmp_path: Path) -> None:
+async def test_a_listen_starts_on_a_file_that_was_restored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its `-worker` is not the file that was locked last, and no process holds it."""
+    for module in (listen, sqlite_claim):
+        monkeypatch.setattr(module, "GRACE", 0.2)
     inbox = tmp_path / "inbox.db"
     async with serving(*LISTEN, "--inbox", str(inbox)) as first:
         await first.until("listening")
