@@ -66,7 +66,6 @@ async def test_what_comes_together_shares_a_commit(open_store: Open, monkeypatch
 
 async def test_due_marks_wait_for_new_events(open_store: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """Marks that are due share the commit of the events that arrive at the same time."""
-    monkeypatch.setattr(sqlite_module, "_MARK_DELAY", 0.0)
     store = await open_store()
     first = await store.add(new_record(status_bytes(1)))
     assert first is not None
@@ -81,9 +80,8 @@ async def test_due_marks_wait_for_new_events(open_store: Open, monkeypatch: pyte
     monkeypatch.setattr(writer, "commit", noted)
     store._gather = 0.1
     store.finish(first)
-    while store._timer is not None:  # noqa: ASYNC110 - the store has no event for it
-        await asyncio.sleep(0)
-    await asyncio.sleep(0)  # the mark is due, and a hand-over at once would have happened
+    store._flush()  # the mark is due
+    await asyncio.sleep(0)  # a hand-over at once would be over
     await store.add(new_record(status_bytes(2)))
 
     assert batches == [(1, 1)]

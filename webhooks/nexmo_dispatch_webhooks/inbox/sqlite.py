@@ -302,7 +302,8 @@ class SqliteInboxStore:
 
     async def prune(self, *, handled: float, quarantined: float, keys: float) -> bool:
         """Do one piece of the retention, which continues where the last piece ended."""
-        forget = partial(sql.prune, start=self._pruned, handled=handled, quarantined=quarantined, keys=keys)
+        prune = self._require_writer().prune
+        forget = partial(prune, start=self._pruned, handled=handled, quarantined=quarantined, keys=keys)
         (more, self._pruned), _ = await self._run_piece(forget, sql.PIECE)
         if not more:
             await self._run(self._require_writer().empty_log_later, pages=0)
@@ -459,7 +460,7 @@ class SqliteInboxStore:
             except RuntimeError:  # the loop was closed before the inbox: no caller waits
                 break
             try:
-                writer.maintain_log()
+                writer.maintain()
             except Exception as error:  # noqa: BLE001 - without this thread all callers would wait for ever
                 log_failure("the log of the inbox", error)
         writer.close()

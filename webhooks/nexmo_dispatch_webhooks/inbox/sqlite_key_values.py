@@ -11,9 +11,9 @@ from typing import Final, Literal
 __all__ = ["SCHEMA", "erase", "read", "write"]
 
 #: `worker`: the identity of the companion file that the process that handles events has locked;
-#: `empty-log`: a request to that process; `owner`: the owner of the events; `spare`: zeros that are written
-#: and erased at once, which leaves free pages.
-Name = Literal["worker", "empty-log", "owner", "spare"]
+#: `empty-log`: a request to that process; `owner`: the owner of the events; `indexed`: the last id up to
+#: which the index has all keys; `spare`: zeros that are written and erased at once, which leaves free pages.
+Name = Literal["worker", "empty-log", "owner", "indexed", "spare"]
 
 SCHEMA: Final = "CREATE TABLE inbox_notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
 

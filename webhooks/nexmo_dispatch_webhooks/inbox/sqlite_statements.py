@@ -27,6 +27,8 @@ from nexmo_dispatch_webhooks.inbox.records import (
     StoredFailure,
 )
 from nexmo_dispatch_webhooks.inbox.sqlite_key_values import SCHEMA as NOTES
+from nexmo_dispatch_webhooks.inbox.sqlite_recent_keys import SCHEMA as KEYS
+from nexmo_dispatch_webhooks.inbox.sqlite_recent_keys import RecentKeys
 from nexmo_dispatch_webhooks.inbox.store import RecordChoice
 from nexmo_dispatch_webhooks.signature import Claims
 from nexmo_dispatch_webhooks.transaction import Statement
@@ -53,7 +55,7 @@ __all__ = [
     "summary",
 ]
 
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 6
 PENDING, QUARANTINED, HANDLED, FORGOTTEN = range(4)  # as in STATES
 _NUMBERS: dict[RecordState, int] = {state: number for number, state in enumerate(STATES)}
 
@@ -64,7 +66,7 @@ SCHEMA: Final = (
     """
 CREATE TABLE events (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
-    key BLOB NOT NULL UNIQUE,
+    key BLOB NOT NULL,
     lane INTEGER NOT NULL,
     state INTEGER NOT NULL,
     kind TEXT NOT NULL,
@@ -85,6 +87,7 @@ CREATE TABLE contents (
     body BLOB NOT NULL
 )
 """,
+    KEYS,
     ages.SCHEMA,
     NOTES,
 )
@@ -121,9 +124,7 @@ _decode_pending = msgspec.json.Decoder(list[tuple[int, int, float, int, float, l
 @cache
 def _insert_sql(rows: int) -> str:
     values = ",".join(["(?,?,?,?,?)"] * rows)
-    return (
-        f"{_INSERT} events (key, lane, state, kind, received_at) VALUES {values} ON CONFLICT (key) DO NOTHING"
-    )
+    return f"{_INSERT} events (key, lane, state, kind, received_at) VALUES {values}"
 
 
 @cache
@@ -131,39 +132,34 @@ def _contents_sql(rows: int) -> str:
     return f"{_INSERT} contents VALUES {','.join(['(?,?,?,?)'] * rows)}"
 
 
-def insert(db: sqlite3.Connection, records: Sequence[NewRecord]) -> list[int | None]:
+def insert(db: sqlite3.Connection, records: Sequence[NewRecord], recent: RecentKeys) -> list[int | None]:
     """Store records; return the id of each, None for a duplicate."""
     ids: list[int | None] = []
     for start in range(0, len(records), _MOST_ROWS):
-        ids += _insert(db, records[start : start + _MOST_ROWS])
+        ids += _insert(db, records[start : start + _MOST_ROWS], recent)
     return ids
 
 
-def _insert(db: sqlite3.Connection, records: Sequence[NewRecord]) -> list[int | None]:
+def _insert(db: sqlite3.Connection, records: Sequence[NewRecord], recent: RecentKeys) -> list[int | None]:
+    known = recent.known(db, [r.key for r in records])
     values: list[Any] = []
+    is_new: list[bool] = []
     for r in records:
-        values += (r.key, r.lane, PENDING if r.parsable else QUARANTINED, r.kind, r.received_at)
-    cursor = db.execute(_insert_sql(len(records)), values)
-    inserted = cursor.rowcount
-    ids: list[int | None]
-    if inserted == len(records):  # no duplicates; the ids of one statement have no gaps
-        last = cursor.lastrowid or 0
-        ids = list(range(last - inserted + 1, last + 1))
-    else:
-        # New records have the highest ids, and of two equal keys the first was stored.
-        marks = ",".join("?" * len(records))
-        rows = db.execute(
-            f"SELECT key, id FROM events WHERE key IN ({marks}) ORDER BY id DESC LIMIT ?",  # noqa: S608 - only question marks
-            [*(r.key for r in records), inserted],
-        )
-        new: dict[bytes, int] = dict(rows.fetchall())
-        ids = [new.pop(r.key, None) for r in records]
+        is_new.append(r.key not in known)
+        if is_new[-1]:
+            known.add(r.key)
+            values += (r.key, r.lane, PENDING if r.parsable else QUARANTINED, r.kind, r.received_at)
+    number = sum(is_new)
+    if not number:
+        return [None] * len(records)
+    last = db.execute(_insert_sql(number), values).lastrowid or 0
+    following = iter(range(last - number + 1, last + 1))  # the ids of one statement have no gaps
+    ids = [next(following) if new else None for new in is_new]
     contents: list[Any] = []
     for record_id, r in zip(ids, records, strict=True):
         if record_id is not None:
             contents += (record_id, r.path, r.claims, r.body)
-    if contents:
-        db.execute(_contents_sql(len(contents) // 4), contents)
+    db.execute(_contents_sql(number), contents)
     return ids
 
 
@@ -442,11 +438,10 @@ def prune(
         (ages.end_of(db, quarantined, "measured"),),
     )
     most = min(_KEYS, piece)
-    deleted = db.execute(
-        "DELETE FROM events WHERE id IN (SELECT id FROM events "  # noqa: S608 - a number
-        f"WHERE id < ? AND state = 3 ORDER BY id LIMIT {most})",
-        (ages.end_of(db, keys, "measured"),),
-    ).rowcount
+    oldest = f"FROM events WHERE id < ? AND state = 3 ORDER BY id LIMIT {most}"
+    before = ages.end_of(db, keys, "measured")
+    db.execute(f"DELETE FROM keys WHERE key IN (SELECT key {oldest})", (before,))  # noqa: S608 - a number
+    deleted = db.execute(f"DELETE FROM events WHERE id IN (SELECT id {oldest})", (before,)).rowcount  # noqa: S608 - the same
     if reached < boundary or set_aside == piece or deleted == most:
         return True, reached
     ages.forget_marks(db, handled, quarantined, keys)

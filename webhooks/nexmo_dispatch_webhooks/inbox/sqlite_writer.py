@@ -24,6 +24,7 @@ from nexmo_dispatch_webhooks.inbox import sqlite_statements as sql
 from nexmo_dispatch_webhooks.inbox.records import NewRecord
 from nexmo_dispatch_webhooks.inbox.sqlite_claim import Claim
 from nexmo_dispatch_webhooks.inbox.sqlite_disk_reserve import DiskReserve
+from nexmo_dispatch_webhooks.inbox.sqlite_recent_keys import PIECE, RecentKeys
 from nexmo_dispatch_webhooks.inbox.sqlite_settings import SqliteSettings
 from nexmo_dispatch_webhooks.logs import logger
 
@@ -92,6 +93,7 @@ class Writer:
         self._reserve = DiskReserve(path, settings)
         self._file: SqliteFile | None = None
         self._claim = Claim(path)
+        self._recent = RecentKeys()
         self._trouble: str | None = None
         #: Whether this process has stored events: then it maintains the log too.
         self._stores = False
@@ -133,13 +135,15 @@ class Writer:
             self._erasures = []
             self._log_due |= not erased
 
-    def maintain_log(self) -> None:
-        """Between two commits: move a long log to the file, or empty the log after a deletion.
+    def maintain(self) -> None:
+        """Between two commits: move keys to their index, and a long log to the file, or empty the log.
 
-        A process that neither handles nor stores events leaves the log to the other processes.
+        A process that neither handles nor stores events leaves that to the other processes.
         """
         if self._file is None or self._trouble is not None or not (self._claim.held or self._stores):
             return
+        if self._recent.wants_move(holder=self._claim.held):
+            self._move_keys(self._file.connection)
         if self._log_due and self._empty_log(self._file):
             self._log_due, self._logged = False, 0
             if self._request is not None:
@@ -149,6 +153,12 @@ class Writer:
             self._logged = 0
             self._reserve.move_log(self._file.connection)
             self._is_lost(self._file)  # notes the size of the file
+
+    def _move_keys(self, db: sqlite3.Connection) -> None:
+        # on a full disk the keys are still known, and the next call tries again
+        with contextlib.suppress(sqlite3.Error), self._transaction(db):
+            self._recent.move(db)
+            self._logged += PIECE // 2
 
     def _empty_log(self, opened: SqliteFile) -> bool:
         try:
@@ -181,7 +191,10 @@ class Writer:
         if self._trouble is not None:
             raise self._loss()
         self._reserve.wanted = True
+        held = self._claim.held
         if self._claim.take(db):
+            if not held:
+                self._recent.forget()  # another process may have deleted keys
             return True
         if not self.is_waiting and not self._warned and file.has_race(sqlite3.sqlite_version_info):
             self._warned = True
@@ -213,6 +226,20 @@ class Writer:
         if self._trouble is not None:
             raise self._loss()
         return sql.has_room(db, self._reserve.pages() - self._reserve.spare_pages)
+
+    def prune(
+        self,
+        db: sqlite3.Connection,
+        start: int,
+        *,
+        piece: int,
+        handled: float,
+        quarantined: float,
+        keys: float,
+    ) -> tuple[bool, int]:
+        """Do one piece of the retention, see `sqlite_statements.prune`; deleted keys are new again."""
+        self._recent.forget()
+        return sql.prune(db, start, handled=handled, quarantined=quarantined, keys=keys, piece=piece)
 
     def empty_log_later(self, _: sqlite3.Connection) -> None:
         """Empty the log as soon as no reader prevents it; called after a deletion."""
@@ -269,6 +296,7 @@ class Writer:
                     "all stored events of the inbox %s have been moved to the file", self._path.name
                 )
         elif self._trouble is None and before is not None:
+            self._recent.forget()
             logger.warning("the file of the inbox %s is back", self._path.name)
         return self._trouble is not None
 
@@ -301,7 +329,7 @@ class Writer:
     def _transact(self, db: sqlite3.Connection, batch: Batch) -> None:
         with self._transaction(db):
             if batch.adds:
-                batch.ids = [*sql.insert(db, batch.adds)]
+                batch.ids = [*sql.insert(db, batch.adds, self._recent)]
             if batch.marks:
                 sql.finish(db, batch.marks, self._clock())
             batch.results = []
@@ -348,7 +376,7 @@ class Writer:
         tried: list[NewRecord] = list(records)
         refused: dict[int, Exception] = {}
         while tried:
-            found = self._tried(db, partial(sql.insert, records=tried))
+            found = self._tried(db, partial(sql.insert, records=tried, recent=self._recent))
             if not isinstance(found, Exception):
                 ids = iter(found)
                 return [refused[id(r)] if id(r) in refused else next(ids) for r in records]
@@ -381,6 +409,7 @@ class Writer:
             self._reserve.check(db)
             db.execute("COMMIT")
         except BaseException:
+            self._recent.forget()
             if db.in_transaction:
                 db.execute("ROLLBACK")
             raise

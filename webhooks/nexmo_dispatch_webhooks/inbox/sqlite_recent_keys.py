@@ -1,0 +1,108 @@
+"""`RecentKeys`: the keys of the newest records, which are in memory and not in the index yet.
+
+Keys are hashes, so each new key belongs on another page of the index, and a commit writes every page that it
+changes: with an index that is always complete, that was a third of what a commit cost. So new keys are
+collected, and the process that handles events moves them to the index in their order, many to a page. The
+records are durable at once, and each process that opens the file reads the keys of the newest records.
+
+Every method runs inside a transaction of the caller. After a rollback the caller calls `forget`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from functools import cache
+from typing import Final
+
+from nexmo_dispatch_webhooks.inbox import sqlite_key_values as notes
+
+__all__ = ["PIECE", "SCHEMA", "RecentKeys"]
+
+SCHEMA: Final = "CREATE TABLE keys (key BLOB PRIMARY KEY) WITHOUT ROWID"
+#: Maximum number of keys that move in one transaction, and the number of recent keys at which a move begins.
+PIECE: Final = 256
+_MANY: Final = 8192
+#: Bytes of a key.
+_KEY: Final = 16
+
+
+class RecentKeys:
+    """What one connection knows of the recent keys of its file."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Know nothing any more: the next call reads the file."""
+        self._keys: set[bytes] = set()
+        self._last: int | None = None
+        self._most = 0
+        # the keys that are being moved, in their order, and the last id among their records
+        self._moving: list[bytes] = []
+        self._moved = 0
+        self._until = 0
+
+    def known(self, db: sqlite3.Connection, keys: Sequence[bytes]) -> set[bytes]:
+        """Return those of *keys* that a stored record has."""
+        self._read(db)
+        found = self._keys.intersection(keys)
+        found.update(key for (key,) in db.execute(_look_up_sql(len(keys)), keys).fetchall())
+        return found
+
+    def wants_move(self, *, holder: bool) -> bool:
+        """Return whether `move` is due.
+
+        Args:
+            holder: Whether this process holds the claim. The others forget now and then what was moved.
+        """
+        if holder:
+            return bool(self._moving) or len(self._keys) >= _MANY
+        if self._moving or len(self._keys) > self._most:
+            self.forget()
+        return False
+
+    def move(self, db: sqlite3.Connection) -> None:
+        """Move one piece of the keys to the index; they are not recent any more once all pieces are there."""
+        self._read(db)
+        if not self._moving:
+            self._moving, self._moved, self._until = sorted(self._keys), 0, self._last or 0
+        piece = self._moving[self._moved : self._moved + PIECE]
+        if piece:
+            db.execute(_insert_sql(len(piece)), piece)
+            self._moved += len(piece)
+        if self._moved == len(self._moving):
+            notes.write(db, "indexed", str(self._until))
+            self._keys.difference_update(self._moving)
+            self._moving = []
+
+    def _read(self, db: sqlite3.Connection) -> None:
+        """Read the keys that this process and others have stored since the last call."""
+        opening = self._last is None
+        if self._last is None:
+            self._last = _indexed(db)
+        # as one row, see `sqlite_statements`
+        last, found = db.execute(
+            "SELECT max(id), group_concat(hex(key), '') FROM events WHERE id > ?", (self._last,)
+        ).fetchone()
+        if last is not None:
+            self._last = last
+            keys = bytes.fromhex(found)
+            self._keys.update(keys[start : start + _KEY] for start in range(0, len(keys), _KEY))
+        if opening:
+            self._most = 2 * max(_MANY, len(self._keys))
+
+
+def _indexed(db: sqlite3.Connection) -> int:
+    """Return the last id up to which all keys are in the index."""
+    return int(notes.read(db, "indexed") or 0)
+
+
+@cache
+def _look_up_sql(number: int) -> str:
+    return f"SELECT key FROM keys WHERE key IN ({','.join('?' * number)})"  # noqa: S608 - only question marks
+
+
+@cache
+def _insert_sql(number: int) -> str:
+    return f"INSERT OR IGNORE INTO keys VALUES {','.join(['(?)'] * number)}"  # noqa: S608 - the same
