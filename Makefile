@@ -100,6 +100,9 @@ $(VENV)/bench: $(VENV)/dev
 bench-client: $(VENV)/bench ## measure what a send costs, next to aiohttp by hand, httpx and the official SDK
 	@$(BIN)/python benchmarks/client.py
 
+bench-bulk: $(VENV)/bench ## measure what a campaign costs a recipient, next to aiohttp workers; its memory, and the import of a million rows
+	@$(BIN)/python benchmarks/bulk.py
+
 bench-imports: $(VENV)/dev ## measure what an import costs, next to aiohttp's
 	@$(BIN)/python benchmarks/imports.py
 

@@ -10,6 +10,8 @@ import math
 import sqlite3
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
+from itertools import chain
 from typing import Any, Final
 
 import msgspec
@@ -52,6 +54,11 @@ SCAN: Final = (
     " s.skip, r.address, r.key, r.shape, r.fields, r.line, r.language, r.variant, r.channels, n.body"
     " FROM state s JOIN recipient r ON r.id = s.id LEFT JOIN news n ON n.id = s.id WHERE s.id > ?"
 )
+
+#: Rows that one statement inserts: SQLite takes at least 32,766 values.
+_TOGETHER: Final = 500
+#: Rows that are counted at a time.
+_PIECE: Final = 50_000
 
 
 class Book:
@@ -176,17 +183,26 @@ class Work:
 def load(db: sqlite3.Connection) -> Book:
     """Read the book by counting all rows."""
     book = load_names(db)
-    grouped = "SELECT state, lane, skip, count(*), sum(attempts) FROM state GROUP BY state, lane, skip"
-    for code, lane, skip, n, claims in db.execute(grouped):
+    (book.last,) = db.execute("SELECT coalesce(max(id), 0) FROM recipient").fetchone()
+    # In pieces, since SQLite sorts what it groups, in memory.
+    for first in range(1, book.last + 1, _PIECE):
+        _load_piece(db, book, first, first + _PIECE - 1)
+    return book
+
+
+def _load_piece(db: sqlite3.Connection, book: Book, first: int, last: int) -> None:
+    grouped = (
+        "SELECT state, lane, skip, count(*), sum(attempts) FROM state WHERE id BETWEEN ? AND ?"
+        " GROUP BY state, lane, skip"
+    )
+    for code, lane, skip, n, claims in db.execute(grouped, (first, last)):
         book.tally.add(rows.state_of(code), rows.skip_of(skip), n)
         book.claims += claims or 0
         if code == rows.READY:
             book.ready[lane] += n
         elif code == rows.LATER:
             book.later[lane] += n
-    (book.last,) = db.execute("SELECT coalesce(max(id), 0) FROM recipient").fetchone()
-    _load_news(db, book.tally)
-    return book
+    _load_news(db, book.tally, first, last)
 
 
 def load_names(db: sqlite3.Connection) -> Book:
@@ -201,9 +217,12 @@ def load_names(db: sqlite3.Connection) -> Book:
     return book
 
 
-def _load_news(db: sqlite3.Connection, tally: Tally) -> None:
-    grouped = "SELECT ended, reached, cost, currency, count(*) FROM news GROUP BY 1, 2, 3, 4"
-    for ended, reached, cost, currency, n in db.execute(grouped):
+def _load_news(db: sqlite3.Connection, tally: Tally, first: int, last: int) -> None:
+    grouped = (
+        "SELECT ended, reached, cost, currency, count(*) FROM news WHERE id BETWEEN ? AND ?"
+        " GROUP BY ended, reached, cost, currency"
+    )
+    for ended, reached, cost, currency, n in db.execute(grouped, (first, last)):
         tally.ended += n if ended else 0
         if reached:
             tally.reached[reached] += n
@@ -220,24 +239,49 @@ def add(work: Work, recipients: Sequence[Recipient], now: float) -> Added:
     keys = [(recipient.key, first + n) for n, recipient in enumerate(recipients)]
     db.execute("SAVEPOINT keys")
     # In the order of the keys: neighbours share a page.
-    insert = "INSERT OR IGNORE INTO key VALUES (?, ?)"
-    if db.executemany(insert, sorted(keys)).rowcount < len(keys):
+    if _insert(db, "INSERT OR IGNORE INTO key", sorted(keys)) < len(keys):
         db.execute("ROLLBACK TO keys")
         duplicates = _duplicates(db, recipients)
         left_out = set(duplicates)
         recipients = [recipient for n, recipient in enumerate(recipients) if n not in left_out]
-        db.executemany(insert, sorted((recipient.key, first + n) for n, recipient in enumerate(recipients)))
+        keys = [(recipient.key, first + n) for n, recipient in enumerate(recipients)]
+        _insert(db, "INSERT INTO key", sorted(keys))
     db.execute("RELEASE keys")
-    db.executemany(
-        "INSERT INTO recipient VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    _insert(
+        db,
+        "INSERT INTO recipient",
         [_recipient(work, first + n, recipient) for n, recipient in enumerate(recipients)],
     )
-    db.executemany(
-        "INSERT INTO state (id, state, lane, not_before, expires, at, skip) VALUES (?, ?, ?, ?, ?, ?, ?)",
+    _insert(
+        db,
+        "INSERT INTO state (id, state, lane, not_before, expires, at, skip)",
         [_state(work, first + n, recipient, now) for n, recipient in enumerate(recipients)],
     )
     work.added += len(recipients)
     return Added(added=len(recipients), duplicates=tuple(duplicates))
+
+
+def _insert(db: sqlite3.Connection, into: str, rows: Sequence[tuple[Any, ...]]) -> int:
+    """Insert rows, and return how many were inserted.
+
+    Many in a statement, since each step of a statement lets other threads run: with one for each row it
+    would wait, each time, for the thread that reads the next rows.
+    """
+    count = 0
+    for first in range(0, len(rows), _TOGETHER):
+        piece = rows[first : first + _TOGETHER]
+        if len(piece) == _TOGETHER:
+            values = list(chain.from_iterable(piece))
+            count += db.execute(_insertion(into, len(piece[0]), _TOGETHER), values).rowcount
+        else:
+            count += db.executemany(_insertion(into, len(piece[0]), 1), piece).rowcount
+    return count
+
+
+@cache
+def _insertion(into: str, columns: int, count: int) -> str:
+    row = f"({', '.join('?' * columns)})"
+    return f"{into} VALUES {', '.join([row] * count)}"
 
 
 def _duplicates(db: sqlite3.Connection, recipients: Sequence[Recipient]) -> list[int]:

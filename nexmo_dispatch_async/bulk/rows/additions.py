@@ -5,6 +5,7 @@ It reads no source and decides nothing: `intake` makes the recipients.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Final
 
@@ -19,7 +20,7 @@ TOGETHER: Final = 10_000
 
 
 class Additions:
-    """What is added in one pass over a source.
+    """What is added in one pass over a source: the next rows are read while the ledger takes the last ones.
 
     Args:
         ledger: Where to; `None` to add nothing.
@@ -35,6 +36,7 @@ class Additions:
         self._ledger = ledger
         self._together = together
         self._waiting: list[Recipient] = []
+        self._under_way: asyncio.Task[None] | None = None
         self.added: int = 0
         self.already: int = 0
         self.held_out: int = 0
@@ -43,7 +45,7 @@ class Additions:
         return f"<Additions added={self.added} waiting={len(self._waiting)}>"
 
     async def take(self, recipients: Sequence[Recipient]) -> None:
-        """Add recipients, or keep them for the next call.
+        """Begin to add recipients, or keep them for the next call.
 
         Raises:
             LedgerError: The ledger failed; what was added before stays added.
@@ -52,19 +54,38 @@ class Additions:
             return
         self._waiting += recipients
         if len(self._waiting) >= self._together:
-            await self.finish()
+            await self._begin(self._ledger)
 
     async def finish(self) -> None:
-        """Add what was kept.
+        """Add what was kept, and wait for all of it.
 
         Raises:
             LedgerError: As for `take`.
         """
+        if self._ledger is not None and self._waiting:
+            await self._begin(self._ledger)
+        await self._end()
+
+    async def give_up(self) -> None:
+        """Wait for no more than is under way; without an effect after `finish`."""
+        task, self._under_way = self._under_way, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def _begin(self, ledger: TakesRows) -> None:
+        await self._end()
         waiting, self._waiting = self._waiting, []
-        if self._ledger is None or not waiting:
-            return
-        added = await self._ledger.add(waiting)
+        self._under_way = asyncio.create_task(self._add(ledger, waiting))
+
+    async def _end(self) -> None:
+        if self._under_way is not None:
+            await self._under_way
+            self._under_way = None
+
+    async def _add(self, ledger: TakesRows, rows: list[Recipient]) -> None:
+        added = await ledger.add(rows)
         there = frozenset(added.duplicates)
         self.added += added.added
         self.already += len(there)
-        self.held_out += sum(row.skip == "hold_out" and n not in there for n, row in enumerate(waiting))
+        self.held_out += sum(row.skip == "hold_out" and n not in there for n, row in enumerate(rows))

@@ -312,7 +312,10 @@ class Intake:
             except Exception:
                 await additions.finish()  # the rows before the one that cannot be read are added
                 raise
-        await additions.finish()
+            else:
+                await additions.finish()
+            finally:
+                await additions.give_up()
         return Taken(
             **counts,
             added=additions.added,

@@ -10,11 +10,11 @@ from typing import Self
 
 __all__ = ["Seen"]
 
-# About 15 MB; when there are more, they all move to a temporary file at once, which SQLite deletes itself.
-_IN_MEMORY = 100_000
-# Of the filter, which takes 8 MB: 1 of 1,000 new keys is looked for in a file of 1,000,000 keys in vain.
-_BITS = 1 << 26
-_CACHE_KIB = 8192
+# About 8 MB; when there are more, they all move to a temporary file at once, which SQLite deletes itself.
+_IN_MEMORY = 50_000
+# Of the filter, which takes 4 MB: 1 of 300 new keys is looked for in a file of 1,000,000 keys in vain.
+_BITS = 1 << 25
+_CACHE_KIB = 4096
 # Two places of it for each key.
 _places = struct.Struct("<II8x").unpack
 
