@@ -59,18 +59,19 @@ def setup(
 ) -> Receiver:
     """Receive callbacks at `path` and at every path below it; any kind may come on any (contract 9.10).
 
-    An inbox starts after all cleanup contexts of the application, also those that it gets after this call,
-    and is drained before they end, once all requests are answered: what handlers use belongs there.
+    An inbox starts after all cleanup contexts of the application, including those that are added later, and
+    is drained before they end, after the last answer: resources of handlers belong in cleanup contexts.
 
-    Answers: 200 handled (also when no handler wanted the event), 400 no JSON object, 401 not genuine, 403
-    from a web page and not verified, 408 the body came too slowly, 413 too large, 415 not gzip or deflate,
-    or neither verified nor JSON, 500 a handler failed, 503 not signed at all, or the inbox could not store
-    (contract 5.10). With an inbox handlers run after the answer, so 500 does not occur.
+    Statuses: 200 handled (also without a matching handler), 400 no JSON object, 401 not authentic, 403 made
+        by
+    a web page and not verified, 408 the body arrived too slowly, 413 too large, 415 not gzip or deflate, or
+    neither verified nor JSON, 500 a handler failed, 503 not signed, or not stored (contract 5.10). With an
+    inbox handlers run after the answer, so 500 does not occur.
 
     Args:
         app: The application, not started yet.
         router: The handlers; registration ends when the application starts.
-        path: Where to mount.
+        path: Path of the receiver.
         secrets: Signature secrets by `api_key`, several for a rotation: `{"key": ["new", "old"]}`.
         verification: Instead of *secrets*: another `Verification`, or None to accept any origin.
         wrong_signature: The answer to a token or signature that is there and wrong: 401, which the service
@@ -78,12 +79,12 @@ def setup(
         inbox: Where to store before answering: the path of an SQLite file, the URL of a Postgres
             database (`postgresql://…`) or an inbox, which is started and
             drained with the application. None runs the handlers before the answer.
-        max_body: The largest body in bytes, after decompression.
+        max_body: Maximum size of a body in bytes, after decompression.
         body_timeout: Seconds until a body must have arrived; None for no limit.
-        values: What handlers may ask for by parameter name.
-        health_path: Where to tell probes how the inbox is doing: 200 with figures as long as the
-            process lives; `<health_path>/ready` is 503 while no event can be taken. None for no such routes.
-        clock: Gives epoch seconds.
+        values: Values for parameters of handlers, by name.
+        health_path: Path of the health probes: 200 with figures as long as the process lives;
+            `<health_path>/ready` is 503 while no event can be stored. None for no such routes.
+        clock: Returns epoch seconds.
 
     Returns:
         The receiver, also at `app[RECEIVERS][path]`, the path without a slash at its end.
@@ -165,7 +166,7 @@ class _Callbacks:
             return await _hang_up(request, _response(receiver.refuse(broken.reason)))
         except RequestRefusedError as error:
             response = _response(receiver.refuse(error))
-            response.force_close()  # the rest of the body is not worth a connection
+            response.force_close()  # a new connection is cheaper than the rest of the body
             return response
         except ConnectionError:
             # aiohttp would log a traceback and an address, which any client could trigger at will
@@ -215,7 +216,7 @@ def _live_with(app: web.Application, receiver: Receiver) -> None:
 class _Tree(web.PlainResource):
     """A path and all paths below it, matched without a regular expression, since each callback is matched.
 
-    Where others write `{tail:.*}`; `match_info["tail"]` is the same, and missing at the path itself.
+    The equivalent of `{tail:.*}`: `match_info["tail"]` is the same, and missing at the path itself.
     """
 
     def _match(self, path: str) -> dict[str, str] | None:
@@ -244,7 +245,7 @@ def _add_health(app: web.Application, receiver: Receiver, path: str) -> None:
 async def _expect(request: web.Request) -> None:
     """Send 100 Continue, or answer 417 to an unknown expectation (RFC 9110, 10.1.1).
 
-    That of aiohttp quotes the header, and fails with 500 and a traceback where it is no text.
+    The handler of aiohttp quotes the header, and fails with 500 and a traceback if the header is not text.
     """
     if request.version != HttpVersion11:
         return
@@ -301,9 +302,9 @@ class _Bodies:
         """Return the whole body.
 
         Raises:
-            RequestRefusedError: It is too large, or packed in an unknown way.
-            _BrokenBodyError: The same, in the middle.
-            ConnectionError: The client hung up.
+            RequestRefusedError: The body is too large, or has an unknown encoding.
+            _BrokenBodyError: The same, in the middle of the body.
+            ConnectionError: The client disconnected.
         """
         encoding = request.headers.get("Content-Encoding")
         if encoding is not None and encoding.strip().lower() not in _DECODED:

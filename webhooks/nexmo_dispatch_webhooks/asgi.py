@@ -50,18 +50,18 @@ _MOST_MEMBERS = 100
 class ASGIReceiver:
     """Receive callbacks as an ASGI application; any kind may come on any path (contract 9.10).
 
-    A server that knows the lifespan protocol starts and stops it. Mounted in a framework it gets no lifespan
-    events, so start it in the framework's own: `async with receiver:`.
+    A server with the lifespan protocol starts and stops the receiver. A mounted application gets no lifespan
+    events, so start the receiver in the framework's lifespan: `async with receiver:`.
 
-    Answers: 200 handled (also when no handler wanted the event), 400 no JSON object, 401 not genuine, 403
-    from a web page and not verified, 404 another path, 405 no POST, 408 the body came too slowly, 413 too
-    large, 415 not gzip or deflate, or neither verified nor JSON, 500 a handler failed, 503 not signed at all,
-    or the inbox could not store (contract 5.10). With an inbox handlers run after the answer, so 500 does not
-    occur.
+    Statuses: 200 handled (also without a matching handler), 400 no JSON object, 401 not authentic, 403 made
+        by
+    a web page and not verified, 404 another path, 405 no POST, 408 the body arrived too slowly, 413 too
+    large, 415 not gzip or deflate, or neither verified nor JSON, 500 a handler failed, 503 not signed, or not
+    stored (contract 5.10). With an inbox handlers run after the answer, so 500 does not occur.
 
     Args:
         router: The handlers; registration ends at the start.
-        path: Take only this path and those below it, seen from the mount point.
+        path: Path of the receiver, relative to the mount point; paths below it are accepted, too.
         secrets: Signature secrets by `api_key`, several for a rotation: `{"key": ["new", "old"]}`.
         verification: Instead of *secrets*: another `Verification`, or None to accept any origin.
         wrong_signature: The answer to a token or signature that is there and wrong: 401, which the service
@@ -69,12 +69,12 @@ class ASGIReceiver:
         inbox: Where to store before answering: the path of an SQLite file, the URL of a Postgres
             database (`postgresql://…`) or an inbox, which is started and
             drained with the receiver. None runs the handlers before the answer.
-        max_body: The largest body in bytes, before and after decompression.
+        max_body: Maximum size of a body in bytes, before and after decompression.
         body_timeout: Seconds until a body must have arrived; None for no limit.
-        values: What handlers may ask for by parameter name.
-        health_path: Where to tell probes how the inbox is doing, seen from the mount point: 200 with figures
-            as long as the process lives, and at `<health_path>/ready` 503 while no event can be taken.
-        clock: Gives epoch seconds.
+        values: Values for parameters of handlers, by name.
+        health_path: Path of the health probes, relative to the mount point: 200 with figures as long as the
+            process lives; `<health_path>/ready` is 503 while no event can be stored. None for no probes.
+        clock: Returns epoch seconds.
 
     Raises:
         ConfigurationError: Neither *secrets* nor *verification* was given, or a setting cannot work.
@@ -298,7 +298,7 @@ def _reason(what: str, error: Exception) -> str:
 def _local_path(scope: Scope) -> str:
     """Return the path from the mount point: ASGI's `path` includes `root_path`, in some frameworks not.
 
-    Litestar takes away the slash at the beginning as well, and adds one at the end that was not sent.
+    Litestar also removes the leading slash, and adds a trailing slash.
     """
     path: str = scope["path"]
     if not path.startswith("/"):

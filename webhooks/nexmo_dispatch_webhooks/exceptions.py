@@ -1,15 +1,15 @@
-"""Everything the receiver raises. It does not log and never carries a body, a number or a secret.
+"""All exceptions of the receiver. They never contain a body, a number or a secret.
 
-    WebhookError                          all of the below
-    ├── RequestRefusedError               a request is turned away: `.status` is the HTTP answer
+    WebhookError                          base of all others
+    ├── RequestRefusedError               a request is refused: `.status` is the HTTP status
     │   ├── InvalidBodyError              400: the body is not a JSON object, or breaks a strict check
-    │   ├── SignatureVerificationError    401, or `wrong_signature`: badly signed, or not for us
-    │   │   ├── MissingSignatureError     503: unsigned; the service repeats it, signed
-    │   │   └── TokenTimeError            503: rightly signed, but too old or in the future by this clock
-    │   ├── CrossSiteRequestError         403: a web page posted it, and nothing is verified
+    │   ├── SignatureVerificationError    401, or `wrong_signature`: the token or signature is wrong
+    │   │   ├── MissingSignatureError     503: no signature; the service repeats the request with one
+    │   │   └── TokenTimeError            503: correctly signed, but outside its time by this clock
+    │   ├── CrossSiteRequestError         403: a web page made the request, and there is no verification
     │   ├── RequestTimeoutError           408: the body did not arrive in time
     │   ├── BodyTooLargeError             413: the body is over the limit
-    │   └── UnsupportedMediaTypeError     415: an encoding, or without verification a content type, of others
+    │   └── UnsupportedMediaTypeError     415: wrong encoding, or without verification wrong content type
     ├── ConfigurationError                a setting is missing or wrong; also a ValueError
     ├── RouterError                       a registration that cannot work; also a TypeError
     │   └── RouterFrozenError             a registration after the start
@@ -22,8 +22,8 @@
         │   └── StatementError            a statement cannot run as it was given; also a ValueError
         └── UnknownRecordError            no record has this id; also a KeyError
 
-The HTTP answers are those of contract 5.10: the service repeats a delivery after a 5xx, and after
-nothing else for certain. `WebhookError.status` is 500 where a subclass does not say otherwise.
+The HTTP statuses are those of contract 5.10: only after a 5xx the service certainly repeats a delivery.
+`WebhookError.status` is 500 unless a subclass overrides it.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class WebhookError(Exception):
 
 
 class RequestRefusedError(WebhookError):
-    """A request is turned away before anything of it is kept."""
+    """A request is refused before any part of it is stored."""
 
     status = 400
 
@@ -77,10 +77,10 @@ class InvalidBodyError(RequestRefusedError):
 
 
 class SignatureVerificationError(RequestRefusedError):
-    """HTTP 401: the request does not prove where it comes from (contract 5.9).
+    """HTTP 401: the request does not prove its origin (contract 5.9).
 
-    A receiver with `wrong_signature=503` answers with that, so that the service repeats the request.
-    `claimed_api_key` is the account that the token names: a claim of the sender, which nothing has proved.
+    A receiver with `wrong_signature=503` answers 503, so that the service repeats the request.
+    `claimed_api_key` is the account that the token names, an unverified claim of the sender.
     """
 
     status = 401
@@ -91,26 +91,26 @@ class SignatureVerificationError(RequestRefusedError):
 
 
 class MissingSignatureError(SignatureVerificationError):
-    """HTTP 503: there is no token or signature at all.
+    """HTTP 503: there is no token or signature.
 
-    The service leaves it out in rare failures of its own, and repeats what gets a 5xx (contract 5.9).
+    In rare failures the service omits the token, and repeats callbacks that get a 5xx (contract 5.9).
     """
 
     status = 503
 
 
 class TokenTimeError(SignatureVerificationError):
-    """HTTP 503: the token is rightly signed, and this machine's clock makes it too old or too early.
+    """HTTP 503: the token is correctly signed, but too old or too early by this machine's clock.
 
-    One of the two clocks is wrong. The service does not repeat what gets a 401, so a clock that is set right
-    within a day would come too late (contract 5.9, 5.10).
+    One of the two clocks is wrong. The service does not repeat a callback after a 401, so a correction of the
+    clock within a day would be too late (contract 5.9, 5.10).
     """
 
     status = 503
 
 
 class CrossSiteRequestError(RequestRefusedError):
-    """HTTP 403: a browser sent it for a web page, to a receiver that verifies nothing.
+    """HTTP 403: a browser made the request for a web page, and the receiver has no verification.
 
     The service is no browser: it sends neither `Origin` nor `Sec-Fetch-Site`.
     """
@@ -131,7 +131,7 @@ class BodyTooLargeError(RequestRefusedError):
 
 
 class UnsupportedMediaTypeError(RequestRefusedError):
-    """HTTP 415: the content encoding is not supported or, where nothing is verified, the type is not JSON."""
+    """HTTP 415: unsupported content encoding or, without verification, a content type other than JSON."""
 
     status = 415
 
@@ -141,11 +141,11 @@ class ConfigurationError(WebhookError, ValueError):
 
 
 class RouterError(WebhookError, TypeError):
-    """A handler, filter or router that cannot work; raised where it is registered."""
+    """A handler, filter or router that cannot work; raised at the registration."""
 
 
 class RouterFrozenError(RouterError):
-    """Something was registered after the receiver had started."""
+    """A registration after the start of the receiver."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,11 +175,11 @@ class InboxError(WebhookError):
 
 
 class InboxFullError(InboxError):
-    """HTTP 503: as many events wait to be handled as the inbox may hold, or its file is full."""
+    """HTTP 503: the maximum number of events is pending, or the file is full."""
 
 
 class InboxLostError(InboxError):
-    """HTTP 503: the file of the inbox is no longer the one that was opened: nothing would be found again."""
+    """HTTP 503: the file of the inbox is no longer the opened one, so stored events would be lost."""
 
 
 class LostClaimError(InboxError):
@@ -190,7 +190,7 @@ class LostClaimError(InboxError):
 
 
 class TransactionError(InboxError):
-    """The statements of a handler in `context.transaction` failed: nothing of them was kept."""
+    """The statements of a handler in `context.transaction` failed; none was stored."""
 
 
 class StatementError(TransactionError, ValueError):

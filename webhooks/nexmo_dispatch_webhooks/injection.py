@@ -1,6 +1,6 @@
 """Passes to each handler the arguments that it names: event, context, and values of the application.
 
-It decides from the signature, once per handler; it calls nothing itself.
+The arguments are determined once per handler, from its signature; the module calls no handler.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ _VARIADIC = frozenset({inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_K
 class Context(msgspec.Struct, frozen=True):
     """Facts about a delivery besides the event itself.
 
-    Its `repr` shows neither the path, in which some put a secret, nor the claims.
+    The `repr` shows neither the path, which may contain a secret, nor the claims.
     """
 
     #: The path below the mount point; any kind may come on any path (contract 9.10).
     path: str = ""
-    #: When it arrived, in epoch seconds.
+    #: Time of arrival, in epoch seconds.
     timestamp: float | None = None
     claims: Claims | None = None
-    #: How often handlers of this event failed before; 0 without an inbox.
+    #: Number of earlier attempts at this event; 0 without an inbox.
     attempt: int = 0
     collected: Transaction | None = None
 
@@ -77,7 +77,7 @@ class Context(msgspec.Struct, frozen=True):
         return self.collected
 
 
-#: Calls one handler with what it asked for, from event and context.
+#: Calls one handler with its arguments, from event and context.
 Call = Callable[[Any, Context], Any]
 
 
@@ -102,7 +102,7 @@ def require_async(function: Callable[..., Any]) -> None:
     """Refuse a plain function at its registration, not at the first callback.
 
     Raises:
-        RouterError: It is not an async function; the message says what to do.
+        RouterError: The function is not async; the message says what to do.
     """
     if not callable(function):
         raise RouterError(f"a handler must be an async function, not {type(function).__name__}")
@@ -138,14 +138,14 @@ def plan_call(function: Callable[..., Any], values: Mapping[str, Any]) -> Call:
 
     Args:
         function: The handler.
-        values: What the application provides, by name.
+        values: Values of the application, by name.
 
     Returns:
         A function that calls the handler, from event and context.
 
     Raises:
-        RouterError: A parameter without a default that nothing fills; or nothing but `*args` and `**kwargs`,
-            which do not tell.
+        RouterError: A parameter without a default has no value; or the function has only `*args` and
+            `**kwargs`, so its parameters are unknown.
     """
     positional, named = _sources(function, values)
     if not named and [source for _, source in positional] == ["event"]:

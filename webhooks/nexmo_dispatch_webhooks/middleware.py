@@ -23,12 +23,12 @@ __all__ = [
     "through",
 ]
 
-#: Goes on with the next middleware, in the end with the handler, whose result it returns.
+#: Calls the next middleware, and finally the handler, and returns its result.
 CallNext = Callable[[Event], Awaitable[Any]]
 #: Around each handler: `async def middleware(event, context, call_next)`, which awaits `call_next(event)`.
 Middleware = Callable[[Event, Context, CallNext], Awaitable[Any]]
 
-#: Goes on with the next outer middleware, in the end with the receiver itself.
+#: Calls the next outer middleware, and finally the receiver.
 OuterCallNext = Callable[[RawRequest], Awaitable[Answer]]
 #: Around each request: `async def middleware(request, call_next)`, which returns an `Answer`.
 OuterMiddleware = Callable[[RawRequest, OuterCallNext], Awaitable[Answer]]

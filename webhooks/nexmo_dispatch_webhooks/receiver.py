@@ -1,7 +1,7 @@
-"""`Receiver`: one request to one answer, for any framework.
+"""`Receiver`: turns a request into an answer, for any framework.
 
-Verify, parse, then run the handlers, or store in an inbox that runs them later. It opens no socket:
-the adapters read the body, under their limits, and write the answer.
+The receiver verifies and parses, then runs the handlers, or stores the event in an inbox that runs them
+later. The module opens no socket: the adapters read the body, within their limits, and write the answer.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from nexmo_dispatch_webhooks.signature import Secret
 __all__ = ["UNSET", "Answer", "Inbox", "InboxSource", "Receiver", "Statistics", "Unset"]
 
 Unset = msgspec.UnsetType
-#: "Not given", which differs from None: `verification=None` means "check nothing", said out loud.
+#: The value of omitted arguments, distinct from None: `verification=None` explicitly disables verification.
 UNSET = msgspec.UNSET
-#: More different oddities than the contract could produce: unknown member names come from outside.
+#: Maximum number of different oddities, since peers choose the names of unknown members.
 _MOST_ODDITIES = 1000
 
 
@@ -70,13 +70,13 @@ class Statistics(msgspec.Struct, frozen=True):
     answers: dict[int, int]
     #: Events by kind.
     events: dict[str, int]
-    #: Events that no handler wanted.
+    #: Events without a matching handler.
     unhandled: int
-    #: What was tolerated, by place (contract 5.11).
+    #: Oddities by place (contract 5.11).
     oddities: dict[str, int]
     #: Requests without a token or signature, which the service repeats (contract 5.9).
     missing_signatures: int = 0
-    #: Requests with a wrong one: strangers, or callbacks that are lost after a secret was changed.
+    #: Requests with a wrong one: of strangers, or callbacks that are lost after a change of the secret.
     wrong_signatures: int = 0
 
 
@@ -93,9 +93,9 @@ class Receiver:
         inbox: Where to store before answering: a path makes an `SqliteInbox`, a URL (`postgresql://…`) a
             `PostgresInbox`. None runs the handlers before the answer, so that a failed handler answers 500
             and the service repeats the delivery.
-        values: What handlers may ask for by parameter name.
-        clock: Gives epoch seconds.
-        monotonic: Gives seconds for bursts of refusals, which are logged once.
+        values: Values for parameters of handlers, by name.
+        clock: Returns epoch seconds.
+        monotonic: Returns monotonic seconds, for bursts of refusals, which are logged once.
 
     Raises:
         ConfigurationError: There is neither `secrets` nor `verification`, or there are both; *verification*
@@ -154,7 +154,7 @@ class Receiver:
         """Start, and start the inbox; adapters call it when the application starts.
 
         Raises:
-            RouterError: A handler asks for something that nothing provides.
+            RouterError: A parameter of a handler has no value.
             InboxError: The inbox cannot be opened.
         """
         self.start()
@@ -268,7 +268,7 @@ class Receiver:
         except InvalidBodyError:
             if inbox is None or verification is None:
                 raise
-            # Authentic, so no stranger fills the store: keep it where it can be seen (contract 5.10).
+            # Authentic, so strangers cannot fill the store: keep the body for an operator (contract 5.10).
             await inbox.put(request, context, None)
             return _HANDLED
         self._events[event.kind] += 1
@@ -280,7 +280,7 @@ class Receiver:
         return self._conclude(await self._bound.dispatch(event, context))
 
     def _conclude(self, result: DispatchResult) -> Answer:
-        """Return 200, or 500 if a handler failed, since only a 5xx is certainly repeated (9.11)."""
+        """Return 200, or 500 if a handler failed, since the service certainly repeats only a 5xx (9.11)."""
         if not result.failures:
             self._unhandled += result.unhandled
             return _HANDLED

@@ -1,6 +1,6 @@
 """`Route`: a handler with the conditions that an event must meet.
 
-It decides whether an event is wanted; it runs nothing.
+The module decides whether an event matches; it runs no handler.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 Handler = Callable[..., Awaitable[Any]]
 OneOrMore: TypeAlias = T | Collection[T]
-#: A plain function of an event of the class, whose result is truthy for events that are wanted.
+#: A synchronous function of an event of the class, whose result is truthy for matching events.
 EventCondition: TypeAlias = Callable[[T], object]
 When: TypeAlias = EventCondition[T] | Sequence[EventCondition[T]]
 
@@ -161,7 +161,7 @@ def _items(value: Any) -> list[Any]:
     if isinstance(value, str | bytes):
         return [value]
     if isinstance(value, Mapping):
-        # Its names would be taken: `{"read": False}` would take what it is meant to leave out.
+        # Its keys would count: `{"read": False}` would match `read`, contrary to its intention.
         raise RouterError("a filter takes one value or a list, tuple or set of them, not a mapping")
     try:
         return list(value)

@@ -1,7 +1,7 @@
 """`Router`: which handlers an event reaches, in which order, and the result of each.
 
-It knows events, not HTTP. Handlers run in the order of registration, one after the other; one that
-fails does not hide the others, and an event without a handler is visible in the result.
+The module knows events, not HTTP. Handlers run one after the other, in the order of registration; a failed
+handler does not stop the others, and the result shows an event without a handler.
 """
 
 from __future__ import annotations
@@ -148,9 +148,9 @@ class Router:
 
     Args:
         *routers: Routers to include at once.
-        name: For messages about composition.
-        values: What handlers may ask for by parameter name, besides `event` and `context`; handlers of
-            included routers as well, unless their router has a value of the same name.
+        name: Name of the router, for messages about composition.
+        values: Values for parameters of handlers, by name, besides `event` and `context`; also for handlers
+            of included routers, unless their router has a value of the same name.
     """
 
     def __init__(
@@ -193,8 +193,8 @@ class Router:
             content: Content types of inbound messages; an open list as well.
             error_class: `temporary`, `permanent`, `configuration`, `request`, `unknown` (contract 6.1).
             sender: Numbers, with or without a plus, or ids of the `from` side.
-            when: Plain functions of the event whose result is truthy for events that are wanted.
-            name: How results and logs name the handler; its qualified name when None.
+            when: Synchronous functions of the event; the handler matches if all results are truthy.
+            name: Name of the handler in results and logs; its qualified name when None.
 
         Raises:
             RouterError: The handler is not async, or is for other events, or a filter can never match.
@@ -280,7 +280,7 @@ class Router:
         return self.register("unknown", when=when, name=name)
 
     def fallback(self, handler: H) -> H:
-        """Decorator for events that reach no other handler of this router or of those included in it."""
+        """Decorator for events that reach no other handler of this router or of included routers."""
         self._require_open()
         require_async(handler)
         self._node.fallbacks.append(Route(handler, describe(handler)))
@@ -331,10 +331,10 @@ class Router:
 
         Args:
             router: A router that is not included anywhere yet.
-            prefix: Take only what arrives below this path, for example `/team-a`, seen from the mount
-                point; a prefix around this router comes first.
-            account: Take only what this `api_key` signed (contract 5.9), so that no other account of the
-                same receiver can move its workflows; None for any, and for callbacks without a signature.
+            prefix: Only callbacks below this path, such as `/team-a`, relative to the mount point and to the
+                prefix of this router.
+            account: Only callbacks signed by this `api_key` (contract 5.9), so that no other account of the
+                receiver can change its workflows; None for any account, and for unsigned callbacks.
 
         Raises:
             RouterError: The router is this one, contains this one, is included already, or has
@@ -358,13 +358,13 @@ class Router:
         here.entries.append(_Branch(node, scope))
 
     def freeze(self, values: Mapping[str, Any] | None = None) -> None:
-        """End the registration, and check that every handler can be called with what is provided.
+        """End the registration, and check that every handler can be called with the provided values.
 
         Args:
             values: More values for handlers, besides those of the routers.
 
         Raises:
-            RouterError: A handler asks for something that nothing provides.
+            RouterError: A parameter of a handler has no value.
         """
         self._plan = self._node.plan(values or {}, set(), ())
         self._node.freeze()
@@ -372,7 +372,7 @@ class Router:
     def bind(self, values: Mapping[str, Any] | None = None) -> Self:
         """Return a router with the same handlers, frozen with *values*; this router does not change.
 
-        So several receivers can have one router, each with its values.
+        Several receivers can therefore share a router, each with its own values.
         """
         bound = copy.copy(self)
         bound.freeze(values)
@@ -395,7 +395,7 @@ class Router:
     def fetch(self, event: Event, context: Context | None = None) -> tuple[Handler, ...]:
         """Return the handlers that an event would reach, in order, without running them.
 
-        What a `when` filter raises comes through; in `dispatch` it is a failure of its handler.
+        An exception of a `when` filter propagates; in `dispatch` it is a failure of its handler.
         """
         # before the start the values are not provided yet, and they do not matter here
         plan = self._plan or self._node.plan({}, set(), (), lambda handler, _: handler)
@@ -407,7 +407,7 @@ class Router:
         return tuple(item.route.handler for item in selected)
 
     def select(self, event: Event, context: Context) -> list[Selected]:
-        """Return what an event reaches, in order, ready to run, with the exceptions of filters."""
+        """Return the selected handlers of an event, in order, with the exceptions of filters."""
         if watchers:
             current_event.set(event)
         plan = self._plan
@@ -420,15 +420,15 @@ class Router:
     async def dispatch(self, event: Event, context: Context | None = None) -> DispatchResult:
         """Run every matching handler, one after the other, in the order of registration.
 
-        An exception of a handler is collected and the next one runs; cancellation of the current task comes
-        through at once. That of something else, which a handler awaited, is an exception like others.
+        An exception of a handler is collected and the next handler runs; a cancellation of the current task
+        propagates at once. A cancellation of another task, which a handler awaits, is an exception like
+        others.
 
         Returns:
-            Which handlers succeeded and which failed. Nothing is raised for a failure: see
-            `DispatchResult.raise_for_failures`.
+            The handlers that succeeded and those that failed; see `DispatchResult.raise_for_failures`.
 
         Raises:
-            RouterError: A handler asks for something that nothing provides.
+            RouterError: A parameter of a handler has no value.
         """
         if context is None:
             context = Context()

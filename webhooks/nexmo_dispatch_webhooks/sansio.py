@@ -1,6 +1,6 @@
-"""From request to event without I/O: `from_http`, and the ways to verify where a request comes from.
+"""`from_http`: from request to event without I/O, and the kinds of verification.
 
-It reads no socket and runs no handler; adapters give it headers and the raw body.
+The module reads no socket and runs no handler; adapters pass headers and the raw body.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _PATH_SECRET = re.compile(r"[A-Za-z0-9._~-]{22,}")
 class RawRequest(msgspec.Struct, frozen=True):
     """A request as received.
 
-    `headers` is asked for lower-case names: a dict of those, or a mapping that does not mind the case.
+    `headers` is read by lower-case names: a dict with such names, or a mapping that ignores case.
     `path` is the part below the mount point.
     """
 
@@ -61,14 +61,14 @@ class RawRequest(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """An HTTP answer: 200, or a status of contract 5.10 with a short text without personal data."""
+    """The receiver's HTTP response: 200, or a status of contract 5.10 with a short text, no personal data."""
 
     status: int = 200
     text: str = ""
 
 
 class Verification(Protocol):
-    """Decides whether a request is genuine, from its headers, raw body and path."""
+    """Decides whether a request is authentic, from its headers, raw body and path."""
 
     def verify(self, request: RawRequest) -> Claims | None:
         """Return the claims of the sender; raise SignatureVerificationError to refuse.
@@ -90,7 +90,7 @@ class JwtVerification:
         max_age: See `signature.verify`.
         leeway: See `signature.verify`.
         require_payload_hash: See `signature.verify`.
-        clock: Gives epoch seconds.
+        clock: Returns epoch seconds.
 
     Raises:
         ConfigurationError: There is no secret, or an empty secret, which accepts any signature.
@@ -168,17 +168,17 @@ class HmacVerification:
 
 
 class PathSecretVerification:
-    """A secret last segment of the URL, for senders that sign nothing: `…/webhooks/<secret>`.
+    """A secret last segment of the URL, for senders without signatures: `…/webhooks/<secret>`.
 
-    It proves who was told the URL, not what was sent; keep paths out of the access log. Handlers and
-    records get the path without the secret.
+    The secret proves that the sender knows the URL, but does not protect the body; keep paths out of access
+    logs. Handlers and records get the path without the secret.
 
     Args:
-        secret: 22 characters or more, letters, digits and `-._~`: what `secrets.token_urlsafe()` makes.
-            22 of its characters hold 128 bits.
+        secret: At least 22 characters (128 bits) of letters, digits and `-._~`, as from
+            `secrets.token_urlsafe()`.
 
     Raises:
-        ConfigurationError: It is shorter, or has a character that a URL would spell otherwise.
+        ConfigurationError: The secret is shorter, or has a character that URLs escape.
     """
 
     #: The path names no account.
@@ -217,8 +217,8 @@ def from_http(
     Args:
         headers: The request headers, in any case; of several with one name the first counts.
         body: The raw body.
-        verification: How to check the origin. Required; None accepts requests of any origin.
-        path: The path below the mount point, for verifications that look at it.
+        verification: The verification. Required; None accepts requests of any origin.
+        path: The path below the mount point, for verifications that use it.
         strict: See `parse_event`.
 
     Returns:
@@ -226,9 +226,9 @@ def from_http(
 
     Raises:
         MissingSignatureError: The request is not signed (503: the service repeats it, signed).
-        SignatureVerificationError: The request is not genuine (401).
-        CrossSiteRequestError: Nothing was verified, and a web page made the request (403).
-        UnsupportedMediaTypeError: Nothing was verified, and the content type is not JSON (415).
+        SignatureVerificationError: The request is not authentic (401).
+        CrossSiteRequestError: There is no verification, and a web page made the request (403).
+        UnsupportedMediaTypeError: There is no verification, and the content type is not JSON (415).
         InvalidBodyError: The body is not a JSON object (400).
         ConfigurationError: The body is text, or the verification returned neither claims nor None.
     """
@@ -242,21 +242,21 @@ def from_http(
 
 
 def authenticate(request: RawRequest, verification: Verification | None) -> Claims | None:
-    """Verify a request, or without a verification check that no web page posted it; return its claims.
+    """Verify a request, or without a verification check that no web page made it; return its claims.
 
-    What is genuine is read whatever its content type says, since a callback that is refused with a 4xx does
-    not come again (contract 5.10). A missing content type is always accepted.
+    An authentic request is accepted with any content type, since the service does not repeat a callback that
+    is refused with a 4xx (contract 5.10). A missing content type is always accepted.
 
-    Without a verification only what no web page can send is let through: a page may post to every address
-    that the browser of its visitor reaches, also to one behind a firewall. The browser says so in
-    `Sec-Fetch-Site` and `Origin`, and no page can prevent it. The own origin is no exception: a page whose
-    name is rebound to this address has it as well.
+    Without a verification only requests that no web page can make are accepted: a page may post to every
+    address that its visitor's browser reaches, even behind a firewall. The browser adds `Sec-Fetch-Site` and
+    `Origin`, and no page can prevent that. The receiver's own origin is refused as well: a page whose name is
+    rebound to this address (DNS rebinding) has that origin.
 
     Raises:
-        SignatureVerificationError: The request is not genuine.
-        CrossSiteRequestError: There is no verification, and a browser sent the request for a page.
+        SignatureVerificationError: The request is not authentic.
+        CrossSiteRequestError: There is no verification, and a browser made the request for a page.
         UnsupportedMediaTypeError: There is no verification, and the content type is not JSON.
-        ConfigurationError: The verification returned neither claims nor None, so it may not have looked.
+        ConfigurationError: The verification returned neither claims nor None, so it may not have checked.
     """
     if verification is None:
         if "origin" in request.headers or "sec-fetch-site" in request.headers:

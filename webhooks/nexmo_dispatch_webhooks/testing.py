@@ -1,6 +1,6 @@
-"""`WebhookClient`: posts signed callbacks as the service does, for tests of your own handlers.
+"""`WebhookClient`: posts signed callbacks as the service does, for tests of handlers.
 
-It simulates no workflow and keeps no time; for that there is the simulator of the SDK package.
+The client simulates no workflows and no time; the simulator of the SDK package does.
 """
 
 from __future__ import annotations
@@ -40,23 +40,23 @@ class WebhookClient:
     """Plays the service for your handlers.
 
     Args:
-        target: A router, to run its handlers without a socket; a `Receiver`, which `setup` and
-            `ASGIReceiver.receiver` give, to go through your own settings; or the URL of a running receiver.
-        secrets: What to sign with: the mapping that your receiver has; the first secret of its first key is
-            taken. Not needed for a router, nor where no token is verified: a secret of the path goes into
-            `path`, another signature into the `headers` of `post`.
-        values: What handlers of a router may ask for by parameter name; a receiver has its own.
-        raise_failures: Raise `HandlerError` when a handler fails, with the handler's exception as its cause;
-            behind an inbox each post waits for that until nothing is ready or under way. False gives the
-            answer as the service would see it, at once. For a URL it means nothing.
-        clock: Gives epoch seconds, for timestamps and tokens.
+        target: A router, to run its handlers without a socket; a `Receiver`, from `setup` or
+            `ASGIReceiver.receiver`, to test your own settings; or the URL of a running receiver.
+        secrets: The secrets of the receiver; the first secret of the first key signs. Not needed for a
+            router, nor for a receiver that verifies no tokens: a secret in the path goes into `path`, another
+            signature into the `headers` of `post`.
+        values: Values for parameters of a router's handlers, by name; a receiver has its own.
+        raise_failures: Whether a failed handler raises `HandlerError`, with the handler's exception as its
+            cause; with an inbox each post then waits until no event is ready or being handled. False returns
+            the answer that the service would get, at once. Without effect for a URL.
+        clock: Returns epoch seconds, for timestamps and tokens.
 
-    A receiver that has an inbox and does not run yet is started by the first post, and ended with the client:
+    The first post starts a receiver with an inbox if necessary, and the client closes it at the end:
     write `async with WebhookClient(receiver) as client:`, or await its `aclose`.
 
     Raises:
-        ConfigurationError: The receiver verifies tokens, and there are no *secrets* to sign with; *target* is
-            none of the three, or has values already.
+        ConfigurationError: The receiver verifies tokens, and there are no *secrets*; *target* is none of the
+            three, or already has values.
     """
 
     def __init__(
@@ -202,13 +202,13 @@ class WebhookClient:
         headers: Mapping[str, str] | None = None,
         signed: bool = True,
     ) -> Answer:
-        """Post any body: of another kind, forged, or the same one twice.
+        """Post any body: of another kind, forged, or a repeated one.
 
         Args:
-            body: An object to encode as JSON, or the bytes themselves.
-            path: Below the path of the receiver.
-            headers: More headers, which win over those made here.
-            signed: False leaves the token out.
+            body: An object to encode as JSON, or bytes.
+            path: Path below that of the receiver.
+            headers: More headers, which override the usual ones.
+            signed: False omits the token.
 
         Raises:
             HandlerError: See *raise_failures*.

@@ -1,8 +1,8 @@
-"""`Transaction`: the SQL that a handler wants committed together with the mark that it is done.
+"""`Transaction`: the SQL statements that a handler commits together with the mark that it is done.
 
-It only collects statements, checked and with copies of their values. The SQLite inbox runs them after the
-handler returned, in the database transaction that marks the handler as done; a handler that raises leaves
-nothing behind.
+The class only collects statements, checked and with copies of their values. The SQLite inbox runs them after
+the handler has returned, in the database transaction that marks the handler as done; the statements of a
+handler that raises are dropped.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ class Transaction:
     def execute(self, sql: str, parameters: Parameters = ()) -> None:
         """Add a statement; it runs when the handler has returned, in the order of the calls.
 
-        The values are copied now: what becomes of *parameters* afterwards changes nothing. Nothing is read
-        back: say it in SQL (`INSERT … ON CONFLICT … DO UPDATE`, `UPDATE … SET n = n + 1`). When a statement
-        fails, all of this handler's are rolled back, and the handler counts as failed.
+        The values are copied at the call, so later changes of *parameters* have no effect. Nothing can be
+        read; express conditions in SQL (`INSERT … ON CONFLICT … DO UPDATE`, `UPDATE … SET n = n + 1`). A
+        failed statement rolls back all statements of the handler, which then counts as failed.
 
         Args:
             sql: One statement for the file of the inbox; your tables live in it (`SqliteInbox(schema=…)`).
@@ -81,7 +81,7 @@ class Transaction:
 
         Args:
             sql: As for `execute`.
-            rows: For each time the values of its placeholders, as for `execute`.
+            rows: The values of the placeholders, one row per statement, as for `execute`.
 
         Raises:
             StatementError: As for `execute`; the message says which row.
@@ -189,11 +189,11 @@ def _bind(
 
     Args:
         placeholders: Of the statement, in their order.
-        parameters: What the handler gave.
-        where: How the message of an error begins.
+        parameters: The parameters of the handler.
+        where: Beginning of an error message.
 
     Raises:
-        StatementError: They do not fit; the message holds none of them.
+        StatementError: The parameters do not fit; the message contains no value.
     """
     name = _name(type(parameters))
     if isinstance(parameters, Mapping):
