@@ -146,7 +146,8 @@ class Campaign:
         """Open a campaign, for `async with`; the exit drains the sends in flight.
 
         Args:
-            ledger: Path of the file, `":memory:"`, or a ledger, which the campaign does not close.
+            ledger: Path of the file, `postgresql://…?campaign=name`, `":memory:"`, or a ledger, which the
+                campaign does not close.
             client: The client that sends; the campaign does not close it.
             template: Makes the workflow of each row.
             rate: Sends per second, a text such as `"500/h"`, or the stages of a ramp:
@@ -169,7 +170,9 @@ class Campaign:
             ConfigurationError: A setting is wrong.
         """
         chosen = settings_of(ledger, rate, over, limit, settings)
-        keeper = await opened(ledger, people=people, observer=observer, restored=restored, clock=wall_clock)
+        keeper = await opened(
+            ledger, chosen.name, people=people, observer=observer, restored=restored, clock=wall_clock
+        )
         try:
             campaign = cls(
                 keeper if keeper is not None else cast("Ledger", ledger),

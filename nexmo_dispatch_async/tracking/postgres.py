@@ -49,17 +49,17 @@ _UPDATE: Final[LiteralString] = (
     " WHERE dispatch_uuid = %(id)s"
 )
 _PRUNE: Final[LiteralString] = f"""
-DELETE FROM nexmo_dispatch.tracking_workflows WHERE dispatch_uuid IN (
+DELETE FROM nexmo_dispatch.tracking_workflows WHERE dispatch_uuid = ANY(ARRAY(
     SELECT dispatch_uuid FROM nexmo_dispatch.tracking_workflows
     WHERE kind = %(kind)s AND touched < {_AT} - %(seconds)s
     ORDER BY touched LIMIT %(piece)s FOR UPDATE SKIP LOCKED
-)
+))
 """
 _PRUNE_MANY: Final[LiteralString] = """
-DELETE FROM nexmo_dispatch.tracking_workflows WHERE dispatch_uuid IN (
+DELETE FROM nexmo_dispatch.tracking_workflows WHERE dispatch_uuid = ANY(ARRAY(
     SELECT dispatch_uuid FROM nexmo_dispatch.tracking_workflows WHERE kind = 'unclaimed'
     ORDER BY touched DESC, dispatch_uuid OFFSET %(most)s LIMIT %(piece)s FOR UPDATE SKIP LOCKED
-)
+))
 """
 _KINDS: Final[tuple[Kind, ...]] = ("unclaimed", "open", "ended")
 # The number of changes between two clean-ups, and the most workflows that one deletes.
@@ -132,7 +132,7 @@ class PostgresTrackingStore:
         if changed:
             self._notices.tell(state.dispatch_uuid)
         self._changes += 1
-        if self._changes % _PRUNE_EVERY == 1 or _PRUNE_EVERY == 1:
+        if (self._changes - 1) % _PRUNE_EVERY == 0:
             await self._database.run(partial(_prune, retention, at))
         return merged
 

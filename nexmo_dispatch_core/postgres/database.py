@@ -68,6 +68,7 @@ class Database:
     def __init__(
         self, url: str, *, error: MakeError, name: str, connections: int = 4, timeout: float = 30.0
     ) -> None:
+        self.url: str = url
         self._conninfo = _conninfo(url, name)
         self._error = error
         self._connections = connections
@@ -84,6 +85,11 @@ class Database:
     def is_open(self) -> bool:
         """Whether `open` was called last."""
         return self._pool is not None
+
+    def is_same_as(self, other: Database) -> bool:
+        """Whether another one has the same server and database."""
+        mine, theirs = conninfo_to_dict(self._conninfo), conninfo_to_dict(other._conninfo)
+        return all(mine.get(name) == theirs.get(name) for name in ("host", "hostaddr", "port", "dbname"))
 
     async def open(self) -> None:
         """Open the pool, and wait for its first connection; again without effect."""

@@ -163,7 +163,7 @@ class PostgresServer:
 
     def cut(self, url: str) -> None:
         """End all sessions of a database, as a failover would."""
-        name = url.rpartition("/")[2].partition("?")[0]
+        name = url.partition("?")[0].rpartition("/")[2]
         self.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
 
     def _run(self, program: str, *arguments: str | Path) -> str:

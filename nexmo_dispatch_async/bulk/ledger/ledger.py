@@ -46,6 +46,11 @@ class Ledger(Protocol):
         """Random text of at most 16 characters, the beginning of every `client_ref` of the ledger."""
         ...
 
+    @property
+    def share(self) -> float:
+        """The part of the campaign's rates that this process may use: 1 where it sends alone."""
+        ...
+
     async def describe(self, plan: bytes | None = None) -> bytes:
         """Return the stored plan of the campaign as JSON; `b""` without a plan.
 

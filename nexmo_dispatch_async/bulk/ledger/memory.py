@@ -108,6 +108,11 @@ class MemoryLedger:
         """Random text, generated with the ledger."""
         return self._reference
 
+    @property
+    def share(self) -> float:
+        """1: no other process sends."""
+        return 1.0
+
     async def describe(self, plan: bytes | None = None) -> bytes:
         """Return the plan, after storing a new one."""
         self._require_open()

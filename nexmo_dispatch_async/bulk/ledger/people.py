@@ -96,14 +96,19 @@ class People:
         clock: Callable[[], float] = time.time,
         busy_timeout: float = 10.0,
     ) -> Self:
-        """Return a `People` in a separate SQLite file, which several processes and campaigns may share.
+        """Return a `People` that processes and campaigns may share, in an SQLite file or on Postgres.
 
         Args:
-            path: The file; created at the first use, for its owner only.
+            path: A separate file, created at the first use, for its owner only; or `postgresql://…`, the
+                database of the campaigns.
             normalise: Returns an address in the form that campaigns store.
             clock: Returns epoch seconds.
             busy_timeout: Maximum wait in seconds for another process that writes.
         """
+        if isinstance(path, str) and path.startswith(("postgresql://", "postgres://")):
+            from nexmo_dispatch_async.bulk.ledger.postgres_people import PostgresPeople
+
+            return cls(PostgresPeople(path), normalise=normalise, clock=clock)
         from nexmo_dispatch_async.bulk.ledger.people_sqlite import SqlitePeople
 
         return cls(SqlitePeople(path, busy_timeout=busy_timeout), normalise=normalise, clock=clock)

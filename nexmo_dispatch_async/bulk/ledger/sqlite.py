@@ -155,6 +155,11 @@ class SqliteLedger:
         """Random text, made with the ledger."""
         return self._writer.reference
 
+    @property
+    def share(self) -> float:
+        """1: a file belongs to one process."""
+        return 1.0
+
     # --- the promises of `Ledger` ---
 
     async def describe(self, plan: bytes | None = None) -> bytes:

@@ -35,7 +35,9 @@ class Lanes:
         self._ledger, self._application = ledger, application
         self._governor, self._calendar = governor, calendar
         self.meter: Meter = Meter("campaign")
-        self._own: dict[str, Meter] = {name: Meter(name, rate) for name, rate in pace.by_bucket.items()}
+        self._rates = dict(pace.by_bucket)
+        self._own: dict[str, Meter] = {name: Meter(name, rate) for name, rate in self._rates.items()}
+        self._share = 1.0
         self._lanes: dict[str, Lane] = {}
         self._dry: dict[str, float] = {}
         self._refresh_at = self._closed_until = -math.inf
@@ -61,6 +63,20 @@ class Lanes:
             self.closed = self._calendar.closed(zones, at)
             self._closed_until = self._calendar.changes(zones, at)
             self._dry.clear()
+
+    def retune(self, rate: float, share: float, now: float) -> None:
+        """Set the rate of the campaign, and of its buckets where other processes send or end.
+
+        Args:
+            rate: Sends per second of the campaign.
+            share: The part of all rates that this process may use.
+            now: Time of the loop.
+        """
+        self.meter.retune(rate * share, now)
+        if share != self._share:
+            self._share = share
+            for name, meter in self._own.items():
+                meter.retune(self._rates[name] * share, now)
 
     def look_again(self) -> None:
         """Make the next refresh read buckets and zones again, after rows were added."""

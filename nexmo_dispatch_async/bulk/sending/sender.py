@@ -213,7 +213,7 @@ class Sender:
         rate = self._control.rate
         if rate is None:
             rate = planned_rate(self._pace, total=lanes.total, done=self._done)
-        lanes.meter.retune(rate, now)
+        lanes.retune(rate, self._ledger.share, now)
         asked = lanes.ask(now, room)
         if not asked:
             self.waiting = await lanes.held(now, at)

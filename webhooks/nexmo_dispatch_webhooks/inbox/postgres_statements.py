@@ -272,11 +272,11 @@ WITH ages AS MATERIALIZED (
     + "SELECT count(*) FROM changed"
 )
 PRUNE_KEYS: Final[LiteralString] = """
-DELETE FROM nexmo_dispatch.inbox_events WHERE id IN (
+DELETE FROM nexmo_dispatch.inbox_events WHERE id = ANY(ARRAY(
     SELECT id FROM nexmo_dispatch.inbox_events WHERE state = 3
     AND measured <= (SELECT measured FROM nexmo_dispatch.inbox_ages) - %(keys)s
     ORDER BY measured, id LIMIT %(piece)s FOR UPDATE SKIP LOCKED
-)
+))
 """
 AGED_AT: Final[LiteralString] = "SELECT aged_at FROM nexmo_dispatch.inbox_ages"
 AGE: Final[LiteralString] = (

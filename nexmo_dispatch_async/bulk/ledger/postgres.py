@@ -1,0 +1,477 @@
+"""`PostgresLedger`: a campaign in a Postgres database, which any number of senders work through at once.
+
+A sender that gives no sign of life for longer than its lease is taken for dead: its rows in flight become
+`unknown`, and never `pending`. So a sender that was only suspended messages no person twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
+from itertools import islice
+from types import TracebackType
+from typing import Final, LiteralString, Self, TypeVar
+
+import msgspec
+from msgspec.structs import replace
+
+from nexmo_dispatch_async.bulk.ledger import postgres_claims, postgres_reading, postgres_results
+from nexmo_dispatch_async.bulk.ledger.memory import new_reference
+from nexmo_dispatch_async.bulk.ledger.people import People
+from nexmo_dispatch_async.bulk.ledger.postgres_people import PostgresPeople
+from nexmo_dispatch_async.bulk.ledger.postgres_tables import CAMPAIGNS, NOW, Work, fetch
+from nexmo_dispatch_async.bulk.ledger.records import (
+    Added,
+    Claimed,
+    Control,
+    Counts,
+    News,
+    Observed,
+    Recipient,
+    Result,
+    Row,
+    State,
+    Wanted,
+)
+from nexmo_dispatch_async.exceptions import ConfigurationError, LedgerError, PlanChangedError
+from nexmo_dispatch_core.postgres import schema
+from nexmo_dispatch_core.postgres.database import Connection, Database
+from nexmo_dispatch_core.postgres.failures import Failure
+
+__all__ = ["PostgresLedger"]
+
+T = TypeVar("T")
+#: Seconds between two signs of life, and without one until the others have its part of the rates.
+_SIGN, _QUIET = 1.0, 4.0
+#: Rows of a campaign-wide change in one transaction.
+_PIECE: Final = 2000
+_FIND: Final[LiteralString] = "SELECT id, reference FROM nexmo_dispatch.campaigns WHERE name = %(name)s"
+_MAKE: Final[LiteralString] = (
+    "INSERT INTO nexmo_dispatch.campaigns (name, reference) VALUES (%(name)s, %(reference)s)"
+    " ON CONFLICT (name) DO NOTHING"
+)
+_LIVE: Final[LiteralString] = (
+    "INSERT INTO nexmo_dispatch.campaign_workers AS w (campaign, name, until)"
+    f" VALUES (%(campaign)s, %(name)s, {NOW} + %(lease)s)"
+    " ON CONFLICT (campaign, name) DO UPDATE SET until = excluded.until"
+)
+# A process that showed no life for some seconds leaves its part of the rates to the others.
+_SENDERS: Final[LiteralString] = (
+    "SELECT count(*) FROM nexmo_dispatch.campaign_workers"
+    f" WHERE campaign = %(campaign)s AND until - %(lease)s > {NOW} - %(quiet)s"
+)
+_LEAVE: Final[LiteralString] = (
+    "DELETE FROM nexmo_dispatch.campaign_workers WHERE campaign = %(campaign)s AND name = %(name)s"
+)
+_DURABILITY: Final[LiteralString] = (
+    "SELECT current_setting('fsync'), current_setting('synchronous_commit'),"
+    " current_setting('full_page_writes')"
+)
+
+
+class PostgresLedger:
+    """A `Ledger` in a Postgres database; `PostgresLedger.open` makes it.
+
+    Attributes:
+        name: Of the campaign.
+        people: The opt-out list that claims look into: the one that was given, or the campaign's own.
+        reaped: How many rows of dead processes became `unknown` when this one was opened.
+    """
+
+    #: Several processes work with it at once.
+    shared: bool = True
+
+    def __init__(
+        self,
+        database: Database,
+        name: str,
+        people: People | None,
+        *,
+        observer: bool,
+        lease: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self.name = name
+        own = PostgresPeople(database.url, name=f"campaign {name}")
+        self.people: People = people if people is not None else People(own, clock=clock)
+        self.reaped = 0
+        self._database = database
+        self._clock = clock
+        self._lease = lease
+        self._given = people
+        self._refused = (
+            "the ledger is open for looking at it: open it without observer=True for that" if observer else ""
+        )
+        self._instance = secrets.token_hex(8)
+        self._campaign = 0
+        self._reference = ""
+        self._people_id = 0
+        self._senders = 1
+        self._closed = False
+        # One transaction that changes the numbers at a time: they would wait for each other's counts.
+        self._lock = asyncio.Lock()
+        self._alive: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(
+        cls,
+        url: str,
+        name: str,
+        *,
+        people: People | None = None,
+        observer: bool = False,
+        create: bool = True,
+        accept_loss: bool = False,
+        lease: float = 120.0,
+        connections: int = 4,
+        timeout: float = 30.0,  # noqa: ASYNC109 - of each call of the ledger
+        clock: Callable[[], float] = time.time,
+    ) -> Self:
+        """Open a campaign, or make it; rows that dead processes were sending become `unknown`.
+
+        Args:
+            url: `postgresql://user@host/database`; everything that libpq takes.
+            name: Of the campaign: a database holds any number of them.
+            people: An opt-out list in the same database, `People(PostgresPeople(url))`, that campaigns share.
+                By default the campaign has its own.
+            observer: Look at it: read, count, and ask for something with `control`. All else is refused.
+            create: False raises `LedgerError` when there is no such campaign.
+            accept_loss: Also use a server that may lose what it committed: a `sending` that is lost messages
+                a person twice.
+            lease: Seconds without a sign of life after which other processes take this one for dead.
+            connections: The most connections; two more are those of its own opt-out list.
+            timeout: Seconds until a call that waits for a connection or an answer has failed.
+            clock: Gives epoch seconds, for what no caller brings a time.
+
+        Raises:
+            LedgerError: The database cannot be used, or the server may lose what it committed.
+            ConfigurationError: *people* is somewhere else, or the URL cannot be read.
+        """
+        if people is not None and not isinstance(people.store, PostgresPeople):
+            raise ConfigurationError("people must be in the same database: give People(PostgresPeople(url))")
+        try:
+            database = Database(
+                url,
+                error=_error,
+                name="nexmo-dispatch campaign",
+                connections=connections,
+                timeout=timeout,
+            )
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from None
+        ledger = cls(database, name, people, observer=observer, lease=lease, clock=clock)
+        try:
+            await schema.require(database, CAMPAIGNS, _error)
+            await database.open()
+            await ledger._begin(create=create, accept_loss=accept_loss)
+        except BaseException:
+            await ledger.aclose()
+            raise
+        return ledger
+
+    async def _begin(self, *, create: bool, accept_loss: bool) -> None:
+        if not accept_loss:
+            await self._database.run(_require_durable)
+        if isinstance(self.people.store, PostgresPeople):
+            self._people_id = await self.people.store.list_id(self._database)
+
+        async def work(connection: Connection) -> None:
+            values = {"name": self.name, "reference": new_reference()}
+            if create:
+                await connection.execute(_MAKE, values)
+            found = await fetch(connection, _FIND, values)
+            if not found:
+                raise LedgerError(f"there is no campaign of this name in {self._database.shown}")
+            self._campaign, self._reference = found[0]
+
+        await self._database.transact(work)
+        if not self._refused:
+            await self._show_life()
+            self.reaped = await self.reap()
+            self._alive = asyncio.create_task(self._stay_alive(), name="ledger")
+
+    def __repr__(self) -> str:
+        return f"<PostgresLedger in {self._database.shown}, {'closed' if self._closed else 'open'}>"
+
+    @property
+    def reference(self) -> str:
+        """Random text, made with the ledger."""
+        return self._reference
+
+    @property
+    def share(self) -> float:
+        """The part of the campaign's rates that this process may use: one of as many as send now."""
+        return 1.0 / max(1, self._senders)
+
+    # --- the promises of `Ledger` ---
+
+    async def describe(self, plan: bytes | None = None) -> bytes:
+        """Return the plan, and freeze one."""
+
+        async def work(work: Work) -> bytes:
+            query: LiteralString = "SELECT plan FROM nexmo_dispatch.campaigns WHERE id = %(campaign)s"
+            ((stored,),) = await work.fetch(query + (" FOR UPDATE" if plan is not None else ""))
+            if plan is None or plan == stored:
+                return bytes(stored)
+            if stored:
+                raise PlanChangedError("the ledger holds another plan: start a new campaign for a new plan")
+            await work.execute(
+                "UPDATE nexmo_dispatch.campaigns SET plan = %(plan)s WHERE id = %(campaign)s", plan=plan
+            )
+            return plan
+
+        if plan is not None:
+            self._require_owner()
+        return await self._run(work)
+
+    async def add(self, rows: Sequence[Recipient]) -> Added:
+        """Add rows whose key is new."""
+        self._require_owner()
+        return await self._run(lambda work: postgres_claims.add(work, rows, self._clock()))
+
+    async def claim(
+        self, wanted: Wanted, results: Sequence[Result] = (), *, worker: str = ""
+    ) -> list[Claimed]:
+        """Record results and hand out rows."""
+        self._require_owner()
+
+        async def work(work: Work) -> list[Claimed]:
+            await postgres_results.record(work, results)
+            return await postgres_claims.claim(work, wanted, self._name(worker))
+
+        claiming = asyncio.ensure_future(self._run(work))
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            claiming.add_done_callback(self._give_back)
+            raise
+
+    async def record(self, results: Sequence[Result]) -> None:
+        """Record results."""
+        self._require_owner()
+        await self._run(lambda work: postgres_results.record(work, results))
+
+    async def observe(self, news: Sequence[News]) -> Observed:
+        """Merge what callbacks tell."""
+        self._require_owner()
+        return await self._run(lambda work: postgres_results.observe(work, news))
+
+    async def reap(self, worker: str | None = None) -> int:
+        """Turn `sending` rows into `unknown`: of a worker of this process, or of this and dead processes."""
+        self._require_owner()
+        name = None if worker is None else self._name(worker)
+        return await self._run(lambda work: postgres_results.reap(work, name, self._clock()))
+
+    async def resend(self, ids: Iterable[int]) -> int:
+        """Put `unknown` rows back to `pending`, in pieces."""
+        return await self._in_pieces(postgres_results.resend, ids)
+
+    async def drop(self, ids: Iterable[int]) -> int:
+        """Turn `unknown` or `pending` rows into `skipped`, in pieces."""
+        return await self._in_pieces(postgres_results.drop, ids)
+
+    async def expire(self, now: float, *, limit: int = 10_000) -> int:
+        """Skip rows whose time is over, in pieces."""
+        self._require_owner()
+        total, found, piece = 0, 1, 1
+        while found == piece and total < limit:
+            piece = min(_PIECE, limit - total)
+            found = await self._run(partial(postgres_claims.expire, now=now, limit=piece))
+            total += found
+        return total
+
+    async def due(self) -> float | None:
+        """Return when the next pending row is due."""
+        return await self._run(postgres_reading.due)
+
+    async def zones(self) -> frozenset[str]:
+        """Return the zones of the pending rows."""
+        return frozenset(zone for _, zone in await self._run(postgres_reading.lanes))
+
+    async def buckets(self) -> frozenset[str]:
+        """Return the buckets of the pending rows."""
+        return frozenset(bucket for bucket, _ in await self._run(postgres_reading.lanes))
+
+    async def lease(self, bucket: str, n: int, *, rate: float, now: float) -> float:
+        """Reserve sends of a bucket, for all senders of the campaign."""
+        self._require_owner()
+        return await self._run(partial(postgres_reading.lease, bucket=bucket, n=n, rate=rate, now=now))
+
+    async def control(self, change: Control | None = None) -> Control:
+        """Return what operators have asked for; an observer may ask as well."""
+
+        async def work(work: Work) -> Control:
+            query: LiteralString = "SELECT control FROM nexmo_dispatch.campaigns WHERE id = %(campaign)s"
+            ((stored,),) = await work.fetch(query + (" FOR UPDATE" if change is not None else ""))
+            known = Control() if stored is None else msgspec.json.decode(stored, type=Control)
+            if change is None:
+                return known
+            changed = replace(change, version=known.version + 1)
+            update: LiteralString = (
+                "UPDATE nexmo_dispatch.campaigns SET control = %(control)s WHERE id = %(campaign)s"
+            )
+            await work.execute(update, control=msgspec.json.encode(changed))
+            return changed
+
+        return await self._run(work)
+
+    async def counts(self, *, verify: bool = False) -> Counts:
+        """Return the numbers, which each transaction keeps; with *verify* counted anew."""
+        return await self._run(postgres_reading.recount if verify else postgres_reading.counts)
+
+    async def scan(self, state: State | None = None, *, after: int = 0, limit: int = 1000) -> list[Row]:
+        """Return rows in the order of their ids."""
+        return await self._run(partial(postgres_reading.scan, state=state, after=after, limit=limit))
+
+    async def forget(self, before: float) -> int:
+        """Erase personal data of rows that are over, in pieces."""
+        self._require_owner()
+        total, found, after = 0, _PIECE, 0
+        while found == _PIECE:
+            found, after = await self._run(
+                partial(postgres_results.forget, before=before, after=after, limit=_PIECE)
+            )
+            total += found
+        return total
+
+    async def aclose(self) -> None:
+        """Give up what this process was sending, and disconnect."""
+        if self._closed:
+            return
+        alive, self._alive = self._alive, None
+        if alive is not None:
+            alive.cancel()
+            await asyncio.wait({alive})
+            with contextlib.suppress(LedgerError):  # where that fails, the lease ends
+                await self.reap("")
+                await self._database.run(
+                    partial(_execute, _LEAVE, {"campaign": self._campaign, "name": self._instance})
+                )
+        self._closed = True
+        async with self._lock:
+            await self._database.aclose()
+        if self._given is None:
+            await self.people.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    # --- signs of life ---
+
+    async def _show_life(self) -> None:
+        values: dict[str, object] = {
+            "campaign": self._campaign,
+            "name": self._instance,
+            "lease": self._lease,
+        }
+
+        async def work(connection: Connection) -> int:
+            await connection.execute(_LIVE, values)
+            ((senders,),) = await fetch(connection, _SENDERS, {**values, "quiet": _QUIET})
+            return int(senders)
+
+        self._senders = await self._database.run(work)
+
+    async def _stay_alive(self) -> None:
+        """Show signs of life, and reap the rows of processes that show none."""
+        reap_at = 0.0
+        while True:
+            await asyncio.sleep(min(_SIGN, self._lease / 4))
+            with contextlib.suppress(LedgerError):  # the next sign may succeed
+                await self._show_life()
+                if (now := time.monotonic()) >= reap_at:
+                    reap_at = now + self._lease / 4
+                    await self._run(partial(postgres_results.reap_dead, now=self._clock()))
+
+    # --- transactions ---
+
+    def _name(self, worker: str) -> str:
+        return f"{self._instance}/{worker}"
+
+    def _require_owner(self) -> None:
+        if self._refused:
+            raise LedgerError(self._refused)
+
+    def _give_back(self, claiming: asyncio.Future[list[Claimed]]) -> None:
+        """Put rows back that a caller who was cancelled did not get."""
+        if claiming.cancelled() or claiming.exception() is not None or self._closed:
+            return
+        back = [
+            Result(id=row.id, state="pending", at=self._clock(), attempts=row.attempts)
+            for row in claiming.result()
+        ]
+        if back:
+            giving = asyncio.ensure_future(self._run(lambda work: postgres_results.record(work, back)))
+            # Where that fails, the rows are reaped with the next opening.
+            giving.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    async def _run(self, operation: Callable[[Work], Awaitable[T]]) -> T:
+        async def within(connection: Connection) -> T:
+            work = Work(
+                connection,
+                campaign=self._campaign,
+                people=self._people_id,
+                shared=self._given is not None,
+                reference=self._reference,
+                instance=self._instance,
+            )
+            found = await operation(work)
+            await work.count()
+            return found
+
+        async with self._lock:
+            if self._closed:
+                raise LedgerError("the ledger is closed")
+            return await self._database.transact(within)
+
+    async def _in_pieces(
+        self, change: Callable[[Work, list[int], float], Awaitable[int]], ids: Iterable[int]
+    ) -> int:
+        self._require_owner()
+        total, rest = 0, iter(sorted(set(ids)))
+        while piece := list(islice(rest, _PIECE)):
+            total += await self._run(partial(_changed, change, piece, self._clock()))
+        return total
+
+
+async def _changed(
+    change: Callable[[Work, list[int], float], Awaitable[int]], ids: list[int], now: float, work: Work
+) -> int:
+    return await change(work, ids, now)
+
+
+async def _execute(text: LiteralString, values: dict[str, object], connection: Connection) -> None:
+    await connection.execute(text, values)
+
+
+async def _require_durable(connection: Connection) -> None:
+    """Refuse a server that may lose what it committed.
+
+    Raises:
+        LedgerError: It says so in its settings.
+    """
+    ((fsync, commit, pages),) = await fetch(connection, _DURABILITY, {})
+    if "off" in {fsync, commit, pages}:
+        raise LedgerError(
+            f"the server may lose what it committed (fsync {fsync}, synchronous_commit {commit}, "
+            f"full_page_writes {pages}), and then a person is messaged twice: set all three to on, or open "
+            "the ledger with accept_loss=True"
+        )
+
+
+def _error(failure: Failure) -> LedgerError:
+    if failure.kind == "closed":
+        return LedgerError("the ledger is closed")
+    return LedgerError(f"the ledger failed: {failure.text}")
