@@ -190,17 +190,17 @@ async def memory(url: str, file: str, count: int, sends: int) -> None:
         DispatchClient(auth=BearerToken(TOKEN), application_id=APPLICATION, base_url=url) as client,
         Campaign.open(file, client=client, template=TEMPLATE, limit=IN_FLIGHT) as campaign,
     ):
-        began = time.perf_counter()
+        began, cpu = time.perf_counter(), time.process_time()
         if not sends:
             await campaign.add(people(count))
-        added = time.perf_counter() - began
+        added, cpu = time.perf_counter() - began, time.process_time() - cpu
         if sends:
             running = asyncio.ensure_future(campaign.run())
             while (await campaign.ledger.counts()).states.get("sent", 0) < sends:  # noqa: ASYNC110 - no event
                 await asyncio.sleep(0.1)
             await campaign.stop()
             await running
-    print(json.dumps({"peak": peak(), "added": count / added}))
+    print(json.dumps({"peak": peak(), "added": count / added, "cpu": cpu / count * 1e6}))
 
 
 def peak() -> float:
@@ -251,7 +251,8 @@ def sizes(url: str, folder: Path, count: int, sends: int) -> tuple[float, float,
     sending = alone(url, file, count, sends)
     print(
         f"  {count} recipients: {sending['peak']:.1f} MB at most while it sends, "
-        f"{adding['peak']:.1f} MB while rows are added, {adding['added']:.0f}/s, a file of {size:.0f} MB"
+        f"{adding['peak']:.1f} MB while rows are added, {adding['added']:.0f}/s, "
+        f"{adding['cpu']:.0f} us of CPU each, a file of {size:.0f} MB"
     )
     return sending["peak"], adding["added"], size
 
