@@ -41,7 +41,7 @@ demo: $(VENV)/demo ## run the main job: send, fail over, receive, report; no acc
 test: $(VENV)/dev ## run the tests: every promise once, without the long repetitions
 	@$(BIN)/python -m pytest $(PYTEST) -m "not long and not engines" $(ARGS)
 
-test-engines: $(VENV)/dev ## run the tests that start a database server: Postgres, where its binaries are installed
+test-engines: $(VENV)/dev ## run the tests that start a server: Postgres, where its binaries are installed, and NATS
 	@$(BIN)/python -m pytest $(PYTEST) -m "engines and not long" $(ARGS)
 
 test-long: $(VENV)/dev ## run the tests that repeat at length what `make test` promises

