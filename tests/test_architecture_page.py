@@ -37,9 +37,14 @@ def test_every_module_is_drawn_once() -> None:
     """A reader finds every module in the tree, in its folder, and no module that is gone."""
     for package in PACKAGES:
         base = ROOT / package
-        modules = [path for path in base.rglob("*.py") if path.name not in UNNAMED]
+        modules = {
+            path.relative_to(base).as_posix() for path in base.rglob("*.py") if path.name not in UNNAMED
+        }
+        found = drawn(package)
 
-        assert sorted(drawn(package)) == sorted(path.relative_to(base).as_posix() for path in modules)
+        assert modules - set(found) == set(), f"add these modules to the tree of {package}"
+        assert set(found) - modules == set(), f"remove these modules from the tree of {package}"
+        assert len(found) == len(set(found))
 
 
 def test_the_arrows_are_those_of_the_tests() -> None:
