@@ -10,7 +10,7 @@
     │   │   ├── LedgerInUseError       another process uses the file: .pid, .host
     │   │   └── LedgerCopiedError      the file is a copy or was restored: the original may have sent since
     │   ├── PlanChangedError           the ledger holds another plan
-    │   └── PeopleError                the opt-out list failed; nothing of the call was stored
+    │   └── OptOutError                the opt-out list failed; nothing of the call was stored
     ├── ClientClosedError              the client is closed, or belongs to another event loop
     ├── TrackingError                  a workflow cannot be followed: the tracker is closed
     │   ├── TrackingStoreError         the store of the tracker failed; nothing was stored
@@ -80,10 +80,10 @@ __all__ = [
     "NotFoundError",
     "NotReachedError",
     "NotSentError",
+    "OptOutError",
     "Outcome",
     "OutcomeUnknownError",
     "PaymentRequiredError",
-    "PeopleError",
     "PermissionDeniedError",
     "PlanChangedError",
     "ProtocolError",
@@ -198,7 +198,7 @@ class PlanChangedError(CampaignError):
     """The ledger holds another plan: the plan of a campaign cannot change after its start."""
 
 
-class PeopleError(CampaignError):
+class OptOutError(CampaignError):
     """The opt-out list failed; nothing of the call was stored."""
 
 

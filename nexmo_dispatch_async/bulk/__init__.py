@@ -2,9 +2,9 @@
 
 from nexmo_dispatch_async.bulk.campaign import Campaign, shared_governor
 from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
-from nexmo_dispatch_async.bulk.ledger.people import People
+from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.bulk.ledger.records import Cap
-from nexmo_dispatch_async.bulk.progress import Status, Waiting
+from nexmo_dispatch_async.bulk.progress import Status, Wait
 from nexmo_dispatch_async.bulk.sending.governor import Governor
 from nexmo_dispatch_async.bulk.sending.paced_sends import PacedSends
 from nexmo_dispatch_async.bulk.settings import AbortIf, Canary, Columns, Pace, QuietHours, Rate, Variants
@@ -19,14 +19,14 @@ __all__ = [
     "FunctionTemplate",
     "Governor",
     "MemoryLedger",
+    "OptOutList",
     "Pace",
     "PacedSends",
-    "People",
     "QuietHours",
     "Rate",
     "Status",
     "Variants",
-    "Waiting",
+    "Wait",
     "WorkflowTemplate",
     "shared_governor",
 ]

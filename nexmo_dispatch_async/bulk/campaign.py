@@ -20,7 +20,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger, rows_of
-from nexmo_dispatch_async.bulk.ledger.people import People
+from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.bulk.ledger.records import Counts, Row, State
 from nexmo_dispatch_async.bulk.opening import (
     Expiring,
@@ -32,7 +32,7 @@ from nexmo_dispatch_async.bulk.opening import (
 )
 from nexmo_dispatch_async.bulk.outcomes import Outcomes, Waited
 from nexmo_dispatch_async.bulk.plan import Plan, make_plan
-from nexmo_dispatch_async.bulk.progress import Status, Waiting
+from nexmo_dispatch_async.bulk.progress import Status, Wait
 from nexmo_dispatch_async.bulk.rejects import RejectsFile
 from nexmo_dispatch_async.bulk.report.figures import Report
 from nexmo_dispatch_async.bulk.report.report import report_of
@@ -79,7 +79,7 @@ class Campaign:
         template: Makes the workflow of each row; `None` to inspect or control the campaign.
         settings: Pace, times, safety.
         tariff: Prices, for `max_spend` and plans.
-        people: Opt-out list; by default that of the ledger.
+        opt_outs: Opt-out list; by default that of the ledger.
         governor: Governor of the rates; by default that of the process, shared by all campaigns.
         timeout: Timeout of one attempt; that of the client if omitted.
         wall_clock: Returns epoch seconds.
@@ -96,7 +96,7 @@ class Campaign:
         template: Renderer | None = None,
         settings: CampaignSettings,
         tariff: Tariff | None = None,
-        people: People | None = None,
+        opt_outs: OptOutList | None = None,
         governor: Governor | None = None,
         timeout: Timeout | None = None,
         wall_clock: Callable[[], float] = time.time,
@@ -104,7 +104,9 @@ class Campaign:
         self.ledger = ledger
         self.settings = settings
         self._client, self._template, self._tariff = client, template, tariff
-        self._people: People | None = people if people is not None else getattr(ledger, "people", None)
+        self._opt_outs: OptOutList | None = (
+            opt_outs if opt_outs is not None else getattr(ledger, "opt_outs", None)
+        )
         self._governor = governor if governor is not None else shared_governor()
         self._timeout = timeout
         self._wall = wall_clock
@@ -135,7 +137,7 @@ class Campaign:
         over: object = None,
         limit: int = 64,
         tariff: Tariff | None = None,
-        people: People | None = None,
+        opt_outs: OptOutList | None = None,
         governor: Governor | None = None,
         timeout: Timeout | None = None,  # noqa: ASYNC109 - of one attempt of each send
         observer: bool = False,
@@ -155,7 +157,7 @@ class Campaign:
             over: Time over which all rows are spread evenly, in seconds or as a text such as `"6h"`.
             limit: Maximum number of sends in flight.
             tariff: Prices, for `max_spend` and plans.
-            people: Opt-out list in a separate file, shared by campaigns.
+            opt_outs: Opt-out list in a separate file, shared by campaigns.
             governor: Governor of the rates; that of the process if omitted.
             timeout: Timeout of one attempt; that of the client if omitted.
             observer: Whether to only inspect and control a campaign that another process runs.
@@ -171,7 +173,7 @@ class Campaign:
         """
         chosen = settings_of(ledger, rate, over, limit, settings)
         keeper = await opened(
-            ledger, chosen.name, people=people, observer=observer, restored=restored, clock=wall_clock
+            ledger, chosen.name, opt_outs=opt_outs, observer=observer, restored=restored, clock=wall_clock
         )
         try:
             campaign = cls(
@@ -180,7 +182,7 @@ class Campaign:
                 template=template,
                 settings=chosen,
                 tariff=tariff,
-                people=people,
+                opt_outs=opt_outs,
                 governor=governor,
                 timeout=timeout,
                 wall_clock=wall_clock,
@@ -209,7 +211,7 @@ class Campaign:
             self._intake(),
             self.settings,
             tariff=self._tariff,
-            people=self._people,
+            opt_outs=self._opt_outs,
             now=self._wall(),
         )
 
@@ -227,7 +229,7 @@ class Campaign:
             RejectedRowsError: The campaign is `strict`, or refuses duplicates, and rows are rejected.
             SourceError: The source cannot be read any further.
             LedgerError: The ledger failed.
-            PeopleError: The opt-out list failed.
+            OptOutError: The opt-out list failed.
         """
         intake = self._intake()
         if plan:
@@ -239,7 +241,7 @@ class Campaign:
                     f"the plan is {found} and not {plan}: a row, a text, a limit or a price is another one"
                 )
         await self._freeze(plan)
-        expiring = Expiring(self.ledger, self.settings.send_until, self._people)
+        expiring = Expiring(self.ledger, self.settings.send_until, self._opt_outs)
         async with excluding(expiring, self.settings.people.exclude) as keeper:
             taken = await intake.take(rows, keeper, strict=self.settings.strict, rejects=rejects)
         if self._sender is not None:
@@ -363,7 +365,7 @@ class Campaign:
     def attach(self, router: Any) -> Outcomes:
         """Register handlers on a router of the receiver, for callbacks and for STOP replies."""
         outcomes = self._hearing()
-        outcomes.attach(router, self._people)
+        outcomes.attach(router, self._opt_outs)
         return outcomes
 
     async def wait(
@@ -387,29 +389,29 @@ class Campaign:
         spent = {currency: Decimal(text) for currency, text in counts.cost.items()}
         sender = self._sender
         if sender is None:
-            waiting = None
+            wait = None
             if control.state == "pause":
-                waiting = Waiting(reason="paused", by=control.by, words=control.reason)
+                wait = Wait(reason="paused", by=control.by, words=control.reason)
             finished = counts.total > 0 and not counts.open
             return Status(
-                state="finished" if finished else "paused" if waiting else "idle",
+                state="finished" if finished else "paused" if wait else "idle",
                 counts=counts,
                 at=at,
                 spent=spent,
-                waiting=waiting,
+                wait=wait,
             )
         now = running_loop().time()
-        waiting, rate = sender.shown(at), sender.progress.rate(now)
+        wait, rate = sender.shown(at), sender.progress.rate(now)
         left = sender.progress.eta(now, counts.open)
         return Status(
-            state=state_of(waiting, stopping=sender.stopping),
+            state=state_of(wait, stopping=sender.stopping),
             counts=counts,
             at=at,
             rate=rate,
             in_flight=sender.in_flight,
-            eta=None if left is None or waiting is not None else at + left,
+            eta=None if left is None or wait is not None else at + left,
             spent=spent,
-            waiting=waiting,
+            wait=wait,
         )
 
     async def report(self, *, with_addresses: bool = False) -> Report:

@@ -20,7 +20,7 @@ from nexmo_dispatch_async.bulk.settings import (
     Canary,
     Columns,
     Pace,
-    People,
+    PeopleSettings,
     QuietHours,
     Source,
     TariffSettings,
@@ -244,7 +244,7 @@ def _abort_if(table: Table) -> AbortIf:
     return abort
 
 
-def _people(table: Table, folder: Path) -> People:
+def _people(table: Table, folder: Path) -> PeopleSettings:
     cap = None
     if "cap" in table:
         inner = table.table("cap")
@@ -258,7 +258,7 @@ def _people(table: Table, folder: Path) -> People:
         )
         inner.done()
     file = table.text("file")
-    people = People(
+    people = PeopleSettings(
         file=_path(folder, file),
         cap=cap,
         exclude=tuple(_path(folder, name) for name in table.texts("exclude")),

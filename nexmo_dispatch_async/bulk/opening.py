@@ -18,9 +18,9 @@ from msgspec.structs import replace
 
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
 from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
-from nexmo_dispatch_async.bulk.ledger.people import People
+from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.bulk.ledger.records import Added, Recipient, Row
-from nexmo_dispatch_async.bulk.progress import Waiting
+from nexmo_dispatch_async.bulk.progress import Wait
 from nexmo_dispatch_async.bulk.rejects import RowError
 from nexmo_dispatch_async.bulk.sending.sender import Sender
 from nexmo_dispatch_async.bulk.settings import CampaignSettings, Pace, Source
@@ -39,16 +39,16 @@ class Expiring:
     The addresses of a person are linked first: a STOP from one of them may arrive with the row.
     """
 
-    def __init__(self, ledger: Ledger, until: float | None, people: People | None = None) -> None:
+    def __init__(self, ledger: Ledger, until: float | None, opt_outs: OptOutList | None = None) -> None:
         self._ledger = ledger
         self._until = until
-        self._people = people
+        self._opt_outs = opt_outs
 
     async def add(self, rows: Sequence[Recipient]) -> Added:
         """Add rows."""
         linked = [(row.address, *row.others) for row in rows if row.others]
-        if linked and self._people is not None:
-            await self._people.store.link(linked)
+        if linked and self._opt_outs is not None:
+            await self._opt_outs.store.link(linked)
         until = self._until
         if until is not None:
             rows = [row if row.expires <= until else replace(row, expires=until) for row in rows]
@@ -97,7 +97,7 @@ async def opened(
     ledger: str | os.PathLike[str] | Ledger,
     name: str,
     *,
-    people: People | None,
+    opt_outs: OptOutList | None,
     observer: bool,
     restored: bool,
     clock: Callable[[], float],
@@ -106,7 +106,7 @@ async def opened(
     if not isinstance(ledger, str | os.PathLike):
         return None
     if ledger == ":memory:":
-        return MemoryLedger(people, clock=clock)
+        return MemoryLedger(opt_outs, clock=clock)
     if isinstance(ledger, str) and "://" in ledger:
         if ledger.partition("://")[0] not in {"postgresql", "postgres"}:
             raise ConfigurationError(
@@ -120,13 +120,13 @@ async def opened(
             ) from None
         url, _ = split_url(ledger)
         return await PostgresLedger.open(
-            url, name, people=people, observer=observer, create=not observer, clock=clock
+            url, name, opt_outs=opt_outs, observer=observer, create=not observer, clock=clock
         )
     # Imported here, since most programs have no campaign, and the import of sqlite3 takes time.
     from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 
     return await SqliteLedger.open(
-        ledger, people=people, observer=observer, restored=restored, create=not observer, clock=clock
+        ledger, opt_outs=opt_outs, observer=observer, restored=restored, create=not observer, clock=clock
     )
 
 
@@ -139,15 +139,13 @@ def worst_cost(rows: list[Row], template: Renderer, tariff: Tariff) -> Decimal:
     return worst
 
 
-def state_of(
-    waiting: Waiting | None, *, stopping: bool
-) -> Literal["running", "waiting", "paused", "stopping"]:
+def state_of(wait: Wait | None, *, stopping: bool) -> Literal["running", "waiting", "paused", "stopping"]:
     """Return the state of a campaign that runs in this process."""
     if stopping:
         return "stopping"
-    if waiting is None:
+    if wait is None:
         return "running"
-    return "paused" if waiting.reason == "paused" else "waiting"
+    return "paused" if wait.reason == "paused" else "waiting"
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from nexmo_dispatch_async.bulk.ledger.folding import news_of_event, outcomes_of
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger, rows_of
-from nexmo_dispatch_async.bulk.ledger.people import People, normal_address
+from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList, normal_address
 from nexmo_dispatch_async.bulk.ledger.records import News, Row
 from nexmo_dispatch_async.bulk.ledger.transitions import merge
 from nexmo_dispatch_async.bulk.strangers import Candidate, Strangers, Suggestion, suggest
@@ -113,16 +113,16 @@ class Outcomes:
 
     # --- callbacks ---
 
-    def attach(self, router: _Router, people: People | None = None) -> None:
+    def attach(self, router: _Router, opt_outs: OptOutList | None = None) -> None:
         """Register `receive` on a router of the receiver, and the handlers of the opt-out list.
 
         Args:
             router: The receiver's `Router`.
-            people: Opt-out list for senders of replies such as STOP, and for the error codes 1050 and 1240.
+            opt_outs: Opt-out list for senders of replies such as STOP, and for the error codes 1050 and 1240.
         """
         router.add(self.receive, kind=("message-status", "final-report"))
-        if people is not None:
-            people.attach(router)
+        if opt_outs is not None:
+            opt_outs.attach(router)
 
     async def receive(self, event: Event) -> None:
         """Store a callback; a handler for a router. A callback without a row is kept for a while.
@@ -286,13 +286,13 @@ class Outcomes:
 def attach(
     router: _Router,
     ledger: Ledger,
-    people: People | None = None,
+    opt_outs: OptOutList | None = None,
     *,
     clock: Callable[[], float] = time.time,
 ) -> Outcomes:
     """Register the handlers of a ledger on a router of the receiver; return the `Outcomes`."""
     outcomes = Outcomes(ledger, clock=clock)
-    outcomes.attach(router, people)
+    outcomes.attach(router, opt_outs)
     return outcomes
 
 

@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Struct, field
 
 from nexmo_dispatch_async.bulk.campaign_file import tariff_of, template_of
-from nexmo_dispatch_async.bulk.ledger.people import People
+from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.bulk.rejects import Reject, RejectsFile
 from nexmo_dispatch_async.bulk.rows.exclusions import opted_out, sent_to
 from nexmo_dispatch_async.bulk.rows.intake import Intake, Prepared
@@ -133,18 +133,18 @@ async def plan_of(
     Raises:
         SourceError: The rows cannot be read.
         LedgerError: A ledger of `exclude` cannot be read.
-        PeopleError: The opt-out list cannot be read.
+        OptOutError: The opt-out list cannot be read.
         ConfigurationError: A setting is wrong.
     """
     intake = intake_of(settings, rules=rules)
     tariff = tariff_of(settings)
     # Without a separate file the list is in the ledger, which a plan does not create.
     async with AsyncExitStack() as stack:
-        people: People | None = None
+        opt_outs: OptOutList | None = None
         if settings.people.file and await anyio.Path(settings.people.file).exists():
-            people = await stack.enter_async_context(People.open(settings.people.file))
+            opt_outs = await stack.enter_async_context(OptOutList.open(settings.people.file))
         return await make_plan(
-            settings.source, intake, settings, tariff=tariff, people=people, now=now, rejects=rejects
+            settings.source, intake, settings, tariff=tariff, opt_outs=opt_outs, now=now, rejects=rejects
         )
 
 
@@ -171,7 +171,7 @@ async def make_plan(
     settings: CampaignSettings,
     *,
     tariff: Tariff | None = None,
-    people: People | None = None,
+    opt_outs: OptOutList | None = None,
     now: float | None = None,
     rejects: RejectsFile | None = None,
 ) -> Plan:
@@ -182,19 +182,19 @@ async def make_plan(
         intake: Makes recipients of rows.
         settings: Limits, times and budget; its source and template are ignored.
         tariff: Prices, or `None`.
-        people: The opt-out list, or `None`.
+        opt_outs: The opt-out list, or `None`.
         now: Epoch seconds; the current time if omitted.
         rejects: File for the rejected rows.
 
     Raises:
         SourceError: The rows cannot be read.
         LedgerError: A ledger of `exclude` cannot be read.
-        PeopleError: The opt-out list cannot be read.
+        OptOutError: The opt-out list cannot be read.
     """
     now = time.time() if now is None else now
     async with (
         sent_to(settings.people.exclude) as elsewhere,
-        opted_out(people) as suppressed,
+        opted_out(opt_outs) as suppressed,
         aclosing(intake.prepared(rows)) as found,
     ):
         counting = _Counting(tariff, elsewhere, suppressed)

@@ -13,12 +13,12 @@ from msgspec import Struct
 
 from nexmo_dispatch_async.bulk.ledger.records import Counts
 
-__all__ = ["Progress", "Status", "Waiting", "WaitingFor"]
+__all__ = ["Progress", "Status", "Wait", "WaitReason"]
 
 #: `quota`: of the gateway, spent. `throttled`: the service asked for less. `rate`: the campaign's own pace.
 #: `unreachable`: no connection or no token. `service`: one send after the other is unknown. `answers`: all
 #: slots are taken. `store`: the ledger. `due`: rows that may not be sent before a time of their own.
-WaitingFor = Literal[
+WaitReason = Literal[
     "quota",
     "throttled",
     "rate",
@@ -36,7 +36,7 @@ WaitingFor = Literal[
 ]
 
 
-class Waiting(Struct, frozen=True, kw_only=True):
+class Wait(Struct, frozen=True, kw_only=True):
     """The reason why a campaign sends nothing now.
 
     Attributes:
@@ -47,7 +47,7 @@ class Waiting(Struct, frozen=True, kw_only=True):
         words: Details, without personal data.
     """
 
-    reason: WaitingFor
+    reason: WaitReason
     until: float | None = None
     bucket: str = ""
     by: str = ""
@@ -67,14 +67,14 @@ class Status(Struct, frozen=True, kw_only=True):
 
     Attributes:
         state: `idle`: this process does not run the campaign. `running`, or `waiting` for the reason in
-            `waiting`. `paused`, `stopping`: on request of an operator or of the campaign itself. `finished`:
+            `wait`. `paused`, `stopping`: on request of an operator or of the campaign itself. `finished`:
             no row is pending or sending.
         counts: Rows by state, and the facts from callbacks.
         rate: Results per second over the last minute.
         in_flight: Number of sends that wait for a response, in this process.
         eta: Epoch seconds of the last send at the present rate; `None` when unknown.
         spent: Cost according to callbacks, by currency.
-        waiting: The reason of a wait; `None` while rows are sent.
+        wait: The reason of a wait; `None` while rows are sent.
         at: Epoch seconds of this status.
     """
 
@@ -85,7 +85,7 @@ class Status(Struct, frozen=True, kw_only=True):
     in_flight: int = 0
     eta: float | None = None
     spent: dict[str, Decimal] = {}
-    waiting: Waiting | None = None
+    wait: Wait | None = None
 
 
 class Progress:

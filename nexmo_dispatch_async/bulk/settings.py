@@ -22,7 +22,7 @@ __all__ = [
     "Columns",
     "Duplicates",
     "Pace",
-    "People",
+    "PeopleSettings",
     "QuietHours",
     "Rate",
     "Source",
@@ -119,7 +119,7 @@ class AbortIf(Struct, frozen=True):
     last: int = 200
 
 
-class People(Struct, frozen=True):
+class PeopleSettings(Struct, frozen=True):
     """The opt-out list, the cap per person, and excluded recipients.
 
     Attributes:
@@ -240,7 +240,7 @@ class CampaignSettings(Struct, frozen=True, kw_only=True):
     canary: Canary | None = None
     max_spend: Decimal | None = None
     abort_if: AbortIf | None = None
-    people: People = People()
+    people: PeopleSettings = PeopleSettings()
     tariff: TariffSettings | None = None
 
 

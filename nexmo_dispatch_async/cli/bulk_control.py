@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
 from nexmo_dispatch_async.bulk.ledger.records import Control, Counts
-from nexmo_dispatch_async.bulk.progress import Status, Waiting
+from nexmo_dispatch_async.bulk.progress import Status, Wait
 from nexmo_dispatch_async.cli.bulk_files import (
     DONE,
     FAILED,
@@ -132,6 +132,6 @@ async def _idle(ledger: Ledger, now: float) -> Status:
     if not counts.open:
         return Status(state="finished", counts=counts, at=now)
     if control.state == "pause":
-        waiting = Waiting(reason="paused", by=control.by, words=control.reason)
-        return Status(state="paused", counts=counts, at=now, waiting=waiting)
+        wait = Wait(reason="paused", by=control.by, words=control.reason)
+        return Status(state="paused", counts=counts, at=now, wait=wait)
     return Status(state="idle", counts=counts, at=now)

@@ -16,7 +16,7 @@ from typing import IO, Any, Final, Literal
 import msgspec
 
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger, rows_of
-from nexmo_dispatch_async.bulk.ledger.people import normal_address
+from nexmo_dispatch_async.bulk.ledger.opt_outs import normal_address
 from nexmo_dispatch_async.bulk.ledger.records import Row, State
 from nexmo_dispatch_async.bulk.outcomes import Outcomes
 from nexmo_dispatch_async.bulk.report.counting import is_reached, who, why_missed

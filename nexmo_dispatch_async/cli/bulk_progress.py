@@ -16,7 +16,7 @@ from rich.text import Text
 
 from nexmo_dispatch_async.bulk.progress import Status
 from nexmo_dispatch_async.cli.bulk_files import as_json
-from nexmo_dispatch_async.cli.bulk_words import counts_in_words, line_of, span, waiting_in_words
+from nexmo_dispatch_async.cli.bulk_words import counts_in_words, line_of, span, wait_in_words
 from nexmo_dispatch_async.cli.screen import printable, show
 
 __all__ = ["Display", "JsonDisplay", "LogDisplay", "TerminalDisplay", "display_for"]
@@ -67,8 +67,8 @@ class LogDisplay(_Quiet):
 
     def update(self, status: Status) -> None:
         """Print a line if it is time, or if something changed."""
-        waiting = status.waiting
-        said = (status.state, None if waiting is None else (waiting.reason, waiting.bucket, waiting.by))
+        wait = status.wait
+        said = (status.state, None if wait is None else (wait.reason, wait.bucket, wait.by))
         if said == self._last and status.at < self._next:
             return
         self._last, self._next = said, status.at + _EVERY
@@ -88,7 +88,7 @@ class JsonDisplay(_Quiet):
 
     def update(self, status: Status) -> None:
         """Print the status if it says something new."""
-        said = (status.state, status.counts, status.waiting, status.in_flight)
+        said = (status.state, status.counts, status.wait, status.in_flight)
         if said != self._last:
             self._last = said
             show(as_json({"status": status}), to=self._to)
@@ -138,8 +138,8 @@ class TerminalDisplay:
             ),
             Text("  ".join(counts_in_words(counts))),
         ]
-        if status.waiting is not None and status.state != "finished":
-            lines.append(Text(printable(waiting_in_words(status.waiting, status.at)), "yellow"))
+        if status.wait is not None and status.state != "finished":
+            lines.append(Text(printable(wait_in_words(status.wait, status.at)), "yellow"))
         return Group(*lines)
 
 

@@ -19,7 +19,7 @@ from msgspec import Struct
 from nexmo_dispatch_async.bulk.campaign import Campaign
 from nexmo_dispatch_async.bulk.campaign_file import load, tariff_of, template_of
 from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
-from nexmo_dispatch_async.bulk.ledger.people import People
+from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.bulk.ledger.records import Counts, Recipient
 from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 from nexmo_dispatch_async.bulk.plan import intake_of
@@ -67,12 +67,12 @@ async def run(file: Path, options: RunOptions) -> int:
         if options.test is not None:
             client = await stack.enter_async_context(DispatchClient.from_env(trust_env=True))
             return await _test(settings, client, options.test, json=options.json)
-        people: People | None = None
+        opt_outs: OptOutList | None = None
         if settings.people.file:
-            people = await stack.enter_async_context(People.open(settings.people.file))
+            opt_outs = await stack.enter_async_context(OptOutList.open(settings.people.file))
         path = Path(settings.ledger)
         ledger = await stack.enter_async_context(
-            await SqliteLedger.open(path, people=people, restored=options.restored)
+            await SqliteLedger.open(path, opt_outs=opt_outs, restored=options.restored)
         )
         if ledger.reaped:
             show(f"{ledger.reaped} rows were in flight when the run before ended: unknown", error=True)
@@ -83,7 +83,7 @@ async def run(file: Path, options: RunOptions) -> int:
             template=template_of(settings),
             settings=settings,
             tariff=tariff_of(settings),
-            people=people,
+            opt_outs=opt_outs,
         )
         if options.listen is not None:
             await _listen(campaign, options.listen, options.path, secrets, stack)

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from typing import Final
 
 from nexmo_dispatch_async.bulk.ledger.records import Counts
-from nexmo_dispatch_async.bulk.progress import Status, Waiting
+from nexmo_dispatch_async.bulk.progress import Status, Wait
 
-__all__ = ["counts_in_words", "line_of", "moment", "span", "waiting_in_words"]
+__all__ = ["counts_in_words", "line_of", "moment", "span", "wait_in_words"]
 
 # Reasons that are a state, and not something to wait for.
 _STANDING: Final = ("paused", "stopping", "throttled", "unreachable")
@@ -25,8 +25,8 @@ def line_of(name: str, status: Status) -> str:
         parts.append(f"{status.rate:.1f}/s")
     if status.state == "running" and status.eta is not None:
         parts.append(f"{span(status.eta - status.at)} left")
-    if status.waiting is not None and status.state != "finished":
-        parts.append(waiting_in_words(status.waiting, status.at))
+    if status.wait is not None and status.state != "finished":
+        parts.append(wait_in_words(status.wait, status.at))
     return ", ".join(parts)
 
 
@@ -43,11 +43,11 @@ def counts_in_words(counts: Counts) -> Iterator[str]:
         yield f"{currency} {cost}".strip()
 
 
-def waiting_in_words(waiting: Waiting, now: float) -> str:
+def wait_in_words(wait: Wait, now: float) -> str:
     """Return why nothing moves, and until when."""
-    words = str(waiting) if waiting.reason in _STANDING else f"waiting for {waiting}"
-    if waiting.until is not None:
-        words += f" until {moment(waiting.until)} (in {span(waiting.until - now)})"
+    words = str(wait) if wait.reason in _STANDING else f"waiting for {wait}"
+    if wait.until is not None:
+        words += f" until {moment(wait.until)} (in {span(wait.until - now)})"
     return words
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from nexmo_dispatch_async.bulk.ledger.people import People
+from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 from tests.bulk.ledger.conformance import assert_recount
 from tests.support.ledger_process import IN_FLIGHT, NOW, ROWS, campaign
@@ -22,15 +22,15 @@ _AFTER = {
 
 
 async def assert_kept(
-    path: Path, said: list[str], *, restored: bool = False, people: Path | None = None
+    path: Path, said: list[str], *, restored: bool = False, opt_outs: Path | None = None
 ) -> int:
     """No promise is broken by the restart, and the campaign goes on to its end with no one messaged twice.
 
     Returns:
         How many rows were in flight.
     """
-    shared = People.open(people) if people is not None else None
-    ledger = await SqliteLedger.open(path, people=shared, clock=lambda: NOW, restored=restored)
+    shared = OptOutList.open(opt_outs) if opt_outs is not None else None
+    ledger = await SqliteLedger.open(path, opt_outs=shared, clock=lambda: NOW, restored=restored)
     last = {words[1]: words[0] for line in said if (words := line.split())[0] != "added"}
     added = max((int(line.split()[1]) for line in said if line.startswith("added")), default=0)
     rows = {str(row.id): row for row in await ledger.scan(limit=10_000)}

@@ -175,7 +175,7 @@ def test_a_campaign_is_finished_only_when_no_row_is_left() -> None:
             await campaign.pause("a check")
             await asyncio.sleep(5)
             status = await campaign.status()
-            assert (status.state, str(status.waiting)) == ("paused", "paused by operator: a check")
+            assert (status.state, str(status.wait)) == ("paused", "paused by operator: a check")
             await campaign.retune(limit=2)
             await campaign.resume()
             await asyncio.sleep(3)
@@ -205,10 +205,10 @@ def test_status_tells_rate_and_end_and_why_nothing_moves() -> None:
             await campaign.retune(rate=1 / 3600)
             await asyncio.sleep(10)
             status = await campaign.status()
-            assert status.waiting is not None
-            assert (status.state, status.waiting.reason, status.eta) == ("waiting", "rate", None)
-            assert status.waiting.until is not None
-            assert status.waiting.until > EPOCH + 3000
+            assert status.wait is not None
+            assert (status.state, status.wait.reason, status.eta) == ("waiting", "rate", None)
+            assert status.wait.until is not None
+            assert status.wait.until > EPOCH + 3000
             await campaign.stop()
             await running
 
@@ -293,7 +293,7 @@ def test_stop_while_a_row_is_queued_keeps_it_from_going_out() -> None:
             await campaign.add(people(100))
             running = asyncio.ensure_future(campaign.run())
             await asyncio.sleep(2)
-            await ledger.people.suppress(phone(90), reason="STOP")
+            await ledger.opt_outs.suppress(phone(90), reason="STOP")
             counts = await running
         assert counts.skipped == {"suppressed": 1}
         assert client.sends[phone(90)] == 0
@@ -313,8 +313,8 @@ def test_a_budget_is_kept_with_the_prices_of_the_rows() -> None:
             running = asyncio.ensure_future(campaign.run())
             await asyncio.sleep(60)
             status = await campaign.status()
-            assert status.waiting is not None
-            assert status.waiting.reason == "max_spend"
+            assert status.wait is not None
+            assert status.wait.reason == "max_spend"
             assert len(client.moments) == 13
             await campaign.stop()
             await running

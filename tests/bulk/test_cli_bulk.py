@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 
 from nexmo_dispatch_async.bulk.ledger.records import STATES, Counts, Recipient, Result, Wanted
 from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
-from nexmo_dispatch_async.bulk.progress import Status, Waiting
+from nexmo_dispatch_async.bulk.progress import Status, Wait
 from nexmo_dispatch_async.cli.app import app
 from nexmo_dispatch_async.cli.bulk import RowState
 from nexmo_dispatch_async.cli.bulk_live import LiveStatus
@@ -91,7 +91,7 @@ def fill(path: Path, *states: Literal["sent", "refused", "unknown", "pending"]) 
 
     async def work() -> None:
         async with await SqliteLedger.open(path, clock=lambda: BEGIN) as ledger:
-            people = [
+            opt_outs = [
                 Recipient(
                     key=f"99900000{n:04d}",
                     address=f"99900000{n:04d}",
@@ -101,7 +101,7 @@ def fill(path: Path, *states: Literal["sent", "refused", "unknown", "pending"]) 
                 )
                 for n in range(len(states))
             ]
-            await ledger.add(people)
+            await ledger.add(opt_outs)
             claimed = await ledger.claim(Wanted(limit=len(states), now=BEGIN))
             uuids = {
                 row.id: uuid_of(row.id) for row, state in zip(claimed, states, strict=True) if state == "sent"
@@ -439,13 +439,13 @@ def test_a_terminal_shows_the_rate_and_what_is_left() -> None:
 def test_a_screen_says_why_nothing_moves_and_until_when() -> None:
     """Whatever the display: the reason, who asked for it, and the time."""
     counts = Counts(states={"pending": 5})
-    quiet = Waiting(reason="quiet_hours", until=BEGIN + 3600)
-    waiting = Status(state="waiting", counts=counts, at=BEGIN, waiting=quiet)
+    quiet = Wait(reason="quiet_hours", until=BEGIN + 3600)
+    waiting = Status(state="waiting", counts=counts, at=BEGIN, wait=quiet)
     paused = Status(
         state="paused",
         counts=counts,
         at=BEGIN,
-        waiting=Waiting(reason="paused", by="abort_if", words="7 of 200 refused"),
+        wait=Wait(reason="paused", by="abort_if", words="7 of 200 refused"),
     )
     page = io.StringIO()
     log = LogDisplay("spring", Console(file=page, width=200))

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
-from nexmo_dispatch_async.bulk.ledger.people import People
+from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.bulk.ledger.records import News, Observed, Recipient, Result, Row, Wanted
 from nexmo_dispatch_async.bulk.outcomes import Outcomes, attach
 from nexmo_dispatch_async.exceptions import ConfigurationError, LedgerError
@@ -72,11 +72,11 @@ async def send(
     ledger: MemoryLedger, count: int, state: Any = "sent", *, bucket: str = "whatsapp|447"
 ) -> None:
     """Add so many rows, claim them and bring their results; row n has workflow n."""
-    people = [
+    recipients = [
         Recipient(key=f"k{n}", address=f"99900000{n:04d}", fields={}, bucket=bucket)
         for n in range(1, count + 1)
     ]
-    await ledger.add(people)
+    await ledger.add(recipients)
     claimed = await ledger.claim(Wanted(limit=count, now=BEGIN))
     if state != "sending":
         await ledger.record(
@@ -238,13 +238,13 @@ async def test_codes_for_people_who_opted_out_reach_the_list(
     ledger: WatchedLedger, clock: Clock, code: int
 ) -> None:
     """The service knows of a STOP that the application never saw."""
-    people, router = People(clock=clock), Router()
-    attach(router, ledger, people, clock=clock)
+    opt_outs, router = OptOutList(clock=clock), Router()
+    attach(router, ledger, opt_outs, clock=clock)
 
     await router.dispatch(status(1, 1, "rejected", at=2, code=code, to="999000000007"))
     await router.dispatch(status(2, 1, "rejected", at=2, code=1300, to="999000000008"))
 
-    assert [entry.address for entry in await people.list()] == ["999000000007"]
+    assert [entry.address for entry in await opt_outs.list()] == ["999000000007"]
 
 
 async def test_strangers_are_bounded_in_number_and_age(ledger: WatchedLedger, clock: Clock) -> None:

@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from nexmo_dispatch_async.bulk.campaign_file import load
-from nexmo_dispatch_async.bulk.ledger.people import People
+from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.bulk.ledger.records import Recipient, Result, Wanted
 from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 from nexmo_dispatch_async.bulk.plan import Plan, PlannedCost, ends_at, intake_of, make_plan, plan_of
@@ -20,8 +20,15 @@ from nexmo_dispatch_async.bulk.rejects import RejectsFile
 from nexmo_dispatch_async.bulk.rows.intake import Intake
 from nexmo_dispatch_async.bulk.rows.number_zones import NumberZones
 from nexmo_dispatch_async.bulk.sending.calendar import Calendar
-from nexmo_dispatch_async.bulk.settings import CampaignSettings, Pace, QuietHours, Rate, Source, Variants
-from nexmo_dispatch_async.bulk.settings import People as PeopleSettings
+from nexmo_dispatch_async.bulk.settings import (
+    CampaignSettings,
+    Pace,
+    PeopleSettings,
+    QuietHours,
+    Rate,
+    Source,
+    Variants,
+)
 from nexmo_dispatch_async.bulk.templates.template import WorkflowTemplate
 from nexmo_dispatch_async.channels import sms, whatsapp
 from nexmo_dispatch_async.exceptions import ConfigurationError
@@ -230,13 +237,20 @@ async def test_people_who_get_nothing_are_counted_and_cost_nothing(tmp_path: Pat
         await ledger.add(earlier)
         rows = await ledger.claim(Wanted(limit=3, now=1.0))
         await ledger.record([Result(id=row.id, state="sent", at=1.0) for row in rows])
-    async with People.open(tmp_path / "optout.db") as people:
-        await people.suppress("+447700900009", "+447700900001", "+447700900077")
+    async with OptOutList.open(tmp_path / "optout.db") as opt_outs:
+        await opt_outs.suppress("+447700900009", "+447700900001", "+447700900077")
         both = PeopleSettings(exclude=(str(tmp_path / "winter.db"),))
         plan = await make_plan(
-            settings.source, intake, replace(settings, people=both), tariff=tariff, people=people, now=NOON
+            settings.source,
+            intake,
+            replace(settings, people=both),
+            tariff=tariff,
+            opt_outs=opt_outs,
+            now=NOON,
         )
-        opted_out = await make_plan(settings.source, intake, settings, tariff=tariff, people=people, now=NOON)
+        opted_out = await make_plan(
+            settings.source, intake, settings, tariff=tariff, opt_outs=opt_outs, now=NOON
+        )
 
     assert (plan.recipients, plan.excluded, plan.suppressed, plan.sends) == (10, 3, 1, 6)
     assert plan.seconds == 6

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from nexmo_dispatch_async.bulk.ledger.people import People
+from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.bulk.ledger.records import Cap, Claimed, News, Recipient, Result, Wanted
 from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 from nexmo_dispatch_async.exceptions import LedgerInUseError
@@ -106,10 +106,10 @@ def writer_of(log: Path) -> Callable[[str], None]:
     return say
 
 
-async def run(path: Path, log: Path, people_path: Path | None = None, kill_at: int = 0) -> None:
+async def run(path: Path, log: Path, opt_outs_path: Path | None = None, kill_at: int = 0) -> None:
     """Run the whole campaign; with *kill_at* the process dies before the statement of that number."""
-    people = People.open(people_path) if people_path is not None else None
-    ledger = await SqliteLedger.open(path, people=people, clock=lambda: NOW)
+    opt_outs = OptOutList.open(opt_outs_path) if opt_outs_path is not None else None
+    ledger = await SqliteLedger.open(path, opt_outs=opt_outs, clock=lambda: NOW)
     if kill_at:
         statements = 0
 
@@ -131,8 +131,8 @@ def crash(folder: Path, points: list[int]) -> None:
         child = os.fork()
         if child == 0:
             name = folder / str(point)
-            people = name.with_suffix(".people") if point % 2 else None
-            asyncio.run(run(name.with_suffix(".db"), name.with_suffix(".log"), people, kill_at=point))
+            opt_outs = name.with_suffix(".people") if point % 2 else None
+            asyncio.run(run(name.with_suffix(".db"), name.with_suffix(".log"), opt_outs, kill_at=point))
             os._exit(0)
         _, status = os.waitpid(child, 0)
         print(point, "killed" if os.WIFSIGNALED(status) else "ended", flush=True)

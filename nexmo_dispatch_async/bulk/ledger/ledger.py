@@ -73,8 +73,8 @@ class Ledger(Protocol):
 
         In the same transaction, a row with a suppressed address becomes `skipped`, as does an expired row; a
         row over the cap becomes `skipped` or waits. Rows that are not due, or in a closed zone, stay. With a
-        cap, or a `People` shared by campaigns, each claimed row counts as a message to its person, until its
-        result proves that nothing was sent.
+        cap, or an `OptOutList` shared by campaigns, each claimed row counts as a message to its person, until
+        its result proves that nothing was sent.
 
         If the caller is cancelled, its rows are `pending` again.
         """

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from nexmo_dispatch_async.bulk.ledger.people import MemoryPeople, People
+from nexmo_dispatch_async.bulk.ledger.opt_outs import MemoryOptOutStore, OptOutList
 from nexmo_dispatch_async.bulk.ledger.records import (
     Added,
     Claimed,
@@ -74,19 +74,21 @@ class MemoryLedger:
     """A `Ledger` in memory.
 
     Args:
-        people: An opt-out list in memory, possibly shared by several ledgers; by default a list of its own.
+        opt_outs: An opt-out list in memory, possibly shared by several ledgers; by default a list of its own.
         clock: Returns epoch seconds, for changes without a time.
 
     Raises:
-        ConfigurationError: *people* is not in memory.
+        ConfigurationError: *opt_outs* is not in memory.
     """
 
-    def __init__(self, people: People | None = None, *, clock: Callable[[], float] = time.time) -> None:
-        self.people: People = people if people is not None else People(clock=clock)
-        if not isinstance(self.people.store, MemoryPeople):
-            raise ConfigurationError("people is in a file: a ledger in memory takes People(), in memory too")
-        self._people: MemoryPeople = self.people.store
-        self._shared = people is not None
+    def __init__(self, opt_outs: OptOutList | None = None, *, clock: Callable[[], float] = time.time) -> None:
+        self.opt_outs: OptOutList = opt_outs if opt_outs is not None else OptOutList(clock=clock)
+        if not isinstance(self.opt_outs.store, MemoryOptOutStore):
+            raise ConfigurationError(
+                "opt_outs is in a file: a ledger in memory takes OptOutList(), without a file"
+            )
+        self._opt_outs: MemoryOptOutStore = self.opt_outs.store
+        self._shared = opt_outs is not None
         self._clock = clock
         self._reference = new_reference()
         self._plan = b""
@@ -275,8 +277,8 @@ class MemoryLedger:
             recipient = row.recipient
             self._by_key.pop(recipient.key, None)
             if not self._shared:
-                self._people.history.pop(recipient.address, None)
-                self._people.unlink_now(recipient.address)
+                self._opt_outs.history.pop(recipient.address, None)
+                self._opt_outs.unlink_now(recipient.address)
             row.recipient = replace(recipient, key="", address="", fields={})
             row.forgotten = True
         return len(over)
@@ -293,12 +295,12 @@ class MemoryLedger:
         if recipient.expires <= wanted.now:
             self._move(row, "skipped", at=wanted.now, skip="expired")
             return False
-        if recipient.address in self._people.entries:
+        if recipient.address in self._opt_outs.entries:
             self._move(row, "skipped", at=wanted.now, skip="suppressed")
             return False
         if wanted.cap is None:
             return True
-        free = self._people.free_at(recipient.address, wanted.cap, wanted.now)
+        free = self._opt_outs.free_at(recipient.address, wanted.cap, wanted.now)
         if free is not None and wanted.cap.over == "skip":
             self._move(row, "skipped", at=wanted.now, skip="capped")
         elif free is not None:
@@ -311,7 +313,7 @@ class MemoryLedger:
         row.worker, row.claimed = worker, wanted.now
         recipient = row.recipient
         if self._shared or wanted.cap is not None:
-            self._people.note(recipient.address, self._source(row), wanted.now)
+            self._opt_outs.note(recipient.address, self._source(row), wanted.now)
         return Claimed(
             id=row.id,
             key=recipient.key,
@@ -334,7 +336,7 @@ class MemoryLedger:
             if state is None:
                 continue
             if state in {"pending", "refused"}:
-                self._people.unnote(row.recipient.address, self._source(row), row.claimed)
+                self._opt_outs.unnote(row.recipient.address, self._source(row), row.claimed)
             if state == "pending":
                 row.not_before = result.not_before
             if result.state == "sent":
@@ -342,7 +344,7 @@ class MemoryLedger:
             row.error, row.code = ("", "") if state == "sent" else (result.error, result.code)
             self._move(row, state, at=result.at)
             if state == "refused" and result.code in OPT_OUT_CODES:
-                self._people.suppress_now(row.recipient.address, result.code, result.at)
+                self._opt_outs.suppress_now(row.recipient.address, result.code, result.at)
 
     def _observe(self, news: News) -> bool | None:
         """Return whether the row changed; `None` without a row."""

@@ -21,8 +21,8 @@ from msgspec.structs import replace
 
 from nexmo_dispatch_async.bulk.ledger import postgres_claims, postgres_reading, postgres_results
 from nexmo_dispatch_async.bulk.ledger.memory import new_reference
-from nexmo_dispatch_async.bulk.ledger.people import People
-from nexmo_dispatch_async.bulk.ledger.postgres_people import PostgresPeople
+from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
+from nexmo_dispatch_async.bulk.ledger.postgres_opt_outs import PostgresOptOutStore
 from nexmo_dispatch_async.bulk.ledger.postgres_tables import CAMPAIGNS, NOW, Work, fetch
 from nexmo_dispatch_async.bulk.ledger.records import (
     Added,
@@ -78,7 +78,7 @@ class PostgresLedger:
 
     Attributes:
         name: Of the campaign.
-        people: The opt-out list that claims look into: the one that was given, or the campaign's own.
+        opt_outs: The opt-out list that claims look into: the one that was given, or the campaign's own.
         reaped: How many rows of dead processes became `unknown` when this one was opened.
     """
 
@@ -89,27 +89,27 @@ class PostgresLedger:
         self,
         database: Database,
         name: str,
-        people: People | None,
+        opt_outs: OptOutList | None,
         *,
         observer: bool,
         lease: float,
         clock: Callable[[], float],
     ) -> None:
         self.name = name
-        own = PostgresPeople(database.url, name=f"campaign {name}")
-        self.people: People = people if people is not None else People(own, clock=clock)
+        own = PostgresOptOutStore(database.url, name=f"campaign {name}")
+        self.opt_outs: OptOutList = opt_outs if opt_outs is not None else OptOutList(own, clock=clock)
         self.reaped = 0
         self._database = database
         self._clock = clock
         self._lease = lease
-        self._given = people
+        self._given = opt_outs
         self._refused = (
             "the ledger is open for looking at it: open it without observer=True for that" if observer else ""
         )
         self._instance = secrets.token_hex(8)
         self._campaign = 0
         self._reference = ""
-        self._people_id = 0
+        self._opt_outs_id = 0
         self._senders = 1
         self._closed = False
         # One transaction that changes the numbers at a time: they would wait for each other's counts.
@@ -122,7 +122,7 @@ class PostgresLedger:
         url: str,
         name: str,
         *,
-        people: People | None = None,
+        opt_outs: OptOutList | None = None,
         observer: bool = False,
         create: bool = True,
         accept_loss: bool = False,
@@ -136,8 +136,8 @@ class PostgresLedger:
         Args:
             url: `postgresql://user@host/database`; everything that libpq takes.
             name: Of the campaign: a database holds any number of them.
-            people: An opt-out list in the same database, `People(PostgresPeople(url))`, that campaigns share.
-                By default the campaign has its own.
+            opt_outs: Opt-out list in the same database that campaigns share:
+                `OptOutList(PostgresOptOutStore(url))`. By default the campaign has its own.
             observer: Look at it: read, count, and ask for something with `control`. All else is refused.
             create: False raises `LedgerError` when there is no such campaign.
             accept_loss: Also use a server that may lose what it committed: a `sending` that is lost messages
@@ -149,10 +149,12 @@ class PostgresLedger:
 
         Raises:
             LedgerError: The database cannot be used, or the server may lose what it committed.
-            ConfigurationError: *people* is somewhere else, or the URL cannot be read.
+            ConfigurationError: *opt_outs* is somewhere else, or the URL cannot be read.
         """
-        if people is not None and not isinstance(people.store, PostgresPeople):
-            raise ConfigurationError("people must be in the same database: give People(PostgresPeople(url))")
+        if opt_outs is not None and not isinstance(opt_outs.store, PostgresOptOutStore):
+            raise ConfigurationError(
+                "opt_outs must be in the same database: give OptOutList(PostgresOptOutStore(url))"
+            )
         try:
             database = Database(
                 url,
@@ -163,7 +165,7 @@ class PostgresLedger:
             )
         except ValueError as error:
             raise ConfigurationError(str(error)) from None
-        ledger = cls(database, name, people, observer=observer, lease=lease, clock=clock)
+        ledger = cls(database, name, opt_outs, observer=observer, lease=lease, clock=clock)
         try:
             await schema.require(database, CAMPAIGNS, _error)
             await database.open()
@@ -176,8 +178,8 @@ class PostgresLedger:
     async def _begin(self, *, create: bool, accept_loss: bool) -> None:
         if not accept_loss:
             await self._database.run(_require_durable)
-        if isinstance(self.people.store, PostgresPeople):
-            self._people_id = await self.people.store.list_id(self._database)
+        if isinstance(self.opt_outs.store, PostgresOptOutStore):
+            self._opt_outs_id = await self.opt_outs.store.list_id(self._database)
 
         async def work(connection: Connection) -> None:
             values = {"name": self.name, "reference": new_reference()}
@@ -355,7 +357,7 @@ class PostgresLedger:
         async with self._lock:
             await self._database.aclose()
         if self._given is None:
-            await self.people.aclose()
+            await self.opt_outs.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -422,7 +424,7 @@ class PostgresLedger:
             work = Work(
                 connection,
                 campaign=self._campaign,
-                people=self._people_id,
+                opt_outs=self._opt_outs_id,
                 shared=self._given is not None,
                 reference=self._reference,
                 instance=self._instance,

@@ -65,16 +65,16 @@ FROM unnest(%(lanes)s::bigint[], %(most)s::integer[]) AS wanted (lane, most), LA
     WHERE lane = wanted.lane AND state = 0 ORDER BY id LIMIT wanted.most FOR UPDATE SKIP LOCKED
 ) AS s
 JOIN nexmo_dispatch.campaign_recipients AS r ON r.campaign = %(campaign)s AND r.id = s.id
-LEFT JOIN nexmo_dispatch.people_suppressed AS o ON o.list = %(people)s AND o.address = r.address
+LEFT JOIN nexmo_dispatch.people_suppressed AS o ON o.list = %(opt_outs)s AND o.address = r.address
 ORDER BY s.id
 """
 # With a cap one claim at a time counts people, so that no two claims both find room below it.
 _LOCK_PEOPLE: Final[LiteralString] = (
-    "SELECT pg_advisory_xact_lock(hashtextextended('people_contacts', %(people)s))"
+    "SELECT pg_advisory_xact_lock(hashtextextended('people_contacts', %(opt_outs)s))"
 )
 _CONTACTS: Final[LiteralString] = """
 SELECT address, array_agg(at ORDER BY at) FROM nexmo_dispatch.people_contacts
-WHERE list = %(people)s AND address = ANY(%(addresses)s) AND at + %(window)s > %(now)s GROUP BY address
+WHERE list = %(opt_outs)s AND address = ANY(%(addresses)s) AND at + %(window)s > %(now)s GROUP BY address
 """
 _SEND: Final[LiteralString] = """
 UPDATE nexmo_dispatch.campaign_states
@@ -93,7 +93,7 @@ WHERE s.campaign = %(campaign)s AND s.id = given.id
 """
 _NOTE: Final[LiteralString] = """
 INSERT INTO nexmo_dispatch.people_contacts (list, address, at, source)
-SELECT %(people)s, address, %(now)s, source FROM unnest(%(addresses)s::text[], %(sources)s::text[])
+SELECT %(opt_outs)s, address, %(now)s, source FROM unnest(%(addresses)s::text[], %(sources)s::text[])
     AS given (address, source) ON CONFLICT DO NOTHING
 """
 _EXPIRE: Final[LiteralString] = """

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from nexmo_dispatch_async.bulk.ledger import sqlite_rows as codes
-from nexmo_dispatch_async.bulk.ledger.postgres_people import suppress
+from nexmo_dispatch_async.bulk.ledger.postgres_opt_outs import suppress
 from nexmo_dispatch_async.bulk.ledger.postgres_tables import NOW, Work
 from nexmo_dispatch_async.bulk.ledger.records import News, Observed, Result, State
 from nexmo_dispatch_async.bulk.ledger.transitions import (
@@ -64,7 +64,7 @@ _UUIDS: Final[LiteralString] = (
 _UNNOTE: Final[LiteralString] = """
 DELETE FROM nexmo_dispatch.people_contacts AS c
 USING unnest(%(addresses)s::text[], %(sources)s::text[]) AS gone (address, source)
-WHERE c.list = %(people)s AND c.address = gone.address AND c.source = gone.source AND c.at = (
+WHERE c.list = %(opt_outs)s AND c.address = gone.address AND c.source = gone.source AND c.at = (
     SELECT max(at) FROM nexmo_dispatch.people_contacts AS o
     WHERE o.list = c.list AND o.address = c.address AND o.source = c.source
 )
@@ -227,7 +227,7 @@ async def record(work: Work, results: Sequence[Result]) -> None:
         sources = [work.source(row.id) for row in unsent]
         await work.execute(_UNNOTE, addresses=[row.address for row in unsent], sources=sources)
     for address, reason, at in barred:
-        await suppress(work.connection, work.people, addresses=[address], reason=reason, at=at)
+        await suppress(work.connection, work.opt_outs, addresses=[address], reason=reason, at=at)
 
 
 async def observe(work: Work, news: Sequence[News]) -> Observed:
@@ -311,13 +311,13 @@ async def forget(work: Work, before: float, after: int, limit: int) -> tuple[int
         addresses = [address for _, address in found]
         contacts: LiteralString = (
             "DELETE FROM nexmo_dispatch.people_contacts"
-            " WHERE list = %(people)s AND address = ANY(%(addresses)s::text[])"
+            " WHERE list = %(opt_outs)s AND address = ANY(%(addresses)s::text[])"
         )
         await work.execute(contacts, addresses=addresses)
         links: LiteralString = (
-            "DELETE FROM nexmo_dispatch.people_same WHERE list = %(people)s AND person IN ("
+            "DELETE FROM nexmo_dispatch.people_same WHERE list = %(opt_outs)s AND person IN ("
             " SELECT person FROM nexmo_dispatch.people_same"
-            " WHERE list = %(people)s AND address = ANY(%(addresses)s::text[]))"
+            " WHERE list = %(opt_outs)s AND address = ANY(%(addresses)s::text[]))"
         )
         await work.execute(links, addresses=addresses)
     return len(found), max((row_id for row_id, _ in found), default=after)

@@ -104,7 +104,7 @@ class Work:
     Args:
         connection: In a transaction.
         campaign: Number of the campaign.
-        people: Number of the opt-out list.
+        opt_outs: Number of the opt-out list.
         shared: Whether other campaigns count the messages to a person as well.
         reference: Of the ledger.
         instance: Name of this process in the campaign.
@@ -115,14 +115,14 @@ class Work:
         connection: Connection,
         *,
         campaign: int,
-        people: int,
+        opt_outs: int,
         shared: bool,
         reference: str,
         instance: str,
     ) -> None:
         self.connection: Connection = connection
         self.campaign: int = campaign
-        self.people: int = people
+        self.opt_outs: int = opt_outs
         self.shared: bool = shared
         self.reference: str = reference
         self.instance: str = instance
@@ -130,12 +130,12 @@ class Work:
 
     async def execute(self, text: LiteralString, **values: object) -> int:
         """Run a statement with the campaign and the opt-out list as parameters; return the number of rows."""
-        values |= {"campaign": self.campaign, "people": self.people}
+        values |= {"campaign": self.campaign, "opt_outs": self.opt_outs}
         return (await self.connection.execute(text, values)).rowcount
 
     async def fetch(self, text: LiteralString, **values: object) -> list[Any]:  # Any: columns
         """Read rows with the campaign and the opt-out list as parameters."""
-        values |= {"campaign": self.campaign, "people": self.people}
+        values |= {"campaign": self.campaign, "opt_outs": self.opt_outs}
         return await fetch(self.connection, text, values)
 
     async def count(self) -> None:

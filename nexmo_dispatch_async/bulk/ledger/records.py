@@ -100,7 +100,7 @@ class Added(Struct, frozen=True):
 
 
 class Cap(Struct, frozen=True):
-    """A maximum number of messages to a person in a rolling window, over all campaigns that share a `People`.
+    """Maximum number of messages to a person in a rolling window, over all campaigns that share the list.
 
     Attributes:
         messages: Maximum number of messages.

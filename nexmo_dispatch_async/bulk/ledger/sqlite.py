@@ -24,9 +24,9 @@ from typing import Any, Self, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from nexmo_dispatch_async.bulk.ledger import people_sql, sqlite_claims, sqlite_results, sqlite_sql
-from nexmo_dispatch_async.bulk.ledger.people import People, Suppressed
-from nexmo_dispatch_async.bulk.ledger.people_sqlite import SqlitePeople
+from nexmo_dispatch_async.bulk.ledger import opt_outs_sql, sqlite_claims, sqlite_results, sqlite_sql
+from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList, Suppressed
+from nexmo_dispatch_async.bulk.ledger.opt_outs_sqlite import SqliteOptOutStore
 from nexmo_dispatch_async.bulk.ledger.records import (
     Added,
     Claimed,
@@ -45,7 +45,7 @@ from nexmo_dispatch_async.bulk.ledger.sqlite_writer import Batch, Writer
 from nexmo_dispatch_async.exceptions import (
     ConfigurationError,
     LedgerError,
-    PeopleError,
+    OptOutError,
     PlanChangedError,
 )
 
@@ -62,15 +62,17 @@ class SqliteLedger:
 
     Attributes:
         path: The file. It and its companions (`-wal`, `-shm`, `-owner`, `-guard`) are for their owner only.
-        people: The opt-out list that claims look into: the one that was given, or the campaign's own.
+        opt_outs: The opt-out list that claims look into: the one that was given, or the campaign's own.
         reaped: How many rows a dead process left as `sending`; they are `unknown` now.
     """
 
     def __init__(
-        self, path: Path, people: People | None, writer: Writer, *, clock: Callable[[], float]
+        self, path: Path, opt_outs: OptOutList | None, writer: Writer, *, clock: Callable[[], float]
     ) -> None:
         self.path = path
-        self.people: People = people if people is not None else People(_OwnPeople(self._run), clock=clock)
+        self.opt_outs: OptOutList = (
+            opt_outs if opt_outs is not None else OptOutList(_OwnOptOutStore(self._run), clock=clock)
+        )
         self.reaped = 0
         self._clock = clock
         self._writer = writer
@@ -92,7 +94,7 @@ class SqliteLedger:
         cls,
         path: str | os.PathLike[str],
         *,
-        people: People | None = None,
+        opt_outs: OptOutList | None = None,
         observer: bool = False,
         restored: bool = False,
         create: bool = True,
@@ -103,8 +105,8 @@ class SqliteLedger:
 
         Args:
             path: The file; it is made, for its owner only, when it is missing.
-            people: An opt-out list in a file, `People.open(…)`, that campaigns share. By default the campaign
-                has its own.
+            opt_outs: Opt-out list in a file that campaigns share, `OptOutList.open(…)`. By default the
+                campaign has its own.
             observer: Look at a ledger that another process has: read, count, and ask for something with
                 `control`. All else is refused.
             restored: Go on with a file that was copied, or put back from a backup. Rows that were sent from
@@ -117,26 +119,26 @@ class SqliteLedger:
             LedgerInUseError: Another process has it: `pid` and `host`.
             LedgerCopiedError: The file was copied or restored, and *restored* is False.
             LedgerError: It is something else, or cannot be used.
-            PeopleError: The opt-out list cannot be used.
-            ConfigurationError: *people* is in memory.
+            OptOutError: The opt-out list cannot be used.
+            ConfigurationError: *opt_outs* is in memory.
         """
         shared: Path | None = None
-        if people is not None:
-            if not isinstance(people.store, SqlitePeople):
+        if opt_outs is not None:
+            if not isinstance(opt_outs.store, SqliteOptOutStore):
                 raise ConfigurationError(
-                    "people is in memory, where a claim in a file cannot look: give People.open(path)"
+                    "opt_outs is in memory, where a claim in a file cannot look: give OptOutList.open(path)"
                 )
-            shared = people.store.path
+            shared = opt_outs.store.path
         writer = Writer(
             Path(path),
-            people=shared,
+            opt_outs=shared,
             observer=observer,
             restored=restored,
             create=create,
             busy_timeout=busy_timeout,
             clock=clock,
         )
-        ledger = cls(Path(path), people, writer, clock=clock)
+        ledger = cls(Path(path), opt_outs, writer, clock=clock)
         try:
             await ledger._call(writer.open)
         except BaseException:
@@ -424,7 +426,7 @@ class SqliteLedger:
         self._writer.close()
 
 
-class _OwnPeople:
+class _OwnOptOutStore:
     """The opt-out list in the file of the campaign, changed by its writer thread."""
 
     def __init__(self, run: Callable[[Callable[[Work], Any]], Awaitable[Any]]) -> None:
@@ -433,30 +435,30 @@ class _OwnPeople:
     async def suppress(self, addresses: Sequence[str], *, reason: str, at: float) -> int:
         """Add addresses."""
         return await self._run(
-            lambda work: people_sql.suppress(work.db, "main", addresses, reason=reason, at=at)
+            lambda work: opt_outs_sql.suppress(work.db, "main", addresses, reason=reason, at=at)
         )
 
     async def unsuppress(self, addresses: Sequence[str]) -> int:
         """Take addresses off."""
-        return await self._run(lambda work: people_sql.unsuppress(work.db, "main", addresses))
+        return await self._run(lambda work: opt_outs_sql.unsuppress(work.db, "main", addresses))
 
     async def link(self, people: Sequence[Sequence[str]]) -> None:
         """Note the addresses of each person."""
-        await self._run(lambda work: people_sql.link(work.db, "main", people))
+        await self._run(lambda work: opt_outs_sql.link(work.db, "main", people))
 
     async def find(self, address: str) -> Suppressed | None:
         """Return the entry of an address."""
-        return await self._run(lambda work: people_sql.find(work.db, "main", address))
+        return await self._run(lambda work: opt_outs_sql.find(work.db, "main", address))
 
     async def list(self, *, after: str, limit: int) -> builtins.list[Suppressed]:
         """Return a page of the list."""
-        return await self._run(lambda work: people_sql.page(work.db, "main", after=after, limit=limit))
+        return await self._run(lambda work: opt_outs_sql.page(work.db, "main", after=after, limit=limit))
 
     async def forget(self, before: float) -> int:
         """Erase old history, in pieces."""
         total, piece = 0, _PIECE
         while piece == _PIECE:
-            piece = await self._run(lambda work: people_sql.forget(work.db, "main", before, limit=_PIECE))
+            piece = await self._run(lambda work: opt_outs_sql.forget(work.db, "main", before, limit=_PIECE))
             total += piece
         return total
 
@@ -467,7 +469,7 @@ class _OwnPeople:
         try:
             result: T = await self._run_in_ledger(operation)
         except LedgerError as error:
-            raise PeopleError(str(error)) from error
+            raise OptOutError(str(error)) from error
         return result
 
 

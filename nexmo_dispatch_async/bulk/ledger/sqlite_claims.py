@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from nexmo_dispatch_async.bulk.ledger import people_sql
+from nexmo_dispatch_async.bulk.ledger import opt_outs_sql
 from nexmo_dispatch_async.bulk.ledger import sqlite_rows as rows
 from nexmo_dispatch_async.bulk.ledger.records import SKIP_REASONS, Claimed, SkipReason, Wanted
 from nexmo_dispatch_async.bulk.ledger.sqlite_sql import Work
@@ -136,7 +136,7 @@ def _hand_out(
     waits for the next look, so that rows go in their order.
     """
     db, now, cap, book = work.db, wanted.now, wanted.cap, work.book
-    query = CANDIDATES.format(work.people)
+    query = CANDIDATES.format(work.opt_outs)
     candidates = [row for run in _runs(each.id for each in chosen) for row in db.execute(query, run)]
     claimed: list[Claimed] = []
     skipped: list[tuple[float, int, int]] = []
@@ -155,7 +155,7 @@ def _hand_out(
         elif suppressed:
             reason = "suppressed"
         elif cap is not None:
-            until = people_sql.free_at(db, work.people, address, cap, now)
+            until = opt_outs_sql.free_at(db, work.opt_outs, address, cap, now)
             if until is not None and cap.over == "skip":
                 until, reason = None, "capped"
         if until is not None or reason is not None:
@@ -170,7 +170,7 @@ def _hand_out(
             work.tally.skipped[reason] += 1
             continue
         if work.shared or cap is not None:
-            people_sql.note(db, work.people, [(address, now, work.source(row_id))])
+            opt_outs_sql.note(db, work.opt_outs, [(address, now, work.source(row_id))])
         work.count(lane, rows.READY, -1)
         claimed.append(rows.claimed_of(row, book.lanes[lane][0], book.names))
     work.tally.move("pending", "sending", len(claimed))

@@ -9,12 +9,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from nexmo_dispatch_async.bulk.ledger import people_sql
+from nexmo_dispatch_async.bulk.ledger import opt_outs_sql
 from nexmo_dispatch_async.bulk.ledger.sqlite_sql import SCHEMA
-from nexmo_dispatch_async.exceptions import LedgerError, PeopleError
+from nexmo_dispatch_async.exceptions import LedgerError, OptOutError
 from nexmo_dispatch_core.sqlite import SqliteFile
 
-__all__ = ["APPLICATION_ID", "VERSION", "is_ledger", "make_ledger", "open_ledger", "open_people", "settings"]
+__all__ = [
+    "APPLICATION_ID",
+    "VERSION",
+    "is_ledger",
+    "make_ledger",
+    "open_ledger",
+    "open_opt_outs",
+    "settings",
+]
 
 APPLICATION_ID: Final = 0x4E444C47  # "NDLG": tells `file` and us whose database it is
 VERSION: Final = 1
@@ -66,7 +74,7 @@ def make_ledger(db: sqlite3.Connection, reference: str) -> None:
     try:
         for statement in SCHEMA:
             db.execute(statement)
-        people_sql.make(db, "main")
+        opt_outs_sql.make(db, "main")
         db.execute("INSERT INTO meta VALUES ('reference', ?)", (reference.encode(),))
         _sign(db, APPLICATION_ID, VERSION)
         db.execute("COMMIT")
@@ -75,33 +83,33 @@ def make_ledger(db: sqlite3.Connection, reference: str) -> None:
         raise
 
 
-def open_people(path: str | os.PathLike[str], *, busy_timeout: float) -> SqliteFile:
+def open_opt_outs(path: str | os.PathLike[str], *, busy_timeout: float) -> SqliteFile:
     """Open an opt-out list, and make one of a file that is missing or empty.
 
     Raises:
-        PeopleError: It is something else, or another user's.
+        OptOutError: It is something else, or another user's.
     """
     name = Path(path).name
     try:
         file = SqliteFile(path, busy_timeout=busy_timeout)
     except OSError as error:
-        raise PeopleError(f"the opt-out list {name} cannot be opened: {error.strerror}") from error
+        raise OptOutError(f"the opt-out list {name} cannot be opened: {error.strerror}") from error
     try:
         db = file.connection
         if _is_empty(db):
             file.keep_log()
             db.execute("BEGIN IMMEDIATE")
-            people_sql.make(db, "main")
-            _sign(db, people_sql.APPLICATION_ID, people_sql.VERSION)
+            opt_outs_sql.make(db, "main")
+            _sign(db, opt_outs_sql.APPLICATION_ID, opt_outs_sql.VERSION)
             db.execute("COMMIT")
-        if _identity(db) != (people_sql.APPLICATION_ID, people_sql.VERSION):
-            raise PeopleError(f"{name} is no opt-out list of this version: it is left as it is")
+        if _identity(db) != (opt_outs_sql.APPLICATION_ID, opt_outs_sql.VERSION):
+            raise OptOutError(f"{name} is no opt-out list of this version: it is left as it is")
         file.keep_log()
         settings(db, "main")
         file.watch()
     except sqlite3.Error as error:
         file.close()
-        raise PeopleError(f"the opt-out list {name} cannot be opened: {error}") from error
+        raise OptOutError(f"the opt-out list {name} cannot be opened: {error}") from error
     except BaseException:
         file.close()
         raise

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any, Final
 
-from nexmo_dispatch_async.bulk.ledger import people_sql
+from nexmo_dispatch_async.bulk.ledger import opt_outs_sql
 from nexmo_dispatch_async.bulk.ledger import sqlite_rows as rows
 from nexmo_dispatch_async.bulk.ledger.records import SKIP_REASONS, News, Observed, Result
 from nexmo_dispatch_async.bulk.ledger.sqlite_sql import Work
@@ -95,9 +95,9 @@ def _record_one(work: Work, result: Result) -> None:
     work.move(lane, code, after)
     if state in {"pending", "refused"}:
         address = _address(work.db, result.id)
-        people_sql.unnote(work.db, work.people, address, work.source(result.id))
+        opt_outs_sql.unnote(work.db, work.opt_outs, address, work.source(result.id))
         if state == "refused" and result.code in OPT_OUT_CODES and address:
-            people_sql.suppress(work.db, work.people, [address], reason=result.code, at=result.at)
+            opt_outs_sql.suppress(work.db, work.opt_outs, [address], reason=result.code, at=result.at)
 
 
 def observe(work: Work, news: Sequence[News]) -> Observed:
@@ -171,7 +171,7 @@ def reap(work: Work, worker: str | None, now: float) -> int:
         work.db.execute("UPDATE state SET state = ?, at = ? WHERE id = ?", (after, now, row_id))
         work.move(lane, rows.SENDING, after)
         if work.shared:  # the loss of power may have taken the message from the other file, not from this one
-            people_sql.note(work.db, work.people, [(address, at, work.source(row_id))])
+            opt_outs_sql.note(work.db, work.opt_outs, [(address, at, work.source(row_id))])
     return len(found)
 
 
@@ -224,7 +224,7 @@ def forget(work: Work, before: float, after: int, limit: int) -> tuple[int, int]
         )
         if not work.shared:
             work.db.execute("DELETE FROM contact WHERE address = ?", (address,))
-            people_sql.unlink(work.db, "main", address)
+            opt_outs_sql.unlink(work.db, "main", address)
     return len(found), found[-1][0] if found else after
 
 

@@ -92,17 +92,17 @@ class Work:
     Args:
         db: In a transaction.
         book: What is committed.
-        people: Schema of the opt-out list.
+        opt_outs: Schema of the opt-out list.
         shared: Whether other campaigns count the messages to a person as well.
         reference: Of the ledger.
     """
 
     def __init__(
-        self, db: sqlite3.Connection, book: Book, *, people: str, shared: bool, reference: str
+        self, db: sqlite3.Connection, book: Book, *, opt_outs: str, shared: bool, reference: str
     ) -> None:
         self.db: sqlite3.Connection = db
         self.book: Book = book
-        self.people: str = people
+        self.opt_outs: str = opt_outs
         self.shared: bool = shared
         self.reference: str = reference
         self.tally: Tally = Tally()

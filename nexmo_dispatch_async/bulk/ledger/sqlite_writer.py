@@ -47,7 +47,7 @@ class Writer:
 
     Args:
         path: The file.
-        people: The file of a shared opt-out list, or `None`.
+        opt_outs: The file of a shared opt-out list, or `None`.
         observer: Work beside the owner: count anew for every call, and claim nothing.
         restored: Whether the caller says that a copied or restored file is the one to go on with.
         create: Whether a missing file is made.
@@ -59,7 +59,7 @@ class Writer:
         self,
         path: Path,
         *,
-        people: Path | None,
+        opt_outs: Path | None,
         observer: bool,
         restored: bool,
         create: bool,
@@ -68,7 +68,7 @@ class Writer:
     ) -> None:
         # settings
         self._path = path
-        self._people_path = people
+        self._opt_outs_path = opt_outs
         self._observer = observer
         self._restored = restored
         self._create = create
@@ -76,7 +76,7 @@ class Writer:
         self._clock = clock
         # state
         self._file: SqliteFile | None = None
-        self._people: SqliteFile | None = None
+        self._opt_outs: SqliteFile | None = None
         self._owner: Owner | None = None
         self._uncertain = False
         self._adding = False
@@ -92,7 +92,7 @@ class Writer:
 
         Raises:
             LedgerError: It cannot be used; `LedgerInUseError` and `LedgerCopiedError` say more.
-            PeopleError: The shared opt-out list cannot be used.
+            OptOutError: The shared opt-out list cannot be used.
         """
         self._file = sqlite_file.open_ledger(
             self._path, busy_timeout=self._busy_timeout, create=self._create and not self._observer
@@ -104,9 +104,9 @@ class Writer:
                 sqlite_file.make_ledger(db, new_reference())
         sqlite_file.settings(db, "main")
         self._file.watch()
-        if self._people_path is not None:
-            self._people = sqlite_file.open_people(self._people_path, busy_timeout=self._busy_timeout)
-            db.execute("ATTACH DATABASE ? AS people", (str(self._people.path),))
+        if self._opt_outs_path is not None:
+            self._opt_outs = sqlite_file.open_opt_outs(self._opt_outs_path, busy_timeout=self._busy_timeout)
+            db.execute("ATTACH DATABASE ? AS people", (str(self._opt_outs.path),))
             sqlite_file.settings(db, "people")
         (reference,) = db.execute("SELECT value FROM meta WHERE name = 'reference'").fetchone()
         self.reference = bytes(reference).decode()
@@ -117,10 +117,10 @@ class Writer:
 
     def close(self) -> None:
         """Let go of the files, and of the claim on them last."""
-        for opened in (self._file, self._people):
+        for opened in (self._file, self._opt_outs):
             if opened is not None:
                 opened.close()
-        self._file = self._people = None
+        self._file = self._opt_outs = None
         if self._owner is not None:
             self._owner.release()
             self._owner = None
@@ -180,8 +180,8 @@ class Writer:
             work = Work(
                 db,
                 self.book,
-                people="main" if self._people is None else "people",
-                shared=self._people is not None,
+                opt_outs="main" if self._opt_outs is None else "people",
+                shared=self._opt_outs is not None,
                 reference=self.reference,
             )
             try:
@@ -217,7 +217,7 @@ class Writer:
             self._require_file().connection.execute(f"PRAGMA wal_autocheckpoint = {pages}")
 
     def _check_files(self) -> None:
-        for file in (self._file, self._people):
+        for file in (self._file, self._opt_outs):
             if file is not None and (trouble := file.trouble()) is not None:
                 name = self._path.name if file is self._file else "with its opt-out list"
                 raise LedgerError(

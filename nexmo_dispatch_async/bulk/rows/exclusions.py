@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from msgspec.structs import replace
 
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger, rows_of
-from nexmo_dispatch_async.bulk.ledger.people import People
+from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.bulk.ledger.records import Added, Recipient, State
 from nexmo_dispatch_async.bulk.rows.seen import Seen
 
@@ -91,15 +91,15 @@ async def sent_to(others: Iterable[str | Path | Ledger]) -> AsyncGenerator[Seen]
 
 
 @asynccontextmanager
-async def opted_out(people: People | None) -> AsyncGenerator[Seen]:
+async def opted_out(opt_outs: OptOutList | None) -> AsyncGenerator[Seen]:
     """Yield the addresses on an opt-out list; no addresses without a list.
 
     Raises:
-        PeopleError: The list cannot be read.
+        OptOutError: The list cannot be read.
     """
     with Seen() as seen:
         after = ""
-        while people is not None and (page := await people.list(after=after)):
+        while opt_outs is not None and (page := await opt_outs.list(after=after)):
             after = page[-1].address
             for entry in page:
                 seen.count(entry.address)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
-from nexmo_dispatch_async.bulk.progress import Waiting
+from nexmo_dispatch_async.bulk.progress import Wait
 from nexmo_dispatch_async.bulk.sending.calendar import Calendar
 from nexmo_dispatch_async.bulk.sending.governor import Governor, Lane
 from nexmo_dispatch_async.bulk.sending.meter import Meter
@@ -111,19 +111,19 @@ class Lanes:
             return soonest
         return min(soonest, now + max(self._closed_until - at, 0.0))
 
-    async def held(self, now: float, at: float) -> Waiting | None:
+    async def held(self, now: float, at: float) -> Wait | None:
         """Return why no row is sent although slots are free; `None` when no row is due."""
         if lanes := self._open(now):
             held = min((lane.held(now) for _, lane in lanes), key=lambda each: each.until)
             wave = _WAVE if held.kind == "rate" else 0.0
             until = None if held.until == math.inf else at + max(held.until - now, wave)
-            return Waiting(reason=held.kind, until=until, bucket=held.meter)
+            return Wait(reason=held.kind, until=until, bucket=held.meter)
         due = await self._ledger.due()
         if due is not None and due > at:
             self._dry = dict.fromkeys(self._dry, now + min(due - at, 60.0))
-            return Waiting(reason="due", until=due)
+            return Wait(reason="due", until=due)
         if due is not None and self.closed:
-            return Waiting(reason="quiet_hours", until=self._closed_until)
+            return Wait(reason="quiet_hours", until=self._closed_until)
         return None
 
     def _open(self, now: float) -> list[tuple[str, Lane]]:

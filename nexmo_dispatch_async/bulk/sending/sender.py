@@ -16,7 +16,7 @@ from contextlib import suppress
 
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
 from nexmo_dispatch_async.bulk.ledger.records import Cap, Claimed, Control, Counts, Result, Wanted
-from nexmo_dispatch_async.bulk.progress import Progress, Waiting, WaitingFor
+from nexmo_dispatch_async.bulk.progress import Progress, Wait, WaitReason
 from nexmo_dispatch_async.bulk.sending.calendar import Calendar
 from nexmo_dispatch_async.bulk.sending.governor import Governor, Lane, planned_rate
 from nexmo_dispatch_async.bulk.sending.lanes import Lanes
@@ -114,7 +114,7 @@ class Sender:
         self._waker: asyncio.Future[None] | None = None
         self._poked = False
         self.progress: Progress = Progress()
-        self.waiting: Waiting | None = None
+        self.wait: Wait | None = None
 
     def __repr__(self) -> str:
         return f"<Sender in_flight={len(self._tasks)}{', stopping' if self._stopping else ''}>"
@@ -129,13 +129,13 @@ class Sender:
         """Whether it claims nothing more and ends."""
         return self._stopping or self._control.state == "stop"
 
-    def shown(self, at: float) -> Waiting | None:
+    def shown(self, at: float) -> Wait | None:
         """Return why nothing moves, for status; `None` while it is only the pace of the next second."""
-        waiting = self.waiting
-        if waiting is None or waiting.reason == "answers":
+        wait = self.wait
+        if wait is None or wait.reason == "answers":
             return None
-        soon = waiting.until is not None and waiting.until - at < 1.0
-        return None if soon and waiting.reason in {"rate", "due"} else waiting
+        soon = wait.until is not None and wait.until - at < 1.0
+        return None if soon and wait.reason in {"rate", "due"} else wait
 
     def stop(self) -> None:
         """Claim nothing more, wait for what is in flight, end. A second call gives up what is in flight."""
@@ -216,8 +216,8 @@ class Sender:
         lanes.retune(rate, self._ledger.share, now)
         asked = lanes.ask(now, room)
         if not asked:
-            self.waiting = await lanes.held(now, at)
-            if self.waiting is None:
+            self.wait = await lanes.held(now, at)
+            if self.wait is None:
                 self._look_at = now + _LOOK_AGAIN
             return None, {}
         wanted = Wanted(
@@ -233,20 +233,20 @@ class Sender:
         """Return how many rows may be claimed, pace apart; what forbids it is noted."""
         control, calendar = self._control, self._calendar
         if self.stopping or self._fatal is not None:
-            self.waiting = Waiting(reason="stopping")
+            self.wait = Wait(reason="stopping")
             return 0
         if control.state == "pause":
-            self.waiting = Waiting(reason="paused", by=control.by, words=control.reason)
+            self.wait = Wait(reason="paused", by=control.by, words=control.reason)
             self._lanes.meter.give_back(0)  # a pause is no stall to make up for
             return 0
         if calendar.start_at is not None and at < calendar.start_at:
-            self.waiting = Waiting(reason="start_at", until=calendar.start_at)
+            self.wait = Wait(reason="start_at", until=calendar.start_at)
             return 0
         if calendar.send_until is not None and at >= calendar.send_until:
             await self._expire(at)
         room = (control.limit or self._pace.limit) - len(self._tasks)
         if room <= 0:
-            self.waiting = Waiting(reason="answers")
+            self.wait = Wait(reason="answers")
             return 0
         if running_loop().time() < self._gather_at != math.inf and not self._is_half_free():
             return 0
@@ -260,8 +260,8 @@ class Sender:
             rooms.append(self._budget.room(counts))
         for each in rooms:
             if isinstance(each, Hold):
-                reason: WaitingFor = "canary" if each.by == "canary" else "max_spend"
-                self.waiting = Waiting(reason=reason, words=each.reason)
+                reason: WaitReason = "canary" if each.by == "canary" else "max_spend"
+                self.wait = Wait(reason=reason, words=each.reason)
                 self._look_at = running_loop().time() + _CONTROL_EVERY  # callbacks may change it
                 # What is in flight may still change it.
                 if each.pauses and not self._tasks and not self._results:
@@ -307,7 +307,7 @@ class Sender:
             if got[name] < n:
                 self._lanes.took(now, name, unused=n - got[name], dry=not got[name])
         if rows:
-            self.waiting = None
+            self.wait = None
         return False
 
     def _start(self, row: Claimed, lane: Lane, now: float) -> None:
@@ -399,7 +399,7 @@ class Sender:
             raise error
         pause = _STORE_PAUSES[self._store_failures]
         self._store_failures += 1
-        self.waiting = Waiting(reason="store", until=self._wall() + pause, words=str(error))
+        self.wait = Wait(reason="store", until=self._wall() + pause, words=str(error))
         logger.warning("the ledger failed, it is tried again in %g s: %s", pause, error)
         await asyncio.sleep(pause)
 
@@ -440,7 +440,7 @@ class Sender:
                 task.cancel()
             with suppress(asyncio.CancelledError):
                 await asyncio.wait(list(self._tasks))
-        self.waiting = None
+        self.wait = None
         if self._results:
             recording = asyncio.ensure_future(self._ledger.record(self._results))
             if not await settled(recording):
@@ -456,8 +456,8 @@ class Sender:
         gather_at = self._gather_at if self._gather_at > now else math.inf
         until = min([self._record_at, gather_at, self._look_at, self._lanes.until(now, at), now + 60.0])
         self._look_at = math.inf
-        if self.waiting is not None and self.waiting.until is not None:
-            until = min(until, now + self.waiting.until - at)
+        if self.wait is not None and self.wait.until is not None:
+            until = min(until, now + self.wait.until - at)
         if self._poked:
             self._poked = False
             return

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import pytest
 
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
-from nexmo_dispatch_async.bulk.ledger.people import People
+from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.bulk.ledger.records import (
     Cap,
     Claimed,
@@ -40,15 +40,15 @@ class Ledgers(Protocol):
     #: What `clock` of the ledgers says.
     now: float
 
-    async def new(self, people: People | None = None) -> Ledger:
+    async def new(self, opt_outs: OptOutList | None = None) -> Ledger:
         """Open a new, empty ledger."""
         ...
 
-    async def new_people(self) -> People:
+    async def new_opt_outs(self) -> OptOutList:
         """Open a new, empty opt-out list that ledgers of this kind can share."""
         ...
 
-    def people_of(self, ledger: Any) -> People:
+    def opt_outs_of(self, ledger: Any) -> OptOutList:
         """Return the opt-out list that a ledger uses."""
         ...
 
@@ -235,7 +235,7 @@ class AddConformance:
         await ledger.add([person(1)])
         claimed = await ledger.claim(wanted())
 
-        shown = repr((ledger, claimed, await ledger.scan(), person(1), ledgers.people_of(ledger)))
+        shown = repr((ledger, claimed, await ledger.scan(), person(1), ledgers.opt_outs_of(ledger)))
 
         assert "4477009" not in shown
         assert "Name1" not in shown
@@ -300,7 +300,7 @@ class ClaimConformance:
         """A row that does not go leaves its room to the next one of its bucket, before rows behind that."""
         ledger = await ledgers.new()
         await ledger.add([person(1, bucket=WHATSAPP), person(2, bucket=WHATSAPP), person(2, key="again")])
-        await ledgers.people_of(ledger).suppress(person(1).address)
+        await ledgers.opt_outs_of(ledger).suppress(person(1).address)
 
         claimed = await ledger.claim(wanted(buckets={SMS: 2, WHATSAPP: 1}, cap=Cap(messages=1, window=60.0)))
 
@@ -373,7 +373,7 @@ class ClaimConformance:
         await ledger.add(people(3))
         await ledger.claim(wanted(limit=1))
 
-        await ledgers.people_of(ledger).suppress(person(1).address)
+        await ledgers.opt_outs_of(ledger).suppress(person(1).address)
 
         assert [c.id for c in await ledger.claim(wanted())] == [3]
         counts = await assert_recount(ledger)
@@ -383,7 +383,7 @@ class ClaimConformance:
         """What is off the list before its turn goes; numbers are compared in one form."""
         ledger = await ledgers.new()
         await ledger.add([person(1)])
-        opted = ledgers.people_of(ledger)
+        opted = ledgers.opt_outs_of(ledger)
 
         assert await opted.suppress("+" + person(1).address, person(1).address) == 1
         assert await opted.unsuppress("00" + person(1).address) == 1
@@ -400,13 +400,13 @@ class ClaimConformance:
 
         assert [c.id for c in claimed] == [3]
         assert await states(ledger) == ["refused", "skipped", "sending"]
-        entry = await ledgers.people_of(ledger).suppressed(person(1).address)
+        entry = await ledgers.opt_outs_of(ledger).suppressed(person(1).address)
         assert entry is not None
         assert entry.reason == "1240"
 
 
 class CapConformance:
-    """The cap for each person, over a rolling window and all campaigns of a `People`."""
+    """The cap for each person, over a rolling window and all campaigns of an `OptOutList`."""
 
     async def test_who_is_over_the_cap_is_skipped(self, ledgers: Ledgers) -> None:
         """The second message to a person within the window is `capped`, in the same claim too."""
@@ -452,8 +452,8 @@ class CapConformance:
         assert [c.id for c in await ledger.claim(wanted(cap=cap))] == next_ids
 
     async def test_the_cap_counts_over_campaigns(self, ledgers: Ledgers) -> None:
-        """Two campaigns that share a `People` see each other's messages and one opt-out list."""
-        shared = await ledgers.new_people()
+        """Two campaigns that share an `OptOutList` see each other's messages and one opt-out list."""
+        shared = await ledgers.new_opt_outs()
         one, other = await ledgers.new(shared), await ledgers.new(shared)
         await one.add([person(1)])
         await other.add([person(1), person(2), person(3)])

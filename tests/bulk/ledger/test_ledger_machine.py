@@ -191,8 +191,8 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 5))
     def opt_out(self, number: int) -> None:
-        people: Any = getattr(self.ledger, "people")  # noqa: B009 - not of the protocol
-        self.run(people.suppress(person(number).address))
+        opt_outs: Any = getattr(self.ledger, "opt_outs")  # noqa: B009 - not of the protocol
+        self.run(opt_outs.suppress(person(number).address))
         self.opted_out.add(person(number).address)
 
     @invariant()
@@ -207,7 +207,7 @@ class Twins:
     def __init__(self, file: SqliteLedger, memory: MemoryLedger) -> None:
         self.file, self.memory = file, memory
         self.reference = memory._reference = file.reference
-        self.people = Both(file.people, memory.people)
+        self.opt_outs = Both(file.opt_outs, memory.opt_outs)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(Both(self.file, self.memory), name)

@@ -9,7 +9,7 @@ import pytest
 
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
 from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
-from nexmo_dispatch_async.bulk.ledger.people import People
+from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from tests.bulk.ledger.conformance import NOW, AddConformance, CapConformance, ClaimConformance, Ledgers
 from tests.bulk.ledger.conformance_results import ForgetConformance, NewsConformance, ResultConformance
@@ -23,15 +23,15 @@ class MemoryLedgers:
     def _clock(self) -> float:
         return self.now
 
-    async def new(self, people: People | None = None) -> Ledger:
-        return MemoryLedger(people, clock=self._clock)
+    async def new(self, opt_outs: OptOutList | None = None) -> Ledger:
+        return MemoryLedger(opt_outs, clock=self._clock)
 
-    async def new_people(self) -> People:
-        return People(clock=self._clock)
+    async def new_opt_outs(self) -> OptOutList:
+        return OptOutList(clock=self._clock)
 
-    def people_of(self, ledger: Any) -> People:
+    def opt_outs_of(self, ledger: Any) -> OptOutList:
         assert isinstance(ledger, MemoryLedger)
-        return ledger.people
+        return ledger.opt_outs
 
 
 class _InMemory:
@@ -67,4 +67,4 @@ class TestForget(_InMemory, ForgetConformance):
 def test_people_in_a_file_are_none_for_memory(tmp_path: Path) -> None:
     """A ledger in memory could not look into the file within its claim."""
     with pytest.raises(ConfigurationError, match="in memory"):
-        MemoryLedger(People.open(tmp_path / "people.db"))
+        MemoryLedger(OptOutList.open(tmp_path / "people.db"))

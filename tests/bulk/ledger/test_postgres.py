@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
-from nexmo_dispatch_async.bulk.ledger.people import People
+from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.bulk.ledger.postgres import PostgresLedger
-from nexmo_dispatch_async.bulk.ledger.postgres_people import PostgresPeople
+from nexmo_dispatch_async.bulk.ledger.postgres_opt_outs import PostgresOptOutStore
 from nexmo_dispatch_async.bulk.ledger.records import Cap, Claimed, Control
 from nexmo_dispatch_async.bulk.opening import split_url
 from nexmo_dispatch_async.exceptions import ConfigurationError, LedgerError
@@ -46,29 +46,31 @@ class PostgresLedgers:
     def __init__(self, url: str, *, shared: bool = False) -> None:
         self.url = url
         self._shared = shared
-        self._opened: list[PostgresLedger | People] = []
+        self._opened: list[PostgresLedger | OptOutList] = []
 
     def _clock(self) -> float:
         return self.now
 
-    async def new(self, people: People | None = None) -> Ledger:
-        if people is None and self._shared:
-            people = await self.new_people()
-        return await self.open(f"campaign {len(self._opened)}", people=people)
+    async def new(self, opt_outs: OptOutList | None = None) -> Ledger:
+        if opt_outs is None and self._shared:
+            opt_outs = await self.new_opt_outs()
+        return await self.open(f"campaign {len(self._opened)}", opt_outs=opt_outs)
 
     async def open(self, name: str, **settings: Any) -> PostgresLedger:
         ledger = await PostgresLedger.open(self.url, name, clock=self._clock, **settings)
         self._opened.append(ledger)
         return ledger
 
-    async def new_people(self) -> People:
-        people = People(PostgresPeople(self.url, name=f"people {len(self._opened)}"), clock=self._clock)
-        self._opened.append(people)
-        return people
+    async def new_opt_outs(self) -> OptOutList:
+        opt_outs = OptOutList(
+            PostgresOptOutStore(self.url, name=f"people {len(self._opened)}"), clock=self._clock
+        )
+        self._opened.append(opt_outs)
+        return opt_outs
 
-    def people_of(self, ledger: Any) -> People:
+    def opt_outs_of(self, ledger: Any) -> OptOutList:
         assert isinstance(ledger, PostgresLedger)
-        return ledger.people
+        return ledger.opt_outs
 
     async def aclose(self) -> None:
         for opened in reversed(self._opened):
@@ -83,7 +85,7 @@ class _OnPostgres:
         await ledgers.aclose()
 
 
-class _WithSharedPeople:
+class _WithSharedOptOuts:
     @pytest.fixture
     async def ledgers(self, database: str) -> AsyncIterator[PostgresLedgers]:
         ledgers = PostgresLedgers(database, shared=True)
@@ -103,7 +105,7 @@ class TestCap(_OnPostgres, CapConformance):
     """See `CapConformance`."""
 
 
-class TestSharedCap(_WithSharedPeople, CapConformance):
+class TestSharedCap(_WithSharedOptOuts, CapConformance):
     """See `CapConformance`."""
 
 
@@ -184,9 +186,9 @@ async def test_rows_of_a_sender_that_died_become_unknown(makes: PostgresLedgers)
 
 async def test_the_cap_holds_over_senders(makes: PostgresLedgers) -> None:
     """Two campaigns and four senders at the same instant: no person gets more messages than the cap."""
-    shared = await makes.new_people()
+    shared = await makes.new_opt_outs()
     names = ("spring", "summer", "spring", "summer")
-    senders = [await makes.open(name, people=shared) for name in names]
+    senders = [await makes.open(name, opt_outs=shared) for name in names]
     for ledger in senders[:2]:
         await ledger.add([person(n % 25, key=f"k{n}") for n in range(50)])
     cap = Cap(messages=1, window=3600)
@@ -301,11 +303,11 @@ async def test_people_of_another_database_are_refused(
     makes: PostgresLedgers, postgres: PostgresServer
 ) -> None:
     """A claim could not look there."""
-    elsewhere = People(PostgresPeople(postgres.dsn("postgres")))
+    elsewhere = OptOutList(PostgresOptOutStore(postgres.dsn("postgres")))
     with pytest.raises(ConfigurationError, match="another database"):
-        await makes.open("spring", people=elsewhere)
+        await makes.open("spring", opt_outs=elsewhere)
     with pytest.raises(ConfigurationError, match="the same database"):
-        await makes.open("spring", people=People())
+        await makes.open("spring", opt_outs=OptOutList())
     await elsewhere.aclose()
 
 

@@ -39,8 +39,8 @@ async def test_killed_between_any_two_statements(tmp_path: Path) -> None:
     assert done.stdout.count("killed") == KILLS
     for point in points:
         name = tmp_path / str(point)
-        people = name.with_suffix(".people") if point % 2 else None
-        await assert_kept(name.with_suffix(".db"), said(name.with_suffix(".log")), people=people)
+        opt_outs = name.with_suffix(".people") if point % 2 else None
+        await assert_kept(name.with_suffix(".db"), said(name.with_suffix(".log")), opt_outs=opt_outs)
 
 
 @pytest.mark.timeout(300)

@@ -144,10 +144,10 @@ def test_a_service_that_fails_for_all_does_not_make_every_row_unknown() -> None:
         client = FakeClient(lambda _address: OutcomeUnknownError("no answer"))
         sender = sender_of(ledger, client)
         running = asyncio.ensure_future(sender.run())
-        await until(lambda: sender.waiting is not None and sender.waiting.reason == "paused", seconds=300)
+        await until(lambda: sender.wait is not None and sender.wait.reason == "paused", seconds=300)
 
-        assert sender.waiting is not None
-        assert sender.waiting.by == "service"
+        assert sender.wait is not None
+        assert sender.wait.by == "service"
         assert len(client.moments) <= 20 + 8 + 6
         sender.stop()
         assert (await running).states["pending"] >= 960
@@ -170,8 +170,8 @@ def test_a_service_that_cannot_be_reached_is_waited_for() -> None:
         sender = sender_of(ledger, client)
         running = asyncio.ensure_future(sender.run())
         await asyncio.sleep(300)
-        assert sender.waiting is not None
-        assert sender.waiting.reason == "unreachable"
+        assert sender.wait is not None
+        assert sender.wait.reason == "unreachable"
 
         counts = await running
         assert counts.states == {"sent": 50}
@@ -190,9 +190,9 @@ def test_what_would_refuse_every_row_pauses_and_refuses_none(error: Exception) -
         ledger, client = await filled(500), FakeClient(lambda _address: error)
         sender = sender_of(ledger, client)
         running = asyncio.ensure_future(sender.run())
-        await until(lambda: sender.waiting is not None and sender.waiting.reason == "paused")
-        assert sender.waiting is not None
-        assert (sender.waiting.by, sender.waiting.words) == ("service", str(error))
+        await until(lambda: sender.wait is not None and sender.wait.reason == "paused")
+        assert sender.wait is not None
+        assert (sender.wait.by, sender.wait.words) == ("service", str(error))
 
         client.answer = None
         sender.follow(await ledger.control(Control()))
@@ -285,8 +285,8 @@ def test_a_pause_and_a_resume_and_a_new_rate_from_another_process() -> None:
         await ledger.control(Control(state="pause", by="command", reason="lunch"))
         await asyncio.sleep(3)
         before = len(client.moments)
-        assert sender.waiting is not None
-        assert str(sender.waiting) == "paused by command: lunch"
+        assert sender.wait is not None
+        assert str(sender.wait) == "paused by command: lunch"
         await asyncio.sleep(100)
         assert len(client.moments) == before
 
@@ -314,9 +314,9 @@ def test_a_stop_ends_a_wait_for_a_quota() -> None:
         sender = sender_of(ledger, client)
         running = asyncio.ensure_future(sender.run())
         await asyncio.sleep(30)
-        assert sender.waiting is not None
-        assert (sender.waiting.reason, sender.waiting.bucket) == ("quota", "gateway")
-        assert sender.waiting.until == pytest.approx(EPOCH + 3600, abs=1)
+        assert sender.wait is not None
+        assert (sender.wait.reason, sender.wait.bucket) == ("quota", "gateway")
+        assert sender.wait.until == pytest.approx(EPOCH + 3600, abs=1)
 
         sender.stop()
         counts = await asyncio.wait_for(running, 1)
@@ -338,9 +338,9 @@ def test_the_pace_is_exact_and_one_in_two_minutes_is_one() -> None:
         sender = sender_of(ledger, client, pace=Pace(rates=(Rate(1 / 120),)))
         running = asyncio.ensure_future(sender.run())
         await asyncio.sleep(130)
-        assert sender.waiting is not None
-        assert (sender.waiting.reason, sender.waiting.bucket) == ("rate", "campaign")
-        assert sender.waiting.until == pytest.approx(EPOCH + 240, abs=0.1)
+        assert sender.wait is not None
+        assert (sender.wait.reason, sender.wait.bucket) == ("rate", "campaign")
+        assert sender.wait.until == pytest.approx(EPOCH + 240, abs=0.1)
 
         await running
         gaps = [b - a for a, b in zip(client.moments, client.moments[1:], strict=False)]
@@ -401,8 +401,8 @@ def test_start_at_and_send_until_bound_the_campaign() -> None:
         sender = sender_of(ledger, client, pace=Pace(rates=(Rate(10),)), calendar=calendar)
         running = asyncio.ensure_future(sender.run())
         await asyncio.sleep(50)
-        assert sender.waiting is not None
-        assert (sender.waiting.reason, sender.waiting.until) == ("start_at", EPOCH + 100)
+        assert sender.wait is not None
+        assert (sender.wait.reason, sender.wait.until) == ("start_at", EPOCH + 100)
 
         counts = await running
         assert min(client.moments) >= 1100
@@ -425,8 +425,8 @@ def test_quiet_hours_hold_the_zones_that_sleep() -> None:
         running = asyncio.ensure_future(sender.run())
         await asyncio.sleep(600)
         assert len(client.moments) == 20
-        assert sender.waiting is not None
-        assert (sender.waiting.reason, sender.waiting.until) == ("quiet_hours", EPOCH + 3600)
+        assert sender.wait is not None
+        assert (sender.wait.reason, sender.wait.until) == ("quiet_hours", EPOCH + 3600)
 
         await running
         new_york = [
@@ -447,8 +447,8 @@ def test_a_canary_sends_its_rows_and_waits_for_a_word() -> None:
         running = asyncio.ensure_future(sender.run())
         await asyncio.sleep(60)
         assert len(client.moments) == 10
-        assert sender.waiting is not None
-        assert sender.waiting.reason == "canary"
+        assert sender.wait is not None
+        assert sender.wait.reason == "canary"
 
         await ledger.control(Control(release=True))
         assert (await running).states == {"sent": 100}
@@ -478,8 +478,8 @@ def test_a_budget_holds_until_callbacks_tell_what_it_cost() -> None:
         assert sent[0] == 10
         assert sent[1] == 15
         assert sent[-1] == 19
-        assert sender.waiting is not None
-        assert (sender.waiting.reason, sender.waiting.by) == ("paused", "max_spend")
+        assert sender.wait is not None
+        assert (sender.wait.reason, sender.wait.by) == ("paused", "max_spend")
         sender.stop()
         await running
 
@@ -496,10 +496,10 @@ def test_abort_if_pauses_before_the_list_is_burnt() -> None:
         )
         sender = sender_of(ledger, client, abort=AbortWatch(AbortIf(refused=0.3, last=50)))
         running = asyncio.ensure_future(sender.run())
-        await until(lambda: sender.waiting is not None and sender.waiting.reason == "paused")
+        await until(lambda: sender.wait is not None and sender.wait.reason == "paused")
 
-        assert sender.waiting is not None
-        assert sender.waiting.by == "abort_if"
+        assert sender.wait is not None
+        assert sender.wait.by == "abort_if"
         assert len(client.moments) <= 50 + 8
         sender.stop()
         await running
@@ -543,8 +543,8 @@ def test_a_ledger_that_fails_for_a_while_loses_no_result() -> None:
         ledger.failures = 4
         await asyncio.sleep(1.0)
         sends = len(client.moments)
-        assert sender.waiting is not None
-        assert (sender.waiting.reason, sender.waiting.words) == ("store", "the disk is full")
+        assert sender.wait is not None
+        assert (sender.wait.reason, sender.wait.words) == ("store", "the disk is full")
         await asyncio.sleep(1.0)
         assert len(client.moments) == sends
 

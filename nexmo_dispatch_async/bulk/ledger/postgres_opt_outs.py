@@ -1,4 +1,4 @@
-"""`PostgresPeople`: an opt-out list in a Postgres database, which processes and campaigns share.
+"""`PostgresOptOutStore`: an opt-out list in a Postgres database, which processes and campaigns share.
 
 Claims of campaigns run the statements of this module in their own transaction.
 """
@@ -13,12 +13,12 @@ from typing import Any, Final, LiteralString, TypeVar
 
 from nexmo_dispatch_async.bulk.ledger.postgres_tables import CAMPAIGNS, fetch
 from nexmo_dispatch_async.bulk.ledger.records import Suppressed
-from nexmo_dispatch_async.exceptions import ConfigurationError, PeopleError
+from nexmo_dispatch_async.exceptions import ConfigurationError, OptOutError
 from nexmo_dispatch_core.postgres import schema
 from nexmo_dispatch_core.postgres.database import Connection, Database
 from nexmo_dispatch_core.postgres.failures import Failure
 
-__all__ = ["PostgresPeople", "link", "list_of", "suppress"]
+__all__ = ["PostgresOptOutStore", "link", "list_of", "suppress"]
 
 T = TypeVar("T")
 _PIECE: Final = 2000
@@ -26,17 +26,17 @@ _OF_PEOPLE: Final[LiteralString] = """
 SELECT address FROM unnest(%(addresses)s::text[]) AS address UNION
 SELECT o.address FROM nexmo_dispatch.people_same AS s
 JOIN nexmo_dispatch.people_same AS o ON o.list = s.list AND o.person = s.person
-WHERE s.list = %(people)s AND s.address = ANY(%(addresses)s)
+WHERE s.list = %(opt_outs)s AND s.address = ANY(%(addresses)s)
 """
 _SUPPRESS: Final[LiteralString] = f"""
 INSERT INTO nexmo_dispatch.people_suppressed (list, address, reason, at)
-SELECT %(people)s, address, %(reason)s, %(at)s FROM ({_OF_PEOPLE}) AS found ORDER BY address
+SELECT %(opt_outs)s, address, %(reason)s, %(at)s FROM ({_OF_PEOPLE}) AS found ORDER BY address
 ON CONFLICT (list, address) DO NOTHING
 """
 
 
-class PostgresPeople:
-    """A `PeopleStore` in a Postgres database.
+class PostgresOptOutStore:
+    """An `OptOutStore` in a Postgres database.
 
     Args:
         url: `postgresql://user@host/database`; everything that libpq takes.
@@ -64,7 +64,7 @@ class PostgresPeople:
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open" if self._list is not None else "not open yet"
-        return f"<PostgresPeople {state}>"
+        return f"<PostgresOptOutStore {state}>"
 
     async def suppress(self, addresses: Sequence[str], *, reason: str, at: float) -> int:
         """Add addresses."""
@@ -73,12 +73,12 @@ class PostgresPeople:
     async def unsuppress(self, addresses: Sequence[str]) -> int:
         """Remove addresses."""
 
-        async def work(connection: Connection, people: int) -> int:
-            found = await fetch(connection, _OF_PEOPLE, {"people": people, "addresses": list(addresses)})
+        async def work(connection: Connection, opt_outs: int) -> int:
+            found = await fetch(connection, _OF_PEOPLE, {"opt_outs": opt_outs, "addresses": list(addresses)})
             delete = (
                 "DELETE FROM nexmo_dispatch.people_suppressed WHERE list = %s AND address = ANY(%s::text[])"
             )
-            return (await connection.execute(delete, (people, [row[0] for row in found]))).rowcount
+            return (await connection.execute(delete, (opt_outs, [row[0] for row in found]))).rowcount
 
         return await self._run(work)
 
@@ -99,13 +99,13 @@ class PostgresPeople:
     async def forget(self, before: float) -> int:
         """Erase old history, in pieces."""
 
-        async def work(connection: Connection, people: int) -> int:
+        async def work(connection: Connection, opt_outs: int) -> int:
             delete = """
                 DELETE FROM nexmo_dispatch.people_contacts WHERE ctid = ANY(ARRAY(
                     SELECT ctid FROM nexmo_dispatch.people_contacts
                     WHERE list = %s AND at < %s LIMIT %s FOR UPDATE SKIP LOCKED
 ))"""
-            return (await connection.execute(delete, (people, before, _PIECE))).rowcount
+            return (await connection.execute(delete, (opt_outs, before, _PIECE))).rowcount
 
         total, found = 0, _PIECE
         while found == _PIECE:
@@ -129,10 +129,10 @@ class PostgresPeople:
             ConfigurationError: The list is in another database.
         """
         if database is not None and not database.is_same_as(self._database):
-            raise ConfigurationError("people is in another database, where a claim cannot look")
+            raise ConfigurationError("opt_outs is in another database, where a claim cannot look")
         async with self._opening:
             if self._closed:
-                raise PeopleError("the opt-out list is closed")
+                raise OptOutError("the opt-out list is closed")
             if self._list is None:
                 await schema.require(self._database, CAMPAIGNS, _error)
                 await self._database.open()
@@ -140,18 +140,18 @@ class PostgresPeople:
             return self._list
 
     async def _select(self, condition: LiteralString, **values: object) -> builtins.list[Suppressed]:
-        async def work(connection: Connection, people: int) -> builtins.list[Any]:  # Any: columns
+        async def work(connection: Connection, opt_outs: int) -> builtins.list[Any]:  # Any: columns
             query: LiteralString = (
-                "SELECT address, reason, at FROM nexmo_dispatch.people_suppressed WHERE list = %(people)s"
+                "SELECT address, reason, at FROM nexmo_dispatch.people_suppressed WHERE list = %(opt_outs)s"
             )
-            return await fetch(connection, query + condition, {**values, "people": people})
+            return await fetch(connection, query + condition, {**values, "opt_outs": opt_outs})
 
         rows = await self._run(work)
         return [Suppressed(address=address, reason=reason, at=at) for address, reason, at in rows]
 
     async def _run(self, work: Callable[[Connection, int], Awaitable[T]]) -> T:
-        people = await self.list_id()
-        return await self._database.transact(lambda connection: work(connection, people))
+        opt_outs = await self.list_id()
+        return await self._database.transact(lambda connection: work(connection, opt_outs))
 
 
 async def list_of(connection: Connection, name: str) -> int:
@@ -165,36 +165,36 @@ async def list_of(connection: Connection, name: str) -> int:
 
 
 async def suppress(
-    connection: Connection, people: int, *, addresses: Sequence[str], reason: str, at: float
+    connection: Connection, opt_outs: int, *, addresses: Sequence[str], reason: str, at: float
 ) -> int:
     """Add addresses, and the others of the same people; those that are there keep their reason."""
-    values = {"people": people, "addresses": list(addresses), "reason": reason, "at": at}
+    values = {"opt_outs": opt_outs, "addresses": list(addresses), "reason": reason, "at": at}
     return (await connection.execute(_SUPPRESS, values)).rowcount
 
 
-async def link(connection: Connection, people: int, *, addresses_of: Sequence[Sequence[str]]) -> None:
+async def link(connection: Connection, opt_outs: int, *, addresses_of: Sequence[Sequence[str]]) -> None:
     """Note the addresses of each person; where one of them is on the list, the others join it."""
     lock = "SELECT pg_advisory_xact_lock(hashtextextended('people_same', %s))"
-    await connection.execute(lock, (people,))  # two processes may link the same people
+    await connection.execute(lock, (opt_outs,))  # two processes may link the same people
     for addresses in addresses_of:
-        values = {"people": people, "addresses": list(addresses)}
+        values = {"opt_outs": opt_outs, "addresses": list(addresses)}
         known = [row[0] for row in await fetch(connection, _OF_PEOPLE, values)]
         await connection.execute(
             "INSERT INTO nexmo_dispatch.people_same (list, address, person)"
             " SELECT %s, address, %s FROM unnest(%s::text[]) AS address"
             " ON CONFLICT (list, address) DO UPDATE SET person = excluded.person",
-            (people, min(known), known),
+            (opt_outs, min(known), known),
         )
         query: LiteralString = (
             "SELECT reason, at FROM nexmo_dispatch.people_suppressed"
-            " WHERE list = %(people)s AND address = ANY(%(known)s) ORDER BY at LIMIT 1"
+            " WHERE list = %(opt_outs)s AND address = ANY(%(known)s) ORDER BY at LIMIT 1"
         )
-        entries = await fetch(connection, query, {"people": people, "known": known})
+        entries = await fetch(connection, query, {"opt_outs": opt_outs, "known": known})
         if entries:
-            await suppress(connection, people, addresses=known, reason=entries[0][0], at=entries[0][1])
+            await suppress(connection, opt_outs, addresses=known, reason=entries[0][0], at=entries[0][1])
 
 
-def _error(failure: Failure) -> PeopleError:
+def _error(failure: Failure) -> OptOutError:
     if failure.kind == "closed":
-        return PeopleError("the opt-out list is closed")
-    return PeopleError(f"the opt-out list failed: {failure.text}")
+        return OptOutError("the opt-out list is closed")
+    return OptOutError(f"the opt-out list failed: {failure.text}")

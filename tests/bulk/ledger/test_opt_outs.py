@@ -14,11 +14,11 @@ import pytest
 
 from nexmo_dispatch_async import messenger, sms
 from nexmo_dispatch_async.bulk import Campaign, MemoryLedger, WorkflowTemplate
-from nexmo_dispatch_async.bulk.ledger.people import People, normal_address
+from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList, normal_address
 from nexmo_dispatch_async.bulk.ledger.records import Cap
 from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 from nexmo_dispatch_async.bulk.ledger.stop_words import STOP_WORDS, is_stop, normal_words
-from nexmo_dispatch_async.exceptions import ConfigurationError, PeopleError
+from nexmo_dispatch_async.exceptions import ConfigurationError, OptOutError
 from nexmo_dispatch_webhooks import Router
 from nexmo_dispatch_webhooks.events import Event, parse_event
 from tests.bulk.fake_client import FakeClient
@@ -58,13 +58,17 @@ def rejected(code: int) -> Event:
 
 
 @pytest.fixture(params=["memory", "file", "campaign"])
-async def people(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[People]:
+async def opt_outs(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[OptOutList]:
     """An opt-out list of each kind."""
     if request.param == "campaign":
         async with await SqliteLedger.open(tmp_path / "a.db", clock=lambda: NOW) as ledger:
-            yield ledger.people
+            yield ledger.opt_outs
         return
-    made = People() if request.param == "memory" else People.open(tmp_path / "people.db", clock=lambda: NOW)
+    made = (
+        OptOutList()
+        if request.param == "memory"
+        else OptOutList.open(tmp_path / "people.db", clock=lambda: NOW)
+    )
     async with made:
         yield made
 
@@ -72,27 +76,27 @@ async def people(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterato
 class TestList:
     """The list by hand."""
 
-    async def test_an_entry_keeps_its_first_reason(self, people: People) -> None:
+    async def test_an_entry_keeps_its_first_reason(self, opt_outs: OptOutList) -> None:
         """Adding is idempotent, and tells how many are new."""
-        assert await people.suppress(f"+{ANN}", "447700900002", reason="stop") == 2
-        assert await people.suppress(ANN, "447700900003") == 1
+        assert await opt_outs.suppress(f"+{ANN}", "447700900002", reason="stop") == 2
+        assert await opt_outs.suppress(ANN, "447700900003") == 1
 
-        found = await people.suppressed(f"00{ANN}")
+        found = await opt_outs.suppressed(f"00{ANN}")
         assert found is not None
         assert (found.address, found.reason) == (ANN, "stop")
-        assert await people.suppressed("447700900009") is None
+        assert await opt_outs.suppressed("447700900009") is None
 
-    async def test_pages_leave_nothing_out(self, people: People) -> None:
+    async def test_pages_leave_nothing_out(self, opt_outs: OptOutList) -> None:
         """The list goes by address, page after page."""
-        await people.suppress(*(f"4477009{n:05d}" for n in range(7)))
+        await opt_outs.suppress(*(f"4477009{n:05d}" for n in range(7)))
 
-        first = await people.list(limit=4)
-        second = await people.list(after=first[-1].address, limit=4)
+        first = await opt_outs.list(limit=4)
+        second = await opt_outs.list(after=first[-1].address, limit=4)
 
         assert [entry.address for entry in (*first, *second)] == [f"4477009{n:05d}" for n in range(7)]
         assert "4477009" not in repr(first)
 
-    async def test_an_import_goes_in_pieces_and_twice(self, people: People) -> None:
+    async def test_an_import_goes_in_pieces_and_twice(self, opt_outs: OptOutList) -> None:
         """Lines of a file with an end and empty ones; the same import again adds nothing."""
         lines = [f"+4477009{n:05d}\n" for n in range(1500)] + ["\n", "  \n"]
 
@@ -100,15 +104,15 @@ class TestList:
             for line in lines:
                 yield line
 
-        assert await people.import_(lines) == 1500
-        assert await people.import_(slowly()) == 0
+        assert await opt_outs.import_(lines) == 1500
+        assert await opt_outs.import_(slowly()) == 0
 
-    async def test_an_empty_address_is_refused(self, people: People) -> None:
+    async def test_an_empty_address_is_refused(self, opt_outs: OptOutList) -> None:
         """It would suppress every row without an address."""
         with pytest.raises(ConfigurationError, match="empty"):
-            await people.suppress(ANN, " ")
+            await opt_outs.suppress(ANN, " ")
 
-        assert await people.list() == []
+        assert await opt_outs.list() == []
 
     @pytest.mark.parametrize(
         ("given", "stored"),
@@ -128,23 +132,23 @@ class TestList:
 class TestSeveralAddresses:
     """One person with a number and a user id, or with two numbers."""
 
-    async def test_a_stop_from_one_address_counts_for_all(self, people: People) -> None:
+    async def test_a_stop_from_one_address_counts_for_all(self, opt_outs: OptOutList) -> None:
         """Also for those that are linked later, in any order, and for a list that another has begun."""
-        await people.link(ANN, "NL.13491208655302741918")
-        await people.link("447700900002", "447700900003")
-        await people.link(f"+{ANN}", "447700900002")
+        await opt_outs.link(ANN, "NL.13491208655302741918")
+        await opt_outs.link("447700900002", "447700900003")
+        await opt_outs.link(f"+{ANN}", "447700900002")
 
-        assert await people.suppress("447700900003", reason="stop") == 4
-        await people.link("NL.13491208655302741918", "447700900004")
+        assert await opt_outs.suppress("447700900003", reason="stop") == 4
+        await opt_outs.link("NL.13491208655302741918", "447700900004")
 
-        assert [(entry.address, entry.reason) for entry in await people.list()] == [
+        assert [(entry.address, entry.reason) for entry in await opt_outs.list()] == [
             (ANN, "stop"),
             ("447700900002", "stop"),
             ("447700900003", "stop"),
             ("447700900004", "stop"),
             ("NL.13491208655302741918", "stop"),
         ]
-        assert await people.unsuppress("447700900002") == 5
+        assert await opt_outs.unsuppress("447700900002") == 5
 
     async def test_a_campaign_links_the_addresses_of_a_row(self) -> None:
         """A reply over Messenger keeps the row from going out over WhatsApp; other rows go."""
@@ -159,7 +163,7 @@ class TestSeveralAddresses:
         ]
         async with Campaign.open(ledger, client=cast("Any", FakeClient()), template=template) as campaign:
             await campaign.add(rows)
-            await ledger.people.suppress(ANN, reason="stop")
+            await ledger.opt_outs.suppress(ANN, reason="stop")
             await campaign.run()
             found = [row.skip async for row in campaign.rows()]
 
@@ -170,7 +174,7 @@ class TestSeveralAddresses:
         path = tmp_path / "a.db"
         async with await SqliteLedger.open(path, clock=lambda: NOW) as ledger:
             await ledger.add([person(1)])
-            await ledger.people.link(person(1).address, "NL.13491208655302741918")
+            await ledger.opt_outs.link(person(1).address, "NL.13491208655302741918")
             await ledger.drop([1])
             assert await ledger.forget(NOW + 1) == 1
 
@@ -182,45 +186,47 @@ class TestStop:
     """What replies and statuses put on the list."""
 
     @pytest.mark.parametrize("text", ["stop", " STOP. ", '"Stop!"', "Unsubscribe", "AFMELDEN", "geen  spam"])
-    async def test_a_word_of_the_list_opts_out(self, people: People, text: str) -> None:
+    async def test_a_word_of_the_list_opts_out(self, opt_outs: OptOutList, text: str) -> None:
         """The whole reply is one of the words, apart from case, space and marks."""
         router = Router()
-        people.attach(router, words=[*STOP_WORDS, "afmelden", "Geen spam"])
+        opt_outs.attach(router, words=[*STOP_WORDS, "afmelden", "Geen spam"])
 
         (await router.dispatch(reply(text))).raise_for_failures()
 
-        found = await people.suppressed(ANN)
+        found = await opt_outs.suppressed(ANN)
         assert found is not None
         assert found.reason == "stop"
 
     @pytest.mark.parametrize("text", ["please do not stop", "stopp", "", "yes"])
-    async def test_no_guess_is_made(self, people: People, text: str) -> None:
+    async def test_no_guess_is_made(self, opt_outs: OptOutList, text: str) -> None:
         """A sentence with the word in it is no opt-out."""
         router = Router()
-        people.attach(router)
+        opt_outs.attach(router)
 
         (await router.dispatch(reply(text))).raise_for_failures()
 
-        assert await people.list() == []
+        assert await opt_outs.list() == []
 
     @pytest.mark.parametrize(("code", "barred"), [(1240, True), (1050, True), (1000, False)])
-    async def test_a_code_of_the_service_opts_out(self, people: People, code: int, barred: bool) -> None:
+    async def test_a_code_of_the_service_opts_out(
+        self, opt_outs: OptOutList, code: int, barred: bool
+    ) -> None:
         """The service knows of a STOP that never came here (contract 6.1)."""
         router = Router()
-        people.attach(router)
+        opt_outs.attach(router)
 
         (await router.dispatch(rejected(code))).raise_for_failures()
 
-        assert [entry.reason for entry in await people.list()] == ([str(code)] if barred else [])
+        assert [entry.reason for entry in await opt_outs.list()] == ([str(code)] if barred else [])
 
     async def test_handlers_have_names_that_last(self) -> None:
         """An inbox keeps the name of a handler that failed."""
         router = Router()
-        People().attach(router)
+        OptOutList().attach(router)
 
         result = await router.dispatch(reply("hello"))
 
-        assert [name.endswith("people.People.opt_out") for name in result.handled] == [True]
+        assert [name.endswith("opt_outs.OptOutList.opt_out") for name in result.handled] == [True]
 
     async def test_words_are_a_list(self) -> None:
         """A single text would be read letter by letter."""
@@ -231,11 +237,11 @@ class TestStop:
 
     async def test_a_stop_reaches_a_campaign_whose_rows_wait(self, tmp_path: Path) -> None:
         """The reply arrives between two claims of another process's campaign: nothing more is sent."""
-        inbox = People.open(tmp_path / "people.db", clock=lambda: NOW)
+        inbox = OptOutList.open(tmp_path / "people.db", clock=lambda: NOW)
         router = Router()
         inbox.attach(router)
-        sender = People.open(tmp_path / "people.db", clock=lambda: NOW)
-        async with inbox, sender, await SqliteLedger.open(tmp_path / "a.db", people=sender) as ledger:
+        sender = OptOutList.open(tmp_path / "people.db", clock=lambda: NOW)
+        async with inbox, sender, await SqliteLedger.open(tmp_path / "a.db", opt_outs=sender) as ledger:
             await ledger.add([person(0), person(1, key="first"), person(1, key="second")])
             await ledger.claim(wanted(limit=2))
 
@@ -250,15 +256,15 @@ class TestFile:
 
     async def test_history_is_erased_and_the_list_stays(self, tmp_path: Path) -> None:
         """`forget` takes the messages before a moment, from the file and from its log."""
-        people = People.open(tmp_path / "people.db", clock=lambda: NOW)
-        async with people, await SqliteLedger.open(tmp_path / "a.db", people=people) as ledger:
+        opt_outs = OptOutList.open(tmp_path / "people.db", clock=lambda: NOW)
+        async with opt_outs, await SqliteLedger.open(tmp_path / "a.db", opt_outs=opt_outs) as ledger:
             await ledger.add([person(n) for n in range(5)])
-            await people.suppress(ANN)
+            await opt_outs.suppress(ANN)
             await ledger.claim(wanted())
 
-            assert await people.forget(NOW) == 0
-            assert await people.forget(NOW + 1) == 4
-            assert [entry.address for entry in await people.list()] == [ANN]
+            assert await opt_outs.forget(NOW) == 0
+            assert await opt_outs.forget(NOW + 1) == 4
+            assert [entry.address for entry in await opt_outs.list()] == [ANN]
 
         content = read(tmp_path / "people.db")
         assert b"447700900003" not in content
@@ -266,15 +272,15 @@ class TestFile:
 
     async def test_the_cap_survives_a_loss_of_the_shared_file_alone(self, tmp_path: Path) -> None:
         """Two files are no single transaction when the power fails: the next opening counts again."""
-        people = People.open(tmp_path / "people.db", clock=lambda: NOW)
-        async with people:
-            ledger = await SqliteLedger.open(tmp_path / "a.db", people=people, clock=lambda: NOW)
+        opt_outs = OptOutList.open(tmp_path / "people.db", clock=lambda: NOW)
+        async with opt_outs:
+            ledger = await SqliteLedger.open(tmp_path / "a.db", opt_outs=opt_outs, clock=lambda: NOW)
             await ledger.add([person(1), person(1, key="second")])
             await ledger.claim(wanted(limit=1))
             await ledger.aclose()
-            await people.forget(NOW + 1)
+            await opt_outs.forget(NOW + 1)
 
-            async with await SqliteLedger.open(tmp_path / "a.db", people=people) as ledger:
+            async with await SqliteLedger.open(tmp_path / "a.db", opt_outs=opt_outs) as ledger:
                 assert await ledger.claim(wanted(cap=Cap(messages=1, window=60))) == []
                 assert await states(ledger) == ["unknown", "skipped"]
 
@@ -286,28 +292,28 @@ class TestFile:
         other.close()
         before = read(path)
 
-        with pytest.raises(PeopleError, match="no opt-out list"):
-            await People.open(path).list()
-        with pytest.raises(PeopleError, match="no opt-out list"):
-            await SqliteLedger.open(tmp_path / "a.db", people=People.open(path))
+        with pytest.raises(OptOutError, match="no opt-out list"):
+            await OptOutList.open(path).list()
+        with pytest.raises(OptOutError, match="no opt-out list"):
+            await SqliteLedger.open(tmp_path / "a.db", opt_outs=OptOutList.open(path))
 
         assert read(path) == before
 
     async def test_a_list_in_memory_is_none_for_a_file(self, tmp_path: Path) -> None:
         """A claim in a file could not look into it."""
-        with pytest.raises(ConfigurationError, match=r"People\.open"):
-            await SqliteLedger.open(tmp_path / "a.db", people=People())
+        with pytest.raises(ConfigurationError, match=r"OptOutList\.open"):
+            await SqliteLedger.open(tmp_path / "a.db", opt_outs=OptOutList())
 
     async def test_a_file_that_was_removed_takes_nothing_more(self, tmp_path: Path) -> None:
         """Neither the list nor a claim promises what no restart would find."""
-        people = People.open(tmp_path / "people.db")
-        async with people, await SqliteLedger.open(tmp_path / "a.db", people=people) as ledger:
+        opt_outs = OptOutList.open(tmp_path / "people.db")
+        async with opt_outs, await SqliteLedger.open(tmp_path / "a.db", opt_outs=opt_outs) as ledger:
             await ledger.add([person(1)])
-            await people.suppress(ANN)
+            await opt_outs.suppress(ANN)
             (tmp_path / "people.db").unlink()
 
-            with pytest.raises(PeopleError, match="removed"):
-                await people.suppress("447700900002")
+            with pytest.raises(OptOutError, match="removed"):
+                await opt_outs.suppress("447700900002")
             with pytest.raises(Exception, match="removed"):
                 await ledger.claim(wanted())
 

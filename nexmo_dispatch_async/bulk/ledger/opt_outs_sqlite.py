@@ -1,4 +1,4 @@
-"""`SqlitePeople`: an opt-out list in a file of its own, which processes and campaigns share."""
+"""`SqliteOptOutStore`: an opt-out list in a file of its own, which processes and campaigns share."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from typing import TypeVar
 import anyio
 import anyio.to_thread
 
-from nexmo_dispatch_async.bulk.ledger import people_sql
+from nexmo_dispatch_async.bulk.ledger import opt_outs_sql
 from nexmo_dispatch_async.bulk.ledger.records import Suppressed
-from nexmo_dispatch_async.bulk.ledger.sqlite_file import open_people
-from nexmo_dispatch_async.exceptions import PeopleError
+from nexmo_dispatch_async.bulk.ledger.sqlite_file import open_opt_outs
+from nexmo_dispatch_async.exceptions import OptOutError
 from nexmo_dispatch_core.sqlite import SqliteFile
 
-__all__ = ["SqlitePeople"]
+__all__ = ["SqliteOptOutStore"]
 
 T = TypeVar("T")
 _PIECE = 2000
 
 
-class SqlitePeople:
-    """A `PeopleStore` in a file; what a call stored survives the loss of power.
+class SqliteOptOutStore:
+    """An `OptOutStore` in a file; what a call stored survives the loss of power.
 
     It works in a thread, one call at a time, and never on the event loop.
 
@@ -44,34 +44,36 @@ class SqlitePeople:
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open" if self._file is not None else "not open yet"
-        return f"<SqlitePeople {state}>"
+        return f"<SqliteOptOutStore {state}>"
 
     async def suppress(self, addresses: Sequence[str], *, reason: str, at: float) -> int:
         """Add addresses."""
-        return await self._run(lambda db: people_sql.suppress(db, "main", addresses, reason=reason, at=at))
+        return await self._run(lambda db: opt_outs_sql.suppress(db, "main", addresses, reason=reason, at=at))
 
     async def unsuppress(self, addresses: Sequence[str]) -> int:
         """Take addresses off."""
-        return await self._run(lambda db: people_sql.unsuppress(db, "main", addresses), erase=True)
+        return await self._run(lambda db: opt_outs_sql.unsuppress(db, "main", addresses), erase=True)
 
     async def link(self, people: Sequence[Sequence[str]]) -> None:
         """Note the addresses of each person."""
-        await self._run(lambda db: people_sql.link(db, "main", people))
+        await self._run(lambda db: opt_outs_sql.link(db, "main", people))
 
     async def find(self, address: str) -> Suppressed | None:
         """Return the entry of an address."""
-        return await self._run(lambda db: people_sql.find(db, "main", address), write=False)
+        return await self._run(lambda db: opt_outs_sql.find(db, "main", address), write=False)
 
     async def list(self, *, after: str, limit: int) -> builtins.list[Suppressed]:
         """Return a page of the list."""
-        return await self._run(lambda db: people_sql.page(db, "main", after=after, limit=limit), write=False)
+        return await self._run(
+            lambda db: opt_outs_sql.page(db, "main", after=after, limit=limit), write=False
+        )
 
     async def forget(self, before: float) -> int:
         """Erase old history, in pieces."""
         total, piece = 0, _PIECE
         while piece == _PIECE:
             piece = await self._run(
-                lambda db: people_sql.forget(db, "main", before, limit=_PIECE), erase=True
+                lambda db: opt_outs_sql.forget(db, "main", before, limit=_PIECE), erase=True
             )
             total += piece
         return total
@@ -97,15 +99,15 @@ class SqlitePeople:
                 try:
                     return self._work(work, write=write, erase=erase)
                 except sqlite3.Error as error:
-                    raise PeopleError(f"the opt-out list {self.path.name} failed: {error}") from error
+                    raise OptOutError(f"the opt-out list {self.path.name} failed: {error}") from error
 
         return await anyio.to_thread.run_sync(locked)
 
     def _work(self, work: Callable[[sqlite3.Connection], T], *, write: bool, erase: bool) -> T:
         if self._closed:
-            raise PeopleError("the opt-out list is closed")
+            raise OptOutError("the opt-out list is closed")
         if self._file is None:
-            self._file = open_people(self.path, busy_timeout=self.busy_timeout)
+            self._file = open_opt_outs(self.path, busy_timeout=self.busy_timeout)
         file = self._file
         self._check(file)
         if not write:
@@ -125,7 +127,7 @@ class SqlitePeople:
 
     def _check(self, file: SqliteFile) -> None:
         if (trouble := file.trouble()) is not None:
-            raise PeopleError(
+            raise OptOutError(
                 f"the opt-out list {self.path.name} {trouble}: nothing is stored until it is put back, or "
                 "the process is started again"
             )

@@ -1,4 +1,4 @@
-"""The tables of a `People`: the statements, for a file of its own and for the file of a campaign.
+"""The tables of an `OptOutList`: the statements, for a file of its own and for the file of a campaign.
 
 A claim of a campaign runs them in its own transaction, on a connection that has the file attached.
 """

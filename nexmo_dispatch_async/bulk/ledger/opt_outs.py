@@ -1,4 +1,4 @@
-"""`People`: the opt-out list and the number of messages per person, over all campaigns that share it."""
+"""`OptOutList`: the opt-out list and the number of messages per person, over all campaigns that share it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nexmo_dispatch_async.bulk.ledger.transitions import OPT_OUT_CODES
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_webhooks.events import InboundMessage, MessageStatus
 
-__all__ = ["MemoryPeople", "People", "PeopleStore", "Suppressed", "normal_address"]
+__all__ = ["MemoryOptOutStore", "OptOutList", "OptOutStore", "Suppressed", "normal_address"]
 
 #: Addresses in one transaction of an import.
 _PIECE = 1000
@@ -29,8 +29,8 @@ class _Router(Protocol):
         ...
 
 
-class PeopleStore(Protocol):
-    """The store of a `People`. Each method is atomic, and its changes are durable when it returns."""
+class OptOutStore(Protocol):
+    """The store of an `OptOutList`. Each method is atomic, and its changes are durable when it returns."""
 
     async def suppress(self, addresses: Sequence[str], *, reason: str, at: float) -> int:
         """Add addresses and all linked to them, but keep known entries; return the number of new ones."""
@@ -61,14 +61,14 @@ class PeopleStore(Protocol):
         ...
 
 
-class People:
+class OptOutList:
     """The opt-out list, and the history of messages for caps.
 
-    Pass one `People` to all campaigns that share it: each claim checks the list in its own transaction, so
-    that a STOP that arrives while a row waits is honoured.
+    Pass one `OptOutList` to all campaigns that share it. Each claim checks the list in its own transaction,
+    so a STOP that arrives while a row waits is honoured.
 
-        people = People.open("people.db")
-        people.attach(router, words=("stop", "afmelden"))
+        opt_outs = OptOutList.open("opt-outs.db")
+        opt_outs.attach(router, words=("stop", "afmelden"))
 
     Args:
         store: The store of the list; by default in memory.
@@ -78,12 +78,12 @@ class People:
 
     def __init__(
         self,
-        store: PeopleStore | None = None,
+        store: OptOutStore | None = None,
         *,
         normalise: Callable[[str], str] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.store: PeopleStore = store if store is not None else MemoryPeople()
+        self.store: OptOutStore = store if store is not None else MemoryOptOutStore()
         self._normalise = normalise or normal_address
         self._clock = clock
 
@@ -96,7 +96,7 @@ class People:
         clock: Callable[[], float] = time.time,
         busy_timeout: float = 10.0,
     ) -> Self:
-        """Return a `People` that processes and campaigns may share, in an SQLite file or on Postgres.
+        """Return an `OptOutList` that processes and campaigns may share, in an SQLite file or on Postgres.
 
         Args:
             path: A separate file, created at the first use, for its owner only; or `postgresql://…`, the
@@ -106,22 +106,22 @@ class People:
             busy_timeout: Maximum wait in seconds for another process that writes.
         """
         if isinstance(path, str) and path.startswith(("postgresql://", "postgres://")):
-            from nexmo_dispatch_async.bulk.ledger.postgres_people import PostgresPeople
+            from nexmo_dispatch_async.bulk.ledger.postgres_opt_outs import PostgresOptOutStore
 
-            return cls(PostgresPeople(path), normalise=normalise, clock=clock)
-        from nexmo_dispatch_async.bulk.ledger.people_sqlite import SqlitePeople
+            return cls(PostgresOptOutStore(path), normalise=normalise, clock=clock)
+        from nexmo_dispatch_async.bulk.ledger.opt_outs_sqlite import SqliteOptOutStore
 
-        return cls(SqlitePeople(path, busy_timeout=busy_timeout), normalise=normalise, clock=clock)
+        return cls(SqliteOptOutStore(path, busy_timeout=busy_timeout), normalise=normalise, clock=clock)
 
     def __repr__(self) -> str:
-        return f"<People in {type(self.store).__name__}>"
+        return f"<OptOutList in {type(self.store).__name__}>"
 
     async def suppress(self, *addresses: str, reason: str = "by hand") -> int:
         """Add addresses to the opt-out list; return the number of new entries.
 
         Raises:
             ConfigurationError: An address is empty.
-            PeopleError: The store failed, and nothing was stored.
+            OptOutError: The store failed, and nothing was stored.
         """
         return await self.store.suppress(self._normal(addresses), reason=reason, at=self._clock())
 
@@ -130,7 +130,7 @@ class People:
 
         Raises:
             ConfigurationError: An address is empty.
-            PeopleError: The store failed, and nothing was stored.
+            OptOutError: The store failed, and nothing was stored.
         """
         return await self.store.unsuppress(self._normal(addresses))
 
@@ -141,7 +141,7 @@ class People:
 
         Raises:
             ConfigurationError: An address is empty.
-            PeopleError: The store failed, and nothing was stored.
+            OptOutError: The store failed, and nothing was stored.
         """
         await self.store.link([self._normal(addresses)])
 
@@ -149,7 +149,7 @@ class People:
         """Return the entry of an address; `None` for an address that is not on the list.
 
         Raises:
-            PeopleError: The store failed.
+            OptOutError: The store failed.
         """
         return await self.store.find(self._normal([address])[0])
 
@@ -161,7 +161,7 @@ class People:
             limit: Maximum number of entries.
 
         Raises:
-            PeopleError: The store failed.
+            OptOutError: The store failed.
         """
         return await self.store.list(after=after, limit=limit)
 
@@ -173,7 +173,7 @@ class People:
             reason: Reason of the entries.
 
         Raises:
-            PeopleError: The store failed; earlier pieces are stored, and the same import may be repeated.
+            OptOutError: The store failed; earlier pieces are stored, and the same import may be repeated.
         """
         new, piece = 0, builtins.list[str]()
         async for address in _each(addresses):
@@ -191,7 +191,7 @@ class People:
             before: Epoch seconds, before the window of every cap.
 
         Raises:
-            PeopleError: The store failed.
+            OptOutError: The store failed.
         """
         return await self.store.forget(before)
 
@@ -224,8 +224,8 @@ class People:
                 await self._suppress_all(found, str(event.error.code))
 
         # Stable names, since inboxes store them.
-        opt_out.__qualname__ = "People.opt_out"
-        barred_by_the_service.__qualname__ = "People.barred_by_the_service"
+        opt_out.__qualname__ = "OptOutList.opt_out"
+        barred_by_the_service.__qualname__ = "OptOutList.barred_by_the_service"
         router.add(opt_out, kind="inbound-message")
         router.add(barred_by_the_service, kind="message-status")
 
@@ -255,8 +255,8 @@ class People:
         return normal
 
 
-class MemoryPeople:
-    """A `PeopleStore` in memory, which `MemoryLedger` uses directly."""
+class MemoryOptOutStore:
+    """An `OptOutStore` in memory, which `MemoryLedger` uses directly."""
 
     def __init__(self) -> None:
         self.entries: dict[str, Suppressed] = {}
@@ -339,7 +339,7 @@ class MemoryPeople:
 def normal_address(address: str) -> str:
     """Return an address as campaigns store it: digits without `+` or `00`, or an unchanged user id.
 
-    A number in national form is unchanged: pass the normaliser of the campaign to `People` for such numbers.
+    A number in national form is unchanged: give `OptOutList` the normaliser of the campaign.
     """
     text = address.strip()
     digits = text.translate({ord(mark): None for mark in " \t-./()\u00a0"})
