@@ -221,18 +221,22 @@ class Connection:
         if address.credentials is not None:
             options["user_credentials"] = address.credentials
         client = Client()
-        await client.connect(
-            list(address.servers),
-            name=self._name,
-            error_cb=self._note,
-            reconnected_cb=self._again,
-            connect_timeout=int(_ATTEMPT),
-            reconnect_time_wait=cast("int", 0.2),  # it is slept, so any number serves
-            max_reconnect_attempts=-1,
-            ping_interval=_PING,
-            max_outstanding_pings=_UNANSWERED,
-            **options,
-        )
+        try:
+            await client.connect(
+                list(address.servers),
+                name=self._name,
+                error_cb=self._note,
+                reconnected_cb=self._again,
+                connect_timeout=int(_ATTEMPT),
+                reconnect_time_wait=cast("int", 0.2),  # it is slept, so any number serves
+                max_reconnect_attempts=-1,
+                ping_interval=_PING,
+                max_outstanding_pings=_UNANSWERED,
+                **options,
+            )
+        except BaseException:  # also when this is cancelled, since the time is over
+            await client.close()
+            raise
         return client
 
     async def _check(self, client: Client) -> None:

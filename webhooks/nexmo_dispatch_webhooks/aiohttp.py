@@ -77,7 +77,7 @@ def setup(
         wrong_signature: The answer to a token or signature that is there and wrong: 401, which the service
             takes as final, or 503, after which it repeats the callback for 24 hours.
         inbox: Where to store before answering: the path of an SQLite file, the URL of a Postgres
-            database (`postgresql://…`) or an inbox, which is started and
+            database (`postgresql://…`) or of NATS (`nats://…`), or an inbox, which is started and
             drained with the application. None runs the handlers before the answer.
         max_body: Maximum size of a body in bytes, after decompression.
         body_timeout: Seconds until a body must have arrived; None for no limit.

@@ -90,9 +90,9 @@ class Receiver:
         wrong_signature: The answer to a token or signature that is there and wrong: 401, which the service
             takes as final, or 503, after which it repeats the callback for 24 hours. What has none at all
             is always answered with 503 (contract 5.9).
-        inbox: Where to store before answering: a path makes an `SqliteInbox`, a URL (`postgresql://…`) a
-            `PostgresInbox`. None runs the handlers before the answer, so that a failed handler answers 500
-            and the service repeats the delivery.
+        inbox: Where to store before answering: a path makes an `SqliteInbox`, a URL a `PostgresInbox`
+            (`postgresql://…`) or a `JetStreamInbox` (`nats://…`). None runs the handlers before the answer,
+            so that a failed handler answers 500 and the service repeats the delivery.
         values: Values for parameters of handlers, by name.
         clock: Returns epoch seconds.
         monotonic: Returns monotonic seconds, for bursts of refusals, which are logged once.
@@ -329,19 +329,30 @@ def _wrap(middleware: OuterMiddleware, handle: OuterCallNext) -> OuterCallNext:
     return wrapped
 
 
+def _inbox_at(url: str, clock: Callable[[], float]) -> Inbox:
+    """Return the inbox of a URL."""
+    scheme = url.partition("://")[0].lower()
+    if scheme in {"postgresql", "postgres"}:
+        from nexmo_dispatch_webhooks.inbox import PostgresInbox
+
+        return PostgresInbox(url) if clock is time.time else PostgresInbox(url, clock=clock)
+    if scheme in {"nats", "tls"}:
+        from nexmo_dispatch_webhooks.inbox import JetStreamInbox
+
+        return JetStreamInbox(url, clock=clock)
+    raise ConfigurationError(
+        "inbox takes the URL of a Postgres database or of NATS, and no other: postgresql://user@host/name, "
+        "nats://host/name"
+    )
+
+
 def _inbox(source: Any, clock: Callable[[], float]) -> Inbox | None:
     if isinstance(source, str | os.PathLike):
         if os.fspath(source) in {"", ":memory:"}:
             raise ConfigurationError("inbox takes the path of a file; MemoryInbox() is one without a file")
-        # sqlite3 and psycopg are loaded by those who want them
+        # sqlite3, psycopg and nats-py are loaded by those who want them
         if isinstance(source, str) and "://" in source:
-            if source.partition("://")[0] not in {"postgresql", "postgres"}:
-                raise ConfigurationError(
-                    "inbox takes the URL of a Postgres database and no other: postgresql://user@host/name"
-                )
-            from nexmo_dispatch_webhooks.inbox import PostgresInbox
-
-            return PostgresInbox(source) if clock is time.time else PostgresInbox(source, clock=clock)
+            return _inbox_at(source, clock)
         from nexmo_dispatch_webhooks.inbox import SqliteInbox
 
         return SqliteInbox(cast("str | os.PathLike[str]", source), clock=clock)

@@ -17,9 +17,18 @@ async def time() -> ManualTime:
     return ManualTime()
 
 
-@pytest.fixture(params=["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.engines)])
+@pytest.fixture(
+    params=[
+        "memory",
+        "sqlite",
+        pytest.param("postgres", marks=pytest.mark.engines),
+        pytest.param("nats", marks=pytest.mark.engines),
+    ]
+)
 def kind(request: pytest.FixtureRequest) -> str:
-    """The store of a test: `memory`, `sqlite`, or the URL of an empty database."""
+    """The store of a test: `memory`, `sqlite`, or the URL of an empty database or space."""
+    if request.param == "nats":
+        return str(request.getfixturevalue("nats_url"))
     if request.param == "postgres" and request.node.get_closest_marker("one_process") is not None:
         pytest.skip("a promise of an inbox whose events one process holds in memory")
     return str(request.getfixturevalue("database") if request.param == "postgres" else request.param)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nexmo_dispatch_webhooks import Context, Event, InvalidBodyError, RawRequest, Router, parse_event
-from nexmo_dispatch_webhooks.inbox import MemoryInbox, PostgresInbox, SqliteInbox, StoreInbox
+from nexmo_dispatch_webhooks.inbox import JetStreamInbox, MemoryInbox, PostgresInbox, SqliteInbox, StoreInbox
 from nexmo_dispatch_webhooks.inbox.records import NewRecord, make_record
 from nexmo_dispatch_webhooks.inbox.sqlite import SqliteInboxStore
 from nexmo_dispatch_webhooks.signature import Claims
@@ -102,6 +102,8 @@ def make_inbox(kind: str, folder: Path, time: ManualTime, **settings: Any) -> St
     if kind.startswith("postgresql:"):
         # the clock of a test jumps over leases, which in life no clock of the server does
         return PostgresInbox(kind, **{"lease": 1e9, **values})
+    if kind.startswith("nats:"):
+        return JetStreamInbox(kind, **{"lease": 1e9, **values})
     return MemoryInbox(**values) if kind == "memory" else SqliteInbox(folder / "inbox.db", **values)
 
 

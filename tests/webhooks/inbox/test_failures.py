@@ -130,12 +130,13 @@ async def test_a_body_that_is_no_json_is_quarantined_until_a_parser_reads_it(
 
 async def test_a_handler_has_limited_time(start: Start, time: ManualTime) -> None:
     """It has failed then; the others go on, and the next attempt has its own time."""
-    begun = asyncio.Event()
+    begun, other = asyncio.Event(), asyncio.Event()
 
     async def stuck(event: MessageStatus) -> None:
         if event.message_uuid == "m1":
             begun.set()
             await asyncio.Event().wait()
+        other.set()
 
     inbox = await start(stuck, handler_timeout=60.0, retry=HandlerRetryPolicy(attempts=2, wait_initial=5))
     await put(inbox, status_bytes(1))
@@ -143,6 +144,7 @@ async def test_a_handler_has_limited_time(start: Start, time: ManualTime) -> Non
     for _ in range(2):
         await begun.wait()
         begun.clear()
+        await other.wait()
         assert inbox.health().pending == 1
         await time.advance(62)
         await inbox.idle()

@@ -184,6 +184,7 @@ async def test_a_failed_attempt_is_one_line_in_the_log(
 ) -> None:
     """The traceback stands once per burst; the line names handler, class, place, record and attempt."""
     inbox = await start(bad, retry=HandlerRetryPolicy(attempts=3))
+    caplog.clear()  # what a store says at its opening
     for number in range(5):
         await put(inbox, status_bytes(number))
     await inbox.idle()

@@ -12,6 +12,7 @@ from nexmo_dispatch_webhooks.inbox.conformance import (
     SharedInboxStoreConformance,
     record,
 )
+from nexmo_dispatch_webhooks.inbox.jetstream import JetStreamInboxStore
 from nexmo_dispatch_webhooks.inbox.memory import MemoryInboxStore
 from nexmo_dispatch_webhooks.inbox.postgres import PostgresInboxStore
 from nexmo_dispatch_webhooks.inbox.sqlite import SqliteInboxStore
@@ -55,6 +56,33 @@ class PostgresStores:
         await store._database.aclose()
 
 
+class JetStreamStores:
+    """Stores in one space."""
+
+    def __init__(self, url: str) -> None:
+        self.now = 5.0
+        self._url = url
+        self.made: list[JetStreamInboxStore] = []
+
+    async def new(self) -> JetStreamInboxStore:
+        clock = lambda: self.now  # noqa: E731 - read at each call
+        self.made.append(JetStreamInboxStore(self._url, clock=clock, monotonic=clock, lease=10.0))
+        await self.made[-1].open()
+        return self.made[-1]
+
+    async def crash(self, store: JetStreamInboxStore) -> None:
+        self.made.remove(store)
+        await store._connection.aclose()
+
+
+@pytest.fixture
+async def jetstream_stores(nats_url: str) -> AsyncIterator[JetStreamStores]:
+    stores = JetStreamStores(nats_url)
+    yield stores
+    for store in stores.made:
+        await store.aclose()
+
+
 @pytest.fixture
 async def postgres_stores(database: str) -> AsyncIterator[PostgresStores]:
     stores = PostgresStores(database)
@@ -76,6 +104,13 @@ class TestSqlite(InboxStoreConformance):
         yield stores
         for store in stores.made:
             await store.aclose()
+
+
+@pytest.mark.engines
+class TestJetStream(InboxStoreConformance):
+    @pytest.fixture
+    async def stores(self, jetstream_stores: JetStreamStores) -> JetStreamStores:
+        return jetstream_stores
 
 
 @pytest.mark.engines

@@ -4,6 +4,7 @@ It reads no request and verifies nothing: the receiver gives it events that are 
 """
 
 from nexmo_dispatch_webhooks.inbox.inbox import MemoryInbox, SqliteInbox, StoreInbox
+from nexmo_dispatch_webhooks.inbox.jetstream_inbox import JetStreamInbox
 from nexmo_dispatch_webhooks.inbox.postgres_inbox import PostgresInbox
 from nexmo_dispatch_webhooks.inbox.records import (
     FailureTally,
@@ -26,6 +27,7 @@ __all__ = [
     "InboxHealth",
     "InboxSettings",
     "InboxStore",
+    "JetStreamInbox",
     "MemoryInbox",
     "NewRecord",
     "PendingEvent",

@@ -44,6 +44,7 @@ class MemoryInboxStore:
 
     transactional = False
     shared = False
+    lapsed = False
 
     def __init__(self, *, clock: Callable[[], float]) -> None:
         self.on_added: AddedListener | None = None

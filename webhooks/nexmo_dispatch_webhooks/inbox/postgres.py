@@ -80,6 +80,7 @@ class PostgresInboxStore:
 
     transactional = True
     shared = True
+    lapsed = False  # each claim has its own lease
 
     def __init__(
         self, url: str, *, clock: Callable[[], float] | None = None, **options: Unpack[PostgresOptions]

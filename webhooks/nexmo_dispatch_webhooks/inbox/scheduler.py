@@ -213,7 +213,7 @@ class Scheduler:
         self.lanes.postpone(item, self._settings.monotonic() + wait)
 
     async def _attempt(self, item: PendingEvent, task: asyncio.Task[None] | None) -> None:
-        if self.claims is not None and self.claims.lapsed:
+        if self._store.lapsed if self.claims is None else self.claims.lapsed:
             self.lanes.abandon(item)
             return
         event, context = item.event, item.context

@@ -75,6 +75,7 @@ class SqliteInboxStore:
 
     transactional = True
     shared = False
+    lapsed = False
 
     def __init__(
         self, path: str | os.PathLike[str], *, clock: Callable[[], float], **options: Unpack[SqliteOptions]

@@ -1,8 +1,8 @@
 """`InboxStore` and `SharedInboxStore`: what an inbox needs of a place to keep events.
 
-It holds protocols only. `memory` and `sqlite` implement the first, whose events one process handles at a
-time; `postgres` implements the second, whose events several processes handle at once. `conformance` tests
-both, and any store of your own.
+It holds protocols only. `memory`, `sqlite` and `jetstream` implement the first, whose events one process
+handles at a time; `postgres` implements the second, whose events several processes handle at once.
+`conformance` tests both, and any store of your own.
 """
 
 from __future__ import annotations
@@ -41,6 +41,14 @@ class InboxStore(Protocol):
     transactional: bool
     #: Whether it is a `SharedInboxStore`: each process then takes single events.
     shared: bool
+
+    @property
+    def lapsed(self) -> bool:
+        """Whether another process may have the claim by now, for want of a sign of life of this one.
+
+        Then no handler is started, and `changed` asks for a look at all pending events.
+        """
+        ...
 
     async def open(self) -> None:
         """Open the store; called before every other method, and again without effect."""
