@@ -33,7 +33,7 @@ async def test_the_log_is_moved_and_starts_over(
     open_store: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After so many events, so it does not grow for ever, and no move is long."""
-    monkeypatch.setattr(sqlite_writer, "LONG_LOG", 20)
+    monkeypatch.setattr(sqlite_writer, "LONG_LOG", 80)  # twenty events, each in a commit of its own
     store = await open_store()
     log = tmp_path / "inbox.db-wal"
     sizes: list[int] = []
@@ -49,7 +49,7 @@ async def test_a_reader_holds_up_no_commit(
     open_store: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The log waits for readers of an earlier state of the file; new events do not wait."""
-    monkeypatch.setattr(sqlite_writer, "LONG_LOG", 5)
+    monkeypatch.setattr(sqlite_writer, "LONG_LOG", 20)
     store = await open_store(busy_timeout=3600.0)  # an hour: it would be noticed
     log = tmp_path / "inbox.db-wal"
     await store.add(new_record(status_bytes(0)))
@@ -87,7 +87,7 @@ async def test_a_log_that_cannot_be_moved_now_is_moved_later(open_store: Open) -
 async def test_a_large_body_counts_as_its_pages(open_store: Open, tmp_path: Path) -> None:
     """So that the next move is no longer than others."""
     store = await open_store()
-    await store.add(of_size(1, 700_000))
+    await store.add(of_size(1, 1_300_000))
     await store.add(of_size(2, 1))
     assert times_started_over(tmp_path / "inbox.db-wal") == 1
 
@@ -96,7 +96,7 @@ async def test_looking_moves_no_log(
     open_store: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process that only waits writes nothing."""
-    monkeypatch.setattr(sqlite_writer, "LONG_LOG", 5)
+    monkeypatch.setattr(sqlite_writer, "LONG_LOG", 20)
     store = await open_store()
     await store.add(new_record(status_bytes(1)))
     for _ in range(20):

@@ -11,7 +11,7 @@ Every method runs inside a transaction of the caller. After a rollback the calle
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Final
 
@@ -50,6 +50,16 @@ class RecentKeys:
         found.update(key for (key,) in db.execute(_look_up_sql(len(keys)), keys).fetchall())
         return found
 
+    def note(self, last: int, keys: Iterable[bytes]) -> None:
+        """Note records that the transaction of `known` has stored, so that the next call need not read them.
+
+        Args:
+            last: The last of their ids.
+            keys: Their keys.
+        """
+        self._last = last
+        self._keys.update(keys)
+
     def wants_move(self, *, holder: bool) -> bool:
         """Return whether `move` is due.
 
@@ -77,7 +87,7 @@ class RecentKeys:
             self._moving = []
 
     def _read(self, db: sqlite3.Connection) -> None:
-        """Read the keys that this process and others have stored since the last call."""
+        """Read the keys that other processes have stored since the last call, or all recent ones."""
         opening = self._last is None
         if self._last is None:
             self._last = _indexed(db)

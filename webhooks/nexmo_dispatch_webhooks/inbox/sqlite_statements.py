@@ -153,6 +153,7 @@ def _insert(db: sqlite3.Connection, records: Sequence[NewRecord], recent: Recent
     if not number:
         return [None] * len(records)
     last = db.execute(_insert_sql(number), values).lastrowid or 0
+    recent.note(last, values[::5])
     following = iter(range(last - number + 1, last + 1))  # the ids of one statement have no gaps
     ids = [next(following) if new else None for new in is_new]
     contents: list[Any] = []

@@ -34,8 +34,10 @@ Operation = Callable[[sqlite3.Connection], Any]
 #: Approximate number of pages of the write-ahead log after which the log is moved to the file. The next
 #: commit waits for the move, in proportion to the pages (docs/inbox.md).
 LONG_LOG = 300
-#: Approximate bytes of a body that fit in one page.
-_PAGE = 2048
+#: Bytes of a page; approximate bytes of a record beside its body; pages that each commit changes.
+_PAGE = 4096
+_ROW = 300
+_TAILS = 4
 #: Approximate number of marks in one page.
 _MARKS_OF_A_PAGE = 16
 
@@ -441,6 +443,7 @@ def _smaller(records: Sequence[NewRecord]) -> Sequence[NewRecord]:
 
 
 def _pages(batch: Batch) -> int:
-    """Return the approximate number of log pages of a batch: nearly every event changes one, for its key."""
-    bodies = sum(1 + len(record.body) // _PAGE for record in batch.adds)
-    return bodies + batch.pages + -(-len(batch.marks) // _MARKS_OF_A_PAGE)
+    """Return the approximate number of log pages of a batch: contents, marks, and the ends of the tables."""
+    contents = sum(len(record.body) + _ROW for record in batch.adds) // _PAGE
+    pages = contents + batch.pages + -(-len(batch.marks) // _MARKS_OF_A_PAGE)
+    return pages + _TAILS if pages or batch.adds else 0
