@@ -142,7 +142,7 @@ class Tracker(Unpicklable):
 
     Args:
         store: Where facts are kept; `aclose()` closes it. `MemoryTrackingStore()` by default; the path of an
-            SQLite file, or `postgresql://…`.
+            SQLite file, `postgresql://…`, or `nats://…`.
         clock: Returns epoch seconds; called once, for the start of the tracker's time.
         monotonic: Returns monotonic seconds, by which the tracker's time advances, so that no change of the
             clock makes a workflow older or younger.
@@ -377,27 +377,42 @@ def _opened(store: object) -> TrackingStore:
     if store is None:
         return MemoryTrackingStore()
     if isinstance(store, str) and "://" in store:
-        if store.partition("://")[0] not in {"postgresql", "postgres"}:
-            raise ConfigurationError(
-                "store takes the URL of a Postgres database: postgresql://user@host/name"
-            )
-        try:  # sqlite3 and psycopg are loaded by those who want them
-            from nexmo_dispatch_async.tracking.postgres import PostgresTrackingStore
-        except ImportError:
-            raise ConfigurationError(
-                "tracking on Postgres needs psycopg: pip install 'nexmo-dispatch-async[postgres]'"
-            ) from None
-        return PostgresTrackingStore(store)
+        return _at(store)
     if isinstance(store, str | Path) and str(store):
+        # sqlite3 is loaded by those who want it
         from nexmo_dispatch_async.tracking.sqlite import SqliteTrackingStore
 
         return SqliteTrackingStore(store)
     if isinstance(store, type) or not callable(getattr(store, "merge", None)):
         raise ConfigurationError(
-            "store must be the path of a file, postgresql://…, a MemoryTrackingStore() or one of your own, "
-            f"not {kind_in_words(store)}"
+            "store must be the path of a file, postgresql://…, nats://…, a MemoryTrackingStore() or one of "
+            f"your own, not {kind_in_words(store)}"
         )
     return cast("TrackingStore", store)
+
+
+def _at(url: str) -> TrackingStore:
+    """Return the store of a URL; its driver is loaded by those who want it."""
+    scheme = url.partition("://")[0].lower()
+    if scheme in {"postgresql", "postgres"}:
+        try:
+            from nexmo_dispatch_async.tracking.postgres import PostgresTrackingStore
+        except ImportError:
+            raise ConfigurationError(
+                "tracking on Postgres needs psycopg: pip install 'nexmo-dispatch-async[postgres]'"
+            ) from None
+        return PostgresTrackingStore(url)
+    if scheme in {"nats", "tls"}:
+        try:
+            from nexmo_dispatch_async.tracking.jetstream import JetStreamTrackingStore
+        except ImportError:
+            raise ConfigurationError(
+                "tracking on NATS needs nats-py: pip install 'nexmo-dispatch-async[nats]'"
+            ) from None
+        return JetStreamTrackingStore(url)
+    raise ConfigurationError(
+        "store takes the URL of a Postgres database or of NATS: postgresql://user@host/name, nats://host/name"
+    )
 
 
 def _seconds(name: str, time_: float | timedelta) -> float:

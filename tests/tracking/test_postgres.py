@@ -119,5 +119,5 @@ async def test_the_server_is_named_without_its_secrets(database: str) -> None:
 
 def test_another_url_is_refused() -> None:
     """What is no Postgres is named where it is given."""
-    with pytest.raises(ConfigurationError, match="the URL of a Postgres database"):
+    with pytest.raises(ConfigurationError, match="the URL of a Postgres database or of NATS"):
         Tracker("mysql://host/name")

@@ -14,8 +14,10 @@ import pytest
 
 from nexmo_dispatch_async.exceptions import TrackingStoreError
 from nexmo_dispatch_async.tracking import MemoryTrackingStore, TrackingRetention, TrackingStore, WorkflowState
+from nexmo_dispatch_async.tracking import jetstream as jetstream_module
 from nexmo_dispatch_async.tracking import postgres as postgres_module
 from nexmo_dispatch_async.tracking import sqlite as sqlite_module
+from nexmo_dispatch_async.tracking.jetstream import JetStreamTrackingStore
 from nexmo_dispatch_async.tracking.postgres import PostgresTrackingStore
 from nexmo_dispatch_async.tracking.sqlite import SqliteTrackingStore
 from tests.support.callbacks import UUID, WHATSAPP_THEN_SMS, report, state_of, status
@@ -23,7 +25,14 @@ from tests.support.callbacks import UUID, WHATSAPP_THEN_SMS, report, state_of, s
 RETENTION = TrackingRetention(ended=100, open=1000, unclaimed=10, max_unclaimed=3)
 
 
-@pytest.fixture(params=["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.engines)])
+@pytest.fixture(
+    params=[
+        "memory",
+        "sqlite",
+        pytest.param("postgres", marks=pytest.mark.engines),
+        pytest.param("nats", marks=pytest.mark.engines),
+    ]
+)
 async def store(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[TrackingStore]:
@@ -34,6 +43,11 @@ async def store(
         store = MemoryTrackingStore()
     elif request.param == "sqlite":
         store = SqliteTrackingStore(tmp_path / "tracking.db")
+    elif request.param == "nats":
+        if request.node.get_closest_marker("trackers_time") is not None:
+            pytest.skip("ages go by the clock of the servers: see test_jetstream")
+        monkeypatch.setattr(jetstream_module, "_PRUNE_EVERY", 1)
+        store = JetStreamTrackingStore(request.getfixturevalue("nats_url"))
     else:
         monkeypatch.setattr(postgres_module, "_PRUNE_EVERY", 1)
         store = PostgresTrackingStore(request.getfixturevalue("database"), server_time=False)
@@ -86,6 +100,7 @@ async def test_asking_about_an_unknown_workflow_leaves_nothing(store: TrackingSt
     assert "0" in repr(store) or "Memory" not in repr(store)
 
 
+@pytest.mark.trackers_time
 async def test_each_kind_is_kept_for_its_time(store: TrackingStore) -> None:
     for state in (unclaimed("u"), followed("o"), ended("e")):
         await add(store, state, now=0)
@@ -98,6 +113,7 @@ async def test_each_kind_is_kept_for_its_time(store: TrackingStore) -> None:
     assert left == {11: "oe", 101: "o", 1001: ""}
 
 
+@pytest.mark.trackers_time
 async def test_news_start_the_time_anew(store: TrackingStore) -> None:
     """Late statuses come for a day (contract 3.6, 5.10)."""
     await add(store, ended("e"), now=0)
