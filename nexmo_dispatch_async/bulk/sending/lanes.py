@@ -84,7 +84,11 @@ class Lanes:
         self._refresh_at = -math.inf
 
     def ask(self, now: float, room: int) -> dict[str, tuple[Lane, int]]:
-        """Reserve the sends that may start now, with a fair share for each bucket."""
+        """Reserve the sends that may start now, with a fair share for each bucket.
+
+        A slow pace frees one send at a time. The bucket that had the last one asks last the next time, or the
+        first bucket would have them all until its rows are over.
+        """
         lanes = self._open(now)
         asked: dict[str, tuple[Lane, int]] = {}
         for number, (name, lane) in enumerate(lanes):
@@ -92,6 +96,8 @@ class Lanes:
             if n:
                 asked[name] = lane, n
                 room -= n
+        for name in asked:
+            self._lanes[name] = self._lanes.pop(name)
         return asked
 
     def took(self, now: float, name: str, *, unused: int, dry: bool) -> None:
