@@ -366,7 +366,7 @@ def _warnings(counting: _Counting, settings: CampaignSettings, sends: int, ends:
     if not sends:
         said.append("nothing would be sent")
     if rejected:
-        said.append(f"{rejected} of {counting.rows} rows are rejected")
+        said.append(f"{rejected} of {counting.rows} rows {'is' if rejected == 1 else 'are'} rejected")
     if counting.same_address:
         said.append(f"{counting.same_address} rows have an address that came before under another key")
     cost = counting.cost()

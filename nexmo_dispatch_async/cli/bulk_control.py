@@ -21,6 +21,7 @@ from nexmo_dispatch_async.cli.bulk_files import (
     ledger_of,
     name_of,
     opened,
+    zone_of,
 )
 from nexmo_dispatch_async.cli.bulk_live import read_live
 from nexmo_dispatch_async.cli.bulk_words import line_of
@@ -62,8 +63,11 @@ async def show_status(file: Path, *, verify: bool, json: bool) -> int:
             show("the numbers of the process that sends differ from a recount of the rows", error=True)
             show(as_json({"numbers": before.counts, "recount": recount}), error=True)
             return FAILED
-    show(as_json(status) if json else line_of(name_of(file), status))
-    if status.counts.open:
+    show(as_json(status) if json else line_of(name_of(file), status, zone_of(file)))
+    if status.state == "idle" and not json:
+        campaign = file if file.suffix.lower() == ".toml" else "FILE"
+        show(f"no process sends it: nexmo-dispatch bulk run {campaign} goes on")
+    if status.counts.open or not status.counts.total:
         return UNFINISHED
     return UNKNOWN if status.counts.states.get("unknown") else DONE
 
@@ -129,7 +133,7 @@ def _between(before: Counts, recount: Counts, after: Counts) -> bool:
 async def _idle(ledger: Ledger, now: float) -> Status:
     """What the rows of a campaign say that no process sends for."""
     counts, control = await ledger.counts(), await ledger.control()
-    if not counts.open:
+    if counts.total and not counts.open:
         return Status(state="finished", counts=counts, at=now)
     if control.state == "pause":
         wait = Wait(reason="paused", by=control.by, words=control.reason)

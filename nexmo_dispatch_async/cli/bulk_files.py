@@ -28,6 +28,7 @@ __all__ = [
     "ledger_of",
     "name_of",
     "opened",
+    "zone_of",
 ]
 
 #: Exit codes, as docs/campaigns.md lists them; 2 is a mistake in the command line.
@@ -54,6 +55,15 @@ def name_of(file: Path) -> str:
         CampaignFileError: The campaign file cannot be read, or something in it is wrong.
     """
     return load(file).name if file.suffix.lower() == ".toml" else file.stem
+
+
+def zone_of(file: Path) -> str:
+    """Return the campaign's time zone; for a ledger `UTC`.
+
+    Raises:
+        CampaignFileError: The campaign file cannot be read, or something in it is wrong.
+    """
+    return load(file).zone if file.suffix.lower() == ".toml" else "UTC"
 
 
 @asynccontextmanager

@@ -1,12 +1,14 @@
 """The status that a running `bulk run` leaves beside its ledger, for other terminals.
 
-Only the process that sends knows why nothing moves. The file holds numbers and reasons, no personal data; one
-that is older than a few seconds is of a process that is gone or stuck.
+Only the process that sends knows why nothing moves. The file holds numbers and reasons, no personal data. One
+of a process that is gone, or one that is older than a few seconds, says nothing.
 """
 
 from __future__ import annotations
 
 import os
+import sys
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -21,8 +23,17 @@ _FRESH_S: Final = 15.0
 
 
 class _Left(msgspec.Struct, frozen=True):
+    """What is in the file.
+
+    Attributes:
+        pid: Id of the process that sends.
+        status: Its status.
+        processes: Where the id is one, by `_processes()`; `""` where that is not known.
+    """
+
     pid: int
     status: Status
+    processes: str = ""
 
 
 class LiveStatus:
@@ -43,7 +54,7 @@ class LiveStatus:
         """
         new = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         with os.fdopen(private_files.open_for_writing(new), "wb") as file:
-            file.write(msgspec.json.encode(_Left(os.getpid(), status)))
+            file.write(msgspec.json.encode(_Left(os.getpid(), status, _processes())))
         new.replace(self._path)
 
     def remove(self) -> None:
@@ -52,7 +63,7 @@ class LiveStatus:
 
 
 def read_live(ledger: Path, now: float) -> Status | None:
-    """Return what a running process left, `None` when there is none that is fresh.
+    """Return what a running process left; `None` for nothing fresh, or when that process is gone.
 
     Args:
         ledger: Beside which it lies.
@@ -62,7 +73,37 @@ def read_live(ledger: Path, now: float) -> Status | None:
         left = msgspec.json.decode(_path(ledger).read_bytes(), type=_Left)
     except (OSError, msgspec.DecodeError):
         return None
-    return left.status if abs(now - left.status.at) <= _FRESH_S else None
+    return left.status if abs(now - left.status.at) <= _FRESH_S and not _is_gone(left) else None
+
+
+def _is_gone(left: _Left) -> bool:
+    """Whether the process was killed, as far as this process can tell."""
+    if not left.processes or left.processes != _processes():
+        return False  # another machine or container: its ids are other processes here
+    try:
+        os.kill(left.pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # a process of another user
+        return False
+    return False
+
+
+@cache
+def _processes() -> str:
+    """Return what tells the processes among which an id is unique: a start of a machine, and a container.
+
+    Returns:
+        It; `""` on systems that do not tell, and on Windows, where the signal that only looks would end the
+        process.
+    """
+    if sys.platform == "win32":
+        return ""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return ""
 
 
 def _path(ledger: Path) -> Path:

@@ -57,10 +57,12 @@ class LogDisplay(_Quiet):
     Args:
         name: Of the campaign.
         to: A console, for the standard output if `None`.
+        zone: IANA name of the time zone of times.
     """
 
-    def __init__(self, name: str, to: Console | None = None) -> None:
+    def __init__(self, name: str, to: Console | None = None, zone: str = "UTC") -> None:
         self._name = name
+        self._zone = zone
         self._to = to
         self._last: tuple[object, ...] = ()
         self._next = 0.0
@@ -72,7 +74,7 @@ class LogDisplay(_Quiet):
         if said == self._last and status.at < self._next:
             return
         self._last, self._next = said, status.at + _EVERY
-        show(line_of(self._name, status), to=self._to)
+        show(line_of(self._name, status, self._zone), to=self._to)
 
 
 class JsonDisplay(_Quiet):
@@ -100,10 +102,12 @@ class TerminalDisplay:
     Args:
         name: Of the campaign.
         to: The console of the terminal.
+        zone: IANA name of the time zone of times.
     """
 
-    def __init__(self, name: str, to: Console) -> None:
+    def __init__(self, name: str, to: Console, zone: str = "UTC") -> None:
         self._name = name
+        self._zone = zone
         self._live = Live(console=to, refresh_per_second=4, transient=False)
 
     def __enter__(self) -> Self:
@@ -139,21 +143,22 @@ class TerminalDisplay:
             Text("  ".join(counts_in_words(counts))),
         ]
         if status.wait is not None and status.state != "finished":
-            lines.append(Text(printable(wait_in_words(status.wait, status.at)), "yellow"))
+            lines.append(Text(printable(wait_in_words(status.wait, status.at, self._zone)), "yellow"))
         return Group(*lines)
 
 
 _STYLES: Final = {"running": "green", "waiting": "yellow", "paused": "yellow", "finished": "green bold"}
 
 
-def display_for(name: str, *, json: bool) -> Display:
+def display_for(name: str, *, json: bool, zone: str = "UTC") -> Display:
     """Return the display that fits where the output goes.
 
     Args:
         name: Of the campaign.
         json: For machines.
+        zone: IANA name of the time zone of times.
     """
     if json:
         return JsonDisplay()
     console = Console(highlight=False)
-    return TerminalDisplay(name, console) if console.is_terminal else LogDisplay(name)
+    return TerminalDisplay(name, console, zone) if console.is_terminal else LogDisplay(name, zone=zone)

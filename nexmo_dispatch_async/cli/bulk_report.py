@@ -16,7 +16,7 @@ from nexmo_dispatch_async.bulk.rejects import Reject, RejectsFile
 from nexmo_dispatch_async.bulk.report.figures import Report
 from nexmo_dispatch_async.bulk.report.page import report_page
 from nexmo_dispatch_async.bulk.report.report import report_csv, report_json, report_of
-from nexmo_dispatch_async.cli.bulk_files import DONE, REFUSED, as_json, ledger_of, name_of, opened
+from nexmo_dispatch_async.cli.bulk_files import DONE, REFUSED, as_json, ledger_of, name_of, opened, zone_of
 from nexmo_dispatch_async.cli.bulk_words import moment, span
 from nexmo_dispatch_async.cli.screen import show
 from nexmo_dispatch_core import private_files
@@ -33,7 +33,7 @@ async def report(
     file: Path, *, html: Path | None, csv_file: Path | None, missed: int, with_addresses: bool, json: bool
 ) -> int:
     """Write the report of a campaign; see `bulk report`."""
-    zone = load(file).zone if file.suffix.lower() == ".toml" else "UTC"
+    zone = zone_of(file)
     async with opened(file, observer=True) as ledger:
         figures = await report_of(
             ledger,
@@ -66,7 +66,7 @@ async def plan(file: Path, *, json: bool) -> int:
     if json:
         show(as_json(made))
     else:
-        for line in _plan_in_words(made, rejects.path):
+        for line in _plan_in_words(made, rejects.path, settings.zone):
             show(line)
     return REFUSED if not made.sends or (settings.strict and made.rejected) else DONE
 
@@ -96,7 +96,7 @@ def _messages(count: int) -> str:
     return f"{count:,} message{'' if count == 1 else 's'}"
 
 
-def _plan_in_words(made: Plan, rejects: Path) -> Iterator[str]:
+def _plan_in_words(made: Plan, rejects: Path, zone: str) -> Iterator[str]:
     yield (
         f"{made.rows:,} rows, {made.sends:,} to send, {made.rejected:,} rejected, {made.held_out:,} held out"
     )
@@ -122,7 +122,7 @@ def _plan_in_words(made: Plan, rejects: Path) -> Iterator[str]:
         yield f"cost {cost.currency} {cost.best} at best, {cost.expected} expected, {cost.worst} at worst"
         if cost.unpriced:
             yield f"  {cost.unpriced:,} rows have a destination without a price, and are in no sum"
-    begins = "at once" if made.begins <= time.time() + 1 else moment(made.begins)
+    begins = "at once" if made.begins <= time.time() + 1 else moment(made.begins, zone)
     if made.seconds is None:
         yield f"begins {begins}, and would not end within 400 days"
     else:

@@ -75,7 +75,8 @@ async def run(file: Path, options: RunOptions) -> int:
             await SqliteLedger.open(path, opt_outs=opt_outs, restored=options.restored)
         )
         if ledger.reaped:
-            show(f"{ledger.reaped} rows were in flight when the run before ended: unknown", error=True)
+            were = "row was" if ledger.reaped == 1 else "rows were"
+            show(f"{ledger.reaped} {were} in flight when the run before ended: unknown", error=True)
         client = await stack.enter_async_context(DispatchClient.from_env(trust_env=True))
         campaign = Campaign(
             ledger,
@@ -110,7 +111,8 @@ async def _add(
         return
     show(_taken_in_words(taken))
     if taken.rejected:
-        show(f"{taken.rejected:,} lines were not taken: {rejects.path}", error=True)
+        were = "line was" if taken.rejected == 1 else "lines were"
+        show(f"{taken.rejected:,} {were} not taken: {rejects.path}", error=True)
 
 
 def _taken_in_words(taken: Taken) -> str:
@@ -124,7 +126,9 @@ def _taken_in_words(taken: Taken) -> str:
 
 async def _send(campaign: Campaign, path: Path, options: RunOptions, stack: AsyncExitStack) -> Counts:
     live = LiveStatus(path)
-    display: Display = stack.enter_context(display_for(campaign.settings.name, json=options.json))
+    display: Display = stack.enter_context(
+        display_for(campaign.settings.name, json=options.json, zone=campaign.settings.zone)
+    )
     try:
         async with anyio.create_task_group() as group:
             group.start_soon(_tell, campaign, display, live)
@@ -239,9 +243,14 @@ def _ended(file: Path, counts: Counts, options: RunOptions) -> int:
     else:
         show(", ".join(counts_in_words(counts)))
         if counts.open:
-            show(f"{counts.open:,} rows are left: nexmo-dispatch bulk run {file} goes on with them")
+            are = "row is" if counts.open == 1 else "rows are"
+            show(f"{counts.open:,} {are} left: nexmo-dispatch bulk run {file} goes on with them")
         if unknown:
-            show(f"{unknown:,} rows are unknown: nexmo-dispatch bulk unknown list {file}")
+            are = "row is" if unknown == 1 else "rows are"
+            show(f"{unknown:,} {are} unknown: nexmo-dispatch bulk unknown list {file}")
+        if options.wait is not None and (silent := counts.states.get("sent", 0) - counts.ended) > 0:
+            have = "row has" if silent == 1 else "rows have"
+            show(f"{silent:,} {have} no final report yet: run again with --listen and --wait to hear of it")
     if counts.open:
         return UNFINISHED
     return UNKNOWN if unknown else DONE

@@ -6,8 +6,9 @@ It prints nothing; the words of operators in it are escaped where they are print
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from nexmo_dispatch_async.bulk.ledger.records import Counts
 from nexmo_dispatch_async.bulk.progress import Status, Wait
@@ -18,15 +19,21 @@ __all__ = ["counts_in_words", "line_of", "moment", "span", "wait_in_words"]
 _STANDING: Final = ("paused", "stopping", "throttled", "unreachable")
 
 
-def line_of(name: str, status: Status) -> str:
-    """Return where a campaign stands, on one line."""
+def line_of(name: str, status: Status, zone: str = "UTC") -> str:
+    """Return where a campaign stands, on one line.
+
+    Args:
+        name: Of the campaign.
+        status: Its status.
+        zone: IANA name of the time zone of times.
+    """
     parts = [f"{name}: {status.state}", *counts_in_words(status.counts)]
     if status.state == "running" and status.rate:
         parts.append(f"{status.rate:.1f}/s")
     if status.state == "running" and status.eta is not None:
         parts.append(f"{span(status.eta - status.at)} left")
     if status.wait is not None and status.state != "finished":
-        parts.append(wait_in_words(status.wait, status.at))
+        parts.append(wait_in_words(status.wait, status.at, zone))
     return ", ".join(parts)
 
 
@@ -43,17 +50,30 @@ def counts_in_words(counts: Counts) -> Iterator[str]:
         yield f"{currency} {cost}".strip()
 
 
-def wait_in_words(wait: Wait, now: float) -> str:
-    """Return why nothing moves, and until when."""
-    words = str(wait) if wait.reason in _STANDING else f"waiting for {wait}"
+def wait_in_words(wait: Wait, now: float, zone: str = "UTC") -> str:
+    """Return why nothing moves, and until when.
+
+    Args:
+        wait: The reason.
+        now: Epoch seconds.
+        zone: IANA name of the time zone of times.
+    """
+    if wait.reason == "start_at":
+        words = "waiting for start_at"
+    elif wait.reason == "unreachable":
+        words = "the service cannot be reached"
+    else:
+        words = str(wait) if wait.reason in _STANDING else f"waiting for {wait}"
     if wait.until is not None:
-        words += f" until {moment(wait.until)} (in {span(wait.until - now)})"
+        until = ", next try at" if wait.reason == "unreachable" else " until"
+        words += f"{until} {moment(wait.until, zone)} (in {span(wait.until - now)})"
     return words
 
 
-def moment(epoch: float) -> str:
-    """Return a time in UTC, to the second."""
-    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+def moment(epoch: float, zone: str = "UTC") -> str:
+    """Return a time in a zone, to the second."""
+    at = datetime.fromtimestamp(epoch, ZoneInfo(zone))
+    return f"{at:%Y-%m-%d %H:%M:%S} {at.tzname() or zone}"
 
 
 def span(seconds: float) -> str:

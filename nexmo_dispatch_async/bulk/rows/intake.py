@@ -26,7 +26,7 @@ from nexmo_dispatch_async.bulk.rejects import Reject, RejectsFile, RowError
 from nexmo_dispatch_async.bulk.rows.additions import TOGETHER, Additions
 from nexmo_dispatch_async.bulk.rows.dealing import Dealer
 from nexmo_dispatch_async.bulk.rows.number_zones import NumberZones
-from nexmo_dispatch_async.bulk.rows.numbers import NumberNormalizer
+from nexmo_dispatch_async.bulk.rows.numbers import NO_NUMBER, NumberNormalizer
 from nexmo_dispatch_async.bulk.rows.readers import Numbered, Rows, SourceError, batches, rows_of
 from nexmo_dispatch_async.bulk.rows.seen import Seen
 from nexmo_dispatch_async.bulk.settings import Columns, Duplicates, Source, Variants
@@ -238,6 +238,9 @@ class Intake:
                 address = kept.get(route.field, "") if route.field else route.address
             rendered = self.template.render(draft)
         except RowError as error:
+            if error.rule == "field-empty" and error.field in self._numbers:
+                # Not the advice for texts: one number instead would get the messages of all such rows.
+                raise RowError(error.field, "number-missing", NO_NUMBER) from None
             column = getattr(columns, _CHOICES.get(error.rule, ""), "")
             if not error.field and column:
                 raise RowError(column, error.rule, error.advice) from None

@@ -14,7 +14,10 @@ from nexmo_dispatch_async.bulk.rows.countries import COUNTRIES, Country
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.models.user_ids import is_user_id
 
-__all__ = ["NumberNormalizer"]
+__all__ = ["NO_NUMBER", "NumberNormalizer"]
+
+#: What to do about an empty cell of a number.
+NO_NUMBER = "is empty; fill in the number, or leave the row out"
 
 # Characters that people and programs write around and between digits. "(0)" is dialled in the same country
 # only.
@@ -173,7 +176,7 @@ def _unwrapped(value: str) -> str:
 def _digits(text: str, field: str) -> str:
     """Return `+` or nothing and ASCII digits."""
     if not text:
-        raise RowError(field, "number-missing", "is empty; fill in the number, or leave the row out")
+        raise RowError(field, "number-missing", NO_NUMBER)
     if text[-2:] in (".0", ",0") and (exact := _FLOAT.fullmatch(text)) is not None:
         return exact[1]
     bare = _FILLERS.sub("", text)

@@ -77,7 +77,7 @@ def test_columns_say_more_about_a_row() -> None:
     ("change", "field", "rule"),
     [
         ({"phone": "x"}, "phone", "number-form"),
-        ({"phone": ""}, "phone", "field-empty"),
+        ({"phone": ""}, "phone", "number-missing"),
         ({"name": ""}, "name", "field-empty"),
         ({"name": "x" * 1000}, "name", "text-length"),
         ({"id": " "}, "id", "key-missing"),

@@ -1,0 +1,141 @@
+"""What `nexmo-dispatch bulk` says to the person who sends: local times, what is left to do, and no lies."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nexmo_dispatch_async.bulk.ledger.records import Counts
+from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
+from nexmo_dispatch_async.bulk.progress import Status, Wait
+from nexmo_dispatch_async.cli.bulk_live import LiveStatus
+from nexmo_dispatch_async.cli.bulk_words import wait_in_words
+from nexmo_dispatch_async.simulator import Simulator
+from tests.bulk.callbacks import BEGIN
+from tests.bulk.service import running_service
+from tests.bulk.test_cli_bulk import CAMPAIGN, fill, run
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
+    """A simulator in a thread of its own, and an environment that names it."""
+    with running_service(monkeypatch) as sim:
+        yield sim
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A campaign of four people."""
+    lines = [f"+99950000{n:04d};Name {n};nl" for n in range(4)]
+    (tmp_path / "customers.csv").write_text("\n".join(["phone;name;language", *lines]), "utf-8")
+    path = tmp_path / "spring.toml"
+    path.write_text(CAMPAIGN, "utf-8")
+    return path
+
+
+def test_times_are_those_of_the_campaign(file: Path) -> None:
+    """A plan that is read in Amsterdam says when it begins in Amsterdam."""
+    text = CAMPAIGN.replace("[rows]", "start_at = 2126-07-01T18:00:00\n[rows]", 1)
+    file.write_text(text, "utf-8")
+
+    assert "begins 2126-07-01 18:00:00 CEST, takes 0 s" in run("plan", file)[1]
+
+    quiet = Wait(reason="quiet_hours", until=BEGIN + 3600)
+    assert "2026-11-02 20:00:00 CET (in 1 h 0 min)" in wait_in_words(quiet, BEGIN, "Europe/Amsterdam")
+
+
+def test_a_wait_reads_as_a_sentence() -> None:
+    """The setting keeps its name, and a service that does not answer is not a property of the gateway."""
+    begin = Wait(reason="start_at", until=BEGIN + 60)
+    away = Wait(reason="unreachable", until=BEGIN + 1, bucket="gateway")
+
+    assert wait_in_words(begin, BEGIN).startswith("waiting for start_at until ")
+    assert wait_in_words(away, BEGIN).startswith("the service cannot be reached, next try at ")
+
+
+def test_a_campaign_to_which_no_row_was_added_is_not_finished(tmp_path: Path) -> None:
+    """A run that could not begin leaves an empty ledger: nothing was sent, so the exit code is not 0."""
+    path = tmp_path / "c.db"
+
+    async def work() -> None:
+        async with await SqliteLedger.open(path):
+            pass
+
+    asyncio.run(work())
+    code, out, _ = run("status", path)
+
+    assert code == 4
+    assert out.startswith("c: idle, 0 of 0 done\n")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells among which processes an id is unique")
+def test_a_process_that_was_killed_does_not_run(tmp_path: Path) -> None:
+    """The status that a killed process left is not repeated: no process sends, and a run goes on."""
+    path = tmp_path / "c.db"
+    fill(path, "sent", "pending")
+    program = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from nexmo_dispatch_async.bulk.ledger.records import Counts\n"
+        "from nexmo_dispatch_async.bulk.progress import Status\n"
+        "from nexmo_dispatch_async.cli.bulk_live import LiveStatus\n"
+        "counts = Counts(states={'sent': 1, 'pending': 1})\n"
+        "LiveStatus(Path(sys.argv[1])).write(Status(state='running', counts=counts, at=time.time()))\n"
+        "print('written', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", program, str(path)], stdin=pipe, stdout=pipe) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"written\n"
+        assert run("status", path)[1] == "c: running, 1 of 2 done, 1 sent\n"
+        process.send_signal(signal.SIGKILL)
+        process.wait(timeout=20)
+
+    code, out, _ = run("status", path, "--verify")
+
+    assert code == 4
+    assert out.splitlines() == [
+        "c: idle, 1 of 2 done, 1 sent",
+        "no process sends it: nexmo-dispatch bulk run FILE goes on",
+    ]
+
+
+def test_a_status_of_another_container_is_believed(tmp_path: Path) -> None:
+    """The ids of processes elsewhere say nothing here: only the age of the status counts."""
+    path = tmp_path / "c.db"
+    fill(path, "sent", "pending")
+    status = Status(state="running", counts=Counts(states={"sent": 1, "pending": 1}), at=time.time())
+    LiveStatus(path).write(status)
+    left = path.with_name("c.db-status")
+    text = left.read_text("utf-8")
+    left.write_text(text.replace('"processes":"', '"processes":"another machine ', 1), "utf-8")
+
+    assert run("status", path)[1] == "c: running, 1 of 2 done, 1 sent\n"
+
+
+def test_what_has_no_end_after_the_wait_is_counted(file: Path, service: Simulator) -> None:
+    """`--wait` that ran out says how many rows have no final report, and how to hear of them later."""
+    code, out, _ = run("run", file, "--wait", "1s")
+
+    assert code == 0
+    assert "4 rows have no final report yet: run again with --listen and --wait to hear of it" in out
+    assert "no final report" not in run("run", file)[1]
+
+
+def test_one_is_a_line(file: Path) -> None:
+    """Numbers agree with their nouns."""
+    with (file.parent / "customers.csv").open("a", encoding="utf-8") as rows:
+        rows.write("\n;Eve;nl\n")
+
+    out = run("plan", file)[1]
+
+    assert "line 6: phone: is empty; fill in the number, or leave the row out [number-missing]" in out
+    assert "warning: 1 of 5 rows is rejected" in out
