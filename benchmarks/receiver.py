@@ -322,10 +322,10 @@ def run(rounds: int, requests: int, seconds: float, only: list[str]) -> None:
         print("| --- | ---: | ---: | ---: | ---: |")
         for name in names:
             pairs = [bare / own for bare, own in zip(cpu[names[0]], cpu[name], strict=True)]
-            own, wanted = statistics.median(cpu[name]), f"{WANTED[name]:.2f}" if name in WANTED else ""
+            own, target = statistics.median(cpu[name]), f"{WANTED[name]:.2f}" if name in WANTED else ""
             print(
                 f"| {VARIANTS[name]} | {own:.0f} µs | {statistics.median(pairs):.2f} "
-                f"| {wanted} | {statistics.median(rate[name]):.0f} |"
+                f"| {target} | {statistics.median(rate[name]):.0f} |"
             )
         if "inbox" in names and seconds:
             half = statistics.median(rate["inbox"]) / 2

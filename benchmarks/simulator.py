@@ -202,13 +202,13 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=4000)
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--serve", choices=["nothing", "simulator"], help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.serve == "nothing":
+    options = parser.parse_args()
+    if options.serve == "nothing":
         asyncio.run(serve_nothing())
-    elif asked.serve == "simulator":
+    elif options.serve == "simulator":
         asyncio.run(serve_simulator())
     else:
-        asyncio.run(measure(asked.rounds, asked.requests, asked.connections))
+        asyncio.run(measure(options.rounds, options.requests, options.connections))
 
 
 if __name__ == "__main__":

@@ -149,10 +149,10 @@ _STRENGTH: Final[dict[str, int]] = {
 }
 
 
-def strongest(known: str | None, heard: str) -> str:
+def strongest(known: str | None, status: str) -> str:
     """Return the stronger of two statuses of a message (contract 5.3); an unknown status is the weakest."""
-    if known is None or strength(heard) > strength(known):
-        return heard
+    if known is None or strength(status) > strength(known):
+        return status
     return known
 
 
@@ -161,9 +161,9 @@ def strength(status: str) -> int:
     return _STRENGTH.get(status, 0)
 
 
-def satisfies(heard: str, wanted: str) -> bool:
+def satisfies(status: str, target: str) -> bool:
     """Return whether a status satisfies a condition; `read` implies `delivered` (contract 3.6)."""
-    return heard in _SATISFIED_BY.get(wanted, ())
+    return status in _SATISFIED_BY.get(target, ())
 
 
 class FailoverState:
@@ -199,7 +199,7 @@ class FailoverState:
         """Return the decision to send the first step; a second call returns none."""
         return self._send_next() if self.current < 0 else ()
 
-    def heard(self, step: int, status: str) -> tuple[Decision, ...]:
+    def observe(self, step: int, status: str) -> tuple[Decision, ...]:
         """Record a status of the message of `step`; return the decisions that follow.
 
         Args:
@@ -213,7 +213,7 @@ class FailoverState:
         self.statuses[step] = strongest(self.statuses[step], status)
         return self._apply(step, self._meaning(step, status))
 
-    def expired(self, step: int) -> tuple[Decision, ...]:
+    def expire(self, step: int) -> tuple[Decision, ...]:
         """Return the decisions that follow from the expiry of `step`.
 
         Args:
@@ -224,7 +224,7 @@ class FailoverState:
         """
         return self._apply(self._checked(step), Meaning.EXPIRED)
 
-    def armed(self, step: int) -> bool:
+    def is_armed(self, step: int) -> bool:
         """Return whether the expiry of `step` still matters."""
         return self.phase(step) is StepPhase.TIMED
 
@@ -246,8 +246,8 @@ class FailoverState:
             return Meaning.FAILED
         condition = self.conditions[step]
         # The last step has no condition; `delivered` ends the workflow (contract 3.6).
-        wanted = "delivered" if condition is None else condition.condition_status
-        return Meaning.MET if satisfies(status, wanted) else Meaning.PROGRESS
+        target = "delivered" if condition is None else condition.condition_status
+        return Meaning.MET if satisfies(status, target) else Meaning.PROGRESS
 
     def _apply(self, step: int, meaning: Meaning) -> tuple[Decision, ...]:
         phase = self.phase(step)

@@ -41,7 +41,7 @@ def test_a_single_step_has_no_time() -> None:
     state = FailoverState([None])
 
     assert state.start() == (Send(0),)
-    assert not state.armed(0)
+    assert not state.is_armed(0)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_condition_that_is_met_completes_the_workflow(condition: FailoverCondi
     """Contract 3.6; read satisfies delivered."""
     state = started(condition, None)
 
-    assert state.heard(0, status) == (Disarm(0), Finish("completed"))
+    assert state.observe(0, status) == (Disarm(0), Finish("completed"))
     assert state.outcome == "completed"
 
 
@@ -61,8 +61,8 @@ def test_a_status_that_says_less_than_wanted_changes_nothing(status: str) -> Non
     """Contract 9.15: a non-terminal status never triggers, an unknown one neither."""
     state = started(READ_600, None)
 
-    assert state.heard(0, status) == ()
-    assert state.armed(0)
+    assert state.observe(0, status) == ()
+    assert state.is_armed(0)
 
 
 @pytest.mark.parametrize("status", ["rejected", "undeliverable", " Rejected "])
@@ -70,13 +70,13 @@ def test_a_failing_step_gives_way_at_once(status: str) -> None:
     """Contract 3.6, 9.14."""
     state = started(READ_600, DELIVERED_60, None)
 
-    assert state.heard(0, status) == (Disarm(0), Send(1), Arm(1, 60))
+    assert state.observe(0, status) == (Disarm(0), Send(1), Arm(1, 60))
 
 
 def test_an_expired_step_gives_way() -> None:
     state = started(READ_600, None)
 
-    assert state.expired(0) == (Send(1),)
+    assert state.expire(0) == (Send(1),)
 
 
 @pytest.mark.parametrize(
@@ -86,9 +86,9 @@ def test_an_expired_step_gives_way() -> None:
 def test_the_last_step_ends_the_workflow(status: str, outcome: str) -> None:
     """Contract 3.6; 9.13: an earlier failure does not make it an error."""
     state = started(DELIVERED_60, None)
-    state.heard(0, "rejected")
+    state.observe(0, "rejected")
 
-    decisions = state.heard(1, status)
+    decisions = state.observe(1, status)
 
     assert [str(decision.status) for decision in decisions if isinstance(decision, Finish)] == [outcome]
 
@@ -97,34 +97,34 @@ def test_a_silent_last_step_ends_nothing() -> None:
     """Contract 9.12."""
     state = started(None)
 
-    assert state.heard(0, "submitted") == ()
-    assert state.expired(0) == ()
+    assert state.observe(0, "submitted") == ()
+    assert state.expire(0) == ()
     assert state.outcome is None
 
 
 @pytest.mark.parametrize("late", ["delivered", "read", "rejected"])
 def test_late_news_of_an_earlier_step_is_recorded_and_changes_nothing(late: str) -> None:
     state = started(READ_600, None)
-    state.expired(0)
+    state.expire(0)
 
-    assert state.heard(0, late) == ()
-    assert state.expired(0) == ()
+    assert state.observe(0, late) == ()
+    assert state.expire(0) == ()
     assert state.statuses[0] == late
 
 
 def test_nothing_follows_the_end() -> None:
     state = started(READ_600, None)
-    state.heard(0, "read")
+    state.observe(0, "read")
 
-    assert state.heard(0, "rejected") == ()
-    assert state.heard(1, "delivered") == ()
+    assert state.observe(0, "rejected") == ()
+    assert state.observe(1, "delivered") == ()
     assert state.phase(1) is StepPhase.OVER
 
 
 def test_news_of_a_step_that_was_not_sent_changes_nothing() -> None:
     state = started(READ_600, None)
 
-    assert state.heard(1, "delivered") == ()
+    assert state.observe(1, "delivered") == ()
     assert state.phase(1) is StepPhase.UNSENT
 
 
@@ -132,7 +132,7 @@ def test_an_unknown_condition_can_never_be_met() -> None:
     """What is enumerated is open on the way in: the tracking may hear of unknown conditions."""
     state = started(FailoverCondition("seen", 60), None)
 
-    assert state.heard(0, "seen") == ()
+    assert state.observe(0, "seen") == ()
 
 
 @pytest.mark.parametrize(
@@ -148,9 +148,9 @@ def test_a_step_that_does_not_exist_is_refused(step: int) -> None:
     state = started(READ_600, None)
 
     with pytest.raises(IndexError, match="2 steps"):
-        state.heard(step, "read")
+        state.observe(step, "read")
     with pytest.raises(IndexError, match="2 steps"):
-        state.expired(step)
+        state.expire(step)
 
 
 def test_a_late_delivery_outranks_a_failure() -> None:
@@ -186,11 +186,11 @@ def test_a_step_stands_where_the_table_says() -> None:
     """Each row of the table, of a workflow that has left its first step."""
     state = started(READ_600, DELIVERED_60, None)
     before = [state.phase(step) for step in range(3)]
-    state.expired(0)
+    state.expire(0)
     between = [state.phase(step) for step in range(3)]
-    state.expired(1)
+    state.expire(1)
     last = [state.phase(step) for step in range(3)]
-    state.heard(2, "delivered")
+    state.observe(2, "delivered")
 
     assert before == [StepPhase.TIMED, StepPhase.UNSENT, StepPhase.UNSENT]
     assert between == [StepPhase.PASSED, StepPhase.TIMED, StepPhase.UNSENT]
@@ -202,7 +202,7 @@ def test_state_shows_in_repr() -> None:
     state = started(READ_600, None)
 
     assert repr(state) == "<FailoverState step 1 of 2>"
-    state.heard(0, "read")
+    state.observe(0, "read")
     assert repr(state) == "<FailoverState completed>"
 
 
@@ -213,10 +213,10 @@ def test_every_transition_of_the_table_can_happen() -> None:
         for event in ("read", "rejected", "expire"):
             state = started(READ_600, None)
             if last:
-                state.expired(0)
+                state.expire(0)
             current = state.current
             phase = state.phase(current)
-            decisions = state.expired(current) if event == "expire" else state.heard(current, event)
+            decisions = state.expire(current) if event == "expire" else state.observe(current, event)
             if decisions:
                 meaning = {"read": Meaning.MET, "rejected": Meaning.FAILED, "expire": Meaning.EXPIRED}[event]
                 reached.add((phase, meaning))
@@ -237,7 +237,7 @@ def play(state: FailoverState, happenings: list[tuple[int, str | None]]) -> list
     decisions: list[Decision] = list(state.start())
     for step, status in happenings:
         if step < len(state.conditions):
-            decisions.extend(state.expired(step) if status is None else state.heard(step, status))
+            decisions.extend(state.expire(step) if status is None else state.observe(step, status))
     return decisions
 
 
@@ -271,7 +271,7 @@ def test_every_expiry_is_armed_once_and_matters_for_the_current_step_only(
 
     armed = [decision.step for decision in decisions if isinstance(decision, Arm)]
     assert armed == sorted(set(armed))
-    mattering = [step for step in range(len(steps)) if state.armed(step)]
+    mattering = [step for step in range(len(steps)) if state.is_armed(step)]
     assert mattering in ([], [state.current])
 
 
@@ -297,6 +297,6 @@ def test_statuses_only_grow(
     play(state, happenings)
     before = state.statuses[0]
 
-    state.heard(0, status)
+    state.observe(0, status)
 
     assert before is None or strongest(before, state.statuses[0] or "") == state.statuses[0]

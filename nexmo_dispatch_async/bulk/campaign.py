@@ -296,7 +296,7 @@ class Campaign:
         sender = self._sender = await self._make_sender(self._client, self._template)
         self._over.clear()
         try:
-            with stopped_by_signals(sender, wanted=signals):
+            with stopped_by_signals(sender, active=signals):
                 return await sender.run()
         finally:
             self._sender = None
@@ -357,8 +357,8 @@ class Campaign:
             raise ConfigurationError(f"rate must be above 0 sends per second, not {rate!r}: pause() stops it")
         if limit is not None and limit < 1:
             raise ConfigurationError(f"limit must be at least 1, not {limit!r}")
-        wanted = {"rate": rate, "limit": limit}
-        await self._ask(**{name: value for name, value in wanted.items() if value is not None})
+        changes = {"rate": rate, "limit": limit}
+        await self._ask(**{name: value for name, value in changes.items() if value is not None})
 
     # --- outcomes ---
 
@@ -402,14 +402,14 @@ class Campaign:
             )
         now = running_loop().time()
         wait, rate = sender.shown(at), sender.progress.rate(now)
-        left = sender.progress.eta(now, counts.open)
+        seconds = sender.progress.eta(now, counts.open)
         return Status(
             state=state_of(wait, stopping=sender.stopping),
             counts=counts,
             at=at,
             rate=rate,
             in_flight=sender.in_flight,
-            eta=None if left is None or wait is not None else at + left,
+            eta=None if seconds is None or wait is not None else at + seconds,
             spent=spent,
             wait=wait,
         )

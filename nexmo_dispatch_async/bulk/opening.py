@@ -149,10 +149,10 @@ def state_of(wait: Wait | None, *, stopping: bool) -> Literal["running", "waitin
 
 
 @contextmanager
-def stopped_by_signals(sender: Sender, *, wanted: bool) -> Generator[None]:
-    """Let SIGINT and SIGTERM stop a sender, if `wanted`."""
+def stopped_by_signals(sender: Sender, *, active: bool) -> Generator[None]:
+    """Let SIGINT and SIGTERM stop a sender, if `active`."""
     loop = running_loop()
-    numbers = (signal.SIGINT, signal.SIGTERM) if wanted else ()
+    numbers = (signal.SIGINT, signal.SIGTERM) if active else ()
     for number in numbers:
         loop.add_signal_handler(number, sender.stop)
     try:

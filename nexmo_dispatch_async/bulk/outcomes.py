@@ -24,7 +24,7 @@ from nexmo_dispatch_async.bulk.strangers import Candidate, Strangers, Suggestion
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_webhooks.events import Event, MessageStatus
 
-__all__ = ["LATEST_STATUS", "Outcomes", "Waited", "attach", "last_heard"]
+__all__ = ["LATEST_STATUS", "Outcomes", "Waited", "attach", "last_activity"]
 
 _HOUR: Final = 3600.0
 _DAY: Final = 24 * _HOUR
@@ -106,7 +106,7 @@ class Outcomes:
         self._strangers = Strangers(keep=keep_strangers, most=max_strangers)
         self._waiting: list[_Entry] = []
         self._storing = anyio.Lock()
-        self._heard = anyio.Event()
+        self._arrival = anyio.Event()
 
     def __repr__(self) -> str:
         return f"<Outcomes, {len(self._waiting)} being stored, {len(self._strangers)} of no row>"
@@ -185,7 +185,7 @@ class Outcomes:
             raise
         for entry in batch:
             entry.stored = True
-        self._heard.set()
+        self._arrival.set()
 
     async def _observe(self, news: list[News], addresses: Mapping[str, str]) -> None:
         observed = await self._ledger.observe(news)
@@ -243,7 +243,7 @@ class Outcomes:
         deadline = math.inf if timeout is None else self._clock() + timeout
         next_scan, given_up = 0.0, 0
         while True:
-            self._heard = anyio.Event()
+            self._arrival = anyio.Event()
             await self.reconcile()
             counts = await self._ledger.counts()
             now = self._clock()
@@ -252,9 +252,9 @@ class Outcomes:
                 given_up, next_scan = await self._given_up(silence, now)
                 # Reading all rows takes time, so the interval is a multiple of that time.
                 next_scan = max(next_scan, now + every * (1 + counts.total / 10_000))
-            left = counts.open + max(unended - given_up, 0)
-            if left == 0 or now >= deadline:
-                return Waited(ended=counts.ended, given_up=given_up, open=left)
+            open_rows = counts.open + max(unended - given_up, 0)
+            if open_rows == 0 or now >= deadline:
+                return Waited(ended=counts.ended, given_up=given_up, open=open_rows)
             await self._pause(max(min(every, deadline - now), 0.001))
 
     async def _given_up(self, silence: Mapping[str, float], now: float) -> tuple[int, float]:
@@ -263,7 +263,9 @@ class Outcomes:
         async for row in rows_of(self._ledger, "sent"):
             if row.news is not None and row.news.ended:
                 continue
-            over = last_heard(row) + max((silence.get(name, _DAY) for name in _channels(row)), default=_DAY)
+            over = last_activity(row) + max(
+                (silence.get(name, _DAY) for name in _channels(row)), default=_DAY
+            )
             if over <= now:
                 given_up += 1
             else:
@@ -274,7 +276,7 @@ class Outcomes:
         """Wait for a number of seconds, or until this process stores a callback."""
 
         async def wake(scope: anyio.CancelScope) -> None:
-            await self._heard.wait()
+            await self._arrival.wait()
             scope.cancel()
 
         async with anyio.create_task_group() as group:
@@ -296,12 +298,12 @@ def attach(
     return outcomes
 
 
-def last_heard(row: Row) -> float:
+def last_activity(row: Row) -> float:
     """Return the time of the last change or callback of a row, in epoch seconds."""
     return max(row.changed, row.news.at if row.news is not None else 0.0)
 
 
 def _channels(row: Row) -> set[str]:
     """Return the channels of a row, as far as they are known."""
-    heard = {step.channel for outcome in outcomes_of(row.news) for step in outcome.steps if step.channel}
-    return heard | set(row.channels) | {row.bucket.partition("|")[0]}
+    channels = {step.channel for outcome in outcomes_of(row.news) for step in outcome.steps if step.channel}
+    return channels | set(row.channels) | {row.bucket.partition("|")[0]}

@@ -287,8 +287,8 @@ class _Counting:
             self.buckets[recipient.bucket] += 1
             self.same_address += same > 0
             times = str(recipient.not_before), str(recipient.expires)
-            said = (recipient.key, recipient.zone, recipient.variant, recipient.skip, *times)
-            self.digest.update(encode(said))
+            values = (recipient.key, recipient.zone, recipient.variant, recipient.skip, *times)
+            self.digest.update(encode(values))
             self.digest.update(rendered.body)
             if recipient.skip is not None:
                 self.held_out += 1
@@ -328,7 +328,7 @@ def _limits(intake: Intake, settings: CampaignSettings, tariff: Tariff | None) -
             for channel, table in tariff.prices.items()
         }
         prices = (tariff.currency, str(tariff.fee.normalize()), tables)
-    said = (
+    limits = (
         *("1", intake.template.fingerprint, settings.zone, settings.start_at, settings.send_until),
         *(settings.quiet, settings.canary, settings.abort_if, settings.strict, settings.people.cap),
         # The paths of the files do not count.
@@ -341,7 +341,7 @@ def _limits(intake: Intake, settings: CampaignSettings, tariff: Tariff | None) -
         ),
         *(None if settings.max_spend is None else str(settings.max_spend.normalize()), prices),
     )
-    return msgspec.json.encode(said, enc_hook=_text, order="sorted")
+    return msgspec.json.encode(limits, enc_hook=_text, order="sorted")
 
 
 def _text(value: object) -> object:
@@ -361,24 +361,24 @@ def _seconds(pace: Pace, sends: Counter[str]) -> float:
 
 def _warnings(counting: _Counting, settings: CampaignSettings, sends: int, ends: float | None) -> list[str]:
     """Return the warnings to check before the run."""
-    said: list[str] = []
+    warnings: list[str] = []
     rejected = sum(counting.rules.values())
     if not sends:
-        said.append("nothing would be sent")
+        warnings.append("nothing would be sent")
     if rejected:
-        said.append(f"{rejected} of {counting.rows} rows {'is' if rejected == 1 else 'are'} rejected")
+        warnings.append(f"{rejected} of {counting.rows} rows {'is' if rejected == 1 else 'are'} rejected")
     if counting.same_address:
-        said.append(f"{counting.same_address} rows have an address that came before under another key")
+        warnings.append(f"{counting.same_address} rows have an address that came before under another key")
     cost = counting.cost()
     if cost is not None and cost.unpriced:
-        said.append(f'{cost.unpriced} rows have no price: add prices for their countries, or one for ""')
+        warnings.append(f'{cost.unpriced} rows have no price: add prices for their countries, or one for ""')
     if cost is not None and settings.max_spend is not None and cost.worst > settings.max_spend:
         what = "expected" if cost.expected > settings.max_spend else "worst"
-        said.append(
+        warnings.append(
             f"the {what} cost is above max_spend {settings.max_spend}: the campaign would pause there"
         )
     if ends is None:
-        said.append("it would not be over within 400 days; look at the rate and the quiet hours")
+        warnings.append("it would not be over within 400 days; look at the rate and the quiet hours")
     elif settings.send_until is not None and ends > settings.send_until:
-        said.append("it would not be over at send_until: the rows that are left then are not sent")
-    return said
+        warnings.append("it would not be over at send_until: the rows that are left then are not sent")
+    return warnings

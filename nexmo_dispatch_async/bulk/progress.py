@@ -109,12 +109,12 @@ class Progress:
             return 0.0
         return sum(self._seconds) / max(1.0, min(60.0, now - self._since))
 
-    def eta(self, now: float, left: int) -> float | None:
+    def eta(self, now: float, rows: int) -> float | None:
         """Return the seconds for the remaining rows; `None` without progress."""
         rate = self.rate(now)
-        if not left:
+        if not rows:
             return 0.0
-        return left / rate if rate > 0 else None
+        return rows / rate if rate > 0 else None
 
     def _advance(self, now: float) -> None:
         second = int(now)

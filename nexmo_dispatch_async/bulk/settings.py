@@ -63,15 +63,15 @@ class Pace(Struct, frozen=True, kw_only=True):
 
     def seconds(self, rows: int) -> float:
         """Return the seconds for `rows` sends at this pace, without quiet hours; 0 without a limit."""
-        left, passed = float(rows), 0.0
+        rest, total = float(rows), 0.0
         for rate in self.rates:
             fits = rate.per_second * rate.seconds
-            if fits >= left:
-                passed += left / rate.per_second
+            if fits >= rest:
+                total += rest / rate.per_second
                 break
-            left -= fits
-            passed += rate.seconds
-        return max(passed, self.over or 0.0)
+            rest -= fits
+            total += rate.seconds
+        return max(total, self.over or 0.0)
 
 
 class QuietHours(Struct, frozen=True):

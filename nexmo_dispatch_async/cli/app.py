@@ -24,8 +24,8 @@ app: typer.Typer = typer.Typer(
 app.add_typer(bulk, name="bulk")
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(show: bool) -> None:
+    if show:
         screen.show(f"nexmo-dispatch {__version__}")
         raise typer.Exit
 

@@ -95,7 +95,7 @@ async def ask(
     """
     async with opened(file, observer=True) as ledger:
         before = await ledger.control()
-        wanted = Control(
+        request = Control(
             state=state or before.state,
             by=_BY,
             reason=reason,
@@ -103,7 +103,7 @@ async def ask(
             limit=before.limit if limit is None else limit or None,
             release=before.release or release,
         )
-        control = await ledger.control(wanted)
+        control = await ledger.control(request)
     if json:
         show(as_json(control))
     else:

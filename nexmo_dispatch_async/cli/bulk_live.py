@@ -22,13 +22,13 @@ __all__ = ["LiveStatus", "read_live"]
 _FRESH_S: Final = 15.0
 
 
-class _Left(msgspec.Struct, frozen=True):
-    """What is in the file.
+class _Note(msgspec.Struct, frozen=True):
+    """The content of the file.
 
     Attributes:
         pid: Id of the process that sends.
         status: Its status.
-        processes: Where the id is one, by `_processes()`; `""` where that is not known.
+        processes: The scope of the id, from `_processes()`; `""` when unknown.
     """
 
     pid: int
@@ -54,7 +54,7 @@ class LiveStatus:
         """
         new = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         with os.fdopen(private_files.open_for_writing(new), "wb") as file:
-            file.write(msgspec.json.encode(_Left(os.getpid(), status, _processes())))
+            file.write(msgspec.json.encode(_Note(os.getpid(), status, _processes())))
         new.replace(self._path)
 
     def remove(self) -> None:
@@ -70,18 +70,18 @@ def read_live(ledger: Path, now: float) -> Status | None:
         now: Epoch seconds.
     """
     try:
-        left = msgspec.json.decode(_path(ledger).read_bytes(), type=_Left)
+        note = msgspec.json.decode(_path(ledger).read_bytes(), type=_Note)
     except (OSError, msgspec.DecodeError):
         return None
-    return left.status if abs(now - left.status.at) <= _FRESH_S and not _is_gone(left) else None
+    return note.status if abs(now - note.status.at) <= _FRESH_S and not _is_gone(note) else None
 
 
-def _is_gone(left: _Left) -> bool:
+def _is_gone(note: _Note) -> bool:
     """Whether the process was killed, as far as this process can tell."""
-    if not left.processes or left.processes != _processes():
+    if not note.processes or note.processes != _processes():
         return False  # another machine or container: its ids are other processes here
     try:
-        os.kill(left.pid, 0)
+        os.kill(note.pid, 0)
     except ProcessLookupError:
         return True
     except OSError:  # a process of another user
@@ -91,11 +91,10 @@ def _is_gone(left: _Left) -> bool:
 
 @cache
 def _processes() -> str:
-    """Return what tells the processes among which an id is unique: a start of a machine, and a container.
+    """Return the scope in which a process id is unique: one start of a machine, and one container.
 
     Returns:
-        It; `""` on systems that do not tell, and on Windows, where the signal that only looks would end the
-        process.
+        The scope; `""` on systems that do not tell it, and on Windows, where signal 0 would end the process.
     """
     if sys.platform == "win32":
         return ""

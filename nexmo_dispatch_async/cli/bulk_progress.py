@@ -70,10 +70,10 @@ class LogDisplay(_Quiet):
     def update(self, status: Status) -> None:
         """Print a line if it is time, or if something changed."""
         wait = status.wait
-        said = (status.state, None if wait is None else (wait.reason, wait.bucket, wait.by))
-        if said == self._last and status.at < self._next:
+        news = (status.state, None if wait is None else (wait.reason, wait.bucket, wait.by))
+        if news == self._last and status.at < self._next:
             return
-        self._last, self._next = said, status.at + _EVERY
+        self._last, self._next = news, status.at + _EVERY
         show(line_of(self._name, status, self._zone), to=self._to)
 
 
@@ -90,9 +90,9 @@ class JsonDisplay(_Quiet):
 
     def update(self, status: Status) -> None:
         """Print the status if it says something new."""
-        said = (status.state, status.counts, status.wait, status.in_flight)
-        if said != self._last:
-            self._last = said
+        news = (status.state, status.counts, status.wait, status.in_flight)
+        if news != self._last:
+            self._last = news
             show(as_json({"status": status}), to=self._to)
 
 

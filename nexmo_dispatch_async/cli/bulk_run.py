@@ -160,11 +160,11 @@ async def _unless_told(wait: Callable[[], Awaitable[object]]) -> None:
     with Ending() as ending:
         async with anyio.create_task_group() as group:
 
-            async def told() -> None:
+            async def cancel_at_end() -> None:
                 await ending.wait()
                 group.cancel_scope.cancel()
 
-            group.start_soon(told)
+            group.start_soon(cancel_at_end)
             await wait()
             group.cancel_scope.cancel()
 

@@ -78,8 +78,8 @@ def moment(epoch: float, zone: str = "UTC") -> str:
 
 def span(seconds: float) -> str:
     """Return a time in its two largest units."""
-    left = max(round(seconds), 0)
+    whole = max(round(seconds), 0)
     for size, unit, smaller, part in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
-        if left >= size:
-            return f"{left // size} {unit} {left % size // smaller} {part}"
-    return f"{left} s"
+        if whole >= size:
+            return f"{whole // size} {unit} {whole % size // smaller} {part}"
+    return f"{whole} s"

@@ -58,9 +58,9 @@ def assert_sent(simulator: Simulator, channels: Sequence[str], workflow: Workflo
     __tracebackhide__ = True
     uuid = _uuid(workflow)
     sent = simulator.sent_channels(uuid)
-    if sent != (wanted := in_order("channels", channels)):
+    if sent != (expectation := in_order("channels", channels)):
         actual = _list(sent) if sent else "nothing at all"
-        _fail(simulator, uuid, f"expected {_list(wanted)} to be sent, but it was {actual}")
+        _fail(simulator, uuid, f"expected {_list(expectation)} to be sent, but it was {actual}")
 
 
 def assert_outcome(
@@ -125,11 +125,11 @@ def assert_status(
     ]
     if any(one == status and code in (None, number) for one, number in reached):
         return
-    wanted = f"expected {channel} to be {_coded(status, code)}, but "
+    expectation = f"expected {channel} to be {_coded(status, code)}, but "
     if not sent:
-        _fail(simulator, uuid, f"{wanted}nothing was sent on {channel}")
+        _fail(simulator, uuid, f"{expectation}nothing was sent on {channel}")
     actual = ", ".join(_coded(one, number) for one, number in reached) or "nothing yet"
-    _fail(simulator, uuid, f"{wanted}it was {actual}")
+    _fail(simulator, uuid, f"{expectation}it was {actual}")
 
 
 def assert_callbacks_accepted(simulator: Simulator) -> None:

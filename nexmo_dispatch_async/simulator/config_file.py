@@ -69,8 +69,8 @@ def _apply(table: object, settings: Settings) -> None:
             f"[settings] has an unknown switch {unknown[0]!r}; known: {', '.join(sorted(known))}"
         )
     try:
-        wanted = msgspec.convert(changes, Settings)
+        values = msgspec.convert(changes, Settings)
     except msgspec.ValidationError as error:
         raise ConfigurationError(f"[settings]: {error}") from error
     for name in changes:
-        setattr(settings, name, getattr(wanted, name))
+        setattr(settings, name, getattr(values, name))

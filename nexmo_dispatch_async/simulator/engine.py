@@ -277,7 +277,7 @@ class Engine:
         """Return whether an event is obsolete: a disarmed expiry must not keep the clock busy."""
         match event:
             case _Expires(run, step):
-                return not run.failover.armed(step)
+                return not run.failover.is_armed(step)
             case _Closes(run):
                 return run.failover.outcome is not None
             case _Delivers(callback, attempts):
@@ -292,7 +292,7 @@ class Engine:
                 self._act(message, acts[place])
             case _Expires(run, step):
                 self.history.add(StepExpired(at_ms=self.now_ms, dispatch_uuid=run.dispatch_uuid, step=step))
-                self._carry_out(run, run.failover.expired(step))
+                self._carry_out(run, run.failover.expire(step))
             case _Closes(run):
                 run.failover.outcome = "error"
                 self._carry_out(run, (Finish("error"),))
@@ -397,7 +397,7 @@ class Engine:
             error = None if act.code is None else (act.code, act.reason)
             body = self._composer.status(message, status, self.now_ms, error=error, price=price)
             self._report_to_status_url("message-status", run, body, (step.address,))
-        self._carry_out(run, run.failover.heard(message.index, status))
+        self._carry_out(run, run.failover.observe(message.index, status))
 
     def _follow_script(self, message: Message, script: tuple[str, ...]) -> None:
         """Send the next line of a script as a reply; a script of a single line repeats it."""

@@ -106,7 +106,7 @@ class PostgresTrackingStore:
             raise ConfigurationError(str(error)) from None
         self._migrate = migrate
         self._server_time = server_time
-        self._notices = Notices(self._database, "nexmo_dispatch_tracking", self._heard)
+        self._notices = Notices(self._database, "nexmo_dispatch_tracking", self._on_notice)
         self._changed: Callable[[str | None], object] | None = None
         self._opening = asyncio.Lock()
         self._closed = False
@@ -167,7 +167,7 @@ class PostgresTrackingStore:
                 if self._changed is not None:
                     self._notices.listen()
 
-    def _heard(self, dispatch_uuid: str | None) -> None:
+    def _on_notice(self, dispatch_uuid: str | None) -> None:
         if self._changed is not None:
             self._changed(dispatch_uuid)
 

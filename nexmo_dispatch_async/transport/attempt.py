@@ -95,14 +95,14 @@ class Attempts:
                 return aiohttp.ClientConnectionError("the session was closed")
             if deadline.take_back():
                 return TimeoutError()
-        unknown = progress.left and request.method != "GET"
+        unknown = progress.on_wire and request.method != "GET"
         interrupt(error, "unknown" if unknown else "not_sent", request.summary, anyway=True)
         raise error
 
     def _failure(self, request: Request, progress: Progress, foreign: Exception) -> DispatchError:
         """Return our error for what a wire raised."""
         closed = self._connections.closed
-        if (closed or self._connections.unusable) and not progress.left:
+        if (closed or self._connections.unusable) and not progress.on_wire:
             owner = "client" if closed else "session that the client was given"
             return ClientClosedError(f"the {owner} was closed before the request was sent")
         proxy = self._proxies.of_text(request.url)

@@ -194,7 +194,7 @@ class Calls:
         counters, request, settings = self._counters, call.request, self.settings
         clock = settings.clock
         call.authorization = None
-        asked = 0.0 if call.started is None else clock()
+        queued_at = 0.0 if call.started is None else clock()
         if counters.in_flight >= self._limit:
             self._connections.open()  # rather before the wait than after
         await self._slots.acquire()
@@ -202,7 +202,7 @@ class Calls:
         try:
             now = clock()
             # Queueing for a slot of our own does not count as time of the call.
-            call.started = now if call.started is None else call.started + now - asked
+            call.started = now if call.started is None else call.started + now - queued_at
             authorization = settings.auth.authorization(now)
             if authorization is None:
                 authorization = await self._renewed(call, call.started)

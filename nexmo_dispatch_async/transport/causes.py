@@ -36,8 +36,8 @@ def certificate_alert(error: BaseException | None, *, connecting: bool) -> str:
     """
     for each in _chain(error):
         if isinstance(each, ssl.SSLError | aiohttp.ClientOSError):
-            said = re.sub(r"\W", "_", _openssl_reason(each)).upper()
-            found = _ALERT.search(said) or (connecting and _ALERT_OF_OLD.search(said))
+            alert = re.sub(r"\W", "_", _openssl_reason(each)).upper()
+            found = _ALERT.search(alert) or (connecting and _ALERT_OF_OLD.search(alert))
             if found:
                 return found[1].lower().replace("_", " ")
     return ""
@@ -60,21 +60,21 @@ def reason_of(error: Exception) -> str:
     Not what was received: aiohttp shows that, and it may be what was sent. Neither an address, which may hold
     an id and parameters, nor an object of the event loop.
     """
-    said = str(error)
+    text = str(error)
     if isinstance(error, aiohttp.ServerDisconnectedError):
-        said = "the server disconnected"
+        text = "the server disconnected"
     elif isinstance(error, aiohttp.ServerFingerprintMismatch):
-        said = "the certificate has another fingerprint"
+        text = "the certificate has another fingerprint"
     elif isinstance(error, aiohttp.ClientResponseError):
-        said = error.message
-    elif "://" in said:
-        said = "" if error.__cause__ is None else str(error.__cause__)
-    if "://" in said or (isinstance(error, RuntimeError) and "<" in said):
-        said = ""
-    said = " ".join(said.partition("\n")[0].partition("b'")[0].split()).rstrip(":")
-    if not said and not isinstance(error, TimeoutError):
-        said = type(error).__name__
-    return f": {mask(said)[:300]}" if said else ""
+        text = error.message
+    elif "://" in text:
+        text = "" if error.__cause__ is None else str(error.__cause__)
+    if "://" in text or (isinstance(error, RuntimeError) and "<" in text):
+        text = ""
+    text = " ".join(text.partition("\n")[0].partition("b'")[0].split()).rstrip(":")
+    if not text and not isinstance(error, TimeoutError):
+        text = type(error).__name__
+    return f": {mask(text)[:300]}" if text else ""
 
 
 def proxy_of(error: Exception) -> str:
@@ -110,13 +110,13 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 def _reachable(error: BaseException) -> Iterator[BaseException]:
     """Yield an exception and whatever it refers to, also what no traceback shows."""
     seen: set[int] = set()
-    left: list[BaseException | None] = [error]
-    while left:
-        each = left.pop()
+    queue: list[BaseException | None] = [error]
+    while queue:
+        each = queue.pop()
         if each is not None and id(each) not in seen:
             seen.add(id(each))
             yield each
-            left += each.__cause__, each.__context__
+            queue += each.__cause__, each.__context__
 
 
 def _shows_nothing(error: BaseException) -> bool:

@@ -35,7 +35,7 @@ class Progress(Protocol):
         ...
 
     @property
-    def left(self) -> bool:
+    def on_wire(self) -> bool:
         """Whether a byte of it left, so that there may be an answer."""
         ...
 
@@ -172,7 +172,7 @@ class Deadlines:
         What did not leave yet must not leave in the last moment: its answer would come too late.
         """
         deadline.until = -math.inf
-        if deadline.progress is not None and deadline.progress.left:
+        if deadline.progress is not None and deadline.progress.on_wire:
             self._look_once_more(deadline)
         else:
             self._end(deadline)

@@ -68,7 +68,7 @@ class Progress:
         return self.phase is _PREPARED
 
     @property
-    def left(self) -> bool:
+    def on_wire(self) -> bool:
         """Whether bytes may have left."""
         return self.phase is _LEFT
 

@@ -101,8 +101,8 @@ def is_bypassed(host: str, port: int | None, no_proxy: str) -> bool:
     for entry in no_proxy.lower().split(","):
         name = entry.strip()
         if name.count(":") == 1:
-            name, _, wanted = name.partition(":")
-            if wanted != str(port):
+            name, _, suffix = name.partition(":")
+            if suffix != str(port):
                 continue
         if name == "*":
             return True

@@ -152,7 +152,7 @@ class Body(Payload):
     @property
     def consumed(self) -> bool:
         """Whether the bytes left; aiohttp does not send a consumed body again."""
-        return self._progress.left
+        return self._progress.on_wire
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         """Return the bytes as text."""
@@ -171,7 +171,7 @@ class Body(Payload):
         progress = self._progress
         if self._abandoned:
             raise ConnectionResetError(_GIVEN_UP)
-        if progress.left:
+        if progress.on_wire:
             # aiohttp repeats what HTTP calls idempotent when a connection breaks; here it is not for aiohttp
             # to decide.
             raise ConnectionResetError("the connection broke after the request had been sent")

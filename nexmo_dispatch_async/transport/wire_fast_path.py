@@ -211,7 +211,7 @@ class FastWire:
 def _drop(connection: aiohttp.connector.Connection, progress: Progress) -> None:
     """Close a connection that must not carry another request."""
     transport = connection.transport
-    if transport is not None and progress.left:
+    if transport is not None and progress.on_wire:
         # What waits in its buffer would keep the connection open until the peer took it.
         transport.abort()
     connection.close()

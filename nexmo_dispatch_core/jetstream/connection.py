@@ -81,12 +81,12 @@ class Connection:
     @property
     def clustered(self) -> bool:
         """Whether the server belongs to a cluster."""
-        return bool(self._client is not None and _said(self._client).get("cluster"))
+        return bool(self._client is not None and _server_info(self._client).get("cluster"))
 
     @property
     def version(self) -> str:
         """The version of the server."""
-        return "" if self._client is None else str(_said(self._client).get("version", ""))
+        return "" if self._client is None else str(_server_info(self._client).get("version", ""))
 
     async def open(self) -> None:
         """Connect; again without effect.
@@ -105,13 +105,13 @@ class Connection:
             with contextlib.suppress(*TROUBLE):
                 await client.close()
 
-    def listen(self, subject: str, heard: Callable[[bytes | None], object]) -> None:
+    def listen(self, subject: str, on_message: Callable[[bytes | None], object]) -> None:
         """Call a function with each message of a subject from the next opening on.
 
         Such messages are hints: they are lost while the connection is cut, and then the function is called
         with None.
         """
-        self._listeners[subject] = heard
+        self._listeners[subject] = on_message
 
     async def tell(self, subject: str, payload: bytes = b"") -> None:
         """Send a hint; it is lost where it cannot be sent."""
@@ -245,18 +245,18 @@ class Connection:
         Raises:
             _OldServerError: Its version lacks what is needed.
         """
-        said = _said(client)
-        found = re.match(r"v?(\d+)\.(\d+)", str(said.get("version", "")))
+        server = _server_info(client)
+        found = re.match(r"v?(\d+)\.(\d+)", str(server.get("version", "")))
         if found is None or (int(found[1]), int(found[2])) < LEAST_VERSION:
             known = found[0] if found is not None else "no version"
             raise _OldServerError(
                 f"the server has version {known}: nats-server 2.12 is needed for atomic batches"
             )
-        if not said.get("jetstream") and not said.get("cluster"):
+        if not server.get("jetstream") and not server.get("cluster"):
             raise RefusedError(10076)
-        for subject, heard in self._listeners.items():
+        for subject, on_message in self._listeners.items():
             # Its type names a future of an unknown result, which is not used
-            await client.subscribe(subject, cb=_hearing(heard))  # pyright: ignore[reportUnknownMemberType]
+            await client.subscribe(subject, cb=_hearing(on_message))  # pyright: ignore[reportUnknownMemberType]
 
     async def _note(self, error: Exception) -> None:
         """Note what the driver says beside responses; by default it writes a traceback to the log."""
@@ -268,21 +268,21 @@ class Connection:
 
     async def _again(self) -> None:
         """Tell listeners that they may have missed messages."""
-        for heard in self._listeners.values():
-            heard(None)
+        for on_message in self._listeners.values():
+            on_message(None)
 
 
 class _OldServerError(Exception):
     """The server is too old."""
 
 
-def _hearing(heard: Callable[[bytes | None], object]) -> Callable[[Msg], Awaitable[None]]:
+def _hearing(on_message: Callable[[bytes | None], object]) -> Callable[[Msg], Awaitable[None]]:
     async def hear(message: Msg) -> None:
-        heard(message.data)
+        on_message(message.data)
 
     return hear
 
 
-def _said(client: Client) -> dict[str, object]:
+def _server_info(client: Client) -> dict[str, object]:
     """Return what the server said of itself (INFO)."""
     return dict(client._server_info)  # noqa: SLF001 - nats-py shows the version only, and not the cluster

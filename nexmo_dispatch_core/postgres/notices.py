@@ -36,14 +36,14 @@ class Notices:
     Args:
         database: For sending; listening takes a connection beside its pool.
         channel: Its name on the server.
-        heard: Called on the event loop with each payload; with None after each (new) beginning of listening,
+        on_notice: Called on the event loop with each payload; with None whenever listening begins (again),
             since notifications may have been missed.
     """
 
-    def __init__(self, database: Database, channel: str, heard: Callable[[str | None], object]) -> None:
+    def __init__(self, database: Database, channel: str, on_notice: Callable[[str | None], object]) -> None:
         self._database = database
         self._channel = channel
-        self._heard = heard
+        self._on_notice = on_notice
         self._untold: dict[str, None] = {}
         self._telling: asyncio.Task[None] | None = None
         self._listening: asyncio.Task[None] | None = None
@@ -91,9 +91,9 @@ class Notices:
         """Hear notifications until the connection is cut."""
         await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._channel)))
         self._begun = True
-        self._heard(None)
+        self._on_notice(None)
         async for notice in connection.notifies():
-            self._heard(notice.payload)
+            self._on_notice(notice.payload)
 
     async def _listen(self) -> None:
         failures = 0

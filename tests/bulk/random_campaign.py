@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
-from nexmo_dispatch_async.bulk.ledger.records import Recipient, Result, Wanted
+from nexmo_dispatch_async.bulk.ledger.records import ClaimRequest, Recipient, Result
 from nexmo_dispatch_async.bulk.outcomes import Outcomes
 from nexmo_dispatch_webhooks.events import Event
 from tests.bulk.callbacks import BEGIN, report, status, uuid_of
@@ -22,7 +22,7 @@ async def random_campaign(count: int, seed: int = 7) -> MemoryLedger:
     chance = random.Random(seed)
     ledger = MemoryLedger(clock=now)
     await ledger.add([_recipient(number, chance) for number in range(count)])
-    claimed = await ledger.claim(Wanted(limit=count - count // 20, now=BEGIN))
+    claimed = await ledger.claim(ClaimRequest(limit=count - count // 20, now=BEGIN))
     events: list[Event] = []
     results: list[Result] = []
     for row in claimed:

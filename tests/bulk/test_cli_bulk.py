@@ -20,7 +20,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from nexmo_dispatch_async.bulk.ledger.records import STATES, Counts, Recipient, Result, Wanted
+from nexmo_dispatch_async.bulk.ledger.records import STATES, ClaimRequest, Counts, Recipient, Result
 from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 from nexmo_dispatch_async.bulk.progress import Status, Wait
 from nexmo_dispatch_async.cli.app import app
@@ -102,7 +102,7 @@ def fill(path: Path, *states: Literal["sent", "refused", "unknown", "pending"]) 
                 for n in range(len(states))
             ]
             await ledger.add(opt_outs)
-            claimed = await ledger.claim(Wanted(limit=len(states), now=BEGIN))
+            claimed = await ledger.claim(ClaimRequest(limit=len(states), now=BEGIN))
             uuids = {
                 row.id: uuid_of(row.id) for row, state in zip(claimed, states, strict=True) if state == "sent"
             }

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from nexmo_dispatch_async.bulk.campaign import Campaign
 from nexmo_dispatch_async.bulk.campaign_file import load
 from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
-from nexmo_dispatch_async.bulk.ledger.records import Recipient, Wanted
+from nexmo_dispatch_async.bulk.ledger.records import ClaimRequest, Recipient
 from nexmo_dispatch_async.bulk.report.report import report_of
 from nexmo_dispatch_async.bulk.sending.calendar import Calendar
 from nexmo_dispatch_async.bulk.settings import QuietHours
@@ -142,7 +142,7 @@ async def test_no_person_is_woken(zone: str, moment: str, may: bool) -> None:
     await ledger.add([Recipient(key="k", address="999000000001", fields={}, bucket="b", zone=zone)])
 
     closed = calendar.closed(await ledger.zones(), at)
-    claimed = await ledger.claim(Wanted(limit=1, now=at, closed_zones=closed))
+    claimed = await ledger.claim(ClaimRequest(limit=1, now=at, closed_zones=closed))
 
     assert bool(claimed) is may
     local = datetime.fromtimestamp(calendar.opens(zone, at), ZoneInfo(zone or "Europe/Amsterdam"))

@@ -11,7 +11,7 @@ import pytest
 
 from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
-from nexmo_dispatch_async.bulk.ledger.records import News, Observed, Recipient, Result, Row, Wanted
+from nexmo_dispatch_async.bulk.ledger.records import ClaimRequest, News, Observed, Recipient, Result, Row
 from nexmo_dispatch_async.bulk.outcomes import Outcomes, attach
 from nexmo_dispatch_async.exceptions import ConfigurationError, LedgerError
 from nexmo_dispatch_webhooks import Router
@@ -77,7 +77,7 @@ async def send(
         for n in range(1, count + 1)
     ]
     await ledger.add(recipients)
-    claimed = await ledger.claim(Wanted(limit=count, now=BEGIN))
+    claimed = await ledger.claim(ClaimRequest(limit=count, now=BEGIN))
     if state != "sending":
         await ledger.record(
             [

@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from nexmo_dispatch_async.bulk.ledger.ledger import rows_of
-from nexmo_dispatch_async.bulk.ledger.records import Recipient, Result, Row, Wanted
+from nexmo_dispatch_async.bulk.ledger.records import ClaimRequest, Recipient, Result, Row
 from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 from nexmo_dispatch_async.bulk.outcomes import attach
 from nexmo_dispatch_async.bulk.report.report import report_of
@@ -127,7 +127,7 @@ async def _send(sim: Simulator, ledger: SqliteLedger) -> dict[int, str]:
     await ledger.add(people)
     uuids: dict[int, str] = {}
     async with sim.client() as client:
-        while claimed := await ledger.claim(Wanted(limit=50, now=sim.timestamp())):
+        while claimed := await ledger.claim(ClaimRequest(limit=50, now=sim.timestamp())):
             results: list[Result] = []
             for row in claimed:
                 sent = await client.send(workflow(row.address, f"{ledger.reference}-{row.id}"))

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from nexmo_dispatch_async.bulk.campaign_file import load
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
-from nexmo_dispatch_async.bulk.ledger.records import Recipient, Result, Wanted
+from nexmo_dispatch_async.bulk.ledger.records import ClaimRequest, Recipient, Result
 from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 from nexmo_dispatch_async.bulk.plan import Plan, PlannedCost, ends_at, intake_of, make_plan, plan_of
 from nexmo_dispatch_async.bulk.rejects import RejectsFile
@@ -235,7 +235,7 @@ async def test_people_who_get_nothing_are_counted_and_cost_nothing(tmp_path: Pat
     earlier = [Recipient(key=f"{n}", address=f"4477009000{n:02}", fields={}, bucket="b") for n in (0, 1, 2)]
     async with await SqliteLedger.open(tmp_path / "winter.db") as ledger:
         await ledger.add(earlier)
-        rows = await ledger.claim(Wanted(limit=3, now=1.0))
+        rows = await ledger.claim(ClaimRequest(limit=3, now=1.0))
         await ledger.record([Result(id=row.id, state="sent", at=1.0) for row in rows])
     async with OptOutList.open(tmp_path / "optout.db") as opt_outs:
         await opt_outs.suppress("+447700900009", "+447700900001", "+447700900077")

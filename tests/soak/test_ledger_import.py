@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nexmo_dispatch_async.bulk.ledger.records import Recipient, Result, Wanted
+from nexmo_dispatch_async.bulk.ledger.records import ClaimRequest, Recipient, Result
 from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 
 ROWS = int(os.environ.get("LEDGER_ROWS", "1000000"))
@@ -59,7 +59,7 @@ async def test_a_million_rows(tmp_path: Path, order: str, capsys: pytest.Capture
         start, results, sends = time.perf_counter(), list[Result](), 0
         busy = time.process_time()
         while sends < 20_000:
-            rows = await ledger.claim(Wanted(limit=64, now=1.8e9), results)
+            rows = await ledger.claim(ClaimRequest(limit=64, now=1.8e9), results)
             results = [
                 Result(
                     id=r.id, state="sent", at=1.8e9, dispatch_uuid=f"{r.id:08x}-bbbb-4ccc-8ddd-eeeeeeeeeeee"

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
-from nexmo_dispatch_async.bulk.ledger.records import Cap, Claimed, News, Recipient, Result, Wanted
+from nexmo_dispatch_async.bulk.ledger.records import Cap, Claimed, ClaimRequest, News, Recipient, Result
 from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 from nexmo_dispatch_async.exceptions import LedgerInUseError
 
@@ -67,8 +67,8 @@ async def campaign(ledger: SqliteLedger, say: Callable[[str], None]) -> None:
         say(f"added {first + 20}")
     now, results = NOW, list[Result]()
     while True:
-        wanted = Wanted(limit=IN_FLIGHT, now=now, cap=Cap(messages=2, window=3600))
-        claimed = await ledger.claim(wanted, results)
+        request = ClaimRequest(limit=IN_FLIGHT, now=now, cap=Cap(messages=2, window=3600))
+        claimed = await ledger.claim(request, results)
         for result in results:
             say(f"{result.state} {result.id} {result.attempts}")
         for row in claimed:

@@ -15,7 +15,7 @@ from nexmo_dispatch_webhooks import (
     UnknownEvent,
 )
 from nexmo_dispatch_webhooks.events import Kind
-from nexmo_dispatch_webhooks.injection import describe, kinds_wanted, plan_call, require_async
+from nexmo_dispatch_webhooks.injection import annotated_kinds, describe, plan_call, require_async
 
 EVENT = UnknownEvent({"a": 1})
 CONTEXT = Context("x", 0.0)
@@ -142,7 +142,7 @@ class WithMethod:
 )
 async def test_an_annotation_that_cannot_be_read_matters_to_its_own_parameter_only(handler: Any) -> None:
     """The others still say what they want, and for which events the handler is."""
-    assert kinds_wanted(handler) == frozenset[Kind]({"message-status"})
+    assert annotated_kinds(handler) == frozenset[Kind]({"message-status"})
     assert await plan_call(handler, {"pool": "the pool"})(EVENT, CONTEXT) == (
         EVENT,
         "the pool",

@@ -24,9 +24,9 @@ from nexmo_dispatch_webhooks.transaction import Transaction
 __all__ = [
     "Call",
     "Context",
+    "annotated_kinds",
     "describe",
     "is_async",
-    "kinds_wanted",
     "misfit",
     "plan_call",
     "require_async",
@@ -210,12 +210,12 @@ def _unprovided(
     )
 
 
-def kinds_wanted(function: Callable[..., Any]) -> frozenset[events.Kind] | None:
+def annotated_kinds(function: Callable[..., Any]) -> frozenset[events.Kind] | None:
     """Return the kinds of the event classes in a handler's annotations; None when there are none."""
     hints = _hints(function)
     named = [_members(hints.get(name)) for name in signature_of(function).parameters]
-    wanted = [member.kind for members in named if _EVENT_TYPES.issuperset(members) for member in members]
-    return frozenset(wanted) or None
+    kinds = [member.kind for members in named if _EVENT_TYPES.issuperset(members) for member in members]
+    return frozenset(kinds) or None
 
 
 def _source(name: str, hint: Any) -> str | None:

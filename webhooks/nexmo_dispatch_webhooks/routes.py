@@ -26,7 +26,7 @@ from nexmo_dispatch_webhooks.events import (
     UnknownEvent,
 )
 from nexmo_dispatch_webhooks.exceptions import RouterError
-from nexmo_dispatch_webhooks.injection import describe, is_async, kinds_wanted, misfit, require_async
+from nexmo_dispatch_webhooks.injection import annotated_kinds, describe, is_async, misfit, require_async
 
 __all__ = [
     "KINDS",
@@ -116,10 +116,10 @@ def make_route(
     """
     require_async(handler)
     kinds = KINDS if kind is None else _known("kind", _texts("kind", kind), KINDS)
-    wanted = kinds_wanted(handler)
-    if wanted is not None and kinds.isdisjoint(wanted):
+    annotated = annotated_kinds(handler)
+    if annotated is not None and kinds.isdisjoint(annotated):
         raise RouterError(
-            f"{describe(handler)} is annotated for {', '.join(sorted(wanted))}, and registered for "
+            f"{describe(handler)} is annotated for {', '.join(sorted(annotated))}, and registered for "
             f"{', '.join(sorted(kinds))}"
         )
     error_classes = _words("error_class", error_class)

@@ -207,11 +207,11 @@ def _bind(
     named = next((item for item in placeholders if item[0] != "?"), None)
     if named is not None:
         raise StatementError(f"{where}{named} takes its value from a mapping, not from a sequence")
-    wanted = 0
+    count = 0
     for item in placeholders:
-        wanted = max(wanted, int(item[1:])) if item[1:] else wanted + 1
-    if wanted != len(values):
-        raise StatementError(f"{where}the statement has {wanted} placeholders, and {len(values)} parameters")
+        count = max(count, int(item[1:])) if item[1:] else count + 1
+    if count != len(values):
+        raise StatementError(f"{where}the statement has {count} placeholders, and {len(values)} parameters")
     return tuple(_copy(value, f"{where}parameter {number}") for number, value in enumerate(values, 1))
 
 

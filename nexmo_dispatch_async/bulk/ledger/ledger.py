@@ -13,6 +13,7 @@ from typing import Protocol
 from nexmo_dispatch_async.bulk.ledger.records import (
     Added,
     Claimed,
+    ClaimRequest,
     Control,
     Counts,
     News,
@@ -21,7 +22,6 @@ from nexmo_dispatch_async.bulk.ledger.records import (
     Result,
     Row,
     State,
-    Wanted,
 )
 
 __all__ = ["Ledger", "TakesRows", "rows_of"]
@@ -67,7 +67,7 @@ class Ledger(Protocol):
         ...
 
     async def claim(
-        self, wanted: Wanted, results: Sequence[Result] = (), *, worker: str = ""
+        self, request: ClaimRequest, results: Sequence[Result] = (), *, worker: str = ""
     ) -> list[Claimed]:
         """Record results and turn `pending` rows into `sending`, in one transaction, by ascending id.
 

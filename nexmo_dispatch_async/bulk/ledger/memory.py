@@ -16,6 +16,7 @@ from nexmo_dispatch_async.bulk.ledger.opt_outs import MemoryOptOutStore, OptOutL
 from nexmo_dispatch_async.bulk.ledger.records import (
     Added,
     Claimed,
+    ClaimRequest,
     Control,
     Counts,
     News,
@@ -25,7 +26,6 @@ from nexmo_dispatch_async.bulk.ledger.records import (
     Row,
     SkipReason,
     State,
-    Wanted,
 )
 from nexmo_dispatch_async.bulk.ledger.transitions import (
     OPT_OUT_CODES,
@@ -144,26 +144,26 @@ class MemoryLedger:
         return Added(added=len(rows) - len(duplicates), duplicates=tuple(duplicates))
 
     async def claim(
-        self, wanted: Wanted, results: Sequence[Result] = (), *, worker: str = ""
+        self, request: ClaimRequest, results: Sequence[Result] = (), *, worker: str = ""
     ) -> list[Claimed]:
         """Record results and claim rows."""
         self._require_open()
         self._record(results)
-        room = dict(wanted.buckets) if wanted.buckets is not None else None
+        room = dict(request.buckets) if request.buckets is not None else None
         claimed: list[Claimed] = []
         for row in self._in_order():
-            if len(claimed) >= wanted.limit:
+            if len(claimed) >= request.limit:
                 break
             bucket = row.recipient.bucket
             if room is not None and room.get(bucket, 0) <= 0:
                 continue
-            if row.not_before > wanted.now or row.recipient.zone in wanted.closed_zones:
+            if row.not_before > request.now or row.recipient.zone in request.closed_zones:
                 continue
-            if not self._may_go(row, wanted):
+            if not self._may_go(row, request):
                 continue
             if room is not None:
                 room[bucket] -= 1
-            claimed.append(self._hand_out(row, wanted, worker))
+            claimed.append(self._hand_out(row, request, worker))
         return claimed
 
     async def record(self, results: Sequence[Result]) -> None:
@@ -289,31 +289,31 @@ class MemoryLedger:
 
     # --- one row ---
 
-    def _may_go(self, row: _Kept, wanted: Wanted) -> bool:
+    def _may_go(self, row: _Kept, request: ClaimRequest) -> bool:
         """Return whether the next row may be sent; otherwise the row is skipped or waits."""
         recipient = row.recipient
-        if recipient.expires <= wanted.now:
-            self._move(row, "skipped", at=wanted.now, skip="expired")
+        if recipient.expires <= request.now:
+            self._move(row, "skipped", at=request.now, skip="expired")
             return False
         if recipient.address in self._opt_outs.entries:
-            self._move(row, "skipped", at=wanted.now, skip="suppressed")
+            self._move(row, "skipped", at=request.now, skip="suppressed")
             return False
-        if wanted.cap is None:
+        if request.cap is None:
             return True
-        free = self._opt_outs.free_at(recipient.address, wanted.cap, wanted.now)
-        if free is not None and wanted.cap.over == "skip":
-            self._move(row, "skipped", at=wanted.now, skip="capped")
+        free = self._opt_outs.free_at(recipient.address, request.cap, request.now)
+        if free is not None and request.cap.over == "skip":
+            self._move(row, "skipped", at=request.now, skip="capped")
         elif free is not None:
             row.not_before = free
         return free is None
 
-    def _hand_out(self, row: _Kept, wanted: Wanted, worker: str) -> Claimed:
-        self._move(row, "sending", at=wanted.now)
+    def _hand_out(self, row: _Kept, request: ClaimRequest, worker: str) -> Claimed:
+        self._move(row, "sending", at=request.now)
         row.attempts += 1
-        row.worker, row.claimed = worker, wanted.now
+        row.worker, row.claimed = worker, request.now
         recipient = row.recipient
-        if self._shared or wanted.cap is not None:
-            self._opt_outs.note(recipient.address, self._source(row), wanted.now)
+        if self._shared or request.cap is not None:
+            self._opt_outs.note(recipient.address, self._source(row), request.now)
         return Claimed(
             id=row.id,
             key=recipient.key,

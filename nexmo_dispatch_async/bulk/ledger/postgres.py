@@ -27,6 +27,7 @@ from nexmo_dispatch_async.bulk.ledger.postgres_tables import CAMPAIGNS, NOW, Wor
 from nexmo_dispatch_async.bulk.ledger.records import (
     Added,
     Claimed,
+    ClaimRequest,
     Control,
     Counts,
     News,
@@ -35,7 +36,6 @@ from nexmo_dispatch_async.bulk.ledger.records import (
     Result,
     Row,
     State,
-    Wanted,
 )
 from nexmo_dispatch_async.exceptions import ConfigurationError, LedgerError, PlanChangedError
 from nexmo_dispatch_core.postgres import schema
@@ -236,14 +236,14 @@ class PostgresLedger:
         return await self._run(lambda work: postgres_claims.add(work, rows, self._clock()))
 
     async def claim(
-        self, wanted: Wanted, results: Sequence[Result] = (), *, worker: str = ""
+        self, request: ClaimRequest, results: Sequence[Result] = (), *, worker: str = ""
     ) -> list[Claimed]:
         """Record results and hand out rows."""
         self._require_owner()
 
         async def work(work: Work) -> list[Claimed]:
             await postgres_results.record(work, results)
-            return await postgres_claims.claim(work, wanted, self._name(worker))
+            return await postgres_claims.claim(work, request, self._name(worker))
 
         claiming = asyncio.ensure_future(self._run(work))
         try:

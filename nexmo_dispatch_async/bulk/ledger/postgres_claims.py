@@ -14,9 +14,9 @@ from nexmo_dispatch_async.bulk.ledger.records import (
     Added,
     Cap,
     Claimed,
+    ClaimRequest,
     Recipient,
     SkipReason,
-    Wanted,
 )
 
 __all__ = ["add", "claim", "expire"]
@@ -166,9 +166,9 @@ async def _insert(work: Work, new: Sequence[Recipient], last: int, now: float) -
     await work.execute(update, last=ids[-1])
 
 
-async def _lanes(work: Work, wanted: set[tuple[str, str]]) -> dict[tuple[str, str], int]:
+async def _lanes(work: Work, lanes: set[tuple[str, str]]) -> dict[tuple[str, str], int]:
     """Return the numbers of lanes, which are made when they are new."""
-    pairs = sorted(wanted)
+    pairs = sorted(lanes)
     await work.execute(_ADD_LANES, buckets=[pair[0] for pair in pairs], zones=[pair[1] for pair in pairs])
     return {(bucket, zone): lane for lane, bucket, zone in await work.fetch(_LANES)}
 
@@ -181,32 +181,32 @@ class _Lane(NamedTuple):
     zone: str
 
 
-async def claim(work: Work, wanted: Wanted, worker: str) -> list[Claimed]:
+async def claim(work: Work, request: ClaimRequest, worker: str) -> list[Claimed]:
     """Hand out rows as `sending`, by ascending id."""
-    if wanted.cap is not None:
+    if request.cap is not None:
         await work.execute(_LOCK_PEOPLE)
-    await work.execute(_WAKE_ROWS, now=wanted.now, most=_WAKE)
+    await work.execute(_WAKE_ROWS, now=request.now, most=_WAKE)
     lanes = {
         lane: _Lane(bucket, zone)
         for lane, bucket, zone in await work.fetch(_LANES)
-        if zone not in wanted.closed_zones
+        if zone not in request.closed_zones
     }
-    room = dict(wanted.buckets) if wanted.buckets is not None else None
+    room = dict(request.buckets) if request.buckets is not None else None
     claimed: list[Claimed] = []
     extra = 0
-    while len(claimed) < wanted.limit:
-        left = wanted.limit - len(claimed)
+    while len(claimed) < request.limit:
+        rest = request.limit - len(claimed)
         most = {
-            lane: min(left if room is None else min(left, room.get(name.bucket, 0)), _MOST)
+            lane: min(rest if room is None else min(rest, room.get(name.bucket, 0)), _MOST)
             for lane, name in lanes.items()
         }
         most = {lane: min(n + extra, _MOST) for lane, n in most.items() if n > 0}
         candidates = await work.fetch(_CHOOSE, lanes=list(most), most=list(most.values())) if most else []
         if not candidates:
             break
-        look = _Look(work, wanted, lanes, most, candidates)
+        look = _Look(work, request, lanes, most, candidates)
         await look.count_people()
-        found = look.choose(left, room)
+        found = look.choose(rest, room)
         await look.write(found, worker)
         claimed += found
         extra = max(16, 4 * extra)
@@ -219,13 +219,13 @@ class _Look:
     def __init__(
         self,
         work: Work,
-        wanted: Wanted,
+        request: ClaimRequest,
         lanes: dict[int, _Lane],
         most: dict[int, int],
         candidates: list[Any],  # Any: columns
     ) -> None:
         self._work = work
-        self._wanted = wanted
+        self._request = request
         self._lanes = lanes
         self._candidates = candidates
         self._skipped: list[tuple[int, SkipReason]] = []
@@ -241,23 +241,23 @@ class _Look:
 
     async def count_people(self) -> None:
         """Read how many messages the people of the candidates got, with a cap."""
-        cap = self._wanted.cap
+        cap = self._request.cap
         if cap is None:
             return
         addresses = sorted({row[6] for row in self._candidates})
         found = await self._work.fetch(
-            _CONTACTS, addresses=addresses, window=cap.window, now=self._wanted.now
+            _CONTACTS, addresses=addresses, window=cap.window, now=self._request.now
         )
         self._messages = {address: list(times) for address, times in found}
 
-    def choose(self, left: int, room: dict[str, int] | None) -> list[Claimed]:
+    def choose(self, rest: int, room: dict[str, int] | None) -> list[Claimed]:
         """Return the rows that go; a row that does not makes room only for what was read behind it."""
         claimed: list[Claimed] = []
         end: float = math.inf
         for row in self._candidates:
             row_id, lane = row[0], row[1]
             bucket = self._lanes[lane].bucket
-            if row_id > end or len(claimed) >= left:
+            if row_id > end or len(claimed) >= rest:
                 break
             if room is not None and room.get(bucket, 0) <= 0:
                 continue
@@ -267,25 +267,25 @@ class _Look:
             if room is not None:
                 room[bucket] -= 1
             claimed.append(_claimed(row, bucket))
-            self._messages.setdefault(row[6], []).append(self._wanted.now)
+            self._messages.setdefault(row[6], []).append(self._request.now)
         return claimed
 
     def _goes(self, row: Any) -> bool:  # Any: columns
         row_id, _, not_before, expires, _, suppressed, address = row[:7]
-        wanted = self._wanted
-        if not_before > wanted.now:  # the clock went back since it was woken
+        request = self._request
+        if not_before > request.now:  # the clock went back since it was woken
             self._put_off.append((row_id, not_before))
             return False
-        if expires <= wanted.now:
+        if expires <= request.now:
             self._skipped.append((row_id, "expired"))
             return False
         if suppressed:
             self._skipped.append((row_id, "suppressed"))
             return False
-        free = None if wanted.cap is None else _free_at(self._messages.get(address, []), wanted.cap)
+        free = None if request.cap is None else _free_at(self._messages.get(address, []), request.cap)
         if free is None:
             return True
-        if wanted.cap is not None and wanted.cap.over == "skip":
+        if request.cap is not None and request.cap.over == "skip":
             self._skipped.append((row_id, "capped"))
         else:
             self._put_off.append((row_id, free))
@@ -293,11 +293,11 @@ class _Look:
 
     async def write(self, claimed: Sequence[Claimed], worker: str) -> None:
         """Store what becomes of the rows."""
-        work, now = self._work, self._wanted.now
+        work, now = self._work, self._request.now
         if claimed:
             await work.execute(_SEND, ids=[row.id for row in claimed], now=now, worker=worker)
             work.tally.move("pending", "sending", len(claimed))
-            if work.shared or self._wanted.cap is not None:
+            if work.shared or self._request.cap is not None:
                 await work.execute(
                     _NOTE,
                     addresses=[row.address for row in claimed],

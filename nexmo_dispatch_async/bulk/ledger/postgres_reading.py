@@ -104,8 +104,8 @@ async def scan(work: Work, state: State | None, after: int, limit: int) -> list[
     """Return a page of rows."""
     if state is not None and state not in codes.CODES:
         raise LedgerError(f"there is no state {state!r}: it is one of {', '.join(codes.CODES)}")
-    wanted = list(range(7)) if state is None else list(codes.CODES[state])
-    return [_row(row) for row in await work.fetch(_SCAN, after=after, limit=limit, codes=wanted)]
+    numbers = list(range(7)) if state is None else list(codes.CODES[state])
+    return [_row(row) for row in await work.fetch(_SCAN, after=after, limit=limit, codes=numbers)]
 
 
 def _row(row: Any) -> Row:  # Any: columns

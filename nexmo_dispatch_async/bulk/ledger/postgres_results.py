@@ -136,7 +136,7 @@ class _Row(Struct):
     news: News | None
     address: str
     dirty: bool = False
-    told: bool = False
+    has_news: bool = False
 
     @property
     def state(self) -> State:
@@ -179,17 +179,17 @@ async def _write(work: Work, rows: Sequence[_Row]) -> None:
             codes=[row.reason for row in dirty],
             not_before=[row.not_before for row in dirty],
         )
-    told = [(row.id, row.news) for row in rows if row.told and row.news is not None]
-    if told:
+    changed = [(row.id, row.news) for row in rows if row.has_news and row.news is not None]
+    if changed:
         await work.execute(
             _WRITE_NEWS,
-            ids=[row_id for row_id, _ in told],
-            ended=[news.ended for _, news in told],
-            reached=[news.reached for _, news in told],
-            costs=[news.cost for _, news in told],
-            currencies=[news.currency for _, news in told],
-            at=[news.at for _, news in told],
-            bodies=[_encode(news) for _, news in told],
+            ids=[row_id for row_id, _ in changed],
+            ended=[news.ended for _, news in changed],
+            reached=[news.reached for _, news in changed],
+            costs=[news.cost for _, news in changed],
+            currencies=[news.currency for _, news in changed],
+            at=[news.at for _, news in changed],
+            bodies=[_encode(news) for _, news in changed],
         )
 
 
@@ -260,7 +260,7 @@ def _learn(work: Work, row: _Row, piece: News) -> bool:
         return False
     work.tally.news(row.news, -1)
     work.tally.news(merged)
-    row.news, row.told = merged, True
+    row.news, row.has_news = merged, True
     row.uuid = min(filter(None, (normal_uuid(piece.dispatch_uuid), row.uuid)), default="")
     row.dirty = True
     if state != before:

@@ -17,6 +17,7 @@ __all__ = [
     "STATES",
     "Added",
     "Cap",
+    "ClaimRequest",
     "Claimed",
     "Control",
     "Counts",
@@ -28,7 +29,6 @@ __all__ = [
     "SkipReason",
     "State",
     "Suppressed",
-    "Wanted",
 ]
 
 #: `pending`: not sent yet. `sending`: committed before the POST; after a crash the row becomes `unknown`,
@@ -113,7 +113,7 @@ class Cap(Struct, frozen=True):
     over: Literal["skip", "defer"] = "skip"
 
 
-class Wanted(Struct, frozen=True, kw_only=True):
+class ClaimRequest(Struct, frozen=True, kw_only=True):
     """The rows that a claim requests.
 
     Attributes:

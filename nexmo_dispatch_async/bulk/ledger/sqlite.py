@@ -30,6 +30,7 @@ from nexmo_dispatch_async.bulk.ledger.opt_outs_sqlite import SqliteOptOutStore
 from nexmo_dispatch_async.bulk.ledger.records import (
     Added,
     Claimed,
+    ClaimRequest,
     Control,
     Counts,
     News,
@@ -38,7 +39,6 @@ from nexmo_dispatch_async.bulk.ledger.records import (
     Result,
     Row,
     State,
-    Wanted,
 )
 from nexmo_dispatch_async.bulk.ledger.sqlite_sql import Work
 from nexmo_dispatch_async.bulk.ledger.sqlite_writer import Batch, Writer
@@ -187,18 +187,18 @@ class SqliteLedger:
         return await self._run(lambda work: sqlite_sql.add(work, rows, self._clock()))
 
     async def claim(
-        self, wanted: Wanted, results: Sequence[Result] = (), *, worker: str = ""
+        self, request: ClaimRequest, results: Sequence[Result] = (), *, worker: str = ""
     ) -> list[Claimed]:
         """Record results and hand out rows."""
         self._require_owner()
 
         def first(work: Work) -> tuple[list[Claimed], bool]:
             sqlite_results.record(work, results)
-            return sqlite_claims.claim(work, wanted, worker)
+            return sqlite_claims.claim(work, request, worker)
 
         claimed, more = await self._hand_out(first)
         while more and not claimed:  # a transaction looks at a bounded number of rows
-            claimed, more = await self._hand_out(lambda work: sqlite_claims.claim(work, wanted, worker))
+            claimed, more = await self._hand_out(lambda work: sqlite_claims.claim(work, request, worker))
         return claimed
 
     async def record(self, results: Sequence[Result]) -> None:

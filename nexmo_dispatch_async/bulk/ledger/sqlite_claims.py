@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from nexmo_dispatch_async.bulk.ledger import opt_outs_sql
 from nexmo_dispatch_async.bulk.ledger import sqlite_rows as rows
-from nexmo_dispatch_async.bulk.ledger.records import SKIP_REASONS, Claimed, SkipReason, Wanted
+from nexmo_dispatch_async.bulk.ledger.records import SKIP_REASONS, Claimed, ClaimRequest, SkipReason
 from nexmo_dispatch_async.bulk.ledger.sqlite_sql import Work
 
 __all__ = ["CANDIDATES", "claim"]
@@ -36,21 +36,21 @@ class _Chosen(NamedTuple):
     lane: int
 
 
-def claim(work: Work, wanted: Wanted, worker: str) -> tuple[list[Claimed], bool]:
+def claim(work: Work, request: ClaimRequest, worker: str) -> tuple[list[Claimed], bool]:
     """Hand out rows, and tell whether more may be found: one transaction looks at a bounded number."""
-    woken = _wake(work, wanted.now)
-    room = dict(wanted.buckets) if wanted.buckets is not None else None
+    woken = _wake(work, request.now)
+    room = dict(request.buckets) if request.buckets is not None else None
     claimed: list[Claimed] = []
     looked = 0
-    while len(claimed) < wanted.limit:
-        if looked >= wanted.limit + _LOOK:
+    while len(claimed) < request.limit:
+        if looked >= request.limit + _LOOK:
             return claimed, True
-        limit = min(wanted.limit - len(claimed), wanted.limit + _LOOK - looked)
-        chosen, left_out = _choose(work, wanted, room, limit)
+        limit = min(request.limit - len(claimed), request.limit + _LOOK - looked)
+        chosen, left_out = _choose(work, request, room, limit)
         if not chosen:
             return claimed, woken == _WAKE
         looked += len(chosen)
-        found = _hand_out(work, wanted, worker, chosen, left_out)
+        found = _hand_out(work, request, worker, chosen, left_out)
         claimed += found
         if room is not None:
             for row in found:
@@ -74,21 +74,21 @@ def _wake(work: Work, now: float) -> int:
 
 
 def _choose(
-    work: Work, wanted: Wanted, room: dict[str, int] | None, limit: int
+    work: Work, request: ClaimRequest, room: dict[str, int] | None, limit: int
 ) -> tuple[list[_Chosen], dict[str, int]]:
     """Return the lowest ready rows of the open lanes, within the room of the buckets.
 
     Returns:
         Them, and by bucket the lowest row that was left out for lack of room.
     """
-    left = None if room is None else dict(room)
+    free = None if room is None else dict(room)
     lanes = work.book.lanes
     # One more than there is room for: the one that is left out.
     query = "SELECT id FROM state INDEXED BY state_ready WHERE state = 0 AND lane = ? ORDER BY id LIMIT ?"
     heads: list[tuple[int, int, Iterator[tuple[int]]]] = []
     for lane in work.pending():
         bucket, zone = lanes[lane]
-        if zone not in wanted.closed_zones and (most := limit if left is None else left.get(bucket, 0)) > 0:
+        if zone not in request.closed_zones and (most := limit if free is None else free.get(bucket, 0)) > 0:
             ids = iter(work.db.execute(query, (lane, min(limit, most) + 1)).fetchall())
             if (first := next(ids, None)) is not None:
                 heads.append((first[0], lane, ids))
@@ -98,13 +98,13 @@ def _choose(
     while heads and len(chosen) < limit:
         row_id, lane, ids = heads[0]
         bucket = lanes[lane][0]
-        if left is not None and left[bucket] <= 0:
+        if free is not None and free[bucket] <= 0:
             left_out.setdefault(bucket, row_id)
             heapq.heappop(heads)
             continue
         chosen.append(_Chosen(row_id, lane))
-        if left is not None:
-            left[bucket] -= 1
+        if free is not None:
+            free[bucket] -= 1
         if (following := next(ids, None)) is None:
             heapq.heappop(heads)
         else:
@@ -128,14 +128,14 @@ def _runs(ids: Iterable[int]) -> list[tuple[int, int]]:
 
 
 def _hand_out(
-    work: Work, wanted: Wanted, worker: str, chosen: list[_Chosen], left_out: dict[str, int]
+    work: Work, request: ClaimRequest, worker: str, chosen: list[_Chosen], left_out: dict[str, int]
 ) -> list[Claimed]:
     """Make rows `sending` that may go, and skip or put off the others.
 
     A row that does not go makes room in its bucket for the one that was left out: what comes behind that one
     waits for the next look, so that rows go in their order.
     """
-    db, now, cap, book = work.db, wanted.now, wanted.cap, work.book
+    db, now, cap, book = work.db, request.now, request.cap, work.book
     query = CANDIDATES.format(work.opt_outs)
     candidates = [row for run in _runs(each.id for each in chosen) for row in db.execute(query, run)]
     claimed: list[Claimed] = []

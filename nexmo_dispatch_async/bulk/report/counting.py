@@ -335,9 +335,9 @@ def why_missed(row: Row) -> str:
     for step in steps:
         name = CHANNEL_WORDS.get(step.channel or "", step.channel or "unknown")
         fates.setdefault(_fate(step), []).append(name)
-    said = [f"{_listed(names)}: {fate}" for fate, names in fates.items()]
+    parts = [f"{_listed(names)}: {fate}" for fate, names in fates.items()]
     ended = row.news is not None and row.news.ended
-    return "; ".join(said) + ("" if ended else "; no end yet")
+    return "; ".join(parts) + ("" if ended else "; no end yet")
 
 
 def _listed(names: list[str]) -> str:

@@ -107,17 +107,17 @@ def _lead(report: Report) -> str:
 
 
 def _state(report: Report, zone: str) -> str:
-    told = [f"Made {moment(report.made_at, zone)}."]
+    sentences = [f"Made {moment(report.made_at, zone)}."]
     if report.begun is not None:
         begun, finished = moment(report.begun, zone), moment(report.finished, zone)
-        told.insert(0, f"Sent from {begun} to {finished}." if finished != begun else f"Sent {begun}.")
-    waiting = report.states.get("pending", 0) + report.states.get("sending", 0)
+        sentences.insert(0, f"Sent from {begun} to {finished}." if finished != begun else f"Sent {begun}.")
+    unsent = report.states.get("pending", 0) + report.states.get("sending", 0)
     unended = report.accepted - report.ended
-    if waiting:
-        told.append(f"<strong>{_rows(waiting)} still to be sent.</strong>")
+    if unsent:
+        sentences.append(f"<strong>{_rows(unsent)} still to be sent.</strong>")
     if unended > 0:
-        told.append(f"<strong>{_rows(unended)} sent and not ended yet: numbers may still grow.</strong>")
-    return f'<p class="note">{" ".join(told)}</p>'
+        sentences.append(f"<strong>{_rows(unended)} sent and not ended yet: numbers may still grow.</strong>")
+    return f'<p class="note">{" ".join(sentences)}</p>'
 
 
 def _rows(count: int) -> str:

@@ -54,10 +54,10 @@ def duration(seconds: float | None) -> str:
     """Return a time in its two largest units, `5 min 12 s`; a dash for none."""
     if seconds is None:
         return NONE
-    left = round(seconds)
+    rest = round(seconds)
     parts: list[str] = []
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
-        count, left = divmod(left, size)
+        count, rest = divmod(rest, size)
         if count:
             parts.append(f"{count}{_FIXED}{unit}")
         elif parts:

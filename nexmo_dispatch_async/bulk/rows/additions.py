@@ -75,8 +75,8 @@ class Additions:
 
     async def _begin(self, ledger: TakesRows) -> None:
         await self._end()
-        waiting, self._waiting = self._waiting, []
-        self._under_way = asyncio.create_task(self._add(ledger, waiting))
+        batch, self._waiting = self._waiting, []
+        self._under_way = asyncio.create_task(self._add(ledger, batch))
 
     async def _end(self) -> None:
         if self._under_way is not None:

@@ -59,9 +59,9 @@ def records_of(lines: Iterator[Line], delimiter: str) -> Iterator[Record]:
         lines: Of a file.
         delimiter: Between cells.
     """
-    waiting: deque[Line] = deque()
+    queue: deque[Line] = deque()
     width: int | None = None
-    while (line := _next(waiting, lines)) is not None:
+    while (line := _next(queue, lines)) is not None:
         number, text = line
         if isinstance(text, RowError):
             yield number, text
@@ -70,8 +70,8 @@ def records_of(lines: Iterator[Line], delimiter: str) -> Iterator[Record]:
         if '"' not in text:
             cells = text.rstrip("\r\n").split(delimiter)
         else:
-            cells, rest = _quoted(text, waiting, lines, delimiter, width)
-            waiting.extendleft(reversed(rest))
+            cells, rest = _quoted(text, queue, lines, delimiter, width)
+            queue.extendleft(reversed(rest))
         if isinstance(cells, list):
             if not any(cell and not cell.isspace() for cell in cells):
                 continue
@@ -82,12 +82,12 @@ def records_of(lines: Iterator[Line], delimiter: str) -> Iterator[Record]:
         yield number, cells
 
 
-def _next(waiting: deque[Line], lines: Iterator[Line]) -> Line | None:
-    return waiting.popleft() if waiting else next(lines, None)
+def _next(queue: deque[Line], lines: Iterator[Line]) -> Line | None:
+    return queue.popleft() if queue else next(lines, None)
 
 
 def _quoted(
-    text: str, waiting: deque[Line], lines: Iterator[Line], delimiter: str, width: int | None
+    text: str, queue: deque[Line], lines: Iterator[Line], delimiter: str, width: int | None
 ) -> tuple[list[str] | RowError, list[Line]]:
     """Read a record with quotes; returns its cells, and the lines that turned out not to be part of it."""
     taken: list[Line] = []
@@ -108,7 +108,7 @@ def _quoted(
                 # Two stray quotes, lines apart, look like one long cell.
                 break
             return cells, []
-        more = _next(waiting, lines) if len(taken) < _MOST_LINES and len(text) < _MOST_CHARACTERS else None
+        more = _next(queue, lines) if len(taken) < _MOST_LINES and len(text) < _MOST_CHARACTERS else None
         if more is None:
             break
         taken.append(more)

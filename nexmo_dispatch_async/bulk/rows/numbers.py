@@ -193,12 +193,12 @@ def _digits(text: str, field: str) -> str:
 
 def _national(country: Country, text: str, field: str) -> str:
     if not country.shortest <= len(text) <= country.longest:
-        wanted = (
+        lengths = (
             f"{country.shortest}"
             if country.shortest == country.longest
             else f"{country.shortest} to {country.longest}"
         )
-        advice = f"has {len(text)} digits after the country code {country.code}, which takes {wanted}"
+        advice = f"has {len(text)} digits after the country code {country.code}, which takes {lengths}"
         raise RowError(field, "number-length", advice)
     return country.code + text
 

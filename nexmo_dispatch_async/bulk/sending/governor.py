@@ -83,7 +83,7 @@ class Lane:
         self.bucket.accepted(now, n)
         self.gateway.accepted(now, n)
         if quota is not None:
-            self.gateway.told(quota, now)
+            self.gateway.apply_quota(quota, now)
 
     def throttled(self, sent: float, now: float, error: RateLimitError) -> Meter:
         """Count a send that was rejected for its rate; return the meter that slows down.
@@ -94,7 +94,7 @@ class Lane:
         quota = error.quota
         of_gateway = error.details is not None and _is_of_gateway(error)
         if quota is not None:
-            self.gateway.told(quota, now)
+            self.gateway.apply_quota(quota, now)
             of_gateway = of_gateway or quota.spent
         meter = self.gateway if of_gateway else self.bucket
         meter.throttled(sent, now, error.retry_after)
@@ -167,13 +167,13 @@ def planned_rate(pace: Pace, *, total: int, done: int) -> float:
         The rate; infinite without a limit.
     """
     rate = math.inf
-    left = float(done)
+    sends = float(done)
     for stage in pace.rates:
         rate = stage.per_second
         fits = stage.per_second * stage.seconds
-        if left < fits:
+        if sends < fits:
             break
-        left -= fits
+        sends -= fits
     if pace.over is not None:
         rate = min(rate, max(total, 1) / pace.over)
     return rate

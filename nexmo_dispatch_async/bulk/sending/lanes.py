@@ -90,15 +90,15 @@ class Lanes:
         first bucket would have them all until its rows are over.
         """
         lanes = self._open(now)
-        asked: dict[str, tuple[Lane, int]] = {}
+        reservations: dict[str, tuple[Lane, int]] = {}
         for number, (name, lane) in enumerate(lanes):
             n = lane.ask(now, -(-room // (len(lanes) - number)))
             if n:
-                asked[name] = lane, n
+                reservations[name] = lane, n
                 room -= n
-        for name in asked:
+        for name in reservations:
             self._lanes[name] = self._lanes.pop(name)
-        return asked
+        return reservations
 
     def took(self, now: float, name: str, *, unused: int, dry: bool) -> None:
         """Return reserved sends without a row; a bucket without due rows is skipped for a while."""

@@ -236,7 +236,7 @@ class Meter:
         self.pause(now, retry_after, "quota" if spent else "throttled")
         return True
 
-    def told(self, quota: Quota, now: float) -> None:
+    def apply_quota(self, quota: Quota, now: float) -> None:
         """Apply the gateway's quota: a pace for windows of up to an hour, and a stop."""
         moment = now + quota.reset_in if quota.reset_in is not None else None
         if not self._is_news(quota, moment, now):
@@ -377,8 +377,8 @@ class Meter:
         even = quota.limit / quota.window
         pace = even
         if quota.used is not None and self._reset_at > now and quota.window >= _SHORT_WINDOW:
-            left = quota.limit - self._used - self.out
-            pace = min(2 * even, left / (self._reset_at - now))
+            free = quota.limit - self._used - self.out
+            pace = min(2 * even, free / (self._reset_at - now))
         self._set_pace(max(_HEADERS * pace, 1 / quota.window), now)
 
     def _set_pace(self, pace: float, now: float) -> None:

@@ -66,11 +66,11 @@ class CanaryWatch:
         canary = self._canary
         if released:
             return _UNBOUNDED
-        left = canary.first - sent_ever(counts)
+        sends = canary.first - sent_ever(counts)
         delivered = counts.reached.get("delivered", 0) + counts.reached.get("read", 0)
         enough = canary.until == "delivered" and delivered >= canary.share * canary.first
-        if left > 0 and not enough:
-            return left
+        if sends > 0 and not enough:
+            return sends
         if enough:
             return _UNBOUNDED
         if self._full_since is None:
@@ -118,8 +118,8 @@ class Budget:
         states = counts.states
         sent, sending, unknown = (states.get(state, 0) for state in ("sent", "sending", "unknown"))
         may_cost = max(sent - counts.ended, 0) + sending + unknown
-        left = self.max_spend - self.spent(counts) - self.worst * may_cost
-        rows = int(left / self.worst) if left > 0 else 0
+        budget = self.max_spend - self.spent(counts) - self.worst * may_cost
+        rows = int(budget / self.worst) if budget > 0 else 0
         if rows > 0:
             return rows
         reason = (

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
-from nexmo_dispatch_async.bulk.ledger.records import Cap, Claimed, Control, Counts, Result, Wanted
+from nexmo_dispatch_async.bulk.ledger.records import Cap, Claimed, ClaimRequest, Control, Counts, Result
 from nexmo_dispatch_async.bulk.progress import Progress, Wait, WaitReason
 from nexmo_dispatch_async.bulk.sending.calendar import Calendar
 from nexmo_dispatch_async.bulk.sending.governor import Governor, Lane, planned_rate
@@ -189,9 +189,9 @@ class Sender:
         self._tell(now, at)
         if self._hold is not None:
             await self._pause(self._hold)
-        wanted, lanes = await self._wanted(now, at)
-        if wanted is not None:
-            return await self._claim(wanted, lanes)
+        request, lanes = await self._next_request(now, at)
+        if request is not None:
+            return await self._claim(request, lanes)
         if self._results and (now >= self._record_at or not self._tasks):
             await self._record()
             return False
@@ -203,7 +203,9 @@ class Sender:
         await self._wait(now, at)
         return False
 
-    async def _wanted(self, now: float, at: float) -> tuple[Wanted | None, dict[str, tuple[Lane, int]]]:
+    async def _next_request(
+        self, now: float, at: float
+    ) -> tuple[ClaimRequest | None, dict[str, tuple[Lane, int]]]:
         """Return what may be claimed now, with how many of each bucket were taken from the governor."""
         room = await self._room(at)
         if room <= 0:
@@ -214,20 +216,20 @@ class Sender:
         if rate is None:
             rate = planned_rate(self._pace, total=lanes.total, done=self._done)
         lanes.retune(rate, self._ledger.share, now)
-        asked = lanes.ask(now, room)
-        if not asked:
+        reservations = lanes.ask(now, room)
+        if not reservations:
             self.wait = await lanes.held(now, at)
             if self.wait is None:
                 self._look_at = now + _LOOK_AGAIN
             return None, {}
-        wanted = Wanted(
-            limit=sum(n for _, n in asked.values()),
+        request = ClaimRequest(
+            limit=sum(n for _, n in reservations.values()),
             now=at,
-            buckets={name: n for name, (_, n) in asked.items()},
+            buckets={name: n for name, (_, n) in reservations.items()},
             closed_zones=lanes.closed,
             cap=self._cap,
         )
-        return wanted, asked
+        return request, reservations
 
     async def _room(self, at: float) -> int:
         """Return how many rows may be claimed, pace apart; what forbids it is noted."""
@@ -277,33 +279,33 @@ class Sender:
 
     # --- claim and send ---
 
-    async def _claim(self, wanted: Wanted, asked: dict[str, tuple[Lane, int]]) -> bool:
+    async def _claim(self, request: ClaimRequest, reservations: dict[str, tuple[Lane, int]]) -> bool:
         results, self._results = self._results, []
         self._record_at = self._gather_at = math.inf
         # Not cancelled in the middle: rows that were claimed have to be sent or given back.
-        claiming = asyncio.ensure_future(self._ledger.claim(wanted, results, worker=self._worker))
+        claiming = asyncio.ensure_future(self._ledger.claim(request, results, worker=self._worker))
         try:
             rows = await asyncio.shield(claiming)
         except asyncio.CancelledError:
             made = await settled(claiming)
-            for lane, n in asked.values():
+            for lane, n in reservations.values():
                 lane.give_back(n)
             self._results += [not_sent(row, self._wall()) for row in claiming.result()] if made else results
             raise
         except LedgerError as error:
             self._results[:0] = results
-            for lane, n in asked.values():
+            for lane, n in reservations.values():
                 lane.give_back(n)
             await self._store_failed(error)
             return False
         self._store_failures = 0
         now = running_loop().time()
-        got = dict.fromkeys(asked, 0)
+        got = dict.fromkeys(reservations, 0)
         for row in rows:
             got[row.bucket] += 1
-            self._start(row, asked[row.bucket][0], now)
+            self._start(row, reservations[row.bucket][0], now)
         self._done += len(rows)
-        for name, (_, n) in asked.items():
+        for name, (_, n) in reservations.items():
             if got[name] < n:
                 self._lanes.took(now, name, unused=n - got[name], dry=not got[name])
         if rows:

@@ -229,13 +229,13 @@ class WorkflowTemplate:
         if by_language is None:
             advice = f"has a channel that the template has no message for; it has {', '.join(self._order)}"
             raise RowError("", "channel", advice)
-        wanted = _language(language)
-        for name in (wanted, wanted.partition("-")[0], self._default, ""):
+        tag = _language(language)
+        for name in (tag, tag.partition("-")[0], self._default, ""):
             if name in by_language:
                 return by_language[name]
         known = ", ".join(sorted(by_language))
-        said = "names no language" if not wanted else "names a language without a message"
-        advice = f"{said}; the {channel} message is in {known}, and default_language names none of them"
+        problem = "names no language" if not tag else "names a language without a message"
+        advice = f"{problem}; the {channel} message is in {known}, and default_language names none of them"
         raise RowError("", "language", advice)
 
     def _field_behind(self, finding: Finding, row: TemplateRow) -> str:

@@ -264,8 +264,8 @@ class Service:
         instance = self._trace().replace("-", "")
         return violations(found, instance, form=self.settings.invalid_parameters, fragment=fragment)
 
-    def _unsupported(self, wanted: str) -> Reply:
-        title, detail = "Unsupported Content-Type header", f"Send the body as {wanted}"
+    def _unsupported(self, media_type: str) -> Reply:
+        title, detail = "Unsupported Content-Type header", f"Send the body as {media_type}"
         return problem(415, "content-type-header", title, detail, self._trace())
 
     # ---- applications

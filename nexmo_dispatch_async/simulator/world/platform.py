@@ -33,8 +33,8 @@ def render(pattern: str, parameters: list[str]) -> str | None:
 
     Placeholders inside of parameters are not replaced: a parameter `{{2}}` stays as it is.
     """
-    wanted = {int(number) for number in _PLACEHOLDER.findall(pattern)}
-    if wanted != set(range(1, len(parameters) + 1)) or "" in parameters:
+    numbers = {int(number) for number in _PLACEHOLDER.findall(pattern)}
+    if numbers != set(range(1, len(parameters) + 1)) or "" in parameters:
         return None
     return _PLACEHOLDER.sub(lambda match: parameters[int(match[1]) - 1], pattern)
 

@@ -20,12 +20,12 @@ from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.bulk.ledger.records import (
     Cap,
     Claimed,
+    ClaimRequest,
     Control,
     Counts,
     Recipient,
     Result,
     State,
-    Wanted,
 )
 from nexmo_dispatch_async.exceptions import LedgerError, PlanChangedError
 
@@ -65,9 +65,9 @@ def people(count: int, /, first: int = 0, **changes: Any) -> list[Recipient]:
     return [person(number, **changes) for number in range(first, first + count)]
 
 
-def wanted(limit: int = 100, now: float = NOW, **more: Any) -> Wanted:
+def request(limit: int = 100, now: float = NOW, **more: Any) -> ClaimRequest:
     """Return a wish for rows."""
-    return Wanted(limit=limit, now=now, **more)
+    return ClaimRequest(limit=limit, now=now, **more)
 
 
 def result(row: Claimed, state: Any = "sent", /, at: float = NOW, **more: Any) -> Result:
@@ -112,7 +112,7 @@ class AddConformance:
         ledger = await ledgers.new()
 
         assert (await assert_recount(ledger)).total == 0
-        assert await ledger.claim(wanted()) == []
+        assert await ledger.claim(request()) == []
         assert await ledger.scan() == []
         assert (await ledger.due(), await ledger.zones(), await ledger.buckets()) == (
             None,
@@ -147,7 +147,7 @@ class AddConformance:
 
         await ledger.add([added])
         (kept,) = await ledger.scan()
-        (claimed,) = await ledger.claim(wanted())
+        (claimed,) = await ledger.claim(request())
 
         for name in set(added.__struct_fields__) - {"others"}:  # which the opt-out list keeps
             assert getattr(kept, name) == getattr(added, name), name
@@ -176,14 +176,14 @@ class AddConformance:
         added = await ledger.add([person(1, key="ann"), person(1, key="bob")])
 
         assert added.added == 2
-        assert [c.key for c in await ledger.claim(wanted())] == ["ann", "bob"]
+        assert [c.key for c in await ledger.claim(request())] == ["ann", "bob"]
 
     async def test_a_hold_out_is_skipped_from_the_beginning(self, ledgers: Ledgers) -> None:
         """It is counted and never claimed."""
         ledger = await ledgers.new()
         await ledger.add([person(1, skip="hold_out"), person(2)])
 
-        assert [c.id for c in await ledger.claim(wanted())] == [2]
+        assert [c.id for c in await ledger.claim(request())] == [2]
         counts = await assert_recount(ledger)
         assert (counts.states, counts.skipped) == ({"sending": 1, "skipped": 1}, {"hold_out": 1})
 
@@ -191,7 +191,7 @@ class AddConformance:
         """Pages leave nothing out and repeat nothing."""
         ledger = await ledgers.new()
         await ledger.add(people(10))
-        await ledger.claim(wanted(limit=4))
+        await ledger.claim(request(limit=4))
 
         first = await ledger.scan("pending", limit=4)
         second = await ledger.scan("pending", after=first[-1].id, limit=4)
@@ -233,7 +233,7 @@ class AddConformance:
         """Neither rows nor the ledger show an address, a key or a field."""
         ledger = await ledgers.new()
         await ledger.add([person(1)])
-        claimed = await ledger.claim(wanted())
+        claimed = await ledger.claim(request())
 
         shown = repr((ledger, claimed, await ledger.scan(), person(1), ledgers.opt_outs_of(ledger)))
 
@@ -249,7 +249,7 @@ class AddConformance:
         with pytest.raises(LedgerError, match="closed"):
             await ledger.add([person(1)])
         with pytest.raises(LedgerError, match="closed"):
-            await ledger.claim(wanted())
+            await ledger.claim(request())
 
 
 class ClaimConformance:
@@ -260,10 +260,10 @@ class ClaimConformance:
         ledger = await ledgers.new()
         await ledger.add(people(5))
 
-        first, second, third = [[c.id for c in await ledger.claim(wanted(limit=2))] for _ in range(3)]
+        first, second, third = [[c.id for c in await ledger.claim(request(limit=2))] for _ in range(3)]
 
         assert (first, second, third) == ([1, 2], [3, 4], [5])
-        assert await ledger.claim(wanted()) == []
+        assert await ledger.claim(request()) == []
         assert await ledger.due() is None
         assert (await assert_recount(ledger)).states == {"sending": 5}
 
@@ -274,7 +274,7 @@ class ClaimConformance:
         for n in range(12):
             await ledger.add([person(n, bucket=(SMS, WHATSAPP)[n % 2], zone=zones[n % 3])])
 
-        assert [c.id for c in await ledger.claim(wanted(limit=7))] == [1, 2, 3, 4, 5, 6, 7]
+        assert [c.id for c in await ledger.claim(request(limit=7))] == [1, 2, 3, 4, 5, 6, 7]
         assert await ledger.buckets() == {SMS, WHATSAPP}
         assert await ledger.zones() == set(zones)
 
@@ -283,8 +283,8 @@ class ClaimConformance:
         ledger = await ledgers.new()
         await ledger.add([person(n, bucket=(SMS, WHATSAPP, "viber|X")[n % 3]) for n in range(12)])
 
-        first = await ledger.claim(wanted(buckets={SMS: 2, WHATSAPP: 3}))
-        second = await ledger.claim(wanted(limit=1, buckets={SMS: 2, WHATSAPP: 3}))
+        first = await ledger.claim(request(buckets={SMS: 2, WHATSAPP: 3}))
+        second = await ledger.claim(request(limit=1, buckets={SMS: 2, WHATSAPP: 3}))
 
         assert [(c.id, c.bucket) for c in first] == [
             (1, SMS),
@@ -294,7 +294,7 @@ class ClaimConformance:
             (8, WHATSAPP),
         ]
         assert [c.id for c in second] == [7]
-        assert await ledger.claim(wanted(buckets={})) == []
+        assert await ledger.claim(request(buckets={})) == []
 
     async def test_a_row_that_is_skipped_keeps_the_order_of_those_behind_it(self, ledgers: Ledgers) -> None:
         """A row that does not go leaves its room to the next one of its bucket, before rows behind that."""
@@ -302,7 +302,7 @@ class ClaimConformance:
         await ledger.add([person(1, bucket=WHATSAPP), person(2, bucket=WHATSAPP), person(2, key="again")])
         await ledgers.opt_outs_of(ledger).suppress(person(1).address)
 
-        claimed = await ledger.claim(wanted(buckets={SMS: 2, WHATSAPP: 1}, cap=Cap(messages=1, window=60.0)))
+        claimed = await ledger.claim(request(buckets={SMS: 2, WHATSAPP: 1}, cap=Cap(messages=1, window=60.0)))
 
         assert [row.id for row in claimed] == [2]
         assert (await ledger.counts()).skipped == {"capped": 1, "suppressed": 1}
@@ -312,20 +312,20 @@ class ClaimConformance:
         ledger = await ledgers.new()
         await ledger.add([person(1, not_before=NOW + 20), person(2, not_before=NOW + 10)])
 
-        assert await ledger.claim(wanted()) == []
+        assert await ledger.claim(request()) == []
         assert await ledger.due() == NOW + 10
-        assert [c.id for c in await ledger.claim(wanted(now=NOW + 10))] == [2]
+        assert [c.id for c in await ledger.claim(request(now=NOW + 10))] == [2]
         assert await ledger.due() == NOW + 20
-        assert [c.id for c in await ledger.claim(wanted(now=NOW + 20))] == [1]
+        assert [c.id for c in await ledger.claim(request(now=NOW + 20))] == [1]
 
     async def test_a_clock_that_goes_back_sends_nothing_early(self, ledgers: Ledgers) -> None:
         """A row that was due for a moment is not any more."""
         ledger = await ledgers.new()
         await ledger.add([person(1), person(2, not_before=NOW + 5), person(3, not_before=NOW + 5)])
 
-        assert [c.id for c in await ledger.claim(wanted(limit=1, now=NOW + 5))] == [1]
-        assert await ledger.claim(wanted(now=NOW + 4)) == []
-        assert [c.id for c in await ledger.claim(wanted(now=NOW + 5))] == [2, 3]
+        assert [c.id for c in await ledger.claim(request(limit=1, now=NOW + 5))] == [1]
+        assert await ledger.claim(request(now=NOW + 4)) == []
+        assert [c.id for c in await ledger.claim(request(now=NOW + 5))] == [2, 3]
 
     async def test_closed_zones_wait(self, ledgers: Ledgers) -> None:
         """Quiet hours in one zone hold up no other; the empty zone is that of the campaign."""
@@ -334,16 +334,16 @@ class ClaimConformance:
 
         closed = frozenset({"Asia/Tokyo", ""})
 
-        assert [c.id for c in await ledger.claim(wanted(closed_zones=closed))] == [3]
+        assert [c.id for c in await ledger.claim(request(closed_zones=closed))] == [3]
         assert await ledger.zones() == {"Asia/Tokyo", ""}
-        assert [c.id for c in await ledger.claim(wanted())] == [1, 2]
+        assert [c.id for c in await ledger.claim(request())] == [1, 2]
 
     async def test_an_expired_row_is_skipped_when_it_is_its_turn(self, ledgers: Ledgers) -> None:
         """Text that was for yesterday does not go out this morning, and takes no slot of the limit."""
         ledger = await ledgers.new()
         await ledger.add([person(1, expires=NOW), person(2, expires=NOW + 1)])
 
-        assert [c.id for c in await ledger.claim(wanted(limit=1))] == [2]
+        assert [c.id for c in await ledger.claim(request(limit=1))] == [2]
         counts = await assert_recount(ledger)
         assert counts.skipped == {"expired": 1}
 
@@ -352,14 +352,14 @@ class ClaimConformance:
         ledger = await ledgers.new()
         await ledger.add([*people(3000, expires=NOW), person(3000)])
 
-        assert [c.id for c in await ledger.claim(wanted(limit=1))] == [3001]
+        assert [c.id for c in await ledger.claim(request(limit=1))] == [3001]
         assert (await assert_recount(ledger)).skipped == {"expired": 3000}
 
     async def test_expiry_goes_in_pieces(self, ledgers: Ledgers) -> None:
         """`expire` skips at most its limit, those that wait for their time included, and then no more."""
         ledger = await ledgers.new()
         await ledger.add([*people(5, expires=NOW), person(9, expires=NOW, not_before=NOW + 99), person(10)])
-        await ledger.claim(wanted(limit=1, now=NOW - 1))
+        await ledger.claim(request(limit=1, now=NOW - 1))
 
         found = [await ledger.expire(NOW, limit=3) for _ in range(3)]
 
@@ -371,11 +371,11 @@ class ClaimConformance:
         """A STOP that arrives while the row waits keeps it from being sent."""
         ledger = await ledgers.new()
         await ledger.add(people(3))
-        await ledger.claim(wanted(limit=1))
+        await ledger.claim(request(limit=1))
 
         await ledgers.opt_outs_of(ledger).suppress(person(1).address)
 
-        assert [c.id for c in await ledger.claim(wanted())] == [3]
+        assert [c.id for c in await ledger.claim(request())] == [3]
         counts = await assert_recount(ledger)
         assert (counts.skipped, (await row(ledger, 2)).skip) == ({"suppressed": 1}, "suppressed")
 
@@ -388,15 +388,15 @@ class ClaimConformance:
         assert await opted.suppress("+" + person(1).address, person(1).address) == 1
         assert await opted.unsuppress("00" + person(1).address) == 1
 
-        assert [c.id for c in await ledger.claim(wanted())] == [1]
+        assert [c.id for c in await ledger.claim(request())] == [1]
 
     async def test_a_code_for_opting_out_suppresses(self, ledgers: Ledgers) -> None:
         """The service said that the person wants nothing: the next row of that address is skipped."""
         ledger = await ledgers.new()
         await ledger.add([person(1), person(1, key="second"), person(2)])
-        (first,) = await ledger.claim(wanted(limit=1))
+        (first,) = await ledger.claim(request(limit=1))
 
-        claimed = await ledger.claim(wanted(), [result(first, "refused", code="1240", error="RefusedError")])
+        claimed = await ledger.claim(request(), [result(first, "refused", code="1240", error="RefusedError")])
 
         assert [c.id for c in claimed] == [3]
         assert await states(ledger) == ["refused", "skipped", "sending"]
@@ -413,7 +413,7 @@ class CapConformance:
         ledger = await ledgers.new()
         await ledger.add([person(1), person(1, key="second"), person(2)])
 
-        claimed = await ledger.claim(wanted(cap=Cap(messages=1, window=3600)))
+        claimed = await ledger.claim(request(cap=Cap(messages=1, window=3600)))
 
         assert [c.id for c in claimed] == [1, 3]
         assert (await assert_recount(ledger)).skipped == {"capped": 1}
@@ -424,16 +424,16 @@ class CapConformance:
         cap = Cap(messages=2, window=3600, over="defer")
         await ledger.add([person(1, key=str(n)) for n in range(4)])
 
-        first = await ledger.claim(wanted(limit=1, cap=cap))
-        second = await ledger.claim(wanted(now=NOW + 600.3, cap=cap))
+        first = await ledger.claim(request(limit=1, cap=cap))
+        second = await ledger.claim(request(now=NOW + 600.3, cap=cap))
 
         assert ([c.id for c in first], [c.id for c in second]) == ([1], [2])
         assert await ledger.due() == NOW + 3600
-        assert await ledger.claim(wanted(now=NOW + 3599.9, cap=cap)) == []
-        assert [c.id for c in await ledger.claim(wanted(now=NOW + 3600, cap=cap))] == [3]
+        assert await ledger.claim(request(now=NOW + 3599.9, cap=cap)) == []
+        assert [c.id for c in await ledger.claim(request(now=NOW + 3600, cap=cap))] == [3]
         due = await ledger.due()
         assert due == NOW + 600.3 + 3600
-        assert [c.id for c in await ledger.claim(wanted(now=due, cap=cap))] == [4]
+        assert [c.id for c in await ledger.claim(request(now=due, cap=cap))] == [4]
 
     @pytest.mark.parametrize(
         ("state", "next_ids"), [("refused", [2]), ("pending", [2]), ("unknown", []), ("sent", [])]
@@ -445,11 +445,11 @@ class CapConformance:
         ledger = await ledgers.new()
         cap = Cap(messages=1, window=3600)
         await ledger.add([person(1), person(1, key="second")])
-        (first,) = await ledger.claim(wanted(limit=1, cap=cap))
+        (first,) = await ledger.claim(request(limit=1, cap=cap))
 
         await ledger.record([result(first, state, not_before=NOW + 5)])
 
-        assert [c.id for c in await ledger.claim(wanted(cap=cap))] == next_ids
+        assert [c.id for c in await ledger.claim(request(cap=cap))] == next_ids
 
     async def test_the_cap_counts_over_campaigns(self, ledgers: Ledgers) -> None:
         """Two campaigns that share an `OptOutList` see each other's messages and one opt-out list."""
@@ -459,8 +459,8 @@ class CapConformance:
         await other.add([person(1), person(2), person(3)])
         await shared.suppress(person(3).address)
 
-        assert len(await one.claim(wanted())) == 1
+        assert len(await one.claim(request())) == 1
 
-        claimed = await other.claim(wanted(now=NOW + 60, cap=Cap(messages=1, window=3600)))
+        claimed = await other.claim(request(now=NOW + 60, cap=Cap(messages=1, window=3600)))
         assert [c.id for c in claimed] == [2]
         assert (await assert_recount(other)).skipped == {"capped": 1, "suppressed": 1}

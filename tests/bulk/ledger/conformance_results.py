@@ -18,11 +18,11 @@ from tests.bulk.ledger.conformance import (
     assert_recount,
     people,
     person,
+    request,
     result,
     row,
     states,
     uuid_of,
-    wanted,
 )
 
 
@@ -30,7 +30,7 @@ async def claimed_rows(ledgers: Ledgers, count: int = 1) -> tuple[Ledger, list[C
     """Return a ledger and its rows, all `sending`."""
     ledger = await ledgers.new()
     await ledger.add(people(count))
-    return ledger, await ledger.claim(wanted(limit=count))
+    return ledger, await ledger.claim(request(limit=count))
 
 
 async def row_in(ledgers: Ledgers, state: State) -> tuple[Ledger, Claimed]:
@@ -86,7 +86,7 @@ class ResultConformance:
         """Results count before the claim: a proven not-sent row may go again in the same call."""
         ledger, (first, second) = await claimed_rows(ledgers, 2)
 
-        claimed = await ledger.claim(wanted(), [result(first), result(second, "pending")])
+        claimed = await ledger.claim(request(), [result(first), result(second, "pending")])
 
         assert [(c.id, c.attempts) for c in claimed] == [(2, 2)]
         assert await states(ledger) == ["sent", "sending"]
@@ -97,16 +97,16 @@ class ResultConformance:
         await ledger.add([person(9)])
         await ledger.record([result(first, "pending", not_before=NOW + 30)])
 
-        assert [c.id for c in await ledger.claim(wanted(limit=1))] == [3]
+        assert [c.id for c in await ledger.claim(request(limit=1))] == [3]
         await ledger.add([person(10)])
-        assert [c.id for c in await ledger.claim(wanted(now=NOW + 30))] == [1, 4]
+        assert [c.id for c in await ledger.claim(request(now=NOW + 30))] == [1, 4]
 
     async def test_the_result_of_an_earlier_claim_changes_nothing(self, ledgers: Ledgers) -> None:
         """Given up, sent anew and then answered: the old answer neither frees nor settles the new claim."""
         ledger, (old,) = await claimed_rows(ledgers)
         await ledger.reap()
         await ledger.resend([1])
-        (new,) = await ledger.claim(wanted())
+        (new,) = await ledger.claim(request())
 
         for state in ("pending", "refused", "unknown"):
             await ledger.record([result(old, state)])
@@ -120,7 +120,7 @@ class ResultConformance:
         ledger, (claimed,) = await claimed_rows(ledgers)
 
         with pytest.raises(LedgerError, match="row 77"):
-            await ledger.claim(wanted(), [result(claimed), Result(id=77, state="sent", at=NOW)])
+            await ledger.claim(request(), [result(claimed), Result(id=77, state="sent", at=NOW)])
 
         assert await states(ledger) == ["sending"]
         await assert_recount(ledger)
@@ -130,7 +130,7 @@ class ResultConformance:
         ledger = await ledgers.new()
         await ledger.add(people(3))
         for worker in ("a", "b", "a"):
-            await ledger.claim(wanted(limit=1), worker=worker)
+            await ledger.claim(request(limit=1), worker=worker)
 
         assert await ledger.reap("a") == 2
         assert await states(ledger) == ["unknown", "sending", "unknown"]
@@ -149,7 +149,7 @@ class ResultConformance:
 
         assert await states(ledger) == ["pending", "skipped", "unknown", "sending", "skipped"]
         assert (await row(ledger, 1)).error == ""
-        assert [(c.id, c.attempts) for c in await ledger.claim(wanted())] == [(1, 2)]
+        assert [(c.id, c.attempts) for c in await ledger.claim(request())] == [(1, 2)]
         assert (await assert_recount(ledger)).skipped == {"dropped": 2}
 
 
@@ -185,7 +185,7 @@ class NewsConformance:
 
         kept = await row(ledger, 1)
         assert (kept.state, kept.skip, kept.dispatch_uuid) == ("sent", None, uuid_of(1))
-        assert await ledger.claim(wanted(now=NOW + 99)) == []
+        assert await ledger.claim(request(now=NOW + 99)) == []
         assert (await assert_recount(ledger)).states == {"sent": 1}
 
     @pytest.mark.parametrize("after", ["sent", "refused", "unknown", "pending", "reap"])
@@ -211,7 +211,7 @@ class NewsConformance:
 
         await ledger.observe([news(ledger, 2, reached="read", cost="0.05", currency="EUR")])
 
-        assert [c.id for c in await ledger.claim(wanted())] == [1]
+        assert [c.id for c in await ledger.claim(request())] == [1]
         counts = await assert_recount(ledger)
         assert (counts.reached, counts.cost) == ({"read": 1}, {"EUR": "0.05"})
 
@@ -298,4 +298,4 @@ class ForgetConformance:
 
         assert await ledger.resend([claimed.id]) == 0
         assert (await ledger.add([person(0)])).added == 1
-        assert [c.id for c in await ledger.claim(wanted())] == [2]
+        assert [c.id for c in await ledger.claim(request())] == [2]

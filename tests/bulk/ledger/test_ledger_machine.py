@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
 from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
-from nexmo_dispatch_async.bulk.ledger.records import Cap, Claimed, News, Result, State, Wanted
+from nexmo_dispatch_async.bulk.ledger.records import Cap, Claimed, ClaimRequest, News, Result, State
 from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 from tests.bulk.ledger.conformance import NOW, SMS, WHATSAPP, assert_recount, person, uuid_of
 
@@ -105,7 +105,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(limit=st.integers(0, 4), now=TIMES, data=st.data())
     def claim(self, limit: int, now: float, data: st.DataObject) -> None:
-        wanted = Wanted(
+        request = ClaimRequest(
             limit=limit,
             now=now,
             buckets=data.draw(st.sampled_from([None, {SMS: 1}, {SMS: 2, WHATSAPP: 1}])),
@@ -114,13 +114,13 @@ class LedgerMachine(RuleBasedStateMachine):
                 st.sampled_from([Cap(messages=1, window=4, over="defer"), Cap(messages=1, window=4)])
             ),
         )
-        claimed = self.run(self.ledger.claim(wanted))
+        claimed = self.run(self.ledger.claim(request))
         assert len(claimed) <= limit
         assert [row.id for row in claimed] == sorted(row.id for row in claimed)
         for row in claimed:
             assert self.states[row.id] == "pending"
             assert row.address not in self.opted_out
-            assert wanted.buckets is None or row.bucket in wanted.buckets
+            assert request.buckets is None or row.bucket in request.buckets
             self.posts[row.id] = self.posts.get(row.id, 0) + 1
             assert self.posts[row.id] <= 1 + self.allowed.get(row.id, 0), "messaged twice"
         self.claims += claimed

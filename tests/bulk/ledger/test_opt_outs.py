@@ -22,7 +22,7 @@ from nexmo_dispatch_async.exceptions import ConfigurationError, OptOutError
 from nexmo_dispatch_webhooks import Router
 from nexmo_dispatch_webhooks.events import Event, parse_event
 from tests.bulk.fake_client import FakeClient
-from tests.bulk.ledger.conformance import NOW, person, states, wanted
+from tests.bulk.ledger.conformance import NOW, person, request, states
 
 ANN = "447700900001"
 
@@ -243,11 +243,11 @@ class TestStop:
         sender = OptOutList.open(tmp_path / "people.db", clock=lambda: NOW)
         async with inbox, sender, await SqliteLedger.open(tmp_path / "a.db", opt_outs=sender) as ledger:
             await ledger.add([person(0), person(1, key="first"), person(1, key="second")])
-            await ledger.claim(wanted(limit=2))
+            await ledger.claim(request(limit=2))
 
             (await router.dispatch(reply("STOP"))).raise_for_failures()
 
-            assert await ledger.claim(wanted()) == []
+            assert await ledger.claim(request()) == []
             assert await states(ledger) == ["sending", "sending", "skipped"]
 
 
@@ -260,7 +260,7 @@ class TestFile:
         async with opt_outs, await SqliteLedger.open(tmp_path / "a.db", opt_outs=opt_outs) as ledger:
             await ledger.add([person(n) for n in range(5)])
             await opt_outs.suppress(ANN)
-            await ledger.claim(wanted())
+            await ledger.claim(request())
 
             assert await opt_outs.forget(NOW) == 0
             assert await opt_outs.forget(NOW + 1) == 4
@@ -276,12 +276,12 @@ class TestFile:
         async with opt_outs:
             ledger = await SqliteLedger.open(tmp_path / "a.db", opt_outs=opt_outs, clock=lambda: NOW)
             await ledger.add([person(1), person(1, key="second")])
-            await ledger.claim(wanted(limit=1))
+            await ledger.claim(request(limit=1))
             await ledger.aclose()
             await opt_outs.forget(NOW + 1)
 
             async with await SqliteLedger.open(tmp_path / "a.db", opt_outs=opt_outs) as ledger:
-                assert await ledger.claim(wanted(cap=Cap(messages=1, window=60))) == []
+                assert await ledger.claim(request(cap=Cap(messages=1, window=60))) == []
                 assert await states(ledger) == ["unknown", "skipped"]
 
     async def test_a_file_of_something_else_is_left_as_it_was(self, tmp_path: Path) -> None:
@@ -315,7 +315,7 @@ class TestFile:
             with pytest.raises(OptOutError, match="removed"):
                 await opt_outs.suppress("447700900002")
             with pytest.raises(Exception, match="removed"):
-                await ledger.claim(wanted())
+                await ledger.claim(request())
 
 
 def read(path: Path) -> bytes:

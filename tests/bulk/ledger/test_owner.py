@@ -21,7 +21,7 @@ from nexmo_dispatch_async.bulk.ledger import sqlite_file
 from nexmo_dispatch_async.bulk.ledger.records import Control
 from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 from nexmo_dispatch_async.exceptions import LedgerCopiedError, LedgerError, LedgerInUseError
-from tests.bulk.ledger.conformance import assert_recount, people, person, result, states, wanted
+from tests.bulk.ledger.conformance import assert_recount, people, person, request, result, states
 from tests.support.ledger_process import RACES
 
 ROOT = Path(__file__).parents[3]
@@ -72,7 +72,7 @@ async def half_sent(path: Path) -> None:
     """Leave a ledger with four rows, two of them sent."""
     async with opened(path) as ledger:
         await ledger.add(people(4))
-        await ledger.record([result(row) for row in await ledger.claim(wanted(limit=2))])
+        await ledger.record([result(row) for row in await ledger.claim(request(limit=2))])
 
 
 class TestOneProcess:
@@ -149,15 +149,15 @@ class TestOneProcess:
 
             async with opened(path) as second:
                 with pytest.raises(LedgerInUseError):
-                    await first.claim(wanted(limit=1))
-                assert [row.id for row in await second.claim(wanted(limit=1))] == [1]
+                    await first.claim(request(limit=1))
+                assert [row.id for row in await second.claim(request(limit=1))] == [1]
 
     async def test_rows_in_flight_of_a_dead_process_are_unknown(self, tmp_path: Path) -> None:
         """`sending` never goes back to `pending`; the opening tells how many there were."""
         path = tmp_path / "a.db"
         async with opened(path) as ledger:
             await ledger.add(people(3))
-            await ledger.claim(wanted(limit=2))
+            await ledger.claim(request(limit=2))
 
         async with opened(path) as ledger:
             assert ledger.reaped == 2
@@ -173,19 +173,19 @@ class TestObserver:
         path = tmp_path / "a.db"
         async with opened(path) as owner:
             await owner.add(people(3))
-            await owner.claim(wanted(limit=1))
+            await owner.claim(request(limit=1))
             observer = await SqliteLedger.open(path, observer=True)
 
             assert await observer.counts() == await owner.counts()
             assert [row.state for row in await observer.scan()] == ["sending", "pending", "pending"]
             await observer.control(Control(state="pause", by="command"))
             assert (await owner.control()).state == "pause"
-            await owner.claim(wanted(limit=1))
+            await owner.claim(request(limit=1))
             assert (await observer.counts()).states == {"sending": 2, "pending": 1}
             assert await observer.due() == 0.0
             assert await observer.zones() == {""}
 
-            for refused in (observer.claim(wanted()), observer.add([person(9)]), observer.reap()):
+            for refused in (observer.claim(request()), observer.add([person(9)]), observer.reap()):
                 with pytest.raises(LedgerError, match="observer"):
                     await refused
             await observer.aclose()
@@ -213,7 +213,7 @@ class TestCopies:
         with pytest.raises(LedgerCopiedError, match="copy"):
             await SqliteLedger.open(copy)
         async with opened(path) as ledger:
-            assert len(await ledger.claim(wanted())) == 2
+            assert len(await ledger.claim(request())) == 2
         async with opened(copy, restored=True) as ledger:
             assert await states(ledger) == ["sent", "sent", "pending", "pending"]
         async with opened(copy) as ledger:  # told once, it is the file that goes on
@@ -225,7 +225,7 @@ class TestCopies:
         await half_sent(path)
         backup = read(path)
         async with opened(path) as ledger:
-            await ledger.claim(wanted(limit=1))
+            await ledger.claim(request(limit=1))
         write(path, backup)
 
         with pytest.raises(LedgerCopiedError, match="older state"):
@@ -238,9 +238,9 @@ class TestCopies:
         path = tmp_path / "a.db"
         ledger = await SqliteLedger.open(path)
         await ledger.add(people(3))
-        await ledger.claim(wanted(limit=1))
+        await ledger.claim(request(limit=1))
         backup = {name: read(Path(f"{path}{name}")) for name in ("", "-wal")}
-        await ledger.claim(wanted(limit=1))
+        await ledger.claim(request(limit=1))
         await ledger.aclose()
         for name, content in backup.items():
             write(Path(f"{path}{name}"), content)

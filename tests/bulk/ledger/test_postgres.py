@@ -23,9 +23,9 @@ from tests.bulk.ledger.conformance import (
     assert_recount,
     people,
     person,
+    request,
     result,
     states,
-    wanted,
 )
 from tests.bulk.ledger.conformance_results import (
     ForgetConformance,
@@ -150,7 +150,7 @@ async def test_senders_share_the_rows_out(makes: PostgresLedgers) -> None:
     async def send(ledger: PostgresLedger, number: int) -> None:
         done: list[Claimed] = []
         while True:
-            rows = await ledger.claim(wanted(limit=7), [result(row) for row in done], worker=f"w{number}")
+            rows = await ledger.claim(request(limit=7), [result(row) for row in done], worker=f"w{number}")
             if not rows:
                 return
             claims.extend(rows)
@@ -170,8 +170,8 @@ async def test_rows_of_a_sender_that_died_become_unknown(makes: PostgresLedgers)
     """Never `pending`, and those of a sender that lives stay; a late result still mends what is unknown."""
     one, other = await makes.open("spring"), await makes.open("spring")
     await one.add(people(6))
-    lost = await one.claim(wanted(limit=2))
-    kept = await other.claim(wanted(limit=2))
+    lost = await one.claim(request(limit=2))
+    kept = await other.claim(request(limit=2))
     await die(one)
 
     third = await makes.open("spring")
@@ -194,7 +194,7 @@ async def test_the_cap_holds_over_senders(makes: PostgresLedgers) -> None:
     cap = Cap(messages=1, window=3600)
 
     claims = await asyncio.gather(
-        *(ledger.claim(wanted(limit=20, cap=cap)) for _ in range(3) for ledger in senders)
+        *(ledger.claim(request(limit=20, cap=cap)) for _ in range(3) for ledger in senders)
     )
 
     sent = [row.address for rows in claims for row in rows]
@@ -221,12 +221,12 @@ async def test_an_observer_asks_and_changes_nothing_else(makes: PostgresLedgers)
     """It reads, counts and asks for something; it shows no life, and its end gives up no row."""
     one = await makes.open("spring")
     await one.add(people(2))
-    await one.claim(wanted(limit=1))
+    await one.claim(request(limit=1))
 
     watcher = await makes.open("spring", observer=True)
     await watcher.control(Control(state="pause", by="command"))
     with pytest.raises(LedgerError, match="for looking at it"):
-        await watcher.claim(wanted())
+        await watcher.claim(request())
     await watcher.aclose()
 
     assert (await one.control()).state == "pause"
@@ -239,7 +239,7 @@ async def test_a_sender_that_ends_in_order_leaves_what_it_claimed_unknown(makes:
     """At once, without its lease."""
     one, other = await makes.open("spring"), await makes.open("spring")
     await one.add(people(2))
-    await one.claim(wanted(limit=1))
+    await one.claim(request(limit=1))
     await one.aclose()
 
     assert await states(other) == ["unknown", "pending"]
@@ -250,7 +250,7 @@ async def test_a_claim_whose_caller_was_cancelled_goes_back(makes: PostgresLedge
     ledger = await makes.open("spring")
     await ledger.add(people(4))
     for rounds in range(4):
-        claiming = asyncio.create_task(ledger.claim(wanted(limit=2)))
+        claiming = asyncio.create_task(ledger.claim(request(limit=2)))
         for _ in range(rounds):
             await asyncio.sleep(0)
         claiming.cancel()
@@ -268,7 +268,7 @@ async def test_a_crash_of_the_server_loses_nothing_that_returned(
     """Stopped at once and started again: claims and results are there; a call in between fails as ours."""
     ledger = await makes.open("spring")
     await ledger.add(people(30))
-    claimed = await ledger.claim(wanted(limit=10))
+    claimed = await ledger.claim(request(limit=10))
     await ledger.record([result(row) for row in claimed[:4]])
 
     postgres.restart("immediate")
@@ -277,7 +277,7 @@ async def test_a_crash_of_the_server_loses_nothing_that_returned(
     async with asyncio.timeout(25):
         while True:
             try:
-                rows = await ledger.claim(wanted(limit=10), [result(row) for row in claimed[4:6]])
+                rows = await ledger.claim(request(limit=10), [result(row) for row in claimed[4:6]])
                 break
             except LedgerError as error:
                 errors.append(error)

@@ -9,7 +9,7 @@ import pytest
 from nexmo_dispatch_async.bulk.ledger import sqlite_sql
 from nexmo_dispatch_async.bulk.ledger.records import News, Result
 from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
-from tests.bulk.ledger.conformance import NOW, WHATSAPP, assert_recount, person, wanted
+from tests.bulk.ledger.conformance import NOW, WHATSAPP, assert_recount, person, request
 
 
 async def test_a_duplicate_among_many_rows_keeps_the_others(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ async def test_the_numbers_of_pieces_add_up(tmp_path: Path, monkeypatch: pytest.
         await ledger.add([person(n, bucket=WHATSAPP) for n in range(4)])
         await ledger.add([person(n, skip="hold_out") for n in range(4, 6)])
         await ledger.add([person(n, not_before=NOW + 9) for n in range(6, 11)])
-        claimed = await ledger.claim(wanted(limit=3))
+        claimed = await ledger.claim(request(limit=3))
         await ledger.record([Result(id=row.id, state="sent", at=NOW, attempts=1) for row in claimed])
         refs = [f"{ledger.reference}-{row.id}" for row in claimed]
         await ledger.observe(
@@ -46,4 +46,4 @@ async def test_the_numbers_of_pieces_add_up(tmp_path: Path, monkeypatch: pytest.
     async with await SqliteLedger.open(path) as again:
         assert await assert_recount(again) == counts
         assert (counts.ended, counts.states) == (3, {"pending": 6, "sent": 3, "skipped": 2})
-        assert [row.id for row in await again.claim(wanted(now=NOW + 9))] == [4, 7, 8, 9, 10, 11]
+        assert [row.id for row in await again.claim(request(now=NOW + 9))] == [4, 7, 8, 9, 10, 11]

@@ -16,7 +16,16 @@ import pytest
 from nexmo_dispatch_async.bulk.ledger.records import News, Result
 from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 from nexmo_dispatch_async.exceptions import LedgerError
-from tests.bulk.ledger.conformance import NOW, assert_recount, people, person, result, states, uuid_of, wanted
+from tests.bulk.ledger.conformance import (
+    NOW,
+    assert_recount,
+    people,
+    person,
+    request,
+    result,
+    states,
+    uuid_of,
+)
 
 
 @pytest.fixture
@@ -61,7 +70,7 @@ class TestCommits:
         """The disk is waited for once."""
         seen = commits(ledger)
 
-        claims = await asyncio.gather(*(ledger.claim(wanted(limit=2)) for _ in range(5)))
+        claims = await asyncio.gather(*(ledger.claim(request(limit=2)) for _ in range(5)))
 
         assert [[row.id for row in rows] for rows in claims] == [[1, 2], [3, 4], [5, 6], [7, 8], [9, 10]]
         assert len(seen) == 1
@@ -72,8 +81,8 @@ class TestCommits:
 
         done = await asyncio.gather(
             ledger.add([person(70, bucket="new|bucket", fields={"new": "shape"})]),
-            ledger.claim(wanted(limit=3), [strange]),
-            ledger.claim(wanted(limit=1)),
+            ledger.claim(request(limit=3), [strange]),
+            ledger.claim(request(limit=1)),
             ledger.counts(),
             return_exceptions=True,
         )
@@ -95,7 +104,7 @@ class TestCommits:
         seen: list[str] = []
         connection(ledger).set_trace_callback(seen.append)
 
-        await ledger.claim(wanted(limit=2))
+        await ledger.claim(request(limit=2))
         await ledger.counts()
         assert not [text for text in seen if "count(" in text]
         await ledger.counts(verify=True)
@@ -108,7 +117,7 @@ class TestCancellation:
     async def test_rows_of_a_cancelled_claim_go_back(self, ledger: SqliteLedger) -> None:
         """They were handed to no one, so nothing was sent: they are pending, and none is unknown later."""
         gate = Gate(ledger)
-        task = asyncio.ensure_future(ledger.claim(wanted(limit=3)))
+        task = asyncio.ensure_future(ledger.claim(request(limit=3)))
         await asyncio.sleep(0)
         await asyncio.sleep(0)  # it is with the thread
         task.cancel()
@@ -117,7 +126,7 @@ class TestCancellation:
 
         gate.open()
 
-        assert [row.id for row in await ledger.claim(wanted(limit=1))] in ([1], [4])
+        assert [row.id for row in await ledger.claim(request(limit=1))] in ([1], [4])
         await ledger.counts()
         assert sorted(await states(ledger)) == ["pending"] * 9 + ["sending"]
         await assert_recount(ledger)
@@ -126,7 +135,7 @@ class TestCancellation:
         """Results that were handed over before the end are in the file."""
         ledger = await SqliteLedger.open(tmp_path / "b.db")
         await ledger.add(people(2))
-        rows = await ledger.claim(wanted())
+        rows = await ledger.claim(request())
         recording = asyncio.ensure_future(ledger.record([result(row) for row in rows]))
         await asyncio.sleep(0)
 
@@ -148,11 +157,11 @@ class TestTrouble:
         other.execute("BEGIN IMMEDIATE")
 
         with pytest.raises(LedgerError, match="locked"):
-            await ledger.claim(wanted(limit=2))
+            await ledger.claim(request(limit=2))
         other.execute("ROLLBACK")
         other.close()
 
-        assert [row.id for row in await ledger.claim(wanted(limit=2))] == [1, 2]
+        assert [row.id for row in await ledger.claim(request(limit=2))] == [1, 2]
         await assert_recount(ledger)
 
     async def test_a_file_that_was_removed_hands_nothing_out(
@@ -162,10 +171,10 @@ class TestTrouble:
         (tmp_path / "a.db").rename(tmp_path / "moved.db")
 
         with pytest.raises(LedgerError, match=r"a\.db was removed or renamed"):
-            await ledger.claim(wanted(limit=2))
+            await ledger.claim(request(limit=2))
 
         (tmp_path / "moved.db").rename(tmp_path / "a.db")
-        assert [row.id for row in await ledger.claim(wanted(limit=2))] == [1, 2]
+        assert [row.id for row in await ledger.claim(request(limit=2))] == [1, 2]
         await assert_recount(ledger)
 
     async def test_what_was_committed_is_not_done_again(
@@ -179,7 +188,7 @@ class TestTrouble:
 
         monkeypatch.setattr(owner, "note", fail)
         done = await asyncio.gather(
-            *(ledger.claim(wanted(limit=1)) for _ in range(2)), return_exceptions=True
+            *(ledger.claim(request(limit=1)) for _ in range(2)), return_exceptions=True
         )
         monkeypatch.undo()
 
@@ -214,7 +223,7 @@ class TestErasure:
             ]
             await ledger.add(gone)
             results: list[Result] = []
-            while rows := await ledger.claim(wanted(limit=500), results):
+            while rows := await ledger.claim(request(limit=500), results):
                 results = [result(row) for row in rows]
             await ledger.record(results)
             await ledger.observe(
@@ -237,7 +246,7 @@ class TestErasure:
 
     async def test_a_reader_that_keeps_the_log_is_named(self, ledger: SqliteLedger, tmp_path: Path) -> None:
         """What is still in the log is no secret: the call says so, and works when it is made again."""
-        await ledger.record([result(row) for row in await ledger.claim(wanted())])
+        await ledger.record([result(row) for row in await ledger.claim(request())])
         reader = sqlite3.connect(tmp_path / "a.db", isolation_level=None)
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM state").fetchone()

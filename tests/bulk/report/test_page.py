@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
-from nexmo_dispatch_async.bulk.ledger.records import Recipient, Result, Wanted
+from nexmo_dispatch_async.bulk.ledger.records import ClaimRequest, Recipient, Result
 from nexmo_dispatch_async.bulk.rejects import Reject
 from nexmo_dispatch_async.bulk.report.figures import Flow, Report
 from nexmo_dispatch_async.bulk.report.page import report_page
@@ -118,7 +118,7 @@ async def test_a_hostile_list_stays_text() -> None:
         )
     ]
     await ledger.add(people)
-    (row,) = await ledger.claim(Wanted(limit=1, now=BEGIN))
+    (row,) = await ledger.claim(ClaimRequest(limit=1, now=BEGIN))
     await ledger.record([Result(id=row.id, state="refused", at=BEGIN, error=EVIL, code=EVIL)])
 
     rejects = [Reject(3, EVIL, EVIL, EVIL)]

@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
-from nexmo_dispatch_async.bulk.ledger.records import News, Recipient, Result, Row, Wanted
+from nexmo_dispatch_async.bulk.ledger.records import ClaimRequest, News, Recipient, Result, Row
 from nexmo_dispatch_async.bulk.outcomes import Outcomes
 from nexmo_dispatch_async.bulk.rejects import Reject
 from nexmo_dispatch_async.bulk.report.counting import MOST, OTHER, Counting, rounded_up
@@ -266,7 +266,7 @@ async def test_costs_of_several_currencies_stay_apart() -> None:
     """Money of two currencies is not added up, nor divided by people who cost another one."""
     ledger = MemoryLedger()
     await ledger.add([Recipient(key=str(n), address=str(n), fields={}, bucket="b") for n in range(3)])
-    for row in await ledger.claim(Wanted(limit=3, now=BEGIN)):
+    for row in await ledger.claim(ClaimRequest(limit=3, now=BEGIN)):
         await ledger.record([Result(id=row.id, state="sent", at=BEGIN, dispatch_uuid=uuid_of(row.id))])
     for number, currency in enumerate(("EUR", "EUR", "USD"), start=1):
         reached = "" if number == 2 else "read"
@@ -311,7 +311,7 @@ async def test_what_failed_alike_is_said_once() -> None:
     """A number that is gone is gone on every channel: one reason, and which channels tried."""
     ledger = MemoryLedger()
     await ledger.add([Recipient(key="k", address="999000000001", fields={}, bucket="whatsapp|x")])
-    await ledger.claim(Wanted(limit=1, now=BEGIN))
+    await ledger.claim(ClaimRequest(limit=1, now=BEGIN))
     await ledger.record([Result(id=1, state="sent", at=BEGIN, dispatch_uuid=uuid_of(1))])
     outcomes = Outcomes(ledger)
     await outcomes.receive(status(1, 1, "undeliverable", at=1, code=1190))

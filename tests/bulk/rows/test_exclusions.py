@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 
 from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
-from nexmo_dispatch_async.bulk.ledger.records import Recipient, Result, Wanted
+from nexmo_dispatch_async.bulk.ledger.records import ClaimRequest, Recipient, Result
 from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 from nexmo_dispatch_async.bulk.rows.exclusions import excluding
 from nexmo_dispatch_async.bulk.rows.seen import Seen
@@ -24,7 +24,7 @@ async def test_the_follow_up_goes_to_the_others(tmp_path: Path) -> None:
     async with await SqliteLedger.open(tmp_path / "first.db") as first:
         await first.add(people(1, 2, 3, 4, 5))
         await first.drop([5])
-        claimed = await first.claim(Wanted(limit=4, now=1.0))
+        claimed = await first.claim(ClaimRequest(limit=4, now=1.0))
         states: tuple[Literal["sent", "refused", "unknown"], ...] = ("sent", "refused", "unknown")
         await first.record(
             [Result(id=row.id, state=state, at=1.0) for row, state in zip(claimed, states, strict=False)]
@@ -44,7 +44,7 @@ async def test_the_follow_up_goes_to_the_others(tmp_path: Path) -> None:
         "k5": None,
         "k6": None,
     }
-    assert [row.key for row in await second.claim(Wanted(limit=9, now=1.0))] == ["k2", "k5", "k6"]
+    assert [row.key for row in await second.claim(ClaimRequest(limit=9, now=1.0))] == ["k2", "k5", "k6"]
 
 
 async def test_a_ledger_that_is_not_there_is_an_error(tmp_path: Path) -> None:

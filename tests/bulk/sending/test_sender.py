@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
-from nexmo_dispatch_async.bulk.ledger.records import Claimed, Control, Counts, News, Result, Wanted
+from nexmo_dispatch_async.bulk.ledger.records import Claimed, ClaimRequest, Control, Counts, News, Result
 from nexmo_dispatch_async.bulk.sending.calendar import Calendar
 from nexmo_dispatch_async.bulk.sending.meter import Meter
 from nexmo_dispatch_async.bulk.sending.safety import AbortWatch, Budget, CanaryWatch
@@ -516,10 +516,10 @@ class FailingLedger(MemoryLedger):
     failures = 0
 
     async def claim(
-        self, wanted: Wanted, results: Sequence[Result] = (), *, worker: str = ""
+        self, request: ClaimRequest, results: Sequence[Result] = (), *, worker: str = ""
     ) -> list[Claimed]:
         self._fail()
-        return await super().claim(wanted, results, worker=worker)
+        return await super().claim(request, results, worker=worker)
 
     async def record(self, results: Sequence[Result]) -> None:
         self._fail()

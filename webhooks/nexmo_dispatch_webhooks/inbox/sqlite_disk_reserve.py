@@ -54,7 +54,7 @@ class DiskReserve:
         self._max_bytes = settings.max_bytes
         self._busy_timeout = settings.busy_timeout
         # state
-        self.wanted: bool = False
+        self.is_keeper: bool = False
         """Whether this process creates the reserve: a process that only reads leaves no files."""
         self._held = False
         """Whether the companion exists."""
@@ -134,7 +134,7 @@ class DiskReserve:
         """Create the reserve when it is missing and the disk has twice its room."""
         if self._held:
             return
-        self.wanted = True
+        self.is_keeper = True
         if self._available() >= 2 * self._size:
             with contextlib.suppress(OSError):  # another process created it, or filled the disk
                 self._create()
@@ -194,7 +194,7 @@ class DiskReserve:
             self._held = self._companion.stat().st_size >= self._size
         except OSError:
             self._held = False
-        self._tight = not self._held and (self.wanted or self._available() < 2 * self._size)
+        self._tight = not self._held and (self.is_keeper or self._available() < 2 * self._size)
 
     def _create(self) -> None:
         """Create the companion; a file system without allocation gets zeros.

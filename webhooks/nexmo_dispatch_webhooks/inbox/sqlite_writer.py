@@ -119,7 +119,7 @@ class Writer:
             self._serve_readers(db, batch)
             return
         self._stores |= bool(batch.adds)
-        if batch.adds or self._reserve.wanted:
+        if batch.adds or self._reserve.is_keeper:
             self._reserve.hold(db)
         try:
             self._transact(db, batch)
@@ -192,7 +192,7 @@ class Writer:
         """Return whether this process handles events, from now on or still."""
         if self._trouble is not None:
             raise self._loss()
-        self._reserve.wanted = True
+        self._reserve.is_keeper = True
         held = self._claim.held
         if self._claim.take(db):
             if not held:
