@@ -5,12 +5,15 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import pytest
+
 from tests.support.paths import ROOT
 
 # Fixtures that pytest warns about when it writes a report of its present form; warnings are errors here.
 OUTDATED = ("record_property", "record_xml_attribute")
 
 
+@pytest.mark.long
 def test_a_junit_report_can_be_written(tmp_path: Path) -> None:
     """`pytest --junitxml` writes its report for a test that measures something as for any other."""
     measured = "tests/simulator/test_simulator.py::test_600_seconds_take_less_than_50_milliseconds"

@@ -385,6 +385,7 @@ def test_a_pause_from_another_terminal_reaches_the_run(file: Path, service: Simu
     assert process.returncode == 4
 
 
+@pytest.mark.long
 def test_a_second_signal_gives_up_what_is_in_flight(file: Path, service: Simulator) -> None:
     """The first drains; who cannot wait ends it honestly: those rows are unknown, and are not sent again."""
     service.faults.add(Fault(kind="latency", route="POST /dispatch", seconds=60))

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import msgspec
+import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
@@ -77,6 +78,7 @@ class Truth:
         self.callbacks[uuid] += 1
 
 
+@pytest.mark.long
 async def test_a_day_of_bad_callbacks(tmp_path: Path) -> None:
     """Every row equals what got through at least once; rows of which nothing got through are listed."""
     async with Simulator(seed=11) as sim, AsyncExitStack() as stack:

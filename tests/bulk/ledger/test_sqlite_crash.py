@@ -26,6 +26,7 @@ def said(log: Path) -> list[str]:
     return log.read_text().splitlines() if log.exists() else []
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120)
 async def test_killed_between_any_two_statements(tmp_path: Path) -> None:
     """SIGKILL before a statement or a commit of the writer: unknown are at most those in flight."""

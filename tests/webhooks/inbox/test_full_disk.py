@@ -63,8 +63,8 @@ def play(volume: Path, size: str, *scenes: str) -> dict[str, Any]:
     [
         ("purge_twice", "2m"),
         pytest.param("purge_twice", "5m", marks=pytest.mark.long),
-        ("large", "12m"),
-        ("restart", "5m"),
+        pytest.param("large", "12m", marks=pytest.mark.long),
+        pytest.param("restart", "5m", marks=pytest.mark.long),
         ("occupied", "2m"),
         ("retention", "5m"),
     ],
@@ -78,6 +78,7 @@ def test_room_is_made_on_a_full_disk(tmp_path: Path, scene: str, size: str) -> N
     assert found["again"] > found["filled"] * 0.8
 
 
+@pytest.mark.long
 def test_room_is_made_after_a_kill_on_a_full_disk(tmp_path: Path) -> None:
     """The log that a killed process left is moved when its inbox is opened again."""
     found = play(tmp_path / "volume", "5m", "killed", "after")
