@@ -431,6 +431,8 @@ class Campaign:
             columns=settings.columns,
             country=settings.country,
             duplicates=settings.duplicates,
+            same_address=settings.same_address,
+            channel_orders=settings.channel_orders,
             variants=settings.variants,
             zone=settings.zone,
             zone_by_number=settings.zone_by_number,

@@ -127,7 +127,9 @@ def _settings(file: Table, folder: Path) -> CampaignSettings:
         source=_source(rows, folder),
         country=rows.text("country"),
         duplicates=cast("Any", rows.choice("duplicates", ("first", "error", "allow"))),
+        same_address=cast("Any", rows.choice("same_address", ("allow", "first"))),
         columns=_columns(file.table("columns")),
+        channel_orders=_channel_orders(file.table("channel_orders")),
         variants=_variants(variants),
         pace=_pace(file.table("pace")),
         quiet=_quiet(file.table("quiet")) if "quiet" in file else None,
@@ -151,6 +153,9 @@ def _settings(file: Table, folder: Path) -> CampaignSettings:
         and settings.send_until <= settings.start_at
     ):
         campaign.note("send_until", "is not after start_at")
+    if settings.channel_orders and not settings.columns.channels:
+        cure = 'needs the column that it explains; write [columns] channels = "whatsapp"'
+        file.table("channel_orders").note("", cure)
     for table in (campaign, rows):
         table.done()
     file.done()
@@ -171,6 +176,14 @@ def _columns(table: Table) -> Columns:
     columns = Columns(**{name: table.text(name) for name in Columns.__struct_fields__})
     table.done()
     return columns
+
+
+def _channel_orders(table: Table) -> dict[str, str]:
+    orders = {cell: table.text(cell) for cell in table.values}
+    for cell, order in orders.items():
+        if not order.strip():
+            table.note(cell, 'must be an order of channels, such as "whatsapp > sms"')
+    return orders
 
 
 def _variants(table: Table) -> Variants:

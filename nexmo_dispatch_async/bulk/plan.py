@@ -159,6 +159,8 @@ def intake_of(settings: CampaignSettings, *, rules: Rules = DEFAULT_RULES) -> In
         columns=settings.columns,
         country=settings.country,
         duplicates=settings.duplicates,
+        same_address=settings.same_address,
+        channel_orders=settings.channel_orders,
         variants=settings.variants,
         zone=settings.zone,
         zone_by_number=settings.zone_by_number,
@@ -368,7 +370,10 @@ def _warnings(counting: _Counting, settings: CampaignSettings, sends: int, ends:
     if rejected:
         warnings.append(f"{rejected} of {counting.rows} rows {'is' if rejected == 1 else 'are'} rejected")
     if counting.same_address:
-        warnings.append(f"{counting.same_address} rows have an address that came before under another key")
+        warnings.append(
+            f"{counting.same_address} rows have an address that came before under another key: one person "
+            'gets several messages, unless [rows] says same_address = "first"'
+        )
     cost = counting.cost()
     if cost is not None and cost.unpriced:
         warnings.append(f'{cost.unpriced} rows have no price: add prices for their countries, or one for ""')

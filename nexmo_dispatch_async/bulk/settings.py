@@ -25,12 +25,14 @@ __all__ = [
     "PeopleSettings",
     "QuietHours",
     "Rate",
+    "SameAddress",
     "Source",
     "TariffSettings",
     "Variants",
 ]
 
 Duplicates = Literal["first", "error", "allow"]
+SameAddress = Literal["allow", "first"]
 
 
 class Rate(Struct, frozen=True):
@@ -207,6 +209,8 @@ class CampaignSettings(Struct, frozen=True, kw_only=True):
         columns: Columns with a meaning.
         country: ISO 3166 code of the country of numbers that are written without one, `""` for none.
         duplicates: What becomes of a second row with the same key.
+        same_address: What becomes of a row with the address of an earlier row and another key.
+        channel_orders: The order of channels that a cell of the column `channels` stands for, by its content.
         strict: Nothing starts while a row is rejected.
         variants: Variants and hold-out.
         zone: IANA name of the zone of the campaign: local times in the file, people without a zone.
@@ -229,6 +233,8 @@ class CampaignSettings(Struct, frozen=True, kw_only=True):
     columns: Columns = Columns()
     country: str = ""
     duplicates: Duplicates = "first"
+    same_address: SameAddress = "allow"
+    channel_orders: dict[str, str] = field(default_factory=dict[str, str])
     strict: bool = False
     variants: Variants = Variants()
     zone: str = "UTC"

@@ -10,6 +10,7 @@ import pytest
 
 from nexmo_dispatch_async.bulk.campaign_file import CampaignFileError, load, parse, tariff_of, template_of
 from nexmo_dispatch_async.bulk.ledger.records import Cap, Recipient
+from nexmo_dispatch_async.bulk.plan import intake_of
 from nexmo_dispatch_async.bulk.settings import AbortIf, Canary, Columns, QuietHours, Rate, Source, Variants
 from nexmo_dispatch_async.bulk.units import duration, minutes, money, ramp, rate, share
 from nexmo_dispatch_async.channels import sms, viber, whatsapp
@@ -243,6 +244,20 @@ def test_each_problem_names_table_and_key(old: str, new: str, table: str, key: s
     assert WHOLE.count(old) >= 1
 
     assert (table, key) in problems(WHOLE.replace(old, new, 1))
+
+
+def test_a_list_in_its_own_words_is_described() -> None:
+    """One message per address, and what yes and no in a column of channels mean."""
+    text = SMALL.replace("[rows]", "[rows]\nsame_address = 'first'")
+    orders = "\n[columns]\nchannels = 'wa'\n[channel_orders]\nja = 'whatsapp > sms'\nnee = 'sms'\n"
+
+    settings = parse(text + orders)
+    assert settings.same_address == "first"
+    assert settings.channel_orders == {"ja": "whatsapp > sms", "nee": "sms"}
+    assert intake_of(settings).template.numbers == {"phone"}
+
+    assert ("channel_orders", "") in problems(text + orders.replace("channels = 'wa'", ""))
+    assert ("channel_orders", "nee") in problems(text + orders.replace("'sms'", "''"))
 
 
 def test_all_problems_are_told_at_once_with_cures() -> None:

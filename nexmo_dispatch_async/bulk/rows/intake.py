@@ -14,6 +14,7 @@ from datetime import datetime
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -29,7 +30,7 @@ from nexmo_dispatch_async.bulk.rows.number_zones import NumberZones
 from nexmo_dispatch_async.bulk.rows.numbers import NO_NUMBER, NumberNormalizer
 from nexmo_dispatch_async.bulk.rows.readers import Numbered, Rows, SourceError, batches, rows_of
 from nexmo_dispatch_async.bulk.rows.seen import Seen
-from nexmo_dispatch_async.bulk.settings import Columns, Duplicates, Source, Variants
+from nexmo_dispatch_async.bulk.settings import Columns, Duplicates, SameAddress, Source, Variants
 from nexmo_dispatch_async.bulk.templates.rendering import RenderedWorkflow, Renderer, Route
 from nexmo_dispatch_async.exceptions import ConfigurationError, DispatchError
 
@@ -122,6 +123,10 @@ class Intake:
         country: ISO 3166 code of the country of numbers without a country code, `""` for none.
         duplicates: Treatment of a second row with the same key in one source. `first`: the row is rejected.
             `error`: no row is added. `allow`: the row is added.
+        same_address: Treatment of a row with the address of an earlier row of the source and another key.
+            `allow`: the row is added, and one person gets several messages. `first`: the row is rejected.
+        channel_orders: The order of channels that a cell of the column `channels` stands for, such as
+            `{"yes": "whatsapp > sms", "no": "sms"}`; other cells are orders themselves.
         variants: Shares of variants, hold-out.
         zone: IANA name of the time zone of local times in rows without a zone.
         zone_by_number: Whether a row without a zone gets the zone of its number (extra `phone`).
@@ -138,6 +143,8 @@ class Intake:
         columns: Columns = Columns(),  # noqa: B008 - frozen
         country: str = "",
         duplicates: Duplicates = "first",
+        same_address: SameAddress = "allow",
+        channel_orders: Mapping[str, str] = MappingProxyType({}),
         variants: Variants = Variants(),  # noqa: B008 - frozen
         zone: str = "UTC",
         zone_by_number: bool = False,
@@ -145,11 +152,15 @@ class Intake:
     ) -> None:
         if duplicates not in ("first", "error", "allow"):
             raise ConfigurationError(f'duplicates must be "first", "error" or "allow", not {duplicates!r}')
+        if same_address not in ("allow", "first"):
+            raise ConfigurationError(f'same_address must be "allow" or "first", not {same_address!r}')
         if not _is_zone(zone):
             raise ConfigurationError(f'zone {zone!r} is no IANA time zone, such as "Europe/Amsterdam"')
         self.template = template
         self._columns = columns
         self._duplicates: Duplicates = duplicates
+        self._one_each = same_address == "first"
+        self._orders = {cell.strip().lower(): order.lower() for cell, order in channel_orders.items()}
         self._normalize = NumberNormalizer(country)
         self._dealer = Dealer(variants)
         self._shares = variants.shares
@@ -157,6 +168,7 @@ class Intake:
         self._number_zones = NumberZones() if zone_by_number else None
         self._kept = None if template.fields is None else tuple(sorted({*template.fields, *keep}))
         self._numbers = tuple(sorted(template.numbers))
+        self._address_name = self._numbers[0] if len(self._numbers) == 1 else "address"
 
     def __repr__(self) -> str:
         return f"<Intake for {self.template!r}>"
@@ -243,7 +255,10 @@ class Intake:
                 raise RowError(error.field, "number-missing", NO_NUMBER) from None
             column = getattr(columns, _CHOICES.get(error.rule, ""), "")
             if not error.field and column:
-                raise RowError(column, error.rule, error.advice) from None
+                advice = error.advice
+                if error.rule == "channel":
+                    advice += "; channel_orders says what other words in this column stand for"
+                raise RowError(column, error.rule, advice) from None
             raise
         zone = self._zone_of(own) or ("" if self._number_zones is None else self._number_zones(address))
         begin = self._time(own, columns.not_before, zone, 0.0)
@@ -287,13 +302,17 @@ class Intake:
                 continue
             times = keys.count(recipient.key)
             if times > 1 and self._duplicates != "allow":
-                where = self._columns.key or "address"
+                where = self._columns.key or self._address_name
                 advice = "came before in this source; only the first is taken"
                 bad.append(Reject(line, where, "duplicate", advice))
                 continue
             if times > 1:
                 recipient = structs.replace(recipient, key=f"{recipient.key}#{times}")
             same = addresses.count(recipient.address) - 1 if several else 0
+            if same and self._one_each:
+                advice = "has the address of an earlier row of this source; only the first is taken"
+                bad.append(Reject(line, self._address_name, "same-address", advice))
+                continue
             good.append(Prepared(recipient, rendered, same))
         return good, bad
 
@@ -342,8 +361,10 @@ class Intake:
 
     def _channels(self, fields: Mapping[str, str]) -> tuple[str, ...]:
         column = self._columns.channels
-        if not column or not (text := fields.get(column, "").strip().lower()):
+        if not column:
             return ()
+        cell = fields.get(column, "").strip().lower()
+        text = self._orders.get(cell, cell).strip()
         return tuple(_NICKNAMES.get(name, name) for name in _BETWEEN.split(text) if name)
 
     def _variant(self, fields: Mapping[str, str]) -> str:

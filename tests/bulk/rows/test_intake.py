@@ -1,5 +1,6 @@
 """Rows become recipients or rejects, and to add a corrected source again adds only what is new."""
 
+import asyncio
 import csv
 import pickle
 from collections.abc import Callable
@@ -251,3 +252,49 @@ def test_what_was_seen_is_counted_the_same_in_memory_and_on_disk() -> None:
         file = disk._file
     assert file is not None
     assert disk._file is None
+
+
+# --- what a list of customers says in its own words
+
+
+def rejects_of(each: Intake, rows: list[dict[str, str]]) -> tuple[list[str], list[tuple[int, str, str]]]:
+    async def work() -> tuple[list[str], list[tuple[int, str, str]]]:
+        keys: list[str] = []
+        bad: list[tuple[int, str, str]] = []
+        async for good, rejected in each.prepared(rows):
+            keys += [prepared.recipient.key for prepared in good]
+            bad += [(reject.line, reject.field, reject.rule) for reject in rejected]
+        return keys, bad
+
+    return asyncio.run(work())
+
+
+def test_one_message_for_each_number_although_rows_have_keys_of_their_own() -> None:
+    """`same_address="first"` keeps the caller's key and sends no person two messages."""
+    rows = [
+        {**ANN, "id": "K1"},
+        {**ANN, "id": "K2", "phone": "06 17 18 56 66"},
+        {**ANN, "id": "K3", "phone": "+31 6 17185667"},
+    ]
+    columns = Columns(key="id")
+
+    assert rejects_of(intake(columns=columns), rows) == (["K1", "K2", "K3"], [])
+    keys, bad = rejects_of(intake(columns=columns, same_address="first"), rows)
+
+    assert (keys, bad) == (["K1", "K3"], [(2, "phone", "same-address")])
+    with pytest.raises(ConfigurationError, match="same_address"):
+        intake(same_address="last")
+
+
+def test_a_column_says_yes_or_no_and_channel_orders_what_that_means() -> None:
+    """Yes and no, in any case, stand for an order of channels; an order may stand there itself."""
+    orders = {"ja": "whatsapp > sms", "Nee": "sms", "": "sms"}
+    each = intake(columns=Columns(channels="wa"), channel_orders=orders)
+
+    found = [
+        each.recipient(1, {**ANN, "wa": cell})[0].channels for cell in ("Ja", "nee", "", "sms > whatsapp")
+    ]
+
+    assert found == [("whatsapp", "sms"), ("sms",), ("sms",), ("sms", "whatsapp")]
+    with pytest.raises(RowError, match="channel_orders says what other words in this column stand for"):
+        each.recipient(1, {**ANN, "wa": "soms"})
