@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final, TypeVar, cast
 
 from nats.aio.client import Client
@@ -225,7 +226,7 @@ class Connection:
             await client.connect(
                 list(address.servers),
                 name=self._name,
-                error_cb=self._note,
+                error_cb=partial(self._note, client),
                 reconnected_cb=self._again,
                 connect_timeout=int(_ATTEMPT),
                 reconnect_time_wait=cast("int", 0.2),  # it is slept, so any number serves
@@ -258,9 +259,14 @@ class Connection:
             # Its type names a future of an unknown result, which is not used
             await client.subscribe(subject, cb=_hearing(on_message))  # pyright: ignore[reportUnknownMemberType]
 
-    async def _note(self, error: Exception) -> None:
+    async def _note(self, client: Client, error: Exception) -> None:
         """Note what the driver says beside responses; by default it writes a traceback to the log."""
         self._last = error
+        transport = client._transport  # noqa: SLF001 - see below
+        if transport is not None and not client.is_connected:
+            # A server that takes connections and says nothing: nats-py goes on to the next one, and leaves
+            # this connection open.
+            transport.close()
         if "permissions violation" in str(error).lower():
             self._refusals += 1
         if is_denied(error):

@@ -179,6 +179,24 @@ async def test_an_old_server_is_refused() -> None:
 
 
 @pytest.mark.engines
+async def test_a_user_without_rights_is_told_so() -> None:
+    """The server tells it beside the response, which never comes."""
+    user = '{ user: u, password: p, permissions: { publish: ["$JS.API.STREAM.INFO.>"], subscribe: ">" } }'
+    server = NatsServer(lines=[f"authorization {{ users: [ {user} ] }}"])
+    server.start()
+    try:
+        connection = connection_to(server.url("abc", "u:p@"))
+        await connection.open()
+        stream = Stream(connection, Shape("abc_x", ("abc.x.*",)))
+        with pytest.raises(StoreError, match="may not do this") as caught:
+            await stream.require(create=True)
+        assert caught.value.kind == "rights"
+        await connection.aclose()
+    finally:
+        server.remove()
+
+
+@pytest.mark.engines
 async def test_a_server_without_jetstream_is_refused() -> None:
     server = NatsServer(lines=[])
     conf = server.folder / "conf"
