@@ -22,6 +22,10 @@ _unknown = typer.Typer(
     no_args_is_help=True,
 )
 bulk.add_typer(_unknown, name="unknown")
+_opt_out = typer.Typer(
+    help="People who get nothing: those who replied STOP, and those whom you add.", no_args_is_help=True
+)
+bulk.add_typer(_opt_out, name="opt-out")
 
 _Campaign = Annotated[
     Path,
@@ -206,6 +210,51 @@ def drop(file: _File, which: _Which, json: _Json = False) -> None:
     _run(lambda: change_unknown(file, rows, "drop", json=json))
 
 
+@_opt_out.command("list")
+def list_opt_outs(file: _File, with_addresses: _Addresses = False, json: _Json = False) -> None:
+    """Print a line for each entry: address, time, and why it is there, such as stop."""
+    from nexmo_dispatch_async.cli.bulk_opt_outs import show_opt_outs
+
+    _run(lambda: show_opt_outs(file, with_addresses=with_addresses, json=json))
+
+
+_Numbers = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="NUMBER...", help="Numbers, as the campaign reads them."),
+]
+_NumbersFile = Annotated[
+    Path | None,
+    typer.Option("--file", metavar="LIST", exists=True, dir_okay=False, help="Text, a number a line."),
+]
+
+
+@_opt_out.command()
+def add(
+    file: _File,
+    numbers: _Numbers = None,
+    source: _NumbersFile = None,
+    reason: Annotated[str, typer.Option(help="Why, for the list; no names.")] = "",
+    json: _Json = False,
+) -> None:
+    """Add people: no campaign that shares the list sends to them, from the next claim on.
+
+    Ends with 1 when a line is no number; the others are added.
+    """
+    from nexmo_dispatch_async.cli.bulk_opt_outs import change_opt_outs
+
+    _some(numbers, source)
+    _run(lambda: change_opt_outs(file, "add", numbers or [], source, reason=reason, json=json))
+
+
+@_opt_out.command()
+def remove(file: _File, numbers: _Numbers = None, source: _NumbersFile = None, json: _Json = False) -> None:
+    """Remove people who want messages again. Rows that were skipped stay skipped."""
+    from nexmo_dispatch_async.cli.bulk_opt_outs import change_opt_outs
+
+    _some(numbers, source)
+    _run(lambda: change_opt_outs(file, "remove", numbers or [], source, json=json))
+
+
 @bulk.command()
 def report(
     file: _File,
@@ -251,6 +300,11 @@ def forget(
 
     seconds = _seconds(older, "--older")
     _run(lambda: work(file, seconds, json=json))
+
+
+def _some(numbers: list[str] | None, source: Path | None) -> None:
+    if not numbers and source is None:
+        raise typer.BadParameter("name numbers, or a file of them with --file", param_hint="NUMBER...")
 
 
 def _seconds(text: str, option: str) -> float:

@@ -1,0 +1,132 @@
+"""`bulk opt-out`: who gets nothing from a campaign, and from those that share its opt-out list."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, Generator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Literal
+
+import anyio.to_thread
+
+from nexmo_dispatch_async.bulk.campaign_file import load
+from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
+from nexmo_dispatch_async.bulk.rejects import RowError
+from nexmo_dispatch_async.bulk.rows.numbers import NumberNormalizer
+from nexmo_dispatch_async.cli.bulk_files import DONE, FAILED, as_json, opened
+from nexmo_dispatch_async.cli.screen import show
+from nexmo_dispatch_async.redaction import mask
+
+__all__ = ["change_opt_outs", "show_opt_outs"]
+
+#: Addresses that are changed together.
+_PIECE: Final = 5000
+#: A longer line is not read as a number.
+_LINE: Final = 1000
+_DIGIT: Final = re.compile(r"\d")
+
+
+async def show_opt_outs(file: Path, *, with_addresses: bool, json: bool) -> int:
+    """Print the opt-out list of a campaign; see `bulk opt-out list`."""
+    async with _list_of(file) as opt_outs:
+        after = ""
+        while page := await opt_outs.list(after=after):
+            after = page[-1].address
+            for entry in page:
+                address = entry.address if with_addresses else mask(entry.address)
+                at = datetime.fromtimestamp(entry.at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+                if json:
+                    show(as_json({"address": address, "reason": entry.reason, "at": at}))
+                else:
+                    show(f"{address}  {at}  {entry.reason}")
+    return DONE
+
+
+async def change_opt_outs(
+    file: Path,
+    action: Literal["add", "remove"],
+    numbers: Sequence[str],
+    source: Path | None,
+    *,
+    reason: str = "",
+    json: bool,
+) -> int:
+    """Add people to the opt-out list of a campaign, or remove them; see `bulk opt-out add` and `remove`.
+
+    Args:
+        file: The campaign file or the ledger.
+        action: What to do.
+        numbers: Numbers or user ids.
+        source: A file with one more of them a line.
+        reason: Reason of new entries.
+        json: Print JSON.
+    """
+    country = load(file).country if file.suffix.lower() == ".toml" else ""
+    normal = NumberNormalizer(country)
+    changed = refused = 0
+
+    def next_piece(lines: Iterator[tuple[str, str]]) -> tuple[list[str], list[str], bool]:
+        """Read so many addresses, what is wrong with the others, and whether more may follow."""
+        found: list[str] = []
+        wrong: list[str] = []
+        for place, text in lines:
+            try:
+                found.append(normal(text))
+            except RowError as error:
+                wrong.append(f"{place}: {error.advice}")
+            if len(found) + len(wrong) >= _PIECE:
+                return found, wrong, True
+        return found, wrong, False
+
+    async with _list_of(file) as opt_outs:
+        with closing(_lines(numbers, source)) as lines:
+            more = True
+            while more:
+                found, wrong, more = await anyio.to_thread.run_sync(next_piece, lines)
+                refused += len(wrong)
+                for advice in wrong:
+                    show(advice, error=True)
+                if found and action == "add":
+                    changed += await opt_outs.suppress(*found, reason=reason or "by hand")
+                elif found:
+                    changed += await opt_outs.unsuppress(*found)
+    if json:
+        show(as_json({action: changed, "refused": refused}))
+    else:
+        words = "added to" if action == "add" else "removed from"
+        show(f"{_entries(changed)} {words} the opt-out list" + (f", {refused:,} refused" if refused else ""))
+    return FAILED if refused else DONE
+
+
+@asynccontextmanager
+async def _list_of(file: Path) -> AsyncGenerator[OptOutList]:
+    """Open the list that a campaign shares with others, or that of its ledger, which no run may have then."""
+    settings = load(file) if file.suffix.lower() == ".toml" else None
+    if settings is not None and settings.people.file:
+        async with OptOutList.open(settings.people.file) as opt_outs:
+            yield opt_outs
+    else:
+        async with opened(file) as ledger:
+            yield ledger.opt_outs
+
+
+def _lines(numbers: Iterable[str], source: Path | None) -> Generator[tuple[str, str]]:
+    """Yield the place and the text of each number."""
+    for position, text in enumerate(numbers, 1):
+        yield f"number {position}", text
+    if source is None:
+        return
+    with source.open(encoding="utf-8-sig", errors="replace") as file:
+        for line in range(1, 1 << 62):
+            text = file.readline(_LINE)
+            if not text:
+                return
+            # The name of a column is no number that was mistyped.
+            if text.strip() and (line > 1 or _DIGIT.search(text)):
+                yield f"line {line}", text.strip().strip('"')
+
+
+def _entries(count: int) -> str:
+    return f"{count:,} {'entry' if count == 1 else 'entries'}"
