@@ -365,7 +365,7 @@ class Campaign:
     def attach(self, router: Any) -> Outcomes:
         """Register handlers on a router of the receiver, for callbacks and for STOP replies."""
         outcomes = self._hearing()
-        outcomes.attach(router, self._opt_outs)
+        outcomes.attach(router, self._opt_outs, stop_words=self.settings.people.stop_words)
         return outcomes
 
     async def wait(

@@ -271,10 +271,14 @@ def _people(table: Table, folder: Path) -> PeopleSettings:
         )
         inner.done()
     file = table.text("file")
+    stop_words = table.texts("stop_words")
+    if not all(word.strip() for word in stop_words):
+        table.note("stop_words", 'must be words, such as ["afmelden"]')
     people = PeopleSettings(
         file=_path(folder, file),
         cap=cap,
         exclude=tuple(_path(folder, name) for name in table.texts("exclude")),
+        stop_words=stop_words,
     )
     table.table("cap")
     table.done()

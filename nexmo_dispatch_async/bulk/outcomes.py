@@ -19,6 +19,7 @@ from nexmo_dispatch_async.bulk.ledger.folding import news_of_event, outcomes_of
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger, rows_of
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList, normal_address
 from nexmo_dispatch_async.bulk.ledger.records import News, Row
+from nexmo_dispatch_async.bulk.ledger.stop_words import STOP_WORDS
 from nexmo_dispatch_async.bulk.ledger.transitions import merge
 from nexmo_dispatch_async.bulk.strangers import Candidate, Strangers, Suggestion, suggest
 from nexmo_dispatch_async.exceptions import ConfigurationError
@@ -113,16 +114,22 @@ class Outcomes:
 
     # --- callbacks ---
 
-    def attach(self, router: _Router, opt_outs: OptOutList | None = None) -> None:
+    def attach(
+        self, router: _Router, opt_outs: OptOutList | None = None, *, stop_words: Iterable[str] = ()
+    ) -> None:
         """Register `receive` on a router of the receiver, and the handlers of the opt-out list.
 
         Args:
             router: The receiver's `Router`.
             opt_outs: Opt-out list for senders of replies such as STOP, and for the error codes 1050 and 1240.
+            stop_words: Replies that opt out beside `STOP_WORDS`.
+
+        Raises:
+            ConfigurationError: A word is empty.
         """
         router.add(self.receive, kind=("message-status", "final-report"))
         if opt_outs is not None:
-            opt_outs.attach(router)
+            opt_outs.attach(router, words=(*STOP_WORDS, *stop_words))
 
     async def receive(self, event: Event) -> None:
         """Store a callback; a handler for a router. A callback without a row is kept for a while.

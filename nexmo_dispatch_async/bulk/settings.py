@@ -128,11 +128,13 @@ class PeopleSettings(Struct, frozen=True):
         file: SQLite file with the opt-out list and the history of contacts, `""` for that of the campaign.
         cap: Maximum number of messages to a person within a rolling window.
         exclude: Ledgers of other campaigns, whose recipients are skipped.
+        stop_words: Replies that opt their sender out, beside `stop`, `stopall` and `unsubscribe`.
     """
 
     file: str = ""
     cap: Cap | None = None
     exclude: tuple[str, ...] = ()
+    stop_words: tuple[str, ...] = ()
 
 
 class Source(Struct, frozen=True):

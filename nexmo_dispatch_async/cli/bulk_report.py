@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import anyio.to_thread
@@ -79,8 +79,17 @@ def _in_words(figures: Report) -> Iterator[str]:
     for channel in figures.channels:
         yield (
             f"  {channel.channel}: {channel.attempted:,} messages, {channel.delivered:,} delivered, "
-            f"{channel.read:,} read, {channel.failed:,} failed"
+            f"{channel.read:,} read, {channel.failed:,} failed{_costs(channel.spent)}"
         )
+    yield from _soon(figures)
+    for title, groups in (("language", figures.languages), ("variant", figures.variants)):
+        if any(group.name for group in groups):
+            yield f"  by {title}:"
+            for group in groups:
+                yield (
+                    f"    {group.name or 'none'}: {group.delivered:,} of {group.rows:,} reached, "
+                    f"{group.read:,} read{_costs(group.cost)}"
+                )
     for error in figures.errors:
         where = error.channel or "when sending"
         yield f"  {error.code or 'no code'} {where}: {_messages(error.messages)}, {error.meaning}"
@@ -90,6 +99,16 @@ def _in_words(figures: Report) -> Iterator[str]:
             yield f"  {reason.rows:,}  {reason.why}"
     if figures.rejected:
         yield f"lines that were not taken: {figures.rejected:,}"
+
+
+def _costs(costs: Mapping[str, str]) -> str:
+    return "".join(f", {currency} {amount}" for currency, amount in costs.items())
+
+
+def _soon(figures: Report) -> Iterator[str]:
+    for title, times in (("reached", figures.to_delivered), ("read", figures.to_read)):
+        if times.median is not None and times.p90 is not None:
+            yield f"  half of them {title} within {span(times.median)}, nine in ten within {span(times.p90)}"
 
 
 def _messages(count: int) -> str:
@@ -113,6 +132,9 @@ def _plan_in_words(made: Plan, rejects: Path, zone: str) -> Iterator[str]:
             yield f"  by {title}: " + ", ".join(
                 f"{name or 'none'} {count:,}" for name, count in counts.items()
             )
+    if made.rejected > len(made.rejects):
+        rules = sorted(made.rules.items(), key=lambda each: -each[1])
+        yield "  rejected: " + ", ".join(f"{rule} {count:,}" for rule, count in rules)
     for reject in made.rejects:
         field = f"{reject.field}: " if reject.field else ""
         yield f"  line {reject.line}: {field}{reject.advice} [{reject.rule}]"

@@ -256,6 +256,10 @@ def test_a_list_in_its_own_words_is_described() -> None:
     assert settings.channel_orders == {"ja": "whatsapp > sms", "nee": "sms"}
     assert intake_of(settings).template.numbers == {"phone"}
 
+    stops = parse(SMALL + "\n[people]\nstop_words = ['afmelden', 'stoppen']\n").people.stop_words
+    assert stops == ("afmelden", "stoppen")
+    assert ("people", "stop_words") in problems(SMALL + "\n[people]\nstop_words = ['']\n")
+
     assert ("channel_orders", "") in problems(text + orders.replace("channels = 'wa'", ""))
     assert ("channel_orders", "nee") in problems(text + orders.replace("'sms'", "''"))
 

@@ -139,3 +139,27 @@ def test_one_is_a_line(file: Path) -> None:
 
     assert "line 6: phone: is empty; fill in the number, or leave the row out [number-missing]" in out
     assert "warning: 1 of 5 rows is rejected" in out
+
+
+def test_many_bad_lines_are_counted_by_rule(file: Path) -> None:
+    """A column that is wrong in every line is one mistake: its rule and count come before the first lines."""
+    with (file.parent / "customers.csv").open("a", encoding="utf-8") as rows:
+        rows.write("\n" + "x;Eve;nl\n" * 30 + ";Fay;nl\n")
+
+    out = run("plan", file)[1].splitlines()
+
+    place = out.index("  rejected: number-form 30, number-missing 1")
+    assert out[place + 1].startswith("  line 6: phone: must be one number")
+    assert "  and 11 more in " in "\n".join(out)
+
+
+def test_the_report_in_words_has_languages_times_and_money(file: Path) -> None:
+    """What the page shows at a glance, the terminal shows too."""
+    path = file.parent / "c.db"
+    fill(path, "sent", "refused")
+
+    out = run("report", path)[1]
+
+    assert "0 of 2 people reached" in out
+    assert "within" not in out  # nothing is known of times
+    assert "by language" not in out  # and no row names one

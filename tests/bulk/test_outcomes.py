@@ -9,13 +9,16 @@ from typing import Any
 import anyio
 import pytest
 
+from nexmo_dispatch_async.bulk.campaign import Campaign
 from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.bulk.ledger.records import ClaimRequest, News, Observed, Recipient, Result, Row
 from nexmo_dispatch_async.bulk.outcomes import Outcomes, attach
+from nexmo_dispatch_async.bulk.settings import CampaignSettings, PeopleSettings, Source
 from nexmo_dispatch_async.exceptions import ConfigurationError, LedgerError
 from nexmo_dispatch_webhooks import Router
 from tests.bulk.callbacks import BEGIN, report, status, uuid_of
+from tests.bulk.ledger.test_opt_outs import reply
 
 HOUR = 3600.0
 
@@ -328,3 +331,18 @@ def test_settings_are_checked(ledger: WatchedLedger) -> None:
     """A negative bound is refused, with its name."""
     with pytest.raises(ConfigurationError, match="max_strangers"):
         Outcomes(ledger, max_strangers=-1)
+
+
+async def test_the_words_of_a_campaign_opt_out_too(ledger: WatchedLedger) -> None:
+    """`[people] stop_words` adds the words of a language, and the usual ones still count."""
+    opt_outs, router = OptOutList(), Router()
+    settings = CampaignSettings(
+        name="spring", ledger="", source=Source(file=""), people=PeopleSettings(stop_words=("afmelden",))
+    )
+    campaign = Campaign(ledger, settings=settings, opt_outs=opt_outs)
+    campaign.attach(router)
+
+    for number, text in ((1, "Afmelden!"), (2, "STOP"), (3, "Hallo")):
+        (await router.dispatch(reply(text, sender=f"99900000000{number}"))).raise_for_failures()
+
+    assert [entry.address for entry in await opt_outs.list()] == ["999000000001", "999000000002"]

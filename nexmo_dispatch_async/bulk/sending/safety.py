@@ -126,7 +126,10 @@ class Budget:
             f"{self.spent(counts)} {self.currency} were charged, {may_cost} rows may cost up to "
             f"{self.worst} each, of {self.max_spend} allowed"
         )
-        return Hold("max_spend", reason, pauses=max(sent - counts.ended, 0) + sending == 0)
+        pauses = max(sent - counts.ended, 0) + sending == 0
+        if pauses:
+            reason += "; to go on, raise max_spend, end this run and run again"
+        return Hold("max_spend", reason, pauses=pauses)
 
 
 class AbortWatch:

@@ -57,6 +57,8 @@ def test_a_budget_counts_what_was_charged_and_the_worst_of_what_is_open() -> Non
     assert isinstance(over, Hold)
     assert over.pauses
     assert "9.80 EUR" in over.reason
+    assert "raise max_spend" in over.reason
+    assert "raise max_spend" not in waits.reason
 
 
 def test_a_budget_is_never_passed_whatever_rows_turn_out_to_cost() -> None:
