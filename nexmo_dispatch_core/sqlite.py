@@ -1,6 +1,6 @@
 """`SqliteFile`: an SQLite file with a write-ahead log, for its owner only, and checked while it is open.
 
-It knows no table. The stores of both packages open their files with it, and call `trouble` before they
+It knows no table. The stores of both packages open their files with it, and call `damage` before they
 acknowledge a write.
 """
 
@@ -83,7 +83,7 @@ class SqliteFile:
                 return
 
     def watch(self) -> None:
-        """Note the identity of the file and its log, which `trouble` compares from now on.
+        """Note the identity of the file and its log, which `damage` compares from now on.
 
         Raises:
             sqlite3.Error: The file cannot be read.
@@ -104,7 +104,7 @@ class SqliteFile:
         self._keeper.execute("SELECT count(*) FROM sqlite_master").fetchone()
         self._identity.note_log()
 
-    def trouble(self) -> str | None:
+    def damage(self) -> str | None:
         """Return why commits may be lost, in words that follow the name of the file; None if they are safe.
 
         It costs two `stat` calls. Call it outside a transaction: before it, since the next write fills the
@@ -112,7 +112,7 @@ class SqliteFile:
         """
         if self._identity is None:
             return None
-        return self._identity.trouble(self.connection)
+        return self._identity.damage(self.connection)
 
     def erase_log(self, *, wait: float = 0.0) -> bool:
         """Move the whole log to the file and overwrite it; return False when another connection prevents it.
@@ -167,10 +167,10 @@ class SqliteFile:
 
         Args:
             keep_log: Whether to keep the log. Otherwise the last connection moves it to the file and removes
-                it. After `trouble` the files are never changed.
+                it. After `damage` the files are never changed.
         """
         first, second = self.connection, self._keeper
-        if second is not None and not keep_log and self.trouble() is None:
+        if second is not None and not keep_log and self.damage() is None:
             first, second = second, first
         first.close()
         if second is not None:

@@ -58,7 +58,7 @@ class Identity:
             and file.size >= self._file.size
         )
 
-    def trouble(self, connection: sqlite3.Connection) -> str | None:
+    def damage(self, connection: sqlite3.Connection) -> str | None:
         """What is wrong, in words that follow the name of the file; None when nothing is.
 
         Args:

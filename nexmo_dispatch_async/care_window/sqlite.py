@@ -123,9 +123,9 @@ class SqliteWindowStore:
             self._traces = not self._file.erase_log(wait=wait)
 
     def _check(self) -> None:
-        if (trouble := self._file.trouble()) is not None:
+        if (damage := self._file.damage()) is not None:
             raise CareWindowStoreError(
-                f"the file of the care window, {self._name}, {trouble}: nothing is noted until it is put "
+                f"the file of the care window, {self._name}, {damage}: nothing is noted until it is put "
                 "back, or the process is started again"
             )
 

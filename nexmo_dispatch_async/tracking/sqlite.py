@@ -150,9 +150,9 @@ class SqliteTrackingStore:
         return await anyio.to_thread.run_sync(locked, limiter=self._limiter)
 
     def _check(self, file: SqliteFile) -> None:
-        if (trouble := file.trouble()) is not None:
+        if (damage := file.damage()) is not None:
             raise TrackingStoreError(
-                f"the file of the tracker, {Path(self._path).name}, {trouble}: nothing is stored until it is "
+                f"the file of the tracker, {Path(self._path).name}, {damage}: nothing is stored until it is "
                 "put back, or the process is started again"
             )
 

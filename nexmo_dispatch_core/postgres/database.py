@@ -18,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed
 
-from nexmo_dispatch_core.postgres.failures import TROUBLE, MakeError, failure_of
+from nexmo_dispatch_core.postgres.failures import POSTGRES_ERRORS, MakeError, failure_of
 
 __all__ = ["SCHEMA", "Connection", "Database", "is_postgres"]
 
@@ -177,12 +177,12 @@ class Database:
         try:
             async with asyncio.timeout(self._timeout if bounded else None):
                 return await call()
-        except TROUBLE as error:
-            trouble = failure_of(error)
-        if trouble.kind == "away":
+        except POSTGRES_ERRORS as error:
+            failure = failure_of(error)
+        if failure.kind == "away":
             self._check_pool()
         # Outside of `except`: the exception of the driver may quote values, and would be its context.
-        raise self._error(trouble)
+        raise self._error(failure)
 
     def _require_pool(self) -> AsyncConnectionPool[Connection]:
         if self._pool is None:
@@ -201,7 +201,7 @@ async def _nothing(_: Connection) -> None:
 
 
 async def _checked(pool: AsyncConnectionPool[Connection]) -> None:
-    with contextlib.suppress(*TROUBLE):
+    with contextlib.suppress(*POSTGRES_ERRORS):
         await pool.check()
 
 

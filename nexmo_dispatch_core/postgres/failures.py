@@ -14,14 +14,14 @@ from msgspec import Struct
 from psycopg import errors
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
-__all__ = ["TROUBLE", "Failure", "MakeError", "failure_of", "is_trouble"]
+__all__ = ["POSTGRES_ERRORS", "Failure", "MakeError", "failure_of", "is_store_failure"]
 
 #: `away`: no connection, or it was cut; `full`: no room on the disk; `rights`: the role may not do it;
 #: `missing`: tables are not there; `closed`: the store was closed; `other`: the statement itself.
 FailureKind = Literal["away", "full", "rights", "missing", "closed", "other"]
 
 #: Everything that a call of psycopg raises.
-TROUBLE: Final = (psycopg.Error, PoolClosed, PoolTimeout, TooManyRequests, OSError, TimeoutError)
+POSTGRES_ERRORS: Final = (psycopg.Error, PoolClosed, PoolTimeout, TooManyRequests, OSError, TimeoutError)
 _FULL: Final = frozenset({"53100", "53200"})
 _MISSING: Final = frozenset({"42P01", "3F000", "42703"})
 # Classes of SQLSTATE that tell of the server and not of a statement: connections, resources, an operator who
@@ -44,7 +44,7 @@ MakeError = Callable[[Failure], Exception]
 
 
 def failure_of(error: BaseException) -> Failure:
-    """Return what an exception of `TROUBLE` means."""
+    """Return what an exception of `POSTGRES_ERRORS` means."""
     if isinstance(error, PoolClosed):
         return Failure("closed", "it is closed")
     if isinstance(error, PoolTimeout | TooManyRequests):
@@ -60,7 +60,7 @@ def failure_of(error: BaseException) -> Failure:
         return Failure("full", f"Postgres has no room ({_where(error)})")
     if state in _MISSING:
         return Failure("missing", f"tables are missing ({_where(error)})")
-    if is_trouble(error):
+    if is_store_failure(error):
         if state is None:
             return Failure(
                 "away", f"Postgres cannot be reached, or the connection was cut ({_reason(error)})"
@@ -69,7 +69,7 @@ def failure_of(error: BaseException) -> Failure:
     return Failure("other", _where(error))
 
 
-def is_trouble(error: BaseException) -> bool:
+def is_store_failure(error: BaseException) -> bool:
     """Return whether an exception tells of the server or the connection, and not of a statement."""
     if not isinstance(error, psycopg.Error):
         return True

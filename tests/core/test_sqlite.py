@@ -27,7 +27,7 @@ def file(path: Path) -> Iterator[SqliteFile]:
     opened.connection.execute("CREATE TABLE notes (n INTEGER)")
     for number in range(100):
         opened.connection.execute("INSERT INTO notes VALUES (?)", (number,))
-    assert opened.trouble() is None
+    assert opened.damage() is None
     yield opened
     opened.close()
 
@@ -44,17 +44,17 @@ def notes(path: Path) -> int:
 def test_a_file_that_was_removed_is_noticed(file: SqliteFile, path: Path) -> None:
     path.unlink()
 
-    assert file.trouble() == "was removed or renamed"
+    assert file.damage() == "was removed or renamed"
 
 
 def test_a_file_that_was_renamed_is_noticed_until_it_is_back(file: SqliteFile, path: Path) -> None:
     """Nothing was lost then, so all is well again."""
     path.rename(path.with_name("elsewhere"))
-    assert file.trouble() == "was removed or renamed"
+    assert file.damage() == "was removed or renamed"
 
     path.with_name("elsewhere").rename(path)
 
-    assert file.trouble() is None
+    assert file.damage() is None
 
 
 def test_a_file_that_was_replaced_is_noticed(file: SqliteFile, path: Path, tmp_path: Path) -> None:
@@ -62,17 +62,17 @@ def test_a_file_that_was_replaced_is_noticed(file: SqliteFile, path: Path, tmp_p
 
     (tmp_path / "other.db").replace(path)
 
-    assert file.trouble() == "was replaced by another file"
+    assert file.damage() == "was replaced by another file"
 
 
 def test_a_file_that_was_truncated_is_noticed(file: SqliteFile, path: Path) -> None:
     """However little is missing, and also after the next commit."""
     assert file.erase_log()
-    assert file.trouble() is None
+    assert file.damage() is None
 
     os.truncate(path, path.stat().st_size - 1)
 
-    assert file.trouble() == "was truncated"
+    assert file.damage() == "was truncated"
 
 
 def test_a_folder_that_was_removed_is_noticed(file: SqliteFile, path: Path) -> None:
@@ -80,7 +80,7 @@ def test_a_folder_that_was_removed_is_noticed(file: SqliteFile, path: Path) -> N
         companion.unlink()
     path.parent.rmdir()
 
-    assert file.trouble() == "was removed or renamed"
+    assert file.damage() == "was removed or renamed"
     path.parent.mkdir()
 
 
@@ -98,17 +98,17 @@ def test_a_log_that_is_lost_is_noticed(file: SqliteFile, path: Path, way: str) -
     else:
         os.truncate(log, log.stat().st_size // 2)
 
-    trouble = file.trouble()
+    damage = file.damage()
 
-    assert trouble is not None
-    assert trouble.startswith("has lost its log: the -wal file was ")
+    assert damage is not None
+    assert damage.startswith("has lost its log: the -wal file was ")
 
 
-def test_what_others_may_do_is_no_trouble(file: SqliteFile, path: Path) -> None:
+def test_what_others_may_do_is_no_damage(file: SqliteFile, path: Path) -> None:
     """VACUUM makes a file smaller, and a log that was moved may be emptied."""
     file.connection.execute("CREATE TABLE large AS SELECT randomblob(1000000) AS x")
     file.erase_log()
-    assert file.trouble() is None
+    assert file.damage() is None
     size = path.stat().st_size
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("DROP TABLE large")
@@ -117,18 +117,18 @@ def test_what_others_may_do_is_no_trouble(file: SqliteFile, path: Path) -> None:
     assert path.stat().st_size < size
     assert log_of(path).stat().st_size == 0
 
-    assert file.trouble() is None
+    assert file.damage() is None
     file.connection.execute("INSERT INTO notes VALUES (1)")
-    assert file.trouble() is None
+    assert file.damage() is None
 
 
-def test_memory_has_no_trouble() -> None:
+def test_memory_has_no_damage() -> None:
     """Nothing can be taken from a database without a file."""
     file = SqliteFile(":memory:", busy_timeout=1.0)
     file.keep_log()
     file.watch()
 
-    assert (file.path, file.exposure, file.trouble()) == (None, None, None)
+    assert (file.path, file.exposure, file.damage()) == (None, None, None)
     file.close()
 
 
@@ -177,7 +177,7 @@ def test_a_log_is_emptied_when_no_reader_is_in_the_way(file: SqliteFile, path: P
 
     assert file.erase_log()
     assert set(log_of(path).read_bytes()) == {0}
-    assert file.trouble() is None
+    assert file.damage() is None
     file.connection.execute("INSERT INTO notes VALUES (1)")
     assert notes(path) == 101
 

@@ -126,8 +126,8 @@ class SqliteOptOutStore:
         return done
 
     def _check(self, file: SqliteFile) -> None:
-        if (trouble := file.trouble()) is not None:
+        if (damage := file.damage()) is not None:
             raise OptOutError(
-                f"the opt-out list {self.path.name} {trouble}: nothing is stored until it is put back, or "
+                f"the opt-out list {self.path.name} {damage}: nothing is stored until it is put back, or "
                 "the process is started again"
             )

@@ -144,7 +144,7 @@ class Owner:
                 if is_locked(error):
                     raise _in_use(self._path.name, _read(self._file.connection)) from None
                 raise
-            if lock.trouble() is None:
+            if lock.damage() is None:
                 return lock
             lock.close()  # the file was removed meanwhile: the lock is on a file without a name
         raise LedgerError(f"the companion {companion.name} of the ledger is removed again and again")

@@ -218,10 +218,10 @@ class Writer:
 
     def _check_files(self) -> None:
         for file in (self._file, self._opt_outs):
-            if file is not None and (trouble := file.trouble()) is not None:
+            if file is not None and (damage := file.damage()) is not None:
                 name = self._path.name if file is self._file else "with its opt-out list"
                 raise LedgerError(
-                    f"the ledger {name} {trouble}: nothing is stored until it is put back, or the process is "
+                    f"the ledger {name} {damage}: nothing is stored until it is put back, or the process is "
                     "started again"
                 )
 

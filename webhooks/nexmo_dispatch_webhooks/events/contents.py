@@ -2,7 +2,7 @@
 # (the reason: members of decoded JSON have no known type until they are read here)
 """The content of an inbound message (contract 5.5.2), v0.1 and v1.
 
-It does not fetch media; the URLs are for 48 hours.
+It does not fetch media; the URLs are valid for 48 hours.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _MEDIA: dict[str, type[_Media]] = {
 
 
 def read_content(value: object, where: str, odd: Odd, *, flat: bool = False) -> e.Content:
-    """Contract 5.5.2; `value` holds `type` and the payload under the name of the type.
+    """Read the content of a message (contract 5.5.2): `type`, and the payload under the name of the type.
 
-    *flat* says that `value` is a whole body of the v1 format, so that other members are none of ours.
+    With *flat*, `value` is a whole body of the v1 format, whose other members are ignored here.
     """
     if type(value) is not dict:
         odd.append(f"{where}: missing")
         return e.UnknownContent("unknown", value)
     named = to_text(value.get("type")) or ""
     kind = named.lower()
-    # a known word in another spelling has its payload under either
+    # A type in another spelling may have its payload under either spelling.
     payload = value.get(kind, value.get(named))
     if kind not in _KNOWN:
         odd.append(f"{where}.type: {'unknown value' if kind else 'missing'}")

@@ -2,7 +2,7 @@
 # (the reason: members of decoded JSON have no known type until they are read here)
 """Decode the bytes of a body to one JSON object, by the tolerance rules of contract 5.11.
 
-It knows no events; `parsing` does.
+It knows nothing of events; `parsing` does.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["decode_object"]
 #: Nesting deeper than this is refused: the deepest documented body has five levels, and a record
 #: close to the interpreter's limit could be read here but not stored, printed or compared later.
 DEEPEST = 100
-#: Below this size a body cannot nest deeply enough to matter, and is not measured.
+#: A body below this size cannot nest deeply enough to matter, so its depth is not measured.
 _SMALL = 512
 _BOM = b"\xef\xbb\xbf"
 _DECODER = msgspec.json.Decoder()
@@ -28,9 +28,9 @@ _DECODER = msgspec.json.Decoder()
 def decode_object(body: bytes | str) -> tuple[dict[str, Any], bool]:
     """Decode a body that must be a JSON object.
 
-    msgspec is fast and refuses what strict JSON refuses. A body that it refuses gets a second reading
-    by the standard library, so that half surrogates, over-large exponents, NaN and a byte-order mark do
-    not lose a message (contract 5.11).
+    msgspec is fast and accepts strict JSON only. The standard library reads a body that msgspec refuses, so
+    that half surrogates, over-large exponents, NaN and a byte-order mark do not lose a message (contract
+    5.11).
 
     Args:
         body: The raw body.
@@ -63,7 +63,7 @@ def _decode_tolerantly(body: bytes | str) -> Any:
             text = body.removeprefix("\ufeff")
         else:
             text = bytes(body).removeprefix(_BOM).decode("utf-8", "surrogatepass")
-        # NaN and the infinities become the text that stood there, so that equal bodies stay equal.
+        # NaN and the infinities become text, as spelt in the body, so that equal bodies stay equal.
         return json.loads(text, parse_constant=str)
     except RecursionError:
         raise InvalidBodyError("the body nests too deeply") from None

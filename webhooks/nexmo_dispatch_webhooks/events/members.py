@@ -1,6 +1,6 @@
-"""The member names of the contract, per object, for telling what is documented from what is odd.
+"""The member names of the contract, per object, to tell documented members from unknown ones.
 
-It holds tables only. Every one is open on the way in: an unknown member is kept, not refused.
+The module contains tables only. A member that is in no table is kept, not refused.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ CONTENT_MEMBERS = {
 #: Objects whose members 5.5 and 5.8 name; those inside of `context` and of `whatsapp` are not named.
 SMS_MEMBERS = _names("num_messages keyword count_total total_count")
 PROFILE_MEMBERS = _names("name username")
-#: The service spells them in three ways (contract 5.8).
+#: The service spells these members in three ways (contract 5.8).
 WORKFLOW_MEMBERS = _names("id workflow_id items_number item_number items_total total_items")
 DESTINATION_MEMBERS = _names("network_code")
 WHATSAPP_MEMBERS = _names("conversation pricing sender recipient referral")

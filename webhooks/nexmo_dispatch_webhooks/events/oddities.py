@@ -1,6 +1,6 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # (the reason: members of decoded JSON have no known type until they are read here)
-"""Readers that note each oddity that they tolerate: by place, without values, for counts and logs.
+"""Readers that note each oddity that they tolerate, by place and without the value, for counts and logs.
 
 A note never quotes the body. `parse_event(strict=True)` raises an error for any note.
 """
@@ -52,7 +52,7 @@ def plain(value: object, where: str, odd: Odd) -> str | None:
 
 
 def required(value: object, where: str, odd: Odd) -> str | None:
-    """Return the same for a required member; note when it is missing."""
+    """Return the text of a required id or address; note when it is missing."""
     if value is None:
         odd.append(f"{where}: missing")
     return plain(value, where, odd)
@@ -68,7 +68,7 @@ def read_time(value: object, odd: Odd) -> tuple[datetime | None, str | None]:
             odd.append("timestamp: no zone")
         return moment, value
     odd.append(f"timestamp: {'missing' if value is None else 'unknown form'}")
-    # a number with a fraction is no text by 5.11, but the original is kept
+    # A number with a fraction is not text by contract 5.11, but its original is kept.
     return moment, repr(value) if (text := to_text(value)) is None and type(value) is float else text
 
 

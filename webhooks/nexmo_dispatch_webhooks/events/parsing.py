@@ -1,9 +1,9 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # (the reason: members of decoded JSON have no known type until they are read here)
-"""`parse_event`: a body to a typed event; the shape decides the kind, and every tolerance applies.
+"""`parse_event`: from a body to a typed event, whose kind the shape of the body decides.
 
-It needs no headers and checks no signature: `signature` and `sansio` do. Each reader notes in `odd`
-what it tolerated, by place and without the value; `strict=True` turns the first such note into an error.
+It needs no headers and checks no signature: `signature` and `sansio` do. Each reader notes in `odd` every
+oddity that it tolerated, by place and without the value; with `strict=True` such notes are an error.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ _V1_STATUS_OBJECTS = {
 def parse_event(body: bytes | str, *, strict: bool = False) -> e.Event:
     """Read the body of a callback, v0.1 or v1 format (contract 5.1 to 5.8).
 
-    Anything unknown is kept: a value as text, a member in `raw`, a whole object as `UnknownEvent`. What
-    was tolerated is listed in `oddities`, so that it can be counted.
+    Unknown parts are kept: a value as text, a member in `raw`, a whole object as `UnknownEvent`. The oddities
+    that were tolerated are listed in `oddities`, so that they can be counted.
 
     Args:
         body: The raw body, as bytes (preferred: signatures are over bytes) or text.
@@ -210,7 +210,7 @@ def _report(raw: JSONObject, odd: Odd) -> e.FinalReport:
     usage, status, template = (raw.get(name) for name in ("usage", "status", "template"))
     timestamp, timestamp_raw = read_time(raw.get("timestamp"), odd)
     dispatch_uuid = plain(raw.get("dispatch_uuid"), "dispatch_uuid", odd)
-    if dispatch_uuid is None:  # that its links hold it was noted above: they are no part of a report
+    if dispatch_uuid is None:  # links that hold it are no part of a report, and were noted above
         dispatch_uuid = find_dispatch_uuid(raw, links, [])
     return e.FinalReport(
         dispatch_uuid=noted(raw, dispatch_uuid, "dispatch_uuid", odd),

@@ -2,7 +2,7 @@
 # (the reason: members of decoded JSON have no known type until they are read here)
 """The objects that bodies share: addresses, usage, errors, links.
 
-Each reader takes any JSON value and gives a struct or None; it notes in `odd` what it tolerated.
+Each reader takes any JSON value and returns a struct or None; it notes in `odd` every oddity it tolerated.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def read_address(value: object, channel: str | None, where: str, business: bool,
             return e.Address(kind, number, ident, by_id)
         note_members(value, ADDRESS_MEMBERS, where, odd)
         own = e.Address(kind, to_text(number), to_text(ident), by_id)
-        # a blank text, one with blanks around it and a number are not what was read
+        # Blank text, text with surrounding blanks, and a number are tolerated, but odd.
         if (own.number is None) is (own.id is None) or own.number != number or own.id != ident:
             odd.append(f"{where}: not exactly one of number and id as text")
         return own
@@ -87,7 +87,7 @@ def read_address(value: object, channel: str | None, where: str, business: bool,
 def read_customer(
     value: object, channel: str | None, where: str, user: e.WhatsAppUser | None, odd: Odd
 ) -> e.Address:
-    """Read the customer's end; a customer without a number is named elsewhere in the body (contract 5.5)."""
+    """Read the customer's address; without a number it is elsewhere in the body (contract 5.5)."""
     if value is None and user is not None:
         return complete(e.Address(channel or "whatsapp"), user)
     return complete(read_address(value, channel, where, False, odd), user)
@@ -199,7 +199,7 @@ def find_dispatch_uuid(raw: JSONObject, links: object, odd: Odd) -> str | None:
     if links is None:
         return top
     _note_links(named, odd)
-    # the real form before the documented one, then whatever there is
+    # the real form first, then the documented form, then any other link
     names = [name for name in ("dispatch", "workflow") if name in named]
     names += [name for name in named if name not in LINKS and name not in REPORT_LINKS]
     ordered: list[JSONObject] = [link for name in names if type(link := named[name]) is dict]

@@ -1,7 +1,7 @@
-"""`read_documented_status`: the form that most callbacks have, a documented status of v0.1, read at once.
+"""`read_documented_status`: read the most frequent callback, a documented status of v0.1, in one step.
 
-It tolerates nothing: any other body gives None, and `parsing` reads it. The same body gives the same event in
-both ways. On a busy receiver the readers of `parsing` take twice as long, a tenth of a callback.
+It tolerates no oddity: for any other body it returns None, and `parsing` reads the body. Both ways lead to
+the same event. On a busy receiver the readers of `parsing` take twice as long, a tenth of a callback.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def read_documented_status(raw: dict[str, Any]) -> e.MessageStatus | None:
     dispatch_uuid = None if links is None else links.dispatch.dispatch_uuid
     price = None if usage is None else to_decimal(usage.price)
     if (
-        # nothing that names something is blank or has blanks around it
+        # ids and addresses are not blank and have no surrounding blanks
         not message_uuid
         or not recipient
         or not origin
@@ -81,7 +81,7 @@ def read_documented_status(raw: dict[str, Any]) -> e.MessageStatus | None:
         or recipient != recipient.strip()
         or origin != origin.strip()
         or (dispatch_uuid is not None and dispatch_uuid != dispatch_uuid.strip())
-        # an address has exactly one of number and id, and no number that is the id of a WhatsApp user
+        # an address has exactly one of number and id, and its number is not the id of a WhatsApp user
         or (to.number is None) is (to.id is None)
         or (sender.number is None) is (sender.id is None)
         or recipient[2:3] == "."

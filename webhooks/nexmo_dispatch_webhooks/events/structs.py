@@ -187,9 +187,9 @@ class ButtonContent(_Quiet, frozen=True):
     """A tap on a quick-reply button of WhatsApp, or the answer to a WhatsApp Flow (contract 5.5.2).
 
     Attributes:
-        payload: What the button was sent with; None for a Flow.
-        text: The words on the button.
-        flow: What the customer filled in, under the names that the Flow gave its fields; None for a button.
+        payload: The payload of the button in the sent message; None for a Flow.
+        text: The label of the button.
+        flow: The values that the customer filled in, by field of the Flow; None for a button.
         subtype: `flow` for a Flow.
     """
 
@@ -210,7 +210,7 @@ class ReplyContent(_Quiet, frozen=True):
 
 
 class UnsupportedContent(_Quiet, frozen=True):
-    """A content of the customer that the service does not pass on."""
+    """A message of a type that the service does not forward."""
 
     type: ClassVar[str] = "unsupported"
 
@@ -271,9 +271,9 @@ class MessageStatus(_Event, frozen=True):
     usage: Usage | None = None
     client_ref: str | None = None
     workflow: WorkflowPosition | None = None
-    #: WhatsApp: the ids of a customer, who may hide the number; `to` has what is needed to answer.
+    #: WhatsApp: the ids of a customer, who may hide the number; `to` has the address for a reply.
     whatsapp_user: WhatsAppUser | None = None
-    #: What was tolerated, by place, without values: empty for a body that keeps the contract.
+    #: Tolerated oddities, by place, without values; empty for a body that keeps the contract.
     oddities: tuple[str, ...] = ()
     raw: JSONObject = {}
 
@@ -363,7 +363,7 @@ class ReportedMessage(_Quiet, frozen=True):
 
 
 class FinalReport(_Event, frozen=True):
-    """The end of a workflow (contract 5.4). No member is certain to be there.
+    """The end of a workflow (contract 5.4). Every member may be missing.
 
     `usage` is the total with the workflow fee, so it is not the sum over `messages`.
     """
@@ -384,7 +384,7 @@ class FinalReport(_Event, frozen=True):
     @property
     def dedup_key(self) -> tuple[str, ...]:
         """Kind, workflow and status; contract 5.10."""
-        if self.dispatch_uuid is None:  # nothing names the workflow, so only equal bodies are equal
+        if self.dispatch_uuid is None:  # the workflow is unknown, so only equal bodies are equal
             return (self.kind, _digest(self.raw))
         return (self.kind, self.dispatch_uuid.lower(), (self.status or "").lower())
 
@@ -393,7 +393,7 @@ class FinalReport(_Event, frozen=True):
 
 
 class UnknownEvent(_Event, frozen=True):
-    """A JSON object that fits no kind: kept, answered with 200 and given to `@router.unknown()`."""
+    """A JSON object that fits no kind: kept, acknowledged with 200 and passed to `@router.unknown()`."""
 
     kind: ClassVar[Kind] = "unknown"
 

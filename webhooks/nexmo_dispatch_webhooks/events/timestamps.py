@@ -13,7 +13,7 @@ __all__ = ["LONGEST", "has_zone", "parse_timestamp"]
 _UTC_NAMES = ("UTC", "GMT", "Z")
 # Seconds until the year 5138; anything above is milliseconds, which cannot be a date before 1973.
 _LARGEST_SECONDS = 100_000_000_000
-#: Longer texts are no timestamp: this bounds the work on hostile input.
+#: Maximum length of a timestamp; it bounds the work on hostile input.
 LONGEST = 64
 
 
@@ -21,7 +21,7 @@ def parse_timestamp(value: object) -> datetime | None:
     """Read an ISO 8601 text, a text with a UTC zone name, or epoch seconds or milliseconds.
 
     Args:
-        value: What the body holds: text or a number.
+        value: The member of the body: text or a number.
 
     Returns:
         An aware datetime in UTC, or None when the value is not readable. A time without a zone is
@@ -74,7 +74,7 @@ def _to_utc(parsed: datetime) -> datetime | None:
         return parsed.replace(tzinfo=UTC)
     try:
         return parsed.astimezone(UTC)
-    except OverflowError:  # an offset that leads out of the years 1 to 9999
+    except OverflowError:  # with its offset, the time is outside the years 1 to 9999
         return None
 
 

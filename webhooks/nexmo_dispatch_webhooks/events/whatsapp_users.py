@@ -1,6 +1,6 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # (the reason: members of decoded JSON have no known type until they are read here)
-"""People on WhatsApp who hide their number: what their id looks like, and where bodies put it (contract 5.5).
+"""Customers on WhatsApp who hide their number: the form of their id, and its place in bodies (contract 5.5).
 
 It reads the objects `whatsapp.sender` and `whatsapp.recipient`; addresses themselves are read in `parts`.
 """
@@ -32,7 +32,7 @@ def read_user(raw: JSONObject, member: str, odd: Odd) -> e.WhatsAppUser | None:
     Args:
         raw: The body; in the v0.1 format the object may stand in `message`.
         member: `sender` or `recipient`.
-        odd: Takes notes of what was tolerated.
+        odd: Receives a note for each tolerated oddity.
     """
     message = raw.get("message")
     for holder in (raw, message if type(message) is dict else {}):
@@ -55,6 +55,6 @@ def complete(address: e.Address, user: e.WhatsAppUser | None) -> e.Address:
     if user is None or address.type not in ("whatsapp", "unknown"):
         return address
     ident = address.id or user.user_id or user.parent_user_id
-    # A person who is named by an id keeps to it: `wa_id` stands in for an address that is not there at all.
+    # An id of the address is kept; `wa_id` is used only when there is no address at all.
     number = address.number if address.address else user.wa_id
     return e.Address("whatsapp", number, ident, address.by_id)

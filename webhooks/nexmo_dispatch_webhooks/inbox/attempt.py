@@ -36,7 +36,7 @@ class AttemptResult(msgspec.Struct, frozen=True):
     #: The event was marked as handled together with the last handler's writes.
     finished: bool = False
     #: The store failed, and no handler did: the remaining handlers run in another attempt.
-    trouble: InboxError | None = None
+    store_error: InboxError | None = None
 
 
 _DONE = AttemptResult()
@@ -55,7 +55,7 @@ class AttemptRunner:
     def __init__(self, router: Router, store: InboxStore, settings: InboxSettings) -> None:
         self._router = router
         self._store = store
-        # of a store that hands out its own transactions
+        # Only a shared store makes transactions of its own.
         self._begin = store.begin if is_shared(store) and store.transactional else None
         self._timeout = settings.handler_timeout
         self._monotonic = settings.monotonic
@@ -103,7 +103,7 @@ class AttemptRunner:
             attempt: The number of earlier attempts.
             done: The names of the handlers that succeeded in earlier attempts.
             task: The current task.
-            token: Of the claim, where several processes handle events.
+            token: The token of the claim, where several processes handle events; otherwise 0.
         """
         if not selected:
             return _DONE if done else _UNHANDLED
@@ -123,8 +123,8 @@ class AttemptRunner:
                     await self._commit(record_id, item.key, transaction, finish=finish)
                 except TransactionError as raised:
                     error = raised
-                except InboxError as trouble:
-                    return AttemptResult(succeeded, tuple(failures), trouble=trouble)
+                except InboxError as store_error:
+                    return AttemptResult(succeeded, tuple(failures), store_error=store_error)
                 else:
                     finished = finish
             if error is None:

@@ -1,4 +1,4 @@
-"""What every store of an inbox promises, as tests that any store passes unchanged, one of your own included.
+"""The promises of every store of an inbox, as tests that any store passes unchanged, your own included.
 
 It needs pytest and pytest-asyncio, with `asyncio_mode = "auto"`. Subclass `InboxStoreConformance`, and for a
 store whose events several processes handle `SharedInboxStoreConformance` too, with a fixture `stores`:
@@ -59,11 +59,11 @@ class SharedInboxStores(Protocol):
     now: float
 
     async def new(self) -> SharedInboxStore:
-        """Open a store: the first one without records, the next ones as another process would."""
+        """Open a store: the first one without records, each further one as another process would."""
         ...
 
     async def crash(self, store: SharedInboxStore) -> None:
-        """Drop a store as the death of its process would: nothing is written or given up any more."""
+        """Drop a store as if its process had died: it writes nothing more and gives up no claim."""
 
 
 def record(
@@ -72,11 +72,11 @@ def record(
     """Return the record of a status.
 
     Args:
-        number: Makes it unlike the other ones.
-        workflow: Makes its lane.
-        at: When it arrived, in epoch seconds.
-        body: Another body.
-        path: The path below the mount point.
+        number: Makes the `message_uuid`; a different number is a different event.
+        workflow: Determines the lane; by default each record has a lane of its own.
+        at: Time of arrival, in epoch seconds.
+        body: Body of the request, instead of that of a status.
+        path: Path below the mount point.
     """
     status = {
         "message_uuid": f"aaaaaaaa-bbbb-4ccc-8ddd-{number:012x}",
@@ -93,10 +93,10 @@ def record(
 
 
 class InboxStoreConformance:
-    """What `InboxStore` promises."""
+    """The promises of `InboxStore`."""
 
     async def test_new_records_get_ascending_ids_and_known_ones_none(self, stores: InboxStores) -> None:
-        """An event that is known, from this call or an earlier one, is stored once."""
+        """An event is stored once, whether its key is known from this call or from an earlier one."""
         store = await stores.new()
 
         ids = [await store.add(record(n)) for n in (1, 2, 1)]
@@ -111,7 +111,7 @@ class InboxStoreConformance:
         assert (counts.pending, counts.quarantined) == (4, 1)
 
     async def test_a_record_comes_back_as_it_was_stored(self, stores: InboxStores) -> None:
-        """Also with half surrogates and NULs in path and ids, which no text of a database may hold."""
+        """Half surrogates and NULs in path and ids included, which no text column of a database may hold."""
         store = await stores.new()
         body = b'{"message_uuid": "\\ud800\\u0000", "status": "read"}'
 
@@ -122,7 +122,7 @@ class InboxStoreConformance:
         assert (found.path, found.size, found.state) == ("caf\u00e9\\ud800\0", len(body), "pending")
 
     async def test_results_are_kept(self, stores: InboxStores) -> None:
-        """Finished, postponed, given up; `pending` lists only what is to be handled."""
+        """Finished, postponed and quarantined records; `pending` lists only records to be handled."""
         store = await stores.new()
         stores.now = 5.0
         for number in range(4):
@@ -223,7 +223,7 @@ class InboxStoreConformance:
         assert await store.add(record(0)) is None
 
     async def test_the_retention_goes_by_measured_ages(self, stores: InboxStores) -> None:
-        """Times of arrival play no part, and what only the wall clock tells counts for contents alone."""
+        """Times of arrival do not matter; time known only from the wall clock counts for contents alone."""
         store = await stores.new()
         assert await store.aged_at() is None
         for number, body in enumerate([b"", b"no json", b""]):
@@ -248,7 +248,7 @@ class InboxStoreConformance:
         assert await states(100, 10, 10) == ["pending"]
 
     async def test_unknown_ids_are_named(self, stores: InboxStores) -> None:
-        """The error of an id that does not exist says so."""
+        """The error for an id that does not exist contains the id."""
         store = await stores.new()
         with pytest.raises(UnknownRecordError) as caught:
             await store.load(7)
@@ -265,7 +265,7 @@ class InboxStoreConformance:
         assert await store.writable()
 
     async def test_a_closed_store_says_so(self, stores: InboxStores) -> None:
-        """Closing twice is closing once, and a store that keeps its records may be opened again."""
+        """A second close has no effect, and a store that keeps its records may be opened again."""
         store = await stores.new()
         await store.add(record(1))
         await store.aclose()
@@ -276,10 +276,10 @@ class InboxStoreConformance:
 
 
 class SharedInboxStoreConformance:
-    """What `SharedInboxStore` promises besides."""
+    """The promises of `SharedInboxStore` that `InboxStore` does not make."""
 
     async def test_an_event_goes_to_one_process(self, stores: SharedInboxStores) -> None:
-        """Two processes that take at the same instant share the events out, with their contents."""
+        """Two processes that call `take` at the same instant get different events, with their contents."""
         one, other = await stores.new(), await stores.new()
         await asyncio.gather(*(one.add(record(n)) for n in range(40)))
 
@@ -414,7 +414,7 @@ class SharedInboxStoreConformance:
         assert [item.id for item in await other.take(9, lease=_LEASE)] == [items[2].id]
 
     async def test_a_new_event_wakes_the_other_processes(self, stores: SharedInboxStores) -> None:
-        """Long before the poll; and a wait without an event ends by itself."""
+        """The wait ends long before the poll; without an event it ends at its timeout."""
         one, other = await stores.new(), await stores.new()
         while await other.wake(0.5):
             pass

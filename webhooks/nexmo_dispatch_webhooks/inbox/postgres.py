@@ -1,7 +1,7 @@
 """`PostgresInboxStore`: events in tables of a Postgres database, which any number of processes share.
 
-Calls of `add` and of `finish` that come together share a statement and so a commit, which waits for the disk.
-No SQL is here, and no decision about handlers.
+Concurrent calls of `add` share a statement, and so do calls of `finish`: each group costs one commit, which
+waits for the disk. The module contains no SQL and makes no decision about handlers.
 """
 
 from __future__ import annotations
@@ -53,15 +53,15 @@ from nexmo_dispatch_webhooks.transaction import Statement
 
 __all__ = ["PostgresInboxStore"]
 
-#: The most events of one statement, and of one lane in one claim. Each event of a statement locks its lane.
+#: Maximum numbers of events in one statement, and of one lane in one claim; each event locks its lane.
 _GROUP, _RUN = 128, 32
-#: Seconds that a mark waits for others, and the number that ends the wait.
+#: Seconds that a mark waits for other marks, and the number of marks that ends the wait.
 _MARK_DELAY, _MANY_MARKS = 0.02, 256
-#: Seconds until marks that could not be written are tried again.
+#: Seconds until the next attempt to write marks that could not be written.
 _MARK_AGAIN: Final = 1.0
-#: The most events that `pending` returns, and that one piece of the retention forgets.
+#: Maximum number of events that `pending` returns, and that one piece of the retention forgets.
 _MANY, _PIECE = 100_000, 500
-#: Seconds that a process keeps house, if it gives no further sign of life.
+#: Seconds that a process may run the retention without renewing its claim.
 _KEEP_HOUSE: Final = 30.0
 _LOCK_SCHEMA: Final = 0x6E645F7461626C65
 
@@ -70,7 +70,7 @@ class PostgresInboxStore:
     """Keeps events in Postgres; see `SharedInboxStore` for the contract of each method.
 
     Args:
-        url: `postgresql://user@host/database`; everything that libpq takes.
+        url: `postgresql://user@host/database`, or any connection string of libpq.
         clock: Returns epoch seconds; None for the clock of the server, which all processes share.
         **options: The fields of `PostgresSettings`.
 
@@ -110,7 +110,7 @@ class PostgresInboxStore:
         self._woken = asyncio.Event()
         # the fencing token of this process; None before its first claim, and after it lost its claims
         self._worker: int | None = None
-        # work for the next statements
+        # records and marks for the next statements
         self._adds: list[tuple[NewRecord, asyncio.Future[int | None]]] = []
         self._adding: asyncio.Task[None] | None = None
         self._marks: list[tuple[int, int]] = []
@@ -151,7 +151,7 @@ class PostgresInboxStore:
             await connection.execute(self.settings.schema.encode())
 
     async def aclose(self) -> None:
-        """Write what is waiting, give up all claims, and disconnect."""
+        """Write the pending marks, give up all claims, and disconnect."""
         if not self._database.is_open:
             return
         self._many.set()
@@ -183,12 +183,12 @@ class PostgresInboxStore:
         return await future
 
     async def _add_groups(self) -> None:
-        await asyncio.sleep(0)  # calls of this round of the loop come along
+        await asyncio.sleep(0)  # calls of this round of the loop join the statement
         while self._adds:
             group, self._adds = self._adds[:_GROUP], self._adds[_GROUP:]
             try:
                 new = await self._insert([record for record, _ in group])
-            except Exception as error:  # noqa: BLE001 - the callers that wait must learn of any error
+            except Exception as error:  # noqa: BLE001 - every waiting caller must get the error
                 for _, future in group:
                     if not future.done():
                         future.set_exception(error)
@@ -213,8 +213,8 @@ class PostgresInboxStore:
         except InboxFullError:
             raise
         except InboxError:
-            # Once more, on another connection: a restart of the server cuts them all. What the first attempt
-            # stored all the same counts as a repetition now, and waits to be handled.
+            # One more attempt, on another connection: a restart of the server cuts all connections. Records
+            # that the first attempt stored nevertheless count as duplicates now, and are handled.
             rows = await self._fetch(sql.ADD, **values)
             self._woken.set()
         return {bytes(key): record_id for key, record_id in rows}
@@ -267,7 +267,7 @@ class PostgresInboxStore:
         return woken
 
     async def claim(self) -> bool:
-        """Become the process that keeps house, for a while."""
+        """Become the process that runs the retention, for a limited time."""
         return bool(await self._execute(sql.CLAIM, keeper=self._keeper, lease=_KEEP_HOUSE, now=self._now()))
 
     # --- results ---
@@ -281,7 +281,7 @@ class PostgresInboxStore:
             self._marking = asyncio.create_task(self._mark(), name="inbox-mark")
 
     async def _mark(self) -> None:
-        """Write marks in groups; after a failure the same ones again, until the process ends."""
+        """Write marks in groups; after a failure write the same marks again, until the process ends."""
         while self._marks:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_MARK_DELAY):
@@ -308,7 +308,7 @@ class PostgresInboxStore:
                     now=self._now(),
                 )
                 lost = {record_id for record_id, token in self._writing if token} - {row[0] for row in rows}
-            except BaseException:  # also when the caller, who only wants to read, is cancelled
+            except BaseException:  # also when the caller, which only reads, is cancelled
                 self._marks = self._writing + self._marks
                 raise
             finally:
@@ -342,7 +342,7 @@ class PostgresInboxStore:
         failed: Sequence[StoredFailure],
         token: int = 0,
     ) -> None:
-        """Store the result of a failed attempt; any process may make the next one."""
+        """Store the result of a failed attempt; any process may make the next attempt."""
         changed = await self._execute(
             sql.POSTPONE,
             id=record_id,
@@ -368,7 +368,7 @@ class PostgresInboxStore:
         ]
 
     async def changed(self) -> bool:
-        """Return False: no process knows the pending events by heart."""
+        """Return False: no process keeps the pending events in memory."""
         return False
 
     async def load(self, record_id: int) -> Record:
@@ -441,11 +441,11 @@ class PostgresInboxStore:
     # --- statements ---
 
     def _now(self) -> float | None:
-        """Return the time that was passed in; None for that of the server."""
+        """Return the time of the clock that was passed in; None for the clock of the server."""
         return None if self._clock is None else self._clock()
 
     async def _look(self, text: LiteralString, **values: object) -> builtins.list[Any]:  # Any: columns
-        """Read, with all marks of this process in place."""
+        """Read after all marks of this process are written."""
         if self._marks or self._writing:
             await self._write_marks()
         return await self._fetch(text, **values)

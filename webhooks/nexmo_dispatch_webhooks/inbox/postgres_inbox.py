@@ -14,11 +14,11 @@ __all__ = ["PostgresInbox"]
 class PostgresInbox(StoreInbox):
     """An inbox in a Postgres database; `setup(…, inbox="postgresql://…")` makes one with the defaults.
 
-    Every process that is started with it receives and handles events. Events of one conversation are handled
+    Every process that uses the database receives and handles events. Events of one conversation are handled
     in order, by one process at a time.
 
     Args:
-        url: `postgresql://user@host/database`; everything that libpq takes.
+        url: `postgresql://user@host/database`, or any connection string of libpq.
         **options: The fields of `InboxSettings` and of `PostgresSettings`. Leases and retries go by the clock
             of the server, unless `clock` is given.
 

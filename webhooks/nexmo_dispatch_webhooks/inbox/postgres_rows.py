@@ -1,4 +1,4 @@
-"""How an event lies in the tables of Postgres, and back."""
+"""Conversion between events and rows of the tables on Postgres."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def columns_of(records: Sequence[NewRecord]) -> dict[str, Sequence[object]]:
 
 
 def tally_of(row: Sequence[Any]) -> FailureTally:
-    """Return a row of `postgres_statements.SUMMARY`."""
+    """Return the tally in a row of `postgres_statements.SUMMARY`."""
     state, kind, handler, error, count, oldest = row
     return FailureTally(STATES[int(state)], kind, handler, error, count, _moment(oldest))
 
@@ -59,7 +59,7 @@ def id_of(which: RecordChoice) -> int | None:
 
 
 def stored(failed: Sequence[StoredFailure]) -> str:
-    """Return failures as JSON; Postgres stores no NUL in it."""
+    """Return failures as JSON without NULs, which Postgres cannot store."""
     return msgspec.json.encode(failed).decode().replace("\\u0000", "")
 
 
@@ -68,7 +68,7 @@ def _moment(seconds: float) -> datetime:
 
 
 def record_of(row: Sequence[Any]) -> Record:
-    """Return a row of `postgres_statements.LOAD` or `LIST`."""
+    """Return the record in a row of `postgres_statements.LOAD` or `LIST`."""
     (record_id, _, state, kind, received_at, attempts, due, done, failed, finished_at, *contents) = row
     path, claims, size, body = contents[:4]
     return Record(
@@ -91,12 +91,12 @@ def record_of(row: Sequence[Any]) -> Record:
 def _claims(stored: bytes | None) -> Claims | None:
     try:
         return _decode_claims(stored) if stored else None
-    except msgspec.DecodeError:  # of another version; the event is more important
+    except msgspec.DecodeError:  # another version wrote them; the event is handled without them
         return None
 
 
 def pending_of(row: Sequence[Any], token: int) -> PendingEvent:
-    """Return a claimed event; what is due now needs no time."""
+    """Return the claimed event in a row of `postgres_statements.TAKE`; it is due, so it needs no due time."""
     record = record_of(row)
     return PendingEvent(
         record.id,

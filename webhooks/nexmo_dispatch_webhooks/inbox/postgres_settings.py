@@ -16,12 +16,12 @@ class PostgresSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of the connections of an inbox.
 
     Attributes:
-        connections: The most connections of the store itself; one more listens.
-        handler_connections: The most connections that transactions of handlers use at the same time.
-        timeout: Seconds until a call that waits for a connection or an answer has failed.
+        connections: Maximum number of connections of the store itself; one more connection listens.
+        handler_connections: Maximum number of connections for transactions of handlers.
+        timeout: Maximum wait for a connection or a response, in seconds.
         schema: SQL for the tables of handlers, run at every opening (`CREATE TABLE IF NOT EXISTS …`).
-        migrate: Whether tables of an older release are changed at the opening; otherwise they are an
-            InboxError, and `nexmo-dispatch migrate` changes them.
+        migrate: Whether opening the store migrates tables of an older release; otherwise such tables raise an
+            InboxError, and `nexmo-dispatch migrate` migrates them.
 
     Raises:
         ConfigurationError: A setting is out of its range; the message names the setting and the rule.

@@ -1,7 +1,7 @@
-"""`PostgresTransaction`: what a handler writes, committed together with the mark that it is done.
+"""`PostgresTransaction`: the writes of a handler, committed together with the mark that it is done.
 
-It collects portable statements, as on SQLite, or lends the connection of the transaction. The row of the
-event is locked from the first moment: while the transaction lives no other process can mark the event.
+It collects portable statements, as on SQLite, or lends the connection of the transaction. The transaction
+locks the row of the event when it begins: until it ends, no other process can mark the event.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final, cast
 from uuid import UUID
 
 from nexmo_dispatch_core.postgres.database import Connection, Database
-from nexmo_dispatch_core.postgres.failures import TROUBLE, failure_of, is_trouble
+from nexmo_dispatch_core.postgres.failures import POSTGRES_ERRORS, failure_of, is_store_failure
 from nexmo_dispatch_webhooks.exceptions import InboxError, LostClaimError, StatementError, TransactionError
 from nexmo_dispatch_webhooks.inbox import postgres_statements as sql
 from nexmo_dispatch_webhooks.transaction import Parameters, StoreTransaction
@@ -25,8 +25,8 @@ __all__ = ["PostgresTransaction"]
 
 _REFUSED: Final = frozenset({"BEGIN", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE", "START"})
 _WORD: Final = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*([A-Za-z]*)", re.DOTALL)
-# As in `transaction`: comments, strings, quoted names and bodies in dollars hold no placeholders, and `::` is
-# a cast.
+# As in `transaction`: comments, strings, quoted names and dollar-quoted bodies contain no placeholders, and
+# `::` is a cast.
 _TOKEN: Final = re.compile(
     r"""(?P<plain>--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|"(?:[^"]|"")*"|(?P<tag>\$\w*\$).*?(?P=tag)|::|[^\W\d][\w$]*)"""
     r"""|(?P<name>:[A-Za-z_]\w*)|(?P<place>\?)|(?P<end>;)|(?P<other>.)""",
@@ -46,9 +46,9 @@ class PostgresTransaction(StoreTransaction):
 
     Args:
         database: Connections for handlers.
-        record_id: The event.
-        token: Of the claim.
-        now: The time of the store's clock; None for that of the server.
+        record_id: The id of the event.
+        token: The token of the claim.
+        now: Returns the time of the store's clock; None for the clock of the server.
     """
 
     __slots__ = ("_connection", "_database", "_now", "_record_id", "_token", "_writes")
@@ -74,10 +74,10 @@ class PostgresTransaction(StoreTransaction):
         return bool(self._writes) or self._connection is not None
 
     def execute(self, sql: str, parameters: Parameters = ()) -> None:
-        """Add a statement; it runs when the handler has returned, behind what `connection()` wrote.
+        """Add a statement; it runs after the handler has returned and after all writes on `connection()`.
 
-        Placeholders are `?` and `:name`, as on SQLite. Where Postgres has an operator with a question mark,
-        and where something is to be read, use `connection()`.
+        Placeholders are `?` and `:name`, as on SQLite. For operators of Postgres with a question mark, and to
+        read, use `connection()`.
 
         Args:
             sql: One statement.
@@ -92,18 +92,18 @@ class PostgresTransaction(StoreTransaction):
         self._writes.append(_bound(sql, parameters, ""))
 
     def executemany(self, sql: str, rows: Iterable[Parameters]) -> None:
-        """Add a statement once for each of *rows*, all of them or none."""
+        """Add a statement once for each of *rows*: all of them, or none after an error."""
         self._require_open()
         self._writes += [_bound(sql, row, f"row {number}: ") for number, row in enumerate(rows, 1)]
 
     async def connection(self) -> Connection:
         """Return the connection of the transaction, which has begun; do not end the transaction.
 
-        The connection is the handler's until it returns. A handler that raises leaves nothing behind.
+        The handler may use the connection until it returns. If it raises, nothing is stored.
 
         Raises:
             LostClaimError: Another process may have the event.
-            InboxError: There is no connection.
+            InboxError: No connection could be had within `timeout`.
             TransactionError: The handler has returned already.
         """
         self._require_open()
@@ -117,24 +117,24 @@ class PostgresTransaction(StoreTransaction):
             try:
                 await self._connection.set_autocommit(False)
                 found = await (await self._connection.execute(sql.LOCK, values)).fetchone()
-            except TROUBLE as error:
-                trouble: InboxError = InboxError(f"the inbox cannot be read: {failure_of(error).text}")
+            except POSTGRES_ERRORS as error:
+                failure: InboxError = InboxError(f"the inbox cannot be read: {failure_of(error).text}")
             else:
                 if found is not None:
                     return self._connection
-                trouble = LostClaimError(
+                failure = LostClaimError(
                     f"record {self._record_id} is not pending, or another process may have it: "
                     "nothing was stored"
                 )
             await self.roll_back()
-            raise trouble
+            raise failure
         return self._connection
 
     async def commit(self, handler: str, *, finish: bool) -> None:
         """Run the statements, mark the handler as done, and commit."""
         connection = await self._begin(handler)
         number = 0
-        trouble: InboxError | None = None
+        failure: InboxError | None = None
         try:
             for text, values in self._writes:
                 number += 1
@@ -145,26 +145,26 @@ class PostgresTransaction(StoreTransaction):
             if found.rowcount == 1:
                 await connection.commit()
             else:
-                trouble = TransactionError(
+                failure = TransactionError(
                     f"record {self._record_id} is not pending, or the handler is done already"
                 )
-        except TROUBLE as error:
+        except POSTGRES_ERRORS as error:
             why = failure_of(error).text
-            if is_trouble(error):
-                trouble = InboxError(f"the inbox cannot be written: {why}")
+            if is_store_failure(error):
+                failure = InboxError(f"the inbox cannot be written: {why}")
             else:
                 which = f"statement {number} of {len(self._writes)}" if number else "what connection() wrote"
-                trouble = TransactionError(f"{which} in context.transaction failed: {why}")
+                failure = TransactionError(f"{which} in context.transaction failed: {why}")
         finally:
             await self.roll_back()  # after the commit it only returns the connection
-        if trouble is not None:
-            raise trouble
+        if failure is not None:
+            raise failure
 
     async def roll_back(self) -> None:
         """Undo what the handler wrote, and return the connection."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            with contextlib.suppress(*TROUBLE):
+            with contextlib.suppress(*POSTGRES_ERRORS):
                 await connection.rollback()
                 await connection.set_autocommit(True)
             await self._database.give_back(connection)

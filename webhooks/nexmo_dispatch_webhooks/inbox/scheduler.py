@@ -1,6 +1,6 @@
-"""Takes events from their lanes, runs attempts, and decides what each attempt amounts to.
+"""Takes events from their lanes, runs attempts, and decides what follows from each result.
 
-It stores no new event and looks for none: `inbox` adds events to the lanes and starts `concurrency` loops.
+It neither stores nor looks for new events: `inbox` adds events to the lanes and starts `concurrency` loops.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from nexmo_dispatch_webhooks.logs import FailureLog, logger
 
 __all__ = ["Claims", "Notifier", "Scheduler"]
 
-#: A loop yields to the other tasks after this number of events, also when no handler ever waits.
+#: A loop yields to the other tasks after this number of events, even if no handler ever waits.
 _YIELD_EVERY = 16
 
 
@@ -67,15 +67,15 @@ def resolve(futures: list[asyncio.Future[None]]) -> None:
 
 
 class Claims(Protocol):
-    """What the scheduler needs to know where several processes handle events; `shared_claims` has it."""
+    """The claims of this process on a shared store, as the scheduler needs them; see `shared_claims`."""
 
     @property
     def lapsed(self) -> bool:
-        """Whether other processes may have the events by now."""
+        """Whether the lease has lapsed, so that other processes may have the events."""
         ...
 
     async def let_go(self, items: Sequence[PendingEvent]) -> None:
-        """Let any process handle events that this process took."""
+        """Give up events that this process took, so that any process may handle them."""
 
 
 class Scheduler:
@@ -97,7 +97,7 @@ class Scheduler:
         self.idlers: list[asyncio.Future[None]] = []
         self.stopping: bool = False
         self.runner: AttemptRunner
-        # with a shared store: its claims, and what waits until the number of events is at most so many
+        # with a shared store: its claims; and a number of events, with the wait until no more are pending
         self.claims: Claims | None = None
         self._room: tuple[int, asyncio.Event] | None = None
         # quarantined records, counted by the inbox and here
@@ -111,7 +111,7 @@ class Scheduler:
         self.stopping = False
 
     def stop(self) -> None:
-        """Let the loops end when no event is ready any more."""
+        """Let the loops end as soon as no event is ready."""
         self.stopping = True
         self.notifier.notify_all()
         self._make_room()
@@ -194,10 +194,10 @@ class Scheduler:
     async def _handle(self, item: PendingEvent, task: asyncio.Task[None] | None) -> None:
         try:
             await self._attempt(item, task)
-        except Exception as error:  # noqa: BLE001 - whatever failed, the other events go on
-            await self._note_trouble(item, error)
+        except Exception as error:  # noqa: BLE001 - no failure of one event may stop the others
+            await self._note_failure(item, error)
 
-    async def _note_trouble(self, item: PendingEvent, error: Exception) -> None:
+    async def _note_failure(self, item: PendingEvent, error: Exception) -> None:
         """Postpone an event after a failure of the store; count any other failure as one of the event."""
         self._failures.note(f"handling record {item.id}", error)
         try:
@@ -207,8 +207,8 @@ class Scheduler:
             if not isinstance(error, InboxError):
                 await self._failed(item, (StoredFailure.of("inbox", error),))
                 return
-        except InboxError as trouble:
-            self._failures.note("the inbox", trouble)
+        except InboxError as store_error:
+            self._failures.note("the inbox", store_error)
         wait = max(self._settings.poll, self._settings.retry.wait_initial)
         self.lanes.postpone(item, self._settings.monotonic() + wait)
 
@@ -234,9 +234,9 @@ class Scheduler:
             task=task,
             token=item.token,
         )
-        if result.trouble is not None:
+        if result.store_error is not None:
             item.done = result.done  # so these handlers do not run again
-            raise result.trouble
+            raise result.store_error
         if result.failures:
             item.done = result.done
             await self._failed(item, result.failures)

@@ -43,11 +43,11 @@ class InboxSettings(msgspec.Struct, frozen=True, kw_only=True):
         keep_quarantined: How long the content of a quarantined event is kept.
         remember: How long a repetition is recognised, at least 24 hours. The service repeats for 24 hours,
             by other sources for 72 (contract 5.10).
-        lease: Where several processes handle events: after how long without a sign of life the others take
-            those of a process that is gone; three times `poll` at least.
-        poll: Interval of the look for due retries and for changes by other processes.
-        clock: Returns epoch seconds; only what is stored and shown is dated by it.
-        monotonic: Returns seconds that no change of the clock affects; all waits and ages go by it.
+        lease: Where several processes handle events: time after which the others take the events of a process
+            that has stopped; at least three times `poll`, which extends it.
+        poll: Interval between two looks for due retries and for changes by other processes.
+        clock: Returns epoch seconds; used only for stored and displayed times.
+        monotonic: Returns seconds that no change of the clock affects; used for all waits and ages.
         sleep: Waits for a number of seconds.
         random: Returns numbers from 0 to 1.
 

@@ -1,7 +1,7 @@
-"""`SharedClaims`: takes events of a shared store for this process, and holds them as long as it lives.
+"""`SharedClaims`: claims events of a shared store for this process, and extends the claims while it lives.
 
-It handles no event: it fills the lanes of the scheduler, whose loops do. Nothing is held that could not be
-handled soon, so that other processes get their share.
+It handles no event: it fills the lanes of the scheduler, whose loops handle them. It claims no more events
+than this process can handle soon, so other processes get their share.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from nexmo_dispatch_webhooks.logs import FailureLog, logger
 
 __all__ = ["SharedClaims"]
 
-#: So many times more events than may be handled at once are held, those behind the first of a lane included.
+#: Maximum number of claimed events as a multiple of `concurrency`; events behind the first of a lane count.
 _MOST_HELD = 16
 
 
@@ -31,8 +31,8 @@ class SharedClaims:
     """The claims of one process.
 
     Args:
-        store: Where the events are.
-        scheduler: Handles what is taken.
+        store: The store of the events.
+        scheduler: Handles the claimed events.
         settings: The settings of the inbox: `concurrency`, `lease` and `poll`.
     """
 
@@ -44,15 +44,15 @@ class SharedClaims:
         self._lease = max(settings.lease, 3 * settings.poll)  # each poll extends it
         # until when the claims hold, on the monotonic clock
         self._held_until = -math.inf
-        # whether this process may have claims that it does not know
+        # whether the store may hold claims of this process that are unknown here
         self._uncertain = False
-        # whether the last look left events where they are, for want of room
+        # whether the last `take` left events in the store for lack of room
         self._crowded = False
         self._lock = asyncio.Lock()
         self._failures = FailureLog(settings.monotonic)
 
     async def run(self) -> None:
-        """Take events until the inbox drains; errors of the store are tried again after `poll` seconds."""
+        """Take events until the inbox drains; after an error of the store, try again in `poll` seconds."""
         while not self._scheduler.stopping:
             try:
                 if not await self._take():
@@ -62,11 +62,11 @@ class SharedClaims:
                 await self._settings.sleep(self._settings.poll)
 
     async def take_more(self) -> bool:
-        """Take events at once; return whether there were some, or were perhaps some without room for them."""
+        """Take events now; return whether there were any, or may be any for which there is no room here."""
         return bool(await self._take()) or self._crowded
 
     async def _take(self) -> int:
-        """Take what there is room for; return the number of events."""
+        """Take as many events as there is room for; return their number."""
         async with self._lock:
             return await self._fill()
 
@@ -77,7 +77,7 @@ class SharedClaims:
         if self._uncertain:
             await self._store.keep_only([item.id for item in lanes])
             self._uncertain = False
-        # Of each kind the first events of lanes count: those behind them wait for them anyway.
+        # Only the first event of each lane counts for its kind: the events behind it wait for it anyway.
         kinds = Counter(item.kind for item in {item.lane: item for item in reversed(list(lanes))}.values())
         full = [kind for kind, number in kinds.items() if number >= self._most]
         free = self._most - sum(number for kind, number in kinds.items() if kind not in full)
@@ -93,14 +93,14 @@ class SharedClaims:
         now, clock = settings.monotonic(), settings.clock()
         for item in items:
             item.since = now - max(0.0, clock - item.received_at)
-            if item.id not in lanes:  # else it is being handled after an earlier claim, whose mark is refused
+            if item.id not in lanes:  # else it is handled under an earlier claim, whose mark will be refused
                 lanes.add(item)
         if items:
             self._scheduler.notifier.notify()
         return len(items)
 
     async def _wait(self) -> None:
-        """Wait until events may have come, which the poll finds at the latest, or until there is room."""
+        """Wait until events may have come, at most until the next poll, or until there is room."""
         async with anyio.create_task_group() as group:
 
             async def first(wait: Callable[[], Awaitable[object]]) -> None:
@@ -114,11 +114,11 @@ class SharedClaims:
 
     @property
     def lapsed(self) -> bool:
-        """Whether the claims may be lost: this process gave no sign of life for too long."""
+        """Whether the claims may be lost: this process has not extended its lease in time."""
         return self._settings.monotonic() >= self._held_until
 
     async def extend(self) -> None:
-        """Extend the claims; drop the events of claims that are lost, which other processes handle."""
+        """Extend the claims; drop the events of lost claims, which other processes handle."""
         asked_at = self._settings.monotonic()
         if await self._store.extend(lease=self._lease):
             self._held_until = asked_at + self._lease
@@ -134,7 +134,7 @@ class SharedClaims:
         )
 
     async def let_go(self, items: Sequence[PendingEvent]) -> None:
-        """Let any process handle events that this process took."""
+        """Give up events that this process took, so that any process may handle them."""
         by_token: dict[int, list[int]] = {}
         for item in items:
             by_token.setdefault(item.token, []).append(item.id)

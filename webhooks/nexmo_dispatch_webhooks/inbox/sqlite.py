@@ -1,8 +1,8 @@
 """`SqliteInboxStore`: the event loop's side of the SQLite store, with group commit.
 
 While the writer thread is busy, the event loop collects work and then hands it over as one batch; so all
-waiting events share one commit, which waits for the disk. `sqlite_writer` has the thread's side. No SQL is
-here, and no decision about handlers.
+waiting events share one commit, which waits for the disk. `sqlite_writer` has the thread's side. The module
+contains no SQL and makes no decision about handlers.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ from nexmo_dispatch_webhooks.transaction import Statement
 __all__ = ["SqliteInboxStore"]
 
 T = TypeVar("T")
-#: Seconds that an event waits for other events to share its commit: a commit costs the same for twenty.
+#: Seconds that an event waits for other events to share its commit; twenty events cost as much as one.
 _GATHER = 0.002
 #: Seconds that a mark waits for other marks, and the number of marks that ends the wait: marks are
 #: neighbours in the file, so many cost little more than a few.
 _MARK_DELAY, _MANY_MARKS = 0.05, 256
 #: A piece of the retention that has no room is tried again in pieces this many times smaller.
 _SMALLER = 8
-#: Seconds between two looks whether the log was emptied, and the number of looks: enough for a `poll` of
+#: Seconds between two checks whether the log was emptied, and the number of checks: enough for a `poll` of
 #: several seconds.
 _LOOK, _LOOKS = 0.1, 100
 #: Maximum number of records in one transaction.
@@ -85,7 +85,7 @@ class SqliteInboxStore:
         self._settings = SqliteSettings(**options)
         self._clock = clock
         self._gather = _GATHER
-        # of the event loop: the work of the next transaction
+        # used by the event loop: the work of the next transaction
         self._adds: list[NewRecord] = []
         self._add_futures: list[asyncio.Future[int | None]] = []
         self._marks: list[int] = []
@@ -100,7 +100,7 @@ class SqliteInboxStore:
         self._ended: asyncio.Future[None] | None = None
         self._uncertain = False
         self._pruned = 0
-        # of the thread; new for each opening
+        # used by the thread; new for each opening
         self._thread: threading.Thread | None = None
         self._queue: SimpleQueue[Batch | None] = SimpleQueue()
         self._writer: Writer | None = None
@@ -120,7 +120,7 @@ class SqliteInboxStore:
         self._loop, self._ended, self._queue = loop, loop.create_future(), SimpleQueue()
         self._busy = False
         self._writer = Writer(self.path, self._settings, self._clock)
-        # a thread of its own: handlers may keep all threads of `asyncio.to_thread` busy
+        # A dedicated thread, because handlers may keep all threads of `asyncio.to_thread` busy.
         self._thread = threading.Thread(
             target=self._write,
             args=(self._queue, self._writer, loop, self._ended),
@@ -175,9 +175,9 @@ class SqliteInboxStore:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether `claim` left the events to a process that may be alive: `-worker` is another file.
+        """Whether `claim` left the events to a process that may be alive, since `-worker` was replaced.
 
-        After `sqlite_claim.GRACE` seconds it is certain.
+        After `sqlite_claim.GRACE` seconds the claim is decided.
         """
         return self._require_writer().is_waiting
 
@@ -231,7 +231,7 @@ class SqliteInboxStore:
     async def changed(self) -> bool:
         """Ask SQLite, which counts the commits of other connections."""
         look = self._require_writer().look_for_changes
-        # after a failure it is not known what was written
+        # after a failure it is unknown which work was written
         uncertain, self._uncertain = self._uncertain, False
         try:
             return await self._run(look, pages=0) or uncertain
@@ -290,7 +290,7 @@ class SqliteInboxStore:
             await asyncio.sleep(_LOOK)
         raise InboxError(
             "the contents are forgotten, but the log (-wal) still holds them: another connection to the file "
-            "reads without a pause, or the process that handles its events does not answer"
+            "reads without a pause, or the process that handles its events does not respond"
         )
 
     async def aged_at(self) -> float | None:
@@ -360,7 +360,7 @@ class SqliteInboxStore:
         while True:
             try:
                 return await self._run(partial(forget, piece=piece), pages=LONG_LOG), piece
-            except (InboxFullError, TransactionError):  # without, or with, room for a small event
+            except (InboxFullError, TransactionError):  # even a small event has no room, or only this piece
                 if piece == 1:
                     raise
                 piece = max(1, piece // _SMALLER)
@@ -371,7 +371,7 @@ class SqliteInboxStore:
         self._wait_for_company()
 
     def _wait_for_company(self) -> None:
-        """Hand over soon, together with whatever arrives until then."""
+        """Hand over soon, together with all work that arrives until then."""
         if not self._busy and not self._scheduled and self._loop is not None:
             self._scheduled = True
             self._loop.call_later(self._gather, self._hand_over)
@@ -454,7 +454,7 @@ class SqliteInboxStore:
         while (batch := queue.get()) is not None:
             try:
                 writer.commit(batch)
-            except Exception as error:  # noqa: BLE001 - the callers that wait must learn of any error
+            except Exception as error:  # noqa: BLE001 - every waiting caller must get the error
                 batch.error = error
             try:
                 loop.call_soon_threadsafe(self._completed, batch)

@@ -1,4 +1,4 @@
-"""The claim to be the only process that handles the events of a file: a lock on its companion `-worker`.
+"""The claim of the one process that handles the events of a file: a lock on the companion file `-worker`.
 
 The operating system releases the lock when the process dies. The module reads no event; the writer thread
 calls it.
@@ -19,7 +19,7 @@ from nexmo_dispatch_webhooks.logs import logger
 
 __all__ = ["GRACE", "Claim"]
 
-#: Seconds within which a process notices, at its `poll`, that its locked file has lost its name.
+#: Seconds within which a process notices, at its `poll`, that its locked file was removed or replaced.
 GRACE: Final = 3.0
 
 
@@ -39,7 +39,7 @@ class Claim:
         self._path = path.with_name(path.name + "-worker")
         self._monotonic = monotonic
         self._lock: SqliteFile | None = None
-        #: since when the companion is another file than the last holder locked
+        #: since when the companion differs from the file that the last holder locked
         self._replaced_since: float | None = None
 
     @property
@@ -62,7 +62,7 @@ class Claim:
             InboxError: This user cannot lock the companion, so two processes might handle the same events.
         """
         before = self._lock
-        if before is not None and before.trouble() is None:
+        if before is not None and before.damage() is None:
             return True
         lock = _lock(self._path)
         if lock is None:
@@ -117,7 +117,7 @@ def _lock(path: Path) -> SqliteFile | None:
             f"{path.name} cannot be locked ({_words(error)}), so two processes might handle the same events: "
             "let the user of this process write it, or remove it"
         ) from error
-    if lock.trouble() is not None:  # removed or replaced meanwhile: the lock protects nothing
+    if lock.damage() is not None:  # removed or replaced meanwhile: the lock protects nothing
         lock.close()
         return None
     return lock

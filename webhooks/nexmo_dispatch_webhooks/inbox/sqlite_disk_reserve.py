@@ -43,13 +43,13 @@ class DiskReserve:
 
     Args:
         path: The file.
-        settings: `max_bytes` limits the file; `busy_timeout` the wait for other processes at the move of a
-            very long log.
+        settings: `max_bytes` limits the file; `busy_timeout` limits the wait for other processes when a very
+            long log is moved.
     """
 
     def __init__(self, path: Path, settings: SqliteSettings) -> None:
         # settings
-        self._path = path.resolve()  # SQLite's companions are there too
+        self._path = path.resolve()  # SQLite puts its companion files there too
         self._companion = self._path.with_name(self._path.name + "-reserve")
         self._max_bytes = settings.max_bytes
         self._busy_timeout = settings.busy_timeout
@@ -161,7 +161,7 @@ class DiskReserve:
 
     def _grow(self, db: sqlite3.Connection, pages: int) -> None:
         db.execute(f"PRAGMA max_page_count = {_pages(db) + 2 * pages}")
-        with contextlib.suppress(sqlite3.Error):  # another program was quicker: the disk is full all the same
+        with contextlib.suppress(sqlite3.Error):  # another program took the room first: the disk is full
             db.execute("BEGIN IMMEDIATE")
             try:
                 notes.write(db, "spare", bytes(pages * self._page_size))
@@ -178,7 +178,7 @@ class DiskReserve:
             if self._available() >= 2 * self._size:
                 return False
             self._companion.unlink()
-        except OSError:  # there is none
+        except OSError:  # there is no reserve
             return False
         logger.warning(
             "the disk of the inbox is full: its file does not grow until %d bytes are free, and new events "

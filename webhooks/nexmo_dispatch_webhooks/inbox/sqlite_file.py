@@ -86,7 +86,7 @@ def _run_schema(db: sqlite3.Connection, schema: str) -> None:
     try:
         db.executescript(schema)
     except sqlite3.Error as error:
-        # the message quotes a statement of the developer, which holds no personal data
+        # the message quotes a statement of the application, which contains no personal data
         raise InboxError(f"the schema of the inbox cannot be run: {error}") from error
 
 
@@ -119,7 +119,7 @@ def _create(file: SqliteFile) -> None:
 
 
 def has_race(version: tuple[int, int, int]) -> bool:
-    """Whether this SQLite can lose what a log holds when one connection moves it while another commits.
+    """Whether this SQLite can lose commits when one connection moves the log while another one commits.
 
     See <https://sqlite.org/wal.html>, "WAL-reset bug".
     """

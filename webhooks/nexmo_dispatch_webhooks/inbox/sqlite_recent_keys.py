@@ -1,9 +1,9 @@
 """`RecentKeys`: the keys of the newest records, which are in memory and not in the index yet.
 
 Keys are hashes, so each new key belongs on another page of the index, and a commit writes every page that it
-changes: with an index that is always complete, that was a third of what a commit cost. So new keys are
-collected, and the process that handles events moves them to the index in their order, many to a page. The
-records are durable at once, and each process that opens the file reads the keys of the newest records.
+changes: a complete index would cost a third of each commit. So new keys are collected, and the process that
+handles events moves them to the index in their order, many to a page. The records are durable at once, and
+each process that opens the file reads the keys of the newest records.
 
 Every method runs inside a transaction of the caller. After a rollback the caller calls `forget`.
 """
@@ -28,13 +28,13 @@ _KEY: Final = 16
 
 
 class RecentKeys:
-    """What one connection knows of the recent keys of its file."""
+    """The recent keys of a file, as far as one connection knows them."""
 
     def __init__(self) -> None:
         self.forget()
 
     def forget(self) -> None:
-        """Know nothing any more: the next call reads the file."""
+        """Discard all keys; the next call reads the file."""
         self._keys: set[bytes] = set()
         self._last: int | None = None
         self._most = 0
@@ -64,7 +64,8 @@ class RecentKeys:
         """Return whether `move` is due.
 
         Args:
-            holder: Whether this process holds the claim. The others forget now and then what was moved.
+            holder: Whether this process holds the claim. The other processes discard moved keys from time to
+                time.
         """
         if holder:
             return bool(self._moving) or len(self._keys) >= _MANY

@@ -29,7 +29,7 @@ class SqliteSettings(msgspec.Struct, frozen=True, kw_only=True):
         max_bytes: Maximum size of the file, at least 256 KiB. An event without room is not acknowledged.
         schema: SQL for the tables of handlers, run at every opening (`CREATE TABLE IF NOT EXISTS …`).
         create: Whether a missing file is created; otherwise it is an InboxError.
-        owner: Whose events these are; `start` refuses a file whose first owner was another.
+        owner: The owner of the events; `start` refuses a file of another owner.
 
     Raises:
         ConfigurationError: A setting is out of its range; the message names the setting and the rule.

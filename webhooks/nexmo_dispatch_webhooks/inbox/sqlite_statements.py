@@ -107,7 +107,7 @@ _SCAN: Final = 10_000
 _PAGES_OF_AN_EVENT: Final = 4
 _LOCKED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 # Failures of the file, the disk or the machine, and not of a statement.
-_TROUBLE: Final = _LOCKED | {
+_STORE_ERRORS: Final = _LOCKED | {
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_NOMEM,
@@ -186,7 +186,7 @@ def commit_handler(
         try:
             db.execute(sql, parameters)
         except Exception as error:
-            if _code(error) in _TROUBLE:
+            if _code(error) in _STORE_ERRORS:
                 raise
             raise TransactionError(f"{_which(number, statements)} failed: {describe(error)}") from error
         if not db.in_transaction:

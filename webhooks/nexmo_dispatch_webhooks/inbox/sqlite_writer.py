@@ -59,9 +59,9 @@ class Batch:
     results: list[Any] = field(default_factory=list[Any])
     #: Whether the marks were not written.
     unmarked: bool = False
-    #: Whether there was more than one transaction, so that the content of the file is not certain.
+    #: Whether there was more than one transaction, so that the content of the file is uncertain.
     in_parts: bool = False
-    #: Why the whole batch failed.
+    #: The error of the whole batch.
     error: Exception | None = None
 
 
@@ -96,7 +96,7 @@ class Writer:
         self._file: SqliteFile | None = None
         self._claim = Claim(path)
         self._recent = RecentKeys()
-        self._trouble: str | None = None
+        self._damage: str | None = None
         #: Whether this process has stored events: then it maintains the log too.
         self._stores = False
         # the log is to be emptied after a deletion; and the request of another process
@@ -111,7 +111,7 @@ class Writer:
         """Write a batch, and set its results.
 
         Raises:
-            Exception: The batch failed as a whole; as far as is known, nothing was written.
+            Exception: The batch failed as a whole; as far as the process can tell, nothing was written.
         """
         opened = self._open()
         db = opened.connection
@@ -142,7 +142,7 @@ class Writer:
 
         A process that neither handles nor stores events leaves that to the other processes.
         """
-        if self._file is None or self._trouble is not None or not (self._claim.held or self._stores):
+        if self._file is None or self._damage is not None or not (self._claim.held or self._stores):
             return
         if self._recent.wants_move(holder=self._claim.held):
             self._move_keys(self._file.connection)
@@ -190,7 +190,7 @@ class Writer:
 
     def claim(self, db: sqlite3.Connection) -> bool:
         """Return whether this process handles events, from now on or still."""
-        if self._trouble is not None:
+        if self._damage is not None:
             raise self._loss()
         self._reserve.is_keeper = True
         held = self._claim.held
@@ -214,7 +214,7 @@ class Writer:
 
     def look_for_changes(self, db: sqlite3.Connection) -> bool:
         """Return whether another connection has committed since the last call."""
-        if self._trouble is not None:
+        if self._damage is not None:
             raise self._loss()
         (version,) = db.execute("PRAGMA data_version").fetchone()
         before, self._version = self._version, version
@@ -225,7 +225,7 @@ class Writer:
 
     def has_room(self, db: sqlite3.Connection) -> bool:
         """Return whether there is room for another event."""
-        if self._trouble is not None:
+        if self._damage is not None:
             raise self._loss()
         return sql.has_room(db, self._reserve.pages() - self._reserve.spare_pages)
 
@@ -285,25 +285,25 @@ class Writer:
 
     def _is_lost(self, opened: SqliteFile) -> bool:
         """Return whether a commit would be lost with the process; logged once, in one line."""
-        before, self._trouble = self._trouble, opened.trouble()
-        if self._trouble is not None and before is None:
+        before, self._damage = self._damage, opened.damage()
+        if self._damage is not None and before is None:
             logger.error(
                 "the inbox %s %s while it was open: no event is acknowledged until the file is put back, or "
                 "this process is started again; see «Backups» in docs/inbox.md",
                 self._path.name,
-                self._trouble,
+                self._damage,
             )
             if opened.rescue_log():
                 logger.warning(
                     "all stored events of the inbox %s have been moved to the file", self._path.name
                 )
-        elif self._trouble is None and before is not None:
+        elif self._damage is None and before is not None:
             self._recent.forget()
             logger.warning("the file of the inbox %s is back", self._path.name)
-        return self._trouble is not None
+        return self._damage is not None
 
     def _loss(self) -> InboxLostError:
-        return InboxLostError(f"the inbox {self._path.name} {self._trouble} while it was open")
+        return InboxLostError(f"the inbox {self._path.name} {self._damage} while it was open")
 
     def _serve_readers(self, db: sqlite3.Connection, batch: Batch) -> None:
         """Write nothing, but read acknowledged events, so that they are handled."""
@@ -325,7 +325,7 @@ class Writer:
                     db.execute("ROLLBACK")
         except sqlite3.Error:  # a write, or a read of lost content
             return self._loss()
-        except Exception as error:  # noqa: BLE001 - the caller that waits for it gets it
+        except Exception as error:  # noqa: BLE001 - the waiting caller gets it
             return error
 
     def _transact(self, db: sqlite3.Connection, batch: Batch) -> None:
@@ -388,7 +388,7 @@ class Writer:
         return [refused[id(record)] for record in records]
 
     def _urgent(self, db: sqlite3.Connection, operation: Operation) -> Any:
-        """Return the result of an operation that may use the reserve, or its exception."""
+        """Return the result of an operation that may use the reserve, or the exception that it raised."""
         result = self._tried(db, operation)
         if isinstance(result, Exception) and sql.is_full(result):
             self._reserve.make_room(db)
@@ -400,7 +400,7 @@ class Writer:
         try:
             with self._transaction(db):
                 return operation(db)
-        except Exception as error:  # noqa: BLE001 - the caller that waits for it gets it
+        except Exception as error:  # noqa: BLE001 - the waiting caller gets it
             return error
 
     @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""`InboxStore` and `SharedInboxStore`: what an inbox needs of a place to keep events.
+"""`InboxStore` and `SharedInboxStore`: the interface between an inbox and the store of its events.
 
 It holds protocols only. `memory`, `sqlite` and `jetstream` implement the first, whose events one process
 handles at a time; `postgres` implements the second, whose events several processes handle at once.
@@ -27,7 +27,7 @@ __all__ = ["AddedListener", "InboxStore", "RecordChoice", "SharedInboxStore", "i
 #: Called on the event loop with the id and the content of each new durable record that is no duplicate, in
 #: the order of the ids, before `add` returns.
 AddedListener = Callable[[int, NewRecord], None]
-#: One record by id, or all records that the method is about.
+#: One record by id, or all records to which the method applies.
 RecordChoice = int | Literal["all"]
 
 
@@ -37,7 +37,7 @@ class InboxStore(Protocol):
     Every failure to read or write is an `InboxError`; without room for a new record, an `InboxFullError`.
     """
 
-    #: Whether `commit` can commit statements of handlers.
+    #: Whether `commit` accepts statements of handlers.
     transactional: bool
     #: Whether it is a `SharedInboxStore`: each process then takes single events.
     shared: bool
@@ -75,11 +75,11 @@ class InboxStore(Protocol):
         ...
 
     def finish(self, record_id: int, token: int = 0) -> None:
-        """Mark a record as handled, soon. After a crash that loses the mark the event is handled again.
+        """Mark a record as handled, soon; after a crash that loses the mark the event is handled again.
 
         Args:
             record_id: A pending record.
-            token: Of the claim, as for every method of a `SharedInboxStore` that has one; 0 without claims.
+            token: The token of the claim, as in every method of a `SharedInboxStore`; 0 without claims.
         """
 
     async def commit(
@@ -116,7 +116,7 @@ class InboxStore(Protocol):
             due: When the next attempt is due, in epoch seconds; None for quarantine.
             done: The names of the handlers that succeeded.
             failed: The failures of this attempt.
-            token: Of the claim.
+            token: The token of the claim.
 
         Raises:
             LostClaimError: Another process may have the event; nothing was stored.
@@ -228,10 +228,10 @@ class InboxStore(Protocol):
 class SharedInboxStore(InboxStore, Protocol):
     """A store whose events several processes take and handle at the same time.
 
-    A process holds events under a lease that it extends as long as it lives. The token of a claim fences it:
-    one that slept past its lease can mark nothing that another process has taken. The order holds within a
-    lane: one process at a time holds events of a lane, the first ones. `claim` makes one process keep house
-    (the retention), and no more; `on_added` need not be called.
+    A process holds events under a lease, which it extends while it lives. The token of a claim is a fence: a
+    process that slept past its lease cannot mark an event that another process has taken. Events of a lane
+    stay in order: one process at a time holds events of it, always the first ones. `claim` selects the one
+    process that runs the retention, nothing else; `on_added` need not be called.
     """
 
     async def take(
@@ -239,12 +239,12 @@ class SharedInboxStore(InboxStore, Protocol):
     ) -> builtins.list[PendingEvent]:
         """Claim pending events that are due, for *lease* seconds from the last `extend` or `take`.
 
-        Of each lane that no other process handles these are the first one and those behind it.
+        Events come from lanes that no other process handles: the first event of a lane and those behind it.
 
         Args:
-            limit: The most events.
+            limit: Maximum number of events.
             lease: Seconds.
-            without: No events of these kinds at the front of a lane.
+            without: Kinds to skip at the front of a lane.
 
         Returns:
             Events with their tokens and their contents, by ascending id within each lane.
@@ -255,24 +255,24 @@ class SharedInboxStore(InboxStore, Protocol):
         """Extend all claims of this process.
 
         Returns:
-            Whether they still hold; if not, all are lost.
+            Whether the claims still hold; otherwise all are lost.
         """
         ...
 
     async def release(self, record_ids: Sequence[int], token: int) -> None:
-        """Give up claims, so that any process may take the events at once."""
+        """Give up claims, so that any process may take the events immediately."""
 
     async def keep_only(self, record_ids: Sequence[int]) -> None:
-        """Give up all claims of this process but these, and those whose `finish` is not written yet.
+        """Give up all claims of this process except these and those whose `finish` is not written yet.
 
-        After a failure it is not known what a `take` claimed, or what a `release` gave up.
+        After a failure it is unknown which claims a `take` made, or which ones a `release` gave up.
         """
 
-    async def wake(self, timeout: float) -> bool:  # noqa: ASYNC109 - the wait is what it is for
-        """Wait until events may have come, of this process or of another, and at most *timeout* seconds.
+    async def wake(self, timeout: float) -> bool:  # noqa: ASYNC109 - the method is a wait
+        """Wait until this or another process may have stored events, for at most *timeout* seconds.
 
         Returns:
-            Whether something may have come.
+            Whether events may have come.
         """
         ...
 
