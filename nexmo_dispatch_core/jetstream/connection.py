@@ -262,7 +262,7 @@ class Connection:
     async def _note(self, client: Client, error: Exception) -> None:
         """Note what the driver says beside responses; by default it writes a traceback to the log."""
         self._last = error
-        transport = client._transport  # noqa: SLF001 - see below
+        transport: Any = client._transport  # noqa: SLF001 - see below; Any: nats-py does not type `close`
         if transport is not None and not client.is_connected:
             # A server that takes connections and says nothing: nats-py goes on to the next one, and leaves
             # this connection open.

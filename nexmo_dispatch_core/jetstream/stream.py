@@ -360,12 +360,18 @@ class Stream:
 
         return await self._connection.attempt(store)
 
-    async def delete(self, seq: int) -> None:
-        """Delete a message and overwrite its bytes; again without effect."""
+    async def delete(self, seq: int, *, erase: bool = False) -> None:
+        """Delete a message; again without effect.
+
+        Args:
+            seq: Its sequence.
+            erase: Whether to overwrite its bytes now, which writes a block of some megabytes anew; otherwise
+                they remain on the disk until the server writes the block for another reason.
+        """
 
         async def ask() -> None:
             try:
-                await self._api("STREAM.MSG.DELETE", {"seq": seq, "no_erase": False})
+                await self._api("STREAM.MSG.DELETE", {"seq": seq, "no_erase": not erase})
             except RefusedError as error:
                 # 10043, 10057: it is gone
                 if error.number not in {MESSAGE_MISSING, 10043, 10057}:

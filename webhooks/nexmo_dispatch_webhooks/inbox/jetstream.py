@@ -447,7 +447,8 @@ class JetStreamInboxStore:
         """Forget contents."""
         await self._write_marks()
         chosen = await self._streams.chosen(states, before)
-        return await self._streams.forget([n for n in chosen if which in ("all", n)])
+        ids = [record_id for record_id in chosen if which in ("all", record_id)]
+        return await self._streams.forget(ids, erase=which != "all")
 
     async def aged_at(self) -> float | None:
         """Return the time of the last call of `age`."""

@@ -295,22 +295,26 @@ class EventStreams:
         """Return the write of both ages."""
         return Write(self.names.ages, msgspec.json.encode(ages))
 
-    async def forget(self, record_ids: Sequence[int]) -> int:
-        """Delete the contents of events, and keep their keys; return the number."""
+    async def forget(self, record_ids: Sequence[int], *, erase: bool = False) -> int:
+        """Delete the contents of events, and keep their keys; return the number.
+
+        Args:
+            record_ids: Of the events.
+            erase: Whether to overwrite the bytes now, which takes long.
+        """
         found = await together(map(self._events.get, record_ids))
         chosen = [message for message in found if message is not None and rows.has_content(message)]
-        await together(map(self._forget, chosen))
+        await together(self._forget(message, erase=erase) for message in chosen)
         return len(chosen)
 
-    async def _forget(self, message: Message) -> None:
+    async def _forget(self, message: Message, *, erase: bool) -> None:
         event = rows.event_in(message.data)
         rest = msgspec.msgpack.encode(Forgotten(event.kind, event.received_at, event.measured))
         # the key stays known at each moment: first what remains, unless an earlier attempt came so far
         with contextlib.suppress(WrongSequenceError):
             await self._events.put(Write(self.names.tombstone(message), rest, 0))
-        await self._events.delete(message.seq)
-        await self.states.clear(self.names.open(message.seq))
-        await self.states.clear(self.names.done(message.seq))
+        await self._events.delete(message.seq, erase=erase)
+        await self.states.clear(self.names.state(message.seq))
 
     async def chosen(self, states: Sequence[RecordState], before: float | None) -> list[int]:
         """Return the ids of finished events of these states that arrived before a time."""
@@ -333,9 +337,9 @@ class EventStreams:
         state = await self._events.state()
         first = max(self._cursor, state.first, 1)
         last = min(first + _PIECE - 1, state.last)
-        old: list[tuple[int, StoredEvent]] = []
+        old: list[tuple[Message, StoredEvent]] = []
         younger = False
-        for record_id, message in await self.range(first, last):
+        for _, message in await self.range(first, last):
             event = rows.event_in(message.data)
             younger = (
                 self.ages.by_clock - event.by_clock < handled
@@ -343,19 +347,17 @@ class EventStreams:
             )
             if younger:
                 break
-            old.append((record_id, event))
-        states = await together(self._state(*one) for one in old)
-        await self.forget(
-            [
-                record_id
-                for (record_id, event), one in zip(old, states, strict=True)
-                if (isinstance(one, Handled) and self.ages.by_clock - event.by_clock >= handled)
-                or (
-                    isinstance(one, OpenState)
-                    and one.quarantined
-                    and self.ages.measured - event.measured >= quarantined
-                )
-            ]
+            old.append((message, event))
+        states = await together(self._state(message.seq, event) for message, event in old)
+        await together(
+            self._forget(message, erase=False)
+            for (message, event), one in zip(old, states, strict=True)
+            if (isinstance(one, Handled) and self.ages.by_clock - event.by_clock >= handled)
+            or (
+                isinstance(one, OpenState)
+                and one.quarantined
+                and self.ages.measured - event.measured >= quarantined
+            )
         )
         more = not younger and last < state.last
         self._cursor = last + 1 if more else 0
