@@ -31,7 +31,7 @@ from nexmo_dispatch_async.cli.bulk_files import DONE, FAILED, REFUSED, UNFINISHE
 from nexmo_dispatch_async.cli.bulk_live import LiveStatus
 from nexmo_dispatch_async.cli.bulk_progress import Display, display_for
 from nexmo_dispatch_async.cli.bulk_report import rejects_path
-from nexmo_dispatch_async.cli.bulk_words import counts_in_words
+from nexmo_dispatch_async.cli.bulk_words import counts_in_words, pace_in_words
 from nexmo_dispatch_async.cli.ending import Ending
 from nexmo_dispatch_async.cli.screen import show
 from nexmo_dispatch_async.client import DispatchClient
@@ -93,6 +93,8 @@ async def run(file: Path, options: RunOptions) -> int:
         except (PlanChangedError, RejectedRowsError) as error:
             show(str(error), error=True, lines=True)
             return REFUSED
+        if not options.json and (pace := pace_in_words(await ledger.control())):
+            show(pace, error=True)
         counts = await _send(campaign, path, options, stack)
     return _ended(file, counts, options)
 
@@ -232,7 +234,16 @@ async def _test(settings: CampaignSettings, client: DispatchClient, number: str,
         show(as_json({"test": [dispatch.dispatch_uuid for dispatch in sent]}))
     else:
         show(f"{len(sent)} test message{'' if len(sent) == 1 else 's'} sent; the ledger is unchanged")
+        if len(sent) == len(found):  # otherwise a row was refused, and its message went nowhere
+            for recipient in found.values():
+                show(f"  as line {recipient.line}: {_kind(recipient)}")
     return DONE if sent else FAILED
+
+
+def _kind(recipient: Recipient) -> str:
+    """What tells a row from others in a test send: variant, language, first channel or order of channels."""
+    channels = recipient.channels or (recipient.bucket.partition("|")[0],)
+    return ", ".join(filter(None, (recipient.variant, recipient.language, " > ".join(channels))))
 
 
 def _ended(file: Path, counts: Counts, options: RunOptions) -> int:

@@ -10,10 +10,10 @@ from datetime import datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from nexmo_dispatch_async.bulk.ledger.records import Counts
+from nexmo_dispatch_async.bulk.ledger.records import Control, Counts
 from nexmo_dispatch_async.bulk.progress import Status, Wait
 
-__all__ = ["counts_in_words", "line_of", "moment", "span", "wait_in_words"]
+__all__ = ["counts_in_words", "line_of", "moment", "pace_in_words", "span", "wait_in_words"]
 
 # Reasons that are a state, and not something to wait for.
 _STANDING: Final = ("paused", "stopping", "throttled", "unreachable")
@@ -68,6 +68,19 @@ def wait_in_words(wait: Wait, now: float, zone: str = "UTC") -> str:
         until = ", next try at" if wait.reason == "unreachable" else " until"
         words += f"{until} {moment(wait.until, zone)} (in {span(wait.until - now)})"
     return words
+
+
+def pace_in_words(control: Control) -> str:
+    """Return the pace that `bulk resume` set instead of that of the file; `""` for none."""
+    parts: list[str] = []
+    if control.rate is not None:
+        parts.append(f"--rate {control.rate:g}")
+    if control.limit is not None:
+        parts.append(f"--limit {control.limit}")
+    if not parts:
+        return ""
+    back = " ".join(f"{part.split()[0]} 0" for part in parts)
+    return f"the pace is that of bulk resume {' '.join(parts)}, not that of the file; {back} goes back to it"
 
 
 def moment(epoch: float, zone: str = "UTC") -> str:

@@ -163,3 +163,15 @@ def test_the_report_in_words_has_languages_times_and_money(file: Path) -> None:
     assert "0 of 2 people reached" in out
     assert "within" not in out  # nothing is known of times
     assert "by language" not in out  # and no row names one
+
+
+def test_a_pace_that_is_not_that_of_the_file_is_told(file: Path, service: Simulator) -> None:
+    """What `resume --rate` set holds for later runs too: a run says so, and how to go back."""
+    assert run("run", file)[0] == 0
+    assert run("resume", file, "--rate", "50", "--limit", "8")[0] == 0
+
+    told = "the pace is that of bulk resume --rate 50 --limit 8, not that of the file; --rate 0 --limit 0"
+    assert told in run("run", file)[2]
+
+    assert run("resume", file, "--rate", "0", "--limit", "0")[0] == 0
+    assert "pace" not in run("run", file)[2]
