@@ -10,6 +10,7 @@ import typer
 from nexmo_dispatch_async._version import __version__
 from nexmo_dispatch_async.cli import screen
 from nexmo_dispatch_async.cli.bulk import bulk
+from nexmo_dispatch_async.cli.stores import STORE, place_of, split
 
 InboxState = Literal["pending", "quarantined", "handled", "forgotten"]
 RecordKind = Literal["message-status", "inbound-message", "final-report", "unknown", "unparsable"]
@@ -230,13 +231,26 @@ _inbox = typer.Typer(
 )
 app.add_typer(_inbox, name="inbox")
 
-_File = Annotated[Path, typer.Argument(metavar="FILE", help="The SQLite file of the inbox.")]
-_Id = Annotated[int, typer.Argument(metavar="ID", min=1)]
+_Store = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[STORE]",
+        help=f"The SQLite file of the inbox, postgresql://… or nats://…; by default that of {STORE}. "
+        "Prefer the variable for a URL: all users of a machine can see commands.",
+        show_default=False,
+    ),
+]
+_StoreAndId = Annotated[
+    list[str], typer.Argument(metavar="[STORE] ID", help=f"By default the store of {STORE}.")
+]
+_StoreAndIds = Annotated[
+    list[str], typer.Argument(metavar="[STORE] ID|all", help=f"By default the store of {STORE}.")
+]
 
 
 @_inbox.command("list")
 def list_(
-    file: _File,
+    store: _Store = None,
     state: Annotated[
         InboxState | None,
         typer.Option(help="Only records in this state; by default all but the forgotten ones."),
@@ -247,13 +261,12 @@ def list_(
     """Print a line for each record: id, state, kind, arrival (UTC), size, and what failed."""
     from nexmo_dispatch_async.cli.inbox import show_list
 
-    raise typer.Exit(anyio.run(show_list, file, state, limit, after))
+    raise typer.Exit(anyio.run(show_list, place_of(store), state, limit, after))
 
 
 @_inbox.command()
 def show(
-    file: _File,
-    record: _Id,
+    words: _StoreAndId,
     plain: Annotated[
         bool, typer.Option("--plain", help="Print the body unredacted, with texts and numbers in full.")
     ] = False,
@@ -261,21 +274,24 @@ def show(
     """Print the details of a record, with its body redacted."""
     from nexmo_dispatch_async.cli.inbox import show as run
 
-    raise typer.Exit(anyio.run(run, file, record, plain))
+    place, text = split(words, "an id")
+    record = _which(text)
+    if record == "all":
+        raise typer.BadParameter("must be an id", param_hint="ID")
+    raise typer.Exit(anyio.run(run, place, record, plain))
 
 
 @_inbox.command()
-def summary(file: _File) -> None:
+def summary(store: _Store = None) -> None:
     """Print the failures: number of records by state, kind, handler and exception, and the oldest (UTC)."""
     from nexmo_dispatch_async.cli.inbox import summary as run
 
-    raise typer.Exit(anyio.run(run, file))
+    raise typer.Exit(anyio.run(run, place_of(store)))
 
 
 @_inbox.command()
 def retry(
-    file: _File,
-    which: Annotated[str, typer.Argument(metavar="ID|all")],
+    words: _StoreAndIds,
     handler: Annotated[
         str | None, typer.Option(help="With all: only records in which this handler failed.")
     ] = None,
@@ -284,17 +300,17 @@ def retry(
     """Retry a quarantined or waiting record, or all of them, for instance after a fix."""
     from nexmo_dispatch_async.cli.inbox import retry as run
 
-    record = _which(which)
+    place, text = split(words, "an id, or all")
+    record = _which(text)
     for name, value in (("--handler", handler), ("--kind", kind)):
         if value is not None and record != "all":
             raise typer.BadParameter("requires all instead of an id", param_hint=name)
-    raise typer.Exit(anyio.run(run, file, record, handler, kind))
+    raise typer.Exit(anyio.run(run, place, record, handler, kind))
 
 
 @_inbox.command()
 def purge(
-    file: _File,
-    which: Annotated[str, typer.Argument(metavar="ID|all")],
+    words: _StoreAndIds,
     state: Annotated[Purgeable, typer.Option(help="With all: the state of the records.")] = "handled",
     older_than: Annotated[
         float | None, typer.Option(min=0, metavar="HOURS", help="Only records that arrived longer ago.")
@@ -303,9 +319,10 @@ def purge(
     """Delete the content of a finished record, or of all; late repetitions are still recognised."""
     from nexmo_dispatch_async.cli.inbox import purge as run
 
-    record = _which(which)
+    place, text = split(words, "an id, or all")
+    record = _which(text)
     seconds = None if older_than is None else older_than * 3600
-    raise typer.Exit(anyio.run(run, file, None if record == "all" else record, state, seconds))
+    raise typer.Exit(anyio.run(run, place, None if record == "all" else record, state, seconds))
 
 
 def _which(text: str) -> int | Literal["all"]:

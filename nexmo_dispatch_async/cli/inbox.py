@@ -10,31 +10,46 @@ from typing import Any, Literal, cast
 
 from nexmo_dispatch_async.cli import screen
 from nexmo_dispatch_async.cli.redactor import Redactor
-from nexmo_dispatch_webhooks import InvalidBodyError, UnknownRecordError, WebhookError, parse_event
-from nexmo_dispatch_webhooks.inbox import Record, RecordState, SqliteInbox
+from nexmo_dispatch_async.cli.stores import Place
+from nexmo_dispatch_core.jetstream.address import is_nats
+from nexmo_dispatch_webhooks import (
+    ConfigurationError,
+    InvalidBodyError,
+    UnknownRecordError,
+    WebhookError,
+    parse_event,
+)
+from nexmo_dispatch_webhooks.inbox import (
+    JetStreamInbox,
+    PostgresInbox,
+    Record,
+    RecordState,
+    SqliteInbox,
+    StoreInbox,
+)
 
-__all__ = ["purge", "retry", "show", "show_list", "summary"]
+__all__ = ["inbox_at", "purge", "retry", "show", "show_list", "summary"]
 
 RecordChoice = int | Literal["all"]
 
 
-async def show_list(file: Path, state: RecordState | None, limit: int, after: int) -> int:
+async def show_list(place: Place, state: RecordState | None, limit: int, after: int) -> int:
     """Print one line per record."""
 
-    async def work(inbox: SqliteInbox) -> None:
+    async def work(inbox: StoreInbox) -> None:
         records = await inbox.list(state, limit=limit, after=after)
         for record in records:
             screen.show(_line(record))
         if len(records) == limit:
             screen.show(f"more may follow: --after {records[-1].id}", error=True)
 
-    return await _with(file, work)
+    return await _with(place, work)
 
 
-async def show(file: Path, record_id: int, plain: bool) -> int:
+async def show(place: Place, record_id: int, plain: bool) -> int:
     """Print the details of a record, with its body redacted unless *plain*."""
 
-    async def work(inbox: SqliteInbox) -> None:
+    async def work(inbox: StoreInbox) -> None:
         record = await inbox.show(record_id)
         screen.show(_line(record))
         for failure in record.failed:
@@ -53,13 +68,13 @@ async def show(file: Path, record_id: int, plain: bool) -> int:
         else:
             screen.show(_redacted(record.body), lines=True)
 
-    return await _with(file, work)
+    return await _with(place, work)
 
 
-async def summary(file: Path) -> int:
+async def summary(place: Place) -> int:
     """Print the failures, one line per handler and exception, most frequent first."""
 
-    async def work(inbox: SqliteInbox) -> None:
+    async def work(inbox: StoreInbox) -> None:
         found = await inbox.summary()
         for tally in found:
             what = "the body is no JSON object"
@@ -71,36 +86,53 @@ async def summary(file: Path) -> int:
         if not found:
             screen.show("nothing failed")
 
-    return await _with(file, work)
+    return await _with(place, work)
 
 
-async def retry(file: Path, which: RecordChoice, handler: str | None, kind: str | None) -> int:
+async def retry(place: Place, which: RecordChoice, handler: str | None, kind: str | None) -> int:
     """Make records due now; return 1 if no record has the id."""
 
-    async def work(inbox: SqliteInbox) -> None:
+    async def work(inbox: StoreInbox) -> None:
         found = await inbox.retry(which, handler=handler, kind=kind)
         if which != "all" and not found:
             raise UnknownRecordError(f"no quarantined or waiting record has the id {which}")
         screen.show(f"{_count(found)} to be handled again by the running receiver, or at its next start")
 
-    return await _with(file, work)
+    return await _with(place, work)
 
 
-async def purge(file: Path, record_id: int | None, state: RecordState, older_than: float | None) -> int:
+async def purge(place: Place, record_id: int | None, state: RecordState, older_than: float | None) -> int:
     """Delete the content of finished records; return 1 if no record has the id."""
 
-    async def work(inbox: SqliteInbox) -> None:
+    async def work(inbox: StoreInbox) -> None:
         found = await inbox.purge(state, record_id=record_id, older_than=older_than)
         if record_id is not None and not found:
             raise UnknownRecordError(f"no handled or quarantined record has the id {record_id}")
         screen.show(f"{_count(found)} forgotten")
 
-    return await _with(file, work)
+    return await _with(place, work)
 
 
-async def _with(file: Path, work: Callable[[SqliteInbox], Awaitable[None]]) -> int:
+def inbox_at(place: Place) -> StoreInbox:
+    """Return the inbox of a file or of a URL, which must be there; nothing in it is handled.
+
+    Raises:
+        ConfigurationError: It is the URL of no store, or an extra is not installed.
+    """
+    if isinstance(place, Path):
+        return SqliteInbox(place, create=False)
+    if is_nats(place):
+        return JetStreamInbox(place, create=False)
+    if place.partition("://")[0].lower() in {"postgresql", "postgres"}:
+        return PostgresInbox(place, migrate=False)
+    raise ConfigurationError(
+        "an inbox is a file, postgresql://user@host/database or nats://host/name: the URL is none of these"
+    )
+
+
+async def _with(place: Place, work: Callable[[StoreInbox], Awaitable[None]]) -> int:
     try:
-        async with SqliteInbox(file, create=False) as inbox:
+        async with inbox_at(place) as inbox:
             await work(inbox)
     except WebhookError as error:
         screen.show(str(error), error=True)
