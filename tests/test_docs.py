@@ -12,10 +12,13 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from tests.support.paths import ROOT
 
 PAGES = sorted([ROOT / "README.md", ROOT / "webhooks" / "README.md", *(ROOT / "docs").glob("*.md")])
+#: Pages whose code needs the server of a store: the fixture of its URL, which they read from STORE_URL.
+STORES = {"nats.md": "nats_url"}
 FENCE = re.compile(r"^```python *\n(.*?)^```", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
@@ -27,14 +30,22 @@ def fences(page: Path) -> Iterator[tuple[int, str]]:
         yield text[: match.start(1)].count("\n") + 1, textwrap.dedent(match[1])
 
 
-def pages_with_code() -> list[Path]:
-    return [page for page in PAGES if page.exists() and any(fences(page))]
+def pages_with_code() -> list[ParameterSet]:
+    return [
+        pytest.param(page, marks=[pytest.mark.engines] * (page.name in STORES))
+        for page in PAGES
+        if page.exists() and any(fences(page))
+    ]
 
 
 @pytest.mark.parametrize("page", pages_with_code(), ids=lambda page: str(page.relative_to(ROOT)))
-def test_python_of_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_of_page_runs(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     """The blocks of a page run top to bottom in one namespace, `await` at the top level allowed."""
     monkeypatch.chdir(tmp_path)
+    if page.name in STORES:
+        monkeypatch.setenv("STORE_URL", str(request.getfixturevalue(STORES[page.name])))
     module = ModuleType("page")  # frameworks look for the module of a handler, to read its annotations
     monkeypatch.setitem(sys.modules, "page", module)
     namespace: dict[str, Any] = vars(module)  # Any: whatever the page defines

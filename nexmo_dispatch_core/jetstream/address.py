@@ -9,7 +9,7 @@ import re
 import ssl
 from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from msgspec import Struct
 
@@ -27,7 +27,9 @@ class Address(Struct, frozen=True):
     """Servers and credentials; it is never shown.
 
     Attributes:
-        servers: One URL for each server, with the credentials.
+        servers: One URL for each server, without credentials.
+        user: Or a token, where there is no password; None for none.
+        password: None for none.
         space: What the names of streams begin with: stores of one space share their data.
         tls: For `tls://`, or where a certificate is named; None otherwise.
         credentials: A file of credentials (`nsc generate creds`); None for none.
@@ -35,6 +37,8 @@ class Address(Struct, frozen=True):
     """
 
     servers: tuple[str, ...]
+    user: str | None
+    password: str | None
     space: str
     tls: ssl.SSLContext | None
     credentials: str | None
@@ -64,7 +68,8 @@ def read_address(url: str) -> Address:
     try:
         parts = urlsplit(url)
         options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-        user, at, hosts = parts.netloc.rpartition("@")
+        given, _, hosts = parts.netloc.rpartition("@")
+        user, colon, password = given.partition(":")
         first = urlsplit(f"//{hosts.partition(',')[0]}")
         host, _ = first.hostname, first.port
     except ValueError:
@@ -80,7 +85,9 @@ def read_address(url: str) -> Address:
         else:
             secure = parts.scheme.lower() == "tls" or not options.keys().isdisjoint({"ca", "certificate"})
             return Address(
-                tuple(f"nats://{user}{at}{host}" for host in hosts.split(",")),
+                tuple(f"nats://{one}" for one in hosts.split(",")),
+                unquote(user) or None,
+                unquote(password) if colon else None,
                 space,
                 _context(options) if secure else None,
                 options.get("credentials"),

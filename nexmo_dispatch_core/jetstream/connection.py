@@ -217,6 +217,10 @@ class Connection:
     async def _dial(self) -> Client:
         address = self._address
         options: dict[str, Any] = {}  # Any: keyword arguments of nats-py
+        if address.password is not None:
+            options |= {"user": address.user, "password": address.password}
+        elif address.user is not None:
+            options["token"] = address.user
         if address.tls is not None:
             options["tls"] = address.tls
         if address.credentials is not None:
