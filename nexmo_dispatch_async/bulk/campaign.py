@@ -291,7 +291,8 @@ class Campaign:
                 f"the rows were added with the plan {frozen.plan or '(none)'}, and not with {plan}"
             )
         control = await self.ledger.control()
-        if control.state == "stop":
+        # A budget that was spent is looked at anew: this run may have a higher one.
+        if control.state == "stop" or (control.state == "pause" and control.by == "max_spend"):
             await self.ledger.control(replace(control, state="run", by="", reason=""))
         sender = self._sender = await self._make_sender(self._client, self._template)
         self._over.clear()

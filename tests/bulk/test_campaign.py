@@ -23,7 +23,7 @@ from nexmo_dispatch_async.bulk import (
     Variants,
     WorkflowTemplate,
 )
-from nexmo_dispatch_async.bulk.ledger.records import Control
+from nexmo_dispatch_async.bulk.ledger.records import Control, News
 from nexmo_dispatch_async.exceptions import (
     BadRequestError,
     ConfigurationError,
@@ -361,5 +361,44 @@ def test_a_stop_from_another_process_is_no_stop_for_ever() -> None:
             await campaign.add(people(100))
             await ledger.control(Control(state="stop", by="command"))
             assert (await campaign.run()).states == {"sent": 100}
+
+    run_virtually(main())
+
+
+def test_a_higher_budget_is_followed_by_the_next_run() -> None:
+    """The pause of a budget that was spent ends with its run: the next one looks at the amount it has."""
+
+    async def main() -> None:
+        client, ledger = FakeClient(), MemoryLedger(clock=wall)
+        tariff = Tariff({"sms": "0.10"}, fee="0")
+        for most, sent in (("0.50", 5), ("0.50", 5), ("1.20", 12)):
+            async with opened(client, ledger, max_spend=Decimal(most), tariff=tariff) as campaign:
+                await campaign.add(people(30))
+                running = asyncio.ensure_future(campaign.run())
+                await asyncio.sleep(20)
+                rows = await ledger.scan("sent", limit=100)
+                await ledger.observe(
+                    [
+                        News(dispatch_uuid=row.dispatch_uuid, at=1.0, ended=True, cost="0.10", currency="EUR")
+                        for row in rows
+                    ]
+                )
+                await asyncio.sleep(20)
+                wait = (await campaign.status()).wait
+                assert wait is not None
+                assert (wait.reason, wait.by) == ("paused", "max_spend")
+                assert f"of {most} allowed" in wait.words
+                assert sum(client.sends.values()) == sent
+                running.cancel()  # as Ctrl-C does: no operator resumes it
+                with pytest.raises(asyncio.CancelledError):
+                    await running
+
+        async with opened(client, ledger) as campaign:  # an operator's pause stays
+            await campaign.pause("lunch")
+            running = asyncio.ensure_future(campaign.run())
+            await asyncio.sleep(20)
+            assert sum(client.sends.values()) == 12
+            await campaign.stop()
+            await running
 
     run_virtually(main())

@@ -128,7 +128,7 @@ class Budget:
         )
         pauses = max(sent - counts.ended, 0) + sending == 0
         if pauses:
-            reason += "; to go on, raise max_spend, end this run and run again"
+            reason += "; to go on, raise max_spend, end this run and start another"
         return Hold("max_spend", reason, pauses=pauses)
 
 
