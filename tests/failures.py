@@ -302,7 +302,7 @@ CASES = [
     Case("writing the body times out", prepare=big_body),
     Case("reset after the body", reset_after_body),
     Case("closed after the body", close_after_body),
-    Case("no answer in time", hang, first_byte_late),
+    Case("no response in time", hang, first_byte_late),
     # a broken answer
     Case("half a header", half_a_head),
     Case("half a body", half_a_body),

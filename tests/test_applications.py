@@ -110,7 +110,7 @@ async def test_a_call_can_have_its_own_policy_and_time_out() -> None:
         with pytest.raises(RateLimitError) as caught:
             await client.applications.using(retry=policy).get(ID)
         server.handler = hang
-        with pytest.raises(OutcomeUnknownError, match="no answer in time"):
+        with pytest.raises(OutcomeUnknownError, match="no response in time"):
             await client.applications.using(retry=RetryPolicy(attempts=1), timeout=Timeout(total=0.1)).get(ID)
 
     assert caught.value.attempts == 2
@@ -125,7 +125,7 @@ async def test_settings_of_calls_add_up() -> None:
         server.handler = answering(reply(200, {"id": ID}, {"quota-used": "7"}))
         application = await calls.using(timeout=Timeout(total=1)).get(ID)
         server.handler = hang
-        with pytest.raises(OutcomeUnknownError, match="no answer in time"):
+        with pytest.raises(OutcomeUnknownError, match="no response in time"):
             await calls.using(timeout=Timeout(total=0.1)).using(retry=RetryPolicy(attempts=1)).get(ID)
 
     assert caught.value.attempts == 2

@@ -426,7 +426,10 @@ async def test_the_time_out_of_a_call(workflow: Workflow) -> None:
         with pytest.raises(OutcomeUnknownError) as caught:
             await client.send(workflow, timeout=Timeout(connect=5, total=0.1))
 
-    assert (caught.value.phase, str(caught.value)) == ("wait", "POST /dispatch: sent, and no answer in time")
+    assert (caught.value.phase, str(caught.value)) == (
+        "wait",
+        "POST /dispatch: sent, and no response in time",
+    )
 
 
 # --- a repetition that was asked for --------------------------------------------------------------

@@ -220,14 +220,14 @@ MESSAGES = [
     (token(200, {}), "POST /token: 200 without a usable access_token"),
     (broken(OSError(111, "refused"), Phase.PREPARED), "POST /dispatch: no connection: [Errno 111] refused"),
     (broken(aiohttp.ConnectionTimeoutError(), Phase.PREPARED), "POST /dispatch: no connection in time"),
-    (broken(TimeoutError(), Phase.LEFT), "POST /dispatch: sent, and no answer in time"),
+    (broken(TimeoutError(), Phase.LEFT), "POST /dispatch: sent, and no response in time"),
     (
         broken(aiohttp.ServerDisconnectedError(), Phase.LEFT),
         "POST /dispatch: sent, and the connection broke: the server disconnected",
     ),
     (
         broken(aiohttp.ClientResponseError(INFO, (), message=f"Bad status line:\n b'{ECHO}'"), Phase.LEFT),
-        "POST /dispatch: sent, and the answer is unusable: Bad status line",
+        "POST /dispatch: sent, and the response is unusable: Bad status line",
     ),
     (broken(OSError(), Phase.LEFT), "POST /dispatch: sent, and the connection broke: OSError"),
 ]

@@ -1,1 +1,1 @@
-"""Carries requests to the service: calls, their attempts, and what is known of them when something fails."""
+"""The transport of requests: calls, their attempts, and the outcome of a call when an attempt fails."""

@@ -26,7 +26,7 @@ __all__ = ["Attempts"]
 
 _STALE = Phase.STALE
 
-# How often a request moves on to another connection because a kept one turns out to be of no use.
+# How often a request moves on to another connection because a kept connection turns out to be unusable.
 _MOST_MOVES = 3
 
 
@@ -34,9 +34,9 @@ class Attempts:
     """Makes the attempts of a client.
 
     Args:
-        settings: Those of the transport.
-        connections: Where they go.
-        proxies: Which proxy reaches a URL.
+        settings: The settings of the transport.
+        connections: The connections of the client.
+        proxies: The proxies of the client, by URL.
     """
 
     __slots__ = ("_connections", "_deadlines", "_kept", "_proxies")
@@ -48,7 +48,7 @@ class Attempts:
         self._kept = KeptConnections(settings.clock)
 
     async def aclose(self) -> None:
-        """End the attempts that wait for a connection; the others end with their connections."""
+        """Cancel the attempts that wait for a connection; the others end when their connections close."""
         await self._deadlines.end_unconnected()
         self._deadlines.close()
 
@@ -56,9 +56,9 @@ class Attempts:
         """Send one request and read its response.
 
         Raises:
-            APIConnectionError: Nothing left.
-            OutcomeUnknownError: Something may have left.
-            ClientClosedError: The client is closed, or belongs to another event loop; nothing left.
+            APIConnectionError: No byte was sent.
+            OutcomeUnknownError: Bytes may have been sent.
+            ClientClosedError: The client is closed, or belongs to another event loop; no byte was sent.
         """
         connections = self._connections
         wire = connections.open()
@@ -71,12 +71,12 @@ class Attempts:
                     return await wire.exchange(request, authorization, progress)
                 except FOREIGN as error:
                     foreign: Exception = error
-                except BaseException as error:  # noqa: BLE001 - it is raised again unless the time is over
+                except BaseException as error:  # noqa: BLE001 - raised again unless the time is over
                     foreign = self._reason_of_end(error, request, progress, deadline)
                     moves = _MOST_MOVES  # there is no time for another connection, or no session
                 if moves == _MOST_MOVES or connections.unusable or not _may_move(progress, foreign):
                     raise self._failure(request, progress, foreign) from presentable(foreign)
-                # Of connections that were idle for too long there may be many, and each is closed now.
+                # Many connections may have been idle for too long; each of them is closed now.
                 moves += not progress.expired
         finally:
             self._deadlines.stop(deadline)
@@ -84,14 +84,14 @@ class Attempts:
     def _reason_of_end(
         self, error: BaseException, request: Request, progress: Progress, deadline: Deadline
     ) -> Exception:
-        """Return what ended a request other than the cancellation of its task by the caller.
+        """Return the exception that ended a request, unless the caller cancelled its task.
 
         Raises:
-            BaseException: `error`, since it is the caller's, or none that a wire should raise.
+            BaseException: `error`, because the caller caused it or no wire should raise it.
         """
         if isinstance(error, asyncio.CancelledError):
             if self._connections.unusable and deadline.task.cancelling() == deadline.cancellations:
-                # A session that is closed cancels what it waits for itself: a name, or room for a connection.
+                # A session that is closed cancels its own waits, for a name or for room for a connection.
                 return aiohttp.ClientConnectionError("the session was closed")
             if deadline.take_back():
                 return TimeoutError()
@@ -100,7 +100,7 @@ class Attempts:
         raise error
 
     def _failure(self, request: Request, progress: Progress, foreign: Exception) -> DispatchError:
-        """Return our error for what a wire raised."""
+        """Return the error of this package for an exception of a wire."""
         closed = self._connections.closed
         if (closed or self._connections.unusable) and not progress.on_wire:
             owner = "client" if closed else "session that the client was given"
@@ -111,6 +111,6 @@ class Attempts:
 
 
 def _may_move(progress: Progress, error: Exception) -> bool:
-    """Return whether a kept connection was of no use: not a failure of the service, so no wait."""
+    """Return whether a kept connection was unusable, which is no failure of the service: repeat at once."""
     refused = not progress.answering and progress.refused_certificate(error)
     return progress.phase is _STALE and not refused

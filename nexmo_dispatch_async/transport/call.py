@@ -1,6 +1,6 @@
 """A call: attempts and pauses, until there is a value or an error.
 
-What follows a failed attempt is for `decision` to say, and what a response means is for `sansio`.
+`decision` decides what follows a failed attempt, and `sansio` what a response means.
 """
 
 from __future__ import annotations
@@ -42,24 +42,24 @@ logger: logging.Logger = logging.getLogger("nexmo_dispatch_async")
 
 
 class _Call(Generic[T]):
-    """One call, while it is made.
+    """One call in progress.
 
     Args:
-        request: Without authorization.
+        request: The request, without authorization.
         decode: Reads a successful response.
-        policy: When it is repeated.
-        limits: How long an attempt may take.
+        policy: The retry policy.
+        limits: The timeouts of an attempt.
     """
 
     # Class attributes are the initial values: most calls change three of them.
     #: The number of the attempt, and how many attempts only led to a new token.
     attempt: int = 0
     renewals: int = 0
-    #: What authorizes the attempt.
+    #: The value of the `Authorization` header of the attempt.
     authorization: str | None = None
-    #: When the first attempt began, put off by the time spent waiting for a slot.
+    #: When the first attempt began, plus the time spent waiting for a slot.
     started: float | None = None
-    #: The failure of a request that may have been accepted, and was repeated because the policy says so.
+    #: The error of a request that may have been accepted and was repeated, as the policy allows.
     doubt: OutcomeUnknownError | None = None
 
     def __init__(
@@ -75,7 +75,7 @@ class Calls:
     """Makes the calls of a client.
 
     Args:
-        settings: Those of the transport.
+        settings: The settings of the transport.
     """
 
     __slots__ = (
@@ -93,7 +93,7 @@ class Calls:
 
     def __init__(self, settings: TransportSettings) -> None:
         self.settings: TransportSettings = settings
-        # With what: slots, connections, tokens, and what stands around
+        # parts: slots, connections, tokens, middleware
         self._limit = settings.concurrent_requests
         self._slots = asyncio.Semaphore(self._limit)
         proxies = proxies_of(settings.proxy, trust_env=settings.trust_env)
@@ -103,7 +103,7 @@ class Calls:
         self._tokens = TokenKeeper(
             settings, self._ask_for_token, sleep=self._pause_for_token, counters=self._counters
         )
-        # The pauses between two attempts, to be ended when the client is closed
+        # the pauses between two attempts, which end when the client is closed
         self._pauses: set[Deadline] = set()
         layers = in_order("middleware", settings.middleware)
         self._around_call = around_call(layers)
@@ -111,7 +111,7 @@ class Calls:
 
     @property
     def state(self) -> str:
-        """Where the connections stand, in words."""
+        """The state of the connections: `closed`, `not open yet` or `open`."""
         return self._connections.state
 
     def open(self) -> None:
@@ -129,13 +129,13 @@ class Calls:
             if pause.task is not asyncio.current_task():
                 pause.end()
         try:
-            # First: once its connector is closed, aiohttp forgets a tunnel that is half built.
+            # Before the session: once its connector is closed, aiohttp loses track of an unfinished tunnel.
             await self._attempts.aclose()
         finally:
             await self._connections.aclose()
 
     def statistics(self) -> ClientStatistics:
-        """Return what was and is being done, in numbers."""
+        """Return the numbers of calls, requests and tokens."""
         return self._counters.snapshot()
 
     def call(
@@ -146,14 +146,14 @@ class Calls:
         timeout: Timeout | None = None,
         workflow: Workflow | None = None,
     ) -> Awaitable[T]:
-        """Return the call to await, inside of the middleware if there is any.
+        """Return the awaitable call, wrapped in the middleware if there is any.
 
         Args:
-            request: Without authorization.
+            request: The request, without authorization.
             decode: Reads a successful response.
-            retry: Instead of the policy of the settings.
-            timeout: Instead of that of the settings.
-            workflow: What is sent by it: an error or an interruption tells of it.
+            retry: Retry policy, instead of that of the settings.
+            timeout: Timeouts, instead of those of the settings.
+            workflow: The workflow in the request, for errors and interruptions.
 
         Raises:
             APIError: One of its subclasses.
@@ -169,7 +169,7 @@ class Calls:
         return made if workflow is None else _telling(made, workflow)
 
     async def _made(self, call: _Call[T], workflow: Workflow | None) -> T:
-        """Make attempts, with the pauses between them, until one succeeds or no other is to follow."""
+        """Make attempts, with pauses between them, until one succeeds or no further attempt is allowed."""
         self._counters.calls += 1
         try:
             while True:
@@ -179,7 +179,7 @@ class Calls:
                 except APIError as error:
                     seconds = self._seconds_to_next(call, error)
                     failure = error
-                # Outside of the slot: other calls may go on meanwhile.
+                # Outside of the slot, so that other calls may use it meanwhile.
                 if seconds is not None:
                     await self._paused(seconds, failure)
                 del failure
@@ -190,13 +190,13 @@ class Calls:
             raise
 
     async def _attempted(self, call: _Call[T]) -> T:
-        """Make one attempt, as soon as there is a slot and a token, and read the response."""
+        """Wait for a slot and a token, make one attempt, and read the response."""
         counters, request, settings = self._counters, call.request, self.settings
         clock = settings.clock
         call.authorization = None
         queued_at = 0.0 if call.started is None else clock()
         if counters.in_flight >= self._limit:
-            self._connections.open()  # rather before the wait than after
+            self._connections.open()  # an error of a closed client must not wait for a slot
         await self._slots.acquire()
         counters.in_flight += 1
         try:
@@ -229,18 +229,18 @@ class Calls:
             self._slots.release()
 
     def _seconds_to_next(self, call: _Call[T], error: APIError) -> float | None:
-        """Return the pause before the attempt that follows a failed one, `None` to make it at once.
+        """Return the pause before the next attempt, in seconds; `None` to make it at once.
 
         Raises:
-            APIError: `error`, since no other attempt is to follow.
+            APIError: `error`, because no further attempt is allowed.
         """
         authorization, started = call.authorization, call.started
         if authorization is None or started is None:
-            # There is no token, after all the attempts to get one.
+            # There is no token after all attempts to get one.
             raise error
         settings, request = self.settings, call.request
         error.attempts = call.attempt
-        # The gateway refused before the service saw it: once more is safe (contract 2.3).
+        # The gateway refused the request before the service saw it: a repetition is safe (contract 2.3).
         rejected = isinstance(error, AuthenticationError) and not call.renewals
         decision = decide(
             error,
@@ -267,7 +267,7 @@ class Calls:
     ) -> OutcomeUnknownError | None:
         """Count and log the end of a call without a value; return the error to raise instead, if any.
 
-        After a request that may have been accepted, a later failure does not tell what became of that one.
+        After a request that may have been accepted, a later failure does not show whether it was.
         """
         doubt = call.doubt
         if doubt is None or isinstance(error, OutcomeUnknownError):
@@ -299,7 +299,7 @@ class Calls:
             logger.warning("%s", known, extra={"client_refs": known.client_refs})
 
     async def _renewed(self, call: _Call[T], started: float) -> str:
-        """Return an authorization with a new token; whatever ends that, the request was not sent."""
+        """Return an authorization with a new token; if there is none, the request was not sent."""
         policy, request = call.policy, call.request
         self._connections.open()
         until = None if policy.timeout is None else started + policy.timeout
@@ -321,7 +321,7 @@ class Calls:
         """Wait for the next attempt.
 
         Raises:
-            APIError: `failure`, since the client was closed and there is no next attempt.
+            APIError: `failure`, because the client was closed and there is no next attempt.
         """
         self._counters.pausing += 1
         try:
@@ -329,11 +329,11 @@ class Calls:
                 raise failure
         finally:
             self._counters.pausing -= 1
-            # Its traceback holds this frame.
+            # The traceback of the error refers to this frame: a reference cycle.
             del failure
 
     async def pause(self, seconds: float) -> bool:
-        """Wait; return whether there is to be another attempt, which there is not once it is closed."""
+        """Wait; return whether another attempt is allowed, which it is not once the client is closed."""
         if self._connections.closed:
             return False
         pause = Deadline(asyncio.current_task(), math.inf)
@@ -381,7 +381,7 @@ class Calls:
     def _surrounded(
         self, attempt: Attempt, authorization: str | None, limits: Timeout
     ) -> Awaitable[Response]:
-        """Return an attempt to await, inside of the middleware if there is any."""
+        """Return an awaitable attempt, wrapped in the middleware if there is any."""
         if self._around_attempt is None:
             return self._attempts.send(attempt.request, authorization, limits)
         return self._around_attempt(
@@ -390,7 +390,7 @@ class Calls:
 
 
 async def _telling(made: Awaitable[T], workflow: Workflow) -> T:
-    """Let what the middleware raises tell of the workflow, too."""
+    """Add the workflow to the errors that the middleware raises."""
     try:
         return await made
     except BaseException as error:

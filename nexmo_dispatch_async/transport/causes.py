@@ -1,6 +1,6 @@
-"""What an exception of the session says, and what of it may be shown.
+"""The reason in an exception of the session, and the part of it that may be shown.
 
-It decides nothing: whether a request left is for `phase` to know.
+It decides nothing: `progress` knows whether bytes of a request were sent.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from nexmo_dispatch_async.transport.proxies import proxy_name
 
 __all__ = ["certificate_alert", "presentable", "proxy_of", "reason_of"]
 
-# The alerts by which one side of a TLS handshake says that it does not take the certificate of the other
-# (RFC 8446, 6.2), as OpenSSL spells them: SSLV3_ALERT_CERTIFICATE_EXPIRED, TLSV13_ALERT_CERTIFICATE_REQUIRED.
+# TLS alerts with which one side rejects the certificate of the other (RFC 8446, 6.2), as OpenSSL spells them:
+# SSLV3_ALERT_CERTIFICATE_EXPIRED, TLSV13_ALERT_CERTIFICATE_REQUIRED.
 _ALERT = re.compile(
     r"ALERT_(BAD_CERTIFICATE|UNSUPPORTED_CERTIFICATE|CERTIFICATE_(?:REVOKED|EXPIRED|UNKNOWN|REQUIRED)"
     r"|UNKNOWN_CA|ACCESS_DENIED)\b"
 )
-# Before TLS 1.3 this is what a server says that misses a certificate, and it says so before the end.
+# Before TLS 1.3 a server that misses a certificate sends this alert, during the handshake.
 _ALERT_OF_OLD = re.compile(r"ALERT_(HANDSHAKE_FAILURE)\b")
 
 
 def certificate_alert(error: BaseException | None, *, connecting: bool) -> str:
-    """Return the alert of a service that does not take the client's certificate, or an empty text.
+    """Return the alert of a service that rejects the client's certificate, or an empty text.
 
     Args:
-        error: What the session raised, or found on a connection.
-        connecting: Whether the handshake had not ended here.
+        error: The exception of the session or of a connection.
+        connecting: Whether the handshake was still in progress on this side.
     """
     for each in _chain(error):
         if isinstance(each, ssl.SSLError | aiohttp.ClientOSError):
@@ -55,10 +55,10 @@ def _openssl_reason(error: OSError) -> str:
 
 
 def reason_of(error: Exception) -> str:
-    """Return why, after a colon.
+    """Return the reason of an error, after a colon, for a message.
 
-    Not what was received: aiohttp shows that, and it may be what was sent. Neither an address, which may hold
-    an id and parameters, nor an object of the event loop.
+    The reason contains no received data, which aiohttp quotes and which may echo the request, no URL, which
+    may contain an id and parameters, and no object of the event loop.
     """
     text = str(error)
     if isinstance(error, aiohttp.ServerDisconnectedError):
@@ -86,11 +86,11 @@ def proxy_of(error: Exception) -> str:
 
 
 def presentable(error: BaseException | None) -> Exception | None:
-    """Return the nearest cause of `error`, or `error` itself, that shows nothing but words and numbers.
+    """Return `error` or its nearest cause whose attributes are only words and numbers.
 
-    An exception of aiohttp may hold the key of its connection, with the password of a proxy, or the headers
-    of a request, with the token; others hold an address. What is behind them is the operating system's, and
-    says why.
+    An exception of aiohttp may contain the key of its connection, with a proxy password, or the headers of a
+    request, with the token; others contain a URL. Their cause, an error of the operating system, contains the
+    reason and nothing private.
     """
     for each in _chain(error):
         if isinstance(each, Exception) and all(map(_shows_nothing, _reachable(each))):
@@ -99,7 +99,7 @@ def presentable(error: BaseException | None) -> Exception | None:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an exception and what it was raised from, each once, as a traceback shows them."""
+    """Yield an exception and its causes, each once, as a traceback shows them."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -108,7 +108,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _reachable(error: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and whatever it refers to, also what no traceback shows."""
+    """Yield an exception and all exceptions to which it refers, shown in a traceback or not."""
     seen: set[int] = set()
     queue: list[BaseException | None] = [error]
     while queue:

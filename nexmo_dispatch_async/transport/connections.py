@@ -20,8 +20,8 @@ class Connections:
     """The aiohttp session of a client, its own or the caller's.
 
     Args:
-        settings: Those of the transport.
-        proxies: Which proxy reaches a URL.
+        settings: The settings of the transport.
+        proxies: The proxies of the client, by URL.
     """
 
     __slots__ = ("_owns_session", "_proxies", "_settings", "_wire", "closed", "loop", "session")
@@ -31,16 +31,16 @@ class Connections:
         self._proxies = proxies
         self.session: aiohttp.ClientSession | None = settings.session
         self._owns_session = settings.session is None
-        #: Whether it was closed.
+        #: Whether the client was closed.
         self.closed: bool = False
-        # What uses the session, once it is open
+        # uses the session, once it is open
         self._wire: Wire | None = None
-        #: The event loop it belongs to, once it is open.
+        #: The event loop of the session, once it is open.
         self.loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def state(self) -> str:
-        """Where it stands, in words."""
+        """The state: `closed`, `not open yet` or `open`."""
         return "closed" if self.closed else "not open yet" if self.loop is None else "open"
 
     @property
@@ -52,7 +52,7 @@ class Connections:
         """Return the wire; open the session at the first use.
 
         Raises:
-            ClientClosedError: It is closed, or belongs to another event loop.
+            ClientClosedError: The client is closed, or belongs to another event loop.
         """
         loop = running_loop()
         if self.loop is loop and self._wire is not None and not self.closed:
@@ -71,7 +71,7 @@ class Connections:
         self.closed = True
         if self._owns_session and self.session is not None:
             await self.session.close()
-            # Connections that broke are closed by the loop in its next round: do not end before that.
+            # The loop closes broken connections in its next round: wait for it.
             await asyncio.sleep(0)
 
     def _open_session(self, loop: asyncio.AbstractEventLoop) -> aiohttp.ClientSession:
@@ -91,7 +91,7 @@ class Connections:
         return self.session
 
     def _wire_of(self, session: aiohttp.ClientSession) -> Wire:
-        """Return the fast path if it is for this session and this version of aiohttp."""
+        """Return the fast path if it supports this session and this version of aiohttp."""
         settings = self._settings
         proxies, longest = self._proxies, settings.max_response
         usual = SessionWire(session, settings.request_headers, proxies, longest)

@@ -1,12 +1,12 @@
-"""Ends what takes too long, with one timer for all that is under way.
+"""Cancels tasks that exceed their timeouts, with one timer for all of them.
 
 A timer for each request costs a fifteenth of a send (docs/performance.md), and nearly none of them ever
-fires. So one timer sees to the long time-outs, and may be late by up to `every` seconds; a short one has a
+fires. So one timer serves all long timeouts, and may be late by up to `every` seconds; a short timeout has a
 timer of its own.
 
-A process that was suspended, or whose event loop was blocked, finds its time over and the answers in its
-sockets. So the end of the time is no end yet: the loop first gets a few rounds, in which it reads what is
-there.
+After a process was suspended, or its event loop blocked, timeouts have expired although the responses are in
+the sockets. So an expired timeout does not cancel at once: the event loop first gets a few rounds, a last
+look, in which it reads the data that has arrived.
 """
 
 from __future__ import annotations
@@ -18,43 +18,43 @@ from typing import Protocol
 
 __all__ = ["Deadline", "Deadlines", "Progress"]
 
-# From here on the second by which the common timer may be late does not matter.
+# For timeouts from here on, in seconds, the lateness of the common timer does not matter.
 _MANY_SECONDS = 5.0
 
-# How many rounds the event loop gets at the end of the time. One round reads up to 256 kB of a connection and
-# the next one hands them on: enough for the longest answer that a client reads unless told otherwise.
+# Rounds of the event loop in a last look. One round reads up to 256 kB of a connection and the next one hands
+# them on: enough for the longest response that a client reads by default.
 _LAST_ROUNDS = 32
 
 
 class Progress(Protocol):
-    """How far a request got."""
+    """The progress of a request, as far as a deadline depends on it."""
 
     @property
     def connecting(self) -> bool:
-        """Whether it waits for a connection."""
+        """Whether the request waits for a connection."""
         ...
 
     @property
     def on_wire(self) -> bool:
-        """Whether a byte of it left, so that there may be an answer."""
+        """Whether a byte of the request was sent, so that a response is possible."""
         ...
 
 
 class Deadline:
-    """When the present task will have taken too long. It is cancelled then, as by `asyncio.timeout()`.
+    """The time at which the current task is cancelled, as by `asyncio.timeout()`.
 
     Args:
-        task: The present task.
-        until: When it has to have ended, by the monotonic clock; infinity for never.
-        connected_until: When there has to be a connection, by the same clock.
+        task: The current task.
+        until: End of the total timeout, in seconds of the monotonic clock; infinity for none.
+        connected_until: End of the connect timeout, by the same clock.
     """
 
     # Class attributes are the initial values: most deadlines change one of them.
-    #: What the task is about; without it the end of the time is the end.
+    #: The progress of the request of the task; without it there is no last look.
     progress: Progress | None = None
-    #: How many rounds are left of the last look, 0 before it.
+    #: The remaining rounds of the last look, 0 before it.
     rounds: int = 0
-    #: Timers of its own, if its time is short.
+    #: Timers of its own, for short timeouts.
     timers: tuple[asyncio.TimerHandle, ...] = ()
     is_over: bool = False
 
@@ -66,7 +66,7 @@ class Deadline:
         self.task: asyncio.Task[object] = task
         self.until: float = until
         self.connected_until: float = connected_until
-        #: How many cancellations others had requested before: they are not ours to take back.
+        #: The number of earlier cancellations by others, which must not be taken back.
         self.cancellations: int = task.cancelling()
 
     def end(self) -> None:
@@ -75,7 +75,7 @@ class Deadline:
         self.task.cancel()
 
     def take_back(self) -> bool:
-        """Take the cancellation back; return whether there was one, and no other one besides."""
+        """Take the cancellation back; return whether it was the only one."""
         if not self.is_over:
             return False
         self.is_over = False
@@ -91,7 +91,7 @@ class Deadlines:
         self._every = every
         self._running: set[Deadline] = set()
         self._timer: asyncio.TimerHandle | None = None
-        # Those whose time is over, and that get a last look
+        # deadlines in their last look
         self._last: list[Deadline] = []
 
     def start(
@@ -101,12 +101,12 @@ class Deadlines:
         connect: float | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> Deadline:
-        """Give the present task so many seconds.
+        """Set a deadline for the current task.
 
         Args:
-            seconds: For everything; `None` for any number.
-            connect: Until there is a connection, as `progress` tells; `None` for any number.
-            loop: The running event loop, if it is known: a look for it is a system call.
+            seconds: Total timeout, in seconds; `None` for no limit.
+            connect: Timeout until `progress` has a connection, in seconds; `None` for no limit.
+            loop: The running event loop, if known: on Python 3.11 looking it up is a system call.
         """
         loop = loop or asyncio.get_running_loop()
         seconds = math.inf if seconds is None else seconds
@@ -126,7 +126,7 @@ class Deadlines:
         return deadline
 
     def stop(self, deadline: Deadline) -> None:
-        """Forget a deadline. A cancellation that was not taken back is taken back."""
+        """Remove a deadline, and take its cancellation back if there was one."""
         self._running.discard(deadline)
         if deadline.timers:
             for timer in deadline.timers:
@@ -135,13 +135,13 @@ class Deadlines:
             deadline.take_back()
 
     def close(self) -> None:
-        """Stop the timer, unless something is under way: then it stops when that has ended."""
+        """Stop the timer as soon as there are no deadlines."""
         if self._timer is not None and not self._running:
             self._timer.cancel()
             self._timer = None
 
     async def end_unconnected(self) -> None:
-        """End what waits for a connection, and let it clear up: the loop gets a few rounds for that."""
+        """Cancel the tasks that wait for a connection, and give them a few rounds of the loop to clean up."""
         present = asyncio.current_task()
         ended = [
             deadline
@@ -162,14 +162,14 @@ class Deadlines:
                 self._over(deadline)
             elif deadline.connected_until <= now:
                 self._unconnected(deadline)
-        # While nothing is under way no timer is either.
+        # Without deadlines there is no timer.
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self._every, self._look) if self._running else None
 
     def _over(self, deadline: Deadline) -> None:
-        """End what took too long, after a last look if there may be an answer.
+        """Cancel the tasks whose total timeout has expired, after a last look if a response is possible.
 
-        What did not leave yet must not leave in the last moment: its answer would come too late.
+        A request of which no byte was sent gets no last look: it must not be sent at the last moment.
         """
         deadline.until = -math.inf
         if deadline.progress is not None and deadline.progress.on_wire:
@@ -178,7 +178,7 @@ class Deadlines:
             self._end(deadline)
 
     def _unconnected(self, deadline: Deadline) -> None:
-        """End what has no connection yet, after a last look."""
+        """Cancel the tasks whose connect timeout has expired, after a last look."""
         if deadline.progress is not None and deadline.progress.connecting:
             self._look_once_more(deadline)
 
@@ -197,7 +197,7 @@ class Deadlines:
             if deadline not in self._running:
                 continue
             if deadline.until > -math.inf and (deadline.progress is None or not deadline.progress.connecting):
-                # There is a connection after all, and time for the answer.
+                # The last look found a connection, and there is time for the response.
                 deadline.rounds = 0
             elif deadline.rounds:
                 self._last.append(deadline)

@@ -1,8 +1,8 @@
-"""After a failed attempt: give up, renew the token, or pause and repeat? The table, once.
+"""The decision table after a failed attempt: give up, renew the token, or pause and repeat.
 
-It decides and nothing else: no clock, no network, no randomness of its own; `call` and `tokens` carry the
-decisions out. Contract 3.8: a request is repeated only if it provably did not happen, if reading twice does
-no harm, or if the policy of the caller says so.
+The module is pure: no clock, no network, no randomness of its own; `call` and `tokens` carry the decisions
+out. Contract 3.8: a request is repeated only if it was provably not carried out, if it only reads, or if the
+policy of the caller says so.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = [
     "purpose_of",
 ]
 
-#: What a request is for: to write (everything but GET), to read (GET), or to get a token.
+#: The purpose of a request: to write (everything but GET), to read (GET), or to get a token.
 Purpose = Literal["write", "read", "token"]
 
 
@@ -49,7 +49,7 @@ class RenewToken(NamedTuple):
 
 
 class Pause(NamedTuple):
-    """Repeat after so many seconds."""
+    """Repeat after a number of seconds."""
 
     seconds: float
 
@@ -58,7 +58,7 @@ Decision = GiveUp | RenewToken | Pause
 
 
 class Failure(enum.Enum):
-    """What failed: the rows of the table, each with what stands in the documentation."""
+    """What failed: the rows of the table, each with its words in the documentation."""
 
     REJECTED = "401: the gateway rejected the token, before the service saw the request"
     SETTING = "a certificate was not taken, or a proxy refuses the client"
@@ -103,7 +103,7 @@ TABLE: Final[dict[Failure, Row]] = {
 
 
 def purpose_of(method: str) -> Purpose:
-    """Return what a call with this HTTP method is for."""
+    """Return the purpose of a call with this HTTP method."""
     return "read" if method == "GET" else "write"
 
 
@@ -136,13 +136,13 @@ def decide(
     """Return what follows a failed attempt.
 
     Args:
-        error: How it failed.
-        purpose: What the request is for.
-        policy: How often to repeat, and how long to wait.
-        attempt: Its number, from 1; an attempt that only led to a new token does not count.
+        error: The error of the attempt.
+        purpose: The purpose of the request.
+        policy: The number of attempts and the waits between them.
+        attempt: The number of the attempt, from 1; an attempt that only led to a new token does not count.
         elapsed: Seconds since the first attempt began.
         random: A number from [0, 1), for the jitter.
-        renewable: Whether there may be another token, which there is once for each call.
+        renewable: Whether the token may be renewed, which is allowed once in a call.
     """
     move: Move = getattr(TABLE[failure_in(error)], purpose)
     if move is Move.RENEW:

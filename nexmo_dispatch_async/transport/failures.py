@@ -1,4 +1,4 @@
-"""What an exception of the network means for a request, by what left before it."""
+"""From an exception of the network to our error, by the bytes of the request that were sent before it."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from nexmo_dispatch_async.transport.progress import Phase, Progress
 
 __all__ = ["FOREIGN", "failure_of", "without_token"]
 
-# What a wire can raise; ValueError and RuntimeError for what aiohttp finds wrong before it connects.
+# The exceptions of a wire; aiohttp raises ValueError and RuntimeError for requests that it refuses to build.
 FOREIGN = (aiohttp.ClientError, OSError, EOFError, ValueError, RuntimeError)
 
-# Raised before a connection exists, so before a byte can have left.
+# Raised before a connection exists, so before a byte can have been sent.
 _BEFORE_CONNECTION = (
     aiohttp.ClientConnectorError,
     aiohttp.ConnectionTimeoutError,
@@ -43,16 +43,16 @@ _OF_THE_NETWORK = (aiohttp.ClientError, OSError, EOFError)
 def failure_of(
     request: Request, progress: Progress, error: Exception, *, proxy: str = ""
 ) -> APIError | ConfigurationError:
-    """Return what an exception of a wire means.
+    """Return the error for an exception of a wire.
 
     Args:
-        request: What was sent, or not.
-        progress: How far it got.
-        error: What the wire raised.
+        request: The request.
+        progress: The progress of the request.
+        error: The exception of the wire.
         proxy: Host and port of the proxy, if there is one.
     """
     if progress.phase is Phase.UNSEEN and not isinstance(error, _OF_THE_NETWORK):
-        # Found wrong before the request was built. What a mock raises is of the network, and is believed.
+        # aiohttp refused to build the request. An exception of a mock counts as one of the network instead.
         message = f"{request.summary}: nothing was sent, the session refuses it{reason_of(error)}"
         return ConfigurationError(message)
     alert = "" if progress.answering else progress.refused_certificate(error)
@@ -66,7 +66,7 @@ def failure_of(
 
 
 def _not_sent(request: Request, progress: Progress, error: Exception, proxy: str) -> APIError:
-    """Return the error of a request of which no byte left."""
+    """Return the error of a request of which no byte was sent."""
     summary, reason = request.summary, reason_of(error)
     if isinstance(error, aiohttp.ClientHttpProxyError):
         named = f"the proxy {proxy}".rstrip()
@@ -82,22 +82,22 @@ def _not_sent(request: Request, progress: Progress, error: Exception, proxy: str
 
 
 def _unknown(request: Request, progress: Progress, error: Exception) -> APIError:
-    """Return the error of a request that left, and of which no usable response came."""
+    """Return the error of a request that was sent and got no usable response."""
     summary, reason = request.summary, reason_of(error)
     phase: FailurePhase = "read" if progress.answering else "wait"
     if isinstance(error, TimeoutError):
-        message = f"{summary}: sent, and no answer in time{reason}"
+        message = f"{summary}: sent, and no response in time{reason}"
         return OutcomeUnknownError(message, request=summary, phase=phase)
     if isinstance(error, aiohttp.ClientResponseError | aiohttp.ClientPayloadError):
-        # A head that is no HTTP is the beginning of an answer too.
-        message = f"{summary}: sent, and the answer is unusable{reason}"
+        # A head that is not HTTP counts as the beginning of a response, too.
+        message = f"{summary}: sent, and the response is unusable{reason}"
         return ProtocolError(message, request=summary, phase="read")
     message = f"{summary}: sent, and the connection broke{reason}"
     return OutcomeUnknownError(message, request=summary, phase=phase)
 
 
 def without_token(error: OutcomeUnknownError) -> TokenUnavailableError:
-    """Return what the failure of a token request means for the call that needs the token: it was not sent."""
+    """Return the error of a call whose token request failed, so that the call was not sent."""
     unavailable = TokenUnavailableError(
         error.message, request=error.request, status=error.status, details=error.details, phase="token"
     )

@@ -1,8 +1,8 @@
-"""Which connections have answered before, and how long an idle one may still be used.
+"""Which connections have carried a response before, and how long an idle connection may still be used.
 
-A service that closes idle connections may do so in the instant in which a request is written: then bytes
-left, and the outcome is unknown. Many say in advance when that will be, in `Keep-Alive: timeout=N`
-(RFC 2068, 19.7.1.1). This module holds no connection open and closes none.
+A service may close an idle connection in the instant in which a request is written: then bytes were sent, and
+the outcome is unknown. Many services announce their idle timeout in `Keep-Alive: timeout=N` (RFC 2068,
+19.7.1.1). This module holds no connection open and closes none.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ KEEPALIVE_TIMEOUT = 15.0
 
 _TIMEOUT = re.compile(r"(?:^|[,;\s])timeout\s*=\s*\"?(\d{1,9})", re.IGNORECASE)
 
-# A request takes its time to get there, and timers of services are coarse.
+# A request takes time to arrive, and the timers of services are coarse.
 _MARGIN = 1.0
 
 
 def usable_seconds(keep_alive: str) -> float | None:
-    """Return how long a connection may be used after a request, by the `Keep-Alive` header of its answer.
+    """Return how long a connection may be used after a request, by the `Keep-Alive` header of the response.
 
-    It is the time that the service names minus a second, and at least minus the half of it. `None` if the
-    header names none.
+    Returns:
+        The announced seconds minus one, or half of them if that is more; `None` if the header announces none.
     """
     found = _TIMEOUT.search(keep_alive)
     if found is None:
@@ -38,11 +38,11 @@ def usable_seconds(keep_alive: str) -> float | None:
 
 
 class KeptConnection:
-    """What is known of one connection.
+    """The known facts of one connection.
 
     Args:
-        connection: The object that stands for it.
-        forget: Called with the weak reference to it when it is gone.
+        connection: The object that represents the connection.
+        forget: Called with the weak reference to the object when the object is gone.
     """
 
     __slots__ = ("reference", "socket", "until")
@@ -51,14 +51,14 @@ class KeptConnection:
         self, connection: object, forget: Callable[[ReferenceType[object]], object] | None = None
     ) -> None:
         self.reference: ReferenceType[object] = ref(connection, forget)
-        #: Until when it is usable, by the clock; `None` if it did not answer yet.
+        #: End of its usability, by the clock; `None` before its first response.
         self.until: float | None = None
-        #: What `progress` found out about its socket, to look it up once only.
+        #: The facts of its socket that `progress` has looked up.
         self.socket: object = None
 
 
 class KeptConnections:
-    """The connections of a client, by whatever object stands for one.
+    """The known facts of the connections of a client, by the object that represents a connection.
 
     Args:
         clock: Monotonic seconds.
@@ -72,7 +72,7 @@ class KeptConnections:
         self._known: dict[int, KeptConnection] = {}
 
     def of(self, connection: object) -> KeptConnection:
-        """Return what is known of a connection."""
+        """Return the known facts of a connection."""
         identity = id(connection)
         known = self._known.get(identity)
         if known is None or known.reference() is not connection:
@@ -84,17 +84,17 @@ class KeptConnections:
         """Record a response.
 
         Args:
-            connection: The connection on which it arrived.
-            keep_alive: Its `Keep-Alive` header.
+            connection: The connection of the response.
+            keep_alive: The `Keep-Alive` header of the response.
             sent: When the request was written, by the clock. The service counts from its response, which is
-                later; how long that was on its way, or lay here unread, cannot be seen.
+                later; but the time that the response was in transit, or here unread, is unknown.
         """
         usable = None if keep_alive is None else usable_seconds(keep_alive)
         self.of(connection).until = math.inf if usable is None else sent + usable
 
 
 def _forget(known: dict[int, KeptConnection], identity: int, reference: ReferenceType[object]) -> None:
-    """Drop what is known of a connection that is gone, unless another one has its identity by now."""
+    """Drop the facts of a connection that is gone, unless another one has its identity by now."""
     found = known.get(identity)
     if found is not None and found.reference is reference:
         del known[identity]

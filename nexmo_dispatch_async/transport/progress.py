@@ -188,7 +188,7 @@ _ROUNDS_OF_INPUT = 4
 # How many rounds of the loop it takes at most from the end of a connection to the protocol's knowledge of it.
 _ROUNDS_TO_THE_END = 4
 # Why nothing was written
-UNASKED = "an answer was there before anything was written"
+UNASKED = "a response was there before anything was written"
 _CLOSED = "the connection was closed before anything was written"
 _IDLE = "the connection was idle for as long as the service keeps one"
 _POLL_READABLE = getattr(select, "POLLIN", 0)

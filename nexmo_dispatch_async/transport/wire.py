@@ -67,4 +67,4 @@ def check_length(data: bytes, limit: int) -> None:
         aiohttp.ClientPayloadError: It is.
     """
     if len(data) > limit:
-        raise aiohttp.ClientPayloadError(f"the answer is longer than {limit} bytes")
+        raise aiohttp.ClientPayloadError(f"the response is longer than {limit} bytes")

@@ -84,7 +84,7 @@ CHUNKED = b"HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\n"
 FAILURES: dict[str, tuple[Handler, type[APIError], int]] = {
     "resets after the body": (reset_after_body, OutcomeUnknownError, 1),
     "reset in the answer": (reset_in_the_answer, ProtocolError, 1),
-    "no answer in time": (hang, OutcomeUnknownError, 1),
+    "no response in time": (hang, OutcomeUnknownError, 1),
     "bad chunk": (answering(CHUNKED + b"zz\r\n"), ProtocolError, 1),
     "bad compression": (
         answering(reply(202, b"not gzip", {"Content-Encoding": "gzip"})),

@@ -141,7 +141,7 @@ UNKNOWN: dict[str, Handler] = {
     "500": answering(reply(500)),
     "502": answering(reply(502)),
     "504": answering(reply(504)),
-    "no answer in time": hang,
+    "no response in time": hang,
     "closed after the body": close_after_body,
     "reset after the body": reset_after_body,
     "half an answer": answering(reply(202, ACCEPTED)[:-5] + b"\r\n\r\n"),

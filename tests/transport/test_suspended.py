@@ -138,7 +138,7 @@ async def test_a_trickle_does_not_hold_up_the_end(workflow: Workflow) -> None:
         sending = asyncio.create_task(client.send(workflow, retry=ONCE))
         await server.arrived.wait()
         run_out(client)
-        with pytest.raises(OutcomeUnknownError, match="no answer in time"):
+        with pytest.raises(OutcomeUnknownError, match="no response in time"):
             await sending
 
 

@@ -155,7 +155,7 @@ async def test_a_service_that_always_speaks_first_is_sent_nothing(monkeypatch: p
     """Every connection has an answer to nothing: the workflow was not sent, and the error says so."""
     monkeypatch.setattr(progress, "pending_input", lambda _transport: select.POLLIN)
     async with RawServer() as server, client_of(server) as client:
-        with pytest.raises(APIConnectionError, match="an answer was there before anything") as caught:
+        with pytest.raises(APIConnectionError, match="a response was there before anything") as caught:
             await client.send(text(0), retry=RetryPolicy(attempts=1))
 
     assert caught.value.phase == "write"
