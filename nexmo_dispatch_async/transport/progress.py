@@ -1,6 +1,6 @@
-"""Did any byte of this request leave? What is known of one request and of the connection under it.
+"""Whether any byte of a request was sent: the progress of one request on its connection.
 
-It opens no connection and writes nothing: each wire reports to it before and after its write.
+The module opens no connection and writes nothing: each wire reports to it before and after its write.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["UNASKED", "Phase", "Progress", "Socket", "pending_input"]
 
 
 class Phase(IntEnum):
-    """How far the bytes of a request got."""
+    """The phases of a request, by its bytes."""
 
     #: The request was not built yet. A mock of the session never gets further.
     UNSEEN = 0
@@ -32,20 +32,20 @@ class Phase(IntEnum):
     LEFT = 3
 
 
-# An attribute of an enum costs more than everything else that happens to a phase.
+# Constants, because reading an attribute of an enum costs more than all other work on a phase.
 _UNSEEN, _PREPARED, _STALE, _LEFT = Phase
 
 
 class Progress:
-    """How far one request got, on one connection.
+    """The progress of one request on one connection.
 
     Args:
-        kept: What is known of the connections, if anything is to be.
+        kept: The known facts of the connections of the client, if it keeps them.
     """
 
     # Class attributes are the initial values: most requests change two of them.
     phase: Phase = _UNSEEN
-    #: Whether the connection was left alone because the service may be about to close it.
+    #: Whether the connection was not used because the service may be about to close it.
     expired: bool = False
     #: Whether the head of the response arrived.
     answering: bool = False
@@ -53,7 +53,7 @@ class Progress:
     _sent = 0.0
     # Until when the connection was usable before this request; None if it never carried a response
     _until: float | None = None
-    # The exception that the connection was found to have ended with
+    # The exception with which the connection ended
     _end: BaseException | None = None
     # The aiohttp protocol of the connection, and its socket
     _protocol: object = None
@@ -69,7 +69,7 @@ class Progress:
 
     @property
     def on_wire(self) -> bool:
-        """Whether bytes may have left."""
+        """Whether bytes of the request may have been sent."""
         return self.phase is _LEFT
 
     def reached(self, transport: asyncio.BaseTransport | None, protocol: object) -> bool:
@@ -92,11 +92,12 @@ class Progress:
     async def make_ready(self) -> None:
         """Find out why the request cannot be written at once.
 
-        Over plain TCP any input makes a connection stale: it would be taken for the response. Encrypted input
-        may be a session ticket, or the alert that ended the connection; the loop reads it in its next round.
+        Over plain TCP any input makes a connection stale, since it would be read as the response. Encrypted
+        input may be a session ticket, or the alert that ended the connection; the loop reads it in its next
+        round.
 
         Raises:
-            ConnectionResetError: The connection is of no use; nothing was written.
+            ConnectionResetError: The connection is unusable; nothing was written.
         """
         socket = self._socket
         if socket is None or socket.is_closing():
@@ -108,7 +109,7 @@ class Progress:
             self.report_stale(_CLOSED if closed else UNASKED)
         self.phase = _STALE
         for _ in range(_ROUNDS_OF_INPUT):
-            # The loop schedules its reads after the callbacks that are due already.
+            # The loop schedules its reads after the callbacks that are already due.
             await asyncio.sleep(0)
             await asyncio.sleep(0)
             if closed or socket.is_closing():
@@ -118,10 +119,10 @@ class Progress:
             closed = events != _POLL_READABLE
 
     def report_write(self) -> None:
-        """Record that the request is written now: from here on bytes may have left.
+        """Record that the request is written now: from here on bytes may have been sent.
 
         Raises:
-            ConnectionResetError: The connection must not be used; nothing is to be written.
+            ConnectionResetError: The connection must not be used; nothing may be written.
         """
         if getattr(self._protocol, "should_close", False):
             self.report_stale(UNASKED)
@@ -134,10 +135,10 @@ class Progress:
         self.phase = _LEFT
 
     def check_write(self) -> None:
-        """Look whether the operating system took the request: if it refuses, the transport closes at once.
+        """Check that the operating system took the request: if it refused, the transport closed at once.
 
         Raises:
-            ConnectionResetError: It took no byte.
+            ConnectionResetError: The operating system took no byte.
         """
         if self._socket is not None and self._socket.is_closing():
             self.report_stale("the connection broke before anything was written")
@@ -145,13 +146,13 @@ class Progress:
     def report_response(self, keep_alive: str | None) -> None:
         """Record the head of the response, with its `Keep-Alive` header."""
         self.answering = True
-        # A connection that goes on without a limit is the usual case: nothing new is known of it.
+        # Usually a connection stays open without a limit, so there is nothing to record.
         changed = keep_alive is not None or self._until != math.inf
         if changed and self._kept is not None and self._protocol is not None:
             self._kept.answered(self._protocol, keep_alive, self._sent)
 
     def report_stale(self, reason: str) -> NoReturn:
-        """Record that the connection was of no use and that nothing was written to it.
+        """Record that the connection was unusable and that nothing was written to it.
 
         Raises:
             ConnectionResetError: Always, with the reason.
@@ -162,9 +163,10 @@ class Progress:
     def refused_certificate(self, error: BaseException) -> str:
         """Return the alert by which the service ended the handshake, or an empty text.
 
-        In TLS 1.3 the handshake ends here before the service has looked at the client's certificate: its
-        alert comes when the request may have left. No service reads requests before it takes the certificate;
-        so on a connection that never answered the alert proves that the request was not read.
+        In TLS 1.3 the handshake ends on this side before the service has checked the client's certificate:
+        its alert may come after the request was sent. No service reads requests before it accepts the
+        certificate; so on a connection without an earlier response the alert proves that the request was not
+        read.
         """
         if self._until is not None:
             return ""
@@ -172,7 +174,7 @@ class Progress:
         return alert or certificate_alert(self._end, connecting=self.connecting)
 
     async def _report_closed(self) -> NoReturn:
-        """Learn what the connection ended with, and give it up."""
+        """Record the exception with which the connection ended, and release the connection."""
         self.phase = _STALE
         exception: Callable[[], BaseException | None] | None = getattr(self._protocol, "exception", None)
         for _ in range(0 if exception is None else _ROUNDS_TO_THE_END):
@@ -183,11 +185,11 @@ class Progress:
         self.report_stale(_CLOSED)
 
 
-# How often the loop reads what a TLS connection has, before the request is written all the same.
+# Number of rounds in which the loop may read the input of a TLS connection before the request is written.
 _ROUNDS_OF_INPUT = 4
-# How many rounds of the loop it takes at most from the end of a connection to the protocol's knowledge of it.
+# Maximum number of rounds of the loop from the end of a connection until its protocol knows.
 _ROUNDS_TO_THE_END = 4
-# Why nothing was written
+# Reasons why nothing was written
 UNASKED = "a response was there before anything was written"
 _CLOSED = "the connection was closed before anything was written"
 _IDLE = "the connection was idle for as long as the service keeps one"
@@ -197,27 +199,27 @@ _POLL_CLOSED = getattr(select, "POLLRDHUP", 0)
 
 
 class Socket:
-    """What is asked of a connection before and after each write, looked up once.
+    """The facts of a connection that are needed before and after each write, looked up once.
 
-    asyncio's TLS transport knows only whether it was closed from here; whether the operating system refused a
-    write stands on the transport below it.
+    asyncio's TLS transport knows only whether this side closed it; the transport below it knows whether the
+    operating system refused a write.
 
     Args:
-        transport: That of the connection.
+        transport: The transport of the connection.
     """
 
     __slots__ = ("is_closing", "is_encrypted", "poll", "transport")
 
     def __init__(self, transport: asyncio.BaseTransport) -> None:
         self.transport: asyncio.BaseTransport = transport
-        #: Whether it speaks TLS.
+        #: Whether the connection uses TLS.
         self.is_encrypted: bool = transport.get_extra_info("ssl_object") is not None
         below: object = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
         #: Returns whether the connection is being closed.
         self.is_closing: Callable[[], bool] = transport.is_closing
         if isinstance(below, asyncio.BaseTransport):
             self.is_closing = partial(_is_closing, transport, below)
-        #: Returns the poll events that are pending; `None` without `poll` (Windows): the loop finds out.
+        #: Returns the pending poll events; `None` without `poll` (Windows), where the loop finds them later.
         self.poll: Callable[[int], list[tuple[int, int]]] | None = _poll_of(transport)
 
 
@@ -235,9 +237,9 @@ def _poll_of(transport: asyncio.BaseTransport) -> Callable[[int], list[tuple[int
 
 
 def pending_input(socket: Socket) -> int:
-    """Return the poll events that the event loop has not seen yet: input, or a close. 0 for none.
+    """Return the poll events that the event loop has not seen yet: input, or a close; 0 for none.
 
-    The socket is open: once the transport is closing another one may have its number.
+    The socket must be open: once the transport is closing, another socket may have its number.
     """
     events = socket.poll(0) if socket.poll is not None else ()
     return events[0][1] if events else 0

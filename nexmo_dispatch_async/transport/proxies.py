@@ -1,6 +1,6 @@
-"""By which proxy an address is reached: one for all, those of the environment, or none.
+"""The proxy for a URL: one proxy for all, those of the environment, or none.
 
-It connects to nothing. No text that it makes holds the credentials of a proxy.
+The module opens no connection. Its texts never contain the credentials of a proxy.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ __all__ = ["NO_PROXY", "Proxies", "is_bypassed", "proxies_of", "proxy_name"]
 
 
 class Proxies:
-    """The proxies of a client, by what is reached.
+    """The proxies of a client, by URL.
 
     Args:
-        one: For every address.
-        by_scheme: For `https`, `http` or `all` addresses, without `one`.
-        bypassed: The hosts that are reached without them, as `NO_PROXY` has them.
+        one: The proxy for every URL.
+        by_scheme: Without `one`, the proxies for `https`, `http` or `all` URLs.
+        bypassed: The hosts that are reached without a proxy, in the form of `NO_PROXY`.
     """
 
     __slots__ = ("_by_scheme", "_bypassed", "_one")
@@ -40,9 +40,9 @@ class Proxies:
         self._bypassed = bypassed
 
     def of(self, url: URL) -> URL | None:
-        """Return the proxy by which `url` is reached, or `None`.
+        """Return the proxy for `url`, or `None`.
 
-        The environment's are for other hosts: a loopback address is reached without.
+        A loopback address is reached without a proxy of the environment.
         """
         if self._one is not None or not self._by_scheme:
             return self._one
@@ -52,7 +52,7 @@ class Proxies:
         return self._by_scheme.get(url.scheme, self._by_scheme.get("all"))
 
     def of_text(self, url: str) -> URL | None:
-        """Return the proxy of a URL that is a text, `None` also if that is no URL."""
+        """Return the proxy for a URL in text form; `None` also for a text that is not a URL."""
         try:
             return self.of(URL(url, encoded=True))
         except ValueError:
@@ -63,15 +63,15 @@ NO_PROXY = Proxies()
 
 
 def proxies_of(proxy: str | None, *, trust_env: bool) -> Proxies:
-    """Return the proxies that the settings of a client name.
+    """Return the proxies in the settings of a client.
 
     Args:
-        proxy: The URL of one for everything.
-        trust_env: Whether `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` count, in either case, as
-            they are now.
+        proxy: The URL of one proxy for everything.
+        trust_env: Whether to read `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, in upper or lower
+            case, now.
 
     Raises:
-        ConfigurationError: An address is wrong, or there are both.
+        ConfigurationError: A URL is invalid, or both arguments are given.
     """
     if proxy is not None:
         if trust_env:
@@ -94,8 +94,8 @@ _SCHEMES = ("https", "http", "all")
 def is_bypassed(host: str, port: int | None, no_proxy: str) -> bool:
     """Return whether `NO_PROXY` names a host.
 
-    It is a list with commas of names, which stand for what is below them too, of addresses or networks, each
-    with a port if only that is meant, or of `*` for everything.
+    `NO_PROXY` is a list, separated by commas, of names, which include their subdomains, of addresses and
+    networks, each with an optional port, or of `*` for all hosts.
     """
     host = host.lower().rstrip(".")
     for entry in no_proxy.lower().split(","):
@@ -126,7 +126,7 @@ def proxy_name(proxy: URL) -> str:
 
 
 def _parsed(name: str, text: str) -> URL:
-    # Unlike every other address, that of a proxy may carry credentials.
+    # Unlike every other URL, that of a proxy may contain credentials.
     text = text.strip()
     scheme, _, rest = text.partition("://")
     plain = check_url(name, f"{scheme}://{rest.rpartition('@')[2]}")
@@ -136,5 +136,5 @@ def _parsed(name: str, text: str) -> URL:
             return proxy
     except ValueError:
         pass
-    # A slash or the like in a password ends the address there, and the rest would be shown as a host.
+    # A slash or the like in a password ends the authority there: parts of the credentials would be shown.
     raise ConfigurationError(f"{name} is not a URL: percent-encode its credentials") from None

@@ -1,4 +1,4 @@
-"""Requests by `ClientSession.request`: on the caller's own sessions, on mocks, and as the way round."""
+"""Requests by `ClientSession.request`: on the caller's own sessions, on mocks, and as the fallback."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _UNSEEN, _PREPARED, _STALE, _LEFT = Phase
 
 _NO_CONTENT_TYPE = ("Content-Type",)
 _GIVEN_UP = "the request was given up before anything was written"
-# Up to this size aiohttp writes a body at once, without waiting in between.
+# Up to this size, in bytes, aiohttp writes a body in one step.
 _ONE_WRITE = 0x8000
 
 
@@ -31,10 +31,10 @@ class SessionWire:
     """Sends requests with an aiohttp session.
 
     Args:
-        session: The caller's, or the client's own.
-        headers: What every request carries and the session does not add.
-        proxies: Which proxy reaches a URL.
-        max_response: Longest response that is read, in bytes.
+        session: The caller's session, or the client's own.
+        headers: Common headers of all requests that the session does not add.
+        proxies: The proxies of the client, by URL.
+        max_response: Maximum length of a response, in bytes.
     """
 
     __slots__ = ("_headers", "_max_response", "_merged", "_parsed", "_proxies", "_session")
@@ -46,19 +46,19 @@ class SessionWire:
         self._headers = headers
         self._proxies = proxies
         self._max_response = max_response
-        # The headers of the last request, its authorization, and what they were merged to
+        # The headers of the last request, its authorization, and the two merged
         self._merged: tuple[Mapping[str, str], str | None, CIMultiDict[str]] = ({}, "", CIMultiDict())
-        # The URL of the last request, as text and as aiohttp takes it, and the proxy on the way
+        # The URL of the last request, as text and as a URL object, and its proxy
         self._parsed: tuple[str, URL, URL | None] = ("", URL(), None)
 
     async def exchange(self, request: Request, authorization: str | None, progress: Progress) -> Response:
-        """Write a request and read its response, as `Wire` has it."""
+        """Write a request and read its response; see `Wire`."""
         headers = self._merge(request, authorization)
         if self._parsed[0] != request.url:
             url = URL(request.url, encoded=True)
             self._parsed = request.url, url, self._proxies.of(url)
         _, url, proxy = self._parsed
-        # There is a body even if it is empty, because only a body knows what left.
+        # Even an empty body is passed, because only a body reports which bytes were sent.
         body = Body(request.body or b"", progress)
         reply: aiohttp.ClientResponse | None = None
         try:
@@ -70,7 +70,7 @@ class SessionWire:
                 skip_auto_headers=_NO_CONTENT_TYPE if request.body is None else None,
                 proxy=proxy,
                 timeout=NO_TIMEOUT,
-                # A POST must not be repeated elsewhere, and a status is not an exception here.
+                # No redirects, since a POST must not be repeated elsewhere; and no exception for a status.
                 allow_redirects=False,
                 raise_for_status=False,
             )
@@ -84,12 +84,12 @@ class SessionWire:
 
     async def _read(self, reply: aiohttp.ClientResponse, progress: Progress) -> bytes:
         if progress.phase is not _LEFT and progress.phase is not _UNSEEN:
-            # The response was there before the request, and answers another one or none.
+            # The response arrived before the request, so it belongs to another request or to none.
             progress.phase = _STALE
             raise aiohttp.ClientConnectionError(UNASKED)
         progress.report_response(reply.headers.get("Keep-Alive"))
         content = reply.content
-        # Nearly always all of it is there at once, and the connection is free again.
+        # Nearly always the whole response has arrived, and the connection is free again.
         if content.is_eof():
             data = content.read_nowait()
         else:
@@ -112,13 +112,13 @@ class SessionWire:
 class Body(Payload):
     """The bytes of one request, which report to its `Progress` when aiohttp writes them.
 
-    What `Payload.__init__` would set for each is the same for all, so it stands here.
+    Class attributes replace the attributes that `Payload.__init__` would set to the same values for each.
     """
 
     _autoclose = True
     _encoding = None
     _filename = None
-    # Read by aiohttp, which takes it for the header if there is none; a request with a body has one.
+    # aiohttp uses it as the header if there is none; a request with a body has one.
     _headers = CIMultiDict({"Content-Type": "application/octet-stream"})
     _abandoned = False
     _transport: asyncio.WriteTransport | None = None
@@ -130,13 +130,14 @@ class Body(Payload):
         self._progress = progress
 
     def abandon(self, *, released: bool = False) -> None:
-        """Write nothing from now on, and drop what waits in the buffer of the connection.
+        """Write nothing from now on, and discard the data in the buffer of the connection.
 
-        aiohttp writes in a task of its own: one that was cancelled and does not know yet must not write after
-        the caller was told that nothing left. A buffer would keep the connection open until the peer took it.
+        aiohttp writes in a separate task. Once the caller knows that no byte was sent, that task must not
+        write, even if its cancellation has not been delivered yet. Buffered data would keep the connection
+        open until the peer took it.
 
         Args:
-            released: Whether the connection may carry another request by now; it is left alone then.
+            released: Whether the connection may carry another request by now; then it is not touched.
         """
         self._abandoned = True
         if self._transport is not None and not released and _parser_of(self._protocol) is self._parser:
@@ -151,7 +152,7 @@ class Body(Payload):
 
     @property
     def consumed(self) -> bool:
-        """Whether the bytes left; aiohttp does not send a consumed body again."""
+        """Whether the bytes were sent; aiohttp does not send a consumed body again."""
         return self._progress.on_wire
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
@@ -163,7 +164,7 @@ class Body(Payload):
         await self.write_with_length(writer, None)
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        """Write everything, unless the connection turns out to be of no use.
+        """Write everything, unless the connection turns out to be unusable.
 
         Raises:
             ConnectionResetError: Nothing was written.
@@ -172,8 +173,8 @@ class Body(Payload):
         if self._abandoned:
             raise ConnectionResetError(_GIVEN_UP)
         if progress.on_wire:
-            # aiohttp repeats what HTTP calls idempotent when a connection breaks; here it is not for aiohttp
-            # to decide.
+            # When a connection breaks, aiohttp repeats requests that HTTP calls idempotent; here `decision`
+            # decides about repetitions.
             raise ConnectionResetError("the connection broke after the request had been sent")
         # aiohttp holds the headers back until the body comes and writes both at once.
         transport = writer.transport
@@ -186,11 +187,11 @@ class Body(Payload):
         progress.report_write()
         self._transport, self._protocol, self._parser = transport, protocol, _parser_of(protocol)
         await writer.write(self._data)
-        # asyncio writes at once, unless aiohttp waits in between.
+        # asyncio writes at once, unless aiohttp writes in steps.
         if len(self._data) < _ONE_WRITE:
             progress.check_write()
 
 
 def _parser_of(protocol: object) -> object:
-    """Return what reads the response on a connection: aiohttp makes a new one for each request."""
+    """Return the parser of the response on a connection; aiohttp makes a new one for each request."""
     return getattr(protocol, "_parser", None)

@@ -27,7 +27,7 @@ __all__ = ["TlsSetting", "TransportSettings"]
 
 TlsSetting = SSLContext | aiohttp.Fingerprint | bool
 
-# A longer time in seconds is no limit, and a name that is resolved only once a day points to old addresses.
+# Maximum keep-alive timeout, in seconds: a name that is resolved less than once a day leads to old addresses.
 _LONGEST_IDLE = 86_400
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -36,10 +36,10 @@ _FUNCTIONS = ("clock", "wall_clock", "sleep", "random")
 
 
 class TransportSettings(AsShown, msgspec.Struct, frozen=True, kw_only=True):
-    """How a client reaches the service: settings of `DispatchClient`, which says what each of them means.
+    """The settings of the transport of a client; `DispatchClient` documents each of them.
 
     Raises:
-        ConfigurationError: A setting is wrong, or is for the caller's own session to make.
+        ConfigurationError: A setting is invalid, or belongs to the caller's own session.
     """
 
     auth: Auth
@@ -68,7 +68,7 @@ class TransportSettings(AsShown, msgspec.Struct, frozen=True, kw_only=True):
         in_order("middleware", self.middleware)
         for name in _FUNCTIONS:
             checks.function(name, getattr(self, name))
-        # Written so that NaN is refused as well.
+        # The form of the comparison refuses NaN as well.
         if not 0 <= self.keepalive_timeout <= _LONGEST_IDLE:
             raise ConfigurationError(
                 f"keepalive_timeout must be from 0 to {_LONGEST_IDLE} seconds, not {self.keepalive_timeout!r}"
@@ -82,7 +82,7 @@ class TransportSettings(AsShown, msgspec.Struct, frozen=True, kw_only=True):
         return f"{type(self).__name__}(…)"
 
     def _check_session(self, session: aiohttp.ClientSession) -> None:
-        """Refuse settings of connections beside a session of the caller's own, which has them already."""
+        """Refuse settings of connections together with a session of the caller's own, which has its own."""
         own = self.proxy is not None or self.trust_env
         if own or self.ssl is not True or self.keepalive_timeout != KEEPALIVE_TIMEOUT:
             raise ConfigurationError(
@@ -94,7 +94,7 @@ class TransportSettings(AsShown, msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """What every request carries."""
+        """The headers of every request."""
         headers = {
             "User-Agent": _USER_AGENT,
             "Accept": "application/json",
@@ -107,19 +107,19 @@ class TransportSettings(AsShown, msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def session_headers(self) -> Mapping[str, str]:
-        """What the client's own session adds to every request, at less cost than we do."""
+        """The headers that the client's own session adds to every request, which costs less."""
         return self.headers if self.session is None else _NOTHING
 
     @property
     def request_headers(self) -> Mapping[str, str]:
-        """What is added to every request on a session of the caller's own, which is not changed."""
+        """The headers to add to every request on a session of the caller's own, which is not changed."""
         return _NOTHING if self.session is None else self.headers
 
     @property
     def concurrent_requests(self) -> int:
         """The limit, or the number of connections of the caller's own session if that is less.
 
-        The rest would wait inside of aiohttp, where waiting counts as connecting.
+        Further requests would wait inside aiohttp, where the wait counts towards the connect timeout.
         """
         connector = None if self.session is None else self.session.connector
         if connector is None:
@@ -129,7 +129,7 @@ class TransportSettings(AsShown, msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _check_auth(auth: object) -> None:
-    """Refuse what cannot authorize: callers without type checking pass anything."""
+    """Refuse an object that cannot authorize requests; not every caller uses a type checker."""
     if isinstance(auth, type) or not isinstance(auth, Auth):
         kinds = "KpnOAuth(…), VonageJWT(…), BasicAuth(…), BearerToken(…) or an object like them"
         raise ConfigurationError(f"auth must be {kinds}, not {kind_in_words(auth)}")

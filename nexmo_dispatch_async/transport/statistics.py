@@ -1,6 +1,6 @@
-"""What a client has done and is doing, in numbers.
+"""The numbers of calls, requests and tokens of a client.
 
-It measures no time: middleware does, for those who want it.
+The module measures no time; middleware may.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ __all__ = ["ClientStatistics", "Counters"]
 
 
 class ClientStatistics(NamedTuple):
-    """The numbers of a client since it was made. Workflows that a rule refused are not among them."""
+    """The numbers of a client since it was made; workflows refused by a rule do not count."""
 
     #: Calls begun: sends, and application calls.
     calls: int
@@ -25,7 +25,7 @@ class ClientStatistics(NamedTuple):
     unknown: int
     #: Calls that were cancelled, or ended by an exception that is no `APIError`.
     interrupted: int
-    #: Of those, how many may have been accepted all the same.
+    #: Interrupted calls that the service may have accepted.
     interrupted_unknown: int
     #: Requests made for calls, the first of each call and the repetitions.
     attempts: int
@@ -33,7 +33,7 @@ class ClientStatistics(NamedTuple):
     token_requests: int
     #: Tokens received.
     tokens: int
-    #: Calls that hold one of the client's slots: they connect, write, wait for an answer or for a token.
+    #: Calls that hold one of the client's slots: they connect, write, wait for a response or for a token.
     in_flight: int
     #: Calls that wait between two attempts.
     pausing: int
@@ -42,7 +42,7 @@ class ClientStatistics(NamedTuple):
 
 
 class Counters:
-    """The numbers while they change. One event loop, so no lock."""
+    """The running counts; they need no lock, since a client belongs to one event loop."""
 
     __slots__ = (
         "attempts",
@@ -83,7 +83,7 @@ class Counters:
             self.unknown += 1
 
     def snapshot(self) -> ClientStatistics:
-        """Return the numbers of this moment."""
+        """Return the current numbers."""
         ended = self.succeeded + self.not_sent + self.refused + self.unknown + self.interrupted
         return ClientStatistics(
             calls=self.calls,

@@ -1,6 +1,6 @@
 """Keeps an authorization ready: fetches a token when one is due, once for all calls that need it.
 
-Who the caller is and how a token is asked for is for `auth` to say.
+`auth` defines the credentials and the token request.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class TokenKeeper:
     """Fetches tokens, one request at a time.
 
     Args:
-        settings: Those of the transport.
-        send: Carries a token request; the number counts the attempts.
-        sleep: How to wait between attempts.
-        counters: Where to count.
+        settings: The settings of the transport.
+        send: Sends a token request; the number is that of the attempt.
+        sleep: Waits between attempts.
+        counters: The counts of the client.
     """
 
     __slots__ = ("_auth", "_counters", "_failure", "_fetches", "_lock", "_send", "_settings", "_sleep")
@@ -49,12 +49,12 @@ class TokenKeeper:
         sleep: Callable[[float], Awaitable[object]],
         counters: Counters,
     ) -> None:
-        # How
+        # settings and parts
         self._auth = settings.auth
         self._settings = settings
         self._send, self._sleep = send, sleep
         self._counters = counters
-        # One at a time: how many fetches ended so far, and how the last one failed
+        # one fetch at a time: the number of ended fetches, and the error of the last one
         self._lock = asyncio.Lock()
         self._fetches = 0
         self._failure: APIError | None = None
@@ -67,19 +67,19 @@ class TokenKeeper:
     async def renew(self, until: float | None = None) -> str:
         """Return an authorization; fetch a token unless another call just did.
 
-        A token that is due but still good is offered to all others meanwhile, and used if there is no new
-        one: only credentials that are wrong fail a call then.
+        During a fetch the other calls use a token that is due but still valid, and so does this call if there
+        is no new token; then only invalid credentials fail a call.
 
-        A lock instead of a shared task: the call that holds it fetches, and if it is cancelled the next one
-        does. When a fetch fails, those who waited for it fail with it, without a fetch of their own. A fetch
-        that ended because the time of its caller was over does not count as one that failed.
+        A lock replaces a shared task: the call that holds the lock fetches, and if it is cancelled the next
+        call does. When a fetch fails, the calls that waited for it fail with it, without a fetch of their
+        own. A fetch that ended because the time of its call was over does not count as a failure.
 
         Args:
-            until: The time by the clock after which the caller has no use for a token: no wait ends later and
-                no repetition begins later. A request that is under way is not cut off.
+            until: The time by the clock after which the call has no use for a token: no wait ends later and
+                no repetition begins later. A request in progress is not interrupted.
 
         Raises:
-            NotSentError: There is no token, and why.
+            NotSentError: There is no token; the error contains the reason.
         """
         seen = self._fetches
         await self._acquire(until)
@@ -88,7 +88,7 @@ class TokenKeeper:
             if authorization is not None:
                 return authorization
             if self._failure is not None and self._fetches != seen:
-                # A copy: a traceback belongs to one task.
+                # A copy, because a traceback belongs to one task.
                 raise copy.copy(self._failure)
             self._failure = None
             early = self._postponed() is not None
@@ -113,7 +113,7 @@ class TokenKeeper:
         return authorization
 
     async def _acquire(self, until: float | None) -> None:
-        """Wait for the end of the fetch that is under way, if there is one."""
+        """Wait for the end of the current fetch, if there is one."""
         if until is None or not self._lock.locked():
             await self._lock.acquire()
             return
@@ -125,11 +125,11 @@ class TokenKeeper:
             raise TokenUnavailableError(message, phase="token") from None
 
     def _postponed(self) -> str | None:
-        """Return the token that is due but still good, from now on offered to every call."""
+        """Return the token that is due but still valid, which every call may use during the fetch."""
         return self._auth.postpone(self._settings.clock()) if isinstance(self._auth, RenewsEarly) else None
 
     async def _fetch(self, *, once: bool, until: float | None) -> APIError | None:
-        """Get a token; return why there is none if there was no time to try again."""
+        """Fetch a token; return the error if there was no time for another attempt."""
         request = self._auth.token_request()
         started = self._settings.clock()
         attempt = 0
@@ -140,7 +140,7 @@ class TokenKeeper:
                 response = await self._send(request, attempt)
                 self._auth.receive_token(response, self._settings.clock(), epoch=self._settings.wall_clock())
             except asyncio.CancelledError as error:
-                # Whatever became of the token request, what needed the token was not sent.
+                # Whatever the outcome of the token request, the call that needs the token was not sent.
                 interrupt(error, "not_sent", request.summary, anyway=True)
                 raise
             except APIError as error:

@@ -1,7 +1,8 @@
-"""What an attempt asks of the network: one request written, one response read.
+"""The interface of an attempt to the network: write one request, read one response.
 
-There are two implementations: `wire_fast_path` writes to connections of aiohttp's connector, `session_wire`
-calls `ClientSession.request`, as do the caller's own sessions, mocks, and what the fast path does not cover.
+There are two implementations: `wire_fast_path` writes to connections of aiohttp's connector; `session_wire`
+calls `ClientSession.request`, for the caller's own sessions, mocks, and everything else that the fast path
+does not support.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from nexmo_dispatch_async.transport.progress import Progress
 
 __all__ = ["NO_TIMEOUT", "Wire", "check_length", "merged_headers"]
 
-# Deadlines are ours: aiohttp would not read what has arrived before it says that nothing did.
+# `deadlines` enforces timeouts: at a timeout aiohttp would not read a response that has already arrived.
 NO_TIMEOUT = aiohttp.ClientTimeout()
 
-# What aiohttp refuses to write, so that no value can begin another header.
+# Characters that aiohttp refuses to write, so that no value can begin another header.
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -29,15 +30,15 @@ class Wire(Protocol):
     """Carries one request over one connection."""
 
     async def exchange(self, request: Request, authorization: str | None, progress: Progress) -> Response:
-        """Write a request and read its response. When it raises, nothing is written afterwards.
+        """Write a request and read its response. After an exception nothing more is written.
 
         Args:
-            request: Without authorization.
+            request: The request, without authorization.
             authorization: The value of the header, `None` for none.
-            progress: Told how far the request got.
+            progress: Records the progress of the request.
 
         Raises:
-            Exception: What aiohttp or the operating system raised; `failures` says what it means.
+            Exception: An exception of aiohttp or the operating system; `failures` converts it.
         """
         ...
 
@@ -45,10 +46,10 @@ class Wire(Protocol):
 def merged_headers(
     common: Mapping[str, str], request: Request, authorization: str | None
 ) -> CIMultiDict[str]:
-    """Return the header fields of a request; its own win over the common ones.
+    """Return the header fields of a request; its own fields override the common ones.
 
     Raises:
-        ValueError: A field holds a control character, which could begin another field.
+        ValueError: A field contains a control character, which could begin another field.
     """
     headers: CIMultiDict[str] = CIMultiDict(common)
     headers.update(request.headers)
@@ -64,7 +65,7 @@ def check_length(data: bytes, limit: int) -> None:
     """Refuse a response that is longer than `limit` bytes.
 
     Raises:
-        aiohttp.ClientPayloadError: It is.
+        aiohttp.ClientPayloadError: The response is longer.
     """
     if len(data) > limit:
         raise aiohttp.ClientPayloadError(f"the response is longer than {limit} bytes")

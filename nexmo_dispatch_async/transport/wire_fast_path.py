@@ -1,7 +1,7 @@
 """The usual path of a request: head and body in one write, on a connection of aiohttp's own connector.
 
-aiohttp resolves names, opens, limits and keeps the connections, speaks TLS and CONNECT, and parses the
-response. What this path leaves out is the request object, the writer task and the response object that
+aiohttp resolves names, opens, limits and keeps the connections, implements TLS and CONNECT, and parses the
+response. This path saves the request object, the writer task and the response object that
 `ClientSession.request` makes for each request, which cost more than half of a send (docs/performance.md).
 """
 
@@ -32,7 +32,7 @@ __all__ = ["FastWire", "is_supported"]
 _PREPARED = Phase.PREPARED
 
 _METHODS = frozenset({"DELETE", "GET", "PATCH", "POST", "PUT"})
-# Fields that aiohttp derives from the request, or by which it frames it.
+# Fields that aiohttp derives from the request, or that delimit it.
 _FRAMING = (
     "Connection",
     "Content-Encoding",
@@ -49,10 +49,10 @@ _REMEMBERED = 64
 
 
 class _Target(NamedTuple):
-    """Where requests to one URL go.
+    """The destination of requests to one URL.
 
     Attributes:
-        prototype: What the connector reads host, port, TLS and proxy from.
+        prototype: The request from which the connector reads host, port, TLS and proxy.
         path: Path and query of the request line.
         host: The `Host` header.
     """
@@ -63,7 +63,7 @@ class _Target(NamedTuple):
 
 
 class _Head(NamedTuple):
-    """The head of a request up to the length of its body, and what it was made of."""
+    """The head of a request up to the length of its body, and the parts from which it was made."""
 
     method: str
     url: str
@@ -77,10 +77,10 @@ class FastWire:
     """Writes requests to connections of the client's own session.
 
     Args:
-        session: The client's own, with its connector.
-        proxies: Which proxy reaches a URL.
-        max_response: Longest response that is read, in bytes.
-        otherwise: Takes what this wire cannot do.
+        session: The client's own session, with its connector.
+        proxies: The proxies of the client, by URL.
+        max_response: Maximum length of a response, in bytes.
+        otherwise: Sends the requests that this wire does not support.
     """
 
     __slots__ = (
@@ -103,13 +103,13 @@ class FastWire:
         self._proxies = proxies
         self._max_response = max_response
         self._otherwise = otherwise
-        # What requests of a session go through; a mock in its place has to be asked, too
+        # All requests of a session call it; a mock that replaces it must be called, too
         self._request = aiohttp.ClientSession._request  # noqa: SLF001 - there is no public name
         self._targets: dict[str, _Target | None] = {}
         self._head: _Head | None = None
 
     async def exchange(self, request: Request, authorization: str | None, progress: Progress) -> Response:
-        """Write a request and read its response, as `Wire` has it."""
+        """Write a request and read its response; see `Wire`."""
         head = self._head_of(request, authorization)
         if head is None:
             return await self._otherwise.exchange(request, authorization, progress)
@@ -133,7 +133,7 @@ class FastWire:
                 message, content = await protocol.read()
             headers = message.headers
             progress.report_response(headers.get(_KEEP_ALIVE))
-            # Nearly always all of it is there at once.
+            # Nearly always the whole response has arrived.
             data = content.read_nowait() if content.is_eof() else await self._rest_of(content)
             check_length(data, self._max_response)
         except HttpProcessingError as error:
@@ -143,24 +143,24 @@ class FastWire:
             raise
         else:
             if protocol.writing_paused:
-                # The service answered before it had read the request.
+                # The service responded before it had read the request.
                 connection.close()
             else:
                 connection.release()
             return Response(message.code, headers, data)
         _drop(connection, progress)
-        # Outside of the handler: the exception of the parser shows what was received.
+        # Raised outside of the handler, because the exception of the parser quotes received data.
         raise aiohttp.ClientPayloadError(_without_input(unusable))
 
     async def _rest_of(self, content: aiohttp.StreamReader) -> bytes:
-        """Read a body that is not there yet, as far as it is wanted."""
+        """Read the rest of a body, up to the maximum length."""
         data = await content.readany()
         while len(data) <= self._max_response and not content.at_eof():
             data += await content.readany()
         return data
 
     def _head_of(self, request: Request, authorization: str | None) -> _Head | None:
-        """Return the head of a request, `None` if it is for the session; that of dispatches is made once."""
+        """Return the head of a request, made once for dispatches; `None` if the session must send it."""
         if aiohttp.ClientSession._request is not self._request:  # noqa: SLF001
             return None
         head = self._head
@@ -187,7 +187,7 @@ class FastWire:
         return self._head
 
     def _target(self, text: str) -> _Target | None:
-        """Return where requests to a URL go, or `None` if they are for the session."""
+        """Return the destination for a URL; `None` if the session must send its requests."""
         if text not in self._targets:
             if len(self._targets) >= _REMEMBERED:
                 self._targets.clear()
@@ -203,7 +203,7 @@ class FastWire:
         prototype = _prototype(self._session, url)
         host = prototype.headers["Host"]
         if proxy is not None:
-            # With the field that the connector adds at the first use: the second one finds the connection.
+            # With the field that the connector adds at the first use, or the second would miss the connection.
             prototype.update_proxy(proxy, None, CIMultiDict({**self._session.headers, "Host": host}))
         return _Target(prototype, path, host)
 
@@ -212,20 +212,20 @@ def _drop(connection: aiohttp.connector.Connection, progress: Progress) -> None:
     """Close a connection that must not carry another request."""
     transport = connection.transport
     if transport is not None and progress.on_wire:
-        # What waits in its buffer would keep the connection open until the peer took it.
+        # Buffered data would keep the connection open until the peer took it.
         transport.abort()
     connection.close()
 
 
-# Handed to the connector, which reads it only.
+# Passed to the connector, which only reads it.
 _NO_TRACES: list[Any] = []
 
 
 def is_supported(session: aiohttp.ClientSession) -> bool:
-    """Return whether this version of aiohttp, and this session, have what `FastWire` needs.
+    """Return whether this version of aiohttp and this session support `FastWire`.
 
-    A session with trace configurations or middlewares, which tools for tracing add to every session, has work
-    to do for each request. So has one whose `_request` is replaced, by a mock for instance.
+    A session with trace configurations or middlewares, which tracing tools add to every session, has to see
+    each request, and so has a session whose `_request` is replaced, for instance by a mock.
     """
     request: object = aiohttp.ClientSession._request  # noqa: SLF001
     if type(request) is not FunctionType or request.__code__.co_filename != _file_of_sessions():
@@ -246,10 +246,10 @@ def _file_of_sessions() -> str:
 
 
 def _check_pieces(session: aiohttp.ClientSession) -> None:
-    """Use each piece of aiohttp that is no public interface of it, short of a connection.
+    """Use each private interface of aiohttp that the fast path needs, without a connection.
 
     Raises:
-        AttributeError, KeyError, TypeError: aiohttp lacks a piece, or wants something else of it.
+        AttributeError, KeyError, TypeError: aiohttp lacks an interface, or changed it.
     """
     prototype = _prototype(session, URL("https://localhost/"))
     _ = prototype.headers["Host"], prototype.connection_key
@@ -263,13 +263,13 @@ def _check_pieces(session: aiohttp.ClientSession) -> None:
 
 
 class _Prototype(aiohttp.ClientRequest):
-    """The request from which the connector reads where to connect to; it is never sent."""
+    """The request from which the connector reads the destination; it is never sent."""
 
     _key: ConnectionKey | None = None
 
     @property
     def connection_key(self) -> ConnectionKey:
-        """What tells connections to one host, with one TLS setting and proxy, from others; made once."""
+        """The key of connections to one host with one TLS setting and proxy; made once."""
         key = self._key
         if key is None:
             key = self._key = super().connection_key
@@ -281,5 +281,5 @@ def _prototype(session: aiohttp.ClientSession, url: URL) -> _Prototype:
 
 
 def _without_input(message: str) -> str:
-    """Return what the parser says, without the received bytes that it quotes."""
+    """Return the message of the parser without the received bytes that it quotes."""
     return re.split(r"\bb['\"]", message.partition("\n")[0])[0].strip().rstrip(":")
