@@ -203,7 +203,7 @@ class FastWire:
         prototype = _prototype(self._session, url)
         host = prototype.headers["Host"]
         if proxy is not None:
-            # With the field that the connector adds at the first use, or the second would miss the connection.
+            # With the field that the connector adds at the first use, or the second use would open another one.
             prototype.update_proxy(proxy, None, CIMultiDict({**self._session.headers, "Host": host}))
         return _Target(prototype, path, host)
 
