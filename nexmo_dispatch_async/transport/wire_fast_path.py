@@ -203,7 +203,7 @@ class FastWire:
         prototype = _prototype(self._session, url)
         host = prototype.headers["Host"]
         if proxy is not None:
-            # With the field that the connector adds at the first use, or the second use would open another one.
+            # With the field that the connector adds at its first use; so the second use finds the connection.
             prototype.update_proxy(proxy, None, CIMultiDict({**self._session.headers, "Host": host}))
         return _Target(prototype, path, host)
 
