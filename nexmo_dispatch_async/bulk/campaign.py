@@ -125,6 +125,11 @@ class Campaign:
         self._sender: Sender | None = None
         self._over = asyncio.Event()
 
+    @property
+    def is_running(self) -> bool:
+        """Whether this process runs the campaign now."""
+        return self._sender is not None
+
     @classmethod
     @asynccontextmanager
     async def open(

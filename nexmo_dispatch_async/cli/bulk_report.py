@@ -108,7 +108,7 @@ def _costs(costs: Mapping[str, str]) -> str:
 def _soon(figures: Report) -> Iterator[str]:
     for title, times in (("reached", figures.to_delivered), ("read", figures.to_read)):
         if times.median is not None and times.p90 is not None:
-            yield f"  half of them {title} within {span(times.median)}, nine in ten within {span(times.p90)}"
+            yield f"  {title}: half within {span(times.median)}, nine in ten within {span(times.p90)}"
 
 
 def _messages(count: int) -> str:

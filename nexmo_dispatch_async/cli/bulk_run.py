@@ -31,7 +31,7 @@ from nexmo_dispatch_async.cli.bulk_files import DONE, FAILED, REFUSED, UNFINISHE
 from nexmo_dispatch_async.cli.bulk_live import LiveStatus
 from nexmo_dispatch_async.cli.bulk_progress import Display, display_for
 from nexmo_dispatch_async.cli.bulk_report import rejects_path
-from nexmo_dispatch_async.cli.bulk_words import counts_in_words, pace_in_words
+from nexmo_dispatch_async.cli.bulk_words import counts_in_words, pace_in_words, pause_in_words
 from nexmo_dispatch_async.cli.ending import Ending
 from nexmo_dispatch_async.cli.screen import show
 from nexmo_dispatch_async.client import DispatchClient
@@ -93,8 +93,10 @@ async def run(file: Path, options: RunOptions) -> int:
         except (PlanChangedError, RejectedRowsError) as error:
             show(str(error), error=True, lines=True)
             return REFUSED
-        if not options.json and (pace := pace_in_words(await ledger.control())):
-            show(pace, error=True)
+        control = await ledger.control()
+        for words in (pace_in_words(control), pause_in_words(control, file)):
+            if words and not options.json:
+                show(words, error=True)
         counts = await _send(campaign, path, options, stack)
     return _ended(file, counts, options)
 
@@ -148,12 +150,14 @@ async def _send(campaign: Campaign, path: Path, options: RunOptions, stack: Asyn
 
 async def _tell(campaign: Campaign, display: Display, live: LiveStatus) -> None:
     """Show the status here, and leave it for other terminals, once a second."""
+    begun = False
     while True:
+        begun = begun or campaign.is_running
         status = await campaign.status()
-        if status.state != "idle":  # the run begins in a moment
+        if begun or status.state == "finished":  # before, a pause of the last run may be lifted in a moment
             display.update(status)
-        with suppress(OSError):  # the folder may be full; what is sent is worth more than what is shown
-            await anyio.to_thread.run_sync(live.write, status)
+            with suppress(OSError):  # the folder may be full; what is sent is worth more than what is shown
+                await anyio.to_thread.run_sync(live.write, status)
         await anyio.sleep(1.0)
 
 

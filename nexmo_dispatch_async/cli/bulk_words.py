@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from nexmo_dispatch_async.bulk.ledger.records import Control, Counts
 from nexmo_dispatch_async.bulk.progress import Status, Wait
 
-__all__ = ["counts_in_words", "line_of", "moment", "pace_in_words", "span", "wait_in_words"]
+__all__ = ["counts_in_words", "line_of", "moment", "pace_in_words", "pause_in_words", "span", "wait_in_words"]
 
 # Reasons that are a state, and not something to wait for.
 _STANDING: Final = ("paused", "stopping", "throttled", "unreachable")
@@ -68,6 +68,19 @@ def wait_in_words(wait: Wait, now: float, zone: str = "UTC") -> str:
         until = ", next try at" if wait.reason == "unreachable" else " until"
         words += f"{until} {moment(wait.until, zone)} (in {span(wait.until - now)})"
     return words
+
+
+def pause_in_words(control: Control, file: object) -> str:
+    """Return what ends a pause that was asked for before a run begins; `""` for none.
+
+    Args:
+        control: What operators, or the campaign itself, asked for.
+        file: The campaign file, for the command.
+    """
+    if control.state != "pause" or control.by == "max_spend":  # a run looks at its budget itself
+        return ""
+    by = f" by {control.by}" if control.by else ""
+    return f"it was paused{by} before: nexmo-dispatch bulk resume {file} lets it go on"
 
 
 def pace_in_words(control: Control) -> str:

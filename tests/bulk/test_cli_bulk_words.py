@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from nexmo_dispatch_async.bulk.ledger.records import Counts
+from nexmo_dispatch_async.bulk.ledger.records import Control, Counts
 from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 from nexmo_dispatch_async.bulk.progress import Status, Wait
 from nexmo_dispatch_async.cli.bulk_live import LiveStatus
-from nexmo_dispatch_async.cli.bulk_words import wait_in_words
+from nexmo_dispatch_async.cli.bulk_words import pause_in_words, wait_in_words
 from nexmo_dispatch_async.simulator import Simulator
 from tests.bulk.callbacks import BEGIN
 from tests.bulk.service import running_service
@@ -175,3 +175,13 @@ def test_a_pace_that_is_not_that_of_the_file_is_told(file: Path, service: Simula
 
     assert run("resume", file, "--rate", "0", "--limit", "0")[0] == 0
     assert "pace" not in run("run", file)[2]
+
+
+def test_a_pause_from_before_names_the_command_that_ends_it() -> None:
+    """A run that begins paused says what lets it go on; a budget is looked at anew."""
+    assert pause_in_words(Control(state="pause", by="service", reason="401"), "spring.toml") == (
+        "it was paused by service before: nexmo-dispatch bulk resume spring.toml lets it go on"
+    )
+    assert pause_in_words(Control(state="pause"), "spring.toml").startswith("it was paused before: ")
+    assert pause_in_words(Control(state="pause", by="max_spend"), "spring.toml") == ""
+    assert pause_in_words(Control(), "spring.toml") == ""
