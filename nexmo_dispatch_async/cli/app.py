@@ -54,6 +54,33 @@ def demo() -> None:
 
 
 @app.command()
+def migrate(
+    store: Annotated[
+        str | None, typer.Option(metavar="URL", help=f"postgresql://user@host/database; {STORE} by default.")
+    ] = None,
+    grant: Annotated[
+        str | None, typer.Option(metavar="ROLE", help="Give this role the least rights that stores need.")
+    ] = None,
+) -> None:
+    """Bring the tables of a Postgres database to the version of this release."""
+    from nexmo_dispatch_async.cli import postgres_store
+
+    raise typer.Exit(anyio.run(postgres_store.migrate, str(place_of(store)), grant))
+
+
+@app.command()
+def doctor(
+    store: Annotated[
+        str | None, typer.Option(metavar="URL", help=f"postgresql://user@host/database; {STORE} by default.")
+    ] = None,
+) -> None:
+    """Look for what may go wrong with a Postgres database; ends with 1 when something is bad."""
+    from nexmo_dispatch_async.cli import postgres_store
+
+    raise typer.Exit(anyio.run(postgres_store.doctor, str(place_of(store))))
+
+
+@app.command()
 def simulate(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 picks a free one.")] = 8701,

@@ -15,7 +15,7 @@ from psycopg import errors, sql
 from nexmo_dispatch_core.postgres.database import SCHEMA, Connection, Database
 from nexmo_dispatch_core.postgres.failures import Failure, MakeError
 
-__all__ = ["Component", "grant", "migrate", "require"]
+__all__ = ["Component", "grant", "migrate", "require", "versions"]
 
 # Locks of advisory numbers are those of all programs on a database: the number is the project's own.
 _LOCK: Final = 0x6E645F736368656D
@@ -31,7 +31,7 @@ _GRANTS: Final[tuple[LiteralString, ...]] = (
     "GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {name}",
     "REVOKE INSERT, UPDATE, DELETE ON {schema}.versions FROM {name}",
 )
-_CURE: Final = "run `nexmo-dispatch migrate --store URL` once with a role that may create tables"
+_CURE: Final = "run `nexmo-dispatch migrate --store URL` once with a role that may make tables"
 
 
 class Component(Struct, frozen=True):
@@ -116,15 +116,17 @@ async def _step(connection: Connection, component: Component) -> tuple[int, int]
 
 async def _version(connection: Connection, name: str) -> int:
     """Return the version of a component, 0 when there is none."""
+    return (await versions(connection)).get(name, 0)
+
+
+async def versions(connection: Connection) -> dict[str, int]:
+    """Return the versions of all components of a database."""
     cursor = await connection.execute("SELECT to_regclass('nexmo_dispatch.versions') IS NOT NULL")
     there = await cursor.fetchone()
     if there is None or not there[0]:
-        return 0
-    cursor = await connection.execute(
-        "SELECT version FROM nexmo_dispatch.versions WHERE component = %s", (name,)
-    )
-    row = await cursor.fetchone()
-    return 0 if row is None else int(row[0])
+        return {}
+    rows = await connection.execute("SELECT component, version FROM nexmo_dispatch.versions")
+    return {str(name): int(version) for name, version in await rows.fetchall()}
 
 
 async def grant(database: Database, role: str) -> None:

@@ -12,7 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, cast
 
-from nexmo_dispatch_webhooks.exceptions import ConfigurationError, StatementError, TransactionError
+from nexmo_dispatch_webhooks.exceptions import (
+    ConfigurationError,
+    InboxError,
+    StatementError,
+    TransactionError,
+)
 
 __all__ = ["Bound", "Parameters", "Statement", "StoreTransaction", "Transaction"]
 
@@ -125,6 +130,10 @@ class StoreTransaction(Transaction):
     """A transaction that its store carries out itself, instead of `InboxStore.commit`."""
 
     __slots__ = ()
+
+    def trouble(self, error: BaseException) -> InboxError | None:
+        """Return the failure of the store that a handler met with; None for a failure of the handler."""
+        raise NotImplementedError
 
     async def commit(self, handler: str, *, finish: bool) -> None:
         """Commit the writes of a handler together with its mark.

@@ -169,7 +169,7 @@ class Sender:
         watcher = asyncio.create_task(self._watch())
         campaign = in_campaign.set(True)  # in the tasks of the sends too: they copy the context
         try:
-            while not await self._turn():
+            while not await self._try_turn():
                 pass
         finally:
             in_campaign.reset(campaign)
@@ -182,6 +182,14 @@ class Sender:
         return await self._ledger.counts()
 
     # --- one turn ---
+
+    async def _try_turn(self) -> bool:
+        """Do one step, or wait for a ledger that fails; return whether it is over."""
+        try:
+            return await self._turn()
+        except LedgerError as error:
+            await self._store_failed(error)
+            return False
 
     async def _turn(self) -> bool:
         """Do one step: claim and send, record, or wait. Return whether it is over."""

@@ -116,7 +116,10 @@ class AttemptRunner:
             own = Context(context.path, context.timestamp, context.claims, attempt, transaction)
             error = await self._run(item, event, own, task)
             if error is not None and isinstance(transaction, StoreTransaction):
+                found = transaction.trouble(error)
                 await transaction.roll_back()
+                if found is not None:
+                    return AttemptResult(succeeded, tuple(failures), trouble=found)
             elif error is None and transaction is not None and transaction.used:
                 finish = number == last and not failures
                 try:

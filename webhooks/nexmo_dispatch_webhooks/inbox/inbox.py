@@ -79,8 +79,7 @@ class StoreInbox:
         # the pending events of the store while another process handles them
         self._backlog = RecordCounts()
         self._backlog_since = 0.0
-        # with a shared store: events that this process stored since it read the backlog
-        self._stored_since = 0
+        self._stored_since = 0  # by this process, since it read the backlog of a shared store
         # counts
         self._storing = True
         self._duplicates = 0
@@ -128,8 +127,12 @@ class StoreInbox:
         if self._claims is None:
             await self._take_over()
         else:
+            try:
+                await self._read_backlog()
+            except BaseException:
+                await self.store.aclose()  # its connections would keep the process from ending
+                raise
             self._active = True
-            await self._read_backlog()
         # A task owned by `start` and `aclose`: frameworks may call the two from different tasks, which a task
         # group does not allow. Everything else runs in the task group inside this task.
         self._task = asyncio.create_task(self._live(*scopes), name="inbox")

@@ -133,7 +133,11 @@ class PostgresInboxStore:
             return
         await self.prepare()
         await self._database.open()
-        await self._lent.open()
+        try:
+            await self._lent.open()
+        except BaseException:
+            await self._database.aclose()
+            raise
         self._notices.listen()
         self._closing.clear()
 

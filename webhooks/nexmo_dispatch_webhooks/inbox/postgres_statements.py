@@ -116,6 +116,7 @@ SELECT key, id FROM new
 # An event is free when no living worker holds it. The first free events of the lanes that no other worker
 # handles, and what follows each of them: a worker that holds the first event of a lane may hold the next
 # ones too, since it handles them in order.
+# A worker that is dead takes nothing: others would have the same events at once.
 # Two workers may choose the same rows at the same instant. So whether a worker lives is asked with a scalar
 # subquery, which is asked again of a row that changed meanwhile (a join is not), and the update takes only
 # rows that were not written since they were chosen (`xmin`).
@@ -127,6 +128,9 @@ TAKE: Final[LiteralString] = f"""
 WITH clock AS MATERIALIZED (SELECT {_NOW} AS now), first AS MATERIALIZED (
     SELECT e.id, e.lane FROM clock, nexmo_dispatch.inbox_events AS e
     WHERE e.state = 0 AND e.due <= clock.now AND NOT e.kind = ANY(%(kinds)s::text[])
+    AND EXISTS (
+        SELECT 1 FROM nexmo_dispatch.inbox_workers AS w WHERE w.id = %(worker)s AND w.until > clock.now
+    )
     AND NOT {_ALIVE.format("e")}
     AND NOT EXISTS (
         SELECT 1 FROM nexmo_dispatch.inbox_events AS o

@@ -130,6 +130,14 @@ class PostgresTransaction(StoreTransaction):
             raise failure
         return self._connection
 
+    def trouble(self, error: BaseException) -> InboxError | None:
+        """Return the failure of the database that a handler met with, also on the connection that it got."""
+        if isinstance(error, InboxError) and not isinstance(error, TransactionError):
+            return error
+        if self._connection is not None and self._connection.broken:
+            return InboxError("the inbox cannot be written: the connection to Postgres was cut")
+        return None
+
     async def commit(self, handler: str, *, finish: bool) -> None:
         """Run the statements, mark the handler as done, and commit."""
         connection = await self._begin(handler)

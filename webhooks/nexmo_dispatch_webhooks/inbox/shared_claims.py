@@ -73,7 +73,7 @@ class SharedClaims:
     async def _fill(self) -> int:
         lanes, settings = self._scheduler.lanes, self._settings
         if self._held_until != -math.inf and self.lapsed:
-            await self.extend()
+            await self._extend()
         if self._uncertain:
             await self._store.keep_only([item.id for item in lanes])
             self._uncertain = False
@@ -85,16 +85,27 @@ class SharedClaims:
         if free <= 0 or len(lanes) >= _MOST_HELD * self._most:
             return 0
         asked_at = settings.monotonic()
-        self._uncertain = True
-        items = await self._store.take(free, lease=self._lease, without=full)
-        self._uncertain = False
+        try:
+            items = await self._store.take(free, lease=self._lease, without=full)
+        except BaseException:  # the store may have claimed events all the same
+            self._uncertain = True
+            raise
+        if self._uncertain:  # meanwhile events were dropped here whose claims the store still has
+            await self.let_go(items)
+            return 0
         if self._held_until == -math.inf:
             self._held_until = asked_at + self._lease
+        # An event may still be handled here under an earlier claim. Its new claim goes back, and with it the
+        # rest of its lane: what is behind an event must not overtake it.
+        blocked = {item.lane for item in items if item.id in lanes}
         now, clock = settings.monotonic(), settings.clock()
         for item in items:
-            item.since = now - max(0.0, clock - item.received_at)
-            if item.id not in lanes:  # else it is handled under an earlier claim, whose mark will be refused
+            if item.lane not in blocked:
+                item.since = now - max(0.0, clock - item.received_at)
                 lanes.add(item)
+        if blocked:
+            await self.let_go([item for item in items if item.lane in blocked])
+            await settings.sleep(settings.poll)
         if items:
             self._scheduler.notifier.notify()
         return len(items)
@@ -115,10 +126,17 @@ class SharedClaims:
     @property
     def lapsed(self) -> bool:
         """Whether the claims may be lost: this process has not extended its lease in time."""
-        return self._settings.monotonic() >= self._held_until
+        if self._settings.monotonic() < self._held_until:
+            return False
+        self._uncertain = True  # the scheduler drops events then, whose claims may hold after all
+        return True
 
     async def extend(self) -> None:
         """Extend the claims; drop the events of lost claims, which other processes handle."""
+        async with self._lock:  # not while events are taken: they would count as those of the next claims
+            await self._extend()
+
+    async def _extend(self) -> None:
         asked_at = self._settings.monotonic()
         if await self._store.extend(lease=self._lease):
             self._held_until = asked_at + self._lease

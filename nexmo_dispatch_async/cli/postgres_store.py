@@ -1,0 +1,75 @@
+"""`nexmo-dispatch migrate` and `nexmo-dispatch doctor`: the tables of a Postgres database, and its health."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from nexmo_dispatch_async.cli import screen
+from nexmo_dispatch_async.exceptions import ConfigurationError, DispatchError
+
+__all__ = ["doctor", "migrate"]
+
+_MARKS = {"good": "ok", "warning": "warning", "bad": "BAD"}
+
+
+class _StoreError(DispatchError):
+    """The database cannot be used; the message names neither user nor password."""
+
+
+async def migrate(store: str, role: str | None) -> int:
+    """Bring all tables to the version of this release, and give a role the least rights."""
+    try:
+        database, components = _opened(store)
+        from nexmo_dispatch_core.postgres import schema
+
+        for name, (before, after) in (await schema.migrate(database, components, _error)).items():
+            screen.show(f"{name}: version {after}" + ("" if before == after else f", was {before}"))
+        if role is not None:
+            await schema.grant(database, role)
+            screen.show("the role may read and write rows, and change no table")
+    except DispatchError as error:
+        screen.show(str(error), error=True)
+        return 1
+    return 0
+
+
+async def doctor(store: str) -> int:
+    """Print what may go wrong with a database, each finding with its cure; return 1 when something is bad."""
+    try:
+        database, components = _opened(store)
+        from nexmo_dispatch_core.postgres.examination import examine
+
+        findings = await examine(database, components)
+    except DispatchError as error:
+        screen.show(str(error), error=True)
+        return 1
+    for finding in findings:
+        screen.show(f"{_MARKS[finding.level]:<8} {finding.text}")
+        if finding.cure:
+            screen.show(f"{'':<8} -> {finding.cure}")
+    return int(any(finding.level == "bad" for finding in findings))
+
+
+def _opened(store: str) -> tuple[Any, Sequence[Any]]:  # Any, twice: classes that need psycopg
+    if store.partition("://")[0] not in {"postgresql", "postgres"}:
+        raise ConfigurationError("--store takes the URL of a Postgres database: postgresql://user@host/name")
+    try:
+        from nexmo_dispatch_async.bulk.ledger.postgres_tables import CAMPAIGNS
+        from nexmo_dispatch_async.bulk.opening import split_url
+        from nexmo_dispatch_async.tracking.postgres import TRACKING
+        from nexmo_dispatch_core.postgres.database import Database
+        from nexmo_dispatch_webhooks.inbox.postgres_statements import INBOX
+    except ImportError:
+        raise ConfigurationError(
+            "Postgres needs psycopg: pip install 'nexmo-dispatch-async[postgres]'"
+        ) from None
+    try:
+        database = Database(split_url(store)[0], error=_error, name="nexmo-dispatch", connections=1)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+    return database, (INBOX, TRACKING, CAMPAIGNS)
+
+
+def _error(failure: Any) -> _StoreError:  # Any: a class that needs psycopg
+    return _StoreError(failure.text)

@@ -1,0 +1,177 @@
+"""What may go wrong with a Postgres database under a store, each finding with its cure.
+
+It changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Final, Literal, LiteralString
+
+from msgspec import Struct
+
+from nexmo_dispatch_core.postgres.database import Connection, Database
+from nexmo_dispatch_core.postgres.notices import Notices
+from nexmo_dispatch_core.postgres.schema import Component, versions
+
+__all__ = ["Finding", "examine"]
+
+#: The oldest server on which the statements run.
+_LEAST_VERSION: Final = 130000
+#: Seconds that the clocks may differ.
+_SKEW: Final = 2.0
+_SETTINGS: Final[LiteralString] = """
+SELECT current_setting('server_version_num')::int, current_setting('server_version'),
+    current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit'),
+    current_setting('synchronous_standby_names'), pg_is_in_recovery(),
+    (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),
+    (SELECT count(*) FROM pg_stat_replication), current_setting('max_connections')::int,
+    (SELECT count(*) FROM pg_stat_activity)
+"""
+_RIGHTS: Final[LiteralString] = """
+SELECT c.relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE n.nspname = 'nexmo_dispatch' AND c.relkind = 'r' AND c.relname <> 'versions' AND NOT (
+    has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
+    AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE')
+)
+"""
+
+
+class Finding(Struct, frozen=True):
+    """One thing that was looked at.
+
+    Attributes:
+        level: `good`; `warning`: it works, with a risk; `bad`: messages or events may be lost or doubled, or
+            nothing works.
+        text: What was found.
+        cure: What to do; `""` where nothing is to be done.
+    """
+
+    level: Literal["good", "warning", "bad"]
+    text: str
+    cure: str = ""
+
+
+async def examine(
+    database: Database, components: Sequence[Component], *, clock: Callable[[], float] = time.time
+) -> list[Finding]:
+    """Look at a database.
+
+    Args:
+        database: Not open.
+        components: The tables of this release.
+        clock: Gives epoch seconds.
+
+    Raises:
+        Exception: Of the database: it cannot be reached.
+    """
+
+    async def work(connection: Connection) -> list[Finding]:
+        return [
+            *await _settings(connection),
+            await _skew(connection, clock),
+            *await _tables(connection, components),
+        ]
+
+    findings = await database.alone(work)
+    return [*findings, await _notifications(database)]
+
+
+async def _settings(connection: Connection) -> list[Finding]:
+    row = await (await connection.execute(_SETTINGS)).fetchone()
+    assert row is not None  # noqa: S101 - the query has one row
+    number, version, fsync, pages, commit, names, standby, superuser, standbys, most, used = row
+    found = [
+        Finding("good", f"the server is Postgres {version}")
+        if number >= _LEAST_VERSION
+        else Finding("bad", f"the server is Postgres {version}", "upgrade it to 13 or later"),
+    ]
+    if standby:
+        found.append(Finding("bad", "this server is a standby", "name the primary in the URL"))
+    if "off" in {fsync, pages, commit}:
+        text = f"fsync {fsync}, full_page_writes {pages}, synchronous_commit {commit}: commits may be lost"
+        found.append(Finding("bad", text, "set all three to on: a lost `sending` messages a person twice"))
+    else:
+        found.append(
+            Finding("good", f"commits are on the disk when they return (synchronous_commit {commit})")
+        )
+    found.append(_standby(str(names), str(commit), int(standbys)))
+    if superuser:
+        cure = "use another: `nexmo-dispatch migrate --store URL --grant ROLE` gives it the least rights"
+        found.append(Finding("warning", "the role is a superuser", cure))
+    if used > 0.8 * most:
+        cure = "raise max_connections, or put PgBouncer in front"
+        found.append(Finding("warning", f"{used} of {most} connections are in use", cure))
+    return found
+
+
+def _standby(names: str, commit: str, standbys: int) -> Finding:
+    if names and commit not in {"off", "local"}:
+        return Finding("good", "commits wait for a synchronous standby")
+    if standbys:
+        return Finding(
+            "bad",
+            f"{standbys} standby server(s), none of them synchronous: a failover may lose the last commits, "
+            "and a lost `sending` messages a person twice",
+            "set synchronous_standby_names to one of them",
+        )
+    return Finding("warning", "there is no standby: while the server is down, nothing is taken in or sent")
+
+
+async def _skew(connection: Connection, clock: Callable[[], float]) -> Finding:
+    before = clock()
+    query = "SELECT extract(epoch FROM clock_timestamp())::double precision"
+    row = await (await connection.execute(query)).fetchone()
+    after = clock()
+    skew = 0.0 if row is None else float(row[0]) - (before + after) / 2
+    if abs(skew) > _SKEW + (after - before):
+        text = f"the clock of the server is {abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} this one"
+        return Finding("warning", text, "let NTP set both clocks: retries, quiet hours and rates go by them")
+    return Finding("good", "the clocks agree")
+
+
+async def _tables(connection: Connection, components: Sequence[Component]) -> list[Finding]:
+    known = await versions(connection)
+    found: list[Finding] = []
+    for component in components:
+        here, newest = known.get(component.name, 0), len(component.steps)
+        if here == newest:
+            found.append(Finding("good", f"the tables of {component.name} have version {here}"))
+        elif here > newest:
+            text = f"the tables of {component.name} have version {here}, and this release knows {newest}"
+            found.append(Finding("bad", text, "install the newer release here too"))
+        else:
+            text = f"the tables of {component.name} have version {here} of {newest}"
+            found.append(Finding("warning", text, "run `nexmo-dispatch migrate --store URL`"))
+    missing = [str(row[0]) for row in await (await connection.execute(_RIGHTS)).fetchall()]
+    if missing:
+        text = f"the role may not read and write {', '.join(sorted(missing))}"
+        found.append(Finding("bad", text, "run `nexmo-dispatch migrate --store URL --grant ROLE` as owner"))
+    return found
+
+
+async def _notifications(database: Database) -> Finding:
+    """Look whether notifications come through, which poolers drop."""
+    heard = asyncio.Event()
+    begun = asyncio.Event()
+
+    def note(payload: str | None) -> None:
+        (begun if payload is None else heard).set()
+
+    notices = Notices(database, "nexmo_dispatch_doctor", note)
+    await database.open()
+    notices.listen()
+    try:
+        async with asyncio.timeout(5):
+            await begun.wait()
+            notices.tell("doctor")
+            await heard.wait()
+    except TimeoutError:
+        cure = "none is needed: polls find the same a little later; a pooler in session mode passes them on"
+        return Finding("warning", "notifications do not come through, as behind a pooler", cure)
+    finally:
+        await notices.aclose()
+        await database.aclose()
+    return Finding("good", "notifications come through")

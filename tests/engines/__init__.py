@@ -1,0 +1,1 @@
+"""Real servers of databases and real processes, killed, suspended and cut off."""
