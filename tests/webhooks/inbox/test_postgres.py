@@ -201,7 +201,7 @@ async def test_a_receiver_takes_a_url(database: str) -> None:
     receiver = Receiver(router, verification=None, inbox=database)
     assert isinstance(receiver.inbox, PostgresInbox)
     with pytest.raises(ConfigurationError, match="the URL of a Postgres database"):
-        Receiver(Router(), verification=None, inbox="nats://127.0.0.1")
+        Receiver(Router(), verification=None, inbox="mysql://127.0.0.1")
 
 
 async def test_the_server_is_named_without_its_secrets() -> None:

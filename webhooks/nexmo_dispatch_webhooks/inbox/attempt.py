@@ -119,7 +119,7 @@ class AttemptRunner:
                 found = transaction.trouble(error)
                 await transaction.roll_back()
                 if found is not None:
-                    return AttemptResult(succeeded, tuple(failures), trouble=found)
+                    return AttemptResult(succeeded, tuple(failures), store_error=found)
             elif error is None and transaction is not None and transaction.used:
                 finish = number == last and not failures
                 try:
