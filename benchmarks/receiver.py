@@ -318,7 +318,7 @@ def run(rounds: int, requests: int, seconds: float, only: list[str]) -> None:
                     cpu[name].append(result["cpu"] / requests * 1e6)
                     rate[name].append(requests / result["seconds"])
         print(f"{requests} requests a round, {rounds} rounds, {CONNECTIONS} connections; medians\n")
-        print("| receiver | CPU per request | ratio | wanted | requests/s |")
+        print("| receiver | CPU per request | ratio | target | requests/s |")
         print("| --- | ---: | ---: | ---: | ---: |")
         for name in names:
             pairs = [bare / own for bare, own in zip(cpu[names[0]], cpu[name], strict=True)]

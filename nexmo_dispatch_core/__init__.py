@@ -1,5 +1,5 @@
-"""What the SDK and the receiver share, below both: private files, and SQLite files with a log.
+"""The layer that the SDK and the receiver share: vocabulary, lenient readers, checks, files and databases.
 
-It is no public interface: names and signatures change without notice. Both packages import it, and it imports
-neither of them.
+It is not a public interface: names and signatures change without notice. Both packages import it, and it
+imports neither of them.
 """

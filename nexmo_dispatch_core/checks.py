@@ -1,7 +1,7 @@
-"""Checks of settings where they are given, so that no later call is the first to fail.
+"""Checks of settings at construction, so that a wrong setting does not fail in a later call.
 
-Every message names the setting, the rule and what was given; of a value that may be a secret it names the
-type only. Each package makes one `Checks` with its own error class.
+Every message contains the setting, the rule and the value; for a value that may be a secret, only its type.
+Each package makes one `Checks` with its own error class.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Checks:
             advice: What to do instead, for the message.
 
         Raises:
-            Exception: Of the class of these checks, as for every method here.
+            Exception: An error of the class of these checks, as in every method here.
         """
         if not isinstance(value, kind):
             given = f"{value.__qualname__} itself" if isinstance(value, type) else type(value).__qualname__
@@ -76,7 +76,7 @@ class Checks:
             raise self._error(f"{name} must be a function, not {_shown(value)}")
 
     def choice(self, name: str, value: object, choices: tuple[str, ...]) -> None:
-        """Require one of a few words."""
+        """Require one of several words."""
         if value not in choices:
             raise self._error(f"{name} must be {' or '.join(choices)}, not {_shown(value)}")
 
@@ -86,5 +86,5 @@ def _is_number(value: object) -> TypeGuard[float]:
 
 
 def _shown(value: object) -> str:
-    """A number as it is, of anything else the type: a setting in the wrong place may be a secret."""
+    """Return a number as text, and the type of any other value, which may be a misplaced secret."""
     return repr(value) if isinstance(value, int | float) or value is None else type(value).__qualname__

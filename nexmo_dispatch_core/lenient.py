@@ -1,4 +1,4 @@
-"""Read JSON of a peer: any value gives text, a number, an object, a list or nothing, never an exception.
+"""Readers for JSON from a peer: any value gives text, a number, an object, a list or nothing, never an error.
 
 The tolerance rules are those of contract 5.11; no reader knows what a member means.
 """
@@ -28,7 +28,7 @@ __all__ = [
     "without_mark",
 ]
 
-#: Everything that msgspec and the conversions below raise for bytes of a peer.
+#: All exceptions of msgspec and of the conversions below for bytes from a peer.
 UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError)
 
 _decode = msgspec.json.Decoder().decode
@@ -57,7 +57,7 @@ def to_object(value: object) -> dict[str, Any]:
 
 
 def to_list(value: object) -> list[Any]:
-    """Return the list; one value where a list is expected is a list of one, `null` is an empty one."""
+    """Return the list; another value becomes a list of one, and `null` an empty list."""
     if isinstance(value, list):
         return [*cast("Sequence[Any]", value)]
     return [] if value is None else [value]
@@ -66,7 +66,7 @@ def to_list(value: object) -> list[Any]:
 def text_or_empty(value: object) -> str:
     """Return trimmed text, any number as its text, and empty text for anything else.
 
-    For words that are shown or compared. An id or an address goes through `to_text`.
+    Use it for words that are shown or compared, and `to_text` for ids and addresses.
     """
     if isinstance(value, str):
         return value.strip()
@@ -148,5 +148,5 @@ def _decimal_from_text(value: str) -> Decimal | None:
 
 
 def kind_in_words(value: object) -> str:
-    """Return what a value is, without showing it: it may be a token or a text of a customer."""
+    """Return the type of a value in words; the value itself may be a token or a text of a customer."""
     return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"

@@ -204,6 +204,6 @@ def overwrite(log: Path) -> None:
 
 
 def is_locked(error: BaseException) -> bool:
-    """Return whether another connection held a lock for too long."""
+    """Return whether the operation failed because another connection held a lock for too long."""
     code = getattr(error, "sqlite_errorcode", None)
     return isinstance(code, int) and code & 0xFF in _IN_USE

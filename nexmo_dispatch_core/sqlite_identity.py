@@ -1,7 +1,7 @@
-"""Whether an SQLite file and its log are still the ones that a connection has open.
+"""Detects whether an SQLite file and its log are still the files that a connection has open.
 
-It changes nothing. SQLite writes to files that have lost their name, or their content, without an error: such
-commits are lost with the process.
+The module changes nothing. SQLite writes without an error to files that were removed, replaced or truncated:
+such commits are lost with the process.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ class _Seen(NamedTuple):
 
 
 class Identity:
-    """Device, inode and size of a file and its log, as they were when they were opened and have grown since.
+    """Device, inode and size of a file and its log: as opened, and grown since.
 
     Args:
-        path: The file, which exists.
+        path: The file, which must exist.
 
     Raises:
-        OSError: It does not exist.
+        OSError: The file does not exist.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,11 +44,11 @@ class Identity:
         self._log: _Seen | None = None
 
     def note_log(self) -> None:
-        """Note the log, which SQLite has opened or made by now."""
+        """Note the identity of the log, which SQLite has opened or created by now."""
         self._log = _look(self._log_path)
 
     def lost_log_only(self) -> bool:
-        """Whether the file is as it was, and no log is at the place of the one that was lost."""
+        """Whether the file is intact, its log is lost, and there is no new log."""
         file = _look(self._path)
         return (
             self._log is not None
@@ -59,7 +59,7 @@ class Identity:
         )
 
     def damage(self, connection: sqlite3.Connection) -> str | None:
-        """What is wrong, in words that follow the name of the file; None when nothing is.
+        """Return the damage, in words that follow the name of the file; None if there is none.
 
         Args:
             connection: The connection that has the files open, outside a transaction. It is used only when a
@@ -89,7 +89,7 @@ class Identity:
 def _look(path: str) -> _Seen | None:
     try:
         found = os.stat(path)  # noqa: PTH116 - twice in each commit
-    except OSError:  # also a folder that is gone, or closed to us: nothing in it can be relied upon
+    except OSError:  # also when the folder is missing or inaccessible
         return None
     return _Seen(found.st_dev, found.st_ino, found.st_size)
 
@@ -105,7 +105,7 @@ def _holds_all_pages(connection: sqlite3.Connection, size: int) -> bool:
 
 def _holds_all_frames(connection: sqlite3.Connection, size: int) -> bool:
     try:
-        # Moves what can be moved, and says how many frames the log has; it fails at frames that are gone.
+        # Moves as much of the log as possible, and returns its number of frames; it fails at missing frames.
         _, frames, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         (page_size,) = connection.execute("PRAGMA page_size").fetchone()
     except sqlite3.Error:

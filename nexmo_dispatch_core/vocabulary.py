@@ -1,6 +1,6 @@
 """The words of the contract: channels, statuses and error codes, with the class of each error code.
 
-It holds tables and look-ups only. Every table is open on the way in: an unknown word is kept, not refused.
+It contains tables and look-ups only. A word that is in no table is kept, not refused.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ ERROR_CLASSES: dict[int, ErrorClass] = {
     **dict.fromkeys(_REQUEST, "request"),
 }
 
-# Contract 6.2, where the status alone would say something else. It has names instead of numbers.
+# Contract 6.2, by name, where the status alone would give another class.
 _NAMES: dict[str, ErrorClass] = {
     "low-balance": "configuration",
     "unprovisioned": "configuration",

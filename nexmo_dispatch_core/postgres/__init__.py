@@ -1,6 +1,6 @@
-"""What both packages need of Postgres: connections, versions of tables, notifications, what errors mean.
+"""Postgres for both packages: connections, versions of tables, notifications, and errors.
 
-Private. It holds no table of its own but the versions, and knows no event, workflow or campaign. psycopg is
-imported here only, with the extra `postgres`: it is typed, runs behind every PgBouncer since it needs no
-prepared statements, and costs about as much per row as asyncpg when rows go in groups.
+Private. Its only table holds the versions of the others; it knows nothing of events, workflows or campaigns.
+psycopg is imported only here, with the extra `postgres`. It is typed, works behind every PgBouncer because it
+needs no prepared statements, and costs about as much per row as asyncpg when rows are sent in groups.
 """

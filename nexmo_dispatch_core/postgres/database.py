@@ -1,7 +1,7 @@
 """`Database`: the connections of a store, with our errors instead of those of the driver.
 
-It knows no table. Connections commit each statement by themselves unless a transaction is asked for, and no
-statement is prepared on the server: so it works behind PgBouncer in every mode.
+It knows no table. Each statement commits by itself outside of a transaction, and no statement is prepared on
+the server, so it works behind PgBouncer in every mode.
 """
 
 from __future__ import annotations
@@ -30,8 +30,7 @@ Connection = AsyncConnection[TupleRow]
 Work = Callable[[Connection], Awaitable[T]]
 
 _SCHEMES: Final = ("postgresql", "postgres")
-# A peer that is gone is noticed within about 20 seconds, also while an answer is awaited.
-# A URL may say otherwise.
+# A dead peer is detected within about 20 seconds, also during the wait for a response. A URL may override it.
 _DEFAULTS: Final = {
     "connect_timeout": "5",
     "keepalives_idle": "10",
@@ -54,12 +53,12 @@ class Database:
     """A pool of connections to one database.
 
     Args:
-        url: `postgresql://user@host/database?sslmode=verify-full`; everything that libpq takes. It is used to
-            connect and never shown.
+        url: `postgresql://user@host/database?sslmode=verify-full`, or any connection string of libpq. It is
+            used to connect and never shown.
         error: Makes the errors of the package.
-        name: What the server shows in `pg_stat_activity`.
-        connections: The most connections.
-        timeout: Seconds until a call that waits for a connection or an answer has failed.
+        name: The application name, which the server shows in `pg_stat_activity`.
+        connections: Maximum number of connections.
+        timeout: Maximum wait for a connection or a response, in seconds.
 
     Raises:
         ValueError: The URL cannot be read; the message does not quote it.
@@ -83,19 +82,19 @@ class Database:
 
     @property
     def is_open(self) -> bool:
-        """Whether `open` was called last."""
+        """Whether the pool is open."""
         return self._pool is not None
 
     def is_same_as(self, other: Database) -> bool:
-        """Whether another one has the same server and database."""
+        """Whether another `Database` has the same server and database."""
         mine, theirs = conninfo_to_dict(self._conninfo), conninfo_to_dict(other._conninfo)
         return all(mine.get(name) == theirs.get(name) for name in ("host", "hostaddr", "port", "dbname"))
 
     async def open(self) -> None:
-        """Open the pool, and wait for its first connection; again without effect."""
+        """Open the pool, and wait for its first connection; no effect if it is open."""
         if self._pool is not None:
             return
-        await self.alone(_nothing)  # the pool itself would try for ever, and not say why
+        await self.alone(_nothing)  # the pool would try for ever without giving the reason
         pool = AsyncConnectionPool[Connection](
             self._conninfo,
             connection_class=Connection,
@@ -126,7 +125,7 @@ class Database:
         """Run a function with a connection on which each statement commits by itself.
 
         Raises:
-            Exception: That of the package, for all that the driver raises.
+            Exception: An error of the package, for every exception of the driver.
         """
 
         async def lent() -> T:
@@ -149,7 +148,7 @@ class Database:
 
         Args:
             work: The function.
-            bounded: Whether it has to return within `timeout`, and not only to be connected.
+            bounded: Whether `timeout` limits the function, and not only the connecting.
         """
 
         async def own() -> T:
@@ -163,11 +162,11 @@ class Database:
         return await self._guarded(own, bounded=bounded)
 
     async def borrow(self) -> Connection:
-        """Take a connection out of the pool; `give_back` ends that."""
+        """Take a connection out of the pool; return it with `give_back`."""
         return await self._guarded(lambda: self._require_pool().getconn(self._timeout))
 
     async def give_back(self, connection: Connection) -> None:
-        """Return a connection of `borrow` to the pool; a transaction that is open is rolled back."""
+        """Return a connection of `borrow` to the pool; an open transaction is rolled back."""
         if self._pool is None:
             await connection.close()
         else:
@@ -197,7 +196,7 @@ class Database:
 
 
 async def _nothing(_: Connection) -> None:
-    """Show that there is a connection."""
+    """Do nothing: the connection itself is the test."""
 
 
 async def _checked(pool: AsyncConnectionPool[Connection]) -> None:

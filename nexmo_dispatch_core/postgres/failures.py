@@ -1,4 +1,4 @@
-"""What an exception of psycopg means, in words without personal data.
+"""The meaning of exceptions of psycopg, in words without personal data.
 
 The text of an error of the server may quote values (`Key (address)=(…) already exists`) and the address of
 the server, so only its class, its SQLSTATE and names of the schema are shown.
@@ -20,19 +20,19 @@ __all__ = ["POSTGRES_ERRORS", "Failure", "MakeError", "failure_of", "is_store_fa
 #: `missing`: tables are not there; `closed`: the store was closed; `other`: the statement itself.
 FailureKind = Literal["away", "full", "rights", "missing", "closed", "other"]
 
-#: Everything that a call of psycopg raises.
+#: The exceptions that a call of psycopg may raise.
 POSTGRES_ERRORS: Final = (psycopg.Error, PoolClosed, PoolTimeout, TooManyRequests, OSError, TimeoutError)
 _FULL: Final = frozenset({"53100", "53200"})
 _MISSING: Final = frozenset({"42P01", "3F000", "42703"})
-# Classes of SQLSTATE that tell of the server and not of a statement: connections, resources, an operator who
-# intervenes, the machine, and transactions that are to be repeated.
+# Classes of SQLSTATE about the server and not a statement: connections, resources, intervention of an
+# operator, system errors, and transactions to be repeated.
 _SERVER: Final = ("08", "53", "57", "58", "40", "55")
-# a connection that a failover left with a server that is a standby by now
+# the connection leads to a server that is a standby since a failover
 _READ_ONLY: Final = "25006"
 
 
 class Failure(Struct, frozen=True):
-    """Why a call failed."""
+    """The reason of a failed call."""
 
     kind: FailureKind
     #: For a message, without personal data and without the URL.
@@ -44,13 +44,13 @@ MakeError = Callable[[Failure], Exception]
 
 
 def failure_of(error: BaseException) -> Failure:
-    """Return what an exception of `POSTGRES_ERRORS` means."""
+    """Return the failure for an exception of `POSTGRES_ERRORS`."""
     if isinstance(error, PoolClosed):
         return Failure("closed", "it is closed")
     if isinstance(error, PoolTimeout | TooManyRequests):
         return Failure("away", "no connection to Postgres became free in time")
     if isinstance(error, TimeoutError):
-        return Failure("away", "Postgres did not answer in time")
+        return Failure("away", "Postgres did not respond in time")
     if not isinstance(error, psycopg.Error):
         return Failure("away", f"Postgres cannot be reached ({type(error).__name__})")
     state = error.sqlstate
@@ -70,7 +70,7 @@ def failure_of(error: BaseException) -> Failure:
 
 
 def is_store_failure(error: BaseException) -> bool:
-    """Return whether an exception tells of the server or the connection, and not of a statement."""
+    """Return whether the server or the connection failed, and not a statement."""
     if not isinstance(error, psycopg.Error):
         return True
     state = error.sqlstate

@@ -1,8 +1,8 @@
-"""`Notices`: tells the other processes of a database that something changed, and hears it from them.
+"""`Notices`: notifies the other processes of a database of changes, and receives their notifications.
 
-A notification is a hint and never the only way: poolers drop `LISTEN`, connections are cut, and a process may
-die between its commit and its notification. So each listener polls behind it. Commits with a notification
-wait for each other in the server, so notifications go out in groups, in a transaction of their own.
+A notification is only a hint: poolers drop `LISTEN`, connections are cut, and a process may die between its
+commit and its notification. So each listener polls as well. Commits with a notification wait for each other
+in the server, so notifications are sent in groups, in a transaction of their own.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ __all__ = ["Notices"]
 
 #: Seconds that notifications wait for others to share their transaction.
 _GATHER: Final = 0.005
-#: Most payloads of one transaction: more wait for the next.
+#: Maximum number of payloads in one transaction; further ones wait for the next.
 _MOST: Final = 500
 #: Seconds between two attempts to listen again.
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
-#: Seconds that closing waits for the last notifications: the polls of the others find what they tell.
+#: Seconds that closing waits for the last notifications; without them the other processes poll.
 _PATIENCE: Final = 1.0
 
 
@@ -35,7 +35,7 @@ class Notices:
 
     Args:
         database: For sending; listening takes a connection beside its pool.
-        channel: Its name on the server.
+        channel: The name of the channel on the server.
         on_notice: Called on the event loop with each payload; with None whenever listening begins (again),
             since notifications may have been missed.
     """
@@ -47,22 +47,22 @@ class Notices:
         self._untold: dict[str, None] = {}
         self._telling: asyncio.Task[None] | None = None
         self._listening: asyncio.Task[None] | None = None
-        #: Whether the last attempt to listen came as far as listening.
+        #: Whether the last attempt to listen succeeded.
         self._begun = False
 
     def tell(self, payload: str = "") -> None:
-        """Notify the others, soon; a notification that fails is left to their polls."""
+        """Notify the other processes, soon; if that fails, their polls remain."""
         self._untold[payload] = None
         if self._telling is None or self._telling.done():
             self._telling = asyncio.create_task(self._tell(), name="notices")
 
     def listen(self) -> None:
-        """Begin to listen, and go on until `aclose`; again without effect."""
+        """Listen until `aclose`; no effect if it listens already."""
         if self._listening is None:
             self._listening = asyncio.create_task(self._listen(), name="notices")
 
     async def aclose(self) -> None:
-        """Send what is left, and stop listening."""
+        """Send the remaining notifications, and stop listening."""
         listening, self._listening = self._listening, None
         telling, self._telling = self._telling, None
         if telling is not None:
@@ -88,7 +88,7 @@ class Notices:
         )
 
     async def _hear(self, connection: Connection) -> None:
-        """Hear notifications until the connection is cut."""
+        """Receive notifications until the connection is cut."""
         await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._channel)))
         self._begun = True
         self._on_notice(None)
@@ -98,7 +98,7 @@ class Notices:
     async def _listen(self) -> None:
         failures = 0
         while True:
-            with contextlib.suppress(Exception):  # whatever it is, the next attempt may succeed
+            with contextlib.suppress(Exception):  # the next attempt may succeed
                 await self._database.alone(self._hear, bounded=False)
             failures = 1 if self._begun else failures + 1
             self._begun = False

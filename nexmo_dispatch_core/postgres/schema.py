@@ -1,7 +1,7 @@
 """Versions of tables, and the step from one version to the next, by one process at a time.
 
-Steps only go forward. The statements of a step run in one transaction with the new version: it is done
-as a whole or not at all, however many processes start at the same instant.
+Steps only go forward. The statements of a step run in one transaction with the new version: a step is
+complete or not done at all, however many processes start at the same instant.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from nexmo_dispatch_core.postgres.failures import Failure, MakeError
 
 __all__ = ["Component", "grant", "migrate", "require", "versions"]
 
-# Locks of advisory numbers are those of all programs on a database: the number is the project's own.
+# All programs on a database share the numbers of advisory locks: this number is the project's own.
 _LOCK: Final = 0x6E645F736368656D
 _FIRST: Final[LiteralString] = """
 CREATE SCHEMA IF NOT EXISTS nexmo_dispatch;
@@ -38,7 +38,7 @@ class Component(Struct, frozen=True):
     """Tables that belong together.
 
     Attributes:
-        name: Of the component, such as `inbox`.
+        name: Name of the component, such as `inbox`.
         steps: The statements of each version: `steps[0]` makes version 1.
     """
 
@@ -50,13 +50,13 @@ async def require(database: Database, component: Component, error: MakeError) ->
     """Bring the tables of a component to the version of this release, if the role may.
 
     Args:
-        database: Open or not.
+        database: The database, open or not.
         component: The tables.
         error: Makes the errors of the package.
 
     Raises:
-        Exception: Of the package: the tables are of a newer release; or they are older, and the role may not
-            change them.
+        Exception: An error of the package: the tables are of a newer release; or they are older, and the role
+            may not change them.
     """
     found = await database.alone(lambda connection: _version(connection, component.name))
     if found > len(component.steps):
@@ -80,7 +80,7 @@ async def migrate(
         By component, the versions before and after.
 
     Raises:
-        Exception: Of the package; nothing was changed.
+        Exception: An error of the package; nothing was changed.
     """
 
     async def work(connection: Connection) -> dict[str, tuple[int, int]] | None:
@@ -130,7 +130,7 @@ async def versions(connection: Connection) -> dict[str, int]:
 
 
 async def grant(database: Database, role: str) -> None:
-    """Give a role the least rights that stores need: rows of the tables, and nothing of the schema."""
+    """Grant a role the minimum rights of stores: rows of the tables, and no changes of the schema."""
     name, schema = sql.Identifier(role), sql.Identifier(SCHEMA)
 
     async def work(connection: Connection) -> None:
