@@ -50,14 +50,20 @@ def _run(work: Callable[[], Awaitable[int]]) -> None:
 
 
 @bulk.command()
-def plan(file: _Campaign, json: _Json = False) -> None:
+def plan(
+    file: _Campaign,
+    samples: Annotated[
+        bool, typer.Option("--samples", help="Show the messages of one row of each kind, with its fields.")
+    ] = False,
+    json: _Json = False,
+) -> None:
     """Read the whole list and print what would happen: counts, rejects, cost, duration, and the plan's hash.
 
     Sends nothing. Ends with 0, or with 5 when nothing would be sent or strict rows are rejected.
     """
     from nexmo_dispatch_async.cli.bulk_report import plan as work
 
-    _run(lambda: work(file, json=json))
+    _run(lambda: work(file, samples=samples, json=json))
 
 
 @bulk.command()

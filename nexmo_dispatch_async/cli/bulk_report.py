@@ -17,6 +17,7 @@ from nexmo_dispatch_async.bulk.report.figures import Report
 from nexmo_dispatch_async.bulk.report.page import report_page
 from nexmo_dispatch_async.bulk.report.report import report_csv, report_json, report_of
 from nexmo_dispatch_async.cli.bulk_files import DONE, REFUSED, as_json, ledger_of, name_of, opened, zone_of
+from nexmo_dispatch_async.cli.bulk_samples import kind_in_words, messages_in_words, samples_of
 from nexmo_dispatch_async.cli.bulk_words import moment, span
 from nexmo_dispatch_async.cli.screen import show
 from nexmo_dispatch_core import private_files
@@ -58,7 +59,7 @@ async def report(
     return DONE
 
 
-async def plan(file: Path, *, json: bool) -> int:
+async def plan(file: Path, *, samples: bool = False, json: bool) -> int:
     """Print what a campaign would do; see `bulk plan`."""
     settings = load(file)
     with RejectsFile(rejects_path(Path(settings.ledger))) as rejects:
@@ -66,6 +67,10 @@ async def plan(file: Path, *, json: bool) -> int:
     if json:
         show(as_json(made))
     else:
+        for sample in await samples_of(settings) if samples else ():
+            show(f"line {sample.recipient.line}: {kind_in_words(sample.recipient)}")
+            for message in messages_in_words(sample):
+                show(f"  {message}")
         for line in _plan_in_words(made, rejects.path, settings.zone):
             show(line)
     return REFUSED if not made.sends or (settings.strict and made.rejected) else DONE

@@ -20,9 +20,8 @@ from nexmo_dispatch_async.bulk.campaign import Campaign
 from nexmo_dispatch_async.bulk.campaign_file import load, tariff_of, template_of
 from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
-from nexmo_dispatch_async.bulk.ledger.records import Counts, Recipient
+from nexmo_dispatch_async.bulk.ledger.records import Counts
 from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
-from nexmo_dispatch_async.bulk.plan import intake_of
 from nexmo_dispatch_async.bulk.rejects import RejectsFile
 from nexmo_dispatch_async.bulk.rows.intake import RejectedRowsError, Taken
 from nexmo_dispatch_async.bulk.settings import CampaignSettings
@@ -31,6 +30,7 @@ from nexmo_dispatch_async.cli.bulk_files import DONE, FAILED, REFUSED, UNFINISHE
 from nexmo_dispatch_async.cli.bulk_live import LiveStatus
 from nexmo_dispatch_async.cli.bulk_progress import Display, display_for
 from nexmo_dispatch_async.cli.bulk_report import rejects_path
+from nexmo_dispatch_async.cli.bulk_samples import kind_in_words, samples_of
 from nexmo_dispatch_async.cli.bulk_words import counts_in_words, pace_in_words, pause_in_words
 from nexmo_dispatch_async.cli.ending import Ending
 from nexmo_dispatch_async.cli.screen import show
@@ -42,8 +42,6 @@ from nexmo_dispatch_webhooks.aiohttp import setup
 __all__ = ["RunOptions", "run"]
 
 _SECRETS: Final = "NEXMO_DISPATCH_SIGNATURE_SECRETS"
-#: Rows that are looked at for one of each variant and language.
-_TEST_ROWS: Final = 20_000
 
 
 class RunOptions(Struct, frozen=True, kw_only=True):
@@ -219,35 +217,18 @@ def _secrets() -> dict[str, str]:
 
 async def _test(settings: CampaignSettings, client: DispatchClient, number: str, *, json: bool) -> int:
     """Send one row of each variant and language to one number; the ledger is not touched."""
-    intake = intake_of(settings)
-    found: dict[tuple[object, ...], Recipient] = {}
-    looked = 0
-    async for good, bad in intake.prepared(settings.source):
-        for prepared in good:
-            recipient = prepared.recipient
-            if recipient.skip is None:
-                kind = recipient.variant, recipient.language, recipient.channels, recipient.bucket
-                found.setdefault(kind, recipient)
-        looked += len(good) + len(bad)
-        if looked >= _TEST_ROWS:
-            break
+    found = [sample.recipient for sample in await samples_of(settings)]
     ledger = MemoryLedger()
-    await ledger.add(list(found.values()))
+    await ledger.add(found)
     sent = await send_trial(client, template_of(settings), ledger, number, country=settings.country)
     if json:
         show(as_json({"test": [dispatch.dispatch_uuid for dispatch in sent]}))
     else:
         show(f"{len(sent)} test message{'' if len(sent) == 1 else 's'} sent; the ledger is unchanged")
         if len(sent) == len(found):  # otherwise a row was refused, and its message went nowhere
-            for recipient in found.values():
-                show(f"  as line {recipient.line}: {_kind(recipient)}")
+            for recipient in found:
+                show(f"  as line {recipient.line}: {kind_in_words(recipient)}")
     return DONE if sent else FAILED
-
-
-def _kind(recipient: Recipient) -> str:
-    """What tells a row from others in a test send: variant, language, first channel or order of channels."""
-    channels = recipient.channels or (recipient.bucket.partition("|")[0],)
-    return ", ".join(filter(None, (recipient.variant, recipient.language, " > ".join(channels))))
 
 
 def _ended(file: Path, counts: Counts, options: RunOptions) -> int:

@@ -185,3 +185,21 @@ def test_a_pause_from_before_names_the_command_that_ends_it() -> None:
     assert pause_in_words(Control(state="pause"), "spring.toml").startswith("it was paused before: ")
     assert pause_in_words(Control(state="pause", by="max_spend"), "spring.toml") == ""
     assert pause_in_words(Control(), "spring.toml") == ""
+
+
+def test_a_plan_shows_the_messages_to_those_who_approve(file: Path) -> None:
+    """One row of each kind with its fields, and no number; control characters do nothing."""
+    with (file.parent / "customers.csv").open("a", encoding="utf-8") as rows:
+        rows.write("\n+999000000001;Zoë \x1b[31m;en\n+999000000002;Bob;en\n")
+
+    assert run("plan", file)[1].startswith("6 rows")
+    out = run("plan", file, "--samples")[1]
+
+    assert out.splitlines()[:5] == [
+        "line 2: nl, sms",
+        "  sms: Hallo Name 0",
+        "line 6: en, sms",
+        "  sms: Hello Zoë \\u001b[31m",
+        "6 rows, 6 to send, 0 rejected, 0 held out",
+    ]
+    assert "99900" not in out

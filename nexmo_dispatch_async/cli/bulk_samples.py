@@ -1,0 +1,57 @@
+"""One row of each kind, by variant, language, order of channels and sender: to test, and to approve."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import aclosing
+from typing import Any, Final
+
+import msgspec
+
+from nexmo_dispatch_async.bulk.ledger.records import Recipient
+from nexmo_dispatch_async.bulk.plan import intake_of
+from nexmo_dispatch_async.bulk.rows.intake import Prepared
+from nexmo_dispatch_async.bulk.settings import CampaignSettings
+
+__all__ = ["kind_in_words", "messages_in_words", "samples_of"]
+
+#: Rows that are looked at.
+_LOOKED_AT: Final = 20_000
+
+
+async def samples_of(settings: CampaignSettings) -> list[Prepared]:
+    """Return the first row of each kind, held-out rows apart.
+
+    Raises:
+        SourceError: The rows cannot be read.
+        ConfigurationError: A setting is wrong.
+    """
+    found: dict[tuple[object, ...], Prepared] = {}
+    looked = 0
+    async with aclosing(intake_of(settings).prepared(settings.source)) as batches:
+        async for good, bad in batches:
+            for prepared in good:
+                recipient = prepared.recipient
+                if recipient.skip is None:
+                    kind = recipient.variant, recipient.language, recipient.channels, recipient.bucket
+                    found.setdefault(kind, prepared)
+            looked += len(good) + len(bad)
+            if looked >= _LOOKED_AT:
+                break
+    return list(found.values())
+
+
+def kind_in_words(recipient: Recipient) -> str:
+    """Return what tells a row from others: variant, language, order of channels or the first of them."""
+    channels = recipient.channels or (recipient.bucket.partition("|")[0],)
+    return ", ".join(filter(None, (recipient.variant, recipient.language, " > ".join(channels))))
+
+
+def messages_in_words(sample: Prepared) -> Iterator[str]:
+    """Yield each message of a row: its text, or else what it says in JSON; no number."""
+    steps: list[dict[str, Any]] = msgspec.json.decode(sample.rendered.body)["workflow"]  # Any: JSON
+    for channel, step in zip(sample.rendered.channels, steps, strict=True):
+        message = step["message"]
+        content = message["content"]
+        shown = content["text"] if content["type"] == "text" else msgspec.json.encode(content).decode()
+        yield f"{channel}: {shown}"
