@@ -48,6 +48,8 @@ class SharedClaims:
         self._uncertain = False
         # whether the last `take` left events in the store for lack of room
         self._crowded = False
+        # how often events were dropped whose claims the store has for some moments more
+        self._dropped = 0
         self._lock = asyncio.Lock()
         self._failures = FailureLog(settings.monotonic)
 
@@ -75,8 +77,12 @@ class SharedClaims:
         if self._held_until != -math.inf and self.lapsed:
             await self._extend()
         if self._uncertain:
-            await self._store.keep_only([item.id for item in lanes])
             self._uncertain = False
+            try:
+                await self._store.keep_only([item.id for item in lanes])
+            except BaseException:
+                self._uncertain = True
+                raise
         # Only the first event of each lane counts for its kind: the events behind it wait for it anyway.
         kinds = Counter(item.kind for item in {item.lane: item for item in reversed(list(lanes))}.values())
         full = [kind for kind, number in kinds.items() if number >= self._most]
@@ -84,14 +90,16 @@ class SharedClaims:
         self._crowded = bool(full) or free <= 0
         if free <= 0 or len(lanes) >= _MOST_HELD * self._most:
             return 0
-        asked_at = settings.monotonic()
+        asked_at, dropped = settings.monotonic(), self._dropped
         try:
             items = await self._store.take(free, lease=self._lease, without=full)
         except BaseException:  # the store may have claimed events all the same
             self._uncertain = True
             raise
-        if self._uncertain:  # meanwhile events were dropped here whose claims the store still has
-            await self.let_go(items)
+        # Events that were dropped here meanwhile count in the store as events of this process, so that those
+        # behind them were handed out.
+        if self._uncertain or self._dropped != dropped:
+            await self._release(items)
             return 0
         if self._held_until == -math.inf:
             self._held_until = asked_at + self._lease
@@ -104,7 +112,7 @@ class SharedClaims:
                 item.since = now - max(0.0, clock - item.received_at)
                 lanes.add(item)
         if blocked:
-            await self.let_go([item for item in items if item.lane in blocked])
+            await self._release([item for item in items if item.lane in blocked])
             await settings.sleep(settings.poll)
         if items:
             self._scheduler.notifier.notify()
@@ -153,6 +161,11 @@ class SharedClaims:
 
     async def let_go(self, items: Sequence[PendingEvent]) -> None:
         """Give up events that this process took, so that any process may handle them."""
+        self._dropped += 1
+        async with self._lock:
+            await self._release(items)
+
+    async def _release(self, items: Sequence[PendingEvent]) -> None:
         by_token: dict[int, list[int]] = {}
         for item in items:
             by_token.setdefault(item.token, []).append(item.id)

@@ -1,0 +1,1 @@
+"""What both packages need of Postgres, on a real server."""
