@@ -15,7 +15,7 @@ __all__ = ["lint_application"]
 
 
 class _Workflow(Protocol):
-    """What is read of a `Workflow`, which stands above the rules."""
+    """The part of a `Workflow` that the rules read; they cannot import the class."""
 
     @property
     def steps(self) -> tuple[Step, ...]: ...
@@ -25,7 +25,7 @@ def lint_application(workflows: Iterable[_Workflow], rules: Rules = DEFAULT_RULE
     """Warn when the workflows of one application use several senders on a platform that allows one.
 
     Args:
-        workflows: What is sent under one application id; read once, and only the senders are kept.
-        rules: Which rules apply.
+        workflows: The workflows of one application id; read once, and only the senders are kept.
+        rules: The rules that apply.
     """
     return find_accounts((step for workflow in workflows for step in workflow.steps), rules)

@@ -19,12 +19,13 @@ class Rule(Struct, frozen=True):
 
     Attributes:
         id: The stable name, used in findings and in switches.
-        severity: What a breach is by default.
+        severity: The severity of a breach by default.
         group: Heading in the documentation.
-        sentence: What the rule asks for.
+        sentence: The requirement, in one sentence.
         source: Section of docs/contract.md.
-        fixed: It cannot be switched off, since the request could not be written or has no meaning.
-        optional: It is off unless `Rules(on=…)` names it.
+        fixed: Whether the rule cannot be switched off, since a breach makes the request meaningless or
+            impossible to encode.
+        optional: Whether the rule is off unless `Rules(on=…)` contains it.
     """
 
     id: str

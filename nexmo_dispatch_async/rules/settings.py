@@ -33,7 +33,7 @@ class Rules:
         on: Ids of optional rules to switch on.
         errors: Ids of rules whose breach is an error, whatever the table says.
         warnings: Ids of rules whose breach is a warning only.
-        count: How text is counted: Unicode code points, or UTF-16 units (contract 9.24).
+        count: The unit of text lengths: Unicode code points, or UTF-16 units (contract 9.24).
         templates: Known template texts by name, to compare parameters with, for example
             `{"ns:code": "{{1}} code: {{2}}."}`.
         window: Who wrote when, usually a `CareWindow`: free content that its window allows is no breach of
@@ -67,7 +67,7 @@ class Rules:
             severities.pop(name, None)
         self._severities = severities
         self.counts_segments: bool = "sms-segments" in severities
-        # Callers without type checking may pass any value.
+        # Not every caller uses a type checker.
         if count not in ("code points", "utf-16"):
             raise ConfigurationError(f'count must be "code points" or "utf-16", not {count!r}')
         self.utf16: bool = count == "utf-16"

@@ -23,17 +23,17 @@ class ChannelSpec(Struct, frozen=True):
     """One channel.
 
     Attributes:
-        name: How people call it.
-        sender: The member of `from` that holds the sender.
-        recipient: The members of `to` that may hold the recipient; the first wins.
-        sender_is_phone: The sender must be E.164.
-        recipient_is_phone: The recipient must be E.164, or on WhatsApp in `id` a user id.
-        text_limit: Longest text.
-        content: Kinds of content it carries.
-        doubtful: Kinds of content on which the sources disagree.
-        reads: It reports `read`.
-        captions: It shows captions.
-        options: The member of `message` that holds its options.
+        name: Common name of the channel.
+        sender: The member of `from` with the sender.
+        recipient: The members of `to` with the recipient; the first one takes precedence.
+        sender_is_phone: Whether the sender must be E.164.
+        recipient_is_phone: Whether the recipient must be E.164, or on WhatsApp a user id in `id`.
+        text_limit: Maximum length of a text.
+        content: The kinds of content that the channel carries.
+        doubtful: The kinds of content on which the sources disagree.
+        reads: Whether the channel reports `read`.
+        captions: Whether the channel shows captions.
+        options: The member of `message` with the options of the channel.
         plain_numbers: Whether two E.164 numbers need no check but that of the country.
         carries_text: Whether text is one of its kinds of content.
         extensions: File extensions by kind of media.

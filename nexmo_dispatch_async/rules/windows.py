@@ -32,9 +32,9 @@ def check_windows(report: Report, steps: Sequence[object], window: Window | None
     """Report free content that meets, or may meet, a closed window.
 
     Args:
-        report: Where findings go.
-        steps: The steps of a workflow, whatever they hold.
-        window: Knows who wrote; None when nothing is known, so that every window may be closed.
+        report: Receives the findings.
+        steps: The steps of a workflow; their values need not be valid.
+        window: The care window; None if there is none, so that every window may be closed.
     """
     for index, step in enumerate(steps):
         if not isinstance(step, Step) or not is_free(step):

@@ -1,7 +1,7 @@
 """`PostgresTrackingStore`: facts in a table of a Postgres database, which any number of processes share.
 
-A change is told to the other processes, so that a caller who waits in one is woken by a callback that reached
-another. The table holds no texts and no numbers; `reducer` describes its content.
+Each change notifies the other processes, so a callback that reaches one process wakes a caller that waits in
+another. The table contains no texts and no numbers; `reducer` describes its content.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ CREATE INDEX tracking_ages ON nexmo_dispatch.tracking_workflows (kind, touched);
     ),
 )
 _READ: Final[LiteralString] = "SELECT state FROM nexmo_dispatch.tracking_workflows WHERE dispatch_uuid = %s"
-# the server's clock, unless a time is given
+# The time of the server, unless a time is passed.
 _AT: Final[LiteralString] = "coalesce(%(at)s, extract(epoch FROM clock_timestamp()))::double precision"
 _INSERT: Final[LiteralString] = (
     f"INSERT INTO nexmo_dispatch.tracking_workflows VALUES (%(id)s, %(kind)s, {_AT}, %(state)s)"
@@ -62,9 +62,9 @@ DELETE FROM nexmo_dispatch.tracking_workflows WHERE dispatch_uuid = ANY(ARRAY(
 ))
 """
 _KINDS: Final[tuple[Kind, ...]] = ("unclaimed", "open", "ended")
-# The number of changes between two clean-ups, and the most workflows that one deletes.
+# The number of changes between two clean-ups, and the maximum number of workflows that one clean-up deletes.
 _PRUNE_EVERY, _PIECE = 64, 256
-#: Seconds after which a caller that waits looks by itself: poolers and cut connections lose notifications.
+#: Seconds after which a waiting caller reads the store: poolers and cut connections lose notifications.
 _POLL: Final = 5.0
 
 _decode = msgspec.json.Decoder(WorkflowState).decode
@@ -74,12 +74,12 @@ class PostgresTrackingStore:
     """A `TrackingStore` in a Postgres database.
 
     Args:
-        url: `postgresql://user@host/database`; everything that libpq takes.
-        connections: The most connections; one more listens while a caller waits.
-        timeout: Seconds until a call that waits for a connection or an answer has failed.
-        migrate: Whether tables of an older release are changed at the first use; otherwise they are an error.
-        server_time: Whether ages go by the clock of the server, which all processes share, and not by that of
-            the tracker.
+        url: `postgresql://user@host/database`, or any connection string of libpq.
+        connections: Maximum number of connections; one more listens while a caller waits.
+        timeout: Maximum wait for a connection or a response, in seconds.
+        migrate: Whether to migrate tables of an older release at the first use; otherwise they are an error.
+        server_time: Whether to measure ages by the clock of the server, which all processes share, instead of
+            the clock of the tracker.
 
     Raises:
         ConfigurationError: The URL cannot be read.
@@ -137,7 +137,7 @@ class PostgresTrackingStore:
         return merged
 
     def watch(self, changed: Callable[[str | None], object]) -> float | None:
-        """Tell of changes by other processes; see `TrackingStore`."""
+        """Report changes by other processes; see `TrackingStore`."""
         self._changed = changed
         if self._database.is_open:
             self._notices.listen()

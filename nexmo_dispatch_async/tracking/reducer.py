@@ -116,7 +116,7 @@ class ReportFacts(Struct, frozen=True, omit_defaults=True):
     messages: tuple[ReportedEntry, ...] = ()
 
     def merge(self, other: ReportFacts) -> ReportFacts:
-        """Return the later report, which knows more; of two reports of one time, the facts of both."""
+        """Return the later report, which is more complete; for equal times, the facts of both."""
         one, two = self.at or _BEGINNING, other.at or _BEGINNING
         if one != two:
             return self if one > two else other
@@ -124,7 +124,7 @@ class ReportFacts(Struct, frozen=True, omit_defaults=True):
             _join(max, self.at, other.at),
             _join(max, self.status, other.status),
             _join(_dearer, self.total, other.total),
-            # Not entry by entry: two orders of the steps would become an order that no report has.
+            # Not merged entry by entry: two orders of the steps would become an order that no report has.
             max(self.messages, other.messages, key=_knowledge),
         )
 
@@ -245,7 +245,7 @@ def _channel(name: str | None) -> str | None:
 
 
 def _money(usage: Usage | None) -> Money | None:
-    # A senseless amount is an error of the sender, and a sum of such amounts would be a decimal.Overflow.
+    # An absurd amount is an error of the sender, and a sum of such amounts would raise decimal.Overflow.
     if usage is None or usage.price is None or abs(usage.price.adjusted()) > 20:
         return None
     return Money(usage.price, usage.currency and _word(usage.currency))

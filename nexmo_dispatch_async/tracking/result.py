@@ -42,7 +42,7 @@ def conclude(state: WorkflowState) -> WorkflowResult:
         statuses = _statuses(state.messages.get(uuid or ""), _entry(report, index))
         at = _reached_at(statuses, _goal(state, index, last=last))
         if index == completed_by and at in {None, _NEVER}:
-            # Known from the report only, whether it lists the status or the condition that was met.
+            # Known only from the report, which lists the status or the condition that was met.
             at = report.at or _NEVER
         if at is not None:
             times[index] = at

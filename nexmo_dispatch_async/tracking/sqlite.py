@@ -118,7 +118,7 @@ class SqliteTrackingStore:
         return await self._run(work)
 
     def watch(self, changed: Callable[[str | None], object]) -> float | None:
-        """Return None: a file tells no process what another one wrote."""
+        """Return None: a file does not report the changes of other processes."""
         return None
 
     async def aclose(self) -> None:

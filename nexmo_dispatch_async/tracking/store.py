@@ -1,4 +1,4 @@
-"""`TrackingStore`: where a tracker keeps facts; the protocol, and the store in memory.
+"""`TrackingStore`: the protocol of the stores of a tracker, and the store in memory.
 
 It decides nothing about workflows; `sqlite` has a store that survives a restart.
 """
@@ -19,7 +19,7 @@ Kind = Literal["unclaimed", "open", "ended"]
 
 
 class TrackingRetention(Struct, frozen=True):
-    """How long a workflow is kept after its last callback, in seconds.
+    """The time that a workflow is kept after its last callback, in seconds.
 
     Attributes:
         ended: Workflows whose final report has arrived.
@@ -34,7 +34,7 @@ class TrackingRetention(Struct, frozen=True):
     max_unclaimed: int
 
     def seconds(self, kind: Kind) -> float:
-        """Return how long a workflow of a kind is kept."""
+        """Return the seconds that a workflow of a kind is kept."""
         return {"ended": self.ended, "open": self.open, "unclaimed": self.unclaimed}[kind]
 
 
@@ -48,27 +48,27 @@ class TrackingStore(Protocol):
             state: The new facts; the id alone reads the known facts.
             now: Epoch seconds that neither go back nor jump while a process runs. They may jump between two
                 processes.
-            retention: Which workflows may be deleted.
+            retention: The limits beyond which workflows may be deleted.
 
         Returns:
             All facts of the workflow.
 
         Raises:
-            TrackingStoreError: The store failed. Then the receiver answers 500 and the service repeats the
-                callback (contract 5.10), or the inbox tries again.
+            TrackingStoreError: The store failed. Then the receiver responds with 500 and the service repeats
+                the callback (contract 5.10), or the inbox tries again.
         """
         ...
 
     def watch(self, changed: Callable[[str | None], object]) -> float | None:
-        """Tell a tracker which workflows other processes changed, so that it wakes the callers that wait.
+        """Report the workflows that other processes change, so that the tracker wakes its waiting callers.
 
         Args:
-            changed: To be called on the event loop with the id of each workflow, and with None when changes
-                may have been missed.
+            changed: The store calls it on the event loop with the id of each workflow, and with None when
+                changes may have been missed.
 
         Returns:
-            Seconds after which a caller that waits is to look by itself, since notifications may be lost;
-            None for a store that tells nothing.
+            Seconds after which a waiting caller has to read the store, since notifications may be lost; None
+            for a store that reports nothing.
         """
         ...
 

@@ -81,7 +81,7 @@ class FollowedDispatch(Dispatch, frozen=True, eq=False):
         return await self.tracker.wait_for(self.state, status, timeout=timeout, late=late)
 
     async def result(self) -> WorkflowResult:
-        """Return what is known now.
+        """Return the result according to the facts so far.
 
         Raises:
             TrackingStoreError: The store failed.
@@ -101,10 +101,10 @@ class _Waiter:
         self._status = status
         self._late = late
         self._woken = anyio.Event()
-        #: whether another process may have stored facts, so that the store is to be read
+        #: whether to read the store, since another process may have stored facts
         self.stale = False
         self.result = conclude(state)
-        #: why the call was woken
+        #: the reason for which the call was woken
         self.verdict: Literal["reached", "ended", "closed"] | None = None
 
     def learn(self, state: WorkflowState) -> None:
@@ -141,8 +141,8 @@ class Tracker(Unpicklable):
     """Follows workflows by their callbacks, which may come in any order and more than once.
 
     Args:
-        store: Where facts are kept; `aclose()` closes it. `MemoryTrackingStore()` by default; the path of an
-            SQLite file, `postgresql://…`, or `nats://…`.
+        store: The store of the facts, which `aclose()` closes: a `TrackingStore`, the path of an SQLite file,
+            `postgresql://…`, or `nats://…`; by default `MemoryTrackingStore()`.
         clock: Returns epoch seconds; called once, for the start of the tracker's time.
         monotonic: Returns monotonic seconds, by which the tracker's time advances, so that no change of the
             clock makes a workflow older or younger.
@@ -190,7 +190,7 @@ class Tracker(Unpicklable):
         self._followed: dict[str, tuple[WorkflowState, float]] = {}
         self._closed = False
         #: Seconds after which a waiting call reads the store by itself; None for a store of one process.
-        watch = getattr(self._store, "watch", None)  # a store of one process may do without
+        watch = getattr(self._store, "watch", None)  # a store of one process need not have it
         self._poll: float | None = None if watch is None else watch(self._changed_elsewhere)
 
     def __repr__(self) -> str:
@@ -275,7 +275,7 @@ class Tracker(Unpicklable):
         return followed
 
     async def result(self, dispatch_uuid: str) -> WorkflowResult:
-        """Return what is known of a workflow, without following it.
+        """Return the result of a workflow according to the facts so far, without following it.
 
         Raises:
             TrackingStoreError: The store failed.
@@ -319,7 +319,7 @@ class Tracker(Unpicklable):
                     await self._wait(waiter)
                     if waiter.stale and waiter.verdict is None:
                         waiter.stale = False
-                        with suppress(TrackingStoreError):  # the next look may succeed
+                        with suppress(TrackingStoreError):  # the next read may succeed
                             waiter.learn(await self.learn(state))
             if waiter.verdict is None and seconds:
                 # Another process may have stored facts that this process did not receive.
@@ -373,13 +373,13 @@ class Tracker(Unpicklable):
 
 
 def _opened(store: object) -> TrackingStore:
-    """Return the store of a path or a URL, or the one that was given."""
+    """Return the store of a path or a URL, or the store that was passed."""
     if store is None:
         return MemoryTrackingStore()
     if isinstance(store, str) and "://" in store:
         return _at(store)
     if isinstance(store, str | Path) and str(store):
-        # sqlite3 is loaded by those who want it
+        # sqlite3 is imported only when it is needed
         from nexmo_dispatch_async.tracking.sqlite import SqliteTrackingStore
 
         return SqliteTrackingStore(store)
@@ -392,7 +392,7 @@ def _opened(store: object) -> TrackingStore:
 
 
 def _at(url: str) -> TrackingStore:
-    """Return the store of a URL; its driver is loaded by those who want it."""
+    """Return the store of a URL; its driver is imported only here."""
     scheme = url.partition("://")[0].lower()
     if scheme in {"postgresql", "postgres"}:
         try:
