@@ -68,6 +68,7 @@ class _Frozen(Struct, frozen=True):
 
     template: str
     plan: str = ""
+    file: str = ""
 
 
 class Campaign:
@@ -449,7 +450,9 @@ class Campaign:
         fingerprint = self._template.fingerprint if self._template is not None else ""
         stored = await self.ledger.describe()
         if not stored:
-            stored = await self.ledger.describe(msgspec.json.encode(_Frozen(fingerprint, plan)))
+            stored = await self.ledger.describe(
+                msgspec.json.encode(_Frozen(fingerprint, plan, self.settings.text))
+            )
         frozen = msgspec.json.decode(stored, type=_Frozen)
         if frozen.template != fingerprint:
             raise PlanChangedError(

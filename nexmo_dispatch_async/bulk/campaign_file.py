@@ -5,6 +5,7 @@ The module opens no ledger and reads no rows.
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Mapping
 from datetime import date, datetime
@@ -13,6 +14,10 @@ from pathlib import Path
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
+from msgspec.structs import replace
+
+from nexmo_dispatch_async.bulk.campaign_places import Places, without_urls
+from nexmo_dispatch_async.bulk.ledger.places import is_url, join_url, split_url
 from nexmo_dispatch_async.bulk.ledger.records import Cap
 from nexmo_dispatch_async.bulk.settings import (
     AbortIf,
@@ -55,13 +60,20 @@ def load(path: str | Path) -> CampaignSettings:
     return parse(data, name=path.name, folder=path.parent)
 
 
-def parse(data: bytes | str, *, name: str = "campaign", folder: str | Path = "") -> CampaignSettings:
+def parse(
+    data: bytes | str,
+    *,
+    name: str = "campaign",
+    folder: str | Path = "",
+    environ: Mapping[str, str] | None = None,
+) -> CampaignSettings:
     """Read the text of a campaign file.
 
     Args:
         data: TOML, with or without a byte-order mark.
         name: Name of the file, for the error.
         folder: Folder of relative paths in the file.
+        environ: The variables that `ledger = "$NAME"` names; those of the process if omitted.
 
     Raises:
         CampaignFileError: The file has errors; the exception lists every problem.
@@ -75,7 +87,8 @@ def parse(data: bytes | str, *, name: str = "campaign", folder: str | Path = "")
     except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:
         advice = f"is no TOML: {error}" if isinstance(error, ValueError) else "is nested too deeply"
         raise CampaignFileError(name, [FileProblem("", "", advice)]) from None
-    settings = _settings(Table(values, "", problems), Path(folder))
+    places = Places(Path(folder), os.environ if environ is None else environ)
+    settings = _settings(Table(values, "", problems), Path(folder), places)
     build_template(settings.template, problems)
     if settings.tariff is not None:
         try:
@@ -84,7 +97,7 @@ def parse(data: bytes | str, *, name: str = "campaign", folder: str | Path = "")
             problems.append(FileProblem("tariff", "prices", str(error)))
     if problems:
         raise CampaignFileError(name, problems)
-    return settings
+    return replace(settings, text=without_urls(text, values)) if is_url(settings.ledger) else settings
 
 
 def template_of(settings: CampaignSettings, rules: Rules = DEFAULT_RULES) -> WorkflowTemplate:
@@ -111,7 +124,7 @@ def tariff_of(settings: CampaignSettings) -> Tariff | None:
     return Tariff(settings.tariff.prices, fee=settings.tariff.fee, currency=settings.tariff.currency)
 
 
-def _settings(file: Table, folder: Path) -> CampaignSettings:
+def _settings(file: Table, folder: Path, places: Places) -> CampaignSettings:
     campaign = file.table("campaign")
     rows = file.table("rows")
     variants = file.table("variants")
@@ -119,7 +132,7 @@ def _settings(file: Table, folder: Path) -> CampaignSettings:
     local = _LocalTimes(zone or "UTC")
     settings = CampaignSettings(
         name=campaign.required("name", 'name = "spring"'),
-        ledger=_path(folder, campaign.required("ledger", 'ledger = "spring.db"')),
+        ledger=_ledger(campaign, places),
         zone=zone or "UTC",
         start_at=campaign.get("start_at", local, None),
         send_until=campaign.get("send_until", local, None),
@@ -137,7 +150,7 @@ def _settings(file: Table, folder: Path) -> CampaignSettings:
         canary=_canary(file.table("canary")) if "canary" in file else None,
         max_spend=_budget(file.table("budget")),
         abort_if=_abort_if(file.table("abort_if")) if "abort_if" in file else None,
-        people=_people(file.table("people"), folder),
+        people=_people(file.table("people"), places),
         tariff=_tariff(file.table("tariff")) if "tariff" in file else None,
         template=file.table("template").values,
     )
@@ -156,10 +169,22 @@ def _settings(file: Table, folder: Path) -> CampaignSettings:
     if settings.channel_orders and not settings.columns.channels:
         cure = 'needs the column that it explains; write [columns] channels = "whatsapp"'
         file.table("channel_orders").note("", cure)
+    if is_url(settings.ledger) and settings.people.file and not is_url(settings.people.file):
+        file.table("people").note(
+            "file", "must be in the database of the ledger; write the same value as there"
+        )
     for table in (campaign, rows):
         table.done()
     file.done()
     return settings
+
+
+def _ledger(campaign: Table, places: Places) -> str:
+    """Return the place of the ledger; that of a database holds the name of the campaign."""
+    if "ledger" not in campaign:
+        campaign.note("ledger", 'is missing; write ledger = "spring.db"')
+    place = campaign.get("ledger", places.read, "")
+    return join_url(place, campaign.text("name") or "campaign") if is_url(place) else place
 
 
 def _source(rows: Table, folder: Path) -> Source:
@@ -257,7 +282,7 @@ def _abort_if(table: Table) -> AbortIf:
     return abort
 
 
-def _people(table: Table, folder: Path) -> PeopleSettings:
+def _people(table: Table, places: Places) -> PeopleSettings:
     cap = None
     if "cap" in table:
         inner = table.table("cap")
@@ -270,14 +295,14 @@ def _people(table: Table, folder: Path) -> PeopleSettings:
             cast("Any", inner.choice("over", ("skip", "defer"))),
         )
         inner.done()
-    file = table.text("file")
+    file = table.get("file", places.read, "")
     stop_words = table.texts("stop_words")
     if not all(word.strip() for word in stop_words):
         table.note("stop_words", 'must be words, such as ["afmelden"]')
     people = PeopleSettings(
-        file=_path(folder, file),
+        file=split_url(file)[0] if is_url(file) else file,
         cap=cap,
-        exclude=tuple(_path(folder, name) for name in table.texts("exclude")),
+        exclude=table.get("exclude", places.read_all, ()),
         stop_words=stop_words,
     )
     table.table("cap")

@@ -10,15 +10,14 @@ import signal
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import unquote
 
 from msgspec.structs import replace
 
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
 from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
+from nexmo_dispatch_async.bulk.ledger.places import name_at, open_ledger
 from nexmo_dispatch_async.bulk.ledger.records import Added, Recipient, Row
 from nexmo_dispatch_async.bulk.progress import Wait
 from nexmo_dispatch_async.bulk.rejects import RowError
@@ -30,7 +29,7 @@ from nexmo_dispatch_async.event_loop import running_loop
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.tariff import Tariff
 
-__all__ = ["Expiring", "opened", "settings_of", "split_url", "state_of", "stopped_by_signals", "worst_cost"]
+__all__ = ["Expiring", "opened", "settings_of", "state_of", "stopped_by_signals", "worst_cost"]
 
 
 class Expiring:
@@ -64,10 +63,8 @@ def settings_of(
         ConfigurationError: An argument is unknown, or has an unreadable value.
     """
     name = "campaign"
-    if isinstance(ledger, str) and "://" in ledger:
-        name = split_url(ledger)[1]
-    elif isinstance(ledger, str | os.PathLike):
-        name = Path(ledger).stem
+    if isinstance(ledger, str | os.PathLike):
+        name = name_at(ledger)
     pace = settings.pop("pace", Pace())
     for field, value, read in (("rates", rate, ramp), ("over", over, duration)):
         if value is not None:
@@ -79,18 +76,6 @@ def settings_of(
         raise ConfigurationError(f"no such setting of a campaign: {', '.join(unknown)}")
     base = CampaignSettings(name=name, ledger="", source=Source(""), pace=replace(pace, limit=limit))
     return replace(base, **settings)
-
-
-def split_url(url: str) -> tuple[str, str]:
-    """Return the URL of a database without `campaign=…`, and the name of the campaign, `campaign` by default.
-
-    The URL of a database holds any number of campaigns: `postgresql://user@host/database?campaign=spring`.
-    """
-    front, mark, query = url.partition("?")
-    pairs = [pair for pair in query.split("&") if pair]
-    names = [unquote(pair.partition("=")[2]) for pair in pairs if pair.startswith("campaign=")]
-    rest = "&".join(pair for pair in pairs if not pair.startswith("campaign="))
-    return front + (mark + rest if rest else ""), names[-1] if names and names[-1] else "campaign"
 
 
 async def opened(
@@ -107,26 +92,14 @@ async def opened(
         return None
     if ledger == ":memory:":
         return MemoryLedger(opt_outs, clock=clock)
-    if isinstance(ledger, str) and "://" in ledger:
-        if ledger.partition("://")[0] not in {"postgresql", "postgres"}:
-            raise ConfigurationError(
-                "a ledger takes the URL of a Postgres database: postgresql://user@host/name"
-            )
-        try:
-            from nexmo_dispatch_async.bulk.ledger.postgres import PostgresLedger
-        except ImportError:
-            raise ConfigurationError(
-                "a campaign on Postgres needs psycopg: pip install 'nexmo-dispatch-async[postgres]'"
-            ) from None
-        url, _ = split_url(ledger)
-        return await PostgresLedger.open(
-            url, name, opt_outs=opt_outs, observer=observer, create=not observer, clock=clock
-        )
-    # Imported here, since most programs have no campaign, and the import of sqlite3 takes time.
-    from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
-
-    return await SqliteLedger.open(
-        ledger, opt_outs=opt_outs, observer=observer, restored=restored, create=not observer, clock=clock
+    return await open_ledger(
+        ledger,
+        name=name,
+        opt_outs=opt_outs,
+        observer=observer,
+        restored=restored,
+        create=not observer,
+        clock=clock,
     )
 
 

@@ -21,6 +21,7 @@ from msgspec import Struct, field
 
 from nexmo_dispatch_async.bulk.campaign_file import tariff_of, template_of
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
+from nexmo_dispatch_async.bulk.ledger.places import is_url, name_at
 from nexmo_dispatch_async.bulk.rejects import Reject, RejectsFile
 from nexmo_dispatch_async.bulk.rows.exclusions import opted_out, sent_to
 from nexmo_dispatch_async.bulk.rows.intake import Intake, Prepared
@@ -141,7 +142,8 @@ async def plan_of(
     # Without a separate file the list is in the ledger, which a plan does not create.
     async with AsyncExitStack() as stack:
         opt_outs: OptOutList | None = None
-        if settings.people.file and await anyio.Path(settings.people.file).exists():
+        file = settings.people.file
+        if file and (is_url(file) or await anyio.Path(file).exists()):
             opt_outs = await stack.enter_async_context(OptOutList.open(settings.people.file))
         return await make_plan(
             settings.source, intake, settings, tariff=tariff, opt_outs=opt_outs, now=now, rejects=rejects
@@ -334,7 +336,7 @@ def _limits(intake: Intake, settings: CampaignSettings, tariff: Tariff | None) -
         *("1", intake.template.fingerprint, settings.zone, settings.start_at, settings.send_until),
         *(settings.quiet, settings.canary, settings.abort_if, settings.strict, settings.people.cap),
         # The paths of the files do not count.
-        sorted(Path(name).name for name in settings.people.exclude),
+        sorted(name_at(name) if is_url(name) else Path(name).name for name in settings.people.exclude),
         *(
             settings.pace.rates,
             settings.pace.over,

@@ -205,7 +205,7 @@ class CampaignSettings(Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: For status and report.
-        ledger: Path of the ledger, relative to the campaign file.
+        ledger: Path of the ledger, or `postgresql://…?campaign=name`.
         source: Where the rows come from.
         template: The tables of the template as they stand in the file; `campaign_file` builds it.
         columns: Columns with a meaning.
@@ -226,6 +226,7 @@ class CampaignSettings(Struct, frozen=True, kw_only=True):
         abort_if: When it pauses by itself, or `None`.
         people: Opt-out list, cap, exclusions.
         tariff: Prices as `Tariff` takes them, with `fee` and `currency`; `None` for no tariff.
+        text: The campaign file without the URL of its store; a ledger on Postgres keeps it for workers.
     """
 
     name: str
@@ -250,6 +251,11 @@ class CampaignSettings(Struct, frozen=True, kw_only=True):
     abort_if: AbortIf | None = None
     people: PeopleSettings = PeopleSettings()
     tariff: TariffSettings | None = None
+    text: str = ""
+
+    def __repr__(self) -> str:
+        # the URL of a store holds a password, and the text numbers
+        return f"<CampaignSettings {self.name!r}>"
 
 
 class TariffSettings(Struct, frozen=True, kw_only=True):

@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 import anyio
 import typer
 
+from nexmo_dispatch_async.cli.stores import STORE, Place, place_of, store_and_words
+
 __all__ = ["bulk"]
 
 #: As in `bulk.ledger.records`, whose import would slow down the start of every command.
@@ -31,16 +33,23 @@ _Campaign = Annotated[
     Path,
     typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="The campaign's TOML file."),
 ]
-_File = Annotated[
-    Path,
+_Store = Annotated[
+    str,
     typer.Argument(
-        metavar="FILE", exists=True, dir_okay=False, help="The campaign's TOML file, or its ledger."
+        metavar="FILE",
+        envvar=STORE,
+        help="The campaign's TOML file, its ledger, or postgresql://…?campaign=NAME. "
+        "Prefer the variable for a URL: all users of a machine can see commands.",
     ),
 ]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 _Addresses = Annotated[
     bool, typer.Option("--with-addresses", help="Keys and numbers in full; without it they are masked.")
 ]
+
+
+def _place(store: str) -> Place:
+    return place_of(store, exists=True)
 
 
 def _run(work: Callable[[], Awaitable[int]]) -> None:
@@ -124,7 +133,7 @@ def run(
 
 @bulk.command()
 def status(
-    file: _File,
+    store: _Store,
     verify: Annotated[
         bool, typer.Option("--verify", help="Count the rows anew; 1 when the numbers differ.")
     ] = False,
@@ -136,23 +145,23 @@ def status(
     """
     from nexmo_dispatch_async.cli.bulk_control import show_status
 
-    _run(lambda: show_status(file, verify=verify, json=json))
+    _run(lambda: show_status(_place(store), verify=verify, json=json))
 
 
 _Reason = Annotated[str, typer.Option(help="Why, for the status.")]
 
 
 @bulk.command()
-def pause(file: _File, reason: _Reason = "", json: _Json = False) -> None:
+def pause(store: _Store, reason: _Reason = "", json: _Json = False) -> None:
     """Send nothing more until it is resumed; what is in flight is answered."""
     from nexmo_dispatch_async.cli.bulk_control import ask
 
-    _run(lambda: ask(file, "pause", reason=reason, json=json))
+    _run(lambda: ask(_place(store), "pause", reason=reason, json=json))
 
 
 @bulk.command()
 def resume(
-    file: _File,
+    store: _Store,
     release: Annotated[bool, typer.Option("--release", help="Let the canary pass.")] = False,
     rate: Annotated[
         float | None, typer.Option(min=0, help="Sends per second from now on; 0 for those of the file.")
@@ -165,23 +174,23 @@ def resume(
     """Go on after a pause, or with another pace while it runs."""
     from nexmo_dispatch_async.cli.bulk_control import ask
 
-    _run(lambda: ask(file, "run", rate=rate, limit=limit, release=release, json=json))
+    _run(lambda: ask(_place(store), "run", rate=rate, limit=limit, release=release, json=json))
 
 
 @bulk.command()
-def stop(file: _File, reason: _Reason = "", json: _Json = False) -> None:
+def stop(store: _Store, reason: _Reason = "", json: _Json = False) -> None:
     """End the run once what is in flight is answered; a later run goes on."""
     from nexmo_dispatch_async.cli.bulk_control import ask
 
-    _run(lambda: ask(file, "stop", reason=reason, json=json))
+    _run(lambda: ask(_place(store), "stop", reason=reason, json=json))
 
 
 @_unknown.command("list")
 def list_(
-    file: _File,
+    store: _Store,
     inbox: Annotated[
-        Path | None,
-        typer.Option(exists=True, dir_okay=False, help="A receiver's inbox, to suggest what a row may be."),
+        str | None,
+        typer.Option(help="A receiver's inbox, to suggest what a row may be: a file, or the URL of a store."),
     ] = None,
     with_addresses: _Addresses = False,
     json: _Json = False,
@@ -192,41 +201,52 @@ def list_(
     """
     from nexmo_dispatch_async.cli.bulk_lists import list_unknown
 
-    _run(lambda: list_unknown(file, inbox, with_addresses=with_addresses, json=json))
+    receiver = None if inbox is None else place_of(inbox, exists=True)
+    _run(lambda: list_unknown(_place(store), receiver, with_addresses=with_addresses, json=json))
 
 
-_Which = Annotated[list[str], typer.Argument(metavar="ID...|all", help="Numbers of rows, or all.")]
+_Which = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="[FILE] ID...|all", help=f"Numbers of rows, or all; FILE is that of {STORE} by default."
+    ),
+]
 
 
 @_unknown.command()
-def resend(file: _File, which: _Which, json: _Json = False) -> None:
+def resend(which: _Which, json: _Json = False) -> None:
     """Let the next run send these rows again: people who got the message get it twice."""
     from nexmo_dispatch_async.cli.bulk_lists import change_unknown
 
-    rows = _ids(which)
-    _run(lambda: change_unknown(file, rows, "resend", json=json))
+    place, words = store_and_words(which)
+    rows = _ids(words)
+    _run(lambda: change_unknown(place, rows, "resend", json=json))
 
 
 @_unknown.command()
-def drop(file: _File, which: _Which, json: _Json = False) -> None:
+def drop(which: _Which, json: _Json = False) -> None:
     """Give these rows up: they are not sent again."""
     from nexmo_dispatch_async.cli.bulk_lists import change_unknown
 
-    rows = _ids(which)
-    _run(lambda: change_unknown(file, rows, "drop", json=json))
+    place, words = store_and_words(which)
+    rows = _ids(words)
+    _run(lambda: change_unknown(place, rows, "drop", json=json))
 
 
 @_opt_out.command("list")
-def list_opt_outs(file: _File, with_addresses: _Addresses = False, json: _Json = False) -> None:
+def list_opt_outs(store: _Store, with_addresses: _Addresses = False, json: _Json = False) -> None:
     """Print a line for each entry: address, time, and why it is there, such as stop."""
     from nexmo_dispatch_async.cli.bulk_opt_outs import show_opt_outs
 
-    _run(lambda: show_opt_outs(file, with_addresses=with_addresses, json=json))
+    _run(lambda: show_opt_outs(_place(store), with_addresses=with_addresses, json=json))
 
 
 _Numbers = Annotated[
     list[str] | None,
-    typer.Argument(metavar="NUMBER...", help="Numbers, as the campaign reads them."),
+    typer.Argument(
+        metavar="[FILE] [NUMBER...]",
+        help=f"Numbers, as the campaign reads them; FILE is that of {STORE} by default.",
+    ),
 ]
 _NumbersFile = Annotated[
     Path | None,
@@ -236,8 +256,7 @@ _NumbersFile = Annotated[
 
 @_opt_out.command()
 def add(
-    file: _File,
-    numbers: _Numbers = None,
+    words: _Numbers = None,
     source: _NumbersFile = None,
     reason: Annotated[str, typer.Option(help="Why, for the list; no names.")] = "",
     json: _Json = False,
@@ -248,22 +267,24 @@ def add(
     """
     from nexmo_dispatch_async.cli.bulk_opt_outs import change_opt_outs
 
+    place, numbers = store_and_words(words or [])
     _some(numbers, source)
-    _run(lambda: change_opt_outs(file, "add", numbers or [], source, reason=reason, json=json))
+    _run(lambda: change_opt_outs(place, "add", numbers, source, reason=reason, json=json))
 
 
 @_opt_out.command()
-def remove(file: _File, numbers: _Numbers = None, source: _NumbersFile = None, json: _Json = False) -> None:
+def remove(words: _Numbers = None, source: _NumbersFile = None, json: _Json = False) -> None:
     """Remove people who want messages again. Rows that were skipped stay skipped."""
     from nexmo_dispatch_async.cli.bulk_opt_outs import change_opt_outs
 
+    place, numbers = store_and_words(words or [])
     _some(numbers, source)
-    _run(lambda: change_opt_outs(file, "remove", numbers or [], source, json=json))
+    _run(lambda: change_opt_outs(place, "remove", numbers, source, json=json))
 
 
 @bulk.command()
 def report(
-    file: _File,
+    store: _Store,
     html: Annotated[
         Path | None, typer.Option(dir_okay=False, help="Write one page that needs nothing else.")
     ] = None,
@@ -275,12 +296,21 @@ def report(
     """Print, or write, who was reached where, how soon and at what cost, and who was not and why."""
     from nexmo_dispatch_async.cli.bulk_report import report as work
 
-    _run(lambda: work(file, html=html, csv_file=csv, missed=missed, with_addresses=with_addresses, json=json))
+    _run(
+        lambda: work(
+            _place(store),
+            html=html,
+            csv_file=csv,
+            missed=missed,
+            with_addresses=with_addresses,
+            json=json,
+        )
+    )
 
 
 @bulk.command()
 def export(
-    file: _File,
+    store: _Store,
     state: Annotated[RowState | None, typer.Option(help="Only rows of this state.")] = None,
     missed: Annotated[bool, typer.Option("--missed", help="Only people who were not reached.")] = False,
     out: Annotated[
@@ -292,12 +322,21 @@ def export(
     """Write the rows as CSV: state, outcome, times, cost, and why a person was not reached."""
     from nexmo_dispatch_async.cli.bulk_lists import export as work
 
-    _run(lambda: work(file, state=state, missed=missed, with_addresses=with_addresses, out=out, json=json))
+    _run(
+        lambda: work(
+            _place(store),
+            state=state,
+            missed=missed,
+            with_addresses=with_addresses,
+            out=out,
+            json=json,
+        )
+    )
 
 
 @bulk.command()
 def forget(
-    file: _File,
+    store: _Store,
     older: Annotated[str, typer.Option(metavar="TIME", help='Only rows that ended longer ago: "30d".')],
     json: _Json = False,
 ) -> None:
@@ -305,7 +344,7 @@ def forget(
     from nexmo_dispatch_async.cli.bulk_lists import forget as work
 
     seconds = _seconds(older, "--older")
-    _run(lambda: work(file, seconds, json=json))
+    _run(lambda: work(_place(store), seconds, json=json))
 
 
 def _some(numbers: list[str] | None, source: Path | None) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import anyio
 from msgspec.structs import replace
@@ -21,13 +20,23 @@ from nexmo_dispatch_async.cli.bulk_files import (
     ledger_of,
     name_of,
     opened,
+    settings_of,
     zone_of,
 )
 from nexmo_dispatch_async.cli.bulk_live import read_live
 from nexmo_dispatch_async.cli.bulk_words import line_of
 from nexmo_dispatch_async.cli.screen import show
+from nexmo_dispatch_async.cli.stores import Place
 
 __all__ = ["ask", "show_status", "status_of"]
+
+
+@runtime_checkable
+class _Shared(Protocol):
+    """A ledger that several processes send for, and that knows how many."""
+
+    async def senders(self) -> int: ...
+
 
 ControlState = Literal["run", "pause", "stop"]
 
@@ -36,36 +45,36 @@ _BY = "command"
 _NEXT_S = 3.0
 
 
-async def status_of(file: Path) -> Status:
+async def status_of(place: Place) -> Status:
     """Return where a campaign stands: what the process that sends says, or else what its rows say.
 
     Raises:
         DispatchError: The file is wrong, or the ledger cannot be opened.
     """
     now = time.time()
-    async with opened(file, observer=True) as ledger:
-        live = read_live(ledger_of(file), now)
+    async with opened(place, observer=True) as ledger:
+        live = read_live(ledger_of(place), now)
         if live is not None:
             return live
         return await _idle(ledger, now)
 
 
-async def show_status(file: Path, *, verify: bool, json: bool) -> int:
+async def show_status(place: Place, *, verify: bool, json: bool) -> int:
     """Print where a campaign stands; see `bulk status`."""
-    status = await status_of(file)
+    status = await status_of(place)
     if verify:
-        before = read_live(ledger_of(file), time.time())
-        async with opened(file, observer=True) as ledger:
+        before = read_live(ledger_of(place), time.time())
+        async with opened(place, observer=True) as ledger:
             recount = await ledger.counts(verify=True)
-        after = await _live_after(ledger_of(file), time.time()) if before is not None else None
+        after = await _live_after(ledger_of(place), time.time()) if before is not None else None
         status = replace(status, counts=recount)
         if before is not None and not _between(before.counts, recount, (after or before).counts):
             show("the numbers of the process that sends differ from a recount of the rows", error=True)
             show(as_json({"numbers": before.counts, "recount": recount}), error=True)
             return FAILED
-    show(as_json(status) if json else line_of(name_of(file), status, zone_of(file)))
+    show(as_json(status) if json else line_of(name_of(place), status, zone_of(place)))
     if status.state == "idle" and not json:
-        campaign = file if file.suffix.lower() == ".toml" else "FILE"
+        campaign = "FILE" if settings_of(place) is None else place
         show(f"no process sends it: nexmo-dispatch bulk run {campaign} goes on")
     if status.counts.open or not status.counts.total:
         return UNFINISHED
@@ -73,7 +82,7 @@ async def show_status(file: Path, *, verify: bool, json: bool) -> int:
 
 
 async def ask(
-    file: Path,
+    place: Place,
     state: ControlState | None,
     *,
     reason: str = "",
@@ -85,7 +94,7 @@ async def ask(
     """Tell all who send for a campaign what is asked for; what is `None` stays as it is.
 
     Args:
-        file: The campaign file or its ledger.
+        place: The campaign file or its ledger.
         state: `run`, `pause` or `stop`.
         reason: In words, for `status`.
         rate: Sends per second, 0 for those of the plan.
@@ -93,7 +102,7 @@ async def ask(
         release: Let the canary pass.
         json: Print JSON.
     """
-    async with opened(file, observer=True) as ledger:
+    async with opened(place, observer=True) as ledger:
         before = await ledger.control()
         request = Control(
             state=state or before.state,
@@ -108,11 +117,11 @@ async def ask(
         show(as_json(control))
     else:
         words = {"run": "may run", "pause": "pauses", "stop": "stops once what is in flight is answered"}
-        show(f"{name_of(file)} {words[control.state]}")
+        show(f"{name_of(place)} {words[control.state]}")
     return DONE
 
 
-async def _live_after(ledger: Path, at: float) -> Status | None:
+async def _live_after(ledger: Place, at: float) -> Status | None:
     """Return the first status that the process that sends leaves from then on, `None` if it leaves none."""
     with anyio.move_on_after(_NEXT_S):
         while True:
@@ -138,4 +147,6 @@ async def _idle(ledger: Ledger, now: float) -> Status:
     if control.state == "pause":
         wait = Wait(reason="paused", by=control.by, words=control.reason)
         return Status(state="paused", counts=counts, at=now, wait=wait)
+    if isinstance(ledger, _Shared) and await ledger.senders():
+        return Status(state="running", counts=counts, at=now)
     return Status(state="idle", counts=counts, at=now)

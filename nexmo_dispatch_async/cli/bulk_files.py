@@ -1,6 +1,6 @@
 """What every command about a campaign shares: which ledger is meant, how it is opened, how it ends.
 
-A command takes the campaign's TOML file, or the ledger itself.
+A command takes the campaign's TOML file, or the ledger itself: a file, or the URL of a database.
 """
 
 from __future__ import annotations
@@ -8,14 +8,20 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from nexmo_dispatch_async.bulk.campaign_file import load
-from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
+from nexmo_dispatch_async.bulk.ledger.places import is_url, name_at, open_ledger
+from nexmo_dispatch_async.bulk.settings import CampaignSettings
 from nexmo_dispatch_async.cli.screen import show
+from nexmo_dispatch_async.cli.stores import Place
 from nexmo_dispatch_async.exceptions import DispatchError
+
+if TYPE_CHECKING:
+    from nexmo_dispatch_async.bulk.ledger.postgres import PostgresLedger
+    from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 
 __all__ = [
     "DONE",
@@ -28,6 +34,8 @@ __all__ = [
     "ledger_of",
     "name_of",
     "opened",
+    "rejects_path",
+    "settings_of",
     "zone_of",
 ]
 
@@ -39,49 +47,77 @@ UNFINISHED: Final = 4
 REFUSED: Final = 5
 
 
-def ledger_of(file: Path) -> Path:
-    """Return the ledger of a campaign file; any other file is the ledger itself.
+def settings_of(place: Place) -> CampaignSettings | None:
+    """Return the settings of a campaign file; `None` for a ledger.
 
     Raises:
         CampaignFileError: The campaign file cannot be read, or something in it is wrong.
     """
-    return Path(load(file).ledger) if file.suffix.lower() == ".toml" else file
+    return load(place) if isinstance(place, Path) and place.suffix.lower() == ".toml" else None
 
 
-def name_of(file: Path) -> str:
-    """Return the campaign's name; for a ledger the name of the file.
+def ledger_of(place: Place) -> Place:
+    """Return the ledger of a campaign file; any other file, and a URL, is the ledger itself.
 
     Raises:
         CampaignFileError: The campaign file cannot be read, or something in it is wrong.
     """
-    return load(file).name if file.suffix.lower() == ".toml" else file.stem
+    settings = settings_of(place)
+    if settings is None:
+        return place
+    return settings.ledger if is_url(settings.ledger) else Path(settings.ledger)
 
 
-def zone_of(file: Path) -> str:
+def rejects_path(place: Place) -> Path | None:
+    """Return where the lines that were not taken are listed: beside the ledger, or beside the campaign file.
+
+    Returns:
+        The path; `None` where only the URL of a ledger is known.
+
+    Raises:
+        CampaignFileError: The campaign file cannot be read, or something in it is wrong.
+    """
+    ledger = ledger_of(place)
+    beside = ledger if isinstance(ledger, Path) else place
+    return beside.with_suffix(".rejects.csv") if isinstance(beside, Path) else None
+
+
+def name_of(place: Place) -> str:
+    """Return the campaign's name; for a ledger the name of the file, or that in the URL.
+
+    Raises:
+        CampaignFileError: The campaign file cannot be read, or something in it is wrong.
+    """
+    settings = settings_of(place)
+    return name_at(place) if settings is None else settings.name
+
+
+def zone_of(place: Place) -> str:
     """Return the campaign's time zone; for a ledger `UTC`.
 
     Raises:
         CampaignFileError: The campaign file cannot be read, or something in it is wrong.
     """
-    return load(file).zone if file.suffix.lower() == ".toml" else "UTC"
+    settings = settings_of(place)
+    return "UTC" if settings is None else settings.zone
 
 
 @asynccontextmanager
 async def opened(
-    file: Path, *, observer: bool = False, restored: bool = False
-) -> AsyncGenerator[SqliteLedger]:
+    place: Place, *, observer: bool = False, restored: bool = False
+) -> AsyncGenerator[SqliteLedger | PostgresLedger]:
     """Open the ledger of a campaign that was begun.
 
     Args:
-        file: The campaign file or the ledger.
+        place: The campaign file or the ledger.
         observer: Only look, and ask for something with `control`: another process may have it.
         restored: It was copied or put back, and is used all the same.
 
     Raises:
         DispatchError: The file is wrong, or the ledger cannot be opened.
     """
-    path = ledger_of(file)
-    async with await SqliteLedger.open(path, observer=observer, restored=restored, create=False) as ledger:
+    ledger = await open_ledger(ledger_of(place), observer=observer, restored=restored, create=False)
+    async with ledger:
         yield ledger
 
 

@@ -23,11 +23,12 @@ from nexmo_dispatch_async.bulk.report.counting import is_reached, who, why_misse
 from nexmo_dispatch_async.bulk.safe_cells import safe_cell
 from nexmo_dispatch_async.bulk.strangers import Candidate
 from nexmo_dispatch_async.cli.bulk_files import DONE, FAILED, as_json, opened
+from nexmo_dispatch_async.cli.inbox import inbox_at
 from nexmo_dispatch_async.cli.screen import show
+from nexmo_dispatch_async.cli.stores import Place
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_core import private_files
 from nexmo_dispatch_webhooks import InvalidBodyError, MessageStatus, WebhookError, parse_event
-from nexmo_dispatch_webhooks.inbox import SqliteInbox
 
 __all__ = ["COLUMNS", "change_unknown", "export", "forget", "list_unknown"]
 
@@ -42,10 +43,10 @@ COLUMNS: Final = (
 _PAGE: Final = 500
 
 
-async def list_unknown(file: Path, inbox: Path | None, *, with_addresses: bool, json: bool) -> int:
+async def list_unknown(place: Place, inbox: Place | None, *, with_addresses: bool, json: bool) -> int:
     """Print the unknown rows, and what they may have been; see `bulk unknown list`."""
     candidates = [] if inbox is None else await _candidates(inbox)
-    async with opened(file, observer=True) as ledger:
+    async with opened(place, observer=True) as ledger:
         hints: dict[int, list[Any]] = {}
         for hint in await Outcomes(ledger).suggest(candidates=candidates):
             hints.setdefault(hint.id, []).append(hint)
@@ -62,10 +63,10 @@ async def list_unknown(file: Path, inbox: Path | None, *, with_addresses: bool, 
     return DONE
 
 
-async def change_unknown(file: Path, which: Which, action: Literal["resend", "drop"], *, json: bool) -> int:
+async def change_unknown(place: Place, which: Which, action: Literal["resend", "drop"], *, json: bool) -> int:
     """Send unknown rows again, or give them up; see `bulk unknown resend` and `drop`."""
     changed = 0
-    async with opened(file) as ledger:
+    async with opened(place) as ledger:
         change = ledger.resend if action == "resend" else ledger.drop
         if which == "all":
             # Resent rows are no longer unknown, so each page is the first one.
@@ -85,7 +86,7 @@ async def change_unknown(file: Path, which: Which, action: Literal["resend", "dr
 
 
 async def export(
-    file: Path,
+    place: Place,
     *,
     state: State | None,
     missed: bool,
@@ -95,7 +96,7 @@ async def export(
 ) -> int:
     """Write rows as CSV, or as JSON lines; see `bulk export`."""
     async with AsyncExitStack() as stack:
-        ledger = await stack.enter_async_context(opened(file, observer=True))
+        ledger = await stack.enter_async_context(opened(place, observer=True))
         write: Callable[[str], object] = _print
         if out is not None:
             descriptor = private_files.open_for_writing(out)
@@ -116,9 +117,9 @@ async def export(
     return DONE
 
 
-async def forget(file: Path, older: float, *, json: bool) -> int:
+async def forget(place: Place, older: float, *, json: bool) -> int:
     """Erase personal data of rows that ended so many seconds ago; see `bulk forget`."""
-    async with opened(file) as ledger:
+    async with opened(place) as ledger:
         count = await ledger.forget(time.time() - older)
     show(as_json({"forgotten": count}) if json else f"{count} row{'' if count == 1 else 's'} forgotten")
     return DONE
@@ -128,11 +129,11 @@ def _print(line: str) -> None:
     show(line.removesuffix("\n"), lines=True)
 
 
-async def _candidates(inbox: Path) -> list[Candidate]:
+async def _candidates(inbox: Place) -> list[Candidate]:
     """Return the workflows that a receiver's inbox knows, with whom they were sent to and since when."""
     found: dict[str, Candidate] = {}
     try:
-        async with SqliteInbox(inbox, create=False) as store:
+        async with inbox_at(inbox) as store:
             after = 0
             while records := await store.list(limit=_PAGE, after=after):
                 after = records[-1].id
@@ -150,7 +151,8 @@ async def _candidates(inbox: Path) -> list[Candidate]:
                         address = normal_address(event.recipient)
                         found[uuid] = Candidate(dispatch_uuid=uuid, address=address, at=at)
     except WebhookError as error:
-        raise ConfigurationError(f"the inbox {inbox} cannot be read: {error}") from None
+        named = f"the inbox {inbox}" if isinstance(inbox, Path) else "the inbox"
+        raise ConfigurationError(f"{named} cannot be read: {error}") from None
     return list(found.values())
 
 

@@ -11,12 +11,12 @@ from typing import Final, Literal
 
 import anyio.to_thread
 
-from nexmo_dispatch_async.bulk.campaign_file import load
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.bulk.rejects import RowError
 from nexmo_dispatch_async.bulk.rows.numbers import NumberNormalizer
-from nexmo_dispatch_async.cli.bulk_files import DONE, FAILED, as_json, opened
+from nexmo_dispatch_async.cli.bulk_files import DONE, FAILED, as_json, opened, settings_of
 from nexmo_dispatch_async.cli.screen import show
+from nexmo_dispatch_async.cli.stores import Place
 from nexmo_dispatch_async.redaction import mask
 
 __all__ = ["change_opt_outs", "show_opt_outs"]
@@ -28,9 +28,9 @@ _LINE: Final = 1000
 _DIGIT: Final = re.compile(r"\d")
 
 
-async def show_opt_outs(file: Path, *, with_addresses: bool, json: bool) -> int:
+async def show_opt_outs(place: Place, *, with_addresses: bool, json: bool) -> int:
     """Print the opt-out list of a campaign; see `bulk opt-out list`."""
-    async with _list_of(file) as opt_outs:
+    async with _list_of(place) as opt_outs:
         after = ""
         while page := await opt_outs.list(after=after):
             after = page[-1].address
@@ -45,7 +45,7 @@ async def show_opt_outs(file: Path, *, with_addresses: bool, json: bool) -> int:
 
 
 async def change_opt_outs(
-    file: Path,
+    place: Place,
     action: Literal["add", "remove"],
     numbers: Sequence[str],
     source: Path | None,
@@ -56,14 +56,15 @@ async def change_opt_outs(
     """Add people to the opt-out list of a campaign, or remove them; see `bulk opt-out add` and `remove`.
 
     Args:
-        file: The campaign file or the ledger.
+        place: The campaign file or the ledger.
         action: What to do.
         numbers: Numbers or user ids.
         source: A file with one more of them a line.
         reason: Reason of new entries.
         json: Print JSON.
     """
-    country = load(file).country if file.suffix.lower() == ".toml" else ""
+    settings = settings_of(place)
+    country = "" if settings is None else settings.country
     normal = NumberNormalizer(country)
     changed = refused = 0
 
@@ -71,16 +72,16 @@ async def change_opt_outs(
         """Read so many addresses, what is wrong with the others, and whether more may follow."""
         found: list[str] = []
         wrong: list[str] = []
-        for place, text in lines:
+        for where, text in lines:
             try:
                 found.append(normal(text))
             except RowError as error:
-                wrong.append(f"{place}: {error.advice}")
+                wrong.append(f"{where}: {error.advice}")
             if len(found) + len(wrong) >= _PIECE:
                 return found, wrong, True
         return found, wrong, False
 
-    async with _list_of(file) as opt_outs:
+    async with _list_of(place) as opt_outs:
         with closing(_lines(numbers, source)) as lines:
             more = True
             while more:
@@ -101,14 +102,14 @@ async def change_opt_outs(
 
 
 @asynccontextmanager
-async def _list_of(file: Path) -> AsyncGenerator[OptOutList]:
+async def _list_of(place: Place) -> AsyncGenerator[OptOutList]:
     """Open the list that a campaign shares with others, or that of its ledger, which no run may have then."""
-    settings = load(file) if file.suffix.lower() == ".toml" else None
+    settings = settings_of(place)
     if settings is not None and settings.people.file:
         async with OptOutList.open(settings.people.file) as opt_outs:
             yield opt_outs
     else:
-        async with opened(file) as ledger:
+        async with opened(place) as ledger:
             yield ledger.opt_outs
 
 

@@ -16,30 +16,26 @@ from nexmo_dispatch_async.bulk.rejects import Reject, RejectsFile
 from nexmo_dispatch_async.bulk.report.figures import Report
 from nexmo_dispatch_async.bulk.report.page import report_page
 from nexmo_dispatch_async.bulk.report.report import report_csv, report_json, report_of
-from nexmo_dispatch_async.cli.bulk_files import DONE, REFUSED, as_json, ledger_of, name_of, opened, zone_of
+from nexmo_dispatch_async.cli.bulk_files import DONE, REFUSED, as_json, name_of, opened, rejects_path, zone_of
 from nexmo_dispatch_async.cli.bulk_samples import kind_in_words, messages_in_words, samples_of
 from nexmo_dispatch_async.cli.bulk_words import moment, span
 from nexmo_dispatch_async.cli.screen import show
+from nexmo_dispatch_async.cli.stores import Place
 from nexmo_dispatch_core import private_files
 
-__all__ = ["plan", "rejects_path", "report"]
-
-
-def rejects_path(ledger: Path) -> Path:
-    """Return where the lines that were not taken are listed, beside the ledger."""
-    return ledger.with_suffix(".rejects.csv")
+__all__ = ["plan", "report"]
 
 
 async def report(
-    file: Path, *, html: Path | None, csv_file: Path | None, missed: int, with_addresses: bool, json: bool
+    place: Place, *, html: Path | None, csv_file: Path | None, missed: int, with_addresses: bool, json: bool
 ) -> int:
     """Write the report of a campaign; see `bulk report`."""
-    zone = zone_of(file)
-    async with opened(file, observer=True) as ledger:
+    zone = zone_of(place)
+    async with opened(place, observer=True) as ledger:
         figures = await report_of(
             ledger,
-            name=name_of(file),
-            rejects=_rejects(rejects_path(ledger_of(file))),
+            name=name_of(place),
+            rejects=_rejects(rejects_path(place)),
             missed=missed,
             with_addresses=with_addresses,
         )
@@ -62,7 +58,7 @@ async def report(
 async def plan(file: Path, *, samples: bool = False, json: bool) -> int:
     """Print what a campaign would do; see `bulk plan`."""
     settings = load(file)
-    with RejectsFile(rejects_path(Path(settings.ledger))) as rejects:
+    with RejectsFile(rejects_path(file) or file.with_suffix(".rejects.csv")) as rejects:
         made = await plan_of(settings, rejects=rejects)
     if json:
         show(as_json(made))
@@ -159,8 +155,10 @@ def _plan_in_words(made: Plan, rejects: Path, zone: str) -> Iterator[str]:
     yield f"plan {made.hash}"
 
 
-def _rejects(path: Path) -> Iterator[Reject]:
+def _rejects(path: Path | None) -> Iterator[Reject]:
     """The lines that were not taken, as the last intake listed them."""
+    if path is None:
+        return
     try:
         file = path.open(encoding="utf-8-sig", newline="")
     except FileNotFoundError:

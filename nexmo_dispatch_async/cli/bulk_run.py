@@ -20,16 +20,23 @@ from nexmo_dispatch_async.bulk.campaign import Campaign
 from nexmo_dispatch_async.bulk.campaign_file import load, tariff_of, template_of
 from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
+from nexmo_dispatch_async.bulk.ledger.places import is_url, open_ledger
 from nexmo_dispatch_async.bulk.ledger.records import Counts
-from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 from nexmo_dispatch_async.bulk.rejects import RejectsFile
 from nexmo_dispatch_async.bulk.rows.intake import RejectedRowsError, Taken
 from nexmo_dispatch_async.bulk.settings import CampaignSettings
 from nexmo_dispatch_async.bulk.trial import send_trial
-from nexmo_dispatch_async.cli.bulk_files import DONE, FAILED, REFUSED, UNFINISHED, UNKNOWN, as_json
+from nexmo_dispatch_async.cli.bulk_files import (
+    DONE,
+    FAILED,
+    REFUSED,
+    UNFINISHED,
+    UNKNOWN,
+    as_json,
+    rejects_path,
+)
 from nexmo_dispatch_async.cli.bulk_live import LiveStatus
 from nexmo_dispatch_async.cli.bulk_progress import Display, display_for
-from nexmo_dispatch_async.cli.bulk_report import rejects_path
 from nexmo_dispatch_async.cli.bulk_samples import kind_in_words, samples_of
 from nexmo_dispatch_async.cli.bulk_words import counts_in_words, pace_in_words, pause_in_words
 from nexmo_dispatch_async.cli.ending import Ending
@@ -68,10 +75,8 @@ async def run(file: Path, options: RunOptions) -> int:
         opt_outs: OptOutList | None = None
         if settings.people.file:
             opt_outs = await stack.enter_async_context(OptOutList.open(settings.people.file))
-        path = Path(settings.ledger)
-        ledger = await stack.enter_async_context(
-            await SqliteLedger.open(path, opt_outs=opt_outs, restored=options.restored)
-        )
+        ledger = await open_ledger(settings.ledger, opt_outs=opt_outs, restored=options.restored)
+        stack.push_async_callback(ledger.aclose)
         if ledger.reaped:
             were = "row was" if ledger.reaped == 1 else "rows were"
             show(f"{ledger.reaped} {were} in flight when the run before ended: unknown", error=True)
@@ -87,7 +92,7 @@ async def run(file: Path, options: RunOptions) -> int:
         if options.listen is not None:
             await _listen(campaign, options.listen, options.path, secrets, stack)
         try:
-            await _add(campaign, settings, ledger, options)
+            await _add(campaign, file, options)
         except (PlanChangedError, RejectedRowsError) as error:
             show(str(error), error=True, lines=True)
             return REFUSED
@@ -95,19 +100,17 @@ async def run(file: Path, options: RunOptions) -> int:
         for words in (pace_in_words(control), pause_in_words(control, file)):
             if words and not options.json:
                 show(words, error=True)
-        counts = await _send(campaign, path, options, stack)
+        counts = await _send(campaign, options, stack)
     return _ended(file, counts, options)
 
 
-async def _add(
-    campaign: Campaign, settings: CampaignSettings, ledger: SqliteLedger, options: RunOptions
-) -> None:
-    source = Path(settings.source.file)
-    if not await anyio.Path(source).exists() and (await ledger.counts()).total:
+async def _add(campaign: Campaign, file: Path, options: RunOptions) -> None:
+    source = Path(campaign.settings.source.file)
+    if not await anyio.Path(source).exists() and (await campaign.ledger.counts()).total:
         show(f"{source} is gone: going on with the rows that the ledger has", error=True)
         return
-    with RejectsFile(rejects_path(ledger.path)) as rejects:
-        taken = await campaign.add(settings.source, plan=options.plan or "", rejects=rejects)
+    with RejectsFile(rejects_path(file) or file.with_suffix(".rejects.csv")) as rejects:
+        taken = await campaign.add(campaign.settings.source, plan=options.plan or "", rejects=rejects)
     if options.json:
         show(as_json({"added": taken}))
         return
@@ -126,8 +129,9 @@ def _taken_in_words(taken: Taken) -> str:
     return words
 
 
-async def _send(campaign: Campaign, path: Path, options: RunOptions, stack: AsyncExitStack) -> Counts:
-    live = LiveStatus(path)
+async def _send(campaign: Campaign, options: RunOptions, stack: AsyncExitStack) -> Counts:
+    ledger = campaign.settings.ledger
+    live = None if is_url(ledger) else LiveStatus(Path(ledger))
     display: Display = stack.enter_context(
         display_for(campaign.settings.name, json=options.json, zone=campaign.settings.zone)
     )
@@ -141,12 +145,13 @@ async def _send(campaign: Campaign, path: Path, options: RunOptions, stack: Asyn
             finally:
                 group.cancel_scope.cancel()
     finally:
-        live.remove()  # once the thread that writes it has ended: it would make the file again
+        if live is not None:
+            live.remove()  # once the thread that writes it has ended: it would make the file again
     display.update(await campaign.status())
     return await campaign.ledger.counts()
 
 
-async def _tell(campaign: Campaign, display: Display, live: LiveStatus) -> None:
+async def _tell(campaign: Campaign, display: Display, live: LiveStatus | None) -> None:
     """Show the status here, and leave it for other terminals, once a second."""
     begun = False
     while True:
@@ -155,7 +160,8 @@ async def _tell(campaign: Campaign, display: Display, live: LiveStatus) -> None:
         if begun or status.state == "finished":  # before, a pause of the last run may be lifted in a moment
             display.update(status)
             with suppress(OSError):  # the folder may be full; what is sent is worth more than what is shown
-                await anyio.to_thread.run_sync(live.write, status)
+                if live is not None:
+                    await anyio.to_thread.run_sync(live.write, status)
         await anyio.sleep(1.0)
 
 

@@ -55,8 +55,8 @@ def _opened(store: str) -> tuple[Any, Sequence[Any]]:  # Any, twice: classes tha
     if store.partition("://")[0] not in {"postgresql", "postgres"}:
         raise ConfigurationError("--store takes the URL of a Postgres database: postgresql://user@host/name")
     try:
+        from nexmo_dispatch_async.bulk.ledger.places import split_url
         from nexmo_dispatch_async.bulk.ledger.postgres_tables import CAMPAIGNS
-        from nexmo_dispatch_async.bulk.opening import split_url
         from nexmo_dispatch_async.tracking.postgres import TRACKING
         from nexmo_dispatch_core.postgres.database import Database
         from nexmo_dispatch_webhooks.inbox.postgres_statements import INBOX

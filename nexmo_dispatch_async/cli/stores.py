@@ -12,7 +12,7 @@ from typing import Final
 
 import typer
 
-__all__ = ["STORE", "Place", "place_of", "shown", "split"]
+__all__ = ["STORE", "Place", "place_of", "split", "store_and_words"]
 
 #: The variable that names the store.
 STORE: Final = "NEXMO_DISPATCH_STORE"
@@ -62,9 +62,17 @@ def split(words: list[str], what: str) -> tuple[Place, str]:
     return place_of(None), words[0]
 
 
-def shown(place: Place) -> str:
-    """Return how a message names a store: a URL by its kind alone."""
-    if isinstance(place, Path):
-        return str(place)
-    kind = place.partition("://")[0].lower()
-    return {"postgresql": "on Postgres", "postgres": "on Postgres"}.get(kind, "on NATS")
+def store_and_words(words: list[str]) -> tuple[Place, list[str]]:
+    """Return the store and the other words of `[STORE] WORD...`.
+
+    The first word is the store if it is a file that exists or a URL, or if the environment names no store.
+
+    Args:
+        words: The arguments.
+
+    Raises:
+        typer.BadParameter: No store is named, or the file is missing.
+    """
+    if words and ("://" in words[0] or Path(words[0]).is_file() or not os.environ.get(STORE)):
+        return place_of(words[0], exists=True), words[1:]
+    return place_of(None, exists=True), words

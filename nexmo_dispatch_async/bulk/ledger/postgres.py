@@ -370,6 +370,12 @@ class PostgresLedger:
     ) -> None:
         await self.aclose()
 
+    async def senders(self) -> int:
+        """Return how many processes send for the campaign now; those that look at it do not count."""
+        values: dict[str, object] = {"campaign": self._campaign, "lease": self._lease, "quiet": _QUIET}
+        found = await self._database.run(partial(fetch, text=_SENDERS, values=values))
+        return int(found[0][0])
+
     # --- signs of life ---
 
     async def _show_life(self) -> None:

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger, rows_of
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
+from nexmo_dispatch_async.bulk.ledger.places import open_ledger
 from nexmo_dispatch_async.bulk.ledger.records import Added, Recipient, State
 from nexmo_dispatch_async.bulk.rows.seen import Seen
 
@@ -59,7 +60,7 @@ async def excluding(ledger: _Adds, others: Iterable[str | Path | Ledger]) -> Asy
 
     Args:
         ledger: The ledger to which rows are added.
-        others: Ledgers, or their files; files that another process uses are only read.
+        others: Ledgers, their files or `postgresql://…?campaign=name`; they are only read.
 
     Raises:
         LedgerError: A ledger cannot be read.
@@ -73,19 +74,17 @@ async def sent_to(others: Iterable[str | Path | Ledger]) -> AsyncGenerator[Seen]
     """Yield the addresses of other campaigns' recipients.
 
     Args:
-        others: Ledgers, or their files; files that another process uses are only read.
+        others: Ledgers, their files or `postgresql://…?campaign=name`; they are only read.
 
     Raises:
         LedgerError: A ledger cannot be read.
     """
-    from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
-
     with Seen() as seen:
         for other in others:
             if not isinstance(other, str | Path):
                 await _read(other, seen)
                 continue
-            async with await SqliteLedger.open(other, observer=True, create=False) as opened:
+            async with await open_ledger(other, observer=True, create=False) as opened:
                 await _read(opened, seen)
         yield seen
 

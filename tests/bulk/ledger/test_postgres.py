@@ -10,10 +10,10 @@ import pytest
 
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
+from nexmo_dispatch_async.bulk.ledger.places import split_url
 from nexmo_dispatch_async.bulk.ledger.postgres import PostgresLedger
 from nexmo_dispatch_async.bulk.ledger.postgres_opt_outs import PostgresOptOutStore
 from nexmo_dispatch_async.bulk.ledger.records import Cap, Claimed, Control
-from nexmo_dispatch_async.bulk.opening import split_url
 from nexmo_dispatch_async.exceptions import ConfigurationError, LedgerError
 from tests.bulk.ledger.conformance import (
     NOW,

@@ -1,0 +1,151 @@
+"""`nexmo-dispatch bulk` on Postgres: the URL comes from the environment, and is shown nowhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from nexmo_dispatch_async.bulk.campaign_file import CampaignFileError, load, parse
+from nexmo_dispatch_async.cli.app import app
+from nexmo_dispatch_async.cli.stores import STORE
+from nexmo_dispatch_async.simulator import Simulator
+from nexmo_dispatch_async.simulator.world.faults import Fault
+from tests.bulk.service import running_service
+
+PASSWORD = "open-sesame"
+CAMPAIGN = """
+[campaign]
+name = "spring"
+ledger = "{ledger}"
+[rows]
+file = "customers.csv"
+[template]
+[[template.message]]
+channel = "sms"
+from = "31647356950"
+to = "{{phone}}"
+text = "Hello {{name}}"
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A campaign of twenty people, whose ledger is in the store of the environment."""
+    lines = [f"+99900000{n:04d},Name {n}" for n in range(20)]
+    (tmp_path / "customers.csv").write_text("\n".join(["phone,name", *lines, "06-12,Short"]), "utf-8")
+    path = tmp_path / "spring.toml"
+    path.write_text(CAMPAIGN.format(ledger=f"${STORE}"), "utf-8")
+    return path
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
+    """A simulator in a thread of its own, and an environment that names it."""
+    with running_service(monkeypatch) as sim:
+        yield sim
+
+
+def run(*arguments: str | Path) -> tuple[int, str, str]:
+    done = CliRunner().invoke(app, ["bulk", *map(str, arguments)])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done.exit_code, done.stdout, done.stderr
+
+
+@pytest.mark.engines
+def test_every_command_of_a_campaign_on_postgres(
+    database: str, file: Path, service: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a campaign in a file does, it does in a database, by its TOML file and by the variable alone."""
+    monkeypatch.setenv(STORE, f"{database}&campaign=spring")
+
+    service.faults.add(Fault(kind="half_response", route="POST /dispatch", count=1))
+    code, out, err = run("run", file)
+
+    assert code == 3, err
+    assert "19 sent" in out
+    assert (file.parent / "spring.rejects.csv").exists()
+    outputs = [out, err]
+    for code, *arguments in (
+        (3, "status"),
+        (3, "status", file, "--verify"),
+        (0, "pause"),
+        (0, "resume", "--rate", "5"),
+        (0, "stop"),
+        (0, "unknown", "list"),
+        (0, "opt-out", "add", "+999000000001"),
+        (0, "opt-out", "list"),
+        (0, "report", "--json"),
+        (0, "export", "--state", "sent"),
+        (0, "unknown", "drop", "all"),
+        (0, "forget", "--older", "1d"),
+        (0, "status"),
+    ):
+        found, out, err = run(*arguments)
+        assert found == code, (arguments, err)
+        outputs += [out, err]
+    assert database.partition("?")[2] not in "".join(outputs)
+    figures = json.loads(run("report", "--json")[1])
+    assert (figures["name"], figures["rows"]) == ("spring", 20)
+    assert run("status", f"{database}&campaign=summer")[0] == 1
+
+
+def test_the_file_names_the_variable_of_its_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable that is not set, and the URL of something else, are problems of the file."""
+    path = tmp_path / "spring.toml"
+    path.write_text(CAMPAIGN.format(ledger=f"${STORE}"), "utf-8")
+    with pytest.raises(CampaignFileError, match=f"variable {STORE}, which is not set"):
+        load(path)
+    monkeypatch.setenv(STORE, f"mysql://app:{PASSWORD}@db/app")
+    with pytest.raises(CampaignFileError, match="must be the path of a file, or postgresql:") as raised:
+        load(path)
+    assert PASSWORD not in str(raised.value)
+
+    monkeypatch.setenv(STORE, f"postgresql://app:{PASSWORD}@db/app")
+    settings = load(path)
+
+    assert settings.ledger.endswith("@db/app?campaign=spring")
+    assert PASSWORD not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    "ledger", [f"${STORE}", f"postgresql://app:{PASSWORD}@db/app", r"postgresql:\u002f/a:b@c/d"]
+)
+def test_the_text_that_a_ledger_keeps_holds_no_password(ledger: str) -> None:
+    """Workers read it with the URL that they were given; a URL that cannot be taken out keeps it back."""
+    url = f"postgresql://app:{PASSWORD}@db/app"
+
+    text = parse(CAMPAIGN.format(ledger=ledger), environ={STORE: url}).text
+
+    assert PASSWORD not in text
+    if "u002f" in ledger:
+        assert not text
+    else:
+        assert parse(text, environ={STORE: url}).ledger == f"{url}?campaign=spring"
+    assert not parse(CAMPAIGN.format(ledger="spring.db")).text
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("status",),
+        ("unknown", "list"),
+        ("unknown", "resend", "1"),
+        ("opt-out", "add", "+999000000001"),
+        ("forget", "--older", "1d"),
+        ("export",),
+        ("report",),
+    ],
+)
+def test_no_message_shows_the_password(arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that cannot be reached is an error without its URL."""
+    for url in (f"postgresql://app:{PASSWORD}@127.0.0.1:1/app", f"mysql://app:{PASSWORD}@db/app"):
+        monkeypatch.setenv(STORE, url)
+        code, out, err = run(*arguments)
+        assert code == 1
+        assert err
+        assert PASSWORD not in out + err
