@@ -23,7 +23,7 @@ from nexmo_dispatch_webhooks.exceptions import (
     LostClaimError,
 )
 from nexmo_dispatch_webhooks.inbox import jetstream_rows as rows
-from nexmo_dispatch_webhooks.inbox.jetstream_events import EventStreams, inbox_error
+from nexmo_dispatch_webhooks.inbox.jetstream_events import EventStreams, inbox_error, together
 from nexmo_dispatch_webhooks.inbox.jetstream_rows import Ages, Handled, OpenState, Report
 from nexmo_dispatch_webhooks.inbox.jetstream_settings import JetStreamOptions, JetStreamSettings
 from nexmo_dispatch_webhooks.inbox.records import (
@@ -46,8 +46,8 @@ _GROUP: Final = 500
 _MARK_DELAY: Final = 0.01
 #: Seconds until marks that could not be written are tried again.
 _MARK_AGAIN: Final = 1.0
-#: Events of other processes that are kept in memory until they are handled.
-_IN_MEMORY: Final = 1000
+#: Events of other processes that are read at the same time, and that are kept until they are handled.
+_AT_ONCE, _IN_MEMORY = 64, 1000
 
 
 class JetStreamInboxStore:
@@ -187,18 +187,23 @@ class JetStreamInboxStore:
         """Tell the listener all events up to an id, in the order of their ids, those of others included."""
         async with self._telling:
             while self._told < newest and self.on_added is not None:
-                record_id = self._told + 1
-                record = self._fresh.pop(record_id, None)
-                if record is None:
-                    found = await self._streams.event(record_id)
-                    if found is not None:
+                ids = range(self._told + 1, min(newest, self._told + _AT_ONCE) + 1)
+                others = [record_id for record_id in ids if record_id not in self._fresh]
+                read = dict(zip(others, await together(map(self._streams.event, others)), strict=True))
+                for record_id in ids:
+                    record = self._fresh.pop(record_id, None)
+                    if record is None and (found := read.get(record_id)) is not None:
                         record = rows.new_record(*found)
                         self._keep(record_id, record)
-                self._told = record_id
-                if record is not None and record.parsable and self.on_added is not None:
-                    if self._pending is not None:
-                        self._pending[record_id] = record.received_at
-                    self.on_added(record_id, record)
+                    self._told = record_id
+                    if record is not None and record.parsable:
+                        self._on_new(record_id, record)
+
+    def _on_new(self, record_id: int, record: NewRecord) -> None:
+        if self._pending is not None:
+            self._pending[record_id] = record.received_at
+        if self.on_added is not None:
+            self.on_added(record_id, record)
 
     def _keep(self, record_id: int, record: NewRecord) -> None:
         """Keep an event of another process, which is handled next, so that it is read once."""
