@@ -32,8 +32,9 @@ __all__ = ["LEAST_VERSION", "Connection"]
 
 T = TypeVar("T")
 
-#: The first version with atomic batches; 2.15 advised, since it writes the log of a cluster in groups.
-LEAST_VERSION: Final = (2, 12)
+#: Atomic batches came with 2.12.0, which refuses those with conditions. 2.15 is advised, since it writes the
+#: log of a cluster in groups.
+LEAST_VERSION: Final = (2, 12, 1)
 #: Seconds between two pings, and how many may be unanswered.
 _PING, _UNANSWERED = 2, 2
 #: Seconds that one attempt waits for a response, and that pass between two attempts.
@@ -251,11 +252,11 @@ class Connection:
             _OldServerError: Its version lacks what is needed.
         """
         server = _server_info(client)
-        found = re.match(r"v?(\d+)\.(\d+)", str(server.get("version", "")))
-        if found is None or (int(found[1]), int(found[2])) < LEAST_VERSION:
+        found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", str(server.get("version", "")))
+        if found is None or tuple(map(int, found.groups())) < LEAST_VERSION:
             known = found[0] if found is not None else "no version"
             raise _OldServerError(
-                f"the server has version {known}: nats-server 2.12 is needed for atomic batches"
+                f"the server has version {known}: nats-server 2.12.1 is needed for atomic batches"
             )
         if not server.get("jetstream") and not server.get("cluster"):
             raise RefusedError(10076)

@@ -51,7 +51,10 @@ class RefusedError(Exception):
 
 
 class WrongSequenceError(Exception):
-    """The last message of a subject is another one than a write expected; nothing was stored."""
+    """The last message of a subject is another one than a write expected; nothing was stored.
+
+    Or another write of the subject is on its way, and its outcome is not known yet: read, and try again.
+    """
 
 
 class ClosedError(Exception):
@@ -74,15 +77,14 @@ TROUBLE: Final = (
 )
 
 # Numbers of https://github.com/nats-io/nats-server/blob/main/server/errors.json.
-WRONG_SEQUENCE: Final = 10071
-#: Another write of the same subject is on its way: its outcome is not known yet.
-_BUSY: Final = 10164
+# The second one for a subject with a write on its way.
+WRONG_SEQUENCE: Final = frozenset({10071, 10164})
 STREAM_MISSING: Final = 10059
 MESSAGE_MISSING: Final = 10037
 _FULL: Final = frozenset({10023, 10028, 10047, 10077, 10122})
 _MISSING: Final = frozenset({STREAM_MISSING, 10060})
 # No leader, no quorum, or a batch that lost its leader in the middle.
-_AWAY: Final = frozenset({10008, 10009, 10074, 10118, 10175, 10176, 10210, _BUSY})
+_AWAY: Final = frozenset({10008, 10009, 10074, 10118, 10175, 10176, 10210})
 _DISABLED: Final = frozenset({10039, 10076})
 
 

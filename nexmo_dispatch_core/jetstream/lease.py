@@ -21,6 +21,10 @@ from nexmo_dispatch_core.jetstream.stream import Message, Stream, Write
 __all__ = ["Lease", "LostLeaseError"]
 
 
+#: How often a write is tried while an earlier attempt is on its way, and the seconds between two tries.
+_TRIES, _PAUSE = 50, 0.1
+
+
 class LostLeaseError(Exception):
     """Another process has, or had, the lease; nothing was stored."""
 
@@ -135,25 +139,29 @@ class Lease:
             if not self._own:
                 raise LostLeaseError
             mark = secrets.token_hex(4)
-            asked_at: float = 0.0
-            before = -1
-            while self._own != before:
+            conditional = any(write.expected is not None for write in writes)
+            for _ in range(_TRIES):
                 asked_at, before = self._monotonic(), self._own
                 # the last message of a batch gives the sequence
                 batch = [*writes, self._write(before, self.report, mark)]
                 try:
                     self._own = await self._stream.put_together(batch)
-                    break
                 except WrongSequenceError:
                     found = await self._adopt()
                     if found is None:
                         self._own = 0
                         raise LostLeaseError from None
                     if found.holder.endswith(f".{mark}"):
-                        break
+                        self._renewed = asked_at
+                        return
                     if self._own == before:
-                        raise
-            self._renewed = asked_at
+                        if conditional:
+                            raise
+                        await asyncio.sleep(_PAUSE)  # an earlier attempt is on its way
+                else:
+                    self._renewed = asked_at
+                    return
+            raise self._stream.busy()
 
     async def _adopt(self) -> _Held | None:
         """Go on from the last message if it is one of this process, and return it."""

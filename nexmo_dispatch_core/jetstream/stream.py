@@ -332,6 +332,10 @@ class Stream:
 
         return await self._connection.attempt(store)
 
+    def busy(self) -> Exception:
+        """Return the error of the package for a subject that others write all the time."""
+        return self._connection.failed(Failure("away", "another write is on its way, for too long"))
+
     async def put_together(self, writes: Sequence[Write]) -> int:
         """Store messages, all or none, and return the sequence of the last one.
 
@@ -406,6 +410,6 @@ def _stored(response: bytes) -> int:
     found = _decode(response)
     if found.error is None:
         return found.seq
-    if found.error.err_code == WRONG_SEQUENCE:
+    if found.error.err_code in WRONG_SEQUENCE:
         raise WrongSequenceError
     raise RefusedError(found.error.err_code, found.error.code)

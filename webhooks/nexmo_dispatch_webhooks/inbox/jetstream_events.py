@@ -30,12 +30,14 @@ from nexmo_dispatch_webhooks.inbox.jetstream_settings import JetStreamSettings
 from nexmo_dispatch_webhooks.inbox.records import NewRecord, Record, RecordState
 from nexmo_dispatch_webhooks.inbox.store import RecordChoice
 
-__all__ = ["EventStreams", "inbox_error"]
+__all__ = ["EventStreams", "inbox_error", "together"]
 
 T = TypeVar("T")
 
 #: The most requests at the same time, and the most events that one piece of the retention looks at.
 _AT_ONCE, _PIECE = 64, 256
+#: How often an event is tried while another of its key is on its way, and the seconds between two tries.
+_TRIES, _PAUSE = 50, 0.1
 
 
 class EventStreams:
@@ -86,7 +88,7 @@ class EventStreams:
         subject, key = self.names.event(record)
         mark = secrets.token_bytes(6)
         data = rows.encoded(record, self.ages, mark)
-        while True:
+        for _ in range(_TRIES):
             try:
                 record_id = await self._events.put(Write(subject, data, 0, key))
             except WrongSequenceError:
@@ -94,12 +96,14 @@ class EventStreams:
                 # that is on its way counts only when it is stored.
                 found = await self._events.last(key)
                 if found is None:
+                    await asyncio.sleep(_PAUSE)
                     continue
                 if rows.has_content(found) and rows.event_in(found.data).mark == mark:
                     return found.seq
                 return None
             self._bytes += len(data) + len(subject)
             return record_id
+        raise self._events.busy()
 
     async def newest(self) -> int:
         """Return the newest id that was given."""
