@@ -1,4 +1,4 @@
-"""What a send costs in CPU time: `DispatchClient.send()` next to aiohttp by hand, httpx and the official SDK.
+"""The CPU time of a send: `DispatchClient.send()`, aiohttp by hand, httpx and the official SDK.
 
 All of them send the same failover workflow from one process, in one run, to one server in a process of its
 own. In each round every contestant runs twice, in one order and then in the reverse order, so that a machine
@@ -37,9 +37,9 @@ IN_FLIGHT = 64
 # Requests of one worker in one half of a round: rounds are short, so that there are many.
 PER_WORKER = 2
 PER_WORKER_SLOW = 1
-# Of the time: plain HTTP, TLS, and the slow contestants over TLS
+# Shares of the time: plain HTTP, TLS, and the slow contestants over TLS
 SHARES = (0.4, 0.4, 0.2)
-# By CPU, of aiohttp tuned by hand
+# Targets of CPU time, relative to aiohttp tuned by hand
 TARGETS = {"plain HTTP": 0.65, "TLS": 0.75}
 REFERENCE = "aiohttp, tuned by hand"
 
@@ -50,7 +50,7 @@ Maker = Callable[[str], AbstractAsyncContextManager[Send]]
 
 @dataclass
 class Contestant:
-    """Who is measured, and what came out: one figure per round."""
+    """A contestant and its figures, one per round."""
 
     name: str
     send: Send
@@ -60,7 +60,7 @@ class Contestant:
 
     @property
     def requests(self) -> int:
-        """How many requests a round has."""
+        """The number of requests in a round."""
         return 2 * IN_FLIGHT * self.per_worker
 
     async def half(self) -> tuple[float, float]:
@@ -76,7 +76,7 @@ class Contestant:
         return time.process_time() - cpu, time.perf_counter() - wall
 
     def note(self, first: tuple[float, float], second: tuple[float, float]) -> None:
-        """Note what both halves of a round cost."""
+        """Record the cost of both halves of a round."""
         self.cpu.append((first[0] + second[0]) / self.requests)
         self.wall.append((first[1] + second[1]) / self.requests)
 
@@ -102,7 +102,7 @@ def workflow_to(number: int) -> Workflow:
 
 @asynccontextmanager
 async def ours(url: str) -> AsyncGenerator[Send]:
-    """Everything on: rules, encoding, phases, retries, typed answer. As many workflows as are in flight."""
+    """Everything on: rules, encoding, phases, retries, typed result. As many workflows as slots."""
     workflows = [workflow_to(number) for number in range(IN_FLIGHT)]
     async with client_of(url) as client:
         yield lambda i: client.send(workflows[i % IN_FLIGHT])
@@ -110,14 +110,14 @@ async def ours(url: str) -> AsyncGenerator[Send]:
 
 @asynccontextmanager
 async def ours_with_building(url: str) -> AsyncGenerator[Send]:
-    """The same, and the workflow is built for each send: what a user's program pays."""
+    """The same, including the construction of a workflow for each send, as in a user's program."""
     async with client_of(url) as client:
         yield lambda i: client.send(workflow_to(i))
 
 
 @asynccontextmanager
 async def tuned_aiohttp(url: str) -> AsyncGenerator[Send]:
-    """The least that aiohttp can do: ready bodies and headers, a look at the status, the answer read.
+    """The minimum of aiohttp: ready bodies and headers, a check of the status, reading the response.
 
     It does not check, encode, decode or retry anything. It has the time-outs that we have, and names the
     token with each request, since tokens change.
@@ -224,7 +224,7 @@ def ready_body(number: int) -> bytes:
 async def race(
     makers: dict[str, Maker], url: str, seconds: float, rounds: int, per_worker: int
 ) -> list[Contestant]:
-    """Let them take turns until the time is over, each of them first in its turn."""
+    """Run the contestants in turns until the time is over; each of them is first in its turn."""
     async with AsyncExitStack() as stack:
         contestants = [
             Contestant(name, await stack.enter_async_context(make(url)), per_worker)
@@ -253,7 +253,7 @@ def report(title: str, contestants: list[Contestant]) -> float:
     print(f"  {'':24} {'median (best tenth)':>20} {'median':>12}   median (quartiles)")
     first = 0.0
     for contestant in contestants:
-        # By round: both saw the same machine.
+        # By round: the load of the machine was the same for both.
         ratios = [mine / other for mine, other in zip(contestant.cpu, reference.cpu, strict=True)]
         low, middle, high = statistics.quantiles(ratios, n=4)
         first = first or middle
@@ -300,7 +300,7 @@ def certificate(folder: Path) -> tuple[Path, Path]:
 
 
 def main() -> int:
-    """Run both races and say whether the target holds."""
+    """Run both races and print whether the targets hold."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seconds", type=float, default=45, help="for all races together")
     parser.add_argument("--rounds", type=int, default=1000, help="at most so many per race")

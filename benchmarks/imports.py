@@ -1,4 +1,4 @@
-"""What `import nexmo_dispatch_async` costs, next to `import aiohttp`, by `python -X importtime`.
+"""The cost of `import nexmo_dispatch_async` compared with `import aiohttp`, by `python -X importtime`.
 
 Each in fresh processes, in turns, compiled before; the ratio is the median over the turns, so that a busy
 moment disturbs both. It says nothing of the first import after an installation, which compiles.
@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 
-# The client is imported when it is first asked for, so both are held to the target.
+# The client is imported at its first use, so the target holds for both imports.
 OURS = ("import nexmo_dispatch_async", "from nexmo_dispatch_async import DispatchClient")
 THEIRS = "import aiohttp"
 TARGET = 1.2
@@ -24,7 +24,7 @@ TARGET = 1.2
 
 def import_times(statement: str, cache: str) -> dict[str, tuple[int, int, bool]]:
     """Import in a fresh process; return own and cumulative microseconds by module, and if it is outermost."""
-    # A cache of compiled modules of our own: whatever the environment, compilation does not count.
+    # A separate cache of compiled modules, so that compilation does not count in any environment.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     environment["PYTHONPYCACHEPREFIX"] = cache
     done = subprocess.run(
@@ -42,7 +42,7 @@ def import_times(statement: str, cache: str) -> dict[str, tuple[int, int, bool]]
 
 
 def main() -> int:
-    """Print the medians and say whether the target holds."""
+    """Print the medians and whether the target holds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--runs", type=int, default=25, help="of each")
     runs = parser.parse_args().runs

@@ -1,4 +1,4 @@
-"""What the receiver costs: CPU of the server process for each request, in pairs, under the same load.
+"""The cost of the receiver: CPU time of the server process per request, in pairs, under the same load.
 
     make bench-receiver            all variants, thirty short rounds, then the latency at half of the load
     python benchmarks/receiver.py --rounds 3 --requests 4000
@@ -99,7 +99,7 @@ async def serve(variant: str, folder: str) -> None:
         receiver = setup(app, router, path="/webhooks", **settings)
 
     async def cpu(_: web.Request) -> web.Response:
-        """CPU seconds of this process, when all that was acknowledged is handled."""
+        """Return the CPU seconds of this process, as soon as all acknowledged events are handled."""
         # Polls a number, whose changes trigger no event.
         while receiver is not None and receiver.health().get("inbox", {"pending": 0})["pending"]:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
@@ -148,7 +148,7 @@ def make_requests(count: int) -> list[bytes]:
 
 
 class Line(asyncio.Protocol):
-    """A connection with one request at a time; callbacks instead of tasks, to leave the processor alone."""
+    """A connection with one request at a time; callbacks instead of tasks, to use little CPU time."""
 
     def __init__(self, answered: Callable[[Line, int], None]) -> None:
         self._answered = answered
@@ -179,13 +179,13 @@ class Line(asyncio.Protocol):
         self._answered(self, status)
 
     def connection_lost(self, error: Exception | None) -> None:
-        if self.planned:  # while it waits for an answer
+        if self.planned:  # it waits for a response
             self.planned = 0.0
             self._answered(self, 0)
 
 
 async def closed_load(port: int, requests: list[bytes]) -> dict[str, float]:
-    """Every connection sends its next request when it has the answer to the last."""
+    """On every connection, send the next request after the response to the last one."""
     todo = iter(requests)
     open_lines, bad = CONNECTIONS, 0
     ended = asyncio.Event()
@@ -213,7 +213,7 @@ async def closed_load(port: int, requests: list[bytes]) -> dict[str, float]:
 
 
 async def open_load(port: int, requests: list[bytes], rate: float) -> dict[str, float]:
-    """Requests at fixed times, whether the last ones were answered or not; latency from the planned time."""
+    """Send requests at fixed times, whether earlier ones got a response or not; time them from then."""
     latencies: list[float] = []
     late: list[float] = []
     bad = 0
@@ -228,7 +228,7 @@ async def open_load(port: int, requests: list[bytes], rate: float) -> dict[str, 
         if len(latencies) == len(requests):
             ended.set()
 
-    # opened in advance: what a connection costs is not the question here
+    # opened in advance, because the cost of connections is not measured here
     free = [await Line.open(port, note) for _ in range(SPARE_CONNECTIONS)]
     start = time.perf_counter()
     for number, request in enumerate(requests):
@@ -263,7 +263,7 @@ async def ask_cpu(port: int) -> dict[str, float]:
 
 
 async def load() -> None:
-    """The load generator: one order a line on standard input, one result a line on standard output."""
+    """Generate load: one order per line on standard input, one result per line on standard output."""
     for line in sys.stdin:
         order = json.loads(line)
         requests = make_requests(order["requests"])
@@ -358,7 +358,7 @@ def middle(windows: list[dict[str, float]], name: str) -> str:
 
 
 def sync_times(folder: Path) -> tuple[float, float]:
-    """What durability costs at least: median and 99th percentile of a small write and its sync, in ms."""
+    """Return the minimum cost of durability: median and 99th percentile of a write and its sync, in ms."""
     times: list[float] = []
     with (folder / "probe").open("wb", buffering=0) as file:
         for _ in range(500):
@@ -371,7 +371,7 @@ def sync_times(folder: Path) -> tuple[float, float]:
 
 
 def compare_verification() -> None:
-    """Verify and parse a typical status, against `jwt.decode` alone; best of many, in one process."""
+    """Compare verifying and parsing a typical status with `jwt.decode` alone; best of many."""
     import jwt
 
     from nexmo_dispatch_webhooks import parse_event, verify

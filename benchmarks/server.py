@@ -1,4 +1,4 @@
-"""The server of the client benchmark: answers every POST with a 202 at once, over plain HTTP and over TLS.
+"""The server of the client benchmark: responds to every POST with 202 at once, over plain HTTP and over TLS.
 
 It checks nothing and measures nothing: it runs in a process of its own so that its work does not count.
 
@@ -15,7 +15,7 @@ import ssl
 import sys
 import uuid
 
-# The fields that the gateway's answers carry (contract 1.4), or an answer would be cheaper here than there.
+# The header fields of the gateway's responses (contract 1.4), so that a response costs as much as a real one.
 ANSWER = (
     b"HTTP/1.1 202 Accepted\r\n"
     b"Date: Mon, 06 Jul 2026 12:00:00 GMT\r\n"
@@ -24,7 +24,7 @@ ANSWER = (
     b"quota-limit: 100000\r\nquota-used: 17\r\nquota-reset-UTC: 2026-07-07 00:00:00 UTC\r\n"
     b"\r\n%s"
 )
-# Different ids in no order, as the gateway gives them: equal ones would be cheaper to keep.
+# Different ids in no order, as from the gateway: equal ids would be cheaper to keep.
 DISPATCHED = [b'{"dispatch_uuid":"%s"}' % str(uuid.uuid4()).encode() for _ in range(8192)]
 # The Messages API, which is what the official SDK speaks.
 MESSAGED = b'{"message_uuid":"aaaaaaaa-bbbb-cccc-dddd-0123456789ab"}'

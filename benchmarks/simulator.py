@@ -1,4 +1,4 @@
-"""How many sends the simulator accepts, next to an aiohttp server that does nothing.
+"""The rate of sends of the simulator, compared with an aiohttp server that does nothing.
 
 Both run in processes of their own and are given the same bytes by this one, in turns, over the same number of
 connections. It prints the medians of throughput and of the server's processor time a request, and the ratio.
@@ -50,7 +50,7 @@ class Round(NamedTuple):
 
 
 async def serve_nothing() -> None:
-    """Read a request, answer 202."""
+    """Read a request, respond with 202."""
     from aiohttp import web
 
     answer = b'{"dispatch_uuid":"aaaaaaaa-bbbb-cccc-dddd-0123456789ab"}'
@@ -84,7 +84,7 @@ async def serve_simulator() -> None:
 
 
 async def _tell_cpu(port: int, token: str, application_id: str) -> None:
-    """Print where it listens, then the processor time so far for each line that comes in."""
+    """Print the port, then, for each line of input, the CPU time so far."""
     print(port, token, application_id, flush=True)
     loop = asyncio.get_running_loop()
     while await loop.run_in_executor(None, sys.stdin.readline):
@@ -131,7 +131,7 @@ class Server:
 
 
 class Caller(asyncio.Protocol):
-    """One connection that sends its next request as soon as it has an answer."""
+    """One connection that sends its next request as soon as it has a response."""
 
     def __init__(self, request: bytes, requests: int) -> None:
         self._request = request
@@ -178,7 +178,7 @@ async def one_round(server: Server, requests: int, connections: int) -> Round:
 
 
 async def measure(rounds: int, requests: int, connections: int) -> None:
-    """Take turns, print the medians and the ratios."""
+    """Measure both servers in turns; print the medians and the ratios."""
     servers = {kind: Server(kind) for kind in ("nothing", "simulator")}
     measured: dict[str, list[Round]] = {kind: [] for kind in servers}
     for number in range(-1, rounds):

@@ -37,7 +37,7 @@ receiver = ASGIReceiver(router, path="/webhooks", secrets=SECRETS)
 
 @contextlib.asynccontextmanager
 async def lifespan(_: Starlette) -> AsyncGenerator[None]:
-    async with receiver:  # what is mounted gets no lifespan of its own
+    async with receiver:  # a mounted application gets no lifespan of its own
         yield
 
 
@@ -53,7 +53,7 @@ async def main() -> None:
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
         serving = asyncio.create_task(server.serve([listener]))
 
-        # Plays the service; in production uvicorn serves `app` and the service posts.
+        # Acts as the service; in production uvicorn serves `app` and the service posts.
         async with WebhookClient(url, secrets=SECRETS) as client:
             print((await client.post_status("read", channel="whatsapp", path="status")).status)
             print((await client.post_inbound("Hello")).status)

@@ -1,4 +1,4 @@
-"""Build the documentation's WhatsApp-then-SMS workflow, check it, and print what would be sent.
+"""Build the documentation's WhatsApp-then-SMS workflow, check it, and print the request body.
 
 It sends nothing and needs no account.
 """

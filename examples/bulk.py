@@ -15,7 +15,7 @@ from nexmo_dispatch_async.simulator import Simulator
 
 
 def workflows(count: int) -> Iterator[Workflow]:
-    """Make one workflow after the other: none exists before it is its turn."""
+    """Yield the workflows one by one, so that none is built before it is needed."""
     for number in range(count):
         recipient = f"9990{number:08d}"
         yield Workflow.failover(

@@ -18,8 +18,8 @@ from nexmo_dispatch_async.simulator import Simulator
 from nexmo_dispatch_webhooks import Router
 from nexmo_dispatch_webhooks.aiohttp import setup
 
-# A list as it comes from a spreadsheet: a byte-order mark, semicolons, a number twice, one too short. The
-# simulator's test numbers say how their people behave.
+# A list as exported from a spreadsheet: a byte-order mark, semicolons, a number twice, one too short. The
+# test numbers of the simulator determine the behaviour of their recipients.
 PEOPLE = (
     "phone;name;language\n"
     + "".join(f"+9999000{n:05d};Customer {n};{'nl' if n % 3 else 'en'}\n" for n in range(200))
@@ -42,7 +42,7 @@ TEMPLATE = WorkflowTemplate(
 async def main(folder: Path) -> None:
     customers = folder / "customers.csv"
     customers.write_text(PEOPLE, "utf-8-sig")
-    # Where callbacks will arrive: your own receiver has an address that does not change.
+    # The URL for callbacks; your own receiver has a fixed one.
     socket = create_server(("127.0.0.1", 0))
     async with Simulator(seed=1) as sim, AsyncExitStack() as stack:
         sim.create_application(status_url=f"http://127.0.0.1:{socket.getsockname()[1]}/webhooks")
@@ -58,13 +58,13 @@ async def main(folder: Path) -> None:
                 wall_clock=sim.timestamp,
             )
         )
-        # 1. What would happen, before anything does.
+        # 1. The dry run, before anything is sent.
         plan = await campaign.plan(customers)
         print(f"{plan.sends} to send, {plan.rejected} rejected, plan {plan.hash[:8]}")
         if plan.cost is not None:
             print(f"cost {plan.cost.best} at best, {plan.cost.worst} at worst, {plan.cost.currency}")
 
-        # 2. Callbacks tell what became of each row, and STOP replies feed the opt-out list.
+        # 2. Callbacks report the outcome of each row, and STOP replies go to the opt-out list.
         router = Router()
         campaign.attach(router)
         app = web.Application()
@@ -79,7 +79,7 @@ async def main(folder: Path) -> None:
         for reject in taken.rejects:
             print(f"line {reject.line} was not taken: {reject.field} {reject.advice}")
 
-        # 4. Each row is sent once. After a crash the same three lines go on where it ended.
+        # 4. Each row is sent once. After a crash the same three lines continue the campaign.
         counts = await campaign.run()
         print(", ".join(f"{number} {state}" for state, number in counts.states.items()))
 

@@ -1,4 +1,4 @@
-"""Send WhatsApp-then-SMS to three people and print what became of each, while the callbacks come in.
+"""Send WhatsApp-then-SMS to three people and print the outcome of each while the callbacks arrive.
 
 The service is the simulator and its clock is virtual, so ten minutes take no time; it needs no account.
 """
@@ -13,7 +13,7 @@ from nexmo_dispatch_async.tracking import Tracker
 from nexmo_dispatch_webhooks import Router
 from nexmo_dispatch_webhooks.aiohttp import setup
 
-# Test numbers of the simulator say how their people behave.
+# Test numbers of the simulator determine the behaviour of their recipients.
 PEOPLE = {
     "reads after 20 s": "999200200001",
     "never reads": "999100000001",
@@ -33,7 +33,7 @@ def parcel_is_here(number: str) -> Workflow:
 async def main() -> None:
     router = Router()
     async with Simulator() as sim, Tracker() as tracker:
-        # 1. The receiver gives the callbacks to the tracker.
+        # 1. The receiver passes the callbacks to the tracker.
         tracker.attach(router)
         app = web.Application()
         secrets = {sim.api_key: sim.signature_secret}
@@ -43,7 +43,7 @@ async def main() -> None:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         sim.create_application(status_url=f"http://127.0.0.1:{runner.addresses[0][1]}/webhooks")
 
-        # 2. The client gives what it sends to the tracker.
+        # 2. The client passes the workflows that it sends to the tracker.
         async with sim.client(tracker=tracker) as client:
             sent = {who: await client.send(parcel_is_here(number)) for who, number in PEOPLE.items()}
         await sim.advance(700)

@@ -1,4 +1,4 @@
-"""Receive one signed callback: start the receiver, post to it what the service would post, print it."""
+"""Receive one signed callback: start the receiver, post to it as the service does, print the event."""
 
 import asyncio
 import json
@@ -37,7 +37,7 @@ async def main() -> None:
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     host, port = runner.addresses[0][:2]
 
-    # What the service does (contract 5.9): the token covers the bytes of the body.
+    # As the service signs (contract 5.9): the token covers the bytes of the body.
     body = json.dumps(
         {
             "message_uuid": str(uuid.uuid4()),

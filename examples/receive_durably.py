@@ -1,4 +1,4 @@
-"""Receive with an inbox: stored first, answered at once, handled afterwards, and a failure brought back."""
+"""Receive with an inbox: store the event, respond at once, handle it afterwards, and retry a failure."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ crm_is_up = False
 
 @router.message_status(status="read")
 async def count(event: MessageStatus, context: Context) -> None:
-    # committed together with the mark that this handler is done: counted once, whatever crashes
+    # committed together with the mark that this handler is done: counted once, even after a crash
     context.transaction.execute(
         "INSERT INTO arrivals VALUES (?, 1) ON CONFLICT (channel) DO UPDATE SET n = n + 1", (event.channel,)
     )
@@ -37,7 +37,7 @@ async def tell_crm(event: MessageStatus) -> None:
 
 
 async def main(folder: Path) -> None:
-    global crm_is_up  # noqa: PLW0603 - plays a system that comes back
+    global crm_is_up  # noqa: PLW0603 - simulates a system that recovers
     inbox = SqliteInbox(folder / "inbox.db", schema=SCHEMA, retry=HandlerRetryPolicy(attempts=1))
     app = web.Application()
     setup(app, router, path="/webhooks", secrets={"a1b2c3d4": SECRET}, inbox=inbox, health_path="/health")
@@ -56,7 +56,7 @@ async def main(folder: Path) -> None:
         }
     ).encode()
     async with ClientSession(headers={"Content-Type": "application/json"}) as session:
-        for _ in range(2):  # the service repeats what it is not sure about
+        for _ in range(2):  # the service may deliver a callback twice
             signed = sign(body, secret=SECRET, api_key="a1b2c3d4", jti=str(uuid.uuid4()))
             async with session.post(
                 f"{url}/webhooks", data=body, headers={"Authorization": signed}

@@ -78,7 +78,7 @@ class DispatchClient(Unpicklable):
         application_header: Whether workflows carry the `ApplicationId` header. KPN requires it; Vonage itself
             knows the application from the token.
         api_version: The `api-version` header, if it has to be set (contract 1.2).
-        max_response: Longest answer that is read, in bytes.
+        max_response: Maximum length of a response, in bytes.
         clock: Seconds that only go forward.
         wall_clock: Epoch seconds, for services that name a date to come back at.
         sleep: How to wait between attempts.
@@ -231,7 +231,7 @@ class DispatchClient(Unpicklable):
             InvalidWorkflowError: It breaks a rule of the API; nothing was sent.
             NotSentError: Nothing was accepted; sending it again is safe.
             RefusedError: The service refused it.
-            OutcomeUnknownError: Bytes left and no usable answer came; it may be under way.
+            OutcomeUnknownError: Bytes were sent and no usable response came; the workflow may have started.
             ConfigurationError: The client has no `application_id`, or that is no workflow.
             ClientClosedError: The client is closed or belongs to another event loop.
         """

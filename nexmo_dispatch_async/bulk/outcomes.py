@@ -229,7 +229,7 @@ class Outcomes:
     async def wait(
         self,
         *,
-        timeout: float | None = None,  # noqa: ASYNC109 - what is open by then is an answer, not an error
+        timeout: float | None = None,  # noqa: ASYNC109 - open rows at the timeout are a result, not an error
         latest: Mapping[str, float] | None = None,
         every: float = 1.0,
     ) -> Waited:

@@ -144,7 +144,7 @@ class PostgresLedger:
                 a person twice.
             lease: Seconds without a sign of life after which other processes take this one for dead.
             connections: The most connections; two more are those of its own opt-out list.
-            timeout: Seconds until a call that waits for a connection or an answer has failed.
+            timeout: Maximum wait for a connection or a response, in seconds.
             clock: Gives epoch seconds, for what no caller brings a time.
 
         Raises:

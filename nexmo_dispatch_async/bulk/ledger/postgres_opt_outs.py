@@ -42,7 +42,7 @@ class PostgresOptOutStore:
         url: `postgresql://user@host/database`; everything that libpq takes.
         name: Of the list: a database holds any number of them.
         connections: The most connections.
-        timeout: Seconds until a call that waits for a connection or an answer has failed.
+        timeout: Maximum wait for a connection or a response, in seconds.
 
     Raises:
         ConfigurationError: The URL cannot be read.

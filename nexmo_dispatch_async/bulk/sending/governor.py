@@ -75,7 +75,7 @@ class Lane:
         paused = now < meter.paused_until
         return Held(until, meter.name, meter.pause_kind if paused or until == math.inf else "rate")
 
-    # --- answers: one for each send that left ---
+    # --- responses: one call for each send ---
 
     def accepted(self, now: float, quota: Quota | None = None, n: int = 1) -> None:
         """Count sends that the service accepted or refused, with the `quota` of the last response."""

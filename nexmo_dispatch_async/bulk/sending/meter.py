@@ -355,7 +355,7 @@ class Meter:
     # --- with headers ---
 
     def _is_news(self, quota: Quota, moment: float | None, now: float) -> bool:
-        """Take `used`, only upwards within a window; return whether the answer is of the present window."""
+        """Take `used`, only upwards within a window; return whether the response is of the current window."""
         used = quota.used if quota.used is not None else 0
         if moment is None:
             # The only sign of a new window is a count that falls far.

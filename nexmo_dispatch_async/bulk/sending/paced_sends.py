@@ -22,7 +22,7 @@ __all__ = ["PacedSends", "in_campaign"]
 #: Whether the sender of a campaign makes the request: it has asked the governor before its claim.
 in_campaign: ContextVar[bool] = ContextVar("in_campaign", default=False)
 
-# Seconds until a waiting send asks again: an answer to another send may have ended the pause meanwhile.
+# Seconds until a waiting send asks again: a response to another send may have ended the pause.
 _ASK_AGAIN = 0.05
 
 
@@ -47,7 +47,7 @@ class PacedSends(Middleware):
     """Middleware that lets single sends and `send_many()` wait for their turn beside campaigns.
 
     Without it a campaign keeps to the rate that the service allows, and a one-time password beside it takes
-    from the same quota unseen. With it every send counts, and each learns from the answers to the others.
+    from the same quota unseen. With it every send counts, and each learns from the responses to the others.
     Sends of a campaign over the same client are counted once.
 
         client = DispatchClient(..., middleware=[PacedSends(shared_governor())])
@@ -72,7 +72,7 @@ class PacedSends(Middleware):
         self._queues: dict[str, anyio.Lock] = {}
 
     async def attempt(self, attempt: Attempt, proceed: Callable[[Attempt], Awaitable[Response]]) -> Response:
-        """Wait for the turn of a send, and teach the governor what was answered.
+        """Wait for the turn of a send, and report its response to the governor.
 
         Raises:
             RateLimitError: The turn would come later than *longest* from now; nothing was sent.

@@ -121,7 +121,7 @@ class Sender:
 
     @property
     def in_flight(self) -> int:
-        """How many sends wait for their answer."""
+        """The number of sends that wait for a response."""
         return len(self._tasks)
 
     @property
@@ -369,7 +369,7 @@ class Sender:
         return 2 * len(self._tasks) <= (self._control.limit or self._pace.limit)
 
     def _tell(self, now: float, at: float) -> None:
-        """Tell the governor what was answered."""
+        """Report the responses to the governor."""
         if self._answers:
             answers, self._answers = self._answers, {}
             for lane, (n, headers) in answers.items():
@@ -461,7 +461,7 @@ class Sender:
             self._waker.set_result(None)
 
     async def _wait(self, now: float, at: float) -> None:
-        """Wait for an answer, a word, or the time at which something may leave."""
+        """Wait for a response, a request of an operator, or the time of the next send."""
         loop = running_loop()
         gather_at = self._gather_at if self._gather_at > now else math.inf
         until = min([self._record_at, gather_at, self._look_at, self._lanes.until(now, at), now + 60.0])
