@@ -1,4 +1,4 @@
-"""`EventStreams`: events, their states and what remains of them, in two streams of JetStream.
+"""`EventStreams`: events, their states and their de-duplication keys, in two streams of JetStream.
 
 It holds no lease and knows no handler. Every read goes to the leaders of the streams, many at a time.
 """

@@ -1,4 +1,4 @@
-"""How an event and its state lie in the streams of JetStream, and back.
+"""Conversion between events with their states and messages in the streams of JetStream.
 
 An event is one message, whose sequence is its id: `<space>.inbox.<key>.e`, or `.u` for a body that is no JSON
 object. When its content is forgotten, `<space>.inbox.<key>.f.<id>` takes its place: so its key stays known.
