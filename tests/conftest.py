@@ -21,7 +21,7 @@ from tests.support.tls import make_certificate
 
 pytest.register_assert_rewrite("nexmo_dispatch_webhooks.inbox.conformance")
 
-pytest_plugins = ["tests.support.nats", "tests.support.postgres"]
+pytest_plugins = ["tests.support.nats_fixtures", "tests.support.postgres"]
 
 # A busy machine is no reason for a property to fail. `pytest --hypothesis-profile thorough` looks longer.
 settings.register_profile(
