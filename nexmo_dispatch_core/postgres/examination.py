@@ -154,11 +154,11 @@ async def _tables(connection: Connection, components: Sequence[Component]) -> li
 
 async def _notifications(database: Database) -> Finding:
     """Look whether notifications come through, which poolers drop."""
-    heard = asyncio.Event()
+    arrival = asyncio.Event()
     begun = asyncio.Event()
 
     def note(payload: str | None) -> None:
-        (begun if payload is None else heard).set()
+        (begun if payload is None else arrival).set()
 
     notices = Notices(database, "nexmo_dispatch_doctor", note)
     await database.open()
@@ -167,7 +167,7 @@ async def _notifications(database: Database) -> Finding:
         async with asyncio.timeout(5):
             await begun.wait()
             notices.tell("doctor")
-            await heard.wait()
+            await arrival.wait()
     except TimeoutError:
         cure = "none is needed: polls find the same a little later; a pooler in session mode passes them on"
         return Finding("warning", "notifications do not come through, as behind a pooler", cure)

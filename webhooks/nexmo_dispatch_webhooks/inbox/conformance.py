@@ -418,11 +418,11 @@ class SharedInboxStoreConformance:
         one, other = await stores.new(), await stores.new()
         while await other.wake(0.5):
             pass
-        waiting = asyncio.create_task(other.wake(20.0))
+        wait = asyncio.create_task(other.wake(20.0))
 
         await one.add(record(1))
 
-        assert await waiting
+        assert await wait
         assert len(await other.take(1, lease=_LEASE)) == 1
 
     # --- crash points ---

@@ -232,8 +232,8 @@ class EventStreams:
         if first <= last:
             for names in await together(map(self.states.subjects, self.names.done_groups(first, last))):
                 done.update(map(rows.id_of, names))
-        left = [n for n in range(first, last + 1) if n not in done and n not in found]
-        for record_id, message in zip(left, await together(map(self._events.get, left)), strict=True):
+        missing = [n for n in range(first, last + 1) if n not in done and n not in found]
+        for record_id, message in zip(missing, await together(map(self._events.get, missing)), strict=True):
             if message is not None and rows.has_content(message):
                 event = rows.event_in(message.data)
                 found[record_id] = OpenState(event.kind, event.lane, event.received_at)
@@ -380,14 +380,14 @@ class EventStreams:
 
 async def together(calls: Iterable[Awaitable[T]]) -> list[T]:
     """Await calls, a bounded number at a time, and return their results in order."""
-    left = list(calls)
+    rest = list(calls)
     found: list[T] = []
     try:
-        while left:
-            some, left = left[:_AT_ONCE], left[_AT_ONCE:]
+        while rest:
+            some, rest = rest[:_AT_ONCE], rest[_AT_ONCE:]
             found += await asyncio.gather(*some)
     finally:
-        for call in left:
+        for call in rest:
             if asyncio.iscoroutine(call):
                 call.close()
     return found
