@@ -1,4 +1,4 @@
-"""What kind of trouble an answer is: each error carries the class of its code or of its status."""
+"""The class of an error response: each error carries the class of its code or of its status."""
 
 import pytest
 

@@ -205,7 +205,7 @@ async def test_a_closed_store_says_so(open_store: Open) -> None:
     assert "closed" in repr(store)
 
 
-# --- trouble with the disk ---
+# --- failures of the disk ---
 
 
 async def test_a_locked_file_is_waited_for_and_then_refused(open_store: Open, tmp_path: Path) -> None:

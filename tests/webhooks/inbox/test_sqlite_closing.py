@@ -1,4 +1,4 @@
-"""Stores that are closed and opened in any order, and in trouble."""
+"""Stores that are closed and opened in any order, and that fail."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""A store in trouble: refusals, results that are written later, housekeeping that goes on."""
+"""A store that fails: refusals, results that are written later, housekeeping that goes on."""
 
 import asyncio
 from typing import Any
@@ -53,7 +53,7 @@ async def test_too_many_waiting_events_are_refused(start: Start) -> None:
 async def test_a_result_that_cannot_be_written_is_tried_again(
     start: Start, time: ManualTime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A failure while the store is in trouble is not lost."""
+    """A failure of a handler while the store fails is not lost."""
     bad = Recorder(failing=True)
     inbox = await start(bad, retry=HandlerRetryPolicy(attempts=2))
     postpone = inbox.store.postpone
@@ -74,7 +74,7 @@ async def test_a_result_that_cannot_be_written_is_tried_again(
 
 
 @pytest.mark.one_process
-async def test_housekeeping_survives_a_store_in_trouble(
+async def test_housekeeping_survives_a_failing_store(
     start: Start, time: ManualTime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     inbox = await start()
