@@ -33,6 +33,8 @@ __all__ = ["MOST_IN_BATCH", "Message", "Shape", "Stream", "StreamState", "Write"
 MOST_IN_BATCH: Final = 1000
 #: The key of the version in the metadata of a stream.
 _VERSION: Final = "nexmo_dispatch_version"
+#: The error of a stream that exists with other settings.
+_EXISTS: Final = 10058
 _EXPECTED: Final = "Nats-Expected-Last-Subject-Sequence"
 _EXPECTED_FOR: Final = "Nats-Expected-Last-Subject-Sequence-Subject"
 
@@ -190,22 +192,39 @@ class Stream:
 
     # --- the stream itself ---
 
-    async def require(self, *, create: bool) -> None:
+    async def messages(self) -> int | None:
+        """Return the number of messages; None where there is no such stream."""
+
+        async def ask() -> int | None:
+            try:
+                return (await self._api("STREAM.INFO")).state.messages
+            except RefusedError as error:
+                if error.number == STREAM_MISSING:
+                    return None
+                raise
+
+        return await self._connection.attempt(ask)
+
+    async def require(self, *, create: bool, first: int = 0) -> None:
         """Make the stream if it is not there, and check its shape and its version otherwise.
+
+        Args:
+            create: Whether it is made.
+            first: The sequence of the first message of a new stream; 0 for 1.
 
         Raises:
             Exception: Of the package: it is missing and *create* is false, of a newer release, or of another
                 shape.
         """
-        await self._connection.attempt(partial(self._require, create=create))
+        await self._connection.attempt(partial(self._require, create=create, first=first))
 
-    async def _require(self, *, create: bool) -> None:
+    async def _require(self, *, create: bool, first: int) -> None:
         try:
             found = await self._api("STREAM.INFO")
         except RefusedError as error:
             if error.number != STREAM_MISSING or not create:
                 raise
-            found = await self._create()
+            found = await self._create(first)
         config = found.config
         version = config.metadata.get(_VERSION, "")
         if version.isdecimal() and int(version) > self.shape.version:
@@ -232,7 +251,7 @@ class Stream:
                 )
             )
 
-    async def _create(self) -> _Response:
+    async def _create(self, first: int) -> _Response:
         shape = self.shape
         replicas = shape.replicas or (3 if self._connection.clustered else 1)
         config: dict[str, Any] = {  # Any: JSON
@@ -252,7 +271,14 @@ class Stream:
             "duplicate_window": 1_000_000_000,  # the shortest sensible one: keys are known by their subjects
             "metadata": {_VERSION: str(shape.version)},
         }
-        return await self._api("STREAM.CREATE", config)
+        if first:
+            config["first_seq"] = first
+        try:
+            return await self._api("STREAM.CREATE", config)
+        except RefusedError as error:
+            if error.number != _EXISTS:
+                raise
+        return await self._api("STREAM.INFO")  # another process was faster, with another first sequence
 
     async def state(self) -> StreamState:
         """Return the numbers of the stream."""

@@ -238,6 +238,36 @@ async def test_a_deleted_stream_is_a_lost_inbox(stores: Stores) -> None:
             await call
 
 
+async def test_an_empty_stream_in_place_of_a_deleted_one_loses_no_new_event(stores: Stores) -> None:
+    """States of deleted events do not count for new ones, and a process that goes on hears of them."""
+    holder = await stores.new()
+    await holder.claim()
+    heard = Heard(holder)
+    await holder.pending()
+    for number in range(3):
+        await holder.add(record(number))
+        holder.finish(number + 1)
+    await holder.count()
+    await holder._connection.request(f"$JS.API.STREAM.DELETE.{holder._names.events}")
+
+    other = await stores.new()
+    new = await other.add(record(9))
+
+    assert new is not None
+    assert (await heard.wait(4))[-1] == new
+    assert (await other.load(new)).state == "pending"
+
+
+async def test_events_without_their_states_are_not_handled_again(stores: Stores) -> None:
+    """The bucket was deleted: the start is refused, with what to do."""
+    store = await stores.new()
+    await store.add(record(1))
+    await store._connection.request(f"$JS.API.STREAM.DELETE.{store._names.states}")
+
+    with pytest.raises(InboxLostError, match="restore it"):
+        await stores.new()
+
+
 async def test_two_inboxes_share_the_work_and_one_takes_over(nats_url: str) -> None:
     """A whole inbox: the second receives while the first handles, and handles when the first has ended."""
     seen: list[tuple[str, str]] = []

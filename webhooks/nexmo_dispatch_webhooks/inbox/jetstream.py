@@ -98,9 +98,9 @@ class JetStreamInboxStore:
         self._contents: dict[int, Record] = {}
         self._telling = asyncio.Lock()
         self._hearing: asyncio.Task[None] | None = None
-        self._heard = 0
+        self._heard = False
         self._connection.listen(self._names.hints, self._hear)
-        # pending events by id with their arrivals, as far as `pending` and `on_added` told them; None before
+        # arrivals of pending events by id, as far as they were told; None before
         self._pending: dict[int, float] | None = None
         self._quarantined = 0
         # pending events with a state after a failed attempt, or after an operator retried them
@@ -172,7 +172,7 @@ class JetStreamInboxStore:
         if record_id is None:
             return None
         if self.on_added is None:
-            await self._connection.tell(self._names.hints, b"%d" % record_id)
+            await self._connection.tell(self._names.hints)
             return record_id
         self._fresh[record_id] = record
         try:
@@ -187,6 +187,7 @@ class JetStreamInboxStore:
         """Tell the listener all events up to an id, in the order of their ids, those of others included."""
         async with self._telling:
             while self._told < newest and self.on_added is not None:
+                self._told = max(self._told, self._streams.first - 1)
                 ids = range(self._told + 1, min(newest, self._told + _AT_ONCE) + 1)
                 others = [record_id for record_id in ids if record_id not in self._fresh]
                 read = dict(zip(others, await together(map(self._streams.event, others)), strict=True))
@@ -212,18 +213,19 @@ class JetStreamInboxStore:
             state = OpenState(record.kind, record.lane, record.received_at)
             self._contents[record_id] = rows.record_of(record_id, event, state, body=True)
 
-    def _hear(self, hint: bytes | None) -> None:
-        """Look for an event that another process stored; None after a cut connection."""
+    def _hear(self, _: bytes | None) -> None:
+        """Look for an event that another process stored, or whose hint was lost with a connection."""
         if self.on_added is None or self._closing.is_set():
             return
-        self._heard = max(self._heard, int(hint) if hint is not None and hint.isdigit() else 0)
+        self._heard = True
         if self._hearing is None or self._hearing.done():
             self._hearing = asyncio.create_task(self._follow(), name="inbox-follow")
 
     async def _follow(self) -> None:
         with contextlib.suppress(InboxError):  # `changed` finds what is left
-            while self._heard > self._told and self.on_added is not None and not self._closing.is_set():
-                await self._tell(self._heard)
+            while self._heard and self.on_added is not None and not self._closing.is_set():
+                self._heard = False
+                await self._tell(await self._streams.newest())
 
     async def changed(self) -> bool:
         """Tell new events of others; return whether `pending` has to be read anew."""
@@ -332,11 +334,10 @@ class JetStreamInboxStore:
                     self._marks.clear()
                     return
                 del self._marks[:number]
-                opened = [record_id for record_id in group if self._opened.pop(record_id, None) is not None]
-                for record_id in group:
-                    if self._pending is not None:
+                if self._pending is not None:
+                    for record_id in group:
                         self._pending.pop(record_id, None)
-                await self._streams.tidy(opened)
+                await self._streams.tidy([n for n in group if self._opened.pop(n, None) is not None])
 
     def _handled(self, record_id: int, at: float) -> Handled:
         known = self._opened.get(record_id)
@@ -399,9 +400,8 @@ class JetStreamInboxStore:
     async def pending(self) -> builtins.list[PendingEvent]:
         """Return all pending events, and begin to tell those that come."""
         await self._write_marks()
-        floor = 0 if (report := rows.report_in(self._lease.report)) is None else report.floor
-        if self._pending is not None:
-            floor = next(iter(self._pending), self._told + 1) - 1
+        report = rows.report_in(self._report())
+        floor = 0 if report is None else report.floor
         self._changing = set()
         try:
             async with self._telling:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import time
 from collections.abc import Awaitable, Iterable, Sequence
 from typing import TypeVar
 
@@ -59,15 +60,29 @@ class EventStreams:
         self.states: Stream = Stream(connection, states)
         #: Both ages of the inbox, as last read.
         self.ages: Ages = Ages()
+        #: The oldest id, as last read.
+        self.first: int = 0
         # bytes of events: as last read, and with what was stored since
         self._bytes = 0
         # where the next piece of the retention begins
         self._cursor = 0
 
     async def require(self) -> None:
-        """Make the streams that are missing, if that is allowed, and check the others."""
-        await self._events.require(create=self._settings.create)
-        await self.states.require(create=self._settings.create)
+        """Make the streams that are missing, if that is allowed, and check the others.
+
+        Raises:
+            InboxLostError: There are events, and their states were deleted.
+        """
+        create = self._settings.create
+        if await self._events.messages() and await self.states.messages() is None:
+            raise InboxLostError(
+                f"the bucket {self.states.name} was deleted, and with it which events were handled: "
+                "restore it, or delete the stream of the events too"
+            )
+        await self.states.require(create=create)
+        # States of deleted events must not count for new ones, so the ids of a second stream begin elsewhere.
+        first = int(1000 * time.time()) if await self.states.messages() else 0
+        await self._events.require(create=create, first=first)
         await self.read_ages()
         await self.newest()
 
@@ -108,7 +123,7 @@ class EventStreams:
     async def newest(self) -> int:
         """Return the newest id that was given."""
         state = await self._events.state()
-        self._bytes = state.bytes
+        self._bytes, self.first = state.bytes, state.first
         return state.last
 
     async def has_room(self) -> bool:
