@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 import msgspec
-from msgspec import Struct
 from msgspec.structs import replace
 
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger, rows_of
@@ -24,6 +23,7 @@ from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.bulk.ledger.records import Counts, Row, State
 from nexmo_dispatch_async.bulk.opening import (
     Expiring,
+    Frozen,
     opened,
     settings_of,
     state_of,
@@ -61,14 +61,6 @@ _SHARED = Governor()
 def shared_governor() -> Governor:
     """Return the governor of this process: all campaigns share it that are not given another."""
     return _SHARED
-
-
-class _Frozen(Struct, frozen=True):
-    """The part of the plan that a ledger stores; it cannot change after the first rows."""
-
-    template: str
-    plan: str = ""
-    file: str = ""
 
 
 class Campaign:
@@ -309,6 +301,11 @@ class Campaign:
             self._sender = None
             self._over.set()
 
+    def stop_here(self) -> None:
+        """Drain and end the run of this process alone; a second call gives up what is in flight."""
+        if self._sender is not None:
+            self._sender.stop()
+
     async def _drain(self) -> None:
         """Stop the run of another task, and wait for its end."""
         if self._sender is not None:
@@ -445,15 +442,15 @@ class Campaign:
             zone_by_number=settings.zone_by_number,
         )
 
-    async def _freeze(self, plan: str) -> _Frozen:
+    async def _freeze(self, plan: str) -> Frozen:
         """Return the part of the plan that the ledger stores; it is written with the first rows."""
         fingerprint = self._template.fingerprint if self._template is not None else ""
         stored = await self.ledger.describe()
         if not stored:
             stored = await self.ledger.describe(
-                msgspec.json.encode(_Frozen(fingerprint, plan, self.settings.text))
+                msgspec.json.encode(Frozen(fingerprint, plan, self.settings.text))
             )
-        frozen = msgspec.json.decode(stored, type=_Frozen)
+        frozen = msgspec.json.decode(stored, type=Frozen)
         if frozen.template != fingerprint:
             raise PlanChangedError(
                 "the template is not the one that the rows were added for: start a new campaign for another"

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from decimal import Decimal
 from typing import Any, Literal
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
@@ -29,7 +30,21 @@ from nexmo_dispatch_async.event_loop import running_loop
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.tariff import Tariff
 
-__all__ = ["Expiring", "opened", "settings_of", "state_of", "stopped_by_signals", "worst_cost"]
+__all__ = ["Expiring", "Frozen", "opened", "settings_of", "state_of", "stopped_by_signals", "worst_cost"]
+
+
+class Frozen(Struct, frozen=True):
+    """The part of the plan that a ledger stores; it cannot change after the first rows.
+
+    Attributes:
+        template: Fingerprint of the template.
+        plan: Hash of the approved plan, `""` for none.
+        file: Text of the campaign file, for workers of a shared store; `""` for none.
+    """
+
+    template: str
+    plan: str = ""
+    file: str = ""
 
 
 class Expiring:

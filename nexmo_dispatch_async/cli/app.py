@@ -253,6 +253,35 @@ def replay(
     raise typer.Exit(anyio.run(run, source, to, _pairs(context, secret) or None, plan))
 
 
+@app.command()
+def worker(
+    store: Annotated[
+        str | None, typer.Option(metavar="URL", help=f"postgresql://user@host/database; {STORE} by default.")
+    ] = None,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two lines of progress.")] = 10.0,
+    lease: Annotated[
+        float,
+        typer.Option(min=2, help="Seconds without a sign of life until its rows in flight are unknown."),
+    ] = 120.0,
+    once: Annotated[bool, typer.Option("--once", help="End when no campaign has rows to send.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
+) -> None:
+    """Send for the campaigns of a Postgres database, beside other workers, until SIGTERM or Ctrl-C.
+
+    Settings of the account come from the environment, as for `send`. A signal lets what is in flight end; a
+    second one gives it up, and those rows are unknown.
+
+    Ends as `bulk run`: 0 when all is sent, 3 when rows are unknown, 4 when rows are left, 1 when it cannot
+    work.
+    """
+    from nexmo_dispatch_async.cli.bulk_files import ended
+    from nexmo_dispatch_async.cli.worker import WorkerOptions, run
+
+    place = place_of(store)
+    options = WorkerOptions(every=every, lease=lease, once=once, json=json)
+    raise typer.Exit(anyio.run(ended, lambda: run(place, options)))
+
+
 _inbox = typer.Typer(
     help="List the records of a receiver's inbox, retry or purge them.", no_args_is_help=True
 )

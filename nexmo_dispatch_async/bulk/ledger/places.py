@@ -56,6 +56,7 @@ async def open_ledger(
     observer: bool = False,
     restored: bool = False,
     create: bool = True,
+    lease: float = 120.0,
     clock: Callable[[], float] = time.time,
 ) -> SqliteLedger | PostgresLedger:
     """Open the ledger at a place.
@@ -67,6 +68,7 @@ async def open_ledger(
         observer: Whether to only inspect and control a campaign that another process runs.
         restored: Whether to use a file that was copied or restored from a backup.
         create: Whether a ledger that is missing is made.
+        lease: Seconds without a sign of life after which a process that shares a database is taken for dead.
         clock: Returns epoch seconds.
 
     Raises:
@@ -83,7 +85,13 @@ async def open_ledger(
             ) from None
         url, named = split_url(place)
         return await PostgresLedger.open(
-            url, name or named, opt_outs=opt_outs, observer=observer, create=create, clock=clock
+            url,
+            name or named,
+            opt_outs=opt_outs,
+            observer=observer,
+            create=create,
+            lease=lease,
+            clock=clock,
         )
     # Imported here, since most programs have no campaign, and the import of sqlite3 takes time.
     from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
