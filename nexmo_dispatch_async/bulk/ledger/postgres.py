@@ -98,7 +98,7 @@ class PostgresLedger:
         self.name = name
         own = PostgresOptOutStore(database.url, name=f"campaign {name}")
         self.opt_outs: OptOutList = opt_outs if opt_outs is not None else OptOutList(own, clock=clock)
-        self.reaped = 0
+        self.reaped: int = 0
         self._database = database
         self._clock = clock
         self._lease = lease
