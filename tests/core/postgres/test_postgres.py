@@ -128,7 +128,7 @@ async def test_a_call_that_takes_too_long_fails(database: str) -> None:
     """And the next one finds a connection that works."""
     opened = database_of(database, timeout=1.0)
     await opened.open()
-    with pytest.raises(OwnError, match="did not answer in time"):
+    with pytest.raises(OwnError, match="did not respond in time"):
         await opened.run(lambda c: c.execute("SELECT pg_sleep(30)"))
 
     async with asyncio.timeout(20):

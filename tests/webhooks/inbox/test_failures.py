@@ -270,6 +270,7 @@ async def test_a_handler_out_of_time_has_failed_however_it_ends(
     assert [(await inbox.show(number)).failed[0].error for number in (1, 2)] == ["TimeoutError"] * 2
 
 
+@pytest.mark.one_process
 async def test_the_time_of_a_handler_does_not_depend_on_the_clock(make: Make, time: ManualTime) -> None:
     """A clock that is set forward by an hour ends no handler."""
     gate, still = asyncio.Event(), ManualTime()
