@@ -14,7 +14,7 @@ FLOOR_PYTHON ?= python3.11
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-engines test-long floors interpreters coverage soak bench-client bench-bulk bench-imports bench-simulator bench-receiver lint types check wheel format clean
+.PHONY: help demo test test-engines test-long floors interpreters coverage soak bench-client bench-bulk bench-imports bench-simulator bench-receiver bench-engines lint types check wheel format clean
 
 help: ## say what each target does
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  \1\t/' | sort
@@ -111,6 +111,9 @@ bench-simulator: $(VENV)/dev ## measure the sends that the simulator accepts, ne
 
 bench-receiver: $(VENV)/dev ## measure what a received callback costs, next to a bare aiohttp handler
 	@$(BIN)/python benchmarks/receiver.py
+
+bench-engines: $(VENV)/dev ## measure callbacks, claims, sends and wake-ups on SQLite, Postgres and NATS, with 1 to 3 workers
+	@$(BIN)/python benchmarks/engines.py
 
 lint: $(VENV)/dev ## check style with ruff
 	@$(BIN)/python -m ruff check .
