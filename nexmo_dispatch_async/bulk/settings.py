@@ -253,8 +253,11 @@ class CampaignSettings(Struct, frozen=True, kw_only=True):
     tariff: TariffSettings | None = None
     text: str = ""
 
+    # The URL of a store holds a password, and the text holds numbers.
+    def __rich_repr__(self) -> list[tuple[str, str]]:
+        return [("name", self.name)]
+
     def __repr__(self) -> str:
-        # the URL of a store holds a password, and the text numbers
         return f"<CampaignSettings {self.name!r}>"
 
 
