@@ -160,7 +160,7 @@ class Writer:
         # on a full disk the keys are still known, and the next call tries again
         with contextlib.suppress(sqlite3.Error), self._transaction(db):
             self._recent.move(db)
-            self._logged += PIECE // 2
+            self._logged += PIECE // 16
 
     def _empty_log(self, opened: SqliteFile) -> bool:
         try:
