@@ -21,7 +21,8 @@ from tests.support.paths import ROOT
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(120)]
 
 PROCESS = ROOT / "tests" / "support" / "jetstream_process.py"
-#: What may be handled a second time: what runs at one time, and marks that wait for a batch or its response.
+#: What may be handled a second time after a process has lost the lease: what runs at one time, and marks that wait
+#: for a batch or its response.
 MOST_TWICE = 128
 EVENTS = 1500
 
@@ -92,7 +93,8 @@ async def test_another_process_takes_over(processes: Processes, nats_url: str, f
         found = await processes.all_handled(EVENTS + 1)
         os.kill(first.pid, 0)  # it lives
 
-    assert sum(times > 1 for times in found.values()) <= MOST_TWICE
+    # On a busy machine the process that stands by may lose the lease as well.
+    assert sum(times > 1 for times in found.values()) <= 2 * MOST_TWICE
     async with asyncio.timeout(20):
         while (await store.list("pending", limit=1, after=0)) != []:  # noqa: ASYNC110 - marks of other processes
             await asyncio.sleep(0.05)
