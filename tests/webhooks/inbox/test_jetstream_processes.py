@@ -21,8 +21,8 @@ from tests.support.paths import ROOT
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(120)]
 
 PROCESS = ROOT / "tests" / "support" / "jetstream_process.py"
-#: What may be handled a second time after a process has lost the lease: what runs at one time, and marks that wait
-#: for a batch or its response.
+#: What may be handled a second time after a process has lost the lease: what runs at one time, and marks that
+#: wait for a batch or its response.
 MOST_TWICE = 128
 EVENTS = 1500
 
