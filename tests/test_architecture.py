@@ -257,12 +257,7 @@ def test_the_functions_of_the_transport_are_read_at_a_glance() -> None:
 @pytest.mark.parametrize("package", [SDK, RECEIVER])
 def test_no_imports_go_round_in_a_circle(package: str) -> None:
     """Nor those that only type checkers follow: a circle cannot be read from the bottom up."""
-    # The control API of the simulator and the simulator know each other, for type checkers.
-    modules = {
-        f"{package}.{name}": path
-        for name, path in sources(package)
-        if name and not name.startswith("simulator.control")
-    }
+    modules = {f"{package}.{name}": path for name, path in sources(package) if name}
     # Importing a module runs the packages that it is in, whichever module asks: they are no arrow of its own.
     graph = {
         name: {found for found in imports(path) & set(modules) if not f"{name}.".startswith(f"{found}.")}

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from aiohttp import web
 
 from nexmo_dispatch_async.exceptions import ConfigurationError
+from nexmo_dispatch_async.simulator.control.controlled import ControlledSimulator
 from nexmo_dispatch_async.simulator.control.http import Body, Nothing, Route, json_answer, read, refuse
 from nexmo_dispatch_async.simulator.world.faults import Fault
 from nexmo_dispatch_async.simulator.world.settings import Settings
-
-if TYPE_CHECKING:
-    from nexmo_dispatch_async.simulator.simulator import Simulator
 
 __all__ = ["FaultRoutes"]
 
@@ -46,7 +44,7 @@ class FaultRoutes:
         settings: Its switches.
     """
 
-    def __init__(self, sim: Simulator, settings: Settings) -> None:
+    def __init__(self, sim: ControlledSimulator, settings: Settings) -> None:
         self._sim = sim
         self._settings = settings
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import Annotated, Final, Literal
 
 import anyio
 import msgspec
@@ -16,6 +16,7 @@ from aiohttp import web
 
 from nexmo_dispatch_async.simulator.api import openapi, origin_check
 from nexmo_dispatch_async.simulator.api.server import called_address
+from nexmo_dispatch_async.simulator.control.controlled import ControlledSimulator
 from nexmo_dispatch_async.simulator.control.fault_routes import FaultRoutes
 from nexmo_dispatch_async.simulator.control.feed import Feed, View, as_curl
 from nexmo_dispatch_async.simulator.control.http import (
@@ -32,9 +33,6 @@ from nexmo_dispatch_async.simulator.control.http import (
 from nexmo_dispatch_async.simulator.control.views import ClockView, Snapshot, WorkflowView
 from nexmo_dispatch_async.simulator.engine import Engine, Run
 from nexmo_dispatch_async.simulator.world.error_names import REASONS
-
-if TYPE_CHECKING:
-    from nexmo_dispatch_async.simulator.simulator import Simulator
 
 __all__ = ["Control"]
 
@@ -92,7 +90,7 @@ class Control:
 
     def __init__(
         self,
-        sim: Simulator,
+        sim: ControlledSimulator,
         *,
         engine: Engine,
         epoch: datetime,
