@@ -28,7 +28,7 @@ def mode(path: Path) -> int:
 @pytest.fixture
 def shared() -> Iterator[Path]:
     """A folder where every user may make files, in a process that has not the rights of root."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         Path(folder).chmod(0o777)
         os.seteuid(STRANGER)
         yield Path(folder)

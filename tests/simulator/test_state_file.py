@@ -168,7 +168,7 @@ def test_a_link_of_ones_own_leads_to_the_state(path: Path, tmp_path: Path) -> No
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
 def test_a_link_of_another_user_is_refused(tmp_path: Path) -> None:
     """Before anything is read through it."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         link = Path(folder) / "state.json"
         link.symlink_to(tmp_path / "target")
         Path(folder).chmod(0o777)

@@ -18,7 +18,7 @@ STRANGER = 65534
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder, in a process that has not the rights of root."""
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
         Path(name).chmod(0o777)
         if os.geteuid() == 0:
             os.seteuid(STRANGER)
