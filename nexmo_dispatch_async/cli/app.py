@@ -1,6 +1,7 @@
 """The commands and their options; each command has a module of its own."""
 
 import logging
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,6 +11,7 @@ import typer
 from nexmo_dispatch_async._version import __version__
 from nexmo_dispatch_async.cli import screen
 from nexmo_dispatch_async.cli.bulk import bulk
+from nexmo_dispatch_async.cli.doctor_options import DoctorOptions, Part
 from nexmo_dispatch_async.cli.stores import STORE, place_of, split
 
 InboxState = Literal["pending", "quarantined", "handled", "forgotten"]
@@ -71,13 +73,40 @@ def migrate(
 @app.command()
 def doctor(
     store: Annotated[
-        str | None, typer.Option(metavar="URL", help=f"postgresql://user@host/database; {STORE} by default.")
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Look at this database alone: postgresql://user@host/database.",
+        ),
     ] = None,
+    only: Annotated[
+        list[Part] | None,
+        typer.Option("--only", metavar="PART", help=f"Look at a part: {', '.join(Part)}."),
+    ] = None,
+    no_callbacks: Annotated[
+        bool, typer.Option("--no-callbacks", help="Post no test callbacks to the URLs of the application.")
+    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="End with 1 for risks as well.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
 ) -> None:
-    """Look for what may go wrong with a Postgres database; ends with 1 when something is bad."""
-    from nexmo_dispatch_async.cli import postgres_store
+    """Look for what is wrong with settings, service, application, receiver, store and versions.
 
-    raise typer.Exit(anyio.run(postgres_store.doctor, str(place_of(store))))
+    Prints what it found, each problem with its code and its cure, and changes nothing.
+
+    Exit code: 0 when nothing is bad, 1 when something is, 2 for a wrong command line.
+    """
+    from nexmo_dispatch_async.cli.doctor import run
+
+    parts: set[Part] = set(only or Part)
+    if store is not None:
+        parts = {Part.STORE}
+    if no_callbacks:
+        parts.discard(Part.CALLBACKS)
+    url = store or os.environ.get(STORE, "")
+    if store is None and "://" not in url:
+        url = ""  # the file of an inbox
+    options = DoctorOptions(parts=frozenset(parts), store=url, json=json, strict=strict)
+    raise typer.Exit(anyio.run(run, options))
 
 
 @app.command()

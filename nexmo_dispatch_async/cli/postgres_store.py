@@ -1,4 +1,4 @@
-"""`nexmo-dispatch migrate` and `nexmo-dispatch doctor`: the tables of a Postgres database, and its health."""
+"""A Postgres database for `nexmo-dispatch migrate` and `nexmo-dispatch doctor`: its tables, its health."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import Any
 
 from nexmo_dispatch_async.cli import screen
 from nexmo_dispatch_async.exceptions import ConfigurationError, DispatchError
+from nexmo_dispatch_core.findings import Finding
 
-__all__ = ["doctor", "migrate"]
-
-_MARKS = {"good": "ok", "warning": "warning", "bad": "BAD"}
+__all__ = ["examine_store", "migrate"]
 
 
 class _StoreError(DispatchError):
@@ -34,21 +33,19 @@ async def migrate(store: str, role: str | None) -> int:
     return 0
 
 
-async def doctor(store: str) -> int:
-    """Print what may go wrong with a database, each finding with its cure; return 1 when something is bad."""
-    try:
-        database, components = _opened(store)
-        from nexmo_dispatch_core.postgres.examination import examine
+async def examine_store(store: str) -> list[Finding]:
+    """Return what may go wrong with a database, each finding with its cure.
 
-        findings = await examine(database, components)
-    except DispatchError as error:
-        screen.show(str(error), error=True)
-        return 1
-    for finding in findings:
-        screen.show(f"{_MARKS[finding.level]:<8} {finding.text}")
-        if finding.cure:
-            screen.show(f"{'':<8} -> {finding.cure}")
-    return int(any(finding.level == "bad" for finding in findings))
+    Args:
+        store: The URL of the database.
+
+    Raises:
+        DispatchError: The database cannot be reached, or the URL names none.
+    """
+    database, components = _opened(store)
+    from nexmo_dispatch_core.postgres.examination import examine
+
+    return await examine(database, components)
 
 
 def _opened(store: str) -> tuple[Any, Sequence[Any]]:  # Any, twice: classes that need psycopg

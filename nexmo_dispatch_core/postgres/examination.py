@@ -8,15 +8,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import Final, Literal, LiteralString
+from typing import Final, LiteralString
 
-from msgspec import Struct
-
+from nexmo_dispatch_core.findings import Finding, bad, good, warning
 from nexmo_dispatch_core.postgres.database import Connection, Database
 from nexmo_dispatch_core.postgres.notices import Notices
 from nexmo_dispatch_core.postgres.schema import Component, versions
 
-__all__ = ["Finding", "examine"]
+__all__ = ["examine"]
 
 #: The oldest server on which the statements run.
 _LEAST_VERSION: Final = 130000
@@ -37,21 +36,6 @@ WHERE n.nspname = 'nexmo_dispatch' AND c.relkind = 'r' AND c.relname <> 'version
     AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE')
 )
 """
-
-
-class Finding(Struct, frozen=True):
-    """One thing that was looked at.
-
-    Attributes:
-        level: `good`; `warning`: it works, with a risk; `bad`: messages or events may be lost or doubled, or
-            nothing works.
-        text: What was found.
-        cure: What to do; `""` where nothing is to be done.
-    """
-
-    level: Literal["good", "warning", "bad"]
-    text: str
-    cure: str = ""
 
 
 async def examine(
@@ -84,40 +68,41 @@ async def _settings(connection: Connection) -> list[Finding]:
     assert row is not None  # noqa: S101 - the query has one row
     number, version, fsync, pages, commit, names, standby, superuser, standbys, most, used = row
     found = [
-        Finding("good", f"the server is Postgres {version}")
+        good("postgres-version", f"the server is Postgres {version}")
         if number >= _LEAST_VERSION
-        else Finding("bad", f"the server is Postgres {version}", "upgrade it to 13 or later"),
+        else bad("postgres-version", f"the server is Postgres {version}", "upgrade it to 13 or later"),
     ]
     if standby:
-        found.append(Finding("bad", "this server is a standby", "name the primary in the URL"))
+        found.append(bad("postgres-standby", "this server is a standby", "name the primary in the URL"))
     if "off" in {fsync, pages, commit}:
         text = f"fsync {fsync}, full_page_writes {pages}, synchronous_commit {commit}: commits may be lost"
-        found.append(Finding("bad", text, "set all three to on: a lost `sending` messages a person twice"))
+        cure = "set all three to on: a lost `sending` messages a person twice"
+        found.append(bad("postgres-durability", text, cure))
     else:
-        found.append(
-            Finding("good", f"commits are on the disk when they return (synchronous_commit {commit})")
-        )
+        text = f"commits are on the disk when they return (synchronous_commit {commit})"
+        found.append(good("postgres-durability", text))
     found.append(_standby(str(names), str(commit), int(standbys)))
     if superuser:
         cure = "use another: `nexmo-dispatch migrate --store URL --grant ROLE` gives it the least rights"
-        found.append(Finding("warning", "the role is a superuser", cure))
+        found.append(warning("postgres-superuser", "the role is a superuser", cure))
     if used > 0.8 * most:
         cure = "raise max_connections, or put PgBouncer in front"
-        found.append(Finding("warning", f"{used} of {most} connections are in use", cure))
+        found.append(warning("postgres-connections", f"{used} of {most} connections are in use", cure))
     return found
 
 
 def _standby(names: str, commit: str, standbys: int) -> Finding:
     if names and commit not in {"off", "local"}:
-        return Finding("good", "commits wait for a synchronous standby")
+        return good("postgres-failover", "commits wait for a synchronous standby")
     if standbys:
-        return Finding(
-            "bad",
+        return bad(
+            "postgres-failover",
             f"{standbys} standby server(s), none of them synchronous: a failover may lose the last commits, "
             "and a lost `sending` messages a person twice",
             "set synchronous_standby_names to one of them",
         )
-    return Finding("warning", "there is no standby: while the server is down, nothing is taken in or sent")
+    text = "there is no standby: while the server is down, nothing is taken in or sent"
+    return warning("postgres-no-standby", text, "add a synchronous standby, or accept these pauses")
 
 
 async def _skew(connection: Connection, clock: Callable[[], float]) -> Finding:
@@ -128,8 +113,9 @@ async def _skew(connection: Connection, clock: Callable[[], float]) -> Finding:
     skew = 0.0 if row is None else float(row[0]) - (before + after) / 2
     if abs(skew) > _SKEW + (after - before):
         text = f"the clock of the server is {abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} this one"
-        return Finding("warning", text, "let NTP set both clocks: retries, quiet hours and rates go by them")
-    return Finding("good", "the clocks agree")
+        cure = "let NTP set both clocks: retries, quiet hours and rates go by them"
+        return warning("postgres-clock", text, cure)
+    return good("postgres-clock", "the clock of the server agrees with this one")
 
 
 async def _tables(connection: Connection, components: Sequence[Component]) -> list[Finding]:
@@ -138,17 +124,18 @@ async def _tables(connection: Connection, components: Sequence[Component]) -> li
     for component in components:
         here, newest = known.get(component.name, 0), len(component.steps)
         if here == newest:
-            found.append(Finding("good", f"the tables of {component.name} have version {here}"))
+            found.append(good("postgres-tables", f"the tables of {component.name} have version {here}"))
         elif here > newest:
             text = f"the tables of {component.name} have version {here}, and this release knows {newest}"
-            found.append(Finding("bad", text, "install the newer release here too"))
+            found.append(bad("postgres-newer-tables", text, "install the newer release here too"))
         else:
             text = f"the tables of {component.name} have version {here} of {newest}"
-            found.append(Finding("warning", text, "run `nexmo-dispatch migrate --store URL`"))
+            found.append(warning("postgres-tables", text, "run `nexmo-dispatch migrate --store URL`"))
     missing = [str(row[0]) for row in await (await connection.execute(_RIGHTS)).fetchall()]
     if missing:
         text = f"the role may not read and write {', '.join(sorted(missing))}"
-        found.append(Finding("bad", text, "run `nexmo-dispatch migrate --store URL --grant ROLE` as owner"))
+        cure = "run `nexmo-dispatch migrate --store URL --grant ROLE` as owner"
+        found.append(bad("postgres-rights", text, cure))
     return found
 
 
@@ -170,8 +157,9 @@ async def _notifications(database: Database) -> Finding:
             await arrival.wait()
     except TimeoutError:
         cure = "none is needed: polls find the same a little later; a pooler in session mode passes them on"
-        return Finding("warning", "notifications do not come through, as behind a pooler", cure)
+        text = "notifications do not come through, as behind a pooler"
+        return warning("postgres-notifications", text, cure)
     finally:
         await notices.aclose()
         await database.aclose()
-    return Finding("good", "notifications come through")
+    return good("postgres-notifications", "notifications come through")

@@ -96,13 +96,14 @@ async def test_an_examination_names_each_risk_with_its_cure(database: str, postg
 
     findings = await examine(database_of(database), [INBOX], clock=lambda: 1000.0)
 
+    assert [finding.code for finding in findings if finding.level == "bad"] == ["postgres-durability"]
     by_level = {level: [f for f in findings if f.level == level] for level in ("good", "warning", "bad")}
     assert [finding.text[:30] for finding in by_level["bad"]] == ["fsync on, full_page_writes on,"]
     texts = " ".join(finding.text for finding in by_level["warning"])
     for words in ("no standby", "clock of the server", "superuser", "tables of inbox have version 0 of 1"):
         assert words in texts
     assert "notifications come through" in [finding.text for finding in by_level["good"]]
-    assert all(finding.cure for finding in by_level["bad"])
+    assert all(finding.cure and finding.code for finding in by_level["bad"] + by_level["warning"])
 
 
 async def test_errors_say_what_it_was_without_values(database: str) -> None:

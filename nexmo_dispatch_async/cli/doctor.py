@@ -1,0 +1,94 @@
+"""`nexmo-dispatch doctor`: looks at everything between the settings and a handled callback, and prints it.
+
+It changes nothing. What is looked at stands in `doctor_settings`, `doctor_service`, `doctor_versions` and
+`postgres_store`; what it means in `doctor_verdicts`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from nexmo_dispatch_async.cli.doctor_options import DoctorOptions, Part
+from nexmo_dispatch_async.cli.doctor_service import examine_callbacks, examine_hosts, read_application
+from nexmo_dispatch_async.cli.doctor_settings import read_settings
+from nexmo_dispatch_async.cli.doctor_versions import examine_versions, read_requirements
+from nexmo_dispatch_async.cli.postgres_store import examine_store
+from nexmo_dispatch_async.cli.screen import show
+from nexmo_dispatch_async.exceptions import DispatchError
+from nexmo_dispatch_core.findings import Finding, bad
+
+__all__ = ["HEALTHY", "UNHEALTHY", "examine", "run"]
+
+HEALTHY, UNHEALTHY = 0, 1
+_MARKS = {"good": "ok", "warning": "warning", "bad": "BAD"}
+
+
+async def run(
+    options: DoctorOptions,
+    environ: Mapping[str, str] = os.environ,
+    *,
+    clock: Callable[[], float] = time.time,
+) -> int:
+    """Examine, print each finding with its cure, and return 1 if something is bad.
+
+    Args:
+        options: What to look at, and how to print it.
+        environ: The environment.
+        clock: Gives epoch seconds.
+    """
+    findings = await examine(options, environ, clock=clock)
+    levels = [finding.level for finding in findings]
+    wrong, risks = levels.count("bad"), levels.count("warning")
+    if options.json:
+        report = {"bad": wrong, "warnings": risks, "findings": findings}
+        show(msgspec.json.encode(report).decode())
+    else:
+        for finding in findings:
+            code = "" if finding.level == "good" else f"{finding.code}: "
+            show(f"{_MARKS[finding.level]:<8} {code}{finding.text}")
+            if finding.cure:
+                show(f"{'':<8} -> {finding.cure}")
+        show(f"{wrong} bad, {risks} with a risk, {levels.count('good')} good")
+    return UNHEALTHY if wrong or (options.strict and risks) else HEALTHY
+
+
+async def examine(
+    options: DoctorOptions, environ: Mapping[str, str], *, clock: Callable[[], float] = time.time
+) -> list[Finding]:
+    """Return the findings of the chosen parts, in the order in which a message travels."""
+    parts = options.parts
+    settings, found = read_settings(environ)
+    findings = list(found) if Part.SETTINGS in parts else []
+    application = None
+    if Part.SERVICE in parts:
+        findings += await examine_hosts(settings, clock=clock)
+    if settings.has_credentials and {Part.SERVICE, Part.CALLBACKS} & parts:
+        reached = not any(finding.level == "bad" for finding in findings if finding.code in _UNREACHABLE)
+        if reached:
+            application, found = await read_application(settings, environ)
+            findings += found if Part.SERVICE in parts else [each for each in found if each.level == "bad"]
+    if application is not None and Part.CALLBACKS in parts:
+        findings += await examine_callbacks(application, settings, clock=clock)
+    if options.store and Part.STORE in parts:
+        findings += await _store(options.store)
+    if Part.VERSIONS in parts:
+        findings += examine_versions(read_requirements())
+    return findings
+
+
+#: After one of these the credentials cannot be tried: the same failure would be told twice.
+_UNREACHABLE = frozenset(
+    {"dns", "connection", "certificate", "tls", "timeout", "http", "proxy-refused", "proxy-unreachable"}
+)
+
+
+async def _store(store: str) -> list[Finding]:
+    try:
+        return await examine_store(store)
+    except DispatchError as error:
+        cure = "start the database, and check the URL, its role and its password"
+        return [bad("store", str(error), cure)]

@@ -1,0 +1,193 @@
+"""The network part of `nexmo-dispatch doctor`: the service, the application, and test callbacks.
+
+What the results mean is for `doctor_verdicts` to say.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+import warnings
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import aiohttp
+from yarl import URL
+
+from nexmo_dispatch_async.cli.doctor_settings import Settings
+from nexmo_dispatch_async.cli.doctor_verdicts import (
+    ANSWER_S,
+    CONNECT_S,
+    application_findings,
+    callback_finding,
+    clock_finding,
+    reach_finding,
+    refusal_finding,
+    unsigned_finding,
+)
+from nexmo_dispatch_async.client import DispatchClient
+from nexmo_dispatch_async.exceptions import APIError, PermissionDeniedError
+from nexmo_dispatch_async.models.responses import Application
+from nexmo_dispatch_async.retry import RetryPolicy, Timeout
+from nexmo_dispatch_async.transport.proxies import proxy_name
+from nexmo_dispatch_async.urls import PlainHTTPWarning
+from nexmo_dispatch_core.findings import Finding, good
+from nexmo_dispatch_webhooks.signature import sign
+from nexmo_dispatch_webhooks.testing import status_body
+
+__all__ = ["examine_callbacks", "examine_hosts", "read_application"]
+
+_TIMEOUT = aiohttp.ClientTimeout(total=20.0, sock_connect=10.0)
+_FAILURES = (aiohttp.ClientError, OSError, ValueError)
+
+
+async def examine_hosts(settings: Settings, *, clock: Callable[[], float] = time.time) -> list[Finding]:
+    """Reach the service and its token endpoint without credentials: DNS, TCP, proxy, TLS, and the clock.
+
+    Args:
+        settings: The URLs and the proxies.
+        clock: Gives epoch seconds.
+    """
+    findings: list[Finding] = []
+    skew: float | None = None
+    origins = dict.fromkeys(str(URL(url).origin()) for url in (settings.token_url, settings.base_url))
+    async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
+        for origin in origins:
+            url = URL(origin)
+            proxy = settings.proxies.of(url)
+            try:
+                async with session.get(url, proxy=proxy, allow_redirects=False) as response:
+                    skew = _skew(response.headers, clock()) if skew is None else skew
+            except _FAILURES as error:
+                findings.append(reach_finding(error, _named(origin), proxy=proxy))
+                continue
+            way = "" if proxy is None else f" by way of the proxy {proxy_name(proxy)}"
+            secure = " over TLS" if url.scheme == "https" else ""
+            findings.append(good("connection", f"{_named(origin)} answers{secure}{way}"))
+    return findings if skew is None else [*findings, clock_finding(skew)]
+
+
+def _skew(headers: Mapping[str, str], now: float) -> float | None:
+    """Return the seconds by which this clock is ahead; None if the response does not tell."""
+    if "Age" in headers:  # a cache has kept it, with its old date
+        return None
+    try:
+        return now - parsedate_to_datetime(headers.get("Date", "")).timestamp()
+    except (TypeError, ValueError):
+        return None
+
+
+async def read_application(
+    settings: Settings, environ: Mapping[str, str]
+) -> tuple[Application | None, list[Finding]]:
+    """Fetch a token and read the application, or a page of applications if none is named.
+
+    Args:
+        settings: What the environment says.
+        environ: The environment, for the client.
+    """
+    wanted = settings.application_id
+    # with the warnings of a client: the settings have said the same
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PlainHTTPWarning)
+        client = DispatchClient.from_env(
+            environ, trust_env=True, retry=RetryPolicy(attempts=1), timeout=Timeout(connect=10, total=20)
+        )
+    async with client:
+        try:
+            if wanted:
+                application = await client.applications.get(wanted)
+            else:
+                await client.applications.list(page_size=1)
+                return None, [good("credentials", "the service accepts the credentials")]
+        except PermissionDeniedError as error:
+            if wanted:
+                return None, [refusal_finding(error, wanted)]
+            # contract 1.5: a sandbox account may not list
+            return None, [good("credentials", "the service issues tokens; this account may not list")]
+        except APIError as error:
+            return None, [refusal_finding(error, wanted)]
+    accepted = good("credentials", "the service accepts the credentials")
+    host = urlsplit(settings.base_url).hostname or ""
+    return application, [accepted, *application_findings(application, host)]
+
+
+async def examine_callbacks(
+    application: Application, settings: Settings, *, clock: Callable[[], float] = time.time
+) -> list[Finding]:
+    """Post a signed test callback to each URL of an application, and one without a signature.
+
+    The callback is a `submitted` of a message that does not exist, without a workflow, so a handler that does
+    not know the message has nothing to do. Without a secret only the unsigned one is posted.
+
+    Args:
+        application: Its status URL and its inbound URL.
+        settings: The signature secrets, of which the first one signs, and the proxies.
+        clock: Gives epoch seconds.
+    """
+    findings: list[Finding] = []
+    timeout = aiohttp.ClientTimeout(total=ANSWER_S, sock_connect=CONNECT_S)
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+        for url, what in _urls(application).items():
+            poster = _Poster(session, url, settings.proxies.of_text(url), clock)
+            where = f"the {what} URL at {_named(url)}"
+            try:
+                if settings.secrets:
+                    finding = callback_finding(where, *await poster.post(settings.secrets))
+                    findings.append(finding)
+                    if finding.level == "bad":
+                        continue
+                status, _ = await poster.post({})
+            except _FAILURES as error:
+                findings.append(reach_finding(error, _named(url), proxy=poster.proxy, of="webhook-"))
+                continue
+            findings.append(unsigned_finding(where, status))
+    return findings
+
+
+def _urls(application: Application) -> dict[str, str]:
+    """Return what each callback URL is for."""
+    found: dict[str, str] = {}
+    for what, url in (("status", application.status_url), ("inbound", application.inbound_url)):
+        if url:
+            found[url] = f"{found[url]} and {what}" if url in found else what
+    return found
+
+
+class _Poster(NamedTuple):
+    """Posts test callbacks to one URL."""
+
+    session: aiohttp.ClientSession
+    url: str
+    proxy: URL | None
+    clock: Callable[[], float]
+
+    async def post(self, secrets: Mapping[str, str]) -> tuple[int, float]:
+        """Post one test callback; return the status and the seconds until it came."""
+        now = self.clock()
+        moment = datetime.fromtimestamp(now, UTC)
+        reference = "nexmo-dispatch doctor"
+        body = json.dumps(
+            status_body("submitted", dispatch_uuid=None, client_ref=reference, timestamp=moment)
+        ).encode()
+        headers = {"Content-Type": "application/json"}
+        for api_key, secret in list(secrets.items())[:1]:
+            token = sign(body, secret=secret, api_key=api_key, iat=int(now), jti=str(uuid.uuid4()))
+            headers["Authorization"] = token
+        begun = time.monotonic()
+        # the service follows no redirect
+        async with self.session.post(
+            self.url, data=body, headers=headers, proxy=self.proxy, allow_redirects=False
+        ) as response:
+            return response.status, time.monotonic() - begun
+
+
+def _named(url: str) -> str:
+    """Return host and port of a URL: its path may hold a secret."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return f"{host}:{parts.port}" if parts.port else host

@@ -1,0 +1,147 @@
+"""What the environment says to `nexmo-dispatch doctor`: settings that are missing, malformed or confused.
+
+It opens no connection and reads the mapping that the caller passes.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from nexmo_dispatch_async.auth import KPN_TOKEN_URL, check_url
+from nexmo_dispatch_async.client_settings import KPN_BASE_URL
+from nexmo_dispatch_async.environment import Environment
+from nexmo_dispatch_async.exceptions import ConfigurationError
+from nexmo_dispatch_async.transport.proxies import Proxies, proxies_of
+from nexmo_dispatch_async.urls import PlainHTTPWarning
+from nexmo_dispatch_core.findings import Finding, bad, good, warning
+
+__all__ = ["SECRETS", "Settings", "read_settings", "secrets_of"]
+
+#: The variable with the signature secrets, as pairs API_KEY=SECRET with blanks between them.
+SECRETS = "NEXMO_DISPATCH_SIGNATURE_SECRETS"
+_ID, _SECRET = "NEXMO_DISPATCH_CLIENT_ID", "NEXMO_DISPATCH_CLIENT_SECRET"
+_APPLICATION = "NEXMO_DISPATCH_APPLICATION_ID"
+
+
+class Settings(Struct, frozen=True):
+    """The settings that the other checks need.
+
+    Attributes:
+        base_url: Of the service.
+        token_url: Of its token endpoint.
+        has_credentials: Whether a client can be made from the environment.
+        application_id: The application; `""` for none.
+        secrets: Signature secrets by api key.
+        proxies: The proxies of the environment.
+    """
+
+    base_url: str
+    token_url: str
+    has_credentials: bool
+    application_id: str
+    secrets: Mapping[str, str]
+    proxies: Proxies
+
+    def __repr__(self) -> str:
+        return f"Settings({self.base_url!r}, {len(self.secrets)} secrets)"
+
+
+def read_settings(environ: Mapping[str, str]) -> tuple[Settings, list[Finding]]:
+    """Return the settings, and what is wrong with them.
+
+    Args:
+        environ: The environment, such as `os.environ`.
+    """
+    found = [_missing(name, what, environ) for name, what in _CREDENTIALS]
+    findings = [finding for finding in found if finding is not None]
+    variables = Environment(environ)
+    base_url, token_url, application_id, complete = KPN_BASE_URL, KPN_TOKEN_URL, "", False
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", PlainHTTPWarning)
+        try:
+            base_url = variables.base_url() or KPN_BASE_URL
+            text = environ.get("NEXMO_DISPATCH_TOKEN_URL", "").strip()
+            token_url = check_url("NEXMO_DISPATCH_TOKEN_URL", text, query=True) if text else KPN_TOKEN_URL
+            if not findings:
+                variables.credentials(variables.base_url())
+                complete = True
+            application_id = variables.application_id() or ""
+        except ConfigurationError as error:
+            findings.append(bad("setting", str(error), "correct the variable that is named"))
+    findings += [
+        warning("plain-http", str(each.message), "use https, or keep the service in a network of your own")
+        for each in caught
+        if issubclass(each.category, PlainHTTPWarning)
+    ]
+    secrets, wrong = secrets_of(environ)
+    if not findings:
+        findings.append(good("credentials-missing", f"{_ID} and {_SECRET} are set"))
+    findings += [*_application(application_id), *wrong, *_confused(environ, secrets)]
+    proxies, refused = _proxies(base_url)
+    settings = Settings(base_url, token_url, complete, application_id, secrets, proxies)
+    return settings, [*findings, *refused]
+
+
+_CREDENTIALS = (
+    (_ID, "the client id of the project in the developer portal"),
+    (_SECRET, "the client secret of the project in the developer portal"),
+)
+
+
+def _missing(name: str, what: str, environ: Mapping[str, str]) -> Finding | None:
+    if environ.get(name, "").strip():
+        return None
+    return bad("credentials-missing", f"{name} is not set", f"export {name} with {what}")
+
+
+def _application(application_id: str) -> list[Finding]:
+    if application_id:
+        return []
+    text = f"{_APPLICATION} is not set: a workflow is sent in the name of an application"
+    cure = f"create one with `nexmo-dispatch apps create`, and export its id as {_APPLICATION}"
+    return [bad("application-missing", text, cure)]
+
+
+def secrets_of(environ: Mapping[str, str]) -> tuple[dict[str, str], list[Finding]]:
+    """Return the signature secrets of the environment by api key, and what is wrong with them."""
+    texts = environ.get(SECRETS, "").split()
+    if not texts:
+        text = f"{SECRETS} is not set: callbacks cannot be verified"
+        cure = f"export {SECRETS}=API_KEY=SECRET with the signature secret of the account"
+        return {}, [warning("secrets-missing", text, cure)]
+    secrets: dict[str, str] = {}
+    findings: list[Finding] = []
+    for number, each in enumerate(texts, start=1):
+        api_key, equals, secret = each.partition("=")
+        if api_key and equals and secret:
+            secrets[api_key] = secret
+        else:
+            text = f"{SECRETS}: entry {number} does not read API_KEY=SECRET"
+            findings.append(bad("secrets-malformed", text, "write API_KEY=SECRET, with blanks between pairs"))
+    if not findings:
+        findings.append(good("secrets-missing", f"{SECRETS} has {_count(len(secrets), 'secret')}"))
+    return secrets, findings
+
+
+def _confused(environ: Mapping[str, str], secrets: Mapping[str, str]) -> list[Finding]:
+    """Find a client secret where the signature secret belongs: they are two secrets (contract 5.9)."""
+    client_secret = environ.get(_SECRET, "").strip()
+    if not client_secret or client_secret not in secrets.values():
+        return []
+    text = f"{SECRETS} holds the client secret, which signs no callbacks"
+    return [bad("secrets-confused", text, "ask for the signature secret of the account; it is another one")]
+
+
+def _proxies(base_url: str) -> tuple[Proxies, list[Finding]]:
+    try:
+        proxies = proxies_of(None, trust_env=True)
+    except ConfigurationError as error:
+        return Proxies(), [bad("proxy-url", str(error), "write http://user:password@host:port")]
+    return proxies, []
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
