@@ -76,8 +76,13 @@ class View:
             next_event_ms=self.engine.next_at(),
         )
 
-    def snapshot(self, limit: int = 100) -> Snapshot:
-        """Return the newest workflows and callbacks, at most `limit` of each."""
+    def snapshot(self, limit: int = 100, *, callbacks: int | None = None) -> Snapshot:
+        """Return the newest workflows and callbacks.
+
+        Args:
+            limit: Maximum number of workflows.
+            callbacks: Maximum number of callbacks; None for `limit`.
+        """
         self.log.catch_up()
         runs = self._newest(limit)
         return Snapshot(
@@ -85,7 +90,7 @@ class View:
             totals=self.totals(len(runs)),
             limit=limit,
             workflows=[self.workflow(run) for run in runs],
-            callbacks=self.callbacks(limit=limit),
+            callbacks=self.callbacks(limit=limit if callbacks is None else callbacks),
             faults=self.faults(),
         )
 
@@ -209,13 +214,15 @@ class Feed:
 
     Args:
         view: Builds the views.
-        limit: Maximum number of workflows and callbacks that the watcher shows.
+        limit: Maximum number of workflows that the watcher shows.
+        callbacks: Maximum number of callbacks that the watcher shows.
         behind: Maximum number of new records in a patch; with more, the watcher gets a snapshot.
     """
 
-    def __init__(self, view: View, *, limit: int = 100, behind: int = 2_000) -> None:
+    def __init__(self, view: View, *, limit: int = 500, callbacks: int = 100, behind: int = 2_000) -> None:
         self._view = view
         self._limit = limit
+        self._callbacks = callbacks
         self._behind = behind
         self._seen: int | None = None
         self._clock: tuple[float | None, int | None] | None = None
@@ -229,7 +236,7 @@ class Feed:
         # The page advances a running clock itself: only a change of speed matters.
         key = (clock.speed, clock.now_ms if clock.speed is None else None)
         if seen is None or total - seen > self._behind:
-            snapshot = view.snapshot(self._limit)
+            snapshot = view.snapshot(self._limit, callbacks=self._callbacks)
             self._seen, self._clock, self._faults = history.total, key, snapshot.faults
             return snapshot
         faults = view.faults()
@@ -246,7 +253,7 @@ class Feed:
             clock=clock,
             totals=view.totals(min(self._limit, len(runs))),
             workflows=[view.workflow(run) for run in reversed(shown)],
-            callbacks=view.callbacks(after=seen, limit=self._limit),
+            callbacks=view.callbacks(after=seen, limit=self._callbacks),
             faults=changed_faults,
         )
 

@@ -3,8 +3,6 @@
 import json
 from typing import Any
 
-import pytest
-
 from nexmo_dispatch_async.simulator import Simulator
 from tests.simulator.conftest import Caller, Receiver
 from tests.simulator.page.browser import Browser
@@ -211,12 +209,13 @@ async def test_markup_in_any_text_field_stays_text(desk: Desk) -> None:
         await desk.send(hostile(attack))
         desk.sim.reply(list(desk.sim._engine.messages)[-1], attack)
     await desk.sim.advance(0)
+    await desk.page.click("#all-cards")
     await desk.page.until(f"document.querySelectorAll('.theirs').length === {len(ATTACKS)}")
     await desk.page.until(f"document.querySelectorAll('#log li').length === {2 * len(ATTACKS)}")
     await desk.page.run("document.querySelectorAll('#log details').forEach(d => { d.open = true; })")
     await desk.page.until(f"document.querySelectorAll('#log .exchange').length === {2 * len(ATTACKS)}")
 
-    count = "text => document.querySelector('#list').textContent.split(text).length - 1"
+    count = "text => document.querySelector('#cards').textContent.split(text).length - 1"
     shown = await desk.page.run(f"{json.dumps(ATTACKS)}.map({count})")
     made = await desk.page.run(
         "[window.pwned === undefined, document.querySelectorAll('h1').length,"
@@ -228,7 +227,7 @@ async def test_markup_in_any_text_field_stays_text(desk: Desk) -> None:
 
 
 async def test_everything_is_reached_by_keyboard(desk: Desk) -> None:
-    """Tab passes the clock, the workflow's buttons, the log and the switches; the focus always shows."""
+    """Tab passes clock, search, list, card, log and switches; the focus always shows."""
     await desk.send(whatsapp_then_sms())
     await desk.sim.advance(1)
     await desk.page.until("document.querySelectorAll('#log li').length === 1")
@@ -250,7 +249,12 @@ async def test_everything_is_reached_by_keyboard(desk: Desk) -> None:
         "A",
         "advance-seconds",
         "jump",
+        "search",
         "show",
+        "channel",
+        "error",
+        "pick",
+        "follow",
         "curl",
         "0-delivered",
         "0-read",
@@ -323,6 +327,7 @@ async def test_text_is_told_from_its_ground(desk: Desk) -> None:
     await desk.send(workflow(step("viber_service_msg", "999313000001", within=60), step("mms", SILENT)))
     await desk.send(workflow(step("messenger", "999000000001")))
     await desk.sim.advance(20)
+    await desk.page.click("#all-cards")
     await desk.page.until("document.querySelectorAll('.ending').length === 1")
 
     light = await desk.page.run(CONTRAST)
@@ -390,40 +395,6 @@ async def test_nothing_sticks_out(desk: Desk) -> None:
         widths[width] = await desk.page.run("document.documentElement.scrollWidth")
 
     assert [width for width, needed in widths.items() if needed > width] == []
-
-
-# How far to the right the cards and what is in them reach; `innerWidth` would grow with them on a phone.
-REACH = """
-(async () => {
-  await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
-  const parts = [...document.querySelectorAll(".flow, .flow-head, .flow .pill")];
-  return Math.max(...parts.map(part => part.getBoundingClientRect().right));
-})()
-"""
-
-
-@pytest.mark.parametrize("width", [320, 360, 390])
-async def test_many_workflows_fit_on_a_phone(browser: Browser, caller: Caller, width: int) -> None:
-    """Cards below the screen are not laid out: what stands in for them must not widen the others."""
-    for number in range(8):
-        await caller.send(whatsapp_then_sms(f"9995000000{number:02}"))
-    page = await browser.open(caller.sim.url + "/", width=width, height=844)
-    await page.until("document.querySelectorAll('.flow').length === 8")
-
-    reach = await page.run(REACH)
-
-    await page.close()
-    assert reach <= width
-
-
-async def test_a_crowd_is_shown_by_its_newest(desk: Desk) -> None:
-    """Of many workflows the newest hundred are on the page, and it says so."""
-    for _ in range(130):
-        await desk.caller.send()
-
-    await desk.page.until_text("#totals", "130 in flight of 130, the newest 100 shown")
-    await desk.page.until("document.querySelectorAll('.flow').length === 100")
-    await desk.page.until_text(".flow h3", "Workflow #130")
 
 
 async def test_the_page_follows_a_running_clock(browser: Browser, receiver: Receiver) -> None:

@@ -2,6 +2,8 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
+export const $ = (id) => document.getElementById(id);
+
 /** Build an element. `props`: attributes by name, `on` with listeners, `data` for the dataset; false leaves out. */
 export function el(tag, props = {}, ...children) {
   const element = document.createElement(tag);
@@ -47,6 +49,33 @@ export function exchange(old, fresh) {
     const twin = focused && fresh.querySelector(`[data-key="${CSS.escape(focused)}"]`);
     (twin || fresh).focus({ preventScroll: true });
   }
+}
+
+const drawn = new WeakMap(); // container -> key -> what is shown of it
+
+/**
+ * Show these values and no others, in their order. A value that is still the same keeps its element, and with it
+ * the focus and what is open in it.
+ */
+export function drawEach(container, values, { keyOf, build }) {
+  const before = drawn.get(container) || new Map();
+  const after = new Map();
+  for (const value of values) {
+    const old = before.get(keyOf(value));
+    if (old?.value === value) after.set(keyOf(value), old);
+    else {
+      const element = build(value);
+      if (old) exchange(old.element, element);
+      after.set(keyOf(value), { value, element });
+    }
+  }
+  for (const [key, { element }] of before) if (!after.has(key)) element.remove();
+  let place = container.firstElementChild;
+  for (const { element } of after.values()) {
+    if (element === place) place = place.nextElementSibling;
+    else container.insertBefore(element, place);
+  }
+  drawn.set(container, after);
 }
 
 const two = (number) => String(number).padStart(2, "0");

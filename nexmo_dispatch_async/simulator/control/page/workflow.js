@@ -26,7 +26,7 @@ const ACTIONS = { delivered: "Deliver", read: "Mark read", rejected: "Reject…"
 const SAID = { submitted: "Submitted", delivered: "Delivered", read: "Read", rejected: "Rejected", undeliverable: "Undeliverable" };
 
 export const channelName = (channel) => (CHANNELS[channel] || { name: channel }).name;
-const isFailure = (status) => status === "rejected" || status === "undeliverable";
+export const isFailure = (status) => status === "rejected" || status === "undeliverable";
 
 /** Build the card of a workflow. `hands` has what its buttons do, `codes` the names of error codes. */
 export function workflowCard(flow, { hands, codes }) {
