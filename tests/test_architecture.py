@@ -73,7 +73,7 @@ IMPURE = {
         "simulator.api.server_fast_path",
         "simulator.callbacks.delivery",
     ),
-    *("simulator.control.routes", "simulator.control.http", "simulator.control.fault_routes"),
+    *(f"simulator.control.{name}" for name in ("routes", "http", "fault_routes", "account_routes")),
     "simulator.state_file",
 }
 

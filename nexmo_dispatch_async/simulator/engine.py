@@ -41,6 +41,7 @@ from nexmo_dispatch_async.simulator.world.runs import Message, Run
 from nexmo_dispatch_async.simulator.world.seeded_random import SeededRandom
 from nexmo_dispatch_async.simulator.world.settings import Settings
 from nexmo_dispatch_async.simulator.world.steps import SimulatedStep
+from nexmo_dispatch_async.simulator.world.tally import Tally
 
 __all__ = ["Engine", "Message", "Run"]
 
@@ -135,6 +136,7 @@ class Engine:
         self.messages: dict[str, Message] = {}
         self.accepted: int = 0
         self.in_flight: int = 0
+        self.tally: Tally = Tally()
         self._ended: deque[Run] = deque()
         self._keep = keep
         # callbacks
@@ -165,6 +167,7 @@ class Engine:
         """Start a workflow: its first step is sent immediately (contract 3.6)."""
         self.accepted += 1
         self.in_flight += 1
+        self.tally.accepted += 1
         number = self.accepted
         state = FailoverState(tuple([step.condition for step in steps]))
         run = Run(number, self._random.uuid(f"dispatch/{number}"), application, steps, state, self.now_ms)
@@ -220,6 +223,13 @@ class Engine:
     def put_back(self, delivery: Delivery) -> None:
         """Return a delivery that was not carried out; it is due again."""
         self._outbox.put_back(delivery)
+
+    def clear(self) -> None:
+        """Forget all workflows, records and callbacks; the clock and what is known of customers stay."""
+        for memory in (self.runs, self.messages, self._ended, self._heap, self._outbox, self.history):
+            memory.clear()
+        self.in_flight = self._under_way = 0
+        self.tally = Tally()
 
     # ---- time
 
@@ -322,6 +332,8 @@ class Engine:
         purpose = f"{run.number}/{index}"
         message = Message(self._random.uuid("message/" + purpose), run, index, step, self.now_ms)
         run.messages.append(message)
+        if index == 1:
+            self.tally.failed_over += 1
         self.messages[message.uuid] = message
         self.history.add(
             StepSent(
@@ -383,6 +395,7 @@ class Engine:
         price: Decimal | None = None
         if is_charged(step.channel, status, self.settings, before=message.price is not None):
             price = message.price = self.settings.prices.get(step.channel, Decimal(0))
+            self.tally.charge(run, price, self.settings.workflow_fee)
         self.history.add(
             StatusReached(
                 at_ms=self.now_ms,
@@ -429,6 +442,7 @@ class Engine:
     def _end(self, run: Run, status: Literal["completed", "error"]) -> None:
         run.ended_ms = self.now_ms
         self.in_flight -= 1
+        self.tally.end(run, status, self.settings.workflow_fee)
         self.history.add(WorkflowEnded(at_ms=self.now_ms, dispatch_uuid=run.dispatch_uuid, status=status))
         # The captures stamp the report 40-65 ms after the status that ended the workflow (contract 3.6).
         lag = self._random.between(f"report/{run.number}", 40, 65)

@@ -10,7 +10,7 @@ import contextlib
 import math
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,11 +20,10 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import anyio
 
 from nexmo_dispatch_async.event_loop import Unpicklable, running_loop
-from nexmo_dispatch_async.exceptions import ConfigurationError
-from nexmo_dispatch_async.models.user_ids import is_user_id
 from nexmo_dispatch_async.simulator.api.origin_check import own_hosts
 from nexmo_dispatch_async.simulator.api.server import Server
 from nexmo_dispatch_async.simulator.api.service import BASE_PATH, TOKEN_PATH, Service
+from nexmo_dispatch_async.simulator.by_hand import ByHand
 from nexmo_dispatch_async.simulator.callbacks.bodies import Delivery, Signer
 from nexmo_dispatch_async.simulator.callbacks.delivery import CallbackClient
 from nexmo_dispatch_async.simulator.config_file import load_config
@@ -36,7 +35,7 @@ from nexmo_dispatch_async.simulator.world.applications import SimulatedApplicati
 from nexmo_dispatch_async.simulator.world.clock import Clock
 from nexmo_dispatch_async.simulator.world.faults import Faults
 from nexmo_dispatch_async.simulator.world.history import History, Record
-from nexmo_dispatch_async.simulator.world.people import CHANNELS, People
+from nexmo_dispatch_async.simulator.world.people import People
 from nexmo_dispatch_async.simulator.world.seeded_random import SeededRandom
 from nexmo_dispatch_async.simulator.world.settings import Settings
 from nexmo_dispatch_async.simulator.world.tokens import Account, Tokens
@@ -55,7 +54,7 @@ _PARALLEL_CALLBACKS: Final = 64
 _CLOSE_TIMEOUT_S: Final = 2.0
 
 
-class Simulator(Unpicklable, Observed):
+class Simulator(Unpicklable, ByHand, Observed):
     """A simulated Dispatch service on a loopback port.
 
     By default time is virtual: it stands still until `advance()` moves it, and callbacks are delivered one
@@ -288,10 +287,6 @@ class Simulator(Unpicklable, Observed):
         """All applications of the account, oldest first."""
         return list(self._engine.applications)
 
-    def expire_tokens(self) -> None:
-        """Expire every access token issued so far: the gateway refuses each of them (contract 2.3)."""
-        self._tokens.expire()
-
     # ---- time
 
     @property
@@ -435,66 +430,4 @@ class Simulator(Unpicklable, Observed):
             limiter.release_on_behalf_of(delivery)
         self._catch_up()
         self._engine.answered(delivery, answer)
-        self._wake_driver()
-
-    # ---- manual control
-
-    def set_status(self, message_uuid: str, status: str, *, code: int | None = None) -> None:
-        """Set the status of a message now, overriding the script; `advance(0)` delivers the callback.
-
-        Raises:
-            KeyError: No message in memory has this uuid.
-        """
-        self._catch_up()
-        self._engine.intervene(message_uuid, status, code=code)
-        self._wake_driver()
-
-    def reply(self, message_uuid: str, content: str | Mapping[str, object]) -> None:
-        """Reply to a message as its recipient; `advance(0)` delivers the callback.
-
-        Args:
-            message_uuid: The message.
-            content: A text, or an object such as `{"type": "image", "image": {"url": "…"}}` (contract 5.5.2).
-
-        Raises:
-            KeyError: No message in memory has this uuid.
-        """
-        self._catch_up()
-        self._engine.reply(message_uuid, content)
-        self._wake_driver()
-
-    def inbound(
-        self,
-        content: str | Mapping[str, object],
-        *,
-        channel: str,
-        from_: str,
-        to: str,
-        application: SimulatedApplication | None = None,
-    ) -> None:
-        """Send an inbound message that answers no message; `advance(0)` delivers the callback (contract 5.5).
-
-        Args:
-            content: A text, or an object such as `{"type": "button", "button": {…}}` (contract 5.5.2).
-            channel: A channel such as `whatsapp`; the message opens the care window of that channel.
-            from_: The number or id of the customer.
-            to: The number or id of the business.
-            application: The application whose inbound URL is called; by default the one created last.
-
-        Raises:
-            ConfigurationError: The channel is unknown, or there is no application.
-        """
-        target = application or self._default_application
-        if channel not in CHANNELS:
-            raise ConfigurationError(f"channel must be one of {', '.join(CHANNELS)}; got {channel!r}")
-        if target is None:
-            raise ConfigurationError(
-                "there is no application to receive the inbound message: call "
-                "create_application(inbound_url=…) first, or pass application=…"
-            )
-        self._catch_up()
-        by_id = channel == "messenger" or (channel == "whatsapp" and is_user_id(from_))
-        customer = {"type": channel, "id" if by_id else "number": from_}
-        business = {"type": channel, "id" if channel in ("messenger", "viber_service_msg") else "number": to}
-        self._engine.inbound(target, to=business, from_=customer, content=content)
         self._wake_driver()

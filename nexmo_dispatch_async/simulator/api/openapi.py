@@ -76,10 +76,7 @@ def _operation(route: Route, schema_of: dict[type, dict[str, Any]]) -> dict[str,
     names: list[str] = re.findall(r"\{(\w+)\}", route.path)
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
-    ] + [
-        {"name": name, "in": "query", "schema": {"type": "integer", "minimum": 0, "maximum": most}}
-        for name, most in route.query
-    ]
+    ] + [{"name": name, "in": "query", "schema": _parameter(most)} for name, most in route.query]
     answer = {"type": "object"} if route.answer is None else schema_of[route.answer]
     if route.kind != "application/json":
         answer = {"type": "string"}
@@ -97,3 +94,7 @@ def _operation(route: Route, schema_of: dict[type, dict[str, Any]]) -> dict[str,
         content = {"application/json": {"schema": schema_of[route.body]}}
         operation["requestBody"] = {"content": content}
     return operation
+
+
+def _parameter(most: int | None) -> dict[str, Any]:
+    return {"type": "string"} if most is None else {"type": "integer", "minimum": 0, "maximum": most}

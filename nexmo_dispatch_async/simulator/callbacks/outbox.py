@@ -59,6 +59,8 @@ class Outbox:
         self._now_ms = now_ms
         self._due: deque[Delivery] = deque()
         self._created = 0
+        # callbacks up to this number were cleared
+        self._cleared = 0
         # delayed by a fault: until the next callback of the same workflow, until its final report
         self._overtaken: dict[str, list[Callback]] = {}
         self._after_report: dict[str, list[Callback]] = {}
@@ -75,8 +77,16 @@ class Outbox:
         return self._due.popleft()
 
     def put_back(self, delivery: Delivery) -> None:
-        """Return a delivery that was not carried out to the head of the queue."""
-        self._due.appendleft(delivery)
+        """Return a delivery that was not carried out to the head of the queue, unless it was cleared."""
+        if delivery.callback.number > self._cleared:
+            self._due.appendleft(delivery)
+
+    def clear(self) -> None:
+        """Forget all callbacks; results of deliveries in progress are dropped."""
+        self._cleared = self._created
+        self._due.clear()
+        self._overtaken.clear()
+        self._after_report.clear()
 
     def post(
         self,
@@ -151,6 +161,8 @@ class Outbox:
     def answered(self, delivery: Delivery, answer: Answer) -> None:
         """Record the response to a delivery, and plan the next attempt if there is one."""
         callback, policy = delivery.callback, self._settings.retry_policy
+        if callback.number <= self._cleared:
+            return
         retry_at: int | None = None
         if not callback.copy and answer.wants_retry(policy):
             age = (delivery.at_ms - callback.created_ms) / 1000

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from nexmo_dispatch_async.simulator.world.applications import SimulatedApplication
 from nexmo_dispatch_async.simulator.world.faults import Faults
 
 __all__ = ["ControlledSimulator"]
@@ -14,10 +15,19 @@ class ControlledSimulator(Protocol):
     """The part of a `Simulator` that routes call; see there."""
 
     faults: Faults
+    client_id: str
+    client_secret: str
+    api_key: str
+    signature_secret: str
 
     @property
-    def base_url(self) -> str:
-        """The URL of the service."""
+    def applications(self) -> list[SimulatedApplication]:
+        """All applications, oldest first."""
+        ...
+
+    @property
+    def default_application(self) -> SimulatedApplication | None:
+        """The application that is meant if none is named."""
         ...
 
     @property
@@ -48,6 +58,20 @@ class ControlledSimulator(Protocol):
 
     def reply(self, message_uuid: str, content: str | Mapping[str, object]) -> None:
         """Let the recipient of a message reply."""
+
+    def inbound(
+        self,
+        content: str | Mapping[str, object],
+        *,
+        channel: str,
+        from_: str,
+        to: str,
+        application: SimulatedApplication | None = None,
+    ) -> None:
+        """Let a customer write."""
+
+    def clear(self) -> None:
+        """Forget all workflows, records and callbacks."""
 
     def transcript(self) -> bytes:
         """Return the history as JSON lines."""

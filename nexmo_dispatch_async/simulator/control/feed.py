@@ -6,8 +6,6 @@ It changes nothing and does no I/O; the routes are in `routes.py`.
 from __future__ import annotations
 
 import itertools
-import json
-import shlex
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
@@ -35,7 +33,7 @@ from nexmo_dispatch_async.simulator.world.history import CallbackAttempt
 from nexmo_dispatch_async.simulator.world.people import READING_CHANNELS
 from nexmo_dispatch_core.vocabulary import FAILED_STATUSES
 
-__all__ = ["Feed", "View", "as_curl", "as_request"]
+__all__ = ["Feed", "View"]
 
 
 class View:
@@ -98,8 +96,12 @@ class View:
         """Return the counts."""
         engine = self.engine
         return Totals(
-            accepted=engine.accepted,
+            accepted=engine.tally.accepted,
             in_flight=engine.in_flight,
+            completed=engine.tally.completed,
+            errors=engine.tally.errors,
+            failed_over=engine.tally.failed_over,
+            cost=f"{engine.tally.cost:f}",
             requests=engine.history.total,
             shown=shown,
         )
@@ -135,6 +137,7 @@ class View:
                 at_ms=report.at_ms, attempt=report.attempt, status=report.status, failure=report.failure
             ),
             inbound=bool(run.application.inbound_url),
+            callbacks=len(self.log.attempts(run.dispatch_uuid)),
         )
 
     def callbacks(self, *, after: int = 0, limit: int = 100) -> list[CallbackView]:
@@ -142,6 +145,7 @@ class View:
 
         The id is the place in the history: ids increase and are never reused.
         """
+        self.log.catch_up()
         history = self.engine.history
         found: list[CallbackView] = []
         for back, record in enumerate(reversed(history)):
@@ -149,8 +153,46 @@ class View:
             if place <= after or len(found) >= limit:
                 break
             if isinstance(record, CallbackAttempt):
-                found.append(_callback(place, record))
+                found.append(self._callback(place, record))
         return found
+
+    def callbacks_of(self, dispatch_uuid: str, *, after: int = 0, limit: int = 100) -> list[CallbackView]:
+        """Return the attempts of one workflow, as `callbacks()` does; of inbound messages, those it got."""
+        self.log.catch_up()
+        found: list[CallbackView] = []
+        for place in reversed(self.log.attempts(dispatch_uuid)):
+            record = self.engine.history.at(place)
+            if place <= after or len(found) >= limit:
+                break
+            if isinstance(record, CallbackAttempt):
+                found.append(self._callback(place, record))
+        return found
+
+    def _callback(self, place: int, record: CallbackAttempt) -> CallbackView:
+        body = decoded(record.body)
+        to = body.get("to")
+        uuid = self.log.about(record)
+        run = self.engine.runs.get(uuid)
+        return CallbackView(
+            id=place,
+            number=record.number,
+            attempt=record.attempt,
+            kind=record.kind,
+            at_ms=record.at_ms,
+            request=RequestView(
+                url=record.url,
+                headers={"Content-Type": "application/json", "Authorization": record.authorization},
+                body=record.body,
+            ),
+            answer=None if record.status is None else AnswerView(status=record.status, body=record.answer),
+            failure=record.failure,
+            retry_at_ms=record.retry_at_ms,
+            dispatch_uuid=uuid,
+            workflow=None if run is None else run.number,
+            message_uuid=str(body.get("message_uuid") or ""),
+            about=str(body.get("status") or ""),
+            channel=str(body.get("channel") or as_object(to).get("type", "")),
+        )
 
     def _newest(self, limit: int) -> list[Run]:
         return list(itertools.islice(reversed(self.engine.runs.values()), limit))
@@ -225,6 +267,7 @@ class Feed:
         self._callbacks = callbacks
         self._behind = behind
         self._seen: int | None = None
+        self._cleared = 0
         self._clock: tuple[float | None, int | None] | None = None
         self._faults: list[dict[str, object]] = []
 
@@ -235,7 +278,8 @@ class Feed:
         clock = view.clock()
         # The page advances a running clock itself: only a change of speed matters.
         key = (clock.speed, clock.now_ms if clock.speed is None else None)
-        if seen is None or total - seen > self._behind:
+        if seen is None or total - seen > self._behind or history.cleared != self._cleared:
+            self._cleared = history.cleared
             snapshot = view.snapshot(self._limit, callbacks=self._callbacks)
             self._seen, self._clock, self._faults = history.total, key, snapshot.faults
             return snapshot
@@ -264,45 +308,3 @@ class Feed:
 
 def _number(run: Run) -> int:
     return run.number
-
-
-def _callback(place: int, record: CallbackAttempt) -> CallbackView:
-    body = decoded(record.body)
-    links = as_object(body.get("_links"))
-    link = as_object(links.get("dispatch") or links.get("workflow"))
-    return CallbackView(
-        id=place,
-        number=record.number,
-        attempt=record.attempt,
-        kind=record.kind,
-        at_ms=record.at_ms,
-        request=RequestView(
-            url=record.url,
-            headers={"Content-Type": "application/json", "Authorization": record.authorization},
-            body=record.body,
-        ),
-        answer=None if record.status is None else AnswerView(status=record.status, body=record.answer),
-        failure=record.failure,
-        retry_at_ms=record.retry_at_ms,
-        dispatch_uuid=str(body.get("dispatch_uuid") or link.get("dispatch_uuid") or ""),
-        message_uuid=str(body.get("message_uuid") or ""),
-        about=str(body.get("status") or ""),
-        channel=str(as_object(body.get("to")).get("type", "")),
-    )
-
-
-def as_request(run: Run) -> dict[str, object]:
-    """Return the body that a workflow was sent with."""
-    return as_object(msgspec.json.decode(run.steps[0].body))
-
-
-def as_curl(run: Run, base_url: str) -> str:
-    """Return the shell command that sends a workflow again; the token comes from the environment."""
-    body = json.dumps(as_request(run), indent=2, ensure_ascii=False)
-    return (
-        f"curl {shlex.quote(base_url + '/dispatch')} \\\n"
-        '  -H "Authorization: Bearer $TOKEN" \\\n'
-        f"  -H {shlex.quote('ApplicationId: ' + run.application.id)} \\\n"
-        "  -H 'Content-Type: application/json' \\\n"
-        f"  --data-raw {shlex.quote(body)}\n"
-    )

@@ -20,6 +20,7 @@ __all__ = [
     "error",
     "json_answer",
     "number",
+    "origin",
     "read",
     "refuse",
 ]
@@ -41,8 +42,8 @@ class Route(NamedTuple):
     summary: str
     #: schema of the body; None for no body
     body: type | None = None
-    #: the numbers of the query, each with its maximum
-    query: tuple[tuple[str, int], ...] = ()
+    #: the parameters of the query: a number with its maximum, or a text with None
+    query: tuple[tuple[str, int | None], ...] = ()
     #: media type of the response, and schema of a JSON response; None for any object
     kind: str = "application/json"
     answer: type | None = None
@@ -105,3 +106,8 @@ def number(request: web.Request, name: str, default: int, *, most: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 17 and int(text) <= most):
         refuse(400, f"{name} must be a number from 0 to {most}")
     return int(text)
+
+
+def origin(request: web.Request) -> str:
+    """Return scheme, host and port by which the caller reaches the simulator; `Host` was checked before."""
+    return f"http://{request.host}"

@@ -16,9 +16,11 @@ from aiohttp import web
 
 from nexmo_dispatch_async.simulator.api import openapi, origin_check
 from nexmo_dispatch_async.simulator.api.server import called_address
+from nexmo_dispatch_async.simulator.control.account_routes import AccountRoutes
+from nexmo_dispatch_async.simulator.control.commands import as_curl, as_request
 from nexmo_dispatch_async.simulator.control.controlled import ControlledSimulator
 from nexmo_dispatch_async.simulator.control.fault_routes import FaultRoutes
-from nexmo_dispatch_async.simulator.control.feed import Feed, View, as_curl
+from nexmo_dispatch_async.simulator.control.feed import Feed, View
 from nexmo_dispatch_async.simulator.control.http import (
     Body,
     Handler,
@@ -27,6 +29,7 @@ from nexmo_dispatch_async.simulator.control.http import (
     error,
     json_answer,
     number,
+    origin,
     read,
     refuse,
 )
@@ -160,6 +163,10 @@ class Control:
             "let the recipient of a message answer it now",
             body=_ReplyText,
         )
+        yield Route(
+            "POST", "/control/clear", self._clear, "forget all workflows, records and callbacks", body=Nothing
+        )
+        yield from AccountRoutes(self._sim, self._after_inbound).routes()
         yield from FaultRoutes(self._sim, self._engine.settings).routes()
 
     def _state_routes(self) -> Iterator[Route]:
@@ -192,7 +199,7 @@ class Control:
             "/control/callbacks",
             self._callbacks,
             "attempts to deliver callbacks, newest first",
-            query=(("after", _NEVER_REACHED), limit),
+            query=(("after", _NEVER_REACHED), limit, ("workflow", None)),
         )
         yield Route("GET", "/control/codes", self._codes, "the names of the error codes")
         yield Route(
@@ -250,11 +257,19 @@ class Control:
         return json_answer(self._view.workflow(run))
 
     async def _curl(self, request: web.Request) -> web.Response:
-        return web.Response(text=as_curl(self._run(request), self._sim.base_url))
+        run = self._run(request)
+        application = run.application.id
+        return web.Response(
+            text=as_curl(as_request(run), application=application, origin=origin(request), sim=self._sim)
+        )
 
     async def _callbacks(self, request: web.Request) -> web.Response:
         after = number(request, "after", 0, most=_NEVER_REACHED)
-        found = self._view.callbacks(after=after, limit=number(request, "limit", 100, most=_MOST))
+        limit = number(request, "limit", 100, most=_MOST)
+        if (uuid := request.query.get("workflow")) is None:
+            found = self._view.callbacks(after=after, limit=limit)
+        else:
+            found = self._view.callbacks_of(uuid, after=after, limit=limit)
         return json_answer({"total": self._engine.history.total, "callbacks": found})
 
     async def _codes(self, _: web.Request) -> web.Response:
@@ -365,12 +380,26 @@ class Control:
         return await self._after(run)
 
     async def _after(self, run: Run) -> web.Response:
-        """Deliver the callback, unless an `advance()` in progress does, and return the workflow."""
-        if self._sim.speed is None and not self._advancing():
-            await self._sim.advance(0)
+        """Deliver the callback and return the workflow."""
+        await self._deliver()
         self._view.log.catch_up()
         clock: ClockView = self._view.clock()
         return json_answer({"clock": clock, "workflow": self._view.workflow(run)})
+
+    async def _after_inbound(self) -> web.Response:
+        """Deliver the callback and return the clock."""
+        await self._deliver()
+        return self._time()
+
+    async def _deliver(self) -> None:
+        """Deliver the callbacks that are due, unless an `advance()` in progress does."""
+        if self._sim.speed is None and not self._advancing():
+            await self._sim.advance(0)
+
+    async def _clear(self, request: web.Request) -> web.Response:
+        await read(request, Nothing)
+        self._sim.clear()
+        return self._time()
 
     async def _unknown(self, request: web.Request) -> web.Response:
         refuse(404, f"there is no {request.method} {request.path}")

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from nexmo_dispatch_async.simulator.control.message_log import Moment, Reply
 from nexmo_dispatch_async.simulator.control.preview import Content
 
 __all__ = [
+    "AccountView",
     "AnswerView",
+    "ApplicationView",
     "CallbackView",
     "ClockView",
     "MessageView",
     "Patch",
     "ReportView",
     "RequestView",
+    "SampleView",
     "Snapshot",
     "StepView",
     "Totals",
@@ -32,10 +37,14 @@ class ClockView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
-    """Counts since the start."""
+    """Counts and cost of all workflows since the start, or since the simulator was cleared."""
 
     accepted: int
     in_flight: int
+    completed: int
+    errors: int
+    failed_over: int
+    cost: str
     requests: int
     shown: int
 
@@ -78,7 +87,7 @@ class ReportView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class WorkflowView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One workflow; `deadline_ms` is the time of the next failover."""
+    """One workflow; `deadline_ms` is the time of the next failover, `callbacks` a number of attempts."""
 
     uuid: str
     number: int
@@ -93,6 +102,7 @@ class WorkflowView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     cost: str | None = None
     report: ReportView | None = None
     inbound: bool = False
+    callbacks: int = 0
 
 
 class RequestView(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,7 +121,10 @@ class AnswerView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CallbackView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One attempt to deliver a callback; without an `answer` there is a `failure`."""
+    """One attempt to deliver a callback; without an `answer` there is a `failure`.
+
+    `workflow` is the number of its workflow; for an inbound message, of the one that it answers.
+    """
 
     id: int
     number: int
@@ -123,6 +136,7 @@ class CallbackView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     failure: str | None = None
     retry_at_ms: int | None = None
     dispatch_uuid: str = ""
+    workflow: int | None = None
     message_uuid: str = ""
     about: str = ""
     channel: str = ""
@@ -147,3 +161,32 @@ class Patch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     workflows: list[WorkflowView] = []
     callbacks: list[CallbackView] = []
     faults: list[dict[str, object]] | msgspec.UnsetType = msgspec.UNSET
+
+
+class ApplicationView(msgspec.Struct, frozen=True, kw_only=True):
+    """One application; an empty URL receives no callbacks."""
+
+    id: str
+    name: str
+    status_url: str
+    inbound_url: str
+
+
+class AccountView(msgspec.Struct, frozen=True, kw_only=True):
+    """The simulated account, newest application first; `application` is the default one."""
+
+    base_url: str
+    token_url: str
+    client_id: str
+    client_secret: str
+    signature_secrets: str
+    applications: list[ApplicationView]
+    application: str | None
+
+
+class SampleView(msgspec.Struct, frozen=True, kw_only=True):
+    """A workflow to begin with, and the shell command that sends it."""
+
+    application: str
+    body: dict[str, Any]
+    curl: str

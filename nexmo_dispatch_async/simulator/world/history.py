@@ -124,6 +124,8 @@ class History:
         self._records: deque[Record] = deque(maxlen=limit)
         self._observer = observer
         self.total: int = 0
+        #: number of calls of `clear()`
+        self.cleared: int = 0
 
     def __len__(self) -> int:
         return len(self._records)
@@ -140,6 +142,16 @@ class History:
         self._records.append(record)
         if self._observer is not None:
             self._observer(record)
+
+    def clear(self) -> None:
+        """Drop all records; `total` stays, so that no place is taken twice."""
+        self._records.clear()
+        self.cleared += 1
+
+    def at(self, place: int) -> Record | None:
+        """Return the record that was the `place`-th to be added, None if it was dropped."""
+        back = self.total - place
+        return self._records[-1 - back] if 0 <= back < len(self._records) else None
 
     def since(self, total: int) -> list[Record]:
         """Return the records added after the first `total`, without those dropped since."""

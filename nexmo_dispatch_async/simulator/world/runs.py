@@ -44,3 +44,5 @@ class Run:
     ended_ms: int | None = None
     #: whether the final report has been created
     reported: bool = False
+    #: whether the tally contains its fee
+    fee_charged: bool = False

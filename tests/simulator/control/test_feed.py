@@ -1,19 +1,17 @@
 """The views tell the engine's state, and a feed tells what changed: all of it, once, and never too much."""
 
 import json
-import shlex
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nexmo_dispatch_async.simulator.api.validation import parse_dispatch
 from nexmo_dispatch_async.simulator.callbacks.bodies import Answer
-from nexmo_dispatch_async.simulator.control.feed import Feed, View, as_curl, as_request
+from nexmo_dispatch_async.simulator.control.feed import Feed, View
 from nexmo_dispatch_async.simulator.control.views import Patch, Snapshot
-from tests.simulator.support import EPOCH, Box, box, step, workflow
+from tests.simulator.support import EPOCH, Box, box, step
 
 TO = "999500000001"
 
@@ -107,22 +105,48 @@ def test_callbacks_are_counted_by_place_and_bounded() -> None:
     assert view.callbacks(after=everything[2].id) == everything[:2]
 
 
-def test_a_request_is_told_back_as_it_was() -> None:
-    body = workflow(step("whatsapp", TO, within=60, client_ref="r-1"), step("sms", TO))
-    run = box().accept(*body["workflow"])
+def test_callbacks_name_their_workflow_and_are_found_by_it() -> None:
+    """A status, a report and a reply; an inbound message that answers nothing belongs to no workflow."""
+    parts = box()
+    run = parts.accept(step("whatsapp", "999700000001"))
+    other = parts.accept(step("sms", TO))
+    parts.run(30, Answer(503))
+    parts.engine.inbound(
+        parts.application,
+        to={"type": "sms", "number": "31600000000"},
+        from_={"type": "sms", "number": TO},
+        content="Hi",
+    )
+    parts.run(0)
+    view = view_of(parts)
 
-    assert as_request(run) == body
+    everything, own = view.callbacks(), view.callbacks_of(run.dispatch_uuid)
+
+    assert [(c.workflow, c.dispatch_uuid) for c in everything if c.about == ""][:1] == [(None, "")]
+    assert own == [c for c in everything if c.workflow == 1]
+    assert {c.kind for c in own} == {"message-status", "inbound-message", "final-report"}
+    assert {c.dispatch_uuid for c in own} == {run.dispatch_uuid}
+    assert view.callbacks_of(run.dispatch_uuid, after=own[2].id) == own[:2]
+    assert view.callbacks_of(run.dispatch_uuid, limit=3) == own[:3]
+    counts = {shown.number: shown.callbacks for shown in view.snapshot().workflows}
+    assert counts == {1: len(own), 2: len(view.callbacks_of(other.dispatch_uuid))}
 
 
-@pytest.mark.parametrize("text", ["It's", '"quoted" $HOME `id` \\', "line\nline", "é 🙂", "'; rm -rf / #"])
-def test_curl_quotes_what_a_shell_would_read(text: str) -> None:
-    body = workflow(step("sms", TO, message={"content": {"type": "text", "text": text}}))
-    run = box().accept(*body["workflow"])
+@pytest.mark.parametrize("version", ["v0.1", "v1"])
+def test_a_reply_belongs_to_its_workflow_in_each_format(version: Literal["v0.1", "v1"]) -> None:
+    parts = box()
+    parts.settings.webhook_version = version
+    run = parts.accept(step("viber_service_msg", TO))
+    parts.engine.reply(run.messages[0].uuid, "On my way")
+    parts.run(0)
+    view = view_of(parts)
 
-    words = shlex.split(as_curl(run, "http://127.0.0.1:8701/communication/nexmo"))
+    (callback,) = view.callbacks()
+    message = view.snapshot().workflows[0].steps[0].message
 
-    assert json.loads(words[-1]) == body
-    assert parse_dispatch(words[-1].encode())
+    assert (callback.kind, callback.workflow) == ("inbound-message", 1)
+    assert message is not None
+    assert [reply.text for reply in message.replies] == ["On my way"]
 
 
 # ---- the feed
@@ -198,6 +222,25 @@ def test_who_falls_behind_starts_over() -> None:
         parts.accept(step("sms", TO))
 
     assert isinstance(feed.next(), Snapshot)
+
+
+def test_who_watches_a_clearing_starts_over() -> None:
+    """Nothing of what was cleared is told again, and numbers go on."""
+    parts = box()
+    parts.accept(step("whatsapp", "999700000001"))
+    parts.run(30)
+    feed = Feed(view_of(parts))
+    feed.next()
+
+    parts.engine.clear()
+    cleared = feed.next()
+    parts.accept(step("sms", TO))
+    after = feed.next()
+
+    assert isinstance(cleared, Snapshot)
+    assert (cleared.workflows, cleared.callbacks, cleared.totals.accepted) == ([], [], 0)
+    assert isinstance(after, Patch)
+    assert [(w.number, w.callbacks) for w in after.workflows] == [(2, 0)]
 
 
 def test_a_feed_is_bounded() -> None:

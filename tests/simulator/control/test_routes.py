@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import shlex
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -200,25 +199,6 @@ async def test_callbacks_show_every_attempt_and_the_answer(
     assert json.loads(newest["request"]["body"])["status"] == "completed"
     assert newest["answer"]["status"] == 200
     assert [entry["id"] for entry in news["callbacks"]] == [newest["id"]]
-
-
-async def test_curl_sends_the_workflow_again(panel: Panel, caller: Caller) -> None:
-    """The command is what a shell takes, quotes in texts included, and names no token."""
-    body = workflow(
-        step("sms", "999500000001", message={"content": {"type": "text", "text": 'It\'s $HOME `id` "ok"'}})
-    )
-    _, sent = await caller.send(body)
-
-    async with caller.session.get(
-        f"{panel.sim.url}/control/workflows/{sent['dispatch_uuid']}/curl"
-    ) as response:
-        command = await response.text()
-
-    words = shlex.split(command)
-    assert words[:2] == ["curl", panel.sim.base_url + "/dispatch"]
-    assert json.loads(words[-1]) == body
-    assert "Authorization: Bearer $TOKEN" in words
-    assert caller.token not in command
 
 
 async def test_switches_change_the_running_service(panel: Panel, caller: Caller) -> None:

@@ -1,5 +1,6 @@
 // What the buttons of a workflow do: statuses and replies as its recipient, and the command that sends it again.
 
+import { showCallbacksOf } from "./callbacks.js";
 import { $ } from "./dom.js";
 import { copy, post, toast } from "./talk.js";
 import { channelName } from "./workflow.js";
@@ -18,6 +19,7 @@ export const hands = {
   reply: askReply,
   fail: askFailure,
   curl: copyCurl,
+  callbacks: showCallbacksOf,
 };
 
 async function askReply(flow, step) {

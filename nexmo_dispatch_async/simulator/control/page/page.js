@@ -1,43 +1,39 @@
 // The live page: listens to the simulator, and hands what it hears to the parts of the page.
 
-import { callbackLine } from "./callbacks.js";
+import { onWorkflowOf, replaceCallbacks, showCallbacks } from "./callbacks.js";
 import { setClock } from "./clock.js";
 import { $ } from "./dom.js";
+import { ask } from "./hands.js";
 import { unlessPressed } from "./press.js";
 import { fetchSwitches, showFaults } from "./switches.js";
-import { get, onNews, toast } from "./talk.js";
+import { get, onNews, post, toast } from "./talk.js";
 import { countAccepted, goTo, nameCodes, replaceFlows, show } from "./workflows.js";
-
-const log = $("log");
-const LOG_LINES = 100;
 
 onNews(({ clock, workflow }) => {
   if (clock) setClock(clock);
   if (workflow) show([workflow]);
 });
 
-// ---- callbacks
-
-function showCallbacks(entries) {
-  for (const entry of [...entries].reverse()) log.prepend(callbackLine(entry, goTo));
-  while (log.childElementCount > LOG_LINES) log.lastElementChild.remove();
-  $("log-empty").hidden = log.childElementCount > 0;
-}
-
-/** After a break: add what is new; start over when the numbers do not go on from where they were. */
-function replaceCallbacks(entries) {
-  const newest = Number(log.firstElementChild?.dataset.id || 0);
-  const goesOn = entries.some((entry) => entry.id === newest);
-  if (!goesOn) log.replaceChildren();
-  showCallbacks(goesOn ? entries.filter((entry) => entry.id > newest) : entries);
-}
+onWorkflowOf(goTo);
 
 // ---- totals
 
 function showTotals(totals) {
-  $("totals").textContent = `${totals.in_flight.toLocaleString("en")} in flight of ${totals.accepted.toLocaleString("en")}`;
+  const many = (number) => number.toLocaleString("en");
+  const share = totals.accepted ? `${Math.round((100 * totals.failed_over) / totals.accepted)} %` : "none";
+  const shown = {
+    accepted: many(totals.accepted), in_flight: many(totals.in_flight), completed: many(totals.completed), errors: many(totals.errors),
+    failed_over: share, cost: `€ ${totals.cost}`,
+  };
+  for (const [name, text] of Object.entries(shown)) document.querySelector(`[data-total="${name}"]`).textContent = text;
+  document.querySelector("[data-total=failed_over]").title = `${many(totals.failed_over)} of ${many(totals.accepted)} workflows`;
+  $("clear").disabled = totals.accepted === 0 && !$("log").childElementCount;
   countAccepted(totals.accepted);
 }
+
+$("clear").addEventListener("click", async () => {
+  if (await ask($("clear-dialog")) && await post("/control/clear")) toast("All workflows and callbacks were cleared.");
+});
 
 // ---- the beginning
 
