@@ -10,7 +10,7 @@ from aiohttp import web
 
 from nexmo_dispatch_async.simulator.api.gateway import TOKEN_PATH
 from nexmo_dispatch_async.simulator.api.service import BASE_PATH
-from nexmo_dispatch_async.simulator.control.commands import SAMPLE, as_curl
+from nexmo_dispatch_async.simulator.control.commands import as_curl, sample
 from nexmo_dispatch_async.simulator.control.controlled import ControlledSimulator
 from nexmo_dispatch_async.simulator.control.http import Body, Route, json_answer, origin, read, refuse
 from nexmo_dispatch_async.simulator.control.views import AccountView, ApplicationView, SampleView
@@ -83,8 +83,9 @@ class AccountRoutes:
 
     async def _sample(self, request: web.Request) -> web.Response:
         application = self._application(None)
-        command = as_curl(SAMPLE, application=application.id, origin=origin(request), sim=self._sim)
-        return json_answer(SampleView(application=application.id, body=SAMPLE, curl=command))
+        body = sample(application)
+        command = as_curl(body, application=application.id, origin=origin(request), sim=self._sim)
+        return json_answer(SampleView(application=application.id, body=body, curl=command))
 
     async def _inbound(self, request: web.Request) -> web.Response:
         body = await read(request, _Inbound)

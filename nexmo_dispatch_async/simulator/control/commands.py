@@ -14,38 +14,38 @@ from nexmo_dispatch_async.simulator.api.service import BASE_PATH
 from nexmo_dispatch_async.simulator.control.controlled import ControlledSimulator
 from nexmo_dispatch_async.simulator.control.message_log import as_object
 from nexmo_dispatch_async.simulator.engine import Run
+from nexmo_dispatch_async.simulator.world.applications import SimulatedApplication
 
-__all__ = ["SAMPLE", "as_curl", "as_request"]
+__all__ = ["as_curl", "as_request", "sample"]
 
-_TEXT: Final = "Your Acme code: 493201. Valid for 10 minutes."
+#: the default person, who reads a message after ten seconds
+_READER: Final = "999000000001"
 
-#: A workflow that the default settings accept: a template to a person who reads it, an SMS otherwise.
-SAMPLE: Final[dict[str, Any]] = {
-    "template": "failover",
-    "workflow": [
-        {
-            "from": {"type": "whatsapp", "number": "447700900800"},
-            "to": {"type": "whatsapp", "number": "999000000001"},
-            "message": {
-                "content": {
-                    "type": "template",
-                    "template": {
-                        "name": "whatsapp:hsm:technology:nexmo:verify",
-                        "parameters": [{"default": "Your Acme"}, {"default": "493201"}, {"default": "10"}],
-                    },
-                }
-            },
-            "client_ref": "sample",
-            "failover": {"expiry_time": 600, "condition_status": "read"},
-        },
-        {
-            "from": {"type": "sms", "number": "3197010299901"},
-            "to": {"type": "sms", "number": "999000000001"},
-            "message": {"content": {"type": "text", "text": _TEXT}},
-            "client_ref": "sample",
-        },
-    ],
-}
+
+def sample(application: SimulatedApplication) -> dict[str, Any]:
+    """Return a workflow that the default settings accept: a template to a person who reads it, else an SMS.
+
+    Args:
+        application: The application; the sender is its WhatsApp account, if it has one (contract 7.5).
+    """
+    template = {
+        "name": "whatsapp:hsm:technology:nexmo:verify",
+        "parameters": [{"default": "Your Acme"}, {"default": "493201"}, {"default": "10"}],
+    }
+    first = {
+        "from": {"type": "whatsapp", "number": application.accounts.get("whatsapp", "447700900800")},
+        "to": {"type": "whatsapp", "number": _READER},
+        "message": {"content": {"type": "template", "template": template}},
+        "client_ref": "sample",
+        "failover": {"expiry_time": 600, "condition_status": "read"},
+    }
+    second = {
+        "from": {"type": "sms", "number": "3197010299901"},
+        "to": {"type": "sms", "number": _READER},
+        "message": {"content": {"type": "text", "text": "Your Acme code: 493201. Valid for 10 minutes."}},
+        "client_ref": "sample",
+    }
+    return {"template": "failover", "workflow": [first, second]}
 
 
 def as_request(run: Run) -> dict[str, object]:

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from nexmo_dispatch_async.simulator import Simulator
-from nexmo_dispatch_async.simulator.control.commands import SAMPLE, as_curl, as_request
+from nexmo_dispatch_async.simulator.control.commands import as_curl, as_request, sample
 from tests.simulator.conftest import Caller
 from tests.simulator.support import box, step, workflow
 
@@ -56,7 +56,8 @@ async def test_the_sample_is_accepted_under_the_default_settings() -> None:
     """With the care window on, as in the service; the message is read and nothing fails over."""
     async with Simulator() as sim:
         application = sim.create_application()
-        command = as_curl(SAMPLE, application=application.id, origin=sim.url, sim=sim)
+        application.accounts["whatsapp"] = "447700900801"
+        command = as_curl(sample(application), application=application.id, origin=sim.url, sim=sim)
 
         sent = await run_in_a_shell(command)
         await sim.advance(60)

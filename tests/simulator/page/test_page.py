@@ -219,7 +219,7 @@ async def test_markup_in_any_text_field_stays_text(desk: Desk) -> None:
     shown = await desk.page.run(f"{json.dumps(ATTACKS)}.map({count})")
     made = await desk.page.run(
         "[window.pwned === undefined, document.querySelectorAll('h1').length,"
-        " document.querySelectorAll('main :is(img, script, a, [onload], [onerror])').length]"
+        " document.querySelectorAll('main :is(img, script, a, [onload], [onerror]):not(#empty a)').length]"
     )
 
     assert min(shown) >= 13
@@ -260,6 +260,8 @@ async def test_everything_is_reached_by_keyboard(desk: Desk) -> None:
         "0-read",
         "0-rejected",
         "0-reply",
+        "SUMMARY",
+        "copy-settings",
         "SUMMARY",
     ]
     assert [name for name in reached if name in wanted] == wanted

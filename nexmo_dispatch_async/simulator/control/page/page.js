@@ -2,6 +2,7 @@
 
 import { onWorkflowOf, replaceCallbacks, showCallbacks } from "./callbacks.js";
 import { setClock } from "./clock.js";
+import { fetchAccount, knowApplications } from "./connect.js";
 import { $ } from "./dom.js";
 import { ask } from "./hands.js";
 import { unlessPressed } from "./press.js";
@@ -48,6 +49,7 @@ function listen() {
   events.addEventListener("snapshot", ({ data }) => {
     const all = JSON.parse(data);
     setClock(all.clock);
+    fetchAccount().catch(() => {}); // the switches say that the simulator does not answer
     unlessPressed(() => {
       replaceFlows(all.workflows, all.limit);
       replaceCallbacks(all.callbacks);
@@ -59,6 +61,7 @@ function listen() {
     const news = JSON.parse(data);
     setClock(news.clock);
     show(news.workflows || []);
+    knowApplications(news.workflows || []);
     unlessPressed(() => {
       showCallbacks(news.callbacks || []);
       if (news.faults) showFaults(news.faults);
@@ -66,12 +69,6 @@ function listen() {
     });
   });
 }
-
-$("empty-hint").textContent = `curl ${location.origin}/communication/nexmo/dispatch \\
-  -H "Authorization: Bearer $TOKEN" \\
-  -H "ApplicationId: $APPLICATION_ID" \\
-  -H "Content-Type: application/json" \\
-  -d @workflow.json`;
 
 listen();
 Promise.all([get("/control/codes").then(nameCodes), fetchSwitches()]).catch(() => toast("The simulator does not answer."));
