@@ -38,7 +38,7 @@ GOOD = PAYLOADS / "requests" / "sms_text.json"
 
 async def play(*scenarios: Scenario) -> tuple[int, str]:
     page = io.StringIO()
-    code = await demo.run(Console(file=page, width=200), scenarios)
+    code = await demo.run(Console(file=page, width=200), scenarios=scenarios)
     return code, page.getvalue()
 
 
@@ -428,3 +428,54 @@ def test_version() -> None:
     done = CliRunner().invoke(app, ["--version"])
 
     assert done.stdout.startswith("nexmo-dispatch 0.")
+
+
+async def test_demo_prints_an_object_for_each_workflow(capsys: pytest.CaptureFixture[str]) -> None:
+    """`demo --json` prints nothing but objects, each with the outcome of a workflow."""
+    assert await demo.run(None, demo.DemoOptions(json=True), SCENARIOS[:2]) == 0
+
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert first["reports"] == second["reports"] == ["completed"]
+    assert {"channel": "sms", "status": "delivered"} in first["statuses"]
+    assert first["problems"] == []
+
+
+async def test_demo_lets_time_pass_as_fast_as_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`demo --speed` waits a second for each of so many simulated ones, and the events are the same."""
+    waited: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+
+    monkeypatch.setattr("anyio.sleep", sleep)
+    page = io.StringIO()
+    options = demo.DemoOptions(speed=60)
+
+    assert await demo.run(Console(file=page, width=200), options, SCENARIOS[:1]) == 0
+
+    assert sum(waited) == pytest.approx(SCENARIOS[0].advance / 60)
+    assert max(waited) <= 0.1
+    assert "as expected" in page.getvalue()
+
+
+async def test_listen_prints_objects_without_personal_data() -> None:
+    """`listen --json` prints an object for each callback, as `--record` would keep it."""
+    async with serving("listen", "--no-verification", "--port", "0", "--json") as command:
+        url = await command.until(r"listening on (http://\S+)")
+        async with aiohttp.ClientSession() as session:
+            body = status_body("read", to="447700900321", client_ref="order-7")
+            await (await session.post(url, json=body)).read()
+        line = json.loads(await command.line())
+
+    assert (line["kind"], line["body"]["status"]) == ("message-status", "read")
+    assert "447700900321" not in json.dumps(line)
+
+
+async def test_simulate_prints_an_object() -> None:
+    """`simulate --json` prints its settings as one object, with which a client can be made."""
+    async with serving("simulate", "--port", "0", "--json") as command:
+        settings_ = json.loads(await command.line())["environment"]
+        async with DispatchClient.from_env(settings_) as client:
+            application = await client.applications.get(settings_["NEXMO_DISPATCH_APPLICATION_ID"])
+
+    assert application.id == settings_["NEXMO_DISPATCH_APPLICATION_ID"]

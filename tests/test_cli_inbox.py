@@ -3,6 +3,7 @@
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -45,6 +46,26 @@ def file(tmp_path: Path) -> Path:
 
     asyncio.run(fill())
     return path
+
+
+def test_each_command_prints_json(file: Path) -> None:
+    """`--json` prints an object a record, a failure or a count, without personal data unless asked for."""
+
+    def objects(*arguments: str) -> list[dict[str, Any]]:
+        done = CliRunner().invoke(app, ["inbox", *arguments, "--json"])
+        assert done.exit_code == 0, done.output
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    records = objects("list", str(file))
+    assert {record["state"] for record in records} >= {"quarantined", "handled"}
+    wrong = next(record for record in records if record["state"] == "quarantined" and record["failed"])
+    assert wrong["failed"][0]["error"]
+    assert set(objects("summary", str(file))[0]) >= {"count", "handler", "error", "kind", "state"}
+    shown = objects("show", str(file), str(wrong["id"]))[0]
+    assert isinstance(shown["body"], dict)
+    assert isinstance(objects("show", str(file), str(wrong["id"]), "--plain")[0]["body"], str)
+    assert objects("retry", str(file), str(wrong["id"])) == [{"retried": 1}]
+    assert list(objects("purge", str(file), "all")[0]) == ["forgotten"]
 
 
 def test_list_shows_states_and_failures(file: Path) -> None:

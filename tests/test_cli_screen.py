@@ -245,7 +245,7 @@ def test_an_exception_that_nothing_catches_is_printed_harmlessly() -> None:
     program = (
         "import sys\n"
         "from nexmo_dispatch_async.cli import demo, main\n"
-        "async def run():\n"
+        "async def run(*_):\n"
         f"    raise LookupError({HOSTILE!r})\n"
         "demo.run = run; sys.argv = ['nexmo-dispatch', 'demo']; main()\n"
     )

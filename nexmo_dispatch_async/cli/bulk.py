@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 import anyio
 import typer
 
+from nexmo_dispatch_async.cli.help import Commands
+from nexmo_dispatch_async.cli.options import AsJson
 from nexmo_dispatch_async.cli.stores import STORE, Place, place_of, store_and_words
 
 __all__ = ["bulk"]
@@ -16,17 +18,10 @@ __all__ = ["bulk"]
 #: As in `bulk.ledger.records`, whose import would slow down the start of every command.
 RowState = Literal["pending", "sending", "sent", "refused", "unknown", "skipped"]
 
-bulk: typer.Typer = typer.Typer(
-    help="Send a campaign: a list of people, one message each, no person twice.", no_args_is_help=True
-)
-_unknown = typer.Typer(
-    help="Rows of which no record tells whether they were sent: see, send again, or give up.",
-    no_args_is_help=True,
-)
+bulk: Commands = Commands("Send a campaign: a list of people, one message each, no person twice.")
+_unknown = Commands("Rows of which no record tells whether they were sent: see, send again, or give up.")
 bulk.add_typer(_unknown, name="unknown")
-_opt_out = typer.Typer(
-    help="People who get nothing: those who replied STOP, and those whom you add.", no_args_is_help=True
-)
+_opt_out = Commands("People who get nothing: those who replied STOP, and those whom you add.")
 bulk.add_typer(_opt_out, name="opt-out")
 
 _Campaign = Annotated[
@@ -42,7 +37,6 @@ _Store = Annotated[
         "Prefer the variable for a URL: all users of a machine can see commands.",
     ),
 ]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 _Addresses = Annotated[
     bool, typer.Option("--with-addresses", help="Keys and numbers in full; without it they are masked.")
 ]
@@ -64,7 +58,7 @@ def plan(
     samples: Annotated[
         bool, typer.Option("--samples", help="Show the messages of one row of each kind, with its fields.")
     ] = False,
-    json: _Json = False,
+    json: AsJson = False,
 ) -> None:
     """Read the whole list and print what would happen: counts, rejects, cost, duration, and the plan's hash.
 
@@ -105,7 +99,7 @@ def run(
             metavar="TIME", help='Wait for outcomes at most so long after the last send: "2h", "3d".'
         ),
     ] = None,
-    json: _Json = False,
+    json: AsJson = False,
 ) -> None:
     """Add the list to the ledger and send it; run it again to go on after a stop or a crash.
 
@@ -137,7 +131,7 @@ def status(
     verify: Annotated[
         bool, typer.Option("--verify", help="Count the rows anew; 1 when the numbers differ.")
     ] = False,
-    json: _Json = False,
+    json: AsJson = False,
 ) -> None:
     """Print how far it is, how fast, why nothing moves and until when.
 
@@ -152,7 +146,7 @@ _Reason = Annotated[str, typer.Option(help="Why, for the status.")]
 
 
 @bulk.command()
-def pause(store: _Store, reason: _Reason = "", json: _Json = False) -> None:
+def pause(store: _Store, reason: _Reason = "", json: AsJson = False) -> None:
     """Send nothing more until it is resumed; what is in flight is answered."""
     from nexmo_dispatch_async.cli.bulk_control import ask
 
@@ -169,7 +163,7 @@ def resume(
     limit: Annotated[
         int | None, typer.Option(min=0, help="Sends in flight from now on; 0 for those of the file.")
     ] = None,
-    json: _Json = False,
+    json: AsJson = False,
 ) -> None:
     """Go on after a pause, or with another pace while it runs."""
     from nexmo_dispatch_async.cli.bulk_control import ask
@@ -178,7 +172,7 @@ def resume(
 
 
 @bulk.command()
-def stop(store: _Store, reason: _Reason = "", json: _Json = False) -> None:
+def stop(store: _Store, reason: _Reason = "", json: AsJson = False) -> None:
     """End the run once what is in flight is answered; a later run goes on."""
     from nexmo_dispatch_async.cli.bulk_control import ask
 
@@ -190,10 +184,13 @@ def list_(
     store: _Store,
     inbox: Annotated[
         str | None,
-        typer.Option(help="A receiver's inbox, to suggest what a row may be: a file, or the URL of a store."),
+        typer.Option(
+            metavar="STORE",
+            help="A receiver's inbox, to suggest what a row may be: a file, or the URL of a store.",
+        ),
     ] = None,
     with_addresses: _Addresses = False,
-    json: _Json = False,
+    json: AsJson = False,
 ) -> None:
     """Print a line for each unknown row: id, line of the list, time, who, what failed.
 
@@ -214,7 +211,7 @@ _Which = Annotated[
 
 
 @_unknown.command()
-def resend(which: _Which, json: _Json = False) -> None:
+def resend(which: _Which, json: AsJson = False) -> None:
     """Let the next run send these rows again: people who got the message get it twice."""
     from nexmo_dispatch_async.cli.bulk_lists import change_unknown
 
@@ -224,7 +221,7 @@ def resend(which: _Which, json: _Json = False) -> None:
 
 
 @_unknown.command()
-def drop(which: _Which, json: _Json = False) -> None:
+def drop(which: _Which, json: AsJson = False) -> None:
     """Give these rows up: they are not sent again."""
     from nexmo_dispatch_async.cli.bulk_lists import change_unknown
 
@@ -234,7 +231,7 @@ def drop(which: _Which, json: _Json = False) -> None:
 
 
 @_opt_out.command("list")
-def list_opt_outs(store: _Store, with_addresses: _Addresses = False, json: _Json = False) -> None:
+def list_opt_outs(store: _Store, with_addresses: _Addresses = False, json: AsJson = False) -> None:
     """Print a line for each entry: address, time, and why it is there, such as stop."""
     from nexmo_dispatch_async.cli.bulk_opt_outs import show_opt_outs
 
@@ -259,7 +256,7 @@ def add(
     words: _Numbers = None,
     source: _NumbersFile = None,
     reason: Annotated[str, typer.Option(help="Why, for the list; no names.")] = "",
-    json: _Json = False,
+    json: AsJson = False,
 ) -> None:
     """Add people: no campaign that shares the list sends to them, from the next claim on.
 
@@ -273,7 +270,7 @@ def add(
 
 
 @_opt_out.command()
-def remove(words: _Numbers = None, source: _NumbersFile = None, json: _Json = False) -> None:
+def remove(words: _Numbers = None, source: _NumbersFile = None, json: AsJson = False) -> None:
     """Remove people who want messages again. Rows that were skipped stay skipped."""
     from nexmo_dispatch_async.cli.bulk_opt_outs import change_opt_outs
 
@@ -286,12 +283,17 @@ def remove(words: _Numbers = None, source: _NumbersFile = None, json: _Json = Fa
 def report(
     store: _Store,
     html: Annotated[
-        Path | None, typer.Option(dir_okay=False, help="Write one page that needs nothing else.")
+        Path | None,
+        typer.Option(metavar="FILE", dir_okay=False, help="Write one page that needs nothing else."),
     ] = None,
-    csv: Annotated[Path | None, typer.Option(dir_okay=False, help="Write the figures as CSV.")] = None,
-    missed: Annotated[int, typer.Option(min=0, help="List so many who were not reached.")] = 1000,
+    csv: Annotated[
+        Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write the figures as CSV.")
+    ] = None,
+    missed: Annotated[
+        int, typer.Option(metavar="COUNT", min=0, help="List so many who were not reached.")
+    ] = 1000,
     with_addresses: _Addresses = False,
-    json: _Json = False,
+    json: AsJson = False,
 ) -> None:
     """Print, or write, who was reached where, how soon and at what cost, and who was not and why."""
     from nexmo_dispatch_async.cli.bulk_report import report as work
@@ -314,7 +316,8 @@ def export(
     state: Annotated[RowState | None, typer.Option(help="Only rows of this state.")] = None,
     missed: Annotated[bool, typer.Option("--missed", help="Only people who were not reached.")] = False,
     out: Annotated[
-        Path | None, typer.Option(dir_okay=False, help="File to write, for its owner only.")
+        Path | None,
+        typer.Option(metavar="FILE", dir_okay=False, help="File to write, for its owner only."),
     ] = None,
     with_addresses: _Addresses = False,
     json: Annotated[bool, typer.Option("--json", help="An object a line instead of CSV.")] = False,
@@ -338,7 +341,7 @@ def export(
 def forget(
     store: _Store,
     older: Annotated[str, typer.Option(metavar="TIME", help='Only rows that ended longer ago: "30d".')],
-    json: _Json = False,
+    json: AsJson = False,
 ) -> None:
     """Erase keys, numbers and fields of rows that are over, and keep the counts."""
     from nexmo_dispatch_async.cli.bulk_lists import forget as work

@@ -17,7 +17,7 @@ from rich.text import Text
 from nexmo_dispatch_async.bulk.progress import Status
 from nexmo_dispatch_async.cli.bulk_files import as_json
 from nexmo_dispatch_async.cli.bulk_words import counts_in_words, line_of, span, wait_in_words
-from nexmo_dispatch_async.cli.screen import printable, show
+from nexmo_dispatch_async.cli.screen import Screen, printable, show
 
 __all__ = ["Display", "JsonDisplay", "LogDisplay", "TerminalDisplay", "display_for"]
 
@@ -160,5 +160,5 @@ def display_for(name: str, *, json: bool, zone: str = "UTC") -> Display:
     """
     if json:
         return JsonDisplay()
-    console = Console(highlight=False)
+    console = Screen()
     return TerminalDisplay(name, console, zone) if console.is_terminal else LogDisplay(name, zone=zone)

@@ -1,23 +1,37 @@
 """`nexmo-dispatch demo`: the documented workflows, end to end, over real HTTP and on a virtual clock."""
 
+import io
 from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Final
 
+import anyio
+import msgspec
 from aiohttp import web
 from rich.console import Console
 
 from nexmo_dispatch_async.cli.scenarios import SCENARIOS, Scenario
-from nexmo_dispatch_async.cli.screen import show
+from nexmo_dispatch_async.cli.screen import Screen, show, show_json
 from nexmo_dispatch_async.cli.timeline import Timeline
 from nexmo_dispatch_async.client import DispatchClient
+from nexmo_dispatch_async.models.responses import Dispatch
 from nexmo_dispatch_async.simulator import Simulator
 from nexmo_dispatch_webhooks import FinalReport, InboundMessage, MessageStatus, Router
 from nexmo_dispatch_webhooks.aiohttp import setup
 
 HOST = "127.0.0.1"
+#: Seconds between two steps of the virtual clock when it does not jump.
+_TICK: Final = 0.1
+
+
+class DemoOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """The options of the command; see its help."""
+
+    speed: float | None = None
+    json: bool = False
 
 
 @dataclass(slots=True)
@@ -97,9 +111,15 @@ async def receiver(router: Router, sim: Simulator) -> AsyncGenerator[str]:
         await runner.cleanup()
 
 
-async def run(console: Console | None = None, scenarios: tuple[Scenario, ...] = SCENARIOS) -> int:
+async def run(
+    console: Console | None = None,
+    options: DemoOptions = DemoOptions(),  # noqa: B008 - frozen
+    scenarios: tuple[Scenario, ...] = SCENARIOS,
+) -> int:
     """Run all scenarios; return 0 only if all callbacks arrived and all outcomes were as expected."""
-    console = console or Console(highlight=False)
+    target = console or Screen()
+    # the narrative has no place where JSON is wanted
+    console = Console(file=io.StringIO()) if options.json else target
     callbacks = Callbacks()
     failures = 0
     total = Decimal(0)
@@ -115,8 +135,10 @@ async def run(console: Console | None = None, scenarios: tuple[Scenario, ...] = 
             for number, scenario in enumerate(scenarios, start=1):
                 show(to=console)
                 show((f"{number}. {scenario.title}", "bold"), to=console)
-                await _play(scenario, sim, client, callbacks, console)
+                dispatch = await _play(scenario, sim, client, callbacks, console, options.speed)
                 problems = callbacks.problems(scenario)
+                if options.json:
+                    show_json(_as_object(scenario, dispatch, callbacks, problems), to=target)
                 for problem in problems:
                     show("  ", (f"✗ {problem}", "bold red"), to=console)
                 failures += bool(problems)
@@ -137,15 +159,49 @@ async def run(console: Console | None = None, scenarios: tuple[Scenario, ...] = 
 
 
 async def _play(
-    scenario: Scenario, sim: Simulator, client: DispatchClient, callbacks: Callbacks, console: Console
-) -> None:
+    scenario: Scenario,
+    sim: Simulator,
+    client: DispatchClient,
+    callbacks: Callbacks,
+    console: Console,
+    speed: float | None,
+) -> Dispatch:
     timeline = Timeline(console, sim.time, scenario.workflow)
     callbacks.start(timeline)
     if scenario.writes_first:
         await _write_first(scenario, sim)
     dispatch = await client.send(scenario.workflow)
     timeline.sent(dispatch)
-    await sim.advance(scenario.advance)
+    await _elapse(sim, scenario.advance, speed)
+    return dispatch
+
+
+async def _elapse(sim: Simulator, seconds: float, speed: float | None) -> None:
+    """Let virtual seconds pass: at once, or at a speed that a person can follow."""
+    passed, step = 0.0, seconds if speed is None else speed * _TICK
+    while passed < seconds:
+        part = min(step, seconds - passed)
+        if speed is not None:
+            await anyio.sleep(part / speed)
+        await sim.advance(part)
+        passed += part
+
+
+def _as_object(
+    scenario: Scenario, dispatch: Dispatch, callbacks: Callbacks, problems: list[str]
+) -> dict[str, object]:
+    prices = [report.usage.price for report in callbacks.reports if report.usage]
+    return {
+        "workflow": scenario.title,
+        "dispatch_uuid": dispatch.dispatch_uuid,
+        "statuses": [
+            {"channel": channel, "status": status} for channel, status in callbacks.statuses.elements()
+        ],
+        "inbound": callbacks.inbound,
+        "reports": [report.status for report in callbacks.reports],
+        "price": next((price for price in prices if price is not None), None),
+        "problems": problems,
+    }
 
 
 async def _write_first(scenario: Scenario, sim: Simulator) -> None:

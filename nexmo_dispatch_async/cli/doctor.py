@@ -10,14 +10,12 @@ import os
 import time
 from collections.abc import Callable, Mapping
 
-import msgspec
-
 from nexmo_dispatch_async.cli.doctor_options import DoctorOptions, Part
 from nexmo_dispatch_async.cli.doctor_service import examine_callbacks, examine_hosts, read_application
 from nexmo_dispatch_async.cli.doctor_settings import read_settings
 from nexmo_dispatch_async.cli.doctor_versions import examine_versions, read_requirements
 from nexmo_dispatch_async.cli.postgres_store import examine_store
-from nexmo_dispatch_async.cli.screen import show
+from nexmo_dispatch_async.cli.screen import show, show_json
 from nexmo_dispatch_async.exceptions import DispatchError
 from nexmo_dispatch_core.findings import Finding, bad
 
@@ -44,8 +42,7 @@ async def run(
     levels = [finding.level for finding in findings]
     wrong, risks = levels.count("bad"), levels.count("warning")
     if options.json:
-        report = {"bad": wrong, "warnings": risks, "findings": findings}
-        show(msgspec.json.encode(report).decode())
+        show_json({"bad": wrong, "warnings": risks, "findings": findings})
     else:
         for finding in findings:
             code = "" if finding.level == "good" else f"{finding.code}: "

@@ -33,24 +33,32 @@ __all__ = ["inbox_at", "purge", "retry", "show", "show_list", "summary"]
 RecordChoice = int | Literal["all"]
 
 
-async def show_list(place: Place, state: RecordState | None, limit: int, after: int) -> int:
+async def show_list(
+    place: Place, state: RecordState | None, limit: int, after: int, json: bool = False
+) -> int:
     """Print one line per record."""
 
     async def work(inbox: StoreInbox) -> None:
         records = await inbox.list(state, limit=limit, after=after)
         for record in records:
-            screen.show(_line(record))
+            if json:
+                screen.show_json(_as_object(record))
+            else:
+                screen.show(_line(record))
         if len(records) == limit:
             screen.show(f"more may follow: --after {records[-1].id}", error=True)
 
     return await _with(place, work)
 
 
-async def show(place: Place, record_id: int, plain: bool) -> int:
+async def show(place: Place, record_id: int, plain: bool, json: bool = False) -> int:
     """Print the details of a record, with its body redacted unless *plain*."""
 
     async def work(inbox: StoreInbox) -> None:
         record = await inbox.show(record_id)
+        if json:
+            screen.show_json({**_as_object(record), "body": _shown_body(record, plain=plain)})
+            return
         screen.show(_line(record))
         for failure in record.failed:
             words = f": {failure.message}" if failure.message else ""
@@ -71,44 +79,57 @@ async def show(place: Place, record_id: int, plain: bool) -> int:
     return await _with(place, work)
 
 
-async def summary(place: Place) -> int:
+async def summary(place: Place, json: bool = False) -> int:
     """Print the failures, one line per handler and exception, most frequent first."""
 
     async def work(inbox: StoreInbox) -> None:
         found = await inbox.summary()
         for tally in found:
+            if json:
+                screen.show_json(tally)
+                continue
             what = "the body is no JSON object"
             if tally.handler is not None:
                 what = f"{tally.handler} ({tally.error})"
             oldest = f"{tally.oldest:%Y-%m-%d %H:%M:%S}"
             state = "waiting" if tally.state == "pending" else tally.state
             screen.show(f"{tally.count:>8}  {state:<11}  {tally.kind:<15}  oldest {oldest}  {what}")
-        if not found:
+        if not found and not json:
             screen.show("nothing failed")
 
     return await _with(place, work)
 
 
-async def retry(place: Place, which: RecordChoice, handler: str | None, kind: str | None) -> int:
+async def retry(
+    place: Place, which: RecordChoice, handler: str | None, kind: str | None, json: bool = False
+) -> int:
     """Make records due now; return 1 if no record has the id."""
 
     async def work(inbox: StoreInbox) -> None:
         found = await inbox.retry(which, handler=handler, kind=kind)
         if which != "all" and not found:
             raise UnknownRecordError(f"no quarantined or waiting record has the id {which}")
+        if json:
+            screen.show_json({"retried": found})
+            return
         screen.show(f"{_count(found)} to be handled again by the running receiver, or at its next start")
 
     return await _with(place, work)
 
 
-async def purge(place: Place, record_id: int | None, state: RecordState, older_than: float | None) -> int:
+async def purge(
+    place: Place, record_id: int | None, state: RecordState, older_than: float | None, json: bool = False
+) -> int:
     """Delete the content of finished records; return 1 if no record has the id."""
 
     async def work(inbox: StoreInbox) -> None:
         found = await inbox.purge(state, record_id=record_id, older_than=older_than)
         if record_id is not None and not found:
             raise UnknownRecordError(f"no handled or quarantined record has the id {record_id}")
-        screen.show(f"{_count(found)} forgotten")
+        if json:
+            screen.show_json({"forgotten": found})
+        else:
+            screen.show(f"{_count(found)} forgotten")
 
     return await _with(place, work)
 
@@ -147,6 +168,34 @@ def _line(record: Record) -> str:
         names = ", ".join(f"{failure.handler} ({failure.error})" for failure in record.failed)
         line += f"  {record.attempts} failed attempt{'' if record.attempts == 1 else 's'}: {names}"
     return line
+
+
+def _as_object(record: Record) -> dict[str, Any]:
+    """Return what a line of the list says, and the failures with their traces."""
+    return {
+        "id": record.id,
+        "state": record.state,
+        "kind": record.kind,
+        "received_at": record.received_at,
+        "size": record.size,
+        "attempts": record.attempts,
+        "next_attempt_at": record.next_attempt_at,
+        "failed": record.failed,
+        "done": record.done,
+    }
+
+
+def _shown_body(record: Record, *, plain: bool) -> Any:
+    """Return the body as an object without personal data, as text if *plain*, None if it is forgotten."""
+    if record.body is None:
+        return None
+    if plain:
+        return record.body.decode("utf-8", "backslashreplace")
+    try:
+        raw: Any = parse_event(record.body).raw
+    except InvalidBodyError:
+        return None
+    return Redactor().body(cast("dict[str, Any]", raw))
 
 
 def _redacted(body: bytes) -> str:

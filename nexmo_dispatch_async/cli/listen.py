@@ -15,8 +15,10 @@ from rich.console import Console
 from nexmo_dispatch_async.cli import screen
 from nexmo_dispatch_async.cli.ending import Ending
 from nexmo_dispatch_async.cli.recording import Recorder
+from nexmo_dispatch_async.cli.redactor import Redactor
 from nexmo_dispatch_async.cli.timeline import line
 from nexmo_dispatch_webhooks import (
+    Context,
     FinalReport,
     InboundMessage,
     MessageStatus,
@@ -39,12 +41,24 @@ def _inbox(file: Path) -> SqliteInbox:
     return SqliteInbox(file, owner="nexmo-dispatch listen", drain=_DRAIN)
 
 
-def printer(console: Console) -> Router:
-    """Return a router that prints every event."""
-    router = Router()
+def printer(console: Console, *, json: bool = False) -> Router:
+    """Return a router that prints every event.
 
-    async def show(event: MessageStatus | InboundMessage | FinalReport | UnknownEvent) -> None:
-        screen.show(*line(event), to=console)
+    Args:
+        console: Where to.
+        json: Whether to print JSON: the body without personal data, as `--record` has it.
+    """
+    router, redactor = Router(), Redactor()
+
+    async def show(
+        event: MessageStatus | InboundMessage | FinalReport | UnknownEvent, context: Context
+    ) -> None:
+        if json:
+            at = None if context.received_at is None else round(context.received_at.timestamp(), 3)
+            record = {"at": at, "kind": event.kind, "body": redactor.body(event.raw)}
+            screen.show_json(record, to=console)
+        else:
+            screen.show(*line(event), to=console)
 
     router.message_status()(show)
     router.inbound_message()(show)
@@ -61,13 +75,14 @@ async def run(
     record: Path | None = None,
     inbox: Path | None = None,
     wrong_signature: WrongSignature = 401,
+    json: bool = False,
 ) -> int:
     """Serve until a signal; return exit code 0, or 1 if a setting, a file or the port prevents the start.
 
     At the end it accepts no more callbacks, answers those in progress, and prints those stored.
     """
-    console = Console(highlight=False)
-    router = printer(console)
+    console = screen.Screen()
+    router = printer(console, json=json)
     application = web.Application()
     logging.getLogger("aiohttp.server").addFilter(MalformedRequestFilter())
     async with AsyncExitStack() as stack:
@@ -104,9 +119,9 @@ async def run(
             return _cannot(f"cannot listen on {host} port {port}: {error.strerror}")
         address = runner.addresses[0]
         checked = "signatures are checked" if secrets else "signatures are NOT checked"
-        screen.show(
-            f"listening on http://{address[0]}:{address[1]}{path} ({checked}); Ctrl-C ends", to=console
-        )
+        text = f"listening on http://{address[0]}:{address[1]}{path} ({checked}); Ctrl-C ends"
+        # standard output has nothing but JSON where JSON is wanted
+        screen.show(text, to=screen.Screen(error=True) if json else console)
         await ending.wait()
     return 0
 

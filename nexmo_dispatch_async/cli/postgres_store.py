@@ -16,20 +16,26 @@ class _StoreError(DispatchError):
     """The database cannot be used; the message names neither user nor password."""
 
 
-async def migrate(store: str, role: str | None) -> int:
+async def migrate(store: str, role: str | None, json: bool = False) -> int:
     """Bring all tables to the version of this release, and give a role the least rights."""
     try:
         database, components = _opened(store)
         from nexmo_dispatch_core.postgres import schema
 
-        for name, (before, after) in (await schema.migrate(database, components, _error)).items():
-            screen.show(f"{name}: version {after}" + ("" if before == after else f", was {before}"))
+        versions = await schema.migrate(database, components, _error)
         if role is not None:
             await schema.grant(database, role)
-            screen.show("the role may read and write rows, and change no table")
     except DispatchError as error:
         screen.show(str(error), error=True)
         return 1
+    if json:
+        tables = {name: {"before": before, "after": after} for name, (before, after) in versions.items()}
+        screen.show_json({"tables": tables, "granted": role is not None})
+        return 0
+    for name, (before, after) in versions.items():
+        screen.show(f"{name}: version {after}" + ("" if before == after else f", was {before}"))
+    if role is not None:
+        screen.show("the role may read and write rows, and change no table")
     return 0
 
 

@@ -16,7 +16,7 @@ from nexmo_dispatch_async.cli.recording import Recorded, RecordingError, read
 from nexmo_dispatch_async.urls import plain_host
 from nexmo_dispatch_webhooks.testing import WebhookClient
 
-__all__ = ["Plan", "run"]
+__all__ = ["Plan", "no_answer", "run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,9 @@ class Plan:
         return sorted(posts, key=lambda post: post[0])
 
 
-async def run(source: Path, to: str, secrets: Mapping[str, str] | None, plan: Plan) -> int:
+async def run(
+    source: Path, to: str, secrets: Mapping[str, str] | None, plan: Plan, json: bool = False
+) -> int:
     """Post the callbacks; return 0 only if every response was 2xx."""
     try:
         posts = plan.schedule(read(source))
@@ -63,7 +65,7 @@ async def run(source: Path, to: str, secrets: Mapping[str, str] | None, plan: Pl
             try:
                 answer = await client.post(item.body, path=item.path)
             except (aiohttp.ClientError, TimeoutError) as error:
-                outcome, good = f"no answer ({_reason(error)})", False
+                outcome, good = f"no answer ({no_answer(error)})", False
             else:
                 good = 200 <= answer.status < 300
                 words = " ".join(answer.text.split())[:80]
@@ -71,6 +73,11 @@ async def run(source: Path, to: str, secrets: Mapping[str, str] | None, plan: Pl
             answers[outcome] += 1
             failed += not good
     seconds = max(time.monotonic() - started, 0.001)
+    if json:
+        screen.show_json(
+            {"posted": len(posts), "signed": bool(secrets), "seconds": seconds, "answers": answers}
+        )
+        return 1 if failed else 0
     unsigned = "" if secrets else "unsigned "
     screen.show(
         f"posted {len(posts)} {unsigned}callbacks in {seconds:.1f} s, {len(posts) / seconds:.0f} a second"
@@ -80,7 +87,8 @@ async def run(source: Path, to: str, secrets: Mapping[str, str] | None, plan: Pl
     return 1 if failed else 0
 
 
-def _reason(error: Exception) -> str:
+def no_answer(error: Exception) -> str:
+    """Return why a receiver gave no answer, without its URL."""
     if isinstance(error, aiohttp.ClientConnectorError) and error.errno == errno.ECONNREFUSED:
         return f"{error.host} port {error.port} refused the connection: does the receiver listen there?"
     return type(error).__name__

@@ -9,15 +9,47 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import sys
 import traceback
+from typing import Any, NoReturn
 
+import msgspec
 from rich.console import Console
 from rich.text import Text
 
-__all__ = ["Part", "ScreenHandler", "printable", "report", "show"]
+__all__ = ["Part", "Screen", "ScreenHandler", "leave_broken_pipe", "printable", "report", "show", "show_json"]
 
 #: A text, or a text and its style in rich.
 Part = str | tuple[str, str]
+
+
+class Screen(Console):
+    """A console that ends the command with 0 when the reader of its output has gone, as `head` does.
+
+    Args:
+        error: Whether it is standard error.
+    """
+
+    def __init__(self, *, error: bool = False) -> None:
+        super().__init__(highlight=False, stderr=error)
+
+    def on_broken_pipe(self) -> NoReturn:
+        """End the command: what it would print has no reader."""
+        self.quiet = True
+        leave_broken_pipe()
+
+
+def leave_broken_pipe() -> NoReturn:
+    """End the process with 0, and let the interpreter find nothing to write to the broken pipe.
+
+    Raises:
+        SystemExit: Always.
+    """
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+    raise SystemExit(0)
 
 
 def printable(text: str, *, lines: bool = False) -> str:
@@ -50,12 +82,22 @@ def show(*parts: Part, to: Console | None = None, error: bool = False, lines: bo
         error: Print to standard error; ignored if *to* is given.
         lines: Whether the text may have several lines.
     """
-    console = to or Console(highlight=False, stderr=error)
+    console = to or Screen(error=error)
     text = Text()
     for part in parts:
         words, style = (part, "") if isinstance(part, str) else part
         text.append(_encodable(printable(words, lines=lines), console.encoding), style or None)
     console.print(text, soft_wrap=True, highlight=False)
+
+
+def show_json(value: Any, *, to: Console | None = None) -> None:
+    """Print a value as one line of JSON.
+
+    Args:
+        value: Anything that msgspec encodes.
+        to: The console; None for standard output.
+    """
+    show(msgspec.json.encode(value).decode(), to=to)
 
 
 class ScreenHandler(logging.Handler):

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
 from nexmo_dispatch_async.cli.ending import Ending
-from nexmo_dispatch_async.cli.screen import show
+from nexmo_dispatch_async.cli.screen import show, show_json
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.simulator import Record, SimulatedApplication, Simulator
 from nexmo_dispatch_async.simulator.world.history import as_line
@@ -33,6 +33,7 @@ async def run(
     record: Path | None,
     callback_url: str | None,
     allowed_hosts: tuple[str, ...],
+    json: bool = False,
 ) -> int:
     """Serve until a signal; return exit code 0, or 1 if the simulator cannot start."""
     # A new seed by default: receivers would take the ids of an earlier run for repetitions.
@@ -51,7 +52,7 @@ async def run(
                 # receivers in other processes check the age of signatures by real time
                 signing_clock=time.time,
             )
-            await _serve(simulator, actual_seed, callback_url)
+            await _serve(simulator, actual_seed, callback_url, json=json)
             return 0
     except ConfigurationError as error:
         show(f"cannot start: {error}", error=True)
@@ -78,7 +79,7 @@ def _recorder(path: Path | None) -> Generator[Callable[[Record], None] | None]:
         yield keep
 
 
-async def _serve(simulator: Simulator, seed: int, callback_url: str | None) -> None:
+async def _serve(simulator: Simulator, seed: int, callback_url: str | None, *, json: bool) -> None:
     application = next(reversed(simulator.applications), None)
     if application is None:
         url = callback_url or _LISTENER
@@ -90,18 +91,32 @@ async def _serve(simulator: Simulator, seed: int, callback_url: str | None) -> N
         sim = await stack.enter_async_context(simulator)
         if sim.open_to_others:
             show(f"warning: {_OPEN}", error=True)
-        # The simulated credentials, in the syntax of a shell.
-        show(f"export NEXMO_DISPATCH_BASE_URL={sim.base_url}")
-        show(f"export NEXMO_DISPATCH_TOKEN_URL={sim.token_url}")
-        show(f"export NEXMO_DISPATCH_CLIENT_ID={sim.client_id}")
-        show(f"export NEXMO_DISPATCH_CLIENT_SECRET={sim.client_secret}")
-        show(f"export NEXMO_DISPATCH_SIGNATURE_SECRETS={sim.api_key}={sim.signature_secret}")
-        show(f"export NEXMO_DISPATCH_APPLICATION_ID={application.id}")
-        show(f"# page: {sim.url}/")
-        show(f"# seed: {seed}; --seed {seed} repeats ids and delays")
-        show(f"# {sim.speed:g} simulated seconds per second; Ctrl-C ends")
-        show(f"# callbacks go to {_where(application)}")
+        if json:
+            show_json({"page": f"{sim.url}/", "seed": seed, "environment": _environment(sim, application)})
+        else:
+            _print(sim, application, seed)
         await ending.wait()
+
+
+def _environment(sim: Simulator, application: SimulatedApplication) -> dict[str, str]:
+    """Return the simulated credentials as the variables of a client and a receiver."""
+    return {
+        "NEXMO_DISPATCH_BASE_URL": sim.base_url,
+        "NEXMO_DISPATCH_TOKEN_URL": sim.token_url,
+        "NEXMO_DISPATCH_CLIENT_ID": sim.client_id,
+        "NEXMO_DISPATCH_CLIENT_SECRET": sim.client_secret,
+        "NEXMO_DISPATCH_SIGNATURE_SECRETS": f"{sim.api_key}={sim.signature_secret}",
+        "NEXMO_DISPATCH_APPLICATION_ID": application.id,
+    }
+
+
+def _print(sim: Simulator, application: SimulatedApplication, seed: int) -> None:
+    for name, value in _environment(sim, application).items():  # in the syntax of a shell
+        show(f"export {name}={value}")
+    show(f"# page: {sim.url}/")
+    show(f"# seed: {seed}; --seed {seed} repeats ids and delays")
+    show(f"# {sim.speed:g} simulated seconds per second; Ctrl-C ends")
+    show(f"# callbacks go to {_where(application)}")
 
 
 def _where(application: SimulatedApplication) -> str:

@@ -1,0 +1,79 @@
+"""Arguments and options that several commands have, and the checks of their values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from nexmo_dispatch_async.cli.stores import STORE
+
+__all__ = [
+    "SECRETS",
+    "AsJson",
+    "HostOption",
+    "JsonFile",
+    "Secrets",
+    "StoreOption",
+    "check_url",
+    "secret_name",
+    "secret_pairs",
+]
+
+#: The variable of the signature secrets.
+SECRETS = "NEXMO_DISPATCH_SIGNATURE_SECRETS"
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+HostOption = Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")]
+StoreOption = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help=f"postgresql://user@host/database; {STORE} by default."),
+]
+Secrets = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="API_KEY=SECRET",
+        envvar=SECRETS,
+        help="Signature secret; repeatable. Prefer the variable: all users of a machine can see commands.",
+    ),
+]
+JsonFile = Annotated[
+    Path, typer.Argument(metavar="FILE", help="Workflow as JSON, or - for standard input.", allow_dash=True)
+]
+
+
+def check_url(url: str, option: str) -> None:
+    """Refuse what is no URL of a web server.
+
+    Raises:
+        typer.BadParameter: The scheme is another one.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise typer.BadParameter("must start with http:// or https://", param_hint=option)
+
+
+def secret_pairs(context: typer.Context, texts: list[str] | None) -> dict[str, str]:
+    """Return signature secrets by api key.
+
+    Raises:
+        typer.BadParameter: A text does not read API_KEY=SECRET.
+    """
+    return dict(_pair(text, secret_name(context)) for text in texts or ())
+
+
+def _pair(text: str, name: str) -> tuple[str, str]:
+    api_key, equals, secret = text.partition("=")
+    if not (api_key and equals and secret):
+        raise typer.BadParameter("must read API_KEY=SECRET", param_hint=name)
+    return api_key, secret
+
+
+def secret_name(context: typer.Context) -> Literal["NEXMO_DISPATCH_SIGNATURE_SECRETS", "--secret"]:
+    """Return the source of the secrets: the option, or its environment variable."""
+    source = context.get_parameter_source("secret")
+    return (
+        "NEXMO_DISPATCH_SIGNATURE_SECRETS"
+        if source is not None and source.name == "ENVIRONMENT"
+        else "--secret"
+    )
