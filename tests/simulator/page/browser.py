@@ -173,7 +173,7 @@ class Browser:
             await tab.call(f"{domain}.enable")
         await tab.look(width=width, height=height, dark=dark)
         await tab.call("Page.bringToFront")  # a page in the background draws nothing
-        await tab.call("Page.navigate", url=url)
+        await tab.go(url)
         return tab
 
 
@@ -203,6 +203,10 @@ class Tab:
     async def call(self, method: str, **params: Any) -> dict[str, Any]:
         """Call a method of the protocol for this tab."""
         return await self._browser.call(method, self.session, **params)
+
+    async def go(self, url: str) -> None:
+        """Open a page, or the same page anew; what is evaluated afterwards is evaluated in it."""
+        await self.call("Page.navigate", url=url)
 
     async def look(self, *, width: int = 1280, height: int = 900, dark: bool = False) -> None:
         """Change the screen."""
@@ -268,14 +272,14 @@ class Tab:
 
     async def key(self, kind: str, key: str, *, shift: bool = False) -> None:
         """Press or release a key."""
-        codes = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32, "ArrowRight": 39}
-        text = {"Enter": "\r", " ": " "}.get(key, "")
+        codes = {"Tab": 9, "Enter": 13, "Escape": 27, "ArrowRight": 39}
+        text = key if len(key) == 1 else {"Enter": "\r"}.get(key, "")
         await self.call(
             "Input.dispatchKeyEvent",
             type=kind,
             key=key,
             code="Space" if key == " " else key,
-            windowsVirtualKeyCode=codes[key],
+            windowsVirtualKeyCode=codes.get(key) or ord(key.upper()),
             modifiers=8 if shift else 0,
             **({"text": text} if text and kind == "keyDown" else {}),
         )

@@ -66,7 +66,7 @@ async def test_a_customer_writes_out_of_nowhere(desk: Desk) -> None:
     """To the application that was chosen; the log shows the callback, which belongs to no workflow."""
     page = desk.page
     other = desk.sim.create_application(name="<i>Other</i>", inbound_url=desk.receiver.url + "/other")
-    await page.run("location.reload()")
+    await page.go(desk.sim.url + "/")
     await page.until("document.querySelector('#application').options.length === 2")
     await page.click(".fold summary")
     await page.click("#inbound-form [name=text]")

@@ -5,6 +5,7 @@ import { setClock } from "./clock.js";
 import { fetchAccount, knowApplications } from "./connect.js";
 import { $ } from "./dom.js";
 import { ask } from "./hands.js";
+import "./keys.js";
 import { unlessPressed } from "./press.js";
 import { fetchSwitches, showFaults } from "./switches.js";
 import { get, onNews, post, toast } from "./talk.js";
