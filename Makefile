@@ -39,7 +39,7 @@ demo: $(VENV)/demo ## run the main job: send, fail over, receive, report; no acc
 	@$(BIN)/python -m nexmo_dispatch_async.cli demo
 
 test: $(VENV)/dev ## run the tests: every promise once, without the long repetitions
-	@$(BIN)/python -m pytest $(PYTEST) -m "not long and not engines" $(ARGS)
+	@$(BIN)/python -m pytest $(PYTEST) -m "not long and not engines" --hypothesis-profile quick $(ARGS)
 
 test-engines: $(VENV)/dev ## run the tests that start a server: Postgres, where its binaries are installed, and NATS
 	@$(BIN)/python -m pytest $(PYTEST) -m "engines and not long" $(ARGS)

@@ -22,7 +22,7 @@ from nexmo_dispatch_webhooks.aiohttp import setup
 # test numbers of the simulator determine the behaviour of their recipients.
 PEOPLE = (
     "phone;name;language\n"
-    + "".join(f"+9999000{n:05d};Customer {n};{'nl' if n % 3 else 'en'}\n" for n in range(200))
+    + "".join(f"+9999000{n:05d};Customer {n};{'nl' if n % 3 else 'en'}\n" for n in range(60))
     + "+999900000007;Customer 7 again;nl\n06-12;Too short;nl\n"
     + "".join(f"+9994119000{n:02d};Gone {n};nl\n" for n in range(5))
 )

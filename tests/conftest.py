@@ -23,12 +23,17 @@ pytest.register_assert_rewrite("nexmo_dispatch_webhooks.inbox.conformance")
 
 pytest_plugins = ["tests.support.nats_fixtures", "tests.support.postgres"]
 
-# A busy machine is no reason for a property to fail. `pytest --hypothesis-profile thorough` looks longer.
+# Modules and collected tests are there until the end: the garbage collector looks through them less often.
+gc.set_threshold(50_000, 20, 50)
+
+# A busy machine is no reason for a property to fail. `make test` tries the examples of the quick profile, and
+# every other target those of the usual one. `pytest --hypothesis-profile thorough` tries ten times as many.
 settings.register_profile(
-    "quick", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "usual", max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
-settings.register_profile("thorough", settings.get_profile("quick"), max_examples=1000)
-settings.load_profile("quick")
+settings.register_profile("quick", settings.get_profile("usual"), max_examples=20)
+settings.register_profile("thorough", settings.get_profile("usual"), max_examples=1000)
+settings.load_profile("usual")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -37,9 +42,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Let the garbage collector look through what was collected less often; it is there until the end."""
+    """Keep what was collected from the garbage collector: a test that calls it looks at its own objects."""
     gc.collect()
-    gc.set_threshold(50_000, 20, 50)
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

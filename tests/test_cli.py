@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -90,7 +89,7 @@ async def test_demo_ends_with_1_when_the_outcome_is_another() -> None:
 
 def test_demo_shows_no_whole_number() -> None:
     """A terminal is a log too: no address is printed in full."""
-    done = subprocess.run([*COMMAND, "demo"], capture_output=True, text=True, check=True)
+    done = CliRunner().invoke(app, ["demo"], prog_name="nexmo-dispatch")
 
     numbers = {
         address
@@ -100,6 +99,7 @@ def test_demo_shows_no_whole_number() -> None:
         for key, address in end.items()
         if key != "type"
     }
+    assert done.exit_code == 0
     assert [number for number in numbers if number in done.stdout] == []
 
 
@@ -253,21 +253,8 @@ def test_a_malformed_secret_is_named_by_where_it_stands(command: list[str]) -> N
     assert "Invalid value for --secret: must read API_KEY=SECRET" in here.stderr
 
 
-async def start(*arguments: str) -> tuple[asyncio.subprocess.Process, asyncio.StreamReader]:
-    process = await asyncio.create_subprocess_exec(
-        *COMMAND,
-        *arguments,
-        stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "300"},
-    )
-    assert process.stdout is not None
-    return process, process.stdout
-
-
 async def test_listen_prints_each_callback_and_refuses_unsigned_ones() -> None:
     """One line for each kind, addresses masked; Ctrl-C ends it."""
-    process, out = await start("listen", "--port", "0", "--secret", "a1b2c3d4=secret")
-    url = re.findall(r"http://\S+", (await out.readline()).decode())[0]
     bodies = [
         (PAYLOADS / "webhooks" / name).read_bytes()
         for name in (
@@ -277,7 +264,11 @@ async def test_listen_prints_each_callback_and_refuses_unsigned_ones() -> None:
         )
     ] + [b'{"something": "else"}']
 
-    async with aiohttp.ClientSession() as session:
+    async with (
+        serving("listen", "--port", "0", "--secret", "a1b2c3d4=secret") as command,
+        aiohttp.ClientSession() as session,
+    ):
+        url = await command.until(r"(http://\S+)")
         answers: list[int] = []
         for body in bodies:
             headers = {
@@ -290,9 +281,8 @@ async def test_listen_prints_each_callback_and_refuses_unsigned_ones() -> None:
                 answers.append(answer.status)
         async with session.post(url, data=bodies[0], headers={"Content-Type": "application/json"}) as answer:
             answers.append(answer.status)
-    lines = [(await out.readline()).decode() for _ in bodies]
-    process.terminate()
-    await process.wait()
+        lines = [await command.line() for _ in bodies]
+        assert await command.signalled(signal.SIGINT) == 0
 
     assert answers == [200, 200, 200, 200, 503]
     assert [line.split()[0] for line in lines] == ["rejected", "inbound", "final-report:", "unknown"]
@@ -395,19 +385,18 @@ async def test_simulate_prints_settings_that_work(tmp_path: Path) -> None:
     """What `simulate` prints is enough to send a workflow."""
     config = tmp_path / "people.toml"
     config.write_text("")
-    process, out = await start("simulate", "--port", "0", "--speed", "60", "--config", str(config))
     printed: dict[str, str] = {}
-    while len(printed) < 6:
-        name, _, value = (await out.readline()).decode().strip().removeprefix("export ").partition("=")
-        printed[name.removeprefix("NEXMO_DISPATCH_")] = value
+    async with serving("simulate", "--port", "0", "--speed", "60", "--config", str(config)) as command:
+        while len(printed) < 6:
+            name, _, value = (await command.line()).removeprefix("export ").partition("=")
+            printed[name.removeprefix("NEXMO_DISPATCH_")] = value
 
-    auth = KpnOAuth(printed["CLIENT_ID"], printed["CLIENT_SECRET"], token_url=printed["TOKEN_URL"])
-    async with DispatchClient(
-        auth=auth, application_id=printed["APPLICATION_ID"], base_url=printed["BASE_URL"]
-    ) as client:
-        dispatch = await client.send(Workflow.from_json(GOOD.read_bytes()))
-    process.terminate()
-    await process.wait()
+        auth = KpnOAuth(printed["CLIENT_ID"], printed["CLIENT_SECRET"], token_url=printed["TOKEN_URL"])
+        async with DispatchClient(
+            auth=auth, application_id=printed["APPLICATION_ID"], base_url=printed["BASE_URL"]
+        ) as client:
+            dispatch = await client.send(Workflow.from_json(GOOD.read_bytes()))
+        assert await command.signalled(signal.SIGTERM) == 0
 
     assert dispatch.dispatch_uuid
 

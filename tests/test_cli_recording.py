@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nexmo_dispatch_async.cli.recording import Recorded, Recorder, RecordingError, read
@@ -114,7 +114,6 @@ JSON_VALUES = st.recursive(
 )
 
 
-@settings(max_examples=50, deadline=None)
 @given(
     raw=st.dictionaries(
         st.text() | st.sampled_from(["to", "number", "status", "lat"]), JSON_VALUES, max_size=4

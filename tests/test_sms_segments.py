@@ -1,7 +1,7 @@
 """SMS segments, counted exactly (3GPP TS 23.038 and 23.040)."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nexmo_dispatch_async.sms_segments import Segments, count_segments, non_gsm_characters, split_segments
@@ -88,7 +88,6 @@ def units(text: str) -> int:
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.text(alphabet=st.sampled_from("a€я😀\n"), max_size=400))
 def test_split_and_count_agree(text: str) -> None:
     """Parts join to the text, each fits, and there are as many as counted; the encoding is one for all."""

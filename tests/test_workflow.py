@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nexmo_dispatch_async.channels import messenger, mms, sms, viber, whatsapp
@@ -221,7 +221,6 @@ def test_shape_problems_are_named(data: bytes, lines: list[str]) -> None:
     assert [str(finding) for finding in caught.value.findings][: len(lines)] == lines
 
 
-@settings(max_examples=80, deadline=None)
 @given(st.binary() | st.text().map(str.encode) | st.binary().map(lambda junk: WORKFLOW.to_json()[:80] + junk))
 def test_any_bytes_give_a_workflow_or_our_error(data: bytes) -> None:
     """Reading is total."""
@@ -297,7 +296,6 @@ steps = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(steps, st.integers(0, 90_000)), min_size=1, max_size=4))
 def test_built_workflows_round_trip(drawn: list[tuple[Step, int]]) -> None:
     """Whatever the builders make comes back equal from its own JSON."""
@@ -320,7 +318,6 @@ junk: st.SearchStrategy[Any] = st.one_of(
 )
 
 
-@settings(max_examples=80, deadline=None)
 @given(data=st.data())
 def test_what_passes_the_check_can_be_written(data: st.DataObject) -> None:
     """Any value at any place is either refused by check() or goes into JSON and comes back equal."""

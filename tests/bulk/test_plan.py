@@ -215,8 +215,13 @@ def test_the_end_counts_quiet_hours(begins: str, seconds: float, ends: str) -> N
     )
 
     assert ends_at(start, seconds, calendar) == end
-    assert ends_at(start, 1e9, calendar) is None
     assert ends_at(start, seconds, Calendar()) == start + seconds
+
+
+def test_an_end_that_is_years_away_is_not_told() -> None:
+    calendar = Calendar("Europe/Amsterdam", QuietHours(21 * 60, 9 * 60))
+
+    assert ends_at(NOON, 1e9, calendar) is None
 
 
 async def test_people_who_get_nothing_are_counted_and_cost_nothing(tmp_path: Path) -> None:

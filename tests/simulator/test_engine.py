@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nexmo_dispatch_async.simulator.callbacks.bodies import Answer, Delivery
@@ -429,7 +429,6 @@ def play(
     return told, run, [json.loads(d.body) for d in arrived.values()], deliveries
 
 
-@settings(max_examples=100, deadline=None)
 @given(workflows)
 def test_any_workflow_ends_as_the_rules_say(drawn: list[tuple[str, int, str, Person]]) -> None:
     """Against a brute-force model that shares no code with the engine (contract 3.6)."""
@@ -449,7 +448,6 @@ def test_any_workflow_ends_as_the_rules_say(drawn: list[tuple[str, int, str, Per
     assert [d.at_ms for d in deliveries] == sorted(d.at_ms for d in deliveries)
 
 
-@settings(max_examples=100, deadline=None)
 @given(workflows, st.lists(callback_faults, min_size=1, max_size=3))
 def test_faults_of_callbacks_change_their_way_and_nothing_else(
     drawn: list[tuple[str, int, str, Person]], faults: list[Fault]

@@ -26,7 +26,6 @@ from nexmo_dispatch_async.exceptions import LedgerInUseError
 
 ROWS: Final = 60
 IN_FLIGHT: Final = 6
-RACES: Final = 20
 NOW: Final = 1_800_000_000.0
 
 
@@ -150,9 +149,9 @@ async def hold(path: Path) -> None:
     await ledger.aclose()
 
 
-def race(folder: Path) -> None:
-    """Let two forks open a ledger that is new to both, `RACES` times; print what each pair says."""
-    for number in range(RACES):
+def race(folder: Path, races: int) -> None:
+    """Let two forks open a ledger that is new to both, a number of times; print what each pair says."""
+    for number in range(races):
         start, go = os.pipe()
         leave, end = os.pipe()
         outputs: list[int] = []
@@ -193,7 +192,7 @@ def main(mode: str, *arguments: str) -> None:
     elif mode == "crash":
         crash(paths[0], [int(point) for point in arguments[1:]])
     elif mode == "race":
-        race(paths[0])
+        race(paths[0], int(arguments[1]))
     else:
         asyncio.run(hold(paths[0]))
 

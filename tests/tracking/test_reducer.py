@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nexmo_dispatch_async.channels import sms, viber
@@ -70,7 +70,6 @@ def everything(state: WorkflowState) -> tuple[bytes, WorkflowResult]:
 
 
 @given(some_events, a_plan, st.randoms(use_true_random=False))
-@settings(max_examples=100, deadline=None)
 def test_order_and_repetition_make_no_difference(
     events: list[Event], plan: Workflow | None, order: random.Random
 ) -> None:
@@ -82,7 +81,6 @@ def test_order_and_repetition_make_no_difference(
 
 
 @given(some_events, some_events, some_events, a_plan)
-@settings(max_examples=50, deadline=None)
 def test_merging_is_a_join(
     one: list[Event], two: list[Event], three: list[Event], plan: Workflow | None
 ) -> None:
@@ -95,7 +93,6 @@ def test_merging_is_a_join(
 
 
 @given(some_events, a_plan)
-@settings(max_examples=50, deadline=None)
 def test_a_state_survives_storage(events: list[Event], plan: Workflow | None) -> None:
     state = state_of(*events, workflow=plan)
 
@@ -105,7 +102,6 @@ def test_a_state_survives_storage(events: list[Event], plan: Workflow | None) ->
 
 
 @given(some_events, some_events)
-@settings(max_examples=50, deadline=None)
 def test_nothing_that_was_known_is_lost(known: list[Event], news: list[Event]) -> None:
     """Monotone: news never take back an end, a status or a message."""
     before, after = result_of(*known), result_of(*known, *news)
@@ -132,7 +128,6 @@ STEPS = st.lists(
 
 
 @given(STEPS, st.integers(0, 5), st.booleans(), st.randoms(use_true_random=False))
-@settings(max_examples=50, deadline=None)
 def test_simulated_workflows_are_understood_in_any_order(
     wanted: list[tuple[str, str, int, str]], seed: int, reported: bool, order: random.Random
 ) -> None:

@@ -99,7 +99,7 @@ WALKS: dict[str, Walk] = {
 }  # fmt: skip
 
 
-@pytest.fixture(params=["http", "https"])
+@pytest.fixture
 def tls(request: pytest.FixtureRequest, certificate: Path) -> tuple[Any, Any]:
     if request.param == "http":
         return None, True
@@ -111,7 +111,15 @@ def open_files() -> int:
     return len(list(folder.iterdir())) if folder.exists() else 0
 
 
-@pytest.mark.parametrize("name", WALKS)
+@pytest.mark.parametrize(
+    ("tls", "name"),
+    [
+        pytest.param(tls, name, marks=[pytest.mark.long] * (tls == "https" and name != "a cold client"))
+        for tls in ("http", "https")
+        for name in WALKS
+    ],
+    indirect=["tls"],
+)
 async def test_cancelling_at_every_await_leaks_nothing(
     workflow: Workflow, tls: tuple[Any, Any], name: str
 ) -> None:

@@ -23,7 +23,6 @@ from tests.support.tls_thread import TlsThread
 # The promises of this module hold on both wires: see conftest.
 BOTH_WIRES = True
 
-ROUNDS = 20
 V1_2, V1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 
 
@@ -99,10 +98,11 @@ ALERTS = {
 
 @pytest.mark.parametrize("delay", [0.0, 0.005], ids=["at once", "a moment later"])
 @pytest.mark.parametrize("kind", ALERTS)
+@pytest.mark.parametrize("rounds", [3, pytest.param(20, marks=pytest.mark.long)])
 async def test_tls_1_3_a_client_certificate_that_is_not_taken(
-    workflow: Workflow, authority: Authority, kind: str, delay: float, refused_writes: list[str]
+    workflow: Workflow, authority: Authority, rounds: int, kind: str, delay: float, refused_writes: list[str]
 ) -> None:
-    """The alert comes after the end of the handshake here: not sent, one try, 20 times of 20.
+    """The alert comes after the end of the handshake here: not sent, one try, each time.
 
     There is one connection for each send, and one more for each write that the operating system refuses: the
     service closed its side between the last look at the socket and the write. The alert is in the socket
@@ -111,20 +111,20 @@ async def test_tls_1_3_a_client_certificate_that_is_not_taken(
     """
     seen: Counter[tuple[str, int, str]] = Counter()
     with TlsThread(authority.server(V1_3), delay) as server:
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             async with client_of(server, authority.client(kind)) as client:
                 with pytest.raises(APIError) as caught:
                     await client.send(workflow)
             error = caught.value
             seen[type(error).__name__, error.attempts, error.phase] += 1
 
-    assert seen == {("CertificateError", 1, "connect"): ROUNDS}
+    assert seen == {("CertificateError", 1, "connect"): rounds}
     assert (error.outcome, error.error_class) == ("not_sent", "configuration")
     assert str(error) == (
         f"POST /dispatch: no connection: the service does not take the client's certificate: {ALERTS[kind]}"
     )
     assert server.requests == 0
-    assert server.connections == ROUNDS + len(refused_writes)
+    assert server.connections == rounds + len(refused_writes)
 
 
 @pytest.mark.parametrize("kind", ALERTS)

@@ -6,9 +6,7 @@ import pytest
 
 from tests.failures import CASES, HEAD, Case, observe
 from tests.support.paths import ROOT
-
-# The promises of this module hold on both wires: see conftest.
-BOTH_WIRES = True
+from tests.transport.conftest import WIRES
 
 PAGE = ROOT / "docs" / "failures.md"
 
@@ -18,10 +16,20 @@ def lines() -> list[str]:
     return PAGE.read_text("utf-8").partition(HEAD)[2].strip().partition("\n\n")[0].splitlines()
 
 
+# Each line over TLS and without, each wire over TLS or without; `make test-long` does the rest.
+SHORT = {(WIRES[0], "https"), (WIRES[1], "http")}
+
+
 @pytest.mark.filterwarnings("ignore::nexmo_dispatch_async.urls.PlainHTTPWarning")
 @pytest.mark.parametrize(
-    ("case", "over"),
-    [(case, over) for case in CASES for over in case.over],
+    ("wire", "case", "over"),
+    [
+        pytest.param(wire, case, over, marks=[pytest.mark.long] * ((wire, over) not in SHORT))
+        for case in CASES
+        for over in case.over
+        for wire in WIRES
+    ],
+    indirect=["wire"],
     ids=lambda it: getattr(it, "name", it),
 )
 async def test_each_failure_does_what_the_page_says(case: Case, over: str, certificate: Path) -> None:

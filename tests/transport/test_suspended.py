@@ -48,8 +48,15 @@ def run_out(client: DispatchClient) -> None:
     deadlines._look()
 
 
-@pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
-@pytest.mark.parametrize("total", [4, 60], ids=["a timer of its own", "the common timer"])
+@pytest.mark.parametrize(
+    ("total", "tls"),
+    [
+        pytest.param(4, False, id="a timer of its own-http"),
+        pytest.param(60, False, id="the common timer-http"),
+        pytest.param(4, True, id="a timer of its own-https", marks=pytest.mark.long),
+        pytest.param(60, True, id="the common timer-https"),
+    ],
+)
 async def test_answers_that_came_while_the_loop_was_blocked_count(
     workflow: Workflow, certificate: Path, total: float, *, tls: bool
 ) -> None:

@@ -46,7 +46,7 @@ async def test_killed_between_any_two_statements(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(power_loss.strace is None, reason="strace is not installed")
-@pytest.mark.parametrize("losses", [LOSSES, pytest.param(5 * LOSSES, marks=pytest.mark.long)])
+@pytest.mark.parametrize("losses", [LOSSES // 4, pytest.param(5 * LOSSES, marks=pytest.mark.long)])
 async def test_power_lost_at_any_moment(tmp_path: Path, losses: int) -> None:
     """Only what was synced is there, or a torn part of the rest as well: no acknowledged state goes back."""
     traced = tmp_path / "traced"

@@ -40,7 +40,7 @@ def test_a_rate_is_kept_exactly(rate: int) -> None:
     assert all(log.accepted_in(second, second + 1) <= rate + 1 for second in range(10))
 
 
-@pytest.mark.parametrize("rate", [1, 10, 100, 2000])
+@pytest.mark.parametrize("rate", [1, 10, 100, pytest.param(2000, marks=pytest.mark.long)])
 def test_a_stall_of_200_ms_costs_nothing(rate: int) -> None:
     """What a stalled loop missed is made up for, at no more than double the rate."""
     (log,) = run([(lane_of(rate), endless())], until=10, limit=5000, stalls=[(3.301, 0.2)])

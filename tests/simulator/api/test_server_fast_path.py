@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nexmo_dispatch_async.simulator import Simulator
@@ -38,7 +38,6 @@ def test_a_send_is_read_whole() -> None:
     assert headers.get("X-None", "?") == "?"
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.integers(1, 200))
 def test_what_is_not_complete_is_waited_for(cut: int) -> None:
     data = request(b'{"a":1}', "ApplicationId: app")

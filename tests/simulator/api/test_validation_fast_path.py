@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nexmo_dispatch_async.simulator.api.validation import parse_unusual
@@ -48,7 +48,6 @@ def likely_steps(draw: st.DrawFn) -> dict[str, Any]:
     return built
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.lists(raw_steps | likely_steps(), max_size=3), st.sampled_from(["failover", "failover", "other", None])
 )

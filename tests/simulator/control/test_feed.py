@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nexmo_dispatch_async.simulator.callbacks.bodies import Answer
@@ -291,7 +291,6 @@ MOVES = st.lists(
 )
 
 
-@settings(max_examples=60)
 @given(MOVES)
 def test_patches_add_up_to_the_snapshot(moves: list[tuple[str, Any]]) -> None:
     """A watcher that followed the patches has the same state as one that starts now."""

@@ -1,7 +1,7 @@
 """Lanes and retries: pure bookkeeping, so every order can be tried."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nexmo_dispatch_webhooks import ConfigurationError
@@ -10,7 +10,6 @@ from nexmo_dispatch_webhooks.inbox.lanes import Lanes
 from nexmo_dispatch_webhooks.inbox.records import PendingEvent
 
 
-@settings(max_examples=60)
 @given(st.lists(st.integers(0, 2), max_size=12), st.randoms(use_true_random=False))
 def test_any_schedule_keeps_each_lane_in_order(arrivals: list[int], random: "st.random.Random") -> None:  # type: ignore[name-defined]  # hypothesis does not export the name
     """Whatever is taken, finished, postponed and released in between, and nothing is left in the end."""
