@@ -291,8 +291,12 @@ class People:
             channel: The only channel with this behaviour; None for all channels.
 
         Raises:
-            ConfigurationError: The channel is unknown.
+            ConfigurationError: The channel is unknown, or `person` is no `Person`.
         """
+        if not isinstance(person, Person):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers are untyped too
+            raise ConfigurationError(
+                f"person must be a Person, such as Person(outcome='rejected'); got {type(person).__name__}"
+            )
         if channel is not None and channel not in CHANNELS:
             raise ConfigurationError(f"channel must be one of {', '.join(CHANNELS)}; got {channel!r}")
         if any(sign in address for sign in "*?["):

@@ -1,6 +1,7 @@
 """Who behaves how: the table in the docstring of `people.py`."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -345,3 +346,16 @@ def test_the_bound_on_replies_is_a_switch(parts: Box) -> None:
     parts.settings.most_replies = None
 
     assert conversation(parts, "999700000001", turns=40) == 40
+
+
+@pytest.mark.parametrize("person", [{"outcome": "rejected"}, "rejected", None])
+def test_what_is_no_person_is_refused_where_it_is_added(person: Any) -> None:
+    """A mapping of the fields is named at once, instead of failing the first send to its address."""
+    people = People()
+
+    with pytest.raises(ConfigurationError, match=r"person must be a Person, such as Person\(") as refused:
+        people.add("447700900123", person)
+    with pytest.raises(ConfigurationError, match="person must be a Person"):
+        people["447700900123"] = person
+
+    assert type(person).__name__ in str(refused.value)
