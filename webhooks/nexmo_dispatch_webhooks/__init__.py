@@ -5,6 +5,7 @@ The adapters are not imported here: take `setup` from `nexmo_dispatch_webhooks.a
 
 import typing
 
+from nexmo_dispatch_webhooks.environment import secrets_from_env
 from nexmo_dispatch_webhooks.events import (
     Address,
     AudioContent,
@@ -149,6 +150,7 @@ __all__ = [
     "WorkflowPosition",
     "from_http",
     "parse_event",
+    "secrets_from_env",
     "sign",
     "verify",
 ]
