@@ -14,7 +14,7 @@ FLOOR_PYTHON ?= python3.11
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-engines test-long floors interpreters coverage soak bench-client bench-bulk bench-imports bench-simulator bench-receiver bench-engines lint types check wheel format clean
+.PHONY: help demo docs docs-serve test test-engines test-long floors interpreters coverage soak bench-client bench-bulk bench-imports bench-simulator bench-receiver bench-engines lint types check wheel format clean
 
 help: ## say what each target does
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  \1\t/' | sort
@@ -37,6 +37,16 @@ $(VENV)/dev: $(VENV)/pip pyproject.toml
 
 demo: $(VENV)/demo ## run the main job: send, fail over, receive, report; no account needed
 	@$(BIN)/python -m nexmo_dispatch_async.cli demo
+
+# Without the theme's notice about a second version of MkDocs, which is a different program.
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
+
+docs: $(VENV)/dev ## build the documentation site into site/, with warnings as errors, and look for dead links and orphans
+	@$(MKDOCS) build --quiet --strict
+	@$(BIN)/python -m pytest -q tests/built_site
+
+docs-serve: $(VENV)/dev ## show the documentation site at http://127.0.0.1:8000 while you write
+	@$(MKDOCS) serve
 
 test: $(VENV)/dev ## run the tests: every promise once, without the long repetitions
 	@$(BIN)/python -m pytest $(PYTEST) -m "not long and not engines" --hypothesis-profile quick $(ARGS)
@@ -138,4 +148,4 @@ format: $(VENV)/dev ## rewrite the code in the project's style
 
 clean: ## remove what the targets made
 	@find nexmo_dispatch_async nexmo_dispatch_core webhooks tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} +
-	@rm -rf .venv .venv-* dist build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv .venv-* dist build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache site

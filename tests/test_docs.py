@@ -5,7 +5,6 @@ import asyncio
 import inspect
 import re
 import sys
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -14,36 +13,49 @@ from typing import Any
 import pytest
 from _pytest.mark import ParameterSet
 
+from tests.support.pages import (
+    PAGES,
+    anchors,
+    awaits_outside_of_functions,
+    blocks,
+    links,
+    local_path,
+    name_of,
+)
 from tests.support.paths import ROOT
 
-PAGES = sorted([ROOT / "README.md", ROOT / "webhooks" / "README.md", *(ROOT / "docs").glob("*.md")])
 #: Pages whose code needs the server of a store: the fixture of its URL, which they read from STORE_URL.
 STORES = {"nats.md": "nats_url"}
-FENCE = re.compile(r"^```python *\n(.*?)^```", re.DOTALL | re.MULTILINE)
-LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+#: What pages tell a reader to export.
+ENVIRONMENT = {
+    "NEXMO_DISPATCH_CLIENT_ID": "client-id",
+    "NEXMO_DISPATCH_CLIENT_SECRET": "client-secret",
+    "NEXMO_DISPATCH_APPLICATION_ID": "7d1c2f6a-0b0e-4b57-9a2e-3f1f0a9f6c11",
+    "NEXMO_DISPATCH_SIGNATURE_SECRETS": "a1b2c3d4=signature-secret",
+}
 
 
 def fences(page: Path) -> Iterator[tuple[int, str]]:
-    """Yield the line number and the code of each Python block of a page."""
-    text = page.read_text("utf-8")
-    for match in FENCE.finditer(text):
-        yield text[: match.start(1)].count("\n") + 1, textwrap.dedent(match[1])
+    """Yield the line number and the code of each Python block but whole files."""
+    return ((each.line, each.code) for each in blocks(page) if each.language == "python" and not each.title)
 
 
 def pages_with_code() -> list[ParameterSet]:
     return [
         pytest.param(page, marks=[pytest.mark.engines] * (page.name in STORES))
         for page in PAGES
-        if page.exists() and any(fences(page))
+        if any(fences(page))
     ]
 
 
-@pytest.mark.parametrize("page", pages_with_code(), ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", pages_with_code(), ids=name_of)
 def test_python_of_page_runs(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     """The blocks of a page run top to bottom in one namespace, `await` at the top level allowed."""
     monkeypatch.chdir(tmp_path)
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
     if page.name in STORES:
         monkeypatch.setenv("STORE_URL", str(request.getfixturevalue(STORES[page.name])))
     module = ModuleType("page")  # frameworks look for the module of a handler, to read its annotations
@@ -61,26 +73,42 @@ def test_python_of_page_runs(
                 runner.run(result)
 
 
-def anchors(page: Path) -> set[str]:
-    """Return the anchors of a page: its headings, in the form that code hosts give them, and its own ids."""
-    text = page.read_text("utf-8")
-    headings = re.findall(r"^#+ +(.*)$", text, re.MULTILINE)
-    slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-    return slugs | set(re.findall(r'<a (?:id|name)="([^"]+)"', text))
-
-
-@pytest.mark.parametrize(
-    "page", [p for p in PAGES if p.exists()], ids=lambda page: str(page.relative_to(ROOT))
-)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_of_page_lead_somewhere(page: Path) -> None:
-    """Relative links point at files that exist, with anchors that exist."""
+    """Links into the repository point at files that exist, with anchors that exist."""
     broken: list[str] = []
-    for link in LINK.findall(page.read_text("utf-8")):
-        if re.match(r"[a-z]+:", link):
+    for link in links(page):
+        found = local_path(page, link)
+        if found is None:
             continue
-        path, _, anchor = link.partition("#")
-        target = (page.parent / path).resolve() if path else page
+        target, anchor = found
         if not target.exists() or (anchor and target.suffix == ".md" and anchor not in anchors(target)):
             broken.append(link)
 
     assert broken == []
+
+
+def test_the_readme_works_on_the_page_of_the_package() -> None:
+    """A package index shows the README without the repository: every link and picture is absolute."""
+    relative = [link for link in links(ROOT / "README.md") if not link.startswith("https://")]
+
+    assert relative == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_a_page_with_await_outside_of_functions_says_how_to_run_it(page: Path) -> None:
+    """Pasted into a file such a block is a SyntaxError, so the page links to the ways that work."""
+    needs_it = any(awaits_outside_of_functions(code) for _, code in fences(page))
+
+    assert not needs_it or "](run_examples.md)" in page.read_text("utf-8")
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=name_of)
+def test_every_page_has_its_place_in_the_navigation(page: Path) -> None:
+    """No page is an orphan: each stands once in the navigation of the site, and on its first page."""
+    navigation = (ROOT / "mkdocs.yml").read_text("utf-8").split("\nnav:\n", 1)[1]
+
+    path = page.relative_to(ROOT / "docs").as_posix()
+
+    assert len(re.findall(rf"(?:- |: ){re.escape(path)}$", navigation, re.MULTILINE)) == 1
+    assert path == "index.md" or f"]({path})" in (ROOT / "docs" / "index.md").read_text("utf-8")

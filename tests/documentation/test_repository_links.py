@@ -1,0 +1,34 @@
+"""Links of pages to files of the repository work in both places: at the code host and on the site."""
+
+import importlib.util
+from types import ModuleType
+
+from tests.support.pages import REPOSITORY
+from tests.support.paths import ROOT
+
+
+def hook() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("links", ROOT / "docs" / "theme" / "repository_links.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_file_of_the_repository_gets_its_address() -> None:
+    """From pages at any depth, with its anchor, whatever the text of the link."""
+    rewrite = hook().with_repository_links
+
+    assert rewrite("[a](../examples/send.py)", "client.md") == f"[a]({REPOSITORY}/blob/main/examples/send.py)"
+    assert rewrite("[`a`](../../LICENSE#x)", "reference/a.md") == f"[`a`]({REPOSITORY}/blob/main/LICENSE#x)"
+
+
+def test_links_between_pages_and_code_stay_as_they_are() -> None:
+    """A page, an anchor, a picture, another site, and whatever looks like a link in a block of code."""
+    text = (
+        "[a](client.md) [b](client.md#x) [c](#x) ![d](images/x.png) [e](https://example.com/x) [f](../a.md)"
+        "\n`[g](../x.py)`\n```python\nx = h[0](../y)\n```\n"
+    )
+
+    assert hook().with_repository_links(text, "reference/errors.md") == text

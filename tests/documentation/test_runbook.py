@@ -1,0 +1,132 @@
+"""docs/runbook.md names everything that can wake a person, and only commands that exist."""
+
+import ast
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import typer.main
+
+import nexmo_dispatch_async
+import nexmo_dispatch_webhooks
+from nexmo_dispatch_async.cli.app import app
+from nexmo_dispatch_async.urls import PlainHTTPWarning
+from tests.support.pages import PAGES, name_of
+from tests.support.paths import ROOT
+
+RUNBOOK = (ROOT / "docs" / "runbook.md").read_text("utf-8")
+SOURCES = [
+    ROOT / "nexmo_dispatch_async",
+    ROOT / "nexmo_dispatch_core",
+    ROOT / "webhooks" / "nexmo_dispatch_webhooks",
+]
+LOUD = {"warning", "error", "exception", "critical"}
+#: A line whose whole text is that of an object, as its `__str__` has it.
+TEXTS_OF_OBJECTS = {"%s": "%s: cut short, outcome %s"}
+
+
+def exceptions() -> set[str]:
+    """Return the names of all exceptions that users may meet: those below the bases, and the public ones."""
+    for package in (nexmo_dispatch_async, nexmo_dispatch_webhooks):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
+    unread: list[type[BaseException]] = [
+        nexmo_dispatch_async.DispatchError,
+        nexmo_dispatch_webhooks.WebhookError,
+    ]
+    found: set[str] = {PlainHTTPWarning.__name__}
+    while unread:
+        kind = unread.pop()
+        unread += kind.__subclasses__()
+        if not kind.__name__.startswith("_") and kind.__module__.startswith("nexmo_dispatch_"):
+            found.add(kind.__name__)
+    return found
+
+
+def loud_lines() -> Iterator[tuple[str, str]]:
+    """Yield the file and the format of each log line at WARNING or above."""
+    for path in sorted(file for source in SOURCES for file in source.rglob("*.py")):
+        tree = ast.parse(path.read_text("utf-8"))
+        for node in ast.walk(tree):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args):
+                continue
+            owner = node.func.value
+            if (
+                node.func.attr in LOUD
+                and isinstance(owner, ast.Name)
+                and owner.id in {"logger", "log", "_log"}
+            ):
+                first = node.args[0]
+                assert isinstance(first, ast.Constant), (
+                    f"{path.name}:{node.lineno}: write the format as one text"
+                )
+                yield name_of(path), str(first.value)
+
+
+def shown(line: str) -> str:
+    """Return a format as the runbook shows it."""
+    return re.sub(r"%(?:\.\d+)?[a-z]", "…", TEXTS_OF_OBJECTS.get(line, line))
+
+
+def commands() -> Iterator[tuple[Path, str, str]]:
+    """Yield each call of the command on any page: the page, the command, and the word after it."""
+    for page in PAGES:
+        for found in re.finditer(r"nexmo-dispatch ([a-z]+)(?: ([a-z-]+))?", page.read_text("utf-8")):
+            yield page, found[1], found[2] or ""
+
+
+def test_every_exception_has_a_cure() -> None:
+    """Each stands at the beginning of a row."""
+    named = set(re.findall(r"^\| `(\w+)` \|", RUNBOOK, re.MULTILINE))
+
+    assert exceptions() - named == set()
+    assert len(exceptions()) > 60
+
+
+def test_no_exception_of_the_runbook_is_gone() -> None:
+    """A row for what is raised no more would mislead."""
+    named = {
+        name
+        for name in re.findall(r"^\| `(\w+)` \|", RUNBOOK, re.MULTILINE)
+        if name.endswith(("Error", "Warning"))
+    }
+
+    assert named - exceptions() - {"PlaceholderError"} == set()
+
+
+@pytest.mark.parametrize(("file", "line"), sorted(set(loud_lines())))
+def test_every_loud_log_line_has_a_cure(file: str, line: str) -> None:
+    """A line at WARNING or above stands in the runbook, word for word."""
+    assert f"| `{collapsed(shown(line))}` |" in collapsed(RUNBOOK), file
+
+
+def collapsed(text: str) -> str:
+    """Return a text in which several variable parts in a row are one."""
+    return re.sub("…+", "…", text)
+
+
+def test_every_loud_log_line_is_found() -> None:
+    """The search above sees the lines of both loggers."""
+    assert len(set(loud_lines())) > 35
+
+
+def commands_of(group: object) -> Mapping[str, object]:
+    """Return the commands of a group; none for a command: typer has a click of its own."""
+    found: Mapping[str, object] = getattr(group, "commands", {})
+    return found
+
+
+def test_every_command_of_the_pages_exists() -> None:
+    """A command that a page tells a reader to run is one; so is the second word of a group."""
+    known = commands_of(typer.main.get_command(app))
+    wrong: list[str] = []
+    for page, name, second in commands():
+        nested = commands_of(known.get(name))
+        if name not in known or (nested and second and second not in nested):
+            wrong.append(f"{page.name}: {name} {second}")
+
+    assert wrong == []
