@@ -25,6 +25,7 @@ from nexmo_dispatch_async.bulk.opening import (
     Expiring,
     Frozen,
     opened,
+    resting,
     settings_of,
     state_of,
     stopped_by_signals,
@@ -32,7 +33,7 @@ from nexmo_dispatch_async.bulk.opening import (
 )
 from nexmo_dispatch_async.bulk.outcomes import Outcomes, Waited
 from nexmo_dispatch_async.bulk.plan import Plan, make_plan
-from nexmo_dispatch_async.bulk.progress import Status, Wait
+from nexmo_dispatch_async.bulk.progress import Status
 from nexmo_dispatch_async.bulk.rejects import RejectsFile
 from nexmo_dispatch_async.bulk.report.figures import Report
 from nexmo_dispatch_async.bulk.report.report import report_of
@@ -140,14 +141,15 @@ class Campaign:
         timeout: Timeout | None = None,  # noqa: ASYNC109 - of one attempt of each send
         observer: bool = False,
         restored: bool = False,
+        accept_loss: bool = False,
         wall_clock: Callable[[], float] = time.time,
         **settings: Any,
     ) -> AsyncGenerator[Self]:
         """Open a campaign, for `async with`; the exit drains the sends in flight.
 
         Args:
-            ledger: Path of the file, `postgresql://…?campaign=name`, `":memory:"`, or a ledger, which the
-                campaign does not close.
+            ledger: Path of the file, `postgresql://…?campaign=name` or `nats://…`, `":memory:"`, or a ledger,
+                which the campaign does not close.
             client: The client that sends; the campaign does not close it.
             template: Makes the workflow of each row.
             rate: Sends per second, a text such as `"500/h"`, or the stages of a ramp:
@@ -160,6 +162,7 @@ class Campaign:
             timeout: Timeout of one attempt; that of the client if omitted.
             observer: Whether to only inspect and control a campaign that another process runs.
             restored: Whether to continue with a file that was copied or restored from a backup.
+            accept_loss: Whether to use a store that may lose what it acknowledged, and then messages twice.
             wall_clock: Returns epoch seconds.
             **settings: Fields of `CampaignSettings`, such as `country`, `quiet`, `canary`, `max_spend`.
 
@@ -171,7 +174,13 @@ class Campaign:
         """
         chosen = settings_of(ledger, rate, over, limit, settings)
         keeper = await opened(
-            ledger, chosen.name, opt_outs=opt_outs, observer=observer, restored=restored, clock=wall_clock
+            ledger,
+            chosen.name,
+            opt_outs=opt_outs,
+            observer=observer,
+            restored=restored,
+            accept_loss=accept_loss,
+            clock=wall_clock,
         )
         try:
             campaign = cls(
@@ -393,17 +402,7 @@ class Campaign:
         spent = {currency: Decimal(text) for currency, text in counts.cost.items()}
         sender = self._sender
         if sender is None:
-            wait = None
-            if control.state == "pause":
-                wait = Wait(reason="paused", by=control.by, words=control.reason)
-            finished = counts.total > 0 and not counts.open
-            return Status(
-                state="finished" if finished else "paused" if wait else "idle",
-                counts=counts,
-                at=at,
-                spent=spent,
-                wait=wait,
-            )
+            return resting(counts, control, at, spent)
         now = running_loop().time()
         wait, rate = sender.shown(at), sender.progress.rate(now)
         seconds = sender.progress.eta(now, counts.open)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, cast
 
-from nexmo_dispatch_async.bulk.ledger.places import is_url
+from nexmo_dispatch_async.bulk.ledger.places import STORES, engine_of, is_url
 
 __all__ = ["STORE", "Places", "without_urls"]
 
@@ -45,8 +45,8 @@ class Places:
             raise ValueError(f"names the environment variable {name}, which is not set")
         if not is_url(place):
             return str(self._folder / place) if place else ""
-        if place.partition("://")[0].lower() not in {"postgresql", "postgres"}:
-            raise ValueError("must be the path of a file, or postgresql://user@host/database")
+        if engine_of(place) is None:
+            raise ValueError(f"must be the path of a file, {STORES}")
         return place
 
     def read_all(self, value: object) -> tuple[str, ...]:

@@ -19,8 +19,8 @@ from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
 from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.bulk.ledger.places import name_at, open_ledger
-from nexmo_dispatch_async.bulk.ledger.records import Added, Recipient, Row
-from nexmo_dispatch_async.bulk.progress import Wait
+from nexmo_dispatch_async.bulk.ledger.records import Added, Control, Counts, Recipient, Row
+from nexmo_dispatch_async.bulk.progress import Status, Wait
 from nexmo_dispatch_async.bulk.rejects import RowError
 from nexmo_dispatch_async.bulk.sending.sender import Sender
 from nexmo_dispatch_async.bulk.settings import CampaignSettings, Pace, Source
@@ -30,7 +30,16 @@ from nexmo_dispatch_async.event_loop import running_loop
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.tariff import Tariff
 
-__all__ = ["Expiring", "Frozen", "opened", "settings_of", "state_of", "stopped_by_signals", "worst_cost"]
+__all__ = [
+    "Expiring",
+    "Frozen",
+    "opened",
+    "resting",
+    "settings_of",
+    "state_of",
+    "stopped_by_signals",
+    "worst_cost",
+]
 
 
 class Frozen(Struct, frozen=True):
@@ -100,6 +109,7 @@ async def opened(
     opt_outs: OptOutList | None,
     observer: bool,
     restored: bool,
+    accept_loss: bool,
     clock: Callable[[], float],
 ) -> Ledger | None:
     """Return the ledger of a path, which the campaign closes; `None` for a ledger of the caller."""
@@ -114,6 +124,7 @@ async def opened(
         observer=observer,
         restored=restored,
         create=not observer,
+        accept_loss=accept_loss,
         clock=clock,
     )
 
@@ -134,6 +145,21 @@ def state_of(wait: Wait | None, *, stopping: bool) -> Literal["running", "waitin
     if wait is None:
         return "running"
     return "paused" if wait.reason == "paused" else "waiting"
+
+
+def resting(counts: Counts, control: Control, at: float, spent: dict[str, Decimal]) -> Status:
+    """Return the status of a campaign that does not run in this process."""
+    wait = None
+    if control.state == "pause":
+        wait = Wait(reason="paused", by=control.by, words=control.reason)
+    finished = counts.total > 0 and not counts.open
+    return Status(
+        state="finished" if finished else "paused" if wait else "idle",
+        counts=counts,
+        at=at,
+        spent=spent,
+        wait=wait,
+    )
 
 
 @contextmanager

@@ -205,7 +205,7 @@ class CampaignSettings(Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: For status and report.
-        ledger: Path of the ledger, or `postgresql://…?campaign=name`.
+        ledger: Path of the ledger, or `postgresql://…?campaign=name`, or `nats://…?campaign=name`.
         source: Where the rows come from.
         template: The tables of the template as they stand in the file; `campaign_file` builds it.
         columns: Columns with a meaning.

@@ -95,7 +95,7 @@ def doctor(
         str | None,
         typer.Option(
             metavar="URL",
-            help="Look at this database alone: postgresql://user@host/database.",
+            help="Look at this store alone: postgresql://user@host/database or nats://host/name.",
         ),
     ] = None,
     only: Annotated[
@@ -416,7 +416,7 @@ def worker(
     once: Annotated[bool, typer.Option("--once", help="End when no campaign has rows to send.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Send for the campaigns of a Postgres database, beside other workers, until SIGTERM or Ctrl-C.
+    """Send for the campaigns of a store on Postgres or NATS, beside other workers, until SIGTERM or Ctrl-C.
 
     Settings of the account come from the environment, as for `send`. A signal lets what is in flight end; a
     second one gives it up, and those rows are unknown.

@@ -33,7 +33,7 @@ _Store = Annotated[
     typer.Argument(
         metavar="FILE",
         envvar=STORE,
-        help="The campaign's TOML file, its ledger, or postgresql://…?campaign=NAME. "
+        help="The campaign's TOML file, its ledger, or postgresql://… or nats://…?campaign=NAME. "
         "Prefer the variable for a URL: all users of a machine can see commands.",
     ),
 ]
@@ -83,6 +83,13 @@ def run(
         bool,
         typer.Option("--restored", help="Go on with a ledger that was copied or put back from a backup."),
     ] = False,
+    accept_loss: Annotated[
+        bool,
+        typer.Option(
+            "--accept-loss",
+            help="Use a store that may lose what it acknowledged: a person may get a message twice then.",
+        ),
+    ] = False,
     listen: Annotated[
         str | None,
         typer.Option(metavar="HOST:PORT", help="Receive callbacks there, for outcomes and opt-outs."),
@@ -116,6 +123,7 @@ def run(
         plan=plan_hash,
         test=test,
         restored=restored,
+        accept_loss=accept_loss,
         listen=None if listen is None else _host_and_port(listen),
         path=path,
         verified=not no_verification,

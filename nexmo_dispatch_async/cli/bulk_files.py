@@ -1,6 +1,6 @@
 """What every command about a campaign shares: which ledger is meant, how it is opened, how it ends.
 
-A command takes the campaign's TOML file, or the ledger itself: a file, or the URL of a database.
+A command takes the campaign's TOML file, or the ledger itself: a file, or the URL of a shared store.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from nexmo_dispatch_async.cli.stores import Place
 from nexmo_dispatch_async.exceptions import DispatchError
 
 if TYPE_CHECKING:
+    from nexmo_dispatch_async.bulk.ledger.jetstream import JetStreamLedger
     from nexmo_dispatch_async.bulk.ledger.postgres import PostgresLedger
     from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 
@@ -105,7 +106,7 @@ def zone_of(place: Place) -> str:
 @asynccontextmanager
 async def opened(
     place: Place, *, observer: bool = False, restored: bool = False
-) -> AsyncGenerator[SqliteLedger | PostgresLedger]:
+) -> AsyncGenerator[SqliteLedger | PostgresLedger | JetStreamLedger]:
     """Open the ledger of a campaign that was begun.
 
     Args:

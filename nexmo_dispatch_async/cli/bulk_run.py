@@ -57,6 +57,7 @@ class RunOptions(Struct, frozen=True, kw_only=True):
     plan: str | None = None
     test: str | None = None
     restored: bool = False
+    accept_loss: bool = False
     listen: tuple[str, int] | None = None
     path: str = "/webhooks"
     verified: bool = True
@@ -75,7 +76,12 @@ async def run(file: Path, options: RunOptions) -> int:
         opt_outs: OptOutList | None = None
         if settings.people.file:
             opt_outs = await stack.enter_async_context(OptOutList.open(settings.people.file))
-        ledger = await open_ledger(settings.ledger, opt_outs=opt_outs, restored=options.restored)
+        ledger = await open_ledger(
+            settings.ledger,
+            opt_outs=opt_outs,
+            restored=options.restored,
+            accept_loss=options.accept_loss,
+        )
         stack.push_async_callback(ledger.aclose)
         if ledger.reaped:
             were = "row was" if ledger.reaped == 1 else "rows were"

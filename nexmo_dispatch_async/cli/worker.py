@@ -1,6 +1,6 @@
-"""`nexmo-dispatch worker`: sends for the campaigns of a database, beside other workers.
+"""`nexmo-dispatch worker`: sends for the campaigns of a shared store, beside other workers.
 
-A ledger on Postgres keeps the campaign file of its rows, so a worker needs only the store and the account.
+A ledger there keeps the campaign file of its rows, so a worker needs only the store and the account.
 """
 
 from __future__ import annotations
@@ -9,14 +9,22 @@ import asyncio
 import signal
 from collections.abc import Generator
 from contextlib import AsyncExitStack, contextmanager
-from typing import Final
+from typing import Final, Protocol, Self
 
 import msgspec
 
 from nexmo_dispatch_async.bulk.campaign import Campaign
 from nexmo_dispatch_async.bulk.campaign_file import parse, tariff_of, template_of
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
-from nexmo_dispatch_async.bulk.ledger.places import is_url, join_url, open_ledger, split_url
+from nexmo_dispatch_async.bulk.ledger.places import (
+    STORES,
+    engine_of,
+    is_url,
+    join_url,
+    needs,
+    open_ledger,
+    split_url,
+)
 from nexmo_dispatch_async.bulk.opening import Frozen
 from nexmo_dispatch_async.cli.bulk_files import DONE, FAILED, UNFINISHED, UNKNOWN, as_json
 from nexmo_dispatch_async.cli.bulk_words import counts_in_words, line_of
@@ -42,17 +50,11 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 async def run(place: Place, options: WorkerOptions) -> int:
     """Work on the campaigns of a store until a signal, or until none has rows; return the exit code."""
-    if not isinstance(place, str) or place.partition("://")[0].lower() not in {"postgresql", "postgres"}:
-        raise ConfigurationError("workers share a Postgres database: --store postgresql://user@host/database")
-    try:
-        from nexmo_dispatch_async.bulk.ledger.postgres_campaigns import OpenCampaigns
-    except ImportError:
-        raise ConfigurationError(
-            "campaigns on Postgres need psycopg: pip install 'nexmo-dispatch-async[postgres]'"
-        ) from None
+    if not isinstance(place, str) or engine_of(place) is None:
+        raise ConfigurationError(f"workers share a store on servers: --store {STORES}")
     url, name = split_url(place)
     only = name if "campaign=" in place.partition("?")[2] else None
-    async with OpenCampaigns(url) as campaigns, DispatchClient.from_env(trust_env=True) as client:
+    async with _open_campaigns(url) as campaigns, DispatchClient.from_env(trust_env=True) as client:
         worker = _Worker(url, client, options)
         with worker.ended_by_signals():
             telling = asyncio.create_task(worker.tell())
@@ -76,11 +78,40 @@ async def run(place: Place, options: WorkerOptions) -> int:
         return await worker.exit_code()
 
 
+class _OpenCampaigns(Protocol):
+    """The campaigns of a store with rows to send."""
+
+    async def __aenter__(self) -> Self:
+        """Connect."""
+        ...
+
+    async def __aexit__(self, *_: object) -> None:
+        """Disconnect."""
+        ...
+
+    async def names(self) -> list[str]:
+        """Return their names."""
+        ...
+
+
+def _open_campaigns(url: str) -> _OpenCampaigns:
+    engine = engine_of(url)
+    try:
+        if engine == "nats":
+            from nexmo_dispatch_async.bulk.ledger import jetstream_campaigns
+
+            return jetstream_campaigns.OpenCampaigns(url)
+        from nexmo_dispatch_async.bulk.ledger import postgres_campaigns
+    except ImportError:
+        raise ConfigurationError(needs(engine or "postgres", "a campaign")) from None
+    return postgres_campaigns.OpenCampaigns(url)
+
+
 class _Worker:
     """The campaigns that this process sends for.
 
     Args:
-        url: Of the database.
+        url: Of the store.
         client: Through which it sends.
         options: Of the command.
     """

@@ -19,7 +19,7 @@ __all__ = ["DEFAULT_SPACE", "Address", "is_nats", "read_address"]
 DEFAULT_SPACE: Final = "nexmo_dispatch"
 _SCHEMES: Final = ("nats", "tls")
 _SPACE: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_OPTIONS: Final = frozenset({"credentials", "ca", "certificate", "key"})
+_OPTIONS: Final = frozenset({"credentials", "ca", "certificate", "key", "monitor"})
 _FORM: Final = "it is nats://user@host:4222/name, with further hosts behind commas"
 
 
@@ -34,6 +34,7 @@ class Address(Struct, frozen=True):
         tls: For `tls://`, or where a certificate is named; None otherwise.
         credentials: A file of credentials (`nsc generate creds`); None for none.
         shown: The space and the first host, without user and password.
+        monitors: The monitoring ports of servers, which tell what a client cannot see.
     """
 
     servers: tuple[str, ...]
@@ -43,6 +44,7 @@ class Address(Struct, frozen=True):
     tls: ssl.SSLContext | None
     credentials: str | None
     shown: str
+    monitors: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"<Address {self.shown}>"
@@ -59,7 +61,7 @@ def read_address(url: str) -> Address:
     Args:
         url: `nats://user:password@one:4222,two:4222,three:4222/space?credentials=FILE`; `tls://` for TLS,
             with `ca=FILE` for an authority of your own, and `certificate=FILE&key=FILE` for a certificate of
-            the client.
+            the client. `monitor=http://one:8222,http://two:8222` names monitoring ports.
 
     Raises:
         ValueError: The URL cannot be read; the message does not quote it.
@@ -92,6 +94,7 @@ def read_address(url: str) -> Address:
                 _context(options) if secure else None,
                 options.get("credentials"),
                 f"{space} at {host}",
+                tuple(one for one in options.get("monitor", "").split(",") if one),
             )
     raise ValueError(problem)
 

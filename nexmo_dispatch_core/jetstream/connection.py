@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final, TypeVar, cast
 
+from nats import errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
@@ -71,6 +72,8 @@ class Connection:
         self.space: str = self._address.space
         #: The space and a host, without user and password.
         self.shown: str = self._address.shown
+        #: The URLs of monitoring ports.
+        self.monitors: tuple[str, ...] = self._address.monitors
 
     def __repr__(self) -> str:
         return f"<Connection to {self.shown}, {'open' if self.is_open else 'closed'}>"
@@ -89,6 +92,11 @@ class Connection:
     def version(self) -> str:
         """The version of the server."""
         return "" if self._client is None else str(_server_info(self._client).get("version", ""))
+
+    def is_same_as(self, other: Connection) -> bool:
+        """Return whether both use the same space of the same servers."""
+        mine, theirs = self._address, other._address
+        return mine.space == theirs.space and set(mine.servers) == set(theirs.servers)
 
     async def open(self) -> None:
         """Connect; again without effect.
@@ -137,6 +145,26 @@ class Connection:
                 raise RightsError from None
             raise
         return answer.data
+
+    async def collect(self, subject: str, payload: bytes) -> list[Msg]:
+        """Make one attempt at a request that gets several responses, up to one with a status.
+
+        Raises:
+            Exception: One of `TROUBLE`.
+        """
+        client = await self._connected()
+        found: list[Msg] = []
+        inbox = await client.subscribe(client.new_inbox())  # pyright: ignore[reportUnknownMemberType] - see above
+        try:
+            await client.publish(subject, payload, reply=inbox.subject)
+            while not found or "Status" not in (found[-1].headers or {}):
+                found.append(await inbox.next_msg(timeout=_ATTEMPT))
+        finally:
+            with contextlib.suppress(*TROUBLE):
+                await inbox.unsubscribe()
+        if (found[-1].headers or {}).get("Status") == "503":
+            raise errors.NoRespondersError
+        return found
 
     async def send(self, subject: str, payload: bytes, headers: dict[str, str]) -> None:
         """Send a message that gets no response."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import urllib.request
+from collections.abc import Sequence
 from typing import Final, cast
 from urllib.parse import urlsplit
 
@@ -19,7 +20,7 @@ from msgspec import Struct
 from nexmo_dispatch_core.jetstream.connection import Connection
 from nexmo_dispatch_core.jetstream.failures import Failure
 
-__all__ = ["Durability", "require_durable", "sync_always"]
+__all__ = ["Durability", "all_sync_always", "require_durable", "sync_always"]
 
 _ADVISED: Final = "three replicas in three zones, and `sync_interval: always` on each server"
 
@@ -50,7 +51,7 @@ class Durability(Struct, frozen=True):
                 f"sync_interval is not `always`: {lost} loses what was acknowledged within two minutes"
             )
         if self.sync_always is None:
-            found.append("whether sync_interval is `always` is not known: name a monitoring port (/varz)")
+            found.append("whether sync_interval is `always` is not known: name the monitoring ports")
         return found
 
 
@@ -70,9 +71,22 @@ def require_durable(connection: Connection, durability: Durability, *, accept_lo
             Failure(
                 "other",
                 f"a campaign needs a store that loses nothing: {'; '.join(durability.findings)}. Use "
-                f"{_ADVISED}, or accept the loss (accept_loss=True): recipients may get a message twice then",
+                f"{_ADVISED}, named in the URL (?monitor=http://one:8222,…), or accept the loss "
+                "(accept_loss=True): recipients may get a message twice then",
             )
         )
+
+
+async def all_sync_always(monitors: Sequence[str]) -> bool | None:
+    """Ask the monitoring ports of servers whether each write reaches the disk of each of them.
+
+    Returns:
+        None when there is no port, or one of them cannot be asked.
+    """
+    found = [await sync_always(monitor) for monitor in monitors]
+    if False in found:
+        return False
+    return None if not found or None in found else True
 
 
 async def sync_always(monitor: str, *, timeout: float = 5.0) -> bool | None:  # noqa: ASYNC109 - of a thread

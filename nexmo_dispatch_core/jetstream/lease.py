@@ -77,6 +77,11 @@ class Lease:
         """Whether another process may have it by now: there was no sign of life for too long."""
         return self._monotonic() >= self._renewed + self._seconds
 
+    @property
+    def age(self) -> float:
+        """Seconds since this process renewed it last."""
+        return self._monotonic() - self._renewed
+
     async def hold(self, report: bytes = b"null") -> bool:
         """Take the lease or renew it.
 
@@ -123,10 +128,13 @@ class Lease:
             self._renewed = asked_at
         return True
 
-    async def write(self, writes: Sequence[Write], report: bytes | None = None) -> None:
+    async def write(self, writes: Sequence[Write], report: bytes | None = None) -> int:
         """Store messages together with a renewal: all of them, or none if the lease is lost.
 
         An attempt whose response was lost is recognised by its mark, and is not made again.
+
+        Returns:
+            The sequence of the renewal; those of *writes* are the ones before it.
 
         Raises:
             LostLeaseError: Another process has the lease, or had it; nothing was stored.
@@ -153,14 +161,14 @@ class Lease:
                         raise LostLeaseError from None
                     if found.holder.endswith(f".{mark}"):
                         self._renewed = asked_at
-                        return
+                        return self._own
                     if self._own == before:
                         if conditional:
                             raise
                         await asyncio.sleep(_PAUSE)  # an earlier attempt is on its way
                 else:
                     self._renewed = asked_at
-                    return
+                    return self._own
             raise self._stream.busy()
 
     async def _adopt(self) -> _Held | None:
@@ -172,14 +180,23 @@ class Lease:
         self._own = found.seq
         return held
 
-    async def give_up(self) -> None:
-        """Let another process take the lease at once."""
+    async def give_up(self, *, expires: int | None = None) -> None:
+        """Let another process take the lease at once.
+
+        Args:
+            expires: Seconds after which nothing of the lease is left; None to keep its last message.
+        """
         async with self._writing:
             own, self._own = self._own, 0
             if own:
                 try:
                     await self._stream.put(
-                        Write(self._subject, _encode(_Held("", msgspec.Raw(self.report))), own)
+                        Write(
+                            self._subject,
+                            _encode(_Held("", msgspec.Raw(self.report))),
+                            own,
+                            expires=expires,
+                        )
                     )
                 except WrongSequenceError:
                     return

@@ -51,6 +51,7 @@ class Shape(Struct, frozen=True):
             messages: they are refused.
         single: Whether a new message of a subject replaces the last one.
         expiring: Whether messages may have a time to live.
+        paged: Whether any replica may be asked for many messages at once (`read_page`).
     """
 
     name: str
@@ -60,6 +61,7 @@ class Shape(Struct, frozen=True):
     max_bytes: int = -1
     single: bool = True
     expiring: bool = True
+    paged: bool = False
 
 
 class Message(Struct, frozen=True):
@@ -140,6 +142,7 @@ class _Config(Struct):
     retention: str = "limits"
     discard: str = "old"
     allow_atomic: bool = False
+    allow_direct: bool = False
     allow_msg_ttl: bool = False
     metadata: dict[str, str] = {}
 
@@ -242,6 +245,7 @@ class Stream:
             or (config.max_msgs_per_subject, config.max_age) != (kept, 0)
             or (config.retention, config.discard) != ("limits", "new")
             or not (config.allow_atomic and config.allow_msg_ttl)
+            or (self.shape.paged and not config.allow_direct)
         ):
             raise self._connection.failed(
                 Failure(
@@ -266,7 +270,7 @@ class Stream:
             "allow_atomic": True,
             "allow_msg_ttl": shape.expiring,
             "allow_rollup_hdrs": True,
-            "allow_direct": False,
+            "allow_direct": shape.paged,
             "deny_delete": False,
             "duplicate_window": 1_000_000_000,  # the shortest sensible one: keys are known by their subjects
             "metadata": {_VERSION: str(shape.version)},

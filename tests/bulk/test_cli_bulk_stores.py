@@ -101,7 +101,7 @@ def test_the_file_names_the_variable_of_its_store(tmp_path: Path, monkeypatch: p
     with pytest.raises(CampaignFileError, match=f"variable {STORE}, which is not set"):
         load(path)
     monkeypatch.setenv(STORE, f"mysql://app:{PASSWORD}@db/app")
-    with pytest.raises(CampaignFileError, match="must be the path of a file, or postgresql:") as raised:
+    with pytest.raises(CampaignFileError, match="must be the path of a file, postgresql:") as raised:
         load(path)
     assert PASSWORD not in str(raised.value)
 

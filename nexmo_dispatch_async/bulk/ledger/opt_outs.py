@@ -96,15 +96,19 @@ class OptOutList:
         clock: Callable[[], float] = time.time,
         busy_timeout: float = 10.0,
     ) -> Self:
-        """Return an `OptOutList` that processes and campaigns may share, in an SQLite file or on Postgres.
+        """Return an `OptOutList` that processes and campaigns may share: in a file, on Postgres or on NATS.
 
         Args:
-            path: A separate file, created at the first use, for its owner only; or `postgresql://…`, the
-                database of the campaigns.
+            path: A separate file, created at the first use, for its owner only; or `postgresql://…` or
+                `nats://…`, the database or the space of the campaigns.
             normalise: Returns an address in the form that campaigns store.
             clock: Returns epoch seconds.
             busy_timeout: Maximum wait in seconds for another process that writes.
         """
+        if isinstance(path, str) and path.startswith(("nats://", "tls://")):
+            from nexmo_dispatch_async.bulk.ledger.jetstream_opt_outs import JetStreamOptOutStore
+
+            return cls(JetStreamOptOutStore(path), normalise=normalise, clock=clock)
         if isinstance(path, str) and path.startswith(("postgresql://", "postgres://")):
             from nexmo_dispatch_async.bulk.ledger.postgres_opt_outs import PostgresOptOutStore
 

@@ -1,25 +1,46 @@
-"""Where the ledger of a campaign is: a file, or a campaign of a Postgres database, and how it is opened.
+"""Where the ledger of a campaign is: a file, or a campaign on Postgres or NATS, and how it is opened.
 
-The URL of a database holds any number of campaigns: `postgresql://user@host/database?campaign=spring`.
+A URL holds any number of campaigns: `postgresql://user@host/database?campaign=spring`.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import quote, unquote
 
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
+    from nexmo_dispatch_async.bulk.ledger.jetstream import JetStreamLedger
     from nexmo_dispatch_async.bulk.ledger.postgres import PostgresLedger
     from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 
-__all__ = ["is_url", "join_url", "name_at", "open_ledger", "split_url"]
+__all__ = [
+    "STORES",
+    "Engine",
+    "engine_of",
+    "is_url",
+    "join_url",
+    "name_at",
+    "needs",
+    "open_ledger",
+    "split_url",
+]
+
+Engine = Literal["postgres", "nats"]
+#: The URLs of stores that processes share, for messages.
+STORES: Final = "postgresql://user@host/database or nats://host/name"
+_ENGINES: Final[dict[str, Engine]] = {
+    "postgresql": "postgres",
+    "postgres": "postgres",
+    "nats": "nats",
+    "tls": "nats",
+}
 
 
 def is_url(place: object) -> bool:
@@ -27,8 +48,13 @@ def is_url(place: object) -> bool:
     return isinstance(place, str) and "://" in place
 
 
+def engine_of(url: str) -> Engine | None:
+    """Return the engine that a URL names; `None` for the URL of something else."""
+    return _ENGINES.get(url.partition("://")[0].lower())
+
+
 def split_url(url: str) -> tuple[str, str]:
-    """Return the URL of a database without `campaign=…`, and the name there, `campaign` by default."""
+    """Return the URL of a store without `campaign=…`, and the name there, `campaign` by default."""
     front, mark, query = url.partition("?")
     pairs = [pair for pair in query.split("&") if pair]
     names = [unquote(pair.partition("=")[2]) for pair in pairs if pair.startswith("campaign=")]
@@ -57,40 +83,37 @@ async def open_ledger(
     restored: bool = False,
     create: bool = True,
     lease: float = 120.0,
+    accept_loss: bool = False,
     clock: Callable[[], float] = time.time,
-) -> SqliteLedger | PostgresLedger:
+) -> SqliteLedger | PostgresLedger | JetStreamLedger:
     """Open the ledger at a place.
 
     Args:
-        place: Path of a file, or `postgresql://…?campaign=name`.
-        name: Of the campaign in a database, instead of the one in the URL.
+        place: Path of a file, `postgresql://…?campaign=name` or `nats://…?campaign=name`.
+        name: Of the campaign in a shared store, instead of the one in the URL.
         opt_outs: Opt-out list that campaigns share.
         observer: Whether to only inspect and control a campaign that another process runs.
         restored: Whether to use a file that was copied or restored from a backup.
         create: Whether a ledger that is missing is made.
-        lease: Seconds without a sign of life after which a process that shares a database is taken for dead.
+        lease: Seconds without a sign of life after which a process that shares a store is taken for dead.
+        accept_loss: Whether to use a shared store that may lose what it acknowledged.
         clock: Returns epoch seconds.
 
     Raises:
         LedgerError: The ledger cannot be used.
-        ConfigurationError: The URL is that of no ledger, or the extra `postgres` is not installed.
+        ConfigurationError: The URL is that of no ledger, or the extra of its engine is not installed.
     """
     if isinstance(place, str) and is_url(place):
-        _require_postgres(place)
-        try:
-            from nexmo_dispatch_async.bulk.ledger.postgres import PostgresLedger
-        except ImportError:
-            raise ConfigurationError(
-                "a campaign on Postgres needs psycopg: pip install 'nexmo-dispatch-async[postgres]'"
-            ) from None
         url, named = split_url(place)
-        return await PostgresLedger.open(
+        opening = _shared(place)
+        return await opening(
             url,
             name or named,
             opt_outs=opt_outs,
             observer=observer,
             create=create,
             lease=lease,
+            accept_loss=accept_loss,
             clock=clock,
         )
     # Imported here, since most programs have no campaign, and the import of sqlite3 takes time.
@@ -101,6 +124,23 @@ async def open_ledger(
     )
 
 
-def _require_postgres(url: str) -> None:
-    if url.partition("://")[0].lower() not in {"postgresql", "postgres"}:
-        raise ConfigurationError("a ledger takes the URL of a Postgres database: postgresql://user@host/name")
+def _shared(url: str) -> Callable[..., Awaitable[PostgresLedger | JetStreamLedger]]:
+    """Return what opens a ledger of the engine that a URL names."""
+    engine = engine_of(url)
+    if engine is None:
+        raise ConfigurationError(f"a ledger is a file, {STORES}: the URL is none of these")
+    try:
+        if engine == "nats":
+            from nexmo_dispatch_async.bulk.ledger.jetstream import JetStreamLedger
+
+            return JetStreamLedger.open
+        from nexmo_dispatch_async.bulk.ledger.postgres import PostgresLedger
+    except ImportError:
+        raise ConfigurationError(needs(engine, "a campaign")) from None
+    return PostgresLedger.open
+
+
+def needs(engine: Engine, what: str) -> str:
+    """Return the message for an extra that is not installed."""
+    driver, shown = ("nats-py", "NATS") if engine == "nats" else ("psycopg", "Postgres")
+    return f"{what} on {shown} needs {driver}: pip install 'nexmo-dispatch-async[{engine}]'"

@@ -60,7 +60,7 @@ async def excluding(ledger: _Adds, others: Iterable[str | Path | Ledger]) -> Asy
 
     Args:
         ledger: The ledger to which rows are added.
-        others: Ledgers, their files or `postgresql://…?campaign=name`; they are only read.
+        others: Ledgers, their files, or URLs with `?campaign=name`; they are only read.
 
     Raises:
         LedgerError: A ledger cannot be read.
@@ -74,7 +74,7 @@ async def sent_to(others: Iterable[str | Path | Ledger]) -> AsyncGenerator[Seen]
     """Yield the addresses of other campaigns' recipients.
 
     Args:
-        others: Ledgers, their files or `postgresql://…?campaign=name`; they are only read.
+        others: Ledgers, their files, or URLs with `?campaign=name`; they are only read.
 
     Raises:
         LedgerError: A ledger cannot be read.

@@ -1,0 +1,459 @@
+"""`JetStreamLedger`: a campaign in a stream of NATS JetStream, which any number of processes work through.
+
+Each process knows all rows from the messages of the stream, decides, and stores its changes in one atomic
+batch whose conditions are the sequences that it decided by. Where another process was faster nothing is
+stored; the process reads what is new and decides again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import islice
+from types import TracebackType
+from typing import Self
+
+from msgspec.structs import replace
+
+from nexmo_dispatch_async.bulk.ledger import jetstream_claims as claims
+from nexmo_dispatch_async.bulk.ledger import jetstream_results as changes
+from nexmo_dispatch_async.bulk.ledger import jetstream_rows as form
+from nexmo_dispatch_async.bulk.ledger.jetstream_batches import PIECE, QUIET, Batches
+from nexmo_dispatch_async.bulk.ledger.jetstream_journal import Journal, campaign_stream, error_of_missing
+from nexmo_dispatch_async.bulk.ledger.jetstream_opt_outs import StreamOptOutStore
+from nexmo_dispatch_async.bulk.ledger.jetstream_rows import Head, Marker, Names, PeopleNames
+from nexmo_dispatch_async.bulk.ledger.jetstream_work import Work
+from nexmo_dispatch_async.bulk.ledger.memory import new_reference
+from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
+from nexmo_dispatch_async.bulk.ledger.records import (
+    STATES,
+    Added,
+    Claimed,
+    ClaimRequest,
+    Control,
+    Counts,
+    News,
+    Observed,
+    Recipient,
+    Result,
+    Row,
+    State,
+)
+from nexmo_dispatch_async.bulk.ledger.transitions import amount
+from nexmo_dispatch_async.exceptions import ConfigurationError, LedgerError, PlanChangedError
+from nexmo_dispatch_core.jetstream.connection import Connection
+from nexmo_dispatch_core.jetstream.durability import Durability, all_sync_always, require_durable
+from nexmo_dispatch_core.jetstream.failures import Failure, WrongSequenceError
+from nexmo_dispatch_core.jetstream.stream import Write
+
+__all__ = ["JetStreamLedger"]
+
+
+class JetStreamLedger:
+    """A `Ledger` in a stream of NATS JetStream; `JetStreamLedger.open` makes it.
+
+    Attributes:
+        name: Of the campaign.
+        opt_outs: The opt-out list that claims look into: the one that was given, or the campaign's own.
+        reaped: How many rows of dead processes became `unknown` when this one was opened.
+    """
+
+    #: Several processes work with it at once.
+    shared: bool = True
+
+    def __init__(
+        self,
+        connection: Connection,
+        name: str,
+        opt_outs: OptOutList | None,
+        *,
+        observer: bool,
+        lease: float,
+        replicas: int | None,
+        max_bytes: int | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self.name = name
+        self._connection = connection
+        self._clock = clock
+        self._observes = observer
+        self._given = opt_outs
+        self._stream = campaign_stream(connection, replicas=replicas, max_bytes=max_bytes)
+        own = StreamOptOutStore(
+            connection, self._stream, PeopleNames(connection.space, name, own=True), owned=False
+        )
+        self.opt_outs: OptOutList = opt_outs if opt_outs is not None else OptOutList(own, clock=clock)
+        store = own if opt_outs is None else opt_outs.store
+        if not isinstance(store, StreamOptOutStore) or not store.is_within(connection):
+            raise ConfigurationError(
+                "opt_outs must be in the same space: give OptOutList(JetStreamOptOutStore(url))"
+            )
+        self._names = Names(connection.space, name)
+        self._journal = Journal(connection, self._stream, self._names, store.names, seconds=lease)
+        self._batches = Batches(self._journal, shared=opt_outs is not None, lease=lease, clock=clock)
+        self.reaped: int = 0
+        self._closed = False
+
+    @classmethod
+    async def open(
+        cls,
+        url: str,
+        name: str,
+        *,
+        opt_outs: OptOutList | None = None,
+        observer: bool = False,
+        create: bool = True,
+        accept_loss: bool = False,
+        lease: float = 120.0,
+        replicas: int | None = None,
+        max_bytes: int | None = None,
+        timeout: float = 15.0,  # noqa: ASYNC109 - of each call of the ledger
+        clock: Callable[[], float] = time.time,
+    ) -> Self:
+        """Open a campaign, or make it; rows that dead processes were sending become `unknown`.
+
+        Args:
+            url: `nats://user@one:4222,two:4222/space?monitor=http://one:8222`; see `read_address`.
+            name: Of the campaign: a space holds any number of them.
+            opt_outs: Opt-out list in the same space that campaigns share:
+                `OptOutList(JetStreamOptOutStore(url))`. By default the campaign has its own.
+            observer: Look at it: read, count, and ask for something with `control`. All else is refused.
+            create: False raises `LedgerError` when there is no such campaign.
+            accept_loss: Also use a stream that may lose what it acknowledged: a `sending` that is lost
+                messages a person twice. The campaign keeps this decision.
+            lease: Seconds without a sign of life after which other processes take this one for dead.
+            replicas: Of a stream that is made; None for 3 in a cluster and 1 on a single server.
+            max_bytes: Bytes after which a stream that is made is full; None for the limit of the server.
+            timeout: Seconds until a call has failed.
+            clock: Gives epoch seconds, for what no caller brings a time.
+
+        Raises:
+            LedgerError: The stream cannot be used, or may lose what it acknowledged.
+            ConfigurationError: *opt_outs* is somewhere else, or the URL cannot be read.
+        """
+        try:
+            connection = Connection(url, error=_error, name="nexmo-dispatch campaign", timeout=timeout)
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from None
+        ledger = cls(
+            connection,
+            name,
+            opt_outs,
+            observer=observer,
+            lease=lease,
+            replicas=replicas,
+            max_bytes=max_bytes,
+            clock=clock,
+        )
+        try:
+            await connection.open()
+            await ledger._begin(create=create, accept_loss=accept_loss)
+        except BaseException:
+            await ledger.aclose()
+            raise
+        return ledger
+
+    async def _begin(self, *, create: bool, accept_loss: bool) -> None:
+        await self._stream.require(create=create)
+        view = self._journal.view
+        await self._journal.read()
+        if not view.head_seq and not create:
+            raise LedgerError(f"there is no campaign of this name in {self._connection.shown}")
+        accepted = await self._require_durable(accept_loss=accept_loss)
+        if not view.head_seq:
+            await self._make()
+        if accepted:
+            await self._batches.run(_accept_loss)
+        if not self._observes:
+            self.reaped = await self._batches.begin()
+
+    async def _require_durable(self, *, accept_loss: bool) -> bool:
+        """Refuse a stream that may lose something, unless that was accepted; return whether it is now."""
+        if self._observes or self._journal.view.head.accepts_loss:
+            return False
+        replicas = (await self._stream.state()).replicas
+        durability = Durability(replicas, await all_sync_always(self._connection.monitors))
+        require_durable(self._connection, durability, accept_loss=accept_loss)
+        return bool(durability.findings)
+
+    async def _make(self) -> None:
+        """Make the campaign, unless another process was faster."""
+        head = form.encode(Head(self.name, new_reference()))
+        with contextlib.suppress(WrongSequenceError):
+            await self._stream.put(Write(self._names.head, head, 0))
+            await self._stream.put(Write(self._names.marker, form.encode(Marker())))
+        await self._journal.read()
+        if not self._journal.view.head_seq:
+            raise error_of_missing()
+
+    def __repr__(self) -> str:
+        return f"<JetStreamLedger in {self._connection.shown}, {'closed' if self._closed else 'open'}>"
+
+    @property
+    def reference(self) -> str:
+        """Random text, made with the ledger."""
+        return self._journal.view.head.reference
+
+    @property
+    def share(self) -> float:
+        """The part of the campaign's rates that this process may use: one of as many as send now."""
+        return 1.0 / self._batches.turn.senders
+
+    # --- the promises of `Ledger` ---
+
+    async def describe(self, plan: bytes | None = None) -> bytes:
+        """Return the plan, and freeze one."""
+        if plan is None:
+            async with self._batches.reading() as view:
+                return view.head.plan
+        self._require_owner()
+
+        async def work(work: Work) -> bytes:
+            head = work.view.head
+            if head.plan not in {b"", plan}:
+                raise PlanChangedError("the ledger holds another plan: start a new campaign for a new plan")
+            if head.plan != plan:
+                changed = replace(head, plan=plan)
+                work.put(Write(self._names.head, form.encode(changed), work.view.head_seq))
+            return plan
+
+        return await self._batches.run(work, read=True)
+
+    async def add(self, rows: Sequence[Recipient]) -> Added:
+        """Add rows whose key is new."""
+        self._require_owner()
+
+        async def work(work: Work) -> Added:
+            return claims.add(work, rows, self._clock())
+
+        return await self._batches.run(work)
+
+    async def claim(
+        self, request: ClaimRequest, results: Sequence[Result] = (), *, worker: str = ""
+    ) -> list[Claimed]:
+        """Record results and hand out rows."""
+        self._require_owner()
+        claiming = asyncio.ensure_future(self._claim(request, results, worker))
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            claiming.add_done_callback(self._give_back)
+            raise
+
+    async def _claim(self, request: ClaimRequest, results: Sequence[Result], worker: str) -> list[Claimed]:
+        self._journal.sends()
+        found: list[Claimed] = []
+        more = True
+
+        async def work(work: Work) -> list[Claimed]:
+            nonlocal more
+            changes.require_rows(work, results)
+            await changes.record(work, results)
+            rows = await claims.claim(work, request, worker, self._batches.turn)
+            more = work.full  # so many rows were skipped that others may be behind them
+            return rows
+
+        while more and not found:
+            found = await self._batches.run(work)
+            results = ()
+        # perhaps another process added rows since the last look
+        return found or await self._batches.run(work, read=True)
+
+    async def record(self, results: Sequence[Result]) -> None:
+        """Record results, in pieces."""
+        self._require_owner()
+
+        async def check(work: Work) -> None:
+            changes.require_rows(work, results)
+
+        async def store(piece: Sequence[Result], work: Work) -> None:
+            await changes.record(work, piece)
+
+        await self._batches.run(check)
+        for start in range(0, len(results), PIECE):
+            await self._batches.run(partial(store, results[start : start + PIECE]))
+
+    async def observe(self, news: Sequence[News]) -> Observed:
+        """Merge what callbacks tell, in pieces."""
+        self._require_owner()
+        for one in news:
+            amount(one.cost)
+        found: list[bool | None] = []
+        for start in range(0, len(news), PIECE):
+            found += await self._observe(news[start : start + PIECE])
+        strangers = tuple(position for position, changed in enumerate(found) if changed is None)
+        return Observed(changed=sum(map(bool, found)), strangers=strangers)
+
+    async def _observe(self, news: Sequence[News]) -> list[bool | None]:
+        async def work(chosen: Sequence[News], work: Work) -> list[bool | None]:
+            return [changes.observe(work, one, self.reference) for one in chosen]
+
+        found = await self._batches.run(partial(work, news))
+        strange = [position for position, changed in enumerate(found) if changed is None]
+        if strange:  # perhaps of a row that another process sent since the last look
+            again = await self._batches.run(partial(work, [news[n] for n in strange]), read=True)
+            for position, changed in zip(strange, again, strict=True):
+                found[position] = changed
+        return found
+
+    async def reap(self, worker: str | None = None) -> int:
+        """Turn `sending` rows into `unknown`: of a worker of this process, or of this and dead processes."""
+        self._require_owner()
+        process = self._journal.process
+        found = await self._batches.reap(lambda view: view.sending(process, worker))
+        return found + (await self._batches.reap_dead() if worker is None else 0)
+
+    async def resend(self, ids: Iterable[int]) -> int:
+        """Put `unknown` rows back to `pending`, in pieces."""
+        self._require_owner()
+        return await self._batches.in_pieces(
+            list(ids), lambda work, part: changes.resend(work, part, self._clock())
+        )
+
+    async def drop(self, ids: Iterable[int]) -> int:
+        """Turn `unknown` or `pending` rows into `skipped`, in pieces."""
+        self._require_owner()
+        return await self._batches.in_pieces(
+            list(ids), lambda work, part: changes.drop(work, part, self._clock())
+        )
+
+    async def expire(self, now: float, *, limit: int = 10_000) -> int:
+        """Skip rows whose time is over, in pieces."""
+        self._require_owner()
+
+        async def work(piece: int, work: Work) -> int:
+            return claims.expire(work, now, piece)
+
+        total, found, piece = 0, 1, 1
+        while found == piece and total < limit:
+            piece = min(PIECE, limit - total)
+            found = await self._batches.run(partial(work, piece))
+            total += found
+        return total
+
+    async def due(self) -> float | None:
+        """Return when the next pending row is due."""
+        async with self._batches.reading() as view:
+            return view.pending.due()
+
+    async def zones(self) -> frozenset[str]:
+        """Return the zones of the pending rows."""
+        async with self._batches.reading() as view:
+            return frozenset(lane.zone for lane in view.pending.open_lanes())
+
+    async def buckets(self) -> frozenset[str]:
+        """Return the buckets of the pending rows."""
+        async with self._batches.reading() as view:
+            return frozenset(lane.bucket for lane in view.pending.open_lanes())
+
+    async def lease(self, bucket: str, n: int, *, rate: float, now: float) -> float:
+        """Reserve sends of a bucket, for all senders of the campaign."""
+        self._require_owner()
+        subject = self._names.bucket(bucket)
+
+        async def work(work: Work) -> float:
+            seq, free = work.view.starts.get(subject, (0, now))
+            start = max(free, now)
+            work.put(Write(subject, repr(start + n / rate).encode(), seq))
+            return start
+
+        return await self._batches.run(work)
+
+    async def control(self, change: Control | None = None) -> Control:
+        """Return what operators have asked for; an observer may ask as well."""
+        if change is None:
+            async with self._batches.reading() as view:
+                return view.control
+        return await self._batches.control(change)
+
+    async def counts(self, *, verify: bool = False) -> Counts:
+        """Return the counts, which come of the messages; with *verify* all of them are read anew."""
+        async with self._batches.reading() as view:
+            return (await self._journal.recount() if verify else view).tally.counts()
+
+    async def scan(self, state: State | None = None, *, after: int = 0, limit: int = 1000) -> list[Row]:
+        """Return rows by ascending id."""
+        if state is not None and state not in STATES:
+            raise LedgerError(f"there is no state {state!r}: it is one of {', '.join(STATES)}")
+        code = None if state is None else form.code_of(state)
+        found: list[Row] = []
+        async with self._batches.reading() as view:
+            for row_id in islice(view.ids(code, after), max(limit, 0)):
+                chunk = await self._journal.chunk(view.chunk_of(row_id))
+                found.append(form.row_of(row_id, chunk.rows[row_id - chunk.first], view.state(row_id)))
+        return found
+
+    async def forget(self, before: float) -> int:
+        """Erase personal data of rows that are over, in pieces."""
+        self._require_owner()
+
+        async def work(first: int, work: Work) -> tuple[int, bool]:
+            return await changes.forget(work, first, before), work.full
+
+        async with self._batches.reading() as view:
+            chunks = view.chunks()
+        total = 0
+        for first in chunks:
+            more = True
+            while more:
+                found, more = await self._batches.run(partial(work, first))
+                total += found
+        return total
+
+    async def senders(self) -> int:
+        """Return how many processes send for the campaign now."""
+        async with self._batches.reading():
+            return len(self._journal.others(QUIET))
+
+    async def aclose(self) -> None:
+        """Give up what this process was sending, and disconnect."""
+        if self._closed:
+            return
+        self._closed = True
+        await self._batches.aclose()
+        await self._connection.aclose()
+        if self._given is None:
+            await self.opt_outs.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def _require_owner(self) -> None:
+        if self._observes:
+            raise LedgerError("the ledger is open for looking at it: open it without observer=True for that")
+
+    def _give_back(self, claiming: asyncio.Future[list[Claimed]]) -> None:
+        """Put rows back that a caller who was cancelled did not get."""
+        if claiming.cancelled() or claiming.exception() is not None or self._closed:
+            return
+        back = [
+            Result(id=row.id, state="pending", at=self._clock(), attempts=row.attempts)
+            for row in claiming.result()
+        ]
+        if back:
+            giving = asyncio.ensure_future(self._batches.give_back(back))
+            # Where that fails, the rows are reaped when this process ends.
+            giving.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+
+async def _accept_loss(work: Work) -> None:
+    """Keep the decision with the campaign."""
+    head = replace(work.view.head, accepts_loss=True)
+    work.put(Write(work.view.names.head, form.encode(head), work.view.head_seq))
+
+
+def _error(failure: Failure) -> LedgerError:
+    if failure.kind == "closed":
+        return LedgerError("the ledger is closed")
+    return LedgerError(f"the ledger failed: {failure.text}")

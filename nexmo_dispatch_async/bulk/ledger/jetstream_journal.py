@@ -1,0 +1,294 @@
+"""`Journal`: the messages of a campaign and of its opt-out list, as one process reads and writes them.
+
+All that a process writes goes together with its sign of life in one atomic batch. Another process that takes
+it for dead writes a sign in its place, and then nothing is stored any more that the first one writes under
+its name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from nexmo_dispatch_async.bulk.ledger import jetstream_rows as form
+from nexmo_dispatch_async.bulk.ledger.jetstream_people import PeopleView
+from nexmo_dispatch_async.bulk.ledger.jetstream_rows import Chunk, Marker, Names, PeopleNames
+from nexmo_dispatch_async.bulk.ledger.jetstream_view import CampaignView
+from nexmo_dispatch_async.exceptions import LedgerError
+from nexmo_dispatch_core.jetstream.connection import Connection
+from nexmo_dispatch_core.jetstream.failures import WrongSequenceError
+from nexmo_dispatch_core.jetstream.lease import Lease, LostLeaseError
+from nexmo_dispatch_core.jetstream.pages import read_page
+from nexmo_dispatch_core.jetstream.stream import Message, Shape, Stream, Write
+
+__all__ = ["Journal", "Reader", "campaign_stream", "error_of_missing"]
+
+#: Messages of recipients that a process keeps in memory, with 250 rows each.
+_CHUNKS: Final = 64
+#: Seconds between two looks at a replica that lags behind, and the most looks.
+_LAG, _LOOKS = 0.05, 200
+#: Seconds after which the last sign of life of a process that ended in order disappears.
+_GONE: Final = 60
+
+
+def campaign_stream(
+    connection: Connection, *, replicas: int | None = None, max_bytes: int | None = None
+) -> Stream:
+    """Return the stream of all campaigns and opt-out lists of a space."""
+    space = connection.space
+    shape = Shape(
+        f"{space}_campaigns",
+        (f"{space}.campaigns.>", f"{space}.people.>"),
+        version=form.CAMPAIGN_VERSION,
+        replicas=replicas,
+        max_bytes=-1 if max_bytes is None else max_bytes,
+        paged=True,
+    )
+    return Stream(connection, shape)
+
+
+def error_of_missing() -> LedgerError:
+    """Return the error of a stream that was made anew."""
+    return LedgerError(
+        "the stream of the campaign was deleted and made anew: its rows are gone. Restore it from a backup; "
+        "do not add the list again, or people get a second message"
+    )
+
+
+class Reader:
+    """Reads the messages of a filter in the order of their sequences, each change once.
+
+    Args:
+        connection: Of the stream.
+        stream: Where they are.
+        subjects: The filter.
+        marker: The subject of the last message of each change.
+        apply: Takes a message in.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        stream: Stream,
+        subjects: str,
+        marker: str,
+        apply: Callable[[Message], object],
+    ) -> None:
+        self._connection = connection
+        self._stream = stream
+        self._subjects = subjects
+        self._marker = marker
+        self._apply = apply
+        # everything up to it was read or written by this process
+        self._seen = 0
+        self._newest = 0
+        self._own: deque[tuple[int, int]] = deque()
+
+    def __repr__(self) -> str:
+        return f"<Reader up to {self._seen}>"
+
+    def wrote(self, first: int, last: int) -> None:
+        """Note messages of this process, which need not be read."""
+        self._own.append((first, last))
+        self._skip_own()
+
+    def _skip_own(self) -> None:
+        while self._own and self._own[0][0] <= self._seen + 1:
+            self._seen = max(self._seen, self._own.popleft()[1])
+
+    async def read(self) -> None:
+        """Read what is new.
+
+        Raises:
+            LedgerError: The stream was deleted, or cannot be read.
+        """
+        found = await self._stream.last(self._marker)
+        newest = 0 if found is None else found.seq
+        if newest < self._newest:
+            raise error_of_missing()
+        self._newest = newest
+        looks = 0
+        while self._seen < newest:
+            page = await read_page(self._connection, self._stream.name, self._subjects, self._seen + 1)
+            for message in page.messages:
+                self._apply(message)
+                self._seen = message.seq
+            self._skip_own()
+            if not page.messages and not page.more:
+                looks += 1  # this replica lags behind the leader, who has the marker
+                if looks == _LOOKS:
+                    raise LedgerError("the ledger failed: the replicas of the stream lag behind")
+                await asyncio.sleep(_LAG)
+
+
+class Journal:
+    """What one process knows of a campaign, and how it changes it.
+
+    Args:
+        connection: Open before any call.
+        stream: Of the space.
+        names: The subjects of the campaign.
+        people: Those of the opt-out list.
+        seconds: Without a sign of life after which other processes take this one for dead.
+        monotonic: Returns seconds.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        stream: Stream,
+        names: Names,
+        people: PeopleNames,
+        *,
+        seconds: float,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.names = names
+        self.view: CampaignView = CampaignView(names)
+        self.people: PeopleView = PeopleView(people)
+        #: Rows that are `sending` in the name of this process and were never handed out, with their attempts.
+        self.strays: dict[int, int] = {}
+        self._connection = connection
+        self._stream = stream
+        self._seconds = seconds
+        self._monotonic = monotonic
+        self._rows = Reader(connection, stream, names.all, names.marker, self._apply)
+        self._list = Reader(connection, stream, people.all, people.marker, self.people.apply)
+        self._chunks: OrderedDict[int, tuple[int, Chunk]] = OrderedDict()
+        self._sends = False
+        self.process: str = ""
+        self._lease: Lease
+        self._name()
+
+    def __repr__(self) -> str:
+        return f"<Journal of {self.view!r}>"
+
+    # --- reading ---
+
+    async def read(self) -> None:
+        """Read what other processes changed."""
+        await asyncio.gather(self._rows.read(), self._list.read())
+
+    def _apply(self, message: Message) -> None:
+        row_id = self.view.apply(message, self._monotonic())
+        if row_id:
+            state = self.view.state(row_id)
+            if state.state == form.SENDING and state.worker.partition("/")[0] == self.process:
+                # stored by an attempt that failed for its caller
+                self.strays[row_id] = state.attempts
+
+    async def recount(self) -> CampaignView:
+        """Return a view that is made of all messages anew."""
+        view = CampaignView(self.names)
+
+        def apply(message: Message) -> None:
+            view.apply(message, 0.0)
+
+        await Reader(self._connection, self._stream, self.names.all, self.names.marker, apply).read()
+        return view
+
+    async def chunk(self, first: int) -> Chunk:
+        """Return a message of recipients."""
+        seq = self.view.chunk_seq(first)
+        known = self._chunks.get(first)
+        if known is not None and known[0] == seq:
+            self._chunks.move_to_end(first)
+            return known[1]
+        found = await self._stream.last(f"{self.names.rows}{first}")
+        if found is None:
+            raise error_of_missing()
+        chunk = form.decode_chunk(found.data)
+        self._chunks[first] = found.seq, chunk
+        while len(self._chunks) > _CHUNKS:
+            self._chunks.popitem(last=False)
+        return chunk
+
+    # --- signs of life ---
+
+    def _name(self) -> None:
+        """Take a new name: nothing was ever written under it."""
+        self.process = secrets.token_hex(8)
+        subject = f"{self.names.workers}{self.process}"
+        self._lease = Lease(self._stream, subject, seconds=self._seconds, monotonic=self._monotonic)
+
+    def sends(self) -> None:
+        """Note that this process claims rows."""
+        self._sends = True
+
+    async def show_life(self) -> None:
+        """Write a sign of life; under a new name when the old one was taken for dead."""
+        while not await self._lease.hold(self._report()):
+            self._name()
+
+    def _report(self) -> bytes:
+        return b"true" if self._sends else b"false"
+
+    async def leave(self) -> None:
+        """Tell that this process is gone."""
+        if self._lease.held:
+            await self._lease.give_up(expires=_GONE)
+
+    def others(self, quiet: float) -> list[str]:
+        """Return the names of the other processes that send, and showed life within so many seconds."""
+        now = self._monotonic()
+        return sorted(
+            name
+            for name, worker in self.view.workers.items()
+            if name != self.process and worker.sends and now - worker.seen < quiet
+        )
+
+    def dead(self) -> list[str]:
+        """Return the processes with rows in flight that showed no life for the time of the lease."""
+        now = self._monotonic()
+        gone: list[str] = []
+        for name in self.view.senders() - {self.process}:
+            worker = self.view.workers.get(name)
+            if worker is None or now - worker.seen >= self._seconds:
+                gone.append(name)
+        return gone
+
+    def fence(self, name: str) -> Write:
+        """Return the message in the place of the next sign of life of a process: it can write no more."""
+        worker = self.view.workers.get(name)
+        return Write(
+            f"{self.names.workers}{name}",
+            b'{"holder":""}',
+            0 if worker is None else worker.seq,
+            expires=_GONE,
+        )
+
+    # --- writing ---
+
+    async def mark(self) -> None:
+        """Correct what the last marker says: a process that had not read all rows may have written it."""
+        view = self.view
+        if self._lease.held:
+            marker = Marker(pending=len(view.pending) > 0)
+            write = Write(self.names.marker, form.encode(marker), view.marker_seq)
+            with contextlib.suppress(WrongSequenceError):
+                seqs = await self.write([write])
+                view.apply(Message(seqs[write.subject], write.subject, write.data), 0.0)
+
+    async def write(self, writes: Sequence[Write]) -> dict[str, int]:
+        """Store messages, all or none, and return their sequences by subject.
+
+        Raises:
+            WrongSequenceError: Another process was faster, or took this one for dead; nothing was stored.
+            LedgerError: The store failed.
+        """
+        if not self._lease.held:
+            await self.show_life()
+        try:
+            last = await self._lease.write(writes, self._report())
+        except LostLeaseError:
+            self._name()
+            raise WrongSequenceError from None
+        first = last - len(writes)
+        self._rows.wrote(first, last)
+        self._list.wrote(first, last)
+        return {write.subject: first + number for number, write in enumerate(writes)}
