@@ -24,7 +24,10 @@ def check_tracker(tracker: object) -> None:
 def check_workflow(workflow: object) -> None:
     """Refuse what is no workflow."""
     if not isinstance(workflow, Workflow):
-        message = f"send a Workflow.failover(…), or Workflow.from_json(…), and not {kind_in_words(workflow)}"
+        message = (
+            "send a Workflow.failover(…), Workflow.from_json(…) or one step, such as sms.text(…), and not "
+            f"{kind_in_words(workflow)}"
+        )
         raise ConfigurationError(message) from None
 
 

@@ -30,7 +30,7 @@ from nexmo_dispatch_async.rules import Rules
 from nexmo_dispatch_async.sansio import Request, Response, decipher_dispatch, dispatch_request, observed
 from nexmo_dispatch_async.transport.call import Calls
 from nexmo_dispatch_async.transport.statistics import ClientStatistics
-from nexmo_dispatch_async.workflow import Workflow
+from nexmo_dispatch_async.workflow import Step, Workflow
 
 if TYPE_CHECKING:
     from nexmo_dispatch_async.tracking import Tracker
@@ -204,7 +204,7 @@ class DispatchClient(Unpicklable):
 
     async def send(
         self,
-        workflow: Workflow,
+        workflow: Workflow | Step,
         *,
         retry: RetryPolicy | None = None,
         timeout: Timeout | None = None,  # noqa: ASYNC109 - per attempt and phase, which a scope cannot tell apart
@@ -220,7 +220,7 @@ class DispatchClient(Unpicklable):
         If it is cancelled, `interruption_of(error)` tells whether it was sent.
 
         Args:
-            workflow: What to send.
+            workflow: What to send; a step, such as `sms.text(…)`, is sent as a workflow of one step.
             retry: Instead of the client's own policy, with all its fields.
             timeout: Instead of the client's own, with both its fields.
             rules: Instead of the client's own.
@@ -236,6 +236,8 @@ class DispatchClient(Unpicklable):
             ClientClosedError: The client is closed or belongs to another event loop.
         """
         settings = self._settings
+        if isinstance(workflow, Step):
+            workflow = Workflow((workflow,))
         if client_ref is None and settings.client_ref is not None:
             client_ref = settings.client_ref()
         try:
@@ -267,6 +269,18 @@ class DispatchClient(Unpicklable):
     @overload
     def send_many(
         self,
+        workflows: Iterable[Step] | AsyncIterable[Step],
+        *,
+        limit: int = 64,
+        retry: RetryPolicy | None = None,
+        timeout: Timeout | None = None,
+        rules: Rules | None = None,
+        brake: Brake | None = Brake(),  # noqa: B008 - frozen
+    ) -> FanOut[Step, SendOutcome[None]]: ...
+
+    @overload
+    def send_many(
+        self,
         workflows: Iterable[tuple[KeyT, Workflow]] | AsyncIterable[tuple[KeyT, Workflow]],
         *,
         limit: int = 64,
@@ -275,6 +289,18 @@ class DispatchClient(Unpicklable):
         rules: Rules | None = None,
         brake: Brake | None = Brake(),  # noqa: B008 - frozen
     ) -> FanOut[tuple[KeyT, Workflow], SendOutcome[KeyT]]: ...
+
+    @overload
+    def send_many(
+        self,
+        workflows: Iterable[tuple[KeyT, Step]] | AsyncIterable[tuple[KeyT, Step]],
+        *,
+        limit: int = 64,
+        retry: RetryPolicy | None = None,
+        timeout: Timeout | None = None,
+        rules: Rules | None = None,
+        brake: Brake | None = Brake(),  # noqa: B008 - frozen
+    ) -> FanOut[tuple[KeyT, Step], SendOutcome[KeyT]]: ...
 
     def send_many(
         self,
@@ -302,7 +328,8 @@ class DispatchClient(Unpicklable):
                 print(outcome.key, outcome.outcome)
 
         Args:
-            workflows: Workflows, or pairs of a key and a workflow; read no further ahead than `limit`.
+            workflows: Workflows or single steps, or pairs of a key and one of these; read no further ahead
+                than `limit`.
             limit: In flight and not yet consumed, together. The client's own `limit` applies as well.
             retry: Instead of the client's own policy.
             timeout: Instead of the client's own.

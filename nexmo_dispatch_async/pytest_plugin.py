@@ -137,9 +137,22 @@ def _runner(request: pytest.FixtureRequest) -> str:
             pytrace=False,
         )
     pytest.fail(
-        f"{request.fixturename} needs an async test that a plugin runs: mark it with pytest.mark.anyio, or "
-        "install pytest-asyncio 0.24 or later and mark it with pytest.mark.asyncio",
+        f"{request.fixturename} needs an async test that a plugin runs: {_how_to_run(request.config)}",
         pytrace=False,
+    )
+
+
+def _how_to_run(config: pytest.Config) -> str:
+    """Return what to write so that a plugin runs the test."""
+    if config.pluginmanager.has_plugin(_FOR_ASYNCIO):
+        return (
+            'write asyncio_mode = "auto" below [tool.pytest.ini_options] in pyproject.toml, or '
+            "@pytest.mark.asyncio above the test, since pytest-asyncio is in strict mode; a synchronous test "
+            "cannot use the fixture"
+        )
+    return (
+        "mark it with @pytest.mark.anyio, or install pytest-asyncio 0.24 or later and write "
+        'asyncio_mode = "auto" below [tool.pytest.ini_options] in pyproject.toml'
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, cast
 import msgspec
 from msgspec import UNSET, Struct, UnsetType, field
 
-from nexmo_dispatch_async.exceptions import InvalidWorkflowError
+from nexmo_dispatch_async.exceptions import ConfigurationError, InvalidWorkflowError
 from nexmo_dispatch_async.models.extras import (
     encode,
     extra_of,
@@ -44,6 +44,8 @@ class Workflow(Struct, frozen=True, tag_field="template", tag="failover"):
 
     def __post_init__(self) -> None:
         if self.extra is not UNSET:
+            if isinstance(cast("object", self.extra), Step):
+                raise ConfigurationError("Workflow takes one tuple: write Workflow.failover(first, second)")
             place_extra(self, {})
 
     @classmethod
@@ -171,6 +173,8 @@ class Workflow(Struct, frozen=True, tag_field="template", tag="failover"):
         return delay_before(self.steps, len(self.steps) - 1)
 
     def __repr__(self) -> str:
+        if not isinstance(cast("object", self.steps), tuple | list):
+            return "<Workflow whose steps are no tuple>"
         return f"<Workflow of {len(self.steps)}: {'; '.join(map(describe, self.steps))}>"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:

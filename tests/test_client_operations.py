@@ -254,11 +254,37 @@ async def test_a_call_of_your_own_reads_the_response_itself() -> None:
 # --- what is no workflow, no auth, or no setting --------------------------------------------------
 
 
-@pytest.mark.parametrize("what", ["a step", "bytes", "the class"])
+async def test_a_step_is_sent_as_a_workflow_of_one_step(workflow: Workflow) -> None:
+    """One message needs no list: `send(step)` and `send_many([step])` send a workflow of one step."""
+    step = workflow.steps[-1]
+    items: list[Any] = [step, ("key", step)]
+    async with (
+        RawServer(answering(reply(202, {"dispatch_uuid": "a"}))) as server,
+        client_of(server) as client,
+    ):
+        dispatch = await client.send(step, client_ref="order-7")
+        outcomes = [outcome async for outcome in client.send_many(items)]
+
+    assert dispatch.client_ref == "order-7"
+    assert [outcome.outcome for outcome in outcomes] == ["sent", "sent"]
+    assert {outcome.workflow for outcome in outcomes} == {Workflow((step,))}
+    bodies = [json.loads(request.body) for request in server.received]
+    assert [len(body["workflow"]) for body in bodies] == [1, 1, 1]
+
+
+async def test_a_step_with_a_condition_says_that_it_is_the_last(workflow: Workflow) -> None:
+    """A step that would fail over to nothing is refused as in a workflow."""
+    async with RawServer() as server, client_of(server) as client:
+        with pytest.raises(InvalidWorkflowError, match="must not be on the last step"):
+            await client.send(workflow.steps[0])
+
+    assert server.posts == 0
+
+
+@pytest.mark.parametrize("what", ["bytes", "the class"])
 async def test_what_is_no_workflow_is_named(workflow: Workflow, what: str) -> None:
-    """Without type checking, a step instead of a workflow is the first thing one tries."""
+    """Without type checking, bytes instead of a workflow are among the first things one tries."""
     given: Any = {
-        "a step": workflow.steps[0],
         "bytes": workflow.to_json(),
         "the class": dict,
     }[what]
@@ -269,9 +295,7 @@ async def test_what_is_no_workflow_is_named(workflow: Workflow, what: str) -> No
         with pytest.raises(ConfigurationError, match="send a Workflow"):
             await anext(client.send_many([given]))
 
-    assert str(caught.value).endswith(
-        {"a step": "not a Step", "bytes": "not a bytes", "the class": "not the class dict"}[what]
-    )
+    assert str(caught.value).endswith({"bytes": "not a bytes", "the class": "not the class dict"}[what])
     assert server.posts == 0
 
 

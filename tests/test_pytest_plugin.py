@@ -114,6 +114,16 @@ def test_users_of_pytest_asyncio_in_strict_mode(project: pytest.Pytester) -> Non
     run(project).assert_outcomes(passed=3)
 
 
+def test_an_async_test_without_a_mark_says_which_setting_runs_it(project: pytest.Pytester) -> None:
+    """In strict mode, the default of pytest-asyncio, the message names `asyncio_mode` and the mark."""
+    write(project, mark="")
+
+    result = run(project)
+
+    result.stdout.fnmatch_lines(['*write asyncio_mode = "auto" below [[]tool.pytest.ini_options[]] in*'])
+    result.stdout.fnmatch_lines(["*@pytest.mark.asyncio above the test*"])
+
+
 @pytest.mark.parametrize("scope", ["module", "session"])
 def test_the_fixtures_follow_the_loop_of_the_test(project: pytest.Pytester, scope: str) -> None:
     """A simulator in another loop than the test's would not answer while the test waits."""

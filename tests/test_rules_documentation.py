@@ -3,12 +3,18 @@
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import pytest
 
 from nexmo_dispatch_async.channels import sms
 from nexmo_dispatch_async.rules import RULES
 from nexmo_dispatch_async.rules.registry import markdown
 from nexmo_dispatch_async.workflow import Workflow
+from nexmo_dispatch_core.documentation import site_of
 from tests.support.paths import ROOT
+from tests.test_docs import anchors
 
 
 def test_documentation_lists_exactly_the_rules() -> None:
@@ -39,6 +45,24 @@ def test_every_rule_is_broken_by_a_test() -> None:
 
 
 def test_findings_link_to_their_rule() -> None:
+    """The URL of a finding leads to a file that is there, and to the section of its rule."""
     (finding,) = Workflow.failover(sms.text("hi", from_="31647356950", to="31617185666")).lint()
 
-    assert finding.url == RULES["single-step"].url == "docs/rules.md#single-step"
+    assert finding.url == RULES["single-step"].url
+    page, _, anchor = finding.url.partition("#")
+    assert anchor == "single-step"
+    assert Path(url2pathname(urlsplit(page).path)).samefile(ROOT / "docs" / "rules.md")
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_has_an_anchor(rule: str) -> None:
+    """Each URL ends in an anchor of docs/rules.md, so that no link leads to the top of the page."""
+    assert RULES[rule].url.partition("#")[2] in anchors(ROOT / "docs" / "rules.md")
+
+
+def test_a_declared_site_has_the_pages() -> None:
+    """Once the distribution names its documentation, the links lead there."""
+    assert site_of(["Source, https://a.example", "Documentation, https://docs.example/dispatch/"]) == (
+        "https://docs.example/dispatch"
+    )
+    assert site_of(["Source, https://a.example"]) == ""

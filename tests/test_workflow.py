@@ -2,6 +2,8 @@
 
 import json
 import pickle
+import re
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nexmo_dispatch_async.channels import messenger, mms, sms, viber, whatsapp
-from nexmo_dispatch_async.exceptions import DispatchError, InvalidWorkflowError
+from nexmo_dispatch_async.exceptions import ConfigurationError, DispatchError, InvalidWorkflowError
 from nexmo_dispatch_async.models import Step
+from nexmo_dispatch_async.models.findings import rule_url
 from nexmo_dispatch_async.rules import Rules
 from nexmo_dispatch_async.workflow import Finding, Workflow
 from tests.support.paths import REQUESTS
@@ -31,6 +34,7 @@ NOT_SENDABLE = {
 WHATSAPP = whatsapp.text("Your parcel is here", from_="447418342140", to="918197792563")
 SMS = sms.text("Your parcel is here", from_="31647356950", to="31617185666")
 NO_MEMBER = "is not a member of this object"
+MADE: Any = Workflow  # Any: not every caller uses a type checker
 WORKFLOW = Workflow.failover(WHATSAPP.until("read", within=600), SMS)
 
 
@@ -179,7 +183,7 @@ def test_error_is_one_of_ours_and_survives_pickling() -> None:
 
     copy = pickle.loads(pickle.dumps(caught.value))  # noqa: S301 - our own bytes
     assert copy.findings == (
-        Finding("steps", "error", None, "", "has no step; add at least one", "docs/rules.md#steps"),
+        Finding("steps", "error", None, "", "has no step; add at least one", rule_url("steps")),
     )
     assert (
         str(copy)
@@ -370,3 +374,31 @@ def test_a_misspelt_kind_of_content_is_named_with_its_cure(kind: str, hint: str)
     (finding,) = caught.value.findings
     assert (finding.rule, finding.field) == ("type", "message.content.type")
     assert finding.message.endswith(f'"custom"{hint}')
+
+
+@pytest.mark.parametrize(
+    ("make", "written"),
+    [
+        (lambda step: MADE(step), "write Workflow.failover(step)"),
+        (lambda step: MADE({step}), "write Workflow.failover(first, second)"),
+        (lambda step: MADE.failover([step, step]), "write Workflow.failover(*steps)"),
+        (lambda step: MADE.failover((step,)), "write Workflow.failover(*steps)"),
+        (lambda step: MADE.failover(MADE.failover(step)), "write Workflow.failover(*workflow.steps)"),
+        (lambda step: MADE.failover(json.loads(step.to_json())), "Step.from_json(…)"),
+    ],
+)
+def test_a_slip_with_the_steps_says_what_to_write(make: Callable[[Any], Workflow], written: str) -> None:
+    """A step in the place of the steps, and a list in that of a step, are answered with the right call."""
+    workflow = make(sms.text("Hi", from_="31647356950", to="31617185666"))
+
+    with pytest.raises(InvalidWorkflowError, match=re.escape(written)):
+        workflow.check()
+    assert repr(workflow).startswith("<Workflow")
+
+
+def test_two_steps_as_two_arguments_of_the_class_say_what_to_write() -> None:
+    """The second argument of the class is `extra`: a step there is a slip."""
+    step: Any = sms.text("Hi", from_="31647356950", to="31617185666")
+
+    with pytest.raises(ConfigurationError, match=re.escape("write Workflow.failover(first, second)")):
+        Workflow(step, step)

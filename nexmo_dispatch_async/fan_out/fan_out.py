@@ -40,11 +40,10 @@ from nexmo_dispatch_async.exceptions import (
 from nexmo_dispatch_async.interruption import Interruption, outcome_of_failure, tell
 from nexmo_dispatch_async.models.responses import Dispatch
 from nexmo_dispatch_async.models.shown import AsShown
+from nexmo_dispatch_async.workflow import Step, Workflow
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as TypeVarWithDefault
-
-    from nexmo_dispatch_async.workflow import Workflow
 
     #: The caller's own key of a workflow, None where there is none.
     KeyT = TypeVarWithDefault("KeyT", default=None)
@@ -117,9 +116,10 @@ SendOutcome: TypeAlias = Sent[KeyT] | NotSent[KeyT] | Refused[KeyT] | Unknown[Ke
 
 def keyed(item: Any) -> tuple[Any, Workflow]:
     """Return the key of an item of `send_many`, None without a key, and its workflow."""
+    key: Any = None
     if isinstance(item, tuple) and len(cast("Sized", item)) == 2:
-        return cast("tuple[Any, Workflow]", item)
-    return None, cast("Workflow", item)
+        key, item = cast("tuple[Any, Any]", item)
+    return key, Workflow((item,)) if isinstance(item, Step) else cast("Workflow", item)
 
 
 async def outcome_of(workflow: Workflow, sending: Awaitable[Dispatch], key: KeyT) -> SendOutcome[KeyT]:

@@ -7,14 +7,16 @@ from typing import Literal
 
 from msgspec import Struct
 
+from nexmo_dispatch_core.documentation import page_url
+
 __all__ = ["Finding", "Severity", "rule_url"]
 
 Severity = Literal["error", "warning"]
 
 
 def rule_url(rule: str) -> str:
-    """Return the URL of a rule in the documentation."""
-    return f"docs/rules.md#{rule}"
+    """Return the URL of a rule in the documentation, which resolves on this machine."""
+    return f"{page_url('rules')}#{rule}"
 
 
 class Finding(Struct, frozen=True):
@@ -26,7 +28,7 @@ class Finding(Struct, frozen=True):
         step: Number of the step, counted from 1; None when the workflow as a whole is meant.
         field: Path of the field inside of the step, for example `to.number`.
         message: What is wrong and what to do. It never holds a number or a text of the workflow.
-        url: Where to read on.
+        url: Where to read on: the site of the documentation, or the page in the installed package.
     """
 
     rule: str

@@ -29,7 +29,9 @@ def find(
     """Return all findings for the steps of a workflow and for its `extra` members."""
     report = Report(rules, errors_only=errors_only)
     if not isinstance(steps, tuple | list):
-        report.add("type", "workflow", "must be the steps as a tuple")
+        one = isinstance(steps, Step)
+        written = "Workflow.failover(step)" if one else "Workflow.failover(first, second)"
+        report.add("type", "workflow", f"must be the steps as a tuple; write {written}")
         return report.findings
     items = cast("tuple[object, ...]", steps)
     if extra:
@@ -68,7 +70,7 @@ def find_accounts(steps: Iterable[object], rules: Rules) -> list[Finding]:
 
 def _check_step(report: Report, step: object, *, last: bool) -> None:
     if not isinstance(step, Step):
-        report.add("type", "", "must be a Step; build it with sms.text(...), whatsapp.text(...) and so on")
+        report.add("type", "", _instead_of(step))
         return
     if _carries_extra(step):
         check_extra(report, step)
@@ -89,6 +91,17 @@ def _check_step(report: Report, step: object, *, last: bool) -> None:
         ref = text(report, "client_ref", step.client_ref)
         if ref is not None and length(report, ref) > 40:
             report.add("client-ref-length", "client_ref", "has more than 40 characters; shorten it")
+
+
+def _instead_of(step: object) -> str:
+    """Return what to write instead of something that is no step."""
+    if isinstance(step, list | tuple):
+        return f"is a {type(cast('object', step)).__name__}; write Workflow.failover(*steps), with the star"
+    if hasattr(step, "steps"):
+        return "is a workflow; write Workflow.failover(*workflow.steps), with the star"
+    if isinstance(step, dict):
+        return "is a dict; write Step.from_json(…) of its JSON, or build it with sms.text(...) and so on"
+    return "must be a Step; build it with sms.text(...), whatsapp.text(...) and so on"
 
 
 def _carries_extra(step: Step) -> bool:

@@ -75,6 +75,8 @@ def main() -> None:
         missing = [package for package in PACKAGES if f"{package}/py.typed" not in names]
         if missing:
             sys.exit(f"no py.typed in {missing}")
+        if "nexmo_dispatch_core/pages/rules.md" not in names:
+            sys.exit("the page to which findings lead is not in the wheel")
         if "nexmo_dispatch_async/simulator/api/openapi.json" not in names:
             sys.exit("no description of the simulator in the wheel")
 

@@ -161,6 +161,9 @@ async def sending(client: DispatchClient, workflow: Workflow) -> None:
 async def many(client: DispatchClient, workflows: list[Workflow], stream: AsyncIterator[Workflow]) -> None:
     assert_type(client.send_many(workflows, limit=8), FanOut[Workflow, SendOutcome])
     assert_type(client.send_many(stream), FanOut[Workflow, SendOutcome])
+    steps = [sms.text("Hi", from_="31647356950", to="31617185666")]
+    assert_type(client.send_many(steps), FanOut[Step, SendOutcome])
+    assert_type(await client.send(steps[0]), Dispatch)
     async with client.send_many(workflows) as outcomes:
         async for outcome in outcomes:
             assert_type(outcome.workflow, Workflow)
