@@ -1,5 +1,6 @@
 """The tests themselves can be run the ways that continuous integration runs them."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,22 @@ def test_a_junit_report_can_be_written(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
     suite = ET.parse(tmp_path / "x.xml").getroot()[0]  # noqa: S314 - pytest wrote it just now
     assert (suite.get("tests"), suite.get("errors"), suite.get("failures")) == ("1", "0", "0")
+
+
+@pytest.mark.long
+def test_in_a_fresh_clone_no_property_waits_for_a_table_of_characters(tmp_path: Path) -> None:
+    """Hypothesis makes the table before the first test: under coverage it takes longer than a test may."""
+    wanted = ["-p", "no:cacheprovider", "--collect-only", "-q", "tests/test_sansio_errors.py"]
+
+    subprocess.run(
+        [sys.executable, "-m", "pytest", *wanted],
+        cwd=ROOT,
+        env={**os.environ, "HYPOTHESIS_STORAGE_DIRECTORY": str(tmp_path)},
+        capture_output=True,
+        check=True,
+    )
+
+    assert list(tmp_path.rglob("codec-utf-8.json.gz"))
 
 
 def test_no_test_asks_for_a_fixture_that_spoils_the_report() -> None:
