@@ -1,4 +1,4 @@
-"""`python -m tests.support.postgres_campaign_process DATABASE URL TOKEN_URL ID SECRET APPLICATION`.
+"""`python -m tests.support.postgres_campaign_process DATABASE URL TOKEN_URL ID SECRET APPLICATION [RATE]`.
 
 It sends what is pending in the campaign `spring`, beside other processes that do, and prints the numbers.
 """
@@ -16,13 +16,13 @@ from tests.support.campaign_process import LIMIT, TEMPLATE
 LEASE = 3.0
 
 
-async def main(database: str, service: list[str]) -> None:
+async def main(database: str, service: list[str], rate: float | None) -> None:
     base_url, token_url, client_id, secret, application = service
     auth = KpnOAuth(client_id, secret, token_url=token_url)
     async with (
         DispatchClient(auth=auth, application_id=application, base_url=base_url) as client,
         await PostgresLedger.open(database, "spring", lease=LEASE, timeout=10.0) as ledger,
-        Campaign.open(ledger, client=client, template=TEMPLATE, limit=LIMIT) as campaign,
+        Campaign.open(ledger, client=client, template=TEMPLATE, limit=LIMIT, rate=rate) as campaign,
     ):
         print("running", flush=True)
         await campaign.run()
@@ -30,4 +30,5 @@ async def main(database: str, service: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2:]))
+    pace = float(sys.argv[7]) if sys.argv[7:] else None
+    asyncio.run(main(sys.argv[1], sys.argv[2:7], pace))

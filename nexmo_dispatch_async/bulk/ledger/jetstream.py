@@ -16,6 +16,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Self
 
+import msgspec
 from msgspec.structs import replace
 
 from nexmo_dispatch_async.bulk.ledger import jetstream_claims as claims
@@ -28,6 +29,7 @@ from nexmo_dispatch_async.bulk.ledger.jetstream_rows import Head, Marker, Names,
 from nexmo_dispatch_async.bulk.ledger.jetstream_work import Work
 from nexmo_dispatch_async.bulk.ledger.memory import new_reference
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
+from nexmo_dispatch_async.bulk.ledger.rates import RateExchange, RateRequest, SharedPause, SharedRates
 from nexmo_dispatch_async.bulk.ledger.records import (
     STATES,
     Added,
@@ -199,7 +201,7 @@ class JetStreamLedger:
 
     @property
     def share(self) -> float:
-        """The part of the campaign's rates that this process may use: one of as many as send now."""
+        """One divided by the number of processes that send now."""
         return 1.0 / self._batches.turn.senders
 
     # --- the promises of `Ledger` ---
@@ -349,18 +351,20 @@ class JetStreamLedger:
         async with self._batches.reading() as view:
             return frozenset(lane.bucket for lane in view.pending.open_lanes())
 
-    async def lease(self, bucket: str, n: int, *, rate: float, now: float) -> float:
-        """Reserve sends of a bucket, for all senders of the campaign."""
+    async def lease(
+        self, requests: Sequence[RateRequest], pauses: Sequence[SharedPause] = (), *, now: float
+    ) -> RateExchange:
+        """Grant sends of shared rates, by the clocks of the processes."""
         self._require_owner()
-        subject = self._names.bucket(bucket)
 
-        async def work(work: Work) -> float:
-            seq, free = work.view.starts.get(subject, (0, now))
-            start = max(free, now)
-            work.put(Write(subject, repr(start + n / rate).encode(), seq))
-            return start
+        async def work(work: Work) -> RateExchange:
+            rates = msgspec.json.decode(work.view.rates, type=SharedRates)
+            answer = rates.exchange(requests, pauses, now)
+            if requests or pauses:
+                work.put(Write(self._names.rates, msgspec.json.encode(rates), work.view.rates_seq))
+            return answer
 
-        return await self._batches.run(work)
+        return await self._batches.run(work, read=not requests)
 
     async def control(self, change: Control | None = None) -> Control:
         """Return what operators have asked for; an observer may ask as well."""

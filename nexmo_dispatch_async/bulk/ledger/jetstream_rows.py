@@ -190,12 +190,8 @@ class Names:
         self.rows: str = f"{self.root}.r."
         self.states: str = f"{self.root}.s."
         self.workers: str = f"{self.root}.w."
-        self.buckets: str = f"{self.root}.b."
+        self.rates: str = f"{self.root}.rates"
         self.guards: str = f"{self.root}.g."
-
-    def bucket(self, bucket: str) -> str:
-        """Return the subject of a bucket's rate."""
-        return self.buckets + _hash(bucket)
 
 
 class PeopleNames:

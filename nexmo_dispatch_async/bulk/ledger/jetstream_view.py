@@ -61,7 +61,8 @@ class CampaignView:
         self.control_seq: int = 0
         self.marker: Marker = Marker()
         self.marker_seq: int = 0
-        self.starts: dict[str, tuple[int, float]] = {}
+        self.rates: bytes = b"{}"
+        self.rates_seq: int = 0
         self.workers: dict[str, Worker] = {}
         # the rows
         self.pending: PendingRows = PendingRows()
@@ -106,8 +107,8 @@ class CampaignView:
                 self.put_chunk(form.decode_chunk(message.data), message.seq)
         elif subject.startswith(names.workers):
             self._put_worker(subject[len(names.workers) :], message, now)
-        elif subject.startswith(names.buckets):
-            self.starts[subject] = message.seq, float(message.data)
+        elif subject == names.rates and message.seq > self.rates_seq:
+            self.rates, self.rates_seq = message.data, message.seq
         elif subject == names.head and message.seq > self.head_seq:
             self.head, self.head_seq = form.decode_head(message.data), message.seq
         elif subject == names.control and message.seq > self.control_seq:

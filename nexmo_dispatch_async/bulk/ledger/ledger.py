@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Protocol
 
+from nexmo_dispatch_async.bulk.ledger.rates import RateExchange, RateRequest, SharedPause
 from nexmo_dispatch_async.bulk.ledger.records import (
     Added,
     Claimed,
@@ -48,7 +49,12 @@ class Ledger(Protocol):
 
     @property
     def share(self) -> float:
-        """The part of the campaign's rates that this process may use: 1 where it sends alone."""
+        """One divided by the number of processes that send now: 1 where this process sends alone."""
+        ...
+
+    @property
+    def shared(self) -> bool:
+        """Whether several processes may send at once; they share the campaign's rates by `lease` then."""
         ...
 
     async def describe(self, plan: bytes | None = None) -> bytes:
@@ -133,8 +139,18 @@ class Ledger(Protocol):
         """Return the buckets of the pending rows."""
         ...
 
-    async def lease(self, bucket: str, n: int, *, rate: float, now: float) -> float:
-        """Reserve `n` sends of a bucket's shared rate; return the epoch seconds from which they may leave."""
+    async def lease(
+        self, requests: Sequence[RateRequest], pauses: Sequence[SharedPause] = (), *, now: float
+    ) -> RateExchange:
+        """Grant sends of shared rates to a worker, and exchange the pauses that the service demanded.
+
+        A crash may repeat the grants of its last instant; nothing else depends on them.
+
+        Args:
+            requests: Requests for different rates.
+            pauses: Pauses that began at this worker. Of two for one bucket the longer one counts.
+            now: Epoch seconds, for a ledger without a clock that all workers share.
+        """
         ...
 
     async def control(self, change: Control | None = None) -> Control:

@@ -13,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from nexmo_dispatch_async.bulk.ledger.opt_outs import MemoryOptOutStore, OptOutList
+from nexmo_dispatch_async.bulk.ledger.rates import RateExchange, RateRequest, SharedPause, SharedRates
 from nexmo_dispatch_async.bulk.ledger.records import (
     Added,
     Claimed,
@@ -75,20 +76,29 @@ class MemoryLedger:
 
     Args:
         opt_outs: An opt-out list in memory, possibly shared by several ledgers; by default a list of its own.
+        shared: Whether several senders work with it at once.
         clock: Returns epoch seconds, for changes without a time.
 
     Raises:
         ConfigurationError: *opt_outs* is not in memory.
     """
 
-    def __init__(self, opt_outs: OptOutList | None = None, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        opt_outs: OptOutList | None = None,
+        *,
+        shared: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        #: Whether several senders work with it at once.
+        self.shared: bool = shared
         self.opt_outs: OptOutList = opt_outs if opt_outs is not None else OptOutList(clock=clock)
         if not isinstance(self.opt_outs.store, MemoryOptOutStore):
             raise ConfigurationError(
                 "opt_outs is in a file: a ledger in memory takes OptOutList(), without a file"
             )
         self._opt_outs: MemoryOptOutStore = self.opt_outs.store
-        self._shared = opt_outs is not None
+        self._shared_list = opt_outs is not None
         self._clock = clock
         self._reference = new_reference()
         self._plan = b""
@@ -98,7 +108,7 @@ class MemoryLedger:
         self._by_uuid: dict[str, int] = {}
         self._pending: dict[int, None] = {}
         self._sorted = True
-        self._starts: dict[str, float] = {}
+        self._rates = SharedRates()
         self._tally = Tally()
         self._closed = False
 
@@ -233,12 +243,12 @@ class MemoryLedger:
         self._require_open()
         return frozenset(self._rows[row_id].recipient.bucket for row_id in self._pending)
 
-    async def lease(self, bucket: str, n: int, *, rate: float, now: float) -> float:
-        """Reserve sends of a bucket."""
+    async def lease(
+        self, requests: Sequence[RateRequest], pauses: Sequence[SharedPause] = (), *, now: float
+    ) -> RateExchange:
+        """Grant sends of shared rates."""
         self._require_open()
-        start = max(self._starts.get(bucket, now), now)
-        self._starts[bucket] = start + n / rate
-        return start
+        return self._rates.exchange(requests, pauses, now)
 
     async def control(self, change: Control | None = None) -> Control:
         """Return the control state."""
@@ -276,7 +286,7 @@ class MemoryLedger:
         for row in over:
             recipient = row.recipient
             self._by_key.pop(recipient.key, None)
-            if not self._shared:
+            if not self._shared_list:
                 self._opt_outs.history.pop(recipient.address, None)
                 self._opt_outs.unlink_now(recipient.address)
             row.recipient = replace(recipient, key="", address="", fields={})
@@ -312,7 +322,7 @@ class MemoryLedger:
         row.attempts += 1
         row.worker, row.claimed = worker, request.now
         recipient = row.recipient
-        if self._shared or request.cap is not None:
+        if self._shared_list or request.cap is not None:
             self._opt_outs.note(recipient.address, self._source(row), request.now)
         return Claimed(
             id=row.id,

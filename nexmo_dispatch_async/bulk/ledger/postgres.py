@@ -19,11 +19,17 @@ from typing import Final, LiteralString, Self, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from nexmo_dispatch_async.bulk.ledger import postgres_claims, postgres_reading, postgres_results
+from nexmo_dispatch_async.bulk.ledger import (
+    postgres_claims,
+    postgres_rates,
+    postgres_reading,
+    postgres_results,
+)
 from nexmo_dispatch_async.bulk.ledger.memory import new_reference
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.bulk.ledger.postgres_opt_outs import PostgresOptOutStore
 from nexmo_dispatch_async.bulk.ledger.postgres_tables import CAMPAIGNS, NOW, Work, fetch
+from nexmo_dispatch_async.bulk.ledger.rates import RateExchange, RateRequest, SharedPause
 from nexmo_dispatch_async.bulk.ledger.records import (
     Added,
     Claimed,
@@ -55,21 +61,17 @@ _MAKE: Final[LiteralString] = (
     " ON CONFLICT (name) DO NOTHING"
 )
 _LIVE: Final[LiteralString] = (
-    "INSERT INTO nexmo_dispatch.campaign_workers AS w (campaign, name, until)"
-    f" VALUES (%(campaign)s, %(name)s, {NOW} + %(lease)s)"
-    " ON CONFLICT (campaign, name) DO UPDATE SET until = excluded.until"
+    "INSERT INTO nexmo_dispatch.campaign_workers AS w (campaign, name, seen, until)"
+    f" VALUES (%(campaign)s, %(name)s, {NOW}, {NOW} + %(lease)s)"
+    " ON CONFLICT (campaign, name) DO UPDATE SET seen = excluded.seen, until = excluded.until"
 )
 # A process that showed no life for some seconds leaves its part of the rates to the others.
 _SENDERS: Final[LiteralString] = (
     "SELECT count(*) FROM nexmo_dispatch.campaign_workers"
-    f" WHERE campaign = %(campaign)s AND until - %(lease)s > {NOW} - %(quiet)s"
+    f" WHERE campaign = %(campaign)s AND seen > {NOW} - %(quiet)s"
 )
 _LEAVE: Final[LiteralString] = (
     "DELETE FROM nexmo_dispatch.campaign_workers WHERE campaign = %(campaign)s AND name = %(name)s"
-)
-_DURABILITY: Final[LiteralString] = (
-    "SELECT current_setting('fsync'), current_setting('synchronous_commit'),"
-    " current_setting('full_page_writes')"
 )
 
 
@@ -177,7 +179,7 @@ class PostgresLedger:
 
     async def _begin(self, *, create: bool, accept_loss: bool) -> None:
         if not accept_loss:
-            await self._database.run(_require_durable)
+            await self._database.run(postgres_reading.require_durable)
         if isinstance(self.opt_outs.store, PostgresOptOutStore):
             self._opt_outs_id = await self.opt_outs.store.list_id(self._database)
 
@@ -206,7 +208,7 @@ class PostgresLedger:
 
     @property
     def share(self) -> float:
-        """The part of the campaign's rates that this process may use: one of as many as send now."""
+        """One divided by the number of processes that send now."""
         return 1.0 / max(1, self._senders)
 
     # --- the promises of `Ledger` ---
@@ -298,10 +300,17 @@ class PostgresLedger:
         """Return the buckets of the pending rows."""
         return frozenset(bucket for bucket, _ in await self._run(postgres_reading.lanes))
 
-    async def lease(self, bucket: str, n: int, *, rate: float, now: float) -> float:
-        """Reserve sends of a bucket, for all senders of the campaign."""
+    async def lease(
+        self,
+        requests: Sequence[RateRequest],
+        pauses: Sequence[SharedPause] = (),
+        *,
+        now: float,  # not used: the server has a clock
+    ) -> RateExchange:
+        """Grant sends of shared rates; the call waits for no other call of this ledger."""
         self._require_owner()
-        return await self._run(partial(postgres_reading.lease, bucket=bucket, n=n, rate=rate, now=now))
+        exchange = partial(postgres_rates.exchange, campaign=self._campaign, requests=requests, pauses=pauses)
+        return await self._database.run(exchange)
 
     async def control(self, change: Control | None = None) -> Control:
         """Return what operators have asked for; an observer may ask as well."""
@@ -372,7 +381,7 @@ class PostgresLedger:
 
     async def senders(self) -> int:
         """Return how many processes send for the campaign now; those that look at it do not count."""
-        values: dict[str, object] = {"campaign": self._campaign, "lease": self._lease, "quiet": _QUIET}
+        values: dict[str, object] = {"campaign": self._campaign, "quiet": _QUIET}
         found = await self._database.run(partial(fetch, text=_SENDERS, values=values))
         return int(found[0][0])
 
@@ -462,21 +471,6 @@ async def _changed(
 
 async def _execute(text: LiteralString, values: dict[str, object], connection: Connection) -> None:
     await connection.execute(text, values)
-
-
-async def _require_durable(connection: Connection) -> None:
-    """Refuse a server that may lose what it committed.
-
-    Raises:
-        LedgerError: It says so in its settings.
-    """
-    ((fsync, commit, pages),) = await fetch(connection, _DURABILITY, {})
-    if "off" in {fsync, commit, pages}:
-        raise LedgerError(
-            f"the server may lose what it committed (fsync {fsync}, synchronous_commit {commit}, "
-            f"full_page_writes {pages}), and then a person is messaged twice: set all three to on, or open "
-            "the ledger with accept_loss=True"
-        )
 
 
 def _error(failure: Failure) -> LedgerError:

@@ -1,4 +1,4 @@
-"""What is read of a campaign in Postgres, and the shared rate of its buckets, within a transaction."""
+"""What is read of a campaign in Postgres, and of the settings of its server."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any, Final, LiteralString
 import msgspec
 
 from nexmo_dispatch_async.bulk.ledger import sqlite_rows as codes
-from nexmo_dispatch_async.bulk.ledger.postgres_tables import Work, tally_of
+from nexmo_dispatch_async.bulk.ledger.postgres_tables import Work, fetch, tally_of
 from nexmo_dispatch_async.bulk.ledger.records import Counts, News, Row, State
 from nexmo_dispatch_async.bulk.ledger.transitions import Tally
 from nexmo_dispatch_async.exceptions import LedgerError
+from nexmo_dispatch_core.postgres.database import Connection
 
-__all__ = ["counts", "due", "lanes", "lease", "recount", "scan"]
+__all__ = ["counts", "due", "lanes", "recount", "require_durable", "scan"]
 
 _DUE: Final[LiteralString] = """
 SELECT CASE WHEN EXISTS (
@@ -33,12 +34,10 @@ SELECT bucket, zone FROM nexmo_dispatch.campaign_lanes AS l WHERE campaign = %(c
     )
 )
 """
-_LEASE: Final[LiteralString] = """
-INSERT INTO nexmo_dispatch.campaign_buckets AS b (campaign, name, start)
-VALUES (%(campaign)s, %(bucket)s, %(now)s::double precision + %(seconds)s)
-ON CONFLICT (campaign, name) DO UPDATE SET start = greatest(b.start, %(now)s) + %(seconds)s
-RETURNING start - %(seconds)s
-"""
+_DURABILITY: Final[LiteralString] = (
+    "SELECT current_setting('fsync'), current_setting('synchronous_commit'),"
+    " current_setting('full_page_writes')"
+)
 _COUNTS: Final[LiteralString] = (
     "SELECT name, sum(n) FROM nexmo_dispatch.campaign_counts WHERE campaign = %(campaign)s GROUP BY name"
 )
@@ -65,6 +64,21 @@ _decode_news = msgspec.msgpack.Decoder(News).decode
 _decode_fields = msgspec.json.Decoder(dict[str, str]).decode
 
 
+async def require_durable(connection: Connection) -> None:
+    """Refuse a server that may lose what it committed.
+
+    Raises:
+        LedgerError: It says so in its settings.
+    """
+    ((fsync, commit, pages),) = await fetch(connection, _DURABILITY, {})
+    if "off" in {fsync, commit, pages}:
+        raise LedgerError(
+            f"the server may lose what it committed (fsync {fsync}, synchronous_commit {commit}, "
+            f"full_page_writes {pages}), and then a person is messaged twice: set all three to on, or open "
+            "the ledger with accept_loss=True"
+        )
+
+
 async def due(work: Work) -> float | None:
     """Return when the next pending row is due; 0 for one that is ready."""
     ((found,),) = await work.fetch(_DUE)
@@ -74,12 +88,6 @@ async def due(work: Work) -> float | None:
 async def lanes(work: Work) -> list[tuple[str, str]]:
     """Return the buckets and zones of the pending rows."""
     return [(bucket, zone) for bucket, zone in await work.fetch(_LANES)]
-
-
-async def lease(work: Work, bucket: str, n: int, rate: float, now: float) -> float:
-    """Reserve sends of a bucket; return from when they may leave."""
-    ((start,),) = await work.fetch(_LEASE, bucket=bucket, seconds=n / rate, now=now)
-    return float(start)
 
 
 async def counts(work: Work) -> Counts:

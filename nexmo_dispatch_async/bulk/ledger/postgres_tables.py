@@ -73,16 +73,47 @@ CREATE TABLE nexmo_dispatch.campaign_news (
     cost text NOT NULL, currency text NOT NULL, at double precision NOT NULL, body bytea NOT NULL,
     PRIMARY KEY (campaign, id)
 );
-CREATE TABLE nexmo_dispatch.campaign_buckets (
-    campaign integer NOT NULL, name text NOT NULL, start double precision NOT NULL,
+CREATE TABLE nexmo_dispatch.campaign_rates (
+    campaign integer NOT NULL, name text NOT NULL, due double precision NOT NULL,
+    rate double precision NOT NULL,
+    PRIMARY KEY (campaign, name)
+) WITH (fillfactor = 50);
+CREATE TABLE nexmo_dispatch.campaign_pauses (
+    campaign integer NOT NULL, name text NOT NULL, until double precision NOT NULL, kind text NOT NULL,
     PRIMARY KEY (campaign, name)
 );
+CREATE FUNCTION nexmo_dispatch.grant_sends(
+    in_campaign integer, of_rate text, wanted integer, per_second double precision, back integer,
+    credit double precision, ahead double precision, OUT granted integer, OUT wait double precision
+) LANGUAGE plpgsql AS $$
+DECLARE
+    moment double precision;
+    known record;
+    first double precision;
+BEGIN
+    INSERT INTO nexmo_dispatch.campaign_rates (campaign, name, due, rate)
+    VALUES (in_campaign, of_rate, 0, per_second) ON CONFLICT DO NOTHING;
+    SELECT due, rate INTO known FROM nexmo_dispatch.campaign_rates
+    WHERE campaign = in_campaign AND name = of_rate FOR UPDATE;
+    moment := extract(epoch FROM clock_timestamp());
+    first := known.due;
+    IF first > moment AND per_second > known.rate THEN
+        first := moment + (first - moment) * known.rate / per_second;
+    END IF;
+    first := greatest(first - back / per_second, moment - credit);
+    wait := first - moment;
+    granted := least(wanted, greatest(0, floor((ahead - wait) * per_second + 1e-6) + 1));
+    UPDATE nexmo_dispatch.campaign_rates SET due = first + granted / per_second, rate = per_second
+    WHERE campaign = in_campaign AND name = of_rate;
+END
+$$;
 CREATE TABLE nexmo_dispatch.campaign_counts (
     campaign integer NOT NULL, shard text NOT NULL, name text NOT NULL, n numeric NOT NULL,
     PRIMARY KEY (campaign, shard, name)
 ) WITH (fillfactor = 50);
 CREATE TABLE nexmo_dispatch.campaign_workers (
-    campaign integer NOT NULL, name text NOT NULL, until double precision NOT NULL,
+    campaign integer NOT NULL, name text NOT NULL,
+    seen double precision NOT NULL, until double precision NOT NULL,
     PRIMARY KEY (campaign, name)
 );
 """,

@@ -27,6 +27,7 @@ from msgspec.structs import replace
 from nexmo_dispatch_async.bulk.ledger import opt_outs_sql, sqlite_claims, sqlite_results, sqlite_sql
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList, Suppressed
 from nexmo_dispatch_async.bulk.ledger.opt_outs_sqlite import SqliteOptOutStore
+from nexmo_dispatch_async.bulk.ledger.rates import RateExchange, RateRequest, SharedPause, SharedRates
 from nexmo_dispatch_async.bulk.ledger.records import (
     Added,
     Claimed,
@@ -66,6 +67,9 @@ class SqliteLedger:
         reaped: How many rows a dead process left as `sending`; they are `unknown` now.
     """
 
+    #: A file belongs to one process.
+    shared: bool = False
+
     def __init__(
         self, path: Path, opt_outs: OptOutList | None, writer: Writer, *, clock: Callable[[], float]
     ) -> None:
@@ -85,6 +89,7 @@ class SqliteLedger:
         self._busy = False
         self._closed = False
         self._refused = ""
+        self._rates = SharedRates()
         # daemon: a process that ends without closing leaves what is committed, and the system frees the lock
         self._thread = threading.Thread(target=self._write, name="ledger-writer", daemon=True)
         self._thread.start()
@@ -248,10 +253,12 @@ class SqliteLedger:
         """Return the buckets of the pending rows."""
         return frozenset(bucket for bucket, _ in await self._run(_lanes, counts=True))
 
-    async def lease(self, bucket: str, n: int, *, rate: float, now: float) -> float:
-        """Reserve sends of a bucket."""
+    async def lease(
+        self, requests: Sequence[RateRequest], pauses: Sequence[SharedPause] = (), *, now: float
+    ) -> RateExchange:
+        """Grant sends of shared rates; no other process has a part in them."""
         self._require_owner()
-        return await self._run(lambda work: sqlite_sql.lease(work, bucket, n, rate, now))
+        return self._rates.exchange(requests, pauses, now)
 
     async def control(self, change: Control | None = None) -> Control:
         """Return what operators have asked for; an observer may ask as well."""

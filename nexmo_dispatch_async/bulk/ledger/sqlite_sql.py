@@ -27,7 +27,7 @@ from nexmo_dispatch_async.bulk.ledger.records import (
 from nexmo_dispatch_async.bulk.ledger.transitions import Tally
 from nexmo_dispatch_async.exceptions import LedgerError
 
-__all__ = ["SCHEMA", "Book", "Work", "add", "due", "expire", "lease", "load", "load_names", "scan"]
+__all__ = ["SCHEMA", "Book", "Work", "add", "due", "expire", "load", "load_names", "scan"]
 
 SCHEMA: Final = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
@@ -47,7 +47,6 @@ SCHEMA: Final = (
     """CREATE TABLE news (
         id INTEGER PRIMARY KEY, ended INTEGER NOT NULL, reached TEXT NOT NULL, cost TEXT NOT NULL,
         currency TEXT NOT NULL, at REAL NOT NULL, body BLOB NOT NULL)""",
-    "CREATE TABLE bucket (name TEXT PRIMARY KEY, start REAL NOT NULL) WITHOUT ROWID",
 )
 SCAN: Final = (
     "SELECT s.id, s.state, s.lane, s.not_before, s.expires, s.attempts, s.at, s.uuid, s.error, s.code,"
@@ -352,14 +351,6 @@ def expire(work: Work, now: float, limit: int) -> int:
         work.move(lane, code, rows.SKIPPED)
     work.tally.skipped["expired"] += len(found)
     return len(found)
-
-
-def lease(work: Work, bucket: str, n: int, rate: float, now: float) -> float:
-    """Reserve sends of a bucket."""
-    known = work.db.execute("SELECT start FROM bucket WHERE name = ?", (bucket,)).fetchone()
-    start = now if known is None else max(known[0], now)
-    work.db.execute("REPLACE INTO bucket VALUES (?, ?)", (bucket, start + n / rate))
-    return float(start)
 
 
 def scan(work: Work, state: State | None, after: int, limit: int) -> list[Row]:

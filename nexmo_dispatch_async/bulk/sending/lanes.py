@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Iterator
 
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
 from nexmo_dispatch_async.bulk.progress import Wait
 from nexmo_dispatch_async.bulk.sending.calendar import Calendar
 from nexmo_dispatch_async.bulk.sending.governor import Governor, Lane
+from nexmo_dispatch_async.bulk.sending.leased_meter import LeasedMeter
 from nexmo_dispatch_async.bulk.sending.meter import Meter
 from nexmo_dispatch_async.bulk.settings import Pace
 
 __all__ = ["Lanes"]
 
+_CAMPAIGN = "campaign"  # the name of the rate of all rows
 _REFRESH = 30.0  # seconds between two reads of the buckets and zones of pending rows
 _DRY = 1.0  # seconds before a bucket without a due row is tried again
 _WAVE = 0.01  # seconds of pace that are sent together, since a commit per send would cost more
@@ -27,17 +30,29 @@ class Lanes:
         governor: Governor of the process.
         calendar: The times at which each zone is open.
         pace: Pace of the campaign.
+        ask: Called when a rate that several workers share needs sends of the ledger.
     """
 
     def __init__(
-        self, ledger: Ledger, application: str, *, governor: Governor, calendar: Calendar, pace: Pace
+        self,
+        ledger: Ledger,
+        application: str,
+        *,
+        governor: Governor,
+        calendar: Calendar,
+        pace: Pace,
+        ask: Callable[[], None] = lambda: None,
     ) -> None:
         self._ledger, self._application = ledger, application
         self._governor, self._calendar = governor, calendar
-        self.meter: Meter = Meter("campaign")
-        self._rates = dict(pace.by_bucket)
-        self._own: dict[str, Meter] = {name: Meter(name, rate) for name, rate in self._rates.items()}
-        self._share = 1.0
+        rates = {_CAMPAIGN: math.inf, **pace.by_bucket}
+        self._leased = {
+            name: LeasedMeter(name, rate, ask=ask) for name, rate in rates.items() if ledger.shared
+        }
+        self._own: dict[str, Meter] = {
+            name: self._leased.get(name) or Meter(name, rate) for name, rate in rates.items()
+        }
+        self.meter: Meter = self._own.pop(_CAMPAIGN)
         self._lanes: dict[str, Lane] = {}
         self._dry: dict[str, float] = {}
         self._refresh_at = self._closed_until = -math.inf
@@ -64,19 +79,25 @@ class Lanes:
             self._closed_until = self._calendar.changes(zones, at)
             self._dry.clear()
 
-    def retune(self, rate: float, share: float, now: float) -> None:
-        """Set the rate of the campaign, and of its buckets where other processes send or end.
+    def retune(self, rate: float, now: float) -> None:
+        """Set the rate of the campaign in sends per second, of all workers together."""
+        self.meter.retune(rate, now)
+        for lane in self._lanes.values():
+            lane.gateway.share = self._ledger.share
 
-        Args:
-            rate: Sends per second of the campaign.
-            share: The part of all rates that this process may use.
-            now: Time of the loop.
-        """
-        self.meter.retune(rate * share, now)
-        if share != self._share:
-            self._share = share
-            for name, meter in self._own.items():
-                meter.retune(self._rates[name] * share, now)
+    def leased(self) -> Iterable[LeasedMeter]:
+        """Return the meters of the rates that several workers share."""
+        return self._leased.values()
+
+    def ask_at(self, now: float) -> float:
+        """Return when one of those meters has a request for the ledger; infinite for never."""
+        return min((meter.ask_at(now) for meter in self._leased.values()), default=math.inf)
+
+    def learning(self) -> Iterator[tuple[str, Meter]]:
+        """Yield the meters of the buckets and of the gateway, by the names that all workers give them."""
+        for name, lane in self._lanes.items():
+            yield name, lane.bucket
+            yield lane.gateway.name, lane.gateway
 
     def look_again(self) -> None:
         """Make the next refresh read buckets and zones again, after rows were added."""

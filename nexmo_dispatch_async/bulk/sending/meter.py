@@ -84,6 +84,7 @@ class Meter:
         "out",
         "pause_kind",
         "paused_until",
+        "share",
     )
 
     def __init__(
@@ -117,6 +118,8 @@ class Meter:
         self._paced = math.inf
         self._used = 0
         self._reset_at = -math.inf
+        #: The part of a quota that this process may use, of several that send.
+        self.share: float = 1.0
 
     def __repr__(self) -> str:
         return f"<Meter {self.rate:g}/s out={self.out}>"
@@ -124,7 +127,7 @@ class Meter:
     @property
     def rate(self) -> float:
         """The present sends per second, without pauses."""
-        return min(self.cap, self._learned, self._paced)
+        return min(self.cap, self._learned, self._paced * self.share)
 
     @property
     def failures(self) -> int:
@@ -264,6 +267,13 @@ class Meter:
         self.pause(now, pauses[min(self._failures, len(pauses) - 1)], "service")
         self._failures += 1
         self._trial = True
+
+    def heed(self, now: float, seconds: float, kind: Literal["quota", "throttled"]) -> None:
+        """Keep a pause that the service demanded of another worker, and learn from it as from an own one."""
+        if kind == "quota":
+            self.pause(now, seconds, kind)
+        else:
+            self.throttled(now, now, seconds)
 
     def pause(self, now: float, seconds: float, kind: PauseKind) -> None:
         """Stop sends for a number of seconds."""

@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
+from msgspec.structs import replace
+
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
 from nexmo_dispatch_async.bulk.ledger.records import Cap, Claimed, ClaimRequest, Control, Counts, Result
 from nexmo_dispatch_async.bulk.progress import Progress, Wait, WaitReason
@@ -23,12 +25,13 @@ from nexmo_dispatch_async.bulk.sending.lanes import Lanes
 from nexmo_dispatch_async.bulk.sending.paced_sends import in_campaign
 from nexmo_dispatch_async.bulk.sending.safety import AbortWatch, Budget, CanaryWatch, Hold, sent_ever
 from nexmo_dispatch_async.bulk.sending.settling import settled
+from nexmo_dispatch_async.bulk.sending.shared_pace import SharedPace
 from nexmo_dispatch_async.bulk.sending.verdicts import judge, not_sent
 from nexmo_dispatch_async.bulk.settings import Pace
 from nexmo_dispatch_async.bulk.templates.rendering import Renderer
 from nexmo_dispatch_async.client import DispatchClient
 from nexmo_dispatch_async.event_loop import running_loop
-from nexmo_dispatch_async.exceptions import LedgerError, LedgerInUseError
+from nexmo_dispatch_async.exceptions import LedgerError, LedgerInUseError, RateLimitError
 from nexmo_dispatch_async.models.responses import Dispatch
 from nexmo_dispatch_async.quota import quota_of
 from nexmo_dispatch_async.retry import RetryPolicy, Timeout
@@ -94,7 +97,11 @@ class Sender:
         self._worker, self._timeout, self._wall = worker, timeout, wall_clock
         request = client.ready_request(b"")
         application = f"{request.url} {request.headers.get('ApplicationId', '')}"
-        self._lanes = Lanes(ledger, application, governor=governor, calendar=calendar, pace=pace)
+        self._lanes = Lanes(
+            ledger, application, governor=governor, calendar=calendar, pace=pace, ask=self._ask_for_sends
+        )
+        sharing = SharedPace(ledger, self._lanes, wake=self._rouse, wall_clock=wall_clock)
+        self._sharing = sharing if ledger.shared else None
         # What is under way
         self._tasks: dict[asyncio.Task[_Answer], tuple[Claimed, Lane, float]] = {}
         self._results: list[Result] = []
@@ -166,17 +173,19 @@ class Sender:
         counts = await self._ledger.counts()
         self._done = sent_ever(counts)
         self._control = await self._ledger.control()
-        watcher = asyncio.create_task(self._watch())
+        watchers = [asyncio.create_task(self._watch())]
+        if self._sharing is not None:
+            watchers.append(asyncio.create_task(self._sharing.run()))
         campaign = in_campaign.set(True)  # in the tasks of the sends too: they copy the context
         try:
             while not await self._try_turn():
                 pass
         finally:
             in_campaign.reset(campaign)
-            watcher.cancel()
+            for watcher in watchers:
+                watcher.cancel()
             await self._end()
-            with suppress(asyncio.CancelledError):
-                await watcher
+            await asyncio.gather(*watchers, return_exceptions=True)
         if self._fatal is not None:
             raise self._fatal
         return await self._ledger.counts()
@@ -223,7 +232,9 @@ class Sender:
         rate = self._control.rate
         if rate is None:
             rate = planned_rate(self._pace, total=lanes.total, done=self._done)
-        lanes.retune(rate, self._ledger.share, now)
+        lanes.retune(rate, now)
+        if self._sharing is not None:
+            self._sharing.check()
         reservations = lanes.ask(now, room)
         if not reservations:
             self.wait = await lanes.held(now, at)
@@ -344,6 +355,8 @@ class Sender:
         except BaseException as error:  # noqa: BLE001 - whatever ended it says what became of the row
             self._tell(now, at)
             verdict = judge(row, error, lane, sent=sent, now=now, at=at, unknowns=self._unknowns)
+            if isinstance(error, RateLimitError):
+                self._ask_for_sends()
             result = verdict.result
             if verdict.pause and self._hold is None:
                 self._hold = Hold("service", verdict.pause, pauses=True)
@@ -387,6 +400,11 @@ class Sender:
         if self._abort_if is not None and (hold := self._abort_if.note(result.state)) is not None:
             self._hold = hold
 
+    def _ask_for_sends(self) -> None:
+        """Let the ledger hear of the needs and the pauses of this worker."""
+        if self._sharing is not None:
+            self._sharing.ask()
+
     # --- pauses and the end ---
 
     async def _record(self) -> None:
@@ -418,14 +436,7 @@ class Sender:
         self._hold = None
         logger.warning("the campaign pauses by %s: %s", hold.by, hold.reason)
         self._control = await self._ledger.control(
-            Control(
-                state="pause",
-                by=hold.by,
-                reason=hold.reason,
-                rate=self._control.rate,
-                limit=self._control.limit,
-                release=self._control.release,
-            )
+            replace(self._control, state="pause", by=hold.by, reason=hold.reason)
         )
 
     async def _watch(self) -> None:
@@ -433,6 +444,9 @@ class Sender:
         while True:
             await asyncio.sleep(_CONTROL_EVERY)
             with suppress(LedgerError):  # the loop meets with it too, and says so
+                if self._sharing is not None and len(self._pace.rates) > 1:
+                    # The stages of a ramp count the sends of all workers.
+                    self._done = max(self._done, sent_ever(await self._ledger.counts()))
                 control = await self._ledger.control()
                 if control.version != self._control.version:
                     self._control = control

@@ -1,6 +1,6 @@
 """What every `Ledger` promises, as tests that any store passes unchanged: memory, SQLite, one of your own.
 
-Subclass each class of this module and of `ledger_conformance_results` with a fixture `ledgers`:
+Subclass each class of this module, of `conformance_results` and `conformance_rates` with a fixture `ledgers`:
 
     class TestClaim(ClaimConformance):
         @pytest.fixture
@@ -219,15 +219,6 @@ class AddConformance:
 
         assert (first.version, first.state, first.rate) == (1, "pause", 2.5)
         assert second == await ledger.control() == Control(version=2, state="stop", limit=3, release=True)
-
-    async def test_leases_of_a_bucket_follow_each_other(self, ledgers: Ledgers) -> None:
-        """What is reserved lies behind what was reserved before; an idle bucket saves nothing up."""
-        ledger = await ledgers.new()
-
-        assert await ledger.lease("a", 10, rate=10, now=NOW) == NOW
-        assert await ledger.lease("a", 5, rate=10, now=NOW) == NOW + 1
-        assert await ledger.lease("b", 1, rate=10, now=NOW) == NOW
-        assert await ledger.lease("a", 1, rate=10, now=NOW + 60) == NOW + 60
 
     async def test_no_person_shows_in_a_repr(self, ledgers: Ledgers) -> None:
         """Neither rows nor the ledger show an address, a key or a field."""

@@ -12,6 +12,7 @@ from nexmo_dispatch_async.bulk.ledger.jetstream_opt_outs import JetStreamOptOutS
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from tests.bulk.ledger.conformance import NOW, AddConformance, CapConformance, ClaimConformance
+from tests.bulk.ledger.conformance_rates import RateConformance
 from tests.bulk.ledger.conformance_results import ForgetConformance, NewsConformance, ResultConformance
 
 pytestmark = pytest.mark.engines
@@ -94,6 +95,10 @@ class TestResults(_OnJetStream, ResultConformance):
 
 class TestNews(_OnJetStream, NewsConformance):
     """See `NewsConformance`."""
+
+
+class TestRates(_OnJetStream, RateConformance):
+    """See `RateConformance`."""
 
 
 class TestForget(_OnJetStream, ForgetConformance):

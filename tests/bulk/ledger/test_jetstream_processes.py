@@ -12,6 +12,7 @@ from nexmo_dispatch_async.bulk.ledger.jetstream import JetStreamLedger
 from nexmo_dispatch_async.bulk.ledger.jetstream_campaigns import OpenCampaigns
 from nexmo_dispatch_async.bulk.ledger.jetstream_opt_outs import JetStreamOptOutStore
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
+from nexmo_dispatch_async.bulk.ledger.rates import RateRequest
 from nexmo_dispatch_async.bulk.ledger.records import Cap, Claimed, Control
 from nexmo_dispatch_async.exceptions import ConfigurationError, LedgerError
 from tests.bulk.ledger.conformance import NOW, assert_recount, people, person, request, result, states
@@ -178,7 +179,7 @@ async def test_a_stop_in_the_middle_of_a_claim_is_honoured(
 
 
 async def test_rates_are_shared_by_the_processes_that_send(makes: JetStreamLedgers) -> None:
-    """Alone a sender has all of it; a process that only receives takes no part; leases follow each other."""
+    """Alone a sender has all of it; a process that only receives takes no part; grants follow each other."""
     one, receiver, *others = [await makes.open("spring") for _ in range(5)]
     await one.add(people(1))
     for ledger in (one, *others):
@@ -186,8 +187,9 @@ async def test_rates_are_shared_by_the_processes_that_send(makes: JetStreamLedge
         await ledger._journal.show_life()
     await one.counts()
     assert one.share == 0.25
-    leases = await asyncio.gather(*(ledger.lease("a", 5, rate=10, now=NOW) for ledger in (receiver, *others)))
-    assert sorted(leases) == [NOW, NOW + 0.5, NOW + 1.0, NOW + 1.5]
+    asked = RateRequest(name="a", n=2, rate=8)
+    answers = await asyncio.gather(*(ledger.lease([asked], now=NOW) for ledger in (receiver, *others)))
+    assert sum(answer.grants[0].n for answer in answers) == 3  # at 0, 1/8 and 2/8 of a second
     for ledger in others:
         await ledger.aclose()
     await one.counts()

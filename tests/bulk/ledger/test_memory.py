@@ -12,6 +12,7 @@ from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from tests.bulk.ledger.conformance import NOW, AddConformance, CapConformance, ClaimConformance, Ledgers
+from tests.bulk.ledger.conformance_rates import RateConformance
 from tests.bulk.ledger.conformance_results import ForgetConformance, NewsConformance, ResultConformance
 
 
@@ -58,6 +59,10 @@ class TestResult(_InMemory, ResultConformance):
 
 class TestNews(_InMemory, NewsConformance):
     """Callbacks in memory."""
+
+
+class TestRates(_InMemory, RateConformance):
+    """Rates that workers share."""
 
 
 class TestForget(_InMemory, ForgetConformance):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.bulk.ledger.conformance import AddConformance, CapConformance, ClaimConformance, Ledgers
+from tests.bulk.ledger.conformance_rates import RateConformance
 from tests.bulk.ledger.conformance_results import ForgetConformance, NewsConformance, ResultConformance
 from tests.bulk.ledger.sqlite_ledgers import SqliteLedgers
 
@@ -46,6 +47,10 @@ class TestResult(_InFiles, ResultConformance):
 
 class TestNews(_InFiles, NewsConformance):
     """Callbacks in a file."""
+
+
+class TestRates(_InFiles, RateConformance):
+    """Rates that workers share."""
 
 
 class TestForget(_InSharedFiles, ForgetConformance):
