@@ -1,6 +1,7 @@
 """The structs themselves: frozen, quiet, hashable, and equal for one event."""
 
 import copy
+import gc
 import pickle
 from pathlib import Path
 from typing import Any
@@ -100,3 +101,10 @@ def test_failed_and_final() -> None:
         "undeliverable": (True, True),
         "teleported": (False, False),
     }
+
+
+def test_the_garbage_collector_visits_no_event() -> None:
+    """Events of a burst live until their commit, so each collection would visit all of them in vain."""
+    event = parse_event(encode(status_body()))
+    assert isinstance(event, MessageStatus)
+    assert not any(gc.is_tracked(part) for part in (event, event.to, event.from_, event.usage))

@@ -38,7 +38,7 @@ _EVENT_TYPES = frozenset(
 _VARIADIC = frozenset({inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD})
 
 
-class Context(msgspec.Struct, frozen=True):
+class Context(msgspec.Struct, frozen=True, gc=False):
     """Facts about a delivery besides the event itself.
 
     The `repr` shows neither the path, which may contain a secret, nor the claims.

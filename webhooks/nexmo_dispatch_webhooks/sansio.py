@@ -41,7 +41,7 @@ Clock = Callable[[], float]
 _PATH_SECRET = re.compile(r"[A-Za-z0-9._~-]{22,}")
 
 
-class RawRequest(msgspec.Struct, frozen=True):
+class RawRequest(msgspec.Struct, frozen=True, gc=False):
     """A request as received.
 
     `headers` is read by lower-case names: a dict with such names, or a mapping that ignores case.

@@ -1,10 +1,12 @@
 """What is stored of an event: its conversation and its identity, and nothing of it in `repr`."""
 
+import gc
+
 import pytest
 from rich.pretty import pretty_repr
 
 from nexmo_dispatch_webhooks import Claims, Context, MessageStatus, parse_event
-from nexmo_dispatch_webhooks.inbox.records import make_record
+from nexmo_dispatch_webhooks.inbox.records import PendingEvent, make_record
 from tests.webhooks.inbox.support import Make, frozen, in_workflow, new_record, put, request, status_bytes
 from tests.webhooks.payloads import encode, status_body
 
@@ -79,3 +81,10 @@ async def test_shown_records_show_no_content(make: Make) -> None:
     await put(inbox, status_bytes(1, client_ref="secret words"))
     record = await inbox.show(1)
     assert "secret" not in repr(record) + pretty_repr(record)
+
+
+def test_the_garbage_collector_visits_no_record() -> None:
+    """Of a burst all records live until their commit, so each collection would visit them in vain."""
+    record = new_record(status_bytes(1))
+    pending = PendingEvent(1, record.lane, 0.0, event=record.event, context=record.context)
+    assert not any(gc.is_tracked(part) for part in (record, record.context, pending, request(b"{}")))

@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import sqlite3
+import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -320,3 +321,30 @@ async def test_room_is_asked_for_without_a_trace(open_store: Open) -> None:
         for number in range(1000):
             await store.add(of_size(number, 3000))
     assert not await store.writable()
+
+
+# --- records in memory ---
+
+
+class Body(bytes):
+    """A body that notes which thread frees it."""
+
+    freed_by: ClassVar[list[str]] = []
+
+    def __del__(self) -> None:
+        self.freed_by.append(threading.current_thread().name)
+
+
+async def test_records_are_freed_by_the_thread_that_made_them(
+    open_store: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each core has a cache of its own, so freeing the objects of another thread costs much."""
+    monkeypatch.setattr(Body, "freed_by", [])
+    store = await open_store()
+    for number in range(5):
+        await asyncio.gather(
+            *(store.add(new_record(Body(status_bytes(8 * number + one)))) for one in range(8))
+        )
+    await store.count()  # another batch, for which the writer dropped the last one
+
+    assert Body.freed_by == [threading.current_thread().name] * 40

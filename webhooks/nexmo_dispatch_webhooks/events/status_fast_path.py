@@ -19,27 +19,27 @@ from nexmo_dispatch_webhooks.events.timestamps import LONGEST
 __all__ = ["read_documented_status"]
 
 
-class _Address(msgspec.Struct, forbid_unknown_fields=True):
+class _Address(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     type: Literal["sms", "mms", "whatsapp", "viber_service_msg", "messenger"]
     number: str | None = None
     id: str | None = None
 
 
-class _Usage(msgspec.Struct, forbid_unknown_fields=True):
+class _Usage(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     price: str
     currency: Literal["EUR"]
 
 
-class _Link(msgspec.Struct, forbid_unknown_fields=True):
+class _Link(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     dispatch_uuid: str
     href: str = ""
 
 
-class _Links(msgspec.Struct, forbid_unknown_fields=True):
+class _Links(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     dispatch: _Link
 
 
-class _Status(msgspec.Struct, forbid_unknown_fields=True):
+class _Status(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     message_uuid: str
     to: _Address
     from_: _Address = msgspec.field(name="from")

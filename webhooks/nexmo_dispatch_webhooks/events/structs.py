@@ -50,7 +50,9 @@ Kind = Literal["message-status", "inbound-message", "final-report", "unknown"]
 JSONObject = dict[str, Any]
 
 
-class _Quiet(Struct, frozen=True, forbid_unknown_fields=True):
+# gc=False, here and for the structs of a request and a record: none contains itself, so reference counts free
+# all of them, and the garbage collector, which runs after a number of new objects, runs less often.
+class _Quiet(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """A struct whose `repr` shows only the fields named in `_shown`."""
 
     _shown: ClassVar[tuple[str, ...]] = ()

@@ -149,7 +149,7 @@ class InboxHealth(msgspec.Struct, frozen=True):
         return self.storing and not self.full and self.state in {"running", "standby"}
 
 
-class NewRecord(msgspec.Struct, eq=False):
+class NewRecord(msgspec.Struct, eq=False, gc=False):
     """What a store keeps of a request; `event` and `context` stay in memory."""
 
     #: 16 bytes, equal for two deliveries of one event of one account (contract 5.10).
@@ -173,7 +173,7 @@ class NewRecord(msgspec.Struct, eq=False):
         return [("kind", self.kind), ("size", len(self.body))]
 
 
-class PendingEvent(msgspec.Struct, eq=False):
+class PendingEvent(msgspec.Struct, eq=False, gc=False):
     """A pending event, as the scheduler sees it.
 
     `event` is None when it has to be read from the store: after a restart, or when many events are pending.

@@ -431,7 +431,10 @@ class SqliteInboxStore:
 
     def _tell_added(self, batch: Batch) -> None:
         on_added = self.on_added
-        for record, record_id, future in zip(batch.adds, batch.ids, batch.add_futures, strict=True):
+        # Taken out of the batch, so that this thread, which made them, frees them: the writer thread would do
+        # it with its next batch, on another core, whose cache holds none of these objects.
+        records, futures, batch.adds, batch.add_futures = batch.adds, batch.add_futures, [], []
+        for record, record_id, future in zip(records, batch.ids, futures, strict=True):
             if isinstance(record_id, Exception):
                 _fail(future, record_id)
                 continue
