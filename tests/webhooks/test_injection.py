@@ -15,7 +15,13 @@ from nexmo_dispatch_webhooks import (
     UnknownEvent,
 )
 from nexmo_dispatch_webhooks.events import Kind
-from nexmo_dispatch_webhooks.injection import annotated_kinds, describe, plan_call, require_async
+from nexmo_dispatch_webhooks.injection import (
+    annotated_kinds,
+    describe,
+    plan_call,
+    require_async,
+    takes_context,
+)
 
 EVENT = UnknownEvent({"a": 1})
 CONTEXT = Context("x", 0.0)
@@ -184,3 +190,10 @@ def test_context_shows_no_path() -> None:
 def test_context_is_in_utc() -> None:
     assert CONTEXT.received_at is not None
     assert CONTEXT.received_at.isoformat() == "1970-01-01T00:00:00+00:00"
+
+
+@pytest.mark.parametrize("handler", [by_name, by_annotation, by_union, by_alias, functools.partial(five, 5)])
+def test_who_gets_the_context_is_known_in_advance(handler: Any) -> None:
+    """Also when it cannot be called yet, since a value is missing: others need no context of their own."""
+    assert takes_context(handler)
+    assert not takes_context(lambda event, store: None)

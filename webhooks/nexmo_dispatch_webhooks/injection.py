@@ -30,6 +30,7 @@ __all__ = [
     "misfit",
     "plan_call",
     "require_async",
+    "takes_context",
 ]
 
 _EVENT_TYPES = frozenset(
@@ -208,6 +209,12 @@ def _unprovided(
         + (" imported outside of `if TYPE_CHECKING`" if unread else "")
         + ", give it a default, or provide it in `values`"
     )
+
+
+def takes_context(function: Callable[..., Any]) -> bool:
+    """Return whether a handler gets the context, see `plan_call`."""
+    hints = _hints(function)
+    return any(_source(name, hints.get(name)) == "context" for name in signature_of(function).parameters)
 
 
 def annotated_kinds(function: Callable[..., Any]) -> frozenset[events.Kind] | None:

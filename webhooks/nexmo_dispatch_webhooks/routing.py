@@ -17,7 +17,7 @@ from nexmo_dispatch_webhooks import events
 from nexmo_dispatch_webhooks.cancellation import is_failure
 from nexmo_dispatch_webhooks.events import Channel, ErrorClass, Event, Kind, ReportStatus, Status
 from nexmo_dispatch_webhooks.exceptions import HandlerError, HandlerFailure, RouterError, RouterFrozenError
-from nexmo_dispatch_webhooks.injection import Call, Context, describe, plan_call, require_async
+from nexmo_dispatch_webhooks.injection import Call, Context, describe, plan_call, require_async, takes_context
 from nexmo_dispatch_webhooks.logs import current_event, watchers
 from nexmo_dispatch_webhooks.middleware import (
     Middleware,
@@ -108,7 +108,8 @@ class _Node:
                 number += 1
                 key = f"{route.name} ({number})"
             keys.add(key)
-            return Selected(route, key, through(around, plan_call(route.handler, values)))
+            observed = bool(around) or takes_context(route.handler)
+            return Selected(route, key, through(around, plan_call(route.handler, values)), observed)
 
         by_kind: dict[Kind, list[PlanEntry]] = {kind: [] for kind in KINDS}
         for entry in self.entries:

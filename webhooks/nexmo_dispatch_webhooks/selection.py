@@ -25,6 +25,8 @@ class Selected:
     key: str
     #: Calls the handler through its middlewares; what it raises comes through.
     run: Call
+    #: Whether the handler, or a middleware, gets the context.
+    takes_context: bool = True
     error: Exception | None = None
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from nexmo_dispatch_webhooks import ConfigurationError, Context, Event, MessageStatus, Transaction
-from nexmo_dispatch_webhooks.inbox import HandlerRetryPolicy, MemoryInbox, StoreInbox
+from nexmo_dispatch_webhooks import ConfigurationError, Context, Event, MessageStatus, Router, Transaction
+from nexmo_dispatch_webhooks.inbox import HandlerRetryPolicy, MemoryInbox, StoreInbox, attempt
 from tests.webhooks.inbox.support import ManualTime, frozen, make_inbox, put, status_bytes
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, n INTEGER NOT NULL CHECK (n < 3));"
@@ -218,3 +218,46 @@ async def test_trouble_of_the_file_is_no_failure_of_the_handler(
     assert set(seen[1:]) == {"count, attempt 0"}
     assert counts(tmp_path) == {"once": 1}
     assert (await inbox.show(1)).state == "handled"
+
+
+async def test_only_what_sees_the_context_gets_a_transaction(
+    make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For the others nothing is begun; a middleware sees the context of a handler that does not."""
+    begun: list[Transaction] = []
+
+    class Begun(Transaction):
+        __slots__ = ()
+
+        def __init__(self) -> None:
+            super().__init__()
+            begun.append(self)
+
+    monkeypatch.setattr(attempt, "Transaction", Begun)
+    router, inner = Router(), Router()
+
+    @router.register()
+    async def without(event: MessageStatus) -> None: ...
+
+    @inner.register()
+    async def behind_a_middleware(event: MessageStatus) -> None: ...
+
+    @inner.middleware
+    async def count(event: Event, context: Context, call_next: Any) -> Any:
+        context.transaction.execute(COUNT, (event.kind,))
+        return await call_next(event)
+
+    inbox = make()
+    await inbox.start(router.bind())
+    await put(inbox, status_bytes(1))
+    await inbox.idle()
+    assert begun == []
+    await inbox.aclose()
+
+    router = Router(inner)
+    inbox = make()
+    await inbox.start(router.bind())
+    await put(inbox, status_bytes(2))
+    await inbox.idle()
+    assert len(begun) == 1
+    assert counts(tmp_path) == {"message-status": 1}

@@ -111,9 +111,10 @@ class AttemptRunner:
         failures: list[StoredFailure] = []
         for number, item in enumerate(selected):
             transaction: Transaction | None = None
-            if self._store.transactional:
-                transaction = Transaction() if self._begin is None else self._begin(record_id, token)
-            own = Context(context.path, context.timestamp, context.claims, attempt, transaction)
+            own = context
+            if item.takes_context:  # the others see neither the number of the attempt nor the transaction
+                transaction = self._transaction(record_id, token)
+                own = Context(context.path, context.timestamp, context.claims, attempt, transaction)
             error = await self._run(item, event, own, task)
             if error is not None and isinstance(transaction, StoreTransaction):
                 found = transaction.trouble(error)
@@ -140,6 +141,11 @@ class AttemptRunner:
         if failures or finished:
             return AttemptResult(succeeded, tuple(failures), finished=finished)
         return _DONE
+
+    def _transaction(self, record_id: int, token: int) -> Transaction | None:
+        if not self._store.transactional:
+            return None
+        return Transaction() if self._begin is None else self._begin(record_id, token)
 
     async def _commit(self, record_id: int, handler: str, transaction: Transaction, *, finish: bool) -> None:
         if isinstance(transaction, StoreTransaction):

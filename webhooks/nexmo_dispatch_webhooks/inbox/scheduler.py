@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Protocol
 
 from nexmo_dispatch_webhooks.events import Event
@@ -23,6 +24,7 @@ __all__ = ["Claims", "Notifier", "Scheduler"]
 
 #: A loop yields to the other tasks after this number of events, even if no handler ever waits.
 _YIELD_EVERY = 16
+_key_of = attrgetter("key")
 
 
 class Notifier:
@@ -178,7 +180,10 @@ class Scheduler:
                 self.notifier.notify()
             self.busy += 1
             try:
-                await self._handle(item, task)
+                try:
+                    await self._attempt(item, task)
+                except Exception as error:  # noqa: BLE001 - no failure of one event may stop the others
+                    await self._note_failure(item, error)
             except asyncio.CancelledError:
                 if not is_ending():
                     lanes.postpone(item, settings.monotonic() + settings.poll)
@@ -190,12 +195,6 @@ class Scheduler:
             handled += 1
             if handled % _YIELD_EVERY == 0:
                 await asyncio.sleep(0)
-
-    async def _handle(self, item: PendingEvent, task: asyncio.Task[None] | None) -> None:
-        try:
-            await self._attempt(item, task)
-        except Exception as error:  # noqa: BLE001 - no failure of one event may stop the others
-            await self._note_failure(item, error)
 
     async def _note_failure(self, item: PendingEvent, error: Exception) -> None:
         """Postpone an event after a failure of the store; count any other failure as one of the event."""
@@ -222,7 +221,7 @@ class Scheduler:
                 return
             event, context = found
         selected = self.runner.select(event, context, item.done)
-        if item.group is None and not self.lanes.admit(item, (event.kind, *(one.key for one in selected))):
+        if item.group is None and not self.lanes.admit(item, (event.kind, *map(_key_of, selected))):
             return  # it is taken again when another event of its group has ended, and is read again then
         result = await self.runner.attempt(
             item.id,
