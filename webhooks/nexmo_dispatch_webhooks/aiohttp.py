@@ -62,11 +62,10 @@ def setup(
     An inbox starts after all cleanup contexts of the application, including those that are added later, and
     is drained before they end, after the last answer: resources of handlers belong in cleanup contexts.
 
-    Statuses: 200 handled (also without a matching handler), 400 no JSON object, 401 not authentic, 403 made
-        by
-    a web page and not verified, 408 the body arrived too slowly, 413 too large, 415 not gzip or deflate, or
-    neither verified nor JSON, 500 a handler failed, 503 not signed, or not stored (contract 5.10). With an
-    inbox handlers run after the answer, so 500 does not occur.
+    The receiver answers with 200 (handled, also without a matching handler), 400 (no JSON object), 401 (not
+    authentic), 403 (made by a web page, and not verified), 408 (the body arrived too slowly), 413 (too
+    large), 415 (not gzip or deflate, or neither verified nor JSON), 500 (a handler failed) or 503 (not
+    signed, or not stored; contract 5.10). With an inbox handlers run after the answer, so 500 does not occur.
 
     Args:
         app: The application, not started yet.

@@ -53,11 +53,11 @@ class ASGIReceiver:
     A server with the lifespan protocol starts and stops the receiver. A mounted application gets no lifespan
     events, so start the receiver in the framework's lifespan: `async with receiver:`.
 
-    Statuses: 200 handled (also without a matching handler), 400 no JSON object, 401 not authentic, 403 made
-        by
-    a web page and not verified, 404 another path, 405 no POST, 408 the body arrived too slowly, 413 too
-    large, 415 not gzip or deflate, or neither verified nor JSON, 500 a handler failed, 503 not signed, or not
-    stored (contract 5.10). With an inbox handlers run after the answer, so 500 does not occur.
+    The receiver answers with 200 (handled, also without a matching handler), 400 (no JSON object), 401 (not
+    authentic), 403 (made by a web page, and not verified), 404 (another path), 405 (no POST), 408 (the body
+    arrived too slowly), 413 (too large), 415 (not gzip or deflate, or neither verified nor JSON), 500 (a
+    handler failed) or 503 (not signed, or not stored; contract 5.10). With an inbox handlers run after the
+    answer, so 500 does not occur.
 
     Args:
         router: The handlers; registration ends at the start.
