@@ -6,19 +6,23 @@ The service is described in `openapi.json`; the description of the control API i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
 if TYPE_CHECKING:
     from nexmo_dispatch_async.simulator.control.http import Route
 
-__all__ = ["PATH", "description", "whole"]
+__all__ = ["PATH", "description", "filled", "whole"]
 
 PATH: Final = "/openapi.json"
 _FILE: Final = Path(__file__).with_suffix(".json")
+#: what the examples of the file say instead of the credentials and the application of a simulator
+_CLIENT_ID: Final = "CLIENT_ID"
+_CLIENT_SECRET: Final = "CLIENT_SECRET"  # noqa: S105 - a placeholder
+_APPLICATION_ID: Final = "00000000-0000-0000-0000-000000000000"
 _TAG: Final = "control"
 # The service also has schemas named `Template` and `Failover`: those of the control API get a prefix.
 _PREFIX: Final = "Control."
@@ -60,6 +64,32 @@ def whole(routes: Iterable[Route]) -> dict[str, Any]:
     return document
 
 
+def filled(
+    document: dict[str, Any], *, server: str, client_id: str, client_secret: str, application_id: str | None
+) -> dict[str, Any]:
+    """Return a description whose examples a running simulator accepts as they stand.
+
+    Args:
+        document: The description.
+        server: Scheme, host and port of the simulator.
+        client_id: Its client id.
+        client_secret: Its client secret.
+        application_id: An application; None keeps the placeholder.
+    """
+    values = {_CLIENT_ID: client_id, _CLIENT_SECRET: client_secret}
+    if application_id is not None:
+        values[_APPLICATION_ID] = application_id
+
+    def fill(node: Any) -> Any:
+        if isinstance(node, dict):
+            return {key: fill(value) for key, value in cast("dict[str, Any]", node).items()}
+        if isinstance(node, list):
+            return [fill(value) for value in cast("Sequence[Any]", node)]
+        return values.get(node, node) if isinstance(node, str) else node
+
+    return {**fill(document), "servers": [{"url": server}]}
+
+
 def _schemas(kinds: list[type]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Return a schema for each kind, and their components under public names."""
     found = msgspec.json.schema_components(
@@ -81,6 +111,7 @@ def _operation(route: Route, schema_of: dict[type, dict[str, Any]]) -> dict[str,
     if route.kind != "application/json":
         answer = {"type": "string"}
     operation: dict[str, Any] = {
+        "operationId": _operation_id(route),
         "tags": [_TAG],
         "summary": route.summary,
         "security": [],
@@ -98,3 +129,9 @@ def _operation(route: Route, schema_of: dict[type, dict[str, Any]]) -> dict[str,
 
 def _parameter(most: int | None) -> dict[str, Any]:
     return {"type": "string"} if most is None else {"type": "integer", "minimum": 0, "maximum": most}
+
+
+def _operation_id(route: Route) -> str:
+    """Return a name such as `getControlWorkflowsByUuid`, which generators of clients need."""
+    words = re.sub(r"\{(\w+)\}", r"by_\1", route.path).replace("/", "_").split("_")
+    return route.method.lower() + "".join(word.capitalize() for word in words)

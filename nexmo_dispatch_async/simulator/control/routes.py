@@ -141,12 +141,12 @@ class Control:
         app.router.add_get(openapi.PATH, self._guarded(self._openapi))
         for route in self._routes:
             app.router.add_route(route.method, route.path, self._guarded(route.handler))
-        app.router.add_get("/control", self._guarded(self._index))
+        app.router.add_get("/control/", self._guarded(self._index))
         app.router.add_route("*", "/control{tail:(/.*)?}", self._guarded(self._unknown))
 
     def routes(self) -> Iterator[Route]:
         """Yield each route of the control API."""
-        yield Route("GET", "/control/", self._index, "this list")
+        yield Route("GET", "/control", self._index, "this list")
         yield from self._state_routes()
         yield from self._clock_routes()
         yield Route(
@@ -275,8 +275,16 @@ class Control:
     async def _codes(self, _: web.Request) -> web.Response:
         return json_answer({str(code): name for code, name in REASONS.items()})
 
-    async def _openapi(self, _: web.Request) -> web.Response:
-        return json_answer(openapi.whole(self._routes))
+    async def _openapi(self, request: web.Request) -> web.Response:
+        sim, application = self._sim, self._sim.default_application
+        document = openapi.filled(
+            openapi.whole(self._routes),
+            server=origin(request),
+            client_id=sim.client_id,
+            client_secret=sim.client_secret,
+            application_id=None if application is None else application.id,
+        )
+        return json_answer(document)
 
     async def _index(self, _: web.Request) -> web.Response:
         routes = [

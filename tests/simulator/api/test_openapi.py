@@ -312,7 +312,14 @@ async def test_a_running_simulator_serves_it(sim: Simulator) -> None:
     async with aiohttp.ClientSession() as session, session.get(sim.url + "/openapi.json") as answer:
         served = await answer.json()
         assert answer.status == 200
-    alone = description()
+    alone = openapi.filled(
+        description(),
+        server=sim.url,
+        client_id=sim.client_id,
+        client_secret=sim.client_secret,
+        application_id=None,
+    )
+    assert served["servers"] == [{"url": sim.url}]
     assert {path: served["paths"][path] for path in alone["paths"]} == alone["paths"]
     assert {name: served["components"][name] for name in alone["components"] if name != "schemas"} == {
         name: part for name, part in alone["components"].items() if name != "schemas"

@@ -13,7 +13,7 @@ from tests.simulator.conftest import Caller
 from tests.simulator.control.test_routes import Panel, whatsapp_then_sms
 
 PAGE = Path(__file__).parents[3] / "docs" / "control_api.md"
-CALL = re.compile(r"^\| `(GET|POST|DELETE) (/control/[^`?]*)[^`]*` \| (?:`([^`]*)`)?", re.MULTILINE)
+CALL = re.compile(r"^\| `(GET|POST|DELETE) (/control[^`?]*)[^`]*` \| (?:`([^`]*)`)?", re.MULTILINE)
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ async def test_shortcuts_choose_and_act(desk: Desk) -> None:
 
 
 async def test_shortcuts_are_explained_and_switched_off(desk: Desk) -> None:
-    """The help names every key that has an effect; switched off, keys have none, also when the page comes back."""
+    """The help names every key that has an effect; switched off, keys have none, also on the next visit."""
     page = desk.page
     await desk.send(whatsapp_then_sms())
     await page.press("?")
