@@ -45,6 +45,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from nexmo_dispatch_async import advice
 from nexmo_dispatch_core.vocabulary import ErrorClass, classify_code
 
 if TYPE_CHECKING:
@@ -265,6 +266,7 @@ class APIError(DispatchError):
 
     outcome: ClassVar[Outcome]
     _usual_class: ClassVar[ErrorClass] = "unknown"
+    _advice: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -300,6 +302,16 @@ class APIError(DispatchError):
         return classify_code(self.code) or self._usual_class
 
     @property
+    def next_step(self) -> str:
+        """What to do next, in one sentence; the text of the error ends with it."""
+        return self._advice
+
+    def __str__(self) -> str:
+        """Return the message and the next step."""
+        step = self.next_step
+        return f"{self.message}; {step}" if step else self.message
+
+    @property
     def transaction_id(self) -> str:
         """The trace id of KPN's gateway."""
         return self.details.transaction_id if self.details is not None else ""
@@ -314,12 +326,14 @@ class NotSentError(APIError):
     """The service accepted nothing: a retry cannot send the messages twice."""
 
     outcome: ClassVar[Outcome] = "not_sent"
+    _advice: ClassVar[str] = advice.NOT_SENT
 
 
 class APIConnectionError(NotSentError):
     """No connection could be made: DNS, refused or TLS; no byte of the request left."""
 
     _usual_class: ClassVar[ErrorClass] = "temporary"
+    _advice: ClassVar[str] = advice.NO_CONNECTION
 
 
 class APITimeoutError(APIConnectionError, TimeoutError):
@@ -332,6 +346,8 @@ class ProxyError(APIConnectionError):
     A proxy that demands credentials or forbids the address would do so again: the call is not retried, and
     the class is `configuration`. The failure of a proxy to reach the service is `temporary`.
     """
+
+    _advice: ClassVar[str] = advice.PROXY
 
     @property
     def error_class(self) -> ErrorClass:
@@ -348,12 +364,18 @@ class CertificateError(APIConnectionError):
     """
 
     _usual_class: ClassVar[ErrorClass] = "configuration"
+    _advice: ClassVar[str] = advice.CERTIFICATE
 
 
 class AuthenticationError(NotSentError):
     """The credentials or the access token were rejected, by whatever status (contract 2.2, 2.3)."""
 
     _usual_class: ClassVar[ErrorClass] = "configuration"
+
+    @property
+    def next_step(self) -> str:
+        """Which settings to look at, and what to do after a rotation of the secret."""
+        return advice.after_rejection(self.phase)
 
 
 class NotAcceptedError(NotSentError):
@@ -378,6 +400,8 @@ class SendingStoppedError(NotSentError):
     The message names the last failure of the run. See `send_many(brake=…)`.
     """
 
+    _advice: ClassVar[str] = advice.STOPPED
+
     _usual_class: ClassVar[ErrorClass] = "temporary"
 
 
@@ -385,6 +409,11 @@ class RateLimitError(NotSentError):
     """The quota, the spike arrest or throttling rejected the call (contract 3.8)."""
 
     _usual_class: ClassVar[ErrorClass] = "temporary"
+
+    @property
+    def next_step(self) -> str:
+        """When to repeat the call, and which quota is used up."""
+        return advice.after_limit(self.quota, self.retry_after)
 
 
 class RefusedError(APIError, UnacceptableError):
@@ -397,21 +426,27 @@ class RefusedError(APIError, UnacceptableError):
 class BadRequestError(RefusedError):
     """HTTP 400 or 422: the request breaks a rule of the service; see `details.invalid_parameters`."""
 
+    _advice: ClassVar[str] = advice.BAD_REQUEST
+
 
 class PaymentRequiredError(RefusedError):
     """The balance is too low: 402, `low-balance`, or a 400 with the parameter `balance` (contract 3.8)."""
 
     _usual_class: ClassVar[ErrorClass] = "configuration"
+    _advice: ClassVar[str] = advice.NO_CREDIT
 
 
 class PermissionDeniedError(RefusedError):
     """HTTP 403, or a project without access to this product (contract 2.3)."""
 
     _usual_class: ClassVar[ErrorClass] = "configuration"
+    _advice: ClassVar[str] = advice.NOT_PERMITTED
 
 
 class NotFoundError(RefusedError):
     """HTTP 404: no such path, application or id."""
+
+    _advice: ClassVar[str] = advice.NOT_FOUND
 
 
 class ConflictError(RefusedError):
@@ -428,6 +463,11 @@ class OutcomeUnknownError(APIError):
 
     outcome: ClassVar[Outcome] = "unknown"
     _usual_class: ClassVar[ErrorClass] = "temporary"
+
+    @property
+    def next_step(self) -> str:
+        """Why not to repeat the request, and what tells its outcome."""
+        return advice.after_unknown(self.request, has_refs=bool(self.client_refs))
 
 
 class ProtocolError(OutcomeUnknownError):

@@ -200,7 +200,7 @@ async def test_sandbox_accounts_may_not_list() -> None:
 
 async def test_an_unknown_id_is_not_found() -> None:
     async with RawServer(answering(reply(404))) as server, client_of(server) as client:
-        with pytest.raises(NotFoundError, match=r"^GET /applications/\{id\}: 404$"):
+        with pytest.raises(NotFoundError, match=r"^GET /applications/\{id\}: 404; check the id"):
             await client.applications.get("x")
 
 

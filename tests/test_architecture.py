@@ -18,7 +18,18 @@ IO_LIBRARIES |= {"psycopg", "psycopg_pool"}
 # for all its modules, unless a module of it has a place of its own.
 SDK_LAYERS = [
     {"failover"},
-    {"exceptions", "models", "redaction", "urls", "sms_segments", "event_loop", "_version", "quota"},
+    {
+        "advice",
+        "durations",
+        "exceptions",
+        "models",
+        "redaction",
+        "urls",
+        "sms_segments",
+        "event_loop",
+        "_version",
+        "quota",
+    },
     {"checks"},
     {"workflow", "channels", "rules", "templates", "tariff", "care_window", "sansio"},
     {
@@ -49,7 +60,17 @@ SDK_LAYERS = [
     {"cli"},
 ]
 PURE = {
-    SDK: {"checks", "exceptions", "redaction", "models", "sms_segments", "workflow", "channels"}
+    SDK: {
+        "advice",
+        "durations",
+        "checks",
+        "exceptions",
+        "redaction",
+        "models",
+        "sms_segments",
+        "workflow",
+        "channels",
+    }
     | {"rules", "templates", "tariff", "care_window", "sansio", "quota", "auth", "environment"}
     | {"retry", "urls", "arguments", "interruption", "tracking", "simulator", "bulk"}
     | {"transport.keep_alive", "transport.proxies", "transport.statistics", "transport.decision"},

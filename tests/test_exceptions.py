@@ -109,7 +109,8 @@ def test_errors_survive_copying_and_pickling(
 
     assert type(twin) is kind
     assert vars(twin) == vars(error)
-    assert str(twin) == "no"
+    assert str(twin) == str(error)
+    assert twin.message == "no"
 
 
 def test_a_protocol_error_keeps_the_answer() -> None:
@@ -236,7 +237,8 @@ MESSAGES = [
 @pytest.mark.parametrize(("error", "message"), MESSAGES, ids=lambda it: it if isinstance(it, str) else "")
 def test_messages(error: APIError, message: str) -> None:
     """Messages are interface: what happened, to which call, in one line, and nothing of what was sent."""
-    assert str(error) == message
+    assert error.message == message
+    assert str(error) in (message, f"{message}; {error.next_step}")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from nexmo_dispatch_async.rules.registry import markdown
 from nexmo_dispatch_async.workflow import Workflow
 from nexmo_dispatch_core.documentation import site_of
 from tests.support.paths import ROOT
-from tests.test_docs import anchors
+from tests.support.pages import anchors
 
 
 def test_documentation_lists_exactly_the_rules() -> None:

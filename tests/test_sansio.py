@@ -110,11 +110,11 @@ def test_success_without_id_carries_its_body(body: bytes) -> None:
     assert error.status == 202
     assert error.request == "POST /dispatch"
     said = "the service answered 202 without a dispatch_uuid: the workflow may be under way"
-    assert str(error) == f"POST /dispatch: {said}"
+    assert error.message == f"POST /dispatch: {said}"
 
 
 def test_the_error_needs_no_request() -> None:
-    with pytest.raises(NotFoundError, match=r"^404$"):
+    with pytest.raises(NotFoundError, match=r"^404; check the id"):
         decipher_response(answer(404), decipher_nothing)
     with pytest.raises(ProtocolError) as caught:
         decipher_response(answer(202), decipher_dispatch)

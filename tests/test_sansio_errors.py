@@ -336,7 +336,7 @@ def test_messages_are_one_line_without_numbers_of_people() -> None:
 
     error = error_of(answer(400, body))
 
-    assert str(error) == (
+    assert error.message == (
         "POST /dispatch: 400 Invalid: to …23 is …78 [InvalidParams] (to.number: …23 is barred), "
         "trace 797a8f199c45014ab7b08bfe9cc1c12c"
     )

@@ -28,7 +28,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines."
 HostOption = Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")]
 StoreOption = Annotated[
     str | None,
-    typer.Option(metavar="URL", help=f"postgresql://user@host/database or nats://host/name; {STORE} by default."),
+    typer.Option(
+        metavar="URL", help=f"postgresql://user@host/database or nats://host/name; {STORE} by default."
+    ),
 ]
 Secrets = Annotated[
     list[str] | None,

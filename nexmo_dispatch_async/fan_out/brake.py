@@ -148,7 +148,8 @@ class Braking:
         )
 
     def _why(self) -> str:
-        return f"{self._row} in a row were unknown or not sent, the last one: {self._last}"
+        last = "" if self._last is None else self._last.message
+        return f"{self._row} in a row were unknown or not sent, the last one: {last}"
 
     def _is(self, state: _State) -> bool:
         # A function, since type checkers do not expect the state to change during an await.

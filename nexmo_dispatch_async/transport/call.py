@@ -255,11 +255,13 @@ class Calls:
             raise error
         if isinstance(decision, RenewToken):
             call.renewals = 1
-            logger.info("%s, trying once more with a new token", error)
+            logger.info("%s, trying once more with a new token", error.message)
             return None
         if isinstance(error, OutcomeUnknownError) and request.method != "GET":
             call.doubt = error
-        logger.info("attempt %d failed, the next in %.2f s: %s", call.attempt, decision.seconds, error)
+        logger.info(
+            "attempt %d failed, the next in %.2f s: %s", call.attempt, decision.seconds, error.message
+        )
         return decision.seconds
 
     def _ended(
@@ -288,7 +290,9 @@ class Calls:
             self._counters.failed(error.outcome)
             if error.outcome == "unknown" and request.method != "GET":
                 refs = {"client_refs": error.client_refs}
-                logger.warning("outcome unknown after attempt %d: %s", error.attempts, error, extra=refs)
+                logger.warning(
+                    "outcome unknown after attempt %d: %s", error.attempts, error.message, extra=refs
+                )
             return
         self._counters.interrupted += 1
         known = interrupt(error, "not_sent", request.summary)
@@ -369,7 +373,7 @@ class Calls:
                 Attempt(call.request, attempt, "call"), authorization, call.limits
             )
         except APIError as error:
-            logger.debug("attempt %d, %.3f s: %s", attempt, clock() - began, error)
+            logger.debug("attempt %d, %.3f s: %s", attempt, clock() - began, error.message)
             raise
         summary = call.request.summary
         logger.debug("attempt %d, %.3f s: %s: %d", attempt, clock() - began, summary, response.status)

@@ -97,7 +97,7 @@ class TokenKeeper:
             except APIError as error:
                 good = None if isinstance(error, AuthenticationError) else self._postponed()
                 if early and good is not None:
-                    logger.info("the old token is used, since there is no new one: %s", error)
+                    logger.info("the old token is used, since there is no new one: %s", error.message)
                     return good
                 self._failure = copy.copy(error)
                 raise
@@ -163,5 +163,7 @@ class TokenKeeper:
                 raise failure
             if until is not None and self._settings.clock() + decision.seconds > until:
                 return failure
-            logger.info("attempt %d failed, the next in %.2f s: %s", attempt, decision.seconds, failure)
+            logger.info(
+                "attempt %d failed, the next in %.2f s: %s", attempt, decision.seconds, failure.message
+            )
             await self._sleep(decision.seconds)

@@ -50,7 +50,7 @@ async def test_it_stops_after_the_last_pause() -> None:
     assert asked == [1.0, 5.0]
     assert await braking.enter() is None
     error = braking.error()
-    assert str(error) == (
+    assert error.message == (
         "POST /dispatch: not tried: send_many stopped, 5 in a row were unknown or not sent, the last one: "
         "POST /dispatch: 502"
     )

@@ -120,7 +120,7 @@ async def test_tls_1_3_a_client_certificate_that_is_not_taken(
 
     assert seen == {("CertificateError", 1, "connect"): rounds}
     assert (error.outcome, error.error_class) == ("not_sent", "configuration")
-    assert str(error) == (
+    assert error.message == (
         f"POST /dispatch: no connection: the service does not take the client's certificate: {ALERTS[kind]}"
     )
     assert server.requests == 0

@@ -73,7 +73,9 @@ async def test_a_tunnel_that_is_forbidden_is_asked_for_once(workflow: Workflow, 
                 await client.send(workflow)
 
     error = caught.value
-    assert str(error) == f"POST /dispatch: the proxy {proxy.name} refuses the tunnel with {status}: {REASON}"
+    assert (
+        error.message == f"POST /dispatch: the proxy {proxy.name} refuses the tunnel with {status}: {REASON}"
+    )
     assert (error.outcome, error.error_class, error.phase) == ("not_sent", "configuration", "connect")
     assert (error.status, error.attempts, len(proxy.asked)) == (status, 1, 1)
     assert error.__cause__ is None, "it holds the headers of the request"

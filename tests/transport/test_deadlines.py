@@ -148,7 +148,7 @@ async def test_no_answer_in_time(workflow: Workflow) -> None:
         await arrived.wait()
         run_out(client)
         with pytest.raises(
-            OutcomeUnknownError, match=r"^POST /dispatch: sent, and no response in time$"
+            OutcomeUnknownError, match=r"^POST /dispatch: sent, and no response in time; do not repeat it: "
         ) as caught:
             await sending
 

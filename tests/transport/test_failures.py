@@ -76,7 +76,8 @@ def test_what_an_exception_means(
 def test_a_reason_is_shown_unless_it_names_an_address_or_a_task(error: Exception, shown: str) -> None:
     failure = failure_of(POST, progress_in(Phase.PREPARED), error)
 
-    assert str(failure).endswith(f": {shown}")
+    assert isinstance(failure, APIError)
+    assert failure.message.endswith(f": {shown}")
 
 
 def caused(error: Exception, cause: BaseException | None) -> Exception:

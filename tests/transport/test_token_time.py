@@ -31,7 +31,7 @@ async def test_no_post_begins_after_a_token_that_took_too_long(workflow: Workflo
         assert server.posts == 0
         await client.send(workflow, retry=SECOND)
 
-    assert str(caught.value) == "POST /dispatch: not begun, the token came after the 1 s of the policy"
+    assert caught.value.message == "POST /dispatch: not begun, the token came after the 1 s of the policy"
     assert (caught.value.outcome, caught.value.phase) == ("not_sent", "token")
     assert caught.value.steps, "it tells what was not sent"
     assert (server.posts, len(server.token_requests)) == (1, 1)

@@ -100,5 +100,7 @@ def judge(
     if isinstance(error, OutcomeUnknownError) and unknowns + 1 >= BRAKE_AFTER:
         lane.gateway.brake(sent, now)
         if lane.gateway.failures > 5:
-            return Verdict(result, pause=f"{unknowns + 1} in a row are unknown, the last one: {error}")
+            return Verdict(
+                result, pause=f"{unknowns + 1} in a row are unknown, the last one: {error.message}"
+            )
     return Verdict(result)
