@@ -6,12 +6,14 @@ import pkgutil
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import typer.main
 
 import nexmo_dispatch_async
 import nexmo_dispatch_webhooks
+from nexmo_dispatch_async.bulk.progress import WaitReason
 from nexmo_dispatch_async.cli.app import app
 from nexmo_dispatch_async.urls import PlainHTTPWarning
 from tests.support.pages import PAGES, name_of
@@ -95,10 +97,13 @@ def test_no_exception_of_the_runbook_is_gone() -> None:
         if name.endswith(("Error", "Warning"))
     }
 
-    assert named - exceptions() - {"PlaceholderError"} == set()
+    assert named - exceptions() - {"PlaceholderError"} == set()  # it is no DispatchError
 
 
-@pytest.mark.parametrize(("file", "line"), sorted(set(loud_lines())))
+LOUD_LINES = sorted(set(loud_lines()))
+
+
+@pytest.mark.parametrize(("file", "line"), LOUD_LINES)
 def test_every_loud_log_line_has_a_cure(file: str, line: str) -> None:
     """A line at WARNING or above stands in the runbook, word for word."""
     assert f"| `{collapsed(shown(line))}` |" in collapsed(RUNBOOK), file
@@ -109,9 +114,16 @@ def collapsed(text: str) -> str:
     return re.sub("…+", "…", text)
 
 
+def test_every_reason_to_wait_has_a_cure() -> None:
+    """What `bulk status` says of a campaign that stands still is explained, and nothing else."""
+    section = RUNBOOK.split("## Why a campaign waits", 1)[1].split("\n## ", 1)[0]
+
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(get_args(WaitReason))
+
+
 def test_every_loud_log_line_is_found() -> None:
     """The search above sees the lines of both loggers."""
-    assert len(set(loud_lines())) > 35
+    assert len(LOUD_LINES) > 35
 
 
 def commands_of(group: object) -> Mapping[str, object]:

@@ -19,16 +19,18 @@ TITLED = [
 # What prepares a machine is not run again: the tests have their environment.
 PREPARING = ("python3 -m venv ", ". .venv/bin/activate", "pip install ")
 
+WITHOUT_PLUGINS = " ".join(f"-p no:{name}" for name in ("hypothesispytest", "schemathesis", "faker", "xdist"))
+
 
 def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a command of a page as a reader does: in a shell, with the environment's programs first."""
-    # Settings of these tests are none of a reader's.
+    # Settings of these tests are none of a reader's, nor are their plugins, which take most of a small run.
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
         ["sh", "-c", command],
         cwd=folder,
-        env=inherited | {"PATH": path},
+        env=inherited | {"PATH": path, "PYTEST_ADDOPTS": WITHOUT_PLUGINS},
         capture_output=True,
         text=True,
         check=False,
