@@ -111,6 +111,8 @@ class StreamState(Struct, frozen=True):
         last: The sequence of the newest message, also if it was deleted.
         replicas: Of the stream.
         current: Replicas that are up to date, the leader included.
+        max_bytes: After which it is full; -1 for the limit of the server.
+        leader: The name of the server that leads it; empty where it is not replicated.
     """
 
     messages: int
@@ -119,6 +121,8 @@ class StreamState(Struct, frozen=True):
     last: int
     replicas: int
     current: int
+    max_bytes: int = -1
+    leader: str = ""
 
 
 class _Error(Struct):
@@ -138,6 +142,7 @@ class _Config(Struct):
     num_replicas: int = 1
     subjects: list[str] = []
     max_msgs_per_subject: int = -1
+    max_bytes: int = -1
     max_age: int = 0
     retention: str = "limits"
     discard: str = "old"
@@ -298,6 +303,8 @@ class Stream:
                 state.last_seq,
                 found.config.num_replicas,
                 1 + sum(peer.current and not peer.offline for peer in peers),
+                found.config.max_bytes,
+                found.cluster.leader if found.cluster is not None else "",
             )
 
         return await self._connection.attempt(ask)

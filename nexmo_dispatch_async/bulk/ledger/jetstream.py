@@ -23,9 +23,9 @@ from nexmo_dispatch_async.bulk.ledger import jetstream_claims as claims
 from nexmo_dispatch_async.bulk.ledger import jetstream_results as changes
 from nexmo_dispatch_async.bulk.ledger import jetstream_rows as form
 from nexmo_dispatch_async.bulk.ledger.jetstream_batches import PIECE, QUIET, Batches
-from nexmo_dispatch_async.bulk.ledger.jetstream_journal import Journal, campaign_stream, error_of_missing
-from nexmo_dispatch_async.bulk.ledger.jetstream_opt_outs import StreamOptOutStore
-from nexmo_dispatch_async.bulk.ledger.jetstream_rows import Head, Marker, Names, PeopleNames
+from nexmo_dispatch_async.bulk.ledger.jetstream_journal import Journal, campaign_stream, lost, require
+from nexmo_dispatch_async.bulk.ledger.jetstream_opt_outs import JetStreamOptOutStore
+from nexmo_dispatch_async.bulk.ledger.jetstream_rows import Head, Marker, Names
 from nexmo_dispatch_async.bulk.ledger.jetstream_work import Work
 from nexmo_dispatch_async.bulk.ledger.memory import new_reference
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
@@ -68,10 +68,12 @@ class JetStreamLedger:
 
     def __init__(
         self,
+        url: str,
         connection: Connection,
         name: str,
         opt_outs: OptOutList | None,
         *,
+        timeout: float,
         observer: bool,
         lease: float,
         replicas: int | None,
@@ -84,12 +86,10 @@ class JetStreamLedger:
         self._observes = observer
         self._given = opt_outs
         self._stream = campaign_stream(connection, replicas=replicas, max_bytes=max_bytes)
-        own = StreamOptOutStore(
-            connection, self._stream, PeopleNames(connection.space, name, own=True), owned=False
-        )
+        own = JetStreamOptOutStore(url, name=name, own=True, timeout=timeout)
         self.opt_outs: OptOutList = opt_outs if opt_outs is not None else OptOutList(own, clock=clock)
         store = own if opt_outs is None else opt_outs.store
-        if not isinstance(store, StreamOptOutStore) or not store.is_within(connection):
+        if not isinstance(store, JetStreamOptOutStore) or not store.is_within(connection):
             raise ConfigurationError(
                 "opt_outs must be in the same space: give OptOutList(JetStreamOptOutStore(url))"
             )
@@ -141,9 +141,11 @@ class JetStreamLedger:
         except ValueError as error:
             raise ConfigurationError(str(error)) from None
         ledger = cls(
+            url,
             connection,
             name,
             opt_outs,
+            timeout=timeout,
             observer=observer,
             lease=lease,
             replicas=replicas,
@@ -159,7 +161,7 @@ class JetStreamLedger:
         return ledger
 
     async def _begin(self, *, create: bool, accept_loss: bool) -> None:
-        await self._stream.require(create=create)
+        await require(self._stream, create=create)
         view = self._journal.view
         await self._journal.read()
         if not view.head_seq and not create:
@@ -184,12 +186,12 @@ class JetStreamLedger:
     async def _make(self) -> None:
         """Make the campaign, unless another process was faster."""
         head = form.encode(Head(self.name, new_reference()))
+        marker = Write(self._names.marker, form.encode(Marker()))
         with contextlib.suppress(WrongSequenceError):
-            await self._stream.put(Write(self._names.head, head, 0))
-            await self._stream.put(Write(self._names.marker, form.encode(Marker())))
+            await self._stream.put_together([Write(self._names.head, head, 0), marker])
         await self._journal.read()
         if not self._journal.view.head_seq:
-            raise error_of_missing()
+            raise lost(self._connection)
 
     def __repr__(self) -> str:
         return f"<JetStreamLedger in {self._connection.shown}, {'closed' if self._closed else 'open'}>"
@@ -229,7 +231,9 @@ class JetStreamLedger:
         self._require_owner()
 
         async def work(work: Work) -> Added:
-            return claims.add(work, rows, self._clock())
+            added = claims.add(work, rows, self._clock())
+            await self._journal.require_room(work.size, added.added)
+            return added
 
         return await self._batches.run(work)
 

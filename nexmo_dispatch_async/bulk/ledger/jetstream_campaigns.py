@@ -8,7 +8,7 @@ from typing import Self
 import msgspec
 
 from nexmo_dispatch_async.bulk.ledger import jetstream_rows as form
-from nexmo_dispatch_async.bulk.ledger.jetstream_journal import campaign_stream
+from nexmo_dispatch_async.bulk.ledger.jetstream_journal import campaign_stream, require
 from nexmo_dispatch_async.bulk.ledger.records import Control
 from nexmo_dispatch_async.exceptions import ConfigurationError, LedgerError
 from nexmo_dispatch_core.jetstream.connection import Connection
@@ -40,7 +40,7 @@ class OpenCampaigns:
     async def __aenter__(self) -> Self:
         await self._connection.open()
         try:
-            await self._stream.require(create=True)
+            await require(self._stream, create=True)
         except BaseException:
             await self._connection.aclose()
             raise

@@ -21,15 +21,17 @@ from nexmo_dispatch_async.bulk.ledger.jetstream_rows import Chunk, Marker, Names
 from nexmo_dispatch_async.bulk.ledger.jetstream_view import CampaignView
 from nexmo_dispatch_async.exceptions import LedgerError
 from nexmo_dispatch_core.jetstream.connection import Connection
-from nexmo_dispatch_core.jetstream.failures import WrongSequenceError
+from nexmo_dispatch_core.jetstream.failures import Failure, WrongSequenceError
 from nexmo_dispatch_core.jetstream.lease import Lease, LostLeaseError
 from nexmo_dispatch_core.jetstream.pages import read_page
 from nexmo_dispatch_core.jetstream.stream import Message, Shape, Stream, Write
 
-__all__ = ["Journal", "Reader", "campaign_stream", "error_of_missing"]
+__all__ = ["Journal", "Reader", "campaign_stream", "lost", "require"]
 
 #: Messages of recipients that a process keeps in memory, with 250 rows each.
 _CHUNKS: Final = 64
+#: Bytes that a row needs until its final report, about.
+_ROW: Final = 2000
 #: Seconds between two looks at a replica that lags behind, and the most looks.
 _LAG, _LOOKS = 0.05, 200
 #: Seconds after which the last sign of life of a process that ended in order disappears.
@@ -52,12 +54,21 @@ def campaign_stream(
     return Stream(connection, shape)
 
 
-def error_of_missing() -> LedgerError:
+async def require(stream: Stream, *, create: bool) -> None:
+    """Make the stream if it is not there, and check its shape otherwise.
+
+    Its sequences begin with the time, so that no condition of an older stream of this name fits.
+    """
+    await stream.require(create=create, first=int(time.time() * 1000))
+
+
+def lost(connection: Connection) -> Exception:
     """Return the error of a stream that was made anew."""
-    return LedgerError(
-        "the stream of the campaign was deleted and made anew: its rows are gone. Restore it from a backup; "
-        "do not add the list again, or people get a second message"
+    text = (
+        "the stream was deleted and made anew: its rows are gone. Restore it from a backup; do not add the "
+        "list again, or people get a second message"
     )
+    return connection.failed(Failure("missing", text))
 
 
 class Reader:
@@ -110,7 +121,7 @@ class Reader:
         found = await self._stream.last(self._marker)
         newest = 0 if found is None else found.seq
         if newest < self._newest:
-            raise error_of_missing()
+            raise lost(self._connection)
         self._newest = newest
         looks = 0
         while self._seen < newest:
@@ -122,7 +133,7 @@ class Reader:
             if not page.messages and not page.more:
                 looks += 1  # this replica lags behind the leader, who has the marker
                 if looks == _LOOKS:
-                    raise LedgerError("the ledger failed: the replicas of the stream lag behind")
+                    raise self._connection.failed(Failure("away", "the replicas of the stream lag behind"))
                 await asyncio.sleep(_LAG)
 
 
@@ -161,6 +172,7 @@ class Journal:
         self._list = Reader(connection, stream, people.all, people.marker, self.people.apply)
         self._chunks: OrderedDict[int, tuple[int, Chunk]] = OrderedDict()
         self._sends = False
+        self._reference = ""
         self.process: str = ""
         self._lease: Lease
         self._name()
@@ -173,6 +185,10 @@ class Journal:
     async def read(self) -> None:
         """Read what other processes changed."""
         await asyncio.gather(self._rows.read(), self._list.read())
+        reference = self.view.head.reference
+        if self._reference and self._reference != reference:
+            raise lost(self._connection)
+        self._reference = reference
 
     def _apply(self, message: Message) -> None:
         row_id = self.view.apply(message, self._monotonic())
@@ -181,6 +197,24 @@ class Journal:
             if state.state == form.SENDING and state.worker.partition("/")[0] == self.process:
                 # stored by an attempt that failed for its caller
                 self.strays[row_id] = state.attempts
+
+    async def require_room(self, size: int, rows: int) -> None:
+        """Refuse new rows for whose results the stream may have no room.
+
+        Args:
+            size: Of their recipients, in bytes.
+            rows: Their number.
+
+        Raises:
+            LedgerError: The stream has a limit, and too little is left of it.
+        """
+        state = await self._stream.state()
+        open_rows = self.view.tally.counts().open + rows
+        if 0 <= state.max_bytes < state.bytes + size + open_rows * _ROW:
+            raise LedgerError(
+                f"the stream has no room for {rows} rows and what becomes of them: raise its max_bytes "
+                f"({state.max_bytes}), or erase campaigns that are over (forget)"
+            )
 
     async def recount(self) -> CampaignView:
         """Return a view that is made of all messages anew."""
@@ -201,7 +235,7 @@ class Journal:
             return known[1]
         found = await self._stream.last(f"{self.names.rows}{first}")
         if found is None:
-            raise error_of_missing()
+            raise lost(self._connection)
         chunk = form.decode_chunk(found.data)
         self._chunks[first] = found.seq, chunk
         while len(self._chunks) > _CHUNKS:

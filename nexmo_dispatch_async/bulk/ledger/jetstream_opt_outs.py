@@ -12,16 +12,15 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
-from nexmo_dispatch_async.bulk.ledger.jetstream_journal import Reader, campaign_stream
+from nexmo_dispatch_async.bulk.ledger.jetstream_journal import Reader, campaign_stream, require
 from nexmo_dispatch_async.bulk.ledger.jetstream_people import PeopleChange, PeopleView
 from nexmo_dispatch_async.bulk.ledger.jetstream_rows import PeopleNames
 from nexmo_dispatch_async.bulk.ledger.records import Suppressed
 from nexmo_dispatch_async.exceptions import ConfigurationError, OptOutError
 from nexmo_dispatch_core.jetstream.connection import Connection
 from nexmo_dispatch_core.jetstream.failures import Failure, WrongSequenceError
-from nexmo_dispatch_core.jetstream.stream import Stream
 
-__all__ = ["JetStreamOptOutStore", "StreamOptOutStore"]
+__all__ = ["JetStreamOptOutStore"]
 
 T = TypeVar("T")
 #: Addresses in one batch.
@@ -30,33 +29,40 @@ _PIECE: Final = 200
 _TRIES, _PAUSE = 100, 0.05
 
 
-class StreamOptOutStore:
-    """An `OptOutStore` in a stream.
+class JetStreamOptOutStore:
+    """An `OptOutStore` in a stream of JetStream.
 
     Args:
-        connection: Of the stream.
-        stream: Of the space.
-        names: The subjects of the list.
-        owned: Whether the store connects and disconnects.
+        url: `nats://user@one:4222,two:4222/space`; see `read_address`.
+        name: Of the list: a space holds any number of them.
+        own: Whether it is the own list of the campaign of this name.
+        timeout: Seconds until a call has failed.
+
+    Raises:
+        ConfigurationError: The URL cannot be read.
     """
 
-    def __init__(self, connection: Connection, stream: Stream, names: PeopleNames, *, owned: bool) -> None:
-        self.names = names
+    def __init__(self, url: str, *, name: str = "people", own: bool = False, timeout: float = 15.0) -> None:
+        try:
+            connection = Connection(url, error=_error, name="nexmo-dispatch people", timeout=timeout)
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from None
+        #: The subjects of the list.
+        self.names: PeopleNames = PeopleNames(connection.space, name, own=own)
         self._connection = connection
-        self._stream = stream
-        self._owned = owned
-        self._view = PeopleView(names)
-        self._reader = Reader(connection, stream, names.all, names.marker, self._view.apply)
+        self._stream = campaign_stream(connection)
+        self._view = PeopleView(self.names)
+        self._reader = Reader(connection, self._stream, self.names.all, self.names.marker, self._view.apply)
         self._lock = asyncio.Lock()
         self._closed = False
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open" if self._connection.is_open else "not open yet"
-        return f"<{type(self).__name__} {state}>"
+        return f"<JetStreamOptOutStore {state}>"
 
     def is_within(self, connection: Connection) -> bool:
         """Return whether the list is in the stream that a connection of a ledger uses."""
-        return self._connection is connection or self._connection.is_same_as(connection)
+        return self._connection.is_same_as(connection)
 
     async def suppress(self, addresses: Sequence[str], *, reason: str, at: float) -> int:
         """Add addresses, in pieces."""
@@ -113,8 +119,7 @@ class StreamOptOutStore:
     async def aclose(self) -> None:
         """Disconnect."""
         self._closed = True
-        if self._owned:
-            await self._connection.aclose()
+        await self._connection.aclose()
 
     async def _in_pieces(
         self, addresses: Sequence[str], change: Callable[[Sequence[str], PeopleChange], int]
@@ -127,9 +132,9 @@ class StreamOptOutStore:
     async def _read(self) -> None:
         if self._closed:
             raise OptOutError("the opt-out list is closed")
-        if self._owned and not self._connection.is_open:
+        if not self._connection.is_open:
             await self._connection.open()
-            await self._stream.require(create=True)
+            await require(self._stream, create=True)
         await self._reader.read()
 
     async def _change(self, change: Callable[[PeopleChange], T]) -> T:
@@ -156,27 +161,6 @@ class StreamOptOutStore:
                 self._reader.wrote(first, last)
                 return found
         raise OptOutError("the opt-out list failed: other processes were faster all the time")
-
-
-class JetStreamOptOutStore(StreamOptOutStore):
-    """An opt-out list that campaigns share.
-
-    Args:
-        url: `nats://user@one:4222,two:4222/space`; see `read_address`.
-        name: Of the list: a space holds any number of them.
-        timeout: Seconds until a call has failed.
-
-    Raises:
-        ConfigurationError: The URL cannot be read.
-    """
-
-    def __init__(self, url: str, *, name: str = "people", timeout: float = 15.0) -> None:
-        try:
-            connection = Connection(url, error=_error, name="nexmo-dispatch people", timeout=timeout)
-        except ValueError as error:
-            raise ConfigurationError(str(error)) from None
-        names = PeopleNames(connection.space, name)
-        super().__init__(connection, campaign_stream(connection), names, owned=True)
 
 
 def _error(failure: Failure) -> OptOutError:

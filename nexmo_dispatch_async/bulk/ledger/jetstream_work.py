@@ -63,6 +63,11 @@ class Work:
         """Whether the batch has as many changes as fit."""
         return len(self._before) + len(self.change) >= _FULL
 
+    @property
+    def size(self) -> int:
+        """The bytes of the recipients."""
+        return sum(len(data) for _, data in self._chunks.values())
+
     # --- changes ---
 
     def set(self, row_id: int, state: RowState) -> None:
@@ -116,7 +121,14 @@ class Work:
             pending = len(view.pending) > 0 or any(
                 not row.skip for chunk, _ in self._chunks.values() for row in chunk.rows
             )
-            marker = Write(names.marker, form.encode(Marker(pending=pending)))
+            # A stream that was deleted and made anew has another head.
+            own = any(write.subject == names.head for write in self._others)
+            marker = Write(
+                names.marker,
+                form.encode(Marker(pending=pending)),
+                None if own else view.head_seq,
+                expected_for="" if own else names.head,
+            )
             self._others.append(marker)
             found.append(marker)
         return found + changes

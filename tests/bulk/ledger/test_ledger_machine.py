@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import tempfile
 from collections.abc import Awaitable
 from pathlib import Path
@@ -20,6 +21,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from nexmo_dispatch_async.bulk.ledger.jetstream import JetStreamLedger
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
 from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
 from nexmo_dispatch_async.bulk.ledger.records import Cap, Claimed, ClaimRequest, News, Result, State
@@ -204,7 +206,7 @@ class LedgerMachine(RuleBasedStateMachine):
 class Twins:
     """A ledger in a file beside one in memory: whatever is asked, both answer the same."""
 
-    def __init__(self, file: SqliteLedger, memory: MemoryLedger) -> None:
+    def __init__(self, file: SqliteLedger | JetStreamLedger, memory: MemoryLedger) -> None:
         self.file, self.memory = file, memory
         self.reference = memory._reference = file.reference
         self.opt_outs = Both(file.opt_outs, memory.opt_outs)
@@ -227,6 +229,37 @@ class Both:
             return first
 
         return call
+
+
+class JetStreamMachine(LedgerMachine):
+    """The same on JetStream, beside one in memory; other processes take over in between as well."""
+
+    url = ""
+    numbers = itertools.count()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.name = f"campaign {next(self.numbers)}"
+        self.memory = MemoryLedger(clock=lambda: NOW)
+
+    async def open(self) -> Any:
+        ledger = await JetStreamLedger.open(self.url, self.name, accept_loss=True, clock=lambda: NOW)
+        return Twins(ledger, self.memory)
+
+    @rule()
+    def restart(self) -> None:
+        """What was in flight is unknown; all else is as it was."""
+        twins: Any = self.ledger
+        self.run(twins.file.aclose())
+        self.run(self.memory.reap())
+        self.begin()
+        self.changed("reap")
+        assert "sending" not in self.states.values()
+
+    def teardown(self) -> None:
+        twins: Any = self.ledger
+        self.run(twins.file.aclose())
+        self.loop.close()
 
 
 class SqliteMachine(LedgerMachine):
@@ -274,4 +307,15 @@ def test_any_calls_keep_the_promises_in_a_file(examples: int) -> None:
     """The same in a file, with restarts, and the same answers as in memory."""
     run_state_machine_as_test(
         SqliteMachine, settings=settings(max_examples=examples, stateful_step_count=30, deadline=None)
+    )
+
+
+@pytest.mark.engines
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("examples", [6, pytest.param(25, marks=pytest.mark.long)])
+def test_any_calls_keep_the_promises_on_jetstream(examples: int, nats_url: str) -> None:
+    """The same on JetStream, with other processes that take over, and the same answers as in memory."""
+    JetStreamMachine.url = nats_url
+    run_state_machine_as_test(
+        JetStreamMachine, settings=settings(max_examples=examples, stateful_step_count=25, deadline=None)
     )
