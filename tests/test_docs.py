@@ -26,6 +26,8 @@ from tests.support.paths import ROOT
 
 #: Pages whose code needs the server of a store: the fixture of its URL, which they read from STORE_URL.
 STORES = {"nats.md": "nats_url"}
+#: Pages that import what takes a second, and whose code another module runs as well.
+LONG = {"frameworks.md"}
 #: What pages tell a reader to export.
 ENVIRONMENT = {
     "NEXMO_DISPATCH_CLIENT_ID": "client-id",
@@ -42,7 +44,10 @@ def fences(page: Path) -> Iterator[tuple[int, str]]:
 
 def pages_with_code() -> list[ParameterSet]:
     return [
-        pytest.param(page, marks=[pytest.mark.engines] * (page.name in STORES))
+        pytest.param(
+            page,
+            marks=[pytest.mark.engines] * (page.name in STORES) + [pytest.mark.long] * (page.name in LONG),
+        )
         for page in PAGES
         if any(fences(page))
     ]

@@ -18,6 +18,13 @@ from tests.bulk.virtual_service import Log, SmoothService, WindowService, run, s
 DROP, LIFT, END = 60.0, 180.0, 220.0
 LIMIT = steps((0, 100), (DROP, 10), (LIFT, 100))
 
+SERVICES = [
+    (WindowService, True),
+    (SmoothService, False),
+    pytest.param(WindowService, False, marks=pytest.mark.long),
+    pytest.param(SmoothService, True, marks=pytest.mark.long),
+]
+
 
 def governor() -> Governor:
     return Governor(random=lambda: 0.5)
@@ -31,7 +38,7 @@ def endless() -> WindowService:
     return WindowService(lambda _now: 1e9)
 
 
-@pytest.mark.parametrize("rate", [1, 10, 100, 2000])
+@pytest.mark.parametrize("rate", [1, 10, 100, pytest.param(2000, marks=pytest.mark.long)])
 def test_a_rate_is_kept_exactly(rate: int) -> None:
     """From 1/s to 2,000/s, ten seconds bring ten seconds' worth, and each second its share."""
     (log,) = run([(lane_of(rate), endless())], until=10, limit=5000)
@@ -62,8 +69,7 @@ def test_a_long_pause_of_the_demand_is_no_credit() -> None:
     assert lane.held(4000.0).kind == "rate"
 
 
-@pytest.mark.parametrize("service", [WindowService, SmoothService])
-@pytest.mark.parametrize("retry_after", [True, False])
+@pytest.mark.parametrize(("service", "retry_after"), SERVICES)
 def test_headers_end_the_429s_after_one_round(
     service: type[WindowService | SmoothService], retry_after: bool
 ) -> None:
@@ -81,8 +87,7 @@ def test_headers_end_the_429s_after_one_round(
     assert log.first_full(LIFT, 100, END) == 0
 
 
-@pytest.mark.parametrize("service", [WindowService, SmoothService])
-@pytest.mark.parametrize("retry_after", [True, False])
+@pytest.mark.parametrize(("service", "retry_after"), SERVICES)
 def test_without_headers_two_rounds_find_the_limit(
     service: type[WindowService | SmoothService], retry_after: bool
 ) -> None:

@@ -42,7 +42,7 @@ def test_the_pace_is_exact_and_one_in_two_minutes_is_one() -> None:
     run_virtually(main())
 
 
-@pytest.mark.parametrize("rate", [20, 300])
+@pytest.mark.parametrize("rate", [20, pytest.param(300, marks=pytest.mark.long)])
 def test_a_rate_is_kept_by_the_loop(rate: int) -> None:
     """The loop that claims in waves keeps the pace of the governor."""
 

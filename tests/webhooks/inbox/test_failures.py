@@ -278,7 +278,7 @@ async def test_the_time_of_a_handler_does_not_depend_on_the_clock(make: Make, ti
     async def handler(event: Event) -> None:
         await gate.wait()
 
-    inbox = make(monotonic=still, handler_timeout=60.0)
+    inbox = make(monotonic=still, handler_timeout=60.0, poll=20.0)
     await inbox.start(frozen(handler))
     await put(inbox, status_bytes(1))
     await time.advance(3600)
