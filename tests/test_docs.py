@@ -21,6 +21,7 @@ from tests.support.pages import (
     links,
     local_path,
     name_of,
+    uses_earlier_blocks,
 )
 from tests.support.paths import ROOT
 
@@ -101,9 +102,10 @@ def test_the_readme_works_on_the_page_of_the_package() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_a_page_with_await_outside_of_functions_says_how_to_run_it(page: Path) -> None:
-    """Pasted into a file such a block is a SyntaxError, so the page links to the ways that work."""
-    needs_it = any(awaits_outside_of_functions(code) for _, code in fences(page))
+def test_a_page_whose_blocks_do_not_run_alone_says_how_to_run_them(page: Path) -> None:
+    """With `await` outside of functions, or names of an earlier block, a block fails in a file of its own."""
+    codes = [code for _, code in fences(page)]
+    needs_it = uses_earlier_blocks(codes) or any(awaits_outside_of_functions(code) for code in codes)
 
     assert not needs_it or "](run_examples.md)" in page.read_text("utf-8")
 

@@ -13,8 +13,8 @@ from nexmo_dispatch_async.rules import RULES
 from nexmo_dispatch_async.rules.registry import markdown
 from nexmo_dispatch_async.workflow import Workflow
 from nexmo_dispatch_core.documentation import site_of
-from tests.support.paths import ROOT
 from tests.support.pages import anchors
+from tests.support.paths import ROOT
 
 
 def test_documentation_lists_exactly_the_rules() -> None:

@@ -6,7 +6,7 @@ import ast
 import re
 import textwrap
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +24,7 @@ __all__ = [
     "local_path",
     "name_of",
     "output_pattern",
+    "uses_earlier_blocks",
 ]
 
 PAGES = sorted([ROOT / "README.md", ROOT / "webhooks" / "README.md", *(ROOT / "docs").rglob("*.md")])
@@ -59,6 +60,38 @@ def awaits_outside_of_functions(code: str) -> bool:
     """Return whether a block of Python needs a loop around it."""
     compiled = compile(code, "page", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
     return bool(compiled.co_flags & 0x80)  # inspect.CO_COROUTINE
+
+
+def uses_earlier_blocks(codes: Iterable[str]) -> bool:
+    """Return whether a block of Python needs a name that only an earlier one makes."""
+    known: set[str] = set()
+    for code in codes:
+        made, used = _names(code)
+        if (used - made) & known:
+            return True
+        known |= made
+    return False
+
+
+def _names(code: str) -> tuple[set[str], set[str]]:
+    """Return the names that a block makes, at any depth, and those that it reads."""
+    flags = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    tree: ast.AST = compile(code, "page", "exec", flags=flags, dont_inherit=True)
+    made: set[str] = set()
+    used: set[str] = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=name, ctx=ast.Load()):
+                used.add(name)
+            case ast.Name(id=name) | ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                made.add(name)
+            case ast.ClassDef(name=name) | ast.arg(arg=name) | ast.ExceptHandler(name=str(name)):
+                made.add(name)
+            case ast.alias(name=name, asname=other):
+                made.add((other or name).partition(".")[0])
+            case _:
+                pass
+    return made, used
 
 
 def conversations(block: str) -> list[tuple[str, str]]:
