@@ -52,7 +52,7 @@ async def test_five_hundred_workflows_are_reached_and_few_are_drawn(desk: Desk) 
     assert await page.text("#cards .flow h3") == "Workflow #1"
     assert await page.run("document.querySelector('#older').disabled")
     assert drawn[0] < 2_500
-    assert drawn[1] < 4_000
+    assert drawn[1] < 2_500
     assert found == [321]
     assert await page.text("#count") == "1 to 1 of 1 found"
 
@@ -159,6 +159,7 @@ async def test_a_phone_shows_the_list_or_a_card(browser: Browser, caller: Caller
     for width in (320, 360, 390):
         await page.look(width=width, height=844)
         reach[width, "card"] = await page.run(REACH)
+    await page.until("document.querySelector('#back').getBoundingClientRect().top > 100")
     await page.click("#back")
     await page.until("document.activeElement.matches('.pick')")
     back = await page.run("document.activeElement.textContent")

@@ -390,6 +390,11 @@ CONTRAST = """
 async def test_nothing_sticks_out(desk: Desk) -> None:
     """No screen width makes the page scroll sideways, whatever long words it shows."""
     await desk.send(whatsapp_then_sms("x" * 400 + " https://shop.example.com/" + "y" * 300))
+    await desk.send(workflow(step("viber_service_msg", "9" * 15, client_ref="r" * 40)))
+    await desk.sim.advance(15)
+    await desk.page.until("document.querySelectorAll('#log li').length > 3")
+    await desk.page.run("document.querySelectorAll('details').forEach(e => { e.open = true; })")
+    await desk.page.click("#all-cards")
 
     widths: dict[int, int] = {}
     for width in (320, 390, 768, 1024, 1280):

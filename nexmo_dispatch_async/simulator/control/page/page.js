@@ -37,6 +37,11 @@ $("clear").addEventListener("click", async () => {
   if (await ask($("clear-dialog")) && await post("/control/clear")) toast("All workflows and callbacks were cleared.");
 });
 
+// ---- what stays in view below the bar has to know how high the bar is
+
+const bar = document.querySelector(".bar");
+new ResizeObserver(() => document.documentElement.style.setProperty("--bar", `${bar.offsetHeight}px`)).observe(bar);
+
 // ---- the beginning
 
 function listen() {

@@ -201,7 +201,8 @@ function pick(uuid) {
   const card = cards.querySelector(`[data-uuid="${CSS.escape(uuid)}"]`);
   // On a wide screen the list keeps the focus, so that the next row is one key away.
   if (narrow.matches) card?.focus({ preventScroll: true });
-  if (narrow.matches || $("all-cards").checked) bringUp(card);
+  if (narrow.matches) bringUp($("card-part"));
+  else if ($("all-cards").checked) bringUp(card);
 }
 
 function bringUp(element, block = "start") {
@@ -224,7 +225,7 @@ export async function goTo(uuid) {
   list.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
   const card = cards.querySelector(`[data-uuid="${CSS.escape(uuid)}"]`);
   card?.focus({ preventScroll: true });
-  return bringUp(card);
+  return bringUp(narrow.matches ? $("card-part") : card);
 }
 
 /** Choose the workflow that is `by` rows further down, and give its row the focus. */
