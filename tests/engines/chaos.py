@@ -13,6 +13,7 @@ import socket
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
@@ -33,6 +34,8 @@ __all__ = ["campaign_in_chaos", "inbox_in_chaos"]
 SECRET = "example-signature-secret-for-tests-0123456789"
 ROOT = Path(__file__).parents[2]
 _LEASE = postgres_inbox_process.LEASE
+# The chance of each trouble to be the loss of a primary that has a standby.
+_FAILOVER = 0.15
 
 
 class Member:
@@ -91,8 +94,21 @@ class Member:
         return self._life.result()
 
 
-async def _trouble(server: PostgresServer, url: str, members: list[Member], dice: Random) -> str:
-    """Do one of the bad things; return what it was."""
+async def _trouble(servers: list[PostgresServer], url: str, members: list[Member], dice: Random) -> str:
+    """Do one of the bad things; return what it was.
+
+    Args:
+        servers: The primary, and perhaps a synchronous standby, which takes over when the primary is lost.
+        url: Of the database, on all servers.
+        members: The processes.
+        dice: Says which.
+    """
+    if len(servers) > 1 and dice.random() < _FAILOVER:
+        lost = servers.pop(0)
+        await asyncio.to_thread(lost.stop, "immediate")
+        await asyncio.to_thread(servers[0].promote)
+        return "failover"
+    server = servers[0]
     what = dice.choice(["kill", "kill", "suspend", "restart", "cut"])
     if what == "kill":
         dice.choice(members).kill()
@@ -105,27 +121,39 @@ async def _trouble(server: PostgresServer, url: str, members: list[Member], dice
     return what
 
 
+def _url(servers: Sequence[PostgresServer], name: str) -> str:
+    """Return the URL of a database on all servers."""
+    return f"postgresql://postgres@/{name}?host={','.join(str(server.folder) for server in servers)}"
+
+
 async def inbox_in_chaos(
-    server: PostgresServer, *, workflows: int, statuses: int, troubles: int, processes: int, seed: int
+    *servers: PostgresServer,
+    workflows: int,
+    statuses: int,
+    troubles: int,
+    receivers: int,
+    handlers: int,
+    seed: int,
 ) -> str:
     """Deliver callbacks with repetitions to several receivers, and check effects and order.
 
     Args:
-        server: Running; it is restarted now and then.
+        servers: Running; the first one is the primary, which is restarted now and then, and lost when there
+            is a synchronous standby.
         workflows: Number of workflows.
         statuses: Callbacks of each, one after the other.
         troubles: Number of bad things.
-        processes: Each receives and handles.
+        receivers: Number of processes that receive; they handle too.
+        handlers: Number of processes that only handle.
         seed: For what is random.
     """
-    dice = Random(seed)
-    server.sql("CREATE DATABASE inbox_in_chaos")
-    url = server.dsn("inbox_in_chaos")
-    listeners = [socket.create_server(("127.0.0.1", 0), backlog=128) for _ in range(processes)]
-    members = [
-        Member([postgres_inbox_process.__file__, url, str(listener.fileno()), SECRET], fd=listener.fileno())
-        for listener in listeners
-    ]
+    dice, left = Random(seed), list(servers)
+    servers[0].sql("CREATE DATABASE inbox_in_chaos")
+    url = _url(servers, "inbox_in_chaos")
+    listeners = [socket.create_server(("127.0.0.1", 0), backlog=128) for _ in range(receivers)]
+    command = [postgres_inbox_process.__file__, url, SECRET]
+    members = [Member([*command, str(each.fileno())], fd=each.fileno()) for each in listeners]
+    members += [Member(command) for _ in range(handlers)]
     for member in members:
         await member.start()
     ports = [listener.getsockname()[1] for listener in listeners]
@@ -144,7 +172,10 @@ async def inbox_in_chaos(
             except (ClientError, OSError, TimeoutError):
                 continue  # the outcome is unknown, so the service delivers it again
 
+    repeated = 0
+
     async def workflow(session: ClientSession, number: int) -> None:
+        nonlocal repeated
         for status in range(statuses):
             name = f"m{number:05}-{status:03}"
             links = {"dispatch": {"dispatch_uuid": f"w{number:05}"}}
@@ -152,6 +183,7 @@ async def inbox_in_chaos(
             await deliver(session, body, name)
             if dice.random() < 0.2:
                 await deliver(session, body, f"{name} again")
+                repeated += 1
             done[f"w{number}"] += 1
 
     async with (
@@ -163,15 +195,15 @@ async def inbox_in_chaos(
             share = workflows * statuses * (number + 1) // (troubles + 2)
             while done.total() < share and not all(task.done() for task in sending):  # noqa: ASYNC110 - of others
                 await asyncio.sleep(0.02)
-            happened[await _trouble(server, url, members, dice)] += 1
+            happened[await _trouble(left, url, members, dice)] += 1
     pending = "SELECT count(*) FROM nexmo_dispatch.inbox_events WHERE state = 0"
-    while int(await asyncio.to_thread(server.sql, pending, "inbox_in_chaos")):  # noqa: ASYNC110 - of others
+    while int(await asyncio.to_thread(left[0].sql, pending, "inbox_in_chaos")):  # noqa: ASYNC110 - of others
         await asyncio.sleep(0.2)
     for member in members:
         await member.finish()
     for listener in listeners:
         listener.close()
-    return f"{_check_effects(server, workflows * statuses)}; {dict(happened)}"
+    return f"{_check_effects(left[0], workflows * statuses)}; {repeated} repetitions; {dict(happened)}"
 
 
 def _check_effects(server: PostgresServer, expected: int) -> str:
@@ -186,26 +218,29 @@ def _check_effects(server: PostgresServer, expected: int) -> str:
         "SELECT count(*) FROM (SELECT message, lag(message) OVER (PARTITION BY workflow ORDER BY number)"
         " AS before FROM effects) AS pairs WHERE before > message"
     )
-    figures = f"{stored} of {expected} events handled, {effects} and {more} effects once, {others} otherwise"
+    figures = (
+        f"{stored} of {expected} events handled, {effects} and {more} effects once, {others} otherwise, "
+        f"{out_of_order} out of order"
+    )
     assert (stored, effects, more, others, out_of_order) == (expected, expected, expected, 0, 0), figures
-    return f"{figures}, {out_of_order} out of order"
+    return figures
 
 
 async def campaign_in_chaos(
-    server: PostgresServer, *, people: int, troubles: int, processes: int, seed: int
+    *servers: PostgresServer, people: int, troubles: int, processes: int, seed: int
 ) -> str:
     """Send a campaign with several processes, and check that each recipient has one outcome.
 
     Args:
-        server: Running; it is restarted now and then.
+        servers: Running; see `inbox_in_chaos`.
         people: Number of recipients.
         troubles: Number of bad things.
         processes: Number of senders.
         seed: For what is random.
     """
-    dice = Random(seed)
-    server.sql("CREATE DATABASE campaign_in_chaos")
-    url = server.dsn("campaign_in_chaos")
+    dice, left = Random(seed), list(servers)
+    servers[0].sql("CREATE DATABASE campaign_in_chaos")
+    url = _url(servers, "campaign_in_chaos")
     happened: Counter[str] = Counter()
     async with simulator() as sim:
         application = sim.create_application()
@@ -223,7 +258,7 @@ async def campaign_in_chaos(
             share = people * (number + 1) // (troubles + 2)
             while sim.accepted < share and not all(member.ended for member in members):  # noqa: ASYNC110 - of others
                 await asyncio.sleep(0.01)
-            happened[await _trouble(server, url, members, dice)] += 1
+            happened[await _trouble(left, url, members, dice)] += 1
         ends = [await member.finish() for member in members]
         counts = await _counted(url)
         reached = sends(sim)

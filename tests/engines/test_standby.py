@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 
@@ -14,34 +13,18 @@ from nexmo_dispatch_core.postgres.database import Database
 from nexmo_dispatch_core.postgres.examination import examine
 from nexmo_dispatch_core.postgres.failures import Failure
 from tests.bulk.ledger.conformance import assert_recount, people, request, result
-from tests.support.postgres_server import PostgresServer, binaries
+from tests.support.postgres_server import PostgresServer
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(180)]
-
-
-@pytest.fixture
-def servers() -> Iterator[list[PostgresServer]]:
-    """A primary, and a standby that each of its commits waits for."""
-    if binaries() is None:
-        pytest.skip("there is no Postgres server: install the package `postgresql`")
-    primary = PostgresServer()
-    primary.start()
-    standby = PostgresServer(source=primary)
-    standby.start()
-    primary.sql("ALTER SYSTEM SET synchronous_standby_names = '*'")
-    primary.sql("SELECT pg_reload_conf()")
-    yield [primary, standby]
-    standby.remove()
-    primary.remove()
 
 
 def _error(failure: Failure) -> Exception:
     return RuntimeError(failure.text)
 
 
-async def test_a_promoted_standby_has_every_claim(servers: list[PostgresServer]) -> None:
+async def test_a_promoted_standby_has_every_claim(postgres_pair: list[PostgresServer]) -> None:
     """What was `sending` or settled on the primary is so on the standby; nothing goes out again."""
-    primary, standby = servers
+    primary, standby = postgres_pair
     url = f"postgresql://postgres@/postgres?host={primary.folder},{standby.folder}"
     findings = await examine(Database(url, error=_error, name="test"), [])
     assert "commits wait for a synchronous standby" in [finding.text for finding in findings]

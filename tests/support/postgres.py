@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.postgres_server import PostgresServer, binaries
 
-__all__ = ["database", "databases", "postgres"]
+__all__ = ["database", "databases", "postgres", "postgres_pair"]
 
 _numbers = itertools.count(1)
 
@@ -44,3 +44,19 @@ def databases(postgres: PostgresServer) -> Iterator[Callable[[], str]]:
 def database(databases: Callable[[], str]) -> str:
     """Return the URL of an empty database."""
     return databases()
+
+
+@pytest.fixture
+def postgres_pair() -> Iterator[list[PostgresServer]]:
+    """A primary, and a standby that each of its commits waits for."""
+    if binaries() is None:
+        pytest.skip("there is no Postgres server: install the package `postgresql`")
+    primary = PostgresServer()
+    primary.start()
+    standby = PostgresServer(source=primary)
+    standby.start()
+    primary.sql("ALTER SYSTEM SET synchronous_standby_names = '*'")
+    primary.sql("SELECT pg_reload_conf()")
+    yield [primary, standby]
+    standby.remove()
+    primary.remove()

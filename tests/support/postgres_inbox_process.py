@@ -1,9 +1,10 @@
 """A receiver with an inbox on Postgres, in a process of its own that is made to be killed or suspended.
 
-It serves on the listening socket that it inherits. One handler writes to a table of its own, on a connection
-of `context.transaction`; the other one notes each call with a statement of its own.
+It serves on the listening socket that it inherits, or only handles when there is none. One handler writes to a
+table of its own, on a connection of `context.transaction`; the other one notes each call with a statement of
+its own.
 
-    python postgres_inbox_process.py URL FD SECRET
+    python postgres_inbox_process.py URL SECRET [FD]
 """
 
 import asyncio
@@ -49,16 +50,23 @@ def make_router() -> Router:
     return router
 
 
-async def main(url: str, fd: int, secret: str) -> None:
-    app = web.Application()
+async def main(url: str, secret: str, fd: int | None) -> None:
     inbox = PostgresInbox(url, schema=SCHEMA, lease=LEASE, poll=0.5, timeout=10.0)
-    setup(app, make_router(), secrets={"k": secret}, inbox=inbox, health_path="/health")
+    router = make_router()
+    if fd is None:
+        router.freeze()
+        await inbox.start(router)
+        await asyncio.to_thread(sys.stdin.read)  # the end of the input is an orderly end
+        await inbox.aclose()
+        return
+    app = web.Application()
+    setup(app, router, secrets={"k": secret}, inbox=inbox, health_path="/health")
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.SockSite(runner, socket.socket(fileno=fd)).start()
-    await asyncio.to_thread(sys.stdin.read)  # the end of the input is an orderly end
+    await asyncio.to_thread(sys.stdin.read)
     await runner.cleanup()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2]), sys.argv[3]))
+    asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3]) if sys.argv[3:] else None))

@@ -389,12 +389,27 @@ class PostgresInboxStore:
         return [record_of(row) for row in rows]
 
     async def retry(self, which: RecordChoice, *, handler: str | None = None, kind: str | None = None) -> int:
-        """Make records pending and due now."""
-        found = await self._execute(sql.RETRY, id=id_of(which), handler=handler, kind=kind)
-        if found:
+        """Make records pending and due now, in pieces."""
+        total, after = 0, -1
+
+        async def piece(connection: Connection) -> tuple[int, int]:
+            """Return how many records are pending now, and the last id; 0 after the last piece."""
+            values = {"id": id_of(which), "handler": handler, "kind": kind, "after": after, "piece": _GROUP}
+            rows = await (await connection.execute(sql.FAILED, values)).fetchall()
+            ids, lanes = [row[0] for row in rows], sorted({row[1] for row in rows})
+            chosen: dict[str, object] = {"ids": ids, "lanes": lanes, "now": self._now()}
+            await connection.execute(sql.LOCK_LANES, chosen)
+            found = (await connection.execute(sql.RETRY, chosen)).rowcount
+            await connection.execute(sql.TOUCH, chosen)
+            return found, ids[-1] if len(ids) == _GROUP else 0
+
+        while after:
+            found, after = await self._database.transact(piece)
+            total += found
+        if total:
             self._woken.set()
             self._notices.tell()
-        return found
+        return total
 
     async def summary(self) -> builtins.list[FailureTally]:
         """Count what failed."""

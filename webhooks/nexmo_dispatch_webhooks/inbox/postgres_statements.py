@@ -19,6 +19,7 @@ __all__ = [
     "COUNT",
     "ENTER",
     "EXTEND",
+    "FAILED",
     "FINISH",
     "INBOX",
     "KEEP_ONLY",
@@ -26,6 +27,7 @@ __all__ = [
     "LIST",
     "LOAD",
     "LOCK",
+    "LOCK_LANES",
     "MARK",
     "PENDING",
     "POSTPONE",
@@ -36,6 +38,7 @@ __all__ = [
     "RETRY",
     "SUMMARY",
     "TAKE",
+    "TOUCH",
 ]
 
 # Contents have a table of their own: an update of a row copies it, and bodies are never updated. The partial
@@ -117,9 +120,10 @@ SELECT key, id FROM new
 # handles, and what follows each of them: a worker that holds the first event of a lane may hold the next
 # ones too, since it handles them in order.
 # A worker that is dead takes nothing: others would have the same events at once.
-# Two workers may choose the same rows at the same instant. So whether a worker lives is asked with a scalar
-# subquery, which is asked again of a row that changed meanwhile (a join is not), and the update takes only
-# rows that were not written since they were chosen (`xmin`).
+# Other workers may write the same rows at the same instant. So whether a worker lives is asked with a scalar
+# subquery, which is asked again of a row that changed meanwhile (a join is not); all chosen rows are locked
+# before any is taken; and of a lane only those are taken in front of which no row was written since all were
+# chosen (`xmin`): what is behind an event must not be taken without it.
 _ALIVE: Final[LiteralString] = (
     "coalesce((SELECT w.until > clock.now FROM nexmo_dispatch.inbox_workers AS w"
     " WHERE w.id = {0}.worker), false)"
@@ -139,7 +143,7 @@ WITH clock AS MATERIALIZED (SELECT {_NOW} AS now), first AS MATERIALIZED (
     )
     ORDER BY e.id LIMIT %(limit)s FOR UPDATE OF e SKIP LOCKED
 ), run AS (
-    SELECT f.id, f.place, f.seen FROM first, clock, LATERAL (
+    SELECT f.id, first.lane, f.place, f.seen FROM first, clock, LATERAL (
         SELECT n.id, n.seen, row_number() OVER upward AS place,
             bool_and(n.due <= clock.now AND NOT {_ALIVE.format("n")}) OVER upward AS free
         FROM (
@@ -147,10 +151,17 @@ WITH clock AS MATERIALIZED (SELECT {_NOW} AS now), first AS MATERIALIZED (
             WHERE lane = first.lane AND state = 0 AND id >= first.id ORDER BY id LIMIT %(run)s
         ) AS n WINDOW upward AS (ORDER BY n.id)
     ) AS f WHERE f.free
+), chosen AS MATERIALIZED (
+    SELECT id, lane, seen FROM run ORDER BY place, id LIMIT %(limit)s
+), held AS MATERIALIZED (
+    SELECT id, xmin AS now FROM nexmo_dispatch.inbox_events
+    WHERE id = ANY(ARRAY(SELECT id FROM chosen)) AND state = 0 FOR UPDATE SKIP LOCKED
+), whole AS (
+    SELECT id, bool_and(coalesce(held.now = seen, false)) OVER (PARTITION BY lane ORDER BY id) AS whole
+    FROM chosen LEFT JOIN held USING (id)
 ), taken AS (
     UPDATE nexmo_dispatch.inbox_events AS e SET worker = %(worker)s
-    FROM (SELECT id, seen FROM run ORDER BY place, id LIMIT %(limit)s) AS chosen
-    WHERE e.id = chosen.id AND e.state = 0 AND e.xmin = chosen.seen
+    FROM whole WHERE e.id = whole.id AND whole.whole
     RETURNING e.id, e.lane, e.state, e.kind, e.received_at, e.attempts, e.due, e.done, e.failed, e.finished_at
 )
 SELECT taken.*, path, claims, length(body), body
@@ -218,14 +229,30 @@ LIST: Final[LiteralString] = (
     f"SELECT {COLUMNS}, NULL FROM {_BOTH}"
     " WHERE e.state = ANY(%(states)s::smallint[]) AND e.id > %(after)s ORDER BY e.id LIMIT %(limit)s"
 )
-RETRY: Final[LiteralString] = """
-UPDATE nexmo_dispatch.inbox_events SET state = 0, attempts = 0, due = 0, failed = '[]'
-WHERE state < 2 AND (state = 1 OR due > 0)
+# A retry puts an event before others of its lane, which a worker may be taking at this instant. So one
+# transaction keeps new events out of the lanes, makes the event pending, and writes the events that no living
+# worker holds: a claim that has begun then takes none of them, or has ended and is seen by all others.
+FAILED: Final[LiteralString] = """
+SELECT id, lane FROM nexmo_dispatch.inbox_events
+WHERE state < 2 AND (state = 1 OR due > 0) AND id > %(after)s
 AND (%(id)s::bigint IS NULL OR id = %(id)s) AND (%(kind)s::text IS NULL OR kind = %(kind)s)
 AND (
     %(handler)s::text IS NULL
     OR failed @> jsonb_build_array(jsonb_build_object('handler', %(handler)s::text))
 )
+ORDER BY id LIMIT %(piece)s
+"""
+LOCK_LANES: Final[LiteralString] = (
+    "SELECT pg_advisory_xact_lock(lane) FROM unnest(%(lanes)s::bigint[]) AS lane"
+)
+RETRY: Final[LiteralString] = """
+UPDATE nexmo_dispatch.inbox_events SET state = 0, attempts = 0, due = 0, failed = '[]'
+WHERE id = ANY(%(ids)s) AND state < 2 AND (state = 1 OR due > 0)
+"""
+TOUCH: Final[LiteralString] = f"""
+WITH clock AS MATERIALIZED (SELECT {_NOW} AS now)
+UPDATE nexmo_dispatch.inbox_events AS e SET due = e.due FROM clock
+WHERE e.state = 0 AND e.lane = ANY(%(lanes)s) AND NOT e.id = ANY(%(ids)s) AND NOT {_ALIVE.format("e")}
 """
 SUMMARY: Final[LiteralString] = """
 SELECT state, kind, f ->> 'handler', f ->> 'error', count(*), min(received_at)
