@@ -1,8 +1,8 @@
 """A receiver with an inbox on Postgres, in a process of its own that is made to be killed or suspended.
 
-It serves on the listening socket that it inherits, or only handles when there is none. One handler writes to a
-table of its own, on a connection of `context.transaction`; the other one notes each call with a statement of
-its own.
+It serves on the listening socket that it inherits, or only handles when there is none. One handler writes to
+a table of its own, on a connection of `context.transaction`; the other one notes each call with a statement
+of its own.
 
     python postgres_inbox_process.py URL SECRET [FD]
 """

@@ -12,6 +12,7 @@ from nexmo_dispatch_webhooks.inbox.conformance import (
     SharedInboxStoreConformance,
     record,
 )
+from nexmo_dispatch_webhooks.inbox.conformance_order import SharedInboxOrderConformance
 from nexmo_dispatch_webhooks.inbox.jetstream import JetStreamInboxStore
 from nexmo_dispatch_webhooks.inbox.memory import MemoryInboxStore
 from nexmo_dispatch_webhooks.inbox.postgres import PostgresInboxStore
@@ -122,6 +123,13 @@ class TestPostgres(InboxStoreConformance):
 
 @pytest.mark.engines
 class TestSharedPostgres(SharedInboxStoreConformance):
+    @pytest.fixture
+    async def stores(self, postgres_stores: PostgresStores) -> PostgresStores:
+        return postgres_stores
+
+
+@pytest.mark.engines
+class TestOrderOnPostgres(SharedInboxOrderConformance):
     @pytest.fixture
     async def stores(self, postgres_stores: PostgresStores) -> PostgresStores:
         return postgres_stores
