@@ -25,9 +25,11 @@ def nats_server() -> Iterator[NatsServer]:
     _require()
     # most tests are about no power failure: a sync of each write costs ten times the time
     server = NatsServer(sync="")
-    server.start()
-    yield server
-    server.remove()
+    try:  # from the start on: a test whose time is over while it waits leaves no server behind
+        server.start()
+        yield server
+    finally:
+        server.remove()
 
 
 @pytest.fixture
@@ -41,6 +43,8 @@ def cluster() -> Iterator[NatsCluster]:
     """A running cluster of three servers, durable as it is advised."""
     _require()
     made = NatsCluster()
-    made.start()
-    yield made
-    made.remove()
+    try:
+        made.start()
+        yield made
+    finally:
+        made.remove()

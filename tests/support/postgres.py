@@ -20,9 +20,11 @@ def postgres() -> Iterator[PostgresServer]:
     if binaries() is None:
         pytest.skip("there is no Postgres server: install the package `postgresql`")
     server = PostgresServer()
-    server.start()
-    yield server
-    server.remove()
+    try:  # from the start on: a test whose time is over while it waits leaves no server behind
+        server.start()
+        yield server
+    finally:
+        server.remove()
 
 
 @pytest.fixture
