@@ -67,16 +67,22 @@ async def test_a_client_takes_the_last_application(sim: Simulator) -> None:
 
 
 async def test_600_seconds_take_less_than_50_milliseconds(caller: Caller, receiver: Receiver) -> None:
-    """Viber until read within 600 s, never read: `advance(600)` yields the SMS and the final report."""
+    """Viber until read within 600 s, never read: `advance(600)` yields the SMS and the final report.
+
+    The milliseconds are those of this process, which has all parts: a busy machine does not count. Nothing
+    waits either, for which a second of real time is the bound.
+    """
     took: list[float] = []
+    lasted: list[float] = []
     for _ in range(5):
         receiver.callbacks.clear()
         status, _body = await caller.send(FALL_BACK)
         assert status == 202
 
-        started = time.perf_counter()
+        started, begun = time.process_time(), time.monotonic()
         await caller.sim.advance(600)
-        took.append(time.perf_counter() - started)
+        took.append(time.process_time() - started)
+        lasted.append(time.monotonic() - begun)
 
         assert receiver.statuses() == [
             ("viber_service_msg", "submitted"),
@@ -86,8 +92,9 @@ async def test_600_seconds_take_less_than_50_milliseconds(caller: Caller, receiv
             ("report", "completed"),
         ]
 
-    print(f"advance(600) took {min(took) * 1000:.1f} ms of real time")
+    print(f"advance(600) took {min(took) * 1000:.1f} ms of processor time")
     assert min(took) < 0.050
+    assert min(lasted) < 1.0
 
 
 async def play(seed: int, receiver: Receiver) -> bytes:
