@@ -5,11 +5,13 @@ import time
 
 import pytest
 
+from nexmo_dispatch_async.bulk.ledger.jetstream import JetStreamLedger
 from nexmo_dispatch_async.tracking import TrackingRetention, WorkflowState
 from nexmo_dispatch_async.tracking.jetstream import JetStreamTrackingStore
 from nexmo_dispatch_webhooks import InboxError
 from nexmo_dispatch_webhooks.inbox.conformance import record
 from nexmo_dispatch_webhooks.inbox.jetstream import JetStreamInboxStore
+from tests.bulk.ledger.conformance import people, person, request
 from tests.support.nats_server import NatsServer, program
 from tests.support.paths import ROOT
 
@@ -40,6 +42,12 @@ async def test_the_least_rights_of_the_page_are_enough_and_no_more() -> None:
         tracking = JetStreamTrackingStore(server.url("spring", USER))
         await tracking.merge(WorkflowState("w", followed=True), now=0, retention=RETENTION)
         await tracking.aclose()
+        async with await JetStreamLedger.open(
+            server.url("spring", USER), "autumn", accept_loss=True
+        ) as ledger:
+            await ledger.add(people(2))
+            await ledger.opt_outs.suppress(person(1).address)
+            assert len(await ledger.claim(request())) == 1
         foreign = JetStreamInboxStore(server.url("other", USER), clock=time.time, monotonic=time.monotonic)
         with pytest.raises(InboxError, match="may not do this"):
             await foreign.open()

@@ -1,7 +1,7 @@
 """`nexmo-dispatch doctor`: looks at everything between the settings and a handled callback, and prints it.
 
 It changes nothing. What is looked at stands in `doctor_settings`, `doctor_service`, `doctor_versions` and
-`postgres_store`; what it means in `doctor_verdicts`.
+`postgres_store` and `nats_store`; what it means in `doctor_verdicts`.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ import os
 import time
 from collections.abc import Callable, Mapping
 
+from nexmo_dispatch_async.bulk.ledger.places import STORES, engine_of
+from nexmo_dispatch_async.cli import nats_store, postgres_store
 from nexmo_dispatch_async.cli.doctor_options import DoctorOptions, Part
 from nexmo_dispatch_async.cli.doctor_service import examine_callbacks, examine_hosts, read_application
 from nexmo_dispatch_async.cli.doctor_settings import read_settings
 from nexmo_dispatch_async.cli.doctor_versions import examine_versions, read_requirements
-from nexmo_dispatch_async.cli.postgres_store import examine_store
 from nexmo_dispatch_async.cli.screen import show, show_json
-from nexmo_dispatch_async.exceptions import DispatchError
+from nexmo_dispatch_async.exceptions import ConfigurationError, DispatchError
 from nexmo_dispatch_core.findings import Finding, bad
 
 __all__ = ["HEALTHY", "UNHEALTHY", "examine", "run"]
@@ -85,7 +86,12 @@ _UNREACHABLE = frozenset(
 
 async def _store(store: str) -> list[Finding]:
     try:
-        return await examine_store(store)
+        engine = engine_of(store)
+        if engine is None:
+            raise ConfigurationError(f"--store takes the URL of a store: {STORES}")
+        if engine == "nats":
+            return await nats_store.examine_store(store)
+        return await postgres_store.examine_store(store)
     except DispatchError as error:
-        cure = "start the database, and check the URL, its role and its password"
+        cure = "start the server, and check the URL, the user and the password"
         return [bad("store", str(error), cure)]

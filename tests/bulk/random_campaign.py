@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 
+from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
 from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
 from nexmo_dispatch_async.bulk.ledger.records import ClaimRequest, Recipient, Result
 from nexmo_dispatch_async.bulk.outcomes import Outcomes
@@ -19,8 +21,14 @@ def now() -> float:
 
 async def random_campaign(count: int, seed: int = 7) -> MemoryLedger:
     """Return a ledger of so many rows with results and callbacks, doubled and out of order."""
-    chance = random.Random(seed)
     ledger = MemoryLedger(clock=now)
+    await fill(ledger, count, seed)
+    return ledger
+
+
+async def fill(ledger: Ledger, count: int, seed: int = 7) -> None:
+    """Give an empty ledger so many rows with results and callbacks, doubled and out of order."""
+    chance = random.Random(seed)
     await ledger.add([_recipient(number, chance) for number in range(count)])
     claimed = await ledger.claim(ClaimRequest(limit=count - count // 20, now=BEGIN))
     events: list[Event] = []
@@ -48,9 +56,7 @@ async def random_campaign(count: int, seed: int = 7) -> MemoryLedger:
     await ledger.record(results)
     chance.shuffle(events)
     outcomes = Outcomes(ledger, clock=now)
-    for event in events:
-        await outcomes.receive(event)
-    return ledger
+    await asyncio.gather(*map(outcomes.receive, events))
 
 
 def _recipient(number: int, chance: random.Random) -> Recipient:
