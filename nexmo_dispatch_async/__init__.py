@@ -4,7 +4,7 @@ import typing
 
 from nexmo_dispatch_async._version import __version__ as __version__
 from nexmo_dispatch_async.auth import Auth, BasicAuth, BearerToken, KpnOAuth, VonageJWT
-from nexmo_dispatch_async.channels import messenger, mms, sms, viber, whatsapp
+from nexmo_dispatch_async.channels import messenger, mms, reply, sms, viber, whatsapp
 from nexmo_dispatch_async.exceptions import (
     APIConnectionError,
     APIError,
@@ -156,6 +156,7 @@ __all__ = [
     "mms",
     "new_client_ref",
     "render",
+    "reply",
     "sms",
     "viber",
     "whatsapp",
