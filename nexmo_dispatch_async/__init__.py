@@ -61,12 +61,15 @@ from nexmo_dispatch_async.workflow import Finding, Step, Workflow
 if typing.TYPE_CHECKING:
     from nexmo_dispatch_async.care_window import CareWindow
     from nexmo_dispatch_async.client import DispatchClient, new_client_ref
+    from nexmo_dispatch_async.phone_numbers import NumberNormalizer, PhoneNumberError
     from nexmo_dispatch_async.tariff import Tariff
 else:
     # Every pytest run imports this package, and few need aiohttp; nor does every user need the others.
     _LAZY = {
         "CareWindow": "care_window",
         "DispatchClient": "client",
+        "NumberNormalizer": "phone_numbers",
+        "PhoneNumberError": "phone_numbers",
         "Tariff": "tariff",
         "new_client_ref": "client",
     }
@@ -118,10 +121,12 @@ __all__ = [
     "NotReachedError",
     "NotSent",
     "NotSentError",
+    "NumberNormalizer",
     "OptOutError",
     "OutcomeUnknownError",
     "PaymentRequiredError",
     "PermissionDeniedError",
+    "PhoneNumberError",
     "PlainHTTPWarning",
     "PlanChangedError",
     "Problem",

@@ -30,7 +30,7 @@ SDK_LAYERS = [
         "_version",
         "quota",
     },
-    {"checks"},
+    {"checks", "phone_numbers"},
     {"workflow", "channels", "rules", "templates", "tariff", "care_window", "sansio"},
     {
         "auth",

@@ -91,7 +91,7 @@ async def test_what_is_missing_is_named() -> None:
 async def test_lint_says_what_is_wrong_and_where_to_read_on(tmp_path: Path) -> None:
     """Each finding has its rule and its page; errors end with 1, warnings only with `--strict`."""
     file = tmp_path / "workflow.json"
-    workflow = Workflow.failover(sms.text("Hi", from_="ACME", to="+31617185666"))
+    workflow = Workflow.failover(sms.text("Hi", from_="ACME", to="0617185666"))
     file.write_bytes(workflow.to_json())
 
     code, out, _ = await run(None, "lint", str(file))
@@ -132,7 +132,7 @@ async def test_send_prints_json(sim: Simulator, tmp_path: Path) -> None:
     """`send --json` prints the outcome as an object, whatever it is."""
     application = sim.create_application().id
     bad = tmp_path / "bad.json"
-    bad.write_bytes(Workflow.failover(sms.text("Hi", from_="ACME", to="+31617185666")).to_json())
+    bad.write_bytes(Workflow.failover(sms.text("Hi", from_="ACME", to="0617185666")).to_json())
     environment = {"NEXMO_DISPATCH_APPLICATION_ID": application}
 
     with pytest.MonkeyPatch.context() as patch:

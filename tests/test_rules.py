@@ -57,7 +57,7 @@ VSM = "message.viber_service_msg"
 BREACHES: list[tuple[str, str, Step]] = [
     # addresses (contract 3.3, 7.1, 7.4)
     *[
-        ("e164", NUMBER, sms.text("hi", from_="31647356950", to=to))
+        ("e164", NUMBER, msgspec.structs.replace(SMS, to=Address(type="sms", number=to)))
         for to in [
             "+31617185666",
             "0031617185666",
@@ -69,7 +69,14 @@ BREACHES: list[tuple[str, str, Step]] = [
             "²",
         ]
     ],
-    ("e164", "from.number", whatsapp.text("hi", from_="+447418342140", to="918197792563")),
+    (
+        "e164",
+        "from.number",
+        msgspec.structs.replace(
+            whatsapp.text("hi", from_="447418342140", to="918197792563"),
+            from_=Address(type="whatsapp", number="+447418342140"),
+        ),
+    ),
     ("e164", ID, viber.text("hi", from_="VSM-ID", to="TO_NUMBER", to_as="id")),
     ("short-number", NUMBER, sms.text("hi", from_="31647356950", to="316171")),
     ("short-number", NUMBER, whatsapp.text("hi", from_="447418342140", to="5")),
@@ -83,7 +90,11 @@ BREACHES: list[tuple[str, str, Step]] = [
     ("type", NUMBER, msgspec.structs.replace(SMS, to=Address(type="sms", number=31617185666))),
     ("sms-sender", "from.number", sms.text("hi", from_="BISTRO12", to="31617185666")),
     ("sms-sender", "from.number", sms.text("hi", from_="BISTRO AMSTERDAM", to="31617185666")),
-    ("sms-sender", "from.number", sms.text("hi", from_="+31647356950", to="31617185666")),
+    (
+        "sms-sender",
+        "from.number",
+        msgspec.structs.replace(SMS, from_=Address(type="sms", number="+31647356950")),
+    ),
     ("mms-numbers", "from.number", mms.image(PICTURE, from_="12025550143", to="12025550143")),
     ("mms-numbers", NUMBER, mms.image(PICTURE, from_="24273", to="31617185666")),
     *[

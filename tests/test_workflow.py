@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from nexmo_dispatch_async.channels import messenger, mms, sms, viber, whatsapp
 from nexmo_dispatch_async.exceptions import ConfigurationError, DispatchError, InvalidWorkflowError
-from nexmo_dispatch_async.models import Step
+from nexmo_dispatch_async.models import Address, Step
 from nexmo_dispatch_async.models.findings import rule_url
 from nexmo_dispatch_async.rules import Rules
 from nexmo_dispatch_async.workflow import Finding, Workflow
@@ -137,9 +137,19 @@ def test_good_workflow_has_no_findings() -> None:
 
 def test_all_problems_of_a_workflow_come_in_one_error() -> None:
     """Each line names the step, the field, what to do, and the rule."""
+    first = whatsapp.text("", from_="447418342140", to="31617185666", client_ref="x" * 41)
+    late = msgspec.structs.replace(
+        viber.text("x" * 1001, from_="", to="31617185666", ttl=5),
+        to=Address(type="viber_service_msg", number="31 617 185 666"),
+    )
     workflow = Workflow.failover(
-        whatsapp.text("", from_="+447418342140", to="0031617185666", client_ref="x" * 41),
-        viber.text("x" * 1001, from_="", to="31 617 185 666", ttl=5).until("seen", within=5),  # type: ignore[arg-type]  # a wrong status on purpose
+        # the builders would read these numbers
+        msgspec.structs.replace(
+            first,
+            from_=Address(type="whatsapp", number="+447418342140"),
+            to=Address(type="whatsapp", number="0031617185666"),
+        ),
+        late.until("seen", within=5),  # type: ignore[arg-type]  # a wrong status on purpose
         messenger.text("hi", from_="1", to="2", category="message_tag").until(
             "read", within=timedelta(days=2)
         ),

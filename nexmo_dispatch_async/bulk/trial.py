@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
 from nexmo_dispatch_async.bulk.ledger.records import Row
 from nexmo_dispatch_async.bulk.rejects import RowError
-from nexmo_dispatch_async.bulk.rows.numbers import NumberNormalizer
+from nexmo_dispatch_async.bulk.rows.numbers import RowNumbers
 from nexmo_dispatch_async.bulk.templates.rendering import RenderedWorkflow, Renderer
 from nexmo_dispatch_async.client import DispatchClient
 from nexmo_dispatch_async.exceptions import ConfigurationError
@@ -38,7 +38,7 @@ async def send_trial(
         RowError: The number cannot be read.
         APIError: The service did not take one.
     """
-    own = NumberNormalizer(country)(number)
+    own = RowNumbers(country)(number)
     kinds: dict[tuple[object, ...], Row] = {}
     after = 0
     while after < _LOOKED_AT and (rows := await ledger.scan("pending", after=after)):

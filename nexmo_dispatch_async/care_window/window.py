@@ -18,6 +18,7 @@ from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.models.findings import Finding
 from nexmo_dispatch_async.models.requests import Step
 from nexmo_dispatch_async.models.user_ids import is_user_id
+from nexmo_dispatch_async.phone_numbers.normalizer import international
 from nexmo_dispatch_async.rules import DEFAULT_RULES, Rules
 from nexmo_dispatch_async.rules.report import Report
 from nexmo_dispatch_async.rules.windows import check_windows, is_free
@@ -103,6 +104,8 @@ class CareWindow:
         duration: Length of the window after a message.
         margin: Time before the end at which the window counts as closed, since a message takes time to
             arrive.
+        numbers: Reads the numbers that `record` and `status` are given, such as `NumberNormalizer("NL")` for
+            numbers without a country code. Without it numbers need their country code.
 
     Example:
         window = CareWindow()
@@ -119,7 +122,9 @@ class CareWindow:
         monotonic: Callable[[], float] = time.monotonic,
         duration: timedelta = timedelta(hours=24),
         margin: timedelta = timedelta(0),
+        numbers: Callable[[str], str] | None = None,
     ) -> None:
+        self._numbers = numbers
         self.store: WindowStore = MemoryWindowStore() if store is None else store
         self.duration = duration
         self.margin = margin
@@ -148,7 +153,8 @@ class CareWindow:
         """
         names = _names(message) if message.channel in _WINDOWED else set[str]()
         for name in names:
-            self.record(name, channel=message.channel, at=message.timestamp)
+            # the service writes numbers with their country code
+            self._record(message.channel, _key(message.channel, name), message.timestamp)
         return bool(names)
 
     def record(self, customer: str, *, channel: str = "whatsapp", at: datetime | None = None) -> None:
@@ -163,18 +169,21 @@ class CareWindow:
 
         Raises:
             ConfigurationError: `at` has no time zone, or the channel has no window.
+            PhoneNumberError: `numbers` cannot read the number.
         """
         if channel not in _WINDOWED:
             raise ConfigurationError(
                 f"{channel!r} has no window to record a message for: whatsapp and messenger have"
             )
+        self._record(channel, self._key(channel, customer), at)
+
+    def _record(self, channel: str, key: str, at: datetime | None) -> None:
         now = self._clock()
         if at is not None and at.tzinfo is None:
             raise ConfigurationError(
                 "the moment of a message needs a time zone, for example datetime.now(UTC)"
             )
         moment = now if at is None else min(at, now)
-        key = _key(channel, customer)
         self.store.record(channel, key, moment.astimezone(UTC))
         self._measure(channel, key, now - moment)
         self._recorded += 1
@@ -193,10 +202,20 @@ class CareWindow:
             customer: The number, in any spelling with its country code, or the id.
             channel: The channel; channels without a window (SMS, MMS, Viber) are always open.
             after: Time from now, for a step that is sent after the expiry of an earlier step.
+
+        Raises:
+            PhoneNumberError: `numbers` cannot read the number.
         """
         if channel not in _WINDOWED:
             return WindowStatus(open=True)
-        key = _key(channel, customer)
+        return self._status(channel, self._key(channel, customer), after)
+
+    def _key(self, channel: str, customer: str) -> str:
+        """Return the canonical spelling of an address that the caller wrote."""
+        read = channel == "whatsapp" and self._numbers is not None
+        return _key(channel, self._numbers(customer) if read and self._numbers else customer)
+
+    def _status(self, channel: str, key: str, after: timedelta) -> WindowStatus:
         last = self.store.last(channel, key)
         if last is None:
             return WindowStatus(open=False)
@@ -230,7 +249,7 @@ class CareWindow:
             return True
         ends = (step.to.id, step.to.number) if step.channel == "messenger" else (step.to.number, step.to.id)
         recipient = next((str(end) for end in ends if end is not UNSET), "")
-        return self.status(recipient, channel=step.channel, after=after).open
+        return self._status(step.channel, _key(step.channel, recipient), after).open
 
     def choose(self, free: Step, otherwise: Step, *, after: timedelta = timedelta(0)) -> Step:
         """Return the free step while the window of its recipient is open, otherwise the other step.
@@ -269,6 +288,8 @@ def _key(channel: str, customer: str) -> str:
     customer = customer.strip()
     if channel != "whatsapp":
         return customer
+    if known := international(customer):
+        return known
     if any(sign.isalnum() and sign not in _DIGITS for sign in customer):
         # A user id (contract 5.5) or an unknown address: without its signs it could be another person's.
         return customer.lower()

@@ -21,6 +21,7 @@ from nexmo_dispatch_async.models.requests import (
 )
 from nexmo_dispatch_async.models.several import is_sequence
 from nexmo_dispatch_async.models.user_ids import is_user_id
+from nexmo_dispatch_async.phone_numbers.normalizer import as_digits
 
 T = TypeVar("T")
 
@@ -31,8 +32,8 @@ def given(value: T | None) -> T | UnsetType:
 
 
 def number(channel: str, value: str) -> Address:
-    """Build an address with a number, or with the sender name of an SMS."""
-    return Address(type=channel, number=_trim(value))
+    """Build an address with a number in any spelling with its country code, or with the name of a sender."""
+    return Address(type=channel, number=_spelt(value))
 
 
 def identity(channel: str, value: str) -> Address:
@@ -94,3 +95,8 @@ def _trim(value: str) -> str:
     # The service neither trims nor refuses spaces around an address (contract 3.3).
     raw = cast("object", value)
     return raw.strip() if isinstance(raw, str) else value
+
+
+def _spelt(value: str) -> str:
+    raw = cast("object", value)
+    return as_digits(raw) if isinstance(raw, str) else value

@@ -13,7 +13,7 @@ import anyio.to_thread
 
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.bulk.rejects import RowError
-from nexmo_dispatch_async.bulk.rows.numbers import NumberNormalizer
+from nexmo_dispatch_async.bulk.rows.numbers import RowNumbers
 from nexmo_dispatch_async.cli.bulk_files import DONE, FAILED, as_json, opened, settings_of
 from nexmo_dispatch_async.cli.screen import show
 from nexmo_dispatch_async.cli.stores import Place
@@ -65,7 +65,7 @@ async def change_opt_outs(
     """
     settings = settings_of(place)
     country = "" if settings is None else settings.country
-    normal = NumberNormalizer(country)
+    normal = RowNumbers(country)
     changed = refused = 0
 
     def next_piece(lines: Iterator[tuple[str, str]]) -> tuple[list[str], list[str], bool]:

@@ -167,7 +167,7 @@ def _advise(value: str) -> str:
     if bare.startswith("00"):
         return "must begin with the country code; leave out the leading 00"
     if bare.startswith("0"):
-        return "must begin with the country code; no country code begins with 0"
+        return 'must begin with the country code; NumberNormalizer("NL") adds it to a national number'
     if "$" in bare or any(character.isalpha() for character in bare):
         return "must be digits only; this looks like a placeholder or a name"
     if not (value.isascii() and value.isdigit()):

@@ -27,7 +27,7 @@ from nexmo_dispatch_async.bulk.rejects import Reject, RejectsFile, RowError
 from nexmo_dispatch_async.bulk.rows.additions import TOGETHER, Additions
 from nexmo_dispatch_async.bulk.rows.dealing import Dealer
 from nexmo_dispatch_async.bulk.rows.number_zones import NumberZones
-from nexmo_dispatch_async.bulk.rows.numbers import NO_NUMBER, NumberNormalizer
+from nexmo_dispatch_async.bulk.rows.numbers import NO_NUMBER, RowNumbers
 from nexmo_dispatch_async.bulk.rows.readers import Numbered, Rows, SourceError, batches, rows_of
 from nexmo_dispatch_async.bulk.rows.seen import Seen
 from nexmo_dispatch_async.bulk.settings import Columns, Duplicates, SameAddress, Source, Variants
@@ -161,7 +161,7 @@ class Intake:
         self._duplicates: Duplicates = duplicates
         self._one_each = same_address == "first"
         self._orders = {cell.strip().lower(): order.lower() for cell, order in channel_orders.items()}
-        self._normalize = NumberNormalizer(country)
+        self._normalize = RowNumbers(country)
         self._dealer = Dealer(variants)
         self._shares = variants.shares
         self._zone = zone

@@ -15,15 +15,17 @@ from nexmo_dispatch_async.bulk.templates.placeholders import Field, Pieces, Plac
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.models.requests import Address, Step
 from nexmo_dispatch_async.models.user_ids import is_user_id
+from nexmo_dispatch_async.phone_numbers.normalizer import as_digits
 
 __all__ = ["SENDERS", "Texts", "fill", "texts_of", "tidy"]
 
 T = TypeVar("T")
 Texts = dict[str, Pieces]
 
-#: Places of the sender. Blanks around addresses are trimmed, as in the builders.
+#: Places of the sender. Addresses are trimmed, and numbers read, as in the builders.
 SENDERS = ("from.number", "from.id")
 _ADDRESSES = (*SENDERS, "to.number", "to.id")
+_NUMBERS = ("from.number", "to.number")
 # Members that decide which rules apply cannot come from a row.
 _FIXED = ("from.type", "to.type")
 
@@ -71,6 +73,8 @@ def fill(step: Step, texts: dict[str, str]) -> Step:
 
 def tidy(place: str, text: str) -> str:
     """Return a text as the builders would store it in a place."""
+    if place in _NUMBERS:
+        return as_digits(text)
     return text.strip() if place in _ADDRESSES else text
 
 

@@ -180,7 +180,7 @@ def test_the_recipient_is_one_field(to: str) -> None:
         ({"phone": PERSON, "name": " "}, "name", "field-empty", "name|…"),
         ({"phone": PERSON, "name": ""}, "name", "field-empty", "fill it in"),
         ({"phone": PERSON, "name": 7}, "name", "type", "not a int"),
-        ({"phone": "+31617185666", "name": "Ann"}, "phone", "e164", "leading \\+"),
+        ({"phone": "0617185666", "name": "Ann"}, "phone", "e164", "country code"),
         ({"phone": "NL.13491208655302741918", "name": "Ann"}, "phone", "e164", "user id"),
         ({"phone": PERSON, "name": "x" * 1000}, "name", "text-length", "at most 1000"),
         ({"phone": PERSON, "name": "\udc00"}, "name", "surrogate", "repair"),
@@ -290,7 +290,7 @@ def test_a_sender_from_the_row_makes_its_bucket() -> None:
     assert template.route(row({"phone": PERSON, "name": "Ann"})).bucket == f"sms|{SMS}"
 
 
-@pytest.mark.parametrize("wrong", ["KPN", "+447418342140"])
+@pytest.mark.parametrize("wrong", ["KPN", "07418342140"])
 def test_a_sender_that_breaks_a_rule_is_that_of_its_column(wrong: str) -> None:
     """What decides which rules apply is told with its column as well, each time."""
     template = WorkflowTemplate(whatsapp.text("x", from_="{sender}", to="{phone}"))

@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexmo_dispatch_async.bulk.rejects import RowError
-from nexmo_dispatch_async.bulk.rows.countries import COUNTRIES
-from nexmo_dispatch_async.bulk.rows.numbers import NumberNormalizer
 from nexmo_dispatch_async.exceptions import ConfigurationError
+from nexmo_dispatch_async.phone_numbers import NumberNormalizer, PhoneNumberError
+from nexmo_dispatch_async.phone_numbers.countries import COUNTRIES
 
 DUTCH = [
     "+31 6 17185666",
@@ -95,7 +94,7 @@ def test_what_is_no_number_is_refused_with_its_rule(
     if not with_extra:
         monkeypatch.setitem(sys.modules, "phonenumbers", None)
 
-    with pytest.raises(RowError) as caught:
+    with pytest.raises(PhoneNumberError) as caught:
         NumberNormalizer("NL")(spelling, field="mobile")
 
     assert (caught.value.field, caught.value.rule) == ("mobile", rule)
@@ -104,7 +103,7 @@ def test_what_is_no_number_is_refused_with_its_rule(
 
 def test_a_number_that_is_two_of_its_own_country_is_refused() -> None:
     """In Italy 391 begins mobile numbers, and 39 is the country."""
-    with pytest.raises(RowError) as caught:
+    with pytest.raises(PhoneNumberError) as caught:
         NumberNormalizer("IT")("3912345678")
 
     assert caught.value.rule == "number-ambiguous"
@@ -119,7 +118,7 @@ def test_no_calling_code_begins_another_one() -> None:
 
 def test_a_national_number_without_a_country_says_what_to_do() -> None:
     """Without a default country a leading 0 is no guess."""
-    with pytest.raises(RowError, match="name the country") as caught:
+    with pytest.raises(PhoneNumberError, match="name the country") as caught:
         NumberNormalizer("")("0617185666")
 
     assert caught.value.rule == "number-country"
@@ -142,7 +141,7 @@ def test_a_result_is_e164_and_stays_as_it_is(country: str, spelling: str) -> Non
     normalizer = NumberNormalizer(country)
     try:
         digits = normalizer(spelling)
-    except RowError:
+    except PhoneNumberError:
         return
 
     if "." not in digits:
