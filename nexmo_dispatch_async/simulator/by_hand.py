@@ -5,7 +5,7 @@ The read-only half is in `observed.py`, the clock and the server are in `simulat
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.models.user_ids import is_user_id
@@ -23,12 +23,8 @@ class ByHand:
     _engine: Engine
     _tokens: Tokens
     _default_application: SimulatedApplication | None
-
-    def _catch_up(self) -> None:
-        raise NotImplementedError  # Simulator's
-
-    def _wake_driver(self) -> None:
-        raise NotImplementedError  # Simulator's
+    _catch_up: Callable[[], None]
+    _wake_driver: Callable[[], None]
 
     @property
     def default_application(self) -> SimulatedApplication | None:

@@ -49,6 +49,7 @@ async def test_totals_are_told_and_cleared_when_confirmed(desk: Desk) -> None:
     await desk.sim.advance(30)
     await page.until_text("[data-total=completed]", "1")
     told = await page.text("#totals")
+    await page.click("#list .item:last-child .pick")
 
     await page.click("#clear")
     await page.until("document.activeElement.textContent === 'Cancel'")

@@ -46,3 +46,26 @@ def test_loopback_ports_do_not_show() -> None:
     bodies = [json.loads(line)["body"] for line in history.transcript().splitlines()]
 
     assert bodies == ["http://127.0.0.1:*/x", "http://[::1]:*/x", "http://localhost:*/x", "http://a:4711/x"]
+
+
+def test_a_record_is_found_by_its_place() -> None:
+    """Places count from 1; those that were dropped or not yet taken are empty."""
+    history = History(2)
+    for at in range(3):
+        history.add(ended(at))
+
+    found = [history.at(place) for place in range(5)]
+
+    assert [None if record is None else record.at_ms for record in found] == [None, None, 1, 2, None]
+
+
+def test_a_cleared_history_goes_on_counting() -> None:
+    history = History(10)
+    history.add(ended(0))
+
+    history.clear()
+    history.add(ended(1))
+
+    assert [record.at_ms for record in history] == [1]
+    assert (history.total, history.cleared, history.at(1)) == (2, 1, None)
+    assert history.since(1) == list(history)

@@ -52,7 +52,7 @@ function learn() {
   const fresh = [...pending.values()].sort((a, b) => a.number - b.number);
   pending.clear();
   for (const flow of fresh) {
-    const before = flows.get(flow.uuid);
+    const before = flows.get(flow.uuid) || (flow.uuid === visited?.uuid ? visited : undefined);
     flows.set(flow.uuid, flow);
     if (flow.uuid === visited?.uuid) visited = flow;
     if (known) tell(before, flow);
@@ -69,6 +69,10 @@ export function replaceFlows(all, most) {
   pending.clear();
   flows.clear();
   for (const flow of all) pending.set(flow.uuid, flow);
+  if (chosen && !pending.has(chosen)) {
+    chosen = visited = null;
+    document.body.dataset.shows = "list";
+  }
   learn();
 }
 
