@@ -16,6 +16,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("wire", WIRES, indirect=True)
 
 
+@pytest.hookimpl(tryfirst=True)  # before those that are not asked for are left out
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave scenes on the session's wire over TLS to `make test-long`: each of the two is in a short test."""
+    for item in items:
+        params: dict[str, object] = getattr(getattr(item, "callspec", None), "params", {})
+        if params.get("wire") == "session" and params.get("scene") == "https":
+            item.add_marker(pytest.mark.long)
+
+
 @pytest.fixture(autouse=True)
 def wire(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Return the wire of the clients in a test: that of the usual client, unless parametrised."""
