@@ -122,6 +122,11 @@ def test_no_message_shows_the_password(url: str, named: str, monkeypatch: pytest
     assert code in (1, 2)
     assert err
     assert PASSWORD not in out + err
+
+
+def test_the_help_shows_no_password_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(STORE, f"postgresql://app:{PASSWORD}@127.0.0.1:1/inbox")
+
     assert PASSWORD not in run("list", "--help")[1]
 
 

@@ -293,7 +293,7 @@ class SqliteMachine(LedgerMachine):
 _MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - a folder of its own within
 
 
-@pytest.mark.parametrize("examples", [25, pytest.param(60, marks=pytest.mark.long)])
+@pytest.mark.parametrize("examples", [10, pytest.param(60, marks=pytest.mark.long)])
 def test_any_calls_keep_the_promises_in_memory(examples: int) -> None:
     """Whatever is called in whatever order, a row goes from state to state as the table says."""
     run_state_machine_as_test(
@@ -302,7 +302,7 @@ def test_any_calls_keep_the_promises_in_memory(examples: int) -> None:
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("examples", [8, pytest.param(20, marks=pytest.mark.long)])
+@pytest.mark.parametrize("examples", [4, pytest.param(20, marks=pytest.mark.long)])
 def test_any_calls_keep_the_promises_in_a_file(examples: int) -> None:
     """The same in a file, with restarts, and the same answers as in memory."""
     run_state_machine_as_test(

@@ -61,7 +61,7 @@ def play(volume: Path, size: str, *scenes: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("scene", "size"),
     [
-        ("purge_twice", "2m"),
+        pytest.param("purge_twice", "2m", marks=pytest.mark.long),
         pytest.param("purge_twice", "5m", marks=pytest.mark.long),
         pytest.param("large", "12m", marks=pytest.mark.long),
         pytest.param("restart", "5m", marks=pytest.mark.long),
