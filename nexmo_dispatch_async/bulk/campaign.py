@@ -24,6 +24,7 @@ from nexmo_dispatch_async.bulk.ledger.records import Counts, Row, State
 from nexmo_dispatch_async.bulk.opening import (
     Expiring,
     Frozen,
+    LastCounts,
     opened,
     resting,
     settings_of,
@@ -115,6 +116,7 @@ class Campaign:
             raise ConfigurationError("max_spend needs prices: give the campaign a tariff")
         if settings.pace.limit < 1:
             raise ConfigurationError(f"limit must be at least 1, not {settings.pace.limit!r}")
+        self._last = LastCounts(ledger)
         self._outcomes: Outcomes | None = None
         self._sender: Sender | None = None
         self._over = asyncio.Event()
@@ -396,15 +398,14 @@ class Campaign:
         Args:
             verify: Whether to count the rows instead of using the stored counts.
         """
-        counts = await self.ledger.counts(verify=verify)
-        control = await self.ledger.control()
+        counts, failed = await self._last.read(verify=verify, running=self._sender is not None)
         at = self._wall()
         spent = {currency: Decimal(text) for currency, text in counts.cost.items()}
         sender = self._sender
         if sender is None:
-            return resting(counts, control, at, spent)
+            return resting(counts, await self.ledger.control(), at, spent)
         now = running_loop().time()
-        wait, rate = sender.shown(at), sender.progress.rate(now)
+        wait, rate = sender.shown(at) or failed, sender.progress.rate(now)
         seconds = sender.progress.eta(now, counts.open)
         return Status(
             state=state_of(wait, stopping=sender.stopping),

@@ -27,12 +27,13 @@ from nexmo_dispatch_async.bulk.settings import CampaignSettings, Pace, Source
 from nexmo_dispatch_async.bulk.templates.rendering import Renderer
 from nexmo_dispatch_async.bulk.units import duration, ramp
 from nexmo_dispatch_async.event_loop import running_loop
-from nexmo_dispatch_async.exceptions import ConfigurationError
+from nexmo_dispatch_async.exceptions import ConfigurationError, LedgerError
 from nexmo_dispatch_async.tariff import Tariff
 
 __all__ = [
     "Expiring",
     "Frozen",
+    "LastCounts",
     "opened",
     "resting",
     "settings_of",
@@ -145,6 +146,36 @@ def state_of(wait: Wait | None, *, stopping: bool) -> Literal["running", "waitin
     if wait is None:
         return "running"
     return "paused" if wait.reason == "paused" else "waiting"
+
+
+class LastCounts:
+    """The counts of a ledger, or those of the last look while the store of a running campaign fails.
+
+    Args:
+        ledger: The ledger of the campaign.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._seen: Counts | None = None
+
+    async def read(self, *, verify: bool, running: bool) -> tuple[Counts, Wait | None]:
+        """Return the counts, and that the campaign waits for its store.
+
+        Args:
+            verify: Whether to count the rows.
+            running: Whether this process sends: then its sender tries the store again.
+
+        Raises:
+            LedgerError: The ledger failed, and the counts are not known or must not be old ones.
+        """
+        try:
+            self._seen = await self._ledger.counts(verify=verify)
+        except LedgerError as error:
+            if verify or not running or self._seen is None:
+                raise
+            return self._seen, Wait(reason="store", words=str(error))
+        return self._seen, None
 
 
 def resting(counts: Counts, control: Control, at: float, spent: dict[str, Decimal]) -> Status:
