@@ -22,7 +22,7 @@ from tests.support.tls import make_certificate
 
 pytest.register_assert_rewrite("nexmo_dispatch_webhooks.inbox.conformance")
 
-pytest_plugins = ["tests.support.nats_fixtures", "tests.support.postgres"]
+pytest_plugins = ["tests.support.nats_fixtures", "tests.support.pgbouncer", "tests.support.postgres"]
 
 # Modules and collected tests are there until the end: the garbage collector looks through them less often.
 gc.set_threshold(50_000, 20, 50)

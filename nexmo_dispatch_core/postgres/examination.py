@@ -55,6 +55,7 @@ async def examine(
     async def work(connection: Connection) -> list[Finding]:
         return [
             *await _settings(connection),
+            *await _pooler(connection),
             await _skew(connection, clock),
             *await _tables(connection, components),
         ]
@@ -103,6 +104,15 @@ def _standby(names: str, commit: str, standbys: int) -> Finding:
         )
     text = "there is no standby: while the server is down, nothing is taken in or sent"
     return warning("postgres-no-standby", text, "add a synchronous standby, or accept these pauses")
+
+
+async def _pooler(connection: Connection) -> list[Finding]:
+    """Look whether the process at the other end of the connection is another than the one that answers."""
+    row = await (await connection.execute("SELECT pg_backend_pid()")).fetchone()
+    if row is None or row[0] == connection.info.backend_pid:
+        return []
+    text = "a pooler such as PgBouncer is in front of the server: every mode works"
+    return [good("postgres-pooler", text)]
 
 
 async def _skew(connection: Connection, clock: Callable[[], float]) -> Finding:

@@ -25,6 +25,11 @@ CREATE TABLE IF NOT EXISTS nexmo_dispatch.versions (
     component text PRIMARY KEY, version integer NOT NULL, at timestamptz NOT NULL DEFAULT now()
 );
 """
+# Not `to_regclass`: it goes by what the session knew before, and behind a pooler an old session may have
+# looked before another process made the tables.
+_THERE: Final[LiteralString] = (
+    "SELECT EXISTS (SELECT 1 FROM pg_tables WHERE schemaname = 'nexmo_dispatch' AND tablename = 'versions')"
+)
 _GRANTS: Final[tuple[LiteralString, ...]] = (
     "GRANT USAGE ON SCHEMA {schema} TO {name}",
     "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {name}",
@@ -121,7 +126,7 @@ async def _version(connection: Connection, name: str) -> int:
 
 async def versions(connection: Connection) -> dict[str, int]:
     """Return the versions of all components of a database."""
-    cursor = await connection.execute("SELECT to_regclass('nexmo_dispatch.versions') IS NOT NULL")
+    cursor = await connection.execute(_THERE)
     there = await cursor.fetchone()
     if there is None or not there[0]:
         return {}

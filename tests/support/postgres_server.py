@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["PostgresServer", "binaries"]
+__all__ = ["PostgresServer", "binaries", "unprivileged"]
 
 _SECONDS = 60
 
@@ -54,7 +54,7 @@ class PostgresServer:
         self._owner: dict[str, Any] = {}
         self.user: str = getpass.getuser()
         if os.geteuid() == 0:
-            entry = _unprivileged()
+            entry = unprivileged()
             self._owner = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
             os.chown(self.folder, entry.pw_uid, entry.pw_gid)
         self.user = "postgres"
@@ -180,7 +180,7 @@ class PostgresServer:
         return str(done.stdout).strip()
 
 
-def _unprivileged() -> pwd.struct_passwd:
+def unprivileged() -> pwd.struct_passwd:
     """Return the account under which the server of a privileged user runs."""
     for name in ("postgres", "nobody"):
         try:
