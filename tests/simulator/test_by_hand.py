@@ -2,7 +2,6 @@
 
 import aiohttp
 import anyio
-import anyio.lowlevel
 import pytest
 
 from nexmo_dispatch_async.exceptions import ConfigurationError
@@ -36,6 +35,12 @@ def test_an_inbound_message_needs_an_application() -> None:
 
 async def test_clearing_leaves_a_running_simulator_usable(receiver: Receiver) -> None:
     """Statuses that were due are not delivered; those of what is sent next are."""
+    arrived = anyio.Event()
+
+    async def note() -> None:
+        arrived.set()
+
+    receiver.on_callback = note
     async with Simulator(speed=0) as sim, aiohttp.ClientSession() as session:
         application = sim.create_application(status_url=receiver.url)
         caller = Caller(sim, session, application)
@@ -45,8 +50,7 @@ async def test_clearing_leaves_a_running_simulator_usable(receiver: Receiver) ->
         await caller.send(workflow(step("sms", "999500000002", client_ref="kept")))
         await sim.advance(10)
         with anyio.fail_after(10):
-            while not receiver.callbacks:
-                await anyio.lowlevel.checkpoint()
+            await arrived.wait()
 
         assert {callback.body["client_ref"] for callback in receiver.callbacks} == {"kept"}
         assert (sim.in_flight, sim.accepted) == (1, 2)

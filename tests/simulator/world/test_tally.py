@@ -64,6 +64,6 @@ def test_clearing_starts_a_new_tally() -> None:
     second = parts.accept(step("sms", READER))
 
     assert parts.engine.tally.accepted == 1
-    assert (parts.engine.tally.completed, parts.engine.tally.cost) == (0, 0)
+    assert (parts.engine.tally.completed, parts.engine.tally.cost) == (0, Decimal(0))
     assert (second.number, parts.engine.accepted) == (2, 2)
     assert second.dispatch_uuid != first.dispatch_uuid
