@@ -48,7 +48,7 @@ _ONE = (str, bytes)  # a union would be made for each callback
 _EMPTY = hashlib.sha256()
 
 
-class Claims(msgspec.Struct, frozen=True, gc=False):
+class Claims(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The claims of a verified callback; others are ignored (contract 5.9)."""
 
     iss: str

@@ -2,6 +2,7 @@
 
 import gc
 
+import msgspec
 import pytest
 from rich.pretty import pretty_repr
 
@@ -88,3 +89,11 @@ def test_the_garbage_collector_visits_no_record() -> None:
     record = new_record(status_bytes(1))
     pending = PendingEvent(1, record.lane, 0.0, event=record.event, context=record.context)
     assert not any(gc.is_tracked(part) for part in (record, record.context, pending, request(b"{}")))
+
+
+def test_a_record_holds_only_the_claims_of_its_token() -> None:
+    """A commit costs by the size of its records, and most tokens have five of ten claims (contract 5.9)."""
+    claims = claims_of("a")
+    stored = make_record(request(b"{}"), Context("", 0.0, claims), None).claims
+    assert b"null" not in stored
+    assert msgspec.json.decode(stored, type=Claims) == claims

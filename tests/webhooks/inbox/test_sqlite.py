@@ -87,6 +87,15 @@ async def test_due_marks_wait_for_new_events(open_store: Open, monkeypatch: pyte
     assert batches == [(1, 1)]
 
 
+async def test_ids_follow_the_order_of_the_calls(open_store: Open) -> None:
+    """Also when a later call is awaited first: the order of a lane is that of arrival."""
+    store = await open_store()
+    first, second = (store.add(new_record(status_bytes(number))) for number in (1, 2))
+
+    assert await second == 2
+    assert await first == 1
+
+
 async def test_a_crowd_is_stored_in_pieces(open_store: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_module, "_BATCH", 10)
     store = await open_store()
@@ -101,7 +110,7 @@ async def test_closing_writes_what_is_still_on_its_way(
 ) -> None:
     monkeypatch.setattr(sqlite_module, "_BATCH", 2)
     store = await open_store()
-    adds = [asyncio.create_task(store.add(new_record(status_bytes(number)))) for number in range(7)]
+    adds = [store.add(new_record(status_bytes(number))) for number in range(7)]
     await asyncio.sleep(0)
     store.finish(1)
 

@@ -27,8 +27,8 @@ async def test_what_is_put_while_a_store_in_trouble_closes_is_refused(
         blocker.execute("BEGIN IMMEDIATE")
         closing = asyncio.create_task(store.aclose())
         await asyncio.sleep(0)
-        adding = asyncio.create_task(store.add(new_record(status_bytes(1))))
-        await asyncio.wait({closing, adding})
+        adding = store.add(new_record(status_bytes(1)))
+        await asyncio.gather(closing, adding, return_exceptions=True)
 
     assert isinstance(adding.exception(), InboxError)
 

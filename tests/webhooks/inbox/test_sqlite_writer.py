@@ -323,6 +323,23 @@ async def test_room_is_asked_for_without_a_trace(open_store: Open) -> None:
     assert not await store.writable()
 
 
+# --- what a commit costs ---
+
+
+async def test_a_commit_takes_six_statements(open_store: Open) -> None:
+    """However many events share it: each statement waits for the interpreter, beside the event loop."""
+    store = await open_store()
+    await store.add(new_record(status_bytes(0)))
+    assert store._writer is not None
+    assert store._writer._file is not None
+    statements: list[str] = []
+    store._writer._file.connection.set_trace_callback(statements.append)
+    await asyncio.gather(*(store.add(new_record(status_bytes(number))) for number in range(20)))
+
+    words = [statement.split()[0] for statement in statements]
+    assert words == ["BEGIN", "SELECT", "INSERT", "INSERT", "PRAGMA", "COMMIT"]
+
+
 # --- records in memory ---
 
 

@@ -50,7 +50,7 @@ T = TypeVar("T")
 _GATHER = 0.002
 #: Seconds that a mark waits for other marks, and the number of marks that ends the wait: marks are
 #: neighbours in the file, so many cost little more than a few.
-_MARK_DELAY, _MANY_MARKS = 0.05, 256
+_MARK_DELAY, _MANY_MARKS = 0.09, 256
 #: A piece of the retention that has no room is tried again in pieces this many times smaller.
 _SMALLER = 8
 #: Seconds between two checks whether the log was emptied, and the number of checks: enough for a `poll` of
@@ -181,14 +181,14 @@ class SqliteInboxStore:
         """
         return self._require_writer().is_waiting
 
-    async def add(self, record: NewRecord) -> int | None:
+    def add(self, record: NewRecord) -> asyncio.Future[int | None]:
         """Store a record in the next transaction."""
-        loop = self._require_open()
-        future: asyncio.Future[int | None] = loop.create_future()
+        future: asyncio.Future[int | None] = self._require_open().create_future()
         self._adds.append(record)
         self._add_futures.append(future)
-        self._wait_for_company()
-        return await future
+        if not self._scheduled:
+            self._wait_for_company()
+        return future
 
     def finish(self, record_id: int, token: int = 0) -> None:
         """Mark a record together with others, within 0.1 s (`_MARK_DELAY`, and a commit)."""

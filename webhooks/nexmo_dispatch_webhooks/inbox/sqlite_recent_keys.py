@@ -45,9 +45,13 @@ class RecentKeys:
 
     def known(self, db: sqlite3.Connection, keys: Sequence[bytes]) -> set[bytes]:
         """Return those of *keys* that a stored record has."""
-        self._read(db)
+        if self._last is None:
+            self._read(db)
+        rows = db.execute(_look_up_sql(len(keys)), (*keys, self._last)).fetchall()
+        if (None,) in rows:  # another process has stored records
+            self._read(db)
         found = self._keys.intersection(keys)
-        found.update(key for (key,) in db.execute(_look_up_sql(len(keys)), keys).fetchall())
+        found.update(key for (key,) in rows if key is not None)
         return found
 
     def note(self, last: int, keys: Iterable[bytes]) -> None:
@@ -111,7 +115,11 @@ def _indexed(db: sqlite3.Connection) -> int:
 
 @cache
 def _look_up_sql(number: int) -> str:
-    return f"SELECT key FROM keys WHERE key IN ({','.join('?' * number)})"  # noqa: S608 - only question marks
+    """Return the statement that finds keys in the index, and NULL if there are records above an id."""
+    return (
+        f"SELECT key FROM keys WHERE key IN ({','.join('?' * number)}) "  # noqa: S608 - only question marks
+        "UNION ALL SELECT NULL WHERE EXISTS (SELECT 1 FROM events WHERE id > ?)"
+    )
 
 
 @cache

@@ -8,7 +8,7 @@ handles at a time; `postgres` implements the second, whose events several proces
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Literal, Protocol, TypeGuard
 
 from nexmo_dispatch_webhooks.inbox.records import (
@@ -64,7 +64,7 @@ class InboxStore(Protocol):
         """
         ...
 
-    async def add(self, record: NewRecord) -> int | None:
+    def add(self, record: NewRecord) -> Awaitable[int | None]:
         """Store a record durably; calls of the same moment may share a commit.
 
         Ids ascend within a lane in the order in which its records become visible, and not between lanes.
