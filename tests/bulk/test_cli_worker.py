@@ -169,6 +169,31 @@ async def test_a_killed_worker_loses_no_more_than_was_in_flight(
 
 
 @pytest.mark.engines
+async def test_a_worker_that_was_suspended_sends_nothing_twice(
+    store: str, sim: Simulator, workers: Workers
+) -> None:
+    """It sleeps past its lease, another one gives its rows up and goes on, and then it wakes up."""
+    await fill(store, 400, "60/s")
+    sleeper = await workers("--lease", "2", "--once")
+    other = await workers("--lease", "2", "--once")
+    await reached(lambda: sum(sends(sim).values()) >= 60)
+
+    sleeper.process.send_signal(signal.SIGSTOP)
+    await asyncio.sleep(4)  # the fault is that it sleeps for so long
+    sleeper.process.send_signal(signal.SIGCONT)
+    ends = [await worker.end() for worker in (sleeper, other)]
+
+    counts = await counts_in(store)
+    unknown = counts.states.get("unknown", 0)
+    print(f"{unknown} rows unknown of {LIMIT} that may be in flight")
+    assert {code for code, _ in ends} <= {0, 3}, ends
+    assert unknown <= LIMIT
+    assert counts.states["sent"] == 400 - unknown
+    assert set(sends(sim).values()) == {1}
+    assert len(sends(sim)) >= 400 - unknown
+
+
+@pytest.mark.engines
 async def test_a_worker_that_is_told_to_leave_drains(store: str, sim: Simulator, workers: Workers) -> None:
     """After SIGTERM it claims nothing more, no row is unknown, and the exit code says that rows are left."""
     await fill(store, 500, "50/s")

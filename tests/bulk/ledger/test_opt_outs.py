@@ -57,18 +57,20 @@ def rejected(code: int) -> Event:
     )
 
 
-@pytest.fixture(params=["memory", "file", "campaign"])
+_ON_SERVERS = [pytest.param(name, marks=pytest.mark.engines) for name in ("database", "nats_url")]
+
+
+@pytest.fixture(params=["memory", "file", "campaign", *_ON_SERVERS])
 async def opt_outs(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[OptOutList]:
     """An opt-out list of each kind."""
     if request.param == "campaign":
         async with await SqliteLedger.open(tmp_path / "a.db", clock=lambda: NOW) as ledger:
             yield ledger.opt_outs
         return
-    made = (
-        OptOutList()
-        if request.param == "memory"
-        else OptOutList.open(tmp_path / "people.db", clock=lambda: NOW)
-    )
+    place: Path | str = tmp_path / "people.db"
+    if request.param in {"database", "nats_url"}:
+        place = request.getfixturevalue(request.param)
+    made = OptOutList() if request.param == "memory" else OptOutList.open(place, clock=lambda: NOW)
     async with made:
         yield made
 
