@@ -277,10 +277,10 @@ class Journal:
         )
 
     def dead(self) -> list[str]:
-        """Return the processes with rows in flight that showed no life for the time of the lease."""
+        """Return the processes that showed no life for the time of the lease."""
         now = self._monotonic()
         gone: list[str] = []
-        for name in self.view.senders() - {self.process}:
+        for name in (self.view.senders() | self.view.workers.keys()) - {self.process}:
             worker = self.view.workers.get(name)
             if worker is None or now - worker.seen >= self._seconds:
                 gone.append(name)
