@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from nexmo_dispatch_async.advice import BAD_REQUEST
 from nexmo_dispatch_async.exceptions import APIError
 from nexmo_dispatch_async.models.problems import parse_problem
 from nexmo_dispatch_async.redaction import mask, redact, request_words, tail
@@ -106,7 +107,7 @@ def test_values_of_the_query_are_values_too() -> None:
             Response(400, {}, json.dumps(answer).encode()), decipher_application, request=request
         )
 
-    assert str(caught.value) == "PUT /applications/{id}: 400 bad: … is not reachable"
+    assert str(caught.value) == f"PUT /applications/{{id}}: 400 bad: … is not reachable; {BAD_REQUEST}"
 
 
 def test_what_was_sent_is_taken_out_wherever_it_turns_up() -> None:
