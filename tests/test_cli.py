@@ -468,3 +468,17 @@ async def test_simulate_prints_an_object() -> None:
             application = await client.applications.get(settings_["NEXMO_DISPATCH_APPLICATION_ID"])
 
     assert application.id == settings_["NEXMO_DISPATCH_APPLICATION_ID"]
+
+
+async def test_listen_takes_both_secrets_of_a_rotation() -> None:
+    """Callbacks signed with the old and with the new secret of one account are accepted."""
+    secrets = ("--secret", "a1b2c3d4=new", "--secret", "a1b2c3d4=old")
+    async with serving("listen", "--port", "0", *secrets) as command:
+        url = await command.until(r"listening on (http://\S+)")
+        async with aiohttp.ClientSession() as session:
+            for secret in ("new", "old"):
+                body = json.dumps(status_body("read")).encode()
+                token = sign(body, secret=secret, api_key="a1b2c3d4", jti=secret)
+                answer = await session.post(url, data=body, headers={"Authorization": token})
+                assert answer.status == 200
+                await answer.read()

@@ -169,6 +169,17 @@ async def test_each_misconfiguration_has_its_own_code(
     assert "\n" not in wrong[0].cure
 
 
+async def test_the_first_of_two_secrets_signs(healthy: tuple[Simulator, dict[str, str]]) -> None:
+    """While a secret is rotated, an account has two: the first one must be known to the receiver."""
+    _, environ = healthy
+    secret = environ["NEXMO_DISPATCH_SIGNATURE_SECRETS"]
+
+    environ["NEXMO_DISPATCH_SIGNATURE_SECRETS"] = f"{secret} a1b2c3d4=old"
+    assert codes(await doctor.examine(NETWORK, environ)) == []
+    environ["NEXMO_DISPATCH_SIGNATURE_SECRETS"] = f"a1b2c3d4=new {secret}"
+    assert codes(await doctor.examine(NETWORK, environ)) == ["webhook-secret"]
+
+
 async def test_missing_secrets_are_a_risk(healthy: tuple[Simulator, dict[str, str]]) -> None:
     """Without signature secrets nothing signed is posted, and the finding says which variable to set."""
     sim, environ = healthy

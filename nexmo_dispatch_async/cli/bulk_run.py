@@ -5,11 +5,9 @@ What is sent, and when, is decided by `Campaign`; this wires it to the file, the
 
 from __future__ import annotations
 
-import os
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from typing import Final
 
 import anyio
 import anyio.to_thread
@@ -43,12 +41,11 @@ from nexmo_dispatch_async.cli.ending import Ending
 from nexmo_dispatch_async.cli.screen import show
 from nexmo_dispatch_async.client import DispatchClient
 from nexmo_dispatch_async.exceptions import ConfigurationError, PlanChangedError
-from nexmo_dispatch_webhooks import Router, WebhookError
+from nexmo_dispatch_webhooks import Router, WebhookError, secrets_from_env
 from nexmo_dispatch_webhooks.aiohttp import setup
+from nexmo_dispatch_webhooks.signature import Secret
 
 __all__ = ["RunOptions", "run"]
-
-_SECRETS: Final = "NEXMO_DISPATCH_SIGNATURE_SECRETS"
 
 
 class RunOptions(Struct, frozen=True, kw_only=True):
@@ -189,7 +186,7 @@ async def _listen(
     campaign: Campaign,
     where: tuple[str, int],
     path: str,
-    secrets: Mapping[str, str] | None,
+    secrets: Mapping[str, Secret] | None,
     stack: AsyncExitStack,
 ) -> None:
     """Receive callbacks for as long as the stack is open."""
@@ -215,16 +212,11 @@ async def _listen(
     show(f"callbacks arrive at http://{address[0]}:{address[1]}{path} ({checked})", error=True)
 
 
-def _secrets() -> dict[str, str]:
-    found: dict[str, str] = {}
-    for pair in os.environ.get(_SECRETS, "").split():
-        api_key, _, secret = pair.partition("=")
-        found[api_key] = secret
-    if not found or not all(found.values()):
-        raise ConfigurationError(
-            f"callbacks are checked: set {_SECRETS} to API_KEY=SECRET, or say --no-verification"
-        )
-    return found
+def _secrets() -> dict[str, Secret]:
+    try:
+        return dict(secrets_from_env())
+    except WebhookError as error:
+        raise ConfigurationError(f"callbacks are checked: {error}, or say --no-verification") from None
 
 
 async def _test(settings: CampaignSettings, client: DispatchClient, number: str, *, json: bool) -> int:

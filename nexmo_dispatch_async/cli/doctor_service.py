@@ -9,7 +9,7 @@ import json
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
@@ -166,7 +166,7 @@ class _Poster(NamedTuple):
     proxy: URL | None
     clock: Callable[[], float]
 
-    async def post(self, secrets: Mapping[str, str]) -> tuple[int, float]:
+    async def post(self, secrets: Mapping[str, Sequence[str]]) -> tuple[int, float]:
         """Post one test callback; return the status and the seconds until it came."""
         now = self.clock()
         moment = datetime.fromtimestamp(now, UTC)
@@ -175,8 +175,8 @@ class _Poster(NamedTuple):
             status_body("submitted", dispatch_uuid=None, client_ref=reference, timestamp=moment)
         ).encode()
         headers = {"Content-Type": "application/json"}
-        for api_key, secret in list(secrets.items())[:1]:
-            token = sign(body, secret=secret, api_key=api_key, iat=int(now), jti=str(uuid.uuid4()))
+        for api_key, several in list(secrets.items())[:1]:
+            token = sign(body, secret=several[0], api_key=api_key, iat=int(now), jti=str(uuid.uuid4()))
             headers["Authorization"] = token
         begun = time.monotonic()
         # the service follows no redirect

@@ -6,7 +6,7 @@ It opens no connection and reads the mapping that the caller passes.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
@@ -34,7 +34,7 @@ class Settings(Struct, frozen=True):
         token_url: Of its token endpoint.
         has_credentials: Whether a client can be made from the environment.
         application_id: The application; `""` for none.
-        secrets: Signature secrets by api key.
+        secrets: Signature secrets by api key; the first one signs.
         proxies: The proxies of the environment.
     """
 
@@ -42,7 +42,7 @@ class Settings(Struct, frozen=True):
     token_url: str
     has_credentials: bool
     application_id: str
-    secrets: Mapping[str, str]
+    secrets: Mapping[str, Sequence[str]]
     proxies: Proxies
 
     def __repr__(self) -> str:
@@ -105,31 +105,31 @@ def _application(application_id: str) -> list[Finding]:
     return [bad("application-missing", text, cure)]
 
 
-def secrets_of(environ: Mapping[str, str]) -> tuple[dict[str, str], list[Finding]]:
+def secrets_of(environ: Mapping[str, str]) -> tuple[dict[str, list[str]], list[Finding]]:
     """Return the signature secrets of the environment by api key, and what is wrong with them."""
     texts = environ.get(SECRETS, "").split()
     if not texts:
         text = f"{SECRETS} is not set: callbacks cannot be verified"
         cure = f"export {SECRETS}=API_KEY=SECRET with the signature secret of the account"
         return {}, [warning("secrets-missing", text, cure)]
-    secrets: dict[str, str] = {}
+    secrets: dict[str, list[str]] = {}
     findings: list[Finding] = []
     for number, each in enumerate(texts, start=1):
         api_key, equals, secret = each.partition("=")
         if api_key and equals and secret:
-            secrets[api_key] = secret
+            secrets.setdefault(api_key, []).append(secret)
         else:
             text = f"{SECRETS}: entry {number} does not read API_KEY=SECRET"
             findings.append(bad("secrets-malformed", text, "write API_KEY=SECRET, with blanks between pairs"))
     if not findings:
-        findings.append(good("secrets-missing", f"{SECRETS} has {_count(len(secrets), 'secret')}"))
+        findings.append(good("secrets-missing", f"{SECRETS} has {_count(len(texts), 'secret')}"))
     return secrets, findings
 
 
-def _confused(environ: Mapping[str, str], secrets: Mapping[str, str]) -> list[Finding]:
+def _confused(environ: Mapping[str, str], secrets: Mapping[str, Sequence[str]]) -> list[Finding]:
     """Find a client secret where the signature secret belongs: they are two secrets (contract 5.9)."""
     client_secret = environ.get(_SECRET, "").strip()
-    if not client_secret or client_secret not in secrets.values():
+    if not any(client_secret in each for each in secrets.values()):
         return []
     text = f"{SECRETS} holds the client secret, which signs no callbacks"
     return [bad("secrets-confused", text, "ask for the signature secret of the account; it is another one")]

@@ -32,6 +32,7 @@ from nexmo_dispatch_webhooks.inbox import SqliteInbox
 from nexmo_dispatch_webhooks.inbox.sqlite import SqliteInboxStore
 from nexmo_dispatch_webhooks.inbox.sqlite_claim import GRACE
 from nexmo_dispatch_webhooks.refusals import WrongSignature
+from nexmo_dispatch_webhooks.signature import Secret
 
 #: Seconds for callbacks in progress and for stored events: together less than the ten of a container's stop.
 _ANSWERING, _DRAIN = 3.0, 5.0
@@ -71,7 +72,7 @@ async def run(
     host: str,
     port: int,
     path: str,
-    secrets: Mapping[str, str] | None,
+    secrets: Mapping[str, Secret] | None,
     record: Path | None = None,
     inbox: Path | None = None,
     wrong_signature: WrongSignature = 401,

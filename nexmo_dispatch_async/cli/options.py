@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from nexmo_dispatch_async.cli.stores import STORE
+
+if TYPE_CHECKING:
+    from nexmo_dispatch_webhooks.signature import Secret
 
 __all__ = [
     "SECRETS",
@@ -55,13 +58,17 @@ def check_url(url: str, option: str) -> None:
         raise typer.BadParameter("must start with http:// or https://", param_hint=option)
 
 
-def secret_pairs(context: typer.Context, texts: list[str] | None) -> dict[str, str]:
-    """Return signature secrets by api key.
+def secret_pairs(context: typer.Context, texts: list[str] | None) -> dict[str, Secret]:
+    """Return signature secrets by api key; an account has two of them while its secret is rotated.
 
     Raises:
         typer.BadParameter: A text does not read API_KEY=SECRET.
     """
-    return dict(_pair(text, secret_name(context)) for text in texts or ())
+    found: dict[str, list[str | bytes]] = {}
+    for text in texts or ():
+        api_key, secret = _pair(text, secret_name(context))
+        found.setdefault(api_key, []).append(secret)
+    return dict(found)
 
 
 def _pair(text: str, name: str) -> tuple[str, str]:

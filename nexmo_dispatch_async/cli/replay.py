@@ -14,6 +14,7 @@ import anyio
 from nexmo_dispatch_async.cli import screen
 from nexmo_dispatch_async.cli.recording import Recorded, RecordingError, read
 from nexmo_dispatch_async.urls import plain_host
+from nexmo_dispatch_webhooks.signature import Secret
 from nexmo_dispatch_webhooks.testing import WebhookClient
 
 __all__ = ["Plan", "no_answer", "run"]
@@ -45,7 +46,7 @@ class Plan:
 
 
 async def run(
-    source: Path, to: str, secrets: Mapping[str, str] | None, plan: Plan, json: bool = False
+    source: Path, to: str, secrets: Mapping[str, Secret] | None, plan: Plan, json: bool = False
 ) -> int:
     """Post the callbacks; return 0 only if every response was 2xx."""
     try:

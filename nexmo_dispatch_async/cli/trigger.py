@@ -18,6 +18,7 @@ from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.urls import plain_host
 from nexmo_dispatch_core.vocabulary import BUILDER_NAMES, CHANNEL_NAMES
 from nexmo_dispatch_webhooks.receiver import UNSET
+from nexmo_dispatch_webhooks.signature import Secret
 from nexmo_dispatch_webhooks.testing import WebhookClient, inbound_body, report_body, status_body
 
 __all__ = ["body_of", "run"]
@@ -25,7 +26,7 @@ __all__ = ["body_of", "run"]
 _REPORTS: Final = (Kind.COMPLETED, Kind.ERROR)
 
 
-async def run(to: str, secrets: Mapping[str, str], options: TriggerOptions) -> int:
+async def run(to: str, secrets: Mapping[str, Secret], options: TriggerOptions) -> int:
     """Post the callback and print the response; return 0 only if it is 2xx."""
     try:
         body = body_of(options, await anyio.to_thread.run_sync(_members, options.body))
