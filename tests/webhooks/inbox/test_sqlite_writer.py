@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 import sqlite3
 import threading
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from nexmo_dispatch_webhooks import InboxError, InboxFullError, TransactionError
 from nexmo_dispatch_webhooks.inbox import sqlite_file, sqlite_statements, sqlite_writer
+from nexmo_dispatch_webhooks.inbox.sqlite_recent_keys import RecentKeys
 from tests.webhooks.inbox.support import Open, new_record, other_connection, status_bytes
 
 COUNT = ("INSERT INTO counts VALUES (?)", ("x",))
@@ -338,6 +340,34 @@ async def test_a_commit_takes_six_statements(open_store: Open) -> None:
 
     words = [statement.split()[0] for statement in statements]
     assert words == ["BEGIN", "SELECT", "INSERT", "INSERT", "PRAGMA", "COMMIT"]
+
+
+def test_keys_that_move_share_the_pages_of_a_large_index(tmp_path: Path) -> None:
+    """They are hashes: in the order of their arrival each would write a page of its own."""
+    chosen = random.Random(1)
+    with contextlib.closing(sqlite3.connect(tmp_path / "keys.db", isolation_level=None)) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA wal_autocheckpoint = 0")
+        for statement in sqlite_statements.SCHEMA:
+            db.execute(statement)
+        db.execute("BEGIN")
+        known = sorted(chosen.randbytes(16) for _ in range(100_000))
+        db.executemany("INSERT INTO keys VALUES (?)", [(key,) for key in known])
+        db.execute("COMMIT")
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+        recent, moved = RecentKeys(), 0
+        assert recent.known(db, known[:1]) == set(known[:1])
+        while not recent.wants_move(holder=True):
+            recent.note(0, [chosen.randbytes(16) for _ in range(256)])
+            moved += 256
+        while recent.wants_move(holder=True):
+            db.execute("BEGIN")
+            recent.move(db)
+            db.execute("COMMIT")
+        written = (tmp_path / "keys.db-wal").stat().st_size // 4096
+
+    assert 0 < written < moved / 16
 
 
 # --- records in memory ---
