@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -52,6 +53,8 @@ from nexmo_dispatch_core.jetstream.failures import Failure, WrongSequenceError
 from nexmo_dispatch_core.jetstream.stream import Write
 
 __all__ = ["JetStreamLedger"]
+#: How often grants are computed anew because another process was faster.
+_LEASE_TRIES = 50
 
 
 class JetStreamLedger:
@@ -358,17 +361,20 @@ class JetStreamLedger:
     async def lease(
         self, requests: Sequence[RateRequest], pauses: Sequence[SharedPause] = (), *, now: float
     ) -> RateExchange:
-        """Grant sends of shared rates, by the clocks of the processes."""
+        """Grant sends of shared rates, by the clocks of the processes; the call waits for no other call."""
         self._require_owner()
-
-        async def work(work: Work) -> RateExchange:
-            rates = msgspec.json.decode(work.view.rates, type=SharedRates)
+        for number in range(_LEASE_TRIES):
+            found = await self._stream.last(self._names.rates)
+            rates = SharedRates() if found is None else msgspec.json.decode(found.data, type=SharedRates)
             answer = rates.exchange(requests, pauses, now)
-            if requests or pauses:
-                work.put(Write(self._names.rates, msgspec.json.encode(rates), work.view.rates_seq))
-            return answer
-
-        return await self._batches.run(work, read=not requests)
+            if not requests and not pauses:
+                return answer
+            with contextlib.suppress(WrongSequenceError):
+                data = msgspec.json.encode(rates)
+                await self._stream.put(Write(self._names.rates, data, 0 if found is None else found.seq))
+                return answer
+            await asyncio.sleep(random.uniform(0, 0.002 * (number + 1)))  # noqa: S311 - no secret
+        raise self._stream.busy()
 
     async def control(self, change: Control | None = None) -> Control:
         """Return what operators have asked for; an observer may ask as well."""

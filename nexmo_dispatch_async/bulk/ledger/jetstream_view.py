@@ -61,8 +61,6 @@ class CampaignView:
         self.control_seq: int = 0
         self.marker: Marker = Marker()
         self.marker_seq: int = 0
-        self.rates: bytes = b"{}"
-        self.rates_seq: int = 0
         self.workers: dict[str, Worker] = {}
         # the rows
         self.pending: PendingRows = PendingRows()
@@ -107,8 +105,6 @@ class CampaignView:
                 self.put_chunk(form.decode_chunk(message.data), message.seq)
         elif subject.startswith(names.workers):
             self._put_worker(subject[len(names.workers) :], message, now)
-        elif subject == names.rates and message.seq > self.rates_seq:
-            self.rates, self.rates_seq = message.data, message.seq
         elif subject == names.head and message.seq > self.head_seq:
             self.head, self.head_seq = form.decode_head(message.data), message.seq
         elif subject == names.control and message.seq > self.control_seq:

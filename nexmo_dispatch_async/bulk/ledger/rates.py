@@ -17,7 +17,7 @@ from msgspec import Struct, field
 __all__ = ["AHEAD", "Grant", "RateExchange", "RateRequest", "SharedPause", "SharedRates"]
 
 #: Seconds by which a grant is ahead of its sends, at most.
-AHEAD: Final = 0.25
+AHEAD: Final = 0.5
 #: Reasons of a pause that concern all workers.
 PauseKind = Literal["quota", "throttled"]
 

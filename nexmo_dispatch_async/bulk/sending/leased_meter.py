@@ -11,12 +11,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from nexmo_dispatch_async.bulk.ledger.rates import Grant, RateRequest
+from nexmo_dispatch_async.bulk.ledger.rates import AHEAD, Grant, RateRequest
 from nexmo_dispatch_async.bulk.sending.meter import Meter
 
 __all__ = ["LeasedMeter"]
 
-_STOCK: Final = 0.2  # seconds of a rate that a worker holds, at most
+_STOCK: Final = 0.2  # seconds of a rate that a worker holds, where the ledger is near
 # Seconds of a stall that are made up for, at most at double the rate. That is more than for a worker that
 # sends alone: a stall may also be that of the database.
 _LATE: Final = 0.5
@@ -47,6 +47,7 @@ class LeasedMeter(Meter):
         "_taken",
         "_took_at",
         "_uses",
+        "delay",
     )
 
     def __init__(self, name: str, cap: float = math.inf, *, ask: Callable[[], None]) -> None:
@@ -62,6 +63,8 @@ class LeasedMeter(Meter):
         self._busy_at = self._took_at = self._counted_from = -math.inf
         self._taken = 0
         self._uses = 0.0
+        #: Seconds that the ledger takes to answer: so much more is held.
+        self.delay: float = 0.0
 
     # --- what may leave ---
 
@@ -167,7 +170,7 @@ class LeasedMeter(Meter):
         self._first_at = first + grant.n / request.rate
         # The ledger grants nothing that is further ahead than so many seconds.
         short = grant.n < request.n
-        self._ask_at = max(now + _AGAIN, self._first_at - _STOCK) if short else now
+        self._ask_at = max(now + _AGAIN, self._first_at - self._span) if short else now
         self._uses = max(self._recent(now), self._uses / 2)
         self._taken, self._counted_from = 0, now
 
@@ -179,11 +182,16 @@ class LeasedMeter(Meter):
     def _is_low(self, now: float) -> bool:
         return self.cap != math.inf and not self._is_idle(now) and 2 * len(self._stock) <= self._most(now)
 
+    @property
+    def _span(self) -> float:
+        """Seconds of the rate to hold."""
+        return min(AHEAD, _STOCK + 2 * self.delay)
+
     def _most(self, now: float) -> int:
         """Return how many sends to hold: all that the rate allows, or twice what this worker uses."""
-        most = self.cap * _STOCK
+        most = self.cap * self._span
         if not self._hungry and self._counted_from > -math.inf:
-            most = min(most, 2 * max(self._uses, self._recent(now)) * _STOCK)
+            most = min(most, 2 * max(self._uses, self._recent(now)) * self._span)
         return max(1, math.ceil(most - _EPSILON))
 
     def _recent(self, now: float) -> float:

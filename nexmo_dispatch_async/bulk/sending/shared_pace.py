@@ -23,6 +23,7 @@ __all__ = ["SharedPace"]
 _GAP: Final = 0.05  # seconds between two questions, at least
 _LOOK: Final = 0.25  # seconds between two looks at the pauses of others
 _RETRY: Final = 0.5  # seconds until a ledger that failed is asked again
+_SMOOTH: Final = 0.2  # share of the newest figure in the smoothed time of an answer
 _NEWS: Final = 0.1  # seconds by which a pause must be longer to be told again
 
 
@@ -50,6 +51,7 @@ class SharedPace:
         # Until when each pause is known to all, in seconds of the loop
         self._told: dict[str, float] = {}
         self._failure: LedgerError | None = None
+        self._delay = 0.0  # seconds that an answer takes, smoothed
 
     def __repr__(self) -> str:
         return f"<SharedPace{', failed' if self._failure is not None else ''}>"
@@ -103,10 +105,12 @@ class SharedPace:
         ]
         news = self._news(now)
         answer = await self._ledger.lease([request for _, request in wanted], news, now=self._wall())
-        now = running_loop().time()
+        asked_at, now = now, running_loop().time()
+        self._delay += _SMOOTH * (now - asked_at - self._delay)
         for pause in news:
             self._told[pause.name] = now + pause.seconds
         for (meter, request), grant in zip(wanted, answer.grants, strict=True):
+            meter.delay = self._delay
             meter.grant(request, grant, now)
         learning = dict(self._lanes.learning())
         for pause in answer.pauses:
