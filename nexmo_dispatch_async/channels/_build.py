@@ -21,7 +21,6 @@ from nexmo_dispatch_async.models.requests import (
 )
 from nexmo_dispatch_async.models.several import is_sequence
 from nexmo_dispatch_async.models.user_ids import is_user_id
-from nexmo_dispatch_async.phone_numbers.normalizer import as_digits
 
 T = TypeVar("T")
 
@@ -99,4 +98,11 @@ def _trim(value: str) -> str:
 
 def _spelt(value: str) -> str:
     raw = cast("object", value)
-    return as_digits(raw) if isinstance(raw, str) else value
+    if not isinstance(raw, str):
+        return value
+    # Digits alone, and the name of a sender, are the usual case, which needs no tables.
+    if raw.isalnum() and raw[:2] != "00":
+        return raw
+    from nexmo_dispatch_async.phone_numbers.normalizer import as_digits
+
+    return as_digits(raw)

@@ -7,6 +7,7 @@ It changes nothing. What is looked at stands in `doctor_settings`, `doctor_servi
 from __future__ import annotations
 
 import os
+import textwrap
 import time
 from collections.abc import Callable, Mapping
 
@@ -16,13 +17,15 @@ from nexmo_dispatch_async.cli.doctor_options import DoctorOptions, Part
 from nexmo_dispatch_async.cli.doctor_service import examine_callbacks, examine_hosts, read_application
 from nexmo_dispatch_async.cli.doctor_settings import read_settings
 from nexmo_dispatch_async.cli.doctor_versions import examine_versions, read_requirements
-from nexmo_dispatch_async.cli.screen import show, show_json
+from nexmo_dispatch_async.cli.screen import Screen, show, show_json
 from nexmo_dispatch_async.exceptions import ConfigurationError, DispatchError
 from nexmo_dispatch_core.findings import Finding, bad
 
 __all__ = ["HEALTHY", "UNHEALTHY", "examine", "run"]
 
 HEALTHY, UNHEALTHY = 0, 1
+#: Columns of a line on a wide terminal.
+_WIDEST = 100
 _MARKS = {"good": "ok", "warning": "warning", "bad": "BAD"}
 
 
@@ -47,11 +50,19 @@ async def run(
     else:
         for finding in findings:
             code = "" if finding.level == "good" else f"{finding.code}: "
-            show(f"{_MARKS[finding.level]:<8} {code}{finding.text}")
+            _print(f"{_MARKS[finding.level]:<8} ", f"{code}{finding.text}")
             if finding.cure:
-                show(f"{'':<8} -> {finding.cure}")
+                _print(f"{'':<8} ", f"-> {finding.cure}")
         show(f"{wrong} bad, {risks} with a risk, {levels.count('good')} good")
     return UNHEALTHY if wrong or (options.strict and risks) else HEALTHY
+
+
+def _print(mark: str, text: str) -> None:
+    """Print a line; on a terminal, further lines of it stand below its text."""
+    console = Screen()
+    width = max(40, min(console.width, _WIDEST)) if console.is_terminal else len(mark) + len(text) + 1
+    indent = " " * len(mark)
+    show(textwrap.fill(text, width, initial_indent=mark, subsequent_indent=indent), to=console, lines=True)
 
 
 async def examine(
