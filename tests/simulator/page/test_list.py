@@ -39,6 +39,7 @@ async def test_five_hundred_workflows_are_reached_and_few_are_drawn(desk: Desk) 
     page = desk.page
     await send_all(desk.caller, [workflow(step("sms", f"999500{n:06}")) for n in range(501)])
     await page.until_text("#count", "1 to 50 of 500, the newest 500 of 501")
+    await page.until_text("#list .number", "#501")
     newest = await page.run(NUMBERS)
 
     for first in range(51, 500, 50):
@@ -84,6 +85,7 @@ async def test_workflows_are_found_by_recipient_channel_state_error_and_referenc
     await desk.sim.advance(30)
     page = desk.page
     await page.until("document.querySelectorAll('.item[data-state=error]').length === 1")
+    await page.until("document.querySelectorAll('.item[data-state=completed]').length === 1")
 
     typed = {
         "999000": [1],

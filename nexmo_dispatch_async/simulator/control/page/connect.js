@@ -12,9 +12,13 @@ export function fetchAccount() {
   return asking;
 }
 
-/** Ask anew when a workflow belongs to an application that was not known. */
+const met = new Set(); // applications of workflows; a deleted one is asked for once
+
+/** Ask anew when a workflow belongs to an application that was not met before. */
 export function knowApplications(flows) {
-  if (account && flows.some((flow) => !account.applications.some(({ id }) => id === flow.application))) fetchAccount().catch(() => {});
+  const fresh = flows.map((flow) => flow.application).filter((id) => !met.has(id));
+  for (const id of fresh) met.add(id);
+  if (account && fresh.some((id) => !account.applications.some((known) => known.id === id))) fetchAccount().catch(() => {});
 }
 
 async function showAccount(fresh) {
