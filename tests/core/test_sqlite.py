@@ -1,5 +1,6 @@
 """SQLite files that both packages open: at their real place, with a log, and with an eye on both."""
 
+import errno
 import os
 import sqlite3
 import threading
@@ -195,3 +196,60 @@ def test_keeping_a_log_waits_for_others(path: Path) -> None:
     release.join()
     blocker.close()
     file.close()
+
+
+def test_a_log_is_made_longer_while_others_use_the_file(file: SqliteFile, path: Path) -> None:
+    """Zeros behind the content change nothing, for readers, writers and those who open the file later."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN")
+        assert other.execute("SELECT count(*) FROM notes").fetchone() == (100,)
+
+        file.extend_log(800_000)
+        file.extend_log(100_000)
+
+        assert log_of(path).stat().st_size == 800_000
+        assert file.damage() is None
+        file.connection.execute("INSERT INTO notes VALUES (1)")
+        other.execute("COMMIT")
+        other.execute("INSERT INTO notes VALUES (2)")
+        assert log_of(path).stat().st_size == 800_000
+        assert file.connection.execute("SELECT count(*) FROM notes").fetchone() == (102,)
+    copy = path.with_name("copy.db")
+    copy.write_bytes(path.read_bytes())
+    log_of(copy).write_bytes(log_of(path).read_bytes())
+    assert notes(copy) == 102
+
+
+def test_a_log_is_not_made_longer_beside_another_writer(path: Path) -> None:
+    """Its pages would be overwritten."""
+    file = SqliteFile(path, busy_timeout=0.05)
+    file.keep_log()
+    file.watch()
+    with closing(file), closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("CREATE TABLE notes (n INTEGER)")
+        other.execute("BEGIN IMMEDIATE")
+        size = log_of(path).stat().st_size
+
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            file.extend_log(300_000)
+
+        assert log_of(path).stat().st_size == size
+
+
+def test_a_log_that_cannot_be_made_longer_is_as_before(
+    file: SqliteFile, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk: what was written of the room is given back."""
+    size = log_of(path).stat().st_size
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="space"):
+            file.extend_log(300_000)
+
+    assert log_of(path).stat().st_size == size
+    file.connection.execute("INSERT INTO notes VALUES (1)")
+    assert notes(path) == 101

@@ -8,21 +8,39 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final, NamedTuple
+
+import msgspec
 
 from nexmo_dispatch_async.bulk.ledger import opt_outs_sql
 from nexmo_dispatch_async.bulk.ledger import sqlite_rows as rows
 from nexmo_dispatch_async.bulk.ledger.records import SKIP_REASONS, Claimed, ClaimRequest, SkipReason
 from nexmo_dispatch_async.bulk.ledger.sqlite_sql import Work
 
-__all__ = ["CANDIDATES", "claim"]
+__all__ = ["claim"]
 
-#: What a claim reads of rows; {0} is the schema of the opt-out list.
-CANDIDATES: Final = (
-    "SELECT s.id, s.attempts, s.not_before, s.expires, o.address IS NOT NULL, r.address, r.key, r.shape,"
-    " r.fields, r.line, r.language, r.variant, r.channels FROM state s JOIN recipient r ON r.id = s.id"
-    " LEFT JOIN {0}.suppressed o ON o.address = r.address WHERE s.id BETWEEN ? AND ? ORDER BY s.id"
+_ids = msgspec.json.Decoder(list[int]).decode
+
+#: What a claim reads of rows that follow one another; {0} is the schema of the opt-out list. All rows are one
+#: value, since each step of a statement gives the interpreter to another thread and waits to get it back.
+_CANDIDATES: Final = (
+    "SELECT json_group_array(json_array(id, usual, attempts, address, key, shape, json(fields), line,"
+    " language, variant, json(channels))) FROM (SELECT s.id, o.address IS NULL"
+    " AND coalesce(s.not_before <= ?1, 1) AND coalesce(s.expires > ?1, 1) AS usual, s.attempts, r.address,"
+    " r.key, r.shape, CAST(r.fields AS TEXT) AS fields, r.line, r.language, r.variant,"
+    " CAST(r.channels AS TEXT) AS channels FROM state s {1} JOIN recipient r ON r.id = s.id"
+    " LEFT JOIN {0}.suppressed o ON o.address = r.address WHERE {2})"
+)
+_OF_RUN: Final = ("", "s.id BETWEEN ?2 AND ?3 ORDER BY s.id")
+_OF_LANE: Final = ("INDEXED BY state_ready", "s.state = 0 AND s.lane = ?2 ORDER BY s.id LIMIT ?3")
+_UNUSUAL: Final = (
+    "SELECT s.not_before, s.expires, o.address IS NOT NULL FROM state s JOIN recipient r ON r.id = s.id"
+    " LEFT JOIN {0}.suppressed o ON o.address = r.address WHERE s.id = ?"
+)
+_READY: Final = (
+    "SELECT json_group_array(id) FROM (SELECT id FROM state INDEXED BY state_ready"
+    " WHERE state = 0 AND lane = ? ORDER BY id LIMIT ?)"
 )
 #: Rows that one transaction of a claim looks at beyond those that it may hand out, and rows that it wakes.
 _LOOK: Final = 1000
@@ -46,11 +64,11 @@ def claim(work: Work, request: ClaimRequest, worker: str) -> tuple[list[Claimed]
         if looked >= request.limit + _LOOK:
             return claimed, True
         limit = min(request.limit - len(claimed), request.limit + _LOOK - looked)
-        chosen, left_out = _choose(work, request, room, limit)
+        chosen, candidates, left_out = _choose(work, request, room, limit)
         if not chosen:
             return claimed, woken == _WAKE
         looked += len(chosen)
-        found = _hand_out(work, request, worker, chosen, left_out)
+        found = _hand_out(work, request, worker, chosen, candidates, left_out)
         claimed += found
         if room is not None:
             for row in found:
@@ -75,23 +93,55 @@ def _wake(work: Work, now: float) -> int:
 
 def _choose(
     work: Work, request: ClaimRequest, room: dict[str, int] | None, limit: int
-) -> tuple[list[_Chosen], dict[str, int]]:
+) -> tuple[list[_Chosen], list[rows.Candidate], dict[str, int]]:
     """Return the lowest ready rows of the open lanes, within the room of the buckets.
 
     Returns:
-        Them, and by bucket the lowest row that was left out for lack of room.
+        Their lanes, what was read of them, and by bucket the lowest row that was left out for lack of room.
     """
+    found = _open(work, request, room, limit)
+    if len(found) == 1 and found[0][1] >= limit:
+        ((lane, _),) = found
+        candidates = _read(work, _OF_LANE, request.now, lane, limit)
+        return [_Chosen(row.id, lane) for row in candidates], candidates, {}
+    chosen, left_out = _merge(work, found, room, limit)
+    candidates = []
+    for run in _runs([each.id for each in chosen]):
+        candidates += _read(work, _OF_RUN, request.now, *run)
+    return chosen, candidates, left_out
+
+
+def _open(
+    work: Work, request: ClaimRequest, room: dict[str, int] | None, limit: int
+) -> list[tuple[int, int]]:
+    """Return the lanes with ready rows that may go, and the room of their buckets."""
+    lanes = work.book.lanes
+    found = [
+        (lane, limit if room is None else room.get(lanes[lane][0], 0))
+        for lane in work.pending()
+        if lanes[lane][1] not in request.closed_zones
+    ]
+    return [each for each in found if each[1] > 0]
+
+
+def _read(work: Work, which: tuple[str, str], now: float, *values: int) -> list[rows.Candidate]:
+    (found,) = work.db.execute(_CANDIDATES.format(work.opt_outs, *which), (now, *values)).fetchone()
+    return rows.candidates(found)
+
+
+def _merge(
+    work: Work, found: list[tuple[int, int]], room: dict[str, int] | None, limit: int
+) -> tuple[list[_Chosen], dict[str, int]]:
+    """Return the lowest ready rows of several lanes."""
     free = None if room is None else dict(room)
     lanes = work.book.lanes
-    # One more than there is room for: the one that is left out.
-    query = "SELECT id FROM state INDEXED BY state_ready WHERE state = 0 AND lane = ? ORDER BY id LIMIT ?"
-    heads: list[tuple[int, int, Iterator[tuple[int]]]] = []
-    for lane in work.pending():
-        bucket, zone = lanes[lane]
-        if zone not in request.closed_zones and (most := limit if free is None else free.get(bucket, 0)) > 0:
-            ids = iter(work.db.execute(query, (lane, min(limit, most) + 1)).fetchall())
-            if (first := next(ids, None)) is not None:
-                heads.append((first[0], lane, ids))
+    heads: list[tuple[int, int, Iterator[int]]] = []
+    for lane, most in found:
+        # One more than there is room for: the one that is left out.
+        (ready,) = work.db.execute(_READY, (lane, min(limit, most) + 1)).fetchone()
+        ids = iter(_ids(ready))
+        if (first := next(ids, None)) is not None:
+            heads.append((first, lane, ids))
     heapq.heapify(heads)
     chosen: list[_Chosen] = []
     left_out: dict[str, int] = {}
@@ -108,12 +158,14 @@ def _choose(
         if (following := next(ids, None)) is None:
             heapq.heappop(heads)
         else:
-            heapq.heapreplace(heads, (following[0], lane, ids))
+            heapq.heapreplace(heads, (following, lane, ids))
     return chosen, left_out
 
 
-def _runs(ids: Iterable[int]) -> list[tuple[int, int]]:
-    """Return the first and the last of the ids that follow one another without a gap."""
+def _runs(ids: list[int]) -> list[tuple[int, int]]:
+    """Return the first and the last of the ascending ids that follow one another without a gap."""
+    if ids and ids[-1] - ids[0] + 1 == len(ids):
+        return [(ids[0], ids[-1])]
     runs: list[tuple[int, int]] = []
     first = last = 0
     for row_id in ids:
@@ -128,7 +180,12 @@ def _runs(ids: Iterable[int]) -> list[tuple[int, int]]:
 
 
 def _hand_out(
-    work: Work, request: ClaimRequest, worker: str, chosen: list[_Chosen], left_out: dict[str, int]
+    work: Work,
+    request: ClaimRequest,
+    worker: str,
+    chosen: list[_Chosen],
+    candidates: list[rows.Candidate],
+    left_out: dict[str, int],
 ) -> list[Claimed]:
     """Make rows `sending` that may go, and skip or put off the others.
 
@@ -136,26 +193,24 @@ def _hand_out(
     waits for the next look, so that rows go in their order.
     """
     db, now, cap, book = work.db, request.now, request.cap, work.book
-    query = CANDIDATES.format(work.opt_outs)
-    candidates = [row for run in _runs(each.id for each in chosen) for row in db.execute(query, run)]
     claimed: list[Claimed] = []
+    ready, usual = work.ready, cap is None and not work.shared
     skipped: list[tuple[float, int, int]] = []
     put_off: list[tuple[float, int]] = []
     end: float = math.inf
     for (row_id, lane), row in zip(chosen, candidates, strict=True):
         if row_id > end:
             break
-        not_before, expires, suppressed, address = row[2:6]
+        if usual and row.usual:
+            ready[lane] -= 1
+            claimed.append(rows.claimed_of(row, book.lanes[lane][0], book.names))
+            continue
         until: float | None = None
         reason: SkipReason | None = None
-        if not_before is not None and not_before > now:  # the clock went back since it was woken
-            until = not_before
-        elif expires is not None and expires <= now:
-            reason = "expired"
-        elif suppressed:
-            reason = "suppressed"
+        if not row.usual:
+            until, reason = _obstacle(work, row_id, now)
         elif cap is not None:
-            until = opt_outs_sql.free_at(db, work.opt_outs, address, cap, now)
+            until = opt_outs_sql.free_at(db, work.opt_outs, row.address, cap, now)
             if until is not None and cap.over == "skip":
                 until, reason = None, "capped"
         if until is not None or reason is not None:
@@ -170,13 +225,24 @@ def _hand_out(
             work.tally.skipped[reason] += 1
             continue
         if work.shared or cap is not None:
-            opt_outs_sql.note(db, work.opt_outs, [(address, now, work.source(row_id))])
-        work.count(lane, rows.READY, -1)
+            opt_outs_sql.note(db, work.opt_outs, [(row.address, now, work.source(row_id))])
+        ready[lane] -= 1
         claimed.append(rows.claimed_of(row, book.lanes[lane][0], book.names))
     work.tally.move("pending", "sending", len(claimed))
     _mark(work, now, worker, claimed, skipped, put_off)
     work.claims += len(claimed)
     return claimed
+
+
+def _obstacle(work: Work, row_id: int, now: float) -> tuple[float | None, SkipReason | None]:
+    """Return until when a row is put off, or why it is skipped."""
+    query = _UNUSUAL.format(work.opt_outs)
+    not_before, expires, suppressed = work.db.execute(query, (row_id,)).fetchone()
+    if not_before is not None and not_before > now:  # the clock went back since it was woken
+        return not_before, None
+    if expires is not None and expires <= now:
+        return None, "expired"
+    return None, "suppressed" if suppressed else None
 
 
 def _mark(
@@ -190,7 +256,7 @@ def _mark(
     work.db.executemany(
         "UPDATE state SET state = 2, attempts = coalesce(attempts, 0) + 1, at = ?, worker = ?"
         " WHERE id BETWEEN ? AND ?",
-        [(now, worker or None, *run) for run in _runs(row.id for row in claimed)],
+        [(now, worker or None, *run) for run in _runs([row.id for row in claimed])],
     )
     if skipped:
         work.db.executemany("UPDATE state SET state = 6, at = ?, skip = ? WHERE id = ?", skipped)

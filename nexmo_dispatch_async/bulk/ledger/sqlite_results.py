@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from itertools import groupby
+from functools import cache
+from itertools import chain, groupby
 from typing import Any, Final
 
 from nexmo_dispatch_async.bulk.ledger import opt_outs_sql
 from nexmo_dispatch_async.bulk.ledger import sqlite_rows as rows
 from nexmo_dispatch_async.bulk.ledger.records import SKIP_REASONS, News, Observed, Result
-from nexmo_dispatch_async.bulk.ledger.sqlite_sql import Work
+from nexmo_dispatch_async.bulk.ledger.sqlite_sql import UUID_INDEX, Work
 from nexmo_dispatch_async.bulk.ledger.transitions import (
     OPT_OUT_CODES,
     amount,
@@ -37,6 +38,16 @@ _ROW: Final = (
 )
 
 
+_SENT: Final = (
+    "UPDATE state SET state = 3, uuid = column1, at = column2, error = NULL, code = NULL FROM (VALUES {0})"
+    " WHERE id = column3 AND state = 2 AND uuid IS NULL AND column4 IN (0, attempts)"
+)
+#: Results that one statement records at most, and of which multiple: other numbers are filled up.
+_TOGETHER: Final = 64
+_MULTIPLE: Final = 16
+_NO_RESULT: Final = (None, None, None, None)
+
+
 def record(work: Work, results: Sequence[Result]) -> None:
     """Record results; nearly all are `sent` for a row that is `sending`, and cost one statement together."""
     for sent, group in groupby(results, key=_is_sent):
@@ -55,17 +66,26 @@ def _record_sent(work: Work, results: Sequence[Result]) -> bool:
 
     What is recorded here is left as it is when it is recorded again.
     """
-    update = (
-        "UPDATE state SET state = 3, uuid = ?, at = ?, error = NULL, code = NULL"
-        " WHERE id = ? AND state = 2 AND uuid IS NULL AND ? IN (0, attempts)"
-    )
     values = [
         (rows.pack_uuid(normal_uuid(result.dispatch_uuid)), result.at, result.id, result.attempts)
         for result in results
     ]
-    changed = work.db.executemany(update, values).rowcount
+    changed = sum(
+        _update_sent(work.db, values[first : first + _TOGETHER]) for first in range(0, len(values), _TOGETHER)
+    )
     work.tally.move("sending", "sent", changed)
     return changed == len(results)
+
+
+def _update_sent(db: sqlite3.Connection, values: list[tuple[Any, ...]]) -> int:
+    """Record results in one statement, whose steps do not wait for other threads in between."""
+    values += [_NO_RESULT] * (-len(values) % _MULTIPLE)
+    return db.execute(_sent_update(len(values)), list(chain.from_iterable(values))).rowcount
+
+
+@cache
+def _sent_update(count: int) -> str:
+    return _SENT.format(", ".join(["(?, ?, ?, ?)"] * count))
 
 
 def _record_one(work: Work, result: Result) -> None:
@@ -104,6 +124,7 @@ def observe(work: Work, news: Sequence[News]) -> Observed:
     """Merge what callbacks tell."""
     for piece in news:
         amount(piece.cost)
+    work.db.execute(UUID_INDEX)
     found = [_observe_one(work, piece) for piece in news]
     strangers = tuple(position for position, changed in enumerate(found) if changed is None)
     return Observed(changed=sum(map(bool, found)), strangers=strangers)

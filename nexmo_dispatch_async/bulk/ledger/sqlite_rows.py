@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+import re
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -18,6 +19,8 @@ __all__ = [
     "SENT",
     "SKIPPED",
     "UNKNOWN",
+    "Candidate",
+    "candidates",
     "claimed_of",
     "pack_news",
     "pack_uuid",
@@ -47,7 +50,7 @@ CODES: Final[dict[State, tuple[int, ...]]] = {
     "unknown": (UNKNOWN,),
     "skipped": (SKIPPED,),
 }
-_UUID_TEXT: Final = 36
+_is_usual_uuid = re.compile("[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}").fullmatch
 
 _values = msgspec.json.Decoder(list[str]).decode
 _news = msgspec.msgpack.Decoder(list[Any]).decode
@@ -70,14 +73,8 @@ def skip_code(reason: SkipReason | None) -> int | None:
 
 def pack_uuid(dispatch_uuid: str) -> bytes | str | None:
     """Return an id in sixteen bytes, or as it is when it is none of the usual form."""
-    digits = dispatch_uuid.replace("-", "")
-    if len(dispatch_uuid) == _UUID_TEXT and len(digits) == 32:
-        try:
-            packed = bytes.fromhex(digits)
-        except ValueError:
-            return dispatch_uuid
-        if packed.hex() == digits and _dashed(digits) == dispatch_uuid:
-            return packed
+    if _is_usual_uuid(dispatch_uuid) is not None:
+        return bytes.fromhex(dispatch_uuid.replace("-", ""))
     return dispatch_uuid or None
 
 
@@ -110,19 +107,38 @@ def unpack_news(packed: bytes | None, dispatch_uuid: str, client_ref: str) -> Ne
     return News(**values)
 
 
-def claimed_of(row: tuple[Any, ...], bucket: str, names: dict[int, list[str]]) -> Claimed:
-    """Return a row as a claim hands it out; *row* is of `sqlite_claims.CANDIDATES`."""
-    row_id, attempts, _, _, _, address, key, shape, fields, line, language, variant, channels = row
+class Candidate(NamedTuple):
+    """A row as a claim reads it; `usual` is 0 for one that may have to wait, or be skipped."""
+
+    id: int
+    usual: int
+    attempts: int | None
+    address: str
+    key: str | None
+    shape: int
+    fields: list[str]
+    line: int | None
+    language: str | None
+    variant: str | None
+    channels: list[str] | None
+
+
+candidates = msgspec.json.Decoder(list[Candidate]).decode
+
+
+def claimed_of(row: Candidate, bucket: str, names: dict[int, list[str]]) -> Claimed:
+    """Return a row as a claim hands it out."""
+    row_id, _, attempts, address, key, shape, fields, line, language, variant, channels = row
     return Claimed(
         id=row_id,
         key=address if key is None else key,
         address=address,
-        fields=dict(zip(names[shape], _values(fields), strict=True)),
+        fields=dict(zip(names[shape], fields, strict=True)),
         bucket=bucket,
         line=line or 0,
         language=language or "",
         variant=variant or "",
-        channels=tuple(_values(channels)) if channels else (),
+        channels=tuple(channels) if channels else (),
         attempts=(attempts or 0) + 1,
     )
 

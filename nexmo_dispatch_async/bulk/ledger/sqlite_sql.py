@@ -27,7 +27,7 @@ from nexmo_dispatch_async.bulk.ledger.records import (
 from nexmo_dispatch_async.bulk.ledger.transitions import Tally
 from nexmo_dispatch_async.exceptions import LedgerError
 
-__all__ = ["SCHEMA", "Book", "Work", "add", "due", "expire", "load", "load_names", "scan"]
+__all__ = ["SCHEMA", "UUID_INDEX", "Book", "Work", "add", "due", "expire", "load", "load_names", "scan"]
 
 SCHEMA: Final = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
@@ -43,19 +43,20 @@ SCHEMA: Final = (
     "CREATE INDEX state_ready ON state (lane) WHERE state = 0",
     "CREATE INDEX state_later ON state (not_before) WHERE state = 1",
     "CREATE INDEX state_expires ON state (expires) WHERE state < 2 AND expires IS NOT NULL",
-    "CREATE INDEX state_uuid ON state (uuid) WHERE uuid IS NOT NULL",
     """CREATE TABLE news (
         id INTEGER PRIMARY KEY, ended INTEGER NOT NULL, reached TEXT NOT NULL, cost TEXT NOT NULL,
         currency TEXT NOT NULL, at REAL NOT NULL, body BLOB NOT NULL)""",
 )
+#: Made with the first callback: ids come in no order, so that each row of a wave changes a page of it.
+UUID_INDEX: Final = "CREATE INDEX IF NOT EXISTS state_uuid ON state (uuid) WHERE uuid IS NOT NULL"
 SCAN: Final = (
     "SELECT s.id, s.state, s.lane, s.not_before, s.expires, s.attempts, s.at, s.uuid, s.error, s.code,"
     " s.skip, r.address, r.key, r.shape, r.fields, r.line, r.language, r.variant, r.channels, n.body"
     " FROM state s JOIN recipient r ON r.id = s.id LEFT JOIN news n ON n.id = s.id WHERE s.id > ?"
 )
 
-#: Rows that one statement inserts: SQLite takes at least 32,766 values.
-_TOGETHER: Final = 500
+#: Rows that one statement inserts, as many as are left: SQLite takes at least 32,766 values.
+_TOGETHER: Final = (2500, 250, 25, 1)
 #: Rows that are counted at a time.
 _PIECE: Final = 50_000
 
@@ -251,29 +252,46 @@ def add(work: Work, recipients: Sequence[Recipient], now: float) -> Added:
         "INSERT INTO recipient",
         [_recipient(work, first + n, recipient) for n, recipient in enumerate(recipients)],
     )
-    _insert(
-        db,
-        "INSERT INTO state (id, state, lane, not_before, expires, at, skip)",
-        [_state(work, first + n, recipient, now) for n, recipient in enumerate(recipients)],
-    )
+    if not _insert_ready(work, first, recipients):
+        _insert(
+            db,
+            "INSERT INTO state (id, state, lane, not_before, expires, at, skip)",
+            [_state(work, first + n, recipient, now) for n, recipient in enumerate(recipients)],
+        )
     work.added += len(recipients)
     return Added(added=len(recipients), duplicates=tuple(duplicates))
+
+
+def _insert_ready(work: Work, first: int, recipients: Sequence[Recipient]) -> bool:
+    """Insert the states of rows of one lane that are all ready, and return whether they are."""
+    lanes = {(recipient.bucket, recipient.zone) for recipient in recipients}
+    if len(lanes) != 1 or any(
+        recipient.not_before or recipient.expires != math.inf or recipient.skip is not None
+        for recipient in recipients
+    ):
+        return False
+    lane, count = work.lane(*lanes.pop()), len(recipients)
+    work.db.execute(
+        "INSERT INTO state (id, state, lane) SELECT id, 0, ? FROM recipient WHERE id BETWEEN ? AND ?",
+        (lane, first, first + count - 1),
+    )
+    work.tally.add("pending", n=count)
+    work.count(lane, rows.READY, count)
+    return True
 
 
 def _insert(db: sqlite3.Connection, into: str, rows: Sequence[tuple[Any, ...]]) -> int:
     """Insert rows, and return how many were inserted.
 
-    Many in a statement, since each step of a statement lets other threads run: with one for each row it
-    would wait, each time, for the thread that reads the next rows.
+    Many in a statement: after each step of a statement this thread waits for the interpreter, for up to five
+    milliseconds while the thread that reads the next rows computes.
     """
-    count = 0
-    for first in range(0, len(rows), _TOGETHER):
-        piece = rows[first : first + _TOGETHER]
-        if len(piece) == _TOGETHER:
-            values = list(chain.from_iterable(piece))
-            count += db.execute(_insertion(into, len(piece[0]), _TOGETHER), values).rowcount
-        else:
-            count += db.executemany(_insertion(into, len(piece[0]), 1), piece).rowcount
+    count = first = 0
+    for together in _TOGETHER:
+        while len(rows) - first >= together:
+            values = list(chain.from_iterable(rows[first : first + together]))
+            count += db.execute(_insertion(into, len(rows[0]), together), values).rowcount
+            first += together
     return count
 
 

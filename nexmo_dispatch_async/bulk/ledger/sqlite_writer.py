@@ -6,6 +6,7 @@ It holds the only connection that writes, and knows no event loop: `sqlite` hand
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ Operation = Callable[[Work], Any]
 #: Pages of the log after which it is moved to the file, usually and while rows are added.
 _LOG: Final = 1000
 _LONG_LOG: Final = 16_000
+#: Bytes of a page, and what the log adds to each.
+_PAGE, _FRAME = 4096, 24
 
 
 @dataclass(slots=True)
@@ -80,6 +83,7 @@ class Writer:
         self._owner: Owner | None = None
         self._uncertain = False
         self._adding = False
+        self._extended = False
         self.book: Book = Book()
         self.reference: str = ""
         #: Rows that the opening made `unknown`.
@@ -198,6 +202,8 @@ class Writer:
             raise
         work.commit()
         self._expect(adding=work.added > 0)
+        if work.claims and not self._extended:
+            self._extend()
         if self._owner is not None and work.claims:
             self._owner.note(
                 self.book.claims
@@ -215,6 +221,12 @@ class Writer:
             self._adding = adding
             pages = _LONG_LOG if adding else _LOG
             self._require_file().connection.execute(f"PRAGMA wal_autocheckpoint = {pages}")
+
+    def _extend(self) -> None:
+        """Make room in the log for the waves to come, since each of them waits for its sync."""
+        self._extended = True
+        with contextlib.suppress(OSError, sqlite3.OperationalError):  # then they are slower
+            self._require_file().extend_log(_LOG * (_PAGE + _FRAME))
 
     def _check_files(self) -> None:
         for file in (self._file, self._opt_outs):
