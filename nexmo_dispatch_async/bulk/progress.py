@@ -53,6 +53,11 @@ class Wait(Struct, frozen=True, kw_only=True):
     by: str = ""
     words: str = ""
 
+    def is_shown(self, at: float) -> bool:
+        """Whether it is more than a full house, or the pace of the next second."""
+        soon = self.until is not None and self.until - at < 1.0
+        return self.reason != "answers" and not (soon and self.reason in {"rate", "due"})
+
     def __str__(self) -> str:
         text = self.reason.replace("_", " ")
         if self.by:

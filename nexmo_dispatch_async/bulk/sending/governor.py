@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -17,9 +17,9 @@ from nexmo_dispatch_async.bulk.sending.meter import Meter, PauseKind
 from nexmo_dispatch_async.bulk.settings import Pace
 from nexmo_dispatch_async.exceptions import RateLimitError
 from nexmo_dispatch_async.models.problems import gateway_reason
-from nexmo_dispatch_async.quota import Quota
+from nexmo_dispatch_async.quota import Quota, quota_of
 
-__all__ = ["Governor", "Held", "Lane", "planned_rate"]
+__all__ = ["Answers", "Governor", "Held", "Lane", "planned_rate"]
 
 
 class Held(Struct, frozen=True):
@@ -112,6 +112,30 @@ class Lane:
     def _back(self, n: int = 1) -> None:
         for meter in self._all:
             meter.out -= n
+
+
+class Answers:
+    """Accepted sends that their lanes have not heard of yet: how many, and the headers of the last."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[Lane, tuple[int, Mapping[str, str]]] = {}
+
+    def note(self, lane: Lane, headers: Mapping[str, str]) -> None:
+        """Note one more."""
+        known = self._waiting.get(lane)
+        self._waiting[lane] = 1 if known is None else known[0] + 1, headers
+
+    def tell(self, now: float, at: float) -> None:
+        """Report them to their lanes.
+
+        Args:
+            now: Monotonic seconds.
+            at: Epoch seconds.
+        """
+        if self._waiting:
+            waiting, self._waiting = self._waiting, {}
+            for lane, (n, headers) in waiting.items():
+                lane.accepted(now, quota_of(headers, now=at), n)
 
 
 _GATEWAY_WORDS = ("policies.ratelimit", "quotaviolation", "spikearrest")

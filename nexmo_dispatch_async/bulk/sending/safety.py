@@ -15,7 +15,7 @@ from nexmo_dispatch_async.bulk.ledger.records import Counts
 from nexmo_dispatch_async.bulk.settings import AbortIf, Canary
 from nexmo_dispatch_async.exceptions import ConfigurationError
 
-__all__ = ["AbortWatch", "Budget", "CanaryWatch", "Hold", "sent_ever"]
+__all__ = ["AbortWatch", "Budget", "CanaryWatch", "Hold", "allowance", "sent_ever"]
 
 
 class Hold(Struct, frozen=True):
@@ -174,3 +174,16 @@ class AbortWatch:
         """Discard all results, after a pause."""
         self._last.clear()
         self._counts.clear()
+
+
+def allowance(
+    canary: CanaryWatch | None, budget: Budget | None, counts: Counts, *, released: bool, now: float
+) -> int | Hold:
+    """Return how many rows both allow, or the first reason why none may be sent."""
+    rooms: list[int | Hold] = []
+    if canary is not None:
+        rooms.append(canary.room(counts, released=released, now=now))
+    if budget is not None:
+        rooms.append(budget.room(counts))
+    hold = next((room for room in rooms if isinstance(room, Hold)), None)
+    return hold or min(room for room in rooms if not isinstance(room, Hold))

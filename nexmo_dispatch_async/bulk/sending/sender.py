@@ -11,31 +11,35 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 
 from msgspec.structs import replace
 
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
 from nexmo_dispatch_async.bulk.ledger.records import Cap, Claimed, ClaimRequest, Control, Counts, Result
-from nexmo_dispatch_async.bulk.progress import Progress, Wait, WaitReason
+from nexmo_dispatch_async.bulk.progress import Progress, Wait
 from nexmo_dispatch_async.bulk.sending.calendar import Calendar
-from nexmo_dispatch_async.bulk.sending.governor import Governor, Lane, planned_rate
+from nexmo_dispatch_async.bulk.sending.governor import Answers, Governor, Lane, planned_rate
 from nexmo_dispatch_async.bulk.sending.lanes import Lanes
 from nexmo_dispatch_async.bulk.sending.paced_sends import in_campaign
-from nexmo_dispatch_async.bulk.sending.safety import AbortWatch, Budget, CanaryWatch, Hold, sent_ever
-from nexmo_dispatch_async.bulk.sending.settling import settled
+from nexmo_dispatch_async.bulk.sending.safety import (
+    AbortWatch,
+    Budget,
+    CanaryWatch,
+    Hold,
+    allowance,
+    sent_ever,
+)
+from nexmo_dispatch_async.bulk.sending.settling import StoreFailures, settled
 from nexmo_dispatch_async.bulk.sending.shared_pace import SharedPace
-from nexmo_dispatch_async.bulk.sending.verdicts import judge, not_sent
+from nexmo_dispatch_async.bulk.sending.verdicts import Answer, decipher_answer, judge, not_sent
 from nexmo_dispatch_async.bulk.settings import Pace
 from nexmo_dispatch_async.bulk.templates.rendering import Renderer
 from nexmo_dispatch_async.client import DispatchClient
 from nexmo_dispatch_async.event_loop import running_loop
-from nexmo_dispatch_async.exceptions import LedgerError, LedgerInUseError, RateLimitError
-from nexmo_dispatch_async.models.responses import Dispatch
-from nexmo_dispatch_async.quota import quota_of
+from nexmo_dispatch_async.exceptions import LedgerError, RateLimitError
 from nexmo_dispatch_async.retry import RetryPolicy, Timeout
-from nexmo_dispatch_async.sansio import Response, decipher_dispatch
 
 __all__ = ["Sender"]
 
@@ -44,14 +48,12 @@ logger: logging.Logger = logging.getLogger("nexmo_dispatch_async")
 # The governor decides when a row is tried again, and the ledger knows it: nothing is repeated behind them.
 _ONCE = RetryPolicy(attempts=1)
 
-_NO_ANSWER: tuple[int, Mapping[str, str]] = (0, {})
-_Answer = tuple[Dispatch, Response]
 
 _CONTROL_EVERY = 1.0  # seconds between two looks at what operators asked for
 _LOOK_AGAIN = 1.0  # the same, at rows that are neither due nor over
 _RECORD_AFTER = 0.05  # seconds for which a result waits for a claim to carry it
 _GATHER = 0.004  # seconds in which slots that are free wait for others, until half of them are
-_STORE_PAUSES = (0.2, 1.0, 2.0, 5.0, 10.0)
+_ROUNDS = 2  # of the loop, until a call of a ledger is handed to its thread
 
 
 class Sender:
@@ -102,12 +104,12 @@ class Sender:
         )
         sharing = SharedPace(ledger, self._lanes, wake=self._rouse, wall_clock=wall_clock)
         self._sharing = sharing if ledger.shared else None
-        # What is under way
-        self._tasks: dict[asyncio.Task[_Answer], tuple[Claimed, Lane, float]] = {}
+        # What is under way, and what was claimed and is to be sent next
+        self._tasks: dict[asyncio.Task[Answer], tuple[Claimed, Lane, float]] = {}
+        self._ready: list[tuple[Claimed, Lane]] = []
         self._results: list[Result] = []
         self._record_at = self._gather_at = math.inf
-        # Answers that the governor has not heard of yet: how many, and the headers of the last
-        self._answers: dict[Lane, tuple[int, Mapping[str, str]]] = {}
+        self._answers = Answers()
         self._unknowns = 0
         # What is asked for
         self._control = Control()
@@ -116,7 +118,7 @@ class Sender:
         self._fatal: BaseException | None = None
         # Numbers, and why nothing moves
         self._done = 0
-        self._store_failures = 0
+        self._store_failures = StoreFailures()
         self._look_at = math.inf
         self._waker: asyncio.Future[None] | None = None
         self._poked = False
@@ -138,15 +140,12 @@ class Sender:
 
     def shown(self, at: float) -> Wait | None:
         """Return why nothing moves, for status; `None` while it is only the pace of the next second."""
-        wait = self.wait
-        if wait is None or wait.reason == "answers":
-            return None
-        soon = wait.until is not None and wait.until - at < 1.0
-        return None if soon and wait.reason in {"rate", "due"} else wait
+        return self.wait if self.wait is not None and self.wait.is_shown(at) else None
 
     def stop(self) -> None:
         """Claim nothing more, wait for what is in flight, end. A second call gives up what is in flight."""
         if self._stopping:
+            self._give_back()
             for task in list(self._tasks):
                 task.cancel()
         self._stopping = True
@@ -197,25 +196,26 @@ class Sender:
         try:
             return await self._turn()
         except LedgerError as error:
+            self._start_ready()
             await self._store_failed(error)
             return False
 
     async def _turn(self) -> bool:
         """Do one step: claim and send, record, or wait. Return whether it is over."""
         now, at = running_loop().time(), self._wall()
-        self._tell(now, at)
+        self._answers.tell(now, at)
         if self._hold is not None:
+            self._start_ready()
             await self._pause(self._hold)
         request, lanes = await self._next_request(now, at)
         if request is not None:
             return await self._claim(request, lanes)
+        self._start_ready()
         if self._results and (now >= self._record_at or not self._tasks):
             await self._record()
             return False
         if not self._tasks and not self._results:
-            if self.stopping or self._fatal is not None:
-                return True
-            if (await self._ledger.counts()).open == 0:
+            if self.stopping or self._fatal is not None or not (await self._ledger.counts()).open:
                 return True
         await self._wait(now, at)
         return False
@@ -264,8 +264,11 @@ class Sender:
             self.wait = Wait(reason="start_at", until=calendar.start_at)
             return 0
         if calendar.send_until is not None and at >= calendar.send_until:
-            await self._expire(at)
-        room = (control.limit or self._pace.limit) - len(self._tasks)
+            while await self._ledger.expire(at):  # what is left is skipped, in pieces
+                pass
+        limit = control.limit or self._pace.limit
+        # Never all slots at once: while one half is claimed, the other half is sent.
+        room = min(limit - len(self._tasks) - len(self._ready), (limit + 1) // 2)
         if room <= 0:
             self.wait = Wait(reason="answers")
             return 0
@@ -273,28 +276,18 @@ class Sender:
             return 0
         if self._canary is None and self._budget is None:
             return room
+        self._start_ready()  # before the ledger is asked
         counts = await self._ledger.counts()
-        rooms: list[int | Hold] = []
-        if self._canary is not None:
-            rooms.append(self._canary.room(counts, released=control.release, now=running_loop().time()))
-        if self._budget is not None:
-            rooms.append(self._budget.room(counts))
-        for each in rooms:
-            if isinstance(each, Hold):
-                reason: WaitReason = "canary" if each.by == "canary" else "max_spend"
-                self.wait = Wait(reason=reason, words=each.reason)
-                self._look_at = running_loop().time() + _CONTROL_EVERY  # callbacks may change it
-                # What is in flight may still change it.
-                if each.pauses and not self._tasks and not self._results:
-                    await self._pause(each)
-                return 0
-            room = min(room, each)
-        return room
-
-    async def _expire(self, at: float) -> None:
-        """Skip what is left once nothing may be sent any more."""
-        while await self._ledger.expire(at):
-            pass
+        now = running_loop().time()
+        allowed = allowance(self._canary, self._budget, counts, released=control.release, now=now)
+        if not isinstance(allowed, Hold):
+            return min(room, allowed)
+        self.wait = Wait(reason="canary" if allowed.by == "canary" else "max_spend", words=allowed.reason)
+        self._look_at = now + _CONTROL_EVERY  # callbacks may change it
+        # What is in flight may still change it.
+        if allowed.pauses and not self._tasks and not self._results:
+            await self._pause(allowed)
+        return 0
 
     # --- claim and send ---
 
@@ -304,6 +297,11 @@ class Sender:
         # Not cancelled in the middle: rows that were claimed have to be sent or given back.
         claiming = asyncio.ensure_future(self._ledger.claim(request, results, worker=self._worker))
         try:
+            if self._ready:
+                # The ledger begins before these are sent: later the loop would keep the interpreter from it.
+                for _ in range(_ROUNDS):
+                    await asyncio.sleep(0)
+                self._start_ready()
             rows = await asyncio.shield(claiming)
         except asyncio.CancelledError:
             made = await settled(claiming)
@@ -317,12 +315,12 @@ class Sender:
                 lane.give_back(n)
             await self._store_failed(error)
             return False
-        self._store_failures = 0
+        self._store_failures.end()
         now = running_loop().time()
         got = dict.fromkeys(reservations, 0)
         for row in rows:
             got[row.bucket] += 1
-            self._start(row, reservations[row.bucket][0], now)
+            self._ready.append((row, reservations[row.bucket][0]))
         self._done += len(rows)
         for name, (_, n) in reservations.items():
             if got[name] < n:
@@ -330,6 +328,19 @@ class Sender:
         if rows:
             self.wait = None
         return False
+
+    def _start_ready(self) -> None:
+        """Send the rows of the last claim."""
+        ready, self._ready, now = self._ready, [], running_loop().time()
+        for row, lane in ready:
+            self._start(row, lane, now)
+
+    def _give_back(self) -> None:
+        """Put back the rows of the last claim, of which nothing was sent."""
+        ready, self._ready = self._ready, []
+        for row, lane in ready:
+            lane.give_back(1)
+            self._results.append(not_sent(row, self._wall()))
 
     def _start(self, row: Claimed, lane: Lane, now: float) -> None:
         try:
@@ -343,17 +354,19 @@ class Sender:
             )
             return
         request = self._client.ready_request(rendered.body)
-        task = asyncio.ensure_future(self._client.call(request, _decode, retry=_ONCE, timeout=self._timeout))
+        task = asyncio.ensure_future(
+            self._client.call(request, decipher_answer, retry=_ONCE, timeout=self._timeout)
+        )
         self._tasks[task] = row, lane, now
         task.add_done_callback(self._finished)
 
-    def _finished(self, task: asyncio.Task[_Answer]) -> None:
+    def _finished(self, task: asyncio.Task[Answer]) -> None:
         row, lane, sent = self._tasks.pop(task)
         now, at = task.get_loop().time(), self._wall()
         try:
             dispatch, response = task.result()
         except BaseException as error:  # noqa: BLE001 - whatever ended it says what became of the row
-            self._tell(now, at)
+            self._answers.tell(now, at)
             verdict = judge(row, error, lane, sent=sent, now=now, at=at, unknowns=self._unknowns)
             if isinstance(error, RateLimitError):
                 self._ask_for_sends()
@@ -362,7 +375,7 @@ class Sender:
                 self._hold = Hold("service", verdict.pause, pauses=True)
             self._fatal = self._fatal or verdict.fatal
         else:
-            self._answers[lane] = self._answers.get(lane, _NO_ANSWER)[0] + 1, response.headers
+            self._answers.note(lane, response.headers)
             result = Result(
                 id=row.id,
                 state="sent",
@@ -379,14 +392,7 @@ class Sender:
 
     def _is_half_free(self) -> bool:
         """Whether a claim is worth its commit: the other half is sent meanwhile."""
-        return 2 * len(self._tasks) <= (self._control.limit or self._pace.limit)
-
-    def _tell(self, now: float, at: float) -> None:
-        """Report the responses to the governor."""
-        if self._answers:
-            answers, self._answers = self._answers, {}
-            for lane, (n, headers) in answers.items():
-                lane.accepted(now, quota_of(headers, now=at), n)
+        return 2 * (len(self._tasks) + len(self._ready)) <= (self._control.limit or self._pace.limit)
 
     def _take(self, result: Result, now: float) -> None:
         self._results.append(result)
@@ -423,10 +429,7 @@ class Sender:
 
     async def _store_failed(self, error: LedgerError) -> None:
         """Wait before the ledger is tried again; give up when it fails again and again."""
-        if isinstance(error, LedgerInUseError) or self._store_failures == len(_STORE_PAUSES):
-            raise error
-        pause = _STORE_PAUSES[self._store_failures]
-        self._store_failures += 1
+        pause = self._store_failures.pause(error)
         self.wait = Wait(reason="store", until=self._wall() + pause, words=str(error))
         logger.warning("the ledger failed, it is tried again in %g s: %s", pause, error)
         await asyncio.sleep(pause)
@@ -459,6 +462,7 @@ class Sender:
 
     async def _end(self) -> None:
         """Give up what is in flight, if anything is, and record what is known."""
+        self._give_back()
         while self._tasks:
             for task in list(self._tasks):
                 task.cancel()
@@ -492,7 +496,3 @@ class Sender:
         finally:
             timer.cancel()
             self._waker = None
-
-
-def _decode(response: Response) -> _Answer:
-    return decipher_dispatch(response), response

@@ -24,8 +24,13 @@ from nexmo_dispatch_async.exceptions import (
     UnacceptableError,
 )
 from nexmo_dispatch_async.interruption import outcome_of_failure
+from nexmo_dispatch_async.models.responses import Dispatch
+from nexmo_dispatch_async.sansio import Response, decipher_dispatch
 
-__all__ = ["BRAKE_AFTER", "Verdict", "judge", "not_sent"]
+__all__ = ["BRAKE_AFTER", "Answer", "Verdict", "decipher_answer", "judge", "not_sent"]
+
+#: What an accepted POST brings.
+Answer = tuple[Dispatch, Response]
 
 #: Length of a run of unknown outcomes after which the sends pause, as in `send_many()`.
 BRAKE_AFTER = 20
@@ -44,6 +49,11 @@ class Verdict(Struct, frozen=True):
     result: Result
     pause: str = ""
     fatal: BaseException | None = None
+
+
+def decipher_answer(response: Response) -> Answer:
+    """Return the workflow that was accepted, with its response."""
+    return decipher_dispatch(response), response
 
 
 def not_sent(row: Claimed, at: float, error: str = "") -> Result:
