@@ -166,6 +166,13 @@ class Intake:
         self._shares = variants.shares
         self._zone = zone
         self._number_zones = NumberZones() if zone_by_number else None
+        # Whether rows have no settings of their own, apart from a language: most have none.
+        self._plain = not (
+            (columns.channels or columns.variant or columns.zone or columns.not_before or columns.expires)
+            or zone_by_number
+            or variants.shares
+            or variants.hold_out
+        )
         self._kept = None if template.fields is None else tuple(sorted({*template.fields, *keep}))
         self._numbers = tuple(sorted(template.numbers))
         self._address_name = self._numbers[0] if len(self._numbers) == 1 else "address"
@@ -235,9 +242,10 @@ class Intake:
         for name in self._numbers:
             if value := own.get(name):
                 own[name] = self._normalize(value, field=name)
-        channels = self._channels(own)
+        plain = self._plain
+        channels = () if plain else self._channels(own)
         language = own.get(columns.language, "").strip() if columns.language else ""
-        variant = self._variant(own)
+        variant = "" if plain else self._variant(own)
         kept = own if self._kept is None else {name: own[name] for name in self._kept if name in own}
         draft = _Draft(kept, channels, language, variant)
         try:
@@ -260,11 +268,7 @@ class Intake:
                     advice += "; channel_orders says what other words in this column stand for"
                 raise RowError(column, error.rule, advice) from None
             raise
-        zone = self._zone_of(own) or ("" if self._number_zones is None else self._number_zones(address))
-        begin = self._time(own, columns.not_before, zone, 0.0)
-        end = self._time(own, columns.expires, zone, math.inf)
-        if end <= begin:
-            raise RowError(columns.expires, "time", "is not after the time before which it is not sent")
+        zone, begin, end = ("", 0.0, math.inf) if plain else self._times(own, address)
         return (
             Recipient(
                 key=key,
@@ -278,7 +282,7 @@ class Intake:
                 channels=channels,
                 not_before=begin,
                 expires=end,
-                skip="hold_out" if self._dealer.is_held_out(key) else None,
+                skip="hold_out" if not plain and self._dealer.is_held_out(key) else None,
                 others=_others(route, kept) if route.others else (),
             ),
             rendered,
@@ -381,6 +385,16 @@ class Intake:
         if not key:
             raise RowError(self._columns.key, "key-missing", "is empty; every row needs a key of its own")
         return key
+
+    def _times(self, fields: Mapping[str, str], address: str) -> tuple[str, float, float]:
+        """Return the zone of a row, and the times between which it may be sent."""
+        columns = self._columns
+        zone = self._zone_of(fields) or ("" if self._number_zones is None else self._number_zones(address))
+        begin = self._time(fields, columns.not_before, zone, 0.0)
+        end = self._time(fields, columns.expires, zone, math.inf)
+        if end <= begin:
+            raise RowError(columns.expires, "time", "is not after the time before which it is not sent")
+        return zone, begin, end
 
     def _zone_of(self, fields: Mapping[str, str]) -> str:
         column = self._columns.zone

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 import struct
+import tempfile
+from array import array
+from hashlib import blake2b
+from itertools import accumulate
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 __all__ = ["Seen"]
 
-# About 8 MB; when there are more, they all move to a temporary file at once, which SQLite deletes itself.
-_IN_MEMORY = 50_000
-# Of the filter, which takes 4 MB: 1 of 300 new keys is looked for in a file of 1,000,000 keys in vain.
-_BITS = 1 << 25
-_CACHE_KIB = 4096
-# Two places of it for each key.
-_places = struct.Struct("<II8x").unpack
+# Hashes in memory, about 20 MB of them; when there are more, they all move to a temporary file.
+_IN_MEMORY = 1_000_000
+# Lists of hashes: so many that a search in one of them takes less than a microsecond.
+_BUCKETS = 8192
+_SIZE = 16
+# Of the filter, which takes 8 MB: 1 of 15 new keys is looked for in a file of 10,000,000 keys in vain.
+_BITS = 1 << 26
+# Two places of it for each hash.
+_places = struct.Struct("<8xII").iter_unpack
+# Keys in memory that came more than once.
+_REPEATED = 50_000
 
 
 class Seen:
@@ -25,13 +32,17 @@ class Seen:
     A new key, and nearly all are new, costs no look into the file: a filter proves that it is not there.
 
     Args:
-        in_memory: Maximum number of keys in memory; a temporary file holds the others.
+        in_memory: Maximum number of hashes in memory; a temporary file holds the others.
+        repeated: The same, for the keys that occurred more than once.
     """
 
-    def __init__(self, in_memory: int = _IN_MEMORY) -> None:
-        self._limit = in_memory
-        self._counts: dict[bytes, int] = {}
-        self._file: sqlite3.Connection | None = None
+    def __init__(self, in_memory: int = _IN_MEMORY, repeated: int = _REPEATED) -> None:
+        self._limit, self._room = in_memory, in_memory
+        self._buckets = [bytearray() for _ in range(_BUCKETS)]
+        self._repeats = _Repeats(repeated)
+        # The file: for each time that hashes moved to it, where each bucket begins, and the last one ends.
+        self._file: IO[bytes] | None = None
+        self._moved: list[array[int]] = []
         self._filter = bytearray()
 
     def __enter__(self) -> Self:
@@ -44,18 +55,82 @@ class Seen:
 
     def __contains__(self, key: str) -> bool:
         digest = _digest(key)
-        return digest in self._counts or self._count_in_file(digest) > 0
+        number = digest[0] << 5 | digest[1] >> 3
+        return digest in self._buckets[number] or (
+            self._file is not None and self._is_in_file(digest, number)
+        )
 
     def count(self, key: str) -> int:
         """Count a key; return the number of its occurrences so far."""
-        digest = _digest(key)
+        digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=_SIZE).digest()
+        number = digest[0] << 5 | digest[1] >> 3
+        bucket = self._buckets[number]
+        if digest in bucket or (self._file is not None and self._is_in_file(digest, number)):
+            return self._repeats.count(digest)
+        bucket += digest
+        self._room -= 1
+        if not self._room:
+            self._move()
+        return 1
+
+    def close(self) -> None:
+        """Delete all counts."""
+        for bucket in self._buckets:
+            bucket.clear()
+        self._filter.clear()
+        self._moved.clear()
+        self._repeats.close()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _move(self) -> None:
+        """Move the hashes in memory to the file."""
+        if self._file is None:
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - `close` closes it
+            self._filter = bytearray(_BITS // 8)
+        begin = self._file.seek(0, 2)
+        self._moved.append(array("Q", accumulate(map(len, self._buckets), initial=begin)))
+        flags = self._filter
+        for bucket in self._buckets:
+            for a, b in _places(bucket):
+                flags[(a % _BITS) >> 3] |= 1 << (a & 7)
+                flags[(b % _BITS) >> 3] |= 1 << (b & 7)
+            self._file.write(bucket)
+            bucket.clear()
+        self._file.flush()
+        self._room = self._limit
+
+    def _is_in_file(self, digest: bytes, number: int) -> bool:
+        file, flags = self._file, self._filter
+        ((a, b),) = _places(digest)
+        if file is None or not (flags[(a % _BITS) >> 3] >> (a & 7) & flags[(b % _BITS) >> 3] >> (b & 7) & 1):
+            return False
+        for begins in self._moved:
+            file.seek(begins[number])
+            if digest in file.read(begins[number + 1] - begins[number]):
+                return True
+        return False
+
+
+class _Repeats:
+    """Counts the keys that occurred before, which are few, or else are counted in a temporary file."""
+
+    def __init__(self, in_memory: int) -> None:
+        self._limit = in_memory
+        self._counts: dict[bytes, int] = {}
+        self._file: sqlite3.Connection | None = None
+
+    def count(self, digest: bytes) -> int:
+        """Count the second or a later occurrence of a key."""
         known = self._counts.get(digest)
-        if known is None and self._file is not None and self._count_in_file(digest):
-            (number,) = self._file.execute(
+        if known is None and self._file is not None:
+            found = self._file.execute(
                 "UPDATE seen SET n = n + 1 WHERE key = ? RETURNING n", (digest,)
             ).fetchone()
-            return int(number)
-        number = self._counts[digest] = (known or 0) + 1
+            if found is not None:
+                return int(found[0])
+        number = self._counts[digest] = (known or 1) + 1
         if len(self._counts) > self._limit:
             self._move()
         return number
@@ -63,45 +138,24 @@ class Seen:
     def close(self) -> None:
         """Delete all counts."""
         self._counts.clear()
-        self._filter.clear()
         if self._file is not None:
             self._file.close()
             self._file = None
 
     def _move(self) -> None:
-        """Move the keys in memory to the file; none of them is there yet."""
         file = self._file
         if file is None:
-            # "" is a private database that spills to a temporary file. Batches of rows are read in
-            # whichever worker thread is free, one after the other.
+            # "" is a private database that spills to a temporary file, which SQLite deletes itself. Batches
+            # of rows are read in whichever worker thread is free, one after the other.
             file = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-            file.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             file.execute("PRAGMA journal_mode = OFF")
             file.execute("CREATE TABLE seen (key BLOB PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID")
             file.execute("BEGIN")
             self._file = file
-            self._filter = bytearray(_BITS // 8)
-        flags = self._filter
-        for digest in self._counts:
-            a, b = _places(digest)
-            a, b = a % _BITS, b % _BITS
-            flags[a >> 3] |= 1 << (a & 7)
-            flags[b >> 3] |= 1 << (b & 7)
         # In their order: neighbours share a page.
         file.executemany("INSERT INTO seen VALUES (?, ?)", sorted(self._counts.items()))
         self._counts.clear()
 
-    def _count_in_file(self, digest: bytes) -> int:
-        if self._file is None:
-            return 0
-        flags = self._filter
-        a, b = _places(digest)
-        a, b = a % _BITS, b % _BITS
-        if not (flags[a >> 3] >> (a & 7) & flags[b >> 3] >> (b & 7) & 1):
-            return 0
-        found = self._file.execute("SELECT n FROM seen WHERE key = ?", (digest,)).fetchone()
-        return 0 if found is None else int(found[0])
-
 
 def _digest(key: str) -> bytes:
-    return hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=_SIZE).digest()

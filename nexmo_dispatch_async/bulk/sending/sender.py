@@ -214,9 +214,9 @@ class Sender:
         if self._results and (now >= self._record_at or not self._tasks):
             await self._record()
             return False
-        if not self._tasks and not self._results:
-            if self.stopping or self._fatal is not None or not (await self._ledger.counts()).open:
-                return True
+        idle = not self._tasks and not self._results
+        if idle and (self.stopping or self._fatal is not None or not (await self._ledger.counts()).open):
+            return True
         await self._wait(now, at)
         return False
 

@@ -34,6 +34,7 @@ _WARNINGS = (
     *("sms-segments", "template-length", "template-parameter", "url-form", "media-extension"),
     *("mms-numbers", "care-window"),
 )
+_is_phone = re.compile("[1-9][0-9]{6,14}").fullmatch
 _LONGEST = {"caption": 3000, "url": 2000}
 _NO_LIMIT = 1 << 60
 _ANY_NUMBER, _ANY_TEXT = "447700900123", "x"
@@ -104,12 +105,7 @@ class CompiledWorkflow:
                 if not value or value.isspace():
                     value = value_of(fields, name, default)
                 if kind == "phone":
-                    if (
-                        not (value.isascii() and value.isdigit())
-                        or not 7 <= len(value) <= 15
-                        or value[0] == "0"
-                        or value[:2] in _SENSITIVE
-                    ):
+                    if _is_phone(value) is None or value[:2] in _SENSITIVE:
                         return self._rendered_by_hand(fields, client_ref)
                     piece = value.encode()
                 else:

@@ -13,7 +13,6 @@ from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
 from nexmo_dispatch_async.bulk.rejects import RejectsFile, RowError
 from nexmo_dispatch_async.bulk.rows.intake import Intake, RejectedRowsError
 from nexmo_dispatch_async.bulk.rows.readers import SourceError
-from nexmo_dispatch_async.bulk.rows.seen import Seen
 from nexmo_dispatch_async.bulk.settings import Columns, Variants
 from nexmo_dispatch_async.bulk.templates.template import FunctionTemplate, WorkflowTemplate
 from nexmo_dispatch_async.channels import sms, whatsapp
@@ -241,17 +240,6 @@ async def test_a_function_may_make_the_workflows() -> None:
     (row,) = await ledger.scan()
     assert (row.key, row.fields["more"], row.bucket) == (PERSON, "1", f"sms|{SMS}")
     assert [(reject.field, reject.rule) for reject in taken.rejects] == [("phone", "field-missing")]
-
-
-def test_what_was_seen_is_counted_the_same_in_memory_and_on_disk() -> None:
-    """Beyond a bound the keys go to a temporary file, each time; half surrogates are keys like any other."""
-    keys = [f"key {number % 50}" for number in range(200)] + ["\ud800", "\ud800"]
-    with Seen() as memory, Seen(in_memory=7) as disk:
-        assert [disk.count(key) for key in keys] == [memory.count(key) for key in keys]
-        assert len(disk._counts) <= 7
-        file = disk._file
-    assert file is not None
-    assert disk._file is None
 
 
 # --- what a list of customers says in its own words
