@@ -192,6 +192,7 @@ async def test_rates_are_shared_by_the_processes_that_send(makes: JetStreamLedge
     assert sum(answer.grants[0].n for answer in answers) == 5  # at 0, 1/8 … 4/8 of a second
     for ledger in others:
         await ledger.aclose()
+    await one.control(Control())  # a change, with which what is new is read
     await one.counts()
     assert one.share == 1.0
 
