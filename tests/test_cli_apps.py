@@ -24,6 +24,10 @@ async def sim() -> AsyncIterator[Simulator]:
         yield simulator
 
 
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
 async def run(sim: Simulator | None, *arguments: str, stdin: str = "") -> tuple[int, str, str]:
     environment = {"NEXMO_DISPATCH_CLIENT_ID": "", "NEXMO_DISPATCH_CLIENT_SECRET": ""}
     if sim is not None:
@@ -73,6 +77,21 @@ async def test_an_application_from_its_creation_to_its_end(sim: Simulator, tmp_p
     code, _, err = await run(sim, "apps", "show", application_id)
     assert code == 1
     assert "404" in err
+
+
+async def test_a_key_is_never_written_over_another(sim: Simulator, tmp_path: Path) -> None:
+    """A file that exists is refused before the call, and a call that fails leaves no empty file."""
+    key = tmp_path / "key.pem"
+    key.write_text("an older key")
+    create = ("apps", "create", "orders", "--url", "https://h.example/a", "--key-file")
+
+    code, _, err = await run(sim, *create, str(key))
+    assert (code, "name a new file" in err) == (1, True)
+    assert key.read_text() == "an older key"
+    assert sim.applications == []
+    sim.faults.add({"kind": "error", "status": 400, "route": "POST /applications"})
+    assert (await run(sim, *create, str(tmp_path / "new.pem")))[0] == 1
+    assert names(tmp_path) == ["key.pem"]
 
 
 async def test_what_is_missing_is_named() -> None:

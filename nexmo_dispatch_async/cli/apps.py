@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -11,9 +10,9 @@ from msgspec import UNSET
 
 from nexmo_dispatch_async.cli.screen import show, show_json
 from nexmo_dispatch_async.client import DispatchClient
-from nexmo_dispatch_async.exceptions import DispatchError, OutcomeUnknownError
+from nexmo_dispatch_async.exceptions import ConfigurationError, DispatchError, OutcomeUnknownError
 from nexmo_dispatch_async.models.responses import Application
-from nexmo_dispatch_core.private_files import open_for_writing
+from nexmo_dispatch_core import private_files
 
 __all__ = [
     "create_application",
@@ -66,7 +65,7 @@ async def create_application(
 ) -> None:
     """Create an application, and store its private key if there is a file for it."""
     pem = await anyio.to_thread.run_sync(_text, public_key)
-    descriptor = None if key_file is None else await anyio.to_thread.run_sync(open_for_writing, key_file)
+    file = None if key_file is None else await anyio.to_thread.run_sync(_new_file, key_file)
     try:
         application = await client.applications.create(
             name=name,
@@ -74,11 +73,12 @@ async def create_application(
             inbound_url=inbound_url,
             public_key=UNSET if pem is None else pem,
         )
-        if descriptor is not None:
-            await anyio.to_thread.run_sync(os.write, descriptor, application.private_key.encode())
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
+    except BaseException:
+        if file is not None:
+            file.unlink()
+        raise
+    if file is not None:
+        await anyio.to_thread.run_sync(file.write_text, application.private_key)
     if json:
         show_json(_fields(application))
     else:
@@ -138,6 +138,19 @@ def _fields(application: Application) -> dict[str, str]:
     """Return what may be shown: not the keys."""
     names = ("id", "name", "type", "status_url", "status_method", "inbound_url", "inbound_method")
     return {name: getattr(application, name) for name in names}
+
+
+def _new_file(path: Path) -> Path:
+    """Create a file that only its owner may read, before the call whose response goes into it.
+
+    Raises:
+        ConfigurationError: It exists: no private key is written over another.
+        OSError: It cannot be created.
+    """
+    located = private_files.locate(path)
+    if not private_files.create(located):
+        raise ConfigurationError(f"{path} exists; name a new file, so that no other key is overwritten")
+    return located
 
 
 def _text(file: Path | None) -> str | None:
