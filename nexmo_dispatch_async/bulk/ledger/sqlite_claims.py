@@ -105,10 +105,8 @@ def _choose(
         candidates = _read(work, _OF_LANE, request.now, lane, limit)
         return [_Chosen(row.id, lane) for row in candidates], candidates, {}
     chosen, left_out = _merge(work, found, room, limit)
-    candidates = []
-    for run in _runs([each.id for each in chosen]):
-        candidates += _read(work, _OF_RUN, request.now, *run)
-    return chosen, candidates, left_out
+    runs = _runs([each.id for each in chosen])
+    return chosen, [row for run in runs for row in _read(work, _OF_RUN, request.now, *run)], left_out
 
 
 def _open(
