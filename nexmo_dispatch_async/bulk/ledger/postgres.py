@@ -51,7 +51,7 @@ from nexmo_dispatch_core.postgres.failures import Failure
 __all__ = ["PostgresLedger"]
 
 T = TypeVar("T")
-#: Seconds between two signs of life, and without one until the others have its part of the rates.
+#: Seconds between two signs of life, and without one until the others have its part of the quota.
 _SIGN, _QUIET = 1.0, 4.0
 #: Rows of a campaign-wide change in one transaction.
 _PIECE: Final = 2000
@@ -65,7 +65,7 @@ _LIVE: Final[LiteralString] = (
     f" VALUES (%(campaign)s, %(name)s, {NOW}, {NOW} + %(lease)s)"
     " ON CONFLICT (campaign, name) DO UPDATE SET seen = excluded.seen, until = excluded.until"
 )
-# A process that showed no life for some seconds leaves its part of the rates to the others.
+# A process that showed no life for some seconds leaves its part of the quota to the others.
 _SENDERS: Final[LiteralString] = (
     "SELECT count(*) FROM nexmo_dispatch.campaign_workers"
     f" WHERE campaign = %(campaign)s AND seen > {NOW} - %(quiet)s"
