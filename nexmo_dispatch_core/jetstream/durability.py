@@ -51,7 +51,9 @@ class Durability(Struct, frozen=True):
                 f"sync_interval is not `always`: {lost} loses what was acknowledged within two minutes"
             )
         if self.sync_always is None:
-            found.append("whether sync_interval is `always` is not known: name the monitoring ports")
+            found.append(
+                "whether sync_interval is `always` is not known: name all monitoring ports"
+            )
         return found
 
 
@@ -77,16 +79,20 @@ def require_durable(connection: Connection, durability: Durability, *, accept_lo
         )
 
 
-async def all_sync_always(monitors: Sequence[str]) -> bool | None:
+async def all_sync_always(monitors: Sequence[str], servers: int = 1) -> bool | None:
     """Ask the monitoring ports of servers whether each write reaches the disk of each of them.
 
+    Args:
+        monitors: URLs of the ports.
+        servers: How many ports are needed for an answer.
+
     Returns:
-        None when there is no port, or one of them cannot be asked.
+        None when there are too few ports, or one of them cannot be asked.
     """
-    found = [await sync_always(monitor) for monitor in monitors]
+    found = [await sync_always(monitor) for monitor in dict.fromkeys(monitors)]
     if False in found:
         return False
-    return None if not found or None in found else True
+    return None if len(found) < servers or None in found else True
 
 
 async def sync_always(monitor: str, *, timeout: float = 5.0) -> bool | None:  # noqa: ASYNC109 - of a thread

@@ -128,7 +128,7 @@ def _cluster(connection: Connection) -> Finding:
 
 
 async def _sync(connection: Connection) -> Finding:
-    synced = await all_sync_always(connection.monitors)
+    synced = await all_sync_always(connection.monitors, 3 if connection.clustered else 1)
     if synced:
         return good(
             "nats-sync", "each write is on the disk before it is acknowledged (sync_interval: always)"

@@ -182,7 +182,7 @@ class JetStreamLedger:
         if self._observes or self._journal.view.head.accepts_loss:
             return False
         replicas = (await self._stream.state()).replicas
-        durability = Durability(replicas, await all_sync_always(self._connection.monitors))
+        durability = Durability(replicas, await all_sync_always(self._connection.monitors, replicas))
         require_durable(self._connection, durability, accept_loss=accept_loss)
         return bool(durability.findings)
 

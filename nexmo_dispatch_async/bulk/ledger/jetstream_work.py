@@ -1,6 +1,6 @@
 """`Work`: changes of a campaign that are stored together in one atomic batch, or taken back.
 
-The views show a change at once; whoever reads them waits until it was stored or taken back.
+The views show a change at once; a reader waits until the change was stored or taken back.
 """
 
 from __future__ import annotations

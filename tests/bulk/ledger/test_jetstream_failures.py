@@ -111,11 +111,11 @@ async def test_a_stream_that_was_made_anew_is_not_taken_for_the_old_one(makes: J
 
 async def test_refused_credentials_are_said_without_them() -> None:
     """Neither user nor password is in the error, or behind it."""
-    server = NatsServer(lines=["authorization { user: somebody, password: other }"])
+    server = NatsServer(lines=["authorization { user: app, password: other }"])
     server.start()
     try:
         with pytest.raises(LedgerError, match="NATS refused the credentials") as caught:
-            await JetStreamLedger.open(server.url("x", "somebody:open-sesame@"), "spring")
+            await JetStreamLedger.open(server.url("x", "app:open-sesame@"), "spring")
     finally:
         server.remove()
     assert caught.value.__cause__ is caught.value.__context__ is None

@@ -86,7 +86,9 @@ async def test_senders_share_the_rows_out(makes: JetStreamLedgers) -> None:
     assert counts.states == {"sent": 600}
 
 
-async def test_lists_that_are_added_at_the_same_instant_double_nobody(makes: JetStreamLedgers) -> None:
+async def test_lists_that_are_added_at_the_same_instant_make_one_row_for_each_key(
+    makes: JetStreamLedgers,
+) -> None:
     """Two processes add lists that overlap: each key has one row, and each process knows which were there."""
     one, other = await makes.open("spring"), await makes.open("spring")
 
@@ -259,7 +261,7 @@ async def test_a_claim_whose_response_was_lost_is_not_lost(
     await assert_recount(ledger)
 
 
-async def test_an_import_whose_response_was_lost_doubles_nobody(
+async def test_an_import_whose_response_was_lost_doubles_no_person(
     makes: JetStreamLedgers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Added again, all rows are known."""
