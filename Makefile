@@ -129,8 +129,9 @@ lint: $(VENV)/dev ## check style with ruff
 	@$(BIN)/python -m ruff check .
 	@$(BIN)/python -m ruff format --check .
 
-types: $(VENV)/dev ## check types with mypy --strict and pyright; every public type must be known
+types: $(VENV)/dev ## check types with mypy --strict and pyright, also of the examples; every public type must be known
 	@$(BIN)/python -m mypy
+	@$(BIN)/python -m mypy examples
 	@$(BIN)/python -m pyright
 	@PATH="$(CURDIR)/$(BIN):$$PATH"; for package in nexmo_dispatch_async nexmo_dispatch_core nexmo_dispatch_webhooks; do \
 		said=$$(pyright --verifytypes $$package --ignoreexternal) || { echo "$$said"; exit 1; }; \

@@ -75,7 +75,7 @@ def serve(folder: str) -> None:
         return
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [program, "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", folder]
+    command = [str(program), "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", folder]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:  # noqa: S603 - a fixed program
         try:
             asyncio.run(main(f"nats://127.0.0.1:{port}/example"))

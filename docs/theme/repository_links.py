@@ -1,6 +1,6 @@
 """Lets pages link to files of the repository: on the site such a link leads to the code host.
 
-A page in `docs/` may link to `../examples/send.py`, which works in a checkout and at the code host. The site
+A page in `docs/` may link to `../examples/otp.py`, which works in a checkout and at the code host. The site
 holds only the pages, so the link gets the address of the repository, which stands in `pyproject.toml` alone.
 """
 

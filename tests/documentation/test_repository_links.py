@@ -20,7 +20,7 @@ def test_a_file_of_the_repository_gets_its_address() -> None:
     """From pages at any depth, with its anchor, whatever the text of the link."""
     rewrite = hook().with_repository_links
 
-    assert rewrite("[a](../examples/send.py)", "client.md") == f"[a]({REPOSITORY}/blob/main/examples/send.py)"
+    assert rewrite("[a](../examples/otp.py)", "client.md") == f"[a]({REPOSITORY}/blob/main/examples/otp.py)"
     assert rewrite("[`a`](../../LICENSE#x)", "reference/a.md") == f"[`a`]({REPOSITORY}/blob/main/LICENSE#x)"
 
 

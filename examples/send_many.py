@@ -1,6 +1,6 @@
 """Send many workflows, at most 64 at a time, with a progress bar; memory does not grow with their number.
 
-It runs against the simulator and needs no account. `python examples/bulk.py --count 20000`
+It runs against the simulator and needs no account. `python examples/send_many.py --count 20000`
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Send WhatsApp-then-SMS to three people and print the outcome of each while the callbacks arrive.
+"""Tell three customers that their order is on its way, and follow each message to its outcome.
 
 The service is the simulator and its clock is virtual, so ten minutes take no time; it needs no account.
 """
@@ -8,31 +8,31 @@ import asyncio
 from aiohttp import web
 
 from nexmo_dispatch_async import NotReachedError, Workflow, sms, whatsapp
-from nexmo_dispatch_async.simulator import Simulator
+from nexmo_dispatch_async.simulator import Person, Simulator
 from nexmo_dispatch_async.tracking import Tracker
 from nexmo_dispatch_webhooks import Router
 from nexmo_dispatch_webhooks.aiohttp import setup
 
 # Test numbers of the simulator determine the behaviour of their recipients.
-PEOPLE = {
-    "reads after 20 s": "999200200001",
-    "never reads": "999100000001",
-    "cannot be reached": "999313000001",
-}
+READS, NEVER_READS, NO_WHATSAPP = "999200200001", "999100000001", "447700900123"
+ORDERS = {"order-17": READS, "order-18": NEVER_READS, "order-19": NO_WHATSAPP}
 
 
-def parcel_is_here(number: str) -> Workflow:
+def on_its_way(number: str) -> Workflow:
     return Workflow.failover(
         whatsapp.template("ns:parcel", ["today"], from_="447418342140", to=number, locale="en-GB").until(
             "read", within=600
         ),
-        sms.text("Your parcel is here", from_="31647356950", to=number),
+        sms.text("Your order arrives today", from_="31647356950", to=number),
     )
 
 
 async def main() -> None:
     router = Router()
     async with Simulator() as sim, Tracker() as tracker:
+        absent = Person(outcome="rejected", code=1300)  # 1300: not a user of the channel
+        sim.people.add(NO_WHATSAPP, absent, channel="whatsapp")
+
         # 1. The receiver passes the callbacks to the tracker.
         tracker.attach(router)
         app = web.Application()
@@ -45,13 +45,16 @@ async def main() -> None:
 
         # 2. The client passes the workflows that it sends to the tracker.
         async with sim.client(tracker=tracker) as client:
-            sent = {who: await client.send(parcel_is_here(number)) for who, number in PEOPLE.items()}
+            sent = {
+                order: await client.send(on_its_way(number), client_ref=order)
+                for order, number in ORDERS.items()
+            }
         await sim.advance(700)
 
         # 3. Wait for each outcome.
-        for who, dispatch in sent.items():
+        for order, dispatch in sent.items():
             result = await dispatch.wait(timeout=60)
-            print(f"{who}: {result}")
+            print(f"{order}: {result}")
             for step in result.steps:
                 history = ", ".join(
                     f"{seen.status} at {seen.at:%H:%M:%S}" for seen in step.statuses if seen.at is not None
@@ -59,7 +62,7 @@ async def main() -> None:
                 error = f" (error {step.error_code})" if step.error_code else ""
                 print(f"  step {step.step}, {step.channel}: {history or 'not sent'}{error}")
         try:
-            await sent["never reads"].wait("read", timeout=60)
+            await sent["order-18"].wait("read", timeout=60)
         except NotReachedError as error:
             print(error)
         await runner.cleanup()
