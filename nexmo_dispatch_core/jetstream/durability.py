@@ -51,9 +51,7 @@ class Durability(Struct, frozen=True):
                 f"sync_interval is not `always`: {lost} loses what was acknowledged within two minutes"
             )
         if self.sync_always is None:
-            found.append(
-                "whether sync_interval is `always` is not known: name all monitoring ports"
-            )
+            found.append("whether sync_interval is `always` is not known: name all monitoring ports")
         return found
 
 
