@@ -8,7 +8,7 @@ on it.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from nexmo_dispatch_async.bulk.ledger.rates import RateExchange, RateRequest, SharedPause
 from nexmo_dispatch_async.bulk.ledger.records import (
@@ -25,7 +25,7 @@ from nexmo_dispatch_async.bulk.ledger.records import (
     State,
 )
 
-__all__ = ["Ledger", "TakesRows", "rows_of"]
+__all__ = ["ComputesBeside", "Ledger", "TakesRows", "rows_of"]
 
 
 class TakesRows(Protocol):
@@ -33,6 +33,15 @@ class TakesRows(Protocol):
 
     async def add(self, rows: Sequence[Recipient]) -> Added:
         """Add rows whose key is new; a key that is there keeps its row as it was first added."""
+        ...
+
+
+@runtime_checkable
+class ComputesBeside(Protocol):
+    """A ledger with a thread in this process, which competes with the event loop for the interpreter."""
+
+    async def computed(self) -> None:
+        """Return when the calls that are under way need no interpreter, but only wait for the disk."""
         ...
 
 

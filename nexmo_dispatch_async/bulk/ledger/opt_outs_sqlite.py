@@ -1,4 +1,4 @@
-"""`SqliteOptOutStore`: an opt-out list in a file of its own, which processes and campaigns share."""
+"""Opt-out lists in SQLite: in a file of their own, which campaigns share, or in the file of a campaign."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import builtins
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -16,10 +16,11 @@ import anyio.to_thread
 from nexmo_dispatch_async.bulk.ledger import opt_outs_sql
 from nexmo_dispatch_async.bulk.ledger.records import Suppressed
 from nexmo_dispatch_async.bulk.ledger.sqlite_file import open_opt_outs
-from nexmo_dispatch_async.exceptions import OptOutError
+from nexmo_dispatch_async.bulk.ledger.sqlite_sql import Work
+from nexmo_dispatch_async.exceptions import LedgerError, OptOutError
 from nexmo_dispatch_core.sqlite import SqliteFile
 
-__all__ = ["SqliteOptOutStore"]
+__all__ = ["CampaignOptOutStore", "SqliteOptOutStore"]
 
 T = TypeVar("T")
 _PIECE = 2000
@@ -131,3 +132,50 @@ class SqliteOptOutStore:
                 f"the opt-out list {self.path.name} {damage}: nothing is stored until it is put back, or "
                 "the process is started again"
             )
+
+
+class CampaignOptOutStore:
+    """The opt-out list in the file of the campaign, changed by its writer thread."""
+
+    def __init__(self, run: Callable[[Callable[[Work], Any]], Awaitable[Any]]) -> None:
+        self._run_in_ledger = run
+
+    async def suppress(self, addresses: Sequence[str], *, reason: str, at: float) -> int:
+        """Add addresses."""
+        return await self._run(
+            lambda work: opt_outs_sql.suppress(work.db, "main", addresses, reason=reason, at=at)
+        )
+
+    async def unsuppress(self, addresses: Sequence[str]) -> int:
+        """Take addresses off."""
+        return await self._run(lambda work: opt_outs_sql.unsuppress(work.db, "main", addresses))
+
+    async def link(self, people: Sequence[Sequence[str]]) -> None:
+        """Note the addresses of each person."""
+        await self._run(lambda work: opt_outs_sql.link(work.db, "main", people))
+
+    async def find(self, address: str) -> Suppressed | None:
+        """Return the entry of an address."""
+        return await self._run(lambda work: opt_outs_sql.find(work.db, "main", address))
+
+    async def list(self, *, after: str, limit: int) -> builtins.list[Suppressed]:
+        """Return a page of the list."""
+        return await self._run(lambda work: opt_outs_sql.page(work.db, "main", after=after, limit=limit))
+
+    async def forget(self, before: float) -> int:
+        """Erase old history, in pieces."""
+        total, piece = 0, _PIECE
+        while piece == _PIECE:
+            piece = await self._run(lambda work: opt_outs_sql.forget(work.db, "main", before, limit=_PIECE))
+            total += piece
+        return total
+
+    async def aclose(self) -> None:
+        """Do nothing: the file is the ledger's."""
+
+    async def _run(self, operation: Callable[[Work], T]) -> T:
+        try:
+            result: T = await self._run_in_ledger(operation)
+        except LedgerError as error:
+            raise OptOutError(str(error)) from error
+        return result

@@ -7,13 +7,12 @@ One writer thread makes one transaction of all calls that come together, since a
 from __future__ import annotations
 
 import asyncio
-import builtins
 import contextlib
 import os
 import sqlite3
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -24,9 +23,9 @@ from typing import Any, Self, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from nexmo_dispatch_async.bulk.ledger import opt_outs_sql, sqlite_claims, sqlite_results, sqlite_sql
-from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList, Suppressed
-from nexmo_dispatch_async.bulk.ledger.opt_outs_sqlite import SqliteOptOutStore
+from nexmo_dispatch_async.bulk.ledger import sqlite_claims, sqlite_results, sqlite_sql
+from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
+from nexmo_dispatch_async.bulk.ledger.opt_outs_sqlite import CampaignOptOutStore, SqliteOptOutStore
 from nexmo_dispatch_async.bulk.ledger.rates import RateExchange, RateRequest, SharedPause, SharedRates
 from nexmo_dispatch_async.bulk.ledger.records import (
     Added,
@@ -46,7 +45,6 @@ from nexmo_dispatch_async.bulk.ledger.sqlite_writer import Batch, Writer
 from nexmo_dispatch_async.exceptions import (
     ConfigurationError,
     LedgerError,
-    OptOutError,
     PlanChangedError,
 )
 
@@ -75,7 +73,7 @@ class SqliteLedger:
     ) -> None:
         self.path = path
         self.opt_outs: OptOutList = (
-            opt_outs if opt_outs is not None else OptOutList(_OwnOptOutStore(self._run), clock=clock)
+            opt_outs if opt_outs is not None else OptOutList(CampaignOptOutStore(self._run), clock=clock)
         )
         self.reaped = 0
         self._clock = clock
@@ -87,6 +85,8 @@ class SqliteLedger:
         self._writes = False
         self._counts = False
         self._busy = False
+        self._computed = asyncio.Event()
+        self._computed.set()
         self._closed = False
         self._refused = ""
         self._rates = SharedRates()
@@ -304,6 +304,10 @@ class SqliteLedger:
         await self._call(self._writer.erase)  # also what an earlier call had to leave in the log
         return total
 
+    async def computed(self) -> None:
+        """Return when the thread waits for the disk, or for calls."""
+        await self._computed.wait()
+
     async def aclose(self) -> None:
         """Finish the calls that are under way, close the file, and let others have it."""
         if not self._closed:
@@ -385,6 +389,9 @@ class SqliteLedger:
         batch = Batch(self._operations, self._futures, writes=self._writes, counts=self._counts)
         self._operations, self._futures, self._writes, self._counts = [], [], False, False
 
+        self._computed.clear()
+        batch.committing = partial(self._tell, self._computed.set)
+
         def commit() -> None:
             self._writer.commit(batch)
             self._tell(lambda: self._completed(batch))
@@ -392,6 +399,7 @@ class SqliteLedger:
         self._queue.put(commit)
 
     def _completed(self, batch: Batch) -> None:
+        self._computed.set()
         for result, future in zip(batch.results, batch.futures, strict=True):
             if future.done():
                 continue
@@ -431,53 +439,6 @@ class SqliteLedger:
         while (work := self._queue.get()) is not None:
             work()
         self._writer.close()
-
-
-class _OwnOptOutStore:
-    """The opt-out list in the file of the campaign, changed by its writer thread."""
-
-    def __init__(self, run: Callable[[Callable[[Work], Any]], Awaitable[Any]]) -> None:
-        self._run_in_ledger = run
-
-    async def suppress(self, addresses: Sequence[str], *, reason: str, at: float) -> int:
-        """Add addresses."""
-        return await self._run(
-            lambda work: opt_outs_sql.suppress(work.db, "main", addresses, reason=reason, at=at)
-        )
-
-    async def unsuppress(self, addresses: Sequence[str]) -> int:
-        """Take addresses off."""
-        return await self._run(lambda work: opt_outs_sql.unsuppress(work.db, "main", addresses))
-
-    async def link(self, people: Sequence[Sequence[str]]) -> None:
-        """Note the addresses of each person."""
-        await self._run(lambda work: opt_outs_sql.link(work.db, "main", people))
-
-    async def find(self, address: str) -> Suppressed | None:
-        """Return the entry of an address."""
-        return await self._run(lambda work: opt_outs_sql.find(work.db, "main", address))
-
-    async def list(self, *, after: str, limit: int) -> builtins.list[Suppressed]:
-        """Return a page of the list."""
-        return await self._run(lambda work: opt_outs_sql.page(work.db, "main", after=after, limit=limit))
-
-    async def forget(self, before: float) -> int:
-        """Erase old history, in pieces."""
-        total, piece = 0, _PIECE
-        while piece == _PIECE:
-            piece = await self._run(lambda work: opt_outs_sql.forget(work.db, "main", before, limit=_PIECE))
-            total += piece
-        return total
-
-    async def aclose(self) -> None:
-        """Do nothing: the file is the ledger's."""
-
-    async def _run(self, operation: Callable[[Work], T]) -> T:
-        try:
-            result: T = await self._run_in_ledger(operation)
-        except LedgerError as error:
-            raise OptOutError(str(error)) from error
-        return result
 
 
 def _lanes(work: Work) -> list[tuple[str, str]]:

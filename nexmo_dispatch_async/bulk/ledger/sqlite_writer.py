@@ -40,6 +40,8 @@ class Batch:
     #: Whether an observer writes, and whether it needs the numbers.
     writes: bool = False
     counts: bool = False
+    #: Called before the commit, from which on the thread waits for the disk.
+    committing: Callable[[], None] | None = None
     #: Whether it is in the file, although its callers may get an error.
     committed: bool = False
     results: list[Any] = field(default_factory=list[Any])
@@ -191,6 +193,8 @@ class Writer:
             try:
                 results = [operation(work) for operation in operations]
                 self._uncertain = True  # until the commit said what it did
+                if batch.committing is not None:
+                    batch.committing()
                 db.execute("COMMIT")
                 batch.committed, self._uncertain = True, False
             except BaseException:

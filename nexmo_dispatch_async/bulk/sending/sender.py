@@ -16,7 +16,7 @@ from contextlib import suppress
 
 from msgspec.structs import replace
 
-from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
+from nexmo_dispatch_async.bulk.ledger.ledger import ComputesBeside, Ledger
 from nexmo_dispatch_async.bulk.ledger.records import Cap, Claimed, ClaimRequest, Control, Counts, Result
 from nexmo_dispatch_async.bulk.progress import Progress, Wait
 from nexmo_dispatch_async.bulk.sending.calendar import Calendar
@@ -53,7 +53,6 @@ _CONTROL_EVERY = 1.0  # seconds between two looks at what operators asked for
 _LOOK_AGAIN = 1.0  # the same, at rows that are neither due nor over
 _RECORD_AFTER = 0.05  # seconds for which a result waits for a claim to carry it
 _GATHER = 0.004  # seconds in which slots that are free wait for others, until half of them are
-_ROUNDS = 2  # of the loop, until a call of a ledger is handed to its thread
 
 
 class Sender:
@@ -94,6 +93,7 @@ class Sender:
     ) -> None:
         # With what
         self._ledger, self._client, self._renderer = ledger, client, renderer
+        self._beside = ledger if isinstance(ledger, ComputesBeside) else None
         self._calendar, self._pace = calendar, pace
         self._cap, self._canary, self._budget, self._abort_if = cap, canary, budget, abort
         self._worker, self._timeout, self._wall = worker, timeout, wall_clock
@@ -283,8 +283,7 @@ class Sender:
         if not isinstance(allowed, Hold):
             return min(room, allowed)
         self.wait = Wait(reason="canary" if allowed.by == "canary" else "max_spend", words=allowed.reason)
-        self._look_at = now + _CONTROL_EVERY  # callbacks may change it
-        # What is in flight may still change it.
+        self._look_at = now + _CONTROL_EVERY  # callbacks may change it, and what is in flight
         if allowed.pauses and not self._tasks and not self._results:
             await self._pause(allowed)
         return 0
@@ -299,8 +298,10 @@ class Sender:
         try:
             if self._ready:
                 # The ledger begins before these are sent: later the loop would keep the interpreter from it.
-                for _ in range(_ROUNDS):
+                for _ in range(2):  # rounds, until it is handed to its thread
                     await asyncio.sleep(0)
+                if self._beside is not None:
+                    await self._beside.computed()
                 self._start_ready()
             rows = await asyncio.shield(claiming)
         except asyncio.CancelledError:

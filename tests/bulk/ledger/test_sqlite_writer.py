@@ -75,6 +75,35 @@ class TestCommits:
         assert [[row.id for row in rows] for rows in claims] == [[1, 2], [3, 4], [5, 6], [7, 8], [9, 10]]
         assert len(seen) == 1
 
+    async def test_it_tells_when_only_the_disk_is_waited_for(self, ledger: SqliteLedger) -> None:
+        """The statements of a call are done then, and its commit is not; without a call it is so, too."""
+        await ledger.computed()
+        disk = threading.Event()
+        connection(ledger).set_trace_callback(
+            lambda text: disk.wait(10) and None if text == "COMMIT" else None
+        )
+
+        claiming = asyncio.create_task(ledger.claim(request(limit=2)))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            await ledger.computed()
+
+        assert not claiming.done()
+        disk.set()
+        assert len(await claiming) == 2
+
+    async def test_a_call_that_fails_needs_no_interpreter_any_more(self, ledger: SqliteLedger) -> None:
+        """Also when it never came to its commit."""
+        recording = asyncio.create_task(ledger.record([Result(id=77, state="refused", at=NOW)]))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+        async with asyncio.timeout(10):
+            await ledger.computed()
+            with pytest.raises(LedgerError, match="no row 77"):
+                await recording
+
     async def test_a_call_that_fails_takes_no_other_with_it(self, ledger: SqliteLedger) -> None:
         """What came together is done apart when one of it cannot be done."""
         strange = Result(id=77, state="sent", at=NOW)
