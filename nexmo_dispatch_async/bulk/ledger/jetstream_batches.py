@@ -77,9 +77,10 @@ class Batches:
         if self._closed:
             return
         alive, self._alive = self._alive, None
-        if alive is not None:
+        while alive is not None and not alive.done():
+            # nats-py waits with `asyncio.wait_for`, which loses a cancellation that comes with the response
             alive.cancel()
-            await asyncio.wait({alive})
+            await asyncio.wait({alive}, timeout=_SIGN)
         with contextlib.suppress(LedgerError):  # where that fails, the lease ends
             if alive is not None:
                 await self.reap(lambda view: view.sending(self.journal.process))

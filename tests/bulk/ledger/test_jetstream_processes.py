@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -43,12 +44,34 @@ def losing_one_response(ledger: JetStreamLedger, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(lease, "write", lost)
 
 
+async def test_a_lost_cancellation_keeps_no_ledger_open(
+    makes: JetStreamLedgers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A response that comes at the same instant swallows it: the end asks again."""
+    ledger = await makes.open("spring", lease=0.2)
+    reading = asyncio.Event()
+
+    async def deaf() -> None:
+        reading.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+
+    read = ledger._journal.read
+    monkeypatch.setattr(ledger._journal, "read", deaf)
+    await asyncio.wait_for(reading.wait(), 10)
+    monkeypatch.setattr(ledger._journal, "read", read)
+
+    async with asyncio.timeout(20):
+        await ledger.aclose()
+
+
 async def die(ledger: JetStreamLedger) -> None:
     """End a ledger as the death of its process would: it gives up nothing, and shows no life any more."""
     alive = ledger._batches._alive
     assert alive is not None
-    alive.cancel()
-    await asyncio.wait({alive})
+    while not alive.done():
+        alive.cancel()
+        await asyncio.wait({alive}, timeout=1.0)
     ledger._batches._alive = None
 
 
