@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -341,11 +342,13 @@ def row_of(row_id: int, row: StoredRow, state: RowState) -> Row:
     )
 
 
-encode = msgspec.msgpack.encode
-decode_chunk = msgspec.msgpack.Decoder(Chunk).decode
-decode_state = msgspec.msgpack.Decoder(RowState).decode
-decode_head = msgspec.msgpack.Decoder(Head).decode
-decode_marker = msgspec.msgpack.Decoder(Marker).decode
-decode_person = msgspec.msgpack.Decoder(Person).decode
-decode_history = msgspec.msgpack.Decoder(tuple[tuple[float, str], ...]).decode
-decode_news = msgspec.msgpack.Decoder(News).decode
+encode: Final[Callable[[object], bytes]] = msgspec.msgpack.encode
+decode_chunk: Final[Callable[[bytes], Chunk]] = msgspec.msgpack.Decoder(Chunk).decode
+decode_state: Final[Callable[[bytes], RowState]] = msgspec.msgpack.Decoder(RowState).decode
+decode_head: Final[Callable[[bytes], Head]] = msgspec.msgpack.Decoder(Head).decode
+decode_marker: Final[Callable[[bytes], Marker]] = msgspec.msgpack.Decoder(Marker).decode
+decode_person: Final[Callable[[bytes], Person]] = msgspec.msgpack.Decoder(Person).decode
+decode_history: Final[Callable[[bytes], tuple[tuple[float, str], ...]]] = msgspec.msgpack.Decoder(
+    tuple[tuple[float, str], ...]
+).decode
+decode_news: Final[Callable[[bytes], News]] = msgspec.msgpack.Decoder(News).decode

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -123,7 +124,7 @@ class Candidate(NamedTuple):
     channels: list[str] | None
 
 
-candidates = msgspec.json.Decoder(list[Candidate]).decode
+candidates: Final[Callable[[str], list[Candidate]]] = msgspec.json.Decoder(list[Candidate]).decode
 
 
 def claimed_of(row: Candidate, bucket: str, names: dict[int, list[str]]) -> Claimed:

@@ -50,6 +50,8 @@ class LeasedMeter(Meter):
         "delay",
     )
 
+    out: int
+
     def __init__(self, name: str, cap: float = math.inf, *, ask: Callable[[], None]) -> None:
         super().__init__(name, cap)
         self._ask = ask
@@ -121,7 +123,8 @@ class LeasedMeter(Meter):
         """Set the rate of all workers."""
         if cap == self.cap:
             return
-        slower, self.cap = cap < self.cap, cap
+        slower = cap < self.cap
+        self.cap = cap
         if slower:
             while self._stock and len(self._stock) > self._most(now):
                 self._stock.pop()
