@@ -28,6 +28,7 @@ from nexmo_dispatch_core.jetstream.failures import (
     failure_of,
     is_denied,
 )
+from nexmo_dispatch_core.tasks import end
 
 __all__ = ["LEAST_VERSION", "Connection"]
 
@@ -233,9 +234,7 @@ class Connection:
             else:
                 raise TimeoutError
         finally:
-            for task in (connecting, denied):
-                task.cancel()
-            await asyncio.wait({connecting, denied})
+            await end(connecting, denied)
         try:
             await self._check(client)
         except BaseException:

@@ -19,6 +19,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed
 
 from nexmo_dispatch_core.postgres.failures import POSTGRES_ERRORS, MakeError, failure_of
+from nexmo_dispatch_core.tasks import end
 
 __all__ = ["SCHEMA", "Connection", "Database", "is_postgres"]
 
@@ -115,7 +116,7 @@ class Database:
         pool, self._pool = self._pool, None
         checking, self._checking = self._checking, None
         if checking is not None:
-            checking.cancel()
+            await end(checking)
             with contextlib.suppress(asyncio.CancelledError):
                 await checking
         if pool is not None:

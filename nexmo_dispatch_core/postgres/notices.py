@@ -17,6 +17,7 @@ from psycopg import sql
 
 from nexmo_dispatch_core.backoff import exponential_wait
 from nexmo_dispatch_core.postgres.database import Connection, Database
+from nexmo_dispatch_core.tasks import end
 
 __all__ = ["Notices"]
 
@@ -67,11 +68,9 @@ class Notices:
         telling, self._telling = self._telling, None
         if telling is not None:
             await asyncio.wait({telling}, timeout=_PATIENCE)
-            telling.cancel()
-            await asyncio.wait({telling})
+            await end(telling)
         if listening is not None:
-            listening.cancel()
-            await asyncio.wait({listening})
+            await end(listening)
 
     async def _tell(self) -> None:
         while self._untold:

@@ -26,6 +26,7 @@ from nexmo_dispatch_async.bulk.ledger.records import Control, Result
 from nexmo_dispatch_async.exceptions import LedgerError
 from nexmo_dispatch_core.jetstream.failures import WrongSequenceError
 from nexmo_dispatch_core.jetstream.stream import Write
+from nexmo_dispatch_core.tasks import end
 
 __all__ = ["PIECE", "QUIET", "Batches"]
 
@@ -77,10 +78,8 @@ class Batches:
         if self._closed:
             return
         alive, self._alive = self._alive, None
-        while alive is not None and not alive.done():
-            # nats-py waits with `asyncio.wait_for`, which loses a cancellation that comes with the response
-            alive.cancel()
-            await asyncio.wait({alive}, timeout=_SIGN)
+        if alive is not None:
+            await end(alive)
         with contextlib.suppress(LedgerError):  # where that fails, the lease ends
             if alive is not None:
                 await self.reap(lambda view: view.sending(self.journal.process))

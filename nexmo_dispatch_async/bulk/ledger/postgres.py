@@ -47,6 +47,7 @@ from nexmo_dispatch_async.exceptions import ConfigurationError, LedgerError, Pla
 from nexmo_dispatch_core.postgres import schema
 from nexmo_dispatch_core.postgres.database import Connection, Database
 from nexmo_dispatch_core.postgres.failures import Failure
+from nexmo_dispatch_core.tasks import end
 
 __all__ = ["PostgresLedger"]
 
@@ -355,8 +356,7 @@ class PostgresLedger:
             return
         alive, self._alive = self._alive, None
         if alive is not None:
-            alive.cancel()
-            await asyncio.wait({alive})
+            await end(alive)
             with contextlib.suppress(LedgerError):  # where that fails, the lease ends
                 await self.reap("")
                 await self._database.run(

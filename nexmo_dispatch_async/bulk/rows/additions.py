@@ -11,6 +11,7 @@ from typing import Final
 
 from nexmo_dispatch_async.bulk.ledger.ledger import TakesRows
 from nexmo_dispatch_async.bulk.ledger.records import Recipient
+from nexmo_dispatch_core.tasks import end
 
 __all__ = ["TOGETHER", "Additions"]
 
@@ -70,8 +71,7 @@ class Additions:
         """Wait for no more than is under way; without an effect after `finish`."""
         task, self._under_way = self._under_way, None
         if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
+            await end(task)
 
     async def _begin(self, ledger: TakesRows) -> None:
         await self._end()
