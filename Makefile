@@ -14,7 +14,7 @@ FLOOR_PYTHON ?= python3.11
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs docs-serve test test-engines test-long floors interpreters coverage soak bench-client bench-bulk bench-imports bench-simulator bench-receiver bench-engines lint types check wheel format clean
+.PHONY: help demo docs docs-serve test test-engines test-long floors interpreters coverage soak bench-client bench-bulk bench-imports bench-simulator bench-receiver bench-engines lint types check wheel dist installed audit release-check format clean
 
 help: ## say what each target does
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  \1\t/' | sort
@@ -138,10 +138,31 @@ types: $(VENV)/dev ## check types with mypy --strict and pyright, also of the ex
 		echo "$$package: $$(echo "$$said" | grep score)"; \
 	done
 
-wheel: $(VENV)/dev ## build the wheel and import it in an empty environment
-	@$(BIN)/python tests/support/check_wheel.py
+wheel: $(VENV)/dev ## build wheel and sdist, compare both with the repository, and use the wheel in an empty environment
+	@$(BIN)/python -m tests.support.check_wheel
 
 check: lint types wheel ## lint, types and wheel
+
+.venv-release/ready: pyproject.toml
+	@echo "preparing .venv-release with twine and pip-audit (once)"
+	@$(PYTHON) -m venv .venv-release
+	@.venv-release/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	@.venv-release/bin/python -m pip install --quiet --disable-pip-version-check --group release
+	@touch .venv-release/ready
+
+dist: $(VENV)/dev .venv-release/ready ## build what is uploaded into dist/: contents and metadata as the repository says, and as an index takes it
+	@rm -rf dist && mkdir dist
+	@$(BIN)/python -m tests.support.check_wheel dist
+	@.venv-release/bin/python -m twine check --strict dist/*
+
+installed: dist ## use the wheel of dist/ on every claimed Python that is installed, with the newest and the lowest dependencies
+	@$(BIN)/python -m tests.support.check_installed dist/*.whl
+
+audit: .venv-release/ready ## look for known vulnerabilities in the runtime dependencies; without an answer of the advisory service it fails
+	@.venv-release/bin/python -m tests.support.audit
+
+# The audit stands last: it needs the network, and a release without its answer is for a person to decide.
+release-check: types installed audit ## what a release must pass beside `make test`: complete types, both archives, every Python, the audit
 
 format: $(VENV)/dev ## rewrite the code in the project's style
 	@$(BIN)/python -m ruff check --fix .
