@@ -14,7 +14,7 @@ FLOOR_PYTHON ?= python3.11
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs docs-serve test test-engines test-long floors interpreters coverage soak bench-client bench-bulk bench-imports bench-simulator bench-receiver bench-engines lint types check wheel dist installed audit release-check format clean
+.PHONY: help demo docs docs-serve test test-engines test-long floors interpreters coverage soak bench-client bench-bulk bench-imports bench-simulator bench-receiver bench-engines lint types check wheel dist installed audit workflows release-check format clean
 
 help: ## say what each target does
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  \1\t/' | sort
@@ -144,7 +144,7 @@ wheel: $(VENV)/dev ## build wheel and sdist, compare both with the repository, a
 check: lint types wheel ## lint, types and wheel
 
 .venv-release/ready: pyproject.toml
-	@echo "preparing .venv-release with twine and pip-audit (once)"
+	@echo "preparing .venv-release for a release (once)"
 	@$(PYTHON) -m venv .venv-release
 	@.venv-release/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip
 	@.venv-release/bin/python -m pip install --quiet --disable-pip-version-check --group release
@@ -161,8 +161,13 @@ installed: dist ## use the wheel of dist/ on every claimed Python that is instal
 audit: .venv-release/ready ## look for known vulnerabilities in the runtime dependencies; without an answer of the advisory service it fails
 	@.venv-release/bin/python -m tests.support.audit
 
+workflows: .venv-release/ready ## check the workflow files: their form, and what a workflow must not do
+	@.venv-release/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@.venv-release/bin/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+	@.venv-release/bin/zizmor --offline --quiet --persona=pedantic .github
+
 # The audit stands last: it needs the network, and a release without its answer is for a person to decide.
-release-check: types installed audit ## what a release must pass beside `make test`: complete types, both archives, every Python, the audit
+release-check: types workflows installed audit ## what a release must pass beside `make test`: complete types, workflow files, both archives, every Python, the audit
 
 format: $(VENV)/dev ## rewrite the code in the project's style
 	@$(BIN)/python -m ruff check --fix .

@@ -90,7 +90,17 @@ def test_every_target_exists() -> None:
     targets = {found for run in commands for found in re.findall(r"\bmake ([\w-]+)", run)}
     modules = {found for run in commands for found in re.findall(r"python -m ([\w.]+)", run)}
 
-    assert {"check", "test", "test-long", "test-engines", "floors", "docs", "dist", "audit"} <= targets
+    assert {
+        "check",
+        "workflows",
+        "test",
+        "test-long",
+        "test-engines",
+        "floors",
+        "docs",
+        "dist",
+        "audit",
+    } <= targets
     assert [target for target in targets if not re.search(rf"^{target}:", makefile, re.MULTILINE)] == []
     assert [name for name in modules if not (ROOT / f"{name.replace('.', '/')}.py").is_file()] == []
 
@@ -126,3 +136,11 @@ def test_what_was_checked_is_what_is_uploaded() -> None:
     runs = [step.get("run", "").split(" #")[0] for step in jobs["build"]["steps"]]
     assert runs.index("make release-check") > runs.index('python -m tests.support.release_tag "$TAG"')
     assert jobs["build"]["steps"][-1]["with"]["path"] == "dist/"
+
+
+def test_pinned_actions_do_not_grow_old_unseen() -> None:
+    """A pin needs a proposal of its successor, weekly."""
+    settings = yaml.safe_load((ROOT / ".github" / "dependabot.yml").read_text("utf-8"))
+
+    (update,) = settings["updates"]
+    assert (update["package-ecosystem"], update["schedule"]) == ("github-actions", {"interval": "weekly"})

@@ -87,7 +87,7 @@ def build(room: Path) -> tuple[Path, Path, int]:
         *metadata_problems(text, project),
     ]
     if problems:
-        sys.exit("\n".join(problems))
+        sys.exit("\n".join([*problems, "a new file counts once it is added with git"]))
     print(f"{wheel.name}: {len(names)} files; {sdist.name}: {len(members)} files; as the repository has them")
     return wheel, sdist, len(names)
 
