@@ -1,4 +1,4 @@
-"""Receive callbacks in FastAPI: the receiver is mounted beside your own routes.
+"""Receive callbacks in FastAPI: the receiver is a mount, and lives as long as the application.
 
 The simulator plays the service, so it needs no account. `pip install fastapi uvicorn`
 """
