@@ -143,8 +143,9 @@ class StoreTransaction(Transaction):
             finish: Whether to mark the whole event as handled, since no other handler remains.
 
         Raises:
-            TransactionError: The statements failed, or the handler was done already; nothing was stored.
-            LostClaimError: Another process may have the event; nothing was stored.
+            TransactionError: The statements failed; nothing was stored.
+            LostClaimError: Another process may have the event, or the handler is done already; nothing was
+                stored.
             InboxError: The store failed, and the handler did not.
         """
         raise NotImplementedError

@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from psycopg import AsyncConnection, OperationalError
 
+from nexmo_dispatch_core.postgres.database import Connection
 from nexmo_dispatch_webhooks import ConfigurationError, Context, Event, MessageStatus, Receiver, Router
 from nexmo_dispatch_webhooks.exceptions import InboxError, StatementError
 from nexmo_dispatch_webhooks.inbox import HandlerRetryPolicy, PostgresInbox, StoreInbox
@@ -126,6 +128,41 @@ async def test_a_connection_that_is_cut_is_no_failure_of_a_handler(
     assert set(attempts) == {0}
     assert counts(postgres, database) == {"effect": 1}
     assert (await inbox.show(1)).state == "handled"
+
+
+async def test_an_effect_is_made_once_when_the_result_of_its_commit_is_lost(
+    make: Open, postgres: PostgresServer, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The handler of a commit that came through all the same is not run again, whatever comes after it."""
+    lost = asyncio.Event()
+    lent: list[Connection] = []
+    commit = AsyncConnection.commit
+
+    async def commit_and_lose(connection: Connection) -> None:
+        await commit(connection)
+        if connection in lent and not lost.is_set():
+            lost.set()
+            raise OperationalError("the connection was cut")
+
+    async def own_connection(event: MessageStatus, context: Context) -> None:
+        lent.append(await context.transaction.connection())
+        await lent[-1].execute(COUNT.replace("?", "'effect'"))
+
+    async def statements(event: MessageStatus, context: Context) -> None:
+        context.transaction.execute(COUNT, ("other effect",))
+
+    monkeypatch.setattr(AsyncConnection, "commit", commit_and_lose)
+    inbox = make(poll=0.2, lease=5.0, retry=HandlerRetryPolicy(wait_initial=0.01))
+    await inbox.start(frozen(own_connection, statements))
+    await put(inbox, status_bytes(1))
+    await lost.wait()
+    async with asyncio.timeout(25):
+        while (await inbox.show(1)).state != "handled":  # noqa: ASYNC110 - housekeeping has no event
+            await asyncio.sleep(0.05)
+
+    assert counts(postgres, database) == {"effect": 1, "other effect": 1}
+    record = await inbox.show(1)
+    assert (record.attempts, len(record.done), record.failed) == (0, 2, ())
 
 
 async def test_an_event_is_not_overtaken_when_a_process_loses_its_claims(make: Open) -> None:

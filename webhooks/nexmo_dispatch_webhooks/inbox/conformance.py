@@ -146,6 +146,18 @@ class InboxStoreConformance:
         assert records[1].done == ("good",)
         assert [failure.error for failure in records[2].failed] == ["ValueError"]
 
+    async def test_a_handler_that_is_done_stays_done(self, stores: InboxStores) -> None:
+        """An attempt whose process does not know of an earlier success removes it from no record."""
+        store = await stores.new()
+        await store.add(record(1))
+
+        await store.postpone(1, attempts=1, due=1.0, done=["one"], failed=())
+        await store.postpone(1, attempts=2, due=2.0, done=["other", "one"], failed=())
+        await store.postpone(1, attempts=3, due=3.0, done=[], failed=())
+
+        (found,) = await store.pending()
+        assert (found.attempts, list(found.done)) == (3, ["one", "other"])
+
     async def test_lists_have_pages_and_no_bodies(self, stores: InboxStores) -> None:
         """Pages leave nothing out and repeat nothing; a state without records has an empty list."""
         store = await stores.new()

@@ -371,12 +371,13 @@ class JetStreamInboxStore:
         token: int = 0,
     ) -> None:
         """Store the result of a failed attempt."""
+        before = await self._streams.state_for(record_id)
         state = msgspec.structs.replace(
-            await self._streams.state_for(record_id),
+            before,
             quarantined=due is None,
             attempts=attempts,
             due=due or 0.0,
-            done=tuple(done),
+            done=tuple(dict.fromkeys((*before.done, *done))),
             failed=tuple(failed),
         )
         async with self._writing:

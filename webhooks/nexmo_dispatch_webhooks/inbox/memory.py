@@ -119,7 +119,7 @@ class MemoryInboxStore:
             record_id,
             state="quarantined" if due is None else "pending",
             attempts=attempts,
-            done=tuple(done),
+            done=tuple(dict.fromkeys((*self._kept[record_id].record.done, *done))),
             failed=tuple(failed),
             next_attempt_at=None if due is None else _moment(due),
         )

@@ -208,7 +208,10 @@ WHERE id = %(id)s AND state = 0 AND (worker = %(token)s OR %(token)s = 0) AND NO
 POSTPONE: Final[LiteralString] = f"""
 UPDATE nexmo_dispatch.inbox_events
 SET state = CASE WHEN %(due)s::double precision IS NULL THEN 1 ELSE 0 END,
-    attempts = %(attempts)s, done = %(done)s::text[], failed = %(failed)s::jsonb, worker = NULL,
+    attempts = %(attempts)s, done = done || array(
+        SELECT name FROM unnest(%(done)s::text[]) WITH ORDINALITY AS names(name, place)
+        WHERE name <> ALL(done) ORDER BY place
+    ), failed = %(failed)s::jsonb, worker = NULL,
     due = coalesce(%(due)s::double precision - %(told)s + {_NOW}, 0)
 WHERE id = %(id)s AND state < 2 AND (worker = %(token)s OR %(token)s = 0)
 """

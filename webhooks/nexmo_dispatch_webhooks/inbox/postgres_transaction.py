@@ -153,8 +153,11 @@ class PostgresTransaction(StoreTransaction):
             if found.rowcount == 1:
                 await connection.commit()
             else:
-                failure = TransactionError(
-                    f"record {self._record_id} is not pending, or the handler is done already"
+                # A commit whose result was lost leads here too: the event is given up and read again, and
+                # then this handler is left out.
+                failure = LostClaimError(
+                    f"record {self._record_id} is not pending, another process may have it, or the handler "
+                    "is done already: nothing was stored"
                 )
         except POSTGRES_ERRORS as error:
             why = failure_of(error).text

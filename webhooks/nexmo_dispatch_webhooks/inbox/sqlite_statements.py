@@ -239,7 +239,10 @@ def postpone(
 ) -> None:
     """Store the result of a failed attempt."""
     db.execute(
-        "UPDATE events SET state = ?, attempts = ?, due = ?, done = ?, failed = ? WHERE id = ? AND state < 2",
+        "UPDATE events SET state = ?, attempts = ?, due = ?, done = (SELECT json_group_array(value) FROM "
+        "(SELECT value FROM json_each(events.done) UNION ALL SELECT value FROM json_each(?) "
+        "WHERE value NOT IN (SELECT value FROM json_each(events.done)))), failed = ? "
+        "WHERE id = ? AND state < 2",
         (
             QUARANTINED if due is None else PENDING,
             attempts,

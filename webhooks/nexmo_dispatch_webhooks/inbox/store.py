@@ -114,7 +114,8 @@ class InboxStore(Protocol):
             record_id: A pending record.
             attempts: The number of attempts so far.
             due: When the next attempt is due, in epoch seconds; None for quarantine.
-            done: The names of the handlers that succeeded.
+            done: The names of the handlers that succeeded. They join those that the store has: a commit whose
+                result was lost may have stored a name that the caller does not know.
             failed: The failures of this attempt.
             token: The token of the claim.
 
