@@ -371,13 +371,13 @@ class JetStreamInboxStore:
         token: int = 0,
     ) -> None:
         """Store the result of a failed attempt."""
-        before = await self._streams.state_for(record_id)
+        before = self._opened.get(record_id)
         state = msgspec.structs.replace(
-            before,
+            await self._streams.state_for(record_id),
             quarantined=due is None,
             attempts=attempts,
             due=due or 0.0,
-            done=tuple(dict.fromkeys((*before.done, *done))),
+            done=tuple(done) if before is None else tuple(dict.fromkeys((*before.done, *done))),
             failed=tuple(failed),
         )
         async with self._writing:
