@@ -21,7 +21,7 @@ from msgspec import Struct, field
 
 from nexmo_dispatch_async.bulk.campaign_file import tariff_of, template_of
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
-from nexmo_dispatch_async.bulk.ledger.places import is_url, name_at
+from nexmo_dispatch_async.bulk.ledger.places import is_url, name_at, open_ledger
 from nexmo_dispatch_async.bulk.rejects import Reject, RejectsFile
 from nexmo_dispatch_async.bulk.rows.exclusions import opted_out, sent_to
 from nexmo_dispatch_async.bulk.rows.intake import Intake, Prepared
@@ -133,18 +133,22 @@ async def plan_of(
 
     Raises:
         SourceError: The rows cannot be read.
-        LedgerError: A ledger of `exclude` cannot be read.
+        LedgerError: The ledger, or one of `exclude`, cannot be read.
         OptOutError: The opt-out list cannot be read.
         ConfigurationError: A setting is wrong.
     """
     intake = intake_of(settings, rules=rules)
     tariff = tariff_of(settings)
-    # Without a separate file the list is in the ledger, which a plan does not create.
     async with AsyncExitStack() as stack:
         opt_outs: OptOutList | None = None
-        file = settings.people.file
-        if file and (is_url(file) or await anyio.Path(file).exists()):
-            opt_outs = await stack.enter_async_context(OptOutList.open(settings.people.file))
+        file, ledger = settings.people.file, settings.ledger
+        if file:
+            if is_url(file) or await anyio.Path(file).exists():
+                opt_outs = await stack.enter_async_context(OptOutList.open(file))
+        elif not is_url(ledger) and await anyio.Path(ledger).exists():  # a plan makes no ledger
+            opened = await open_ledger(ledger, observer=True, create=False)
+            stack.push_async_callback(opened.aclose)
+            opt_outs = opened.opt_outs
         return await make_plan(
             settings.source, intake, settings, tariff=tariff, opt_outs=opt_outs, now=now, rejects=rejects
         )

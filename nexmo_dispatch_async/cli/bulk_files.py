@@ -105,7 +105,7 @@ def zone_of(place: Place) -> str:
 
 @asynccontextmanager
 async def opened(
-    place: Place, *, observer: bool = False, restored: bool = False
+    place: Place, *, observer: bool = False, restored: bool = False, create: bool = False
 ) -> AsyncGenerator[SqliteLedger | PostgresLedger | JetStreamLedger]:
     """Open the ledger of a campaign that was begun.
 
@@ -113,11 +113,12 @@ async def opened(
         place: The campaign file or the ledger.
         observer: Only look, and ask for something with `control`: another process may have it.
         restored: It was copied or put back, and is used all the same.
+        create: Make the ledger of a campaign file that has not been run yet.
 
     Raises:
         DispatchError: The file is wrong, or the ledger cannot be opened.
     """
-    ledger = await open_ledger(ledger_of(place), observer=observer, restored=restored, create=False)
+    ledger = await open_ledger(ledger_of(place), observer=observer, restored=restored, create=create)
     async with ledger:
         yield ledger
 

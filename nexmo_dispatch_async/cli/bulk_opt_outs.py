@@ -103,13 +103,16 @@ async def change_opt_outs(
 
 @asynccontextmanager
 async def _list_of(place: Place) -> AsyncGenerator[OptOutList]:
-    """Open the list that a campaign shares with others, or that of its ledger, which no run may have then."""
+    """Open the list that a campaign shares with others, or that of its ledger, which no run may have then.
+
+    People are added before the first run, so the ledger that a campaign file names is made if there is none.
+    """
     settings = settings_of(place)
     if settings is not None and settings.people.file:
         async with OptOutList.open(settings.people.file) as opt_outs:
             yield opt_outs
     else:
-        async with opened(place) as ledger:
+        async with opened(place, create=settings is not None) as ledger:
             yield ledger.opt_outs
 
 

@@ -69,6 +69,18 @@ def test_a_campaign_with_a_list_of_its_own(tmp_path: Path) -> None:
     assert run("opt-out", "list", path, "--with-addresses")[1].startswith("999000000001  ")
 
 
+def test_a_list_of_its_own_may_begin_before_the_first_run(file: Path, service: Simulator) -> None:
+    """The ledger that the campaign file names is made; neither plan nor run sends to a person on its list."""
+    file.write_text(file.read_text("utf-8").replace('[people]\nfile = "opt-outs.db"\n', ""), "utf-8")
+
+    assert run("opt-out", "add", file, "06 17 18 56 60")[:2] == (0, "1 entry added to the opt-out list\n")
+
+    assert "3 to send" in run("plan", file)[1]
+    assert run("run", file)[0] == 0
+    assert service.accepted == 3
+    assert run("opt-out", "remove", file, "06 17 18 56 60")[1] == "1 entry removed from the opt-out list\n"
+
+
 def test_a_number_or_a_file_must_be_named(file: Path) -> None:
     """Nothing to add is a mistake in the command line."""
     assert run("opt-out", "add", file)[0] == 2
