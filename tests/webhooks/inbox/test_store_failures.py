@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from nexmo_dispatch_webhooks import Context, Event, InboxError, InboxFullError, MessageStatus
-from nexmo_dispatch_webhooks.inbox import HandlerRetryPolicy, Record
+from nexmo_dispatch_webhooks.inbox import HandlerRetryPolicy, PendingEvent, Record
 from nexmo_dispatch_webhooks.inbox import inbox as engine_module
-from tests.webhooks.inbox.support import ManualTime, Recorder, Start, put, states, status_bytes
+from tests.webhooks.inbox.support import ManualTime, Recorder, Start, in_workflow, put, states, status_bytes
 
 
 async def test_what_cannot_be_stored_is_not_acknowledged(
@@ -89,6 +89,41 @@ async def test_housekeeping_survives_a_failing_store(
 
     assert "the inbox failed: InboxError" in caplog.text
     assert inbox.health().state == "running"
+
+
+@pytest.mark.one_process
+async def test_no_event_overtakes_one_that_the_store_could_not_read(
+    start: Start, time: ManualTime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until the older events of a conversation are known, newer ones wait, however often a look fails."""
+    handler = Recorder()
+    inbox = await start(handler)
+    read, failures = inbox.store.pending, 0
+
+    async def changed() -> bool:
+        return failures == 0
+
+    async def pending() -> list[PendingEvent]:
+        nonlocal failures
+        failures += 1
+        if failures <= 2:
+            await put(inbox, in_workflow(10 + failures, "w"))  # arrives while the store is read
+            raise InboxError("the store is away")
+        return await read()
+
+    listener, inbox.store.on_added = inbox.store.on_added, None
+    await put(inbox, in_workflow(1, "w"))  # as another process stores it
+    inbox.store.on_added = listener
+    with monkeypatch.context() as patch:
+        patch.setattr(inbox.store, "changed", changed)
+        patch.setattr(inbox.store, "pending", pending)
+        await time.advance(1.5)
+        await put(inbox, in_workflow(20, "w"))
+        await time.advance(3)
+        await inbox.idle()
+
+    assert failures == 3
+    assert [key.partition("/")[0] for key, _ in handler.seen] == ["m1", "m11", "m20", "m12"]
 
 
 async def test_many_waiting_events_are_read_again_in_their_turn(

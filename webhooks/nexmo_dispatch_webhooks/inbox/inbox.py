@@ -72,7 +72,8 @@ class StoreInbox:
         if is_shared(store):
             self._claims = self._scheduler.claims = SharedClaims(store, self._scheduler, self.settings)
         # state
-        self._gathered: list[tuple[int, NewRecord]] | None = None
+        # whether the store has to be read before anything new is scheduled, and what arrives meanwhile
+        self._stale, self._gathered = False, list[tuple[int, NewRecord]]()
         self._task: asyncio.Task[None] | None = None
         self._scopes: tuple[anyio.CancelScope, anyio.CancelScope, anyio.CancelScope] | None = None
         self._active = False
@@ -227,13 +228,11 @@ class StoreInbox:
 
     def _added(self, record_id: int, record: NewRecord) -> None:
         """Schedule a new, durable event; called in the order of the ids."""
-        if self._gathered is not None:
+        if self._stale:
             self._gathered.append((record_id, record))
             return
-        scheduler = self._scheduler
-        item = PendingEvent(
-            record_id, record.lane, record.received_at, kind=record.kind, since=self.settings.monotonic()
-        )
+        scheduler, now = self._scheduler, self.settings.monotonic()
+        item = PendingEvent(record_id, record.lane, record.received_at, kind=record.kind, since=now)
         if len(scheduler.lanes) < _IN_MEMORY and len(record.body) <= _SMALL:
             item.event, item.context = record.event, record.context
         scheduler.lanes.add(item)
@@ -245,15 +244,8 @@ class StoreInbox:
             self._note_backlog(await self.store.count())
             return
         self._active, self._backlog = True, RecordCounts()
-        self._gathered = []
         self.store.on_added = self._added
-        try:
-            await self._refresh()
-        finally:  # events that arrived meanwhile follow those of the store
-            gathered, self._gathered = self._gathered, None
-            for record_id, record in gathered:
-                if record_id not in self._scheduler.lanes:
-                    self._added(record_id, record)
+        await self._refresh()
 
     def _note_backlog(self, backlog: RecordCounts) -> None:
         """Note the backlog; its oldest event is at least as old as its first sight, whatever the clock."""
@@ -263,16 +255,23 @@ class StoreInbox:
         self._backlog = backlog
 
     async def _refresh(self) -> None:
-        """Schedule pending events that other processes stored, or that an operator retried."""
+        """Schedule pending events that other processes stored, or that an operator retried.
+
+        Events that arrive meanwhile follow; after a failure in a later round, so that none overtakes another.
+        """
+        self._stale, gathered = True, self._gathered
+        gathered.clear()  # the store has them
         items = await self.store.pending()
-        hurried = frozenset(item.id for item in items if not item.due and item.id in self._scheduler.lanes)
-        self._scheduler.lanes.hurry(hurried)
         await self._count()
-        new = [item for item in items if item.id not in self._scheduler.lanes]
-        settings = self.settings
+        self._stale = False
+        lanes, settings = self._scheduler.lanes, self.settings
+        lanes.hurry(frozenset(item.id for item in items if not item.due and item.id in lanes))
+        new = [item for item in items if item.id not in lanes]
         to_monotonic(new, epoch=settings.clock(), now=settings.monotonic(), retry=settings.retry)
         for item in new:
-            self._scheduler.lanes.add(item)
+            lanes.add(item)
+        for record_id, record in (one for one in gathered if one[0] not in lanes):
+            self._added(record_id, record)
         self._scheduler.notifier.notify()
 
     async def _count(self) -> None:
@@ -322,7 +321,7 @@ class StoreInbox:
         if not self._active:
             self._scheduler.lanes.leave_to_others()
             await self._take_over()
-        elif await self.store.changed():
+        elif await self.store.changed() or self._stale:
             await self._refresh()
         return self._active
 
