@@ -1,7 +1,7 @@
 """`LeasedMeter`: a configured rate that several workers share, spent from blocks that the ledger grants.
 
 A block is a few sends ahead, asked for before they are due, so that no send waits for the ledger. The module
-asks nobody: `request` says what to ask for, and `grant` takes the answer.
+does no I/O: `request` says what to ask for, and `grant` takes the answer.
 """
 
 from __future__ import annotations
