@@ -27,13 +27,13 @@ _ids = msgspec.json.Decoder(list[int]).decode
 _CANDIDATES: Final = (
     "SELECT json_group_array(json_array(id, usual, attempts, address, key, shape, json(fields), line,"
     " language, variant, json(channels))) FROM (SELECT s.id, o.address IS NULL"
-    " AND coalesce(s.not_before <= ?1, 1) AND coalesce(s.expires > ?1, 1) AS usual, s.attempts, r.address,"
-    " r.key, r.shape, CAST(r.fields AS TEXT) AS fields, r.line, r.language, r.variant,"
+    " AND coalesce(s.not_before <= :now, 1) AND coalesce(s.expires > :now, 1) AS usual, s.attempts,"
+    " r.address, r.key, r.shape, CAST(r.fields AS TEXT) AS fields, r.line, r.language, r.variant,"
     " CAST(r.channels AS TEXT) AS channels FROM state s {1} JOIN recipient r ON r.id = s.id"
     " LEFT JOIN {0}.suppressed o ON o.address = r.address WHERE {2})"
 )
-_OF_RUN: Final = ("", "s.id BETWEEN ?2 AND ?3 ORDER BY s.id")
-_OF_LANE: Final = ("INDEXED BY state_ready", "s.state = 0 AND s.lane = ?2 ORDER BY s.id LIMIT ?3")
+_OF_RUN: Final = ("", "s.id BETWEEN :first AND :last ORDER BY s.id")
+_OF_LANE: Final = ("INDEXED BY state_ready", "s.state = 0 AND s.lane = :lane ORDER BY s.id LIMIT :limit")
 _UNUSUAL: Final = (
     "SELECT s.not_before, s.expires, o.address IS NOT NULL FROM state s JOIN recipient r ON r.id = s.id"
     " LEFT JOIN {0}.suppressed o ON o.address = r.address WHERE s.id = ?"
@@ -102,11 +102,13 @@ def _choose(
     found = _open(work, request, room, limit)
     if len(found) == 1 and found[0][1] >= limit:
         ((lane, _),) = found
-        candidates = _read(work, _OF_LANE, request.now, lane, limit)
+        candidates = _read(work, _OF_LANE, now=request.now, lane=lane, limit=limit)
         return [_Chosen(row.id, lane) for row in candidates], candidates, {}
     chosen, left_out = _merge(work, found, room, limit)
-    runs = _runs([each.id for each in chosen])
-    return chosen, [row for run in runs for row in _read(work, _OF_RUN, request.now, *run)], left_out
+    candidates = []
+    for first, last in _runs([each.id for each in chosen]):
+        candidates += _read(work, _OF_RUN, now=request.now, first=first, last=last)
+    return chosen, candidates, left_out
 
 
 def _open(
@@ -122,8 +124,8 @@ def _open(
     return [each for each in found if each[1] > 0]
 
 
-def _read(work: Work, which: tuple[str, str], now: float, *values: int) -> list[rows.Candidate]:
-    (found,) = work.db.execute(_CANDIDATES.format(work.opt_outs, *which), (now, *values)).fetchone()
+def _read(work: Work, which: tuple[str, str], **values: float) -> list[rows.Candidate]:
+    (found,) = work.db.execute(_CANDIDATES.format(work.opt_outs, *which), values).fetchone()
     return rows.candidates(found)
 
 
