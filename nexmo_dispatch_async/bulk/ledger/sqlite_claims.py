@@ -105,7 +105,7 @@ def _choose(
         candidates = _read(work, _OF_LANE, now=request.now, lane=lane, limit=limit)
         return [_Chosen(row.id, lane) for row in candidates], candidates, {}
     chosen, left_out = _merge(work, found, room, limit)
-    candidates = []
+    candidates = list[rows.Candidate]()
     for first, last in _runs([each.id for each in chosen]):
         candidates += _read(work, _OF_RUN, now=request.now, first=first, last=last)
     return chosen, candidates, left_out
