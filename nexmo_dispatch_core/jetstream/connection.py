@@ -242,7 +242,7 @@ class Connection:
             raise
         return client
 
-    async def _dial(self) -> Client:
+    async def _dial(self, *, again: bool = True) -> Client:
         address = self._address
         options: dict[str, Any] = {}  # Any: keyword arguments of nats-py
         if address.password is not None:
@@ -267,8 +267,11 @@ class Connection:
                 max_outstanding_pings=_UNANSWERED,
                 **options,
             )
-        except BaseException:  # also when this is cancelled, since the time is over
+        except BaseException as error:  # also when this is cancelled, since the time is over
             await client.close()
+            # A server that refuses credentials closes the connection, and a reset takes its words with it.
+            if again and isinstance(error, ConnectionError):
+                return await self._dial(again=False)
             raise
         return client
 

@@ -272,6 +272,7 @@ class StoreInbox:
             lanes.add(item)
         for record_id, record in (one for one in gathered if one[0] not in lanes):
             self._added(record_id, record)
+        gathered.clear()
         self._scheduler.notifier.notify()
 
     async def _count(self) -> None:

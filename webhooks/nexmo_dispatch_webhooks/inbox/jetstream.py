@@ -105,6 +105,7 @@ class JetStreamInboxStore:
         self._quarantined = 0
         # pending events with a state after a failed attempt, or after an operator retried them
         self._opened: dict[int, OpenState] = {}
+        self._counted: RecordCounts | None = None
         # ids whose state changed while `pending` reads
         self._changing: set[int] | None = None
         self._retried: int = 0
@@ -201,6 +202,7 @@ class JetStreamInboxStore:
                         self._on_new(record_id, record)
 
     def _on_new(self, record_id: int, record: NewRecord) -> None:
+        self._counted = None
         if self._pending is not None:
             self._pending[record_id] = record.received_at
         if self.on_added is not None:
@@ -299,6 +301,7 @@ class JetStreamInboxStore:
             self._marking = asyncio.create_task(self._mark(), name="inbox-mark")
 
     def _note_change(self, record_id: int) -> None:
+        self._counted = None
         self._contents.pop(record_id, None)
         if self._changing is not None:
             self._changing.add(record_id)
@@ -320,6 +323,7 @@ class JetStreamInboxStore:
                     return
 
     async def _write_marks(self) -> None:
+        self._counted = None
         async with self._writing:
             while self._marks:
                 group = dict(self._marks[:_GROUP])
@@ -413,7 +417,8 @@ class JetStreamInboxStore:
         finally:
             self._changing = None
         states = {n: one for n, one in found.items() if not one.quarantined and n not in changed}
-        self._quarantined = sum(one.quarantined for one in found.values())
+        self._counted = rows.counts_of(found.values())
+        self._quarantined = self._counted.quarantined
         later = {n: at for n, at in (self._pending or {}).items() if n > last}
         unwritten = {n: at for n, at in (self._pending or {}).items() if n in changed}
         self._opened = {
@@ -483,18 +488,13 @@ class JetStreamInboxStore:
 
     async def count(self) -> RecordCounts:
         """Count pending and quarantined records; the process that handles events tells the others."""
+        if self._counted is not None:  # `pending` has just read all of them
+            return self._counted
         await self._write_marks()
         report = rows.report_in(self._lease.report)
         if report is not None and not self._lease.held:
             return RecordCounts(report.pending, report.quarantined, report.oldest, report.retrying)
-        found = await self._streams.pending(
-            0 if report is None else report.floor, await self._streams.newest()
-        )
-        pending = [one for one in found.values() if not one.quarantined]
-        self._quarantined = len(found) - len(pending)
-        return RecordCounts(
-            len(pending),
-            self._quarantined,
-            pending[0].received_at if pending else None,
-            sum(one.due > 0 for one in pending),
-        )
+        floor = 0 if report is None else report.floor
+        counts = rows.counts_of((await self._streams.pending(floor, await self._streams.newest())).values())
+        self._quarantined = counts.quarantined
+        return counts

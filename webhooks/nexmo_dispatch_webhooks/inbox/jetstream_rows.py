@@ -22,6 +22,7 @@ from nexmo_dispatch_webhooks.inbox.records import (
     NewRecord,
     PendingEvent,
     Record,
+    RecordCounts,
     RecordState,
     StoredFailure,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "OpenState",
     "Report",
     "StoredEvent",
+    "counts_of",
     "forgotten_record",
     "new_record",
     "pending_event",
@@ -312,6 +314,15 @@ def new_record(key: str, event: StoredEvent) -> NewRecord:
         None,
         context,
     )
+
+
+def counts_of(states: Iterable[OpenState]) -> RecordCounts:
+    """Count the states of pending and quarantined events, which come in the order of the ids."""
+    found = list(states)
+    pending = [one for one in found if not one.quarantined]
+    oldest = pending[0].received_at if pending else None
+    retrying = sum(one.due > 0 for one in pending)
+    return RecordCounts(len(pending), len(found) - len(pending), oldest, retrying)
 
 
 def tallies(states: Iterable[OpenState]) -> list[FailureTally]:
