@@ -104,11 +104,12 @@ class TestOneProcess:
 
     @pytest.mark.parametrize("races", [5, pytest.param(20, marks=pytest.mark.long)])
     async def test_two_processes_at_the_same_instant(self, tmp_path: Path, races: int) -> None:
-        """One of them gets a file that neither has seen before, the other is refused."""
+        """Never both get a file that neither has seen before; now and then both are refused, and may try again."""
         with process("race", tmp_path, str(races)) as started:
             pairs = [await asyncio.to_thread(line_of, started) for _ in range(races)]
 
-        assert pairs == [["open", "refused"]] * races
+        assert ["open", "refused"] in pairs
+        assert all(pair in (["open", "refused"], ["refused", "refused"]) for pair in pairs), pairs
 
     async def test_a_ledger_that_another_process_makes_meanwhile_is_no_unknown_file(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
