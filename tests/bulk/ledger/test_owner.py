@@ -104,7 +104,7 @@ class TestOneProcess:
 
     @pytest.mark.parametrize("races", [5, pytest.param(20, marks=pytest.mark.long)])
     async def test_two_processes_at_the_same_instant(self, tmp_path: Path, races: int) -> None:
-        """Never both get a file that neither has seen before; now and then both are refused, and may try again."""
+        """Never do both get a file that neither has seen before; now and then both are refused."""
         with process("race", tmp_path, str(races)) as started:
             pairs = [await asyncio.to_thread(line_of, started) for _ in range(races)]
 
