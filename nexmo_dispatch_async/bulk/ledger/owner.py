@@ -138,7 +138,8 @@ class Owner:
                     f"the companion {companion.name} of the ledger cannot be made: {why}"
                 ) from error
             try:
-                lock.connection.execute("BEGIN EXCLUSIVE")
+                # Not EXCLUSIVE, which readers prevent: two at one instant read both, and both were refused.
+                lock.connection.execute("BEGIN IMMEDIATE")
             except sqlite3.Error as error:
                 lock.close()
                 if is_locked(error):
