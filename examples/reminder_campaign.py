@@ -20,8 +20,8 @@ from nexmo_dispatch_webhooks.aiohttp import setup
 # test numbers of the simulator determine the behaviour of their recipients.
 PEOPLE = (
     "phone;name;time\n"
-    + "".join(f"+9999000{n:05d};Patient {n};{9 + n % 8}:30\n" for n in range(60))
-    + "+999900000007;Patient 7 again;9:30\n06-12;Too short;9:30\n"
+    + "".join(f"+999{'20020' if n % 3 else '10000'}{n:04d};Patient {n};{9 + n % 8}:30\n" for n in range(60))
+    + "+999200200007;Patient 7 again;9:30\n06-12;Too short;9:30\n"
     + "".join(f"+9994119000{n:02d};Gone {n};9:30\n" for n in range(5))
 )
 REMINDER = WorkflowTemplate(
