@@ -5,11 +5,21 @@ import { $ } from "./dom.js";
 import { copy, post, toast } from "./talk.js";
 import { channelName } from "./workflow.js";
 
+const unanswered = new Map(); // how the question of a dialog ends that is open, or has just been closed
+
 /** Open a dialog and wait until it was answered; null when it was cancelled. */
 export function ask(dialog) {
+  unanswered.get(dialog)?.(); // it was closed, and the browser has not told of it yet
+  dialog.returnValue = "";
   return new Promise((resolve) => {
-    dialog.returnValue = "";
-    dialog.addEventListener("close", () => resolve(dialog.returnValue || null), { once: true });
+    const answer = () => {
+      dialog.removeEventListener("close", closed);
+      unanswered.delete(dialog);
+      resolve(dialog.returnValue || null);
+    };
+    const closed = () => { if (!dialog.open) answer(); }; // else it tells of an earlier closing
+    unanswered.set(dialog, answer);
+    dialog.addEventListener("close", closed);
     dialog.showModal();
   });
 }
