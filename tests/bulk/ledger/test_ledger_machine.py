@@ -22,7 +22,6 @@ from hypothesis.stateful import (
 )
 
 from nexmo_dispatch_async.bulk.ledger.jetstream import JetStreamLedger
-from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
 from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
 from nexmo_dispatch_async.bulk.ledger.records import Cap, Claimed, ClaimRequest, News, Result, State
 from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
@@ -51,6 +50,9 @@ TIMES = st.integers(0, 9).map(lambda n: NOW + n)
 class LedgerMachine(RuleBasedStateMachine):
     """Calls of a ledger in any order; the model is the state of each row, and which claims are open."""
 
+    #: A `Ledger` or twins, of any type then; None until `begin`, before which Hypothesis may end an example.
+    ledger: Any = None
+
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
@@ -71,10 +73,14 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.ledger: Ledger = self.run(self.open())
+        self.ledger = self.run(self.open())
+
+    async def close(self) -> None:
+        await self.ledger.aclose()
 
     def teardown(self) -> None:
-        self.run(self.ledger.aclose())
+        if self.ledger is not None:
+            self.run(self.close())
         self.loop.close()
 
     def changed(self, call: str, back: frozenset[int] = frozenset()) -> None:
@@ -199,7 +205,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def counts_equal_a_recount(self) -> None:
-        if hasattr(self, "ledger"):
+        if self.ledger is not None:
             self.run(assert_recount(self.ledger))
 
 
@@ -249,17 +255,14 @@ class JetStreamMachine(LedgerMachine):
     @rule()
     def restart(self) -> None:
         """What was in flight is unknown; all else is as it was."""
-        twins: Any = self.ledger
-        self.run(twins.file.aclose())
+        self.run(self.ledger.file.aclose())
         self.run(self.memory.reap())
         self.begin()
         self.changed("reap")
         assert "sending" not in self.states.values()
 
-    def teardown(self) -> None:
-        twins: Any = self.ledger
-        self.run(twins.file.aclose())
-        self.loop.close()
+    async def close(self) -> None:
+        await self.ledger.file.aclose()
 
 
 class SqliteMachine(LedgerMachine):
@@ -277,8 +280,7 @@ class SqliteMachine(LedgerMachine):
     @rule()
     def restart(self) -> None:
         """What was in flight is unknown; all else is as it was."""
-        twins: Any = self.ledger
-        self.run(twins.file.aclose())
+        self.run(self.ledger.file.aclose())
         self.run(self.memory.reap())
         self.begin()
         self.changed("reap")
