@@ -242,7 +242,7 @@ class Connection:
             raise
         return client
 
-    async def _dial(self, *, again: bool = True) -> Client:
+    async def _dial(self) -> Client:
         address = self._address
         options: dict[str, Any] = {}  # Any: keyword arguments of nats-py
         if address.password is not None:
@@ -267,11 +267,8 @@ class Connection:
                 max_outstanding_pings=_UNANSWERED,
                 **options,
             )
-        except BaseException as error:  # also when this is cancelled, since the time is over
+        except BaseException:  # also when this is cancelled, since the time is over
             await client.close()
-            # A server that refuses credentials closes the connection, and a reset takes its words with it.
-            if again and isinstance(error, ConnectionError):
-                return await self._dial(again=False)
             raise
         return client
 
@@ -296,7 +293,8 @@ class Connection:
 
     async def _note(self, client: Client, error: Exception) -> None:
         """Note what the driver says beside responses; by default it writes a traceback to the log."""
-        self._last = error
+        if not self._denied.is_set():
+            self._last = error  # not the reset behind a refusal
         transport: Any = client._transport  # noqa: SLF001 - see below; Any: nats-py does not type `close`
         if transport is not None and not client.is_connected:
             # A server that takes connections and says nothing: nats-py goes on to the next one, and leaves

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import socket
+import struct
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -141,6 +143,25 @@ async def test_refused_credentials_are_said_at_once() -> None:
         assert "someone" not in f"{connection!r} {caught.value.__cause__} {caught.value.__context__}"
     finally:
         server.remove()
+
+
+async def test_a_reset_does_not_hide_refused_credentials() -> None:
+    """A server that closes with a ping unread sends a reset behind its words."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'INFO {"server_id": "x", "version": "2.15.0", "auth_required": true}\r\n')
+        await reader.readuntil(b"PING")
+        linger = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        writer.write(b"-ERR 'Authorization Violation'\r\n")
+        writer.transport.abort()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    connection = connection_to(f"nats://someone:secret@127.0.0.1:{port}")
+    with pytest.raises(StoreError, match="refused the credentials"):
+        await connection.open()
+    server.close()
 
 
 async def test_a_server_that_is_not_there_is_an_error_in_time() -> None:
