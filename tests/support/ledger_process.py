@@ -23,6 +23,7 @@ from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.bulk.ledger.records import Cap, Claimed, ClaimRequest, News, Recipient, Result
 from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 from nexmo_dispatch_async.exceptions import LedgerInUseError
+from tests.support.fork_races import race
 
 ROWS: Final = 60
 IN_FLIGHT: Final = 6
@@ -149,30 +150,6 @@ async def hold(path: Path) -> None:
     await ledger.aclose()
 
 
-def race(folder: Path, races: int) -> None:
-    """Let two forks open a ledger that is new to both, a number of times; print what each pair says."""
-    for number in range(races):
-        start, go = os.pipe()
-        leave, end = os.pipe()
-        outputs: list[int] = []
-        for _ in range(2):
-            output, said = os.pipe()
-            outputs.append(output)
-            if os.fork() == 0:
-                os.read(start, 1)
-                asyncio.run(open_once(folder / f"{number}.db", said, leave))
-                os._exit(0)
-            os.close(said)
-        os.write(go, b"12")
-        words = sorted(os.read(output, 100).decode() for output in outputs)
-        os.write(end, b"12")
-        for _ in range(2):
-            os.wait()
-        for descriptor in (start, go, leave, end, *outputs):
-            os.close(descriptor)
-        print(*words, flush=True)
-
-
 async def open_once(path: Path, said: int, leave: int) -> None:
     """Open a ledger, say how that went, and keep it until the other one has said so, too."""
     try:
@@ -192,7 +169,7 @@ def main(mode: str, *arguments: str) -> None:
     elif mode == "crash":
         crash(paths[0], [int(point) for point in arguments[1:]])
     elif mode == "race":
-        race(paths[0], int(arguments[1]))
+        race(int(arguments[1]), lambda n, said, leave: open_once(paths[0] / f"{n}.db", said, leave))
     else:
         asyncio.run(hold(paths[0]))
 

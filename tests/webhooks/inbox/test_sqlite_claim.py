@@ -1,8 +1,12 @@
 """The claim to be the only one who handles events: held by one, whatever becomes of its file."""
 
 import os
+import sqlite3
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,7 @@ import pytest
 from nexmo_dispatch_webhooks import InboxError
 from nexmo_dispatch_webhooks.inbox import sqlite_claim
 from nexmo_dispatch_webhooks.inbox.sqlite import SqliteInboxStore
+from tests.support.paths import ROOT
 from tests.webhooks.inbox.support import Make, ManualTime, Open, Recorder, frozen, put, status_bytes
 
 STRANGER = 65534
@@ -53,6 +58,29 @@ async def test_two_names_of_a_file_are_one_claim(tmp_path: Path) -> None:
 
     await second.aclose()
     await first.aclose()
+
+
+@pytest.mark.parametrize("races", [5, pytest.param(20, marks=pytest.mark.long)])
+def test_two_processes_at_the_same_instant(tmp_path: Path, races: int) -> None:
+    """One of them handles the events of an inbox that neither has seen before, the other stands by."""
+    command = [sys.executable, "-m", "tests.support.fork_races", str(tmp_path), str(races)]
+
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True, timeout=60)
+
+    assert done.stdout.splitlines() == ["claimed stands-by"] * races
+
+
+async def test_a_process_that_only_looks_at_the_claim_takes_it_from_no_other(
+    open_store: Open, tmp_path: Path
+) -> None:
+    """As another process does at the instant before it stands by itself."""
+    (tmp_path / "inbox.db-worker").touch(mode=0o600)
+    with closing(sqlite3.connect(tmp_path / "inbox.db-worker", isolation_level=None)) as other:
+        other.execute("BEGIN")
+        other.execute("SELECT * FROM sqlite_master").fetchall()
+        store = await open_store()
+
+        assert await store.claim()
 
 
 @pytest.mark.parametrize("way", ["removed", "replaced"])

@@ -106,7 +106,8 @@ def _lock(path: Path) -> SqliteFile | None:
         raise InboxError(f"{path.name} cannot be opened: {_words(error)}") from error
     try:
         lock.connection.execute("PRAGMA journal_mode = MEMORY")  # any other mode would create another file
-        lock.connection.execute("BEGIN EXCLUSIVE")
+        # Not EXCLUSIVE, which readers prevent: two at one instant read both, and both would stand by.
+        lock.connection.execute("BEGIN IMMEDIATE")
         # A read-only file is locked for reading only, which several processes may do.
         lock.connection.execute("PRAGMA user_version = 1")
     except sqlite3.Error as error:
