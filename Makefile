@@ -14,7 +14,7 @@ FLOOR_PYTHON ?= python3.11
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs docs-serve test test-engines test-long floors interpreters coverage soak bench-client bench-bulk bench-imports bench-simulator bench-receiver bench-engines lint types check wheel dist installed audit workflows release-check format clean
+.PHONY: help demo docs docs-serve test test-random test-engines test-long floors interpreters coverage soak bench-client bench-bulk bench-imports bench-simulator bench-receiver bench-engines lint types check wheel dist installed audit workflows release-check format clean
 
 help: ## say what each target does
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  \1\t/' | sort
@@ -50,6 +50,14 @@ docs-serve: $(VENV)/dev ## show the documentation site at http://127.0.0.1:8000 
 
 test: $(VENV)/dev ## run the tests: every promise once, without the long repetitions
 	@$(BIN)/python -m pytest $(PYTEST) -m "not long and not engines" --hypothesis-profile quick $(ARGS)
+
+# `make test-random ROUNDS=1 SEED=7` repeats the round with that seed.
+ROUNDS ?= 20
+SEED ?=
+
+test-random: $(VENV)/dev ## run the tests of `make test` ROUNDS times in random order, up to the first round that fails
+	@$(BIN)/python -m tests.support.random_rounds --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED)) -- \
+		$(PYTEST) -m "not long and not engines" --hypothesis-profile quick $(ARGS)
 
 test-engines: $(VENV)/dev ## run the tests that start a server: Postgres, where its binaries are installed, and NATS
 	@$(BIN)/python -m pytest $(PYTEST) -m "engines and not long" $(ARGS)

@@ -37,6 +37,7 @@ settings.register_profile("thorough", settings.get_profile("usual"), max_example
 settings.load_profile("usual")
 
 
+@pytest.hookimpl(trylast=True)  # after a plugin that shuffles the tests
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the tests in a browser first: it takes long to start, and one worker has it to itself."""
     items.sort(key=lambda item: "devtools" not in getattr(item, "fixturenames", ()))

@@ -78,7 +78,15 @@ def anyio_backend():
 
 WITHOUT = [
     f"-pno:{plugin}"
-    for plugin in ("cacheprovider", "xdist", "timeout", "hypothesispytest", "schemathesis", "faker")
+    for plugin in (
+        "cacheprovider",
+        "xdist",
+        "timeout",
+        "hypothesispytest",
+        "schemathesis",
+        "faker",
+        "randomly",
+    )
 ]
 
 

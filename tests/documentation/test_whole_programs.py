@@ -19,7 +19,9 @@ TITLED = [
 # What prepares a machine is not run again: the tests have their environment.
 PREPARING = ("python3 -m venv ", ". .venv/bin/activate", "pip install ")
 
-WITHOUT_PLUGINS = " ".join(f"-p no:{name}" for name in ("hypothesispytest", "schemathesis", "faker", "xdist"))
+WITHOUT_PLUGINS = " ".join(
+    f"-p no:{name}" for name in ("hypothesispytest", "schemathesis", "faker", "randomly", "xdist")
+)
 
 
 def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
