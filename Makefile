@@ -14,7 +14,7 @@ FLOOR_PYTHON ?= python3.11
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs docs-serve test test-random test-engines test-long floors interpreters coverage soak bench-client bench-bulk bench-imports bench-simulator bench-receiver bench-engines lint types check wheel dist installed audit workflows release-check format clean
+.PHONY: help demo docs docs-serve test test-random test-engines test-long floors interpreters coverage mutants soak bench-client bench-bulk bench-imports bench-simulator bench-receiver bench-engines lint types check wheel dist installed audit workflows release-check format clean
 
 help: ## say what each target does
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  \1\t/' | sort
@@ -102,6 +102,9 @@ coverage: $(VENV)/dev ## run all the tests and measure which branches they take
 	@$(BIN)/python -m coverage run -m pytest $(PYTEST)
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report
+
+mutants: $(VENV)/dev ## change each module without I/O 60 times, and count what its tests notice: `make mutants ARGS="failover retry"`
+	@$(BIN)/python -m tests.support.mutants $(ARGS)
 
 $(VENV)/fuzz: $(VENV)/dev
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group fuzz
