@@ -86,7 +86,10 @@ IMPURE = {
     *(f"bulk.ledger.sqlite{part}" for part in ("", "_writer", "_file", "_sql", "_claims", "_results")),
     *(f"bulk.ledger.postgres{part}" for part in ("", "_opt_outs")),
     *(f"bulk.ledger.jetstream{part}" for part in ("", "_batches", "_campaigns", "_journal", "_opt_outs")),
-    *(f"bulk.ledger.{name}" for name in ("owner", "opt_outs_sqlite", "opt_outs_sql")),
+    *(
+        f"bulk.ledger.{name}"
+        for name in ("owner", "opt_outs_sqlite", "opt_outs_sql", "conformance_processes")
+    ),
     *(f"bulk.sending.{name}" for name in ("sender", "settling", "paced_sends", "shared_pace")),
     "care_window.sqlite",
     *(

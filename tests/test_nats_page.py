@@ -5,13 +5,13 @@ import time
 
 import pytest
 
+from nexmo_dispatch_async.bulk.ledger.conformance_claims import people, person, request
 from nexmo_dispatch_async.bulk.ledger.jetstream import JetStreamLedger
 from nexmo_dispatch_async.tracking import TrackingRetention, WorkflowState
 from nexmo_dispatch_async.tracking.jetstream import JetStreamTrackingStore
 from nexmo_dispatch_webhooks import InboxError
 from nexmo_dispatch_webhooks.inbox.conformance import record
 from nexmo_dispatch_webhooks.inbox.jetstream import JetStreamInboxStore
-from tests.bulk.ledger.conformance import people, person, request
 from tests.support.nats_server import NatsServer, program
 from tests.support.paths import ROOT
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+from nexmo_dispatch_async.bulk.ledger.conformance_claims import assert_recount
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
-from tests.bulk.ledger.conformance import assert_recount
 from tests.support.ledger_process import IN_FLIGHT, NOW, ROWS, campaign
 
 #: What a row may be after a restart, by the last that was said of it.

@@ -8,12 +8,12 @@ import time
 import pytest
 from typer.testing import CliRunner
 
+from nexmo_dispatch_async.bulk.ledger.conformance_claims import people
 from nexmo_dispatch_async.bulk.ledger.jetstream import JetStreamLedger
 from nexmo_dispatch_async.cli.app import app
 from nexmo_dispatch_core.findings import Finding
 from nexmo_dispatch_core.jetstream.connection import Connection
 from nexmo_dispatch_core.jetstream.examination import examine
-from tests.bulk.ledger.conformance import people
 from tests.core.test_jetstream import StoreError
 from tests.support.nats_server import NatsCluster, NatsServer
 

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from nexmo_dispatch_async.bulk.ledger.conformance_claims import people, request, states
 from nexmo_dispatch_async.bulk.ledger.postgres import PostgresLedger
 from nexmo_dispatch_async.cli.postgres_store import examine_store
 from nexmo_dispatch_async.exceptions import LedgerError
 from nexmo_dispatch_core.findings import Finding
-from tests.bulk.ledger.conformance import people, request, states
 from tests.support.postgres_server import PostgresServer, binaries
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(90)]

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from nexmo_dispatch_async.bulk.ledger.conformance_claims import NOW, assert_recount, people, request, result
 from nexmo_dispatch_async.bulk.ledger.places import open_ledger
 from nexmo_dispatch_async.bulk.ledger.postgres import PostgresLedger
 from nexmo_dispatch_async.bulk.ledger.rates import RateRequest
@@ -18,7 +19,6 @@ from nexmo_dispatch_core.postgres.failures import Failure
 from nexmo_dispatch_webhooks import Context, MessageStatus
 from nexmo_dispatch_webhooks.inbox import PostgresInbox
 from nexmo_dispatch_webhooks.inbox.postgres import PostgresInboxStore
-from tests.bulk.ledger.conformance import NOW, assert_recount, people, request, result
 from tests.support.callbacks import UUID, status
 from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres_server import PostgresServer

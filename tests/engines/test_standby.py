@@ -6,13 +6,13 @@ import asyncio
 
 import pytest
 
+from nexmo_dispatch_async.bulk.ledger.conformance_claims import assert_recount, people, request, result
 from nexmo_dispatch_async.bulk.ledger.postgres import PostgresLedger
 from nexmo_dispatch_async.bulk.ledger.records import Claimed
 from nexmo_dispatch_async.exceptions import LedgerError
 from nexmo_dispatch_core.postgres.database import Database
 from nexmo_dispatch_core.postgres.examination import examine
 from nexmo_dispatch_core.postgres.failures import Failure
-from tests.bulk.ledger.conformance import assert_recount, people, request, result
 from tests.support.postgres_server import PostgresServer
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(180)]

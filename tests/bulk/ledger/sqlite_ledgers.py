@@ -6,10 +6,10 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+from nexmo_dispatch_async.bulk.ledger.conformance_claims import NOW
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
-from tests.bulk.ledger.conformance import NOW
 
 
 class SqliteLedgers:

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from nexmo_dispatch_async.bulk.ledger.conformance import (
+    CapConformance,
+    LedgerConformance,
+    SharedLedgerConformance,
+)
+from nexmo_dispatch_async.bulk.ledger.conformance_claims import NOW
 from nexmo_dispatch_async.bulk.ledger.jetstream import JetStreamLedger
 from nexmo_dispatch_async.bulk.ledger.jetstream_opt_outs import JetStreamOptOutStore
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
-from tests.bulk.ledger.conformance import NOW, AddConformance, CapConformance, ClaimConformance
-from tests.bulk.ledger.conformance_rates import RateConformance
-from tests.bulk.ledger.conformance_results import ForgetConformance, NewsConformance, ResultConformance
+from nexmo_dispatch_core.tasks import end
 
 pytestmark = pytest.mark.engines
+
+
+async def silence(ledger: JetStreamLedger) -> None:
+    """End a ledger as the death of its process would: it gives up nothing, and shows no life any more."""
+    alive, ledger._batches._alive = ledger._batches._alive, None
+    assert alive is not None
+    await end(alive)
 
 
 class JetStreamLedgers:
@@ -23,9 +35,10 @@ class JetStreamLedgers:
 
     now = NOW
 
-    def __init__(self, url: str, *, shared: bool = False) -> None:
+    def __init__(self, url: str, *, shared: bool = False, lease: float = 120.0) -> None:
         self.url = url
         self._shared = shared
+        self._lease = lease
         self._opened: list[JetStreamLedger | OptOutList] = []
 
     def _clock(self) -> float:
@@ -37,7 +50,8 @@ class JetStreamLedgers:
         return await self.open(f"campaign {len(self._opened)}", opt_outs=opt_outs)
 
     async def open(self, name: str, **settings: Any) -> JetStreamLedger:
-        given: dict[str, Any] = {"accept_loss": True, "clock": self._clock, "url": self.url} | settings
+        own = {"accept_loss": True, "clock": self._clock, "url": self.url, "lease": self._lease}
+        given: dict[str, Any] = own | settings
         ledger = await JetStreamLedger.open(name=name, **given)
         self._opened.append(ledger)
         return ledger
@@ -51,6 +65,16 @@ class JetStreamLedgers:
     def opt_outs_of(self, ledger: Any) -> OptOutList:
         assert isinstance(ledger, JetStreamLedger)
         return ledger.opt_outs
+
+    async def die(self, ledger: JetStreamLedger, /) -> None:
+        """Silence a ledger, and return when its lease is over: its rows are `unknown` then."""
+        await silence(ledger)
+        other = await self.open(ledger.name)
+        async with asyncio.timeout(20):
+            await other.counts()
+            while other._journal.view.sending(ledger._journal.process):
+                await asyncio.sleep(0.05)
+                await other.counts()
 
     async def aclose(self) -> None:
         for opened in reversed(self._opened):
@@ -73,33 +97,19 @@ class _WithSharedOptOuts:
         await ledgers.aclose()
 
 
-class TestAdd(_OnJetStream, AddConformance):
-    """See `AddConformance`."""
-
-
-class TestClaim(_OnJetStream, ClaimConformance):
-    """See `ClaimConformance`."""
-
-
-class TestCap(_OnJetStream, CapConformance):
-    """See `CapConformance`."""
+class TestLedger(_OnJetStream, LedgerConformance):
+    """See `LedgerConformance`."""
 
 
 class TestSharedCap(_WithSharedOptOuts, CapConformance):
     """See `CapConformance`."""
 
 
-class TestResults(_OnJetStream, ResultConformance):
-    """See `ResultConformance`."""
+class TestSharedLedger(SharedLedgerConformance):
+    """See `SharedLedgerConformance`."""
 
-
-class TestNews(_OnJetStream, NewsConformance):
-    """See `NewsConformance`."""
-
-
-class TestRates(_OnJetStream, RateConformance):
-    """See `RateConformance`."""
-
-
-class TestForget(_OnJetStream, ForgetConformance):
-    """See `ForgetConformance`."""
+    @pytest.fixture
+    async def shared_ledgers(self, nats_url: str) -> AsyncIterator[JetStreamLedgers]:
+        ledgers = JetStreamLedgers(nats_url, lease=1.0)
+        yield ledgers
+        await ledgers.aclose()

@@ -9,11 +9,11 @@ from typing import Literal
 
 import pytest
 
+from nexmo_dispatch_async.bulk.ledger.conformance_claims import assert_recount, people, request, result
+from nexmo_dispatch_async.bulk.ledger.conformance_results import news
 from nexmo_dispatch_async.bulk.ledger.jetstream import JetStreamLedger
 from nexmo_dispatch_async.bulk.ledger.records import Result
 from nexmo_dispatch_async.exceptions import LedgerError
-from tests.bulk.ledger.conformance import assert_recount, people, request, result
-from tests.bulk.ledger.conformance_results import news
 from tests.support.nats_server import NatsCluster, NatsServer
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(240)]

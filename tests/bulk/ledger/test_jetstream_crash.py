@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from nexmo_dispatch_async.bulk.ledger.conformance_claims import NOW, assert_recount, people, request, result
+from nexmo_dispatch_async.bulk.ledger.conformance_results import news
 from nexmo_dispatch_async.bulk.ledger.jetstream import JetStreamLedger
 from nexmo_dispatch_async.bulk.ledger.records import Claimed, Result
 from nexmo_dispatch_core.jetstream.connection import Connection
-from tests.bulk.ledger.conformance import NOW, assert_recount, people, request, result
-from tests.bulk.ledger.conformance_results import news
-from tests.bulk.ledger.test_jetstream_processes import die
+from tests.bulk.ledger.test_jetstream import silence
 
 pytestmark = pytest.mark.engines
 
@@ -96,7 +96,7 @@ async def test_a_process_may_die_at_any_request(
         monkeypatch.setattr(ledger._connection, "request", death.request)
         with contextlib.suppress(Crash):
             await send_all(ledger, posts)
-        await die(ledger)
+        await silence(ledger)
         await ledger._connection.aclose()
         if not death.is_dead:
             break

@@ -10,9 +10,16 @@ from typing import Any
 
 import pytest
 
+from nexmo_dispatch_async.bulk.ledger.conformance_claims import (
+    assert_recount,
+    people,
+    person,
+    request,
+    result,
+    states,
+)
 from nexmo_dispatch_async.bulk.ledger.jetstream import JetStreamLedger
 from nexmo_dispatch_async.exceptions import ConfigurationError, LedgerError, OptOutError
-from tests.bulk.ledger.conformance import assert_recount, people, person, request, result, states
 from tests.bulk.ledger.test_jetstream import JetStreamLedgers
 from tests.support.nats_server import NatsServer
 

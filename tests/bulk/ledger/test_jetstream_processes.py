@@ -9,15 +9,22 @@ from typing import Any
 
 import pytest
 
+from nexmo_dispatch_async.bulk.ledger.conformance_claims import (
+    NOW,
+    assert_recount,
+    people,
+    person,
+    request,
+    result,
+    states,
+)
 from nexmo_dispatch_async.bulk.ledger.jetstream import JetStreamLedger
 from nexmo_dispatch_async.bulk.ledger.jetstream_campaigns import OpenCampaigns
 from nexmo_dispatch_async.bulk.ledger.jetstream_opt_outs import JetStreamOptOutStore
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.bulk.ledger.rates import RateRequest
-from nexmo_dispatch_async.bulk.ledger.records import Cap, Claimed, Control
+from nexmo_dispatch_async.bulk.ledger.records import Control
 from nexmo_dispatch_async.exceptions import ConfigurationError, LedgerError
-from tests.bulk.ledger.conformance import NOW, assert_recount, people, person, request, result, states
-from tests.bulk.ledger.conformance_results import news
 from tests.bulk.ledger.test_jetstream import JetStreamLedgers
 from tests.support.nats_server import NatsServer
 
@@ -65,96 +72,13 @@ async def test_a_lost_cancellation_keeps_no_ledger_open(
         await ledger.aclose()
 
 
-async def die(ledger: JetStreamLedger) -> None:
-    """End a ledger as the death of its process would: it gives up nothing, and shows no life any more."""
-    alive = ledger._batches._alive
-    assert alive is not None
-    while not alive.done():
-        alive.cancel()
-        await asyncio.wait({alive}, timeout=1.0)
-    ledger._batches._alive = None
-
-
-async def until_reaped(ledger: JetStreamLedger, process: str) -> None:
-    """Return when no row is in flight in the name of a process."""
-    async with asyncio.timeout(20):
-        await ledger.counts()
-        while ledger._journal.view.sending(process):
-            await asyncio.sleep(0.05)
-            await ledger.counts()
-
-
-async def test_senders_share_the_rows_out(makes: JetStreamLedgers) -> None:
-    """Four senders that claim and record at the same instants, callbacks beside them: each row goes once."""
-    senders = [await makes.open("spring") for _ in range(4)]
-    await senders[0].add(people(600))
-    claims: list[Claimed] = []
-
-    async def send(ledger: JetStreamLedger, number: int) -> None:
-        done: list[Claimed] = []
-        while True:
-            rows = await ledger.claim(request(limit=7), [result(row) for row in done], worker=f"w{number}")
-            if not rows:
-                return
-            claims.extend(rows)
-            done = rows
-            await senders[(number + 1) % 4].observe([news(ledger, row.id, reached="read") for row in rows])
-
-    async with asyncio.timeout(60):
-        await asyncio.gather(*(send(ledger, number) for number, ledger in enumerate(senders)))
-
-    assert sorted(row.id for row in claims) == list(range(1, 601))
-    counts = await assert_recount(senders[3])
-    assert counts.reached == {"read": 600}
-    assert counts.states == {"sent": 600}
-
-
-async def test_lists_that_are_added_at_the_same_instant_make_one_row_for_each_key(
-    makes: JetStreamLedgers,
-) -> None:
-    """Two processes add lists that overlap: each key has one row, and each process knows which were there."""
-    one, other = await makes.open("spring"), await makes.open("spring")
-
-    added = await asyncio.gather(one.add(people(700)), other.add(people(700, first=300)))
-
-    assert sum(each.added for each in added) == 1000
-    assert sum(len(each.duplicates) for each in added) == 400
-    rows = await one.scan(limit=2000)
-    assert len({row.key for row in rows}) == len(rows) == 1000
-    await assert_recount(other)
-
-
-async def test_rows_of_a_sender_that_died_become_unknown(makes: JetStreamLedgers) -> None:
-    """Never `pending`, and those of a sender that lives stay; a late result still mends what is unknown."""
-    one = await makes.open("spring", lease=1.0)
-    other = await makes.open("spring", lease=1.0)
-    await one.add(people(6))
-    lost = await one.claim(request(limit=2))
-    kept = await other.claim(request(limit=2))
-    await die(one)
-
-    third = await makes.open("spring", lease=1.0)
-    await until_reaped(third, one._journal.process)
-
-    found = dict(zip(range(1, 7), await states(third), strict=True))
-    assert {found[row.id] for row in lost} == {"unknown"}
-    assert sorted(found.values()) == ["pending", "pending", "sending", "sending", "unknown", "unknown"]
-    await one.record([result(lost[0]), result(lost[1], "pending")])
-    await other.record([result(row) for row in kept])
-    found = dict(zip(range(1, 7), await states(third), strict=True))
-    assert [found[row.id] for row in lost] == ["sent", "unknown"]
-    assert {found[row.id] for row in kept} == {"sent"}
-    await assert_recount(third)
-
-
 async def test_a_sender_that_slept_claims_nothing_under_its_old_name(makes: JetStreamLedgers) -> None:
     """Taken for dead meanwhile, it finds that out with its next write, and goes on under a new name."""
     one, other = await makes.open("spring", lease=0.5), await makes.open("spring", lease=0.5)
     await one.add(people(4))
     slept = await one.claim(request(limit=2))
-    await die(one)
     before = one._journal.process
-    await until_reaped(other, before)
+    await makes.die(one)
 
     rows = await one.claim(request(limit=1), [result(slept[0], "pending")])
 
@@ -162,24 +86,6 @@ async def test_a_sender_that_slept_claims_nothing_under_its_old_name(makes: JetS
     assert not {row.id for row in rows} & {row.id for row in slept}
     assert [(await states(other))[row.id - 1] for row in slept] == ["unknown", "unknown"]
     await assert_recount(other)
-
-
-async def test_the_cap_holds_over_senders(makes: JetStreamLedgers) -> None:
-    """Two campaigns and four senders at the same instant: no person gets more messages than the cap."""
-    shared = await makes.new_opt_outs()
-    names = ("spring", "summer", "spring", "summer")
-    senders = [await makes.open(name, opt_outs=shared) for name in names]
-    for ledger in senders[:2]:
-        await ledger.add([person(n % 25, key=f"k{n}") for n in range(50)])
-    cap = Cap(messages=1, window=3600)
-
-    claims = await asyncio.gather(
-        *(ledger.claim(request(limit=20, cap=cap)) for _ in range(3) for ledger in senders)
-    )
-
-    sent = [row.address for rows in claims for row in rows]
-    assert len(sent) == len(set(sent)) == 25
-    await assert_recount(senders[0])
 
 
 async def test_a_stop_in_the_middle_of_a_claim_is_honoured(
@@ -220,51 +126,6 @@ async def test_rates_are_shared_by_the_processes_that_send(makes: JetStreamLedge
     await one.control(Control())  # a change, with which what is new is read
     await one.counts()
     assert one.share == 1.0
-
-
-async def test_an_observer_asks_and_changes_nothing_else(makes: JetStreamLedgers) -> None:
-    """It reads, counts and asks for something; its end gives up no row."""
-    one = await makes.open("spring")
-    await one.add(people(2))
-    await one.claim(request(limit=1))
-
-    watcher = await makes.open("spring", observer=True, accept_loss=False)
-    await watcher.control(Control(state="pause", by="command"))
-    with pytest.raises(LedgerError, match="for looking at it"):
-        await watcher.claim(request())
-    await watcher.aclose()
-
-    assert (await one.control()).state == "pause"
-    assert await states(one) == ["sending", "pending"]
-    with pytest.raises(LedgerError, match="no campaign of this name"):
-        await makes.open("autumn", observer=True, create=False)
-
-
-async def test_a_sender_that_ends_in_order_leaves_what_it_claimed_unknown(makes: JetStreamLedgers) -> None:
-    """At once, without its lease."""
-    one, other = await makes.open("spring"), await makes.open("spring")
-    await one.add(people(2))
-    await one.claim(request(limit=1))
-    await one.aclose()
-
-    assert await states(other) == ["unknown", "pending"]
-
-
-async def test_a_claim_whose_caller_was_cancelled_goes_back(makes: JetStreamLedgers) -> None:
-    """Whenever that was: its rows were not sent."""
-    ledger = await makes.open("spring")
-    await ledger.add(people(4))
-    for rounds in range(4):
-        claiming = asyncio.create_task(ledger.claim(request(limit=2)))
-        for _ in range(rounds):
-            await asyncio.sleep(0)
-        claiming.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await claiming
-    # a call waits for those before it, the ones that put rows back included
-    for _ in range(10):
-        await ledger.counts()
-    assert (await assert_recount(ledger)).states == {"pending": 4}
 
 
 async def test_a_claim_whose_response_was_lost_is_not_lost(

@@ -21,11 +21,18 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from nexmo_dispatch_async.bulk.ledger.conformance_claims import (
+    NOW,
+    SMS,
+    WHATSAPP,
+    assert_recount,
+    person,
+    uuid_of,
+)
 from nexmo_dispatch_async.bulk.ledger.jetstream import JetStreamLedger
 from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
 from nexmo_dispatch_async.bulk.ledger.records import Cap, Claimed, ClaimRequest, News, Result, State
 from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
-from tests.bulk.ledger.conformance import NOW, SMS, WHATSAPP, assert_recount, person, uuid_of
 
 T = TypeVar("T")
 #: Where a row may go within one call, by what the call was.

@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 
+from nexmo_dispatch_async.bulk.ledger.conformance import LedgerConformance, Ledgers
+from nexmo_dispatch_async.bulk.ledger.conformance_claims import NOW
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
 from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.exceptions import ConfigurationError
-from tests.bulk.ledger.conformance import NOW, AddConformance, CapConformance, ClaimConformance, Ledgers
-from tests.bulk.ledger.conformance_rates import RateConformance
-from tests.bulk.ledger.conformance_results import ForgetConformance, NewsConformance, ResultConformance
 
 
 class MemoryLedgers:
@@ -35,38 +34,12 @@ class MemoryLedgers:
         return ledger.opt_outs
 
 
-class _InMemory:
+class TestLedger(LedgerConformance):
+    """See `LedgerConformance`."""
+
     @pytest.fixture
     def ledgers(self) -> Ledgers:
         return MemoryLedgers()
-
-
-class TestAdd(_InMemory, AddConformance):
-    """Adding rows to memory."""
-
-
-class TestClaim(_InMemory, ClaimConformance):
-    """Claims in memory."""
-
-
-class TestCap(_InMemory, CapConformance):
-    """The cap in memory."""
-
-
-class TestResult(_InMemory, ResultConformance):
-    """Results in memory."""
-
-
-class TestNews(_InMemory, NewsConformance):
-    """Callbacks in memory."""
-
-
-class TestRates(_InMemory, RateConformance):
-    """Rates that workers share."""
-
-
-class TestForget(_InMemory, ForgetConformance):
-    """Erasing in memory."""
 
 
 def test_people_in_a_file_are_none_for_memory(tmp_path: Path) -> None:

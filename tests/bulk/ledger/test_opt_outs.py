@@ -14,6 +14,7 @@ import pytest
 
 from nexmo_dispatch_async import messenger, sms
 from nexmo_dispatch_async.bulk import Campaign, MemoryLedger, WorkflowTemplate
+from nexmo_dispatch_async.bulk.ledger.conformance_claims import NOW, person, request, states
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList, normal_address
 from nexmo_dispatch_async.bulk.ledger.records import Cap
 from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
@@ -22,7 +23,6 @@ from nexmo_dispatch_async.exceptions import ConfigurationError, OptOutError
 from nexmo_dispatch_webhooks import Router
 from nexmo_dispatch_webhooks.events import Event, parse_event
 from tests.bulk.fake_client import FakeClient
-from tests.bulk.ledger.conformance import NOW, person, request, states
 
 ANN = "447700900001"
 

@@ -18,10 +18,17 @@ from pathlib import Path
 import pytest
 
 from nexmo_dispatch_async.bulk.ledger import sqlite_file
+from nexmo_dispatch_async.bulk.ledger.conformance_claims import (
+    assert_recount,
+    people,
+    person,
+    request,
+    result,
+    states,
+)
 from nexmo_dispatch_async.bulk.ledger.records import Control
 from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 from nexmo_dispatch_async.exceptions import LedgerCopiedError, LedgerError, LedgerInUseError
-from tests.bulk.ledger.conformance import assert_recount, people, person, request, result, states
 
 ROOT = Path(__file__).parents[3]
 PROGRAM = [sys.executable, "-m", "tests.support.ledger_process"]

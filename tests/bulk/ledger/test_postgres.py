@@ -8,32 +8,26 @@ from typing import Any
 
 import pytest
 
+from nexmo_dispatch_async.bulk.ledger.conformance import (
+    CapConformance,
+    LedgerConformance,
+    SharedLedgerConformance,
+)
+from nexmo_dispatch_async.bulk.ledger.conformance_claims import (
+    NOW,
+    assert_recount,
+    people,
+    request,
+    result,
+    states,
+)
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.bulk.ledger.places import split_url
 from nexmo_dispatch_async.bulk.ledger.postgres import PostgresLedger
 from nexmo_dispatch_async.bulk.ledger.postgres_opt_outs import PostgresOptOutStore
-from nexmo_dispatch_async.bulk.ledger.records import Cap, Claimed, Control
 from nexmo_dispatch_async.exceptions import ConfigurationError, LedgerError
-from tests.bulk.ledger.conformance import (
-    NOW,
-    AddConformance,
-    CapConformance,
-    ClaimConformance,
-    assert_recount,
-    people,
-    person,
-    request,
-    result,
-    states,
-)
-from tests.bulk.ledger.conformance_rates import RateConformance
-from tests.bulk.ledger.conformance_results import (
-    ForgetConformance,
-    NewsConformance,
-    ResultConformance,
-    news,
-)
+from nexmo_dispatch_core.tasks import end
 from tests.support.postgres_server import PostgresServer
 
 pytestmark = pytest.mark.engines
@@ -73,6 +67,14 @@ class PostgresLedgers:
         assert isinstance(ledger, PostgresLedger)
         return ledger.opt_outs
 
+    async def die(self, ledger: PostgresLedger, /) -> None:
+        """End a ledger without a last word, and its lease with it."""
+        alive, ledger._alive = ledger._alive, None
+        assert alive is not None
+        await end(alive)
+        dead = "UPDATE nexmo_dispatch.campaign_workers SET until = 0 WHERE name = %s"
+        await ledger._database.run(lambda connection: connection.execute(dead, (ledger._instance,)))
+
     async def aclose(self) -> None:
         for opened in reversed(self._opened):
             await opened.aclose()
@@ -94,36 +96,22 @@ class _WithSharedOptOuts:
         await ledgers.aclose()
 
 
-class TestAdd(_OnPostgres, AddConformance):
-    """See `AddConformance`."""
-
-
-class TestClaim(_OnPostgres, ClaimConformance):
-    """See `ClaimConformance`."""
-
-
-class TestCap(_OnPostgres, CapConformance):
-    """See `CapConformance`."""
+class TestLedger(_OnPostgres, LedgerConformance):
+    """See `LedgerConformance`."""
 
 
 class TestSharedCap(_WithSharedOptOuts, CapConformance):
     """See `CapConformance`."""
 
 
-class TestResults(_OnPostgres, ResultConformance):
-    """See `ResultConformance`."""
+class TestSharedLedger(SharedLedgerConformance):
+    """See `SharedLedgerConformance`."""
 
-
-class TestNews(_OnPostgres, NewsConformance):
-    """See `NewsConformance`."""
-
-
-class TestRates(_OnPostgres, RateConformance):
-    """Rates that workers share."""
-
-
-class TestForget(_OnPostgres, ForgetConformance):
-    """See `ForgetConformance`."""
+    @pytest.fixture
+    async def shared_ledgers(self, database: str) -> AsyncIterator[PostgresLedgers]:
+        ledgers = PostgresLedgers(database)
+        yield ledgers
+        await ledgers.aclose()
 
 
 # --- several processes ---
@@ -136,75 +124,16 @@ async def makes(database: str) -> AsyncIterator[PostgresLedgers]:
     await ledgers.aclose()
 
 
-async def die(ledger: PostgresLedger) -> None:
-    """End a ledger as the death of its process would: it gives up nothing, and shows no life any more."""
-    assert ledger._alive is not None
-    ledger._alive.cancel()
-    await asyncio.wait({ledger._alive})
-    ledger._alive = None
-    dead = "UPDATE nexmo_dispatch.campaign_workers SET until = 0 WHERE name = %s"
-    await ledger._database.run(lambda connection: connection.execute(dead, (ledger._instance,)))
+async def test_opening_tells_how_many_rows_of_dead_senders_it_found(makes: PostgresLedgers) -> None:
+    """They are `unknown` before the first claim."""
+    one = await makes.open("spring")
+    await one.add(people(3))
+    await one.claim(request(limit=2))
+    await makes.die(one)
 
+    other = await makes.open("spring")
 
-async def test_senders_share_the_rows_out(makes: PostgresLedgers) -> None:
-    """Four senders that claim and record at the same instants, callbacks beside them: each row goes once."""
-    senders = [await makes.open("spring") for _ in range(4)]
-    await senders[0].add(people(600))
-    claims: list[Claimed] = []
-
-    async def send(ledger: PostgresLedger, number: int) -> None:
-        done: list[Claimed] = []
-        while True:
-            rows = await ledger.claim(request(limit=7), [result(row) for row in done], worker=f"w{number}")
-            if not rows:
-                return
-            claims.extend(rows)
-            done = rows
-            await senders[(number + 1) % 4].observe([news(ledger, row.id, reached="read") for row in rows])
-
-    async with asyncio.timeout(60):
-        await asyncio.gather(*(send(ledger, number) for number, ledger in enumerate(senders)))
-
-    assert sorted(row.id for row in claims) == list(range(1, 601))
-    counts = await assert_recount(senders[3])
-    assert counts.reached == {"read": 600}
-    assert counts.states == {"sent": 600}
-
-
-async def test_rows_of_a_sender_that_died_become_unknown(makes: PostgresLedgers) -> None:
-    """Never `pending`, and those of a sender that lives stay; a late result still mends what is unknown."""
-    one, other = await makes.open("spring"), await makes.open("spring")
-    await one.add(people(6))
-    lost = await one.claim(request(limit=2))
-    kept = await other.claim(request(limit=2))
-    await die(one)
-
-    third = await makes.open("spring")
-
-    assert third.reaped == 2
-    assert await states(third) == ["unknown", "unknown", "sending", "sending", "pending", "pending"]
-    await one.record([result(lost[0]), result(lost[1], "pending")])
-    await other.record([result(row) for row in kept])
-    assert await states(third) == ["sent", "unknown", "sent", "sent", "pending", "pending"]
-    await assert_recount(third)
-
-
-async def test_the_cap_holds_over_senders(makes: PostgresLedgers) -> None:
-    """Two campaigns and four senders at the same instant: no person gets more messages than the cap."""
-    shared = await makes.new_opt_outs()
-    names = ("spring", "summer", "spring", "summer")
-    senders = [await makes.open(name, opt_outs=shared) for name in names]
-    for ledger in senders[:2]:
-        await ledger.add([person(n % 25, key=f"k{n}") for n in range(50)])
-    cap = Cap(messages=1, window=3600)
-
-    claims = await asyncio.gather(
-        *(ledger.claim(request(limit=20, cap=cap)) for _ in range(3) for ledger in senders)
-    )
-
-    sent = [row.address for rows in claims for row in rows]
-    assert len(sent) == len(set(sent)) == 25
-    await assert_recount(senders[0])
+    assert (other.reaped, await states(other)) == (2, ["unknown", "unknown", "pending"])
 
 
 async def test_rates_are_shared_by_the_senders_that_live(makes: PostgresLedgers) -> None:
@@ -218,51 +147,6 @@ async def test_rates_are_shared_by_the_senders_that_live(makes: PostgresLedgers)
         await ledger.aclose()
     await one._show_life()
     assert one.share == 1.0
-
-
-async def test_an_observer_asks_and_changes_nothing_else(makes: PostgresLedgers) -> None:
-    """It reads, counts and asks for something; it shows no life, and its end gives up no row."""
-    one = await makes.open("spring")
-    await one.add(people(2))
-    await one.claim(request(limit=1))
-
-    watcher = await makes.open("spring", observer=True)
-    await watcher.control(Control(state="pause", by="command"))
-    with pytest.raises(LedgerError, match="for looking at it"):
-        await watcher.claim(request())
-    await watcher.aclose()
-
-    assert (await one.control()).state == "pause"
-    assert await states(one) == ["sending", "pending"]
-    with pytest.raises(LedgerError, match="no campaign of this name"):
-        await makes.open("autumn", observer=True, create=False)
-
-
-async def test_a_sender_that_ends_in_order_leaves_what_it_claimed_unknown(makes: PostgresLedgers) -> None:
-    """At once, without its lease."""
-    one, other = await makes.open("spring"), await makes.open("spring")
-    await one.add(people(2))
-    await one.claim(request(limit=1))
-    await one.aclose()
-
-    assert await states(other) == ["unknown", "pending"]
-
-
-async def test_a_claim_whose_caller_was_cancelled_goes_back(makes: PostgresLedgers) -> None:
-    """Whenever that was: its rows were not sent."""
-    ledger = await makes.open("spring")
-    await ledger.add(people(4))
-    for rounds in range(4):
-        claiming = asyncio.create_task(ledger.claim(request(limit=2)))
-        for _ in range(rounds):
-            await asyncio.sleep(0)
-        claiming.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await claiming
-    # a call waits for those before it, the ones that put rows back included
-    for _ in range(10):
-        await ledger.counts()
-    assert (await assert_recount(ledger)).states == {"pending": 4}
 
 
 async def test_a_crash_of_the_server_loses_nothing_that_returned(

@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.bulk.ledger.conformance import AddConformance, CapConformance, ClaimConformance, Ledgers
-from tests.bulk.ledger.conformance_rates import RateConformance
-from tests.bulk.ledger.conformance_results import ForgetConformance, NewsConformance, ResultConformance
+from nexmo_dispatch_async.bulk.ledger.conformance import (
+    CapConformance,
+    ClaimConformance,
+    ForgetConformance,
+    LedgerConformance,
+    Ledgers,
+)
 from tests.bulk.ledger.sqlite_ledgers import SqliteLedgers
 
 
@@ -22,36 +26,24 @@ class _InFiles:
 
 
 class _InSharedFiles:
-    @pytest.fixture(params=["own", "shared"])
-    async def ledgers(self, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Ledgers]:
-        made = SqliteLedgers(tmp_path, shared=request.param == "shared")
+    @pytest.fixture
+    async def ledgers(self, tmp_path: Path) -> AsyncIterator[Ledgers]:
+        made = SqliteLedgers(tmp_path, shared=True)
         yield made
         await made.aclose()
 
 
-class TestAdd(_InFiles, AddConformance):
-    """Adding rows to a file."""
+class TestLedger(_InFiles, LedgerConformance):
+    """See `LedgerConformance`."""
 
 
-class TestClaim(_InSharedFiles, ClaimConformance):
-    """Claims in a file."""
+class TestSharedClaim(_InSharedFiles, ClaimConformance):
+    """See `ClaimConformance`."""
 
 
-class TestCap(_InSharedFiles, CapConformance):
-    """The cap in a file."""
+class TestSharedCap(_InSharedFiles, CapConformance):
+    """See `CapConformance`."""
 
 
-class TestResult(_InFiles, ResultConformance):
-    """Results in a file."""
-
-
-class TestNews(_InFiles, NewsConformance):
-    """Callbacks in a file."""
-
-
-class TestRates(_InFiles, RateConformance):
-    """Rates that workers share."""
-
-
-class TestForget(_InSharedFiles, ForgetConformance):
-    """Erasing in a file."""
+class TestSharedForget(_InSharedFiles, ForgetConformance):
+    """See `ForgetConformance`."""

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from nexmo_dispatch_async.bulk.ledger import sqlite_sql
+from nexmo_dispatch_async.bulk.ledger.conformance_claims import NOW, WHATSAPP, assert_recount, person, request
 from nexmo_dispatch_async.bulk.ledger.records import News, Result
 from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
-from tests.bulk.ledger.conformance import NOW, WHATSAPP, assert_recount, person, request
 
 
 async def test_a_duplicate_among_many_rows_keeps_the_others(tmp_path: Path) -> None:

@@ -10,9 +10,17 @@ from typing import Any
 
 import pytest
 
+from nexmo_dispatch_async.bulk.ledger.conformance_claims import (
+    NOW,
+    SMS,
+    assert_recount,
+    people,
+    person,
+    request,
+    result,
+)
 from nexmo_dispatch_async.bulk.ledger.records import Claimed, News, Result
 from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
-from tests.bulk.ledger.conformance import NOW, SMS, assert_recount, people, person, request, result
 from tests.bulk.ledger.test_sqlite_writer import connection
 
 WAVE = 48

@@ -13,10 +13,7 @@ from typing import Any
 
 import pytest
 
-from nexmo_dispatch_async.bulk.ledger.records import News, Result
-from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
-from nexmo_dispatch_async.exceptions import LedgerError
-from tests.bulk.ledger.conformance import (
+from nexmo_dispatch_async.bulk.ledger.conformance_claims import (
     NOW,
     assert_recount,
     people,
@@ -26,6 +23,9 @@ from tests.bulk.ledger.conformance import (
     states,
     uuid_of,
 )
+from nexmo_dispatch_async.bulk.ledger.records import News, Result
+from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
+from nexmo_dispatch_async.exceptions import LedgerError
 
 
 @pytest.fixture

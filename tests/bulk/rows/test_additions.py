@@ -8,12 +8,12 @@ import pytest
 
 from nexmo_dispatch_async import sms
 from nexmo_dispatch_async.bulk import WorkflowTemplate
+from nexmo_dispatch_async.bulk.ledger.conformance_claims import person
 from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
 from nexmo_dispatch_async.bulk.ledger.records import Added, Recipient
 from nexmo_dispatch_async.bulk.rows.additions import TOGETHER, Additions
 from nexmo_dispatch_async.bulk.rows.intake import Intake
 from nexmo_dispatch_async.bulk.rows.readers import SourceError
-from tests.bulk.ledger.conformance import person
 
 TEMPLATE = WorkflowTemplate(sms.text("Hello {name}", from_="447700900000", to="{phone}"))
 

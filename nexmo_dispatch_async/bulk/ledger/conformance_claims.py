@@ -1,11 +1,4 @@
-"""What every `Ledger` promises, as tests that any store passes unchanged: memory, SQLite, one of your own.
-
-Subclass each class of this module, of `conformance_results` and `conformance_rates` with a fixture `ledgers`:
-
-    class TestClaim(ClaimConformance):
-        @pytest.fixture
-        def ledgers(self, tmp_path): return MyLedgers(tmp_path)
-"""
+"""What every `Ledger` promises of rows that are added and claimed; `conformance` says how to use it."""
 
 from __future__ import annotations
 

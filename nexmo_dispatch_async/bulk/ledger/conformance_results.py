@@ -1,4 +1,4 @@
-"""What every `Ledger` promises of results, callbacks and erasure; see `ledger_conformance`."""
+"""What every `Ledger` promises of results, callbacks and erasure; `conformance` says how to use it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from typing import Any
 
 import pytest
 
-from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
-from nexmo_dispatch_async.bulk.ledger.records import Claimed, News, Observed, Result, State
-from nexmo_dispatch_async.exceptions import CampaignError, LedgerError
-from tests.bulk.ledger.conformance import (
+from nexmo_dispatch_async.bulk.ledger.conformance_claims import (
     NOW,
     SMS,
     Ledgers,
@@ -24,6 +21,9 @@ from tests.bulk.ledger.conformance import (
     states,
     uuid_of,
 )
+from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
+from nexmo_dispatch_async.bulk.ledger.records import Claimed, News, Observed, Result, State
+from nexmo_dispatch_async.exceptions import CampaignError, LedgerError
 
 
 async def claimed_rows(ledgers: Ledgers, count: int = 1) -> tuple[Ledger, list[Claimed]]:

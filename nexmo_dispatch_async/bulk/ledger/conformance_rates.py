@@ -1,9 +1,9 @@
-"""What every `Ledger` promises about the rates that several workers share."""
+"""What every `Ledger` promises of the rates that several workers share; `conformance` says how to use it."""
 
 from __future__ import annotations
 
+from nexmo_dispatch_async.bulk.ledger.conformance_claims import NOW, Ledgers
 from nexmo_dispatch_async.bulk.ledger.rates import RateRequest, SharedPause
-from tests.bulk.ledger.conformance import NOW, Ledgers
 
 
 class RateConformance:

@@ -1,0 +1,172 @@
+"""What a `Ledger` of several processes promises; `conformance` says how to use it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Protocol
+
+import pytest
+
+from nexmo_dispatch_async.bulk.ledger.conformance_claims import (
+    assert_recount,
+    people,
+    person,
+    request,
+    result,
+    states,
+)
+from nexmo_dispatch_async.bulk.ledger.conformance_results import news
+from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
+from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
+from nexmo_dispatch_async.bulk.ledger.records import Cap, Claimed, Control
+from nexmo_dispatch_async.exceptions import LedgerError
+
+__all__ = ["SharedLedgerConformance", "SharedLedgers"]
+
+
+class SharedLedgers(Protocol):
+    """Opens campaigns as several processes would; the fixture closes them."""
+
+    #: What `clock` of the ledgers says.
+    now: float
+
+    async def open(self, name: str, **settings: Any) -> Ledger:
+        """Open a campaign; *settings* are `opt_outs`, `observer` and `create`, as for `PostgresLedger`."""
+        ...
+
+    async def new_opt_outs(self) -> OptOutList:
+        """Open a new, empty opt-out list that campaigns of this kind can share."""
+        ...
+
+    async def die(self, ledger: Any, /) -> None:
+        """End a ledger as the death of its process would; others take it for dead when this returns."""
+        ...
+
+
+class SharedLedgerConformance:
+    """The promises over several processes. It needs a fixture `shared_ledgers`, of type `SharedLedgers`."""
+
+    async def test_senders_share_the_rows_out(self, shared_ledgers: SharedLedgers) -> None:
+        """Four claim and record at the same instants, callbacks beside them: each row goes once."""
+        senders = [await shared_ledgers.open("spring") for _ in range(4)]
+        await senders[0].add(people(600))
+        claims: list[Claimed] = []
+
+        async def send(ledger: Ledger, number: int) -> None:
+            done: list[Claimed] = []
+            while True:
+                rows = await ledger.claim(
+                    request(limit=7), [result(row) for row in done], worker=f"w{number}"
+                )
+                if not rows:
+                    return
+                claims.extend(rows)
+                done = rows
+                await senders[(number + 1) % 4].observe(
+                    [news(ledger, row.id, reached="read") for row in rows]
+                )
+
+        async with asyncio.timeout(60):
+            await asyncio.gather(*(send(ledger, number) for number, ledger in enumerate(senders)))
+
+        assert sorted(row.id for row in claims) == list(range(1, 601))
+        counts = await assert_recount(senders[3])
+        assert counts.reached == {"read": 600}
+        assert counts.states == {"sent": 600}
+
+    async def test_lists_that_are_added_at_the_same_instant_make_one_row_for_each_key(
+        self, shared_ledgers: SharedLedgers
+    ) -> None:
+        """Lists of two processes overlap: a key has one row, and each process knows which were there."""
+        one, other = await shared_ledgers.open("spring"), await shared_ledgers.open("spring")
+
+        added = await asyncio.gather(one.add(people(700)), other.add(people(700, first=300)))
+
+        assert sum(each.added for each in added) == 1000
+        assert sum(len(each.duplicates) for each in added) == 400
+        rows = await one.scan(limit=2000)
+        assert len({row.key for row in rows}) == len(rows) == 1000
+        await assert_recount(other)
+
+    async def test_rows_of_a_sender_that_died_become_unknown(self, shared_ledgers: SharedLedgers) -> None:
+        """Never `pending`; those of a sender that lives stay; a late result still mends what is unknown."""
+        one, other = await shared_ledgers.open("spring"), await shared_ledgers.open("spring")
+        await one.add(people(6))
+        lost = await one.claim(request(limit=2))
+        kept = await other.claim(request(limit=2))
+        await shared_ledgers.die(one)
+
+        third = await shared_ledgers.open("spring")
+
+        found = dict(zip(range(1, 7), await states(third), strict=True))
+        assert [found[row.id] for row in lost] == ["unknown", "unknown"]
+        assert [found[row.id] for row in kept] == ["sending", "sending"]
+        assert sorted(found.values()) == ["pending", "pending", "sending", "sending", "unknown", "unknown"]
+        await one.record([result(lost[0]), result(lost[1], "pending")])
+        await other.record([result(row) for row in kept])
+        found = dict(zip(range(1, 7), await states(third), strict=True))
+        assert [found[row.id] for row in lost] == ["sent", "unknown"]
+        assert [found[row.id] for row in kept] == ["sent", "sent"]
+        assert sorted(found.values()) == ["pending", "pending", "sent", "sent", "sent", "unknown"]
+        await assert_recount(third)
+
+    async def test_the_cap_holds_over_senders(self, shared_ledgers: SharedLedgers) -> None:
+        """Two campaigns and four senders at the same instant: no person gets more messages than the cap."""
+        shared = await shared_ledgers.new_opt_outs()
+        names = ("spring", "summer", "spring", "summer")
+        senders = [await shared_ledgers.open(name, opt_outs=shared) for name in names]
+        for ledger in senders[:2]:
+            await ledger.add([person(n % 25, key=f"k{n}") for n in range(50)])
+        cap = Cap(messages=1, window=3600)
+
+        claims = await asyncio.gather(
+            *(ledger.claim(request(limit=20, cap=cap)) for _ in range(3) for ledger in senders)
+        )
+
+        sent = [row.address for rows in claims for row in rows]
+        assert len(sent) == len(set(sent)) == 25
+        await assert_recount(senders[0])
+
+    async def test_an_observer_asks_and_changes_nothing_else(self, shared_ledgers: SharedLedgers) -> None:
+        """It reads, counts and asks for something; its end gives up no row."""
+        one = await shared_ledgers.open("spring")
+        await one.add(people(2))
+        await one.claim(request(limit=1))
+
+        watcher = await shared_ledgers.open("spring", observer=True)
+        await watcher.control(Control(state="pause", by="command"))
+        with pytest.raises(LedgerError, match="for looking at it"):
+            await watcher.claim(request())
+        await watcher.aclose()
+
+        assert (await one.control()).state == "pause"
+        assert await states(one) == ["sending", "pending"]
+        with pytest.raises(LedgerError, match="no campaign of this name"):
+            await shared_ledgers.open("autumn", observer=True, create=False)
+
+    async def test_a_sender_that_ends_in_order_leaves_what_it_claimed_unknown(
+        self, shared_ledgers: SharedLedgers
+    ) -> None:
+        """At once, without its lease."""
+        one, other = await shared_ledgers.open("spring"), await shared_ledgers.open("spring")
+        await one.add(people(2))
+        await one.claim(request(limit=1))
+        await one.aclose()
+
+        assert await states(other) == ["unknown", "pending"]
+
+    async def test_a_claim_whose_caller_was_cancelled_goes_back(self, shared_ledgers: SharedLedgers) -> None:
+        """Whenever that was: its rows were not sent."""
+        ledger = await shared_ledgers.open("spring")
+        await ledger.add(people(4))
+        for rounds in range(4):
+            claiming = asyncio.create_task(ledger.claim(request(limit=2)))
+            for _ in range(rounds):
+                await asyncio.sleep(0)
+            claiming.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await claiming
+        # a call waits for those before it, the ones that put rows back included
+        for _ in range(10):
+            await ledger.counts()
+        assert (await assert_recount(ledger)).states == {"pending": 4}
