@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from aioresponses import aioresponses
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from nexmo_dispatch_async.workflow import Workflow
@@ -37,6 +37,10 @@ settings.register_profile(
 )
 settings.register_profile("quick", settings.get_profile("usual"), max_examples=20)
 settings.register_profile("thorough", settings.get_profile("usual"), max_examples=1000)
+# For `make mutants`: that a property fails is enough, the shortest example is for people.
+settings.register_profile(
+    "mutants", settings.get_profile("quick"), phases=(Phase.explicit, Phase.generate), database=None
+)
 settings.load_profile("usual")
 
 

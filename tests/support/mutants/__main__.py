@@ -9,10 +9,12 @@ from pathlib import Path
 
 from tests.support.mutants.measure import ENOUGH, load_equivalents, measure
 from tests.support.mutants.targets import TARGETS
-from tests.support.mutants.trial import Tree
+from tests.support.mutants.trial import OPTIONS, Tree
 from tests.support.paths import ROOT
 
 PACKAGES = ("tests", "nexmo_dispatch_async", "nexmo_dispatch_core", "nexmo_dispatch_webhooks")
+
+PROFILE = "--hypothesis-profile=mutants"
 
 
 def main() -> int:
@@ -20,15 +22,22 @@ def main() -> int:
     parser.add_argument("words", nargs="*", help="parts of the paths of modules; all modules without any")
     parser.add_argument("--count", type=int, default=60, help="changes of each module (default: 60)")
     parser.add_argument("--seed", type=int, default=1, help="another seed is another sample (default: 1)")
+    parser.add_argument(
+        "--narrow", action="store_true", help="try the mirror tests alone: a lower bound"
+    )
     asked = parser.parse_args()
-    targets = [it for it in TARGETS if not asked.words or any(word in it.module for word in asked.words)]
+    targets = [
+        it._replace(wider=() if asked.narrow else it.wider)
+        for it in TARGETS
+        if not asked.words or any(word in it.module for word in asked.words)
+    ]
     if not targets:
         parser.error(f"no module has {' or '.join(asked.words)} in its path")
     equivalents = load_equivalents(Path(__file__).parent / "equivalents.toml")
     print(f"{'module':60} tried killed explained   share", flush=True)
     results = []
     with tempfile.TemporaryDirectory(prefix="mutants-") as room:
-        tree = Tree(ROOT, Path(room).resolve() / "tree", PACKAGES, ("", "webhooks"))
+        tree = Tree(ROOT, Path(room).resolve() / "tree", PACKAGES, ("", "webhooks"), (*OPTIONS, PROFILE))
         for target in targets:
             results.append(measure(tree, target, equivalents, count=asked.count, seed=asked.seed))
             print(results[-1], flush=True)

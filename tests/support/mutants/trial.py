@@ -16,7 +16,7 @@ from typing import NoReturn
 __all__ = ["OPTIONS", "BrokenTestsError", "Tree"]
 
 #: The options of pytest: the first failure is enough, no test starts a server, chance is the same each time.
-OPTIONS = ("-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0", "-m", "not long and not engines")
+OPTIONS = ("-xq", "--tb=short", "-pno:cacheprovider", "--hypothesis-seed=0", "-mnot long and not engines")
 
 # Modules that the parent imports before the fork count as imported late for pytest's rewriting of assertions.
 _LATE = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
