@@ -31,6 +31,7 @@ from nexmo_dispatch_async.sansio import Request, Response, decipher_dispatch, di
 from nexmo_dispatch_async.transport.call import Calls
 from nexmo_dispatch_async.transport.statistics import ClientStatistics
 from nexmo_dispatch_async.workflow import Step, Workflow
+from nexmo_dispatch_core.bursts import Bursts
 
 if TYPE_CHECKING:
     from nexmo_dispatch_async.tracking import Tracker
@@ -99,6 +100,7 @@ class DispatchClient(Unpicklable):
         checked = ClientSettings(auth=auth, application_id=application_id, **settings)
         self._settings = checked
         self._calls = Calls(checked)
+        self._not_followed = Bursts()
         self._applications = Applications(
             self, checked.applications_url or checked.base_url, checked.applications_path
         )
@@ -252,7 +254,8 @@ class DispatchClient(Unpicklable):
         dispatch = await self._calls.call(self.ready_request(body), decode, retry, timeout, workflow)
         if refs := workflow.client_refs:
             dispatch = Dispatch(dispatch.dispatch_uuid, client_refs=refs)
-        return dispatch if settings.tracker is None else await _followed(settings.tracker, dispatch, workflow)
+        tracker = settings.tracker
+        return dispatch if tracker is None else await self._follow(tracker, dispatch, workflow)
 
     @overload
     def send_many(
@@ -377,22 +380,23 @@ class DispatchClient(Unpicklable):
         common = self._dispatch
         return Request(common.method, common.url, common.headers, body, common.template)
 
+    async def _follow(self, tracker: Tracker, dispatch: Dispatch, workflow: Workflow) -> Dispatch:
+        """Let the tracker follow what was accepted; the caller gets its id, whatever the store raises."""
+        try:
+            return await tracker.sent(dispatch, workflow)
+        except Exception as error:
+            name = type(error).__name__
+            if (more := self._not_followed.begin(name)) is not None:
+                logger.exception("POST /dispatch: accepted, and not followed: %s%s", name, more)
+            return dispatch
+        except BaseException as error:
+            note(error, Interruption("sent", "POST /dispatch", dispatch=dispatch))
+            tell(error, workflow)
+            raise
+
     def _require_application(self) -> None:
         if self._settings.application_id is None and self._settings.application_header:
             raise ConfigurationError(
                 "sending needs an application_id: DispatchClient(application_id=…), or "
                 "NEXMO_DISPATCH_APPLICATION_ID for from_env()"
             )
-
-
-async def _followed(tracker: Tracker, dispatch: Dispatch, workflow: Workflow) -> Dispatch:
-    """Let the tracker follow what was accepted; the caller gets its id, whatever the store raises."""
-    try:
-        return await tracker.sent(dispatch, workflow)
-    except Exception as error:
-        logger.exception("POST /dispatch: accepted, and not followed: %s", type(error).__name__)
-        return dispatch
-    except BaseException as error:
-        note(error, Interruption("sent", "POST /dispatch", dispatch=dispatch))
-        tell(error, workflow)
-        raise

@@ -32,6 +32,7 @@ from nexmo_dispatch_async.tracking.reducer import WorkflowState, ident, observe,
 from nexmo_dispatch_async.tracking.result import WorkflowResult, conclude
 from nexmo_dispatch_async.tracking.store import MemoryTrackingStore, TrackingRetention, TrackingStore
 from nexmo_dispatch_async.workflow import Workflow
+from nexmo_dispatch_core.bursts import Bursts
 from nexmo_dispatch_core.lenient import kind_in_words
 from nexmo_dispatch_webhooks.events import Event
 
@@ -189,6 +190,7 @@ class Tracker(Unpicklable):
         #: Plans of `follow` that are not stored yet, with their times; the oldest first.
         self._followed: dict[str, tuple[WorkflowState, float]] = {}
         self._closed = False
+        self._not_stored = Bursts(monotonic)
         #: Seconds after which a waiting call reads the store by itself; None for a store of one process.
         watch = getattr(self._store, "watch", None)  # a store of one process need not have it
         self._poll: float | None = None if watch is None else watch(self._changed_elsewhere)
@@ -271,7 +273,10 @@ class Tracker(Unpicklable):
         except Exception as error:  # noqa: BLE001 - a store of the application may raise anything
             # The messages of our own errors hold no personal data.
             why = error if isinstance(error, TrackingError) else type(error).__name__
-            logger.warning("the steps of workflow %s are not stored yet: %s", dispatch.dispatch_uuid, why)
+            if (more := self._not_stored.begin(str(why))) is not None:
+                logger.warning(
+                    "the steps of workflow %s are not stored yet: %s%s", dispatch.dispatch_uuid, why, more
+                )
         return followed
 
     async def result(self, dispatch_uuid: str) -> WorkflowResult:

@@ -357,6 +357,16 @@ async def test_a_sent_workflow_is_not_lost_to_a_failing_store(caplog: pytest.Log
     assert result.steps[0].until == "read"
 
 
+async def test_a_store_that_is_away_is_one_line_of_log(caplog: pytest.LogCaptureFixture) -> None:
+    """However many workflows are sent meanwhile."""
+    tracker = Tracker(BrokenStore())
+
+    for number in range(50):
+        await tracker.sent(Dispatch(f"{UUID[:-2]}{number:02d}"), WHATSAPP_THEN_SMS)
+
+    assert len(caplog.messages) == 1
+
+
 async def test_a_callback_that_is_not_stored_is_not_taken() -> None:
     """The receiver answers 500 then, and the service calls again (contract 5.10)."""
     tracker = Tracker(BrokenStore())

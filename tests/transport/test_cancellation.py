@@ -282,7 +282,9 @@ async def test_a_tracker_that_fails_loses_no_id(workflow: Workflow, caplog: pyte
 
     assert (dispatch.dispatch_uuid, dispatch.client_ref) == (ACCEPTED["dispatch_uuid"], "order-17")
     assert [response.status for response in responses] == [202]
-    assert caplog.messages.count("POST /dispatch: accepted, and not followed: OSError") == 2
+    assert (
+        caplog.messages.count("POST /dispatch: accepted, and not followed: OSError") == 1
+    )  # one line for both
 
 
 async def test_leaving_a_fan_out_tells_of_each_item(workflow: Workflow) -> None:

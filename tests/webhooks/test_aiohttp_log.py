@@ -57,6 +57,17 @@ async def test_one_line_without_address_and_traceback(data: bytes, caplog: pytes
     assert "Traceback" not in caplog.text
 
 
+async def test_a_flood_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    """Any client can post such things at will; the next line says how many there were."""
+    port, stop = await serve_aiohttp(web.Application())
+
+    for _ in range(20):
+        await send_raw(port, b"GET / HTTP/9.9\r\n\r\n")
+    await stop()
+
+    assert len(caplog.records) == 1
+
+
 @pytest.mark.parametrize("path", ["/elsewhere", "/webhooks"])
 async def test_an_expectation_that_is_no_text_on_unknown_paths(
     path: str, caplog: pytest.LogCaptureFixture

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from nexmo_dispatch_core.bursts import BURST
 from nexmo_dispatch_webhooks import (
     BodyTooLargeError,
     ConfigurationError,
@@ -18,7 +19,7 @@ from nexmo_dispatch_webhooks import (
     sign,
 )
 from nexmo_dispatch_webhooks.asgi import ASGIReceiver
-from nexmo_dispatch_webhooks.refusals import BURST, Refusals
+from nexmo_dispatch_webhooks.refusals import Refusals
 
 BODY = b"{}"
 SECRET = "example-signature-secret-for-tests-0123456789"

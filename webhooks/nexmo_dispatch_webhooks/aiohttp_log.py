@@ -6,9 +6,13 @@ It installs itself nowhere: logging is the application's.
 from __future__ import annotations
 
 import logging
+import time
 import traceback
+from collections.abc import Callable
 
 from aiohttp.http_exceptions import HttpProcessingError
+
+from nexmo_dispatch_core.bursts import Bursts
 
 __all__ = ["MalformedRequestFilter"]
 
@@ -18,15 +22,27 @@ class MalformedRequestFilter(logging.Filter):
 
     A malformed request never reaches the receiver: aiohttp answers 400 and logs an error with a traceback and
     the address of the client, which any client could trigger at will. On unknown paths it does the same for
-    an `Expect` header that is no text. Such a record becomes a short warning; all others pass unchanged.
+    an `Expect` header that is no text. Such a record becomes a short warning, and
+    further ones of its kind are counted for a minute; all other records pass unchanged.
+
+    Args:
+        monotonic: Gives seconds, for the length of a burst.
     """
 
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._bursts = Bursts(monotonic)
+
     def filter(self, record: logging.LogRecord) -> bool:
-        """Shorten the record of a malformed request; keep every record."""
+        """Shorten the first record of a burst of malformed requests, and drop the others."""
         error = record.exc_info[1] if record.exc_info else None
         code = error.code if isinstance(error, HttpProcessingError) else 500
         if isinstance(error, HttpProcessingError) or _quotes_what_was_expected(error):
-            record.msg, record.args = "refused with %d: malformed HTTP (%s)", (code, type(error).__name__)
+            kind = type(error).__name__
+            more = self._bursts.begin(kind)
+            if more is None:
+                return False
+            record.msg, record.args = "refused with %d: malformed HTTP (%s)%s", (code, kind, more)
             record.exc_info = record.exc_text = None
             record.levelno, record.levelname = logging.WARNING, logging.getLevelName(logging.WARNING)
         return True

@@ -15,6 +15,7 @@ from typing import Any, Protocol, Self, cast
 
 import msgspec
 
+from nexmo_dispatch_core.bursts import Bursts, cause_of
 from nexmo_dispatch_webhooks.checks import checks
 from nexmo_dispatch_webhooks.events import Event, parse_event
 from nexmo_dispatch_webhooks.exceptions import (
@@ -135,7 +136,8 @@ class Receiver:
         self._events: Counter[str] = Counter()
         self._oddities: Counter[str] = Counter()
         self._unhandled = 0
-        self._failures = FailureLog()
+        self._failures = FailureLog(monotonic)
+        self._not_stored = Bursts(monotonic)
         self._started = False
 
     def __repr__(self) -> str:
@@ -239,8 +241,10 @@ class Receiver:
         except RequestRefusedError as error:
             return self.refuse(error)
         except InboxError as error:
-            # one line, since there may be many: a full disk or inbox says so each time
-            logger.warning("answered with %d, not stored: %s: %s", error.status, type(error).__name__, error)
+            kind, words = type(error).__name__, str(error)
+            more = self._not_stored.begin(kind, cause_of(words))
+            if more is not None:
+                logger.warning("answered with %d, not stored: %s: %s%s", error.status, kind, words, more)
             answer = Answer(error.status, "not stored, please repeat")
         except WebhookError as error:
             self._failures.note("the request", error)

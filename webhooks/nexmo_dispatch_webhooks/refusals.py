@@ -5,12 +5,12 @@ It does not decide about a request: `sansio` and the adapters have refused it al
 
 from __future__ import annotations
 
-import math
 import re
 import time
 from collections.abc import Callable, Collection
-from typing import Final, Literal
+from typing import Literal
 
+from nexmo_dispatch_core.bursts import Bursts
 from nexmo_dispatch_webhooks.checks import checks
 from nexmo_dispatch_webhooks.exceptions import (
     ConfigurationError,
@@ -22,12 +22,10 @@ from nexmo_dispatch_webhooks.exceptions import (
 from nexmo_dispatch_webhooks.logs import logger
 from nexmo_dispatch_webhooks.sansio import Answer
 
-__all__ = ["BURST", "Refusals", "WrongSignature"]
+__all__ = ["Refusals", "WrongSignature"]
 
 #: 401: the service gives the callback up. 503: the service repeats it for 24 hours (contract 5.10).
 WrongSignature = Literal[401, 503]
-#: For so many seconds after a line, refusals of the same kind are counted and not logged.
-BURST: Final = 60.0
 
 #: What an account may look like in a log line; a claim comes from anywhere and could hold anything.
 _PRINTABLE = re.compile(r"[A-Za-z0-9_-]{1,40}")
@@ -57,12 +55,10 @@ class Refusals:
         checks.function("monotonic", monotonic)
         self._wrong_signature: WrongSignature = wrong_signature
         self._api_keys = frozenset(api_keys)
-        self._monotonic = monotonic
         #: Since the start: requests without a token or signature, and with a wrong one.
         self.missing_signatures: int = 0
         self.wrong_signatures: int = 0
-        # by kind: when its last line was written, and how many came since without one
-        self._bursts: dict[tuple[type[RequestRefusedError], str | None], tuple[float, int]] = {}
+        self._bursts = Bursts(monotonic)
 
     def answer(self, error: RequestRefusedError) -> Answer:
         """Count a refusal, log it if it is the first of its burst, and return the answer."""
@@ -73,23 +69,12 @@ class Refusals:
             self.wrong_signatures += 1
             status = error.status if isinstance(error, TokenTimeError) else self._wrong_signature
             api_key = error.claimed_api_key
-        before = self._open_burst(type(error), api_key if api_key in self._api_keys else None)
-        if before is not None:
-            more = f" ({before} more since the last such line)" if before else ""
+        more = self._bursts.begin(type(error), api_key if api_key in self._api_keys else None)
+        if more is not None:
             logger.warning(
                 "refused with %d: %s%s%s", status, error, self._advice(error, api_key, status), more
             )
         return Answer(status, str(error))
-
-    def _open_burst(self, kind: type[RequestRefusedError], api_key: str | None) -> int | None:
-        """Return the number of refusals since the last log line; None while the burst continues."""
-        now = self._monotonic()
-        began, silent = self._bursts.get((kind, api_key), (-math.inf, 0))
-        if now - began < BURST:
-            self._bursts[kind, api_key] = began, silent + 1
-            return None
-        self._bursts[kind, api_key] = now, 0
-        return silent
 
     def _advice(self, error: RequestRefusedError, api_key: str | None, status: int) -> str:
         """Return advice for the operator."""

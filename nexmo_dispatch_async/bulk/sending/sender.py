@@ -33,7 +33,7 @@ from nexmo_dispatch_async.bulk.sending.safety import (
 )
 from nexmo_dispatch_async.bulk.sending.settling import StoreFailures, settled
 from nexmo_dispatch_async.bulk.sending.shared_pace import SharedPace
-from nexmo_dispatch_async.bulk.sending.verdicts import Answer, decipher_answer, judge, not_sent
+from nexmo_dispatch_async.bulk.sending.verdicts import Answer, Unrendered, decipher_answer, judge, not_sent
 from nexmo_dispatch_async.bulk.settings import Pace
 from nexmo_dispatch_async.bulk.templates.rendering import Renderer
 from nexmo_dispatch_async.client import DispatchClient
@@ -110,6 +110,7 @@ class Sender:
         self._results: list[Result] = []
         self._record_at = self._gather_at = math.inf
         self._answers = Answers()
+        self._unrendered = Unrendered()
         self._unknowns = 0
         # What is asked for
         self._control = Control()
@@ -348,11 +349,7 @@ class Sender:
             rendered = self._renderer.render(row, f"{self._ledger.reference}-{row.id}")
         except Exception as error:  # noqa: BLE001 - a function of the user's: one bad row stops no other
             lane.give_back(1)
-            name = type(error).__name__
-            logger.warning("row %d cannot be rendered: %s", row.id, name)
-            self._take(
-                Result(id=row.id, state="refused", at=self._wall(), error=name, attempts=row.attempts), now
-            )
+            self._take(self._unrendered.refuse(row, error, self._wall()), now)
             return
         request = self._client.ready_request(rendered.body)
         task = asyncio.ensure_future(

@@ -6,6 +6,8 @@ middleware.
 
 from __future__ import annotations
 
+import logging
+
 from msgspec import Struct
 
 from nexmo_dispatch_async.bulk.ledger.records import Claimed, Result
@@ -26,8 +28,11 @@ from nexmo_dispatch_async.exceptions import (
 from nexmo_dispatch_async.interruption import outcome_of_failure
 from nexmo_dispatch_async.models.responses import Dispatch
 from nexmo_dispatch_async.sansio import Response, decipher_dispatch
+from nexmo_dispatch_core.bursts import Bursts
 
-__all__ = ["BRAKE_AFTER", "Answer", "Verdict", "decipher_answer", "judge", "not_sent"]
+__all__ = ["BRAKE_AFTER", "Answer", "Unrendered", "Verdict", "decipher_answer", "judge", "not_sent"]
+
+logger: logging.Logger = logging.getLogger("nexmo_dispatch_async")
 
 #: What an accepted POST brings.
 Answer = tuple[Dispatch, Response]
@@ -59,6 +64,21 @@ def decipher_answer(response: Response) -> Answer:
 def not_sent(row: Claimed, at: float, error: str = "") -> Result:
     """Return the result of a row that was provably not sent: `pending` again, at its old place."""
     return Result(id=row.id, state="pending", at=at, error=error, attempts=row.attempts)
+
+
+class Unrendered:
+    """The rows of a run that have no message: each is refused, and a burst of them is one log line."""
+
+    def __init__(self) -> None:
+        self._bursts = Bursts()
+
+    def refuse(self, row: Claimed, error: Exception, at: float) -> Result:
+        """Return the result of a row for which the template raised."""
+        name = type(error).__name__
+        more = self._bursts.begin(name)
+        if more is not None:
+            logger.warning("row %d cannot be rendered: %s%s", row.id, name, more)
+        return Result(id=row.id, state="refused", at=at, error=name, attempts=row.attempts)
 
 
 def judge(

@@ -204,7 +204,8 @@ class StoreInbox:
             InboxError: The store failed.
         """
         if self._is_crowded():
-            raise InboxFullError("too many events are pending, please repeat")
+            most = self.settings.max_pending
+            raise InboxFullError(f"too many events are pending: max_pending is {most}. Mend their handler")
         try:
             record_id = await self.store.add(make_record(request, context, event))
         except InboxError as error:
@@ -216,8 +217,7 @@ class StoreInbox:
         if record_id is None:
             self._duplicates += 1
         elif event is None:
-            self._scheduler.quarantined += 1
-            logger.error("quarantined: record %d is authentic, but no JSON object", record_id)
+            self._scheduler.note_unparsable(record_id)
 
     def _is_crowded(self) -> bool:
         return (

@@ -179,7 +179,7 @@ class JetStreamInboxStore:
         try:
             await self._tell(record_id)
         except InboxError as error:
-            logger.warning("a stored event waits for the next look at the store: %s", error)
+            self._streams.note_untold(error)
         finally:
             self._fresh.pop(record_id, None)
         return record_id

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import msgspec
 
+from nexmo_dispatch_core.bursts import Bursts, cause_of
 from nexmo_dispatch_core.jetstream.connection import Connection
 from nexmo_dispatch_core.jetstream.failures import Failure, WrongSequenceError
 from nexmo_dispatch_core.jetstream.stream import Message, Stream, Write
@@ -30,6 +31,7 @@ from nexmo_dispatch_webhooks.inbox.jetstream_rows import (
 from nexmo_dispatch_webhooks.inbox.jetstream_settings import JetStreamSettings
 from nexmo_dispatch_webhooks.inbox.records import NewRecord, Record, RecordState
 from nexmo_dispatch_webhooks.inbox.store import RecordChoice
+from nexmo_dispatch_webhooks.logs import logger
 
 __all__ = ["EventStreams", "inbox_error", "together"]
 
@@ -64,6 +66,7 @@ class EventStreams:
         self.first: int = 0
         # bytes of events: as last read, and with what was stored since
         self._bytes = 0
+        self._untold = Bursts()
         # where the next piece of the retention begins
         self._cursor = 0
 
@@ -99,7 +102,10 @@ class EventStreams:
             InboxFullError: There is no room.
         """
         if self._most is not None and self._bytes + len(record.body) > self._most:
-            raise InboxFullError("the inbox is full: max_bytes are stored")
+            raise InboxFullError(
+                f"the inbox is full: {self._bytes} bytes are stored, and max_bytes is {self._most}. Mend the "
+                "handler that events wait for, or give the inbox more max_bytes and start it again"
+            )
         subject, key = self.names.event(record)
         mark = secrets.token_bytes(6)
         data = rows.encoded(record, self.ages, mark)
@@ -119,6 +125,12 @@ class EventStreams:
             self._bytes += len(data) + len(subject)
             return record_id
         raise self._events.busy()
+
+    def note_untold(self, error: InboxError) -> None:
+        """Log that the process that handles events did not hear of a new one; it finds it by itself."""
+        more = self._untold.begin(cause_of(str(error)))
+        if more is not None:
+            logger.warning("a stored event waits for the next look at the store: %s%s", error, more)
 
     async def newest(self) -> int:
         """Return the newest id that was given."""

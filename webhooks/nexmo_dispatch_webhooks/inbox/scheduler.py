@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import Protocol
 
+from nexmo_dispatch_core.bursts import Bursts
 from nexmo_dispatch_webhooks.events import Event
 from nexmo_dispatch_webhooks.exceptions import InboxError, LostClaimError
 from nexmo_dispatch_webhooks.inbox.attempt import AttemptRunner, is_ending, undo_cancellation
@@ -93,6 +94,7 @@ class Scheduler:
         self._settings = settings
         # state
         self._failures = FailureLog(settings.monotonic)
+        self._bursts = Bursts(settings.monotonic)
         self.lanes: Lanes = Lanes(settings.concurrency)
         self.notifier: Notifier = Notifier()
         self.busy: int = 0
@@ -281,12 +283,23 @@ class Scheduler:
             item.id, attempts=item.attempts, due=due, done=item.done, failed=failures, token=item.token
         )
 
+    def note_unparsable(self, record_id: int) -> None:
+        """Count a new record that is quarantined at once, since its body is no JSON object."""
+        self.quarantined += 1
+        more = self._bursts.begin("unparsable")
+        if more is not None:
+            logger.error("quarantined: record %d is authentic, but no JSON object%s", record_id, more)
+
     async def _quarantine(self, item: PendingEvent, failures: tuple[StoredFailure, ...]) -> None:
         await self._postpone(item, None, failures)
         self.lanes.finish(item)
         self.quarantined += 1
         names = ", ".join(f"{failure.handler} ({failure.error})" for failure in failures)
-        logger.error("quarantined: record %d after %d attempts; failed: %s", item.id, item.attempts, names)
+        more = self._bursts.begin("handlers", names)
+        if more is not None:
+            logger.error(
+                "quarantined: record %d after %d attempts; failed: %s%s", item.id, item.attempts, names, more
+            )
 
 
 def _checked(parsed: object) -> Event:

@@ -40,7 +40,7 @@ from nexmo_dispatch_webhooks.inbox.sqlite_owner import require_owner
 from nexmo_dispatch_webhooks.inbox.sqlite_settings import SqliteOptions, SqliteSettings
 from nexmo_dispatch_webhooks.inbox.sqlite_writer import LONG_LOG, Batch, Operation, Writer
 from nexmo_dispatch_webhooks.inbox.store import AddedListener, RecordChoice
-from nexmo_dispatch_webhooks.logs import log_failure
+from nexmo_dispatch_webhooks.logs import FailureLog
 from nexmo_dispatch_webhooks.transaction import Statement
 
 __all__ = ["SqliteInboxStore"]
@@ -454,6 +454,7 @@ class SqliteInboxStore:
         ended: asyncio.Future[None],
     ) -> None:
         """Write one batch after the other until the end of this opening."""
+        failures = FailureLog()
         while (batch := queue.get()) is not None:
             try:
                 writer.commit(batch)
@@ -466,7 +467,7 @@ class SqliteInboxStore:
             try:
                 writer.maintain()
             except Exception as error:  # noqa: BLE001 - without this thread all callers would wait for ever
-                log_failure("the log of the inbox", error)
+                failures.note("the log of the inbox", error)
         writer.close()
         with contextlib.suppress(RuntimeError):  # as above
             loop.call_soon_threadsafe(ended.set_result, None)

@@ -121,6 +121,20 @@ class DiskReserve:
         if grown > self._size // 2 and self._available() < 2 * grown:
             raise _full()
 
+    def why_full(self, db: sqlite3.Connection) -> str:
+        """Return why there is no room for another event, and what to do about it."""
+        size, name, free = _pages(db) * self._page_size, self._path.name, self._available()
+        if self._tight or free < 2 * self._size:
+            return (
+                f"the disk of the inbox {name} is full (SQLITE_FULL): {free} bytes are free, and the file of "
+                f"{size} bytes does not grow; make room on the disk"
+            )
+        return (
+            f"the inbox {name} is full (SQLITE_FULL): the file has {size} bytes, and max_bytes is "
+            f"{self._max_bytes}. Events that wait for a handler fill it: nexmo-dispatch inbox summary {name} "
+            "names the handler to mend; or give the inbox more max_bytes and start it again"
+        )
+
     def move_log(self, db: sqlite3.Connection) -> None:
         """Move the log to the file, between two transactions; on a full disk delete the reserve for that."""
         file.move_log(db, self._busy_timeout)

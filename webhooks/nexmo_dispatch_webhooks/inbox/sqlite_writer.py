@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from nexmo_dispatch_core.sqlite import SqliteFile
-from nexmo_dispatch_webhooks.exceptions import InboxError, InboxLostError, TransactionError
+from nexmo_dispatch_webhooks.exceptions import InboxError, InboxFullError, InboxLostError, TransactionError
 from nexmo_dispatch_webhooks.inbox import sqlite_file as file
 from nexmo_dispatch_webhooks.inbox import sqlite_key_values as notes
 from nexmo_dispatch_webhooks.inbox import sqlite_statements as sql
@@ -382,8 +382,12 @@ class Writer:
             if not isinstance(found, Exception):
                 ids = iter(found)
                 return [refused[id(r)] if id(r) in refused else next(ids) for r in records]
-            keep = {id(record) for record in _smaller(tried)} if sql.is_full(found) else set[int]()
-            refused |= {id(record): found for record in tried if id(record) not in keep}
+            keep, why = set[int](), ""
+            if sql.is_full(found):
+                keep, why = {id(record) for record in _smaller(tried)}, self._reserve.why_full(db)
+            for record in tried:
+                if id(record) not in keep:
+                    refused[id(record)] = InboxFullError(why) if why else found
             tried = [record for record in tried if id(record) in keep]
         return [refused[id(record)] for record in records]
 
