@@ -23,6 +23,7 @@ from tests.support.tls import make_certificate
 # Their assertions tell what they compared, as those of tests do.
 for suite in ("claims", "results", "rates", "processes"):
     pytest.register_assert_rewrite(f"nexmo_dispatch_async.bulk.ledger.conformance_{suite}")
+pytest.register_assert_rewrite("nexmo_dispatch_async.tracking.conformance")
 pytest.register_assert_rewrite("nexmo_dispatch_webhooks.inbox.conformance")
 
 pytest_plugins = ["tests.support.nats_fixtures", "tests.support.pgbouncer", "tests.support.postgres"]

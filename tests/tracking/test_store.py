@@ -13,46 +13,23 @@ import anyio
 import pytest
 
 from nexmo_dispatch_async.exceptions import TrackingStoreError
-from nexmo_dispatch_async.tracking import MemoryTrackingStore, TrackingRetention, TrackingStore, WorkflowState
+from nexmo_dispatch_async.tracking import MemoryTrackingStore, TrackingStore, WorkflowState
 from nexmo_dispatch_async.tracking import jetstream as jetstream_module
 from nexmo_dispatch_async.tracking import postgres as postgres_module
 from nexmo_dispatch_async.tracking import sqlite as sqlite_module
+from nexmo_dispatch_async.tracking.conformance import (
+    TrackingAgeConformance,
+    TrackingStoreConformance,
+    add,
+    ended,
+    followed,
+    known,
+    unclaimed,
+)
 from nexmo_dispatch_async.tracking.jetstream import JetStreamTrackingStore
 from nexmo_dispatch_async.tracking.postgres import PostgresTrackingStore
 from nexmo_dispatch_async.tracking.sqlite import SqliteTrackingStore
-from tests.support.callbacks import UUID, WHATSAPP_THEN_SMS, report, state_of, status
-
-RETENTION = TrackingRetention(ended=100, open=1000, unclaimed=10, max_unclaimed=3)
-
-
-@pytest.fixture(
-    params=[
-        "memory",
-        "sqlite",
-        pytest.param("postgres", marks=pytest.mark.engines),
-        pytest.param("nats", marks=pytest.mark.engines),
-    ]
-)
-async def store(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[TrackingStore]:
-    """Every store keeps the same promises."""
-    monkeypatch.setattr(sqlite_module, "_PRUNE_EVERY", 1)  # so that both are exact
-    store: TrackingStore
-    if request.param == "memory":
-        store = MemoryTrackingStore()
-    elif request.param == "sqlite":
-        store = SqliteTrackingStore(tmp_path / "tracking.db")
-    elif request.param == "nats":
-        if request.node.get_closest_marker("trackers_time") is not None:
-            pytest.skip("ages go by the clock of the servers: see test_jetstream")
-        monkeypatch.setattr(jetstream_module, "_PRUNE_EVERY", 1)
-        store = JetStreamTrackingStore(request.getfixturevalue("nats_url"))
-    else:
-        monkeypatch.setattr(postgres_module, "_PRUNE_EVERY", 1)
-        store = PostgresTrackingStore(request.getfixturevalue("database"), server_time=False)
-    yield store
-    await store.aclose()
+from tests.support.callbacks import UUID, WHATSAPP_THEN_SMS, state_of, status
 
 
 @pytest.fixture
@@ -61,90 +38,36 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "tracking.db"
 
 
-async def add(store: TrackingStore, state: WorkflowState, now: float = 0) -> WorkflowState:
-    return await store.merge(state, now=now, retention=RETENTION)
+class TestStore(TrackingStoreConformance, TrackingAgeConformance):
+    """See `TrackingStoreConformance`."""
+
+    @pytest.fixture(params=["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.engines)])
+    async def store(
+        self, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> AsyncIterator[TrackingStore]:
+        store: TrackingStore
+        if request.param == "memory":
+            store = MemoryTrackingStore()
+        elif request.param == "sqlite":
+            monkeypatch.setattr(sqlite_module, "_PRUNE_EVERY", 1)
+            store = SqliteTrackingStore(tmp_path / "tracking.db")
+        else:
+            monkeypatch.setattr(postgres_module, "_PRUNE_EVERY", 1)
+            store = PostgresTrackingStore(request.getfixturevalue("database"), server_time=False)
+        yield store
+        await store.aclose()
 
 
-async def known(store: TrackingStore, dispatch_uuid: str = UUID) -> WorkflowState:
-    """What it knows of a workflow; asking at the beginning of time drops nothing."""
-    return await add(store, WorkflowState(dispatch_uuid))
+@pytest.mark.engines
+class TestJetStreamStore(TrackingStoreConformance):
+    """See `TrackingStoreConformance`; its ages go by the clock of the servers: see test_jetstream."""
 
-
-def unclaimed(name: str) -> WorkflowState:
-    return WorkflowState(name, messages=state_of(status("m", "submitted")).messages)
-
-
-def followed(name: str) -> WorkflowState:
-    return WorkflowState(name, followed=True)
-
-
-def ended(name: str) -> WorkflowState:
-    return WorkflowState(name, followed=True, report=state_of(report("completed", 1)).report)
-
-
-async def test_it_returns_everything_that_it_was_told(store: TrackingStore) -> None:
-    one = state_of(status("a", "submitted", 0), workflow=WHATSAPP_THEN_SMS)
-    two = state_of(status("a", "read", 9), report("completed", 10, total="0.1"))
-    await add(store, one)
-
-    merged = await add(store, two)
-
-    assert merged == one.merge(two)
-    assert await known(store) == merged
-
-
-async def test_asking_about_an_unknown_workflow_leaves_nothing(store: TrackingStore) -> None:
-    asked = await add(store, WorkflowState("never heard of"))
-
-    assert asked == WorkflowState("never heard of")
-    assert "0" in repr(store) or "Memory" not in repr(store)
-
-
-@pytest.mark.trackers_time
-async def test_each_kind_is_kept_for_its_time(store: TrackingStore) -> None:
-    for state in (unclaimed("u"), followed("o"), ended("e")):
-        await add(store, state, now=0)
-
-    left: dict[int, str] = {}
-    for now in (11, 101, 1001):
-        await add(store, followed(f"tick {now}"), now=now)
-        left[now] = "".join([name for name in "uoe" if await known(store, name) != WorkflowState(name)])
-
-    assert left == {11: "oe", 101: "o", 1001: ""}
-
-
-@pytest.mark.trackers_time
-async def test_news_start_the_time_anew(store: TrackingStore) -> None:
-    """Late statuses come for a day (contract 3.6, 5.10)."""
-    await add(store, ended("e"), now=0)
-    await add(store, unclaimed("e"), now=90)
-
-    await add(store, followed("tick"), now=150)
-
-    assert (await known(store, "e")).report is not None
-
-
-async def test_the_oldest_unclaimed_workflows_go_first(store: TrackingStore) -> None:
-    """A flood of events of unknown workflows takes bounded room, and none that is followed."""
-    await add(store, followed("mine"), now=0)
-
-    for number in range(6):
-        await add(store, unclaimed(f"flood {number}"), now=number)
-
-    left = [n for n in range(6) if (await known(store, f"flood {n}")).messages]
-    assert left == [3, 4, 5]
-    assert (await known(store, "mine")).followed
-
-
-async def test_what_is_claimed_in_time_stays(store: TrackingStore) -> None:
-    """The callback beat the 202: it counts once the workflow is followed."""
-    await add(store, unclaimed("early"), now=0)
-    await add(store, followed("early"), now=9)
-
-    for number in range(6):
-        await add(store, unclaimed(f"flood {number}"), now=50)
-
-    assert "m" in (await known(store, "early")).messages
+    @pytest.fixture
+    async def store(self, nats_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[TrackingStore]:
+        monkeypatch.setattr(jetstream_module, "_PRUNE_EVERY", 1)
+        store = JetStreamTrackingStore(nats_url)
+        yield store
+        await store.aclose()
 
 
 async def test_memory_tells_how_much_it_holds() -> None:
@@ -167,7 +90,7 @@ async def test_a_restart_forgets_nothing(path: Path) -> None:
 
     second = SqliteTrackingStore(path)
 
-    assert await known(second) == state
+    assert await known(second, UUID) == state
     await second.aclose()
 
 
@@ -180,7 +103,7 @@ async def test_two_stores_on_one_file_lose_nothing(path: Path) -> None:
         for number, state in enumerate(states):
             tasks.start_soon(add, stores[number % 2], state)
 
-    assert len((await known(stores[0])).messages) == 40
+    assert len((await known(stores[0], UUID)).messages) == 40
     for store in stores:
         await store.aclose()
 

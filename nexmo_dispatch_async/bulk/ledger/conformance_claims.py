@@ -50,7 +50,8 @@ def person(number: int, /, **changes: Any) -> Recipient:
     """Return a recipient with a number reserved for fiction."""
     address = f"4477009{number:05d}"
     fields = {"name": f"Name{number}", "code": "A"}
-    return Recipient(**{"key": address, "address": address, "fields": fields, "bucket": SMS} | changes)
+    given: dict[str, Any] = {"key": address, "address": address, "fields": fields, "bucket": SMS}
+    return Recipient(**given | changes)
 
 
 def people(count: int, /, first: int = 0, **changes: Any) -> list[Recipient]:
@@ -65,8 +66,10 @@ def request(limit: int = 100, now: float = NOW, **more: Any) -> ClaimRequest:
 
 def result(row: Claimed, state: Any = "sent", /, at: float = NOW, **more: Any) -> Result:
     """Return what became of a claimed row."""
-    uuid = {"dispatch_uuid": uuid_of(row.id)} if state == "sent" else {}
-    return Result(**{"id": row.id, "state": state, "at": at, "attempts": row.attempts} | uuid | more)
+    given: dict[str, Any] = {"id": row.id, "state": state, "at": at, "attempts": row.attempts}
+    if state == "sent":
+        given["dispatch_uuid"] = uuid_of(row.id)
+    return Result(**given | more)
 
 
 def uuid_of(row_id: int) -> str:
@@ -415,8 +418,8 @@ class CapConformance:
         assert await ledger.due() == NOW + 3600
         assert await ledger.claim(request(now=NOW + 3599.9, cap=cap)) == []
         assert [c.id for c in await ledger.claim(request(now=NOW + 3600, cap=cap))] == [3]
-        due = await ledger.due()
-        assert due == NOW + 600.3 + 3600
+        due = NOW + 600.3 + 3600
+        assert await ledger.due() == due
         assert [c.id for c in await ledger.claim(request(now=due, cap=cap))] == [4]
 
     @pytest.mark.parametrize(
