@@ -172,6 +172,9 @@ def test_a_late_delivery_outranks_a_failure() -> None:
         ("seen", "submitted", "submitted"),
         ("submitted", "seen", "submitted"),
         ("undeliverable", "submitted", "undeliverable"),
+        ("submitted", "undeliverable", "undeliverable"),
+        ("rejected", "submitted", "rejected"),
+        ("submitted", "rejected", "rejected"),
         ("delivered", "read", "read"),
     ],
 )

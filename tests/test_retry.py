@@ -79,7 +79,7 @@ def test_any_wait_is_finite_and_bounded(attempt: int, random: float, retry_after
     ],
 )
 def test_nonsense_is_refused(settings: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigurationError, match=message):
+    with pytest.raises(ConfigurationError, match=f"^RetryPolicy.{message}"):
         RetryPolicy(**settings)
 
 

@@ -22,9 +22,7 @@ def main() -> int:
     parser.add_argument("words", nargs="*", help="parts of the paths of modules; all modules without any")
     parser.add_argument("--count", type=int, default=60, help="changes of each module (default: 60)")
     parser.add_argument("--seed", type=int, default=1, help="another seed is another sample (default: 1)")
-    parser.add_argument(
-        "--narrow", action="store_true", help="try the mirror tests alone: a lower bound"
-    )
+    parser.add_argument("--narrow", action="store_true", help="try the mirror tests alone: a lower bound")
     asked = parser.parse_args()
     targets = [
         it._replace(wider=() if asked.narrow else it.wider)

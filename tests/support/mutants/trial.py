@@ -108,6 +108,7 @@ class Tree:
             os.chdir(self.copy)
             os.environ["PYTHONPATH"] = os.pathsep.join(self.paths)  # for the processes that tests start
             sys.path[:0] = self.paths
+            sys.dont_write_bytecode = False  # or each run would compile both packages
             for name in list(sys.modules):
                 if name.partition(".")[0] in self.packages:
                     del sys.modules[name]
