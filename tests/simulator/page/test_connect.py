@@ -4,7 +4,7 @@ import shlex
 
 from nexmo_dispatch_async.simulator import Simulator
 from tests.simulator.page.browser import Browser
-from tests.simulator.page.conftest import Desk
+from tests.simulator.page.conftest import Desk, whatsapp_then_sms
 
 # The clipboard belongs to the machine; what the page writes is taken down instead.
 TAKE_DOWN = "navigator.clipboard.writeText = async (text) => { window.copied = text; }"
@@ -89,3 +89,16 @@ async def test_a_customer_writes_out_of_nowhere(desk: Desk) -> None:
         ("/inbound", "Hello?"),
     ]
     assert await page.run("document.querySelectorAll('#log .origin').length") == 0
+
+
+async def test_a_page_that_knows_nothing_yet_does_not_say_that_nothing_was_sent(desk: Desk) -> None:
+    """The codes of errors may come before the workflows."""
+    page = desk.page
+    await desk.send(whatsapp_then_sms())
+    silent = "window.EventSource = class { addEventListener() {} }"
+    await page.call("Page.addScriptToEvaluateOnNewDocument", source=silent)
+
+    await page.go(desk.sim.url + "/")
+
+    await page.until("document.querySelector('#codes')?.options.length > 1")
+    assert await page.run("document.querySelector('#empty').hidden")

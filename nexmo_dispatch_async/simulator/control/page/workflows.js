@@ -42,11 +42,11 @@ export function show(some) {
   for (const flow of some) pending.set(flow.uuid, flow);
   // A page in the background gets no frames; what waits for one must not pile up.
   if (pending.size > 3 * limit) learn();
-  else if (!frame && pending.size) frame = requestAnimationFrame(() => unlessPressed(learn));
+  else if (!frame && pending.size) frame = requestAnimationFrame(() => unlessPressed(() => learn()));
 }
 
-let known = false;
-function learn() {
+let known = false; // whether a snapshot has come
+function learn(quiet = false) {
   cancelAnimationFrame(frame);
   frame = 0;
   const fresh = [...pending.values()].sort((a, b) => a.number - b.number);
@@ -55,9 +55,8 @@ function learn() {
     const before = flows.get(flow.uuid) || (flow.uuid === visited?.uuid ? visited : undefined);
     flows.set(flow.uuid, flow);
     if (flow.uuid === visited?.uuid) visited = flow;
-    if (known) tell(before, flow);
+    if (!quiet) tell(before, flow);
   }
-  known = true;
   forgetOldest();
   draw();
 }
@@ -65,7 +64,7 @@ function learn() {
 /** Know these and no others; what stays keeps its place and its focus. */
 export function replaceFlows(all, most) {
   limit = most;
-  known = false;
+  known = true;
   pending.clear();
   flows.clear();
   for (const flow of all) pending.set(flow.uuid, flow);
@@ -73,7 +72,7 @@ export function replaceFlows(all, most) {
     chosen = visited = null;
     document.body.dataset.shows = "list";
   }
-  learn();
+  learn(true);
 }
 
 function forgetOldest() {
@@ -87,7 +86,7 @@ export function nameCodes(codes) {
   names = codes;
   $("codes").append(...Object.entries(codes).map(([code, name]) => el("option", { value: code }, `${code} ${name}`)));
   for (const flow of flows.values()) pending.set(flow.uuid, { ...flow }); // drawn before the names were known
-  learn();
+  if (known) learn();
 }
 
 export function countAccepted(number) {
@@ -142,7 +141,7 @@ function showCount() {
   $("search-form").hidden = flows.size === 0 && !isWished();
   $("clear-search").hidden = !isWished();
   $("none-shown").hidden = flows.size === 0 || matching.length > 0;
-  $("empty").hidden = flows.size > 0;
+  $("empty").hidden = !known || flows.size > 0;
   const bare = flows.size === 0 && !visited;
   $("card-part").hidden = bare;
   document.body.toggleAttribute("data-bare", bare);
