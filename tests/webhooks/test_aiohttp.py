@@ -1,5 +1,6 @@
 """What is particular to aiohttp: `setup` on an application; what all adapters share is in `test_adapters`."""
 
+import socket
 from typing import Any, cast
 
 import pytest
@@ -71,6 +72,35 @@ async def test_an_unknown_expectation_is_417(
     assert expectation not in answer
     assert old.startswith(b"HTTP/1.0 200 "), "HTTP/1.0 knows no expectations (RFC 9110, 10.1.1)"
     assert "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"Expect: 100-continue\r\nContent-Length: 5\r\n\r\n",
+        b"Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nabcde",
+    ],
+    ids=["before the body", "after a broken body"],
+)
+async def test_a_client_that_hangs_up_before_its_answer_is_no_news(
+    rest: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever is to be written to it: any client can trigger a traceback and an address in the log at will."""
+    app = web.Application()
+    setup(app, Router(), verification=None)
+    port, stop = await serve_aiohttp(app)
+
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(b"POST /webhooks HTTP/1.1\r\nHost: x\r\n" + rest)
+    async with (
+        ClientSession() as session,
+        session.post(f"http://127.0.0.1:{port}/webhooks", data=BODY, headers=JSON) as answer,
+    ):
+        status = answer.status
+    await stop()
+
+    assert status == 200, "the receiver has come to a later request"
+    assert [record.getMessage() for record in caplog.records if record.name != "nexmo_dispatch_webhooks"] == []
 
 
 async def test_sub_application() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import anyio
@@ -250,7 +250,8 @@ async def _expect(request: web.Request) -> None:
         return
     if request.headers.get("Expect", "").lower() != "100-continue":
         raise web.HTTPExpectationFailed(text="only 100-continue is expected here")
-    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    with suppress(ConnectionError):  # a client that hung up is found when its body is read
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     request.writer.output_size = 0  # else aiohttp takes the answer for begun, and cannot say 500 any more
 
 
@@ -270,8 +271,10 @@ def _response(answer: Answer) -> web.Response:
 async def _hang_up(request: web.Request, response: web.Response) -> web.Response:
     """Answer and close at once; aiohttp would wait ten seconds for the rest of the body."""
     response.force_close()
-    await response.prepare(request)
-    await response.write_eof()
+    # aiohttp would log a traceback and an address for a client that hung up before
+    with suppress(ConnectionError):
+        await response.prepare(request)
+        await response.write_eof()
     request.protocol.force_close()
     return response
 

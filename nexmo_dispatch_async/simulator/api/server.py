@@ -11,6 +11,7 @@ import logging
 import socket
 import struct
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self, cast
 
@@ -178,8 +179,9 @@ async def _cut_off(request: web.Request, reply: Reply) -> web.StreamResponse:
         return response
     if reply.cut == "half":
         response.content_length = len(reply.body)
-        await response.prepare(request)
-        await response.write(reply.body[: len(reply.body) // 2])
+        with suppress(ConnectionError):  # the client has disconnected just now
+            await response.prepare(request)
+            await response.write(reply.body[: len(reply.body) // 2])
         transport.close()
         return response
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)

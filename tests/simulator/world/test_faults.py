@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from typing import Any
 
 import aiohttp
@@ -166,6 +167,28 @@ async def test_half_a_response(caller: Caller) -> None:
 
     assert caller.sim.accepted == 1
     assert (await answer(caller))[0] == 202
+
+
+async def test_half_a_response_to_a_client_that_has_left(
+    caller: Caller, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The simulator logs no traceback of its own for it."""
+    await caller.sign_in()
+    caller.sim.faults.add(Fault(kind="half_response", route="POST /dispatch"))
+    body = json.dumps(workflow()).encode()
+    head = (
+        f"POST {caller.sim.base_url.removeprefix(caller.sim.url)}/dispatch HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        f"Authorization: Bearer {caller.token}\r\nApplicationId: {caller.application.id}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+
+    with socket.create_connection(("127.0.0.1", int(caller.sim.url.rsplit(":", 1)[1]))) as client:
+        client.sendall(head.encode() + body)
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await answer(caller)
+
+    assert caller.sim.accepted == 2
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize("form", FORMS)
