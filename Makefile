@@ -14,7 +14,7 @@ FLOOR_PYTHON ?= python3.11
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs docs-serve test test-random test-engines test-long floors interpreters coverage mutants soak bench-client bench-bulk bench-imports bench-simulator bench-receiver bench-engines lint types check wheel dist installed audit workflows release-check format clean
+.PHONY: help demo docs docs-serve test test-random test-engines test-long floors interpreters coverage mutants soak soak-mixed bench-client bench-bulk bench-imports bench-simulator bench-receiver bench-engines lint types check wheel dist installed audit workflows release-check format clean
 
 help: ## say what each target does
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  \1\t/' | sort
@@ -112,6 +112,11 @@ $(VENV)/fuzz: $(VENV)/dev
 
 soak: $(VENV)/fuzz ## run the long tests: 200,000 sends, 100,000 hostile and 10,000 described requests, a simulated day, campaigns killed 20 times
 	@$(BIN)/python -m pytest -s tests/soak
+
+SOAK_SECONDS ?= 1800
+
+soak-mixed: $(VENV)/dev ## run mixed traffic for SOAK_SECONDS, half an hour: memory, sockets, descriptors and tasks stay flat
+	@SOAK_MIXED_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m pytest -s tests/soak/test_mixed_traffic.py
 
 $(VENV)/bench: $(VENV)/dev
 	@echo "preparing $(VENV) for the benchmarks (once)"
