@@ -345,7 +345,7 @@ class Campaign:
         await self._ask(state="pause", by=by, reason=reason)
 
     async def resume(self, *, by: str = "operator") -> None:
-        """Resume after a pause."""
+        """Resume after a pause; a wait for a quota or for the service ends with one send that is tried."""
         await self._ask(state="run", by=by, reason="")
 
     async def stop(self, reason: str = "", *, by: str = "operator") -> None:
@@ -491,6 +491,9 @@ class Campaign:
         return self._outcomes
 
     async def _ask(self, **changes: Any) -> None:
-        control = await self.ledger.control(replace(await self.ledger.control(), **changes))
+        known = await self.ledger.control()
+        if changes.get("state") == "run":
+            changes["resumed"] = known.resumed + 1
+        control = await self.ledger.control(replace(known, **changes))
         if self._sender is not None:
             self._sender.follow(control)

@@ -173,7 +173,7 @@ def resume(
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Go on after a pause, or with another pace while it runs."""
+    """Go on after a pause, at once where a raised quota ends a wait, or with another pace while it runs."""
     from nexmo_dispatch_async.cli.bulk_control import ask
 
     _run(lambda: ask(_place(store), "run", rate=rate, limit=limit, release=release, json=json))

@@ -111,6 +111,7 @@ async def ask(
             rate=before.rate if rate is None else rate or None,
             limit=before.limit if limit is None else limit or None,
             release=before.release or release,
+            resumed=before.resumed + (state == "run"),
         )
         control = await ledger.control(request)
     if json:

@@ -54,3 +54,15 @@ class RateConformance:
 
         assert (pause.name, pause.kind) == ("sms|1", "throttled")
         assert 30 < pause.seconds <= 60
+
+    async def test_a_pause_of_no_seconds_ends_one(self, ledgers: Ledgers) -> None:
+        """For all: an operator resumed the campaign. One that begins afterwards counts."""
+        ledger = await ledgers.new()
+
+        await ledger.lease([], [SharedPause("gateway", 3600, "quota")], now=NOW)
+        assert (await ledger.lease([], [SharedPause("gateway", 0, "quota")], now=NOW)).pauses == ()
+        await ledger.lease([], [SharedPause("gateway", 60, "throttled")], now=NOW)
+        (pause,) = (await ledger.lease([], now=NOW)).pauses
+
+        assert (pause.name, pause.kind) == ("gateway", "throttled")
+        assert 30 < pause.seconds <= 60

@@ -157,7 +157,8 @@ class Ledger(Protocol):
 
         Args:
             requests: Requests for different rates.
-            pauses: Pauses that began at this worker. Of two for one bucket the longer one counts.
+            pauses: Pauses that began at this worker. Of two for one bucket the longer one counts, and
+                one of 0 seconds ends it.
             now: Epoch seconds, for a ledger without a clock that all workers share.
         """
         ...

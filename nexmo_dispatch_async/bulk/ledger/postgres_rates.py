@@ -31,7 +31,7 @@ FROM hasty, unnest(%(names)s::text[], %(seconds)s::double precision[], %(kinds)s
     AS given (name, seconds, kind)
 ORDER BY name
 ON CONFLICT (campaign, name) DO UPDATE SET until = excluded.until, kind = excluded.kind
-WHERE p.until < excluded.until
+WHERE p.until < excluded.until OR excluded.until <= {NOW}
 """
 _PAUSES: Final[LiteralString] = f"""
 SELECT name, until - {NOW}, kind FROM nexmo_dispatch.campaign_pauses

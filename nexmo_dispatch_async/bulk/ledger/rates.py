@@ -58,7 +58,7 @@ class SharedPause(Struct, frozen=True):
 
     Attributes:
         name: Name of the bucket, or `gateway`.
-        seconds: Seconds from now until its end.
+        seconds: Seconds from now until its end; 0 ends a pause that the others keep.
         kind: `quota` or `throttled`.
     """
 
@@ -97,12 +97,14 @@ class SharedRates(Struct):
 
         Args:
             requests: Requests of one worker.
-            pauses: Pauses that began there.
+            pauses: Pauses that began or ended there.
             now: Seconds of any clock that all workers share.
         """
         for pause in pauses:
             until = now + pause.seconds
-            if until > self.pauses.get(pause.name, (now, ""))[0]:
+            if pause.seconds <= 0:
+                self.pauses.pop(pause.name, None)
+            elif until > self.pauses.get(pause.name, (now, ""))[0]:
                 self.pauses[pause.name] = until, pause.kind
         self.pauses = {name: each for name, each in self.pauses.items() if each[0] > now}
         return RateExchange(

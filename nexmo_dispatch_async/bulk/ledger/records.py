@@ -291,6 +291,8 @@ class Control(Struct, frozen=True, kw_only=True):
         rate: Sends per second of the whole campaign; `None` for the rate of the plan.
         limit: Sends in flight per worker; `None` for the limit of the plan.
         release: Whether the canary is released.
+        resumed: Number of times that operators resumed the campaign. With each, waits that the service caused
+            end: one send is tried at once.
     """
 
     version: int = 0
@@ -300,6 +302,7 @@ class Control(Struct, frozen=True, kw_only=True):
     rate: float | None = None
     limit: int | None = None
     release: bool = False
+    resumed: int = 0
 
 
 class Suppressed(AsShown, Struct, frozen=True, kw_only=True):

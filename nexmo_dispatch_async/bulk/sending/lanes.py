@@ -99,6 +99,11 @@ class Lanes:
             yield name, lane.bucket
             yield lane.gateway.name, lane.gateway
 
+    def try_again(self, now: float) -> None:
+        """End the pauses of all meters: each tries one send."""
+        for _, meter in self.learning():
+            meter.try_again(now)
+
     def look_again(self) -> None:
         """Make the next refresh read buckets and zones again, after rows were added."""
         self._dry.clear()

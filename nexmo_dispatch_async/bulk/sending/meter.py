@@ -286,6 +286,15 @@ class Meter:
         self._hungry = False
         self._tick = self._steady_from = self.paused_until + 1
 
+    def try_again(self, now: float) -> None:
+        """End a pause: one send is tried, and the others follow once the service has accepted it."""
+        if now >= self.paused_until:
+            return
+        self.paused_until, self._trial = now, True
+        self._due = self._next_burst = now
+        if self._tick != math.inf:
+            self._tick = self._steady_from = now + 1
+
     # --- without headers ---
 
     def _learn(self, now: float) -> None:

@@ -450,12 +450,15 @@ class Sender:
                     self._done = max(self._done, sent_ever(await self._ledger.counts()))
                 control = await self._ledger.control()
                 if control.version != self._control.version:
-                    self._control = control
-                    self._rouse()
+                    self.follow(control)
 
     def follow(self, control: Control) -> None:
-        """Follow what was asked for in this process, at once."""
-        self._control = control
+        """Follow what operators asked for; one who resumes a campaign ends its waits for the service."""
+        before, self._control = self._control, control
+        if control.resumed > before.resumed:
+            self._lanes.try_again(running_loop().time())
+            if self._sharing is not None:
+                self._sharing.end_pauses()
         self.wake()
 
     async def _end(self) -> None:

@@ -50,6 +50,8 @@ class SharedPace:
         self._asked = asyncio.Event()
         # Until when each pause is known to all, in seconds of the loop
         self._told: dict[str, float] = {}
+        # The pauses that an operator ended, until the ledger knows it
+        self._ended: set[str] = set()
         self._failure: LedgerError | None = None
         self._delay = 0.0  # seconds that an answer takes, smoothed
 
@@ -59,6 +61,12 @@ class SharedPace:
     def ask(self) -> None:
         """Ask the ledger soon: a meter needs sends, or the service demanded a pause."""
         self._asked.set()
+
+    def end_pauses(self) -> None:
+        """End all pauses in the ledger too: an operator has resumed the campaign."""
+        self._told.clear()
+        self._ended = {name for name, _ in self._lanes.learning()}
+        self.ask()
 
     def check(self) -> None:
         """Raise the failure of the last exchange, once.
@@ -77,7 +85,7 @@ class SharedPace:
             self._asked.clear()
             now = running_loop().time()
             pause = _GAP
-            if now >= look_at or self._lanes.ask_at(now) <= now or self._news(now):
+            if now >= look_at or self._lanes.ask_at(now) <= now or self._ended or self._news(now):
                 try:
                     await self._exchange(now)
                 except LedgerError as error:
@@ -103,8 +111,14 @@ class SharedPace:
         wanted = [
             (meter, request) for meter in self._lanes.leased() if (request := meter.request(now)) is not None
         ]
-        news = self._news(now)
-        answer = await self._ledger.lease([request for _, request in wanted], news, now=self._wall())
+        news, ending = self._news(now), self._ended
+        told = {pause.name for pause in news}
+        ends = [SharedPause(name, 0.0, "quota") for name in sorted(ending - told)]
+        answer = await self._ledger.lease(
+            [request for _, request in wanted], [*ends, *news], now=self._wall()
+        )
+        if self._ended is ending:
+            self._ended = set()
         asked_at, now = now, running_loop().time()
         self._delay += _SMOOTH * (now - asked_at - self._delay)
         for pause in news:
@@ -115,6 +129,8 @@ class SharedPace:
         learning = dict(self._lanes.learning())
         for pause in answer.pauses:
             paused = learning.get(pause.name)
+            if pause.name in self._ended:
+                continue  # an operator ended it while the ledger answered
             if paused is not None and now + pause.seconds > paused.paused_until + _NEWS:
                 paused.heed(now, pause.seconds, pause.kind)
                 self._told[pause.name] = paused.paused_until
