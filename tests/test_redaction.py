@@ -37,6 +37,9 @@ from tests.support.paths import PAYLOADS
         ("no connection to 192.168.100.200:443", "no connection to 192.168.100.200:443"),
         ("[1, 2, 3, 4], 15-86400 s, 1 2 3", "[1, 2, 3, 4], 15-86400 s, 1 2 3"),
         ("1 + 2, at most 86400 s, code 1150", "1 + 2, at most 86400 s, code 1150"),
+        ("+12 34 56, 12 34 56 78", "+12 34 56, 12 34 56 78"),
+        ("+12 34 567, 12 34 56 789", "…67, …89"),
+        ("US.13491208655302741918 is barred", "…18 is barred"),
     ],
 )
 def test_numbers_of_people_are_masked(text: str, shown: str) -> None:
@@ -142,7 +145,15 @@ def test_any_body_will_do(body: bytes | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"), [("447700900123", "…23"), (447700900123, "…23"), ("12", "…"), (None, "…")]
+    ("value", "shown"),
+    [
+        ("447700900123", "…23"),
+        (447700900123, "…23"),
+        ("12345", "…45"),
+        ("1234", "…"),
+        ("12", "…"),
+        (None, "…"),
+    ],
 )
 def test_the_end_of_a_number_tells_recipients_apart(value: Any, shown: str) -> None:
     assert tail(value) == shown
@@ -207,6 +218,7 @@ def test_only_what_stands_in_its_place_is_public(name: str) -> None:
         ("abcdefgh", "x ABCDEFG y", "x ABCDEFG y"),
         ("abcdefghi", "x ABCDEFGH y", "…"),
         ("abcdefghi", "x BCDEFGHI y", "…"),
+        ("&lt;", "a < b", "a < b"),  # by its length as it is compared
     ],
 )
 def test_a_value_counts_by_its_length(value: str, said: str, shown: str) -> None:
@@ -249,6 +261,31 @@ def test_words_from_public_lists_are_shown_in_their_place_and_nowhere_else(place
     assert redact("a wordful answer", body=json.dumps(step).encode()) == "a wordful answer"
     hidden = {"message": {"content": {"custom": step}}}
     assert redact("a wordful answer", body=json.dumps(hidden).encode()) == "a … answer"
+
+
+@pytest.mark.parametrize("name", ["template", "name", "type"])
+def test_what_an_application_or_a_workflow_is_called_is_public(name: str) -> None:
+    """At the top of a body, in JSON and in a form; elsewhere it is the customer's."""
+    body = json.dumps({name: "wordful", "other": {name: "private"}}).encode()
+
+    assert redact("a wordful answer, private", body=body) == "a wordful answer, …"
+    assert redact("a wordful answer", body=f"{name}=wordful".encode()) == "a wordful answer"
+
+
+@pytest.mark.parametrize(
+    ("body", "url", "words"),
+    [
+        (None, "", ""),
+        (b"", "https://h/x?a=Spike%20Arrest", "\na\nspike arrest"),
+        (b'{"a": {"B c": ["D", 7, null, ["&amp;"]]}}', "", "a\nb c\nd\n7\n&"),
+        (b"name=Quota+Violation&x=Y", "", "name=quota+violation&x=y\nname\nquota violation\nx\ny"),
+        (b'{"a": 1}', "https://h/x?b=C", "a\n1\nb\nc"),
+        (b"no fields", "", "no fields"),
+    ],
+)
+def test_every_word_of_a_request_is_told_for_comparison(body: bytes | None, url: str, words: str) -> None:
+    """Contract 3.8: names and values, each on its line, folded as a text of the service is."""
+    assert request_words(body=body, url=url) == words
 
 
 def test_a_body_that_is_no_text_is_read_as_far_as_it_goes() -> None:

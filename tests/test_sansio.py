@@ -23,6 +23,7 @@ from nexmo_dispatch_async.sansio import (
     decipher_response,
     decipher_token,
     dispatch_request,
+    observed,
     retry_after,
     token_request,
 )
@@ -154,6 +155,7 @@ def test_headers_ignore_case() -> None:
 
     assert headers["retry-AFTER"] == headers.get("RETRY-after") == "1"
     assert "Retry-after" in headers
+    assert "other" not in headers
     assert not headers.__contains__(1)
     assert headers.get("other") is None
 
@@ -242,3 +244,109 @@ def test_a_success_without_an_id_tells_which_call_it_was() -> None:
         b"odd",
         "response",
     )
+
+
+def test_a_call_of_the_user_sees_the_response_before_it_is_decoded() -> None:
+    """And the value is that of the decoder; without such a call the decoder is left as it is."""
+    response, seen = answer(200, b"body"), list[Response]()
+
+    assert observed(repr, None) is repr
+    assert observed(lambda it: (it.body, len(seen)), seen.append)(response) == (b"body", 1)
+    assert seen == [response]
+
+
+def test_the_first_thousand_bytes_of_an_answer_without_sense_are_kept() -> None:
+    """Enough to see what it was, too few to fill a log; also of a redirect."""
+    body = b"x" * 2000
+
+    lost, redirect = error_of(answer(202, body)), error_of(answer(302, body))
+    with pytest.raises(ProtocolError) as application:
+        decipher_application(answer(200, body))
+    with pytest.raises(ProtocolError) as page:
+        decipher_page(answer(200, body))
+
+    for error in (lost, redirect, application.value, page.value):
+        assert isinstance(error, ProtocolError)
+        assert error.body == body[:1000]
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (500, {"fault": {"faultstring": "Slow down", "detail": {"errorcode": "policies.ratelimit.X"}}}),
+        (429, {}),
+    ],
+)
+def test_a_refusal_without_its_request_is_classified_as_well(status: int, body: object) -> None:
+    """Contract 3.8: what a request may have quoted is unknown, so the words of the gateway count."""
+    with pytest.raises(RateLimitError, match=f"^{status}"):
+        decipher_response(answer(status, body), decipher_nothing)
+
+
+def test_only_a_rate_limit_waits_for_the_reset_of_a_quota() -> None:
+    """Contract 1.4: every response tells the quota, and an error of the service may pass long before it."""
+    headers = {"quota-reset-UTC": "2025-11-13 00:00:00", **SPENT}
+
+    failed, limited = (error_of(answer(status, b"", headers), NOW) for status in (500, 429))
+
+    assert (failed.retry_after, limited.retry_after) == (None, 3600.0)
+    with pytest.raises(APIError) as refused:
+        decipher_token(answer(401, b"", headers), now=NOW)
+    with pytest.raises(APIError) as many:
+        decipher_token(answer(429, b"", headers), now=NOW)
+    assert (refused.value.retry_after, many.value.retry_after) == (None, 3600.0)
+
+
+def test_a_token_is_what_fits_into_a_header_and_its_life_is_told_as_it_came() -> None:
+    """Contract 2.1: a blank would end the token in the header line."""
+    assert decipher_token(answer(200, {"access_token": "a.b-c", "expires_in": "3599"})) == ("a.b-c", "3599")
+    for token in ("a b", "ä", "a\x7f"):
+        with pytest.raises(TokenUnavailableError, match="200 without a usable access_token"):
+            decipher_token(answer(200, {"access_token": token}))
+
+
+def test_an_error_of_the_token_endpoint_quotes_no_secret() -> None:
+    """Contract 2.2: an endpoint may repeat the form that it refuses."""
+    request = token_request("https://h/token?a=&grant_type=other", "id", "client-secret")
+    said = {"error": "invalid_client", "error_description": "client-secret is wrong"}
+
+    with pytest.raises(AuthenticationError) as caught:
+        decipher_token(answer(401, said), request=request)
+
+    assert request.url == "https://h/token?a=&grant_type=client_credentials"
+    assert "client-secret" not in str(caught.value)
+    assert "no access token: 401" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "numbers"),
+    [
+        ({"count": 7}, (None, None, 7)),
+        ({"total_items": 7, "count": 8}, (None, None, 7)),
+        ({"page_size": 10}, (None, 10, None)),
+        ({"page_size": 10, "page": 2, "count": 7}, (2, 10, 7)),
+        ({"page_size": 10, "page_index": 1, "page": 2, "record_index": 3}, (1, 10, None)),
+        ({"page_size": 10, "record_index": 3}, (3, 10, None)),
+    ],
+)
+def test_a_page_has_its_numbers_under_any_of_their_names(
+    fields: dict[str, int], numbers: tuple[int | None, ...]
+) -> None:
+    """Contract 4.3: one of them is enough to make an answer without applications an empty page."""
+    page = decipher_page(answer(200, fields))
+
+    assert (page.index, page.size, page.total) == numbers
+    assert (page.applications, page.raw) == ((), fields)
+
+
+def test_an_application_is_read_alone_and_as_a_list_of_one() -> None:
+    """Contract 4.3."""
+    fields = {"id": "a", "name": "n"}
+
+    alone = decipher_application(answer(200, fields))
+    listed = decipher_application(answer(200, {"_embedded": {"applications": [fields]}}))
+    page = decipher_page(answer(200, {"_embedded": {"applications": [fields]}}))
+
+    assert (alone.id, alone.name) == ("a", "n")
+    assert alone == listed
+    assert page.applications == (alone,)

@@ -42,7 +42,7 @@ _BULK = (
 _SDK: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "failover": ("test_failover", ("tests/tracking", "tests/simulator/test_engine.py")),
     "retry": ("test_retry", _CLIENT),
-    "sansio": ("test_sansio test_sansio_errors", _CLIENT),
+    "sansio": ("test_sansio test_sansio_errors test_auth test_applications", _CLIENT),
     "redaction": ("test_redaction", ("tests/test_sansio_errors.py", *_CLIENT)),
     "urls": ("test_urls", _CLIENT),
     "quota": ("test_quota", _CLIENT),
