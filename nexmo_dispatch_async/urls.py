@@ -33,7 +33,7 @@ def plain_host(url: str) -> str:
     except ValueError:
         # Whether it is an address at all is for others to say.
         return ""
-    return host if parts.scheme == "http" and host and not is_loopback(host) else ""
+    return host if parts.scheme == "http" and not is_loopback(host) else ""
 
 
 def check_plain_http(name: str, url: str, what: str = "credentials and messages") -> None:

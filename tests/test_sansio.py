@@ -24,49 +24,12 @@ from nexmo_dispatch_async.sansio import (
     decipher_token,
     dispatch_request,
     observed,
-    retry_after,
     token_request,
 )
 from tests.conftest import payload
 from tests.support.answers import NOW, answer, error_of, exchange
 
-# --- when to come back ----------------------------------------------------------------------------
-
 SPENT = {"quota-limit": "100", "quota-used": "100"}
-
-
-@pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [
-        ({}, None),
-        ({"Retry-After": "2"}, 2.0),
-        ({"Retry-After": " 2.5 "}, 2.5),
-        ({"Retry-After": "0"}, 0.0),
-        ({"Retry-After": "-1"}, None),
-        ({"Retry-After": "soon"}, None),
-        ({"Retry-After": "Wed, 12 Nov 2025 23:00:30 GMT"}, 30.0),
-        ({"Retry-After": "Wed, 12 Nov 2025 22:00:30 GMT"}, 0.0),
-        ({"Retry-After": "Wed, 12 Nov 2025 23:00:30 GMT", "Date": "Wed, 12 Nov 2025 23:00:20 GMT"}, 10.0),
-        ({"Retry-After": "5", "quota-reset-UTC": "2025-11-13 00:00:00", **SPENT}, 5.0),
-        ({"quota-reset-UTC": "2025-11-13 00:00:00", **SPENT}, 3600.0),
-        ({"quota-reset-UTC": "2025-11-13T00:00:00Z", **SPENT}, 3600.0),
-        ({"quota-reset-UTC": "2025-11-13 00:00:00 UTC", **SPENT}, 3600.0),
-        ({"quota-reset-UTC": "1762992000", **SPENT}, 3600.0),
-        ({"quota-reset-UTC": "1762992000000", **SPENT}, 3600.0),
-        ({"quota-reset-UTC": "2025-11-13 00:00:00"}, 3600.0),
-        ({"quota-reset-UTC": "12", **SPENT}, None),
-        ({"quota-reset-UTC": "tomorrow", **SPENT}, None),
-        ({"quota-reset-UTC": "2025-11-13 00:00:00", "quota-limit": "100", "quota-used": "7"}, None),
-    ],
-)
-def test_when_to_come_back(headers: dict[str, str], seconds: float | None) -> None:
-    """Contract 1.4: the format of the reset is not specified, and other limits hit in mid-quota too."""
-    assert retry_after(Headers(headers), now=NOW) == seconds
-
-
-def test_a_date_means_nothing_without_a_clock() -> None:
-    assert retry_after(Headers({"Retry-After": "Wed, 12 Nov 2025 23:00:30 GMT"})) is None
-
 
 # --- successes ------------------------------------------------------------------------------------
 
@@ -162,23 +125,6 @@ def test_headers_ignore_case() -> None:
 
 def test_a_response_shows_no_body() -> None:
     assert repr(answer(200, b"secret")) == "Response(200, 6 bytes)"
-
-
-@pytest.mark.usefixtures("elsewhere")
-@pytest.mark.parametrize(
-    ("asked", "seconds"),
-    [
-        ("2025-11-12T23:00:10", 10),
-        ("2025-11-12 23:00:10 UTC", 10),
-        ("2025-11-13T01:00:10+02:00", 10),
-        ("Wed, 12 Nov 2025 23:00:10 GMT", 10),
-        ("Wed, 12 Nov 2025 23:00:10 -0000", 10),
-    ],
-)
-def test_a_moment_to_come_back_at_is_utc_unless_it_says_otherwise(asked: str, seconds: float) -> None:
-    """Contract 1.4: wherever the client stands."""
-    assert retry_after({"Retry-After": asked}, now=NOW) == seconds
-    assert retry_after({"quota-reset-UTC": asked}, now=NOW) == seconds
 
 
 @pytest.mark.parametrize("count", [0, 2])

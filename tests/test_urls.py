@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -89,6 +90,14 @@ def test_tls_and_this_machine_are_fine(setting: tuple[Callable[[str], object], s
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         make(url)
+
+
+def test_the_line_that_asks_for_it_is_warned_of() -> None:
+    """It is the one to change; the lines of this package and those around it are not."""
+    with pytest.warns(PlainHTTPWarning) as seen:
+        KpnOAuth("id", "client-secret", "http://gateway.example/this-line")
+
+    assert "this-line" in Path(__file__).read_text("utf-8").splitlines()[seen[0].lineno - 1]
 
 
 def test_a_line_of_yours_is_warned_once() -> None:
