@@ -184,6 +184,7 @@ BREACHES: list[tuple[str, str, Step]] = [
     ("messenger-tag-unused", "message.messenger.tag", messenger.text("x", tag="ACCOUNT_UPDATE", **M)),
     ("whatsapp-policy", "message.whatsapp.policy", whatsapp.text("x", policy="fallback", **W)),
     ("whatsapp-locale", "message.whatsapp.locale", whatsapp.template("a:b", **W)),
+    ("whatsapp-locale", "message.whatsapp.locale", whatsapp.template("a:b", policy="deterministic", **W)),
     ("type", "message.whatsapp.locale", whatsapp.text("x", locale=7, **W)),  # type: ignore[arg-type]  # wrong on purpose
     ("options-channel", "message.whatsapp", with_message(SMS, whatsapp=WhatsAppOptions("deterministic"))),
     ("options-channel", "message.messenger", with_message(SMS, messenger=MessengerOptions("update"))),
@@ -299,6 +300,10 @@ WRONG: Any = object()
         (carrying(whatsapp.text("x", **W), File(WRONG)), "message.content.file"),
         (carrying(whatsapp.text("x", **W), Video(WRONG)), "message.content.video"),
         (carrying(whatsapp.text("x", **W), Template(WRONG)), "message.content.template"),
+        (
+            carrying(whatsapp.text("x", locale="nl", **W), Template(TemplateBody("a:b", WRONG))),
+            "message.content.template.parameters",
+        ),
         (carrying(whatsapp.text("x", **W), Custom(WRONG)), "message.content.custom"),
         (with_message(viber.text("x", **V), viber_service_msg=WRONG), "message.viber_service_msg"),
         (with_message(messenger.text("x", **M), messenger=WRONG), "message.messenger"),
@@ -321,7 +326,7 @@ def test_parts_of_another_type_are_named(step: Any, field: str) -> None:
 def test_steps_must_be_a_sequence() -> None:
     workflow = Workflow(steps=WRONG)
 
-    assert [finding.rule for finding in workflow.lint()] == ["type"]
+    assert [(finding.rule, finding.field) for finding in workflow.lint()] == [("type", "workflow")]
 
 
 def test_unknown_channel_does_not_hide_other_problems() -> None:
@@ -336,10 +341,14 @@ def test_unknown_channel_does_not_hide_other_problems() -> None:
         ("client-ref-length", "client_ref"),
     }
     assert found(carrying(step, Audio(Link("x")))) >= {("url-form", "message.content.audio.url")}
-    assert found(msgspec.structs.replace(SMS, from_=Address(type=WRONG), to=Address(type=WRONG))) == {
-        ("channel", "from.type"),
-        ("channel", "to.type"),
-    }
+    wrong: list[Any] = [WRONG, []]
+    for kind in wrong:
+        assert found(msgspec.structs.replace(SMS, from_=Address(type=kind), to=Address(type=kind))) == {
+            ("channel", "from.type"),
+            ("channel", "to.type"),
+        }
+    waiting = msgspec.structs.replace(SMS, from_=address, to=address).until("read", within=60)
+    assert found(waiting, SMS) == {("channel", "from.type"), ("channel", "to.type")}
 
 
 def test_custom_objects_that_contain_themselves_are_refused() -> None:
@@ -366,6 +375,7 @@ def test_several_senders_on_one_platform_are_named() -> None:
     advice = "workflow: uses 2 Viber senders; an application has one Viber account, so use one [one-account]"
     assert str(finding) == advice
     assert [str(f) for f in Workflow.failover(first, second, again).lint()] == [advice]
+    Workflow.failover(first, second, again).check()
     assert lint_application([Workflow.failover(first, again), Workflow.failover(SMS)]) == []
     assert lint_application([Workflow.failover(first, second)], Rules(off=["one-account"])) == []
 

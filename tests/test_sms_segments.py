@@ -43,6 +43,7 @@ def test_alphabet_is_complete() -> None:
         ("😀" * 67, Segments("ucs-2", 134, 3, 67, 65)),
         ("a" * 69 + "`", Segments("ucs-2", 70, 1, 70, 0)),
         ("\ud800", Segments("ucs-2", 1, 1, 70, 69)),
+        ("\uffff" * 70, Segments("ucs-2", 70, 1, 70, 0)),
     ],
 )
 def test_segments_are_counted(text: str, expected: Segments) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from nexmo_dispatch_async.channels import messenger, sms, viber, whatsapp
 from nexmo_dispatch_async.exceptions import ConfigurationError
-from nexmo_dispatch_async.models.requests import Custom, Message, Step
+from nexmo_dispatch_async.models.requests import Address, Custom, Message, Step
 from nexmo_dispatch_async.tariff import Cost, Tariff
 from nexmo_dispatch_async.workflow import Workflow
 
@@ -105,8 +105,26 @@ def test_prices_are_decimals_or_their_text(price: Any) -> None:
 
 
 def test_unknown_channels_are_refused() -> None:
-    with pytest.raises(ConfigurationError, match="no such channel in the tariff: fax"):
-        Tariff({"fax": "1"})
+    """All of them are named, in an order of their own."""
+    with pytest.raises(ConfigurationError, match="no such channel in the tariff: fax, pager, telex"):
+        Tariff({"telex": "1", "pager": "1", "sms": "1", "fax": "1"})
+
+
+def test_a_wrong_argument_is_named() -> None:
+    """`free` as a mapping would take a channel whose value is False."""
+    wrong: Any = {"whatsapp": False}
+
+    with pytest.raises(ConfigurationError, match="the price of fee must be a Decimal or its text"):
+        Tariff({}, fee="gratis")
+    with pytest.raises(ConfigurationError, match=r"^free must be a text, or a list, tuple or set"):
+        TARIFF.cost(Workflow.failover(WHATSAPP), free=wrong)
+
+
+def test_a_step_without_a_recipient_costs_what_all_other_destinations_cost() -> None:
+    """A missing number is for the rules to report; the tariff needs none."""
+    step = msgspec.structs.replace(WHATSAPP, to=Address(type="sms"))
+
+    assert Tariff({"sms": {"31": "0.07", "": "0.11"}}).price(step) == Decimal("0.11")
 
 
 def test_the_prices_of_a_tariff_can_be_read() -> None:

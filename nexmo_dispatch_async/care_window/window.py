@@ -212,8 +212,9 @@ class CareWindow:
 
     def _key(self, channel: str, customer: str) -> str:
         """Return the canonical spelling of an address that the caller wrote."""
-        read = channel == "whatsapp" and self._numbers is not None
-        return _key(channel, self._numbers(customer) if read and self._numbers else customer)
+        if channel == "whatsapp" and self._numbers is not None:
+            customer = self._numbers(customer)
+        return _key(channel, customer)
 
     def _status(self, channel: str, key: str, after: timedelta) -> WindowStatus:
         last = self.store.last(channel, key)

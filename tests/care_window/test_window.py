@@ -196,6 +196,18 @@ def test_ids_are_taken_as_they_are(window: CareWindow) -> None:
     assert not window.status("other words").open
 
 
+def test_numbers_reads_those_of_whatsapp_alone(store: WindowStore, clock: Clock) -> None:
+    """A page-scoped id of Messenger may look like a national number, and stays what it is."""
+    window = CareWindow(store, clock=clock, numbers=lambda number: "31" + number.removeprefix("0"))
+
+    window.record("0617185666")
+    window.record("0617185666", channel="messenger")
+
+    assert store.last("whatsapp", CUSTOMER) == store.last("messenger", "0617185666") == NOON
+    assert window.status("617185666").open
+    assert not window.status("617185666", channel="messenger").open
+
+
 @pytest.mark.parametrize("channel", ["sms", "whatsap"])
 def test_a_channel_without_a_window_cannot_be_recorded(window: CareWindow, channel: str) -> None:
     with pytest.raises(ConfigurationError, match=f"'{channel}' has no window"):

@@ -5,6 +5,7 @@ from itertools import permutations
 
 import pytest
 
+from nexmo_dispatch_async.tracking import Money
 from tests.support.callbacks import WHATSAPP_THEN_SMS, report, result_of, status
 
 
@@ -59,6 +60,18 @@ def test_equal_prices_are_shown_alike_in_any_order() -> None:
 
     assert len(shown) == 1
     assert "0.10" in shown.pop()
+
+
+def test_of_equal_prices_the_one_with_a_currency_is_shown() -> None:
+    """Two statuses of one message (contract 5.2), whichever of them came first."""
+    events = [
+        status("a", "submitted", 0, usage={"price": "0.1"}),
+        status("a", "delivered", 5, usage={"price": "0.1", "currency": "EUR"}),
+    ]
+
+    shown = [step.price for order in permutations(events) for step in result_of(*order).steps]
+
+    assert shown == [Money(Decimal("0.1"), "EUR")] * 2
 
 
 def test_a_price_without_currency_counts_in_the_currency_of_the_others() -> None:

@@ -399,6 +399,7 @@ def test_a_message_without_a_readable_channel_goes_where_there_is_room() -> None
     result = result_of(status("a", "submitted", 0, channel="whatsapp"), nowhere, workflow=WHATSAPP_THEN_SMS)
 
     assert uuids(result) == ["a", "x"]
+    assert result.steps[1].channel == "sms"
 
 
 def test_a_message_without_time_goes_where_there_is_room() -> None:
@@ -446,6 +447,7 @@ def test_a_message_that_fits_no_step_is_shown_apart() -> None:
         (1, "sms", False),
         (None, "fax", False),
     ]
+    assert result.steps[1].price == Money(Decimal(1), "EUR")
     assert result.cost == Decimal(1)
 
 

@@ -134,6 +134,13 @@ def test_a_position_right_after_the_report_is_a_step_of_its_own() -> None:
     assert match_steps(state(report=("r",), known=known)) == (["r", "y", "x"], [])
 
 
+def test_without_steps_the_places_before_a_position_are_filled_in_order() -> None:
+    """Contract 5.8: two messages of the v0.1 format came before the one that is the third."""
+    known = {"c": sent(at=9, position=3), "d": sent(at=3), "b": sent(at=2), "a": sent(at=1)}
+
+    assert match_steps(state(known=known)) == (["a", "b", "c", "d"], [])
+
+
 def test_an_entry_of_the_report_without_uuid_is_not_filled() -> None:
     """The report tells the order of the steps, and which message that one was is not guessed."""
     known = {"a": sent(), "b": sent(at=1)}
