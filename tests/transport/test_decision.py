@@ -15,6 +15,7 @@ from nexmo_dispatch_async.exceptions import (
     RateLimitError,
     TokenUnavailableError,
 )
+from nexmo_dispatch_async.models.problems import Problem
 from nexmo_dispatch_async.retry import RetryPolicy, Timeout
 from nexmo_dispatch_async.transport.decision import (
     TABLE,
@@ -27,6 +28,7 @@ from nexmo_dispatch_async.transport.decision import (
     decide,
     failure_in,
     printed,
+    purpose_of,
 )
 from nexmo_dispatch_async.workflow import Workflow
 from tests.support.clients import client_of
@@ -77,6 +79,22 @@ ERRORS: list[tuple[APIError, Failure]] = [
 @pytest.mark.parametrize(("error", "failure"), ERRORS)
 def test_every_error_has_a_row(error: APIError, failure: Failure) -> None:
     assert failure_in(error) is failure
+
+
+def test_a_limit_is_waited_for_whatever_its_code_is_about() -> None:
+    """A refused quota may carry the code of a suspended account (contract 6): nothing was sent all the same."""
+    error = RateLimitError("x", request="", status=429, details=Problem("x", code="account-suspended"))
+
+    assert error.error_class == "configuration"
+    assert failure_in(error) is Failure.NOT_SENT
+
+
+@pytest.mark.parametrize(
+    ("method", "purpose"), [("GET", "read"), ("POST", "write"), ("PUT", "write"), ("DELETE", "write")]
+)
+def test_only_a_get_reads(method: str, purpose: Purpose) -> None:
+    """Contract 4.1: whatever else leaves twice may happen twice."""
+    assert purpose_of(method) == purpose
 
 
 ROWS = {

@@ -1,6 +1,8 @@
 """What an exception of the network means, and what of it is shown (contract 3.8)."""
 
 import ssl
+from types import SimpleNamespace
+from typing import Any
 
 import aiohttp
 import pytest
@@ -12,8 +14,10 @@ from nexmo_dispatch_async.exceptions import (
     APIError,
     APITimeoutError,
     CertificateError,
+    ConfigurationError,
     OutcomeUnknownError,
     ProtocolError,
+    ProxyError,
 )
 from nexmo_dispatch_async.models.problems import parse_problem
 from nexmo_dispatch_async.sansio import Request
@@ -83,6 +87,75 @@ def test_a_reason_is_shown_unless_it_names_an_address_or_a_task(error: Exception
 def caused(error: Exception, cause: BaseException | None) -> Exception:
     error.__cause__ = cause
     return error
+
+
+ALERT = ssl.SSLError(1, "x")
+ALERT.reason = "TLSV1_ALERT_UNKNOWN_CA"
+KEY: Any = SimpleNamespace(proxy=None, host="h", port=1, ssl=True)
+INFO = aiohttp.RequestInfo(URL("https://h/"), "POST", CIMultiDictProxy(CIMultiDict()))
+
+
+@pytest.mark.parametrize("proxy", ["", "proxy.example:3128"])
+@pytest.mark.parametrize(
+    ("error", "phase", "answering", "message"),
+    [
+        (OSError("x"), Phase.PREPARED, False, "no connection{by}: x"),
+        (TIMEOUT, Phase.PREPARED, False, "no connection{by} in time"),
+        (ssl.SSLCertVerificationError(1, "x"), Phase.PREPARED, False, "no connection{by}: x"),
+        (
+            ALERT,
+            Phase.LEFT,
+            False,
+            "no connection: the service does not take the client's certificate: unknown ca",
+        ),
+        (ALERT, Phase.LEFT, True, "sent, and the connection broke: x"),
+        (TIMEOUT, Phase.LEFT, False, "sent, and no response in time"),
+        (OSError("x"), Phase.LEFT, False, "sent, and the connection broke: x"),
+        (aiohttp.ClientPayloadError("x"), Phase.LEFT, True, "sent, and the response is unusable: x"),
+    ],
+)
+def test_each_failure_tells_what_happened(
+    error: Exception, phase: Phase, answering: bool, message: str, proxy: str
+) -> None:
+    """One sentence: which call, how far it got, by way of which proxy, and the reason."""
+    failure = failure_of(POST, progress_in(phase, answering=answering), error, proxy=proxy)
+
+    assert isinstance(failure, APIError)
+    by = f" by way of the proxy {proxy}" if proxy else ""
+    assert failure.message.removeprefix("POST /dispatch: ") == message.format(by=by)
+    assert failure.request == "POST /dispatch"
+
+
+def test_a_proxy_that_refuses_the_tunnel_is_named_with_its_status() -> None:
+    """Nothing was sent; the status decides whether trying again makes sense."""
+    error = aiohttp.ClientHttpProxyError(INFO, (), status=407, message="Who are you?")
+
+    failure = failure_of(POST, progress_in(Phase.PREPARED), error, proxy="proxy.example:3128")
+    unnamed = failure_of(POST, progress_in(Phase.PREPARED), error)
+
+    assert isinstance(failure, ProxyError)
+    assert isinstance(unnamed, ProxyError)
+    said = "refuses the tunnel with 407: Who are you?"
+    assert failure.message == f"POST /dispatch: the proxy proxy.example:3128 {said}"
+    assert unnamed.message == f"POST /dispatch: the proxy {said}"
+    assert (failure.request, failure.status, failure.phase) == ("POST /dispatch", 407, "connect")
+
+
+def test_a_rejected_certificate_is_told_with_its_call() -> None:
+    """No connection came about, so nothing was sent."""
+    failure = failure_of(POST, progress_in(Phase.LEFT), ALERT)
+
+    assert isinstance(failure, CertificateError)
+    assert (failure.request, failure.phase, failure.outcome) == ("POST /dispatch", "connect", "not_sent")
+
+
+@pytest.mark.parametrize("error", [ValueError("odd header"), RuntimeError("odd header")])
+def test_a_request_that_the_session_refuses_to_build_is_a_wrong_setting(error: Exception) -> None:
+    """Nothing was sent, and nothing will be until the setting changes."""
+    failure = failure_of(POST, progress_in(Phase.UNSEEN), error)
+
+    assert isinstance(failure, ConfigurationError)
+    assert str(failure) == "POST /dispatch: nothing was sent, the session refuses it: odd header"
 
 
 CLEAN, ADDRESS = OSError("refused"), OSError("https://h/x?key=1")
