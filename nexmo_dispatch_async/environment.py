@@ -54,8 +54,7 @@ class Environment:
             base_url: Base URL of the service; None for KPN's own service.
 
         Raises:
-            ConfigurationError: A variable is missing or wrong, or one of the two URLs is that of another host
-                and the other URL is missing.
+            ConfigurationError: A variable is missing or wrong; see `token_url` too.
         """
         missing = [f"{_PREFIX}{name}" for name in ("CLIENT_ID", "CLIENT_SECRET") if not self._text(name)]
         if missing:
@@ -63,6 +62,18 @@ class Environment:
         client_id, client_secret = (
             header_text(f"{_PREFIX}{name}", self._text(name)) for name in ("CLIENT_ID", "CLIENT_SECRET")
         )
+        return KpnOAuth(client_id, client_secret, self.token_url(base_url))
+
+    def token_url(self, base_url: str | None) -> str:
+        """Return the URL of the token endpoint.
+
+        Args:
+            base_url: Base URL of the service; None for KPN's own service.
+
+        Raises:
+            ConfigurationError: One of the two URLs is that of another host, and the other URL is missing; or
+                the value is no absolute http(s) URL.
+        """
         text = self._text("TOKEN_URL")
         token_url = check_url(f"{_PREFIX}TOKEN_URL", text, query=True) if text else None
         # Another service needs both URLs: secrets must not go to a host that the settings do not name.
@@ -77,7 +88,7 @@ class Environment:
                 f"set {_PREFIX}BASE_URL in the environment too: {_PREFIX}TOKEN_URL is that of another host, "
                 f"and its tokens would go to {kpn}"
             )
-        return KpnOAuth(client_id, client_secret, token_url or KPN_TOKEN_URL)
+        return token_url or KPN_TOKEN_URL
 
     def _text(self, name: str) -> str:
         return self._variables.get(f"{_PREFIX}{name}", "").strip()

@@ -6,9 +6,9 @@ from typing import Literal
 
 from msgspec import Struct
 
-__all__ = ["Finding", "Level", "bad", "good", "warning"]
+__all__ = ["Finding", "Level", "bad", "good", "skipped", "warning"]
 
-Level = Literal["good", "warning", "bad"]
+Level = Literal["good", "warning", "bad", "skipped"]
 
 
 class Finding(Struct, frozen=True):
@@ -16,9 +16,9 @@ class Finding(Struct, frozen=True):
 
     Attributes:
         level: `good`; `warning`: it works, with a risk; `bad`: messages or events may be lost or doubled, or
-            nothing works.
-        code: The stable name of what is wrong, for scripts and for the table of the documentation; of a good
-            finding, what was looked at.
+            nothing works; `skipped`: it was not looked at.
+        code: The stable name of what is wrong, for scripts and for the table of the documentation; of the
+            others, what was looked at or skipped.
         text: What was found, and why it is so. It never holds a secret, a number or the URL of a store.
         cure: What to do; `""` where nothing is to be done.
     """
@@ -32,6 +32,11 @@ class Finding(Struct, frozen=True):
 def good(code: str, text: str) -> Finding:
     """Return a finding that needs no action."""
     return Finding("good", code, text)
+
+
+def skipped(code: str, text: str) -> Finding:
+    """Return what was not looked at, and why."""
+    return Finding("skipped", code, text)
 
 
 def warning(code: str, text: str, cure: str) -> Finding:

@@ -137,6 +137,17 @@ def _spend_quota(sim: Simulator, _: dict[str, str]) -> None:
             "application-unknown",
             "apps list",
         ),
+        (
+            lambda sim, environ: environ.update(NEXMO_DISPATCH_BASE_URL=f"{sim.url}/communication/nexmos"),
+            "base-url",
+            "path",
+        ),
+        (
+            lambda sim, environ: environ.update(NEXMO_DISPATCH_TOKEN_URL=f"{sim.url}/oauth/token"),
+            "token-url",
+            "path",
+        ),
+        (_spend_quota, "quota", "again in 60 s"),
         (_hide_urls, "status-url-missing", "apps update"),
         (_lead_astray, "webhook-path", "setup(path=…)"),
         (_lead_nowhere, "webhook-connection", "start the receiver"),

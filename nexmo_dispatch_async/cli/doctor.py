@@ -15,18 +15,18 @@ from nexmo_dispatch_async.bulk.ledger.places import STORES, engine_of
 from nexmo_dispatch_async.cli import nats_store, postgres_store
 from nexmo_dispatch_async.cli.doctor_options import DoctorOptions, Part
 from nexmo_dispatch_async.cli.doctor_service import examine_callbacks, examine_hosts, read_application
-from nexmo_dispatch_async.cli.doctor_settings import read_settings
+from nexmo_dispatch_async.cli.doctor_settings import Settings, read_settings
 from nexmo_dispatch_async.cli.doctor_versions import examine_versions, read_requirements
 from nexmo_dispatch_async.cli.screen import Screen, show, show_json
 from nexmo_dispatch_async.exceptions import ConfigurationError, DispatchError
-from nexmo_dispatch_core.findings import Finding, bad
+from nexmo_dispatch_core.findings import Finding, bad, skipped
 
 __all__ = ["HEALTHY", "UNHEALTHY", "examine", "run"]
 
 HEALTHY, UNHEALTHY = 0, 1
 #: Columns of a line on a wide terminal.
 _WIDEST = 100
-_MARKS = {"good": "ok", "warning": "warning", "bad": "BAD"}
+_MARKS = {"good": "ok", "warning": "warning", "bad": "BAD", "skipped": "skipped"}
 
 
 async def run(
@@ -44,16 +44,16 @@ async def run(
     """
     findings = await examine(options, environ, clock=clock)
     levels = [finding.level for finding in findings]
-    wrong, risks = levels.count("bad"), levels.count("warning")
+    wrong, risks, left_out = (levels.count(level) for level in ("bad", "warning", "skipped"))
     if options.json:
-        show_json({"bad": wrong, "warnings": risks, "findings": findings})
+        show_json({"bad": wrong, "warnings": risks, "skipped": left_out, "findings": findings})
     else:
         for finding in findings:
-            code = "" if finding.level == "good" else f"{finding.code}: "
+            code = f"{finding.code}: " if finding.level in ("bad", "warning") else ""
             _print(f"{_MARKS[finding.level]:<8} ", f"{code}{finding.text}")
             if finding.cure:
                 _print(f"{'':<8} ", f"-> {finding.cure}")
-        show(f"{wrong} bad, {risks} with a risk, {levels.count('good')} good")
+        show(f"{wrong} bad, {risks} with a risk, {levels.count('good')} good, {left_out} skipped")
     return UNHEALTHY if wrong or (options.strict and risks) else HEALTHY
 
 
@@ -68,25 +68,60 @@ def _print(mark: str, text: str) -> None:
 async def examine(
     options: DoctorOptions, environ: Mapping[str, str], *, clock: Callable[[], float] = time.time
 ) -> list[Finding]:
-    """Return the findings of the chosen parts, in the order in which a message travels."""
+    """Return the findings of the chosen parts, in the order in which a message travels.
+
+    What cannot be looked at, since something before it is wrong, is a finding too.
+    """
     parts = options.parts
     settings, found = read_settings(environ)
-    findings = list(found) if Part.SETTINGS in parts else []
-    application = None
+    findings: list[Finding] = []
+    if Part.SETTINGS in parts:
+        findings += found
+    elif not settings.has_credentials and {Part.SERVICE, Part.CALLBACKS} & parts:
+        findings += [each for each in found if each.code in _INCOMPLETE and each.level == "bad"]
     if Part.SERVICE in parts:
         findings += await examine_hosts(settings, clock=clock)
-    if settings.has_credentials and {Part.SERVICE, Part.CALLBACKS} & parts:
-        reached = not any(finding.level == "bad" for finding in findings if finding.code in _UNREACHABLE)
-        if reached:
-            application, found = await read_application(settings, environ)
-            findings += found if Part.SERVICE in parts else [each for each in found if each.level == "bad"]
-    if application is not None and Part.CALLBACKS in parts:
-        findings += await examine_callbacks(application, settings, clock=clock)
-    if options.store and Part.STORE in parts:
-        findings += await _store(options.store)
+    if {Part.SERVICE, Part.CALLBACKS} & parts:
+        findings += await _examine_application(parts, settings, environ, findings, clock)
+    if Part.STORE in parts:
+        findings += await _store(options.store) if options.store else [_NO_STORE]
     if Part.VERSIONS in parts:
         findings += examine_versions(read_requirements())
     return findings
+
+
+async def _examine_application(
+    parts: frozenset[Part],
+    settings: Settings,
+    environ: Mapping[str, str],
+    before: list[Finding],
+    clock: Callable[[], float],
+) -> list[Finding]:
+    """Return the findings about credentials, application and callback URLs, with the credentials."""
+    application, findings = None, list[Finding]()
+    why = ""
+    if not settings.has_credentials:
+        why = "the settings are not complete"
+    elif any(finding.level == "bad" and finding.code in _UNREACHABLE for finding in before):
+        why = "the service cannot be reached"
+    if why:
+        findings.append(skipped("credentials", f"credentials and application were not tried: {why}"))
+    else:
+        application, found = await read_application(settings, environ)
+        findings += found if Part.SERVICE in parts else [each for each in found if each.level == "bad"]
+    if Part.CALLBACKS not in parts:
+        return findings
+    if application is None:
+        text = "no test callback was posted: without the application its URLs are not known"
+        return [*findings, skipped("webhook", text)]
+    return findings + await examine_callbacks(application, settings, clock=clock)
+
+
+_NO_STORE = skipped(
+    "store", "no store was looked at: neither --store nor NEXMO_DISPATCH_STORE names one by a URL"
+)
+#: Settings without which nothing can be tried at the service.
+_INCOMPLETE = frozenset({"credentials-missing", "setting"})
 
 
 #: After one of these the credentials cannot be tried: the same failure would be told twice.

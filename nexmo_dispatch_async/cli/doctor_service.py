@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from yarl import URL
 
-from nexmo_dispatch_async.cli.doctor_settings import Settings
+from nexmo_dispatch_async.cli.doctor_settings import SECRETS, Settings
 from nexmo_dispatch_async.cli.doctor_verdicts import (
     ANSWER_S,
     CONNECT_S,
@@ -30,12 +30,13 @@ from nexmo_dispatch_async.cli.doctor_verdicts import (
     unsigned_finding,
 )
 from nexmo_dispatch_async.client import DispatchClient
-from nexmo_dispatch_async.exceptions import APIError, PermissionDeniedError
+from nexmo_dispatch_async.exceptions import APIError, NotFoundError, PermissionDeniedError
 from nexmo_dispatch_async.models.responses import Application
 from nexmo_dispatch_async.retry import RetryPolicy, Timeout
 from nexmo_dispatch_async.transport.proxies import proxy_name
 from nexmo_dispatch_async.urls import PlainHTTPWarning
-from nexmo_dispatch_core.findings import Finding, good
+from nexmo_dispatch_core.findings import Finding, good, skipped
+from nexmo_dispatch_webhooks.probe import probe_headers
 from nexmo_dispatch_webhooks.signature import sign
 from nexmo_dispatch_webhooks.testing import status_body
 
@@ -54,7 +55,8 @@ async def examine_hosts(settings: Settings, *, clock: Callable[[], float] = time
     """
     findings: list[Finding] = []
     skew: float | None = None
-    origins = dict.fromkeys(str(URL(url).origin()) for url in (settings.token_url, settings.base_url))
+    urls = {"token endpoint": settings.token_url, "service": settings.base_url}
+    origins = dict.fromkeys(str(URL(url).origin()) for url in urls.values() if url)
     async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
         for origin in origins:
             url = URL(origin)
@@ -68,7 +70,14 @@ async def examine_hosts(settings: Settings, *, clock: Callable[[], float] = time
             way = "" if proxy is None else f" by way of the proxy {proxy_name(proxy)}"
             secure = " over TLS" if url.scheme == "https" else ""
             findings.append(good("connection", f"{_named(origin)} answers{secure}{way}"))
-    return findings if skew is None else [*findings, clock_finding(skew)]
+    findings += [
+        skipped("connection", f"the {what} was not reached: the settings do not tell its URL")
+        for what, url in urls.items()
+        if not url
+    ]
+    if skew is None:
+        return [*findings, skipped("clock", "the clock was not compared: no response told the time")]
+    return [*findings, clock_finding(skew)]
 
 
 def _skew(headers: Mapping[str, str], now: float) -> float | None:
@@ -103,17 +112,39 @@ async def read_application(
                 application = await client.applications.get(wanted)
             else:
                 await client.applications.list(page_size=1)
-                return None, [good("credentials", "the service accepts the credentials")]
+                return None, [good("credentials", "the service accepts the credentials"), _UNNAMED]
         except PermissionDeniedError as error:
             if wanted:
-                return None, [refusal_finding(error, wanted)]
+                return None, [refusal_finding(error, wanted), _UNREAD]
             # contract 1.5: a sandbox account may not list
-            return None, [good("credentials", "the service issues tokens; this account may not list")]
+            return None, [
+                good("credentials", "the service issues tokens; this account may not list"),
+                _UNNAMED,
+            ]
+        except NotFoundError as error:
+            if error.phase != "token" and wanted and await _has_path(client):
+                return None, [refusal_finding(error, wanted)]
+            return None, [refusal_finding(error, ""), _UNREAD]
         except APIError as error:
-            return None, [refusal_finding(error, wanted)]
+            return None, [refusal_finding(error, wanted), _UNREAD]
     accepted = good("credentials", "the service accepts the credentials")
     host = urlsplit(settings.base_url).hostname or ""
     return application, [accepted, *application_findings(application, host)]
+
+
+_UNNAMED = skipped("application-unknown", "no application was read: the settings name none")
+_UNREAD = skipped("application-unknown", "the application was not read: see the failure above")
+
+
+async def _has_path(client: DispatchClient) -> bool:
+    """Return whether the base URL leads to the service: an application may be unknown, never the list."""
+    try:
+        await client.applications.list(page_size=1)
+    except NotFoundError:
+        return False
+    except APIError:  # contract 1.5: a sandbox account may not list
+        return True
+    return True
 
 
 async def examine_callbacks(
@@ -122,7 +153,8 @@ async def examine_callbacks(
     """Post a signed test callback to each URL of an application, and one without a signature.
 
     The callback is a `submitted` of a message that does not exist, without a workflow, so a handler that does
-    not know the message has nothing to do. Without a secret only the unsigned one is posted.
+    not know the message has nothing to do. Without a secret only the unsigned one is posted. The unsigned one
+    carries a proof that this process knows the secret, so that the receiver neither counts nor logs it.
 
     Args:
         application: Its status URL and its inbound URL.
@@ -140,13 +172,28 @@ async def examine_callbacks(
                     finding = callback_finding(where, *await poster.post(settings.secrets))
                     findings.append(finding)
                     if finding.level == "bad":
+                        text = f"{where} was sent no unsigned callback, since it takes no signed one"
+                        findings.append(skipped("webhook-open", text))
                         continue
-                status, _ = await poster.post({})
+                else:
+                    text = f"{where} was sent no signed callback: {SECRETS} is not set"
+                    findings.append(skipped("webhook", text))
+                status, _ = await poster.post(settings.secrets, unsigned=True)
             except _FAILURES as error:
                 findings.append(reach_finding(error, _named(url), proxy=poster.proxy, of="webhook-"))
                 continue
             findings.append(unsigned_finding(where, status))
+    if settings.secrets:
+        findings.append(_AT_THE_SERVICE)
     return findings
+
+
+#: No interface of the service shows or compares the signature secret (contract 5.9).
+_AT_THE_SERVICE = skipped(
+    "webhook-secret",
+    "whether the service signs with this secret cannot be looked at: it shows no secret. After a change "
+    "there doctor stays green, while `wrong_signatures` of the receiver's health rises and its log says so",
+)
 
 
 def _urls(application: Application) -> dict[str, str]:
@@ -166,8 +213,15 @@ class _Poster(NamedTuple):
     proxy: URL | None
     clock: Callable[[], float]
 
-    async def post(self, secrets: Mapping[str, Sequence[str]]) -> tuple[int, float]:
-        """Post one test callback; return the status and the seconds until it came."""
+    async def post(
+        self, secrets: Mapping[str, Sequence[str]], *, unsigned: bool = False
+    ) -> tuple[int, float]:
+        """Post one test callback; return the status and the seconds until it came.
+
+        Args:
+            secrets: Signature secrets; the first one signs.
+            unsigned: Post it without a signature, with the proof of a probe.
+        """
         now = self.clock()
         moment = datetime.fromtimestamp(now, UTC)
         reference = "nexmo-dispatch doctor"
@@ -176,6 +230,9 @@ class _Poster(NamedTuple):
         ).encode()
         headers = {"Content-Type": "application/json"}
         for api_key, several in list(secrets.items())[:1]:
+            if unsigned:
+                headers |= probe_headers(body, secret=several[0], api_key=api_key, iat=int(now))
+                break
             token = sign(body, secret=several[0], api_key=api_key, iat=int(now), jti=str(uuid.uuid4()))
             headers["Authorization"] = token
         begun = time.monotonic()

@@ -6,7 +6,8 @@ It opens no connection and reads the mapping that the caller passes.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from msgspec import Struct
 
@@ -20,9 +21,12 @@ from nexmo_dispatch_core.findings import Finding, bad, good, warning
 
 __all__ = ["SECRETS", "Settings", "read_settings", "secrets_of"]
 
+T = TypeVar("T")
+
 #: The variable with the signature secrets, as pairs API_KEY=SECRET with blanks between them.
 SECRETS = "NEXMO_DISPATCH_SIGNATURE_SECRETS"
 _ID, _SECRET = "NEXMO_DISPATCH_CLIENT_ID", "NEXMO_DISPATCH_CLIENT_SECRET"
+_BASE, _TOKEN = "NEXMO_DISPATCH_BASE_URL", "NEXMO_DISPATCH_TOKEN_URL"
 _APPLICATION = "NEXMO_DISPATCH_APPLICATION_ID"
 
 
@@ -30,8 +34,8 @@ class Settings(Struct, frozen=True):
     """The settings that the other checks need.
 
     Attributes:
-        base_url: Of the service.
-        token_url: Of its token endpoint.
+        base_url: Of the service; `""` where the variables do not tell.
+        token_url: Of its token endpoint; `""` where the variables do not tell.
         has_credentials: Whether a client can be made from the environment.
         application_id: The application; `""` for none.
         secrets: Signature secrets by api key; the first one signs.
@@ -57,30 +61,36 @@ def read_settings(environ: Mapping[str, str]) -> tuple[Settings, list[Finding]]:
     """
     found = [_missing(name, what, environ) for name, what in _CREDENTIALS]
     findings = [finding for finding in found if finding is not None]
-    variables = Environment(environ)
-    base_url, token_url, application_id, complete = KPN_BASE_URL, KPN_TOKEN_URL, "", False
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", PlainHTTPWarning)
+    variables, missing = Environment(environ), bool(findings)
+
+    def read(variable: Callable[[], T], otherwise: T) -> T:
+        """Read one variable: one that is wrong says nothing about the others."""
         try:
-            base_url = variables.base_url() or KPN_BASE_URL
-            text = environ.get("NEXMO_DISPATCH_TOKEN_URL", "").strip()
-            token_url = check_url("NEXMO_DISPATCH_TOKEN_URL", text, query=True) if text else KPN_TOKEN_URL
-            if not findings:
-                variables.credentials(variables.base_url())
-                complete = True
-            application_id = variables.application_id() or ""
+            return variable()
         except ConfigurationError as error:
             findings.append(bad("setting", str(error), "correct the variable that is named"))
+            return otherwise
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", PlainHTTPWarning)
+        base_url, token_url = _urls(variables, environ, read)
+        known = base_url and token_url and not missing
+        complete = bool(known and read(lambda: variables.credentials(variables.base_url()), None))
+        application_id = read(lambda: variables.application_id() or "", None)
     findings += [
-        warning("plain-http", str(each.message), "use https, or keep the service in a network of your own")
-        for each in caught
-        if issubclass(each.category, PlainHTTPWarning)
+        warning("plain-http", text, "use https, or keep the service in a network of your own")
+        for text in dict.fromkeys(
+            str(each.message) for each in caught if issubclass(each.category, PlainHTTPWarning)
+        )
     ]
     secrets, wrong = secrets_of(environ)
     if not findings:
         findings.append(good("credentials-missing", f"{_ID} and {_SECRET} are set"))
-    findings += [*_application(application_id), *wrong, *_confused(environ, secrets)]
-    proxies, refused = _proxies(base_url)
+    if application_id == "":
+        findings.append(_missing_application())
+    findings += [*wrong, *_confused(environ, secrets)]
+    proxies, refused = _proxies()
+    application_id = application_id or ""
     settings = Settings(base_url, token_url, complete, application_id, secrets, proxies)
     return settings, [*findings, *refused]
 
@@ -97,12 +107,30 @@ def _missing(name: str, what: str, environ: Mapping[str, str]) -> Finding | None
     return bad("credentials-missing", f"{name} is not set", f"export {name} with {what}")
 
 
-def _application(application_id: str) -> list[Finding]:
-    if application_id:
-        return []
+def _urls(
+    variables: Environment, environ: Mapping[str, str], read: Callable[[Callable[[], str], str], str]
+) -> tuple[str, str]:
+    """Return the URLs of service and token endpoint; nothing for one that the variables do not tell.
+
+    One of the two that is missing beside the other one is not KPN's: no secret goes to a host that was not
+    named, and nothing is looked at there.
+    """
+    given_base, given_token = (environ.get(name, "").strip() for name in (_BASE, _TOKEN))
+    base_url = read(lambda: variables.base_url() or KPN_BASE_URL, "")
+    token_url = read(lambda: check_url(_TOKEN, given_token, query=True), "") if given_token else KPN_TOKEN_URL
+    if not base_url:
+        return "", token_url if given_token else ""
+    if token_url:
+        token_url = read(lambda: variables.token_url(base_url if given_base else None), "")
+        if not token_url and given_token:
+            return "", check_url(_TOKEN, given_token, query=True)
+    return base_url, token_url
+
+
+def _missing_application() -> Finding:
     text = f"{_APPLICATION} is not set: a workflow is sent in the name of an application"
     cure = f"create one with `nexmo-dispatch apps create`, and export its id as {_APPLICATION}"
-    return [bad("application-missing", text, cure)]
+    return bad("application-missing", text, cure)
 
 
 def secrets_of(environ: Mapping[str, str]) -> tuple[dict[str, list[str]], list[Finding]]:
@@ -135,7 +163,7 @@ def _confused(environ: Mapping[str, str], secrets: Mapping[str, Sequence[str]]) 
     return [bad("secrets-confused", text, "ask for the signature secret of the account; it is another one")]
 
 
-def _proxies(base_url: str) -> tuple[Proxies, list[Finding]]:
+def _proxies() -> tuple[Proxies, list[Finding]]:
     try:
         proxies = proxies_of(None, trust_env=True)
     except ConfigurationError as error:

@@ -19,9 +19,11 @@ from nexmo_dispatch_async.exceptions import (
     NotFoundError,
     PaymentRequiredError,
     PermissionDeniedError,
+    ProtocolError,
     RateLimitError,
     TokenUnavailableError,
 )
+from nexmo_dispatch_async.models.problems import gateway_reason
 from nexmo_dispatch_async.models.responses import Application
 from nexmo_dispatch_async.transport.causes import reason_of
 from nexmo_dispatch_async.transport.proxies import proxy_name
@@ -121,6 +123,9 @@ def refusal_finding(error: APIError, application_id: str) -> Finding:
         application_id: The application that was asked for; `""` if the applications were listed.
     """
     service = "the service"
+    if error.phase == "token" and (error.status in (404, 405) or isinstance(error, ProtocolError)):
+        text = "NEXMO_DISPATCH_TOKEN_URL leads to no token endpoint"
+        return bad("token-url", f"{text}: {error.message}", "correct its path")
     if isinstance(error, AuthenticationError):
         if error.phase == "token":
             cure = "set NEXMO_DISPATCH_CLIENT_ID and NEXMO_DISPATCH_CLIENT_SECRET to those of one project"
@@ -135,11 +140,11 @@ def refusal_finding(error: APIError, application_id: str) -> Finding:
     if isinstance(error, NotFoundError) and application_id:
         cure = "compare NEXMO_DISPATCH_APPLICATION_ID with `nexmo-dispatch apps list`"
         return bad("application-unknown", "the account has no application with this id", cure)
-    if isinstance(error, NotFoundError):
-        return bad("base-url", f"{service} has no such path", "correct NEXMO_DISPATCH_BASE_URL")
+    if isinstance(error, NotFoundError | ProtocolError):
+        text = "NEXMO_DISPATCH_BASE_URL leads to nothing of the service"
+        return bad("base-url", f"{text}: {error.message}", "correct its path")
     if isinstance(error, RateLimitError):
-        wait = "later" if error.retry_after is None else f"in {error.retry_after:.0f} s"
-        return warning("quota", "the quota or the rate limit of the account is used up", f"try again {wait}")
+        return _limit_finding(error)
     if isinstance(error, PaymentRequiredError):
         return bad("balance", "the account has no credit left", "top up the account")
     if isinstance(error, TokenUnavailableError):
@@ -147,6 +152,16 @@ def refusal_finding(error: APIError, application_id: str) -> Finding:
     if isinstance(error, APIConnectionError):
         return bad("connection", error.message, "check host, port, proxy and firewall")
     return bad("service", error.message, "try again later; if it stays, ask the support with this text")
+
+
+def _limit_finding(error: RateLimitError) -> Finding:
+    """Return what a 429 means: a quota that is used up stops all sends, a rate limit slows them down."""
+    wait = "later" if error.retry_after is None else f"in {error.retry_after:.0f} s"
+    spent = error.quota is not None and error.quota.spent
+    if spent or (error.details is not None and "quotaviolation" in gateway_reason(error.details)):
+        text = "the quota of the account is used up: no message is sent until it begins anew or is raised"
+        return bad("quota", text, f"wait: try again {wait}; or let KPN raise it (api_developer@kpn.com)")
+    return warning("rate-limit", "the service takes no more calls at this moment", f"try again {wait}")
 
 
 def application_findings(application: Application, service: str) -> list[Finding]:

@@ -22,6 +22,7 @@ from nexmo_dispatch_webhooks.exceptions import (
     ConfigurationError,
     InboxError,
     InvalidBodyError,
+    MissingSignatureError,
     RequestRefusedError,
     RouterError,
     WebhookError,
@@ -29,6 +30,7 @@ from nexmo_dispatch_webhooks.exceptions import (
 from nexmo_dispatch_webhooks.injection import is_async
 from nexmo_dispatch_webhooks.logs import FailureLog, logger
 from nexmo_dispatch_webhooks.middleware import OuterCallNext, OuterMiddleware
+from nexmo_dispatch_webhooks.probe import is_probe
 from nexmo_dispatch_webhooks.refusals import Refusals, WrongSignature
 from nexmo_dispatch_webhooks.routing import Context, DispatchResult, Router
 from nexmo_dispatch_webhooks.sansio import Answer, JwtVerification, RawRequest, Verification, authenticate
@@ -263,7 +265,12 @@ class Receiver:
 
     async def _receive(self, request: RawRequest) -> Answer:
         verification, inbox = self.verification, self.inbox
-        claims = authenticate(request, verification)
+        try:
+            claims = authenticate(request, verification)
+        except MissingSignatureError as error:
+            if is_probe(request, verification):
+                return Answer(error.status, str(error))
+            raise
         if self._public_path is not None:
             request = msgspec.structs.replace(request, path=self._public_path(request.path))
         context = Context(request.path, self._clock(), claims)
