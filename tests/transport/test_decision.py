@@ -82,7 +82,7 @@ def test_every_error_has_a_row(error: APIError, failure: Failure) -> None:
 
 
 def test_a_limit_is_waited_for_whatever_its_code_is_about() -> None:
-    """A refused quota may carry the code of a suspended account (contract 6): nothing was sent all the same."""
+    """A refused quota may carry the code of a suspended account (contract 6): nothing was sent."""
     error = RateLimitError("x", request="", status=429, details=Problem("x", code="account-suspended"))
 
     assert error.error_class == "configuration"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from nexmo_dispatch_async.bulk.ledger.records import Counts
-from nexmo_dispatch_async.bulk.sending.safety import AbortWatch, Budget, CanaryWatch, Hold
+from nexmo_dispatch_async.bulk.sending.safety import AbortWatch, Budget, CanaryWatch, Hold, allowance
 from nexmo_dispatch_async.bulk.settings import AbortIf, Canary
 from nexmo_dispatch_async.exceptions import ConfigurationError
 
@@ -85,19 +87,154 @@ def test_abort_if_looks_at_the_last_results_only() -> None:
     assert watch.note("refused") is None  # it begins anew
 
 
+WORD = Canary(first=10)
+DELIVERED = Canary(first=10, until="delivered", share=0.9, within=600)
+GO_ON = "the first 10 rows were sent: release it to go on"
+
+
 @pytest.mark.parametrize(
-    "make",
+    ("canary", "seen", "expected"),
     [
-        lambda: CanaryWatch(Canary(first=0)),
-        lambda: CanaryWatch(Canary(first=1, share=90)),
-        lambda: Budget(Decimal(0), worst=Decimal(1)),
-        lambda: Budget(Decimal(1), worst=Decimal(0)),
-        lambda: AbortWatch(AbortIf(last=0)),
-        lambda: AbortWatch(AbortIf(unknown=20)),
+        (WORD, counts(sent=6, sending=1, refused=1, unknown=1, skipped=50), 1),
+        (WORD, counts(sent=7, sending=1, refused=1, unknown=1), Hold("canary", GO_ON)),
+        (WORD, counts(sent=10, delivered=10), Hold("canary", GO_ON)),
+        (WORD, counts(sent=12), Hold("canary", GO_ON)),
+        (DELIVERED, counts(sent=9, delivered=8), 1),
+        (
+            DELIVERED,
+            counts(sent=10),
+            Hold("canary", "0 of the first 10 rows were delivered, of 90% wanted"),
+        ),
     ],
 )
-def test_numbers_without_a_sense_are_refused(make: object) -> None:
-    """A share is from 0 to 1, a number of rows at least 1, an amount above 0."""
-    assert callable(make)
-    with pytest.raises(ConfigurationError):
+def test_a_canary_counts_every_row_that_a_person_may_have_got(
+    canary: Canary, seen: Counts, expected: int | Hold
+) -> None:
+    """A word is waited for whatever was delivered, and the reason says what is wanted."""
+    assert CanaryWatch(canary).room(seen, released=False, now=5.0) == expected
+
+
+def test_a_message_that_was_read_was_delivered() -> None:
+    """And enough of them end a canary before its last row was sent."""
+    watch, enough = CanaryWatch(DELIVERED), counts(sent=9, delivered=5)
+    enough.reached["read"] = 4
+
+    room = watch.room(enough, released=False, now=0)
+
+    assert isinstance(room, int)
+    assert room >= 10**9
+
+
+def test_the_time_of_a_canary_begins_with_its_last_row() -> None:
+    """It is over at the moment that was set, not before, and earlier rows do not count."""
+    watch = CanaryWatch(DELIVERED)
+    full, late = counts(sent=10, delivered=8), ", after 600 s"
+
+    assert watch.room(counts(sent=9, delivered=8), released=False, now=0) == 1
+    holds = [watch.room(full, released=False, now=now) for now in (100.0, 699.9, 700.0)]
+
+    reason = "8 of the first 10 rows were delivered, of 90% wanted"
+    assert holds == [
+        Hold("canary", reason),
+        Hold("canary", reason),
+        Hold("canary", reason + late, pauses=True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("states", "room", "pauses"),
+    [
+        ({"sent": 1, "ended": 1, "cost": "0.49"}, 1, None),
+        ({"sent": 1, "ended": 1, "cost": "0.50"}, 1, None),
+        ({"sent": 1, "ended": 1, "cost": "0.51"}, None, True),
+        ({"sent": 1, "ended": 2}, 2, None),
+        ({"unknown": 2}, None, True),
+        ({"unknown": 1, "sending": 1}, None, False),
+        ({"sent": 2}, None, False),
+        ({"sent": 2, "ended": 1, "unknown": 1}, None, False),
+    ],
+)
+def test_a_budget_of_two_rows(states: dict[str, Any], room: int | None, pauses: bool | None) -> None:
+    """What may still end cheaper only waits; what is known, or will never be, pauses."""
+    budget = Budget(Decimal(1), worst=Decimal("0.50"))
+
+    found = budget.room(counts(pending=5, **states))
+
+    assert found == room or (isinstance(found, Hold) and (found.by, found.pauses) == ("max_spend", pauses))
+
+
+def test_a_budget_says_what_it_counts_in_its_own_currency() -> None:
+    """The sum, what is open, the worst case, the limit, and what to do."""
+    budget = Budget(Decimal(1), worst=Decimal("0.50"), currency="USD")
+    seen = counts(sent=3, ended=3, unknown=1, cost="7")
+    seen.cost["USD"] = "0.9"
+
+    assert budget.spent(seen) == Decimal("0.9")
+    assert budget.room(seen) == Hold(
+        "max_spend",
+        "0.9 USD were charged, 1 rows may cost up to 0.50 each, of 1 allowed"
+        "; to go on, raise max_spend, end this run and start another",
+        pauses=True,
+    )
+    assert Budget(Decimal(1), worst=Decimal(1)).spent(Counts(states={})) == 0
+
+
+def test_each_kind_of_failure_has_its_own_share() -> None:
+    """One that is not set is never too much; with `last=1` the first result decides."""
+    both = AbortWatch(AbortIf(refused=1, unknown=0.5, last=2))
+    unset = AbortWatch(AbortIf(refused=None, unknown=1, last=1))
+
+    assert both.note("unknown") is None
+    assert both.note("sent") == Hold(
+        "abort_if", "1 of the last 2 rows are unknown, 50% is too much", pauses=True
+    )
+    assert [both.note("refused"), unset.note("refused")] == [None, None]
+    assert unset.note("unknown") is not None
+    both.clear()
+    assert both.note("refused") is None
+    assert both.note("refused") is not None
+
+
+def test_the_stricter_of_canary_and_budget_counts_and_the_first_hold_is_told() -> None:
+    """Each of them alone counts as well."""
+    canary, budget = CanaryWatch(WORD), Budget(Decimal(4), worst=Decimal(1))
+    few, full = counts(sent=1, ended=1), counts(sent=10, ended=10, cost="4")
+
+    def room(
+        seen: Counts, *, released: bool = False, canaries: bool = True, budgets: bool = True
+    ) -> int | Hold:
+        return allowance(
+            canary if canaries else None, budget if budgets else None, seen, released=released, now=0
+        )
+
+    assert (room(few), room(few, budgets=False), room(few, canaries=False)) == (4, 9, 4)
+    assert room(full) == Hold("canary", GO_ON)
+    released = room(full, released=True)
+    assert isinstance(released, Hold)
+    assert released.by == "max_spend"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: CanaryWatch(Canary(first=0)), "canary: first must be at least 1 row"),
+        (lambda: CanaryWatch(Canary(first=1, share=0)), "canary: share must be above 0 and at most 1"),
+        (lambda: CanaryWatch(Canary(first=1, share=1.01)), "canary: share must be above 0 and at most 1"),
+        (lambda: Budget(Decimal(0), worst=Decimal(1)), "max_spend must be above 0"),
+        (lambda: Budget(Decimal(1), worst=Decimal(0)), "max_spend needs the most that a row can cost"),
+        (lambda: AbortWatch(AbortIf(last=0)), "abort_if: last must be at least 1 result"),
+        (lambda: AbortWatch(AbortIf(unknown=1.01)), "abort_if: unknown must be above 0 and at most 1"),
+        (lambda: AbortWatch(AbortIf(refused=0)), "abort_if: refused must be above 0 and at most 1"),
+    ],
+)
+def test_numbers_without_a_sense_are_refused(make: Callable[[], object], message: str) -> None:
+    """A share is above 0 and at most 1, a number of rows at least 1, an amount above 0."""
+    with pytest.raises(ConfigurationError, match=f"^{message}"):
         make()
+
+
+def test_the_ends_of_each_range_are_taken() -> None:
+    """One row, the whole share, the smallest amount, one result."""
+    assert CanaryWatch(Canary(first=1, share=1)).room(counts(), released=False, now=0) == 1
+    assert Budget(Decimal("0.01"), worst=Decimal("0.01")).room(counts()) == 1
+    assert AbortWatch(AbortIf(refused=1, last=1)).note("sent") is None
