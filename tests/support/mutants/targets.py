@@ -68,7 +68,7 @@ _SDK: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "bulk/templates/rendering": ("bulk/templates", _BULK),
     "bulk/templates/placeholders": ("bulk/templates", _BULK),
     "bulk/ledger/records": ("bulk/ledger/test_ledger_machine bulk/test_campaign", _BULK),
-    "bulk/ledger/transitions": ("bulk/ledger/test_folding bulk/ledger/test_ledger_machine", _BULK),
+    "bulk/ledger/transitions": ("bulk/ledger/test_transitions bulk/ledger/test_folding", _BULK),
     "bulk/ledger/folding": ("bulk/ledger/test_folding", _BULK),
     "bulk/ledger/stop_words": ("bulk/ledger/test_opt_outs", ("tests/bulk/test_outcomes.py",)),
     "bulk/report/counting": ("bulk/report/test_report bulk/report/test_same_report", _BULK),
