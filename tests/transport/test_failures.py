@@ -21,7 +21,7 @@ from nexmo_dispatch_async.exceptions import (
 )
 from nexmo_dispatch_async.models.problems import parse_problem
 from nexmo_dispatch_async.sansio import Request
-from nexmo_dispatch_async.transport.causes import presentable
+from nexmo_dispatch_async.transport.causes import certificate_alert, presentable, proxy_of, reason_of
 from nexmo_dispatch_async.transport.failures import failure_of, without_token
 from nexmo_dispatch_async.transport.progress import Phase, Progress
 
@@ -92,7 +92,7 @@ def caused(error: Exception, cause: BaseException | None) -> Exception:
 ALERT = ssl.SSLError(1, "x")
 ALERT.reason = "TLSV1_ALERT_UNKNOWN_CA"
 KEY: Any = SimpleNamespace(proxy=None, host="h", port=1, ssl=True)
-INFO = aiohttp.RequestInfo(URL("https://h/"), "POST", CIMultiDictProxy(CIMultiDict()))
+INFO = aiohttp.RequestInfo(URL("https://h/9998887"), "POST", CIMultiDictProxy(CIMultiDict()))
 
 
 @pytest.mark.parametrize("proxy", ["", "proxy.example:3128"])
@@ -196,3 +196,96 @@ def test_a_failed_token_request_tells_all_that_is_known() -> None:
     assert (error.message, error.request, error.status) == ("m", "POST /token", 503)
     assert (error.transaction_id, error.phase, error.outcome) == ("t-1", "token", "not_sent")
     assert error.__cause__ is CLEAN
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (aiohttp.ServerDisconnectedError(), ": the server disconnected"),
+        (
+            aiohttp.ServerFingerprintMismatch(b"a", b"b", "secret.example", 443),
+            ": the certificate has another fingerprint",
+        ),
+        (aiohttp.ClientResponseError(INFO, (), message="Bad head"), ": Bad head"),
+        (OSError("a\nb"), ": a"),
+        (OSError("  a   b: "), ": a b"),
+        (OSError("line too long: b'secret'"), ": line too long"),
+        (OSError(f"x {'y' * 400}"), f": x {'y' * 298}"),
+        (OSError(), ": OSError"),
+        (OSError("b'secret'"), ": OSError"),
+        (TimeoutError(), ""),
+        (TimeoutError("too late"), ": too late"),
+        (RuntimeError("a < b"), ": RuntimeError"),
+        (caused(OSError("https://h/9998887"), OSError("refused")), ": refused"),
+        (caused(OSError("https://h/9998887"), OSError("http://h/")), ": OSError"),
+        (caused(TimeoutError("https://h/9998887"), None), ""),
+    ],
+)
+def test_a_reason_is_one_short_line_without_anything_received(error: Exception, reason: str) -> None:
+    """What aiohttp quotes may echo the request, and an address may hold an id."""
+    assert reason_of(error) == reason
+
+
+def openssl(reason: str | None, text: str = "") -> ssl.SSLError:
+    error = ssl.SSLError(1, text)
+    if reason is not None:
+        error.reason = reason
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "connecting", "alert"),
+    [
+        (openssl("SSLV3_ALERT_BAD_CERTIFICATE"), False, "bad certificate"),
+        (openssl("TLSV1_ALERT_UNKNOWN_CA"), False, "unknown ca"),
+        (openssl("TLSV1_ALERT_ACCESS_DENIED"), True, "access denied"),
+        (openssl("tlsv13 alert certificate required"), False, "certificate required"),
+        (openssl("TLSV1_ALERT_UNKNOWN_CA_MORE"), False, ""),
+        (openssl("SSLV3_ALERT_HANDSHAKE_FAILURE"), True, "handshake failure"),
+        (openssl("SSLV3_ALERT_HANDSHAKE_FAILURE"), False, ""),
+        (aiohttp.ClientOSError(1, "[SSL: TLSV1_ALERT_UNKNOWN_CA] it (_ssl.c:1)"), False, "unknown ca"),
+        (aiohttp.ClientOSError(1, "TLSV1_ALERT_UNKNOWN_CA"), False, ""),
+        (caused(OSError("x"), openssl("TLSV1_ALERT_UNKNOWN_CA")), False, "unknown ca"),
+        (OSError(1, "[SSL: TLSV1_ALERT_UNKNOWN_CA] it"), False, ""),
+        (None, True, ""),
+    ],
+)
+def test_the_alert_with_which_a_service_rejects_a_certificate(
+    error: Exception | None, connecting: bool, alert: str
+) -> None:
+    """RFC 8446, 6.2: as OpenSSL spells it, at any depth; before TLS 1.3 it is a failed handshake."""
+    assert certificate_alert(error, connecting=connecting) == alert
+
+
+def test_a_proxy_is_named_by_host_and_port_alone() -> None:
+    """Where an exception knows one: its password stays where it is."""
+    proxy = URL("http://user:secret@proxy.example:3128")
+    key: Any = SimpleNamespace(proxy=proxy, host="h", port=1, ssl=True)
+    unreachable = aiohttp.ClientProxyConnectionError(key, OSError())
+
+    assert proxy_of(unreachable) == "h:1"
+    assert proxy_of(aiohttp.ClientConnectorError(key, OSError())) == "proxy.example:3128"
+    assert proxy_of(OSError()) == ""
+
+
+def test_a_circle_of_causes_ends() -> None:
+    """Two exceptions that name each other are each looked at once."""
+    one, other = ValueError("http://one"), ValueError("http://other")
+    one.__cause__, other.__cause__ = other, one
+
+    assert presentable(one) is None
+    assert certificate_alert(one, connecting=True) == ""
+
+
+def test_what_a_traceback_does_not_show_still_counts() -> None:
+    """`raise … from None` hides a context and keeps it: it is no cause, and its error is not presentable."""
+    hidden = OSError("refused")
+    hidden.__context__ = ValueError("http://user:secret@h")
+    hidden.__suppress_context__ = True
+    shown = ValueError("http://h")
+    shown.__context__ = OSError("behind")
+
+    assert presentable(hidden) is None
+    assert presentable(shown) is shown.__context__
+    shown.__suppress_context__ = True
+    assert presentable(shown) is None
