@@ -43,6 +43,8 @@ class ManualTime:
     async def advance(self, seconds: float) -> None:
         """Advance the time; return when all tasks that woke up sleep again."""
         end = self.now + seconds
+        for _ in range(10):  # what was started just now begins to sleep
+            await asyncio.sleep(0)
         self._sleepers = [sleeper for sleeper in self._sleepers if not sleeper[2].done()]
         heapq.heapify(self._sleepers)
         while not self._sleepers:  # the one who will sleep has not come that far

@@ -173,6 +173,31 @@ async def test_a_process_that_slept_and_lost_nothing_looks_anew(stores: Stores) 
     assert not store.lapsed
 
 
+async def test_a_lease_that_was_lost_and_is_free_again_is_taken_from_the_beginning(stores: Stores) -> None:
+    """A write found the loss: what this process knows is out of date, so it looks anew."""
+    one, other = await stores.new(), await stores.new()
+    await one.claim()
+    Heard(one)
+    await one.pending()
+    for number in range(2):
+        await one.add(record(number))
+    assert not await other.claim()
+    stores.now += LEASE + 1
+    assert await other.claim()
+    other.finish(2)
+    await other.aclose()
+    stores.made.remove(other)
+
+    one.finish(1)
+    await one.count()
+    assert one.lapsed
+    assert not await one.claim()
+
+    assert await one.claim()
+    assert [item.id for item in await one.pending()] == [1]
+    assert not one.lapsed
+
+
 async def test_a_retry_of_an_operator_reaches_the_process_that_handles(stores: Stores) -> None:
     """The command opens a store of its own."""
     one, command = await stores.new(), await stores.new()

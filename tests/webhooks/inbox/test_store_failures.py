@@ -126,6 +126,47 @@ async def test_no_event_overtakes_one_that_the_store_could_not_read(
     assert [key.partition("/")[0] for key, _ in handler.seen] == ["m1", "m11", "m20", "m12"]
 
 
+@pytest.mark.one_process
+async def test_no_event_overtakes_one_of_a_second_look_at_the_same_time(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An operator retries twice while the store is read: the looks follow each other."""
+    handler = Recorder()
+    inbox = await start(handler)
+    read, looks, gates = inbox.store.pending, 0, [asyncio.Event(), asyncio.Event()]
+
+    async def pending() -> list[PendingEvent]:
+        nonlocal looks
+        looks += 1
+        gate, items = gates[looks - 1], await read()
+        await gate.wait()
+        return items
+
+    async def retry(*args: Any, **settings: Any) -> int:
+        return 1
+
+    async def look() -> asyncio.Task[int]:
+        looking = asyncio.create_task(inbox.retry())
+        for _ in range(100):  # as far as it comes
+            await asyncio.sleep(0)
+        return looking
+
+    monkeypatch.setattr(inbox.store, "pending", pending)
+    monkeypatch.setattr(inbox.store, "retry", retry)
+    first = await look()
+    await put(inbox, in_workflow(1, "w"))
+    second = await look()
+    gates[0].set()
+    await first
+    await put(inbox, in_workflow(2, "w"))
+    await inbox.idle()
+    gates[1].set()
+    await second
+    await inbox.idle()
+
+    assert [key.partition("/")[0] for key, _ in handler.seen] == ["m1", "m2"]
+
+
 async def test_many_waiting_events_are_read_again_in_their_turn(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,8 +3,9 @@
 It reads no request and verifies nothing: the receiver gives it events that are authentic.
 """
 
-from nexmo_dispatch_webhooks.inbox.inbox import MemoryInbox, SqliteInbox, StoreInbox
+from nexmo_dispatch_webhooks.inbox.inbox import StoreInbox
 from nexmo_dispatch_webhooks.inbox.jetstream_inbox import JetStreamInbox
+from nexmo_dispatch_webhooks.inbox.local_inboxes import MemoryInbox, SqliteInbox
 from nexmo_dispatch_webhooks.inbox.postgres_inbox import PostgresInbox
 from nexmo_dispatch_webhooks.inbox.records import (
     FailureTally,

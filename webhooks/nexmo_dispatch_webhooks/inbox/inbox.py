@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-import os
-import time
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Self, Unpack
 
 import anyio
 
 from nexmo_dispatch_webhooks.events import Event
-from nexmo_dispatch_webhooks.exceptions import ConfigurationError, InboxError, InboxFullError, InboxLostError
+from nexmo_dispatch_webhooks.exceptions import (
+    ConfigurationError,
+    InboxError,
+    InboxFullError,
+    InboxLostError,
+    LostClaimError,
+)
 from nexmo_dispatch_webhooks.inbox.attempt import AttemptRunner
-from nexmo_dispatch_webhooks.inbox.memory import MemoryInboxStore
 from nexmo_dispatch_webhooks.inbox.monotonic_times import to_monotonic
 from nexmo_dispatch_webhooks.inbox.records import (
     STATES,
@@ -35,19 +38,19 @@ from nexmo_dispatch_webhooks.inbox.retention import RetentionSchedule
 from nexmo_dispatch_webhooks.inbox.scheduler import Scheduler
 from nexmo_dispatch_webhooks.inbox.settings import InboxOptions, InboxSettings
 from nexmo_dispatch_webhooks.inbox.shared_claims import SharedClaims
-from nexmo_dispatch_webhooks.inbox.sqlite import SqliteInboxStore
-from nexmo_dispatch_webhooks.inbox.sqlite_settings import SqliteInboxOptions, SqliteSettings
 from nexmo_dispatch_webhooks.inbox.store import InboxStore, RecordChoice, is_shared
 from nexmo_dispatch_webhooks.injection import Context
 from nexmo_dispatch_webhooks.logs import log_failure, logger
 from nexmo_dispatch_webhooks.routing import Router
 from nexmo_dispatch_webhooks.sansio import RawRequest
 
-__all__ = ["MemoryInbox", "SqliteInbox", "StoreInbox"]
+__all__ = ["StoreInbox"]
 
 #: Maximum number of pending events that stay parsed in memory, and the maximum bytes of each body; other
 #: events are read from the store when their turn comes.
 _IN_MEMORY, _SMALL = 1000, 4096
+#: Of the loops that handle events, of housekeeping, and of what takes events of a shared store.
+_Scopes = tuple[anyio.CancelScope, anyio.CancelScope, anyio.CancelScope]
 
 
 class StoreInbox:
@@ -74,8 +77,10 @@ class StoreInbox:
         # state
         # whether the store has to be read before anything new is scheduled, and what arrives meanwhile
         self._stale, self._gathered = False, list[tuple[int, NewRecord]]()
+        self._refreshing = asyncio.Lock()
+        self._reading: anyio.CancelScope | None = None
         self._task: asyncio.Task[None] | None = None
-        self._scopes: tuple[anyio.CancelScope, anyio.CancelScope, anyio.CancelScope] | None = None
+        self._scopes: _Scopes | None = None
         self._active = False
         # the pending events of the store while another process handles them
         self._backlog = RecordCounts()
@@ -125,18 +130,21 @@ class StoreInbox:
         self._runner = AttemptRunner(router, self.store, self.settings)
         self._scheduler.begin(self._runner)
         scopes = self._scopes = anyio.CancelScope(), anyio.CancelScope(), anyio.CancelScope()
-        if self._claims is None:
-            await self._take_over()
-        else:
-            try:
-                await self._read_backlog()
-            except BaseException:
-                await self.store.aclose()  # its connections would keep the process from ending
-                raise
-            self._active = True
+        begun = asyncio.Event()
         # A task owned by `start` and `aclose`: frameworks may call the two from different tasks, which a task
         # group does not allow. Everything else runs in the task group inside this task.
-        self._task = asyncio.create_task(self._live(*scopes), name="inbox")
+        self._task = asyncio.create_task(self._live(scopes, begun), name="inbox")
+        try:
+            if self._claims is None:
+                await self._take_over()
+            else:
+                await self._read_backlog()
+                self._active = True
+        except BaseException:
+            scopes[0].cancel()
+            await self.aclose()  # its connections would keep the process from ending
+            raise
+        begun.set()
 
     async def aclose(self) -> None:
         """Refuse new events, handle pending events for up to `drain` seconds, and close the store.
@@ -174,16 +182,19 @@ class StoreInbox:
         if not task.cancelled() and (error := task.exception()) is not None:
             log_failure("the inbox", error)
 
-    async def _live(
-        self, workers: anyio.CancelScope, house: anyio.CancelScope, taking: anyio.CancelScope
-    ) -> None:
+    async def _live(self, scopes: _Scopes, begun: asyncio.Event) -> None:
+        workers, house, taking = scopes
         with workers:
-            async with anyio.create_task_group() as group:
-                for _ in range(self.settings.concurrency):
-                    group.start_soon(self._scheduler.work)
-                if self._claims is not None:
-                    group.start_soon(self._take_shared, self._claims, taking)
-                group.start_soon(self._keep_house, house)
+            async with anyio.create_task_group() as keeping:
+                keeping.start_soon(self._keep_claim)
+                await begun.wait()
+                async with anyio.create_task_group() as group:
+                    for _ in range(self.settings.concurrency):
+                        group.start_soon(self._scheduler.work)
+                    if self._claims is not None:
+                        group.start_soon(self._take_shared, self._claims, taking)
+                    group.start_soon(self._keep_house, house)
+                keeping.cancel_scope.cancel()  # not before: a handler may run for longer than a lease
 
     async def _take_shared(self, claims: SharedClaims, scope: anyio.CancelScope) -> None:
         with scope:
@@ -247,6 +258,13 @@ class StoreInbox:
         self.store.on_added = self._added
         await self._refresh()
 
+    def _stand_by(self) -> None:
+        """Leave all events to the process that has the claim now; nothing that is still being read counts."""
+        self._active, self.store.on_added = False, None
+        self._scheduler.lanes.leave_to_others()
+        if self._reading is not None:
+            self._reading.cancel()
+
     def _note_backlog(self, backlog: RecordCounts) -> None:
         """Note the backlog; its oldest event is at least as old as its first sight, whatever the clock."""
         if backlog.oldest != self._backlog.oldest:
@@ -259,21 +277,27 @@ class StoreInbox:
 
         Events that arrive meanwhile follow; after a failure in a later round, so that none overtakes another.
         """
-        self._stale, gathered = True, self._gathered
-        gathered.clear()  # the store has them
-        items = await self.store.pending()
-        await self._count()
-        self._stale = False
-        lanes, settings = self._scheduler.lanes, self.settings
-        lanes.hurry(frozenset(item.id for item in items if not item.due and item.id in lanes))
-        new = [item for item in items if item.id not in lanes]
-        to_monotonic(new, epoch=settings.clock(), now=settings.monotonic(), retry=settings.retry)
-        for item in new:
-            lanes.add(item)
-        for record_id, record in (one for one in gathered if one[0] not in lanes):
-            self._added(record_id, record)
-        gathered.clear()
-        self._scheduler.notifier.notify()
+        async with self._refreshing:
+            self._stale, gathered = True, self._gathered
+            gathered.clear()  # the store has them
+            items: builtins.list[PendingEvent] = []
+            with anyio.CancelScope() as reading:
+                self._reading = reading
+                items = await self.store.pending()
+                await self._count()
+            if reading.cancel_called or not self._active:  # the claim was lost meanwhile
+                return
+            self._stale = False
+            lanes, settings = self._scheduler.lanes, self.settings
+            lanes.hurry(frozenset(item.id for item in items if not item.due and item.id in lanes))
+            new = [item for item in items if item.id not in lanes]
+            to_monotonic(new, epoch=settings.clock(), now=settings.monotonic(), retry=settings.retry)
+            for item in new:
+                lanes.add(item)
+            for record_id, record in (one for one in gathered if one[0] not in lanes):
+                self._added(record_id, record)
+            gathered.clear()
+            self._scheduler.notifier.notify()
 
     async def _count(self) -> None:
         """Read the number of quarantined records from the store; other processes change it too."""
@@ -292,6 +316,8 @@ class StoreInbox:
                     more = await self._look_around()
                 except InboxLostError:  # the store has logged it
                     more = self._storing = False
+                except LostClaimError:  # the next renewal finds it too, and says so
+                    more = False
                 except Exception as error:  # noqa: BLE001 - the next round may succeed, and pending events need it
                     more = False
                     log_failure("the inbox", error)
@@ -303,10 +329,7 @@ class StoreInbox:
             self._scheduler.notifier.notify()
         if self._runner is not None:
             self._runner.expire()
-        if self._claims is not None:
-            keeps_house = await self._share(self._claims)
-        else:
-            keeps_house = await self._follow_claim()
+        keeps_house = await (self._follow_claim() if self._claims is None else self._share())
         rounds = self._retention.rounds
         more = keeps_house and await self._retention.piece(self.store, now=now, epoch=self.settings.clock())
         if self._retention.rounds != rounds:
@@ -315,20 +338,31 @@ class StoreInbox:
             self._storing = await self.store.writable()
         return more
 
+    async def _keep_claim(self) -> None:
+        """Renew the claim, however long housekeeping or the reading of pending events takes meanwhile."""
+        while True:
+            await self.settings.sleep(self.settings.poll)
+            try:
+                if self._claims is not None:
+                    await self._claims.extend()
+                elif self._active and not await self.store.claim():
+                    self._stand_by()
+            except InboxLostError:  # the store has logged it
+                self._storing = False
+            except Exception as error:  # noqa: BLE001 - the next renewal may succeed
+                log_failure("the claim of the inbox", error)
+
     async def _follow_claim(self) -> bool:
         """Handle events if no other process does; return whether this one does."""
-        if self._active and not await self.store.claim():  # the claim was lost
-            self._active, self.store.on_added = False, None
         if not self._active:
-            self._scheduler.lanes.leave_to_others()
+            self._scheduler.lanes.leave_to_others()  # also what was being handled when the claim was lost
             await self._take_over()
         elif await self.store.changed() or self._stale:
             await self._refresh()
         return self._active
 
-    async def _share(self, claims: SharedClaims) -> bool:
-        """Keep the claims of this process; return whether it is the one that keeps house."""
-        await claims.extend()
+    async def _share(self) -> bool:
+        """Read the numbers of a shared store; return whether this process is the one that keeps house."""
         await self._read_backlog()
         if await self.store.claim():
             return True
@@ -464,37 +498,3 @@ class StoreInbox:
         if self._active and found:
             await self._count()
         return found
-
-
-class SqliteInbox(StoreInbox):
-    """An inbox in an SQLite file; `setup(…, inbox="inbox.db")` makes one with the defaults.
-
-    Args:
-        path: The file. Only its owner may read it, since it holds texts of customers.
-        **options: The fields of `InboxSettings` and of `SqliteSettings`.
-
-    Raises:
-        ConfigurationError: A setting is out of its range.
-    """
-
-    def __init__(self, path: str | os.PathLike[str], **options: Unpack[SqliteInboxOptions]) -> None:
-        of_file: dict[str, Any] = {}  # Any, twice: the fields have the types of SqliteInboxOptions
-        of_inbox: dict[str, Any] = {}
-        for name, value in options.items():
-            (of_file if name in SqliteSettings.__struct_fields__ else of_inbox)[name] = value
-        store = SqliteInboxStore(path, clock=options.get("clock", time.time), **of_file)
-        super().__init__(store, **of_inbox)
-
-
-class MemoryInbox(StoreInbox):
-    """An inbox that forgets everything with the process, for tests.
-
-    Args:
-        **options: The fields of `InboxSettings`.
-
-    Raises:
-        ConfigurationError: A setting is out of its range.
-    """
-
-    def __init__(self, **options: Unpack[InboxOptions]) -> None:
-        super().__init__(MemoryInboxStore(clock=options.get("clock", time.time)), **options)

@@ -17,11 +17,7 @@ import msgspec
 from nexmo_dispatch_core.jetstream.connection import Connection
 from nexmo_dispatch_core.jetstream.lease import Lease, LostLeaseError
 from nexmo_dispatch_core.jetstream.stream import Write
-from nexmo_dispatch_webhooks.exceptions import (
-    ConfigurationError,
-    InboxError,
-    LostClaimError,
-)
+from nexmo_dispatch_webhooks.exceptions import ConfigurationError, InboxError, LostClaimError
 from nexmo_dispatch_webhooks.inbox import jetstream_rows as rows
 from nexmo_dispatch_webhooks.inbox.jetstream_events import EventStreams, inbox_error, together
 from nexmo_dispatch_webhooks.inbox.jetstream_rows import Ages, Handled, OpenState, Report
@@ -88,8 +84,8 @@ class JetStreamInboxStore:
         self._streams = EventStreams(self._connection, self.settings)
         self._names = self._streams.names
         self._lease = Lease(self._streams.states, self._names.lease, seconds=lease, monotonic=monotonic)
-        # whether this process ever handled events: then all that it writes is fenced
-        self._fenced = False
+        # whether this process handles events, and whether it ever did: then all that it writes is fenced
+        self._handles = self._fenced = False
         # whether this process handled events and gave no sign of life for too long: it has to look anew
         self._unsure = False
         # the newest id that `pending` or `on_added` told, own events on their way there, and those of others
@@ -156,7 +152,7 @@ class JetStreamInboxStore:
         except InboxError as error:  # events whose marks cannot be written are handled again
             logger.warning("the inbox closes without its last marks: %s", error)
         self._stand_by()
-        self._marks = []
+        self._marks, self._handles = [], False
         await self._connection.aclose()
 
     def _stand_by(self) -> None:
@@ -247,7 +243,7 @@ class JetStreamInboxStore:
     @property
     def lapsed(self) -> bool:
         """Whether another process may handle the events by now."""
-        if self._lease.held and self._lease.lapsed:
+        if self._handles and (self._lease.lapsed or not self._lease.held):
             self._unsure = True
         return self._unsure
 
@@ -255,23 +251,25 @@ class JetStreamInboxStore:
         """Take or renew the lease."""
         held = self._lease.held
         try:
-            if not await self._lease.hold(self._report()):
-                await self._lost(held=held)
+            # a write may have found that it is lost: then what this process knows is out of date
+            if (self._handles and not held) or not await self._lease.hold(self._report()):
+                await self._lost()
                 return False
         except InboxError:
             if held and self._lease.lapsed:
                 self._unsure = True
                 return False
             raise
-        self._fenced = True
+        self._handles = self._fenced = True
         if not held:
             self._stand_by()
             await self._streams.read_ages()
         return True
 
-    async def _lost(self, *, held: bool) -> None:
-        if held:
+    async def _lost(self) -> None:
+        if self._handles:
             logger.warning("no sign of life for too long: another process handles the events now")
+        self._handles = False
         self._stand_by()
         await self._streams.read_ages()
         await self._streams.newest()

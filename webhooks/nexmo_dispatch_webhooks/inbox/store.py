@@ -59,6 +59,8 @@ class InboxStore(Protocol):
     async def claim(self) -> bool:
         """Become, or remain, the only process that handles events; a process that dies loses the claim.
 
+        While this process holds it, it is called every `poll` seconds, also while another method runs.
+
         Returns:
             Whether this process holds the claim.
         """
