@@ -121,6 +121,14 @@ def _lead_nowhere(sim: Simulator, _: dict[str, str]) -> None:
     )
 
 
+def _mistype_base_url(sim: Simulator, environ: dict[str, str]) -> None:
+    environ["NEXMO_DISPATCH_BASE_URL"] = f"{sim.url}/communication/nexmos"
+
+
+def _mistype_token_url(sim: Simulator, environ: dict[str, str]) -> None:
+    environ["NEXMO_DISPATCH_TOKEN_URL"] = f"{sim.url}/oauth/token"
+
+
 def _spend_quota(sim: Simulator, _: dict[str, str]) -> None:
     sim.faults.add({"kind": "quota", "retry_after": 60})
 
@@ -137,16 +145,8 @@ def _spend_quota(sim: Simulator, _: dict[str, str]) -> None:
             "application-unknown",
             "apps list",
         ),
-        (
-            lambda sim, environ: environ.update(NEXMO_DISPATCH_BASE_URL=f"{sim.url}/communication/nexmos"),
-            "base-url",
-            "path",
-        ),
-        (
-            lambda sim, environ: environ.update(NEXMO_DISPATCH_TOKEN_URL=f"{sim.url}/oauth/token"),
-            "token-url",
-            "path",
-        ),
+        (_mistype_base_url, "base-url", "path"),
+        (_mistype_token_url, "token-url", "path"),
         (_spend_quota, "quota", "again in 60 s"),
         (_hide_urls, "status-url-missing", "apps update"),
         (_lead_astray, "webhook-path", "setup(path=…)"),

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 from zoneinfo import ZoneInfo
@@ -88,8 +89,8 @@ def parse(
         advice = f"is no TOML: {error}" if isinstance(error, ValueError) else "is nested too deeply"
         raise CampaignFileError(name, [FileProblem("", "", advice)]) from None
     places = Places(Path(folder), os.environ if environ is None else environ)
-    settings = _settings(Table(values, "", problems), Path(folder), places)
-    build_template(settings.template, problems)
+    settings = _settings(Table(values, "", problems, elsewhere=_all_keys), Path(folder), places)
+    build_template(settings.template, problems, elsewhere=_all_keys)
     if settings.tariff is not None:
         try:
             tariff_of(settings)
@@ -98,6 +99,15 @@ def parse(
     if problems:
         raise CampaignFileError(name, problems)
     return replace(settings, text=without_urls(text, values)) if is_url(settings.ledger) else settings
+
+
+@cache
+def _all_keys() -> Mapping[str, Iterable[str]]:
+    """Return the keys of each table of a campaign file, by reading one in which all tables are empty."""
+    tables: dict[str, dict[str, object]] = {name: {} for name in ("quiet", "canary", "abort_if", "tariff")}
+    file = Table({**tables, "people": {"cap": {}}}, "", [])
+    _settings(file, Path(), Places(Path(), {}))
+    return file.keys
 
 
 def template_of(settings: CampaignSettings, rules: Rules = DEFAULT_RULES) -> WorkflowTemplate:

@@ -61,18 +61,29 @@ class Table:
         values: What stands in it.
         name: Its name, for problems.
         problems: Where problems are noted.
+        elsewhere: Returns the keys of all tables by their names, for a key in the wrong one.
     """
 
-    def __init__(self, values: object, name: str, problems: list[FileProblem]) -> None:
+    def __init__(
+        self,
+        values: object,
+        name: str,
+        problems: list[FileProblem],
+        *,
+        elsewhere: Callable[[], Mapping[str, Iterable[str]]] = dict,
+    ) -> None:
         self.name = name
         self.problems = problems
+        self._elsewhere = elsewhere
+        #: The keys that were read, by the name of their table: those of this one and of the tables in it.
+        self.keys: dict[str, dict[str, None]] = {}
         if not isinstance(values, Mapping):
             self.note("", f"must be a table; write [{name}] and its keys below")
             values = {}
         self.values: Mapping[str, Any] = cast(
             "Mapping[str, Any]", values
         )  # Any: what a file holds is judged key by key
-        self._read: dict[str, None] = {}
+        self._read = self.keys.setdefault(name, {})
 
     def __contains__(self, key: str) -> bool:
         return key in self.values
@@ -84,7 +95,11 @@ class Table:
     def table(self, key: str) -> Table:
         """Return a table in this one; an empty one if it is missing."""
         self._read[key] = None
-        return Table(self.values.get(key, {}), f"{self.name}.{key}" if self.name else key, self.problems)
+        name = f"{self.name}.{key}" if self.name else key
+        inner = Table(self.values.get(key, {}), name, self.problems, elsewhere=self._elsewhere)
+        inner.keys = self.keys
+        inner._read = self.keys.setdefault(name, {})
+        return inner
 
     def get(self, key: str, read: Callable[[object], T], default: T) -> T:
         """Return a value as `read` reads it.
@@ -140,9 +155,20 @@ class Table:
         """Note the keys that nothing has read."""
         for key in self.values:
             if key not in self._read:
-                near = get_close_matches(key, list(self._read), 1, 0.6)
-                hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(self._read)}"
-                self.note(key, f"is not known; {hint}")
+                self.note(key, f"is not known{self._hint(key)}")
+
+    def _hint(self, key: str) -> str:
+        """Return what may be meant: a key of another table, one that is spelled alike, or one of all."""
+        others = {name: keys for name, keys in self._elsewhere().items() if name != self.name}
+        exact = [f"[{name}] {key}".removeprefix("[] ") for name, keys in others.items() if key in keys]
+        if exact:
+            return f" here; did you mean {' or '.join(exact)}?"
+        if near := get_close_matches(key, list(self._read), 1, 0.6):
+            return f"; did you mean {near[0]}?"
+        spelled = {each: name for name, keys in others.items() for each in keys}
+        if near := get_close_matches(key, list(spelled), 1, 0.8):
+            return f" here; did you mean [{spelled[near[0]]}] {near[0]}?".replace("[] ", "")
+        return f"; known are {', '.join(self._read)}"
 
 
 def _text(value: object) -> str:

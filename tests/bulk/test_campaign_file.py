@@ -277,6 +277,47 @@ def test_all_problems_are_told_at_once_with_cures() -> None:
     assert str(pickle.loads(pickle.dumps(caught.value))) == text  # noqa: S301 - our own
 
 
+@pytest.mark.parametrize(
+    ("table", "key", "hint"),
+    [
+        ("campaign", "rate = 5", "did you mean [pace] rate?"),
+        ("campaign", "max_spend = '5'", "did you mean [budget] max_spend?"),
+        ("campaign", "file = 'a.csv'", "did you mean [rows] file or [people] file?"),
+        ("campaign", "colour = 5", "known are "),
+        ("rows", "refused = '5%'", "did you mean [abort_if] refused?"),
+        ("rows", "messages = 2", "did you mean [people.cap] messages?"),
+        ("rows", "max_spent = 2", "did you mean [budget] max_spend?"),
+        ("rows", "ledgr = 'a.db'", "did you mean [campaign] ledger?"),
+        ("rows", "text = 'Hello'", "known are "),
+        ("template", "text = 'Hello'", "did you mean [[template.message]] text?"),
+        ("[template.message]", "limit = 5", "did you mean [pace] limit?"),
+        ("[template.message]", "quiet = 5", "did you mean quiet?"),
+    ],
+)
+def test_a_key_in_the_wrong_table_is_told_with_the_right_one(table: str, key: str, hint: str) -> None:
+    """Also with one that the file does not have: a key below the last table belongs to that one."""
+    text = SMALL if f"[{table}]" in SMALL else f"{SMALL}\n[{table}]"
+
+    with pytest.raises(CampaignFileError) as caught:
+        parse(text.replace(f"[{table}]", f"[{table}]\n{key}", 1))
+
+    name = key.partition(" ")[0]
+    (problem,) = [str(each) for each in caught.value.problems if each.key == name]
+    assert "is not known" in problem
+    assert hint in problem
+
+
+def test_a_table_in_the_wrong_place_is_told_with_the_right_one() -> None:
+    """A key above the first table, too."""
+    with pytest.raises(CampaignFileError) as caught:
+        parse(f"rate = 5\n{SMALL}\n[cap]\nmessages = 2\n[quite]\nfrom = '21:00'\n")
+
+    advice = {problem.key: problem.advice for problem in caught.value.problems}
+    assert advice["rate"] == "is not known here; did you mean [pace] rate?"
+    assert advice["cap"] == "is not known here; did you mean [people] cap?"
+    assert advice["quite"] == "is not known; did you mean quiet?"
+
+
 @pytest.mark.parametrize("data", [b"\xff\xff", "a = ", "a" * 10 + "\n", "campaign = 7", "x = " + "[" * 5000])
 def test_what_is_no_campaign_file_is_an_error_of_ours(data: bytes | str, tmp_path: Path) -> None:
     """Neither bytes nor missing files raise anything else."""

@@ -6,7 +6,7 @@ The keys of a message are the arguments of its builder, with `from` for `from_`.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from types import ModuleType
 from typing import Any, cast
@@ -46,6 +46,7 @@ def build_template(
     *,
     rules: Rules = DEFAULT_RULES,
     name: str = "template",
+    elsewhere: Callable[[], Mapping[str, Iterable[str]]] = dict,
 ) -> WorkflowTemplate | None:
     """Return the template of `[template]`; `None` after problems.
 
@@ -54,20 +55,25 @@ def build_template(
         problems: List to which problems are added.
         rules: The rules that every workflow must pass.
         name: Name of the table.
+        elsewhere: Returns the keys of the other tables of the file.
     """
     before = len(problems)
-    table = Table(values, name, problems)
+    table = Table(values, name, problems, elsewhere=lambda: {**elsewhere(), f"[{name}.message]": _keys()})
     default = table.text("default_language")
     variants = table.table("variants")
     templates = {
         each: build_template(
-            _mapping(variants.values[each]), problems, rules=rules, name=f"{name}.variants.{each}"
+            _mapping(variants.values[each]),
+            problems,
+            rules=rules,
+            name=f"{name}.variants.{each}",
+            elsewhere=elsewhere,
         )
         for each in variants.values
     }
     messages: dict[str, dict[str, Step]] = {}
     for number, entry in enumerate(table.get("message", _tables, list[object]()), 1):
-        message = Table(entry, f"{name}.message {number}", problems)
+        message = Table(entry, f"{name}.message {number}", problems, elsewhere=elsewhere)
         language = message.text("language")
         step = _step(message)
         if step is not None:
@@ -91,6 +97,15 @@ def build_template(
     except ConfigurationError as error:
         table.note("message", str(error))
     return None
+
+
+def _keys() -> set[str]:
+    """Return the keys that messages of any channel have."""
+    builders = [
+        getattr(module, kind) for module in _CHANNELS.values() for kind in _KINDS if hasattr(module, kind)
+    ]
+    arguments = {name.rstrip("_") for builder in builders for name in inspect.signature(builder).parameters}
+    return arguments - set(_KINDS.values()) | {"channel", "language", "until", "within", *_KINDS}
 
 
 def _step(table: Table) -> Step | None:
