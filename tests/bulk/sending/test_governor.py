@@ -6,12 +6,13 @@ import math
 
 import pytest
 
-from nexmo_dispatch_async.bulk.sending.governor import Governor, Lane, planned_rate
+from nexmo_dispatch_async.bulk.sending.governor import Answers, Governor, Held, Lane, planned_rate
 from nexmo_dispatch_async.bulk.sending.meter import Meter
 from nexmo_dispatch_async.bulk.settings import Pace, Rate
 from nexmo_dispatch_async.exceptions import RateLimitError
 from nexmo_dispatch_async.models.problems import Problem
 from nexmo_dispatch_async.quota import Quota
+from nexmo_dispatch_async.sansio import Headers
 from tests.bulk.virtual_service import Log, SmoothService, WindowService, run, steps
 
 # 100/s, then 10/s for two minutes, then 100/s again.
@@ -282,6 +283,97 @@ def test_the_brake_counts_trials_that_failed() -> None:
     assert meter.failures == 5
 
 
+def test_sends_that_did_not_start_are_given_back() -> None:
+    """To every meter; none asked for and none given back change nothing."""
+    lane = lane_of(1)
+    assert lane.ask(0.0, 0) == 0
+    assert [lane.ask(0.0, 1), lane.ask(0.0, 1)] == [1, 0]
+
+    lane.give_back(0)
+    assert lane.ask(0.5, 1) == 0
+    lane.give_back(1)
+
+    assert lane.ask(0.5, 1) == 1
+    assert lane.bucket.out == lane.gateway.out == 1
+
+
+def test_a_send_is_under_way_until_its_result() -> None:
+    """Whatever the result, in each of its meters."""
+    own = Meter("rate", math.inf)
+    lane = governor().lane("app", "b", [own])
+    lane.ask(0.0, 7)
+    out: list[set[int]] = []
+    for tell in (
+        lambda: lane.accepted(0.1),
+        lambda: lane.accepted(0.1, n=2),
+        lane.lost,
+        lambda: lane.throttled(0.0, 0.1, RateLimitError("429")),
+        lambda: lane.unreachable(0.0, 0.1),
+    ):
+        tell()
+        out.append({own.out, lane.bucket.out, lane.gateway.out})
+
+    assert out == [{6}, {4}, {3}, {2}, {1}]
+
+
+def test_accepted_sends_are_told_together_with_the_last_headers() -> None:
+    """Once: what was told is forgotten."""
+    answers, lane, other = Answers(), lane_of(), lane_of()
+    lane.ask(0.0, 4)
+    other.ask(0.0, 1)
+    spent = {"quota-limit": "9", "quota-used": "9", "quota-reset-UTC": "2025-11-12T23:00:30Z"}
+    for headers in ({}, {}, spent):
+        answers.note(lane, Headers(headers))
+    answers.note(other, Headers())
+
+    answers.tell(0.1, at=1_762_988_400.0)
+    answers.tell(0.2, at=1_762_988_400.0)
+
+    assert (lane.bucket.out, other.bucket.out) == (1, 0)
+    assert lane.held(0.2) == Held(pytest.approx(30.1), "gateway", "quota")
+    assert other.held(0.2).kind == "rate"
+
+
+SPENT, LEFT = (Quota(limit=9, window=60, used=used, reset_in=30) for used in (9, 8))
+
+
+@pytest.mark.parametrize(
+    ("code", "quota", "slowed"),
+    [
+        ("policies.ratelimit.Other", None, "gateway"),
+        ("x.QuotaViolation", None, "gateway"),
+        ("x.SpikeArrestViolation", LEFT, "gateway"),
+        ("throttled", None, "sms|1"),
+        ("throttled", LEFT, "sms|1"),
+        ("throttled", SPENT, "gateway"),
+        (None, SPENT, "gateway"),
+        (None, None, "sms|1"),
+    ],
+)
+def test_a_rejection_counts_where_it_came_from(code: str | None, quota: Quota | None, slowed: str) -> None:
+    """Contract 1.4, 3.8: the gateway counts by application, by its words or by a spent quota."""
+    lane = governor().lane("app", "sms|1")
+    lane.ask(0.0, 1)
+    error = RateLimitError("429", details=None if code is None else Problem("fault", code=code))
+    error.quota = quota
+
+    meter = lane.throttled(0.0, 0.1, error)
+
+    assert meter.name == slowed
+    assert meter is (lane.gateway if slowed == "gateway" else lane.bucket)
+    assert meter.paused_until > 0.1
+
+
+def test_a_meter_is_the_same_each_time() -> None:
+    """By application and bucket; that of the gateway has no bucket."""
+    shared = governor()
+
+    assert shared.meter("app") is shared.meter("app", "") is shared.lane("app", "b").gateway
+    assert shared.meter("app", "b") is shared.lane("app", "b").bucket
+    assert shared.meter("app", "b") is not shared.meter("other", "b")
+    assert (shared.meter("app").name, shared.meter("app", "b").name) == ("gateway", "b")
+
+
 # --- what the user asked for -----------------------------------------------------------------------
 
 
@@ -299,6 +391,7 @@ def test_over_spreads_all_rows_and_the_slower_counts() -> None:
     assert planned_rate(Pace(over=21_600), total=21_600, done=5) == 1
     assert planned_rate(Pace(over=10, rates=(Rate(5),)), total=1000, done=5) == 5
     assert planned_rate(Pace(), total=1000, done=5) == math.inf
+    assert planned_rate(Pace(over=10), total=0, done=0) == 0.1
 
 
 def test_campaigns_of_one_process_share_the_bucket() -> None:
