@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import random
 
+import msgspec
+
 from nexmo_dispatch_async.bulk.ledger.folding import join, news_of_event, outcomes_of, started_at
 from nexmo_dispatch_async.bulk.ledger.records import News
 from nexmo_dispatch_async.bulk.ledger.transitions import merge
@@ -116,3 +118,71 @@ def test_events_of_no_workflow_are_no_news() -> None:
 def status_of_no_workflow() -> Event:
     body = b'{"message_uuid": "m", "to": {"type": "sms"}, "from": {"type": "sms"}, "status": "read"}'
     return parse_event(body)
+
+
+def raw_status(word: str, **members: object) -> Event:
+    """A status without any time of its own."""
+    link = {"dispatch": {"dispatch_uuid": uuid_of(1)}}
+    ends = {
+        "to": {"type": "sms", "number": "999000000001"},
+        "from": {"type": "sms", "number": "447418342140"},
+    }
+    body = {"message_uuid": uuid_of(11, "m"), "status": word, "_links": link, **ends, **members}
+    return parse_event(msgspec.json.encode(body))
+
+
+def test_a_callback_without_a_time_is_of_now() -> None:
+    """And it says nothing of when a person was reached."""
+    news = news_of_event(raw_status("delivered"), 77.0)
+
+    assert news is not None
+    assert (news.at, news.reached, news.channel, news.delivered_at) == (77.0, "delivered", "sms", None)
+
+
+def test_before_the_end_the_channel_is_the_one_that_got_furthest() -> None:
+    """A person is reached by what was delivered; what was only submitted reached no person."""
+    submitted = fold((status(1, 1, "submitted", at=1), status(1, 2, "submitted", at=2, channel="sms")))
+    delivered = fold((status(1, 1, "submitted", at=1), status(1, 2, "delivered", at=2, channel="sms")))
+    read = fold((status(1, 1, "read", at=3), status(1, 2, "delivered", at=2, channel="sms")))
+    both = fold((status(1, 1, "delivered", at=1), status(1, 2, "delivered", at=2, channel="sms")))
+
+    assert [(it.reached, it.channel) for it in (submitted, delivered, read, both)] == [
+        ("", ""),
+        ("delivered", "sms"),
+        ("read", "whatsapp"),
+        ("delivered", "whatsapp"),
+    ]
+    assert (both.delivered_at, read.delivered_at, read.read_at) == (BEGIN + 1, BEGIN + 2, BEGIN + 3)
+
+
+def test_the_code_is_that_of_the_last_failed_step() -> None:
+    """A step that failed before a later one arrived stays in the list; one without a code has none."""
+    twice = fold((status(1, 1, "rejected", at=1, code=1190), status(1, 2, "undeliverable", at=2, code=1360)))
+    arrived = fold((status(1, 1, "rejected", at=1, code=1190), status(1, 2, "delivered", at=2)))
+    silent = fold((status(1, 1, "rejected", at=1),))
+
+    assert [it.code for it in (twice, arrived, silent)] == ["1360", "1190", ""]
+
+
+def test_costs_in_two_currencies_are_no_sum() -> None:
+    """Of one currency they are; a price without one is a sum without one."""
+    first = report(1, "completed", ("sms", "delivered"), at=1, price="0.05")
+    dollars = {"usage": {"price": "0.07", "currency": "USD"}}
+    nothing = {"usage": {"price": "0.07"}}
+    again = {"_links": {"dispatch": {"dispatch_uuid": uuid_of(2)}}, "message_uuid": uuid_of(21, "m")}
+
+    mixed = fold((first, raw_status("delivered", **dollars, **again)))
+    plain = fold((raw_status("delivered", **nothing),))
+
+    assert (mixed.cost, mixed.currency) == ("", "")
+    assert (plain.cost, plain.currency) == ("0.07", "")
+
+
+def test_a_row_without_news_has_no_outcome() -> None:
+    """Nor has one whose news were made by hand in another form."""
+    by_hand = News(dispatch_uuid=uuid_of(1), at=1.0, steps=b"a text")
+
+    assert outcomes_of(None) == outcomes_of(by_hand) == ()
+    assert join(by_hand, by_hand) is None
+    assert started_at(()) is None
+    assert join(by_hand, told(FAILOVER[0])) is not None
