@@ -109,13 +109,47 @@ def test_retry_one_or_all(file: Path) -> None:
 
 def test_retry_by_handler_or_kind(file: Path) -> None:
     """With `all`; what another handler failed at stays where it is."""
-    assert run("retry", file, "all", "--handler", "other")[1].startswith("0 records ")
+    assert run("retry", file, "all", "--handler", "other")[:2] == (1, "")
     assert run("retry", file, "all", "--handler", "answer")[1].startswith("1 record ")
     assert run("retry", file, "all", "--kind", "unparsable")[1].startswith("1 record ")
     assert run("retry", file, "all", "--kind", "bogus")[0] == 2
     code, _, err = run("retry", file, "3", "--handler", "answer")
     assert code == 2
     assert "requires all" in err
+
+
+def test_the_end_of_the_name_of_a_handler_suffices(tmp_path: Path) -> None:
+    """It was no error, and matched nothing; a name that several have, or none, is told with those known."""
+    path, router = tmp_path / "inbox.db", Router()
+
+    async def bad(event: Event) -> None:
+        raise LookupError
+
+    for name in ("shop.orders.on_read", "shop.returns.on_read", "shop.orders.on_text"):
+        router.register(name=name)(bad)
+
+    async def fill() -> None:
+        inbox = SqliteInbox(path, retry=HandlerRetryPolicy(attempts=1))
+        async with (
+            Receiver(router, secrets=SECRETS, inbox=inbox) as receiver,
+            WebhookClient(receiver, secrets=SECRETS, raise_failures=False) as client,
+        ):
+            await client.post_status()
+
+    asyncio.run(fill())
+
+    code, out, err = run("retry", path, "all", "--handler", "on_read")
+    assert (code, out) == (1, "")
+    assert err == "on_read may be shop.orders.on_read or shop.returns.on_read: write one of them in full\n"
+    code, out, err = run("retry", path, "all", "--handler", "text")
+    assert (code, out) == (1, "")
+    assert err.startswith(
+        "no record waits for text: what failed is shop.orders.on_read, shop.orders.on_text, "
+    )
+    code, out, _ = run("retry", path, "all", "--handler", "on_text", "--json")
+    assert (code, json.loads(out)) == (0, {"retried": 1, "handler": "shop.orders.on_text"})
+    code, out, _ = run("retry", path, "all", "--handler", "on_text")
+    assert (code, out.split()[:2]) == (0, ["0", "records"])  # nothing has failed since
 
 
 def test_summary_counts_by_handler_and_exception(file: Path) -> None:

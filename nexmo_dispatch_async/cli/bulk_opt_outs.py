@@ -66,7 +66,7 @@ async def change_opt_outs(
     settings = settings_of(place)
     country = "" if settings is None else settings.country
     normal = RowNumbers(country)
-    changed = refused = 0
+    changed = refused = unchanged = 0
 
     def next_piece(lines: Iterator[tuple[str, str]]) -> tuple[list[str], list[str], bool]:
         """Read so many addresses, what is wrong with the others, and whether more may follow."""
@@ -89,15 +89,20 @@ async def change_opt_outs(
                 refused += len(wrong)
                 for advice in wrong:
                     show(advice, error=True)
+                done = 0
                 if found and action == "add":
-                    changed += await opt_outs.suppress(*found, reason=reason or "by hand")
+                    done = await opt_outs.suppress(*found, reason=reason or "by hand")
                 elif found:
-                    changed += await opt_outs.unsuppress(*found)
+                    done = await opt_outs.unsuppress(*found)
+                changed += done
+                unchanged += max(0, len(set(found)) - done)
     if json:
-        show(as_json({action: changed, "refused": refused}))
+        show(as_json({action: changed, "unchanged": unchanged, "refused": refused}))
     else:
         words = "added to" if action == "add" else "removed from"
-        show(f"{_entries(changed)} {words} the opt-out list" + (f", {refused:,} refused" if refused else ""))
+        known = "already on it" if action == "add" else "not on it"
+        rest = [f"{number:,} {what}" for number, what in ((unchanged, known), (refused, "refused")) if number]
+        show(", ".join([f"{_entries(changed)} {words} the opt-out list", *rest]))
     return FAILED if refused else DONE
 
 

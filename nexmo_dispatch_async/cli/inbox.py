@@ -103,18 +103,42 @@ async def summary(place: Place, json: bool = False) -> int:
 async def retry(
     place: Place, which: RecordChoice, handler: str | None, kind: str | None, json: bool = False
 ) -> int:
-    """Make records due now; return 1 if no record has the id."""
+    """Make records due now; return 1 for an id or a handler that is not there.
+
+    Args:
+        place: The store.
+        which: An id, or `"all"`.
+        handler: The name of a handler, in full or its end after a dot.
+        kind: A kind of records.
+        json: Print JSON.
+    """
 
     async def work(inbox: StoreInbox) -> None:
-        found = await inbox.retry(which, handler=handler, kind=kind)
+        name = None if handler is None else await _handler(inbox, handler)
+        found = await inbox.retry(which, handler=name, kind=kind)
         if which != "all" and not found:
             raise UnknownRecordError(f"no quarantined or waiting record has the id {which}")
         if json:
-            screen.show_json({"retried": found})
+            screen.show_json({"retried": found} if name is None else {"retried": found, "handler": name})
             return
         screen.show(f"{_count(found)} to be handled again by the running receiver, or at its next start")
 
     return await _with(place, work)
+
+
+async def _handler(inbox: StoreInbox, name: str) -> str:
+    """Return the full name of a handler that failed.
+
+    Raises:
+        ConfigurationError: Others failed and this one did not, or several have names that end like this.
+    """
+    known = sorted({tally.handler for tally in await inbox.summary() if tally.handler is not None})
+    found = [name] if name in known else [each for each in known if each.endswith(f".{name}")]
+    if len(found) == 1 or not known:
+        return found[0] if found else name
+    if found:
+        raise ConfigurationError(f"{name} may be {' or '.join(found)}: write one of them in full")
+    raise ConfigurationError(f"no record waits for {name}: what failed is {', '.join(known)}")
 
 
 async def purge(

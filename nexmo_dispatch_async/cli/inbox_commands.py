@@ -91,7 +91,10 @@ def summary(store: _Store = None, json: AsJson = False) -> None:
 def retry(
     words: _StoreAndIds,
     handler: Annotated[
-        str | None, typer.Option(help="With all: only records in which this handler failed.")
+        str | None,
+        typer.Option(
+            help="With all: only records in which this handler failed; the end of its name will do."
+        ),
     ] = None,
     kind: Annotated[
         RecordKind | None, typer.Option(help=f"With all: only records of this kind: {_words(RecordKind)}.")

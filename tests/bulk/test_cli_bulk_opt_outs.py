@@ -47,7 +47,8 @@ def test_people_on_the_list_get_nothing(file: Path, service: Simulator) -> None:
 def test_the_list_is_shown_masked_and_people_may_come_back(file: Path) -> None:
     """Why and since when, numbers in full only when asked for; who opts in again is removed."""
     assert run("opt-out", "add", file, "06 17 18 56 61")[:2] == (0, "1 entry added to the opt-out list\n")
-    assert run("opt-out", "add", file, "+31617185661")[1] == "0 entries added to the opt-out list\n"
+    again = run("opt-out", "add", file, "+31617185661")
+    assert again[:2] == (0, "0 entries added to the opt-out list, 1 already on it\n")
 
     code, out, _ = run("opt-out", "list", file)
     assert code == 0
@@ -58,6 +59,18 @@ def test_the_list_is_shown_masked_and_people_may_come_back(file: Path) -> None:
 
     assert run("opt-out", "remove", file, "0617185661")[1] == "1 entry removed from the opt-out list\n"
     assert run("opt-out", "list", file)[1] == ""
+
+
+def test_a_number_that_is_not_on_the_list_is_told(file: Path) -> None:
+    """It may be mistyped, and the right one gets nothing still; what is wished is so, hence the code is 0."""
+    run("opt-out", "add", file, "06 17 18 56 61")
+
+    numbers = ["06 17 18 56 62", "0617185661"]
+    done = run("opt-out", "remove", file, *numbers)
+
+    assert done[:2] == (0, "1 entry removed from the opt-out list, 1 not on it\n")
+    report = json.loads(run("opt-out", "remove", file, *numbers, "--json")[1])
+    assert report == {"remove": 0, "unchanged": 2, "refused": 0}
 
 
 def test_a_campaign_with_a_list_of_its_own(tmp_path: Path) -> None:
