@@ -6,7 +6,6 @@ import msgspec
 import pytest
 
 from nexmo_dispatch_async.channels import messenger, mms, sms, viber, whatsapp
-from nexmo_dispatch_async.exceptions import ConfigurationError, InvalidWorkflowError
 from nexmo_dispatch_async.models import (
     Address,
     Audio,
@@ -125,6 +124,7 @@ BREACHES: list[tuple[str, str, Step]] = [
     ("text-length", "message.content.text", messenger.text("x" * 641, **M)),
     ("text-length", "message.content.text", whatsapp.text("é" * 4097, **W)),
     ("surrogate", "message.content.text", sms.text("half \ud83d", **S)),
+    ("type", "message.content.text", carrying(SMS, Text(7))),  # type: ignore[arg-type]  # wrong on purpose
     ("content-channel", "message.content.type", carrying(SMS, Custom({}))),
     ("content-channel", "message.content.type", carrying(viber.text("x", **V), Audio(Link(PICTURE)))),
     (
@@ -172,6 +172,7 @@ BREACHES: list[tuple[str, str, Step]] = [
     ("viber-ttl", "message.viber_service_msg.ttl", viber.text("x", ttl=29, **V)),
     ("viber-ttl", "message.viber_service_msg.ttl", viber.text("x", ttl=259_201, **V)),
     ("viber-ttl-long", "message.viber_service_msg.ttl", viber.text("x", ttl=86_401, **V)),
+    ("viber-ttl-long", "message.viber_service_msg.ttl", viber.text("x", ttl=259_200, **V)),
     ("type", "message.viber_service_msg.ttl", viber.text("x", ttl=True, **V)),
     ("messenger-category", "message.messenger.category", messenger.text("x", category="spam", **M)),  # type: ignore[arg-type]  # wrong on purpose
     ("messenger-tag", "message.messenger.tag", messenger.text("x", category="message_tag", **M)),
@@ -229,7 +230,12 @@ def test_every_breach_can_be_switched_off_turned_up_and_turned_down(
         whatsapp.text("x" * 4096, from_="447418342140", to="540000000000"),
         whatsapp.text("x", from_="447418342140", to="79991234567"),
         sms.text("x", from_="31647356950", to="5351234567"),
+        sms.text("x", from_="31647356950", to="316171856612345"),
         messenger.text("x" * 640, category="message_tag", tag="ticket_update", **M),
+        messenger.text("x", category="response", from_="1", to="9" * 50),
+        messenger.text("x", category="update", **M),
+        viber.text("x", category="transaction", **V),
+        viber.text("x", category="promotion", **V),
         viber.text("x", ttl=30, **V),
         viber.text("x", ttl=86_400, **V),
         whatsapp.image("HTTPS://media.example.com/" + "x" * 1974, caption="x" * 3000, **W),
@@ -304,6 +310,16 @@ WRONG: Any = object()
             carrying(whatsapp.text("x", locale="nl", **W), Template(TemplateBody("a:b", WRONG))),
             "message.content.template.parameters",
         ),
+        (
+            carrying(whatsapp.text("x", locale="nl", **W), Template(TemplateBody(WRONG))),
+            "message.content.template.name",
+        ),
+        (
+            with_message(
+                messenger.text("x", **M), messenger=MessengerOptions(category="message_tag", tag=WRONG)
+            ),
+            "message.messenger.tag",
+        ),
         (carrying(whatsapp.text("x", **W), Custom(WRONG)), "message.content.custom"),
         (with_message(viber.text("x", **V), viber_service_msg=WRONG), "message.viber_service_msg"),
         (with_message(messenger.text("x", **M), messenger=WRONG), "message.messenger"),
@@ -321,6 +337,15 @@ def test_parts_of_another_type_are_named(step: Any, field: str) -> None:
     findings = found(*([step, SMS] if last is None else [SMS.until("delivered", within=60), last]))
 
     assert findings == {("type", field)}
+
+
+def test_a_condition_is_checked_whatever_its_message_is() -> None:
+    """Neither a message of another type nor options without a ttl can be compared with the expiry."""
+    waiting = SMS.until("delivered", within=60)
+    viber_step = viber.text("x", category="promotion", **V).until("read", within=60)
+
+    assert found(msgspec.structs.replace(waiting, message=WRONG), SMS) == {("type", "message")}
+    assert found(viber_step, SMS) == set()
 
 
 def test_steps_must_be_a_sequence() -> None:
@@ -348,7 +373,10 @@ def test_unknown_channel_does_not_hide_other_problems() -> None:
             ("channel", "to.type"),
         }
     waiting = msgspec.structs.replace(SMS, from_=address, to=address).until("read", within=60)
-    assert found(waiting, SMS) == {("channel", "from.type"), ("channel", "to.type")}
+    optioned = with_message(carrying(step, Text("x" * 4096)), whatsapp=WhatsAppOptions("deterministic"))
+    for each in (waiting, msgspec.structs.replace(optioned, client_ref=msgspec.UNSET)):
+        last = [SMS] if each is waiting else []
+        assert found(each, *last) == {("channel", "from.type"), ("channel", "to.type")}
 
 
 def test_custom_objects_that_contain_themselves_are_refused() -> None:
@@ -388,102 +416,7 @@ def test_senders_that_cannot_be_read_do_not_count() -> None:
         sms.text("x", from_="OTHER", to="31617185666"),
         msgspec.structs.replace(SMS, from_=None),
         msgspec.structs.replace(SMS, from_=Address(type="whatsapp")),
+        msgspec.structs.replace(SMS, from_=Address(type="whatsapp", number=WRONG)),
     ]
 
     assert lint_application([Workflow(steps=tuple(broken))]) == []
-
-
-# --- switches ---
-
-
-def test_check_raises_errors_only() -> None:
-    """Warnings do not stop a send, unless they are made errors."""
-    workflow = Workflow.failover(sms.text("hi", from_="BISTRO12", to="31617185666"))
-
-    workflow.check()
-
-    with pytest.raises(InvalidWorkflowError, match="sms-sender"):
-        workflow.check(Rules(errors=["sms-sender"]))
-
-
-def test_optional_rules_are_off_until_named() -> None:
-    """Extensions, segments and sanctions on every channel are for those who ask."""
-    steps = [
-        whatsapp.image("https://media.example.com/a.gif?x=.png", **W).until("read", within=60),
-        sms.text("x" * 161, from_="31647356950", to="249912345678"),
-    ]
-    optional = {rule.id for rule in RULES.values() if rule.optional}
-
-    findings = Workflow.failover(*steps).lint(Rules(on=optional, off=["care-window"]))
-
-    assert found(*steps) == set()
-    assert sorted(map(str, findings)) == [
-        "step 1, message.content.image.url: does not end in .jpg .jpeg .png [media-extension]",
-        "step 2, message.content.text: takes 2 SMS in gsm-7 [sms-segments]",
-        "step 2, to.number: is in Sudan, which is under sanctions [sanctioned-country]",
-    ]
-    assert found(SMS, rules=Rules(on=optional, off=["single-step"])) == set()
-
-
-def test_characters_may_be_counted_in_utf_16() -> None:
-    """Code points by default, UTF-16 units by switch (contract 9.24)."""
-    step = messenger.text("😀" * 400, **M)
-
-    assert found(step) == set()
-    assert found(step, rules=Rules(off=["single-step", "care-window"], count="utf-16")) == {
-        ("text-length", "message.content.text")
-    }
-
-
-def test_parameters_are_compared_with_a_known_text() -> None:
-    """Too few or too many parameters fail with 1022 (contract 7.1)."""
-    rules = Rules(off=["single-step"], templates={"ns:code": "{{1}} code: {{2}}."})
-
-    def with_parameters(*parameters: str) -> set[tuple[str, str]]:
-        return found(whatsapp.template("ns:code", parameters, locale="nl", **W), rules=rules)
-
-    field = "message.content.template.parameters"
-    assert with_parameters("Bank", "1234") == set()
-    assert with_parameters("Bank") == {("template-count", field)}
-    assert with_parameters() == {("template-count", field)}
-    assert with_parameters("Bank", "1234", "x") == {("template-count", field)}
-    assert with_parameters("x" * 1020, "1234") == {("template-length", field)}
-    assert found(whatsapp.template("ns:other", ["x"], locale="nl", **W), rules=rules) == set()
-
-
-@pytest.mark.parametrize("switch", ["on", "off", "errors", "warnings"])
-def test_unknown_rules_are_refused(switch: str) -> None:
-    """A misspelt switch must not look as if it worked."""
-    wrong: dict[str, Any] = {switch: ["e163"]}
-
-    with pytest.raises(ConfigurationError, match=r"no such rule: e163; docs/rules\.md lists them all"):
-        Rules(**wrong)
-
-
-@pytest.mark.parametrize("count", ["utf16", "UTF-16", None])
-def test_unknown_ways_to_count_are_refused(count: Any) -> None:
-    """A misspelt one must not count in another way."""
-    with pytest.raises(ConfigurationError, match='count must be "code points" or "utf-16", not'):
-        Rules(count=count)
-
-
-def test_senders_and_page_scoped_ids_may_be_short() -> None:
-    """Short codes are senders, and an id is no number."""
-    assert found(mms.image(PICTURE, from_="24273", to="12025550143")) == set()
-    assert found(messenger.text("hi", from_="1", to="2")) == set()
-
-
-@pytest.mark.parametrize("switch", ["off", "warnings"])
-def test_fixed_rules_cannot_be_switched_off(switch: str) -> None:
-    """Without them there would be no request to send."""
-    wrong: dict[str, Any] = {switch: ["failover-last"]}
-
-    with pytest.raises(ConfigurationError, match="cannot be switched off: failover-last"):
-        Rules(**wrong)
-
-
-def test_repr_of_rules_shows_what_was_changed() -> None:
-    assert repr(Rules()) == "<Rules default>"
-    assert repr(Rules(off=["e164"], on=["sms-segments"], errors=["single-step"])) == (
-        "<Rules e164=off, sms-segments=warning, single-step=error>"
-    )

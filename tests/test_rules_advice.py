@@ -70,21 +70,23 @@ def test_a_number_that_is_not_e164_gets_the_advice_for_its_slip(number: str, cur
             "to.number is in Cuba, where WhatsApp may not be used; use SMS",
         ),
         (Address("whatsapp", number=""), "to.number is empty"),
-        (Address("whatsapp", number="1234"), "to.number has fewer than 7 digits"),
+        (
+            Address("whatsapp", number="1234"),
+            "to.number has fewer than 7 digits, too few for a country code and a number",
+        ),
         (Address("whatsapp"), "to.number is missing"),
     ],
 )
 def test_a_recipient_on_whatsapp_who_cannot_be_reached_is_told_why(to: Address, cure: str) -> None:
     """Contract 5.5, 7.1."""
-    (found,) = advice(msgspec.structs.replace(whatsapp.text("hi", **W), to=to))
-
-    assert found.startswith(cure)
+    assert advice(msgspec.structs.replace(whatsapp.text("hi", **W), to=to)) == [cure]
 
 
 @pytest.mark.parametrize(
     ("sender", "cure"),
     [
         ("+31647356950", ["begins with +; write a number in digits only"]),
+        ("+x31", ["is a name; in countries that forbid sender names the SMS fails with 1120"]),
         ("+", ["is a name; in countries that forbid sender names the SMS fails with 1120"]),
         ("MYBANK12345", ["is a name; in countries that forbid sender names the SMS fails with 1120"]),
         (
@@ -174,3 +176,17 @@ def test_segments_are_counted_on_sms_alone() -> None:
     assert advice(sms.text("a" * 160, **S), rules) == []
     assert advice(sms.text("a" * 161, **S), rules) == ["message.content.text takes 2 SMS in gsm-7"]
     assert advice(whatsapp.text("a" * 161, **W), rules) == []
+    assert advice(with_message(SMS, content=Text(7)), rules) == ["message.content.text must be text"]  # type: ignore[arg-type]  # wrong on purpose
+
+
+def test_a_template_without_a_name_is_told_so() -> None:
+    """On WhatsApp the form is named, elsewhere there is none."""
+    rules = Rules(off=["single-step", "care-window", "content-doubtful"])
+
+    assert advice(viber.template("", from_="V", to="447700900321"), rules) == [
+        "message.content.template.name is empty"
+    ]
+    assert advice(whatsapp.template("", locale="nl", **W)) == ["message.content.template.name is empty"]
+    assert advice(whatsapp.template("x", locale="nl", **W)) == [
+        "message.content.template.name must have the form namespace:name"
+    ]

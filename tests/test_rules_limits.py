@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from nexmo_dispatch_async.channels import mms, whatsapp
+from nexmo_dispatch_async.channels import mms, sms, viber, whatsapp
 from nexmo_dispatch_async.models import Address, Step
 from nexmo_dispatch_async.rules import Rules
 from nexmo_dispatch_async.workflow import Workflow
@@ -37,6 +37,55 @@ def test_an_mms_is_sent_from_five_or_six_digits(sender: str, refused: bool) -> N
     step = mms.image(PICTURE, from_=sender, to="15551230001")
 
     assert (("mms-numbers", "from.number") in found(step)) is refused
+
+
+@pytest.mark.parametrize(
+    ("to", "refused"),
+    [
+        ("15551230001", False),
+        ("1555123000", True),
+        ("155512300012", True),
+        ("25551230001", True),
+        ("1555123000x", True),
+    ],
+)
+def test_an_mms_goes_to_1_and_ten_digits(to: str, refused: bool) -> None:
+    """Contract 7.4: a number of the US."""
+    step = msgspec.structs.replace(
+        mms.image(PICTURE, from_="24273", to="15551230001"), to=Address(type="mms", number=to)
+    )
+
+    assert (("mms-numbers", "to.number") in found(step)) is refused
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        sms.text("x", from_="31647356950", to="249912345678"),
+        viber.text("x", from_="VSM-ID", to="249912345678"),
+        viber.text("x", from_="VSM-ID", to="249912345678", to_as="id"),
+        whatsapp.text("x", from_="447418342140", to="249912345678"),
+        msgspec.structs.replace(
+            whatsapp.text("x", **W),
+            from_=Address(type="whatsapp", number="none"),
+            to=Address(type="whatsapp", number="249912345678"),
+        ),
+    ],
+)
+def test_sanctions_hold_on_every_channel_and_beside_other_findings(step: Step) -> None:
+    """Contract 6.2, for those who ask."""
+    rules = Rules(on=["sanctioned-country"], off=["single-step", "care-window"])
+
+    assert "sanctioned-country" in {rule for rule, _ in found(step, rules)}
+    assert "sanctioned-country" not in {rule for rule, _ in found(step)}
+
+
+@pytest.mark.parametrize(("length", "refused"), [(1999, False), (2000, False), (2001, True)])
+def test_a_url_has_at_most_2000_characters(length: int, refused: bool) -> None:
+    """Contract 3.4.2."""
+    step = whatsapp.image("https://".ljust(length, "x"), **W)
+
+    assert (("url-length", "message.content.image.url") in found(step)) is refused
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,26 @@ def test_one_odd_value_at_every_place(place: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "steps", [(FIRST, LAST), (LAST,), (FIRST, FIRST, LAST), (FIRST, LAST.until("delivered", within=15), LAST)]
+    "place",
+    [(), ("from_",), ("to",), ("message",), ("message", "content"), ("failover",)],
+    ids=lambda place: ".".join(place) or "step",
+)
+def test_added_members_are_looked_at(place: tuple[str, ...]) -> None:
+    """Nothing is known of them: they may be misspelt, or no JSON at all (contract 9.30)."""
+    steps = (changed(FIRST, (*place, "extra"), {"x": float("nan")}), LAST)
+
+    assert not is_usual(steps)
+    assert [finding.rule for finding in find(steps, DEFAULT_RULES, errors_only=True)] == ["custom-json"]
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        *((FIRST, LAST), (LAST,), (FIRST, FIRST, LAST)),
+        (FIRST, LAST.until("delivered", within=15), LAST),
+        (sms.text("x" * 1000, from_="1", to="2"),),
+        (whatsapp.text("x" * 4096, from_="1", to="2"),),
+    ],
 )
 def test_texts_with_conditions_are_usual(steps: tuple[Step, ...]) -> None:
     """Or the look would be in vain."""

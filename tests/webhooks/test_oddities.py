@@ -148,6 +148,8 @@ def test_oddities_of_a_status(changes: dict[str, Any], notes: list[str]) -> None
         (inbound_body(TEXT, direction=" INBOUND "), ["direction: unknown value"]),
         (inbound_body(TEXT, colour="red"), ["body: unknown member colour"]),
         (inbound_body(None, **V1 | {"to": 1}, message_type="text", text="x"), ["to: not plain text"]),
+        (inbound_body(None, **V1, message_type="text", text=5), ["body.text: not text"]),
+        (inbound_body(None, **V1, message_type="text", text="x", sms=5), ["sms: not an object"]),
         (
             inbound_body(None, **V1 | {"channel": None}, message_type="text", text="x"),
             ["to.type: missing", "from.type: missing"],
@@ -178,6 +180,8 @@ def test_oddities_of_an_inbound_message(body: dict[str, Any], notes: list[str]) 
             ["_links.messages.message_uuid: not plain text", "_links.messages.href: not plain text"],
         ),
         ({"usage": 5}, ["usage: not an object"]),
+        ({"usage": None}, []),
+        ({"dispatch_uuid": None}, ["dispatch_uuid: missing or unreadable"]),
         ({"status": None}, ["status: missing"]),
         ({"template": 5}, ["template: unknown value"]),
         ({"_links": {"messages": [REPORTED | {"status": None}]}}, ["_links.messages.status: missing"]),

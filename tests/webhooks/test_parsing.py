@@ -230,6 +230,7 @@ def test_dispatch_uuid_is_found(changes: dict[str, Any], found: str | None) -> N
         ({"error": {"title": 1020}}, 1020, "1020"),
         ({"errors": {"code": 1030, "reason": "r"}}, 1030, "r"),
         ({"errors": [{"code": 1040, "reason": "r"}, {"code": 1}]}, 1040, "r"),
+        ({"errors": ["r", {"code": 1040, "reason": "r"}]}, 1040, "r"),
         ({"error": "1050"}, 1050, "1050"),
         ({"error": {"code": "x", "type": "no fragment", "reason": 5}}, None, "5"),
         ({"error": {}}, None, None),

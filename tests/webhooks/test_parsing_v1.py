@@ -201,6 +201,7 @@ def test_sms_details_of_both_formats() -> None:
     both = inbound(
         None, message=None, message_type="text", text="x", sms={"num_messages": None, "count_total": 3}
     )
+    other = inbound(None, message=None, message_type="text", text="x", sms={"total_count": 3})
 
     assert (old.num_messages, old.keyword, new.num_messages, new.text) == (2, "STOP", 3, "STOP")
-    assert both.num_messages == 3
+    assert both.num_messages == other.num_messages == 3

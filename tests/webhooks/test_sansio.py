@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from nexmo_dispatch_webhooks import (
+    Answer,
     ConfigurationError,
     CrossSiteRequestError,
     HmacVerification,
@@ -147,6 +148,22 @@ def test_strict_reaches_the_parser() -> None:
         from_http({}, odd, verification=None, strict=True)
 
 
+def test_a_verification_names_the_accounts_that_it_accepts() -> None:
+    """Only a token names an account (contract 5.9): a router of one account hears nothing else."""
+    named: list[JwtVerification | HmacVerification | PathSecretVerification] = [
+        JwtVerification({"a": "s", "b": ["s", "t"]}),
+        HmacVerification("key"),
+        PathSecretVerification(PATH_SECRET),
+    ]
+
+    assert [each.api_keys for each in named] == [{"a", "b"}, frozenset(), frozenset()]
+
+
+def test_an_answer_is_a_bare_200_unless_it_says_otherwise() -> None:
+    """Contract 5.10: the service wants no more."""
+    assert Answer() == Answer(200, "")
+
+
 def test_secrets_are_in_no_repr() -> None:
     assert repr(verification()) == "JwtVerification(1 api keys)"
 
@@ -156,6 +173,7 @@ def test_body_is_in_no_repr() -> None:
 
     assert repr(request) == "RawRequest(method='POST', 12 bytes)"
     assert request.__rich_repr__() == [("method", "POST"), ("size", 12)]
+    assert request == RawRequest({"authorization": "x"}, b"447700900000", "", "POST")
 
 
 @pytest.mark.parametrize("key", ["new", b"old"])
@@ -199,6 +217,16 @@ def test_hmac_keys_are_text_or_bytes_and_each_counts() -> None:
 def test_hmac_needs_a_key(key: Any) -> None:
     with pytest.raises(ConfigurationError):
         HmacVerification(key)
+
+
+@pytest.mark.parametrize("secret", [PATH_SECRET, "X" * 22])
+@pytest.mark.parametrize("end", ["", "/", "//"])
+def test_slashes_after_a_path_secret_do_not_matter(secret: str, end: str) -> None:
+    """Handlers and records see what stands before it, and never a part of it."""
+    scheme = PathSecretVerification(secret)
+
+    scheme.verify(RawRequest({}, BODY, f"status/{secret}{end}"))
+    assert scheme.public_path(f"status/{secret}{end}") == "status"
 
 
 def test_path_secret() -> None:

@@ -37,7 +37,11 @@ def token(claims: Any, secret: str = SECRET, **header: Any) -> str:
 
 def raw_token(header: Any, claims: Any, secret: str = SECRET) -> str:
     """A correctly signed token whose segments are anything."""
-    signed = f"{segment(header)}.{segment(claims)}"
+    return signed_text(f"{segment(header)}.{segment(claims)}", secret)
+
+
+def signed_text(signed: str, secret: str = SECRET) -> str:
+    """A token whose signature fits whatever stands before it."""
     signature = jwt.algorithms.HMACAlgorithm(jwt.algorithms.HMACAlgorithm.SHA256).sign(
         signed.encode(), secret.encode()
     )
@@ -111,6 +115,7 @@ def test_the_other_implementation_reads_what_we_sign(body: bytes, secret: str, k
     claims = jwt.decode(authorization.removeprefix("Bearer "), secret, algorithms=["HS256"])
 
     assert claims["payload_hash"] == hashlib.sha256(body).hexdigest()
+    assert "application_id" not in claims
     assert verify(body, authorization, secrets={key: secret}, now=1_000_000).api_key == key
 
 
@@ -121,6 +126,14 @@ def test_we_read_what_the_other_implementation_signs(secret: str, extra: int) ->
     authorization = token(GOOD, secret, **({"kid": "x" * extra} if extra else {}))
 
     assert verify(BODY, authorization, secrets={"k": secret}, now=1_000_000).jti == "j"
+
+
+@pytest.mark.parametrize("size", [63, 64, 65])
+def test_a_secret_may_be_as_long_as_a_block_of_the_hash_or_longer(size: int) -> None:
+    """RFC 2104: longer than 64 bytes, it is hashed first."""
+    secret = "s" * size
+
+    assert verify(BODY, token(GOOD, secret), secrets={"k": secret}, now=1_000_000).jti == "j"
 
 
 @given(st.data())
@@ -217,6 +230,30 @@ def test_rs256_with_the_secret_as_key_is_refused() -> None:
 
     with pytest.raises(SignatureVerificationError, match="not signed with HS256"):
         accept(forged)
+
+
+@pytest.mark.parametrize("junk", ["=", "+", "/", "?", "~"])
+def test_a_token_that_is_not_base64url_throughout_is_refused(junk: str) -> None:
+    """Rightly signed, with one more character that a lenient decoder would leave out (RFC 7515, 2)."""
+    header, claims = segment({"alg": "HS256"}), segment(GOOD)
+
+    assert accept(signed_text(f"{header}.{claims}")).jti == "j"
+    for spoilt in (f"{header}.{claims[:8]}{junk}{claims[8:]}", f"{header[:8]}{junk}{header[8:]}.{claims}"):
+        with pytest.raises(SignatureVerificationError):
+            accept(signed_text(spoilt))
+
+
+@pytest.mark.parametrize(("size", "accepted"), [(8192, True), (8193, False)])
+def test_a_token_has_at_most_8192_characters(size: int, accepted: bool) -> None:
+    """That bounds the work on hostile input."""
+    fitting = (token({**GOOD, "jti": "j" * length}) for length in range(5900, 6000))
+    authorization = next(each for each in fitting if len(each) == len("Bearer ") + size)
+
+    if accepted:
+        assert accept(authorization).api_key == "k"
+    else:
+        with pytest.raises(SignatureVerificationError, match="holds no signed token"):
+            accept(authorization)
 
 
 @given(

@@ -112,6 +112,65 @@ def test_releasing_tells_how_many_became_ready() -> None:
     assert (lanes.release(20.0), taken(lanes), lanes.retrying) == (2, [2, 3], 1)
 
 
+def lane_of_three() -> Lanes:
+    """Events 1 to 3 of one conversation, 4 of another, and 5 of a third one, whose attempt failed."""
+    lanes = Lanes(places=3)
+    lanes.add(PendingEvent(5, 9, 0.0, ready_at=50.0))
+    for number, lane in ((1, 7), (2, 7), (4, 8), (3, 7)):
+        lanes.add(PendingEvent(number, lane, 0.0))
+    return lanes
+
+
+def running(lanes: Lanes) -> PendingEvent:
+    """Take the next event, which gets a place."""
+    item = lanes.take()
+    assert item is not None
+    assert lanes.admit(item, ("handler",))
+    return item
+
+
+def test_what_is_abandoned_goes_with_all_that_waits_for_it() -> None:
+    """Any process may handle the conversation from now on; its place is free, and other lanes stay."""
+    lanes = lane_of_three()
+
+    removed = lanes.abandon(running(lanes))
+
+    assert [item.id for item in removed] == [1, 2, 3]
+    assert [item.id for item in lanes] == [5, 4]
+    assert [number in lanes for number in range(1, 6)] == [False, False, False, True, True]
+    assert [item.id for item in lanes.abandon(running(lanes))] == [4]
+    lanes.add(PendingEvent(6, 7, 0.0))
+    assert running(lanes).id == 6
+
+
+def test_only_what_is_being_handled_is_not_left_to_others() -> None:
+    """It ends here; what waits behind it, in other lanes or for its next attempt, ends elsewhere."""
+    lanes = lane_of_three()
+    item = running(lanes)
+
+    lanes.leave_to_others()
+
+    assert [each.id for each in lanes] == [1]
+    assert (lanes.ready, lanes.retrying, lanes.next_due, lanes.release(1e9)) == (False, 0, None, 0)
+    lanes.finish(item)
+    assert (len(lanes), lanes.take()) == (0, None)
+
+
+def test_one_group_of_handlers_takes_half_of_32_places() -> None:
+    """The default number; what ends, or waits for its next attempt, frees its place."""
+    lanes = Lanes()
+    for number in range(20):
+        lanes.add(PendingEvent(number, number, 0.0))
+
+    taken_places = [item for item in iter(lanes.take, None) if lanes.admit(item, ("handler",))]
+
+    assert len(taken_places) == 16
+    assert not lanes.ready
+    lanes.finish(taken_places[0])
+    lanes.postpone(taken_places[1], 9.0)
+    assert len(taken(lanes)) == 2
+
+
 def test_the_default_policy_ends_within_a_quarter_of_an_hour() -> None:
     """Six tries: after 1, 5, 25, 125 and 600 seconds, and a little more by chance."""
     policy = HandlerRetryPolicy()
@@ -139,5 +198,15 @@ def test_policies_without_waits_growth_or_chance_make_sense(values: dict[str, fl
     [{"attempts": 0}, {"wait_initial": -1}, {"wait_max": -1}, {"wait_exp_base": 0.5}, {"wait_jitter": -1}],
 )
 def test_policies_that_make_no_sense(values: dict[str, float]) -> None:
-    with pytest.raises(ConfigurationError):
+    """The message begins with the setting."""
+    with pytest.raises(ConfigurationError, match=f"^{next(iter(values))} "):
         HandlerRetryPolicy(**values)  # type: ignore[arg-type]  # attempts is an int in each
+
+
+@pytest.mark.parametrize("failures", [1, 2, 5])
+def test_no_wait_is_longer_than_the_longest(failures: int) -> None:
+    """It is the wait with all of the chance, also after the last attempt, where another process goes on."""
+    policy = HandlerRetryPolicy(attempts=9, wait_jitter=0.5)
+
+    assert policy.longest(failures) == policy.wait(failures, lambda: 1.0)
+    assert HandlerRetryPolicy(attempts=1, wait_jitter=0.5).longest(failures) == policy.longest(failures)
