@@ -209,6 +209,7 @@ def test_a_failed_token_request_tells_all_that_is_known() -> None:
         (aiohttp.ClientResponseError(INFO, (), message="Bad head"), ": Bad head"),
         (OSError("a\nb"), ": a"),
         (OSError("  a   b: "), ": a b"),
+        (OSError("by XX"), ": by XX"),
         (OSError("line too long: b'secret'"), ": line too long"),
         (OSError(f"x {'y' * 400}"), f": x {'y' * 298}"),
         (OSError(), ": OSError"),
@@ -272,8 +273,11 @@ def test_a_circle_of_causes_ends() -> None:
     """Two exceptions that name each other are each looked at once."""
     one, other = ValueError("http://one"), ValueError("http://other")
     one.__cause__, other.__cause__ = other, one
+    clean = OSError(5, "one")
+    clean.__cause__ = caused(OSError(6.5, "other"), clean)
 
     assert presentable(one) is None
+    assert presentable(clean) is clean
     assert certificate_alert(one, connecting=True) == ""
 
 
