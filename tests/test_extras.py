@@ -25,6 +25,7 @@ from nexmo_dispatch_async.models import (
     Message,
     MessengerOptions,
     Step,
+    Template,
     TemplateBody,
     Text,
     ViberOptions,
@@ -358,3 +359,23 @@ async def test_the_command_sends_them_when_asked_to(
     told = capsys.readouterr().err
     assert "message.sms: is not a member of this object" in told
     assert "warning: step 1, message.sms: is no member that this package knows" in told
+
+
+def test_the_place_of_an_unknown_member_is_short_and_printable() -> None:
+    """Its name is the caller's own; 60 characters of it are shown, and nothing that is no text."""
+    step = sms.text("Hi", **ENDS, extra={"x" * 61: 1, "y" * 60: 1, "\ud800": 1})
+
+    assert {field for _, field in fields(Workflow.failover(step))} == {"x" * 60, "y" * 60, "…"}
+    assert fields(Workflow.failover(step), "custom-json") == [(1, "…")]
+
+
+def test_parameters_that_contain_themselves_are_left_to_other_rules() -> None:
+    """The look for unknown members ends all the same."""
+    parameters: list[Any] = []
+    parameters.append(parameters)
+    body: Any = TemplateBody("ns:t", parameters)  # type: ignore[arg-type]  # wrong on purpose
+    step = whatsapp.template("ns:t", locale="nl", **ENDS, extra={"trace": "t"})
+    broken = msgspec.structs.replace(step, message=Message(Template(body), whatsapp=step.message.whatsapp))
+
+    assert fields(Workflow.failover(broken)) == [(1, "trace")]
+    assert fields(Workflow.failover(broken), "type") == [(1, "message.content.template.parameters[0]")]

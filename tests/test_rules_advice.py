@@ -1,5 +1,6 @@
 """What a finding advises: which slip it is and what to write instead, and never what was written."""
 
+from enum import Enum, StrEnum
 from typing import Any
 
 import msgspec
@@ -177,6 +178,37 @@ def test_segments_are_counted_on_sms_alone() -> None:
     assert advice(sms.text("a" * 161, **S), rules) == ["message.content.text takes 2 SMS in gsm-7"]
     assert advice(whatsapp.text("a" * 161, **W), rules) == []
     assert advice(with_message(SMS, content=Text(7)), rules) == ["message.content.text must be text"]  # type: ignore[arg-type]  # wrong on purpose
+
+
+class Greeting(StrEnum):
+    HELLO = "hello"
+
+
+class Number(Enum):
+    ONE = 1
+
+
+class Shout(str):
+    __slots__ = ()
+
+
+@pytest.mark.parametrize(
+    ("words", "cure"),
+    [
+        (Greeting.HELLO, []),
+        (Number.ONE, ["must be text"]),
+        (Shout("hello"), ["must be text"]),
+        (b"hello", ["must be text"]),
+        ("", ["is empty"]),
+        ("x" * 1001, ["has 1001 characters; at most 1000 are taken"]),
+        ("\ud800", ["holds half a surrogate pair, which is no character; repair the text"]),
+    ],
+)
+def test_a_text_is_one_that_can_be_written_as_json(words: Any, cure: list[str]) -> None:
+    """A member of an enumeration of texts is one; another kind of text cannot be written."""
+    found = advice(with_message(SMS, content=Text(words)))
+
+    assert found == [f"message.content.text {each}" for each in cure]
 
 
 def test_a_template_without_a_name_is_told_so() -> None:

@@ -139,11 +139,21 @@ def nested(depth: int) -> dict[str, Any]:
     return value
 
 
+def nested_list(depth: int) -> list[Any]:
+    """A list in which another one stands, so many in all."""
+    value: list[Any] = []
+    for _ in range(depth - 1):
+        value = [value]
+    return value
+
+
 @pytest.mark.parametrize(
     ("custom", "refused"),
     [
         (nested(100), False),
         (nested(101), True),
+        ({"x": nested_list(100)}, False),
+        ({"x": nested_list(101)}, True),
         ({"x": 2**10_000 - 1}, False),
         ({"x": 2**10_000}, True),
         ({"x": -(2**10_000)}, True),

@@ -23,9 +23,11 @@ _CLIENT = (
 _SENT = (
     *("tests/test_workflow.py", "tests/test_channels.py", "tests/test_models.py", "tests/test_extras.py"),
     *("tests/test_usual_fast_path.py", "tests/test_several.py", "tests/test_whatsapp_users.py"),
+    *("tests/test_rules.py", "tests/test_rules_switches.py", "tests/test_rules_windows.py"),
     *("tests/simulator/api/test_validation.py", "tests/bulk/test_plan.py", "tests/bulk/templates"),
 )
 _TRACKING = ("tests/tracking", "tests/test_whatsapp_users.py", "tests/bulk/test_outcomes.py")
+_WINDOWS = ("tests/care_window", "tests/test_rules_windows.py", "tests/phone_numbers")
 _RECEIVER = ("tests/webhooks",)
 _BULK = (
     *("tests/bulk/ledger/test_ledger_machine.py", "tests/bulk/ledger/test_folding.py"),
@@ -51,15 +53,21 @@ _SDK: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "transport/causes": ("transport/test_failures", _CLIENT),
     "transport/proxies": ("transport/test_proxies", _CLIENT),
     "tracking/reducer": ("tracking/test_reducer tracking/test_prices tracking/test_statuses", _TRACKING),
-    "tracking/result": ("tracking/test_result tracking/test_prices", _TRACKING),
+    "tracking/result": ("tracking/test_result tracking/test_prices tracking/test_statuses", _TRACKING),
     "tracking/step_matching": ("tracking/test_step_matching", _TRACKING),
-    "rules/addresses": ("test_rules test_rules_limits", _SENT),
-    "rules/contents": ("test_rules test_rules_limits", _SENT),
-    "rules/options": ("test_rules test_rules_limits", _SENT),
+    "rules/addresses": ("test_rules test_rules_limits test_rules_advice", _SENT),
+    "rules/checks": ("test_rules test_rules_switches", _SENT),
+    "rules/contents": ("test_rules test_rules_limits test_rules_advice", _SENT),
+    "rules/extras": ("test_extras", _SENT),
+    "rules/options": ("test_rules test_rules_limits test_rules_advice", _SENT),
+    "rules/report": ("test_rules test_rules_limits test_rules_advice", _SENT),
+    "rules/settings": ("test_rules_switches test_rules_windows", _SENT),
+    "rules/usual_fast_path": ("test_usual_fast_path", _SENT),
     "rules/windows": ("test_rules_windows", _SENT),
     "sms_segments": ("test_sms_segments", ("tests/test_tariff.py", *_SENT)),
     "tariff": ("test_tariff test_several", _SENT),
-    "care_window/window": ("care_window", ("tests/test_rules_windows.py", "tests/test_clock_jumps.py")),
+    "care_window/store": ("care_window/test_window", _WINDOWS),
+    "care_window/window": ("care_window/test_window test_clock_jumps", _WINDOWS),
     "bulk/sending/governor": ("bulk/sending/test_governor", _BULK),
     "bulk/sending/meter": ("bulk/sending/test_governor bulk/sending/test_shared_pace", _BULK),
     "bulk/sending/calendar": ("bulk/sending/test_calendar", _BULK),
@@ -79,11 +87,13 @@ _HOOKS: Final[dict[str, str]] = {
     "signature": "webhooks/test_signature",
     "sansio": "webhooks/test_sansio",
     "routes": "webhooks/test_routing webhooks/test_filters webhooks/test_registration",
-    "events/timestamps": "webhooks/test_timestamps",
-    "events/parsing": "webhooks/test_parsing webhooks/test_parsing_tolerance webhooks/test_oddities",
-    "events/parts": "webhooks/test_parsing webhooks/test_parsing_v1 webhooks/test_parsing_tolerance",
-    "inbox/lanes": "webhooks/inbox/test_lanes webhooks/inbox/test_retry_order",
-    "inbox/retry": "webhooks/inbox/test_settings webhooks/inbox/test_scheduler",
+    "selection": "webhooks/test_selection webhooks/test_routing webhooks/test_accounts",
+    "events/timestamps": "webhooks/test_timestamps webhooks/test_oddities",
+    "events/parsing": "webhooks/test_parsing webhooks/test_parsing_v1 webhooks/test_oddities",
+    "events/parts": "webhooks/test_parsing webhooks/test_parsing_v1 webhooks/test_oddities",
+    "inbox/concurrency_shares": "webhooks/inbox/test_concurrency_shares",
+    "inbox/lanes": "webhooks/inbox/test_lanes",
+    "inbox/retry": "webhooks/inbox/test_retry",
 }
 _CORE: Final[dict[str, str]] = {
     "backoff": "core/test_backoff",
