@@ -119,7 +119,7 @@ class Budget:
         sent, sending, unknown = (states.get(state, 0) for state in ("sent", "sending", "unknown"))
         may_cost = max(sent - counts.ended, 0) + sending + unknown
         budget = self.max_spend - self.spent(counts) - self.worst * may_cost
-        rows = int(budget / self.worst) if budget > 0 else 0
+        rows = int(budget / self.worst)
         if rows > 0:
             return rows
         reason = (

@@ -79,8 +79,8 @@ _SDK: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "bulk/ledger/transitions": ("bulk/ledger/test_transitions bulk/ledger/test_folding", _BULK),
     "bulk/ledger/folding": ("bulk/ledger/test_folding", _BULK),
     "bulk/ledger/stop_words": ("bulk/ledger/test_opt_outs", ("tests/bulk/test_outcomes.py",)),
-    "bulk/report/counting": ("bulk/report/test_report bulk/report/test_same_report", _BULK),
-    "bulk/report/figures": ("bulk/report/test_report bulk/report/test_page", _BULK),
+    "bulk/report/counting": ("bulk/report/test_counting bulk/report/test_report", _BULK),
+    "bulk/report/figures": ("bulk/report/test_figures bulk/report/test_report", _BULK),
     "bulk/report/report": ("bulk/report/test_report bulk/report/test_page", _BULK),
 }
 _HOOKS: Final[dict[str, str]] = {
