@@ -1,5 +1,6 @@
 """`docs/architecture.md` is the tree and the arrows as they stand."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -63,3 +64,37 @@ def test_the_paths_of_a_reader_lead_to_files() -> None:
     assert len(named) > 20
     assert missing == []
     assert Path(__file__).name in PAGE
+
+
+#: What awaits a socket: a read or a write of it, or the calls with which ASGI hands them over.
+AWAITS_THE_NETWORK = re.compile(
+    r"\.(?:readany|write_eof|next_msg)\([^()]*\)$|^Connection\.connect\(|^(?:receive|send)\("
+)
+#: Programs for development, of which the page says so.
+FOR_DEVELOPMENT = {"simulator", "cli", "testing.py"}
+
+
+def awaited(path: Path) -> list[str]:
+    """Return the source of what a module awaits."""
+    return [
+        ast.unparse(node.value)
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Await)
+    ]
+
+
+def test_the_files_that_await_the_network_are_named() -> None:
+    """All of them, and no other, so that a reader who looks for a socket opens six files."""
+    paragraph = PAGE.split("**Which files await the network.**", 1)[1].split("**", 1)[0]
+    named = {Path(name) for name in re.findall(r"`([\w/]+\.py)`", paragraph)}
+
+    found = {
+        path
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+        if not FOR_DEVELOPMENT & set(path.parts)
+        and any(AWAITS_THE_NETWORK.search(source) for source in awaited(path))
+    }
+
+    assert all(any(path.parts[-len(name.parts) :] == name.parts for path in found) for name in named)
+    assert len(found) == len(named) == 6

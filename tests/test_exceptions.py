@@ -37,6 +37,7 @@ from nexmo_dispatch_async.sansio import Headers, Request, Response, decipher_dis
 from nexmo_dispatch_async.transport.failures import failure_of
 from nexmo_dispatch_async.transport.progress import Phase, Progress
 from nexmo_dispatch_async.workflow import Finding, Workflow
+from nexmo_dispatch_webhooks import exceptions as receiver_exceptions
 from tests.support.paths import ROOT
 
 CLASSES = [getattr(exceptions, name) for name in exceptions.__all__ if name.endswith("Error")]
@@ -54,8 +55,9 @@ def test_every_error_is_exported_and_in_the_drawn_tree(error: type[Exception]) -
     assert re.search(rf"\b{error.__name__}\b", exceptions.__doc__ or "")
 
 
-def test_the_page_shows_the_same_tree() -> None:
-    drawn = (exceptions.__doc__ or "").splitlines()
+def test_the_page_shows_the_same_trees() -> None:
+    """That of the SDK and that of the receiver: docs/errors.md has all that can be raised."""
+    drawn = [*(exceptions.__doc__ or "").splitlines(), *(receiver_exceptions.__doc__ or "").splitlines()]
     tree = [line.removeprefix("    ") for line in drawn if "Error  " in line]
     page = (ROOT / "docs" / "errors.md").read_text("utf-8").splitlines()
 
