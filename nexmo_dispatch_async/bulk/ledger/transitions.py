@@ -35,8 +35,6 @@ __all__ = [
 #: Error codes of people who opted out or are barred (contract 6.1).
 OPT_OUT_CODES: Final = frozenset({"1050", "1240"})
 
-_RANKS: Final = {"": 0, "delivered": 1, "read": 2}
-
 
 def settle(state: State, attempts: int, result: Result, *, proven: bool) -> State | None:
     """Return the new state of a row after a result; `None` for no change.
@@ -102,7 +100,8 @@ def merge(known: News | None, news: News) -> News:
     a, b = known, news
     newest = max(a, b, key=lambda n: (n.at, len(n.steps), n.code, n.steps))
     dearest = max(a, b, key=lambda n: (amount(n.cost), n.cost, n.currency))
-    best = max(a, b, key=lambda n: (_RANKS.get(n.reached, 0), n.reached, n.channel))
+    # In the alphabet as in life: nothing, `delivered`, `read`.
+    best = max(a, b, key=lambda n: (n.reached, n.channel))
     return News(
         dispatch_uuid=min(filter(None, (a.dispatch_uuid, b.dispatch_uuid)), default=""),
         client_ref=max(a.client_ref, b.client_ref),

@@ -226,6 +226,11 @@ def test_counts_follow_each_change_and_its_opposite() -> None:
         cost={"EUR": "0.1"},
     )
     assert tally.counts() == before
+    alone = Tally()
+    alone.include(change)
+    assert alone.counts() == change.counts()
+    tally.news(News(dispatch_uuid="a", at=1.0))
+    assert tally.counts() == before
     tally.news(LATE, -1)
     assert (tally.counts().ended, tally.counts().cost, tally.counts().reached) == (0, {}, {})
 
