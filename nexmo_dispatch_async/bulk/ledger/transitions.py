@@ -100,7 +100,7 @@ def merge(known: News | None, news: News) -> News:
     a, b = known, news
     newest = max(a, b, key=lambda n: (n.at, len(n.steps), n.code, n.steps))
     dearest = max(a, b, key=lambda n: (amount(n.cost), n.cost, n.currency))
-    # In the alphabet as in life: nothing, `delivered`, `read`.
+    # The order of the alphabet is that of progress: nothing, `delivered`, `read`.
     best = max(a, b, key=lambda n: (n.reached, n.channel))
     return News(
         dispatch_uuid=min(filter(None, (a.dispatch_uuid, b.dispatch_uuid)), default=""),
