@@ -213,7 +213,9 @@ class Tab:
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         await self.call("Emulation.setDeviceMetricsOverride", **size)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        await self.call("Emulation.setEmulatedMedia", features=[scheme])
+        # nothing glides: a press would hit what is just passing by
+        motion = {"name": "prefers-reduced-motion", "value": "reduce"}
+        await self.call("Emulation.setEmulatedMedia", features=[scheme, motion])
 
     async def run(self, expression: str) -> Any:
         """Evaluate JavaScript, wait for a promise, and return its value."""
@@ -244,13 +246,14 @@ class Tab:
     async def click(self, selector: str) -> None:
         """Click an element with the mouse, where it is; it has to be visible and on top.
 
-        The element may move before the button is pressed, such as a line of a log that grows. The button is
-        then released elsewhere, and the click is tried again.
+        The element may move before the button is pressed, such as a line of a log that grows. The press then
+        hits another element: the button is released elsewhere, and the click is tried again.
         """
+        is_hit = f"document.querySelector({json.dumps(selector)})?.matches(':active')"
         for _ in range(_CLICKS):
             aim = await self.place(selector)
             await self.mouse("mousePressed", **aim)
-            if await self.run(_place(selector)) == aim:
+            if await self.run(is_hit) and await self.run(_place(selector)) == aim:
                 await self.mouse("mouseReleased", **aim)
                 return
             await self.mouse("mouseReleased", x=0, y=0)
