@@ -112,6 +112,10 @@ def test_closed_zones_and_the_next_change() -> None:
     [
         ({"zone": "Europe/Atlantis"}, "no time zone"),
         ({"quiet": QuietHours(begin=1440, end=0)}, "begin must be from 0 to 1439"),
+        ({"quiet": QuietHours(begin=-1, end=0)}, "begin must be from 0 to 1439"),
+        ({"quiet": QuietHours(begin=0, end=1440)}, "end must be from 0 to 1439"),
+        ({"quiet": QuietHours(begin=0, end=-1)}, "end must be from 0 to 1439"),
+        ({"start_at": 6.0, "send_until": 5.0}, "start_at must be before send_until"),
         ({"quiet": QuietHours(begin=0, end=8, days=frozenset({7}))}, "Monday"),
         ({"quiet": QuietHours(begin=0, end=8, days=frozenset(range(7)))}, "every day is quiet"),
         ({"start_at": 5.0, "send_until": 5.0}, "start_at must be before send_until"),
@@ -121,3 +125,57 @@ def test_a_calendar_that_makes_no_sense_is_refused(settings: dict[str, object], 
     """The message names the setting and what it may be."""
     with pytest.raises(ConfigurationError, match=message):
         Calendar(**settings)  # type: ignore[arg-type]  # wrong on purpose
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "quiet"),
+    [
+        (12 * 60, 13 * 60, ["12:00", "12:59"]),
+        (12 * 60, 12 * 60, []),
+        (0, 1439, ["00:00", "11:59", "12:00", "12:59", "13:00"]),
+        (1439, 0, ["23:59"]),
+        (13 * 60, 12 * 60, ["00:00", "11:59", "13:00", "23:59"]),
+    ],
+)
+def test_quiet_hours_begin_with_their_first_minute_and_end_before_their_last(
+    begin: int, end: int, quiet: list[str]
+) -> None:
+    """At noon or over midnight; from a minute to itself there are none."""
+    calendar = Calendar(AMSTERDAM, QuietHours(begin=begin, end=end))
+    times = ("00:00", "11:59", "12:00", "12:59", "13:00", "23:59")
+
+    assert [time for time in times if not calendar.is_open("", at(f"2026-11-10T{time}"))] == quiet
+
+
+def test_without_settings_every_moment_is_open() -> None:
+    """In UTC, and from any moment on; six quiet days of a week leave one."""
+    calendar = Calendar()
+    sundays = Calendar(
+        quiet=QuietHours(begin=0, end=0, days=frozenset(range(6))), start_at=4.0, send_until=5.0
+    )
+
+    assert (calendar.zone, calendar.quiet, calendar.start_at, calendar.send_until) == (
+        "UTC",
+        None,
+        None,
+        None,
+    )
+    assert calendar.is_open("", 7.0)
+    assert calendar.opens(AMSTERDAM, 7.0) == 7.0
+    assert (sundays.start_at, sundays.send_until) == (4.0, 5.0)
+    monday = at("2026-11-09T00:00", "UTC")
+    assert sundays.opens("", monday) == at("2026-11-15T00:00", "UTC")
+    assert sundays.changes([""], at("2026-11-15T01:00", "UTC")) == at("2026-11-16T00:00", "UTC")
+
+
+def test_the_next_change_is_that_of_the_first_zone_to_change() -> None:
+    """In whatever order the zones are named."""
+    calendar = Calendar(AMSTERDAM, NIGHT)
+    zones = ["Asia/Tokyo", "", "America/New_York"]
+    morning = at("2026-11-10T07:30")
+
+    changes = [calendar.changes(order, morning) for order in (zones, zones[::-1])]
+
+    assert changes == [at("2026-11-10T08:00")] * 2
+    assert calendar.changes([], morning) == math.inf
+    assert calendar.changes(["Asia/Tokyo"], morning) == at("2026-11-10T21:00", "Asia/Tokyo")
