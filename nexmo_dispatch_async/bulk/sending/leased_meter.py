@@ -157,6 +157,13 @@ class LeasedMeter(Meter):
         credit = _LATE if self._hungry and self._counted_from > -math.inf else 0.0
         return RateRequest(name=self.name, n=n, rate=self.cap, back=back, credit=credit)
 
+    def leave(self, now: float) -> RateRequest | None:
+        """Return what gives all sends back that were not used, `None` for none."""
+        self._expire(now)
+        back, self._back = self._back + len(self._stock), 0
+        self._stock.clear()
+        return RateRequest(name=self.name, n=0, rate=self.cap, back=back) if back else None
+
     def grant(self, request: RateRequest, grant: Grant, now: float) -> None:
         """Add the sends that were granted for a request."""
         if request.rate != self.cap:  # it was retuned meanwhile

@@ -180,6 +180,8 @@ class Sender:
         try:
             while not await self._try_turn():
                 pass
+            if self._sharing is not None:
+                await self._sharing.leave()
         finally:
             in_campaign.reset(campaign)
             for watcher in watchers:

@@ -54,6 +54,8 @@ class SharedPace:
         self._ended: set[str] = set()
         self._failure: LedgerError | None = None
         self._delay = 0.0  # seconds that an answer takes, smoothed
+        self._exchanging = asyncio.Lock()
+        self._left = False
 
     def __repr__(self) -> str:
         return f"<SharedPace{', failed' if self._failure is not None else ''}>"
@@ -79,15 +81,16 @@ class SharedPace:
             raise failure
 
     async def run(self) -> None:
-        """Ask until cancelled."""
+        """Ask until cancelled, or until the worker leaves."""
         look_at = -math.inf
-        while True:
+        while not self._left:
             self._asked.clear()
             now = running_loop().time()
             pause = _GAP
             if now >= look_at or self._lanes.ask_at(now) <= now or self._ended or self._news(now):
                 try:
-                    await self._exchange(now)
+                    async with self._exchanging:
+                        await self._exchange(now)
                 except LedgerError as error:
                     self._failure, pause = error, _RETRY
                     self._wake()
@@ -97,6 +100,16 @@ class SharedPace:
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(min(look_at, self._lanes.ask_at(now))):
                     await self._asked.wait()
+
+    async def leave(self) -> None:
+        """Give back what was granted and not used, which no other worker could have otherwise."""
+        self._left = True
+        async with self._exchanging:
+            now = running_loop().time()
+            given = [back for meter in self._lanes.leased() if (back := meter.leave(now)) is not None]
+            if given:
+                with suppress(LedgerError):  # then it is lost to the others, for half a second at most
+                    await self._ledger.lease(given, now=self._wall())
 
     def _news(self, now: float) -> list[SharedPause]:
         """Return the pauses that the others do not know."""
@@ -108,6 +121,8 @@ class SharedPace:
         ]
 
     async def _exchange(self, now: float) -> None:
+        if self._left:
+            return
         wanted = [
             (meter, request) for meter in self._lanes.leased() if (request := meter.request(now)) is not None
         ]

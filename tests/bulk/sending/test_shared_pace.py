@@ -137,6 +137,26 @@ def test_workers_join_and_leave_at_the_same_rate() -> None:
     run_virtually(main())
 
 
+def test_workers_that_leave_in_order_give_back_what_they_leased() -> None:
+    """Three of four stop at once: not a moment of the rate is lost, the fourth has it all."""
+
+    async def main() -> None:
+        workers = await workers_of(3000, 100)
+        for _ in range(4):
+            workers.join()
+        await asyncio.sleep(5)
+        for sender in workers.senders[:3]:
+            sender.stop()
+        await asyncio.sleep(5)
+
+        assert all(task.done() for task in workers.tasks[:3])
+        assert workers.sent(5, 6) >= 97
+        assert workers.sent(5, 9) == about(400, 0.01)
+        await workers.stop()
+
+    run_virtually(main())
+
+
 def test_a_worker_that_has_little_room_leaves_its_part_to_the_others() -> None:
     """One can send ten a second, the other the rest of the hundred; neither keeps more than it uses."""
 
