@@ -86,6 +86,12 @@ class NatsServer:
         """Whether the server process lives."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """The id of the server process."""
+        assert self._process is not None
+        return self._process.pid
+
     def url(self, space: str = "", user: str = "") -> str:
         """Return the URL of a space on this server."""
         return f"nats://{user}127.0.0.1:{self.port}/{space}"

@@ -68,6 +68,12 @@ class PostgresServer:
         """Whether the server process lives."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """The id of the server process."""
+        assert self._process is not None
+        return self._process.pid
+
     def dsn(self, database: str = "postgres", user: str = "postgres") -> str:
         """Return the URL of a database of this server."""
         return f"postgresql://{user}@/{database}?host={self.folder}"
