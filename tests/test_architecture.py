@@ -88,7 +88,13 @@ IMPURE = {
     *(f"bulk.ledger.jetstream{part}" for part in ("", "_batches", "_campaigns", "_journal", "_opt_outs")),
     *(
         f"bulk.ledger.{name}"
-        for name in ("owner", "opt_outs_sqlite", "opt_outs_sql", "conformance_processes")
+        for name in (
+            "owner",
+            "opt_outs_sqlite",
+            "opt_outs_sql",
+            "conformance_processes",
+            "conformance_bounds",
+        )
     ),
     *(f"bulk.sending.{name}" for name in ("sender", "settling", "paced_sends", "shared_pace")),
     "care_window.sqlite",

@@ -475,12 +475,12 @@ class Campaign:
         )
 
     async def _budget(self, template: Renderer) -> Budget | None:
-        """Return the budget, with the worst cost of one pending row."""
+        """Return the budget, with the worst cost of one row: pending, or in flight here or elsewhere."""
         most, tariff = self.settings.max_spend, self._tariff
         if most is None or tariff is None:
             return None
         worst, after = Decimal(0), 0
-        while rows := await self.ledger.scan("pending", after=after):
+        while rows := await self.ledger.scan(after=after):
             after = rows[-1].id
             worst = max(worst, await asyncio.to_thread(worst_cost, rows, template, tariff))
         return Budget(most, worst=worst or most, currency=tariff.currency)

@@ -131,9 +131,14 @@ async def opened(
 
 
 def worst_cost(rows: list[Row], template: Renderer, tariff: Tariff) -> Decimal:
-    """Return the worst cost of one row; rows that cannot be rendered are refused and cost nothing."""
+    """Return the worst cost of one row that may still be charged.
+
+    Rows that cannot be rendered are refused and cost nothing.
+    """
     worst = Decimal(0)
     for row in rows:
+        if row.state in {"refused", "skipped"} or (row.news is not None and row.news.ended):
+            continue
         with suppress(RowError):
             worst = max(worst, tariff.cost(template.render(row).workflow).worst)
     return worst

@@ -322,6 +322,25 @@ def test_a_budget_is_kept_with_the_prices_of_the_rows() -> None:
     run_virtually(main())
 
 
+def test_a_budget_counts_dear_rows_that_are_in_flight_elsewhere() -> None:
+    """Five of 0.14 have no report yet, when a run begins whose own rows cost half: there is room for two."""
+
+    async def main() -> None:
+        ledger, tariff = MemoryLedger(clock=wall), Tariff({"sms": "0.07"}, fee="0")
+        dear = [{"phone": phone(number), "name": "x" * 200} for number in range(5)]
+        for rows, most, sent in ((dear, "0.75", 5), (people(50, start=5), "1.00", 7)):
+            client = FakeClient()
+            async with opened(client, ledger, max_spend=Decimal(most), tariff=tariff) as campaign:
+                await campaign.add(rows)
+                running = asyncio.ensure_future(campaign.run())
+                await asyncio.sleep(10)
+                assert (await ledger.counts()).states["sent"] == sent
+                await campaign.stop()
+                await running
+
+    run_virtually(main())
+
+
 def test_rows_that_are_added_while_it_runs_are_sent_too() -> None:
     """The run goes on until they have an outcome, too."""
 

@@ -10,6 +10,7 @@ ledger of several processes `SharedLedgerConformance` too, each with its fixture
 
 from __future__ import annotations
 
+from nexmo_dispatch_async.bulk.ledger.conformance_bounds import BoundsConformance
 from nexmo_dispatch_async.bulk.ledger.conformance_claims import (
     AddConformance,
     CapConformance,
@@ -26,6 +27,7 @@ from nexmo_dispatch_async.bulk.ledger.conformance_results import (
 
 __all__ = [
     "AddConformance",
+    "BoundsConformance",
     "CapConformance",
     "ClaimConformance",
     "ForgetConformance",
@@ -43,6 +45,7 @@ class LedgerConformance(
     AddConformance,
     ClaimConformance,
     CapConformance,
+    BoundsConformance,
     ResultConformance,
     NewsConformance,
     RateConformance,

@@ -7,7 +7,10 @@ from typing import Any, Protocol
 
 import pytest
 
+from nexmo_dispatch_async.bulk.ledger.conformance_bounds import BOUNDS_OF_25, send_within
 from nexmo_dispatch_async.bulk.ledger.conformance_claims import (
+    SMS,
+    WHATSAPP,
     assert_recount,
     people,
     person,
@@ -18,7 +21,7 @@ from nexmo_dispatch_async.bulk.ledger.conformance_claims import (
 from nexmo_dispatch_async.bulk.ledger.conformance_results import news
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
-from nexmo_dispatch_async.bulk.ledger.records import Cap, Claimed, Control
+from nexmo_dispatch_async.bulk.ledger.records import Bounds, Cap, Claimed, Control
 from nexmo_dispatch_async.exceptions import LedgerError
 
 __all__ = ["SharedLedgerConformance", "SharedLedgers"]
@@ -126,6 +129,23 @@ class SharedLedgerConformance:
         sent = [row.address for rows in claims for row in rows]
         assert len(sent) == len(set(sent)) == 25
         await assert_recount(senders[0])
+
+    @pytest.mark.parametrize("bounds", BOUNDS_OF_25)
+    async def test_canary_and_budget_hold_over_senders(
+        self, shared_ledgers: SharedLedgers, bounds: Bounds
+    ) -> None:
+        """Two processes, claims of different rows at the same instants: together exactly 25 rows go."""
+        one, other = await shared_ledgers.open("spring"), await shared_ledgers.open("spring")
+        await one.add([*people(100), *people(100, first=100, bucket=WHATSAPP)])
+
+        async with asyncio.timeout(60):
+            sent = await asyncio.gather(
+                *(send_within(one, SMS, bounds) for _ in range(3)),
+                *(send_within(other, WHATSAPP, bounds) for _ in range(3)),
+            )
+
+        assert sum(sent) == 25
+        assert (await assert_recount(other)).sends == 25
 
     async def test_an_observer_asks_and_changes_nothing_else(self, shared_ledgers: SharedLedgers) -> None:
         """It reads, counts and asks for something; its end gives up no row."""

@@ -13,6 +13,7 @@ from nexmo_dispatch_async.bulk.ledger.jetstream_pending import Lane
 from nexmo_dispatch_async.bulk.ledger.jetstream_rows import RowState
 from nexmo_dispatch_async.bulk.ledger.jetstream_work import Work
 from nexmo_dispatch_async.bulk.ledger.records import Added, Claimed, ClaimRequest, Recipient, SkipReason
+from nexmo_dispatch_core.jetstream.stream import Write
 
 __all__ = ["Turn", "add", "claim", "expire"]
 
@@ -57,6 +58,8 @@ def add(work: Work, recipients: Sequence[Recipient], now: float) -> Added:
 async def claim(work: Work, request: ClaimRequest, worker: str, turn: Turn) -> list[Claimed]:
     """Hand out rows as `sending`, by ascending id; those of other processes' parts come last."""
     work.checks_people = True
+    if request.bounds is not None:
+        request = request.within(work.view.tally.counts())
     claiming = _Claim(work, request, worker)
     pending = work.view.pending
     pending.wake(request.now)
@@ -77,6 +80,8 @@ async def claim(work: Work, request: ClaimRequest, worker: str, turn: Turn) -> l
     finally:
         for row_id in (*taken, *others):
             pending.give_back(row_id)
+    if request.bounds is not None and claiming.claimed:
+        work.put(Write(work.view.names.bounds, b"", work.view.bounds_seq))
     return sorted(claiming.claimed, key=lambda row: row.id)
 
 

@@ -192,6 +192,8 @@ class Names:
         self.states: str = f"{self.root}.s."
         self.workers: str = f"{self.root}.w."
         self.rates: str = f"{self.root}.rates"
+        #: Written with each claim that has bounds: of two at once the second is decided anew.
+        self.bounds: str = f"{self.root}.bounds"
         self.guards: str = f"{self.root}.g."
 
 

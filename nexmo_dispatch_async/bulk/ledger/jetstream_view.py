@@ -61,6 +61,7 @@ class CampaignView:
         self.control_seq: int = 0
         self.marker: Marker = Marker()
         self.marker_seq: int = 0
+        self.bounds_seq: int = 0
         self.workers: dict[str, Worker] = {}
         # the rows
         self.pending: PendingRows = PendingRows()
@@ -112,6 +113,8 @@ class CampaignView:
             self.control_seq = message.seq
         elif subject == names.marker and message.seq > self.marker_seq:
             self.marker, self.marker_seq = form.decode_marker(message.data), message.seq
+        elif subject == names.bounds:
+            self.bounds_seq = max(self.bounds_seq, message.seq)
         return 0
 
     def _apply_state(self, row_id: int, message: Message) -> int:

@@ -91,6 +91,9 @@ class Ledger(Protocol):
         cap, or an `OptOutList` shared by campaigns, each claimed row counts as a message to its person, until
         its result proves that nothing was sent.
 
+        With `bounds`, claims of all workers follow one another, and each sees the counts that the last one
+        left: together they never claim more rows than the bounds allow.
+
         If the caller is cancelled, its rows are `pending` again.
         """
         ...

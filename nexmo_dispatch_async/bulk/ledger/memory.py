@@ -159,6 +159,8 @@ class MemoryLedger:
         """Record results and claim rows."""
         self._require_open()
         self._record(results)
+        if request.bounds is not None:
+            request = request.within(self._tally.counts())
         room = dict(request.buckets) if request.buckets is not None else None
         claimed: list[Claimed] = []
         for row in self._in_order():

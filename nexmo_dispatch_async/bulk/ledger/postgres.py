@@ -245,6 +245,8 @@ class PostgresLedger:
         self._require_owner()
 
         async def work(work: Work) -> list[Claimed]:
+            if request.bounds is not None:
+                await postgres_claims.lock_bounds(work)
             await postgres_results.record(work, results)
             return await postgres_claims.claim(work, request, self._name(worker))
 

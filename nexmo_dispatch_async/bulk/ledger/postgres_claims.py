@@ -9,6 +9,7 @@ from typing import Any, Final, LiteralString, NamedTuple
 import msgspec
 
 from nexmo_dispatch_async.bulk.ledger import sqlite_rows as codes
+from nexmo_dispatch_async.bulk.ledger.postgres_reading import counts
 from nexmo_dispatch_async.bulk.ledger.postgres_tables import Work
 from nexmo_dispatch_async.bulk.ledger.records import (
     Added,
@@ -19,7 +20,7 @@ from nexmo_dispatch_async.bulk.ledger.records import (
     SkipReason,
 )
 
-__all__ = ["add", "claim", "expire"]
+__all__ = ["add", "claim", "expire", "lock_bounds"]
 
 #: Rows that a claim wakes, and the most that one look chooses of a lane: others skip rows that are chosen.
 _WAKE: Final = 2000
@@ -71,6 +72,10 @@ ORDER BY s.id
 # With a cap one claim at a time counts people, so that no two claims both find room below it.
 _LOCK_PEOPLE: Final[LiteralString] = (
     "SELECT pg_advisory_xact_lock(hashtextextended('people_contacts', %(opt_outs)s))"
+)
+# With bounds the same, so that no two claims both find the last room below them.
+_LOCK_BOUNDS: Final[LiteralString] = (
+    "SELECT pg_advisory_xact_lock(hashtextextended('campaign_bounds', %(campaign)s))"
 )
 _CONTACTS: Final[LiteralString] = """
 SELECT address, array_agg(at ORDER BY at) FROM nexmo_dispatch.people_contacts
@@ -181,8 +186,15 @@ class _Lane(NamedTuple):
     zone: str
 
 
+async def lock_bounds(work: Work) -> None:
+    """Let other claims with bounds wait until this transaction ends; it may hold no other lock yet."""
+    await work.execute(_LOCK_BOUNDS)
+
+
 async def claim(work: Work, request: ClaimRequest, worker: str) -> list[Claimed]:
     """Hand out rows as `sending`, by ascending id."""
+    if request.bounds is not None:
+        request = request.within(await counts(work))
     if request.cap is not None:
         await work.execute(_LOCK_PEOPLE)
     await work.execute(_WAKE_ROWS, now=request.now, most=_WAKE)

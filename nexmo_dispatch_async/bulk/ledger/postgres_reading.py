@@ -91,8 +91,10 @@ async def lanes(work: Work) -> list[tuple[str, str]]:
 
 
 async def counts(work: Work) -> Counts:
-    """Return the numbers that transactions kept."""
-    return tally_of([(name, Decimal(n)) for name, n in await work.fetch(_COUNTS)]).counts()
+    """Return the numbers that transactions kept, and what this one changes of them."""
+    tally = tally_of([(name, Decimal(n)) for name, n in await work.fetch(_COUNTS)])
+    tally.include(work.tally)
+    return tally.counts()
 
 
 async def recount(work: Work) -> Counts:

@@ -6,9 +6,11 @@ The module has no database and sends nothing: `ledger` is the protocol of a stor
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 from typing import Literal, get_args
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from nexmo_dispatch_async.models.shown import AsShown
 
@@ -16,6 +18,7 @@ __all__ = [
     "SKIP_REASONS",
     "STATES",
     "Added",
+    "Bounds",
     "Cap",
     "ClaimRequest",
     "Claimed",
@@ -123,6 +126,7 @@ class ClaimRequest(Struct, frozen=True, kw_only=True):
         now: Epoch seconds.
         closed_zones: Zones in which nothing is sent now (quiet hours).
         cap: The cap for each person, or `None`.
+        bounds: The limits of the campaign over all workers, or `None`.
     """
 
     limit: int
@@ -130,6 +134,18 @@ class ClaimRequest(Struct, frozen=True, kw_only=True):
     buckets: dict[str, int] | None = None
     closed_zones: frozenset[str] = frozenset()
     cap: Cap | None = None
+    bounds: Bounds | None = None
+
+    def within(self, counts: Counts) -> ClaimRequest:
+        """Return the request with the limit that the bounds leave.
+
+        Args:
+            counts: Counts in the transaction of the claim, its results included. No other claim with bounds
+                may be between them and the end of the transaction.
+        """
+        if self.bounds is None:
+            return self
+        return replace(self, limit=min(self.limit, self.bounds.room(counts)))
 
 
 class Claimed(_Private, frozen=True, kw_only=True):
@@ -275,9 +291,55 @@ class Counts(Struct, frozen=True, kw_only=True):
         return sum(self.states.values())
 
     @property
+    def sends(self) -> int:
+        """Number of rows whose person got a message, gets one, or may have got one."""
+        return sum(self.states.get(state, 0) for state in ("sending", "sent", "refused", "unknown"))
+
+    @property
     def open(self) -> int:
         """Number of rows that are `pending` or `sending`: a campaign with none has sent all it will."""
         return self.states.get("pending", 0) + self.states.get("sending", 0)
+
+
+class Bounds(Struct, frozen=True, kw_only=True):
+    """The limits of a campaign over all workers, which no claim exceeds.
+
+    Attributes:
+        sends: Maximum number of rows that are sent or may be: those of the canary; `None` for no maximum.
+        spend: Maximum cost; `None` for no maximum.
+        worst: Worst cost of one row.
+        currency: Currency of both.
+    """
+
+    sends: int | None = None
+    spend: Decimal | None = None
+    worst: Decimal = Decimal(0)
+    currency: str = ""
+
+    def room(self, counts: Counts) -> int:
+        """Return how many more rows may be claimed."""
+        rooms = [_UNBOUNDED]
+        if self.sends is not None:
+            rooms.append(self.sends - counts.sends)
+        if self.spend is not None:
+            free = self.spend - self.spent(counts) - self.worst * self.may_cost(counts)
+            rooms.append(int(free / self.worst))
+        return max(0, min(rooms))
+
+    def spent(self, counts: Counts) -> Decimal:
+        """Return the cost according to callbacks so far."""
+        return Decimal(counts.cost.get(self.currency, "0"))
+
+    @staticmethod
+    def may_cost(counts: Counts) -> int:
+        """Return how many rows may still be charged."""
+        # The cost of rows that have not ended counts twice, so the worst case is never too small.
+        states = counts.states
+        sent, sending, unknown = (states.get(state, 0) for state in ("sent", "sending", "unknown"))
+        return max(sent - counts.ended, 0) + sending + unknown
+
+
+_UNBOUNDED = 1 << 60
 
 
 class Control(Struct, frozen=True, kw_only=True):

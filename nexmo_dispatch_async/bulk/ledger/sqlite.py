@@ -278,13 +278,7 @@ class SqliteLedger:
         """Return the numbers, which are kept in memory; an observer counts them anew."""
 
         def work(work: Work) -> Counts:
-            if verify:
-                return sqlite_sql.load(work.db).tally.counts()
-            work.book.tally.include(work.tally)  # those of calls in the same transaction
-            try:
-                return work.book.tally.counts()
-            finally:
-                work.book.tally.include(work.tally.negative())
+            return sqlite_sql.load(work.db).tally.counts() if verify else work.counts()
 
         return await self._run(work, counts=True)
 

@@ -56,6 +56,8 @@ class _Chosen(NamedTuple):
 
 def claim(work: Work, request: ClaimRequest, worker: str) -> tuple[list[Claimed], bool]:
     """Hand out rows, and tell whether more may be found: one transaction looks at a bounded number."""
+    if request.bounds is not None:
+        request = request.within(work.counts())
     woken = _wake(work, request.now)
     room = dict(request.buckets) if request.buckets is not None else None
     claimed: list[Claimed] = []

@@ -20,6 +20,7 @@ from nexmo_dispatch_async.bulk.ledger import sqlite_rows as rows
 from nexmo_dispatch_async.bulk.ledger.records import (
     SKIP_REASONS,
     Added,
+    Counts,
     Recipient,
     Row,
     State,
@@ -112,6 +113,15 @@ class Work:
         self.shapes: dict[int, list[str]] = {}
         self.claims = 0
         self.added = 0
+
+    def counts(self) -> Counts:
+        """Return the numbers, those of this transaction included."""
+        tally = self.book.tally
+        tally.include(self.tally)
+        try:
+            return tally.counts()
+        finally:
+            tally.include(self.tally.negative())
 
     def commit(self) -> None:
         """Add the change to the book: the transaction is committed."""

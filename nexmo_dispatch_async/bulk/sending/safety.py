@@ -10,12 +10,13 @@ from decimal import Decimal
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from nexmo_dispatch_async.bulk.ledger.records import Counts
+from nexmo_dispatch_async.bulk.ledger.records import Bounds, Counts
 from nexmo_dispatch_async.bulk.settings import AbortIf, Canary
 from nexmo_dispatch_async.exceptions import ConfigurationError
 
-__all__ = ["AbortWatch", "Budget", "CanaryWatch", "Hold", "allowance", "sent_ever"]
+__all__ = ["AbortWatch", "Allowance", "Budget", "CanaryWatch", "Hold"]
 
 
 class Hold(Struct, frozen=True):
@@ -30,11 +31,6 @@ class Hold(Struct, frozen=True):
     by: Literal["canary", "max_spend", "abort_if", "service"]
     reason: str
     pauses: bool = False
-
-
-def sent_ever(counts: Counts) -> int:
-    """Return the number of rows whose person got a message, or may have got one."""
-    return sum(counts.states.get(state, 0) for state in ("sending", "sent", "refused", "unknown"))
 
 
 class CanaryWatch:
@@ -53,7 +49,12 @@ class CanaryWatch:
         if not 0 < canary.share <= 1:
             raise ConfigurationError("canary: share must be above 0 and at most 1, for example 0.9")
         self._canary = canary
+        self._passed = False
         self._full_since: float | None = None
+
+    def sends(self, *, released: bool) -> int | None:
+        """Return how many rows may be sent at all as far as is known, `None` for all of them."""
+        return None if released or self._passed else self._canary.first
 
     def room(self, counts: Counts, *, released: bool, now: float) -> int | Hold:
         """Return how many rows may still be sent, or the reason of the hold.
@@ -64,14 +65,15 @@ class CanaryWatch:
             now: Monotonic seconds.
         """
         canary = self._canary
-        if released:
+        if released or self._passed:
             return _UNBOUNDED
-        sends = canary.first - sent_ever(counts)
+        sends = canary.first - counts.sends
         delivered = counts.reached.get("delivered", 0) + counts.reached.get("read", 0)
         enough = canary.until == "delivered" and delivered >= canary.share * canary.first
         if sends > 0 and not enough:
             return sends
         if enough:
+            self._passed = True
             return _UNBOUNDED
         if self._full_since is None:
             self._full_since = now
@@ -104,29 +106,19 @@ class Budget:
             raise ConfigurationError(
                 "max_spend needs the most that a row can cost: give the campaign a tariff"
             )
-        self.max_spend = max_spend
-        self.worst = worst
-        self.currency = currency
-
-    def spent(self, counts: Counts) -> Decimal:
-        """Return the cost according to callbacks so far."""
-        return Decimal(counts.cost.get(self.currency, "0"))
+        self.bounds: Bounds = Bounds(spend=max_spend, worst=worst, currency=currency)
 
     def room(self, counts: Counts) -> int | Hold:
         """Return how many rows may still be sent, or the reason of the hold."""
-        # The cost of rows that have not ended counts twice, so the worst case is never too small.
-        states = counts.states
-        sent, sending, unknown = (states.get(state, 0) for state in ("sent", "sending", "unknown"))
-        may_cost = max(sent - counts.ended, 0) + sending + unknown
-        budget = self.max_spend - self.spent(counts) - self.worst * may_cost
-        rows = int(budget / self.worst)
+        bounds = self.bounds
+        rows, may_cost = bounds.room(counts), bounds.may_cost(counts)
         if rows > 0:
             return rows
         reason = (
-            f"{self.spent(counts)} {self.currency} were charged, {may_cost} rows may cost up to "
-            f"{self.worst} each, of {self.max_spend} allowed"
+            f"{bounds.spent(counts)} {bounds.currency} were charged, {may_cost} rows may cost up to "
+            f"{bounds.worst} each, of {bounds.spend} allowed"
         )
-        pauses = max(sent - counts.ended, 0) + sending == 0
+        pauses = may_cost == counts.states.get("unknown", 0)
         if pauses:
             reason += "; to go on, raise max_spend, end this run and start another"
         return Hold("max_spend", reason, pauses=pauses)
@@ -176,14 +168,35 @@ class AbortWatch:
         self._counts.clear()
 
 
-def allowance(
-    canary: CanaryWatch | None, budget: Budget | None, counts: Counts, *, released: bool, now: float
-) -> int | Hold:
-    """Return how many rows both allow, or the first reason why none may be sent."""
-    rooms: list[int | Hold] = []
-    if canary is not None:
-        rooms.append(canary.room(counts, released=released, now=now))
-    if budget is not None:
-        rooms.append(budget.room(counts))
-    hold = next((room for room in rooms if isinstance(room, Hold)), None)
-    return hold or min(room for room in rooms if not isinstance(room, Hold))
+class Allowance:
+    """The canary and the budget of a campaign, for one of its workers.
+
+    The ledger keeps their bounds, since only a claim sees the claims of all workers. The counts are read
+    after a claim that brought less than it asked for: perhaps the campaign has to wait.
+    """
+
+    def __init__(self, canary: CanaryWatch | None, budget: Budget | None) -> None:
+        self._canary, self._budget = canary, budget
+        #: Whether the counts have to be read before the next claim.
+        self.is_due: bool = canary is not None or budget is not None
+
+    def bounds(self, *, released: bool) -> Bounds | None:
+        """Return the bounds of the next claim."""
+        sends = None if self._canary is None else self._canary.sends(released=released)
+        if self._budget is not None:
+            return replace(self._budget.bounds, sends=sends)
+        return None if sends is None else Bounds(sends=sends)
+
+    def claimed(self, *, less: bool) -> None:
+        """Note whether a claim brought less than it asked for."""
+        self.is_due = less and (self._canary is not None or self._budget is not None)
+
+    def room(self, counts: Counts, *, released: bool, now: float) -> int | Hold:
+        """Return how many rows both allow, or the first reason why none may be sent."""
+        rooms: list[int | Hold] = []
+        if self._canary is not None:
+            rooms.append(self._canary.room(counts, released=released, now=now))
+        if self._budget is not None:
+            rooms.append(self._budget.room(counts))
+        hold = next((room for room in rooms if isinstance(room, Hold)), None)
+        return hold or min(room for room in rooms if not isinstance(room, Hold))

@@ -23,14 +23,7 @@ from nexmo_dispatch_async.bulk.sending.calendar import Calendar
 from nexmo_dispatch_async.bulk.sending.governor import Answers, Governor, Lane, planned_rate
 from nexmo_dispatch_async.bulk.sending.lanes import Lanes
 from nexmo_dispatch_async.bulk.sending.paced_sends import in_campaign
-from nexmo_dispatch_async.bulk.sending.safety import (
-    AbortWatch,
-    Budget,
-    CanaryWatch,
-    Hold,
-    allowance,
-    sent_ever,
-)
+from nexmo_dispatch_async.bulk.sending.safety import AbortWatch, Allowance, Budget, CanaryWatch, Hold
 from nexmo_dispatch_async.bulk.sending.settling import StoreFailures, settled
 from nexmo_dispatch_async.bulk.sending.shared_pace import SharedPace
 from nexmo_dispatch_async.bulk.sending.verdicts import Answer, Unrendered, decipher_answer, judge, not_sent
@@ -66,8 +59,8 @@ class Sender:
         pace: The campaign's own.
         calendar: When it may send.
         cap: For each person.
-        canary: The first rows.
-        budget: The most that it may cost.
+        canary: The first rows, of all workers together.
+        budget: The most that it may cost, the same.
         abort: When it pauses by itself.
         worker: Name of this sender in the ledger.
         timeout: Of one attempt, instead of the client's.
@@ -95,7 +88,7 @@ class Sender:
         self._ledger, self._client, self._renderer = ledger, client, renderer
         self._beside = ledger if isinstance(ledger, ComputesBeside) else None
         self._calendar, self._pace = calendar, pace
-        self._cap, self._canary, self._budget, self._abort_if = cap, canary, budget, abort
+        self._cap, self._allowance, self._abort_if = cap, Allowance(canary, budget), abort
         self._worker, self._timeout, self._wall = worker, timeout, wall_clock
         request = client.ready_request(b"")
         application = f"{request.url} {request.headers.get('ApplicationId', '')}"
@@ -171,7 +164,7 @@ class Sender:
         """
         await self._ledger.reap(self._worker)
         counts = await self._ledger.counts()
-        self._done = sent_ever(counts)
+        self._done = counts.sends
         self._control = await self._ledger.control()
         watchers = [asyncio.create_task(self._watch())]
         if self._sharing is not None:
@@ -250,6 +243,7 @@ class Sender:
             buckets={name: n for name, (_, n) in reservations.items()},
             closed_zones=lanes.closed,
             cap=self._cap,
+            bounds=self._allowance.bounds(released=self._control.release),
         )
         return request, reservations
 
@@ -277,12 +271,12 @@ class Sender:
             return 0
         if running_loop().time() < self._gather_at != math.inf and not self._is_half_free():
             return 0
-        if self._canary is None and self._budget is None:
+        if not self._allowance.is_due:
             return room
         self._start_ready()  # before the ledger is asked
         counts = await self._ledger.counts()
         now = running_loop().time()
-        allowed = allowance(self._canary, self._budget, counts, released=control.release, now=now)
+        allowed = self._allowance.room(counts, released=control.release, now=now)
         if not isinstance(allowed, Hold):
             return min(room, allowed)
         self.wait = Wait(reason="canary" if allowed.by == "canary" else "max_spend", words=allowed.reason)
@@ -326,6 +320,7 @@ class Sender:
             got[row.bucket] += 1
             self._ready.append((row, reservations[row.bucket][0]))
         self._done += len(rows)
+        self._allowance.claimed(less=len(rows) < request.limit)
         for name, (_, n) in reservations.items():
             if got[name] < n:
                 self._lanes.took(now, name, unused=n - got[name], dry=not got[name])
@@ -449,7 +444,7 @@ class Sender:
             with suppress(LedgerError):  # the loop meets with it too, and says so
                 if self._sharing is not None and len(self._pace.rates) > 1:
                     # The stages of a ramp count the sends of all workers.
-                    self._done = max(self._done, sent_ever(await self._ledger.counts()))
+                    self._done = max(self._done, (await self._ledger.counts()).sends)
                 control = await self._ledger.control()
                 if control.version != self._control.version:
                     self.follow(control)

@@ -7,9 +7,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from nexmo_dispatch_async.bulk.ledger.records import Counts
-from nexmo_dispatch_async.bulk.sending.safety import AbortWatch, Budget, CanaryWatch, Hold, allowance
+from nexmo_dispatch_async.bulk.ledger.records import Bounds, Counts
+from nexmo_dispatch_async.bulk.sending.safety import AbortWatch, Allowance, Budget, CanaryWatch, Hold
 from nexmo_dispatch_async.bulk.settings import AbortIf, Canary
 from nexmo_dispatch_async.exceptions import ConfigurationError
 
@@ -169,14 +170,14 @@ def test_a_budget_says_what_it_counts_in_its_own_currency() -> None:
     seen = counts(sent=3, ended=3, unknown=1, cost="7")
     seen.cost["USD"] = "0.9"
 
-    assert budget.spent(seen) == Decimal("0.9")
+    assert budget.bounds.spent(seen) == Decimal("0.9")
     assert budget.room(seen) == Hold(
         "max_spend",
         "0.9 USD were charged, 1 rows may cost up to 0.50 each, of 1 allowed"
         "; to go on, raise max_spend, end this run and start another",
         pauses=True,
     )
-    assert Budget(Decimal(1), worst=Decimal(1)).spent(Counts(states={})) == 0
+    assert Budget(Decimal(1), worst=Decimal(1)).bounds.spent(Counts(states={})) == 0
 
 
 def test_each_kind_of_failure_has_its_own_share() -> None:
@@ -203,15 +204,35 @@ def test_the_stricter_of_canary_and_budget_counts_and_the_first_hold_is_told() -
     def room(
         seen: Counts, *, released: bool = False, canaries: bool = True, budgets: bool = True
     ) -> int | Hold:
-        return allowance(
-            canary if canaries else None, budget if budgets else None, seen, released=released, now=0
-        )
+        both = Allowance(canary if canaries else None, budget if budgets else None)
+        return both.room(seen, released=released, now=0)
 
     assert (room(few), room(few, budgets=False), room(few, canaries=False)) == (4, 9, 4)
     assert room(full) == Hold("canary", GO_ON)
     released = room(full, released=True)
     assert isinstance(released, Hold)
     assert released.by == "max_spend"
+
+
+def test_claims_have_the_bounds_of_canary_and_budget_until_the_canary_passed() -> None:
+    """Numbers are read first, and after a claim that brought less than it asked for."""
+    money = Bounds(spend=Decimal(4), worst=Decimal(1), currency="EUR")
+    both = Allowance(CanaryWatch(DELIVERED), Budget(Decimal(4), worst=Decimal(1)))
+    alone = Allowance(CanaryWatch(WORD), None)
+
+    assert both.bounds(released=False) == replace(money, sends=10)
+    assert (alone.bounds(released=False), alone.bounds(released=True)) == (Bounds(sends=10), None)
+    assert both.is_due
+    both.claimed(less=False)
+    assert not both.is_due
+    both.claimed(less=True)
+    assert both.is_due
+    both.room(counts(sent=9, delivered=9, ended=9), released=False, now=0)
+    assert both.bounds(released=False) == money
+
+    neither = Allowance(None, None)
+    neither.claimed(less=True)
+    assert (neither.is_due, neither.bounds(released=False)) == (False, None)
 
 
 @pytest.mark.parametrize(

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
 from nexmo_dispatch_async.bulk.ledger.rates import RateExchange, RateRequest, SharedPause
-from nexmo_dispatch_async.bulk.ledger.records import Claimed, ClaimRequest, Control, Result
+from nexmo_dispatch_async.bulk.ledger.records import Claimed, ClaimRequest, Control, News, Result
+from nexmo_dispatch_async.bulk.sending.safety import Budget, CanaryWatch
 from nexmo_dispatch_async.bulk.sending.sender import Sender
-from nexmo_dispatch_async.bulk.settings import Pace, Rate
+from nexmo_dispatch_async.bulk.settings import Canary, Pace, Rate
 from nexmo_dispatch_async.exceptions import LedgerError, RateLimitError
 from nexmo_dispatch_async.sansio import Response
 from tests.bulk.campaigns import recipients, sender_of, until, wall
@@ -242,6 +244,53 @@ def test_a_ramp_counts_the_sends_of_all_workers() -> None:
         assert workers.sent(0, 10) == about(200, 0.1)
         assert workers.sent(13, 23) == about(1000)
         await workers.stop()
+
+    run_virtually(main())
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda: {"canary": CanaryWatch(Canary(first=100))}, "canary"),
+        (lambda: {"budget": Budget(Decimal(10), worst=Decimal("0.10"))}, "max_spend"),
+    ],
+)
+def test_canary_and_budget_hold_over_all_workers(make: Callable[[], dict[str, Any]], reason: str) -> None:
+    """A hundred rows, exactly, whatever the others have in flight; and each worker says why it waits."""
+
+    async def main() -> None:
+        workers = await workers_of(2000, 1000)
+        for _ in range(4):
+            workers.join(**make())
+        await asyncio.sleep(20)
+
+        assert workers.sent(0, 20) == 100
+        assert [sender.wait and sender.wait.reason for sender in workers.senders] == [reason] * 4
+        await workers.stop()
+
+    run_virtually(main())
+
+
+def test_a_canary_that_went_well_frees_all_workers() -> None:
+    """Delivered to enough of the first rows: everyone goes on, by itself."""
+
+    async def main() -> None:
+        workers = await workers_of(500, 1000)
+        for _ in range(3):
+            workers.join(canary=CanaryWatch(Canary(first=50, until="delivered", share=0.8)))
+        await asyncio.sleep(5)
+        assert workers.sent(0, 5) == 50
+        rows = await workers.ledger.scan("sent")
+        await workers.ledger.observe(
+            [
+                News(dispatch_uuid=row.dispatch_uuid, at=wall(), ended=True, reached="delivered")
+                for row in rows
+            ]
+        )
+        await asyncio.gather(*workers.tasks)
+
+        assert workers.sent(0, 60) == 500
+        assert all(workers.sent(5, 60, worker) for worker in range(3))
 
     run_virtually(main())
 
