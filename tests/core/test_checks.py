@@ -31,6 +31,16 @@ SECRET = "a-secret-in-the-wrong-place"
             "wait must be a number of seconds, above 0, or None, not 0",
         ),
         (lambda: CHECKS.seconds("wait", None), "wait must be a number of seconds, at least 0, not None"),
+        (lambda: CHECKS.seconds("wait", True), "wait must be a number of seconds, at least 0, not True"),
+        (
+            lambda: CHECKS.seconds("wait", 0.5, least=1),
+            "wait must be a number of seconds, at least 1, not 0.5",
+        ),
+        (lambda: CHECKS.seconds("wait", 0, zero=False), "wait must be a number of seconds, above 0, not 0"),
+        (lambda: CHECKS.number("share", -0.1), "share must be a number, at least 0, not -0.1"),
+        (lambda: CHECKS.number("share", True), "share must be a number, at least 0, not True"),
+        (lambda: CHECKS.number("share", SECRET), "share must be a number, at least 0, not str"),
+        (lambda: CHECKS.function("clock", None), "clock must be a function, not None"),
         (lambda: CHECKS.number("share", 1.5, most=1), "share must be a number, from 0 to 1, not 1.5"),
         (lambda: CHECKS.number("base", 0.5, least=1), "base must be a number, at least 1, not 0.5"),
         (lambda: CHECKS.function("clock", 5), "clock must be a function, not 5"),
@@ -59,6 +69,11 @@ def test_right_settings_pass() -> None:
     CHECKS.seconds("wait", 0)
     CHECKS.seconds("wait", math.inf)
     CHECKS.seconds("wait", None, none=True)
+    CHECKS.seconds("wait", 0.5, zero=False, none=True)
+    CHECKS.seconds("wait", 1, least=1)
+    CHECKS.number("base", 0)
+    CHECKS.number("base", 1, least=1)
+    CHECKS.number("base", math.inf)
     CHECKS.number("share", 1, most=1)
     CHECKS.function("clock", len)
     CHECKS.instance("path", "a", str)

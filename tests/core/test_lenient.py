@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nexmo_dispatch_core.lenient import (
+    kind_in_words,
     parse_object,
     text_or_empty,
     to_decimal,
@@ -15,6 +16,7 @@ from nexmo_dispatch_core.lenient import (
     to_list,
     to_object,
     to_text,
+    without_mark,
 )
 
 
@@ -130,3 +132,65 @@ def test_no_value_raises(value: object) -> None:
 def test_no_bytes_raise(body: bytes) -> None:
     """Any bytes hold an object or nothing."""
     assert isinstance(parse_object(body), dict | None)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(" a\t", "a"), (7, "7"), (1.5, "1.5"), (True, ""), (None, ""), ([], ""), ({"a": 1}, "")],
+)
+def test_a_word_is_text_or_empty(value: object, text: str) -> None:
+    """Numbers are shown as they are; what is neither is not shown."""
+    assert text_or_empty(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "objects", "items"),
+    [
+        ({"a": 1}, {"a": 1}, [{"a": 1}]),
+        ([1, 2], {}, [1, 2]),
+        (None, {}, []),
+        (0, {}, [0]),
+        ("ab", {}, ["ab"]),
+    ],
+)
+def test_one_where_several_are_expected(value: object, objects: dict[str, int], items: list[object]) -> None:
+    """A value alone is a list of one; what is no object is an empty one."""
+    assert to_object(value) == objects
+    assert to_list(value) == items
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        (b'{"a": 1}', {"a": 1}),
+        (b'\xef\xbb\xbf{"a": 1}', {"a": 1}),
+        (b"[1]", None),
+        (b"null", None),
+        (b"{", None),
+        (b"", None),
+    ],
+)
+def test_an_object_is_read_with_its_mark(body: bytes, value: dict[str, int] | None) -> None:
+    """Some editors write a byte-order mark before UTF-8."""
+    assert parse_object(body) == value
+    assert without_mark(b"a\xef\xbb\xbf") == b"a\xef\xbb\xbf"
+
+
+def test_numbers_end_where_they_are_no_longer_exact() -> None:
+    """Floats at 10**16, whole numbers at 10**18, texts at 64 characters."""
+    below, text = float(10**16 - 2), "1" * 64
+
+    assert (to_text(below), to_text(1e16)) == (str(10**16 - 2), None)
+    assert (to_int(below), to_int(1e16), to_int(-1e16)) == (10**16 - 2, None, None)
+    assert (to_int(10**18 - 1), to_int(10**18), to_int(-(10**18))) == (10**18 - 1, None, None)
+    assert (to_int("9" * 18), to_int("9" * 19)) == (10**18 - 1, None)
+    assert (to_float(text), to_float(text + "1")) == (float(text), None)
+    assert (to_decimal(text), to_decimal(text + "1")) == (Decimal(text), None)
+    assert (to_decimal(10**63), to_decimal(10**64)) == (Decimal(10**63), None)
+    assert to_decimal(-(10**64)) is None
+
+
+def test_what_something_is_in_words() -> None:
+    """The value itself may be a secret."""
+    assert kind_in_words("secret") == "a str"
+    assert kind_in_words(str) == "the class str"

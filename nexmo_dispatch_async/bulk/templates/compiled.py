@@ -27,7 +27,7 @@ from nexmo_dispatch_async.workflow import Workflow
 __all__ = ["CompiledWorkflow", "row_error", "value_of"]
 
 _encode = msgspec.json.Encoder().encode
-# How numbers begin that need a closer look, as in rules/usual.py.
+# How numbers begin that need a closer look, as in rules/usual_fast_path.py.
 _SENSITIVE: Final = frozenset(code[:2] for code in (*SANCTIONED, *CRIMEA))
 # Rules that look at what a row brings and are warnings: where one is an error, every row is looked at.
 _WARNINGS = (
