@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from nexmo_dispatch_core.bursts import BURST
-from nexmo_dispatch_webhooks import Event, InboxFullError, RawRequest, Receiver, Router
+from nexmo_dispatch_webhooks import Event, InboxError, InboxFullError, RawRequest, Receiver, Router
 from nexmo_dispatch_webhooks.inbox import HandlerRetryPolicy, SqliteInbox
-from tests.webhooks.inbox.support import ManualTime, Start, put, status_bytes
+from tests.webhooks.inbox.support import Make, ManualTime, Start, frozen, put, status_bytes
 
 LARGEST = 256 * 1024
 
@@ -87,3 +87,22 @@ async def test_bodies_that_are_no_objects_are_one_line(
         await put(inbox, b"[%d]" % number)
 
     assert lines(caplog, "quarantined: ") == ["quarantined: record 1 is authentic, but no JSON object"]
+
+
+async def test_a_store_that_is_away_is_one_line_a_minute(
+    make_sqlite: Make, time: ManualTime, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Housekeeping tries again every second, for as long as a database is away."""
+    inbox = make_sqlite()
+    await inbox.start(frozen())
+
+    async def away() -> bool:
+        raise InboxError("the inbox cannot be read or written: away")
+
+    monkeypatch.setattr(inbox.store, "changed", away)
+    for _ in range(100):
+        await time.advance(1)
+
+    found = lines(caplog, "the inbox failed: InboxError")
+    assert len(found) == 2
+    assert "more since the last such line)" in found[1]

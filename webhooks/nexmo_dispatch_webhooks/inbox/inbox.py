@@ -320,7 +320,7 @@ class StoreInbox:
                     more = False
                 except Exception as error:  # noqa: BLE001 - the next round may succeed, and pending events need it
                     more = False
-                    log_failure("the inbox", error)
+                    self._scheduler.note_trouble(error)
 
     async def _look_around(self) -> bool:
         """Do one round of housekeeping; return whether the next one is due at once."""

@@ -313,7 +313,7 @@ class JetStreamInboxStore:
             try:
                 await self._write_marks()
             except InboxError as error:
-                logger.warning("marks of handled events wait for the store: %s", error)
+                self._streams.note_unmarked(error)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_MARK_AGAIN):
                         await self._closing.wait()

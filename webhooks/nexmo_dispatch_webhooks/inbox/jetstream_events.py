@@ -66,7 +66,7 @@ class EventStreams:
         self.first: int = 0
         # bytes of events: as last read, and with what was stored since
         self._bytes = 0
-        self._untold = Bursts()
+        self._bursts = Bursts()
         # where the next piece of the retention begins
         self._cursor = 0
 
@@ -128,9 +128,15 @@ class EventStreams:
 
     def note_untold(self, error: InboxError) -> None:
         """Log that the process that handles events did not hear of a new one; it finds it by itself."""
-        more = self._untold.begin(cause_of(str(error)))
+        more = self._bursts.begin("untold", cause_of(str(error)))
         if more is not None:
             logger.warning("a stored event waits for the next look at the store: %s%s", error, more)
+
+    def note_unmarked(self, error: InboxError) -> None:
+        """Log that marks are not written yet; they are tried again."""
+        more = self._bursts.begin("unmarked", cause_of(str(error)))
+        if more is not None:
+            logger.warning("marks of handled events wait for the store: %s%s", error, more)
 
     async def newest(self) -> int:
         """Return the newest id that was given."""

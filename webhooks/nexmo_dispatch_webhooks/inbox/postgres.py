@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, LiteralString, Unpack
 
+from nexmo_dispatch_core.bursts import Bursts, cause_of
 from nexmo_dispatch_core.postgres import schema
 from nexmo_dispatch_core.postgres.database import Connection, Database
 from nexmo_dispatch_core.postgres.failures import Failure
@@ -120,6 +121,7 @@ class PostgresInboxStore:
         self._closing = asyncio.Event()
         self._entering = asyncio.Lock()
         self._mark_lock = asyncio.Lock()
+        self._unmarked = Bursts()
 
     def __repr__(self) -> str:
         state = "open" if self._database.is_open else "closed"
@@ -294,7 +296,8 @@ class PostgresInboxStore:
             try:
                 await self._write_marks()
             except InboxError as error:
-                logger.warning("marks of handled events wait for the store: %s", error)
+                if (more := self._unmarked.begin(cause_of(str(error)))) is not None:
+                    logger.warning("marks of handled events wait for the store: %s%s", error, more)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_MARK_AGAIN):
                         await self._closing.wait()

@@ -283,6 +283,10 @@ class Scheduler:
             item.id, attempts=item.attempts, due=due, done=item.done, failed=failures, token=item.token
         )
 
+    def note_trouble(self, error: Exception) -> None:
+        """Log that a round of housekeeping failed; the next one may succeed."""
+        self._failures.note("the inbox", error)
+
     def note_unparsable(self, record_id: int) -> None:
         """Count a new record that is quarantined at once, since its body is no JSON object."""
         self.quarantined += 1

@@ -19,6 +19,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
+from nexmo_dispatch_core.bursts import Bursts
 from nexmo_dispatch_webhooks.inbox import sqlite_file as file
 from nexmo_dispatch_webhooks.inbox import sqlite_key_values as notes
 from nexmo_dispatch_webhooks.inbox.sqlite_settings import SqliteSettings
@@ -54,6 +55,7 @@ class DiskReserve:
         self._max_bytes = settings.max_bytes
         self._busy_timeout = settings.busy_timeout
         # state
+        self._bursts = Bursts()
         self.is_keeper: bool = False
         """Whether this process creates the reserve: a process that only reads leaves no files."""
         self._held = False
@@ -194,11 +196,14 @@ class DiskReserve:
             self._companion.unlink()
         except OSError:  # there is no reserve
             return False
-        logger.warning(
-            "the disk of the inbox is full: its file does not grow until %d bytes are free, and new events "
-            "use the room of forgotten events",
-            2 * self._size,
-        )
+        more = self._bursts.begin()
+        if more is not None:
+            logger.warning(
+                "the disk of the inbox is full: its file does not grow until %d bytes are free, and new "
+                "events use the room of forgotten events%s",
+                2 * self._size,
+                more,
+            )
         return True
 
     def _look(self) -> None:
