@@ -6,12 +6,26 @@ from pathlib import Path
 import pytest
 
 from tests.simulator.page.browser import Browser, Tab
+from tests.support.pages import PAGES as SOURCES
+from tests.support.pages import blocks, conversations
 from tests.support.paths import ROOT
 
 SITE = ROOT / "site"
 PAGES = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html") if path.name != "404.html")
 #: A page of each kind: prose, wide tables, a drawing, the reference, a long list of code.
 SOME = [f"{name}.html" for name in ("index", "tutorial", "errors", "failover", "runbook", "reference/client")]
+
+#: Presses the copy button of each block with a prompt, and returns what arrives in the clipboard.
+COPIED = """
+(() => {
+  const copied = [];
+  document.addEventListener("copy", ({target}) =>
+    copied.push(target.value.slice(target.selectionStart, target.selectionEnd)));
+  for (const code of document.querySelectorAll("pre > code:has(.gp)"))
+    code.closest("pre").querySelector("[data-clipboard-target]").click();
+  return copied;
+})()
+"""
 
 
 @pytest.fixture
@@ -58,3 +72,21 @@ async def test_pages_fit_their_screen(tab: Tab, width: int, dark: bool, pages: l
         scheme = await tab.run("document.body.getAttribute('data-md-color-scheme')")
 
         assert (name, wide, scheme) == (name, 0, "slate" if dark else "default")
+
+
+async def test_the_copy_button_copies_commands(tab: Tab) -> None:
+    """A reader pastes a block into a shell: no prompt and no output is in it, on whatever page."""
+    seen = 0
+    for source in SOURCES:
+        shown = [conversations(block.code) for block in blocks(source) if block.language == "console"]
+        if not shown or source.parent.name != "docs":
+            continue
+        await tab.go((SITE / source.with_suffix(".html").name).as_uri())
+        await tab.until(
+            f"location.pathname.endsWith('/{source.stem}.html') && document.readyState === 'complete'"
+            " && document.querySelector('pre [data-clipboard-target]') !== null"
+        )
+
+        assert await tab.run(COPIED) == ["\n".join(command for command, _ in block) for block in shown]
+        seen += len(shown)
+    assert seen > 20
