@@ -75,7 +75,7 @@ def is_loopback(host: str) -> bool:
     if name == "localhost" or name.endswith(".localhost"):
         return True
     try:
-        address = ip_address(name.strip("[]").partition("%")[0])
+        address = ip_address(name.strip("[]"))
     except ValueError:
         return False
     # Before Python 3.13 an IPv4 address written as IPv6 is not looked into.

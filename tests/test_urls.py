@@ -142,6 +142,8 @@ async def test_webhooks_over_http_are_warned_of() -> None:
         ("::1", True),
         ("[::1]", True),
         ("::ffff:127.0.0.1", True),
+        ("[::1%lo]", True),
+        ("fe80::1%lo", False),
         ("localhost.example", False),
         ("notlocalhost", False),
         ("10.0.0.1", False),
