@@ -21,6 +21,7 @@ from nexmo_dispatch_async.bulk.campaign_places import Places, without_urls
 from nexmo_dispatch_async.bulk.ledger.places import is_url, join_url, split_url
 from nexmo_dispatch_async.bulk.ledger.records import Cap
 from nexmo_dispatch_async.bulk.settings import (
+    ALL_REFUSED,
     AbortIf,
     CampaignSettings,
     Canary,
@@ -159,7 +160,7 @@ def _settings(file: Table, folder: Path, places: Places) -> CampaignSettings:
         zone_by_number=file.table("quiet").flag("zone_by_number"),
         canary=_canary(file.table("canary")) if "canary" in file else None,
         max_spend=_budget(file.table("budget")),
-        abort_if=_abort_if(file.table("abort_if")) if "abort_if" in file else None,
+        abort_if=_abort_if(file.table("abort_if")) if "abort_if" in file else ALL_REFUSED,
         people=_people(file.table("people"), places),
         tariff=_tariff(file.table("tariff")) if "tariff" in file else None,
         template=file.table("template").values,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from msgspec import Struct, field
 
@@ -16,6 +16,7 @@ from nexmo_dispatch_async.bulk.ledger.records import Cap
 from nexmo_dispatch_async.exceptions import ConfigurationError
 
 __all__ = [
+    "ALL_REFUSED",
     "AbortIf",
     "CampaignSettings",
     "Canary",
@@ -121,6 +122,10 @@ class AbortIf(Struct, frozen=True):
     last: int = 200
 
 
+#: No list is refused row by row: then the sender, the template or the account is wrong.
+ALL_REFUSED: Final = AbortIf(refused=1.0, last=50)
+
+
 class PeopleSettings(Struct, frozen=True):
     """The opt-out list, the cap per person, and excluded recipients.
 
@@ -223,7 +228,7 @@ class CampaignSettings(Struct, frozen=True, kw_only=True):
         quiet: Quiet hours, or `None`.
         canary: The first rows, or `None`.
         max_spend: Most that the campaign may cost, or `None`.
-        abort_if: When it pauses by itself, or `None`.
+        abort_if: When it pauses by itself; `None` for never, by default after 50 refused rows in a row.
         people: Opt-out list, cap, exclusions.
         tariff: Prices as `Tariff` takes them, with `fee` and `currency`; `None` for no tariff.
         text: The campaign file without the URL of its store; a ledger on Postgres keeps it for workers.
@@ -248,7 +253,7 @@ class CampaignSettings(Struct, frozen=True, kw_only=True):
     quiet: QuietHours | None = None
     canary: Canary | None = None
     max_spend: Decimal | None = None
-    abort_if: AbortIf | None = None
+    abort_if: AbortIf | None = ALL_REFUSED
     people: PeopleSettings = PeopleSettings()
     tariff: TariffSettings | None = None
     text: str = ""

@@ -113,8 +113,8 @@ def run(
     Settings of the account come from the environment, as for `send`. Ctrl-C lets what is in flight end; a
     second one gives it up, and those rows are unknown.
 
-    Ends with 0 when all is sent, 3 when rows are unknown, 4 when it was stopped before the end, 5 when the
-    plan or the list was refused, 1 when it cannot work.
+    Ends with 0 when all is sent, 3 when rows are unknown or refused, 4 when it was stopped before the end,
+    5 when the plan or the list was refused, 1 when it cannot work.
     """
     from nexmo_dispatch_async.cli.bulk_run import RunOptions
     from nexmo_dispatch_async.cli.bulk_run import run as work
@@ -143,7 +143,7 @@ def status(
 ) -> None:
     """Print how far it is, how fast, why nothing moves and until when.
 
-    Ends with 0 when all is sent, 3 when rows are unknown, 4 when rows are left to send.
+    Ends with 0 when all is sent, 3 when rows are unknown or refused, 4 when rows are left to send.
     """
     from nexmo_dispatch_async.cli.bulk_control import show_status
 

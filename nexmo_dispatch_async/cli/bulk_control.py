@@ -15,8 +15,8 @@ from nexmo_dispatch_async.cli.bulk_files import (
     DONE,
     FAILED,
     UNFINISHED,
-    UNKNOWN,
     as_json,
+    code_of,
     ledger_of,
     name_of,
     opened,
@@ -74,11 +74,12 @@ async def show_status(place: Place, *, verify: bool, json: bool) -> int:
             return FAILED
     show(as_json(status) if json else line_of(name_of(place), status, zone_of(place)))
     if status.state == "idle" and not json:
+        if sending := status.counts.states.get("sending"):
+            were = "row was" if sending == 1 else "rows were"
+            show(f"{sending:,} {were} in flight when its process ended: the next run calls them unknown")
         campaign = "FILE" if settings_of(place) is None else place
         show(f"no process sends it: nexmo-dispatch bulk run {campaign} goes on")
-    if status.counts.open or not status.counts.total:
-        return UNFINISHED
-    return UNKNOWN if status.counts.states.get("unknown") else DONE
+    return code_of(status.counts) if status.counts.total else UNFINISHED
 
 
 async def ask(

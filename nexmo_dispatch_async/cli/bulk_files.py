@@ -14,6 +14,7 @@ import msgspec
 
 from nexmo_dispatch_async.bulk.campaign_file import load
 from nexmo_dispatch_async.bulk.ledger.places import is_url, name_at, open_ledger
+from nexmo_dispatch_async.bulk.ledger.records import Counts
 from nexmo_dispatch_async.bulk.settings import CampaignSettings
 from nexmo_dispatch_async.cli.screen import show
 from nexmo_dispatch_async.cli.stores import Place
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
 __all__ = [
     "DONE",
     "FAILED",
+    "NOT_ALL_SENT",
     "REFUSED",
     "UNFINISHED",
-    "UNKNOWN",
     "as_json",
+    "code_of",
     "ended",
     "ledger_of",
     "name_of",
@@ -43,9 +45,17 @@ __all__ = [
 #: Exit codes, as docs/campaigns.md lists them; 2 is a mistake in the command line.
 DONE: Final = 0
 FAILED: Final = 1
-UNKNOWN: Final = 3
+NOT_ALL_SENT: Final = 3
 UNFINISHED: Final = 4
 REFUSED: Final = 5
+
+
+def code_of(counts: Counts) -> int:
+    """Return the exit code for a campaign: rows are left, some were not sent, or all is done."""
+    if counts.open:
+        return UNFINISHED
+    failed = counts.states.get("unknown", 0) + counts.states.get("refused", 0)
+    return NOT_ALL_SENT if failed else DONE
 
 
 def settings_of(place: Place) -> CampaignSettings | None:

@@ -28,9 +28,8 @@ from nexmo_dispatch_async.cli.bulk_files import (
     DONE,
     FAILED,
     REFUSED,
-    UNFINISHED,
-    UNKNOWN,
     as_json,
+    code_of,
     rejects_path,
 )
 from nexmo_dispatch_async.cli.bulk_live import LiveStatus
@@ -245,12 +244,13 @@ def _ended(file: Path, counts: Counts, options: RunOptions) -> int:
         if counts.open:
             are = "row is" if counts.open == 1 else "rows are"
             show(f"{counts.open:,} {are} left: nexmo-dispatch bulk run {file} goes on with them")
+        if refused := counts.states.get("refused", 0):
+            were = "row was" if refused == 1 else "rows were"
+            show(f"{refused:,} {were} refused by the service: nexmo-dispatch bulk report {file} says why")
         if unknown:
             are = "row is" if unknown == 1 else "rows are"
             show(f"{unknown:,} {are} unknown: nexmo-dispatch bulk unknown list {file}")
         if options.wait is not None and (silent := counts.states.get("sent", 0) - counts.ended) > 0:
             have = "row has" if silent == 1 else "rows have"
             show(f"{silent:,} {have} no final report yet: run again with --listen and --wait to hear of it")
-    if counts.open:
-        return UNFINISHED
-    return UNKNOWN if unknown else DONE
+    return code_of(counts)

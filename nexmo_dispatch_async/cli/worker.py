@@ -26,7 +26,7 @@ from nexmo_dispatch_async.bulk.ledger.places import (
     split_url,
 )
 from nexmo_dispatch_async.bulk.opening import Frozen
-from nexmo_dispatch_async.cli.bulk_files import DONE, FAILED, UNFINISHED, UNKNOWN, as_json
+from nexmo_dispatch_async.cli.bulk_files import DONE, FAILED, as_json, code_of
 from nexmo_dispatch_async.cli.bulk_words import counts_in_words, line_of
 from nexmo_dispatch_async.cli.screen import show
 from nexmo_dispatch_async.cli.stores import STORE, Place
@@ -239,15 +239,9 @@ class _Worker:
 
     async def exit_code(self) -> int:
         """Return how the campaigns stand that it sent for, as `bulk run` does."""
-        rows_left = unknown = 0
+        codes = {DONE}
         for name in sorted(self._joined):
             ledger = await open_ledger(join_url(self._url, name), observer=True, create=False)
             async with ledger:
-                counts = await ledger.counts()
-            rows_left += counts.open
-            unknown += counts.states.get("unknown", 0)
-        if self._refused:
-            return FAILED
-        if rows_left:
-            return UNFINISHED
-        return UNKNOWN if unknown else DONE
+                codes.add(code_of(await ledger.counts()))
+        return FAILED if self._refused else max(codes)

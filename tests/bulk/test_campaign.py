@@ -341,6 +341,34 @@ def test_a_budget_counts_dear_rows_that_are_in_flight_elsewhere() -> None:
     run_virtually(main())
 
 
+def test_a_list_that_is_refused_row_by_row_is_not_burnt() -> None:
+    """A wrong sender or template: without a word in the settings the campaign pauses after 50 in a row."""
+
+    async def main() -> None:
+        client = FakeClient(lambda _address: BadRequestError("400", status=400))
+        async with opened(client) as campaign:
+            await campaign.add(people(500))
+            running = asyncio.ensure_future(campaign.run())
+            await until(
+                lambda: (wait := campaign._sender and campaign._sender.wait) and wait.by == "abort_if"
+            )
+            status = await campaign.status()
+            assert status.wait is not None
+            assert status.wait.reason == "paused"
+            assert status.wait.words == "50 of the last 50 rows are refused, 100% is too much"
+            assert status.counts.states["refused"] < 50 + 2 * 8
+
+            client.answer = None
+            await campaign.resume()
+            counts = await running
+            assert counts.states == {
+                "refused": status.counts.states["refused"],
+                "sent": 500 - status.counts.states["refused"],
+            }
+
+    run_virtually(main())
+
+
 def test_rows_that_are_added_while_it_runs_are_sent_too() -> None:
     """The run goes on until they have an outcome, too."""
 

@@ -250,6 +250,14 @@ def test_unknown_rows_are_listed_and_decided(tmp_path: Path) -> None:
     assert (code, json.loads(out)["counts"]["states"]) == (4, {"pending": 1, "sent": 1, "skipped": 2})
 
 
+def test_refused_rows_are_no_success(tmp_path: Path) -> None:
+    """No row is left, and some were refused: a script must not take that for sent."""
+    path = tmp_path / "c.db"
+    fill(path, "sent", "refused")
+
+    assert run("status", path)[0] == 3
+
+
 def test_export_by_state_and_those_who_were_missed(tmp_path: Path) -> None:
     """Who was not reached and why; no cell is a formula; the file is for its owner only."""
     path, out = tmp_path / "c.db", tmp_path / "rows.csv"

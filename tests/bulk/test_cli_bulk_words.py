@@ -108,6 +108,31 @@ def test_a_process_that_was_killed_does_not_run(tmp_path: Path) -> None:
     ]
 
 
+def test_rows_in_flight_of_a_killed_process_are_told_before_the_next_run(tmp_path: Path) -> None:
+    """They are not unknown yet, and must not look as if nothing had happened to them."""
+    path = tmp_path / "c.db"
+    fill(path, "sent", "pending", "pending")
+    program = (
+        "import asyncio, os, sys\n"
+        "from nexmo_dispatch_async.bulk.ledger.records import ClaimRequest\n"
+        "from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger\n"
+        "async def main():\n"
+        "    ledger = await SqliteLedger.open(sys.argv[1])\n"
+        "    await ledger.claim(ClaimRequest(limit=1, now=4e9))\n"
+        "    os._exit(0)\n"
+        "asyncio.run(main())\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(path)], check=True, timeout=60)
+
+    words = "1 row is in flight, or of a process that has ended: the next run tells which"
+    assert run("unknown", "list", path)[1].splitlines() == [words]
+    assert run("status", path)[1].splitlines() == [
+        "c: idle, 1 of 3 done, 1 sent",
+        "1 row was in flight when its process ended: the next run calls them unknown",
+        "no process sends it: nexmo-dispatch bulk run FILE goes on",
+    ]
+
+
 def test_a_status_of_another_container_is_believed(tmp_path: Path) -> None:
     """The ids of processes elsewhere say nothing here: only the age of the status counts."""
     path = tmp_path / "c.db"

@@ -18,9 +18,11 @@ from nexmo_dispatch_async.exceptions import (
     CertificateError,
     ClientClosedError,
     ConfigurationError,
+    NotFoundError,
     NotSentError,
     OutcomeUnknownError,
     PaymentRequiredError,
+    PermissionDeniedError,
     ProxyError,
     RateLimitError,
     UnacceptableError,
@@ -33,6 +35,16 @@ from nexmo_dispatch_core.bursts import Bursts
 __all__ = ["BRAKE_AFTER", "Answer", "Unrendered", "Verdict", "decipher_answer", "judge", "not_sent"]
 
 logger: logging.Logger = logging.getLogger("nexmo_dispatch_async")
+
+#: Failures that no row causes: no credit, credentials, no right to send (contract 3.8), and a path or an
+#: application that is not there (contract 2.3, 9.28).
+_OF_ALL_ROWS = (
+    PaymentRequiredError,
+    AuthenticationError,
+    CertificateError,
+    PermissionDeniedError,
+    NotFoundError,
+)
 
 #: What an accepted POST brings.
 Answer = tuple[Dispatch, Response]
@@ -99,10 +111,10 @@ def judge(
     if isinstance(error, RateLimitError) and error.phase != "token":
         lane.throttled(sent, now, error)
         return Verdict(not_sent(row, at, name))
-    if isinstance(error, PaymentRequiredError | AuthenticationError | CertificateError) or (
+    if isinstance(error, _OF_ALL_ROWS) or (
         isinstance(error, ProxyError) and error.error_class == "configuration"
     ):
-        # A failure of the account, not of the row: the next ten thousand would be refused as well.
+        # A failure of the account or of the settings: the next ten thousand rows would be refused as well.
         lane.lost()
         return Verdict(not_sent(row, at, name), pause=str(error))
     if isinstance(error, UnacceptableError):

@@ -18,8 +18,10 @@ from nexmo_dispatch_async.exceptions import (
     BadRequestError,
     ClientClosedError,
     LedgerError,
+    NotFoundError,
     OutcomeUnknownError,
     PaymentRequiredError,
+    PermissionDeniedError,
     RateLimitError,
 )
 from nexmo_dispatch_async.sansio import Response
@@ -177,10 +179,16 @@ def test_a_service_that_cannot_be_reached_is_waited_for() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [PaymentRequiredError("402", status=402), AuthenticationError("the credentials were rejected")]
+    "error",
+    [
+        PaymentRequiredError("402", status=402),
+        AuthenticationError("the credentials were rejected"),
+        PermissionDeniedError("403", status=403),
+        NotFoundError("404", status=404),
+    ],
 )
 def test_what_would_refuse_every_row_pauses_and_refuses_none(error: Exception) -> None:
-    """No balance, or no credentials: the campaign pauses and says so; the rows stay pending."""
+    """No balance, credentials, right or such path: the campaign pauses and says so; the rows stay pending."""
 
     async def main() -> None:
         ledger, client = await filled(500), FakeClient(lambda _address: error)
