@@ -49,8 +49,7 @@ class Mutant(NamedTuple):
 
 class _Finder(ast.NodeVisitor):
     def __init__(self, source: str) -> None:
-        self.text = source.encode()
-        self.meaning = ast.dump(ast.parse(source))
+        self.source, self.text = source, source.encode()
         self.starts = [0, *accumulate(map(len, self.text.splitlines(keepends=True)))]
         self.place: tuple[str, ...] = ()
         self.found: list[Mutant] = []
@@ -65,7 +64,7 @@ class _Finder(ast.NodeVisitor):
         lines = self.text[begin:left] + spliced.encode() + self.text[right:end]
         old, shown = (" ".join(text.decode().split()) for text in (self.text[begin:end], lines))
         source = (self.text[:begin] + lines + self.text[end:]).decode()
-        if ast.dump(ast.parse(source)) != self.meaning:
+        if source != self.source:
             self.found.append(Mutant(node.lineno, ".".join(self.place), old, shown, source))
 
     def visit_scope(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> None:
@@ -196,4 +195,6 @@ def mutants_of(source: str) -> list[Mutant]:
 def sample(mutants: list[Mutant], count: int, *, seed: int) -> list[Mutant]:
     """Return `count` of the changes, in their order; a later edit leaves the choice elsewhere as it was."""
     dealt = sorted(mutants, key=lambda it: sha256(repr((seed, it[1:4])).encode()).digest())
+    for mutant in dealt[:count]:
+        ast.parse(mutant.source)  # what is no Python would be killed without any test
     return sorted(dealt[:count])
