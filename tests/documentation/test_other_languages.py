@@ -81,7 +81,8 @@ async def receiving(room: Path, secrets: str) -> AsyncGenerator[NodeReceiver]:
         await reading
 
 
-async def run(room: Path, environment: dict[str, str], *command: str) -> str:
+async def ended(room: Path, environment: dict[str, str], *command: str) -> tuple[int, str, str]:
+    """Run a program of the page; return its exit code, what it printed, and its complaints."""
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=room,
@@ -91,8 +92,32 @@ async def run(room: Path, environment: dict[str, str], *command: str) -> str:
     )
     async with asyncio.timeout(BOUND_S):
         printed, complaints = await process.communicate()
-    assert process.returncode == 0, complaints.decode()
-    return printed.decode()
+    assert process.returncode is not None
+    return process.returncode, printed.decode(), complaints.decode()
+
+
+async def run(room: Path, *command: str) -> str:
+    """Run a program of the page in a shell that has read the settings of `env.sh`."""
+    code, printed, complaints = await ended(room, {}, "sh", "-c", ". ./env.sh && exec " + " ".join(command))
+    assert code == 0, complaints
+    return printed
+
+
+def settings_of(simulator: Simulator) -> dict[str, str]:
+    """Return what `nexmo-dispatch simulate` exports."""
+    return {
+        "NEXMO_DISPATCH_TOKEN_URL": simulator.token_url,
+        "NEXMO_DISPATCH_BASE_URL": simulator.base_url,
+        "NEXMO_DISPATCH_CLIENT_ID": simulator.client_id,
+        "NEXMO_DISPATCH_CLIENT_SECRET": simulator.client_secret,
+        "NEXMO_DISPATCH_APPLICATION_ID": simulator.create_application().id,
+    }
+
+
+SENDING = ("TOKEN_URL", "BASE_URL", "CLIENT_ID", "CLIENT_SECRET", "APPLICATION_ID")
+SENDERS = pytest.mark.parametrize(
+    "command", [("curl", "sh", "send.sh"), ("node", "node", "send.mjs")], ids=["curl", "node"]
+)
 
 
 @pytest.mark.timeout(90)
@@ -104,13 +129,13 @@ async def test_a_workflow_goes_out_with_curl_and_comes_back_to_node(room: Path) 
         receiving(room, f"{same.api_key}={same.signature_secret}") as receiver,
         serving("simulate", "--port", "0", "--seed", "7", "--callback-url", receiver.url) as command,
     ):
-        settings: dict[str, str] = {}
-        while "NEXMO_DISPATCH_APPLICATION_ID" not in settings:
-            name, _, value = (await command.until("^export (.*)")).partition("=")
-            settings[name] = value
-        with_curl = await run(room, settings, "sh", "send.sh")
-        with_node = await run(room, settings, needed("node"), "send.mjs")
-        await run(room, settings, "sh", "clock.sh")
+        exports: list[str] = []
+        while len(exports) < 6:
+            exports.append("export " + await command.until("^export (.*)"))
+        (room / "env.sh").write_text("\n".join(exports), "utf-8")
+        with_curl = await run(room, "sh", "send.sh")
+        with_node = await run(room, needed("node"), "send.mjs")
+        await run(room, "sh", "clock.sh")
         await receiver.until("completed", times=2)
 
     assert '"dispatch_uuid"' in with_curl
@@ -150,3 +175,88 @@ async def test_the_verification_of_the_page_refuses_what_ours_refuses(room: Path
                 answers.append(answer.status)
 
     assert answers == [status for _, _, status in cases]
+
+
+@SENDERS
+async def test_wrong_credentials_stop_a_sender_with_the_words_of_the_service(
+    room: Path, command: tuple[str, ...]
+) -> None:
+    """Without a token nothing is sent, and the reason is shown."""
+    needed(command[0])
+    async with Simulator() as simulator:
+        settings = settings_of(simulator) | {"NEXMO_DISPATCH_CLIENT_SECRET": "another"}
+        code, printed, complaints = await ended(room, settings, *command[1:])
+
+    assert code == 1
+    assert printed == ""
+    assert "no token: " in complaints
+    assert "invalid_client" in complaints
+    assert [entry.path for entry in simulator.requests if entry.path.endswith("/dispatch")] == []
+
+
+@SENDERS
+async def test_a_send_that_is_refused_fails(room: Path, command: tuple[str, ...]) -> None:
+    """The exit code says so, and the words of the service are printed."""
+    needed(command[0])
+    async with Simulator() as simulator:
+        settings = settings_of(simulator) | {"NEXMO_DISPATCH_APPLICATION_ID": "not-mine"}
+        code, printed, _ = await ended(room, settings, *command[1:])
+
+    assert code != 0
+    assert "Application not found" in printed
+    assert simulator.accepted == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "names"),
+    [
+        (("sh", "send.sh"), SENDING),
+        (("node", "send.mjs"), SENDING),
+        (("node", "receive.mjs"), ("SIGNATURE_SECRETS",)),
+    ],
+    ids=["send.sh", "send.mjs", "receive.mjs"],
+)
+async def test_a_missing_setting_is_named_in_one_line(
+    room: Path, command: tuple[str, ...], names: tuple[str, ...]
+) -> None:
+    """A reader who forgot `. ./env.sh` is told what is missing, before any request."""
+    needed(command[0])
+    every = {f"NEXMO_DISPATCH_{name}": "http://127.0.0.1:9" for name in names}
+    for missing in every:
+        code, printed, complaints = await ended(room, every | {missing: ""}, *command)
+
+        assert code != 0
+        assert printed == ""
+        assert complaints.count("\n") == 1
+        assert missing in complaints
+        assert "is not set" in complaints
+
+
+async def test_a_receiver_outlives_a_request_that_breaks_off(room: Path) -> None:
+    """Half a body, and then a signed body that is no JSON: the next callback is answered."""
+    body = b'{"status": "read"}'
+    async with receiving(room, "a1b2c3d4=signature-secret") as receiver, aiohttp.ClientSession() as session:
+        port = int(receiver.url.split(":")[2].partition("/")[0])
+        for _ in range(3):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"POST /webhooks HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
+            writer.write_eof()
+            async with asyncio.timeout(BOUND_S):
+                await reader.read()  # until the receiver has closed
+            writer.close()
+        answers: list[int] = []
+        for sent in (b"no JSON", b"null", body):
+            token = sign(sent, secret="signature-secret", api_key="a1b2c3d4", jti="j1")
+            async with session.post(receiver.url, data=sent, headers={"Authorization": token}) as answer:
+                answers.append(answer.status)
+
+    assert answers == [400, 400, 200]
+    assert receiver.printed == ["read"]
+
+
+async def test_the_test_of_the_page_passes(room: Path) -> None:
+    """`node --test` finds it and runs it."""
+    code, printed, _ = await ended(room, {}, needed("node"), "--test")
+
+    assert code == 0, printed
+    assert "only the signed bytes are accepted" in printed
