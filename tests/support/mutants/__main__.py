@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -34,6 +35,7 @@ def main() -> int:
     equivalents = load_equivalents(Path(__file__).parent / "equivalents.toml")
     print(f"{'module':60} tried killed explained   share", flush=True)
     results = []
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the copy goes, whichever way this one ends
     with tempfile.TemporaryDirectory(prefix="mutants-") as room:
         tree = Tree(ROOT, Path(room).resolve() / "tree", PACKAGES, ("", "webhooks"), (*OPTIONS, PROFILE))
         for target in targets:

@@ -90,9 +90,13 @@ class Tree:
         """Return whether the tests pass in a process of their own, within `cpu` seconds of CPU."""
         child = _FORK.Process(target=self._run, args=(tests, int(cpu) + 1, imported))
         child.start()
-        child.join(60 + 10 * cpu)
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid or 0, signal.SIGKILL)  # also what the tests started and left
+        try:
+            child.join(60 + 10 * cpu)
+        finally:
+            child.kill()
+            if child.pid is not None:
+                with suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGKILL)  # what the tests started and left
         child.join()
         return child.exitcode == 0
 
@@ -100,6 +104,7 @@ class Tree:
         code = 70
         try:
             os.setsid()
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 5))
             with self.output.open("wb") as output:
                 os.dup2(output.fileno(), 1)
