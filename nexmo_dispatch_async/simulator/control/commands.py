@@ -35,7 +35,10 @@ def sample(application: SimulatedApplication) -> dict[str, Any]:
     first = {
         "from": {"type": "whatsapp", "number": application.accounts.get("whatsapp", "447700900800")},
         "to": {"type": "whatsapp", "number": _READER},
-        "message": {"content": {"type": "template", "template": template}},
+        "message": {
+            "content": {"type": "template", "template": template},
+            "whatsapp": {"policy": "deterministic", "locale": "en-GB"},
+        },
         "client_ref": "sample",
         "failover": {"expiry_time": 600, "condition_status": "read"},
     }

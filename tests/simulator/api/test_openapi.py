@@ -21,6 +21,7 @@ from nexmo_dispatch_async.simulator.api import openapi
 from nexmo_dispatch_async.simulator.api.answers import Reply
 from nexmo_dispatch_async.simulator.api.service import BASE_PATH, TOKEN_PATH, Service
 from nexmo_dispatch_async.simulator.world.faults import FORMS
+from nexmo_dispatch_async.workflow import Workflow
 
 REQUESTS = Path(__file__).parents[2] / "data" / "payloads" / "requests"
 FORM = "application/x-www-form-urlencoded"
@@ -303,6 +304,33 @@ def test_what_the_description_accepts_is_accepted(body: Any) -> None:
     assert wrong == []
     if accepted_by_description(body) and len(body["workflow"]) < 4:
         assert reply.status == 202, reply.body
+
+
+# ---- what comes back: the callbacks
+
+
+CALLBACKS = Path(__file__).parents[2] / "data" / "payloads" / "webhooks"
+
+
+@pytest.mark.parametrize("file", sorted(CALLBACKS.glob("*/*.json")), ids=lambda file: file.stem)
+def test_every_callback_is_described(file: Path) -> None:
+    """A client in any language gets its types for callbacks from the description as well."""
+    hook = description()["webhooks"][file.parent.name.replace("_", "-")]["post"]
+
+    schema = hook["requestBody"]["content"]["application/json"]["schema"]
+
+    assert problems(schema, json.loads(file.read_bytes())) == []
+    assert problems(schema, {}) != []
+
+
+@pytest.mark.parametrize("name", sorted(openapi.description()["components"]["examples"]))
+def test_no_example_breaks_a_rule(name: str) -> None:
+    """What is copied first must not teach a mistake, not even one that the service lets pass."""
+    body = json.dumps(description()["components"]["examples"][name]["value"])
+    workflow = Workflow.from_json(body)
+
+    # Examples show a single step, and free text outside of the care window, on purpose.
+    assert {finding.rule for finding in workflow.lint()} <= {"single-step", "care-window"}
 
 
 # ---- where it is
