@@ -134,6 +134,20 @@ def test_an_address_in_the_wrong_member_is_told_the_right_one(to: Address, cure:
     assert advice(msgspec.structs.replace(SMS, from_=to)) == [each.replace("to.", "from.") for each in cure]
 
 
+@pytest.mark.parametrize(
+    ("part", "cure"),
+    [
+        (7, "must be a Step; build it with sms.text(...), whatsapp.text(...) and so on"),
+        ({}, "is a dict; write Step.from_json(…) of its JSON, or build it with sms.text(...) and so on"),
+        ([SMS], "is a list; write Workflow.failover(*steps), with the star"),
+        ((SMS, SMS), "is a tuple; write Workflow.failover(*steps), with the star"),
+        (Workflow.failover(SMS), "is a workflow; write Workflow.failover(*workflow.steps), with the star"),
+    ],
+)
+def test_what_is_no_step_is_told_how_to_become_one(part: Any, cure: str) -> None:
+    assert advice(part) == [f" {cure}"]
+
+
 def test_two_channels_in_one_step_are_both_named() -> None:
     """Contract 3.2."""
     step = msgspec.structs.replace(SMS, to=Address(type="whatsapp", number="31617185666"))

@@ -232,9 +232,9 @@ def test_rs256_with_the_secret_as_key_is_refused() -> None:
         accept(forged)
 
 
-@pytest.mark.parametrize("junk", ["=", "+", "/", "?", "~"])
+@pytest.mark.parametrize("junk", ["====", "++++", "////", "????", "~~~~"])
 def test_a_token_that_is_not_base64url_throughout_is_refused(junk: str) -> None:
-    """Rightly signed, with one more character that a lenient decoder would leave out (RFC 7515, 2)."""
+    """Rightly signed, with characters in it that a lenient decoder leaves out (RFC 7515, 2)."""
     header, claims = segment({"alg": "HS256"}), segment(GOOD)
 
     assert accept(signed_text(f"{header}.{claims}")).jti == "j"
