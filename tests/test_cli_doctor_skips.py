@@ -153,3 +153,17 @@ def test_a_rate_limit_is_a_risk_and_a_quota_is_a_failure() -> None:
     finding = refusal_finding(RateLimitError("GET /applications: 429", status=429, retry_after=1.0), "app")
 
     assert (finding.level, finding.code) == ("warning", "rate-limit")
+
+
+@pytest.mark.parametrize("url", ["http://h:99999", "http://[x"])
+async def test_a_proxy_url_that_cannot_be_read_is_one_finding(
+    healthy: tuple[Simulator, dict[str, str]], monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    """The client would refuse it as well: it is not asked, and the command ends with its findings."""
+    _, environ = healthy
+    monkeypatch.setenv("HTTPS_PROXY", url)
+
+    findings = await doctor.examine(NETWORK, environ)
+
+    assert codes(findings) == ["proxy-url"]
+    assert "credentials and application were not tried" in texts(findings, "skipped")

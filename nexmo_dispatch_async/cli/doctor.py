@@ -77,8 +77,9 @@ async def examine(
     findings: list[Finding] = []
     if Part.SETTINGS in parts:
         findings += found
-    elif not settings.has_credentials and {Part.SERVICE, Part.CALLBACKS} & parts:
-        findings += [each for each in found if each.code in _INCOMPLETE and each.level == "bad"]
+    elif {Part.SERVICE, Part.CALLBACKS} & parts:
+        needed = {"proxy-url"} if settings.has_credentials else {"proxy-url", *_INCOMPLETE}
+        findings += [each for each in found if each.code in needed and each.level == "bad"]
     if Part.SERVICE in parts:
         findings += await examine_hosts(settings, clock=clock)
     if {Part.SERVICE, Part.CALLBACKS} & parts:
@@ -126,7 +127,10 @@ _INCOMPLETE = frozenset({"credentials-missing", "setting"})
 
 #: After one of these the credentials cannot be tried: the same failure would be told twice.
 _UNREACHABLE = frozenset(
-    {"dns", "connection", "certificate", "tls", "timeout", "http", "proxy-refused", "proxy-unreachable"}
+    {
+        *("dns", "connection", "certificate", "tls", "timeout", "http"),
+        *("proxy-url", "proxy-refused", "proxy-unreachable"),
+    }
 )
 
 
