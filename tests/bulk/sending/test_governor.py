@@ -128,6 +128,7 @@ def test_the_gateway_holds_all_buckets_of_its_application() -> None:
     assert b.ask(0.2, 1) == 0
     assert b.held(0.2).kind == "throttled"
     assert b.held(0.2).until == pytest.approx(3.1)
+    assert b.held(b.gateway.paused_until).kind == "rate"
     assert other.ask(0.2, 1) == 1
     assert b.ask(3.2, 1) == 1
 
@@ -265,6 +266,7 @@ def test_an_unreachable_service_is_tried_by_one_send() -> None:
     assert lane.ask(until, 10) == 1
     assert lane.ask(until, 10) == 0
     assert lane.held(until).until == math.inf
+    assert lane.held(until).kind == "unreachable"
     lane.accepted(until + 0.1)
 
     assert lane.ask(until + 0.1, 10) == 10
@@ -295,6 +297,17 @@ def test_sends_that_did_not_start_are_given_back() -> None:
 
     assert lane.ask(0.5, 1) == 1
     assert lane.bucket.out == lane.gateway.out == 1
+
+
+def test_to_ask_for_none_and_to_give_back_none_leave_a_stall_to_be_made_up_for() -> None:
+    """A rate that was the limit stays owed what a stalled loop missed."""
+    plain, asked = lane_of(10), lane_of(10)
+    for lane in (plain, asked):
+        assert lane.ask(0.0, 5) == 1
+    asked.ask(0.05, 0)
+    asked.give_back(0)
+
+    assert [lane.ask(0.35, 5) for lane in (plain, asked)] == [2, 2]
 
 
 def test_a_send_is_under_way_until_its_result() -> None:
