@@ -1,0 +1,140 @@
+"""The records of a campaign: what they are when nothing is said, and that none shows a person."""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+
+import pytest
+
+from nexmo_dispatch_async.bulk.ledger.records import (
+    SKIP_REASONS,
+    STATES,
+    Added,
+    Bounds,
+    Cap,
+    Claimed,
+    ClaimRequest,
+    Control,
+    Counts,
+    News,
+    Observed,
+    Recipient,
+    Result,
+    Row,
+    Suppressed,
+)
+
+NUMBER = "447700900123"
+RECIPIENT = Recipient(key=NUMBER, address=NUMBER, fields={"name": "Ann"}, bucket="b")
+CLAIMED = Claimed(id=7, key=NUMBER, address=NUMBER, fields={"name": "Ann"}, bucket="b")
+ROW = Row(id=7, key=NUMBER, address=NUMBER, fields={"name": "Ann"}, bucket="b", state="pending")
+
+
+def test_a_recipient_is_sent_to_at_any_time_unless_it_says_otherwise() -> None:
+    """In the zone, the language and the channels of the campaign."""
+    for each in (RECIPIENT, ROW):
+        assert (each.line, each.zone, each.language, each.variant, each.channels) == (0, "", "", "", ())
+        assert (each.not_before, each.expires, each.skip) == (0.0, math.inf, None)
+    assert RECIPIENT.others == ()
+    assert (ROW.attempts, ROW.changed, ROW.dispatch_uuid, ROW.error, ROW.code) == (0, 0.0, "", "", "")
+    assert ROW.news is None
+    assert (CLAIMED.line, CLAIMED.language, CLAIMED.variant, CLAIMED.channels) == (0, "", "", ())
+    assert CLAIMED.attempts == 1
+
+
+@pytest.mark.parametrize(
+    "record", [RECIPIENT, CLAIMED, ROW, Suppressed(address=NUMBER, reason="stop", at=1.0)]
+)
+def test_no_record_shows_a_person(record: object) -> None:
+    """A log line may hold a record."""
+    assert NUMBER not in repr(record)
+    assert "Ann" not in f"{record!r} {record}"
+    assert type(record).__name__ in repr(record)
+
+
+def test_what_is_asked_for_is_everything_unless_it_is_less() -> None:
+    """All buckets, all zones, no cap; a message above a cap is left out."""
+    request = ClaimRequest(limit=5, now=1.0)
+
+    assert (request.buckets, request.closed_zones, request.cap) == (None, frozenset(), None)
+    assert request.bounds is None
+    assert Cap(messages=1, window=60).over == "skip"
+    assert Added(added=1).duplicates == Observed(changed=1).strangers == ()
+
+
+def test_a_result_and_news_hold_only_what_was_told() -> None:
+    """Of no claim, without an id, an error or a time."""
+    result, news = Result(id=1, state="sent", at=1.0), News(dispatch_uuid="d", at=1.0)
+
+    assert (result.dispatch_uuid, result.error, result.code) == ("", "", "")
+    assert (result.not_before, result.attempts) == (0.0, 0)
+    assert (news.client_ref, news.ended, news.reached, news.channel) == ("", False, "", "")
+    assert (news.delivered_at, news.read_at, news.cost, news.currency) == (None, None, "", "")
+    assert (news.code, news.steps) == ("", b"")
+
+
+def test_counts_add_up() -> None:
+    """A campaign has sent all it will when no row is pending or under way."""
+    counts = Counts(states={"pending": 1, "sending": 2, "sent": 4, "skipped": 8})
+    empty = Counts(states={})
+
+    assert (counts.total, counts.open) == (15, 3)
+    assert (empty.total, empty.open, empty.ended) == (0, 0, 0)
+    assert (empty.skipped, empty.reached, empty.cost) == ({}, {}, {})
+
+
+def counts(*, ended: int = 0, cost: str = "0", **states: int) -> Counts:
+    return Counts(states=states, ended=ended, cost={"EUR": cost})
+
+
+@pytest.mark.parametrize(
+    ("bounds", "seen", "room"),
+    [
+        (Bounds(sends=5), counts(pending=9), 5),
+        (Bounds(sends=5), counts(sending=1, sent=1, refused=1, unknown=1, skipped=9), 1),
+        (Bounds(sends=5), counts(sent=7), 0),
+        (Bounds(spend=Decimal(4), worst=Decimal("0.5"), currency="EUR"), counts(), 8),
+        (Bounds(spend=Decimal(4), worst=Decimal("0.5"), currency="EUR"), counts(cost="3.6"), 0),
+        (Bounds(spend=Decimal(4), worst=Decimal("0.5"), currency="EUR"), counts(cost="9"), 0),
+        (Bounds(spend=Decimal(4), worst=Decimal("0.5"), currency="USD"), counts(cost="9"), 8),
+        (
+            Bounds(spend=Decimal(4), worst=Decimal("0.5"), currency="EUR"),
+            counts(sent=3, ended=1, sending=1, unknown=1, cost="0.5"),
+            3,
+        ),
+        (Bounds(sends=2, spend=Decimal(4), worst=Decimal(1), currency="EUR"), counts(), 2),
+        (Bounds(sends=9, spend=Decimal(4), worst=Decimal(1), currency="EUR"), counts(), 4),
+    ],
+)
+def test_a_claim_gets_what_its_bounds_leave(bounds: Bounds, seen: Counts, room: int) -> None:
+    """Of rows and of money, with the worst case of what is still open; never less than none."""
+    request = ClaimRequest(limit=100, now=1.0, bounds=bounds)
+
+    assert bounds.room(seen) == room
+    assert request.within(seen).limit == room
+    assert ClaimRequest(limit=1, now=1.0, bounds=bounds).within(seen).limit == min(room, 1)
+
+
+def test_without_bounds_a_claim_gets_what_it_asks_for() -> None:
+    """Nothing is limited that was not asked to be."""
+    request = ClaimRequest(limit=100, now=1.0)
+
+    assert request.within(counts(sent=10**6)) is request
+    assert Bounds().room(counts(sent=10**6)) >= 10**9
+    assert (Bounds().worst, Bounds().currency) == (0, "")
+    assert Bounds.may_cost(counts(sent=1, ended=2)) == 0
+
+
+def test_a_campaign_runs_as_planned_until_an_operator_says_otherwise() -> None:
+    """Nothing is released, and nothing was resumed."""
+    control = Control()
+
+    assert (control.version, control.state, control.by, control.reason) == (0, "run", "", "")
+    assert (control.rate, control.limit, control.release, control.resumed) == (None, None, False, 0)
+
+
+def test_a_store_may_keep_the_position_of_a_state_or_a_reason() -> None:
+    """The order never changes, and a new reason is the last."""
+    assert STATES == ("pending", "sending", "sent", "refused", "unknown", "skipped")
+    assert SKIP_REASONS[:6] == ("suppressed", "capped", "expired", "hold_out", "dropped", "excluded")
