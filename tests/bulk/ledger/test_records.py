@@ -122,7 +122,7 @@ def test_without_bounds_a_claim_gets_what_it_asks_for() -> None:
 
     assert request.within(counts(sent=10**6)) is request
     assert Bounds().room(counts(sent=10**6)) >= 10**9
-    assert (Bounds().worst, Bounds().currency) == (0, "")
+    assert (Bounds().worst, Bounds().currency) == (Decimal(0), "")
     assert Bounds.may_cost(counts(sent=1, ended=2)) == 0
 
 
