@@ -1,4 +1,4 @@
-"""A real NATS server for tests, or a cluster of three: on free ports of loopback, with JetStream."""
+"""A real NATS server for tests, or a cluster of three: on free ports, with JetStream."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-__all__ = ["NatsCluster", "NatsServer", "program"]
+__all__ = ["NatsCluster", "NatsServer", "Place", "program"]
 
 _SECONDS = 60
 
@@ -34,43 +35,54 @@ def free_ports(number: int) -> list[int]:
         return [one.getsockname()[1] for one in made]
 
 
+class Place(NamedTuple):
+    """Where a server runs: its address, and what stands before its command."""
+
+    host: str = "127.0.0.1"
+    prefix: tuple[str, ...] = ()
+
+
+_HERE = Place()
+
+
 class NatsServer:
     """A server that is started, stopped, suspended, killed and started again.
 
     Args:
         name: Unique in its cluster.
-        cluster: The ports of the routes of all servers of the cluster, the own one first.
+        cluster: Host and port of the routes of all servers of the cluster, the own one first.
         sync: `sync_interval`: `always`, or empty for the default of two minutes.
         lines: More lines of its configuration.
+        place: Where it runs.
     """
 
     def __init__(
         self,
         name: str = "single",
         *,
-        cluster: Sequence[int] = (),
+        cluster: Sequence[str] = (),
         sync: str = "always",
         lines: Sequence[str] = (),
+        place: Place = _HERE,
     ) -> None:
         found = program()
         assert found is not None, "no server binary"
         self._program = found
         self.name = name
         self.folder: Path = Path(tempfile.mkdtemp(prefix="nats-"))
+        self.place = place
         self.port, self.monitor = free_ports(2)
         self.log: Path = self.folder / "log"
-        routes = ", ".join(f"nats://127.0.0.1:{port}" for port in cluster)
+        routes = ", ".join(f"nats://{route}" for route in cluster)
         synced = f', sync_interval: "{sync}"' if sync else ""
         (self.folder / "conf").write_text(
             "\n".join(
                 [
                     f"server_name: {name}",
-                    f"listen: 127.0.0.1:{self.port}",
-                    f"http: 127.0.0.1:{self.monitor}",
+                    f"listen: {place.host}:{self.port}",
+                    f"http: {place.host}:{self.monitor}",
                     f'jetstream {{ store_dir: "{self.folder}/data", max_file_store: 1GB{synced} }}',
-                    f"cluster {{ name: test, listen: 127.0.0.1:{cluster[0]}, routes: [{routes}] }}"
-                    if cluster
-                    else "",
+                    f"cluster {{ name: test, listen: {cluster[0]}, routes: [{routes}] }}" if cluster else "",
                     *lines,
                 ]
             ),
@@ -94,13 +106,13 @@ class NatsServer:
 
     def url(self, space: str = "", user: str = "") -> str:
         """Return the URL of a space on this server."""
-        return f"nats://{user}127.0.0.1:{self.port}/{space}"
+        return f"nats://{user}{self.place.host}:{self.port}/{space}"
 
     def launch(self) -> None:
         """Start the server without waiting for it."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [self._program, "-c", self.folder / "conf"],
+                [*self.place.prefix, self._program, "-c", self.folder / "conf"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -118,7 +130,7 @@ class NatsServer:
         while True:
             assert self.running, self.log.read_text("utf-8", "replace")[-2000:]
             assert time.monotonic() < deadline, "the server did not start"
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+            with contextlib.suppress(OSError), socket.create_connection((self.place.host, self.port), 1):
                 return
             time.sleep(0.02)
 
@@ -151,13 +163,16 @@ class NatsServer:
 class NatsCluster:
     """Three servers that replicate streams among each other."""
 
-    def __init__(self, *, sync: str = "always") -> None:
-        ports = free_ports(3)
+    def __init__(self, *, sync: str = "always", places: Sequence[Place] = (_HERE,) * 3) -> None:
+        routes = [f"{place.host}:{port}" for place, port in zip(places, free_ports(3), strict=True)]
         self.servers: list[NatsServer] = [
             NatsServer(
-                f"n{number}", cluster=[ports[number], *(p for p in ports if p != ports[number])], sync=sync
+                f"n{number}",
+                cluster=[routes[number], *(route for route in routes if route != routes[number])],
+                sync=sync,
+                place=place,
             )
-            for number in range(3)
+            for number, place in enumerate(places)
         ]
 
     def start(self) -> None:
@@ -170,7 +185,12 @@ class NatsCluster:
     def url(self, space: str, first: NatsServer | None = None) -> str:
         """Return the URL of a space, with all servers; the client takes any."""
         servers = sorted(self.servers, key=lambda server: server is not first)
-        return f"nats://{','.join(f'127.0.0.1:{server.port}' for server in servers)}/{space}"
+        return f"nats://{','.join(f'{server.place.host}:{server.port}' for server in servers)}/{space}"
+
+    def durable_url(self, space: str, first: NatsServer | None = None) -> str:
+        """Return a URL that names the monitoring ports too, which tell how durable the servers are."""
+        monitors = ",".join(f"http://{server.place.host}:{server.monitor}" for server in self.servers)
+        return f"{self.url(space, first)}?monitor={monitors}"
 
     def remove(self) -> None:
         """Stop all servers and delete what they stored."""

@@ -21,12 +21,6 @@ pytestmark = [pytest.mark.engines, pytest.mark.timeout(240)]
 ROWS, LIMIT = 1500, 8
 
 
-def durable(cluster: NatsCluster, space: str, first: int = 0) -> str:
-    """Return a URL that names the monitoring ports, which tell how durable the servers are."""
-    monitors = ",".join(f"http://127.0.0.1:{server.monitor}" for server in cluster.servers)
-    return f"{cluster.url(space, cluster.servers[first])}?monitor={monitors}"
-
-
 class Senders:
     """Two processes that send, and that see the callbacks of each other's rows."""
 
@@ -59,7 +53,9 @@ async def test_a_leader_that_fails_in_the_middle_costs_a_wait(
     cluster: NatsCluster, fault: Literal["kill", "suspend"]
 ) -> None:
     """All are sent, each once; the counts are those of the rows."""
-    ledgers = [await JetStreamLedger.open(durable(cluster, "x", n), "spring") for n in range(2)]
+    ledgers = [
+        await JetStreamLedger.open(cluster.durable_url("x", cluster.servers[n]), "spring") for n in range(2)
+    ]
     await ledgers[0].add(people(ROWS))
     senders = Senders(ledgers)
 
@@ -99,7 +95,7 @@ async def test_only_a_durable_cluster_takes_a_campaign_without_a_word(cluster: N
         with pytest.raises(LedgerError, match="whether sync_interval is `always` is not known"):
             await JetStreamLedger.open(url, "spring")
 
-    async with await JetStreamLedger.open(durable(cluster, "x"), "spring") as ledger:
+    async with await JetStreamLedger.open(cluster.durable_url("x"), "spring") as ledger:
         assert (await ledger.counts()).total == 0
 
 
@@ -109,6 +105,6 @@ async def test_a_cluster_that_syncs_now_and_then_is_refused() -> None:
     cluster.start()
     try:
         with pytest.raises(LedgerError, match="sync_interval is not `always`: a power failure of most"):
-            await JetStreamLedger.open(durable(cluster, "x"), "spring")
+            await JetStreamLedger.open(cluster.durable_url("x"), "spring")
     finally:
         cluster.remove()

@@ -7,7 +7,7 @@ import json
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -19,8 +19,8 @@ from nexmo_dispatch_webhooks.inbox.jetstream import JetStreamInboxStore
 from tests.support.nats_server import NatsCluster, NatsServer
 
 #: `kill`: the leader of the events dies and comes back; `suspend`: it sleeps for eight seconds; `holder`: the
-#: process that handles events dies.
-Fault = Literal["kill", "suspend", "holder"]
+#: process that handles events dies; `other`: what the caller does.
+Fault = Literal["kill", "suspend", "holder", "other"]
 
 _SECONDS = 300.0
 #: Seconds that a suspended server sleeps, and that a killed one is away.
@@ -35,6 +35,7 @@ class Figures:
     fault: Fault
     acknowledged: int = 0
     refused: int = 0
+    reasons: Counter[str] = field(default_factory=Counter[str])
     lost: int = 0
     twice: int = 0
     disordered: int = 0
@@ -74,13 +75,29 @@ class Handled:
         return made
 
 
-async def survive(cluster: NatsCluster, fault: Fault, *, events: int, space: str) -> Figures:
+async def survive(
+    cluster: NatsCluster,
+    fault: Fault,
+    *,
+    events: int,
+    space: str,
+    happen: Callable[[list[JetStreamInbox]], Awaitable[None]] | None = None,
+    timeout: float = 15.0,  # noqa: ASYNC109 - of each call of the store
+) -> Figures:
     """Send callbacks to two processes, let the fault happen in the middle, and count.
 
     Each lane has one sender, which repeats what was refused, as the service does (contract 5.10).
+
+    Args:
+        cluster: Running.
+        fault: What happens.
+        events: Number of callbacks.
+        space: An empty one.
+        happen: What happens where *fault* is `other`.
+        timeout: Seconds until a call of the store has failed.
     """
     figures, handled = Figures(fault), Handled()
-    async with asyncio.timeout(_SECONDS), _inboxes(cluster, space, handled) as inboxes:
+    async with asyncio.timeout(_SECONDS), _inboxes(cluster, space, handled, timeout) as inboxes:
         middle = asyncio.Event()
         begun = last = time.monotonic()
 
@@ -92,8 +109,9 @@ async def survive(cluster: NatsCluster, fault: Fault, *, events: int, space: str
                     inbox = inboxes[number // _LANES % len(inboxes)]
                     try:
                         await inbox.put(RawRequest({}, new.body, new.path), new.context, new.event)
-                    except InboxError:
+                    except InboxError as error:
                         figures.refused += 1
+                        figures.reasons[str(error)] += 1
                         await asyncio.sleep(0.05)
                         continue
                     break
@@ -107,7 +125,7 @@ async def survive(cluster: NatsCluster, fault: Fault, *, events: int, space: str
             for lane in range(_LANES):
                 group.create_task(send(lane))
             await middle.wait()
-            await _happen(fault, cluster, inboxes)
+            await (_happen(fault, cluster, inboxes) if happen is None else happen(inboxes))
         while len(handled.times) < events:
             handled.changed.clear()
             await handled.changed.wait()
@@ -119,14 +137,17 @@ async def survive(cluster: NatsCluster, fault: Fault, *, events: int, space: str
 
 
 @asynccontextmanager
-async def _inboxes(cluster: NatsCluster, space: str, handled: Handled) -> AsyncIterator[list[JetStreamInbox]]:
+async def _inboxes(
+    cluster: NatsCluster, space: str, handled: Handled, seconds: float
+) -> AsyncIterator[list[JetStreamInbox]]:
     """Start the inboxes of two processes; the first one handles events."""
     made: list[JetStreamInbox] = []
     try:
         for number in range(2):
             url = cluster.url(space, cluster.servers[number])
             # while no process dies, no lease may end; where one dies, it ends soon
-            made.append(JetStreamInbox(url, poll=0.2, lease=3.0 if "holder" in space else 60.0))
+            lease = 3.0 if "holder" in space else 60.0
+            made.append(JetStreamInbox(url, poll=0.2, lease=lease, timeout=seconds))
             await made[-1].start(handled.router())
         yield list(made)
     finally:

@@ -87,8 +87,7 @@ class StoreInbox:
         self._backlog_since = 0.0
         self._stored_since = 0  # by this process, since it read the backlog of a shared store
         # counts
-        self._storing = True
-        self._duplicates = 0
+        self._storing, self._duplicates = True, 0
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} on {self.store!r}: {self.health().state}, {self._scheduler.lanes!r}>"
@@ -350,7 +349,7 @@ class StoreInbox:
             except InboxLostError:  # the store has logged it
                 self._storing = False
             except Exception as error:  # noqa: BLE001 - the next renewal may succeed
-                log_failure("the claim of the inbox", error)
+                self._scheduler.note_trouble(error)
 
     async def _follow_claim(self) -> bool:
         """Handle events if no other process does; return whether this one does."""
