@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import re
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -69,6 +70,8 @@ class Connection:
         self._refusals = 0
         self._last: BaseException | None = None
         self._denied = asyncio.Event()
+        # when it last left a server that took requests, and for too long could serve none
+        self._left = -math.inf
         #: What the names of streams begin with.
         self.space: str = self._address.space
         #: The space and a host, without user and password.
@@ -174,6 +177,8 @@ class Connection:
     async def attempt(self, work: Callable[[], Awaitable[T]]) -> T:
         """Run a function, again and again while there is no server or no leader, for at most `timeout`.
 
+        After a failure the next call goes to another server: this one may have lost its cluster.
+
         Raises:
             WrongSequenceError: The function raised it.
             Exception: Of the package, for all else that the driver or the server says.
@@ -189,8 +194,17 @@ class Connection:
                 break
             await asyncio.sleep(wait)
             wait = min(2 * wait, _LONGEST_WAIT)
+        if failure.kind == "away":
+            await self._leave_server()
         # Outside of `except`: the exception of the driver may quote subjects, and would be its context.
         raise self._error(failure)
+
+    async def _leave_server(self) -> None:
+        """Connect to a server anew, unless that was done just now; it may be another one."""
+        client, now = self._client, asyncio.get_running_loop().time()
+        if client is not None and len(self._address.servers) > 1 and now >= self._left + self._timeout:
+            self._left = now
+            await client.force_reconnect()
 
     def failed(self, failure: Failure) -> Exception:
         """Return the error of the package for a failure."""

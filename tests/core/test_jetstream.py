@@ -455,3 +455,34 @@ async def test_a_condition_that_fails_costs_no_lease(leases: Leases) -> None:
         await one.write([Write(f"{leases.subject}.mark", b"2", 0)])
 
     assert await one.hold()
+
+
+async def test_a_server_that_serves_nothing_is_left_for_another(own_server: NatsServer) -> None:
+    """It takes connections, as one that lost its cluster does: the call after a failure goes elsewhere."""
+    closed = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        listening.close()  # it takes one connection
+        info = {"server_id": "x", "version": "2.15.1", "headers": True, "max_payload": 1048576}
+        writer.write(b"INFO " + json.dumps(info | {"jetstream": True}).encode() + b"\r\n")
+        while line := await reader.readline():
+            if line.startswith(b"PING"):
+                writer.write(b"PONG\r\n")
+        writer.close()
+        closed.set()
+
+    own_server.stop()
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    connection = connection_to(f"nats://127.0.0.1:{port},127.0.0.1:{own_server.port}/x", timeout=1.0)
+    await connection.open()
+    await asyncio.to_thread(own_server.start)
+    stream = Stream(connection, Shape("x", ("x.>",)))
+
+    with pytest.raises(StoreError, match="did not answer in time"):
+        await stream.messages()
+    async with asyncio.timeout(20):
+        await closed.wait()
+        assert await stream.messages() is None
+
+    await connection.aclose()

@@ -1,12 +1,11 @@
 """Hosts of a test: network namespaces that a switch connects, each of which can be cut off and healed.
 
 The switch is a bridge in a namespace of its own, so that no rules of the machine apply to it. It takes root,
-and iproute2.
+and iproute2. A process beside this one removes all of it, also when this one is killed.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 import subprocess
@@ -19,6 +18,10 @@ __all__ = ["Namespaces", "NamespacesRefusedError"]
 _NETWORK = "198.18"
 #: What a kernel or a container says where it makes no namespaces, bridges or virtual cables.
 _REFUSALS = ("Operation not permitted", "Permission denied", "not supported", "Unknown device type")
+
+#: Ends with its input: then it removes a link, and namespaces with the processes in them.
+_REMOVE = """cat >/dev/null; ip link delete $1; shift
+for name in "$@"; do kill -9 $(ip netns pids $name); ip netns delete $name; done"""
 
 
 class NamespacesRefusedError(Exception):
@@ -36,6 +39,7 @@ class Namespaces:
         self._name = f"nd{secrets.token_hex(3)}"
         self._subnet = f"{_NETWORK}.{1 + secrets.randbelow(254)}"
         self._hosts = hosts
+        self._remover: subprocess.Popen[bytes] | None = None
 
     def __repr__(self) -> str:
         return f"<Namespaces {self._name}>"
@@ -51,6 +55,13 @@ class Namespaces:
             NamespacesRefusedError: It was refused; what was made is gone again.
         """
         try:
+            self._remover = subprocess.Popen(
+                ["sh", "-c", _REMOVE, "sh", self._name, self._switch, *map(self._host, range(self._hosts))],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
             _ip("netns", "add", self._switch)
             self._in_switch("add", "name", "switch", "type", "bridge")
             self._in_switch("set", "switch", "up")
@@ -80,11 +91,10 @@ class Namespaces:
         self._in_switch("set", f"port{number}", "up")
 
     def remove(self) -> None:
-        """Remove all of it, as far as it was made."""
-        names = [self._switch, *(self._host(number) for number in range(self._hosts))]
-        for command in (["link", "delete", self._name], *(["netns", "delete", name] for name in names)):
-            with contextlib.suppress(OSError, subprocess.CalledProcessError):
-                _ip(*command)
+        """End all processes on the hosts, and remove all that was made."""
+        remover, self._remover = self._remover, None
+        if remover is not None:
+            remover.communicate(timeout=20)
 
     @property
     def _switch(self) -> str:

@@ -7,7 +7,7 @@ import json
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -139,7 +139,7 @@ async def survive(
 @asynccontextmanager
 async def _inboxes(
     cluster: NatsCluster, space: str, handled: Handled, seconds: float
-) -> AsyncIterator[list[JetStreamInbox]]:
+) -> AsyncGenerator[list[JetStreamInbox]]:
     """Start the inboxes of two processes; the first one handles events."""
     made: list[JetStreamInbox] = []
     try:
