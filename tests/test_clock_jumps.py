@@ -191,6 +191,18 @@ def test_a_clock_that_is_set_back_holds_no_window_open(
     assert not window.status(CUSTOMER).open
 
 
+def test_a_message_that_came_late_is_as_old_as_it_was_when_it_came(
+    window: CareWindow, clocks: Clocks
+) -> None:
+    """A redelivery tells of 23 hours ago (contract 5.10), and then the clock is set back."""
+    window.observe(Received(clocks.wall() - timedelta(hours=23)))
+    clocks.offset -= 5 * HOUR
+
+    assert window.status(CUSTOMER).open
+    clocks.now += HOUR
+    assert not window.status(CUSTOMER).open
+
+
 def test_a_moment_that_was_noted_by_a_clock_ahead_holds_no_window_open(
     window: CareWindow, clocks: Clocks
 ) -> None:

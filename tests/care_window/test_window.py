@@ -133,6 +133,24 @@ def test_an_old_message_does_not_open_the_window_afresh(
 
 
 @pytest.mark.parametrize(
+    ("age", "open_"),
+    [
+        *((DAY + timedelta(hours=1), False), (DAY, False), (DAY - TICK, True), (timedelta(0), True)),
+        *((-timedelta(minutes=5), True), (-timedelta(minutes=5) - TICK, False)),
+    ],
+)
+def test_another_process_goes_by_the_stored_moment(
+    store: WindowStore, clock: Clock, age: timedelta, *, open_: bool
+) -> None:
+    """Also by one that is a little in its future, since clocks differ; it measured nothing itself."""
+    store.record("whatsapp", CUSTOMER, NOON - age)
+
+    status = CareWindow(store, clock=clock).status(CUSTOMER)
+
+    assert status == WindowStatus(open=open_, until=NOON - age + DAY, last_inbound=NOON - age)
+
+
+@pytest.mark.parametrize(
     ("channel", "peer", "known_as", "not_as"),
     [
         ("messenger", Peer(CUSTOMER, PSID), PSID, CUSTOMER),

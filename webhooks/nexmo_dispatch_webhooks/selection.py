@@ -26,7 +26,7 @@ class Selected:
     #: Calls the handler through its middlewares; what it raises comes through.
     run: Call
     #: Whether the handler, or a middleware, gets the context.
-    takes_context: bool = True
+    takes_context: bool
     error: Exception | None = None
 
 
