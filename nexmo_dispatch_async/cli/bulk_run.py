@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
+from typing import Final
 
 import anyio
 import anyio.to_thread
@@ -45,6 +46,9 @@ from nexmo_dispatch_webhooks.aiohttp import setup
 from nexmo_dispatch_webhooks.signature import Secret
 
 __all__ = ["RunOptions", "run"]
+
+#: Seconds between two looks at the status.
+_TOLD_EVERY_S: Final = 1.0
 
 
 class RunOptions(Struct, frozen=True, kw_only=True):
@@ -154,7 +158,7 @@ async def _send(campaign: Campaign, options: RunOptions, stack: AsyncExitStack) 
 
 
 async def _tell(campaign: Campaign, display: Display, live: LiveStatus | None) -> None:
-    """Show the status here, and leave it for other terminals, once a second."""
+    """Show the status here, and leave it for other terminals, now and then."""
     begun = False
     while True:
         begun = begun or campaign.is_running
@@ -164,7 +168,7 @@ async def _tell(campaign: Campaign, display: Display, live: LiveStatus | None) -
             with suppress(OSError):  # the folder may be full; what is sent is worth more than what is shown
                 if live is not None:
                     await anyio.to_thread.run_sync(live.write, status)
-        await anyio.sleep(1.0)
+        await anyio.sleep(_TOLD_EVERY_S)
 
 
 async def _unless_told(wait: Callable[[], Awaitable[object]]) -> None:
