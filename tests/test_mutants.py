@@ -7,7 +7,7 @@ import pytest
 from tests.support.mutants.measure import Equivalent, load_equivalents, measure
 from tests.support.mutants.operators import mutants_of, sample
 from tests.support.mutants.targets import TARGETS, Target
-from tests.support.mutants.trial import BrokenTestsError, Tree
+from tests.support.mutants.trial import OPTIONS, BrokenTestsError, Tree
 from tests.support.paths import ROOT
 
 TOY = '''"""A toy."""
@@ -25,6 +25,12 @@ def test_adult() -> None:
     assert not is_adult(16)
 """
 TARGET = Target("toy.py", ("test_toy.py",), ())
+# What this environment adds to pytest is none of the toy's: it takes most of the time.
+WITHOUT = (
+    *("faker", "schemathesis", "randomly", "xdist", "asyncio", "anyio", "nexmo-dispatch", "timeout"),
+    *("unraisableexception", "threadexception"),
+)
+TOY_OPTIONS = (*OPTIONS, "-Wignore::pytest.PytestUnknownMarkWarning", *(f"-pno:{name}" for name in WITHOUT))
 
 
 def changes(source: str) -> list[tuple[str, str]]:
@@ -106,7 +112,7 @@ def test_a_sample_is_the_same_each_time_and_survives_edits_elsewhere() -> None:
 def test_a_change_is_killed_survives_or_is_explained(toy: Path, tmp_path: Path) -> None:
     """One process for each; the work tree keeps its text."""
     (toy / "test_toy.py").write_text(CHECK.replace("18", "20"), "utf-8")
-    tree = Tree(toy, tmp_path / "copy", ("toy", "test_toy"))
+    tree = Tree(toy, tmp_path / "copy", ("toy", "test_toy"), options=TOY_OPTIONS)
     explained = [Equivalent("toy.py", "is_adult", "return age >= 18", "return (age > 18)", "no promise")]
 
     result = measure(tree, TARGET, explained, count=60, seed=1)
@@ -120,7 +126,7 @@ def test_a_change_is_killed_survives_or_is_explained(toy: Path, tmp_path: Path) 
 
 def test_an_explanation_that_is_untrue_fails(toy: Path, tmp_path: Path) -> None:
     """Of a change that a test notices, and of code that is no longer there."""
-    tree = Tree(toy, tmp_path / "copy", ("toy", "test_toy"))
+    tree = Tree(toy, tmp_path / "copy", ("toy", "test_toy"), options=TOY_OPTIONS)
     noticed = Equivalent("toy.py", "is_adult", "return age >= 18", "return (age > 18)", "no promise")
     stale = Equivalent("toy.py", "is_adult", "return age >= 17", "return (age > 17)", "no promise")
 
@@ -136,7 +142,7 @@ def test_an_explanation_that_is_untrue_fails(toy: Path, tmp_path: Path) -> None:
 @pytest.mark.long
 def test_an_endless_change_is_killed_by_its_limit(toy: Path, tmp_path: Path) -> None:
     """The limit is of the process's own time, so that a busy machine kills nothing."""
-    tree = Tree(toy, tmp_path / "copy", ("toy", "test_toy"))
+    tree = Tree(toy, tmp_path / "copy", ("toy", "test_toy"), options=TOY_OPTIONS)
     tree.write("toy.py", "while True: pass")
 
     assert not tree.passes(("test_toy.py",), cpu=0)
@@ -148,7 +154,7 @@ def test_an_endless_change_is_killed_by_its_limit(toy: Path, tmp_path: Path) -> 
 def test_tests_that_prove_nothing_are_refused(toy: Path, tmp_path: Path, test: str, message: str) -> None:
     """They fail without a change, or never import the module."""
     (toy / "test_toy.py").write_text(test, "utf-8")
-    tree = Tree(toy, tmp_path / "copy", ("toy", "test_toy"))
+    tree = Tree(toy, tmp_path / "copy", ("toy", "test_toy"), options=TOY_OPTIONS)
 
     with pytest.raises(BrokenTestsError, match=message):
         tree.prepare("toy.py", ("test_toy.py",))

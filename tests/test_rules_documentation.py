@@ -6,8 +6,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-import pytest
-
 from nexmo_dispatch_async.channels import sms
 from nexmo_dispatch_async.rules import RULES
 from nexmo_dispatch_async.rules.registry import markdown
@@ -54,10 +52,11 @@ def test_findings_link_to_their_rule() -> None:
     assert Path(url2pathname(urlsplit(page).path)).samefile(ROOT / "docs" / "rules.md")
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_every_rule_has_an_anchor(rule: str) -> None:
+def test_every_rule_has_an_anchor() -> None:
     """Each URL ends in an anchor of docs/rules.md, so that no link leads to the top of the page."""
-    assert RULES[rule].url.partition("#")[2] in anchors(ROOT / "docs" / "rules.md")
+    there = anchors(ROOT / "docs" / "rules.md")
+
+    assert [rule for rule in RULES if RULES[rule].url.partition("#")[2] not in there] == []
 
 
 def test_a_declared_site_has_the_pages() -> None:

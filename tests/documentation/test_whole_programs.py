@@ -1,7 +1,9 @@
 """Pages that name the files of their blocks: the files are saved, and commands say what the page says."""
 
+import importlib
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,14 @@ from pathlib import Path
 import pytest
 
 from tests.support.pages import PAGES, blocks, conversations, name_of, output_pattern
+
+# pytester forgets what the tests inside of a test have imported; what is here already need not come again.
+for name in ("fastapi", "nexmo_dispatch_async.client", "nexmo_dispatch_async.simulator.assertions"):
+    importlib.import_module(name)
+for name in ("aiohttp", "asgi", "testing"):
+    importlib.import_module(f"nexmo_dispatch_webhooks.{name}")
+
+pytest_plugins = ["pytester"]
 
 # The parts of the tutorial share a folder, and so do the files of one page.
 TUTORIAL = ("tutorial.md", "tutorial_callbacks.md", "tutorial_replies.md")
@@ -40,9 +50,23 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def play(page: Path, folder: Path) -> int:
-    """Save the files of a page and run its commands, from top to bottom; return the number of commands."""
-    commands = 0
+def run_pytest(command: str, pytester: pytest.Pytester) -> subprocess.CompletedProcess[str]:
+    """Run pytest as `run` does, but in this process, which has imported most of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "dont_write_bytecode", True)  # a page may change a file within a second
+        result = pytester.runpytest_inprocess(*WITHOUT_PLUGINS.split(), *shlex.split(command)[1:])
+    return subprocess.CompletedProcess(command, int(result.ret), f"{result.stdout}\n", str(result.stderr))
+
+
+def play(page: Path, pytester: pytest.Pytester, *, in_process: bool = True) -> int:
+    """Save the files of a page and run its commands, from top to bottom; return the number of commands.
+
+    Args:
+        page: The page.
+        pytester: Has the folder of the files.
+        in_process: Whether pytest runs in the process of this test.
+    """
+    folder, commands = pytester.path, 0
     for block in blocks(page):
         if block.title:
             (folder / block.title).write_text(block.code, "utf-8")
@@ -50,7 +74,8 @@ def play(page: Path, folder: Path) -> int:
             for command, shown in conversations(block.code):
                 if command.startswith(PREPARING):
                     continue
-                done = run(command, folder)
+                own = in_process and command.startswith("pytest ")
+                done = run_pytest(command, pytester) if own else run(command, folder)
                 commands += 1
                 fails = "AssertionError" in shown
                 assert (done.returncode != 0) == fails, f"{command}\n{done.stdout}\n{done.stderr}"
@@ -59,20 +84,23 @@ def play(page: Path, folder: Path) -> int:
 
 
 @pytest.mark.timeout(180)
-def test_the_tutorial_runs_from_part_to_part(tmp_path: Path) -> None:
-    """A newcomer who saves the files and types the commands sees what the pages show."""
+def test_the_tutorial_runs_from_part_to_part(pytester: pytest.Pytester) -> None:
+    """A newcomer who saves the files and types the commands sees what the pages show.
+
+    The first page in processes, as the newcomer does.
+    """
     pages = {page.name: page for page in TITLED}
 
-    played = [play(pages[name], tmp_path) for name in TUTORIAL]
+    played = [play(pages[name], pytester, in_process=name != TUTORIAL[0]) for name in TUTORIAL]
 
     assert played == [6, 3, 1]
 
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("page", [page for page in TITLED if page.name not in TUTORIAL], ids=name_of)
-def test_the_files_of_a_page_do_what_the_page_says(page: Path, tmp_path: Path) -> None:
+def test_the_files_of_a_page_do_what_the_page_says(page: Path, pytester: pytest.Pytester) -> None:
     """The same for a page of its own."""
-    assert play(page, tmp_path) > 0
+    assert play(page, pytester) > 0
 
 
 def test_what_the_pages_install_is_what_the_package_has() -> None:

@@ -95,7 +95,10 @@ def about(number: float, share: float = 0.03) -> Any:
     return pytest.approx(number, rel=share, abs=1.01)
 
 
-@pytest.mark.parametrize(("number", "rate"), [(1, 100), (2, 100), (4, 100), (8, 40), (3, 1), (4, 1000)])
+@pytest.mark.parametrize(
+    ("number", "rate"),
+    [(1, 100), (2, 100), (4, 100), (8, 40), (3, 1), pytest.param(4, 1000, marks=pytest.mark.long)],
+)
 def test_all_workers_together_keep_the_rate(number: int, rate: int) -> None:
     """Within 3 % over ten seconds, each second its share, and no worker goes without."""
 
