@@ -21,7 +21,7 @@ from nexmo_dispatch_async.care_window import (
 from nexmo_dispatch_async.care_window.sqlite import SqliteWindowStore
 from nexmo_dispatch_async.channels import messenger, sms, whatsapp
 from nexmo_dispatch_async.exceptions import ConfigurationError
-from nexmo_dispatch_async.models import Step
+from nexmo_dispatch_async.models import Address, Step
 from nexmo_dispatch_async.rules import Rules
 from nexmo_dispatch_async.workflow import Workflow
 from nexmo_dispatch_webhooks import InboundMessage, Router, parse_event
@@ -212,6 +212,28 @@ def test_ids_are_taken_as_they_are(window: CareWindow) -> None:
     assert window.status("00-a", channel="messenger").open
     assert not window.status("-a", channel="messenger").open
     assert not window.status("other words").open
+
+
+def test_what_is_no_full_number_compares_by_its_digits_unless_it_has_letters(window: CareWindow) -> None:
+    """Its country is unknown, so nothing is added to it; with a letter it is another name (contract 5.5)."""
+    window.record("06-17 (185) 666")
+    window.record("NL.1349")
+
+    assert window.status("0617185666").open
+    assert not window.status("31617185666").open
+    assert window.status("nl.1349 ").open
+    assert not window.status("1349").open
+
+
+def test_a_step_to_a_person_without_a_number_goes_by_the_user_id(window: CareWindow) -> None:
+    """Contract 5.5: the id stands where the number would."""
+    user_id = "NL.13491208655302741918"
+    step = msgspec.structs.replace(free_text(), to=Address("whatsapp", id=user_id))
+
+    before = window.allows(step)
+    window.observe(Received(from_=Peer(id=user_id)))
+
+    assert (before, window.allows(step)) == (False, True)
 
 
 def test_numbers_reads_those_of_whatsapp_alone(store: WindowStore, clock: Clock) -> None:
