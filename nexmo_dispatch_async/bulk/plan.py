@@ -74,8 +74,8 @@ class Plan(Struct, frozen=True, kw_only=True):
         same_address: Rows with the address of an earlier row and another key: one person gets several
             messages.
         rules: Rejected rows by rule.
-        channels: Recipients by the channel of their first step.
-        languages: Recipients by language, `""` for that of the template.
+        channels: Rows that would be sent, by the channel of their first step.
+        languages: Rows that would be sent, by language, `""` for that of the template.
         variants: Recipients by variant, `""` for none.
         buckets: Recipients by bucket, the unit of a rate.
         cost: The cost; `None` without a tariff.
@@ -289,8 +289,6 @@ class _Counting:
         self.recipients += len(good)
         encode = msgspec.json.Encoder().encode
         for recipient, rendered, same in good:
-            self.channels[rendered.channels[0]] += 1
-            self.languages[recipient.language] += 1
             self.variants[recipient.variant] += 1
             self.buckets[recipient.bucket] += 1
             self.same_address += same > 0
@@ -308,6 +306,8 @@ class _Counting:
                 self.suppressed += 1
                 continue
             self.sends[recipient.bucket] += 1
+            self.channels[rendered.channels[0]] += 1
+            self.languages[recipient.language] += 1
             if self._tariff is not None:
                 try:
                     cost = self._tariff.cost(rendered.workflow)

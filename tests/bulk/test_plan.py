@@ -258,6 +258,7 @@ async def test_people_who_get_nothing_are_counted_and_cost_nothing(tmp_path: Pat
         )
 
     assert (plan.recipients, plan.excluded, plan.suppressed, plan.sends) == (10, 3, 1, 6)
+    assert sum(plan.channels.values()) == sum(plan.languages.values()) == plan.sends
     assert plan.seconds == 6
     assert plan.cost is not None
     assert plan.cost.expected == Decimal("0.60")
