@@ -218,7 +218,9 @@ def test_what_is_no_full_number_compares_by_its_digits_unless_it_has_letters(win
     """Its country is unknown, so nothing is added to it; with a letter it is another name (contract 5.5)."""
     window.record("06-17 (185) 666")
     window.record("NL.1349")
+    window.record("--")
 
+    assert not window.status("++").open
     assert window.status("0617185666").open
     assert not window.status("31617185666").open
     assert window.status("nl.1349 ").open
@@ -297,7 +299,11 @@ def test_people_and_channels_are_apart(window: CareWindow) -> None:
 
 
 @pytest.mark.parametrize(
-    "message", [Received(channel="sms"), Received(channel="viber_service_msg"), Received(from_=Peer())]
+    "message",
+    [
+        *(Received(channel="sms"), Received(channel="viber_service_msg"), Received(from_=Peer())),
+        Received("messenger", Peer()),
+    ],
 )
 def test_messages_that_open_no_window_are_told(window: CareWindow, message: Inbound) -> None:
     assert not window.observe(message)

@@ -314,6 +314,21 @@ def test_a_step_with_number_and_id_is_known_by_the_one_of_its_channel(channel: s
     assert step.recipient == sent.messages["m"].recipient == plain.messages["m"].recipient
 
 
+@pytest.mark.parametrize(("length", "kept"), [(199, 199), (200, 200), (201, 200)])
+def test_of_a_word_200_characters_are_kept(length: int, kept: int) -> None:
+    """Ids, statuses and currencies are short: what a sender invents fills no store."""
+    word = "x" * length
+    event = status(word, word, dispatch=word, channel=word, usage={"price": "1", "currency": word})
+
+    state = observe(event)
+
+    assert state is not None
+    ((uuid, sent),) = state.messages.items()
+    ((name, seen),) = sent.statuses.items()
+    words = [state.dispatch_uuid, uuid, name, sent.channel or "", str(seen.price and seen.price.currency)]
+    assert [len(each) for each in words] == [kept] * 5
+
+
 def test_half_surrogates_are_storable() -> None:
     """Contract 5.11: they survive parsing; a store could not write them."""
     event = parse_event(
