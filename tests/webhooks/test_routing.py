@@ -329,6 +329,24 @@ def test_composition_refuses_what_cannot_work() -> None:
         d.include_router("a")  # type: ignore[arg-type]  # the point of the test
 
 
+def test_a_second_place_is_told_by_what_the_routers_hold() -> None:
+    """Two routers without a name are told apart by their handlers; the message says what to do."""
+    child, first, second = Router(), Router(), Router()
+
+    @child.message_status()
+    async def on_status(event: Event) -> None: ...
+
+    first.include_router(child)
+
+    with pytest.raises(RouterError) as refused:
+        second.include_router(child)
+    assert str(refused.value) == (
+        f"the router of {__name__}.{on_status.__qualname__} is included in a router without a name already, "
+        "and a router has one place: make a new Router for each application, in a function such as "
+        "make_router()"
+    )
+
+
 async def test_prefix_takes_only_what_arrives_below() -> None:
     """Whole segments of the path count."""
     log: list[str] = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar, Unpack
+from typing import Any, Final, Self, TypeVar, Unpack
 
 import msgspec
 
@@ -51,6 +51,8 @@ H = TypeVar("H", bound=Handler)
 M = TypeVar("M", bound=Middleware)
 OM = TypeVar("OM", bound=OuterMiddleware)
 
+_UNNAMED: Final = "router"
+
 
 class DispatchResult(msgspec.Struct, frozen=True):
     """The result of one event: the handlers that succeeded, and the failures."""
@@ -83,6 +85,14 @@ class _Node:
         # place and state
         self.parent: _Node | None = None
         self.frozen = False
+
+    @property
+    def shown(self) -> str:
+        """The name for messages; a router without a name is told by its first handler."""
+        first = next((entry for entry in self.entries if isinstance(entry, Route)), None)
+        if self.name != _UNNAMED:
+            return self.name
+        return "a router without a name" if first is None else f"the router of {first.name}"
 
     def routes(self) -> Iterator[Route]:
         for entry in self.entries:
@@ -155,7 +165,7 @@ class Router:
     """
 
     def __init__(
-        self, *routers: Router, name: str = "router", values: Mapping[str, Any] | None = None
+        self, *routers: Router, name: str = _UNNAMED, values: Mapping[str, Any] | None = None
     ) -> None:
         self._node = _Node(name, dict(values or {}))
         self._plan: Plan | None = None  # made by `freeze`; before, whatever is asked is planned anew
@@ -347,7 +357,10 @@ class Router:
         if node is here:
             raise RouterError(f"{here.name} cannot include itself")
         if node.parent is not None:
-            raise RouterError(f"{node.name} is included in {node.parent.name} already")
+            raise RouterError(
+                f"{node.shown} is included in {node.parent.shown} already, and a router has one place: make "
+                "a new Router for each application, in a function such as make_router()"
+            )
         ancestor = here.parent
         while ancestor is not None:
             if ancestor is node:
