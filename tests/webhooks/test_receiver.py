@@ -1,5 +1,6 @@
 """`Receiver`: one request to one answer, without a socket."""
 
+import asyncio
 import logging
 from typing import Any
 
@@ -327,6 +328,38 @@ async def test_the_inbox_lives_as_long_as_the_receiver() -> None:
         assert subject.health()["ready"]
 
     assert store.life[1:] == ["closed"]
+
+
+async def test_idle_waits_for_what_was_answered() -> None:
+    """An inbox answers first; after `idle` the handlers have run, and without an inbox they have anyway."""
+    begun, go, log = asyncio.Event(), asyncio.Event(), list[str]()
+
+    async def on_status(event: Event) -> None:
+        begun.set()
+        await go.wait()
+        log.append(event.kind)
+
+    router = Router()
+    router.add(on_status)
+    async with Receiver(router, verification=None, inbox=MemoryInbox()) as subject:
+        assert (await subject.handle(request())).status == 200
+        await begun.wait()
+        waiting = asyncio.create_task(subject.idle())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        go.set()
+        await waiting
+
+        assert log == ["message-status"]
+    await receiver().idle()
+
+
+async def test_idle_says_that_an_inbox_cannot_be_waited_for() -> None:
+    """A wait that waits for nothing would make tests of chance."""
+    subject = receiver(inbox=Store())
+
+    with pytest.raises(ConfigurationError, match=r"Store has no idle\(\)"):
+        await subject.idle()
 
 
 async def test_receivers_of_one_router_have_each_their_own_values() -> None:

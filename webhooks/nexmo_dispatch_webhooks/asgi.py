@@ -126,6 +126,10 @@ class ASGIReceiver:
         self._started = False
         await self.receiver.aclose()
 
+    async def idle(self) -> None:
+        """Wait until no stored event is ready or being handled; see `Receiver.idle`."""
+        await self.receiver.idle()
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one scope: `http`, `lifespan`, or a `websocket`, which is refused."""
         if scope["type"] == "http":

@@ -178,6 +178,24 @@ class Receiver:
         if self.inbox is not None:
             await self.inbox.aclose()
 
+    async def idle(self) -> None:
+        """Wait until no stored event is ready or being handled: in tests, before effects are checked.
+
+        Events between two attempts do not count. Without an inbox, handlers run before the answer, and this
+        returns at once.
+
+        Raises:
+            ConfigurationError: The inbox is one of the application and has no `idle()`.
+        """
+        if self.inbox is None:
+            return
+        wait: Any = getattr(self.inbox, "idle", None)
+        if not callable(wait):
+            raise ConfigurationError(
+                f"{type(self.inbox).__qualname__} has no idle(): no wait for it is possible"
+            )
+        await wait()
+
     def _check_accounts(self) -> None:
         known = getattr(self.verification, "api_keys", None)
         if self.verification is not None and known is None:
