@@ -68,6 +68,19 @@ async def test_a_variable_that_is_wrong_hides_no_other(healthy: tuple[Simulator,
     assert codes(findings) == ["setting", "setting", "application-missing"]
 
 
+async def test_an_application_id_that_cannot_be_sent_is_a_setting(
+    healthy: tuple[Simulator, dict[str, str]],
+) -> None:
+    """No client can be made with it: it is a finding, and no traceback."""
+    _, environ = healthy
+    environ["NEXMO_DISPATCH_APPLICATION_ID"] = "app\u2026"
+
+    findings = await doctor.examine(NETWORK, environ)
+
+    assert codes(findings) == ["setting"]
+    assert "NEXMO_DISPATCH_APPLICATION_ID" in texts(findings, "bad")
+
+
 async def test_what_wrong_credentials_prevent_is_listed_as_skipped(
     healthy: tuple[Simulator, dict[str, str]], capsys: pytest.CaptureFixture[str]
 ) -> None:

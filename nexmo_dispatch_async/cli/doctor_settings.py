@@ -74,9 +74,9 @@ def read_settings(environ: Mapping[str, str]) -> tuple[Settings, list[Finding]]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", PlainHTTPWarning)
         base_url, token_url = _urls(variables, environ, read)
-        known = base_url and token_url and not missing
-        complete = bool(known and read(lambda: variables.credentials(variables.base_url()), None))
         application_id = read(lambda: variables.application_id() or "", None)
+        known = base_url and token_url and application_id is not None and not missing
+        complete = bool(known and read(lambda: variables.credentials(variables.base_url()), None))
     findings += [
         warning("plain-http", text, "use https, or keep the service in a network of your own")
         for text in dict.fromkeys(
