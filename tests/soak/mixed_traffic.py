@@ -59,7 +59,7 @@ CONNECTIONS = 16
 #: Rows of a campaign.
 ROWS = 20
 #: Seconds that an operation waits for news, and those after which a rest is none.
-WAIT_S, REST_S = 3.0, 30.0
+WAIT_S, REST_S = 3.0, 60.0
 #: Seconds that the tracker keeps what it knows: less than the warm-up.
 KEEP_S = 5.0
 HANDLER_FAILS, SEED = 0.05, 1
