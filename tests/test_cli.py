@@ -328,16 +328,21 @@ async def test_listen_answers_a_wrong_signature_as_it_is_told(options: tuple[str
         await command.signalled(signal.SIGINT)
 
 
-def test_listen_says_that_the_port_is_taken(capfd: pytest.CaptureFixture[str]) -> None:
-    """By host and port, in a sentence."""
+@pytest.mark.parametrize("command", [["listen", "--no-verification"], ["simulate"]], ids=" ".join)
+def test_a_port_that_is_taken_is_told_with_its_cure(
+    command: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """By host and port, in a sentence that names the option which chooses another."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        done = CliRunner().invoke(app, ["listen", "--port", str(port), "--no-verification"])
+        done = CliRunner().invoke(app, [*command, "--port", str(port)])
 
     assert done.exit_code == 1
-    assert done.stderr.startswith(f"cannot listen on 127.0.0.1 port {port}: ")
+    assert done.stderr == (
+        f"cannot listen on 127.0.0.1 port {port}: the port is in use; choose another with --port\n"
+    )
     assert "Traceback" not in done.output + capfd.readouterr().err
 
 

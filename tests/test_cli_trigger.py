@@ -93,6 +93,14 @@ async def test_what_is_given_is_what_arrives(receiver: tuple[str, list[Event]], 
     assert event.raw["surprise"] == [1]
 
 
+async def test_the_receiver_is_named_as_in_other_commands(receiver: tuple[str, list[Event]]) -> None:
+    """`--url` is what `apps` calls a receiver, and `--to` says the same."""
+    url, seen = receiver
+
+    assert (await trigger("read", "--url", url))[0] == 0
+    assert len(seen) == 1
+
+
 async def test_a_refusal_ends_with_1(receiver: tuple[str, list[Event]]) -> None:
     """A wrong secret, a missing signature and a port without a receiver end with 1, and say why."""
     url, seen = receiver
@@ -100,6 +108,12 @@ async def test_a_refusal_ends_with_1(receiver: tuple[str, list[Event]]) -> None:
     assert (await trigger("read", "--to", url, secret="a1b2c3d4=another"))[0] == 1
     code, out, _ = await trigger("read", "--to", url, "--unsigned")
     assert (code, out.startswith("read, unsigned: 503")) == (1, True)
+    code, out, _ = await trigger("read", "--to", url, "--wrong-signature")
+    assert (code, out.startswith("read, wrongly signed: 401")) == (1, True)
+    assert (
+        json.loads((await trigger("read", "--to", url, "--wrong-signature", "--json"))[1])["signed"] is False
+    )
+    assert (await trigger("read", "--to", url, "--unsigned", "--wrong-signature"))[0] == 2
     code, _, err = await trigger("read", "--to", "http://127.0.0.1:9/webhooks")
     assert (code, "does the receiver listen there?" in err) == (1, True)
     assert (await trigger("read", "--to", "127.0.0.1"))[0] == 2

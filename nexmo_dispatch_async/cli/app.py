@@ -342,7 +342,8 @@ def trigger(
     ],
     *,
     to: Annotated[
-        str, typer.Option(metavar="URL", help="URL of the receiver; by default that of listen.")
+        str,
+        typer.Option("--to", "--url", metavar="URL", help="URL of the receiver; by default that of listen."),
     ] = "http://127.0.0.1:8702/webhooks",
     secret: Secrets = None,
     channel: Annotated[str, typer.Option(help="sms, mms, whatsapp, viber or messenger.")] = "",
@@ -371,17 +372,24 @@ def trigger(
         ),
     ] = None,
     unsigned: Annotated[bool, typer.Option("--unsigned", help="Post without a signature.")] = False,
+    wrong_signature: Annotated[
+        bool, typer.Option("--wrong-signature", help="Sign with another secret than that of the account.")
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """Post one callback to a receiver, signed with the first secret, as the service does.
 
-    What is not given is made up, with new ids and with addresses reserved for fiction.
+    What is not given is made up, with new ids and with addresses reserved for fiction. The simulator knows
+    nothing of it: a free answer to a triggered inbound message is rejected with 1340 there, unless the
+    customer wrote to the simulator, with POST /control/inbound.
 
     Exit code: 0 if the response was 2xx, otherwise 1.
     """
     from nexmo_dispatch_async.cli.trigger import run
 
     check_url(to, "--to")
+    if unsigned and wrong_signature:
+        raise typer.BadParameter("cannot be given with --unsigned", param_hint="--wrong-signature")
     options = TriggerOptions(
         kind=kind,
         channel=channel,
@@ -393,6 +401,7 @@ def trigger(
         dispatch_uuid=dispatch_uuid,
         error=error,
         body=body,
+        wrong_signature=wrong_signature,
         json=json,
     )
     secrets = {} if unsigned else secret_pairs(context, secret)

@@ -38,6 +38,7 @@ from nexmo_dispatch_async.cli.bulk_progress import Display, display_for
 from nexmo_dispatch_async.cli.bulk_samples import kind_in_words, samples_of
 from nexmo_dispatch_async.cli.bulk_words import counts_in_words, pace_in_words, pause_in_words
 from nexmo_dispatch_async.cli.ending import Ending
+from nexmo_dispatch_async.cli.options import cannot_listen
 from nexmo_dispatch_async.cli.screen import show
 from nexmo_dispatch_async.client import DispatchClient
 from nexmo_dispatch_async.exceptions import ConfigurationError, PlanChangedError
@@ -209,7 +210,7 @@ async def _listen(
     try:
         await web.TCPSite(runner, host, port).start()
     except OSError as error:
-        raise ConfigurationError(f"cannot listen on {host} port {port}: {error.strerror}") from None
+        raise ConfigurationError(cannot_listen(host, port, error, "--listen")) from None
     address = runner.addresses[0]
     checked = "signatures are checked" if secrets else "signatures are NOT checked"
     show(f"callbacks arrive at http://{address[0]}:{address[1]}{path} ({checked})", error=True)

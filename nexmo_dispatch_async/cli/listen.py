@@ -14,6 +14,7 @@ from rich.console import Console
 
 from nexmo_dispatch_async.cli import screen
 from nexmo_dispatch_async.cli.ending import Ending
+from nexmo_dispatch_async.cli.options import cannot_listen
 from nexmo_dispatch_async.cli.recording import Recorder
 from nexmo_dispatch_async.cli.redactor import Redactor
 from nexmo_dispatch_async.cli.timeline import line
@@ -117,7 +118,7 @@ async def run(
         try:
             await web.TCPSite(runner, host, port).start()
         except OSError as error:
-            return _cannot(f"cannot listen on {host} port {port}: {error.strerror}")
+            return _cannot(cannot_listen(host, port, error))
         address = runner.addresses[0]
         checked = "signatures are checked" if secrets else "signatures are NOT checked"
         text = f"listening on http://{address[0]}:{address[1]}{path} ({checked}); Ctrl-C ends"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -19,6 +20,7 @@ __all__ = [
     "JsonFile",
     "Secrets",
     "StoreOption",
+    "cannot_listen",
     "check_url",
     "secret_name",
     "secret_pairs",
@@ -56,6 +58,13 @@ def check_url(url: str, option: str) -> None:
     """
     if not url.startswith(("http://", "https://")):
         raise typer.BadParameter("must start with http:// or https://", param_hint=option)
+
+
+def cannot_listen(host: str, port: int, error: OSError, option: str = "--port") -> str:
+    """Return why a server cannot listen, and for a port that is in use the option that chooses another."""
+    in_use = error.errno == errno.EADDRINUSE
+    reason = f"the port is in use; choose another with {option}" if in_use else error.strerror
+    return f"cannot listen on {host} port {port}: {reason}"
 
 
 def secret_pairs(context: typer.Context, texts: list[str] | None) -> dict[str, Secret]:

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
 from nexmo_dispatch_async.cli.ending import Ending
+from nexmo_dispatch_async.cli.options import cannot_listen
 from nexmo_dispatch_async.cli.screen import show, show_json
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.simulator import Record, SimulatedApplication, Simulator
@@ -57,7 +58,7 @@ async def run(
     except ConfigurationError as error:
         show(f"cannot start: {error}", error=True)
     except OSError as error:
-        show(f"cannot listen on {host} port {port}: {error.strerror}", error=True)
+        show(cannot_listen(host, port, error), error=True)
     return 1
 
 

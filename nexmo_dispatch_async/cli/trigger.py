@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Any, Final, cast
 
 import aiohttp
@@ -35,16 +36,18 @@ async def run(to: str, secrets: Mapping[str, Secret], options: TriggerOptions) -
         return 1
     if host := plain_host(to):
         show(f"note: the callback is sent unencrypted to {host}", error=True)
-    async with WebhookClient(to, secrets=secrets or None) as client:
+    how, signed_with = ("signed", secrets) if secrets else ("unsigned", None)
+    if options.wrong_signature:
+        how, signed_with = "wrongly signed", {next(iter(secrets), "a1b2c3d4"): token_urlsafe()}
+    async with WebhookClient(to, secrets=signed_with) as client:
         try:
             answer = await client.post(body)
         except (aiohttp.ClientError, TimeoutError) as error:
             show(f"no answer: {no_answer(error)}", error=True)
             return 1
     if options.json:
-        show_json({"status": answer.status, "signed": bool(secrets), "body": body})
+        show_json({"status": answer.status, "signed": how == "signed", "body": body})
     else:
-        how = "signed" if secrets else "unsigned"
         words = " ".join(answer.text.split())[:80]
         show(f"{options.kind}, {how}: {answer.status}{f' ({words})' if words else ''}")
         show(json.dumps(body, indent=2), lines=True)

@@ -36,4 +36,5 @@ class TriggerOptions(Struct, frozen=True, kw_only=True):
     dispatch_uuid: str | None = None
     error: int | None = None
     body: Path | None = None
+    wrong_signature: bool = False
     json: bool = False

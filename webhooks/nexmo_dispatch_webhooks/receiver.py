@@ -190,7 +190,7 @@ class Receiver:
         if self.inbox is None:
             return
         wait: Any = getattr(self.inbox, "idle", None)
-        if not callable(wait):
+        if wait is None:
             raise ConfigurationError(
                 f"{type(self.inbox).__qualname__} has no idle(): no wait for it is possible"
             )
