@@ -39,14 +39,23 @@ class PostgresServer:
     Args:
         settings: Lines for `postgresql.conf`.
         source: Another server, of which this one is a standby.
+        under: Command that runs the server as its child or in its place, such as that of a tracer.
     """
 
-    def __init__(self, *, settings: Sequence[str] = (), source: PostgresServer | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        settings: Sequence[str] = (),
+        source: PostgresServer | None = None,
+        under: Sequence[str] = (),
+    ) -> None:
         found = binaries()
         assert found is not None, "no server binaries"
         self._bin = found
         self.settings: list[str] = list(settings)
         self._source = source
+        #: See the arguments; it may change before the next start.
+        self.under: list[str] = list(under)
         # short, since the path of a socket has at most 107 bytes
         self.folder: Path = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
         self.data: Path = self.folder / "data"
@@ -107,13 +116,21 @@ class PostgresServer:
         with (self.data / "postgresql.conf").open("a", encoding="utf-8") as file:
             file.write("\n".join(lines) + "\n")
 
+    def adopt(self) -> None:
+        """Make files that this process put into the folder of the data those of the server."""
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
+        self.data.chmod(0o700)
+        if self._owner:
+            for path in (self.data, *self.data.rglob("*")):
+                os.chown(path, self._owner["user"], self._owner["group"])
+
     def start(self) -> None:
         """Start the server, and return when it takes connections."""
         if not self.data.exists():
             self.create()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [self._bin / "postgres", "-D", self.data],
+                [*self.under, self._bin / "postgres", "-D", self.data],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

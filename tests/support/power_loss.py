@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["Disk", "Event", "strace", "trace"]
+__all__ = ["Disk", "Event", "applied", "apply", "strace", "survivors", "text_of", "trace"]
 
 _SECTOR = 512
 _CALL = re.compile(r"^(\d+)\s+(\w+)\((.*?)(?:\)\s+=\s+(-?\d+).*| <unfinished \.\.\.>)$")
@@ -79,11 +79,11 @@ def _events(lines: list[str]) -> Iterator[Event]:
 def _event(call: str, arguments: str) -> Event | None:
     if call == "unlink":
         text = _TEXT.match(arguments)
-        return None if text is None else Event("unlink", _bytes(text[1]).decode())
+        return None if text is None else Event("unlink", text_of(text[1]).decode())
     file = _FILE.match(arguments)
     if file is None:
         return None
-    path = _bytes(file[1]).decode()
+    path = text_of(file[1]).decode()
     if call in {"fsync", "fdatasync"}:
         return Event("sync", path)
     if call == "ftruncate":
@@ -92,11 +92,12 @@ def _event(call: str, arguments: str) -> Event | None:
     if data is None:
         return None
     if call == "write":
-        return Event("write", path, -1, _bytes(data[1]))
-    return Event("write", path, int(arguments.rsplit(",", 1)[1]), _bytes(data[1]))
+        return Event("write", path, -1, text_of(data[1]))
+    return Event("write", path, int(arguments.rsplit(",", 1)[1]), text_of(data[1]))
 
 
-def _bytes(text: str) -> bytes:
+def text_of(text: str) -> bytes:
+    """Return the bytes of a text as strace writes it with `-xx`."""
     return bytes.fromhex(text.replace("\\x", ""))
 
 
@@ -117,7 +118,7 @@ class Disk:
             self.synced.pop(path.name, None)
             self.since.pop(path.name, None)
         elif event.kind == "sync":
-            self.synced[path.name] = _applied(self.synced.get(path.name, b""), self.since.pop(path.name, []))
+            self.synced[path.name] = applied(self.synced.get(path.name, b""), self.since.pop(path.name, []))
         else:
             self.synced.setdefault(path.name, b"")
             self.since.setdefault(path.name, []).append(event)
@@ -129,15 +130,20 @@ class Disk:
             name: Of the file.
             seed: 0 loses all that was not synced; another one loses a part of it.
         """
-        writes = self.since.get(name, []) if seed else []
-        chance = random.Random(f"{seed} {name}")
-        share = chance.random()
-        kept = [piece for write in writes for piece in _sectors(write) if chance.random() < share]
-        return _applied(self.synced.get(name, b""), kept)
+        return applied(self.synced.get(name, b""), survivors(self.since.get(name, []), name, seed))
 
     def now(self, name: str) -> bytes:
         """Return the content of a file as processes see it."""
-        return _applied(self.synced.get(name, b""), self.since.get(name, []))
+        return applied(self.synced.get(name, b""), self.since.get(name, []))
+
+
+def survivors(writes: list[Event], name: str, seed: int) -> list[Event]:
+    """Return what is kept of writes that were not synced: nothing with seed 0, else any part of them."""
+    if not seed:
+        return []
+    chance = random.Random(f"{seed} {name}")
+    share = chance.random()
+    return [piece for write in writes for piece in _sectors(write) if chance.random() < share]
 
 
 def _sectors(event: Event) -> list[Event]:
@@ -154,14 +160,20 @@ def _sectors(event: Event) -> list[Event]:
     return pieces
 
 
-def _applied(content: bytes, events: list[Event]) -> bytes:
+def applied(content: bytes, events: list[Event]) -> bytes:
+    """Return the content of a file after writes."""
     result = bytearray(content)
+    apply(result, events)
+    return bytes(result)
+
+
+def apply(content: bytearray, events: list[Event]) -> None:
+    """Change the content of a file by writes."""
     for event in events:
         if event.kind == "truncate":
-            del result[event.offset :]
-            result.extend(bytes(event.offset - len(result)))
+            del content[event.offset :]
+            content.extend(bytes(event.offset - len(content)))
             continue
-        offset = len(result) if event.offset < 0 else event.offset
-        result.extend(bytes(max(0, offset - len(result))))
-        result[offset : offset + len(event.data)] = event.data
-    return bytes(result)
+        offset = len(content) if event.offset < 0 else event.offset
+        content.extend(bytes(max(0, offset - len(content))))
+        content[offset : offset + len(event.data)] = event.data
