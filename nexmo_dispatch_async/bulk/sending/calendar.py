@@ -17,7 +17,7 @@ from nexmo_dispatch_async.exceptions import ConfigurationError
 
 __all__ = ["Calendar"]
 
-# In every zone, clocks change at a quarter of an hour of UTC.
+# In every zone, clocks change and days begin at a quarter of an hour of UTC.
 _QUARTER = 900.0
 _LOOK_AHEAD = 9 * 86_400.0
 
@@ -104,7 +104,7 @@ class Calendar:
             day = dt.datetime.fromtimestamp(at, each).date()
             for number in range(10):
                 date = day + dt.timedelta(days=number)
-                for minute in (quiet.begin, quiet.end, 0):
+                for minute in (quiet.begin, quiet.end):
                     local = dt.datetime.combine(date, dt.time(minute // 60, minute % 60), each)
                     found.update((local.timestamp(), local.replace(fold=1).timestamp()))
         return sorted(moment for moment in found if moment > at)

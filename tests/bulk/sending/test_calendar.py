@@ -168,6 +168,16 @@ def test_without_settings_every_moment_is_open() -> None:
     assert sundays.changes([""], at("2026-11-15T01:00", "UTC")) == at("2026-11-16T00:00", "UTC")
 
 
+def test_quiet_hours_may_begin_and_end_at_any_minute() -> None:
+    """Also between the quarters of an hour, in a zone half an hour beside its neighbours."""
+    calendar = Calendar("Asia/Kolkata", QuietHours(begin=21 * 60 + 7, end=8 * 60 + 13), start_at=4.0)
+    evening, morning = (at(f"2026-11-{time}", "Asia/Kolkata") for time in ("10T21:07", "11T08:13"))
+
+    assert calendar.changes([""], evening - 3600) == evening
+    assert calendar.opens("", evening) == calendar.changes([""], evening) == morning
+    assert Calendar(send_until=5.0).send_until == 5.0
+
+
 def test_the_next_change_is_that_of_the_first_zone_to_change() -> None:
     """In whatever order the zones are named."""
     calendar = Calendar(AMSTERDAM, NIGHT)
