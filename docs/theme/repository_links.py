@@ -1,7 +1,8 @@
 """Lets pages link to files of the repository: on the site such a link leads to the code host.
 
-A page in `docs/` may link to `../examples/otp.py`, which works in a checkout and at the code host. The site
-holds only the pages, so the link gets the address of the repository, which stands in `pyproject.toml` alone.
+A page in `docs/` may link to `../LICENSE`, which works in a checkout and at the code host. The site holds
+only the pages, so the link gets the address of the repository, which stands in `pyproject.toml` alone. A
+program such as `../examples/otp.py` is a page of the site: see `program_pages.py`.
 """
 
 from __future__ import annotations
@@ -9,18 +10,19 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from posixpath import normpath
+from posixpath import normpath, relpath
 
 ROOT = Path(__file__).resolve().parents[2]
 REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["urls"]["Repository"]
 
 # A link, or a picture, to a relative path; code blocks are left alone by `outside_of_code`.
 _LINK = re.compile(r"(?<=\]\()(?!#|[a-z]+:)([^)\s#]+)(#[^)\s]*)?(?=\))")
+_PROGRAM = re.compile(r"examples/(\w+)\.py")
 _CODE = re.compile(r"^```.*?^```|`[^`\n]*`", re.DOTALL | re.MULTILINE)
 
 
 def with_repository_links(markdown: str, page: str) -> str:
-    """Return the text of a page with absolute links to the files of the repository outside of `docs/`.
+    """Return the text of a page whose links to files outside of `docs/` lead somewhere on the site as well.
 
     Args:
         markdown: The text.
@@ -30,6 +32,8 @@ def with_repository_links(markdown: str, page: str) -> str:
 
     def absolute(match: re.Match[str]) -> str:
         path = normpath(f"{folder}/{match[1]}")
+        if program := _PROGRAM.fullmatch(path):
+            return relpath(f"docs/examples/{program[1]}.md", folder)
         inside = path.startswith("docs/")
         return match[0] if inside else f"{REPOSITORY}/blob/main/{path}{match[2] or ''}"
 

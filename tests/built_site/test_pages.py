@@ -1,6 +1,8 @@
 """The pages of the built site, run by `make docs` after it has built them."""
 
 import importlib
+import re
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,15 @@ def test_no_page_is_an_orphan(pages: dict[Path, Page]) -> None:
 def test_nothing_comes_from_another_host(pages: dict[Path, Page]) -> None:
     """Scripts, styles, fonts and pictures are files of the site: it works without a network."""
     assert external_assets(pages, SITE) == []
+
+
+def test_every_program_is_a_page_that_the_first_page_links_to(pages: dict[Path, Page]) -> None:
+    """A reader copies it whole, and without leaving the site."""
+    for program in sorted((ROOT / "examples").glob("*.py")):
+        name = f"examples/{program.stem}.html"
+        assert name in pages[SITE / "index.html"].links
+        shown = unescape(re.sub(r"<[^>]*>", "", (SITE / name).read_text("utf-8")))
+        assert program.read_text("utf-8").strip() in shown
 
 
 @pytest.mark.parametrize("package", ["nexmo_dispatch_async", "nexmo_dispatch_webhooks"])

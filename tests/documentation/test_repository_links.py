@@ -20,8 +20,17 @@ def test_a_file_of_the_repository_gets_its_address() -> None:
     """From pages at any depth, with its anchor, whatever the text of the link."""
     rewrite = hook().with_repository_links
 
-    assert rewrite("[a](../examples/otp.py)", "client.md") == f"[a]({REPOSITORY}/blob/main/examples/otp.py)"
+    assert rewrite("[a](../pyproject.toml)", "client.md") == f"[a]({REPOSITORY}/blob/main/pyproject.toml)"
     assert rewrite("[`a`](../../LICENSE#x)", "reference/a.md") == f"[`a`]({REPOSITORY}/blob/main/LICENSE#x)"
+
+
+def test_a_program_is_a_page_of_the_site() -> None:
+    """From pages at any depth; its folder is one of the repository."""
+    rewrite = hook().with_repository_links
+
+    assert rewrite("[a](../examples/otp.py)", "client.md") == "[a](examples/otp.md)"
+    assert rewrite("[a](../../examples/otp.py)", "reference/a.md") == "[a](../examples/otp.md)"
+    assert rewrite("[a](../examples)", "client.md") == f"[a]({REPOSITORY}/blob/main/examples)"
 
 
 def test_links_between_pages_and_code_stay_as_they_are() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.pages import PAGES, blocks, conversations, name_of, output_pattern
+from tests.support.paths import ROOT
 
 # pytester forgets what the tests inside of a test have imported; what is here already need not come again.
 for name in ("fastapi", "nexmo_dispatch_async.client", "nexmo_dispatch_async.simulator.assertions"):
@@ -26,6 +27,7 @@ TUTORIAL = ("tutorial.md", "tutorial_callbacks.md", "tutorial_replies.md")
 TITLED = [
     page for page in PAGES if page.name != "other_languages.md" and any(block.title for block in blocks(page))
 ]
+FIRST_PAGES = [ROOT / "README.md", ROOT / "docs" / "index.md"]
 # What prepares a machine is not run again: the tests have their environment.
 PREPARING = ("python3 -m venv ", ". .venv/bin/activate", "pip install ")
 
@@ -101,6 +103,19 @@ def test_the_tutorial_runs_from_part_to_part(pytester: pytest.Pytester) -> None:
 def test_the_files_of_a_page_do_what_the_page_says(page: Path, pytester: pytest.Pytester) -> None:
     """The same for a page of its own."""
     assert play(page, pytester) > 0
+
+
+def test_the_first_program_is_the_same_on_both_first_pages(tmp_path: Path) -> None:
+    """README and site begin with one program, which shows a failover as the text below it says."""
+    first, same = (next(b for b in blocks(page) if b.language == "python") for page in FIRST_PAGES)
+    (tmp_path / "first.py").write_text(first.code, "utf-8")
+
+    printed = run("python first.py", tmp_path).stdout
+
+    assert first.code == same.code
+    said = "was sent on ['whatsapp', 'sms']"
+    assert printed.endswith(f" {said}\n")
+    assert all(f"`{said}`" in page.read_text("utf-8") for page in FIRST_PAGES)
 
 
 def test_what_the_pages_install_is_what_the_package_has() -> None:
