@@ -8,7 +8,7 @@
     ├── CampaignError                  a campaign or its files cannot carry out the call
     │   ├── LedgerError                the ledger failed; nothing of the call was stored
     │   │   ├── LedgerInUseError       another process uses the file: .pid, .host
-    │   │   └── LedgerCopiedError      the file is a copy or was restored: the original may have sent since
+    │   │   └── LedgerCopiedError      the ledger is a copy or was restored: the original may have sent since
     │   ├── PlanChangedError           the ledger holds another plan
     │   └── OptOutError                the opt-out list failed; nothing of the call was stored
     ├── ClientClosedError              the client is closed, or belongs to another event loop
@@ -189,9 +189,9 @@ def _ledger_in_use(message: str, pid: int, host: str) -> LedgerInUseError:
 
 
 class LedgerCopiedError(LedgerError):
-    """The file is a copy of the ledger, or an older state: messages may have been sent from the original.
+    """The ledger is a copy, or an older state: messages may have been sent from the original.
 
-    `restored=True` opens the file; only an operator can know that the original sent nothing since.
+    `restored=True` opens it; only an operator can know that the original sent nothing since.
     """
 
 

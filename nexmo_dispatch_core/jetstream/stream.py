@@ -10,6 +10,7 @@ import json
 import secrets
 from base64 import b64decode
 from collections.abc import Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
@@ -113,6 +114,8 @@ class StreamState(Struct, frozen=True):
         current: Replicas that are up to date, the leader included.
         max_bytes: After which it is full; -1 for the limit of the server.
         leader: The name of the server that leads it; empty where it is not replicated.
+        created: Epoch seconds. A stream that is put back from a backup counts as made then; in a cluster its
+            replicas may differ by the time that took.
     """
 
     messages: int
@@ -123,6 +126,7 @@ class StreamState(Struct, frozen=True):
     current: int
     max_bytes: int = -1
     leader: str = ""
+    created: float = 0.0
 
 
 class _Error(Struct):
@@ -174,6 +178,7 @@ class _Response(Struct):
     state: _State = msgspec.field(default_factory=_State)
     config: _Config = msgspec.field(default_factory=_Config)
     cluster: _Cluster | None = None
+    created: datetime | None = None
     message: _Stored | None = None
     seq: int = 0
     total: int = 0
@@ -305,6 +310,7 @@ class Stream:
                 1 + sum(peer.current and not peer.offline for peer in peers),
                 found.config.max_bytes,
                 found.cluster.leader if found.cluster is not None else "",
+                found.created.timestamp() if found.created is not None else 0.0,
             )
 
         return await self._connection.attempt(ask)

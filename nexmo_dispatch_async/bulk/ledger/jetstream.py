@@ -46,13 +46,20 @@ from nexmo_dispatch_async.bulk.ledger.records import (
     State,
 )
 from nexmo_dispatch_async.bulk.ledger.transitions import amount
-from nexmo_dispatch_async.exceptions import ConfigurationError, LedgerError, PlanChangedError
+from nexmo_dispatch_async.exceptions import (
+    ConfigurationError,
+    LedgerCopiedError,
+    LedgerError,
+    PlanChangedError,
+)
 from nexmo_dispatch_core.jetstream.connection import Connection
 from nexmo_dispatch_core.jetstream.durability import Durability, all_sync_always, require_durable
 from nexmo_dispatch_core.jetstream.failures import Failure, WrongSequenceError
 from nexmo_dispatch_core.jetstream.stream import Write
 
 __all__ = ["JetStreamLedger"]
+#: Seconds by which the replicas of a stream differ in when it was made: its restoration took so long.
+RESTORING = 60.0
 #: How often grants are computed anew because another process was faster.
 _LEASE_TRIES = 50
 
@@ -112,6 +119,7 @@ class JetStreamLedger:
         observer: bool = False,
         create: bool = True,
         accept_loss: bool = False,
+        restored: bool = False,
         lease: float = 120.0,
         replicas: int | None = None,
         max_bytes: int | None = None,
@@ -129,6 +137,8 @@ class JetStreamLedger:
             create: False raises `LedgerError` when there is no such campaign.
             accept_loss: Also use a stream that may lose what it acknowledged: a `sending` that is lost
                 messages a person twice. The campaign keeps this decision.
+            restored: Go on with a stream that was put back from a backup, or copied. Rows that were sent from
+                the original since are sent again.
             lease: Seconds without a sign of life after which other processes take this one for dead.
             replicas: Of a stream that is made; None for 3 in a cluster and 1 on a single server.
             max_bytes: Bytes after which a stream that is made is full; None for the limit of the server.
@@ -137,6 +147,7 @@ class JetStreamLedger:
 
         Raises:
             LedgerError: The stream cannot be used, or may lose what it acknowledged.
+            LedgerCopiedError: The stream was put back from a backup or copied, and *restored* is False.
             ConfigurationError: *opt_outs* is somewhere else, or the URL cannot be read.
         """
         try:
@@ -157,38 +168,51 @@ class JetStreamLedger:
         )
         try:
             await connection.open()
-            await ledger._begin(create=create, accept_loss=accept_loss)
+            await ledger._begin(create=create, accept_loss=accept_loss, restored=restored)
         except BaseException:
             await ledger.aclose()
             raise
         return ledger
 
-    async def _begin(self, *, create: bool, accept_loss: bool) -> None:
+    async def _begin(self, *, create: bool, accept_loss: bool, restored: bool) -> None:
         await require(self._stream, create=create)
         view = self._journal.view
         await self._journal.read()
         if not view.head_seq and not create:
             raise LedgerError(f"there is no campaign of this name in {self._connection.shown}")
-        accepted = await self._require_durable(accept_loss=accept_loss)
+        stream = await self._stream.state()
+        if self._observes:
+            if not view.head_seq:
+                await self._make(stream.created)
+            return
+        head = view.head
+        self._require_original(head, stream.created, restored=restored)
+        accepted = head.accepts_loss or await self._require_durable(stream.replicas, accept_loss=accept_loss)
         if not view.head_seq:
-            await self._make()
-        if accepted:
-            await self._batches.run(_accept_loss)
-        if not self._observes:
-            self.reaped = await self._batches.begin()
+            await self._make(stream.created)
+        made = stream.created if restored or not head.stream_made else head.stream_made
+        if view.head != (changed := replace(view.head, accepts_loss=accepted, stream_made=made)):
+            await self._batches.run(partial(_store_head, changed))
+        self.reaped = await self._batches.begin()
 
-    async def _require_durable(self, *, accept_loss: bool) -> bool:
-        """Refuse a stream that may lose something, unless that was accepted; return whether it is now."""
-        if self._observes or self._journal.view.head.accepts_loss:
-            return False
-        replicas = (await self._stream.state()).replicas
+    def _require_original(self, head: Head, made: float, *, restored: bool) -> None:
+        """Refuse a stream that was made after the campaign: an older state of it, put back from a backup."""
+        if head.stream_made and made > head.stream_made + RESTORING and not restored:
+            raise LedgerCopiedError(
+                f"the stream {self._stream.name} was put back from a backup, or copied: rows that are "
+                "pending here may have been sent since. If the original is not used and was not used since, "
+                "open it with restored=True"
+            )
+
+    async def _require_durable(self, replicas: int, *, accept_loss: bool) -> bool:
+        """Refuse a stream that may lose something, unless that is accepted; return whether it is."""
         durability = Durability(replicas, await all_sync_always(self._connection.monitors, replicas))
         require_durable(self._connection, durability, accept_loss=accept_loss)
         return bool(durability.findings)
 
-    async def _make(self) -> None:
+    async def _make(self, made: float) -> None:
         """Make the campaign, unless another process was faster."""
-        head = form.encode(Head(self.name, new_reference()))
+        head = form.encode(Head(self.name, new_reference(), stream_made=made))
         marker = Write(self._names.marker, form.encode(Marker()))
         with contextlib.suppress(WrongSequenceError):
             await self._stream.put_together([Write(self._names.head, head, 0), marker])
@@ -461,10 +485,10 @@ class JetStreamLedger:
             giving.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
-async def _accept_loss(work: Work) -> None:
-    """Keep the decision with the campaign."""
-    head = replace(work.view.head, accepts_loss=True)
-    work.put(Write(work.view.names.head, form.encode(head), work.view.head_seq))
+async def _store_head(head: Head, work: Work) -> None:
+    """Keep decisions of an operator with the campaign, and when its stream was made."""
+    changed = replace(work.view.head, accepts_loss=head.accepts_loss, stream_made=head.stream_made)
+    work.put(Write(work.view.names.head, form.encode(changed), work.view.head_seq))
 
 
 def _error(failure: Failure) -> LedgerError:

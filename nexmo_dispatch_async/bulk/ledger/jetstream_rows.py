@@ -140,12 +140,15 @@ class Head(Struct, frozen=True):
 
     Attributes:
         accepts_loss: Whether an operator accepted that the stream may lose what it acknowledged.
+        stream_made: When the stream was made, in epoch seconds; one that is put back from a backup is made
+            anew.
     """
 
     name: str
     reference: str
     plan: bytes = b""
     accepts_loss: bool = False
+    stream_made: float = 0.0
 
 
 class Marker(Struct, frozen=True):
