@@ -198,6 +198,32 @@ async def test_a_lease_that_was_lost_and_is_free_again_is_taken_from_the_beginni
     assert not one.lapsed
 
 
+async def test_an_event_is_read_while_marks_of_others_wait(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each event of a backlog would cut a batch of marks short; its own mark comes first."""
+    one, other = await stores.new(), await stores.new()
+    await one.claim()
+    for number in range(2):
+        await other.add(record(number))
+    await one.pending()
+    go, write = asyncio.Event(), one._lease.write
+
+    async def slow(*arguments: Any) -> int:
+        await go.wait()
+        return await write(*arguments)
+
+    monkeypatch.setattr(one._lease, "write", slow)
+    one.finish(1)
+
+    async with asyncio.timeout(20):
+        assert (await one.load(2)).state == "pending"
+        reading = asyncio.create_task(one.load(1))
+        assert not (await asyncio.wait({reading}, timeout=0.1))[0]
+        go.set()
+        assert (await reading).state == "handled"
+
+
 async def test_a_retry_of_an_operator_reaches_the_process_that_handles(stores: Stores) -> None:
     """The command opens a store of its own."""
     one, command = await stores.new(), await stores.new()
