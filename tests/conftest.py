@@ -79,8 +79,8 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
     A worker says otherwise of each test three times that it passed, which costs as much as the small ones.
     """
-    options = item.config.option
-    if not hasattr(item.config, "workerinput") or options.xmlpath or options.durations is not None:
+    wants_more = any(item.config.getoption(name, None) is not None for name in ("xmlpath", "durations"))
+    if wants_more or not hasattr(item.config, "workerinput"):
         return None
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     for report in runtestprotocol(item, log=False, nextitem=nextitem):

@@ -10,6 +10,8 @@ import pytest
 
 from tests.support.paths import ROOT
 
+pytest_plugins = ["pytester"]
+
 # Fixtures that pytest warns about when it writes a report of its present form; warnings are errors here.
 OUTDATED = ("record_property", "record_xml_attribute")
 
@@ -56,3 +58,33 @@ def test_no_test_asks_for_a_fixture_that_spoils_the_report() -> None:
     ]
 
     assert asking == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("option", ["-q", "--durations=3", "--junitxml=x.xml"])
+def test_workers_report_each_outcome(pytester: pytest.Pytester, option: str) -> None:
+    """A failure before, in and after a test is one, also where a test that passed is reported once."""
+    pytester.makeconftest("from tests.conftest import pytest_runtest_protocol")
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.fixture
+        def broken(request):
+            assert request.node.name != "test_before"
+            yield
+            assert request.node.name != "test_after"
+
+        def test_before(broken): pass
+        def test_after(broken): pass
+        def test_both(broken): assert False
+        def test_good(broken): pass
+        @pytest.mark.skip
+        def test_left_out(): pass
+        """
+    )
+    own = ["-pno:cacheprovider", "-pno:randomly", "-pno:faker", "-pno:schemathesis"]
+
+    result = pytester.runpytest_subprocess("--numprocesses=1", *own, option)
+
+    result.assert_outcomes(passed=2, failed=1, errors=2, skipped=1)
