@@ -238,6 +238,37 @@ def test_a_step_to_a_person_without_a_number_goes_by_the_user_id(window: CareWin
     assert (before, window.allows(step)) == (False, True)
 
 
+@pytest.mark.parametrize("name", ["user_id", "parent_user_id", "wa_id"])
+def test_each_name_of_a_whatsapp_user_opens_the_window(window: CareWindow, name: str) -> None:
+    """Contract 5.5: a later step may go to any of them, and the address may be missing."""
+
+    class User(NamedTuple):
+        user_id: str | None = None
+        parent_user_id: str | None = None
+        wa_id: str | None = None
+
+    class FromUser(NamedTuple):
+        whatsapp_user: User
+        channel: str = "whatsapp"
+        from_: Peer = Peer()
+        timestamp: datetime | None = NOON
+
+    assert window.observe(FromUser(User(**{name: CUSTOMER})))
+
+    assert window.status(CUSTOMER).open
+
+
+def test_a_store_forgets_what_is_older_and_nothing_else(store: WindowStore) -> None:
+    """To the microsecond, and it tells how many."""
+    store.record("whatsapp", CUSTOMER, NOON)
+    store.record("messenger", PSID, NOON - TICK)
+
+    assert store.forget_before(NOON) == 1
+    assert (store.last("whatsapp", CUSTOMER), store.last("messenger", PSID)) == (NOON, None)
+    assert store.forget_before(NOON + TICK) == 1
+    assert store.last("whatsapp", CUSTOMER) is None
+
+
 def test_numbers_reads_those_of_whatsapp_alone(store: WindowStore, clock: Clock) -> None:
     """A page-scoped id of Messenger may look like a national number, and stays what it is."""
     window = CareWindow(store, clock=clock, numbers=lambda number: "31" + number.removeprefix("0"))

@@ -27,7 +27,10 @@ _SENT = (
     *("tests/simulator/api/test_validation.py", "tests/bulk/test_plan.py", "tests/bulk/templates"),
 )
 _TRACKING = ("tests/tracking", "tests/test_whatsapp_users.py", "tests/bulk/test_outcomes.py")
-_WINDOWS = ("tests/care_window", "tests/test_rules_windows.py", "tests/phone_numbers")
+_WINDOWS = (
+    *("tests/care_window", "tests/test_rules_windows.py", "tests/test_whatsapp_users.py"),
+    "tests/phone_numbers",
+)
 _RECEIVER = ("tests/webhooks",)
 _BULK = (
     *("tests/bulk/ledger/test_ledger_machine.py", "tests/bulk/ledger/test_folding.py"),
