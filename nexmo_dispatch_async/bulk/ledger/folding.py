@@ -111,7 +111,7 @@ def _channel(outcomes: list[WorkflowResult]) -> str:
             return outcome.channel
     best = max(
         (step for outcome in outcomes for step in outcome.steps if step.channel is not None),
-        key=lambda step: (strength(step.status or ""), -(step.step or 0)),
+        key=lambda step: strength(step.status or ""),  # of equals the first step
         default=None,
     )
     if best is None or not satisfies(best.status or "", "delivered"):

@@ -155,6 +155,35 @@ def test_before_the_end_the_channel_is_the_one_that_got_furthest() -> None:
     assert (both.delivered_at, read.delivered_at, read.read_at) == (BEGIN + 1, BEGIN + 2, BEGIN + 3)
 
 
+def test_at_the_end_the_channel_is_that_of_the_step_that_completed_the_workflow() -> None:
+    """WhatsApp had delivered as well, and its step went on since it waited for more."""
+    news = fold(
+        (
+            status(1, 1, "delivered", at=1),
+            status(1, 2, "delivered", at=2, channel="sms"),
+            report(1, "completed", ("whatsapp", "delivered"), ("sms", "delivered"), at=3),
+        )
+    )
+
+    assert (news.reached, news.channel, news.ended) == ("delivered", "sms", True)
+
+
+def test_a_channel_that_is_not_told_is_not_guessed() -> None:
+    """A status may come without its addresses: no other step takes its place."""
+    unnamed = raw_status("delivered", **{"to": None, "from": None})
+    beside = status(1, 9, "rejected", at=1)
+
+    assert [(it.reached, it.channel) for it in (fold((unnamed,)), fold((beside, unnamed)))] == [
+        ("delivered", ""),
+        ("delivered", ""),
+    ]
+
+
+def test_a_code_before_a_person_read_is_no_failure() -> None:
+    """A warning of a message that arrived says nothing of why a person was not reached."""
+    assert fold((status(1, 1, "submitted", at=1, code=1190), status(1, 1, "read", at=2))).code == ""
+
+
 def test_the_code_is_that_of_the_last_failed_step() -> None:
     """A step that failed before a later one arrived stays in the list; one without a code has none."""
     twice = fold((status(1, 1, "rejected", at=1, code=1190), status(1, 2, "undeliverable", at=2, code=1360)))
