@@ -7,9 +7,6 @@ from __future__ import annotations
 
 __all__ = ["exponential_wait"]
 
-#: The exponent is bounded: beyond it every base above 1 is over every limit, and a float would overflow.
-_LARGEST_EXPONENT = 62
-
 
 def exponential_wait(attempt: int, *, initial: float, maximum: float, base: float) -> float:
     """Return the seconds to wait after a failed attempt, without jitter.
@@ -23,6 +20,6 @@ def exponential_wait(attempt: int, *, initial: float, maximum: float, base: floa
         base: The factor from one wait to the next, from 1.
     """
     try:
-        return min(maximum, initial * float(base) ** min(attempt - 1, _LARGEST_EXPONENT))
-    except OverflowError:  # a base beyond 10**4
+        return min(maximum, initial * float(base) ** (attempt - 1))
+    except OverflowError:  # the power is beyond the floats, and so beyond every maximum
         return maximum if initial else 0.0

@@ -29,6 +29,22 @@ def test_each_wait_is_longer_by_the_base_up_to_the_maximum(
     ] == waits
 
 
+@pytest.mark.parametrize(
+    ("attempt", "base", "wait"),
+    [
+        (64, 1.01, 1.01**63),
+        (464, 1.01, 1.01**463),
+        (10**9, 1.01, 600.0),
+        (10**9, 1.0, 1.0),
+        (10**400, 2.0, 600.0),
+    ],
+)
+def test_a_slow_growth_goes_on_up_to_the_maximum(attempt: int, base: float, wait: float) -> None:
+    """A base just above 1 takes hundreds of attempts."""
+    assert exponential_wait(attempt, initial=1.0, maximum=600.0, base=base) == pytest.approx(wait)
+    assert exponential_wait(attempt, initial=0.0, maximum=600.0, base=base) == 0.0
+
+
 @given(
     st.integers(1, 10**9), st.floats(0, 1e300), st.floats(0, 1e300), st.floats(1, 1e300, allow_infinity=False)
 )
