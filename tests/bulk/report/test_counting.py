@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import reduce
 from typing import Any
 
+import msgspec
 import pytest
 
 from nexmo_dispatch_async.bulk.ledger.folding import news_of_event
@@ -21,8 +22,8 @@ from nexmo_dispatch_async.bulk.report.counting import (
     why_missed,
 )
 from nexmo_dispatch_async.bulk.report.figures import Bar, Flow, Times
-from nexmo_dispatch_webhooks.events import Event
-from tests.bulk.callbacks import report, status
+from nexmo_dispatch_webhooks.events import Event, parse_event
+from tests.bulk.callbacks import report, status, uuid_of
 
 
 def row(*events: Event, key: str = "447700900123", **members: Any) -> Row:
@@ -170,6 +171,25 @@ def test_a_status_that_came_alone_tells_no_time() -> None:
     (channel,) = counting.channels()
     assert (channel.channel, channel.attempted, channel.delivered, channel.read) == ("whatsapp", 2, 2, 1)
     assert (channel.people, channel.failed, channel.to_delivered) == (2, 0, Times())
+
+
+def test_a_message_on_a_channel_that_was_not_told_counts_as_unknown() -> None:
+    """And a step of which only the report tells, without a status, is no message."""
+    link = {"dispatch": {"dispatch_uuid": uuid_of(1)}}
+    body = {"message_uuid": uuid_of(11, "m"), "status": "delivered", "_links": link}
+    unnamed = row(parse_event(msgspec.json.encode(body)))
+    silent = row(
+        status(2, 1, "rejected", at=1), report(2, "error", ("whatsapp", "rejected"), ("sms", ""), at=2)
+    )
+
+    counting = counted(unnamed, silent)
+
+    assert [(it.channel, it.attempted, it.delivered) for it in counting.channels()] == [
+        ("unknown", 1, 1),
+        ("whatsapp", 1, 0),
+    ]
+    assert Flow("accepted", "1 unknown", 1) in counting.flows()
+    assert why_missed(silent) == "WhatsApp: rejected"
 
 
 def test_a_row_flows_from_step_to_step() -> None:
