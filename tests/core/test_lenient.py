@@ -188,6 +188,7 @@ def test_numbers_end_where_they_are_no_longer_exact() -> None:
     assert (to_decimal(text), to_decimal(text + "1")) == (Decimal(text), None)
     assert (to_decimal(10**63), to_decimal(10**64)) == (Decimal(10**63), None)
     assert to_decimal(-(10**64)) is None
+    assert to_decimal(1e70) == Decimal("1e70")
 
 
 def test_what_something_is_in_words() -> None:
