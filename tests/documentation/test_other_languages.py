@@ -213,8 +213,9 @@ async def test_a_send_that_is_refused_fails(room: Path, command: tuple[str, ...]
         (("sh", "send.sh"), SENDING),
         (("node", "send.mjs"), SENDING),
         (("node", "receive.mjs"), ("SIGNATURE_SECRETS",)),
+        (("sh", "clock.sh"), ("BASE_URL",)),
     ],
-    ids=["send.sh", "send.mjs", "receive.mjs"],
+    ids=["send.sh", "send.mjs", "receive.mjs", "clock.sh"],
 )
 async def test_a_missing_setting_is_named_in_one_line(
     room: Path, command: tuple[str, ...], names: tuple[str, ...]
