@@ -124,6 +124,17 @@ def test_a_change_is_killed_survives_or_is_explained(toy: Path, tmp_path: Path) 
     assert (tree.copy / "toy.py").read_text("utf-8") == TOY
 
 
+def test_what_survives_the_mirror_is_tried_on_the_wider_list(toy: Path, tmp_path: Path) -> None:
+    """Whose tests also have to pass without a change."""
+    (toy / "test_wide.py").write_text(CHECK, "utf-8")
+    (toy / "test_toy.py").write_text("import toy\n\n\ndef test_nothing() -> None: ...\n", "utf-8")
+    tree = Tree(toy, tmp_path / "copy", ("toy", "test_toy", "test_wide"))
+
+    result = measure(tree, TARGET._replace(wider=("test_wide.py",)), [], count=60, seed=1)
+
+    assert (result.killed, result.survivors) == (3, [])
+
+
 def test_an_explanation_that_is_untrue_fails(toy: Path, tmp_path: Path) -> None:
     """Of a change that a test notices, and of code that is no longer there."""
     tree = Tree(toy, tmp_path / "copy", ("toy", "test_toy"), options=TOY_OPTIONS)
