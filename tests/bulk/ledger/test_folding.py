@@ -137,6 +137,7 @@ def test_a_callback_without_a_time_is_of_now() -> None:
 
     assert news is not None
     assert (news.at, news.reached, news.channel, news.delivered_at) == (77.0, "delivered", "sms", None)
+    assert started_at(outcomes_of(news)) is None
 
 
 def test_before_the_end_the_channel_is_the_one_that_got_furthest() -> None:
