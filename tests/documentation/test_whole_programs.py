@@ -131,7 +131,7 @@ def test_what_the_pages_install_is_what_the_package_has() -> None:
     assert "cli" in named
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "runbook.md"], ids=name_of)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_a_command_that_is_pasted_has_no_remark(page: Path) -> None:
     """An interactive zsh takes `# …` behind a command as arguments; files such as `send.sh` may have it."""
     pasted = [block for block in blocks(page) if block.language in {"sh", "console"} and not block.title]
