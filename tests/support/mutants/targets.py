@@ -94,7 +94,7 @@ _HOOKS: Final[dict[str, str]] = {
     "events/timestamps": "webhooks/test_timestamps webhooks/test_oddities",
     "events/parsing": "webhooks/test_parsing webhooks/test_parsing_v1 webhooks/test_oddities",
     "events/parts": "webhooks/test_parsing webhooks/test_parsing_v1 webhooks/test_oddities",
-    "inbox/concurrency_shares": "webhooks/inbox/test_concurrency_shares",
+    "inbox/concurrency_shares": "webhooks/inbox/test_lanes webhooks/inbox/test_concurrency_shares",
     "inbox/lanes": "webhooks/inbox/test_lanes",
     "inbox/retry": "webhooks/inbox/test_retry",
 }

@@ -166,3 +166,21 @@ def test_one_group_of_handlers_takes_half_of_32_places() -> None:
     lanes.finish(taken_places[0])
     lanes.postpone(taken_places[1], 9.0)
     assert len(taken(lanes)) == 2
+
+
+def test_what_waits_for_its_share_keeps_its_turn_and_is_left_to_others_as_well() -> None:
+    """A place that becomes free is not for the event that was taken last."""
+    lanes = Lanes(places=2)
+    for number in (1, 2, 3):
+        lanes.add(PendingEvent(number, number, 0.0))
+    first, second, third = iter(lanes.take, None)
+
+    admitted = [lanes.admit(item, ("handler",)) for item in (first, second)]
+    ready_before = lanes.ready
+    lanes.finish(first)
+    admitted.append(lanes.admit(third, ("handler",)))
+
+    assert admitted == [True, False, False]
+    assert (ready_before, lanes.ready) == (False, True)
+    lanes.leave_to_others()
+    assert (lanes.ready, len(lanes), lanes.take()) == (False, 0, None)
