@@ -230,7 +230,12 @@ def test_claims_have_the_bounds_of_canary_and_budget_until_the_canary_passed() -
     both.room(counts(sent=9, delivered=9, ended=9), released=False, now=0)
     assert both.bounds(released=False) == money
 
+    for each in (alone, Allowance(None, Budget(Decimal(4), worst=Decimal(1)))):
+        assert each.is_due
+        each.claimed(less=True)
+        assert each.is_due
     neither = Allowance(None, None)
+    assert not neither.is_due
     neither.claimed(less=True)
     assert (neither.is_due, neither.bounds(released=False)) == (False, None)
 
