@@ -273,7 +273,10 @@ class MixedTraffic:
             self.campaign_callbacks = campaign.attach(Router()).receive
             try:
                 await campaign.add(rows)
-                counts = await campaign.run()
+                async with asyncio.TaskGroup() as group:
+                    watch = group.create_task(self.resume_what_pauses(campaign))
+                    counts = await campaign.run()
+                    watch.cancel()
                 waited = await campaign.wait(timeout=WAIT_S)
             finally:
                 self.campaign_callbacks = None
@@ -283,6 +286,14 @@ class MixedTraffic:
         self.counts["campaign"] += 1
         for file in self.folder.glob("campaign.db*"):
             file.unlink()
+
+    async def resume_what_pauses(self, campaign: Campaign) -> None:
+        """Do what an operator does: a token that expires twice in a row looks like wrong credentials."""
+        while True:
+            await asyncio.sleep(0.5)
+            if (await campaign.status()).state == "paused":
+                self.counts["campaign resumed"] += 1
+                await campaign.resume()
 
     # ---- pace and rest
 
@@ -320,9 +331,11 @@ class MixedTraffic:
                 task = group.create_task(self.carry_out(operation), name=operation.__name__)
                 self.running.add(task)
                 task.add_done_callback(self.running.discard)
-            async with asyncio.timeout(REST_S):
-                while self.running:
-                    await asyncio.wait(self.running)
+            if self.running:
+                await asyncio.wait(self.running, timeout=REST_S)
+            if self.running:
+                names = Counter(task.get_name() for task in self.running)
+                raise TimeoutError(f"still under way after {REST_S} s: {dict(names)}")
         self.counts["operation"] += number
 
     async def rest(self) -> None:
