@@ -4,7 +4,7 @@ import pytest
 from yarl import URL
 
 from nexmo_dispatch_async.exceptions import ConfigurationError
-from nexmo_dispatch_async.transport.proxies import NO_PROXY, is_bypassed, proxies_of, proxy_name
+from nexmo_dispatch_async.transport.proxies import NO_PROXY, Proxies, is_bypassed, proxies_of, proxy_name
 
 SERVICE = URL("https://api.example/dispatch")
 VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "REQUEST_METHOD")
@@ -46,6 +46,27 @@ def test_one_variable_may_stand_for_all(monkeypatch: pytest.MonkeyPatch) -> None
     assert of("https://api.example/") == of("http://api.example/") == "http://proxy.example:3128"
 
 
+@pytest.mark.parametrize("url", ["https://api.example/", "http://127.0.0.1:8080/"])
+def test_the_proxy_of_the_settings_counts_for_every_address(url: str) -> None:
+    """It is asked for by name, so it wins over any other, and loopback goes through it as well."""
+    one = URL("http://proxy.example:3128")
+    every = {"all": URL("http://other.example:3128")}
+
+    assert proxies_of(str(one), trust_env=False).of(URL(url)) == one
+    assert Proxies(one, every, "*").of(URL(url)) == one
+
+
+def test_variables_that_name_no_proxy_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list of exempt hosts, other schemes and blank values are no URLs of proxies."""
+    monkeypatch.setenv("ALL_PROXY", "http://proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", "*.test, fd00::/8")
+    monkeypatch.setenv("SOMETHING_PROXY", "no://url at all")
+    monkeypatch.setenv("HTTPS_PROXY", " ")
+
+    assert of("https://api.example/") == "http://proxy.example:3128"
+    assert of("https://api.test/") is None
+
+
 @pytest.mark.parametrize("host", ["localhost", "a.localhost", "127.0.0.1", "127.8.8.8", "[::1]"])
 def test_this_machine_is_reached_without(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     """A simulator on loopback works wherever the environment names a proxy."""
@@ -71,9 +92,11 @@ def test_this_machine_is_reached_without(monkeypatch: pytest.MonkeyPatch, host: 
         ("10.0.0.0/8", "10.1.2.3", True),
         ("10.0.0.0/8", "11.1.2.3", False),
         ("10.1.2.3", "10.1.2.3", True),
+        ("10.1.2.3/8", "10.9.9.9", True),
         ("fd00::/8", "fd00::1", True),
         ("", "api.example", False),
         (" , ", "api.example", False),
+        (" , ", "", False),
     ],
 )
 def test_what_the_environment_exempts(no_proxy: str, host: str, *, bypassed: bool) -> None:

@@ -25,6 +25,8 @@ def rendered(step: Step, value: str) -> RenderedWorkflow:
         (sms.text("{a}", from_=SMS, to="{phone}"), 1000),
         (sms.text("{a}{a}", from_=SMS, to="{phone}"), 500),
         (sms.text("0123456789{a}{a}{a}", from_=SMS, to="{phone}"), 330),
+        (sms.text("y" * 999 + "{a}", from_=SMS, to="{phone}"), 1),
+        (whatsapp.image("https://e.example/{a}", from_=WHATSAPP, to="{phone}"), 1982),
         (whatsapp.image("https://e.example/x.png", caption="{a}", from_=WHATSAPP, to="{phone}"), 3000),
     ],
 )
