@@ -381,7 +381,8 @@ def test_plain_http_to_another_machine_is_a_risk() -> None:
     }
     given = {"NEXMO_DISPATCH_CLIENT_ID": "id", "NEXMO_DISPATCH_CLIENT_SECRET": "secret"}
 
-    assert "plain-http" in codes(read_settings({**given, **urls})[1], "warning")
+    found = [each.text for each in read_settings({**given, **urls})[1] if each.code == "plain-http"]
+    assert [text.partition(" is http: ")[0] for text in found] == ["NEXMO_DISPATCH_BASE_URL", "token_url"]
     kpn = {"NEXMO_DISPATCH_TOKEN_URL": "http://api-prd.kpn.com/token"}
     assert "setting" in codes(read_settings({**given, **kpn})[1])
 

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger, rows_of
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
-from nexmo_dispatch_async.bulk.ledger.records import Counts, Row, State
+from nexmo_dispatch_async.bulk.ledger.records import Control, Counts, Row, State
 from nexmo_dispatch_async.bulk.opening import (
     Expiring,
     Frozen,
@@ -300,9 +300,8 @@ class Campaign:
                 f"the rows were added with the plan {frozen.plan or '(none)'}, and not with {plan}"
             )
         control = await self.ledger.control()
-        # A budget that was spent is looked at anew: this run may have a higher one.
-        if control.state == "stop" or (control.state == "pause" and control.by == "max_spend"):
-            await self.ledger.control(replace(control, state="run", by="", reason=""))
+        if (begun := control.begun()) != control:
+            await self.ledger.control(begun)
         sender = self._sender = await self._make_sender(self._client, self._template)
         self._over.clear()
         try:
@@ -352,7 +351,7 @@ class Campaign:
         """Stop in every process: claim no more rows, drain, end the run. A second call cancels the drain."""
         if self._sender is not None:
             self._sender.stop()
-        await self._ask(state="stop", by=by, reason=reason)
+        await self._follow((await self.ledger.control()).stopped(by, reason))
 
     async def release(self, *, by: str = "operator") -> None:
         """Release the campaign from its canary."""
@@ -494,6 +493,11 @@ class Campaign:
         known = await self.ledger.control()
         if changes.get("state") == "run":
             changes["resumed"] = known.resumed + 1
-        control = await self.ledger.control(replace(known, **changes))
+        if "state" in changes:
+            changes["held"] = False
+        await self._follow(replace(known, **changes))
+
+    async def _follow(self, asked: Control) -> None:
+        control = await self.ledger.control(asked)
         if self._sender is not None:
             self._sender.follow(control)

@@ -9,7 +9,7 @@ import anyio
 from msgspec.structs import replace
 
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
-from nexmo_dispatch_async.bulk.ledger.records import Control, Counts
+from nexmo_dispatch_async.bulk.ledger.records import Counts
 from nexmo_dispatch_async.bulk.progress import Status, Wait
 from nexmo_dispatch_async.cli.bulk_files import (
     DONE,
@@ -105,21 +105,25 @@ async def ask(
     """
     async with opened(place, observer=True) as ledger:
         before = await ledger.control()
-        request = Control(
-            state=state or before.state,
-            by=_BY,
-            reason=reason,
+        request = replace(
+            before,
             rate=before.rate if rate is None else rate or None,
             limit=before.limit if limit is None else limit or None,
             release=before.release or release,
             resumed=before.resumed + (state == "run"),
         )
+        if state == "stop":
+            request = request.stopped(_BY, reason)
+        elif state is not None:
+            request = replace(request, state=state, by=_BY, reason=reason, held=False)
         control = await ledger.control(request)
     if json:
         show(as_json(control))
     else:
         words = {"run": "may run", "pause": "pauses", "stop": "stops once what is in flight is answered"}
         show(f"{name_of(place)} {words[control.state]}")
+        if control.held:
+            show("it stays paused: the next run waits for nexmo-dispatch bulk resume")
     return DONE
 
 
@@ -146,7 +150,7 @@ async def _idle(ledger: Ledger, now: float) -> Status:
     counts, control = await ledger.counts(), await ledger.control()
     if counts.total and not counts.open:
         return Status(state="finished", counts=counts, at=now)
-    if control.state == "pause":
+    if control.state == "pause" or control.held:
         wait = Wait(reason="paused", by=control.by, words=control.reason)
         return Status(state="paused", counts=counts, at=now, wait=wait)
     if isinstance(ledger, _Shared) and await ledger.senders():

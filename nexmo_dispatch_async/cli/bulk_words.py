@@ -77,7 +77,8 @@ def pause_in_words(control: Control, file: object) -> str:
         control: What operators, or the campaign itself, asked for.
         file: The campaign file, for the command.
     """
-    if control.state != "pause" or control.by == "max_spend":  # a run looks at its budget itself
+    control = control.begun()
+    if control.state != "pause":
         return ""
     by = f" by {control.by}" if control.by else ""
     return f"it was paused{by} before: nexmo-dispatch bulk resume {file} lets it go on"

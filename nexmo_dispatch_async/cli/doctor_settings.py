@@ -16,7 +16,7 @@ from nexmo_dispatch_async.client_settings import KPN_BASE_URL
 from nexmo_dispatch_async.environment import Environment
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.transport.proxies import Proxies, proxies_of
-from nexmo_dispatch_async.urls import PlainHTTPWarning
+from nexmo_dispatch_async.urls import PlainHTTPWarning, check_plain_http
 from nexmo_dispatch_core.findings import Finding, bad, good, warning
 
 __all__ = ["SECRETS", "Settings", "read_settings", "secrets_of"]
@@ -118,13 +118,19 @@ def _urls(
     given_base, given_token = (environ.get(name, "").strip() for name in (_BASE, _TOKEN))
     base_url = read(lambda: variables.base_url() or KPN_BASE_URL, "")
     token_url = read(lambda: check_url(_TOKEN, given_token, query=True), "") if given_token else KPN_TOKEN_URL
-    if not base_url:
+    if not base_url or not read(lambda: _named(_BASE, base_url), ""):
         return "", token_url if given_token else ""
     if token_url:
         token_url = read(lambda: variables.token_url(base_url if given_base else None), "")
         if not token_url and given_token:
             return "", check_url(_TOKEN, given_token, query=True)
     return base_url, token_url
+
+
+def _named(name: str, url: str) -> str:
+    """Return a URL, with the client's warning where it is `http://` to another machine."""
+    check_plain_http(name, url)
+    return url
 
 
 def _missing_application() -> Finding:

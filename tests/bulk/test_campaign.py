@@ -412,6 +412,34 @@ def test_a_stop_from_another_process_is_no_stop_for_ever() -> None:
     run_virtually(main())
 
 
+def test_a_pause_outlasts_a_stop() -> None:
+    """Nothing is sent until it is resumed, not even by a run that begins afterwards."""
+
+    async def main() -> None:
+        client, ledger = FakeClient(), MemoryLedger(clock=wall)
+        async with opened(client, ledger) as campaign:
+            await campaign.add(people(100))
+            await campaign.pause("the shop is down", by="command")
+            for _ in range(2):
+                await campaign.stop("restart", by="deploy")
+            running = asyncio.ensure_future(campaign.run())
+            await until(lambda: (sender := campaign._sender) is not None and sender.wait is not None)
+            status = await campaign.status()
+            assert status.wait is not None
+            assert (status.state, status.wait.by, status.wait.words) == (
+                "paused",
+                "command",
+                "the shop is down",
+            )
+            assert not client.sends
+
+            await campaign.resume()
+            assert (await running).states == {"sent": 100}
+            assert not (await ledger.control()).held
+
+    run_virtually(main())
+
+
 def test_a_higher_budget_is_followed_by_the_next_run() -> None:
     """The pause of a budget that was spent ends with its run: the next one looks at the amount it has."""
 

@@ -284,6 +284,8 @@ def test_pause_from_another_terminal(tmp_path: Path) -> None:
     assert run("pause", path, "--reason", "prices changed")[0] == 0
     code, out, _ = run("status", path)
     assert (code, out) == (4, "c: paused, 0 of 2 done, paused by command: prices changed\n")
+    assert "it stays paused" in run("stop", path, "--reason", "restart")[1]
+    assert run("status", path)[1] == out
     assert json.loads(run("resume", path, "--rate", "5", "--release", "--json")[1])["rate"] == 5.0
     assert run("status", path)[1].startswith("c: idle, 0 of 2 done\n")
     assert run("stop", path)[0] == 0

@@ -208,6 +208,10 @@ def test_a_pause_from_before_names_the_command_that_ends_it() -> None:
         "it was paused by service before: nexmo-dispatch bulk resume spring.toml lets it go on"
     )
     assert pause_in_words(Control(state="pause"), "spring.toml").startswith("it was paused before: ")
+    assert pause_in_words(Control(state="stop", held=True), "spring.toml").startswith(
+        "it was paused before: "
+    )
+    assert pause_in_words(Control(state="stop", by="max_spend", held=True), "spring.toml") == ""
     assert pause_in_words(Control(state="pause", by="max_spend"), "spring.toml") == ""
     assert pause_in_words(Control(), "spring.toml") == ""
 

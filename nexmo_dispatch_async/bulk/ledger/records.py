@@ -355,6 +355,7 @@ class Control(Struct, frozen=True, kw_only=True):
         release: Whether the canary is released.
         resumed: Number of times that operators resumed the campaign. With each, waits that the service caused
             end: one send is tried at once.
+        held: Whether it was paused when it was stopped: the next run begins with that pause.
     """
 
     version: int = 0
@@ -365,6 +366,24 @@ class Control(Struct, frozen=True, kw_only=True):
     limit: int | None = None
     release: bool = False
     resumed: int = 0
+    held: bool = False
+
+    def stopped(self, by: str, reason: str) -> Control:
+        """Return what holds after a stop: a pause outlasts it, with its origin and reason."""
+        if self.state == "pause" or self.held:
+            return replace(self, state="stop", held=True)
+        return replace(self, state="stop", by=by, reason=reason)
+
+    def begun(self) -> Control:
+        """Return what holds when a run begins: a stop is over, a pause is not.
+
+        A budget that was spent is looked at anew, since the run may have a higher one.
+        """
+        if self.state == "run":
+            return self
+        if (self.state == "pause" or self.held) and self.by != "max_spend":
+            return replace(self, state="pause", held=False)
+        return replace(self, state="run", by="", reason="", held=False)
 
 
 class Suppressed(AsShown, Struct, frozen=True, kw_only=True):

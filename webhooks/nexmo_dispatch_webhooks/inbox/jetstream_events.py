@@ -104,7 +104,8 @@ class EventStreams:
         if self._most is not None and self._bytes + len(record.body) > self._most:
             raise InboxFullError(
                 f"the inbox is full: {self._bytes} bytes are stored, and max_bytes is {self._most}. Mend the "
-                "handler that events wait for, or give the inbox more max_bytes and start it again"
+                "handler that events wait for and retry them (nexmo-dispatch inbox retry), or give the inbox "
+                "more max_bytes and start it again"
             )
         subject, key = self.names.event(record)
         mark = secrets.token_bytes(6)

@@ -133,8 +133,9 @@ class DiskReserve:
             )
         return (
             f"the inbox {name} is full (SQLITE_FULL): the file has {size} bytes, and max_bytes is "
-            f"{self._max_bytes}. Events that wait for a handler fill it: nexmo-dispatch inbox summary {name} "
-            "names the handler to mend; or give the inbox more max_bytes and start it again"
+            f"{self._max_bytes}. If events wait for a handler, nexmo-dispatch inbox summary {name} names it: "
+            f"mend it, and nexmo-dispatch inbox retry {name} all handles them now. Otherwise handled events "
+            "fill it until `keep` is over: give the inbox more max_bytes and start it again"
         )
 
     def move_log(self, db: sqlite3.Connection) -> None:
