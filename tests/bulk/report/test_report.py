@@ -21,7 +21,17 @@ from nexmo_dispatch_async.bulk.ledger.records import ClaimRequest, News, Recipie
 from nexmo_dispatch_async.bulk.outcomes import Outcomes
 from nexmo_dispatch_async.bulk.rejects import Reject
 from nexmo_dispatch_async.bulk.report.counting import MOST, OTHER, Counting, rounded_up
-from nexmo_dispatch_async.bulk.report.figures import Report
+from nexmo_dispatch_async.bulk.report.figures import (
+    Bar,
+    ChannelFigures,
+    ErrorFigures,
+    Flow,
+    Group,
+    Missed,
+    Reason,
+    Report,
+    Times,
+)
 from nexmo_dispatch_async.bulk.report.report import report_csv, report_json, report_of
 from nexmo_dispatch_async.bulk.safe_cells import safe_cell
 from tests.bulk.callbacks import BEGIN, status, uuid_of
@@ -195,6 +205,8 @@ async def test_addresses_only_when_asked_for(ledger: MemoryLedger, rows: list[Ro
 def test_json_and_csv_say_the_same(report: Report) -> None:
     """JSON decodes to the report; every number of it stands in the CSV."""
     assert msgspec.json.decode(report_json(report), type=Report) == report
+    assert report_json(report).startswith(b'{\n  "name": "spring",\n')
+    assert report_json(report).endswith(b"}\n")
 
     lines = list(csv.DictReader(io.StringIO(report_csv(report))))
     cells = {(line["section"], line["of"], line["figure"]): line["value"] for line in lines}
@@ -209,6 +221,117 @@ def test_json_and_csv_say_the_same(report: Report) -> None:
     for flow in report.flows:
         assert cells["flow", flow.source, flow.target] == str(flow.rows)
     assert sum(line["section"] == "missed" for line in lines) == len(report.missed)
+
+
+def test_the_lines_of_the_csv_are_those_of_every_figure() -> None:
+    """Names of sections and figures stay, for spreadsheets; an unknown time has no line."""
+    times = Times(count=3, median=5, p90=3660, longest=90000, bars=(Bar(10, 2), Bar(60.5, 1), Bar(None, 0)))
+    group = Group(name="en", rows=11, sent=12, delivered=13, read=14, cost={"EUR": "1.5"})
+    error = ErrorFigures(
+        code="1300", channel="sms", kind="permanent", meaning="Not there", messages=15, people=16
+    )
+    report = Report(
+        name="spring",
+        made_at=BEGIN,
+        rows=1,
+        accepted=2,
+        heard=3,
+        ended=4,
+        delivered=5,
+        read=6,
+        missed_rows=7,
+        rejected=8,
+        states={"sent": 9},
+        skipped={"holdout": 10},
+        cost={"EUR": "2.5"},
+        cost_each={"EUR": "0.5000"},
+        to_delivered=times,
+        channels=(
+            ChannelFigures(
+                channel="sms",
+                attempted=20,
+                delivered=9,
+                read=8,
+                failed=7,
+                people=6,
+                spent={"EUR": "3"},
+                to_delivered=Times(count=1, bars=(Bar(10, 1),)),
+                to_read=times,
+            ),
+        ),
+        flows=(Flow("accepted", "1 sms", 17),),
+        errors=(error, msgspec.structs.replace(error, code="", channel="")),
+        variants=(group,),
+        languages=(msgspec.structs.replace(group, name="nl"),),
+        reasons=(Reason("=gone", 18),),
+        missed=(Missed(id=1, line=19, who="…01", state="sent", why="too late"),),
+        rejects=(Reject(20, "phone", "e164", "add the country"),),
+    )
+
+    assert report_csv(report).split("\r\n") == CSV.split("\n")
+
+
+CSV = """\
+section,of,figure,value
+campaign,spring,rows,1
+campaign,spring,accepted,2
+campaign,spring,heard,3
+campaign,spring,ended,4
+campaign,spring,delivered,5
+campaign,spring,read,6
+campaign,spring,missed_rows,7
+campaign,spring,rejected,8
+state,sent,rows,9
+skipped,holdout,rows,10
+cost,EUR,total,2.5
+cost,EUR,per_person,0.5000
+time,to_delivered,count,3
+time,to_delivered,median_seconds,5
+time,to_delivered,p90_seconds,3660
+time,to_delivered,longest_seconds,90000
+time,to_delivered,upto_10_seconds,2
+time,to_delivered,upto_60.5_seconds,1
+time,to_delivered,longer,0
+time,to_read,count,0
+channel,sms,attempted,20
+channel,sms,delivered,9
+channel,sms,read,8
+channel,sms,failed,7
+channel,sms,silent,4
+channel,sms,people,6
+channel,sms,spent_EUR,3
+channel,sms,to_delivered_count,1
+channel,sms,to_delivered_upto_10_seconds,1
+channel,sms,to_read_count,3
+channel,sms,to_read_median_seconds,5
+channel,sms,to_read_p90_seconds,3660
+channel,sms,to_read_longest_seconds,90000
+channel,sms,to_read_upto_10_seconds,2
+channel,sms,to_read_upto_60.5_seconds,1
+channel,sms,to_read_longer,0
+flow,accepted,1 sms,17
+error,1300 sms,meaning,Not there
+error,1300 sms,class,permanent
+error,1300 sms,messages,15
+error,1300 sms,people,16
+error,none,meaning,Not there
+error,none,class,permanent
+error,none,messages,15
+error,none,people,16
+variant,en,rows,11
+variant,en,sent,12
+variant,en,delivered,13
+variant,en,read,14
+variant,en,cost_EUR,1.5
+language,nl,rows,11
+language,nl,sent,12
+language,nl,delivered,13
+language,nl,read,14
+language,nl,cost_EUR,1.5
+reason,'=gone,rows,18
+missed,line 19,…01,too late
+reject,line 20,phone,add the country [e164]
+"""
 
 
 async def test_rejected_lines_are_counted_and_listed(ledger: MemoryLedger) -> None:
@@ -226,6 +349,7 @@ async def test_an_empty_campaign_has_a_report() -> None:
     report = await report_of(MemoryLedger())
 
     assert (report.rows, report.cost_each, report.to_read.median) == (0, {}, None)
+    assert (report.begun, report.finished, report.name) == (None, None, "")
     assert report_csv(report).startswith("section,of,figure,value\r\n")
 
 
@@ -274,8 +398,9 @@ async def test_costs_of_several_currencies_stay_apart() -> None:
             [News(dispatch_uuid=uuid_of(number), at=BEGIN, cost="0.1", currency=currency, reached=reached)]
         )
 
-    report = await report_of(ledger)
+    report = await report_of(ledger, clock=lambda: BEGIN + 60)
 
+    assert (report.begun, report.finished, report.made_at) == (BEGIN, BEGIN, BEGIN + 60)
     assert (report.cost, report.cost_each) == (
         {"EUR": "0.2", "USD": "0.1"},
         {"EUR": "0.2000", "USD": "0.1000"},
