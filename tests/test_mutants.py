@@ -128,7 +128,7 @@ def test_what_survives_the_mirror_is_tried_on_the_wider_list(toy: Path, tmp_path
     """Whose tests also have to pass without a change."""
     (toy / "test_wide.py").write_text(CHECK, "utf-8")
     (toy / "test_toy.py").write_text("import toy\n\n\ndef test_nothing() -> None: ...\n", "utf-8")
-    tree = Tree(toy, tmp_path / "copy", ("toy", "test_toy", "test_wide"))
+    tree = Tree(toy, tmp_path / "copy", ("toy", "test_toy", "test_wide"), options=TOY_OPTIONS)
 
     result = measure(tree, TARGET._replace(wider=("test_wide.py",)), [], count=60, seed=1)
 
