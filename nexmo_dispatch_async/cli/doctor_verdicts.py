@@ -160,9 +160,7 @@ def _limit_finding(error: RateLimitError) -> Finding:
     spent = error.quota is not None and error.quota.spent
     if spent or (error.details is not None and "quotaviolation" in gateway_reason(error.details)):
         text = "the quota of the account is used up: no message is sent until it begins anew or is raised"
-        cure = (
-            f"try again {wait}; or let KPN raise it (api_developer@kpn.com), then run bulk resume"
-        )
+        cure = f"try again {wait}; or let KPN raise it (api_developer@kpn.com), then run bulk resume"
         return bad("quota", text, cure)
     return warning("rate-limit", "the service takes no more calls at this moment", f"try again {wait}")
 
