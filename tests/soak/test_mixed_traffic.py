@@ -15,8 +15,8 @@ from tests.support.process_resources import Sample, growth
 
 SECONDS = float(os.environ.get("SOAK_MIXED_SECONDS", "60"))
 #: The begin does not count: pools get their connections and caches fill, among them the keys of the newest
-#: 16,384 callbacks and the pages of the files. In half an hour memory rises for twelve minutes, and not a page
-#: afterwards. A run of a minute is too short to see that end.
+#: 16,384 callbacks and the pages of the files. In half an hour memory rises for twelve minutes, and stays the
+#: same afterwards. A run of a minute is too short to see that end.
 WARM_UP = SECONDS * 0.4 if SECONDS >= 600 else max(15.0, SECONDS / 10)
 #: Seconds between two samples: at least six of them count.
 EVERY = min(10.0, (SECONDS - WARM_UP) / 6)
