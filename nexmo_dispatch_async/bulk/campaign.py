@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 import msgspec
-from msgspec.structs import replace
 
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger, rows_of
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
@@ -490,12 +489,7 @@ class Campaign:
         return self._outcomes
 
     async def _ask(self, **changes: Any) -> None:
-        known = await self.ledger.control()
-        if changes.get("state") == "run":
-            changes["resumed"] = known.resumed + 1
-        if "state" in changes:
-            changes["held"] = False
-        await self._follow(replace(known, **changes))
+        await self._follow((await self.ledger.control()).asked(**changes))
 
     async def _follow(self, asked: Control) -> None:
         control = await self.ledger.control(asked)

@@ -110,12 +110,11 @@ async def ask(
             rate=before.rate if rate is None else rate or None,
             limit=before.limit if limit is None else limit or None,
             release=before.release or release,
-            resumed=before.resumed + (state == "run"),
         )
         if state == "stop":
             request = request.stopped(_BY, reason)
         elif state is not None:
-            request = replace(request, state=state, by=_BY, reason=reason, held=False)
+            request = request.asked(state=state, by=_BY, reason=reason)
         control = await ledger.control(request)
     if json:
         show(as_json(control))

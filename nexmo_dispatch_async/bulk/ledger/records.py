@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -367,6 +367,12 @@ class Control(Struct, frozen=True, kw_only=True):
     release: bool = False
     resumed: int = 0
     held: bool = False
+
+    def asked(self, **changes: Any) -> Control:  # Any: the values of fields
+        """Return what holds after a word of an operator; one that resumes counts."""
+        if "state" in changes:
+            changes |= {"held": False, "resumed": self.resumed + (changes["state"] == "run")}
+        return replace(self, **changes)
 
     def stopped(self, by: str, reason: str) -> Control:
         """Return what holds after a stop: a pause outlasts it, with its origin and reason."""
