@@ -389,11 +389,11 @@ def test_memory_does_not_grow_with_names() -> None:
 async def test_costs_of_several_currencies_stay_apart() -> None:
     """Money of two currencies is not added up, nor divided by people who cost another one."""
     ledger = MemoryLedger()
-    await ledger.add([Recipient(key=str(n), address=str(n), fields={}, bucket="b") for n in range(3)])
-    for row in await ledger.claim(ClaimRequest(limit=3, now=BEGIN)):
+    await ledger.add([Recipient(key=str(n), address=str(n), fields={}, bucket="b") for n in range(4)])
+    for row in await ledger.claim(ClaimRequest(limit=4, now=BEGIN)):
         await ledger.record([Result(id=row.id, state="sent", at=BEGIN, dispatch_uuid=uuid_of(row.id))])
-    for number, currency in enumerate(("EUR", "EUR", "USD"), start=1):
-        reached = "" if number == 2 else "read"
+    for number, currency in enumerate(("EUR", "EUR", "USD", "GBP"), start=1):
+        reached = "" if number in (2, 4) else "read"
         await ledger.observe(
             [News(dispatch_uuid=uuid_of(number), at=BEGIN, cost="0.1", currency=currency, reached=reached)]
         )
@@ -402,7 +402,7 @@ async def test_costs_of_several_currencies_stay_apart() -> None:
 
     assert (report.begun, report.finished, report.made_at) == (BEGIN, BEGIN, BEGIN + 60)
     assert (report.cost, report.cost_each) == (
-        {"EUR": "0.2", "USD": "0.1"},
+        {"EUR": "0.2", "USD": "0.1", "GBP": "0.1"},
         {"EUR": "0.2000", "USD": "0.1000"},
     )
 
