@@ -405,6 +405,8 @@ class Meter:
         self._paced = pace
         if self._due > now and self.rate > before:
             self._due = min(self._due, now + 1 / self.rate)
+            # Or a send of the slow pace would hold the next one for half of its long interval.
+            self._next_burst = min(self._next_burst, self._due)
 
     def _begin_window(self) -> None:
         """Begin a new window, of which nothing is used yet."""

@@ -72,7 +72,7 @@ _SDK: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "care_window/store": ("care_window/test_window", _WINDOWS),
     "care_window/window": ("care_window/test_window test_clock_jumps", _WINDOWS),
     "bulk/sending/governor": ("bulk/sending/test_governor", _BULK),
-    "bulk/sending/meter": ("bulk/sending/test_governor bulk/sending/test_shared_pace", _BULK),
+    "bulk/sending/meter": ("bulk/sending/test_meter bulk/sending/test_governor", _BULK),
     "bulk/sending/calendar": ("bulk/sending/test_calendar", _BULK),
     "bulk/sending/safety": ("bulk/sending/test_safety", _BULK),
     "bulk/templates/compiled": ("bulk/templates", _BULK),
