@@ -105,6 +105,7 @@ class Sender:
         self._answers = Answers()
         self._unrendered = Unrendered()
         self._unknowns = 0
+        self._claim_lost = False
         # What is asked for
         self._control = Control()
         self._stopping = False
@@ -163,8 +164,7 @@ class Sender:
             ConfigurationError: The client cannot send.
         """
         await self._ledger.reap(self._worker)
-        counts = await self._ledger.counts()
-        self._done = counts.sends
+        self._done = (await self._ledger.counts()).sends
         self._control = await self._ledger.control()
         watchers = [asyncio.create_task(self._watch())]
         if self._sharing is not None:
@@ -211,6 +211,9 @@ class Sender:
             await self._record()
             return False
         idle = not self._tasks and not self._results
+        if idle and self._claim_lost:
+            await self._ledger.reap(self._worker)
+            self._claim_lost = False
         if idle and (self.stopping or self._fatal is not None or not (await self._ledger.counts()).open):
             return True
         await self._wait(now, at)
@@ -308,6 +311,7 @@ class Sender:
             self._results += [not_sent(row, self._wall()) for row in claiming.result()] if made else results
             raise
         except LedgerError as error:
+            self._claim_lost = True  # perhaps it was committed, and only the response is lost
             self._results[:0] = results
             for lane, n in reservations.values():
                 lane.give_back(n)

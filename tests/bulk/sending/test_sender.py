@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -202,6 +203,34 @@ def test_what_would_refuse_every_row_pauses_and_refuses_none(error: Exception) -
         sender.follow(await ledger.control(Control()))
 
         assert (await running).states == {"sent": 500}
+
+    run_virtually(main())
+
+
+def test_a_claim_whose_response_was_lost_does_not_keep_the_campaign_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its rows are `sending` in the name of a sender that does not know them: they end as unknown, unsent."""
+
+    async def main() -> None:
+        ledger, client, claims = await filled(50), FakeClient(), 0
+        claim = ledger.claim
+
+        async def losing(*arguments: Any, **more: Any) -> list[Claimed]:
+            nonlocal claims
+            claims += 1
+            rows = await claim(*arguments, **more)
+            if claims == 3:
+                raise LedgerError("the ledger failed: the connection was cut")
+            return rows
+
+        monkeypatch.setattr(ledger, "claim", losing)  # the connection is cut after the commit
+        counts = await sender_of(ledger, client).run()
+
+        assert counts.states["sent"] + counts.states["unknown"] == 50
+        assert 0 < counts.states["unknown"] <= 8
+        assert max(client.sends.values()) == 1
+        assert len(client.sends) == counts.states["sent"]
 
     run_virtually(main())
 
