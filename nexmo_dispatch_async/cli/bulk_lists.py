@@ -41,8 +41,8 @@ COLUMNS: Final = (
     *("cost", "currency", "why"),
 )
 _PAGE: Final = 500
-#: In place of an error: no response of the service was seen, since the process did not live to see it.
-_ENDED = "its process ended"
+#: In place of an error: the process ended, or lost its ledger, before it recorded a result.
+_NO_RESULT = "no result was recorded"
 
 
 async def list_unknown(place: Place, inbox: Place | None, *, with_addresses: bool, json: bool) -> int:
@@ -59,7 +59,7 @@ async def list_unknown(place: Place, inbox: Place | None, *, with_addresses: boo
                 line = {"id": row.id, "line": row.line, "who": name, "at": at, "error": row.error}
                 show(as_json({**line, "suggestions": own}))
                 continue
-            show(f"{row.id:>8}  line {row.line:<8}  {at}  {name}  {row.error or _ENDED}")
+            show(f"{row.id:>8}  line {row.line:<8}  {at}  {name}  {row.error or _NO_RESULT}")
             for hint in own:
                 show(f"          may be {hint.dispatch_uuid}, heard of {hint.seconds:+.0f} s from then")
         sending = (await ledger.counts()).states.get("sending", 0)

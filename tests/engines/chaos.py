@@ -14,6 +14,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
@@ -46,6 +47,8 @@ class Member:
         self._fds = () if fd is None else (fd,)
         self._process: Process
         self._life: asyncio.Task[str]
+        #: How often it ended otherwise than in order or by a kill, by the last line that it printed.
+        self.failures: Counter[str] = Counter()
 
     @property
     def ended(self) -> bool:
@@ -67,9 +70,12 @@ class Member:
             assert self._process.stdout is not None
             assert self._process.stderr is not None
             output, errors = await asyncio.gather(self._process.stdout.read(), self._process.stderr.read())
-            if await self._process.wait() == 0:
+            code = await self._process.wait()
+            if code == 0:
                 return output.decode().strip().rpartition("\n")[2]
             assert b"AssertionError" not in errors, errors.decode()
+            if code != -signal.SIGKILL:
+                self.failures[errors.decode().strip().rpartition("\n")[2]] += 1
             self._process = await self._begin()
 
     def kill(self) -> None:
@@ -83,7 +89,8 @@ class Member:
         if process.returncode is None:
             process.send_signal(signal.SIGSTOP)
             await asyncio.sleep(seconds)
-            process.send_signal(signal.SIGCONT)
+            with suppress(ProcessLookupError):  # it was killed before, and its end is noted only now
+                process.send_signal(signal.SIGCONT)
 
     async def finish(self) -> str:
         """Ask for its orderly end, and return the last line that it printed."""
@@ -119,6 +126,12 @@ async def _trouble(servers: list[PostgresServer], url: str, members: list[Member
     else:
         await asyncio.to_thread(server.cut, url)
     return what
+
+
+def _failures(members: Sequence[Member]) -> str:
+    """Return how often processes ended by themselves, for the figures: each was started again."""
+    failures = sum((member.failures for member in members), Counter[str]())
+    return f"; ended by themselves: {dict(failures)}" if failures else ""
 
 
 def _url(servers: Sequence[PostgresServer], name: str) -> str:
@@ -203,7 +216,8 @@ async def inbox_in_chaos(
         await member.finish()
     for listener in listeners:
         listener.close()
-    return f"{_check_effects(left[0], workflows * statuses)}; {repeated} repetitions; {dict(happened)}"
+    effects = _check_effects(left[0], workflows * statuses)
+    return f"{effects}; {repeated} repetitions; {dict(happened)}{_failures(members)}"
 
 
 def _check_effects(server: PostgresServer, expected: int) -> str:
@@ -265,7 +279,7 @@ async def campaign_in_chaos(
     unknown = counts.get("unknown", 0)
     figures = (
         f"{counts}, {len(reached)} of {people} people were sent to, at most {max(reached.values())} times; "
-        f"{dict(happened)}"
+        f"{dict(happened)}{_failures(members)}"
     )
     assert all(json.loads(end) for end in ends)
     assert sum(counts.values()) == people, figures
