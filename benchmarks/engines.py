@@ -340,7 +340,7 @@ async def answered(place: str) -> list[float]:
 def main() -> int:
     """Start the servers, measure all engines, simulate many workers, and say which targets are met."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--count", type=int, default=3000, help="callbacks or recipients of a measurement")
+    parser.add_argument("--count", type=int, default=12_000, help="callbacks or recipients of a measurement")
     parser.add_argument(
         "--workers", type=int, nargs="*", default=[1, 3, 10, 30, 100], help="workers of the simulation"
     )

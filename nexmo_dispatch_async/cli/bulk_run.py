@@ -14,6 +14,7 @@ import anyio
 import anyio.to_thread
 from aiohttp import web
 from msgspec import Struct
+from msgspec.structs import replace
 
 from nexmo_dispatch_async.bulk.campaign import Campaign
 from nexmo_dispatch_async.bulk.campaign_file import load, tariff_of, template_of
@@ -21,6 +22,7 @@ from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.bulk.ledger.places import is_url, open_ledger
 from nexmo_dispatch_async.bulk.ledger.records import Counts
+from nexmo_dispatch_async.bulk.progress import Status
 from nexmo_dispatch_async.bulk.rejects import RejectsFile
 from nexmo_dispatch_async.bulk.rows.intake import RejectedRowsError, Taken
 from nexmo_dispatch_async.bulk.settings import CampaignSettings
@@ -143,6 +145,10 @@ async def _send(campaign: Campaign, options: RunOptions, stack: AsyncExitStack) 
         display_for(campaign.settings.name, json=options.json, zone=campaign.settings.zone)
     )
     try:
+        status = await campaign.status()
+        if status.state == "idle":  # as long as the run has not begun; a status that is left tells of a run
+            status = replace(status, state="running")
+        await _leave(live, status)
         async with anyio.create_task_group() as group:
             group.start_soon(_tell, campaign, display, live)
             try:
@@ -166,10 +172,15 @@ async def _tell(campaign: Campaign, display: Display, live: LiveStatus | None) -
         status = await campaign.status()
         if begun or status.state == "finished":  # before, a pause of the last run may be lifted in a moment
             display.update(status)
-            with suppress(OSError):  # the folder may be full; what is sent is worth more than what is shown
-                if live is not None:
-                    await anyio.to_thread.run_sync(live.write, status)
+            await _leave(live, status)
         await anyio.sleep(_TOLD_EVERY_S)
+
+
+async def _leave(live: LiveStatus | None, status: Status) -> None:
+    """Leave a status for other terminals."""
+    with suppress(OSError):  # the folder may be full; what is sent is worth more than what is shown
+        if live is not None:
+            await anyio.to_thread.run_sync(live.write, status)
 
 
 async def _unless_told(wait: Callable[[], Awaitable[object]]) -> None:

@@ -380,6 +380,22 @@ def test_a_second_run_is_refused_and_a_first_signal_drains(file: Path, service: 
     assert service.accepted == 28
 
 
+def test_a_run_is_seen_from_its_first_send(file: Path, service: Simulator) -> None:
+    """From the first request on `status` says that a process sends, and advises no second run."""
+    service.faults.add(Fault(kind="latency", route="POST /dispatch", seconds=60))
+    with start(file) as process:
+        try:
+            while not service.counts["POST /dispatch"]:
+                assert process.poll() is None
+                time.sleep(0.005)
+            code, out, _ = run("status", file)
+        finally:
+            process.kill()
+    assert code == 4
+    assert out.startswith("spring: running")
+    assert "no process" not in out
+
+
 def test_a_pause_from_another_terminal_reaches_the_run(file: Path, service: Simulator) -> None:
     """The status tells why nothing moves; a stop ends the run with what is left."""
     file.write_text(CAMPAIGN + '[pace]\nrate = "5/s"\n', "utf-8")
