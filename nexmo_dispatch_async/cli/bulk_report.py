@@ -74,14 +74,18 @@ async def plan(file: Path, *, samples: bool = False, json: bool) -> int:
 
 def _in_words(figures: Report) -> Iterator[str]:
     yield f"{figures.name}: {figures.delivered:,} of {figures.rows:,} people reached, {figures.read:,} read"
+    if figures.unended:
+        yield f"{figures.unended:,} sent and not ended yet: numbers may still grow"
     for currency, amount in figures.cost.items():
         each = figures.cost_each.get(currency)
-        yield f"cost {currency} {amount}" + (f", {currency} {each} for each person reached" if each else "")
+        yield f"cost {currency} {amount}" + (f": {each} for each person reached" if each else "")
     for channel in figures.channels:
         yield (
             f"  {channel.channel}: {channel.attempted:,} messages, {channel.delivered:,} delivered, "
             f"{channel.read:,} read, {channel.failed:,} failed{_costs(channel.spent)}"
         )
+    if figures.beside_messages:
+        yield f"  fees of workflows{_costs(figures.beside_messages)}"
     yield from _soon(figures)
     for title, groups in (("language", figures.languages), ("variant", figures.variants)):
         if any(group.name for group in groups):

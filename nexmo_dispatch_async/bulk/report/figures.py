@@ -67,7 +67,7 @@ class ChannelFigures(Struct, frozen=True, kw_only=True):
         delivered: Those that were delivered, the read ones included.
         read: Those that were read.
         failed: Those that were rejected or undeliverable.
-        people: People whom this channel reached first.
+        people: People who were reached, and for whom this was the last channel that was needed.
         spent: Exact sum of the prices of its messages, by currency; workflow fees are not in it.
         to_delivered: From the first status of a message until it was delivered.
         to_read: The same until it was read.
@@ -229,6 +229,21 @@ class Report(AsShown, Struct, frozen=True, kw_only=True):
     missed_rows: int = 0
     rejects: tuple[Reject, ...] = ()
     rejected: int = 0
+
+    @property
+    def unended(self) -> int:
+        """Accepted rows whose final report has not come: their figures may still grow."""
+        return max(self.accepted - self.ended, 0)
+
+    @property
+    def beside_messages(self) -> dict[str, str]:
+        """The part of the cost that is no price of a message, by currency: fees of workflows."""
+        rest: dict[str, str] = {}
+        for currency, amount in self.cost.items():
+            spent = sum((Decimal(each.spent.get(currency, "0")) for each in self.channels), Decimal(0))
+            if Decimal(amount) > spent:
+                rest[currency] = format((Decimal(amount) - spent).normalize(), "f")
+        return rest
 
     def __repr__(self) -> str:
         return f"<Report of {self.rows} rows, {self.delivered} reached>"

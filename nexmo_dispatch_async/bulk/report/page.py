@@ -112,10 +112,10 @@ def _state(report: Report, zone: str) -> str:
         begun, finished = moment(report.begun, zone), moment(report.finished, zone)
         sentences.insert(0, f"Sent from {begun} to {finished}." if finished != begun else f"Sent {begun}.")
     unsent = report.states.get("pending", 0) + report.states.get("sending", 0)
-    unended = report.accepted - report.ended
+    unended = report.unended
     if unsent:
         sentences.append(f"<strong>{_rows(unsent)} still to be sent.</strong>")
-    if unended > 0:
+    if unended:
         sentences.append(f"<strong>{_rows(unended)} sent and not ended yet: numbers may still grow.</strong>")
     return f'<p class="note">{" ".join(sentences)}</p>'
 
@@ -231,7 +231,7 @@ def _channel(figures: ChannelFigures) -> str:
         for name, count, kind in bars
         if count or name in {"Sent", "Delivered"}
     ]
-    caption = f"{number(figures.people)} people reached first here"
+    caption = f"last channel of {number(figures.people)} people who were reached"
     if figures.spent:
         caption += f"; messages cost {amounts(figures.spent)}"
     title = channel_name(figures.channel)
@@ -267,8 +267,9 @@ def _times(report: Report) -> str:
     if not delivered.count and not read.count:
         return ""
     words = (
-        f"Half of those reached had the message within <strong>{duration(delivered.median)}</strong>, nine "
-        f"in ten within {duration(delivered.p90)}, the last one after {duration(delivered.longest)}."
+        "A person is reached by the first message that is delivered, on any channel. Half of them were "
+        f"reached within <strong>{duration(delivered.median)}</strong>, nine in ten within "
+        f"{duration(delivered.p90)}, the last one after {duration(delivered.longest)}."
     )
     if read.count:
         words += (

@@ -29,6 +29,25 @@ def test_a_message_that_neither_arrived_nor_failed_is_silent() -> None:
     assert ChannelFigures(channel="sms", attempted=9, delivered=4, read=3, failed=2).silent == 3
 
 
+def test_the_parts_of_the_cost_add_up() -> None:
+    """What the messages do not cost, the fees of workflows do, each currency by itself."""
+    sms, viber = ({"EUR": "1.10", "USD": "2"}, {"EUR": "0.4"})
+    report = Report(
+        name="n",
+        made_at=5.0,
+        cost={"EUR": "1.7", "USD": "2.000", "GBP": "0.020"},
+        channels=(ChannelFigures(channel="sms", spent=sms), ChannelFigures(channel="viber", spent=viber)),
+    )
+
+    assert report.beside_messages == {"EUR": "0.2", "GBP": "0.02"}
+
+
+def test_rows_that_have_not_ended_are_never_fewer_than_none() -> None:
+    """A row that callbacks settled can end without having been accepted."""
+    assert Report(name="n", made_at=5.0, accepted=9, ended=4).unended == 5
+    assert Report(name="n", made_at=5.0, accepted=3, ended=4).unended == 0
+
+
 def test_nothing_shows_a_person() -> None:
     """A report and a missed row print numbers alone."""
     missed = Missed(id=7, line=3, who="+447700900123", state="sent", why="+447700900123 is gone")
