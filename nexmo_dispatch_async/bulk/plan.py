@@ -380,9 +380,12 @@ def _warnings(counting: _Counting, settings: CampaignSettings, sends: int, ends:
             f"{counting.same_address} rows have an address that came before under another key: one person "
             'gets several messages, unless [rows] says same_address = "first"'
         )
+    if not settings.people.file:
+        warnings.append("a STOP holds for this campaign alone: name a file under [people], for the next ones too")
     cost = counting.cost()
     if cost is not None and cost.unpriced:
-        warnings.append(f'{cost.unpriced} rows have no price: add prices for their countries, or one for ""')
+        rows = "1 row has" if cost.unpriced == 1 else f"{cost.unpriced} rows have"
+        warnings.append(f'{rows} no price: add prices for their countries, or one for ""')
     if cost is not None and settings.max_spend is not None and cost.worst > settings.max_spend:
         what = "expected" if cost.expected > settings.max_spend else "worst"
         warnings.append(

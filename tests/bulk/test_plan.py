@@ -119,7 +119,8 @@ async def test_the_dry_run_counts_what_would_be_done(tmp_path: Path) -> None:
     assert (tmp_path / "rejects.csv").exists()
     assert [warning.split(":")[0] for warning in plan.warnings] == [
         "2 of 5 rows are rejected",
-        "1 rows have no price",
+        "a STOP holds for this campaign alone",
+        "1 row has no price",
         "the expected cost is above max_spend 0.01",
     ]
     assert msgspec.json.decode(msgspec.json.encode(plan), type=Plan) == plan
