@@ -381,7 +381,7 @@ def _warnings(counting: _Counting, settings: CampaignSettings, sends: int, ends:
             'gets several messages, unless [rows] says same_address = "first"'
         )
     if not settings.people.file:
-        warnings.append("a STOP holds for this campaign alone: name a file under [people], for the next ones too")
+        warnings.append("a STOP holds for this campaign alone: name a file under [people] for the next ones")
     cost = counting.cost()
     if cost is not None and cost.unpriced:
         rows = "1 row has" if cost.unpriced == 1 else f"{cost.unpriced} rows have"
