@@ -44,11 +44,20 @@ from nexmo_dispatch_async import (
 )
 from nexmo_dispatch_async.bulk import Campaign, WorkflowTemplate
 from nexmo_dispatch_async.tracking import Tracker
-from nexmo_dispatch_webhooks import Event, InboundMessage, MessageStatus, Router, sign
+from nexmo_dispatch_webhooks import (
+    Context,
+    Event,
+    InboundMessage,
+    MessageStatus,
+    Router,
+    parse_event,
+    sign,
+)
 from nexmo_dispatch_webhooks.aiohttp import setup
 from nexmo_dispatch_webhooks.inbox import HandlerRetryPolicy, SqliteInbox
+from nexmo_dispatch_webhooks.sansio import RawRequest
 from tests.support.process_resources import take_sample
-from tests.webhooks.payloads import encode, status_body
+from tests.webhooks.payloads import encode, inbound_body, status_body
 
 #: Operations begun per second: little enough for less than half of a core.
 RATE = 100
@@ -56,6 +65,9 @@ RATE = 100
 MOST = 256
 #: Connections of a client: few, so that their number says something.
 CONNECTIONS = 16
+#: Callbacks before a long run: their pages are more than the 16 MiB that SQLite keeps in memory.
+FILLED = 50_000
+HELLO = {"type": "text", "text": "Hello"}
 #: Rows of a campaign.
 ROWS = 20
 #: Seconds that an operation waits for news, and those after which a rest is none.
@@ -184,6 +196,21 @@ class MixedTraffic:
                 await self.campaign_callbacks(event)
 
         return router
+
+    async def fill(self, events: int) -> None:
+        """Fill what has a bound: the keys of the newest callbacks, and the pages of the inbox in memory."""
+        rest = iter(range(events))
+
+        async def add() -> None:
+            for _ in rest:
+                body = encode(inbound_body(HELLO, message_uuid=f"{self.dice.getrandbits(128):032x}"))
+                await self.inbox.put(RawRequest({}, body), Context(timestamp=time.time()), parse_event(body))
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(MOST):
+                group.create_task(add())
+        await self.inbox.idle()
+        await self.inbox.purge("handled")
 
     # ---- operations
 
@@ -367,6 +394,8 @@ async def simulator(*urls: str) -> AsyncIterator[dict[str, str]]:
 async def main(folder: Path, seconds: float, every: float) -> None:
     began = time.monotonic()
     async with MixedTraffic(folder) as traffic:
+        if seconds >= 600:
+            await traffic.fill(FILLED)
         while (passed := time.monotonic() - began) < seconds:
             await traffic.load(min(every, seconds - passed))
             await traffic.rest()
