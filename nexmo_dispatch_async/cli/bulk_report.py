@@ -127,7 +127,7 @@ def _plan_in_words(made: Plan, rejects: Path, zone: str) -> Iterator[str]:
     if made.excluded:
         yield f"  {made.excluded:,} got a message from a campaign of `exclude`"
     if made.suppressed:
-        yield f"  {made.suppressed:,} are on the opt-out list"
+        yield f"  {made.suppressed:,} {'is' if made.suppressed == 1 else 'are'} on the opt-out list"
     for title, counts in (
         ("channel", made.channels),
         ("language", made.languages),
