@@ -120,6 +120,8 @@ class UnacceptableError(DispatchError):
         findings: Findings of the rules; empty if the service refused the workflow.
         status: HTTP status; `None` if the rules refused the workflow.
         details: Content of the error body; `None` if the rules refused the workflow.
+        reason: Why, in short and without a value of the workflow: title, code and names of parameters of the
+            error body, or the ids of the rules.
         code: Error code of the service (contract 6), or an empty text.
         error_class: Class of the error (contract 6).
     """
@@ -128,6 +130,7 @@ class UnacceptableError(DispatchError):
     findings: tuple[Finding, ...] = ()
     status: int | None = None
     details: Problem | None = None
+    reason: str = ""
 
     @property
     def code(self) -> str:
@@ -145,6 +148,7 @@ class InvalidWorkflowError(UnacceptableError, ValueError):
 
     def __init__(self, findings: Sequence[Finding]) -> None:
         self.findings: tuple[Finding, ...] = tuple(findings)
+        self.reason = ", ".join(dict.fromkeys(finding.rule for finding in self.findings))
         lines = "".join(f"\n  {finding}" for finding in self.findings)
         count = len(self.findings)
         super().__init__(

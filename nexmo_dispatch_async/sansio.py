@@ -238,6 +238,8 @@ def decipher_response(
         raise ProtocolError(message, body=first, request=summary, status=status, details=details)
     failure = kind(message, request=summary, status=status, details=details, retry_after=wait)
     failure.quota = quota_of(response.headers, now=now)
+    if isinstance(failure, RefusedError):
+        failure.reason = details.reason(body=body, url=url)
     raise failure
 
 

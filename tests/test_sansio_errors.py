@@ -2,6 +2,7 @@
 
 import html
 import json
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -94,6 +95,43 @@ def test_every_error_body_has_its_class(name: str) -> None:
     assert error.details.code == code
     assert error.details.shape != "text"
     assert str(error).startswith(f"POST /dispatch: {response.status} ")
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (
+            payload("errors/vonage_400_invalid_params_array.json")["body"],
+            "Invalid params [1020] (workflow[0].failover.expiry_time, workflow[1].to.number)",
+        ),
+        (
+            payload("errors/vonage_400_invalid_params_object.json")["body"],
+            "Invalid Parameters [InvalidParams] (from)",
+        ),
+        ({"type": "x", "title": "Bad", "invalid_parameters": [{"name": "447700900123 Anna"}]}, "Bad [x]"),
+        (
+            {"type": "x#Anna Jansen", "title": "Anna Jansen is no name", "detail": "Anna Jansen"},
+            "… is no name",
+        ),
+        ({"type": "x", "title": "Anna Jansen", "detail": "d"}, "[x]"),
+        (
+            {"type": "x", "title": "t", "invalid_parameters": {"name": "message.content.text"}},
+            "t [x] (message.content.text)",
+        ),
+        (b"<html>", ""),
+    ],
+)
+def test_a_refusal_has_a_reason_without_a_value(body: object, reason: str) -> None:
+    """Title, code and names of parameters are kept; a value of the request in their places is not."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    values = b'{"text": "Anna Jansen, your message.", "name": ["Anna Jansen"]}'
+    sent = Request("POST", "https://h.example/dispatch", {}, values, "/dispatch")
+
+    with pytest.raises(BadRequestError) as caught:
+        decipher_response(answer(400, content), decipher_nothing, request=sent)
+
+    assert caught.value.reason == reason
+    assert pickle.loads(pickle.dumps(caught.value)).reason == reason  # noqa: S301 - its own
 
 
 def test_every_trace_id_is_read() -> None:

@@ -20,6 +20,10 @@ __all__ = ["InvalidParameter", "Problem", "gateway_reason", "parse_problem"]
 # Apigee's fault, where it answers XML (contract 2.2).
 _XML_FAULT = re.compile(r"\s*(?:<\?xml[^>]*>\s*)?<fault\b[^>]*>(.*)", re.DOTALL | re.IGNORECASE)
 
+# The path of a parameter, and a code: whatever else stands in their places may be a value.
+_PATH = re.compile(r"[A-Za-z_$/][\w$/\[\].-]{0,79}")
+_CODE = re.compile(r"[\w.-]{1,60}")
+
 
 class InvalidParameter(AsShown, msgspec.Struct, frozen=True):
     """One entry of `invalid_parameters`: name and reason."""
@@ -82,6 +86,19 @@ class Problem(AsShown, msgspec.Struct, frozen=True):
             line += f", trace {trace}"
         # Truncated last: half a number would not be recognised.
         return line[:500]
+
+    def reason(self, *, body: bytes | None = None, url: str = "") -> str:
+        """Return title, code and the names of the invalid parameters, without a value of the request."""
+        hide = redactor(body=body, url=url)
+        title, code = hide(" ".join(self.title.split()))[:100], hide(self.code)
+        parts = [] if title == "…" else [title]
+        if _CODE.fullmatch(code) and code not in title:
+            parts.append(f"[{code}]")
+        # Piece by piece: a text of the request may have a long part of a path by chance.
+        paths = (".".join(map(hide, each.name.split("."))) for each in self.invalid_parameters)
+        if names := [path for path in dict.fromkeys(paths) if _PATH.fullmatch(path)]:
+            parts.append(f"({', '.join(names[:5])})")
+        return " ".join(filter(None, parts))[:300]
 
     def __repr__(self) -> str:
         return f"Problem({self.shape!r}, {str(self)!r})"

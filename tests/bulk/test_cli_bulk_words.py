@@ -40,6 +40,20 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+def test_refusals_say_why_in_report_and_export(file: Path, service: Simulator) -> None:
+    """Rows that the service refuses with a 400 name its reason in the report and in the export."""
+    service.faults.add({"kind": "error", "route": "POST /dispatch", "status": 400, "form": "problem"})
+
+    assert "nexmo-dispatch bulk report" in run("run", file)[1]
+
+    assert service.accepted == 0
+    said = "Bad Request [bad-request]"
+    assert f"4 messages, The service found a fault in the message: {said}" in run("report", file)[1]
+    out = file.with_name("refused.csv")
+    assert run("export", file, "--state", "refused", "--out", out)[0] == 0
+    assert out.read_text("utf-8-sig").count(f"BadRequestError: {said}") == 4
+
+
 def test_times_are_those_of_the_campaign(file: Path) -> None:
     """A plan that is read in Amsterdam says when it begins in Amsterdam."""
     text = CAMPAIGN.replace("[rows]", "start_at = 2126-07-01T18:00:00\n[rows]", 1)

@@ -176,7 +176,8 @@ class Result(Struct, frozen=True, kw_only=True):
         state: `sent`, `refused` or `unknown`; `pending` only for a request that was provably not sent.
         at: Epoch seconds.
         dispatch_uuid: Id of the workflow of a `sent` row.
-        error: Name of the error class, without personal data.
+        error: Name of the error class; of a `refused` row also its reason, `"BadRequestError: Invalid params
+            (from)"`. It is without personal data.
         code: Error code of the service, or `""`.
         not_before: For a `pending` row: epoch seconds before which the row is not claimed again.
         attempts: The `attempts` of the `Claimed`; 0 when unknown. A late result of an earlier claim changes

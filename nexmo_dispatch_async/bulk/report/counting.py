@@ -147,8 +147,8 @@ class Counting:
         self._channels: dict[str, _Channel] = {}
         self._flows: Counter[tuple[str, str]] = Counter()
         self._places: set[str] = set()
-        self._errors: Counter[tuple[str, str]] = Counter()
-        self._error_people: Counter[tuple[str, str]] = Counter()
+        self._errors: Counter[tuple[str, str, str]] = Counter()
+        self._error_people: Counter[tuple[str, str, str]] = Counter()
         self._variants: dict[str, _Group] = {}
         self._languages: dict[str, _Group] = {}
         self._reasons: Counter[str] = Counter()
@@ -182,7 +182,9 @@ class Counting:
 
     def _add_news(self, row: Row, outcomes: tuple[WorkflowResult, ...]) -> None:
         news = row.news
-        if row.code and row.state in {"refused", "unknown"}:
+        if row.state == "refused":
+            self._add_error(row.code, "", lost=True, why=_refusal(row))
+        elif row.code and row.state == "unknown":
             self._add_error(row.code, "", lost=True)
         if row.state == "sent" and not outcomes:
             self._flows["accepted", "nothing heard"] += 1
@@ -236,10 +238,10 @@ class Counting:
             code = "" if step.error_code is None else str(step.error_code)
             self._add_error(code, step.channel or "unknown", lost=not is_reached(row))
 
-    def _add_error(self, code: str, channel: str, *, lost: bool) -> None:
-        key = (code, channel)
+    def _add_error(self, code: str, channel: str, *, lost: bool, why: str = "") -> None:
+        key = (code, channel, why)
         if key not in self._errors and len(self._errors) >= MOST:
-            key = (OTHER, channel)
+            key = (OTHER, channel, "")
         self._errors[key] += 1
         self._error_people[key] += lost
 
@@ -292,11 +294,11 @@ class Counting:
                 code=code,
                 channel=channel,
                 kind=class_of(code),
-                meaning=meaning_of(code) if code else "No code was given",
+                meaning=why or (meaning_of(code) if code else "No code was given"),
                 messages=count,
-                people=self._error_people[code, channel],
+                people=self._error_people[code, channel, why],
             )
-            for (code, channel), count in order
+            for (code, channel, why), count in order
         )
 
     def variants(self) -> tuple[Group, ...]:
@@ -363,12 +365,17 @@ def _reason(row: Row) -> str:
         case "unknown":
             return "Unknown whether it was sent: no answer came"
         case "refused":
-            words = (
-                meaning_of(row.code) if class_of(row.code) != "unknown" else REFUSAL_WORDS.get(row.error, "")
-            )
-            return f"Refused: {_lower(words or row.error or 'no reason given')}{_in_brackets(row.code)}"
+            return f"Refused: {_lower(_refusal(row))}{_in_brackets(row.code)}"
         case "sent":
             return _reason_of_sent(row)
+
+
+def _refusal(row: Row) -> str:
+    """Return why a row was refused, with what the service said."""
+    kind, _, said = row.error.partition(": ")
+    known = class_of(row.code) != "unknown"
+    words = meaning_of(row.code) if known else REFUSAL_WORDS.get(kind, kind)
+    return ": ".join(filter(None, (words, said))) or "No reason given"
 
 
 def _reason_of_sent(row: Row) -> str:

@@ -141,15 +141,20 @@ class AbortWatch:
         for name, share in self._shares.items():
             if share is not None and not 0 < share <= 1:
                 raise ConfigurationError(f"abort_if: {name} must be above 0 and at most 1, for example 0.2")
-        self._last: deque[str] = deque(maxlen=abort_if.last)
+        self._last: deque[tuple[str, str]] = deque(maxlen=abort_if.last)
         self._counts: Counter[str] = Counter()
 
-    def note(self, state: str) -> Hold | None:
-        """Count a result; return the reason of a pause, if one is due."""
+    def note(self, state: str, error: str = "") -> Hold | None:
+        """Count a result; return the reason of a pause, if one is due.
+
+        Args:
+            state: The state of the row.
+            error: What failed, without personal data.
+        """
         last = self._last
         if len(last) == last.maxlen:
-            self._counts[last[0]] -= 1
-        last.append(state)
+            self._counts[last[0][0]] -= 1
+        last.append((state, error))
         self._counts[state] += 1
         if len(last) < (last.maxlen or 0):
             return None
@@ -158,6 +163,8 @@ class AbortWatch:
                 reason = (
                     f"{self._counts[name]} of the last {len(last)} rows are {name}, {share:.0%} is too much"
                 )
+                if errors := Counter(error for state, error in last if state == name and error):
+                    reason += f"; most often {errors.most_common(1)[0][0]}"
                 self.clear()
                 return Hold("abort_if", reason, pauses=True)
         return None

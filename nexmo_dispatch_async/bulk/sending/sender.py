@@ -402,7 +402,7 @@ class Sender:
             return
         self.progress.note(now)
         self._unknowns = self._unknowns + 1 if result.state == "unknown" else 0
-        if self._abort_if is not None and (hold := self._abort_if.note(result.state)) is not None:
+        if self._abort_if is not None and (hold := self._abort_if.note(result.state, result.error)):
             self._hold = hold
 
     def _ask_for_sends(self) -> None:

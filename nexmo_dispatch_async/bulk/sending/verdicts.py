@@ -119,8 +119,10 @@ def judge(
         return Verdict(not_sent(row, at, name), pause=str(error))
     if isinstance(error, UnacceptableError):
         lane.accepted(now)
-        result = Result(id=row.id, state="refused", at=at, error=name, code=error.code, attempts=row.attempts)
-        return Verdict(result)
+        why = f"{name}: {error.reason}" if error.reason else name
+        return Verdict(
+            Result(id=row.id, state="refused", at=at, error=why, code=error.code, attempts=row.attempts)
+        )
     if isinstance(error, NotSentError):
         lane.unreachable(sent, now)
         return Verdict(not_sent(row, at, name))

@@ -65,6 +65,14 @@ ENDED = report(1, "error", ("whatsapp", "undeliverable"), at=2)
         (row(state="refused", error="OddError"), "Refused: oddError"),
         (row(state="refused", code="1190"), "Refused: the number is no longer in use (1190)"),
         (row(state="refused", code="odd", error="OddError"), "Refused: oddError (odd)"),
+        (
+            row(state="refused", error="BadRequestError: Invalid params (from)"),
+            "Refused: the service found a fault in the message: Invalid params (from)",
+        ),
+        (
+            row(state="refused", code="1020", error="BadRequestError: Invalid params [1020] (from)"),
+            "Refused: a parameter has an invalid value: Invalid params [1020] (from) (1020)",
+        ),
         (row(), "Accepted, and nothing heard since"),
         (row(news=News(dispatch_uuid="d", at=1.0)), "On its way: no end yet"),
         (row(news=News(dispatch_uuid="d", at=1.0, ended=True)), "Not delivered, no reason given"),
@@ -171,6 +179,17 @@ def test_a_status_that_came_alone_tells_no_time() -> None:
     (channel,) = counting.channels()
     assert (channel.channel, channel.attempted, channel.delivered, channel.read) == ("whatsapp", 2, 2, 1)
     assert (channel.people, channel.failed, channel.to_delivered) == (2, 0, Times())
+
+
+def test_what_the_service_refused_is_in_the_table_of_errors() -> None:
+    """Also without a code: the table says what the service said, and how many rows it cost."""
+    said = "BadRequestError: Invalid params (from)"
+    counting = counted(*(row(state="refused", error=said, id=n) for n in (1, 2)), row(state="refused", id=3))
+
+    assert [(it.code, it.channel, it.meaning, it.messages, it.people) for it in counting.errors()] == [
+        ("", "", "The service found a fault in the message: Invalid params (from)", 2, 2),
+        ("", "", "No reason given", 1, 1),
+    ]
 
 
 def test_a_message_on_a_channel_that_was_not_told_counts_as_unknown() -> None:

@@ -88,6 +88,20 @@ def test_abort_if_looks_at_the_last_results_only() -> None:
     assert watch.note("refused") is None  # it begins anew
 
 
+def test_abort_if_says_what_the_service_said_most_often() -> None:
+    """The person on call reads the reason in the words of the pause; rows of other states do not count."""
+    watch = AbortWatch(AbortIf(refused=0.5, last=5))
+    errors = ("RowError", "BadRequestError: Invalid params (from)", "BadRequestError: Invalid params (from)")
+
+    assert [watch.note("unknown", "ProtocolError") for _ in range(2)] == [None] * 2
+    holds = [watch.note("refused", error) for error in errors]
+
+    assert holds[-1] is not None
+    assert holds[-1].reason == (
+        "3 of the last 5 rows are refused, 50% is too much; most often BadRequestError: Invalid params (from)"
+    )
+
+
 WORD = Canary(first=10)
 DELIVERED = Canary(first=10, until="delivered", share=0.9, within=600)
 GO_ON = "the first 10 rows were sent: release it to go on"
