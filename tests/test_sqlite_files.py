@@ -89,9 +89,11 @@ def test_it_waits_no_longer_than_it_was_told(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_missing_is_our_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="the file of the care window cannot be used: No such file"):
+    with pytest.raises(
+        ConfigurationError, match="the file of the care window cannot be used: there is no such folder"
+    ):
         make_window(tmp_path / "nowhere" / "file")
-    with pytest.raises(TrackingStoreError, match="No such file"):
+    with pytest.raises(TrackingStoreError, match="there is no such folder"):
         make_tracking(tmp_path / "nowhere" / "file")
 
 

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from nexmo_dispatch_async.exceptions import CareWindowStoreError, ConfigurationError
+from nexmo_dispatch_core.file_failures import reason_of
 from nexmo_dispatch_core.sqlite import SqliteFile
 
 __all__ = ["SqliteWindowStore"]
@@ -67,7 +68,7 @@ class SqliteWindowStore:
                 raise
         except (sqlite3.Error, OSError) as error:
             raise ConfigurationError(
-                f"the file of the care window cannot be used: {_words(error)}"
+                f"the file of the care window cannot be used: {reason_of(path, error)}"
             ) from error
         self._connection = self._file.connection
         if self._file.exposure is not None:

@@ -21,6 +21,7 @@ import msgspec
 from nexmo_dispatch_async.exceptions import TrackingStoreError
 from nexmo_dispatch_async.tracking.reducer import WorkflowState
 from nexmo_dispatch_async.tracking.store import Kind, TrackingRetention, kind_of
+from nexmo_dispatch_core.file_failures import reason_of
 from nexmo_dispatch_core.sqlite import SqliteFile
 
 __all__ = ["SqliteTrackingStore"]
@@ -141,10 +142,10 @@ class SqliteTrackingStore:
             with self._lock:
                 try:
                     return work()
-                except OSError as error:  # the text holds the path, which may be private
-                    why = error.strerror or type(error).__name__
+                except (OSError, sqlite3.Error) as error:
+                    why = reason_of(self._path, error)
                     raise TrackingStoreError(f"the store of the tracker failed: {why}") from error
-                except (sqlite3.Error, msgspec.DecodeError) as error:
+                except msgspec.DecodeError as error:
                     raise TrackingStoreError(f"the store of the tracker failed: {error}") from error
 
         return await anyio.to_thread.run_sync(locked, limiter=self._limiter)

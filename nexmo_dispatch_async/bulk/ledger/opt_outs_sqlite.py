@@ -18,6 +18,7 @@ from nexmo_dispatch_async.bulk.ledger.records import Suppressed
 from nexmo_dispatch_async.bulk.ledger.sqlite_file import open_opt_outs
 from nexmo_dispatch_async.bulk.ledger.sqlite_sql import Work
 from nexmo_dispatch_async.exceptions import LedgerError, OptOutError
+from nexmo_dispatch_core.file_failures import reason_of
 from nexmo_dispatch_core.sqlite import SqliteFile
 
 __all__ = ["CampaignOptOutStore", "SqliteOptOutStore"]
@@ -100,7 +101,8 @@ class SqliteOptOutStore:
                 try:
                     return self._work(work, write=write, erase=erase)
                 except sqlite3.Error as error:
-                    raise OptOutError(f"the opt-out list {self.path.name} failed: {error}") from error
+                    why = reason_of(self.path, error)
+                    raise OptOutError(f"the opt-out list {self.path.name} failed: {why}") from error
 
         return await anyio.to_thread.run_sync(locked)
 

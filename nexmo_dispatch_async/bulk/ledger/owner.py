@@ -23,6 +23,7 @@ from msgspec.structs import replace
 
 from nexmo_dispatch_async.exceptions import LedgerCopiedError, LedgerError, LedgerInUseError
 from nexmo_dispatch_core import private_files
+from nexmo_dispatch_core.file_failures import reason_of
 from nexmo_dispatch_core.sqlite import SqliteFile, is_locked
 
 __all__ = ["Owner", "here"]
@@ -133,10 +134,10 @@ class Owner:
             try:
                 lock = SqliteFile(companion, busy_timeout=0)
             except OSError as error:
-                why = error.strerror or type(error).__name__
+                why = reason_of(companion, error)
                 raise LedgerError(
                     f"the companion {companion.name} of the ledger cannot be made: {why}"
-                ) from error
+                ) from None
             try:
                 # Not EXCLUSIVE, which readers prevent: two at one instant read both, and both were refused.
                 lock.connection.execute("BEGIN IMMEDIATE")

@@ -47,6 +47,7 @@ from nexmo_dispatch_async.exceptions import (
     LedgerError,
     PlanChangedError,
 )
+from nexmo_dispatch_core.file_failures import reason_of
 
 __all__ = ["SqliteLedger"]
 
@@ -414,7 +415,7 @@ class SqliteLedger:
             try:
                 work()
             except sqlite3.Error as failed:
-                error = LedgerError(f"the ledger {self.path.name} failed: {failed}")
+                error = LedgerError(f"the ledger {self.path.name} failed: {reason_of(self.path, failed)}")
                 error.__cause__ = failed
             except Exception as failed:  # noqa: BLE001 - whatever it is, the caller gets it
                 error = failed

@@ -12,6 +12,7 @@ from typing import Final
 from nexmo_dispatch_async.bulk.ledger import opt_outs_sql
 from nexmo_dispatch_async.bulk.ledger.sqlite_sql import SCHEMA
 from nexmo_dispatch_async.exceptions import LedgerError, OptOutError
+from nexmo_dispatch_core.file_failures import reason_of
 from nexmo_dispatch_core.sqlite import SqliteFile
 
 __all__ = [
@@ -45,10 +46,8 @@ def open_ledger(path: str | os.PathLike[str], *, busy_timeout: float, create: bo
         raise LedgerError(f"there is no ledger {name}: give the path of a campaign's file")
     try:
         file = SqliteFile(path, busy_timeout=busy_timeout)
-    except OSError as error:  # whose text holds the path, which may be private
-        raise LedgerError(f"the ledger {name} cannot be opened: {error.strerror}") from error
-    except sqlite3.Error as error:
-        raise LedgerError(f"the ledger {name} cannot be opened: {error}") from error
+    except (OSError, sqlite3.Error) as error:
+        raise LedgerError(f"the ledger {name} cannot be opened: {reason_of(path, error)}") from None
     try:
         # In this order: another process may make the ledger between the two, and none makes it empty again.
         if not _is_empty(file.connection):
@@ -59,7 +58,9 @@ def open_ledger(path: str | os.PathLike[str], *, busy_timeout: float, create: bo
         file.keep_log()
     except sqlite3.Error as error:
         file.close()
-        raise LedgerError(f"{name} is no ledger: {error}") from error
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
+            raise LedgerError(f"{name} is no ledger: {error}") from error
+        raise LedgerError(f"the ledger {name} cannot be opened: {reason_of(path, error)}") from None
     except BaseException:
         file.close()
         raise
@@ -92,8 +93,8 @@ def open_opt_outs(path: str | os.PathLike[str], *, busy_timeout: float) -> Sqlit
     name = Path(path).name
     try:
         file = SqliteFile(path, busy_timeout=busy_timeout)
-    except OSError as error:
-        raise OptOutError(f"the opt-out list {name} cannot be opened: {error.strerror}") from error
+    except (OSError, sqlite3.Error) as error:
+        raise OptOutError(f"the opt-out list {name} cannot be opened: {reason_of(path, error)}") from None
     try:
         db = file.connection
         if _is_empty(db):
@@ -109,7 +110,7 @@ def open_opt_outs(path: str | os.PathLike[str], *, busy_timeout: float) -> Sqlit
         file.watch()
     except sqlite3.Error as error:
         file.close()
-        raise OptOutError(f"the opt-out list {name} cannot be opened: {error}") from error
+        raise OptOutError(f"the opt-out list {name} cannot be opened: {reason_of(path, error)}") from None
     except BaseException:
         file.close()
         raise

@@ -19,6 +19,7 @@ from nexmo_dispatch_async.bulk.ledger.owner import Owner
 from nexmo_dispatch_async.bulk.ledger.sqlite_results import reap
 from nexmo_dispatch_async.bulk.ledger.sqlite_sql import Book, Work
 from nexmo_dispatch_async.exceptions import CampaignError, LedgerError
+from nexmo_dispatch_core.file_failures import reason_of
 from nexmo_dispatch_core.sqlite import SqliteFile
 
 __all__ = ["Batch", "Operation", "Writer"]
@@ -139,7 +140,7 @@ class Writer:
             batch.results = self._transact(batch.operations, batch)
         except Exception as error:  # noqa: BLE001 - whatever it is, its caller gets it
             if len(batch.operations) == 1 or batch.committed:  # what was committed is not done again
-                batch.results = [_own_error(self._path.name, error)] * len(batch.operations)
+                batch.results = [_own_error(self._path, error)] * len(batch.operations)
                 return
             batch.results = []
             for operation in batch.operations:
@@ -148,7 +149,7 @@ class Writer:
                         [operation], Batch([operation], [], batch.writes, batch.counts)
                     )
                 except Exception as failed:  # noqa: BLE001 - whatever it is, its caller gets it
-                    batch.results.append(_own_error(self._path.name, failed))
+                    batch.results.append(_own_error(self._path, failed))
 
     def erase(self) -> None:
         """Move the log to the file, in which what was erased is overwritten.
@@ -247,12 +248,12 @@ class Writer:
         return self._file
 
 
-def _own_error(name: str, error: Exception) -> Exception:
+def _own_error(path: Path, error: Exception) -> Exception:
     if isinstance(error, CampaignError):
         return error
     if isinstance(error, sqlite3.Error | OSError):
-        why = error.strerror or type(error).__name__ if isinstance(error, OSError) else str(error)
-        own = LedgerError(f"the ledger {name} failed, and nothing of the call was stored: {why}")
+        why = reason_of(path, error)
+        own = LedgerError(f"the ledger {path.name} failed, and nothing of the call was stored: {why}")
         own.__cause__ = error
         return own
     return error

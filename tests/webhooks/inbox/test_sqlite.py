@@ -196,7 +196,7 @@ async def test_a_file_that_is_something_else_is_left_alone(open_store: Open, tmp
         ("newer.db", "no inbox of this version"),
         ("text.db", r"text\.db is no SQLite database, so it is no inbox"),
         ("missing/inbox.db", r"missing/inbox\.db cannot be created: there is no such folder"),
-        ("", "cannot be opened: unable to open database file"),
+        ("", "cannot be opened: it is a folder: name a file"),
     ):
         with pytest.raises(InboxError, match=message):
             await SqliteInboxStore(tmp_path / name, clock=lambda: 0.0).open()

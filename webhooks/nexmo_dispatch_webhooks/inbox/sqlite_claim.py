@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from nexmo_dispatch_core.file_failures import reason_of
 from nexmo_dispatch_core.sqlite import SqliteFile, is_locked
 from nexmo_dispatch_webhooks.exceptions import InboxError
 from nexmo_dispatch_webhooks.inbox import sqlite_key_values as notes
@@ -103,7 +104,7 @@ def _lock(path: Path) -> SqliteFile | None:
     try:
         lock = SqliteFile(path, busy_timeout=0)
     except (OSError, sqlite3.Error) as error:
-        raise InboxError(f"{path.name} cannot be opened: {_words(error)}") from error
+        raise InboxError(f"{path.name} cannot be opened: {reason_of(path, error)}") from None
     try:
         lock.connection.execute("PRAGMA journal_mode = MEMORY")  # any other mode would create another file
         # Not EXCLUSIVE, which readers prevent: two at one instant read both, and both would stand by.

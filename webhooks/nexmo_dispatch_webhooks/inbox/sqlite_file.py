@@ -9,7 +9,8 @@ import contextlib
 import sqlite3
 from pathlib import Path
 
-from nexmo_dispatch_core.sqlite import SqliteFile
+from nexmo_dispatch_core.file_failures import reason_of
+from nexmo_dispatch_core.sqlite import SqliteFile, is_locked
 from nexmo_dispatch_webhooks.exceptions import InboxError
 from nexmo_dispatch_webhooks.inbox import sqlite_statements as sql
 from nexmo_dispatch_webhooks.inbox.sqlite_settings import SqliteSettings
@@ -21,7 +22,6 @@ __all__ = [
     "open_file",
 ]
 
-_CLOSED_TO_US = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM})
 _APPLICATION_ID = 0x4E445731  # "NDW1": identifies the file for `file` and for `open_file`
 #: Bytes of the page cache: it holds the index of half a million keys, so that no key is read from the disk.
 _CACHE = 16 * 1024**2
@@ -43,12 +43,9 @@ def open_file(path: Path, settings: SqliteSettings) -> SqliteFile:
     try:
         # 256 hold the compiled INSERT for every number of rows
         file = SqliteFile(path, busy_timeout=settings.busy_timeout, statements=256)
-    except FileNotFoundError as error:
-        raise InboxError(f"the inbox {path} cannot be created: there is no such folder") from error
-    except OSError as error:
-        raise InboxError(f"the inbox {path} cannot be opened: {error.strerror}") from error
-    except sqlite3.Error as error:
-        raise InboxError(f"the inbox {path} cannot be opened: {error}") from error
+    except (OSError, sqlite3.Error) as error:
+        verb = "created" if isinstance(error, FileNotFoundError) else "opened"
+        raise InboxError(f"the inbox {path} cannot be {verb}: {reason_of(path, error)}") from None
     db = file.connection
     try:
         if _is_empty(db):
@@ -74,8 +71,8 @@ def open_file(path: Path, settings: SqliteSettings) -> SqliteFile:
         code = getattr(error, "sqlite_errorcode", None)
         if code == sqlite3.SQLITE_NOTADB:
             raise InboxError(f"{path.name} is no SQLite database, so it is no inbox") from error
-        if code in _CLOSED_TO_US:
-            raise InboxError(f"the inbox {path} cannot be opened: {error}") from error
+        if isinstance(error, OSError | sqlite3.Error) and not is_locked(error):
+            raise InboxError(f"the inbox {path} cannot be opened: {reason_of(path, error)}") from None
         raise
     if file.exposure is not None:
         logger.warning("the inbox %s %s", path.name, file.exposure)
