@@ -162,7 +162,7 @@ class Campaign:
             governor: Governor of the rates; that of the process if omitted.
             timeout: Timeout of one attempt; that of the client if omitted.
             observer: Whether to only inspect and control a campaign that another process runs.
-            restored: Whether to continue with a file, or a stream of NATS, that was copied or restored.
+            restored: Whether to continue with a ledger that was copied or restored from a backup.
             accept_loss: Whether to use a store that may lose what it acknowledged, and then messages twice.
             wall_clock: Returns epoch seconds.
             **settings: Fields of `CampaignSettings`, such as `country`, `quiet`, `canary`, `max_spend`.

@@ -81,7 +81,11 @@ def run(
     ] = None,
     restored: Annotated[
         bool,
-        typer.Option("--restored", help="Go on with a ledger that was copied or put back from a backup."),
+        typer.Option(
+            "--restored",
+            help="Go on with a ledger that was copied or put back from a backup: only an operator can know "
+            "that the original sent nothing since.",
+        ),
     ] = False,
     accept_loss: Annotated[
         bool,

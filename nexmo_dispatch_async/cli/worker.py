@@ -31,7 +31,12 @@ from nexmo_dispatch_async.cli.bulk_words import counts_in_words, line_of
 from nexmo_dispatch_async.cli.screen import show
 from nexmo_dispatch_async.cli.stores import STORE, Place
 from nexmo_dispatch_async.client import DispatchClient
-from nexmo_dispatch_async.exceptions import ConfigurationError, DispatchError, LedgerError
+from nexmo_dispatch_async.exceptions import (
+    ConfigurationError,
+    DispatchError,
+    LedgerCopiedError,
+    LedgerError,
+)
 
 __all__ = ["WorkerOptions", "run"]
 
@@ -178,7 +183,9 @@ class _Worker:
     async def _work(self, name: str) -> None:
         try:
             await self._send(name)
-        except LedgerError as error:  # the next look joins again
+        except LedgerError as error:  # the next look joins again, unless an operator has to decide before
+            if isinstance(error, LedgerCopiedError):
+                self._refused.add(name)
             show(f"{name}: {error}", error=True)
         except DispatchError as error:
             self._refused.add(name)

@@ -15,19 +15,24 @@ from nexmo_dispatch_core.postgres.database import Connection, Database
 from nexmo_dispatch_core.postgres.notices import Notices
 from nexmo_dispatch_core.postgres.schema import Component, versions
 
-__all__ = ["examine"]
+__all__ = ["MAY_IDENTIFY", "examine"]
 
+#: Whether the role may read the identifier of the cluster: every role may by default.
+MAY_IDENTIFY: Final[LiteralString] = (
+    "coalesce("
+    "has_function_privilege(to_regprocedure('pg_catalog.pg_control_system()')::oid, 'EXECUTE'), false)"
+)
 #: The oldest server on which the statements run.
 _LEAST_VERSION: Final = 130000
 #: Seconds that the clocks may differ.
 _SKEW: Final = 2.0
-_SETTINGS: Final[LiteralString] = """
+_SETTINGS: Final[LiteralString] = f"""
 SELECT current_setting('server_version_num')::int, current_setting('server_version'),
     current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit'),
     current_setting('synchronous_standby_names'), pg_is_in_recovery(),
     (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),
     (SELECT count(*) FROM pg_stat_replication), current_setting('max_connections')::int,
-    (SELECT count(*) FROM pg_stat_activity)
+    (SELECT count(*) FROM pg_stat_activity), {MAY_IDENTIFY}
 """
 _RIGHTS: Final[LiteralString] = """
 SELECT c.relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
@@ -67,7 +72,7 @@ async def examine(
 async def _settings(connection: Connection) -> list[Finding]:
     row = await (await connection.execute(_SETTINGS)).fetchone()
     assert row is not None  # noqa: S101 - the query has one row
-    number, version, fsync, pages, commit, names, standby, superuser, standbys, most, used = row
+    number, version, fsync, pages, commit, names, standby, superuser, standbys, most, used, identified = row
     found = [
         good("postgres-version", f"the server is Postgres {version}")
         if number >= _LEAST_VERSION
@@ -86,6 +91,10 @@ async def _settings(connection: Connection) -> list[Finding]:
     if superuser:
         cure = "use another: `nexmo-dispatch migrate --store URL --grant ROLE` gives it the least rights"
         found.append(warning("postgres-superuser", "the role is a superuser", cure))
+    if not identified:
+        text = "the role may not read the identifier of the cluster: a campaign notices fewer restorations"
+        cure = "GRANT EXECUTE ON FUNCTION pg_control_system() TO the role, as superuser"
+        found.append(warning("postgres-identifier", text, cure))
     if used > 0.8 * most:
         cure = "raise max_connections, or put PgBouncer in front"
         found.append(warning("postgres-connections", f"{used} of {most} connections are in use", cure))

@@ -16,6 +16,7 @@ from nexmo_dispatch_async.cli.stores import STORE
 from nexmo_dispatch_async.simulator import Simulator
 from nexmo_dispatch_async.simulator.world.faults import Fault
 from tests.bulk.service import running_service
+from tests.support.postgres_server import PostgresServer
 
 PASSWORD = "open-sesame"
 CAMPAIGN = """
@@ -99,6 +100,26 @@ def test_every_command_of_a_campaign_in_a_store(
     figures = json.loads(run("report", "--json")[1])
     assert (figures["name"], figures["rows"]) == ("spring", 20)
     assert run("status", join_url(store, "summer"))[0] == 1
+
+
+@pytest.mark.engines
+def test_a_copy_is_sent_from_when_an_operator_says_so(
+    database: str, postgres: PostgresServer, file: Path, service: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error of `run` names the option; what only looks, or pauses, works before."""
+    monkeypatch.setenv(STORE, database)
+    assert run("run", file)[0] == 0
+    name = database.partition("?")[0].rpartition("/")[2]
+    postgres.sql(f"CREATE DATABASE {name}_copy TEMPLATE {name}")
+    try:
+        monkeypatch.setenv(STORE, postgres.dsn(f"{name}_copy"))
+        code, _, err = run("run", file)
+        assert (code, "(--restored)" in err) == (1, True)
+        assert [run(command, file)[0] for command in ("pause", "status", "resume")] == [0, 0, 0]
+        assert run("run", file, "--restored")[0] == 0
+        assert run("run", file)[0] == 0
+    finally:
+        postgres.sql(f"DROP DATABASE {name}_copy WITH (FORCE)")
 
 
 def test_the_file_names_the_variable_of_its_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

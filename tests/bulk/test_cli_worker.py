@@ -21,6 +21,7 @@ from nexmo_dispatch_async.cli.app import app
 from nexmo_dispatch_async.cli.stores import STORE
 from nexmo_dispatch_async.simulator import Simulator
 from tests.bulk.killing import reached, sends, simulator
+from tests.support.postgres_server import PostgresServer
 
 BOUND = 60.0
 LIMIT = 8
@@ -221,6 +222,23 @@ async def test_a_worker_that_is_told_to_leave_drains(store: str, sim: Simulator,
     states = (await counts_in(store)).states
     assert states["sent"] == sum(sends(sim).values())
     assert set(states) == {"sent", "pending"}
+
+
+@pytest.mark.engines
+def test_a_worker_does_not_send_from_a_copy(database: str, postgres: PostgresServer) -> None:
+    """It says so once, leaves the campaign to an operator, and does not wait for that."""
+    asyncio.run(fill(database, 5, "100/s"))
+    name = database.partition("?")[0].rpartition("/")[2]
+    postgres.sql(f"CREATE DATABASE {name}_copy TEMPLATE {name}")
+    account = {f"NEXMO_DISPATCH_{key}": "x" for key in ("CLIENT_ID", "CLIENT_SECRET", "APPLICATION_ID")}
+    try:
+        store = postgres.dsn(f"{name}_copy")
+        done = CliRunner().invoke(app, ["worker", "--once"], env={**account, STORE: store})
+    finally:
+        postgres.sql(f"DROP DATABASE {name}_copy WITH (FORCE)")
+
+    assert done.exit_code == 1
+    assert done.stderr.count("spring: the campaign was restored from a backup, or copied") == 1
 
 
 def test_workers_need_a_database(tmp_path: Path) -> None:

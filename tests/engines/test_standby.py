@@ -48,3 +48,6 @@ async def test_a_promoted_standby_has_every_claim(postgres_pair: list[PostgresSe
     assert not {row.id for row in before} & {row.id for row in after}
     assert (await assert_recount(ledger)).states == {"sending": 160, "sent": 40}
     await ledger.aclose()
+    # another timeline, and the same cluster: no sender has to be told that it is no copy
+    async with await PostgresLedger.open(url, "spring") as again:
+        assert (await again.counts()).total == 200

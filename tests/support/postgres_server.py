@@ -184,6 +184,20 @@ class PostgresServer:
         ]
         return self._run("psql", *command[1:])
 
+    def dump(self, database: str) -> Path:
+        """Write the tables of the project as statements, and return the file."""
+        file = self.folder / f"{database}.sql"
+        self._run(
+            "pg_dump", "-h", self.folder, "-U", "postgres", "-n", "nexmo_dispatch", "-f", file, database
+        )
+        return file
+
+    def load(self, dump: Path, database: str, *, first: str = "") -> None:
+        """Run the statements of a dump in one transaction, after another statement."""
+        where = ("-h", self.folder, "-U", "postgres", "-d", database)
+        before = ("-c", first) if first else ()
+        self._run("psql", *where, "-Xq1", "-v", "ON_ERROR_STOP=1", *before, "-f", dump)
+
     def cut(self, url: str) -> None:
         """End all sessions of a database, as a failover would."""
         name = url.partition("?")[0].rpartition("/")[2]

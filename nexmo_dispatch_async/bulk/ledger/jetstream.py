@@ -201,7 +201,7 @@ class JetStreamLedger:
             raise LedgerCopiedError(
                 f"the stream {self._stream.name} was put back from a backup, or copied: rows that are "
                 "pending here may have been sent since. If the original is not used and was not used since, "
-                "open it with restored=True"
+                "open it with restored=True (--restored)"
             )
 
     async def _require_durable(self, replicas: int, *, accept_loss: bool) -> bool:

@@ -95,7 +95,7 @@ class Owner:
         if why is not None and not restored:
             raise LedgerCopiedError(
                 f"the ledger {self._path.name} {why}: rows that are pending here may have been sent since. "
-                "If the other one is not used and was not used since, open it with restored=True"
+                "If the other one is not used and was not used since, open it with restored=True (--restored)"
             )
         self._own(replace(now, nonce=self._nonce, previous=known.nonce if known is not None else ""), claims)
 

@@ -93,7 +93,7 @@ async def open_ledger(
         name: Of the campaign in a shared store, instead of the one in the URL.
         opt_outs: Opt-out list that campaigns share.
         observer: Whether to only inspect and control a campaign that another process runs.
-        restored: Whether to use a file, or a stream of NATS, that was copied or restored from a backup.
+        restored: Whether to use a ledger that was copied or restored from a backup.
         create: Whether a ledger that is missing is made.
         lease: Seconds without a sign of life after which a process that shares a store is taken for dead.
         accept_loss: Whether to use a shared store that may lose what it acknowledged.
@@ -106,17 +106,16 @@ async def open_ledger(
     if isinstance(place, str) and is_url(place):
         url, named = split_url(place)
         opening = _shared(place)
-        more = {"restored": restored} if engine_of(place) == "nats" else {}  # Postgres notices no restoration
         return await opening(
             url,
             name or named,
             opt_outs=opt_outs,
             observer=observer,
+            restored=restored,
             create=create,
             lease=lease,
             accept_loss=accept_loss,
             clock=clock,
-            **more,
         )
     # Imported here, since most programs have no campaign, and the import of sqlite3 takes time.
     from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger

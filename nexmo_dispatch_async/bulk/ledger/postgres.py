@@ -21,11 +21,11 @@ from msgspec.structs import replace
 
 from nexmo_dispatch_async.bulk.ledger import (
     postgres_claims,
+    postgres_mark,
     postgres_rates,
     postgres_reading,
     postgres_results,
 )
-from nexmo_dispatch_async.bulk.ledger.memory import new_reference
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.bulk.ledger.postgres_opt_outs import PostgresOptOutStore
 from nexmo_dispatch_async.bulk.ledger.postgres_tables import CAMPAIGNS, NOW, Work, fetch
@@ -56,11 +56,6 @@ T = TypeVar("T")
 _SIGN, _QUIET = 1.0, 4.0
 #: Rows of a campaign-wide change in one transaction.
 _PIECE: Final = 2000
-_FIND: Final[LiteralString] = "SELECT id, reference FROM nexmo_dispatch.campaigns WHERE name = %(name)s"
-_MAKE: Final[LiteralString] = (
-    "INSERT INTO nexmo_dispatch.campaigns (name, reference) VALUES (%(name)s, %(reference)s)"
-    " ON CONFLICT (name) DO NOTHING"
-)
 _LIVE: Final[LiteralString] = (
     "INSERT INTO nexmo_dispatch.campaign_workers AS w (campaign, name, seen, until)"
     f" VALUES (%(campaign)s, %(name)s, {NOW}, {NOW} + %(lease)s)"
@@ -115,6 +110,8 @@ class PostgresLedger:
         self._opt_outs_id = 0
         self._senders = 1
         self._closed = False
+        # Whether another database may have taken the place of this one since the last look.
+        self._doubted = False
         # One transaction that changes the numbers at a time: they would wait for each other's counts.
         self._lock = asyncio.Lock()
         self._alive: asyncio.Task[None] | None = None
@@ -127,6 +124,7 @@ class PostgresLedger:
         *,
         opt_outs: OptOutList | None = None,
         observer: bool = False,
+        restored: bool = False,
         create: bool = True,
         accept_loss: bool = False,
         lease: float = 120.0,
@@ -142,6 +140,9 @@ class PostgresLedger:
             opt_outs: Opt-out list in the same database that campaigns share:
                 `OptOutList(PostgresOptOutStore(url))`. By default the campaign has its own.
             observer: Look at it: read, count, and ask for something with `control`. All else is refused.
+            restored: Go on in a database that was restored from a backup, or copied. Rows that were sent from
+                the original since are sent again, unless callbacks tell of them first; say so only when the
+                original is not used any more, and was not used since. The campaign keeps it.
             create: False raises `LedgerError` when there is no such campaign.
             accept_loss: Also use a server that may lose what it committed: a `sending` that is lost messages
                 a person twice.
@@ -151,6 +152,8 @@ class PostgresLedger:
             clock: Gives epoch seconds, for what no caller brings a time.
 
         Raises:
+            LedgerCopiedError: The database was restored or copied, and *restored* is False; `postgres_mark`
+                says what cannot be noticed.
             LedgerError: The database cannot be used, or the server may lose what it committed.
             ConfigurationError: *opt_outs* is somewhere else, or the URL cannot be read.
         """
@@ -172,28 +175,28 @@ class PostgresLedger:
         try:
             await schema.require(database, CAMPAIGNS, _error)
             await database.open()
-            await ledger._begin(create=create, accept_loss=accept_loss)
+            await ledger._begin(create=create, accept_loss=accept_loss, restored=restored)
         except BaseException:
             await ledger.aclose()
             raise
         return ledger
 
-    async def _begin(self, *, create: bool, accept_loss: bool) -> None:
+    async def _begin(self, *, create: bool, accept_loss: bool, restored: bool) -> None:
         if not accept_loss:
             await self._database.run(postgres_reading.require_durable)
         if isinstance(self.opt_outs.store, PostgresOptOutStore):
             self._opt_outs_id = await self.opt_outs.store.list_id(self._database)
-
-        async def work(connection: Connection) -> None:
-            values = {"name": self.name, "reference": new_reference()}
-            if create:
-                await connection.execute(_MAKE, values)
-            found = await fetch(connection, _FIND, values)
-            if not found:
-                raise LedgerError(f"there is no campaign of this name in {self._database.shown}")
-            self._campaign, self._reference = found[0]
-
-        await self._database.transact(work)
+        begin = partial(
+            postgres_mark.begin,
+            name=self.name,
+            create=create,
+            observer=bool(self._refused),
+            restored=restored,
+        )
+        found = await self._database.transact(begin)
+        if found is None:
+            raise LedgerError(f"there is no campaign of this name in {self._database.shown}")
+        self._campaign, self._reference = found
         if not self._refused:
             await self._show_life()
             self.reaped = await self.reap()
@@ -408,6 +411,7 @@ class PostgresLedger:
         reap_at = 0.0
         while True:
             await asyncio.sleep(min(_SIGN, self._lease / 4))
+            self._doubted = True
             with contextlib.suppress(LedgerError):  # the next sign may succeed
                 await self._show_life()
                 if (now := time.monotonic()) >= reap_at:
@@ -446,6 +450,9 @@ class PostgresLedger:
                 reference=self._reference,
                 instance=self._instance,
             )
+            if self._doubted and not self._refused:
+                await postgres_mark.verify(connection, self._campaign, self._reference)
+                self._doubted = False
             found = await operation(work)
             await work.count()
             return found
@@ -453,7 +460,11 @@ class PostgresLedger:
         async with self._lock:
             if self._closed:
                 raise LedgerError("the ledger is closed")
-            return await self._database.transact(within)
+            try:
+                return await self._database.transact(within)
+            except LedgerError:  # the next connection may lead to another database
+                self._doubted = True
+                raise
 
     async def _in_pieces(
         self, change: Callable[[Work, list[int], float], Awaitable[int]], ids: Iterable[int]

@@ -117,6 +117,7 @@ CREATE TABLE nexmo_dispatch.campaign_workers (
     PRIMARY KEY (campaign, name)
 );
 """,
+        "ALTER TABLE nexmo_dispatch.campaigns ADD COLUMN mark bytea",
     ),
 )
 #: The time of the server, by which processes are alive or dead.

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 from typing import Any, Final
 
-from nexmo_dispatch_async.exceptions import LedgerError, LedgerInUseError
+from nexmo_dispatch_async.exceptions import LedgerCopiedError, LedgerError, LedgerInUseError
 
 __all__ = ["StoreFailures", "settled"]
 
@@ -33,7 +33,7 @@ class StoreFailures:
         Raises:
             LedgerError: `error`, when another try is of no use.
         """
-        if isinstance(error, LedgerInUseError) or self._count == len(_PAUSES):
+        if isinstance(error, LedgerInUseError | LedgerCopiedError) or self._count == len(_PAUSES):
             raise error
         self._count += 1
         return _PAUSES[self._count - 1]
