@@ -5,6 +5,7 @@ import errno
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import anyio
 import pytest
 
 from nexmo_dispatch_webhooks import ConfigurationError, Context, Event, MessageStatus
@@ -163,6 +164,30 @@ async def test_a_cancelled_close_cancels_the_handlers(make: Make) -> None:
         await closing
 
     assert ended.is_set()
+
+
+async def test_a_close_in_a_cancelled_scope_ends_all(make: Make) -> None:
+    """A time limit around the shutdown cuts the drain, and leaves no handler, task or thread behind."""
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def stuck(event: Event) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    inbox = make(drain=1000.0)
+    await inbox.start(frozen(stuck))
+    await put(inbox, status_bytes(1))
+    await begun.wait()
+    with anyio.CancelScope() as limit:
+        limit.cancel()
+        await inbox.aclose()
+
+    assert ended.is_set()
+    assert inbox.health().state == "closed"
+    assert "inbox-writer" not in {thread.name for thread in threading.enumerate()}
 
 
 async def test_handlers_that_fill_the_threads_hold_up_nothing(make_sqlite: Make, time: ManualTime) -> None:

@@ -22,6 +22,7 @@ from nexmo_dispatch_webhooks.exceptions import (
     LostClaimError,
 )
 from nexmo_dispatch_webhooks.inbox.attempt import AttemptRunner
+from nexmo_dispatch_webhooks.inbox.backlog import Backlog
 from nexmo_dispatch_webhooks.inbox.monotonic_times import to_monotonic
 from nexmo_dispatch_webhooks.inbox.records import (
     STATES,
@@ -30,7 +31,6 @@ from nexmo_dispatch_webhooks.inbox.records import (
     NewRecord,
     PendingEvent,
     Record,
-    RecordCounts,
     RecordState,
     make_record,
 )
@@ -70,22 +70,20 @@ class StoreInbox:
         # parts
         self._scheduler = Scheduler(store, self.settings)
         self._retention = RetentionSchedule(self.settings)
+        self._backlog = Backlog(self.settings)
         self._runner: AttemptRunner | None = None
         self._claims: SharedClaims | None = None
         if is_shared(store):
             self._claims = self._scheduler.claims = SharedClaims(store, self._scheduler, self.settings)
         # state
-        # whether the store has to be read before anything new is scheduled, and what arrives meanwhile
-        self._stale, self._gathered = False, list[tuple[int, NewRecord]]()
+        # whether the store has to be read before anything new is scheduled, and what arrives meanwhile, which
+        # counts for `max_pending` and holds no more contents than the lanes do
+        self._stale, self._gathered = False, list[PendingEvent]()
         self._refreshing = asyncio.Lock()
         self._reading: anyio.CancelScope | None = None
         self._task: asyncio.Task[None] | None = None
         self._scopes: _Scopes | None = None
         self._active = False
-        # the pending events of the store while another process handles them
-        self._backlog = RecordCounts()
-        self._backlog_since = 0.0
-        self._stored_since = 0  # by this process, since it read the backlog of a shared store
         # counts
         self._storing, self._duplicates = True, 0
 
@@ -153,11 +151,13 @@ class StoreInbox:
         try:
             await self._drain_workers()
         finally:
+            self._gathered.clear()
             self.store.on_added = None
             self._active = False
             self._scheduler.forget()
             self._retention.forget()
-            await self.store.aclose()
+            with anyio.CancelScope(shield=True):  # a scope that is cancelled around it would cut each wait
+                await self.store.aclose()
 
     async def _drain_workers(self) -> None:
         task, scopes = self._task, self._scopes
@@ -176,8 +176,9 @@ class StoreInbox:
                     len(self._scheduler.lanes),
                 )
                 workers.cancel()
-            await asyncio.wait({task})
-        self._task = None
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait({task})
+            self._task = None
         if not task.cancelled() and (error := task.exception()) is not None:
             log_failure("the inbox", error)
 
@@ -223,53 +224,56 @@ class StoreInbox:
             self._retention.full |= isinstance(error, InboxFullError)
             raise
         self._storing = True
-        self._stored_since += record_id is not None
         if record_id is None:
             self._duplicates += 1
-        elif event is None:
+            return
+        if not self._is_alone:
+            self._backlog.note_stored()
+        if event is None:
             self._scheduler.note_unparsable(record_id)
 
+    @property
+    def _known(self) -> int:
+        """The number of pending events in memory."""
+        return len(self._scheduler.lanes) + len(self._gathered)
+
+    @property
+    def _is_alone(self) -> bool:
+        """Whether this process handles all events, and so knows each pending one."""
+        return self._active and self._claims is None
+
     def _is_crowded(self) -> bool:
-        return (
-            len(self._scheduler.lanes) >= self.settings.max_pending
-            or self._backlog.pending + (self._stored_since if self._claims else 0)
-            >= self.settings.max_pending
-        )
+        return max(self._known, self._backlog.pending) >= self.settings.max_pending
 
     def _added(self, record_id: int, record: NewRecord) -> None:
         """Schedule a new, durable event; called in the order of the ids."""
-        if self._stale:
-            self._gathered.append((record_id, record))
-            return
-        scheduler, now = self._scheduler, self.settings.monotonic()
+        now = self.settings.monotonic()
         item = PendingEvent(record_id, record.lane, record.received_at, kind=record.kind, since=now)
-        if len(scheduler.lanes) < _IN_MEMORY and len(record.body) <= _SMALL:
+        if self._known < _IN_MEMORY and len(record.body) <= _SMALL:
             item.event, item.context = record.event, record.context
-        scheduler.lanes.add(item)
-        scheduler.notifier.notify()
+        if self._stale:
+            self._gathered.append(item)
+            return
+        self._scheduler.lanes.add(item)
+        self._scheduler.notifier.notify()
 
     async def _take_over(self) -> None:
         """Become the process that handles events, unless there is another."""
         if not await self.store.claim():
-            self._note_backlog(await self.store.count())
+            await self._backlog.read(self.store)
             return
-        self._active, self._backlog = True, RecordCounts()
+        self._active = True
+        self._backlog.forget()
         self.store.on_added = self._added
         await self._refresh()
 
     def _stand_by(self) -> None:
         """Leave all events to the process that has the claim now; nothing that is still being read counts."""
         self._active, self.store.on_added = False, None
+        self._gathered.clear()
         self._scheduler.lanes.leave_to_others()
         if self._reading is not None:
             self._reading.cancel()
-
-    def _note_backlog(self, backlog: RecordCounts) -> None:
-        """Note the backlog; its oldest event is at least as old as its first sight, whatever the clock."""
-        if backlog.oldest != self._backlog.oldest:
-            waited = 0.0 if backlog.oldest is None else max(0.0, self.settings.clock() - backlog.oldest)
-            self._backlog_since = self.settings.monotonic() - waited
-        self._backlog = backlog
 
     async def _refresh(self) -> None:
         """Schedule pending events that other processes stored, or that an operator retried.
@@ -277,25 +281,23 @@ class StoreInbox:
         Events that arrive meanwhile follow; after a failure in a later round, so that none overtakes another.
         """
         async with self._refreshing:
-            self._stale, gathered = True, self._gathered
-            gathered.clear()  # the store has them
-            items: builtins.list[PendingEvent] = []
+            self._stale, lanes, settings = True, self._scheduler.lanes, self.settings
+            items, new = list[PendingEvent](), list[PendingEvent]()
             with anyio.CancelScope() as reading:
                 self._reading = reading
                 items = await self.store.pending()
+                # before the next wait, in which an event may end whose mark cannot be written yet
+                new = [item for item in items if item.id not in lanes]
                 await self._count()
             if reading.cancel_called or not self._active:  # the claim was lost meanwhile
                 return
             self._stale = False
-            lanes, settings = self._scheduler.lanes, self.settings
             lanes.hurry(frozenset(item.id for item in items if not item.due and item.id in lanes))
-            new = [item for item in items if item.id not in lanes]
             to_monotonic(new, epoch=settings.clock(), now=settings.monotonic(), retry=settings.retry)
-            for item in new:
-                lanes.add(item)
-            for record_id, record in (one for one in gathered if one[0] not in lanes):
-                self._added(record_id, record)
-            gathered.clear()
+            for item in (*new, *self._gathered):  # what was gathered may have been read too
+                if item.id not in lanes:
+                    lanes.add(item)
+            self._gathered.clear()
             self._scheduler.notifier.notify()
 
     async def _count(self) -> None:
@@ -370,9 +372,8 @@ class StoreInbox:
 
     async def _read_backlog(self) -> None:
         """Read the numbers of a shared store."""
-        self._stored_since = 0
-        self._note_backlog(await self.store.count())
-        self._scheduler.quarantined = self._backlog.quarantined
+        await self._backlog.read(self.store)
+        self._scheduler.quarantined = self._backlog.counts.quarantined
 
     # --- for operators and probes ---
 
@@ -395,17 +396,15 @@ class StoreInbox:
             state = "draining"
         else:
             state = "running" if self._active else "standby"
-        own = self._active and self._claims is None  # this process knows all pending events
-        since = self._scheduler.lanes.oldest if own else self._backlog_since
-        if not own and self._backlog.oldest is None:
-            since = None
+        alone, since, backlog = self._is_alone, self._scheduler.lanes.oldest, self._backlog.counts
+        waited = 0.0 if since is None else self.settings.monotonic() - since
         return InboxHealth(
             state,
             self._storing,
-            len(self._scheduler.lanes) if own else max(len(self._scheduler.lanes), self._backlog.pending),
-            self._scheduler.lanes.retrying + self._backlog.retrying,
-            0.0 if since is None else self.settings.monotonic() - since,
-            self._scheduler.quarantined if self._active else self._backlog.quarantined,
+            self._known if alone else max(self._known, backlog.pending),
+            self._scheduler.lanes.retrying + backlog.retrying,
+            waited if alone else self._backlog.lag,
+            self._scheduler.quarantined if self._active else backlog.quarantined,
             self._duplicates,
             self._scheduler.unhandled,
             self._is_crowded(),
