@@ -212,7 +212,8 @@ class Tracker(Unpicklable):
         for waiters in self._waiting.values():
             for waiter in waiters:
                 waiter.wake("closed")
-        await self._store.aclose()
+        with anyio.CancelScope(shield=True):  # a cancelled scope would leave connections and threads behind
+            await self._store.aclose()
 
     @property
     def waiting(self) -> int:

@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from anyio import wait_all_tasks_blocked
 
@@ -127,3 +128,21 @@ async def test_a_dispatch_without_a_tracker_has_no_result() -> None:
     """As with `wait()`, the error says what to do."""
     with pytest.raises(ConfigurationError, match="tracker=Tracker"):
         await Dispatch(UUID).result()
+
+
+async def test_a_close_in_a_cancelled_scope_closes_the_store() -> None:
+    """A time limit around the shutdown leaves no connection of a store behind."""
+    closed = False
+
+    class Connected(MemoryTrackingStore):
+        async def aclose(self) -> None:
+            nonlocal closed
+            await asyncio.sleep(0)  # as a store that disconnects
+            closed = True
+
+    tracker = Tracker(Connected())
+    with anyio.CancelScope() as limit:
+        limit.cancel()
+        await tracker.aclose()
+
+    assert closed

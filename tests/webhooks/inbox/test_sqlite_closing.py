@@ -3,13 +3,16 @@
 import asyncio
 import contextlib
 import sqlite3
+import threading
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from nexmo_dispatch_webhooks import InboxError
 from nexmo_dispatch_webhooks.inbox import sqlite_statements
+from nexmo_dispatch_webhooks.inbox.sqlite import SqliteInboxStore
 from tests.webhooks.inbox.support import (
     Open,
     new_record,
@@ -105,3 +108,26 @@ async def test_what_changed_while_it_was_closed_is_a_change(open_store: Open, tm
     await store.open()
 
     assert await store.changed()
+
+
+@pytest.mark.parametrize("scope", [False, True], ids=["task", "scope"])
+async def test_an_opening_that_is_cancelled_leaves_nothing_open(tmp_path: Path, scope: bool) -> None:
+    """Neither the thread nor the file has an owner then, so the store closes itself."""
+    store = SqliteInboxStore(tmp_path / "inbox.db", clock=lambda: 5.0)
+    if scope:
+        with anyio.CancelScope() as limit:
+            limit.cancel()
+            await store.open()
+    else:
+        opening = asyncio.create_task(store.open())
+        while store._thread is None:  # noqa: ASYNC110 - no event announces it
+            await asyncio.sleep(0)
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+
+    assert "closed" in repr(store)
+    assert "inbox-writer" not in {thread.name for thread in threading.enumerate()}
+    await store.open()
+    assert await store.add(new_record(status_bytes(1))) == 1
+    await store.aclose()

@@ -19,6 +19,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar, Unpack
 
+import anyio
+
 from nexmo_dispatch_webhooks.exceptions import (
     InboxError,
     InboxFullError,
@@ -130,8 +132,9 @@ class SqliteInboxStore:
         self._thread.start()
         try:
             await self._run(lambda _: None, pages=0)  # the first operation opens the file
-        except InboxError:
-            await self.aclose()
+        except BaseException:  # also a cancellation, after which the thread would have no owner
+            with anyio.CancelScope(shield=True):
+                await self.aclose()
             raise
 
     async def aclose(self) -> None:
