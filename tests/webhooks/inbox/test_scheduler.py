@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import anyio
+
 from nexmo_dispatch_webhooks import Context, Event, MessageStatus, parse_event
 from nexmo_dispatch_webhooks.inbox import InboxHealth
 from tests.webhooks.inbox.support import Recorder, Start, in_workflow, put, states, status_bytes
@@ -107,6 +109,36 @@ async def test_no_more_than_half_of_concurrency_at_a_time_for_one_kind(start: St
 
     assert most == 3
     assert inbox.health().pending == 0
+
+
+async def test_waits_that_are_cancelled_pile_up_nowhere(start: Start) -> None:
+    """A handler may cancel the task of its worker whenever it likes, and a caller may give up waiting."""
+    tasks: list[Any] = []
+    gate = asyncio.Event()
+
+    async def handler(event: MessageStatus) -> None:
+        tasks.append(asyncio.current_task())
+        if event.message_uuid == "m2":
+            await gate.wait()
+
+    inbox = await start(handler, concurrency=4)
+    await put(inbox, status_bytes(1))
+    await inbox.idle()
+    for _ in range(50):
+        tasks[0].cancel()
+        for _ in range(5):  # the worker waits again
+            await asyncio.sleep(0)
+    assert len(inbox._scheduler.notifier._waiters) == 4
+
+    await put(inbox, status_bytes(2))
+    while len(tasks) < 2:  # noqa: ASYNC110 - no event announces it
+        await asyncio.sleep(0)
+    for _ in range(50):
+        with anyio.move_on_after(0):
+            await inbox.idle()
+    assert inbox._scheduler.idlers == []
+    gate.set()
+    await inbox.idle()
 
 
 async def test_what_belongs_together_is_in_order(start: Start) -> None:

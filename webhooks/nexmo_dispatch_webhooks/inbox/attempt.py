@@ -171,7 +171,11 @@ class AttemptRunner:
             del self._started[task]
             if context.collected is not None:
                 context.collected.close()
-        if task is not None and (task.cancelling() or isinstance(error, asyncio.CancelledError)):
+        if task is not None and (
+            task.cancelling()
+            or isinstance(error, asyncio.CancelledError)
+            or task in self._expired  # and the handler took the cancellation back
+        ):
             return await self._why_cancelled(task, error)
         return error
 

@@ -47,6 +47,8 @@ class Notifier:
         finally:
             if not future.cancelled():  # also when the task that is about to wake is cancelled
                 self._notified = False
+            elif future in self._waiters:  # a handler cancelled the task, which waits again
+                self._waiters.remove(future)
 
     def notify(self) -> None:
         """Wake one loop, unless one is about to wake."""
@@ -149,7 +151,11 @@ class Scheduler:
         if not self.is_idle:
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self.idlers.append(future)
-            await future
+            try:
+                await future
+            finally:
+                if future in self.idlers:
+                    self.idlers.remove(future)
 
     async def work(self) -> None:
         """Handle events until the inbox stops; one of `concurrency` loops."""
@@ -187,7 +193,7 @@ class Scheduler:
                 except Exception as error:  # noqa: BLE001 - no failure of one event may stop the others
                     await self._note_failure(item, error)
             except asyncio.CancelledError:
-                if not is_ending():
+                if not is_ending() and item.id in lanes:  # else it was left to any process
                     lanes.postpone(item, settings.monotonic() + settings.poll)
                 raise
             finally:

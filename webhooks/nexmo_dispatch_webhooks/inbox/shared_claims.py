@@ -54,12 +54,12 @@ class SharedClaims:
         self._failures = FailureLog(settings.monotonic)
 
     async def run(self) -> None:
-        """Take events until the inbox drains; after an error of the store, try again in `poll` seconds."""
+        """Take events until the inbox drains; after an error, try again in `poll` seconds."""
         while not self._scheduler.stopping:
             try:
                 if not await self._take():
                     await self._wait()
-            except InboxError as error:
+            except Exception as error:  # noqa: BLE001 - the next one may succeed, and all events wait for it
                 self._failures.note("taking events", error)
                 await self._settings.sleep(self._settings.poll)
 
@@ -162,8 +162,12 @@ class SharedClaims:
     async def let_go(self, items: Sequence[PendingEvent]) -> None:
         """Give up events that this process took, so that any process may handle them."""
         self._dropped += 1
-        async with self._lock:
-            await self._release(items)
+        try:
+            async with self._lock:
+                await self._release(items)
+        except BaseException:  # a handler may have cancelled its task, perhaps long after its end
+            self._uncertain = True
+            raise
 
     async def _release(self, items: Sequence[PendingEvent]) -> None:
         by_token: dict[int, list[int]] = {}
