@@ -68,12 +68,14 @@ class Waited(Struct, frozen=True, kw_only=True):
 class _Entry:
     """News that wait for a transaction."""
 
-    __slots__ = ("address", "news", "stored")
+    __slots__ = ("address", "left", "news", "stored")
 
     def __init__(self, news: News, address: str) -> None:
         self.news = news
         self.address = address
         self.stored = False
+        #: whether the call that brought the news is over, so that the service repeats the callback
+        self.left = False
 
 
 class Outcomes:
@@ -151,6 +153,7 @@ class Outcomes:
                 if not entry.stored:
                     await self._store_waiting()
         finally:
+            entry.left = True
             if not entry.stored and entry in self._waiting:
                 self._waiting.remove(entry)
 
@@ -188,7 +191,7 @@ class Outcomes:
                 )
             await self._observe(list(by_uuid.values()), addresses)
         except BaseException:
-            self._waiting[:0] = batch
+            self._waiting[:0] = [entry for entry in batch if not entry.left]
             raise
         for entry in batch:
             entry.stored = True

@@ -52,6 +52,9 @@ T = TypeVar("T")
 
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
 _LONGEST_WORD = 200
+# More messages than a workflow has, and more statuses than a message: a peer may invent any number. The
+# smallest names are kept, so that the order of merging makes no difference here either.
+_MOST_NAMES = 200
 
 
 class StatusFacts(Struct, frozen=True, omit_defaults=True):
@@ -277,4 +280,6 @@ def _unite(one: dict[str, T], other: dict[str, T], merge: Callable[[T, T], T]) -
     united = {**one, **other}
     for key in one.keys() & other.keys():
         united[key] = merge(one[key], other[key])
-    return united
+    if len(united) <= _MOST_NAMES:
+        return united
+    return {key: united[key] for key in sorted(united)[:_MOST_NAMES]}

@@ -25,6 +25,8 @@ __all__ = ["Notices"]
 _GATHER: Final = 0.005
 #: Maximum number of payloads in one transaction; further ones wait for the next.
 _MOST: Final = 500
+#: Maximum number of payloads that wait; further ones are left to the polls of the others.
+_MOST_UNTOLD: Final = 10_000
 #: Seconds between two attempts to listen again.
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
 #: Seconds that closing waits for the last notifications; without them the other processes poll.
@@ -53,7 +55,8 @@ class Notices:
 
     def tell(self, payload: str = "") -> None:
         """Notify the other processes, soon; if that fails, their polls remain."""
-        self._untold[payload] = None
+        if len(self._untold) < _MOST_UNTOLD:
+            self._untold[payload] = None
         if self._telling is None or self._telling.done():
             self._telling = asyncio.create_task(self._tell(), name="notices")
 

@@ -236,6 +236,39 @@ async def test_a_cancelled_callback_leaves_the_others_alone(
     assert repr(outcomes) == "<Outcomes, 0 being stored, 0 of no row>"
 
 
+async def test_callbacks_of_callers_that_have_left_do_not_pile_up(
+    ledger: WatchedLedger, outcomes: Outcomes
+) -> None:
+    """They left while another one wrote for them, and failed: the service repeats their callbacks."""
+    await send(ledger, 3)
+    gates = [anyio.Event(), anyio.Event()]
+    limits = {number: anyio.CancelScope() for number in (1, 2, 3)}
+    failed: list[int] = []
+
+    async def receive(number: int) -> None:
+        with limits[number]:
+            try:
+                await outcomes.receive(status(number, 1, "delivered", at=2))
+            except LedgerError:
+                failed.append(number)
+
+    ledger.slow = gates[0]
+    async with anyio.create_task_group() as group:
+        for number in limits:
+            group.start_soon(receive, number)
+            await anyio.wait_all_tasks_blocked()
+        ledger.slow = gates[1]
+        gates[0].set()  # the second call writes for the third one too
+        await anyio.wait_all_tasks_blocked()
+        limits[3].cancel()
+        await anyio.wait_all_tasks_blocked()
+        ledger.failures = 1
+        gates[1].set()
+
+    assert (failed, ledger.observed) == ([2], [1, 2])
+    assert repr(outcomes) == "<Outcomes, 0 being stored, 0 of no row>"
+
+
 @pytest.mark.parametrize("code", [1050, 1240])
 async def test_codes_for_people_who_opted_out_reach_the_list(
     ledger: WatchedLedger, clock: Clock, code: int

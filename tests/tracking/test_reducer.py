@@ -93,6 +93,19 @@ def test_merging_is_a_join(
     assert everything(a.merge(a)) == everything(a)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_invented_names_are_bounded_in_any_order(seed: int) -> None:
+    """A peer that makes up messages and statuses fills no memory, and the same ones are kept in any order."""
+    events = [status(f"m{n:04d}", f"word {n % 300:03d}") for n in range(600)]
+    events += [status("m0000", f"word {n:03d}") for n in range(300)]
+    shuffled = random.Random(seed).sample(events, len(events))
+    half = state_of(*shuffled[:450]).merge(state_of(*shuffled[450:]))
+
+    assert everything(half) == everything(state_of(*events))
+    assert sorted(half.messages) == [f"m{n:04d}" for n in range(200)]
+    assert len(half.messages["m0000"].statuses) == 200
+
+
 @given(some_events, a_plan)
 def test_a_state_survives_storage(events: list[Event], plan: Workflow | None) -> None:
     state = state_of(*events, workflow=plan)
