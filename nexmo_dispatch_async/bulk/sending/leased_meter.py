@@ -110,6 +110,7 @@ class LeasedMeter(Meter):
         self.out -= n
         if self.cap != math.inf:
             self._taken -= n
+            self._next_burst -= n / (2 * self.cap)
             self._stock.extendleft([self._took_at] * n)
 
     def next(self, now: float) -> float:

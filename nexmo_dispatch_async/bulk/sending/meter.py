@@ -175,6 +175,7 @@ class Meter:
         """Take back sends that did not leave."""
         if self.rate != math.inf:
             self._due -= n / self.rate
+            self._next_burst -= n / (2 * self.rate)
         self._hungry = False
         self.out -= n
 
@@ -184,7 +185,13 @@ class Meter:
         if self._trial and self.out:
             return math.inf
         moment = max(now, self.paused_until)
-        return moment if self.rate == math.inf else max(moment, self._due, self._next_burst)
+        if self.rate == math.inf:
+            return moment
+        due = max(self._due, self._next_burst)
+        if now < self._reset_at < due and (pace := self._fresh_pace()) is not None:
+            # From the reset on the pace is that of the new window.
+            due = min(due, self._reset_at + 1 / min(self.cap, self._learned, pace * self.share))
+        return max(moment, due)
 
     def retune(self, cap: float, now: float) -> None:
         """Set the configured rate; the time of the next send changes accordingly."""
@@ -411,6 +418,13 @@ class Meter:
     def _begin_window(self) -> None:
         """Begin a new window, of which nothing is used yet."""
         moment, self._reset_at, self._used = self._reset_at, -math.inf, 0
+        pace = self._fresh_pace()
+        if pace is not None:
+            self._set_pace(pace, moment)
+
+    def _fresh_pace(self) -> float | None:
+        """Return the pace of a window of which nothing is used; `None` where the quota is no pace."""
         quota = self._quota
-        if quota is not None and 0 < quota.window <= _PACED_WINDOW:
-            self._set_pace(max(_HEADERS * quota.limit / quota.window, 1 / quota.window), moment)
+        if quota is None or not 0 < quota.window <= _PACED_WINDOW:
+            return None
+        return max(_HEADERS * quota.limit / quota.window, 1 / quota.window)

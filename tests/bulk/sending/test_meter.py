@@ -71,6 +71,21 @@ def test_without_a_limit_nothing_waits() -> None:
     assert unused.available(0.0, 7) == 1
 
 
+def test_what_is_given_back_leaves_no_wait() -> None:
+    """At one an hour, a send that found no row kept the next one for half an hour; and no send is won."""
+    it = meter(1 / 3600)
+    it.take(0.0, 1, hungry=False)
+    it.give_back(1)
+    assert (it.next(0.0), it.available(0.0, 5)) == (0.0, 1)
+
+    it = meter(100)
+    it.take(0.0, 1, hungry=True)
+    assert it.available(0.21, 99) == 11
+    it.take(0.21, 11, hungry=True)
+    it.give_back(4)
+    assert it.available(0.21, 99) <= 4
+
+
 def test_a_pause_ends_at_its_moment() -> None:
     """No send starts before it, all start at it, and then there is nothing to try."""
     it = meter()
@@ -317,6 +332,26 @@ def test_a_faster_pace_waits_for_no_interval_of_the_slow_one() -> None:
     it.take(0.0, 1, hungry=True)
     it.apply_quota(Quota(limit=1000, window=100, used=100, reset_in=49), 1.0)
     assert it.next(1.0) == pytest.approx(1.0 + 1 / it.rate)
+
+
+def test_the_wait_for_a_quota_ends_with_its_window() -> None:
+    """The slow pace of the last calls ends there: status named a moment up to an hour after the reset."""
+    it = meter()
+    it.apply_quota(Quota(limit=3600, window=3600, used=3600, reset_in=1000), 0.0)
+    it.take(0.0, 1, hungry=True)
+    assert it.next(0.0) == pytest.approx(1000 + 1 / 0.99)
+    assert it.available(it.next(0.0), 1) == 1
+
+    slow = meter(0.1)
+    slow.apply_quota(Quota(limit=3600, window=3600, used=3600, reset_in=1000), 0.0)
+    slow.take(0.0, 1, hungry=True)
+    assert slow.next(0.0) == pytest.approx(1010)
+
+    shared = meter()
+    shared.share = 0.5
+    shared.apply_quota(Quota(limit=3600, window=3600, used=3600, reset_in=1000), 0.0)
+    shared.take(0.0, 1, hungry=True)
+    assert shared.next(0.0) == pytest.approx(1000 + 2 / 0.99)
 
 
 def test_a_spent_quota_of_another_window_stops() -> None:

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 
+from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
 from nexmo_dispatch_async.bulk.ledger.records import Control, News
 from nexmo_dispatch_async.bulk.sending.calendar import Calendar
 from nexmo_dispatch_async.bulk.sending.meter import Meter
@@ -17,7 +18,7 @@ from nexmo_dispatch_async.exceptions import (
     RateLimitError,
 )
 from nexmo_dispatch_async.sansio import Response
-from tests.bulk.campaigns import EPOCH, filled, phone, recipients, sender_of, until
+from tests.bulk.campaigns import EPOCH, filled, phone, recipients, sender_of, until, wall
 from tests.bulk.fake_client import FakeClient, accepted
 from tests.support.virtual_loop import run_virtually
 
@@ -51,6 +52,20 @@ def test_a_rate_is_kept_by_the_loop(rate: int) -> None:
         await sender_of(ledger, client, pace=Pace(rates=(Rate(rate),), limit=64)).run()
 
         assert client.moments[-1] - client.moments[0] == pytest.approx(10, rel=0.02)
+
+    run_virtually(main())
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_slow_pace_loses_no_turn_to_a_look_that_found_no_row(shared: bool) -> None:
+    """A row that is due in a minute is sent then, and not half an hour later, at one an hour."""
+
+    async def main() -> None:
+        ledger, client = MemoryLedger(shared=shared, clock=wall), FakeClient()
+        await ledger.add(recipients(1, not_before=EPOCH + 60))
+        await sender_of(ledger, client, pace=Pace(rates=(Rate(1 / 3600),))).run()
+
+        assert client.moments[0] - 1000.0 == pytest.approx(60, abs=2)
 
     run_virtually(main())
 
