@@ -16,8 +16,9 @@ from nexmo_dispatch_async.bulk.ledger.records import Counts
 __all__ = ["Progress", "Status", "Wait", "WaitReason"]
 
 #: `quota`: of the gateway, spent. `throttled`: the service asked for less. `rate`: the campaign's own pace.
-#: `unreachable`: no connection or no token. `service`: one send after the other is unknown. `answers`: all
-#: slots are taken. `store`: the ledger. `due`: rows that may not be sent before a time of their own.
+#: `unreachable`: no connection or no token. `service`: it fails for all sends, one after the other is unknown
+#: or refused. `answers`: all slots are taken. `store`: the ledger. `due`: rows that may not be sent before a
+#: time of their own.
 WaitReason = Literal[
     "quota",
     "throttled",
@@ -45,6 +46,8 @@ class Wait(Struct, frozen=True, kw_only=True):
         bucket: The meter that limits the rate: `gateway`, `campaign`, or a bucket; `""` for none.
         by: The origin of a pause, such as `command` or `abort_if`; `""` without a pause.
         words: Details, without personal data.
+        pauses_at: Epoch seconds after which the campaign pauses if the send that is tried is refused, too;
+            `None` unless the service refuses all sends.
     """
 
     reason: WaitReason
@@ -52,6 +55,7 @@ class Wait(Struct, frozen=True, kw_only=True):
     bucket: str = ""
     by: str = ""
     words: str = ""
+    pauses_at: float | None = None
 
     def is_shown(self, at: float) -> bool:
         """Whether it is more than a full house, or the pace of the next second."""

@@ -17,6 +17,8 @@ __all__ = ["counts_in_words", "line_of", "moment", "pace_in_words", "pause_in_wo
 
 # Reasons that are a state, and not something to wait for.
 _STANDING: Final = ("paused", "stopping", "throttled", "unreachable")
+# Reasons whose wait ends with one send that is tried.
+_TRIED: Final = ("unreachable", "service")
 
 
 def line_of(name: str, status: Status, zone: str = "UTC") -> str:
@@ -65,8 +67,10 @@ def wait_in_words(wait: Wait, now: float, zone: str = "UTC") -> str:
     else:
         words = str(wait) if wait.reason in _STANDING else f"waiting for {wait}"
     if wait.until is not None:
-        until = ", next try at" if wait.reason == "unreachable" else " until"
+        until = ", next try at" if wait.reason in _TRIED else " until"
         words += f"{until} {moment(wait.until, zone)} (in {span(wait.until - now)})"
+    if wait.pauses_at is not None:
+        words += f", it pauses at {moment(wait.pauses_at, zone)} if that does not help"
     return words
 
 

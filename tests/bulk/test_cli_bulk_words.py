@@ -74,6 +74,18 @@ def test_a_wait_reads_as_a_sentence() -> None:
     assert wait_in_words(away, BEGIN).startswith("the service cannot be reached, next try at ")
 
 
+def test_a_service_that_refuses_everything_says_until_when() -> None:
+    """Why, when one send is tried again, and when the campaign pauses if that is refused too."""
+    wait = Wait(
+        reason="service", until=BEGIN + 5, bucket="gateway", words="404 Not Found", pauses_at=BEGIN + 300
+    )
+
+    assert wait_in_words(wait, BEGIN) == (
+        "waiting for service of gateway: 404 Not Found, next try at 2026-11-02 18:00:05 UTC (in 5 s), "
+        "it pauses at 2026-11-02 18:05:00 UTC if that does not help"
+    )
+
+
 def test_a_campaign_to_which_no_row_was_added_is_not_finished(tmp_path: Path) -> None:
     """A run that could not begin leaves an empty ledger: nothing was sent, so the exit code is not 0."""
     path = tmp_path / "c.db"

@@ -29,11 +29,16 @@ class Held(Struct, frozen=True):
         until: End of the wait, in seconds of the governor's clock; infinite when it depends on a response.
         meter: Name of the meter that limits the send.
         kind: `rate`, or the kind of the pause.
+        words: Why the service fails for all sends; `""` for another kind.
+        gives_up_at: When it is no use to wait for a service that refuses all sends, in seconds of the
+            governor's clock; infinite otherwise.
     """
 
     until: float
     meter: str
     kind: PauseKind | Literal["rate"]
+    words: str = ""
+    gives_up_at: float = math.inf
 
 
 class Lane:
@@ -72,8 +77,14 @@ class Lane:
         """Return the meter with the longest wait for the next send, and the end of the wait."""
         meter = max(self._all, key=lambda each: each.next(now))
         until = meter.next(now)
-        paused = now < meter.paused_until
-        return Held(until, meter.name, meter.pause_kind if paused or until == math.inf else "rate")
+        waits = self.gateway.gives_up_at < math.inf
+        if waits:
+            meter = self.gateway  # it is told, however slow the pace of the campaign is
+        paused = waits or now < meter.paused_until or until == math.inf
+        kind: PauseKind | Literal["rate"] = meter.pause_kind if paused else "rate"
+        if kind != "service":
+            return Held(until, meter.name, kind)
+        return Held(until, meter.name, kind, meter.pause_words, meter.gives_up_at)
 
     # --- responses: one call for each send ---
 

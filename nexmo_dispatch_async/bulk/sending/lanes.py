@@ -149,7 +149,8 @@ class Lanes:
             held = min((lane.held(now) for _, lane in lanes), key=lambda each: each.until)
             wave = _WAVE if held.kind == "rate" else 0.0
             until = None if held.until == math.inf else at + max(held.until - now, wave)
-            return Wait(reason=held.kind, until=until, bucket=held.meter)
+            end = None if held.gives_up_at == math.inf else at + held.gives_up_at - now
+            return Wait(reason=held.kind, until=until, bucket=held.meter, words=held.words, pauses_at=end)
         due = await self._ledger.due()
         if due is not None and due > at:
             self._dry = dict.fromkeys(self._dry, now + min(due - at, 60.0))

@@ -16,7 +16,7 @@ from nexmo_dispatch_async.quota import Quota
 __all__ = ["CATCH_UP", "Meter", "PauseKind"]
 
 #: Reasons of a pause: the quota of the gateway is exhausted, the service throttles, there is no connection
-#: or no token, or a run of sends was unknown.
+#: or no token, or the service fails for all sends: it refuses them, or a run of them was unknown.
 PauseKind = Literal["quota", "throttled", "unreachable", "service"]
 
 #: Seconds of a stall that are made up for afterwards, at most at double the rate.
@@ -38,6 +38,11 @@ _SLOWEST = 1 / 60
 _PAUSE = 1.0  # so long that what was accepted in the last second was accepted after the limit changed
 _PAUSE_OF_PROBE = 0.5
 _PAUSE_MOST = 60.0
+
+_BRAKES = (1.0, 5.0, 15.0, 30.0)  # while the service fails for all sends, one is tried after each
+# Seconds for which a service that refuses all sends is waited for: a gateway is deployed, and rolled back, in
+# less, and an operator who has to act hears of it while the cause can still be seen.
+_PATIENCE = 300.0
 
 _HEADERS = 0.99  # share of a quota that the gateway tells
 _PACED_WINDOW = 3600.0  # a longer window says when to stop, not how fast to go
@@ -80,9 +85,11 @@ class Meter:
         "_used",
         "_was_hungry",
         "cap",
+        "gives_up_at",
         "name",
         "out",
         "pause_kind",
+        "pause_words",
         "paused_until",
         "share",
     )
@@ -102,6 +109,10 @@ class Meter:
         self.paused_until: float = -math.inf
         self._paused_from = -math.inf
         self.pause_kind: PauseKind = "throttled"
+        #: Why the service fails for all sends, in words.
+        self.pause_words: str = ""
+        #: When it is no use to wait for a service that refuses all sends; infinite while it does not.
+        self.gives_up_at: float = math.inf
         self._strikes = 0
         self._failures = 0
         self._trial = False
@@ -131,7 +142,7 @@ class Meter:
 
     @property
     def failures(self) -> int:
-        """Number of consecutive pauses that ended with another unknown send."""
+        """Number of consecutive pauses that ended with another send that was unknown, or refused for all."""
         return self._failures
 
     # --- what may leave ---
@@ -209,8 +220,9 @@ class Meter:
     # --- responses ---
 
     def accepted(self, now: float, n: int = 1) -> None:
-        """Count sends that the service accepted or refused."""
-        self._trial, self._failures = False, 0
+        """Count sends that the service accepted, or refused for a reason of their own."""
+        if now >= self.paused_until or self.gives_up_at == math.inf:
+            self._trial, self._failures, self.gives_up_at = False, 0, math.inf
         if now >= self.paused_until:
             self._strikes = 0
         slot = int(now * 10)
@@ -226,7 +238,7 @@ class Meter:
             now: Monotonic seconds.
             retry_after: Seconds to wait that the service demands, or `None`.
         """
-        if sent < self._paused_from or now < self.paused_until:
+        if self._is_old(sent, now):
             return False
         self._advance(now)
         quota = self._quota
@@ -259,7 +271,7 @@ class Meter:
 
     def unreachable(self, sent: float, now: float) -> bool:
         """Count a send that could not leave, without connection or token; return whether a pause begins."""
-        if sent < self._paused_from or now < self.paused_until:
+        if self._is_old(sent, now):
             return False
         self._strikes += 1
         pause = min(_PAUSE_MOST, 2.0 ** min(self._strikes - 1, 10))
@@ -267,11 +279,36 @@ class Meter:
         self._trial = True
         return True
 
-    def brake(self, sent: float, now: float, pauses: tuple[float, ...] = (1.0, 5.0, 15.0, 30.0)) -> None:
-        """Pause after a run of unknown sends; then a single send is tried."""
-        if sent < self._paused_from or now < self.paused_until:
+    def refused(self, sent: float, now: float, words: str) -> bool:
+        """Count a send that was refused for a reason that all sends share; return whether to wait no longer.
+
+        A pause begins, after which a single send is tried. Pauses follow one another for some minutes.
+
+        Args:
+            sent: Start of the send.
+            now: Monotonic seconds.
+            words: The reason, without personal data.
+        """
+        if self._is_old(sent, now):
+            return False
+        over = now >= self.gives_up_at
+        self.gives_up_at = min(self.gives_up_at, now + _PATIENCE)
+        self.brake(sent, now, words)
+        return over
+
+    def brake(self, sent: float, now: float, words: str = "") -> None:
+        """Pause while the service fails for all sends; then a single send is tried.
+
+        Args:
+            sent: Start of the send that failed.
+            now: Monotonic seconds.
+            words: The reason, without personal data.
+        """
+        if self._is_old(sent, now):
             return
-        self.pause(now, pauses[min(self._failures, len(pauses) - 1)], "service")
+        seconds, left = _BRAKES[min(self._failures, len(_BRAKES) - 1)], self.gives_up_at - now
+        self.pause(now, min(seconds, left) if left > 0 else seconds, "service")
+        self.pause_words = words
         self._failures += 1
         self._trial = True
 
@@ -301,6 +338,10 @@ class Meter:
         self._due = self._next_burst = now
         if self._tick != math.inf:
             self._tick = self._steady_from = now + 1
+
+    def _is_old(self, sent: float, now: float) -> bool:
+        """Whether a failure says nothing new: its send left before the last pause, or the pause lasts."""
+        return sent < self._paused_from or now < self.paused_until
 
     # --- without headers ---
 

@@ -26,7 +26,7 @@ from nexmo_dispatch_async.bulk.sending.paced_sends import in_campaign
 from nexmo_dispatch_async.bulk.sending.safety import AbortWatch, Allowance, Budget, CanaryWatch, Hold
 from nexmo_dispatch_async.bulk.sending.settling import StoreFailures, settled
 from nexmo_dispatch_async.bulk.sending.shared_pace import SharedPace
-from nexmo_dispatch_async.bulk.sending.verdicts import Answer, Unrendered, decipher_answer, judge, not_sent
+from nexmo_dispatch_async.bulk.sending.verdicts import Answer, Verdicts, decipher_answer, not_sent
 from nexmo_dispatch_async.bulk.settings import Pace
 from nexmo_dispatch_async.bulk.templates.rendering import Renderer
 from nexmo_dispatch_async.client import DispatchClient
@@ -103,8 +103,7 @@ class Sender:
         self._results: list[Result] = []
         self._record_at = self._gather_at = math.inf
         self._answers = Answers()
-        self._unrendered = Unrendered()
-        self._unknowns = 0
+        self._verdicts = Verdicts()
         self._claim_lost = False
         # What is asked for
         self._control = Control()
@@ -350,7 +349,7 @@ class Sender:
             rendered = self._renderer.render(row, f"{self._ledger.reference}-{row.id}")
         except Exception as error:  # noqa: BLE001 - a function of the user's: one bad row stops no other
             lane.give_back(1)
-            self._take(self._unrendered.refuse(row, error, self._wall()), now)
+            self._take(self._verdicts.unrendered(row, error, self._wall()), now)
             return
         request = self._client.ready_request(rendered.body)
         task = asyncio.ensure_future(
@@ -366,7 +365,7 @@ class Sender:
             dispatch, response = task.result()
         except BaseException as error:  # noqa: BLE001 - whatever ended it says what became of the row
             self._answers.tell(now, at)
-            verdict = judge(row, error, lane, sent=sent, now=now, at=at, unknowns=self._unknowns)
+            verdict = self._verdicts.judge(row, error, lane, sent=sent, now=now, at=at)
             if isinstance(error, RateLimitError):
                 self._ask_for_sends()
             result = verdict.result
@@ -401,7 +400,7 @@ class Sender:
             self._lanes.came_back()
             return
         self.progress.note(now)
-        self._unknowns = self._unknowns + 1 if result.state == "unknown" else 0
+        self._verdicts.note(result.state)
         if self._abort_if is not None and (hold := self._abort_if.note(result.state, result.error)):
             self._hold = hold
 

@@ -7,11 +7,13 @@ middleware.
 from __future__ import annotations
 
 import logging
+import math
 
 from msgspec import Struct
 
 from nexmo_dispatch_async.bulk.ledger.records import Claimed, Result
 from nexmo_dispatch_async.bulk.sending.governor import Lane
+from nexmo_dispatch_async.bulk.sending.meter import Meter
 from nexmo_dispatch_async.exceptions import (
     APIError,
     AuthenticationError,
@@ -32,7 +34,7 @@ from nexmo_dispatch_async.models.responses import Dispatch
 from nexmo_dispatch_async.sansio import Response, decipher_dispatch
 from nexmo_dispatch_core.bursts import Bursts
 
-__all__ = ["BRAKE_AFTER", "Answer", "Unrendered", "Verdict", "decipher_answer", "judge", "not_sent"]
+__all__ = ["BRAKE_AFTER", "Answer", "Verdict", "Verdicts", "decipher_answer", "not_sent"]
 
 logger: logging.Logger = logging.getLogger("nexmo_dispatch_async")
 
@@ -78,73 +80,99 @@ def not_sent(row: Claimed, at: float, error: str = "") -> Result:
     return Result(id=row.id, state="pending", at=at, error=error, attempts=row.attempts)
 
 
-class Unrendered:
-    """The rows of a run that have no message: each is refused, and a burst of them is one log line."""
+class Verdicts:
+    """The verdicts on the failures of one run: those before say what the next one means."""
 
     def __init__(self) -> None:
         self._bursts = Bursts()
+        # Length of the run of unknown results, and whether the service accepted a send at all
+        self._unknowns = 0
+        self._accepted = False
 
-    def refuse(self, row: Claimed, error: Exception, at: float) -> Result:
-        """Return the result of a row for which the template raised."""
+    def note(self, state: str) -> None:
+        """Note the result of a row that is not pending again."""
+        self._unknowns = self._unknowns + 1 if state == "unknown" else 0
+        self._accepted = self._accepted or state == "sent"
+
+    def unrendered(self, row: Claimed, error: Exception, at: float) -> Result:
+        """Return the result of a row for which the template raised; a burst of them is one log line."""
         name = type(error).__name__
         more = self._bursts.begin(name)
         if more is not None:
             logger.warning("row %d cannot be rendered: %s%s", row.id, name, more)
         return Result(id=row.id, state="refused", at=at, error=name, attempts=row.attempts)
 
+    def judge(
+        self, row: Claimed, error: BaseException, lane: Lane, *, sent: float, now: float, at: float
+    ) -> Verdict:
+        """Return the consequences of a failed POST, and inform the governor.
 
-def judge(
-    row: Claimed, error: BaseException, lane: Lane, *, sent: float, now: float, at: float, unknowns: int
-) -> Verdict:
-    """Return the consequences of a failed POST, and inform the governor.
-
-    Args:
-        row: The row.
-        error: The exception that ended the POST.
-        lane: The lane of the row.
-        sent: Start of the POST, in seconds of the governor's clock.
-        now: Present time of that clock.
-        at: Epoch seconds.
-        unknowns: Length of the run of unknown results before this one.
-    """
-    name = type(error).__name__
-    if isinstance(error, RateLimitError) and error.phase != "token":
-        lane.throttled(sent, now, error)
-        return Verdict(not_sent(row, at, name))
-    if isinstance(error, _OF_ALL_ROWS) or (
-        isinstance(error, ProxyError) and error.error_class == "configuration"
-    ):
-        # A failure of the account or of the settings: the next ten thousand rows would be refused as well.
-        lane.lost()
-        return Verdict(not_sent(row, at, name), pause=str(error))
-    if isinstance(error, UnacceptableError):
-        lane.accepted(now)
-        why = f"{name}: {error.reason}" if error.reason else name
-        return Verdict(
-            Result(id=row.id, state="refused", at=at, error=why, code=error.code, attempts=row.attempts)
-        )
-    if isinstance(error, NotSentError):
-        lane.unreachable(sent, now)
-        return Verdict(not_sent(row, at, name))
-    if isinstance(error, ClientClosedError | ConfigurationError):
-        lane.lost()
-        return Verdict(not_sent(row, at, name), fatal=error)
-    known = outcome_of_failure(error)
-    lane.lost()
-    if known.outcome == "sent" and known.dispatch is not None:
-        uuid = known.dispatch.dispatch_uuid
-        return Verdict(Result(id=row.id, state="sent", at=at, dispatch_uuid=uuid, attempts=row.attempts))
-    if known.outcome == "not_sent":
-        # Cancelled, or an exception of a middleware: the next one waits, so that it is no endless loop.
-        if isinstance(error, Exception):
-            lane.gateway.unreachable(sent, now)
-        return Verdict(not_sent(row, at, name))
-    code = error.code if isinstance(error, APIError) else ""
-    result = Result(id=row.id, state="unknown", at=at, error=name, code=code, attempts=row.attempts)
-    if isinstance(error, OutcomeUnknownError) and unknowns + 1 >= BRAKE_AFTER:
-        lane.gateway.brake(sent, now)
-        if lane.gateway.failures > 5:
+        Args:
+            row: The row.
+            error: The exception that ended the POST.
+            lane: The lane of the row.
+            sent: Start of the POST, in seconds of the governor's clock.
+            now: Present time of that clock.
+            at: Epoch seconds.
+        """
+        name = type(error).__name__
+        if isinstance(error, RateLimitError) and error.phase != "token":
+            lane.throttled(sent, now, error)
+            return Verdict(not_sent(row, at, name))
+        if isinstance(error, _OF_ALL_ROWS) or (
+            isinstance(error, ProxyError) and error.error_class == "configuration"
+        ):
+            # Of the account or of the settings: the next ten thousand rows would be refused as well.
+            lane.lost()
+            return Verdict(not_sent(row, at, name), pause=self._refused(error, lane.gateway, sent, now))
+        if isinstance(error, UnacceptableError):
+            lane.accepted(now)
+            why = f"{name}: {error.reason}" if error.reason else name
             return Verdict(
-                result, pause=f"{unknowns + 1} in a row are unknown, the last one: {error.message}"
+                Result(id=row.id, state="refused", at=at, error=why, code=error.code, attempts=row.attempts)
             )
-    return Verdict(result)
+        if isinstance(error, NotSentError):
+            lane.unreachable(sent, now)
+            return Verdict(not_sent(row, at, name))
+        lane.lost()
+        if isinstance(error, ClientClosedError | ConfigurationError):
+            return Verdict(not_sent(row, at, name), fatal=error)
+        known = outcome_of_failure(error)
+        if known.outcome == "sent" and known.dispatch is not None:
+            uuid = known.dispatch.dispatch_uuid
+            return Verdict(Result(id=row.id, state="sent", at=at, dispatch_uuid=uuid, attempts=row.attempts))
+        if known.outcome == "not_sent":
+            # Cancelled, or an exception of a middleware: the next one waits, so that it is no endless loop.
+            if isinstance(error, Exception):
+                lane.gateway.unreachable(sent, now)
+            return Verdict(not_sent(row, at, name))
+        code = error.code if isinstance(error, APIError) else ""
+        result = Result(id=row.id, state="unknown", at=at, error=name, code=code, attempts=row.attempts)
+        pause = self._brake(error, lane.gateway, sent, now) if isinstance(error, OutcomeUnknownError) else ""
+        return Verdict(result, pause=pause)
+
+    def _refused(self, error: APIError, gateway: Meter, sent: float, now: float) -> str:
+        """Let one send be tried again after a refusal of all; return the reason to pause, `""` for none.
+
+        A gateway that is deployed refuses everything for a moment, and the row was provably not accepted.
+        Credentials that never worked are wrong, and credit does not come back by itself.
+        """
+        reason = str(error)
+        over = gateway.refused(sent, now, reason)
+        if over or not self._accepted or isinstance(error, PaymentRequiredError):
+            return reason
+        more = self._bursts.begin("service", type(error).__name__)
+        if more is not None:
+            logger.warning("the service refuses all sends, one at a time is tried again: %s%s", reason, more)
+        return ""
+
+    def _brake(self, error: OutcomeUnknownError, gateway: Meter, sent: float, now: float) -> str:
+        """Slow down after a run of unknown results; return the reason to pause, `""` for none."""
+        if gateway.gives_up_at < math.inf:
+            # The send that was tried while the service refuses all of them: the wait for it goes on.
+            return error.message if gateway.refused(sent, now, error.message) else ""
+        if self._unknowns + 1 < BRAKE_AFTER:
+            return ""
+        reason = f"{self._unknowns + 1} in a row are unknown, the last one: {error.message}"
+        gateway.brake(sent, now, reason)
+        return reason if gateway.failures > 5 else ""

@@ -124,6 +124,39 @@ def test_what_left_before_a_pause_begins_no_other() -> None:
     assert it.paused_until == pytest.approx(5.2)
 
 
+def test_what_refuses_every_send_is_tried_for_five_minutes() -> None:
+    """By one send after pauses of 1, 5, 15 and 30 s, the last try at the end; an accepted one begins anew."""
+    it, now, pauses = meter(), 7.0, list[float]()
+    while not it.refused(now, now, "404"):
+        assert (it.pause_kind, it.pause_words, it.gives_up_at) == ("service", "404", 307.0)
+        assert (it.available(now, 5), it.available(it.paused_until, 5)) == (0, 1)
+        pauses.append(it.paused_until - now)
+        now = it.paused_until
+
+    assert pauses == [1, 5, 15, *[30] * 9, 9]
+    assert now == 307.0
+    assert it.paused_until == 337.0
+    it.accepted(337.0)
+    assert it.available(337.0, 5) == 5
+    assert not it.refused(338.0, 338.0, "404")
+    assert (it.paused_until, it.gives_up_at) == (339.0, 638.0)
+
+
+def test_an_old_response_neither_ends_nor_begins_the_wait_for_a_service_that_refuses() -> None:
+    """It is that of a send that left before the pause."""
+    it = meter()
+    assert not it.refused(1.0, 2.0, "404")
+    it.accepted(2.5, 3)
+    assert it.available(3.0, 5) == 1
+
+    it.take(3.0, 1, hungry=True)
+    it.out -= 1
+    it.accepted(3.1)
+    assert not it.refused(1.0, 3.2, "404")
+    assert it.gives_up_at == math.inf
+    assert it.available(3.2, 5) == 5
+
+
 def test_what_the_service_demands_of_a_pause_is_kept() -> None:
     """Its seconds count, but no less than one; without a demand there is a jitter."""
     for demanded, pause in [(7.0, 7.0), (0.2, 1.0), (None, 1.1)]:
