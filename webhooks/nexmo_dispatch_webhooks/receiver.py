@@ -181,8 +181,8 @@ class Receiver:
     async def idle(self) -> None:
         """Wait until no stored event is ready or being handled: in tests, before effects are checked.
 
-        Events between two attempts do not count. Without an inbox, handlers run before the answer, and this
-        returns at once.
+        Events between two attempts do not count, nor do those that another process handles. Without an inbox,
+        handlers run before the answer, and this returns at once.
 
         Raises:
             ConfigurationError: The inbox is one of the application and has no `idle()`.

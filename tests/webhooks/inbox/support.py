@@ -102,7 +102,7 @@ def make_inbox(kind: str, folder: Path, time: ManualTime, **settings: Any) -> St
         **settings,
     }
     if kind.startswith("postgresql:"):
-        # the clock of a test jumps over leases, which in life no clock of the server does
+        # the monotonic time of a test jumps over leases, which in life it does not
         return PostgresInbox(kind, **{"lease": 1e9, **values})
     if kind.startswith("nats:"):
         return JetStreamInbox(kind, **{"lease": 1e9, **values})

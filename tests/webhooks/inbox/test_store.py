@@ -46,7 +46,8 @@ class PostgresStores:
         self.made: list[PostgresInboxStore] = []
 
     async def new(self) -> PostgresInboxStore:
-        self.made.append(PostgresInboxStore(self._url, clock=lambda: self.now))
+        clock = lambda: self.now  # noqa: E731 - read at each call
+        self.made.append(PostgresInboxStore(self._url, clock=clock, lease_clock=clock))
         await self.made[-1].open()
         return self.made[-1]
 

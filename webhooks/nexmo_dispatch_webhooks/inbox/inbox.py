@@ -7,7 +7,7 @@ decides where events are kept.
 from __future__ import annotations
 
 import asyncio
-import builtins
+from contextlib import suppress
 from types import TracebackType
 from typing import Self, Unpack
 
@@ -24,13 +24,11 @@ from nexmo_dispatch_webhooks.exceptions import (
 from nexmo_dispatch_webhooks.inbox.attempt import AttemptRunner
 from nexmo_dispatch_webhooks.inbox.backlog import Backlog
 from nexmo_dispatch_webhooks.inbox.monotonic_times import to_monotonic
+from nexmo_dispatch_webhooks.inbox.record_reader import RecordReader
 from nexmo_dispatch_webhooks.inbox.records import (
-    STATES,
-    FailureTally,
     InboxHealth,
     NewRecord,
     PendingEvent,
-    Record,
     RecordState,
     make_record,
 )
@@ -53,7 +51,7 @@ _IN_MEMORY, _SMALL = 1000, 4096
 _Scopes = tuple[anyio.CancelScope, anyio.CancelScope, anyio.CancelScope]
 
 
-class StoreInbox:
+class StoreInbox(RecordReader):
     """An inbox: keeps events in a store, handles them afterwards, and shows what is there.
 
     Args:
@@ -65,7 +63,7 @@ class StoreInbox:
     """
 
     def __init__(self, store: InboxStore, **options: Unpack[InboxOptions]) -> None:
-        self.store = store
+        super().__init__(store)
         self.settings: InboxSettings = InboxSettings(**options)
         # parts
         self._scheduler = Scheduler(store, self.settings)
@@ -378,13 +376,31 @@ class StoreInbox:
     # --- for operators and probes ---
 
     async def idle(self) -> None:
-        """Wait until no event is ready or being handled; events between two attempts do not count."""
-        if self._task is not None:
+        """Wait until this process handles no event, and no event of the store is ready for it.
+
+        Events between two attempts do not count, nor do those that another process handles, nor what a
+        failing store may have besides the events in memory.
+
+        Raises:
+            InboxError: A store that several processes share failed.
+        """
+        while self._task is not None:
             await self._scheduler.idle()
-            if self._claims is not None:
-                while await self._claims.take_more() or not self._scheduler.is_idle:
-                    await self._scheduler.idle()
+            if not await self._look_for_more() and self._scheduler.is_idle:
+                return
+
+    async def _look_for_more(self) -> bool:
+        """Look in the store for events that are ready; return whether there may be any."""
+        if self._claims is not None:
+            more = await self._claims.take_more()
+            if not more:
                 await self._read_backlog()
+            return more
+        with suppress(InboxError):  # the next poll meets with it too, and says so
+            if self._active and not self.store.lapsed and (await self.store.changed() or self._stale):
+                await self._refresh()
+                return True
+        return False
 
     def health(self) -> InboxHealth:
         """Return the state and the numbers of the inbox; cheap, for probes."""
@@ -410,33 +426,6 @@ class StoreInbox:
             self._is_crowded(),
         )
 
-    async def list(
-        self, state: RecordState | None = None, *, limit: int = 100, after: int = 0
-    ) -> builtins.list[Record]:
-        """Return records without their bodies, by ascending id.
-
-        Args:
-            state: `pending`, `quarantined`, `handled` or `forgotten`; None for all but `forgotten`.
-            limit: Maximum number of records.
-            after: Only ids above this one, which is the last id of the previous page.
-
-        Raises:
-            ConfigurationError: There is no such state.
-        """
-        if state is not None and state not in STATES:
-            raise ConfigurationError(f"state must be one of {', '.join(STATES)}, or None")
-        await self.store.open()
-        return await self.store.list(state, limit=limit, after=after)
-
-    async def show(self, record_id: int) -> Record:
-        """Return one record with its body, which is personal data.
-
-        Raises:
-            UnknownRecordError: There is no record with this id.
-        """
-        await self.store.open()
-        return await self.store.load(record_id)
-
     async def retry(
         self, which: RecordChoice = "all", *, handler: str | None = None, kind: str | None = None
     ) -> int:
@@ -458,15 +447,6 @@ class StoreInbox:
         if self._active and found and self._claims is None:
             await self._refresh()
         return found
-
-    async def summary(self) -> builtins.list[FailureTally]:
-        """Return what failed in quarantined records and in records that wait, most frequent first.
-
-        A record in which two handlers failed is counted for both.
-        """
-        await self.store.open()
-        found = await self.store.summary()
-        return sorted(found, key=lambda tally: (-tally.count, tally.oldest, tally.handler or ""))
 
     async def purge(
         self, state: RecordState = "handled", *, record_id: int | None = None, older_than: float | None = None

@@ -72,7 +72,8 @@ class PostgresInboxStore:
 
     Args:
         url: `postgresql://user@host/database`, or any connection string of libpq.
-        clock: Returns epoch seconds; None for the clock of the server, which all processes share.
+        clock: Returns epoch seconds, for retries and shown times; None for that of the server.
+        lease_clock: Returns epoch seconds, for leases; None for that of the server, which does not jump.
         **options: The fields of `PostgresSettings`.
 
     Raises:
@@ -84,11 +85,16 @@ class PostgresInboxStore:
     lapsed = False  # each claim has its own lease
 
     def __init__(
-        self, url: str, *, clock: Callable[[], float] | None = None, **options: Unpack[PostgresOptions]
+        self,
+        url: str,
+        *,
+        clock: Callable[[], float] | None = None,
+        lease_clock: Callable[[], float] | None = None,
+        **options: Unpack[PostgresOptions],
     ) -> None:
         self.settings: PostgresSettings = PostgresSettings(**options)
         self.on_added: AddedListener | None = None
-        self._clock = clock
+        self._clock, self._lease_clock = clock, lease_clock
         self._told = time.time if clock is None else clock
         self._keeper = secrets.token_hex(8)
         try:
@@ -233,11 +239,9 @@ class PostgresInboxStore:
         """Claim the first events of lanes that no other process handles."""
         async with self._entering:
             if self._worker is None:
-                self._worker = int((await self._fetch(sql.ENTER, lease=lease, now=self._now()))[0][0])
+                self._worker = int((await self._fetch(sql.ENTER, lease=lease))[0][0])
             worker = self._worker
-        rows = await self._fetch(
-            sql.TAKE, worker=worker, limit=limit, run=_RUN, kinds=list(without), now=self._now()
-        )
+        rows = await self._fetch(sql.TAKE, worker=worker, limit=limit, run=_RUN, kinds=list(without))
         return [pending_of(row, worker) for row in rows]
 
     async def extend(self, *, lease: float) -> bool:
@@ -245,7 +249,7 @@ class PostgresInboxStore:
         if self._worker is None:
             return True
         worker = self._worker
-        if await self._execute(sql.EXTEND, worker=worker, lease=lease, now=self._now()):
+        if await self._execute(sql.EXTEND, worker=worker, lease=lease):
             return True
         if self._worker == worker:
             self._worker = None
@@ -274,7 +278,7 @@ class PostgresInboxStore:
 
     async def claim(self) -> bool:
         """Become the process that runs the retention, for a limited time."""
-        return bool(await self._execute(sql.CLAIM, keeper=self._keeper, lease=_KEEP_HOUSE, now=self._now()))
+        return bool(await self._execute(sql.CLAIM, keeper=self._keeper, lease=_KEEP_HOUSE))
 
     # --- results ---
 
@@ -287,7 +291,7 @@ class PostgresInboxStore:
             self._marking = asyncio.create_task(self._mark(), name="inbox-mark")
 
     async def _mark(self) -> None:
-        """Write marks in groups; after a failure write the same marks again, until the process ends."""
+        """Write marks in groups; after a failure the same ones again, until the process ends."""
         while self._marks:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_MARK_DELAY):
@@ -312,7 +316,6 @@ class PostgresInboxStore:
                     sql.FINISH,
                     ids=[record_id for record_id, _ in self._writing],
                     tokens=[token for _, token in self._writing],
-                    now=self._now(),
                 )
                 lost = {record_id for record_id, token in self._writing if token} - {row[0] for row in rows}
             except BaseException:  # also when the caller, which only reads, is cancelled
@@ -359,7 +362,6 @@ class PostgresInboxStore:
             done=list(done),
             failed=stored(failed),
             token=token,
-            now=self._now(),
         )
         if token and not changed:
             raise LostClaimError(f"record {record_id} is not pending, or another process may have it")
@@ -368,11 +370,7 @@ class PostgresInboxStore:
 
     async def pending(self) -> list[PendingEvent]:
         """Return the first pending records."""
-        rows = await self._look(sql.PENDING, limit=_MANY)
-        return [
-            PendingEvent(i, lane, at, attempts, due, done, kind)
-            for i, lane, at, attempts, due, done, kind in rows
-        ]
+        return [PendingEvent(*row) for row in await self._look(sql.PENDING, limit=_MANY)]
 
     async def changed(self) -> bool:
         """Return False: no process keeps the pending events in memory."""
@@ -399,8 +397,8 @@ class PostgresInboxStore:
             """Return how many records are pending now, and the last id; 0 after the last piece."""
             values = {"id": id_of(which), "handler": handler, "kind": kind, "after": after, "piece": _GROUP}
             rows = await (await connection.execute(sql.FAILED, values)).fetchall()
-            ids, lanes = [row[0] for row in rows], sorted({row[1] for row in rows})
-            chosen: dict[str, object] = {"ids": ids, "lanes": lanes, "now": self._now()}
+            ids = [row[0] for row in rows]
+            chosen = {**self._times(), "ids": ids, "lanes": sorted({row[1] for row in rows})}
             await connection.execute(sql.LOCK_LANES, chosen)
             found = (await connection.execute(sql.RETRY, chosen)).rowcount
             await connection.execute(sql.TOUCH, chosen)
@@ -425,7 +423,7 @@ class PostgresInboxStore:
             ((found, last),) = await self._look(
                 sql.PURGE,
                 id=id_of(which),
-                states=[number_of(state) for state in states],
+                states=list(map(number_of, states)),
                 before=before,
                 after=after,
                 piece=_PIECE,
@@ -452,19 +450,23 @@ class PostgresInboxStore:
 
     async def writable(self) -> bool:
         """Return whether the server takes writes."""
-        await self._execute(sql.CLAIM, keeper="", lease=-1.0, now=0.0)
+        await self._execute(sql.CLAIM, keeper="", lease=-1.0, alive_at=0.0)
         return True
 
     async def count(self) -> RecordCounts:
         """Count pending and quarantined records."""
-        ((pending, quarantined, oldest, retrying),) = await self._look(sql.COUNT)
-        return RecordCounts(pending, quarantined, oldest, retrying)
+        (numbers,) = await self._look(sql.COUNT)
+        return RecordCounts(*numbers)
 
     # --- statements ---
 
     def _now(self) -> float | None:
         """Return the time of the clock that was passed in; None for the clock of the server."""
         return None if self._clock is None else self._clock()
+
+    def _times(self) -> dict[str, object]:
+        """Return the parameters of every statement: the time, and that by which a process is alive."""
+        return {"now": self._now(), "alive_at": None if self._lease_clock is None else self._lease_clock()}
 
     async def _look(self, text: LiteralString, **values: object) -> builtins.list[Any]:  # Any: columns
         """Read after all marks of this process are written."""
@@ -475,14 +477,14 @@ class PostgresInboxStore:
     async def _fetch(self, text: LiteralString, **values: object) -> builtins.list[Any]:  # Any: columns
         async def work(connection: Connection) -> builtins.list[Any]:
             cursor = connection.cursor(binary=True)
-            await cursor.execute(text, values)
+            await cursor.execute(text, {**self._times(), **values})
             return await cursor.fetchall()
 
         return await self._database.run(work)
 
     async def _execute(self, text: LiteralString, **values: object) -> int:
         async def work(connection: Connection) -> int:
-            return (await connection.execute(text, values)).rowcount
+            return (await connection.execute(text, {**self._times(), **values})).rowcount
 
         return await self._database.run(work)
 

@@ -19,8 +19,8 @@ class PostgresInbox(StoreInbox):
 
     Args:
         url: `postgresql://user@host/database`, or any connection string of libpq.
-        **options: The fields of `InboxSettings` and of `PostgresSettings`. Leases and retries go by the clock
-            of the server, unless `clock` is given.
+        **options: The fields of `InboxSettings` and of `PostgresSettings`. Retries go by the clock of the
+            server unless `clock` is given, leases in any case.
 
     Raises:
         ConfigurationError: A setting is out of its range, or the extra `postgres` is not installed.

@@ -1,7 +1,8 @@
 """The tables and the SQL of the Postgres store, each statement with the reason for its form.
 
-Every statement is atomic by itself, so that most calls are one round trip and one commit. `{now}` is the time
-of the server unless a clock was passed in; so the clocks of the processes need not agree.
+Every statement is atomic by itself, so that most calls are one round trip and one commit. `_NOW` is the time
+of the server unless a clock was passed in. Leases go by `_ALIVE_AT`, the time of the server in any case: all
+processes have to agree on it, and a clock that was passed in may jump.
 """
 
 from __future__ import annotations
@@ -90,6 +91,9 @@ INSERT INTO nexmo_dispatch.inbox_ages DEFAULT VALUES;
 )
 
 _NOW: Final[LiteralString] = "coalesce(%(now)s, extract(epoch FROM clock_timestamp()))::double precision"
+_ALIVE_AT: Final[LiteralString] = (
+    "coalesce(%(alive_at)s, extract(epoch FROM clock_timestamp()))::double precision"
+)
 
 # One statement for a group of events. Events of one lane are committed in the order of their ids: a lock of
 # the lane, taken before the id and held to the end of the transaction, sees to it. Locks are taken in
@@ -125,15 +129,15 @@ SELECT key, id FROM new
 # before any is taken; and of a lane only those are taken in front of which no row was written since all were
 # chosen (`xmin`): what is behind an event must not be taken without it.
 _ALIVE: Final[LiteralString] = (
-    "coalesce((SELECT w.until > clock.now FROM nexmo_dispatch.inbox_workers AS w"
+    "coalesce((SELECT w.until > clock.alive_at FROM nexmo_dispatch.inbox_workers AS w"
     " WHERE w.id = {0}.worker), false)"
 )
 TAKE: Final[LiteralString] = f"""
-WITH clock AS MATERIALIZED (SELECT {_NOW} AS now), first AS MATERIALIZED (
+WITH clock AS MATERIALIZED (SELECT {_NOW} AS now, {_ALIVE_AT} AS alive_at), first AS MATERIALIZED (
     SELECT e.id, e.lane FROM clock, nexmo_dispatch.inbox_events AS e
     WHERE e.state = 0 AND e.due <= clock.now AND NOT e.kind = ANY(%(kinds)s::text[])
     AND EXISTS (
-        SELECT 1 FROM nexmo_dispatch.inbox_workers AS w WHERE w.id = %(worker)s AND w.until > clock.now
+        SELECT 1 FROM nexmo_dispatch.inbox_workers AS w WHERE w.id = %(worker)s AND w.until > clock.alive_at
     )
     AND NOT {_ALIVE.format("e")}
     AND NOT EXISTS (
@@ -169,12 +173,12 @@ FROM taken LEFT JOIN nexmo_dispatch.inbox_contents USING (id) ORDER BY taken.id
 """
 
 ENTER: Final[LiteralString] = (
-    f"INSERT INTO nexmo_dispatch.inbox_workers (until) VALUES ({_NOW} + %(lease)s) RETURNING id"
+    f"INSERT INTO nexmo_dispatch.inbox_workers (until) VALUES ({_ALIVE_AT} + %(lease)s) RETURNING id"
 )
 # a worker that comes too late is dead: others may have its events, and its number is not used again
 EXTEND: Final[LiteralString] = (
-    f"UPDATE nexmo_dispatch.inbox_workers SET until = {_NOW} + %(lease)s"
-    f" WHERE id = %(worker)s AND until > {_NOW}"
+    f"UPDATE nexmo_dispatch.inbox_workers SET until = {_ALIVE_AT} + %(lease)s"
+    f" WHERE id = %(worker)s AND until > {_ALIVE_AT}"
 )
 LEAVE: Final[LiteralString] = "DELETE FROM nexmo_dispatch.inbox_workers WHERE id = %(worker)s"
 RELEASE: Final[LiteralString] = (
@@ -253,7 +257,7 @@ UPDATE nexmo_dispatch.inbox_events SET state = 0, attempts = 0, due = 0, failed 
 WHERE id = ANY(%(ids)s) AND state < 2 AND (state = 1 OR due > 0)
 """
 TOUCH: Final[LiteralString] = f"""
-WITH clock AS MATERIALIZED (SELECT {_NOW} AS now)
+WITH clock AS MATERIALIZED (SELECT {_ALIVE_AT} AS alive_at)
 UPDATE nexmo_dispatch.inbox_events AS e SET due = e.due FROM clock
 WHERE e.state = 0 AND e.lane = ANY(%(lanes)s) AND NOT e.id = ANY(%(ids)s) AND NOT {_ALIVE.format("e")}
 """
@@ -318,6 +322,6 @@ AGE: Final[LiteralString] = (
     " by_clock = by_clock + %(by_clock)s, aged_at = %(epoch)s"
 )
 CLAIM: Final[LiteralString] = (
-    f"UPDATE nexmo_dispatch.inbox_ages SET keeper = %(keeper)s, keeper_until = {_NOW} + %(lease)s"
-    f" WHERE keeper = %(keeper)s OR keeper_until < {_NOW}"
+    f"UPDATE nexmo_dispatch.inbox_ages SET keeper = %(keeper)s, keeper_until = {_ALIVE_AT} + %(lease)s"
+    f" WHERE keeper = %(keeper)s OR keeper_until < {_ALIVE_AT}"
 )

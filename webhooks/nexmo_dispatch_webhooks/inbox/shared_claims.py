@@ -65,10 +65,12 @@ class SharedClaims:
 
     async def take_more(self) -> bool:
         """Take events now; return whether there were any, or may be any for which there is no room here."""
-        return bool(await self._take()) or self._crowded
+        async with self._lock:
+            await self._extend()  # a process whose lease is over takes nothing
+            return bool(await self._fill()) or self._crowded
 
     async def _take(self) -> int:
-        """Take as many events as there is room for; return their number."""
+        """Take as many events as there is room for; return how many the store handed out."""
         async with self._lock:
             return await self._fill()
 
@@ -100,7 +102,7 @@ class SharedClaims:
         # behind them were handed out.
         if self._uncertain or self._dropped != dropped:
             await self._release(items)
-            return 0
+            return len(items)
         if self._held_until == -math.inf:
             self._held_until = asked_at + self._lease
         # An event may still be handled here under an earlier claim. Its new claim goes back, and with it the

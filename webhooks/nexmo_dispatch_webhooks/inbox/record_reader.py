@@ -1,0 +1,58 @@
+"""`RecordReader`: shows the records of a store to operators, whether or not this process handles them."""
+
+from __future__ import annotations
+
+import builtins
+
+from nexmo_dispatch_webhooks.exceptions import ConfigurationError
+from nexmo_dispatch_webhooks.inbox.records import STATES, FailureTally, Record, RecordState
+from nexmo_dispatch_webhooks.inbox.store import InboxStore
+
+__all__ = ["RecordReader"]
+
+
+class RecordReader:
+    """Reads records; it changes nothing.
+
+    Args:
+        store: Where the records are; it is opened when it is not open.
+    """
+
+    def __init__(self, store: InboxStore) -> None:
+        self.store = store
+
+    async def list(
+        self, state: RecordState | None = None, *, limit: int = 100, after: int = 0
+    ) -> builtins.list[Record]:
+        """Return records without their bodies, by ascending id.
+
+        Args:
+            state: `pending`, `quarantined`, `handled` or `forgotten`; None for all but `forgotten`.
+            limit: Maximum number of records.
+            after: Only ids above this one, which is the last id of the previous page.
+
+        Raises:
+            ConfigurationError: There is no such state.
+        """
+        if state is not None and state not in STATES:
+            raise ConfigurationError(f"state must be one of {', '.join(STATES)}, or None")
+        await self.store.open()
+        return await self.store.list(state, limit=limit, after=after)
+
+    async def show(self, record_id: int) -> Record:
+        """Return one record with its body, which is personal data.
+
+        Raises:
+            UnknownRecordError: There is no record with this id.
+        """
+        await self.store.open()
+        return await self.store.load(record_id)
+
+    async def summary(self) -> builtins.list[FailureTally]:
+        """Return what failed in quarantined records and in records that wait, most frequent first.
+
+        A record in which two handlers failed is counted for both.
+        """
+        await self.store.open()
+        found = await self.store.summary()
+        return sorted(found, key=lambda tally: (-tally.count, tally.oldest, tally.handler or ""))
