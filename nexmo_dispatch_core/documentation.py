@@ -10,12 +10,15 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-__all__ = ["page_url"]
+__all__ = ["TITLES", "page_url", "read_on"]
 
 _DISTRIBUTION: Final = "nexmo-dispatch-async"
 _LABEL: Final = "documentation"
 #: The copies of pages in an installed package; the pages of a checkout.
 _FOLDERS: Final = (Path(__file__).parent / "pages", Path(__file__).parent.parent / "docs")
+
+#: The titles of pages that log lines and errors name.
+TITLES: Final = {"inbox": "The inbox", "nats": "On NATS JetStream", "rules": "Rules before the wire"}
 
 
 @cache
@@ -30,6 +33,16 @@ def page_url(page: str) -> str:
         return f"{site}/{page}.html"
     files = [folder / f"{page}.md" for folder in _FOLDERS]
     return next((file.as_uri() for file in files if file.is_file()), f"docs/{page}.md")
+
+
+def read_on(page: str) -> str:
+    """Return where to find a page: its URL, or its title where no copy is on this machine.
+
+    Args:
+        page: Its name, one of those with a title here.
+    """
+    url = page_url(page)
+    return url if "://" in url else f"the page «{TITLES[page]}» of the documentation"
 
 
 def site_of(urls: list[str]) -> str:

@@ -10,6 +10,7 @@ from nexmo_dispatch_async.exceptions import ConfigurationError, InvalidWorkflowE
 from nexmo_dispatch_async.models import Step, Template, TemplateBody
 from nexmo_dispatch_async.rules import RULES, Rules
 from nexmo_dispatch_async.workflow import Workflow
+from nexmo_dispatch_core.documentation import read_on
 
 S: dict[str, Any] = {"from_": "31647356950", "to": "31617185666"}
 W: dict[str, Any] = {"from_": "447418342140", "to": "918197792563"}
@@ -96,7 +97,7 @@ def test_unknown_rules_are_refused(switch: str) -> None:
     """A misspelt switch must not look as if it worked."""
     wrong: dict[str, Any] = {switch: ["e163"]}
 
-    with pytest.raises(ConfigurationError, match=r"no such rule: e163; docs/rules\.md lists them all"):
+    with pytest.raises(ConfigurationError, match=rf"no such rule: e163; {read_on('rules')} lists them all"):
         Rules(**wrong)
 
 

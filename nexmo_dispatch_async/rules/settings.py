@@ -13,6 +13,7 @@ from nexmo_dispatch_async.models.findings import Severity
 from nexmo_dispatch_async.models.requests import Step
 from nexmo_dispatch_async.models.several import several
 from nexmo_dispatch_async.rules.registry import RULES
+from nexmo_dispatch_core.documentation import read_on
 
 __all__ = ["DEFAULT_RULES", "Rules", "Window"]
 
@@ -102,7 +103,7 @@ class Rules:
 def _known(setting: str, names: Iterable[str]) -> list[str]:
     listed = several(setting, names)
     if unknown := [str(name) for name in listed if not isinstance(name, str) or name not in RULES]:
-        raise ConfigurationError(f"no such rule: {', '.join(unknown)}; docs/rules.md lists them all")
+        raise ConfigurationError(f"no such rule: {', '.join(unknown)}; {read_on('rules')} lists them all")
     return listed
 
 

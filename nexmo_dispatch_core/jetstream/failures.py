@@ -13,6 +13,8 @@ import msgspec
 from msgspec import Struct
 from nats import errors
 
+from nexmo_dispatch_core.documentation import read_on
+
 __all__ = [
     "TROUBLE",
     "ClosedError",
@@ -95,7 +97,7 @@ def failure_of(error: BaseException) -> Failure:
     if isinstance(error, RefusedError):
         return _refused(error)
     if isinstance(error, RightsError):
-        return Failure("rights", "the user of NATS may not do this: see the rights in docs/nats.md")
+        return Failure("rights", f"the user of NATS may not do this: see the rights in {read_on('nats')}")
     if is_denied(error):
         return Failure("rights", "NATS refused the credentials")
     if isinstance(error, errors.NoRespondersError):

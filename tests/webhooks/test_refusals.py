@@ -9,13 +9,17 @@ from nexmo_dispatch_core.bursts import BURST
 from nexmo_dispatch_webhooks import (
     BodyTooLargeError,
     ConfigurationError,
+    CrossSiteRequestError,
+    InvalidBodyError,
     MissingSignatureError,
     RawRequest,
     Receiver,
     RequestRefusedError,
+    RequestTimeoutError,
     Router,
     SignatureVerificationError,
     TokenTimeError,
+    UnsupportedMediaTypeError,
     sign,
 )
 from nexmo_dispatch_webhooks.asgi import ASGIReceiver
@@ -100,9 +104,9 @@ def test_a_burst_is_one_line_that_names_the_account_and_hints_at_rotation(
         monotonic.now += BURST / 1001
     assert len(lines()) == 1
     assert lines()[0] == (
-        "refused with 401: the signature does not match; the token claims api_key 'a1b2c3d4', the service "
-        "does not repeat it. If a secret was changed, give the new one beside the old one; "
-        "wrong_signature=503 lets callbacks wait for that"
+        "refused with 401: SignatureVerificationError: the signature does not match; the token claims "
+        "api_key 'a1b2c3d4', the service does not repeat it. If a secret was changed, give the new one beside "
+        "the old one; wrong_signature=503 lets callbacks wait for that"
     )
 
     monotonic.now += BURST
@@ -148,8 +152,8 @@ def test_each_kind_of_refusal_has_its_own_burst(monotonic: Seconds, lines: Any) 
             refusals.answer(error)
 
     assert [line.partition(";")[0] for line in lines()] == [
-        "refused with 503: no token",
-        "refused with 413: too large",
+        "refused with 503: MissingSignatureError: no token",
+        "refused with 413: BodyTooLargeError: too large",
     ]
     assert "If no callback comes signed, ask for signed webhooks" in lines()[0]
 
@@ -170,3 +174,29 @@ async def test_a_changed_secret_is_seen_in_health_log_and_statistics(monotonic: 
     assert (counts.wrong_signatures, counts.missing_signatures, counts.answers) == (2, 1, {503: 3})
     assert [line.partition(":")[0] for line in lines()] == ["refused with 503"] * 2
     assert "claims api_key 'a1b2c3d4', the service repeats it" in lines()[0]
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            BodyTooLargeError.of(70000, 65536),
+            "70000 bytes and perhaps more, and max_body is 65536; the sender",
+        ),
+        (
+            RequestTimeoutError("late"),
+            "RequestTimeoutError: late; the sender is not known, and the service does",
+        ),
+        (UnsupportedMediaTypeError("zip"), "let no proxy change the body"),
+        (InvalidBodyError("no JSON"), "a proxy has changed the body"),
+        (CrossSiteRequestError("a page"), "Give the receiver `secrets`"),
+        (RequestRefusedError("odd"), "the service does not repeat it"),
+    ],
+)
+def test_a_refusal_names_class_fate_and_advice(error: RequestRefusedError, words: str, lines: Any) -> None:
+    """The runbook is keyed by the class; a body that is too large says its size and the setting."""
+    Refusals().answer(error)
+
+    (line,) = lines()
+    assert line.startswith(f"refused with {error.status}: {type(error).__name__}: ")
+    assert words in line

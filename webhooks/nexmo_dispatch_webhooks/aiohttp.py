@@ -148,7 +148,7 @@ class _Callbacks:
             return await self._handle_later(request)
         body = content.read_nowait()  # the usual case: it came with the headers
         if len(body) > self._max_body:
-            return _response(self._receiver.refuse(BodyTooLargeError("the body is too large")))
+            return _response(self._receiver.refuse(BodyTooLargeError.of(len(body), self._max_body)))
         # `headers` finds names in any case, so they are not copied
         raw = RawRequest(headers, body, request.match_info.get("tail", ""))
         answer = await self._receiver.handle(raw)
@@ -311,8 +311,8 @@ class _Bodies:
         encoding = request.headers.get("Content-Encoding")
         if encoding is not None and encoding.strip().lower() not in _DECODED:
             raise UnsupportedMediaTypeError("the content encoding is not supported")
-        if (request.content_length or 0) > self._max_body:
-            raise BodyTooLargeError("the body is too large")
+        if (length := request.content_length or 0) > self._max_body:
+            raise BodyTooLargeError.of(length, self._max_body)
         body = bytearray()
         try:
             with anyio.fail_after(0 if self._ending else self._timeout) as scope, self._noted(scope):
@@ -330,7 +330,7 @@ class _Bodies:
     def _check_size(self, size: int, encoding: str | None) -> None:
         """Refuse a body that is larger than allowed by now."""
         if size > self._max_body:
-            too_large = BodyTooLargeError("the body is too large")
+            too_large = BodyTooLargeError.of(size, self._max_body)
             # Of a compressed body aiohttp would go on to unpack the rest.
             raise too_large if encoding is None else _BrokenBodyError(too_large)
 

@@ -204,7 +204,7 @@ class ASGIReceiver:
             raise UnsupportedMediaTypeError("the content encoding is not supported")
         length = headers.get("content-length", "")
         if length.isdecimal() and (len(length) > 18 or int(length) > self._max_body):
-            raise BodyTooLargeError("the body is too large")
+            raise BodyTooLargeError.of(int(length[:18]), self._max_body)
         body = bytearray()
         inflate = _Inflate(self._max_body) if encoding in _COMPRESSED else None
         received, more = 0, True
@@ -226,7 +226,7 @@ class ASGIReceiver:
     def _check_size(self, size: int) -> None:
         """Refuse a body that is larger than allowed by now."""
         if size > self._max_body:
-            raise BodyTooLargeError("the body is too large")
+            raise BodyTooLargeError.of(size, self._max_body)
 
 
 def _part_of(message: MutableMapping[str, Any]) -> tuple[bytes, bool]:
@@ -248,7 +248,7 @@ class _Inflate:
     """Decompression with a limit: ASGI servers pass compressed bodies on unchanged."""
 
     def __init__(self, limit: int) -> None:
-        self._left = limit
+        self._limit = self._left = limit
         self._stream: Any = None  # the type has no public name
         self._members = 0
 
@@ -269,7 +269,7 @@ class _Inflate:
             except zlib.error:
                 raise InvalidBodyError("the body cannot be decompressed") from None
             if len(piece) > self._left:
-                raise BodyTooLargeError("the body is too large")
+                raise BodyTooLargeError.of(self._limit + 1, self._limit)
             self._left -= len(piece)
             unpacked += piece
             data = stream.unused_data

@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Self
 
 __all__ = [
     "BodyTooLargeError",
@@ -128,6 +128,11 @@ class BodyTooLargeError(RequestRefusedError):
     """HTTP 413: the body, after decompression, is over the limit (contract 5.11)."""
 
     status = 413
+
+    @classmethod
+    def of(cls, size: int, most: int) -> Self:
+        """Return the error of a body of *size* bytes, or of more if it was read no further."""
+        return cls(f"the body is too large: {size} bytes and perhaps more, and max_body is {most}")
 
 
 class UnsupportedMediaTypeError(RequestRefusedError):

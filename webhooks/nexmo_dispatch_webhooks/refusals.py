@@ -13,11 +13,16 @@ from typing import Literal
 from nexmo_dispatch_core.bursts import Bursts
 from nexmo_dispatch_webhooks.checks import checks
 from nexmo_dispatch_webhooks.exceptions import (
+    BodyTooLargeError,
     ConfigurationError,
+    CrossSiteRequestError,
+    InvalidBodyError,
     MissingSignatureError,
     RequestRefusedError,
+    RequestTimeoutError,
     SignatureVerificationError,
     TokenTimeError,
+    UnsupportedMediaTypeError,
 )
 from nexmo_dispatch_webhooks.logs import logger
 from nexmo_dispatch_webhooks.sansio import Answer
@@ -29,6 +34,15 @@ WrongSignature = Literal[401, 503]
 
 #: What an account may look like in a log line; a claim comes from anywhere and could hold anything.
 _PRINTABLE = re.compile(r"[A-Za-z0-9_-]{1,40}")
+
+#: What to do about a request that is refused before its signature is checked.
+_ADVICE: dict[type[RequestRefusedError], str] = {
+    BodyTooLargeError: ". If it was the service, raise `max_body`",
+    RequestTimeoutError: ". If it was the service, look at the proxy in front, or raise `body_timeout`",
+    UnsupportedMediaTypeError: ". If it was the service, let no proxy change the body",
+    InvalidBodyError: ". If it was the service, a proxy has changed the body",
+    CrossSiteRequestError: ". Give the receiver `secrets`, so that no web page can post callbacks",
+}
 
 
 class Refusals:
@@ -71,9 +85,8 @@ class Refusals:
             api_key = error.claimed_api_key
         more = self._bursts.begin(type(error), api_key if api_key in self._api_keys else None)
         if more is not None:
-            logger.warning(
-                "refused with %d: %s%s%s", status, error, self._advice(error, api_key, status), more
-            )
+            kind, advice = type(error).__name__, self._advice(error, api_key, status)
+            logger.warning("refused with %d: %s: %s%s%s", status, kind, error, advice, more)
         return Answer(status, str(error))
 
     def _advice(self, error: RequestRefusedError, api_key: str | None, status: int) -> str:
@@ -84,7 +97,8 @@ class Refusals:
                 "another `verification`"
             )
         if not isinstance(error, SignatureVerificationError):
-            return ""
+            advice = _ADVICE.get(type(error), "")
+            return f"; the sender is not known, and the service does not repeat it{advice}"
         if api_key is None:
             claim = ""
         elif api_key in self._api_keys or _PRINTABLE.fullmatch(api_key):

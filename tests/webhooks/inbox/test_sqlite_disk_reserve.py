@@ -12,6 +12,8 @@ import pytest
 
 from nexmo_dispatch_webhooks import InboxFullError, TransactionError
 from nexmo_dispatch_webhooks.inbox.sqlite import SqliteInboxStore
+from nexmo_dispatch_webhooks.inbox.sqlite_disk_reserve import DiskReserve
+from nexmo_dispatch_webhooks.inbox.sqlite_settings import SqliteSettings
 from tests.webhooks.inbox.support import Open, new_record, status_bytes
 
 MEBIBYTE = 1024**2
@@ -69,6 +71,19 @@ async def test_the_reserve_of_a_small_inbox_is_small(open_store: Open, tmp_path:
     await store.add(new_record(status_bytes(1)))
 
     assert reserve(tmp_path).stat().st_size == 128 * 1024
+
+
+def test_the_line_about_a_full_disk_fits_a_small_disk(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No small disk ever has 4 MiB free; also before the file could be opened."""
+    usage = shutil.disk_usage("/")._replace(total=3 * MEBIBYTE, free=0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    reserve(tmp_path).touch()
+
+    assert DiskReserve(tmp_path / "inbox.db", SqliteSettings()).give_up()
+
+    assert f"does not grow until {2 * 3 * MEBIBYTE // 8} bytes are free" in caplog.text
 
 
 async def test_a_file_without_a_reserve_grows_no_further_until_the_disk_has_room(

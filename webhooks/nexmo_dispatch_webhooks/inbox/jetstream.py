@@ -14,6 +14,7 @@ from typing import Final, Unpack
 
 import msgspec
 
+from nexmo_dispatch_core.documentation import read_on
 from nexmo_dispatch_core.jetstream.connection import Connection
 from nexmo_dispatch_core.jetstream.lease import Lease, LostLeaseError
 from nexmo_dispatch_core.jetstream.stream import Write
@@ -38,8 +39,7 @@ from nexmo_dispatch_webhooks.transaction import Statement
 __all__ = ["JetStreamInboxStore"]
 
 #: The most marks of one batch, and the seconds that a mark waits for others.
-_GROUP: Final = 500
-_MARK_DELAY: Final = 0.01
+_GROUP, _MARK_DELAY = 500, 0.01
 #: Seconds until marks that could not be written are tried again.
 _MARK_AGAIN: Final = 1.0
 #: Events of other processes that are read at the same time, and that are kept until they are handled.
@@ -132,8 +132,9 @@ class JetStreamInboxStore:
         if replicas < 3:
             logger.warning(
                 "the inbox on NATS has %d replica: while its server is away callbacks are refused, and with "
-                "its disk events are lost; see docs/nats.md",
+                "its disk events are lost; see %s",
                 replicas,
+                read_on("nats"),
             )
 
     async def aclose(self) -> None:

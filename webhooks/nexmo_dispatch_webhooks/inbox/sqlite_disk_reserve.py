@@ -73,9 +73,7 @@ class DiskReserve:
 
     def begin(self, db: sqlite3.Connection) -> None:
         """Read the sizes of file and disk, after the file was opened."""
-        total, _, _ = shutil.disk_usage(self._path.parent)
-        least = min(_RESERVE, total // _OF_DISK, self._max_bytes // _OF_FILE)
-        self._size = max(_LEAST_RESERVE, least)
+        self._measure()
         (self._page_size,) = db.execute("PRAGMA page_size").fetchone()
         self._look()
         self._note_spare_pages(db)
@@ -192,6 +190,7 @@ class DiskReserve:
     def give_up(self) -> bool:
         """Delete the reserve if it exists and the disk is full; return whether it was deleted."""
         try:
+            self._measure()  # before the file was opened too: its disk may be smaller than the usual reserve
             if self._available() >= 2 * self._size:
                 return False
             self._companion.unlink()
@@ -237,6 +236,16 @@ class DiskReserve:
             raise
         finally:
             os.close(descriptor)
+
+    def _measure(self) -> None:
+        """Let the size of the reserve fit the disk.
+
+        Raises:
+            OSError: The folder of the file cannot be read.
+        """
+        total, _, _ = shutil.disk_usage(self._path.parent)
+        least = min(_RESERVE, total // _OF_DISK, self._max_bytes // _OF_FILE)
+        self._size = max(_LEAST_RESERVE, least)
 
     def _available(self) -> int:
         """Return the free bytes of the disk."""

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from nexmo_dispatch_core.documentation import read_on
 from nexmo_dispatch_core.sqlite import SqliteFile
 from nexmo_dispatch_webhooks.exceptions import InboxError, InboxFullError, InboxLostError, TransactionError
 from nexmo_dispatch_webhooks.inbox import sqlite_file as file
@@ -289,9 +290,10 @@ class Writer:
         if self._damage is not None and before is None:
             logger.error(
                 "the inbox %s %s while it was open: no event is acknowledged until the file is put back, or "
-                "this process is started again; see «Backups» in docs/inbox.md",
+                "this process is started again; see «Backups» in %s",
                 self._path.name,
                 self._damage,
+                read_on("inbox"),
             )
             if opened.rescue_log():
                 logger.warning(
