@@ -138,7 +138,8 @@ class Lanes:
 
     def until(self, now: float, at: float) -> float:
         """Return when a bucket is tried again, or a zone opens or closes; infinite for never."""
-        soonest = min(self._dry.values(), default=math.inf)
+        # What may be tried already waits for its pace.
+        soonest = min((moment for moment in self._dry.values() if moment > now), default=math.inf)
         if self._calendar.quiet is None:
             return soonest
         return min(soonest, now + max(self._closed_until - at, 0.0))

@@ -7,8 +7,10 @@ from collections import Counter
 
 import pytest
 
+from nexmo_dispatch_async.bulk.progress import Wait
+from nexmo_dispatch_async.bulk.sending.lanes import Lanes
 from nexmo_dispatch_async.bulk.settings import Pace, Rate
-from tests.bulk.campaigns import filled, phone, recipients, sender_of
+from tests.bulk.campaigns import EPOCH, filled, phone, recipients, sender_of
 from tests.bulk.fake_client import FakeClient
 from tests.support.virtual_loop import run_virtually
 
@@ -27,6 +29,36 @@ def test_no_bucket_waits_for_the_last_row_of_another(rate: int) -> None:
         for n in (30, 60, 90):
             assert Counter(order[:n]) == pytest.approx({0: n / 3, 1: n / 3, 2: n / 3}, abs=6)
         assert len(order) == 120
+
+    run_virtually(main())
+
+
+def test_a_bucket_that_was_looked_at_in_vain_costs_no_turns_while_the_pace_holds_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its second without a look is over, and the next send is an hour away: the loop sleeps until then."""
+
+    async def main() -> None:
+        looks, held = 0, Lanes.held
+
+        async def counted(lanes: Lanes, now: float, at: float) -> Wait | None:
+            nonlocal looks
+            looks += 1
+            return await held(lanes, now, at)
+
+        monkeypatch.setattr(Lanes, "held", counted)
+        ledger, client = await filled(2), FakeClient()
+        await ledger.add(
+            recipients(1, start=1000, bucket="messenger|107083064136738", not_before=EPOCH + 900)
+        )
+        sender = sender_of(ledger, client, pace=Pace(rates=(Rate(1 / 3600),)))
+        running = asyncio.ensure_future(sender.run())
+        await asyncio.sleep(600)
+
+        assert len(client.moments) == 1
+        assert looks < 100
+        sender.stop()
+        await running
 
     run_virtually(main())
 
