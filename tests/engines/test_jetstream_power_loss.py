@@ -72,13 +72,28 @@ class Machine:
         return sum(map(len, self.disk.since.values()))
 
 
-def whole(machine: Machine, copy: Path) -> Folder:
-    """Return what the server wrote by its trace alone."""
+def assert_traced(machine: Machine, copy: Path) -> None:
+    """The calls of the trace make each file that is there: else the losses would not be those of a disk."""
     disk = Folder()
     for number, call in enumerate(machine.calls):
         disk.play(number, call)
     disk.as_written(copy)
-    return Folder.read(copy)
+    made = Folder.read(copy).synced
+    unlike = [name for name, content in Folder.read(machine.data).synced.items() if made.get(name) != content]
+    assert not unlike, f"files differ from their trace: {unlike}"
+
+
+def moments(promises: Promises, machines: list[Machine], chance: random.Random) -> list[float]:
+    """Choose moments just after clients were told something, and just after a server replaced a file."""
+    begun = promises.times[0]
+    replaced = [
+        call.ended
+        for machine in machines
+        for call in machine.calls
+        if call.name in {"renameat", "unlinkat"} and call.ended > begun
+    ]
+    share = LOSSES // 3
+    return [*chance.sample(promises.times, LOSSES - share), *chance.sample(replaced, share)]
 
 
 async def work(cluster: NatsCluster, machines: list[Machine]) -> Promises:
@@ -137,10 +152,9 @@ def test_power_lost_on_one_two_or_all_machines(tmp_path: Path) -> None:
         for machine in machines:
             machine.stop()
             machine.read()
-            # else the trace lacks calls, and the losses would not be those of a disk
-            assert whole(machine, tmp_path / "whole").synced == Folder.read(machine.data).synced
+            assert_traced(machine, tmp_path / "whole")
         chance, tested = random.Random(5), Counter[str]()
-        for seed, at in enumerate(sorted(chance.sample(promises.times, LOSSES))):
+        for seed, at in enumerate(sorted(moments(promises, machines, chance))):
             moment, failing = math.nextafter(at, math.inf), chance.sample(machines, seed % 3 + 1)
             for number, machine in enumerate(machines):
                 machine.play(moment)

@@ -169,9 +169,7 @@ class Folder:
         if call.name in {"fsync", "fdatasync"}:
             self._sync(path, call.begun)
         elif call.name in {"unlink", "unlinkat", "rmdir"}:
-            self.synced.pop(path, None)
-            self.since.pop(path, None)
-            self.folders.discard(path)
+            self._remove(path)
         elif call.name == "link":
             self.synced[call.target] = self.synced[path]
             self.since[call.target] = list(self.since.get(path, []))
@@ -190,6 +188,17 @@ class Folder:
             apply(self.synced[path], [write for at, write in writes if at < begun])
         if later := [write for write in writes if write[0] >= begun]:
             self.since[path] = later
+
+    def _remove(self, path: str) -> None:
+        """Remove a file or a folder.
+
+        A folder that could be removed was empty: a process that ended while it removed a file in there did
+        so without an end of that call in the trace.
+        """
+        for name in [name for name in self.synced if name == path or name.startswith(f"{path}/")]:
+            self.synced.pop(name)
+            self.since.pop(name, None)
+        self.folders.discard(path)
 
     def _rename(self, path: str, target: str) -> None:
         """Give a file another name, in place of the one that has it; or a folder, with all that is in it."""
