@@ -78,7 +78,7 @@ def codes(findings: list[Finding], *levels: str) -> list[str]:
 async def healthy() -> AsyncIterator[tuple[Simulator, dict[str, str]]]:
     """A simulator, a receiver, and the environment in which both are found."""
     with receiver() as application:
-        async with Simulator() as sim, served(application) as url:
+        async with Simulator(speed=1) as sim, served(application) as url:
             yield sim, environment(sim, url)
 
 
@@ -86,7 +86,7 @@ async def test_nothing_is_bad_when_all_is_well() -> None:
     """When settings, service and receiver work, nothing is found, and the handler sees one event."""
     seen: list[str] = []
     with receiver(seen) as application:
-        async with Simulator() as sim, served(application) as url:
+        async with Simulator(speed=1) as sim, served(application) as url:
             findings = await doctor.examine(DoctorOptions(), environment(sim, url))
 
     assert codes(findings, "bad", "warning") == []

@@ -19,7 +19,7 @@ from tests.test_cli_doctor import NETWORK, codes, environment, receiver, served
 async def healthy() -> AsyncIterator[tuple[Simulator, dict[str, str]]]:
     """A simulator, a receiver, and the environment in which both are found."""
     with receiver() as application:
-        async with Simulator() as sim, served(application) as url:
+        async with Simulator(speed=1) as sim, served(application) as url:
             yield sim, environment(sim, url)
 
 
@@ -151,7 +151,7 @@ async def test_the_secret_at_the_service_is_said_to_be_unknown(
 async def test_an_examination_leaves_no_warning_at_the_receiver(caplog: pytest.LogCaptureFixture) -> None:
     """Nor a count: the person on call would look for an account that does not sign."""
     with receiver() as application:
-        async with Simulator() as sim, served(application) as url:
+        async with Simulator(speed=1) as sim, served(application) as url:
             findings = await doctor.examine(NETWORK, environment(sim, url))
             health = application[RECEIVERS]["/webhooks"].health()
 

@@ -119,10 +119,10 @@ class Simulator(Unpicklable, ByHand, Observed):
         self.faults: Faults = Faults(random)
         if config is not None:
             load_config(config, people=self.people, faults=self.faults, settings=self.settings)
-        # Clients measure the lifetime of a token in real time, so a faster virtual clock must not end it.
+        # Clients measure in real time: a faster clock must not end a token, nor may a jump of it move `Date`.
         self._clock = Clock(speed, monotonic)
         runs = self._clock.runs
-        token_epoch = datetime.now(UTC) if runs else self._epoch
+        wire_epoch = datetime.now(UTC) if runs else self._epoch
         # the service
         self._history = History(history, observer)
         self._tokens = Tokens(secret)
@@ -150,8 +150,8 @@ class Simulator(Unpicklable, ByHand, Observed):
             random=random,
             epoch=self._epoch,
             faults=self.faults,
-            token_epoch=token_epoch,
-            token_ms=self._clock.real_ms if runs else None,
+            wire_epoch=wire_epoch,
+            wire_ms=self._clock.real_ms if runs else None,
         )
         # the world outside
         self._advancing = anyio.Lock()
@@ -185,14 +185,14 @@ class Simulator(Unpicklable, ByHand, Observed):
                 account=account,
                 applications=applications,
                 tokens=self._tokens,
-                epoch=token_epoch,
+                epoch=wire_epoch,
                 now=lambda: self.time,
             )
             self._default_application = next(reversed(list(applications)), None)
 
     def __repr__(self) -> str:
         state = self.url or "not running"
-        return f"<Simulator {state}, at {self.now:g} s, {self.in_flight} workflows in flight>"
+        return f"<Simulator {state}, at {self.now:g} s, workflows in flight: {self.in_flight}>"
 
     # ---- life
 

@@ -350,7 +350,7 @@ async def test_settings_people_and_config_are_combined(tmp_path: Path) -> None:
 
 async def test_a_simulator_that_does_not_run_says_so() -> None:
     sim = Simulator()
-    assert repr(sim) == "<Simulator not running, at 0 s, 0 workflows in flight>"
+    assert repr(sim) == "<Simulator not running, at 0 s, workflows in flight: 0>"
 
     with pytest.raises(RuntimeError, match="async with"):
         await sim.advance(1)

@@ -6,7 +6,9 @@ It opens no sockets and knows no route but that of tokens; the service behind it
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
+from email.utils import formatdate
+from functools import lru_cache
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -36,8 +38,9 @@ class Gateway:
         tokens: The access tokens.
         epoch: The moment of virtual time 0.
         now_ms: Returns the virtual time in milliseconds.
-        token_epoch: The moment of time 0 on the clock of the tokens; None for `epoch`.
-        token_ms: Returns the time on the clock of the tokens in milliseconds; None for `now_ms`.
+        wire_epoch: The moment of time 0 on the clock of the wire; None for `epoch`.
+        wire_ms: Returns the time on the clock of the wire in milliseconds; None for `now_ms`. All times in a
+            response, and the lives of tokens, are of this clock: clients count one from the other.
         trace: Returns a new error id.
     """
 
@@ -49,21 +52,23 @@ class Gateway:
         tokens: Tokens,
         epoch: datetime,
         now_ms: Callable[[], int],
-        token_epoch: datetime | None = None,
-        token_ms: Callable[[], int] | None = None,
+        wire_epoch: datetime | None = None,
+        wire_ms: Callable[[], int] | None = None,
         trace: Callable[[], str],
     ) -> None:
         self.tokens = tokens
         self._settings = settings
         self._account = account
-        self._epoch = epoch
         self._now_ms = now_ms
-        self._token_epoch = token_epoch or epoch
-        self._token_ms = token_ms or now_ms
+        self._wire_epoch_ms = int((wire_epoch or epoch).timestamp() * 1000)
+        self._wire_ms = wire_ms or now_ms
         self._trace = trace
         self._quota_day = 0
         self._quota_used = 0
-        self._quota_reset = self._reset_after(0)
+
+    def date(self) -> str:
+        """Return the `Date` of a response that leaves now."""
+        return _http_date((self._wire_epoch_ms + self._wire_ms()) // 1000)
 
     def token(self, query: str, headers: Mapping[str, str], body: bytes) -> Reply:
         """Answer a request for an access token (contract 2.1, 2.2)."""
@@ -74,14 +79,14 @@ class Gateway:
         form = form_fields(body) if content_type(headers) == FORM else {}
         if not self._account.accepts(form.get("client_id", ""), form.get("client_secret", "")):
             return credential_error(settings.credential_error, self._trace())
-        lifetime, now = settings.token_lifetime, self._token_ms()
+        lifetime, now = settings.token_lifetime, self._wire_ms()
         answer: dict[str, object] = {
             "refresh_token_expires_in": "0",
             "api_product_list": f"[{', '.join(_PRODUCTS)}]",
             "organization_name": "kpn",
             "developer_email": "dev@example.com",
             "token_type": settings.token_type,
-            "issued_at": str(int(self._token_epoch.timestamp() * 1000) + now),
+            "issued_at": str(self._wire_epoch_ms + now),
             "client_id": self._account.client_id,
             "access_token": self.tokens.issue(now, lifetime),
             "application_name": "dispatch-simulator",
@@ -105,7 +110,7 @@ class Gateway:
     def guard(self, headers: Mapping[str, str]) -> Reply | None:
         """Return the refusal of a call for its token or the quota, None to accept the call (contract 2.3)."""
         settings = self._settings
-        state = self.tokens.state(headers.get("Authorization"), self._token_ms())
+        state = self.tokens.state(headers.get("Authorization"), self._wire_ms())
         if state != "valid":
             status, text, code = settings.token_fault, "Invalid Access Token", "invalid_access_token"
             if state == "expired":
@@ -116,7 +121,7 @@ class Gateway:
             return self._not_entitled(settings.not_entitled)
         day = self._now_ms() // _DAY_MS
         if day != self._quota_day:
-            self._quota_day, self._quota_used, self._quota_reset = day, 0, self._reset_after(day)
+            self._quota_day, self._quota_used = day, 0
         self._quota_used += 1
         if self._quota_used > settings.quota_limit:
             return self.over_quota(settings.quota_fault)
@@ -140,17 +145,16 @@ class Gateway:
         code = "policies.ratelimit.QuotaViolation"
         return gateway_fault(self._settings.fault_form, status, text, code, self._trace(), headers)
 
-    def _reset_after(self, day: int) -> str:
-        return f"{self._epoch + timedelta(days=day + 1):%Y-%m-%d %H:%M:%S}"
-
     def quota_headers(self) -> dict[str, str]:
         """Return the quota headers of every response (contract 1.4)."""
+        remaining_ms = _DAY_MS - self._now_ms() % _DAY_MS
+        reset_ms = self._wire_epoch_ms + self._wire_ms() + remaining_ms
         return {
             "quota-limit": str(self._settings.quota_limit),
             "quota-interval": "1",
             "quota-time-unit": "day",
             "quota-used": str(self._quota_used),
-            "quota-reset-UTC": self._quota_reset,
+            "quota-reset-UTC": _reset_time(reset_ms // 1000),
         }
 
     def with_headers(self, reply: Reply, version: str) -> Reply:
@@ -162,6 +166,17 @@ class Gateway:
             "api-version": version,
         }
         return Reply(reply.status, reply.body, headers)
+
+
+# Responses of one second have one date, and those of one day one reset.
+@lru_cache(maxsize=64)
+def _http_date(epoch_s: int) -> str:
+    return formatdate(epoch_s, usegmt=True)
+
+
+@lru_cache(maxsize=64)
+def _reset_time(epoch_s: int) -> str:
+    return f"{datetime.fromtimestamp(epoch_s, UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def content_type(headers: Mapping[str, str]) -> str:

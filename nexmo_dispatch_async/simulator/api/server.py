@@ -86,7 +86,7 @@ class Server:
         fallback = cast("web.Server", runner.server)  # created by `setup`
         try:
             self._listener = await asyncio.get_running_loop().create_server(
-                lambda: FastPathProtocol(self._answer, fallback, self._fast),
+                lambda: FastPathProtocol(self._answer, self._service.gateway.date, fallback, self._fast),
                 self._host,
                 self._port,
                 backlog=_BACKLOG,
@@ -136,6 +136,10 @@ class Server:
         self._after()
         return reply
 
+    def _dated(self, reply: Reply) -> Reply:
+        """Return a reply with the `Date` of the simulator's clock, which aiohttp would take from its own."""
+        return reply._replace(headers={**reply.headers, "Date": self._service.gateway.date()})
+
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         self.active += 1
         self.peak = max(self.peak, self.active)
@@ -147,12 +151,12 @@ class Server:
                 only_json=False,
             )
             if refused is not None:
-                turned = self._service.turned_away(refused[1])
+                turned = self._dated(self._service.turned_away(refused[1]))
                 return web.Response(status=turned.status, body=turned.body, headers=turned.headers)
             body = await request.read()
             # the raw query: the service decodes it, and decoding it twice would lose a %26
             query = request.rel_url.raw_query_string
-            reply = self._reply(request.method, request.path, query, request.headers, body)
+            reply = self._dated(self._reply(request.method, request.path, query, request.headers, body))
             # handled at once and delayed afterwards: the order of events must not depend on real time
             latency = self._service.settings.latency + reply.latency
             if latency:

@@ -9,9 +9,7 @@ With aiohttp alone, a load test would measure the simulator instead of the clien
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
-from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final, cast
 
@@ -88,6 +86,7 @@ class FastPathProtocol(asyncio.Protocol):
 
     Args:
         answer: Returns the response to a send, given headers and body; None leaves the send to aiohttp.
+        date: Returns the `Date` of a response.
         fallback: Creates aiohttp's protocol for a connection.
         connections: The open connections on the fast path, which the server closes.
     """
@@ -95,10 +94,12 @@ class FastPathProtocol(asyncio.Protocol):
     def __init__(
         self,
         answer: Callable[[Mapping[str, str], bytes], Reply | None],
+        date: Callable[[], str],
         fallback: Callable[[], asyncio.Protocol],
         connections: set[asyncio.Transport],
     ) -> None:
         self._answer = answer
+        self._date = date
         self._fallback = fallback
         self._connections = connections
         self._buffer = bytearray()
@@ -149,7 +150,7 @@ class FastPathProtocol(asyncio.Protocol):
                 self._hand_over(self._transport)
                 return
             del self._buffer[:consumed]
-            self._transport.write(_encoded(reply))
+            self._transport.write(_encoded(reply, self._date()))
 
     def _hand_over(self, transport: asyncio.Transport) -> None:
         self._connections.discard(transport)
@@ -161,19 +162,10 @@ class FastPathProtocol(asyncio.Protocol):
         self._buffer.clear()
 
 
-def _encoded(reply: Reply) -> bytes:
+def _encoded(reply: Reply, date: str) -> bytes:
     fields = "".join([f"{name}: {value}\r\n" for name, value in reply.headers.items()])
-    fields += f"Content-Length: {len(reply.body)}\r\nDate: {_date()}\r\nServer: dispatch-simulator\r\n\r\n"
+    fields += f"Content-Length: {len(reply.body)}\r\nDate: {date}\r\nServer: dispatch-simulator\r\n\r\n"
     return f"HTTP/1.1 {reply.status} {_PHRASES[reply.status]}\r\n{fields}".encode("latin-1") + reply.body
 
 
 _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
-_dated: tuple[int, str] = (0, "")
-
-
-def _date() -> str:
-    global _dated  # noqa: PLW0603 - a cache of one entry, the same for every connection
-    now = int(time.time())
-    if _dated[0] != now:
-        _dated = (now, formatdate(now, usegmt=True))
-    return _dated[1]

@@ -87,8 +87,8 @@ class Service:
         random: SeededRandom,
         epoch: datetime,
         faults: Faults | None = None,
-        token_epoch: datetime | None = None,
-        token_ms: Callable[[], int] | None = None,
+        wire_epoch: datetime | None = None,
+        wire_ms: Callable[[], int] | None = None,
     ) -> None:
         self.engine = engine
         self.faults: Faults = Faults(random) if faults is None else faults
@@ -98,8 +98,8 @@ class Service:
             tokens=tokens,
             epoch=epoch,
             now_ms=lambda: engine.now_ms,
-            token_epoch=token_epoch,
-            token_ms=token_ms,
+            wire_epoch=wire_epoch,
+            wire_ms=wire_ms,
             trace=self._trace,
         )
         #: number of requests by method and route, refused ones included

@@ -3,14 +3,18 @@
 import asyncio
 import io
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from operator import attrgetter
 from urllib.parse import quote
 
 import aiohttp
 import pytest
 
-from nexmo_dispatch_async.simulator import Simulator
+from nexmo_dispatch_async import RateLimitError, Response, Workflow, sms
+from nexmo_dispatch_async.simulator import Settings, Simulator
 from tests.simulator.conftest import Caller
 
 
@@ -105,3 +109,64 @@ async def test_it_listens_on_ipv6_too() -> None:
             assert sim.url.startswith("http://[::1]:")
     except OSError:  # a machine without IPv6
         return
+
+
+WORKFLOW = Workflow.failover(sms.text("Hi", from_="31647356950", to="999000000001"))
+DAY_S = 24 * 3600
+
+
+def seconds_to_reset(headers: Mapping[str, str]) -> float:
+    """Return the seconds from `Date` to the reset of the quota, as a client counts them."""
+    reset = datetime.fromisoformat(headers["quota-reset-UTC"]).replace(tzinfo=UTC)
+    return (reset - parsedate_to_datetime(headers["Date"])).total_seconds()
+
+
+async def test_an_exhausted_quota_is_waited_for_by_the_clock_of_the_simulator() -> None:
+    """The client is told the rest of the virtual day, and does not repeat a call that it would refuse."""
+    async with Simulator(settings=Settings(quota_limit=1)) as sim, sim.client() as client:
+        await client.send(WORKFLOW)
+        await sim.advance(1800, settle=0)
+        with pytest.raises(RateLimitError, match=r"is used up and resets in 23 h 30 min") as caught:
+            await client.send(WORKFLOW)
+
+        assert caught.value.retry_after == DAY_S - 1800
+        assert sim.counts["POST /dispatch"] == 2
+
+
+@pytest.mark.parametrize("speed", [None, 1.0, 50.0], ids=["by hand", "real", "fast"])
+async def test_the_times_of_a_response_are_of_one_clock(speed: float | None) -> None:
+    """`Date`, quota and token agree: on the virtual clock, or on the real one where time runs by itself."""
+    seen: list[Response] = []
+    async with Simulator(speed=speed) as sim, aiohttp.ClientSession() as session:
+        await sim.advance(7200, settle=0)
+        form = {"client_id": sim.client_id, "client_secret": sim.client_secret}
+        url = f"{sim.token_url}?grant_type=client_credentials"
+        async with session.post(url, data=form) as answer:
+            date = parsedate_to_datetime(answer.headers["Date"]).timestamp()
+            issued = int((await answer.json())["issued_at"]) / 1000
+        async with session.get(
+            f"{sim.base_url}/applications", headers={"Origin": "http://a.example"}
+        ) as answer:
+            refused = parsedate_to_datetime(answer.headers["Date"]).timestamp()
+        async with sim.client() as client:
+            await client.send(WORKFLOW, on_response=seen.append)
+            await client.applications.using(on_response=seen.append).list()
+        now = sim.timestamp() if speed is None else time.time()
+        remaining = DAY_S - sim.now
+
+    assert date <= issued < date + 2
+    assert all(now - 10 < each <= now + 1 for each in (date, refused))
+    for response in seen:
+        assert now - 10 < parsedate_to_datetime(response.headers["Date"]).timestamp() <= now + 1
+        assert remaining - 2 <= seconds_to_reset(response.headers) <= remaining + 10 * (speed or 1) + 2
+
+
+async def test_the_reset_of_the_quota_is_utc_whatever_zone_the_epoch_has() -> None:
+    """The header's name says so."""
+    epoch = datetime.fromisoformat("2025-06-01T00:00:00+02:00")
+    seen: list[Response] = []
+    async with Simulator(epoch=epoch) as sim, sim.client() as client:
+        await client.send(WORKFLOW, on_response=seen.append)
+
+    assert seen[0].headers["quota-reset-UTC"] == "2025-06-01 22:00:00"
+    assert seen[0].headers["Date"] == "Sat, 31 May 2025 22:00:00 GMT"

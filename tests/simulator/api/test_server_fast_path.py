@@ -115,7 +115,7 @@ def lane(
     answer: Callable[..., Reply | None],
 ) -> tuple[FastPathProtocol, Wire, Fallback, set[asyncio.Transport]]:
     fallback, wire, open_ones = Fallback(), Wire(), set[asyncio.Transport]()
-    protocol = FastPathProtocol(answer, lambda: fallback, open_ones)
+    protocol = FastPathProtocol(answer, lambda: "Wed, 01 Jan 2025 00:00:00 GMT", lambda: fallback, open_ones)
     protocol.connection_made(wire)
     return protocol, wire, fallback, open_ones
 
