@@ -157,3 +157,24 @@ def test_a_wrong_command_line_is_named_whole() -> None:
     assert done.exit_code == 2
     assert "Error: Missing argument" in done.stderr
     assert "─" not in done.stderr
+
+
+@pytest.mark.parametrize("path", LEAVES)
+def test_the_message_of_a_mistake_begins_with_the_usage_of_the_help(path: str) -> None:
+    """A value has one name: in the help and above a message."""
+    done = CliRunner().invoke(app, [*path.split()[1:], "--no-such-option"], prog_name=ROOT_NAME)
+
+    usage = " ".join(done.stderr.partition("Try ")[0].split())
+    assert done.exit_code == 2
+    assert usage == " ".join(help_of(path).partition("\n\n")[0].split())
+
+
+@pytest.mark.parametrize(
+    "line", ["trigger bogus", "doctor --only bogus", "inbox list inbox.db --state bogus"]
+)
+def test_a_value_that_is_none_of_a_list_is_named_in_our_own_words(line: str) -> None:
+    """Without those of the library that checks it."""
+    done = CliRunner().invoke(app, line.split(), prog_name=ROOT_NAME)
+
+    assert done.exit_code == 2
+    assert ": 'bogus' is not one of '" in done.stderr

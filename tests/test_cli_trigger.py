@@ -154,3 +154,53 @@ def test_what_is_made_up_is_whole() -> None:
 
     assert isinstance(event, InboundMessage)
     assert event.text == "STOP"
+
+
+@pytest.mark.parametrize(
+    ("kind", "channel", "expected"),
+    [
+        (Kind.SUBMITTED, "", ("sms", None, None)),
+        (Kind.READ, "", ("whatsapp", None, None)),
+        (Kind.READ, "viber", ("viber_service_msg", None, None)),
+        (Kind.REJECTED, "", ("whatsapp", 1300, "Not part of the provider network")),
+        (Kind.REJECTED, "sms", ("sms", 1330, "Unknown")),
+        (Kind.REJECTED, "mms", ("mms", 1330, "Unknown")),
+        (Kind.UNDELIVERABLE, "", ("sms", 1260, "Destination unreachable")),
+    ],
+)
+def test_what_is_made_up_is_possible(
+    kind: Kind, channel: str, expected: tuple[str, int | None, str | None]
+) -> None:
+    """Contract 5.3, 6.1: a channel that reports the status, an error code of that channel, and its name."""
+    event = parse_event(json.dumps(body_of(TriggerOptions(kind=kind, channel=channel), {})))
+
+    assert isinstance(event, MessageStatus)
+    error = event.error
+    assert expected == (event.channel, error and error.code, error and error.reason)
+
+
+@pytest.mark.parametrize("channel", ["sms", "mms"])
+def test_a_status_that_no_channel_reports_is_refused(channel: str) -> None:
+    """A handler that was tried with it would wait for ever in production."""
+    with pytest.raises(ConfigurationError, match=f"no {channel} is ever read; give whatsapp, viber or mess"):
+        body_of(TriggerOptions(kind=Kind.READ, channel=channel), {})
+
+
+async def test_a_missing_variable_is_told(receiver: tuple[str, list[Event]]) -> None:
+    """A reader who forgot `. ./env.sh` sees why it is refused; one who asked for it is told nothing."""
+    url, _ = receiver
+
+    told = (await trigger("read", "--to", url, secret=""))[2]
+    asked = (await trigger("read", "--to", url, "--unsigned", secret=""))[2]
+
+    assert told == "note: NEXMO_DISPATCH_SIGNATURE_SECRETS is not set: the callback is unsigned\n"
+    assert asked == ""
+
+
+async def test_a_wrong_kind_is_named_in_our_own_words() -> None:
+    """The usage and the message name the argument alike, without words of the library that parses it."""
+    code, _, err = await trigger("bogus")
+
+    assert code == 2
+    assert " trigger [OPTIONS] KIND\n" in err
+    assert "Invalid value for 'KIND': 'bogus' is not one of 'submitted'," in err

@@ -346,7 +346,13 @@ def trigger(
         typer.Option("--to", "--url", metavar="URL", help="URL of the receiver; by default that of listen."),
     ] = "http://127.0.0.1:8702/webhooks",
     secret: Secrets = None,
-    channel: Annotated[str, typer.Option(help="sms, mms, whatsapp, viber or messenger.")] = "",
+    channel: Annotated[
+        str,
+        typer.Option(
+            help="sms, mms, whatsapp, viber or messenger; by default whatsapp for read, rejected and "
+            "inbound, sms for the others."
+        ),
+    ] = "",
     text: Annotated[str | None, typer.Option(help="With inbound: what the customer wrote.")] = None,
     from_: Annotated[
         str | None, typer.Option("--from", metavar="ADDRESS", help="Number or id of the sender.")
@@ -401,6 +407,7 @@ def trigger(
         dispatch_uuid=dispatch_uuid,
         error=error,
         body=body,
+        unsigned=unsigned,
         wrong_signature=wrong_signature,
         json=json,
     )

@@ -30,6 +30,23 @@ _Row = tuple[str, str]
 class Command(TyperCommand):
     """A command with such a page."""
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the usage, which the page and each message of a mistake begin with."""
+        return _usage(self, ctx)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command line; a message has no words of the library that checks the values.
+
+        Raises:
+            typer.BadParameter: A value is wrong.
+        """
+        try:
+            parsed: list[str] = super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")
+            raise
+        return parsed
+
     def get_help(self, ctx: Any) -> str:
         """Return the page."""
         return _page(self, ctx)
@@ -37,6 +54,10 @@ class Command(TyperCommand):
 
 class Group(TyperGroup):
     """A group of commands with such a page."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the usage, which the page and each message of a mistake begin with."""
+        return [*_usage(self, ctx), "COMMAND [ARGS]..."]
 
     def get_help(self, ctx: Any) -> str:
         """Return the page."""
@@ -82,7 +103,7 @@ def _page(command: Any, context: Any, commands: Mapping[str, Any] | None = None)
     parameters = [each for each in command.get_params(context) if not getattr(each, "hidden", False)]
     arguments = [each for each in parameters if each.param_type_name == "argument"]
     options = [each for each in parameters if each.param_type_name == "option"]
-    words = ["[OPTIONS]", *map(value_name, arguments)] + ["COMMAND [ARGS]..."] * (commands is not None)
+    words = command.collect_usage_pieces(context)
     blocks = [
         textwrap.wrap(f"Usage: {context.command_path} {' '.join(words)}", width, subsequent_indent="  "),
         *(textwrap.wrap(each, width) for each in _paragraphs(command.help or "")),
@@ -96,6 +117,11 @@ def _page(command: Any, context: Any, commands: Mapping[str, Any] | None = None)
     if examples := EXAMPLES.get(context.command_path, ()):
         blocks.append(["Examples:", *(f"  {each}" for each in examples)])
     return "\n\n".join("\n".join(block) for block in blocks)
+
+
+def _usage(command: Any, context: Any) -> list[str]:
+    names = [value_name(each) for each in command.get_params(context) if each.param_type_name == "argument"]
+    return ["[OPTIONS]", *names]
 
 
 def _paragraphs(text: str) -> list[str]:

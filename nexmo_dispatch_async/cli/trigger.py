@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 import aiohttp
 import anyio
 
+from nexmo_dispatch_async.cli.options import SECRETS
 from nexmo_dispatch_async.cli.replay import no_answer
 from nexmo_dispatch_async.cli.screen import show, show_json
 from nexmo_dispatch_async.cli.trigger_options import Kind, TriggerOptions
@@ -37,6 +38,8 @@ async def run(to: str, secrets: Mapping[str, Secret], options: TriggerOptions) -
     if host := plain_host(to):
         show(f"note: the callback is sent unencrypted to {host}", error=True)
     how, signed_with = ("signed", secrets) if secrets else ("unsigned", None)
+    if not (secrets or options.unsigned or options.wrong_signature):
+        show(f"note: {SECRETS} is not set: the callback is unsigned", error=True)
     if options.wrong_signature:
         how, signed_with = "wrongly signed", {next(iter(secrets), "a1b2c3d4"): token_urlsafe()}
     async with WebhookClient(to, secrets=signed_with) as client:
@@ -85,7 +88,7 @@ def body_of(options: TriggerOptions, members: Mapping[str, Any]) -> dict[str, An
     else:
         body = status_body(
             kind.value,
-            channel=channel or "sms",
+            channel=channel or None,
             message_uuid=options.message_uuid,
             to=options.recipient,
             from_=options.sender,
@@ -102,6 +105,10 @@ def _check(options: TriggerOptions) -> None:
     if options.channel and options.channel not in {*BUILDER_NAMES, *CHANNEL_NAMES}:
         raise ConfigurationError(
             f"--channel must be one of {', '.join(sorted({*BUILDER_NAMES, *_CHANNELS}))}"
+        )
+    if options.kind is Kind.READ and options.channel in ("sms", "mms"):
+        raise ConfigurationError(
+            f"--channel: no {options.channel} is ever read; give whatsapp, viber or messenger"
         )
     kind, inbound, report = options.kind, options.kind is Kind.INBOUND, options.kind in _REPORTS
     for name, value, allowed in (

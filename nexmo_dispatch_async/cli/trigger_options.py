@@ -36,5 +36,6 @@ class TriggerOptions(Struct, frozen=True, kw_only=True):
     dispatch_uuid: str | None = None
     error: int | None = None
     body: Path | None = None
+    unsigned: bool = False
     wrong_signature: bool = False
     json: bool = False

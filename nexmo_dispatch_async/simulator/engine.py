@@ -20,7 +20,6 @@ from nexmo_dispatch_async.simulator.callbacks.bodies import Answer, Callback, De
 from nexmo_dispatch_async.simulator.callbacks.composer import CallbackComposer, address_of
 from nexmo_dispatch_async.simulator.callbacks.outbox import Outbox
 from nexmo_dispatch_async.simulator.world.applications import SimulatedApplication, SimulatedApplications
-from nexmo_dispatch_async.simulator.world.error_names import reason_for
 from nexmo_dispatch_async.simulator.world.faults import Faults
 from nexmo_dispatch_async.simulator.world.history import (
     History,
@@ -42,6 +41,7 @@ from nexmo_dispatch_async.simulator.world.seeded_random import SeededRandom
 from nexmo_dispatch_async.simulator.world.settings import Settings
 from nexmo_dispatch_async.simulator.world.steps import SimulatedStep
 from nexmo_dispatch_async.simulator.world.tally import Tally
+from nexmo_dispatch_core.error_names import reason_for
 
 __all__ = ["Engine", "Message", "Run"]
 
@@ -159,7 +159,7 @@ class Engine:
         self._first_sent: dict[tuple[str, str], int] = {}
 
     def __repr__(self) -> str:
-        return f"<Engine at {self.now_ms / 1000:g} s, {self.in_flight} workflows in flight>"
+        return f"<Engine at {self.now_ms / 1000:g} s, workflows in flight: {self.in_flight}>"
 
     # ---- input
 

@@ -346,7 +346,7 @@ def test_the_clock_never_goes_back(parts: Box) -> None:
 
     assert parts.engine.next_delivery(50_000) is None
     assert parts.engine.now_ms == 100_000
-    assert repr(parts.engine) == "<Engine at 100 s, 0 workflows in flight>"
+    assert repr(parts.engine) == "<Engine at 100 s, workflows in flight: 0>"
 
 
 def test_ended_workflows_are_forgotten_in_time() -> None:

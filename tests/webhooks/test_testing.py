@@ -130,6 +130,25 @@ def test_a_status_without_its_usual_members() -> None:
     assert status_body("read", error=None)["status"] == "read"
 
 
+@pytest.mark.parametrize(
+    ("status", "channel", "expected"),
+    [
+        ("delivered", None, ("sms", None)),
+        ("read", None, ("whatsapp", None)),
+        ("rejected", None, ("whatsapp", {"code": 1300, "reason": "Not part of the provider network"})),
+        ("rejected", "sms", ("sms", {"code": 1330, "reason": "Unknown"})),
+        ("undeliverable", None, ("sms", {"code": 1260, "reason": "Destination unreachable"})),
+    ],
+)
+def test_what_is_made_up_is_what_the_service_may_report(
+    status: str, channel: str | None, expected: tuple[str, object]
+) -> None:
+    """Contract 5.3, 6.1: no SMS is ever read, and an error has a code of its channel, with its name."""
+    body = status_body(status, channel=channel)
+
+    assert (body["to"]["type"], body.get("error")) == expected
+
+
 def test_the_name_of_the_builder_is_a_channel() -> None:
     """`viber` is what `viber.text(…)` sends over; the service itself never writes it (contract 5.11)."""
     status, inbound = status_body(channel="viber"), inbound_body(channel="viber")

@@ -118,7 +118,7 @@ class WebhookClient:
         self,
         status: Status | str = "delivered",
         *,
-        channel: Channel | str = "sms",
+        channel: Channel | str | None = None,
         message_uuid: str | None = None,
         dispatch_uuid: str | Unset | None = UNSET,
         to: AddressLike | None = None,

@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, cast
 
+from nexmo_dispatch_core.error_names import reason_for
 from nexmo_dispatch_core.vocabulary import (
     BUILDER_NAMES,
     CHANNEL_NAMES,
-    FAILED_STATUSES,
     Channel,
     ReportStatus,
     Status,
@@ -36,13 +36,17 @@ _CUSTOMER = {"messenger": "9000000000000001", "mms": "12025550143"}
 _OWN = {"messenger": "900000000000002", "viber_service_msg": "VSM-ID-1", "mms": "24273"}
 _PRICE = "0.0333"
 _FEE = Decimal("0.002")  # contract 5.4: the total is the sum and a fee
-_ERROR = 1300
+# The channel of a status where none is named, and the code of a failure: such as the service reports
+# (contract 5.3, 6.1). No SMS or MMS is ever read, and 1300, "not a user of the channel", is none of theirs.
+_USUAL_CHANNEL = {"read": "whatsapp", "rejected": "whatsapp"}
+_CODES = {"rejected": 1300, "undeliverable": 1260}
+_REJECTED_BY_CARRIER = 1330
 
 
 def status_body(
     status: Status | str = "delivered",
     *,
-    channel: Channel | str = "sms",
+    channel: Channel | str | None = None,
     message_uuid: str | None = None,
     dispatch_uuid: str | Unset | None = UNSET,
     to: AddressLike | None = None,
@@ -57,22 +61,27 @@ def status_body(
 
     Args:
         status: `submitted`, `delivered`, `read`, `rejected`, `undeliverable`, or a word yet unknown.
-        channel: The channel of both ends; `viber` is `viber_service_msg`.
+        channel: The channel of both ends; `viber` is `viber_service_msg`. When None, one that reports the
+            status: `whatsapp` for `read` and `rejected`, otherwise `sms`.
         message_uuid: A new one when None.
         dispatch_uuid: The workflow, a new one when not given; None for a message without a workflow.
         to: The customer; a fictional number or id when None.
         from_: Your own number or id.
         price: In EUR; when not given, a `delivered` has one and other statuses do not.
-        error: A code of contract 6.1 or the whole object; when not given, failures have 1300.
+        error: A code of contract 6.1 or the whole object; when not given, `undeliverable` has 1260, and
+            `rejected` 1300, or 1330 on `sms` and `mms`.
         client_ref: The echo of your reference.
         timestamp: When; now when None.
         fields: Further members as on the wire, or others for those above; None removes a member.
     """
+    channel = channel or _USUAL_CHANNEL.get(status, "sms")
     channel = BUILDER_NAMES.get(channel, channel)
     if isinstance(price, Unset):
         price = _PRICE if status == "delivered" else None
     if isinstance(error, Unset):
-        error = _ERROR if status in FAILED_STATUSES else None
+        error = _CODES.get(status)
+        if status == "rejected" and channel in {"sms", "mms"}:
+            error = _REJECTED_BY_CARRIER
     if isinstance(dispatch_uuid, Unset):
         dispatch_uuid = str(uuid.uuid4())
     body = {
@@ -81,7 +90,7 @@ def status_body(
         "from": _address(channel, from_, _own(channel), own=True),
         "timestamp": _moment(timestamp),
         "status": status,
-        "error": {"code": error, "reason": f"Error {error}"} if isinstance(error, int) else error,
+        "error": {"code": error, "reason": reason_for(error)} if isinstance(error, int) else error,
         "usage": _usage(price),
         "client_ref": client_ref,
         "_links": dispatch_uuid

@@ -35,7 +35,7 @@ from nexmo_dispatch_async.simulator.control.http import (
 )
 from nexmo_dispatch_async.simulator.control.views import ClockView, Snapshot, WorkflowView
 from nexmo_dispatch_async.simulator.engine import Engine, Run
-from nexmo_dispatch_async.simulator.world.error_names import REASONS
+from nexmo_dispatch_core.error_names import REASONS
 
 __all__ = ["Control"]
 

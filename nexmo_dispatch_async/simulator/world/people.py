@@ -73,8 +73,8 @@ import msgspec
 
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.models.several import in_order
-from nexmo_dispatch_async.simulator.world.error_names import reason_for
 from nexmo_dispatch_async.simulator.world.seeded_random import SeededRandom
+from nexmo_dispatch_core.error_names import reason_for
 
 __all__ = ["CHANNELS", "PROFILES", "READING_CHANNELS", "Act", "Outcome", "People", "Person"]
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from typing import Final, cast
 
-from nexmo_dispatch_async.simulator.world.error_names import reason_for
 from nexmo_dispatch_async.simulator.world.people import Act
 from nexmo_dispatch_async.simulator.world.settings import Settings
 from nexmo_dispatch_async.simulator.world.steps import SimulatedStep
+from nexmo_dispatch_core.error_names import reason_for
 
 __all__ = ["CARE_WINDOW_MS", "cut_by_ttl", "is_charged", "refusal", "rejected", "render"]
 

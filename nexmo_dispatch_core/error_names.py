@@ -1,6 +1,6 @@
-"""The names of the asynchronous message errors (contract 6.1), for the `reason` of simulated failures.
+"""The names of asynchronous message errors (contract 6.1), for the `reason` of callbacks that are made up.
 
-Which of them the simulator raises by itself is in `platform.py`.
+It knows neither when an error occurs nor what it means: the classes are in `vocabulary.py`.
 """
 
 from __future__ import annotations
