@@ -1,67 +1,80 @@
 """Send a one-time password: over WhatsApp, and by SMS if it is not read within 30 seconds.
 
 It runs against the simulator and needs no account; with one, `DispatchClient.from_env()` takes its place.
+The program repeats no send: the person asks for a new code, which the page offers after a minute.
 """
 
 import asyncio
+import logging
+import math
 import secrets
+import sys
 
-from nexmo_dispatch_async import (
-    DispatchClient,
-    DispatchError,
-    NotSentError,
-    OutcomeUnknownError,
-    Workflow,
-    sms,
-    whatsapp,
-)
+import nexmo_dispatch_async as dispatch
+from nexmo_dispatch_async import RetryPolicy, Timeout, Workflow, new_client_ref, sms, whatsapp
 from nexmo_dispatch_async.simulator import Simulator
 
-BRAND, MINUTES = "Nexmo Verification", 10
-
+logger = logging.getLogger("otp")
+BRAND, MINUTES, NEW_CODE_S = "Nexmo Verification", 10, 60
+# A person waits: at most two attempts, the second within 5 s of the first, and each ends after 5 s.
+RETRY, TIMEOUT = RetryPolicy(attempts=2, timeout=5), Timeout(connect=2, total=5)
 # Recipients of the simulator: the first reads after 5 seconds, the second never does.
-READS, NEVER_READS = "999200050001", "999100000001"
+READS, NEVER_READS, MISTYPED = "999200050001", "999100000001", "07700900123"
 
 
 def password(number: str, code: str) -> Workflow:
+    name, values = "whatsapp:hsm:technology:nexmo:verify", [BRAND, code, str(MINUTES)]
+    template = whatsapp.template(name, values, locale="en-GB", from_="447418342140", to=number)
+    text = f"{BRAND} code: {code}. Valid for {MINUTES} minutes."
     return Workflow.failover(
-        whatsapp.template(
-            "whatsapp:hsm:technology:nexmo:verify",
-            [BRAND, code, str(MINUTES)],
-            locale="en-GB",
-            from_="447418342140",
-            to=number,
-        ).until("read", within=30),
-        sms.text(f"{BRAND} code: {code}. Valid for {MINUTES} minutes.", from_="31647356950", to=number),
+        template.until("read", within=30), sms.text(text, from_="31647356950", to=number)
     )
 
 
-async def send_password(client: DispatchClient, number: str) -> str:
-    """Send a new code, and return what the login page says."""
-    code = f"{secrets.randbelow(1_000_000):06}"  # stored by your login, as a hash, for ten minutes
+async def send_password(client: dispatch.DispatchClient, number: str, code: str, client_ref: str) -> str:
+    """Send a code that your login has stored, and return what its page says.
+
+    A number that no channel reaches is known later, from the final report: see order_updates.py.
+    """
     try:
-        await client.send(password(number, code))
-    except NotSentError:
-        return "no code was sent: try again"
-    except OutcomeUnknownError:
-        return "a code may have been sent: wait for it before you ask for another"
-    except DispatchError as error:
-        return f"no code can be sent: {error}"
+        await client.send(password(number, code), client_ref=client_ref)
+    except dispatch.DispatchError as error:
+        logger.warning("a code is not known to be sent: %s", error)  # the text has no number and no code
+        return words_for(error)
     return "a code was sent"
 
 
+def words_for(error: dispatch.DispatchError) -> str:
+    match error:
+        case dispatch.OutcomeUnknownError():
+            return f"a code may have been sent: wait for it before you ask for another, in {NEW_CODE_S} s"
+        case dispatch.RateLimitError(retry_after=float(wait)):
+            return f"no code was sent: try again in {math.ceil(wait / 60)} min"
+        case dispatch.InvalidWorkflowError() if any("to." in each.field for each in error.findings):
+            return "this number cannot be reached: correct it"
+        case dispatch.NotSentError() if error.error_class != "configuration":
+            return "no code was sent: try again"
+    return "no code can be sent now: log in another way"  # credit, permission, a setting: the operator's
+
+
 async def main() -> None:
-    async with Simulator() as sim, sim.client() as client:
-        for who, number in {"reads": READS, "never reads": NEVER_READS}.items():
+    async with Simulator() as sim, sim.client(retry=RETRY, timeout=TIMEOUT) as client:
+        for who, number in {"reads": READS, "never reads": NEVER_READS, "mistyped": MISTYPED}.items():
             before = len(sim.sent_channels())
-            answer = await send_password(client, number)
+            # Your login stores both first, the code as a hash: one whose outcome is unknown may arrive.
+            code, client_ref = f"{secrets.randbelow(1_000_000):06}", new_client_ref()
+            answer = await send_password(client, number, code, client_ref)
             await sim.advance(30)  # virtual seconds
-            print(f"{who}: {answer}; sent on {', then '.join(sim.sent_channels()[before:])}")
+            print(f"{who}: {answer}; sent on {', then '.join(sim.sent_channels()[before:]) or 'nothing'}")
 
         # The service takes the code, and its response is lost: a repetition could be a second code.
         sim.faults.add({"kind": "reset", "route": "POST /dispatch", "when": "after", "count": 1})
-        print("lost response:", await send_password(client, READS))
+        print("lost response:", await send_password(client, READS, "271828", new_client_ref()))
         print("workflows accepted:", sim.accepted)
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    try:
+        asyncio.run(main())
+    except dispatch.ConfigurationError as error:  # of from_env(): it names the variable
+        sys.exit(str(error))

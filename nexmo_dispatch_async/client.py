@@ -60,8 +60,8 @@ class DispatchClient(Unpicklable):
         base_url: Of the service. `http://` to another machine is warned of, see `PlainHTTPWarning`.
         session: A session of your own; it is not closed here. Its connector limits the connections.
         tracker: Follows what is sent: then `dispatch.wait()` tells what became of it. It is not closed here.
-        retry: How often to try again what provably did not happen.
-        timeout: How long one attempt may take.
+        retry: How often to try again what provably did not happen: by default 4 attempts within 60 s.
+        timeout: How long one attempt may take: by default 30 s, 10 of them to connect.
         limit: How many requests may be under way at once; the others wait, for which there is no time-out.
         rules: Which rules a workflow is held against before it is sent.
         client_ref: Makes a reference for each workflow, such as `new_client_ref`; its steps carry it unless

@@ -21,8 +21,10 @@ class Timeout(msgspec.Struct, frozen=True, kw_only=True):
     """Time limits of one attempt, in seconds; the wait for a free slot of the client does not count.
 
     Attributes:
-        connect: Limit of name resolution, TCP and TLS together. This timeout proves that nothing was sent.
-        total: Limit of the whole attempt, from the start of the connection to the last byte of the response.
+        connect: Limit of name resolution, TCP and TLS together, 10 by default. This timeout proves that
+            nothing was sent.
+        total: Limit of the whole attempt, from the start of the connection to the last byte of the response,
+            30 by default.
             A timeout of more than five seconds may fire up to a second late.
     """
 
@@ -43,10 +45,10 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     retry at the same instant.
 
     Attributes:
-        attempts: Maximum number of attempts, including the first; 1 means no retry.
+        attempts: Maximum number of attempts, including the first, 4 by default; 1 means no retry.
         timeout: Seconds from the start of the call after which no attempt begins, not even the first, if its
-            token took longer; `None` for no limit. A wait that would end later does not begin: the error is
-            raised at once.
+            token took longer; 60 by default, `None` for no limit. A wait that would end later does not begin:
+            the error is raised at once.
         wait_initial: Upper limit of the first wait, in seconds.
         wait_max: Upper limit of every wait, in seconds.
         wait_jitter: Random share of a wait, from 0.0 to 1.0.

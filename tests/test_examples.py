@@ -17,7 +17,8 @@ NEEDS = {
     "otp.py": [
         "reads: a code was sent; sent on whatsapp\n",
         "never reads: a code was sent; sent on whatsapp, then sms",
-        "lost response: a code may have been sent: wait for it before you ask for another",
+        "mistyped: this number cannot be reached: correct it; sent on nothing",
+        "lost response: a code may have been sent: wait for it before you ask for another, in 60 s",
         "workflows accepted: 3",
     ],
     "order_updates.py": [

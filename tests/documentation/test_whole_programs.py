@@ -1,6 +1,8 @@
 """Pages that name the files of their blocks: the files are saved, and commands say what the page says."""
 
+import asyncio
 import importlib
+import json
 import os
 import re
 import shlex
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from nexmo_dispatch_async.simulator import Simulator
 from tests.support.pages import PAGES, blocks, conversations, name_of, output_pattern
 from tests.support.paths import ROOT
 
@@ -96,6 +99,33 @@ def test_the_tutorial_runs_from_part_to_part(pytester: pytest.Pytester) -> None:
     played = [play(pages[name], pytester, in_process=name != TUTORIAL[0]) for name in TUTORIAL]
 
     assert played == [6, 3, 1]
+
+
+async def test_the_program_of_the_tutorial_sends_to_a_simulator_that_runs(tmp_path: Path) -> None:
+    """With the settings that `simulate` prints; without them one line names what is missing."""
+    page = next(page for page in TITLED if page.name == TUTORIAL[0])
+    for block in blocks(page):
+        if block.title in {"parcel.py", "live_send.py"}:
+            (tmp_path / block.title).write_text(block.code, "utf-8")
+    async with Simulator() as sim:
+        settings = {
+            "TOKEN_URL": sim.token_url,
+            "BASE_URL": sim.base_url,
+            "CLIENT_ID": sim.client_id,
+            "CLIENT_SECRET": sim.client_secret,
+            "APPLICATION_ID": sim.create_application().id,
+        }
+        lines = [f"export NEXMO_DISPATCH_{name}={value}\n" for name, value in settings.items()]
+        (tmp_path / "env.sh").write_text("".join(lines), "utf-8")
+        sent = await asyncio.to_thread(run, ". ./env.sh; python live_send.py", tmp_path)
+        refused = await asyncio.to_thread(run, "python live_send.py", tmp_path)
+
+        answer = json.loads(sim.requests[-1].answer)
+    assert sent.stdout == f"sent as {answer['dispatch_uuid']}\n", sent.stderr
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == (
+        "set NEXMO_DISPATCH_CLIENT_ID and NEXMO_DISPATCH_CLIENT_SECRET in the environment\n"
+    )
 
 
 @pytest.mark.timeout(120)
