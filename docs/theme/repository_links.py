@@ -2,7 +2,8 @@
 
 A page in `docs/` may link to `../LICENSE`, which works in a checkout and at the code host. The site holds
 only the pages, so the link gets the address of the repository, which stands in `pyproject.toml` alone. A
-program such as `../examples/otp.py` is a page of the site: see `program_pages.py`.
+program such as `../examples/otp.py` is a page of the site, and so is `../CHANGELOG.md`: see
+`program_pages.py` and `changelog_page.py`.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ def with_repository_links(markdown: str, page: str) -> str:
         path = normpath(f"{folder}/{match[1]}")
         if program := _PROGRAM.fullmatch(path):
             return relpath(f"docs/examples/{program[1]}.md", folder)
+        if path == "CHANGELOG.md":
+            return relpath("docs/changelog.md", folder) + (match[2] or "")
         inside = path.startswith("docs/")
         return match[0] if inside else f"{REPOSITORY}/blob/main/{path}{match[2] or ''}"
 

@@ -1,6 +1,7 @@
 """The pages of the built site, run by `make docs` after it has built them."""
 
 import importlib
+import json
 import re
 from html import unescape
 from pathlib import Path
@@ -43,6 +44,15 @@ def test_every_program_is_a_page_that_the_first_page_links_to(pages: dict[Path, 
         assert name in pages[SITE / "index.html"].links
         shown = unescape(re.sub(r"<[^>]*>", "", (SITE / name).read_text("utf-8")))
         assert program.read_text("utf-8").strip() in shown
+
+
+def test_the_changelog_is_found_by_its_words(pages: dict[Path, Page]) -> None:
+    """A reader who updates looks for "changelog" and for "breaking"."""
+    found = (SITE / "search" / "search_index.json").read_text("utf-8")
+    entries = [each for each in json.loads(found)["docs"] if each["location"].startswith("changelog.html")]
+
+    assert "changelog.html" in pages[SITE / "index.html"].links
+    assert any("breaks" in each["text"].lower() for each in entries)
 
 
 @pytest.mark.parametrize("package", ["nexmo_dispatch_async", "nexmo_dispatch_webhooks"])

@@ -7,8 +7,8 @@ from tests.support.pages import REPOSITORY
 from tests.support.paths import ROOT
 
 
-def hook() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("links", ROOT / "docs" / "theme" / "repository_links.py")
+def hook(name: str = "repository_links") -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / "theme" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -31,6 +31,20 @@ def test_a_program_is_a_page_of_the_site() -> None:
     assert rewrite("[a](../examples/otp.py)", "client.md") == "[a](examples/otp.md)"
     assert rewrite("[a](../../examples/otp.py)", "reference/a.md") == "[a](../examples/otp.md)"
     assert rewrite("[a](../examples)", "client.md") == f"[a]({REPOSITORY}/blob/main/examples)"
+
+
+def test_the_changelog_is_a_page_of_the_site() -> None:
+    """A reader who looks for what breaks finds it there, and the links of the file lead on."""
+    links, changelog = hook(), hook("changelog_page")
+    rewrite = links.with_repository_links
+
+    assert rewrite("[a](../CHANGELOG.md#b)", "versioning.md") == "[a](changelog.md#b)"
+    assert rewrite("[a](../../CHANGELOG.md)", "reference/a.md") == "[a](../changelog.md)"
+    text = "[a](docs/rules.md#x) [b](examples/otp.py) [c](SECURITY.md) [d](#e) [f](https://g.example)"
+    assert rewrite(changelog.page_of(text), changelog.PAGE) == (
+        f"[a](rules.md#x) [b](examples/otp.md) [c]({REPOSITORY}/blob/main/SECURITY.md) [d](#e) "
+        "[f](https://g.example)"
+    )
 
 
 def test_links_between_pages_and_code_stay_as_they_are() -> None:
