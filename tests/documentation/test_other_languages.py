@@ -135,10 +135,12 @@ async def test_a_workflow_goes_out_with_curl_and_comes_back_to_node(room: Path) 
         (room / "env.sh").write_text("\n".join(exports), "utf-8")
         with_curl = await run(room, "sh", "send.sh")
         with_node = await run(room, needed("node"), "send.mjs")
-        await run(room, "sh", "clock.sh")
+        moved = await run(room, "sh", "clock.sh")
         await receiver.until("completed", times=2)
 
     assert '"dispatch_uuid"' in with_curl
+    assert with_curl.endswith("}\n")  # or the prompt of the shell would follow it
+    assert moved.endswith("}\n")
     assert with_node.startswith("202 ")
     assert {"submitted", "delivered", "completed"} == set(receiver.printed)
 
