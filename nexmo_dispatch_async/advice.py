@@ -30,19 +30,19 @@ _CREDENTIALS: Final = (
     "set NEXMO_DISPATCH_CLIENT_ID and NEXMO_DISPATCH_CLIENT_SECRET, or the arguments of KpnOAuth, to those "
     "of one project; if its secret was rotated, make a new client with the new one"
 )
-_OTHER_SERVICE: Final = (
-    "let NEXMO_DISPATCH_TOKEN_URL and NEXMO_DISPATCH_BASE_URL name the same service, or check what "
-    "VonageJWT, BasicAuth or BearerToken were given"
-)
+_OTHER_SERVICE: Final = "let NEXMO_DISPATCH_TOKEN_URL and NEXMO_DISPATCH_BASE_URL name the same service"
 
 
-def after_rejection(phase: str) -> str:
+def after_rejection(phase: str, credentials: str) -> str:
     """Return which settings to look at after credentials or a token were rejected.
 
     Args:
         phase: Where the call failed: `token` for the token endpoint.
+        credentials: Name of the class of the credentials, such as `KpnOAuth`; `""` if it is not known.
     """
-    return _CREDENTIALS if phase == "token" else _OTHER_SERVICE
+    if phase == "token":
+        return _CREDENTIALS
+    return _OTHER_SERVICE if credentials in ("KpnOAuth", "") else f"check the settings of {credentials}"
 
 
 def after_limit(quota: Quota | None, retry_after: float | None) -> str:

@@ -375,11 +375,13 @@ class AuthenticationError(NotSentError):
     """The credentials or the access token were rejected, by whatever status (contract 2.2, 2.3)."""
 
     _usual_class: ClassVar[ErrorClass] = "configuration"
+    #: name of the class of the client's credentials, such as `KpnOAuth`; empty if it is not known
+    credentials: str = ""
 
     @property
     def next_step(self) -> str:
         """Which settings to look at, and what to do after a rotation of the secret."""
-        return advice.after_rejection(self.phase)
+        return advice.after_rejection(self.phase, self.credentials)
 
 
 class NotAcceptedError(NotSentError):

@@ -258,10 +258,13 @@ def pytest_plugin_registered(plugin: object, manager: pytest.PytestPluginManager
 
 
 @pytest.hookimpl(hookwrapper=True)  # `wrapper=True` requires pluggy 1.2 and would break older pytest
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
-    """Add the timeline of the simulator to the report of a failed test."""
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, None]:
+    """Add the timeline of the simulator to the report of a failed test, unless its message has one."""
     report: pytest.TestReport = (yield).get_result()
     if report.failed and report.when == "call" and _SIMULATOR in item.stash:
-        from nexmo_dispatch_async.simulator.assertions import timeline
+        from nexmo_dispatch_async.simulator.assertions import HEADING, timeline
+
+        if call.excinfo is not None and HEADING in str(call.excinfo.value):
+            return
 
         report.sections.append(("dispatch_simulator", timeline(item.stash[_SIMULATOR])))

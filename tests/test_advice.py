@@ -90,3 +90,20 @@ def test_credentials_name_the_variables_to_set() -> None:
 def test_durations_have_two_units(seconds: float, words: str) -> None:
     """The two largest units are exact enough for a wait, and a fraction is rounded up."""
     assert in_words(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("credentials", "cure"),
+    [
+        ("KpnOAuth", "let NEXMO_DISPATCH_TOKEN_URL and NEXMO_DISPATCH_BASE_URL name the same service"),
+        ("VonageJWT", "check the settings of VonageJWT"),
+        ("", "let NEXMO_DISPATCH_TOKEN_URL and NEXMO_DISPATCH_BASE_URL name the same service"),
+    ],
+)
+def test_a_rejected_token_names_the_credentials_in_use(credentials: str, cure: str) -> None:
+    """And no class that the client does not have."""
+    error = AuthenticationError("POST /dispatch: 401")
+    error.credentials = credentials
+
+    assert error.next_step == cure
+    assert pickle.loads(pickle.dumps(error)).next_step == cure  # noqa: S301 - our own bytes

@@ -304,6 +304,23 @@ async def test_wrong(dispatch_simulator, dispatch_client):
     )
 
 
+def test_a_failed_assertion_shows_the_timeline_once(project: pytest.Pytester) -> None:
+    """Its message has it already."""
+    more = """
+{mark}
+async def test_wrong(dispatch_simulator, dispatch_client):
+    from nexmo_dispatch_async.simulator.assertions import assert_sent
+    await dispatch_client.send(WORKFLOW)
+    assert_sent(dispatch_simulator, [])
+"""
+    write(project, mark="@pytest.mark.asyncio", more=more)
+
+    result = run(project)
+
+    result.assert_outcomes(passed=1, failed=1)
+    assert str(result.stdout).count("/dispatch → 202") == 1
+
+
 def test_the_marker_is_known(project: pytest.Pytester) -> None:
     result = run(project, "--markers")
 

@@ -285,7 +285,9 @@ def markdown() -> str:
         if rule.group != group:
             group = rule.group
             lines += ["", f"## {group.capitalize()}"]
-        facts = f"{rule.severity.capitalize()}, {_default(rule)}. Source: contract {rule.source}."
+        facts = (
+            f"{rule.severity.capitalize()}, {_default(rule)}. Source: [contract](contract.md) {rule.source}."
+        )
         lines += ["", f"### {rule.id}", "", rule.sentence, "", facts]
     return "\n".join(lines) + "\n"
 

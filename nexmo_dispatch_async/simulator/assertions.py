@@ -32,6 +32,8 @@ __all__ = [
 ]
 
 _LINES: Final = 60
+#: What stands above the timeline in the message of a failed assertion.
+HEADING: Final = "timeline until"
 
 
 class _Dispatch(Protocol):
@@ -217,7 +219,7 @@ def _list(channels: Iterable[str]) -> str:
 
 def _fail(simulator: Simulator, uuid: str | None, what: str) -> NoReturn:
     __tracebackhide__ = True
-    raise AssertionError(f"{what}\n\ntimeline until {simulator.now:.3f}s:\n{timeline(simulator, uuid)}")
+    raise AssertionError(f"{what}\n\n{HEADING} {simulator.now:.3f}s:\n{timeline(simulator, uuid)}")
 
 
 # ---- records

@@ -242,6 +242,8 @@ class Calls:
         error.attempts = call.attempt
         # The gateway refused the request before the service saw it: a repetition is safe (contract 2.3).
         rejected = isinstance(error, AuthenticationError) and not call.renewals
+        if isinstance(error, AuthenticationError):
+            error.credentials = type(settings.auth).__name__
         decision = decide(
             error,
             purpose_of(request.method),
