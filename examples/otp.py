@@ -25,10 +25,8 @@ READS, NEVER_READS, MISTYPED = "999200050001", "999100000001", "07700900123"
 def password(number: str, code: str) -> Workflow:
     name, values = "whatsapp:hsm:technology:nexmo:verify", [BRAND, code, str(MINUTES)]
     template = whatsapp.template(name, values, locale="en-GB", from_="447418342140", to=number)
-    text = f"{BRAND} code: {code}. Valid for {MINUTES} minutes."
-    return Workflow.failover(
-        template.until("read", within=30), sms.text(text, from_="31647356950", to=number)
-    )
+    text = sms.text(f"{BRAND} code: {code}. Valid for {MINUTES} minutes.", from_="31647356950", to=number)
+    return Workflow.failover(template.until("read", within=30), text)
 
 
 async def send_password(client: dispatch.DispatchClient, number: str, code: str, client_ref: str) -> str:
@@ -54,7 +52,8 @@ def words_for(error: dispatch.DispatchError) -> str:
             return "this number cannot be reached: correct it"
         case dispatch.NotSentError() if error.error_class != "configuration":
             return "no code was sent: try again"
-    return "no code can be sent now: log in another way"  # credit, permission, a setting: the operator's
+        case _:  # credit, permission, a setting: for the operator, who reads the log
+            return "no code can be sent now: log in another way"
 
 
 async def main() -> None:
