@@ -418,8 +418,9 @@ class Campaign:
 
     async def report(self, *, with_addresses: bool = False) -> Report:
         """Count the rows for a report; `report_page`, `report_csv` and `report_json` show it."""
+        name, opt_outs = self.settings.name, self._opt_outs
         return await report_of(
-            self.ledger, name=self.settings.name, with_addresses=with_addresses, clock=self._wall
+            self.ledger, name=name, opt_outs=opt_outs, with_addresses=with_addresses, clock=self._wall
         )
 
     # --- parts ---

@@ -5,18 +5,31 @@ from __future__ import annotations
 import csv
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio.to_thread
+from msgspec.structs import replace
 
 from nexmo_dispatch_async.bulk.campaign_file import load
+from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
+from nexmo_dispatch_async.bulk.ledger.places import is_url
 from nexmo_dispatch_async.bulk.plan import Plan, plan_of
 from nexmo_dispatch_async.bulk.rejects import Reject, RejectsFile
 from nexmo_dispatch_async.bulk.report.figures import Report
 from nexmo_dispatch_async.bulk.report.page import report_page
 from nexmo_dispatch_async.bulk.report.report import report_csv, report_json, report_of
-from nexmo_dispatch_async.cli.bulk_files import DONE, REFUSED, as_json, name_of, opened, rejects_path, zone_of
+from nexmo_dispatch_async.cli.bulk_files import (
+    DONE,
+    REFUSED,
+    as_json,
+    name_of,
+    opened,
+    rejects_path,
+    settings_of,
+    zone_of,
+)
 from nexmo_dispatch_async.cli.bulk_samples import kind_in_words, messages_in_words, samples_of
 from nexmo_dispatch_async.cli.bulk_words import moment, span
 from nexmo_dispatch_async.cli.screen import show
@@ -31,14 +44,17 @@ async def report(
 ) -> int:
     """Write the report of a campaign; see `bulk report`."""
     zone = zone_of(place)
-    async with opened(place, observer=True) as ledger:
+    async with opened(place, observer=True) as ledger, _list_of(place, ledger.opt_outs) as opt_outs:
         figures = await report_of(
             ledger,
             name=name_of(place),
+            opt_outs=opt_outs,
             rejects=_rejects(rejects_path(place)),
             missed=missed,
             with_addresses=with_addresses,
         )
+    if settings_of(place) is None and not figures.stopped:
+        figures = replace(figures, stopped=None)  # the campaign may have a list that only its file names
     files: tuple[tuple[Path | None, Callable[[], str]], ...] = (
         (html, lambda: report_page(figures, zone=zone)),
         (csv_file, lambda: report_csv(figures)),
@@ -72,10 +88,28 @@ async def plan(file: Path, *, samples: bool = False, json: bool) -> int:
     return REFUSED if not made.sends or (settings.strict and made.rejected) else DONE
 
 
+@asynccontextmanager
+async def _list_of(place: Place, own: OptOutList) -> AsyncGenerator[OptOutList | None]:
+    """Yield the list that a campaign file names, if it was made; otherwise that of the ledger."""
+    settings = settings_of(place)
+    shared = settings.people.file if settings is not None else ""
+    if not shared:
+        yield own
+    elif is_url(shared) or await anyio.Path(shared).exists():
+        async with OptOutList.open(shared) as opt_outs:
+            yield opt_outs
+    else:
+        yield None
+
+
 def _in_words(figures: Report) -> Iterator[str]:
     yield f"{figures.name}: {figures.delivered:,} of {figures.rows:,} people reached, {figures.read:,} read"
     if figures.unended:
         yield f"{figures.unended:,} sent and not ended yet: numbers may still grow"
+    if figures.stopped is not None:
+        words = f"{figures.stopped:,} {'person' if figures.stopped == 1 else 'people'} replied STOP"
+        share = 100 * figures.stopped / max(figures.delivered, 1)
+        yield words + (f", {share:.1f} % of those reached" if figures.delivered else "")
     for currency, amount in figures.cost.items():
         each = figures.cost_each.get(currency)
         yield f"cost {currency} {amount}" + (f": {each} for each person reached" if each else "")

@@ -94,6 +94,31 @@ def test_a_list_of_its_own_may_begin_before_the_first_run(file: Path, service: S
     assert run("opt-out", "remove", file, "06 17 18 56 60")[1] == "1 entry removed from the opt-out list\n"
 
 
+def test_the_report_counts_replies_on_the_list_that_the_file_names(file: Path, service: Simulator) -> None:
+    """In words and as JSON; the ledger alone does not name the list, and then the report claims nothing."""
+    assert run("run", file)[0] == 0
+    assert "0 people replied STOP\n" in run("report", file)[1]
+    run("opt-out", "add", file, "06 17 18 56 60", "--reason", "stop")  # as the receiver of another campaign
+
+    assert "1 person replied STOP\n" in run("report", file)[1]
+    assert json.loads(run("report", file, "--json")[1])["stopped"] == 1
+    alone = file.with_name("spring.db")
+    assert "STOP" not in run("report", alone)[1]
+    assert json.loads(run("report", alone, "--json")[1])["stopped"] is None
+    (file.parent / "opt-outs.db").unlink()
+    assert "STOP" not in run("report", file)[1]
+    assert not (file.parent / "opt-outs.db").exists()
+
+
+def test_the_report_counts_replies_on_a_list_of_its_own(tmp_path: Path) -> None:
+    """The list in the ledger is the only one then."""
+    path = tmp_path / "c.db"
+    fill(path, "sent", "pending")
+    run("opt-out", "add", path, "+999000000000", "--reason", "stop")
+
+    assert "1 person replied STOP\n" in run("report", path)[1]
+
+
 def test_a_number_or_a_file_must_be_named(file: Path) -> None:
     """Nothing to add is a mistake in the command line."""
     assert run("opt-out", "add", file)[0] == 2

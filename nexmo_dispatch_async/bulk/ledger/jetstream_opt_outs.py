@@ -90,11 +90,11 @@ class JetStreamOptOutStore:
         for start in range(0, len(people), _PIECE // 4):
             await self._change(partial(link, people[start : start + _PIECE // 4]))
 
-    async def find(self, address: str) -> Suppressed | None:
-        """Return the entry of an address."""
+    async def find(self, addresses: Sequence[str]) -> builtins.list[Suppressed]:
+        """Return the entries of addresses."""
         async with self._lock:
             await self._read()
-            return self._view.find(address)
+            return [entry for address in addresses if (entry := self._view.find(address)) is not None]
 
     async def list(self, *, after: str, limit: int) -> builtins.list[Suppressed]:
         """Return a page of the list."""

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from nexmo_dispatch_async.bulk.ledger.records import Cap, Suppressed
-from nexmo_dispatch_async.bulk.ledger.stop_words import STOP_WORDS, is_stop, normal_words
+from nexmo_dispatch_async.bulk.ledger.stop_words import STOP_WORDS, STOPPED, is_stop, normal_words
 from nexmo_dispatch_async.bulk.ledger.transitions import OPT_OUT_CODES
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_webhooks.events import InboundMessage, MessageStatus
@@ -44,8 +44,8 @@ class OptOutStore(Protocol):
         """Store the addresses of each person, which add up; when one is on the list, the others join it."""
         ...
 
-    async def find(self, address: str) -> Suppressed | None:
-        """Return the entry of an address."""
+    async def find(self, addresses: Sequence[str]) -> builtins.list[Suppressed]:
+        """Return the entries of those addresses that are on the list, in any order."""
         ...
 
     async def list(self, *, after: str, limit: int) -> builtins.list[Suppressed]:
@@ -155,7 +155,7 @@ class OptOutList:
         Raises:
             OptOutError: The store failed.
         """
-        return await self.store.find(self._normal([address])[0])
+        return next(iter(await self.store.find(self._normal([address]))), None)
 
     async def list(self, *, after: str = "", limit: int = 1000) -> builtins.list[Suppressed]:
         """Return entries in the order of their addresses.
@@ -220,7 +220,7 @@ class OptOutList:
 
         async def opt_out(event: InboundMessage) -> None:
             if is_stop(event.text, stop):
-                await self._suppress_all(_addresses(event.from_, event.whatsapp_user), "stop")
+                await self._suppress_all(_addresses(event.from_, event.whatsapp_user), STOPPED)
 
         async def barred_by_the_service(event: MessageStatus) -> None:
             if event.error is not None and str(event.error.code) in barred:
@@ -286,9 +286,9 @@ class MemoryOptOutStore:
                 first = min(entries, key=lambda entry: entry.at)
                 self.suppress_now(first.address, first.reason, first.at)
 
-    async def find(self, address: str) -> Suppressed | None:
-        """Return the entry of an address."""
-        return self.entries.get(address)
+    async def find(self, addresses: Sequence[str]) -> builtins.list[Suppressed]:
+        """Return the entries of addresses."""
+        return [self.entries[address] for address in addresses if address in self.entries]
 
     async def list(self, *, after: str, limit: int) -> builtins.list[Suppressed]:
         """Return a page of the list."""

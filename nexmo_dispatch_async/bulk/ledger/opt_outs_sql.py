@@ -73,8 +73,7 @@ def link(db: sqlite3.Connection, schema: Schema, people: Sequence[Sequence[str]]
         known = _of_people(db, schema, addresses)
         person = min(known)
         db.executemany(add, [(address, person) for address in known])
-        entries = [entry for address in known if (entry := find(db, schema, address)) is not None]
-        if entries:
+        if entries := find(db, schema, known):
             first = min(entries, key=lambda entry: entry.at)
             suppress(db, schema, known, reason=first.reason, at=first.at)
 
@@ -97,11 +96,11 @@ def _of_people(db: sqlite3.Connection, schema: Schema, addresses: Sequence[str])
     return list(found)
 
 
-def find(db: sqlite3.Connection, schema: Schema, address: str) -> Suppressed | None:
-    """Return the entry of an address."""
-    query = f"SELECT reason, at FROM {schema}.suppressed WHERE address = ?"  # noqa: S608 - see `Schema`
-    row = db.execute(query, (address,)).fetchone()
-    return None if row is None else Suppressed(address=address, reason=row[0], at=row[1])
+def find(db: sqlite3.Connection, schema: Schema, addresses: Sequence[str]) -> list[Suppressed]:
+    """Return the entries of addresses."""
+    query = f"SELECT address, reason, at FROM {schema}.suppressed WHERE address = ?"  # noqa: S608 - see `Schema`
+    rows = (row for address in addresses for row in db.execute(query, (address,)))
+    return [Suppressed(address=address, reason=reason, at=at) for address, reason, at in rows]
 
 
 def page(db: sqlite3.Connection, schema: Schema, *, after: str, limit: int) -> list[Suppressed]:

@@ -60,9 +60,9 @@ class SqliteOptOutStore:
         """Note the addresses of each person."""
         await self._run(lambda db: opt_outs_sql.link(db, "main", people))
 
-    async def find(self, address: str) -> Suppressed | None:
-        """Return the entry of an address."""
-        return await self._run(lambda db: opt_outs_sql.find(db, "main", address), write=False)
+    async def find(self, addresses: Sequence[str]) -> builtins.list[Suppressed]:
+        """Return the entries of addresses."""
+        return await self._run(lambda db: opt_outs_sql.find(db, "main", addresses), write=False)
 
     async def list(self, *, after: str, limit: int) -> builtins.list[Suppressed]:
         """Return a page of the list."""
@@ -156,9 +156,9 @@ class CampaignOptOutStore:
         """Note the addresses of each person."""
         await self._run(lambda work: opt_outs_sql.link(work.db, "main", people))
 
-    async def find(self, address: str) -> Suppressed | None:
-        """Return the entry of an address."""
-        return await self._run(lambda work: opt_outs_sql.find(work.db, "main", address))
+    async def find(self, addresses: Sequence[str]) -> builtins.list[Suppressed]:
+        """Return the entries of addresses."""
+        return await self._run(lambda work: opt_outs_sql.find(work.db, "main", addresses))
 
     async def list(self, *, after: str, limit: int) -> builtins.list[Suppressed]:
         """Return a page of the list."""

@@ -86,10 +86,9 @@ class PostgresOptOutStore:
         """Note the addresses of each person."""
         await self._run(partial(link, addresses_of=people))
 
-    async def find(self, address: str) -> Suppressed | None:
-        """Return the entry of an address."""
-        rows = await self._select(" AND address = %(address)s", address=address)
-        return rows[0] if rows else None
+    async def find(self, addresses: Sequence[str]) -> builtins.list[Suppressed]:
+        """Return the entries of addresses."""
+        return await self._select(" AND address = ANY(%(addresses)s::text[])", addresses=list(addresses))
 
     async def list(self, *, after: str, limit: int) -> builtins.list[Suppressed]:
         """Return a page of the list."""

@@ -7,10 +7,13 @@ from typing import Final
 
 from nexmo_dispatch_async.exceptions import ConfigurationError
 
-__all__ = ["STOP_WORDS", "is_stop", "normal_words"]
+__all__ = ["STOPPED", "STOP_WORDS", "is_stop", "normal_words"]
 
 #: Words that carriers treat as an opt-out and that have no other meaning. Add the words of your languages.
 STOP_WORDS: Final = ("stop", "stopall", "unsubscribe")
+
+#: The reason of an entry of the opt-out list that such a reply made.
+STOPPED: Final = "stop"
 
 
 def normal_words(words: Iterable[str]) -> frozenset[str]:

@@ -187,6 +187,8 @@ class Report(AsShown, Struct, frozen=True, kw_only=True):
         ended: Rows whose final report came.
         delivered: People who were reached, the readers included.
         read: People who read.
+        stopped: People who replied STOP since their row was accepted, and are on the opt-out list now; `None`
+            where no list is known. The list does not tell which message made a person reply.
         cost: Exact sum by currency, fees included.
         cost_each: Cost per person reached, rounded to four places, by currency.
         to_delivered: From the first status of a row until its person was reached, on whatever channel.
@@ -215,6 +217,7 @@ class Report(AsShown, Struct, frozen=True, kw_only=True):
     ended: int = 0
     delivered: int = 0
     read: int = 0
+    stopped: int | None = None
     cost: dict[str, str] = field(default_factory=dict[str, str])
     cost_each: dict[str, str] = field(default_factory=dict[str, str])
     to_delivered: Times = Times()

@@ -103,6 +103,10 @@ def _lead(report: Report) -> str:
     if report.cost:
         words += f" It cost {amounts(report.cost)}"
         words += f", {amounts(report.cost_each)} for each person reached." if report.cost_each else "."
+    if report.stopped is not None:
+        words += f" {_people(report.stopped)} replied STOP"
+        share = f" ({percent(report.stopped, report.delivered)} of those reached)"
+        words += share * (report.delivered > 0) + "."
     return words
 
 
@@ -122,6 +126,10 @@ def _state(report: Report, zone: str) -> str:
 
 def _rows(count: int) -> str:
     return f"{number(count)} row{'' if count == 1 else 's'}"
+
+
+def _people(count: int) -> str:
+    return f"{number(count)} {'person' if count == 1 else 'people'}"
 
 
 def _footer(report: Report) -> str:

@@ -9,11 +9,14 @@ import csv
 import io
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger, rows_of
+from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
+from nexmo_dispatch_async.bulk.ledger.records import Row
+from nexmo_dispatch_async.bulk.ledger.stop_words import STOPPED
 from nexmo_dispatch_async.bulk.rejects import Reject
 from nexmo_dispatch_async.bulk.report.counting import Counting
 from nexmo_dispatch_async.bulk.report.figures import Group, Report, Times, each
@@ -29,6 +32,7 @@ async def report_of(
     ledger: Ledger,
     *,
     name: str = "",
+    opt_outs: OptOutList | None = None,
     rejects: Iterable[Reject] = (),
     missed: int = 1000,
     with_addresses: bool = False,
@@ -39,6 +43,7 @@ async def report_of(
     Args:
         ledger: The ledger of the campaign.
         name: Name of the campaign, for the title.
+        opt_outs: The opt-out list of the campaign, to count STOP replies.
         rejects: Rejected lines of the source.
         missed: Maximum number of people who were not reached, and of rejects, in the lists.
         with_addresses: Whether the lists have unmasked numbers.
@@ -46,10 +51,19 @@ async def report_of(
 
     Raises:
         LedgerError: The ledger failed.
+        OptOutError: The opt-out list failed.
     """
     counting = Counting(missed=missed, with_addresses=with_addresses)
+    stopped, accepted = 0, list[Row]()
     async for row in rows_of(ledger, page=_PAGE):
         counting.add(row)
+        if opt_outs is not None and row.state == "sent" and row.address:
+            accepted.append(row)
+            if len(accepted) == _PAGE:
+                stopped += await _stopped(opt_outs, accepted)
+                accepted.clear()
+    if opt_outs is not None:
+        stopped += await _stopped(opt_outs, accepted)
     listed: list[Reject] = []
     rejected = 0
     for reject in rejects:
@@ -71,6 +85,7 @@ async def report_of(
         ended=counting.ended,
         delivered=counting.delivered,
         read=counting.read,
+        stopped=None if opt_outs is None else stopped,
         cost=cost,
         cost_each={
             currency: each(amount, reached[currency])
@@ -90,6 +105,14 @@ async def report_of(
         rejects=tuple(listed),
         rejected=rejected,
     )
+
+
+async def _stopped(opt_outs: OptOutList, accepted: Sequence[Row]) -> int:
+    """Return how many people of accepted rows replied STOP since: one look, however long the list is."""
+    found = await opt_outs.store.find([row.address for row in accepted])
+    stops = {entry.address: entry.at for entry in found if entry.reason == STOPPED}
+    # an older entry is of an address that was linked to the person of the list only later
+    return sum(row.address in stops and stops[row.address] >= row.changed for row in accepted)
 
 
 def report_json(report: Report) -> bytes:
@@ -113,6 +136,8 @@ _Line = tuple[str, str, str, object]
 def _lines(report: Report) -> Iterator[_Line]:
     for figure in ("rows", "accepted", "heard", "ended", "delivered", "read", "missed_rows", "rejected"):
         yield "campaign", report.name, figure, getattr(report, figure)
+    if report.stopped is not None:
+        yield "campaign", report.name, "stopped", report.stopped
     yield from (("state", state, "rows", count) for state, count in report.states.items())
     yield from (("skipped", reason, "rows", count) for reason, count in report.skipped.items())
     yield from (("cost", currency, "total", amount) for currency, amount in report.cost.items())
