@@ -355,7 +355,9 @@ def test_a_list_that_is_refused_row_by_row_is_not_burnt() -> None:
             status = await campaign.status()
             assert status.wait is not None
             assert status.wait.reason == "paused"
-            assert status.wait.words == "50 of the last 50 rows are refused, 100% is too much"
+            assert status.wait.words == (
+                "50 of the last 50 rows are refused, 100% is too much; most often BadRequestError"
+            )
             assert status.counts.states["refused"] < 50 + 2 * 8
 
             client.answer = None

@@ -105,8 +105,8 @@ def test_a_burst_is_one_line_that_names_the_account_and_hints_at_rotation(
     assert len(lines()) == 1
     assert lines()[0] == (
         "refused with 401: SignatureVerificationError: the signature does not match; the token claims "
-        "api_key 'a1b2c3d4', the service does not repeat it. If a secret was changed, give the new one beside "
-        "the old one; wrong_signature=503 lets callbacks wait for that"
+        "api_key 'a1b2c3d4', the service does not repeat it. If a secret was changed, give the new one "
+        "beside the old one; wrong_signature=503 lets callbacks wait for that"
     )
 
     monotonic.now += BURST
