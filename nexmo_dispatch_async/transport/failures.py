@@ -59,7 +59,8 @@ def failure_of(
     if alert:
         message = f"{request.summary}: no connection: the service does not take the client's certificate"
         return CertificateError(f"{message}: {alert}", request=request.summary, phase="connect")
-    connecting = isinstance(error, _BEFORE_CONNECTION + _OF_THE_CERTIFICATE)
+    # A middleware of the caller's session may try again, and find no connection: the first attempt has left.
+    connecting = not progress.on_wire and isinstance(error, _BEFORE_CONNECTION + _OF_THE_CERTIFICATE)
     if connecting or progress.phase in (Phase.PREPARED, Phase.STALE):
         return _not_sent(request, progress, error, proxy)
     return _unknown(request, progress, error)
