@@ -24,12 +24,12 @@ from nexmo_dispatch_async.bulk.opening import (
     Expiring,
     Frozen,
     LastCounts,
+    WorstCost,
     opened,
     resting,
     settings_of,
     state_of,
     stopped_by_signals,
-    worst_cost,
 )
 from nexmo_dispatch_async.bulk.outcomes import Outcomes, Waited
 from nexmo_dispatch_async.bulk.plan import Plan, make_plan
@@ -273,7 +273,7 @@ class Campaign:
 
     # --- running ---
 
-    async def run(self, *, plan: str = "", signals: bool = False) -> Counts:
+    async def run(self, *, plan: str = "", signals: bool = False, joins: bool = False) -> Counts:
         """Send until every row has an outcome, or until the campaign is stopped.
 
         While the campaign is paused, by an operator or by its own rules, `run` waits.
@@ -282,6 +282,7 @@ class Campaign:
             plan: Hash of the approved plan, with which the rows must have been added.
             signals: Whether SIGINT and SIGTERM stop the campaign: the first drains the sends in flight, the
                 second cancels them. Only in the main thread.
+            joins: Whether to take part in the run of others, as a worker does, which a stop ends for good.
 
         Raises:
             PlanChangedError: The rows were added with another plan, without a plan, or for another template.
@@ -299,7 +300,7 @@ class Campaign:
                 f"the rows were added with the plan {frozen.plan or '(none)'}, and not with {plan}"
             )
         control = await self.ledger.control()
-        if (begun := control.begun()) != control:
+        if not joins and (begun := control.begun()) != control:
             await self.ledger.control(begun)
         sender = self._sender = await self._make_sender(self._client, self._template)
         self._over.clear()
@@ -474,15 +475,13 @@ class Campaign:
         )
 
     async def _budget(self, template: Renderer) -> Budget | None:
-        """Return the budget, with the worst cost of one row: pending, or in flight here or elsewhere."""
+        """Return the budget, with the worst cost of one row."""
         most, tariff = self.settings.max_spend, self._tariff
         if most is None or tariff is None:
             return None
-        worst, after = Decimal(0), 0
-        while rows := await self.ledger.scan(after=after):
-            after = rows[-1].id
-            worst = max(worst, await asyncio.to_thread(worst_cost, rows, template, tariff))
-        return Budget(most, worst=worst or most, currency=tariff.currency)
+        measure = WorstCost(self.ledger, template, tariff, in_thread=asyncio.to_thread).measure
+        worst, rows = await measure()
+        return Budget(most, worst=worst or most, currency=tariff.currency, rows=rows, measure=measure)
 
     def _hearing(self) -> Outcomes:
         if self._outcomes is None:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from decimal import Decimal
+from functools import partial
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -34,12 +35,12 @@ __all__ = [
     "Expiring",
     "Frozen",
     "LastCounts",
+    "WorstCost",
     "opened",
     "resting",
     "settings_of",
     "state_of",
     "stopped_by_signals",
-    "worst_cost",
 ]
 
 
@@ -130,7 +131,42 @@ async def opened(
     )
 
 
-def worst_cost(rows: list[Row], template: Renderer, tariff: Tariff) -> Decimal:
+class WorstCost:
+    """The worst cost of one row: pending, or in flight here or elsewhere.
+
+    Args:
+        ledger: The ledger of the rows.
+        template: Makes the workflow of each row.
+        tariff: Prices.
+        in_thread: Runs a function in a thread.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        template: Renderer,
+        tariff: Tariff,
+        *,
+        in_thread: Callable[[Callable[[], Decimal]], Awaitable[Decimal]],
+    ) -> None:
+        self._ledger, self._template, self._tariff = ledger, template, tariff
+        self._in_thread = in_thread
+        self._worst, self._last = Decimal(0), 0
+
+    async def measure(self) -> tuple[Decimal, int]:
+        """Look at the rows that were added since the last call; return the worst cost and the number of rows.
+
+        Raises:
+            LedgerError: The ledger failed.
+        """
+        while rows := await self._ledger.scan(after=self._last):
+            self._last = rows[-1].id
+            worst = await self._in_thread(partial(_worst_of, rows, self._template, self._tariff))
+            self._worst = max(self._worst, worst)
+        return self._worst, self._last
+
+
+def _worst_of(rows: list[Row], template: Renderer, tariff: Tariff) -> Decimal:
     """Return the worst cost of one row that may still be charged.
 
     Rows that cannot be rendered are refused and cost nothing.

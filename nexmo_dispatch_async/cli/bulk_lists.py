@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any, Final, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger, rows_of
 from nexmo_dispatch_async.bulk.ledger.opt_outs import normal_address
@@ -75,12 +76,11 @@ async def change_unknown(place: Place, which: Which, action: Literal["resend", "
     async with opened(place) as ledger:
         change = ledger.resend if action == "resend" else ledger.drop
         if which == "all":
-            # Resent rows are no longer unknown, so each page is the first one.
-            while page := await ledger.scan("unknown", limit=_PAGE):
-                done = await change([row.id for row in page])
-                changed += done
-                if not done:
-                    break
+            # By ascending id: where others send, a row may be unknown again, and is not resent once more.
+            after = 0
+            while page := await ledger.scan("unknown", after=after, limit=_PAGE):
+                after = page[-1].id
+                changed += await change([row.id for row in page])
         else:
             unknown = {row_id for row_id in which if await _state(ledger, row_id) == "unknown"}
             changed = await change(sorted(unknown))
@@ -126,7 +126,12 @@ async def export(
 async def forget(place: Place, older: float, *, json: bool) -> int:
     """Erase personal data of rows that ended so many seconds ago; see `bulk forget`."""
     async with opened(place) as ledger:
+        control = await ledger.control()
+        if not control.forgot:  # before the first one is erased
+            await ledger.control(replace(control, forgot=True))
         count = await ledger.forget(time.time() - older)
+        if not count and not control.forgot:
+            await ledger.control(replace(await ledger.control(), forgot=False))
     show(as_json({"forgotten": count}) if json else f"{count} row{'' if count == 1 else 's'} forgotten")
     return DONE
 

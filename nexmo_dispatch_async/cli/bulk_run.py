@@ -118,6 +118,13 @@ async def _add(campaign: Campaign, file: Path, options: RunOptions) -> None:
     if not await anyio.Path(source).exists() and (await campaign.ledger.counts()).total:
         show(f"{source} is gone: going on with the rows that the ledger has", error=True)
         return
+    if (await campaign.ledger.control()).forgot:
+        show(
+            f"{source} is not read: people were forgotten, and those in it might get a second message. Going "
+            "on with the rows that the ledger has; a new list needs a new campaign",
+            error=True,
+        )
+        return
     with RejectsFile(rejects_path(file) or file.with_suffix(".rejects.csv")) as rejects:
         taken = await campaign.add(campaign.settings.source, plan=options.plan or "", rejects=rejects)
     if options.json:

@@ -224,7 +224,7 @@ class _Worker:
             self._running[name] = campaign
             if not self._options.json:
                 show(f"{name}: joined")
-            counts = await campaign.run()
+            counts = await campaign.run(joins=True)
             if self._options.json:
                 show(as_json({"campaign": name, "left": counts}))
             else:

@@ -310,15 +310,19 @@ class Bounds(Struct, frozen=True, kw_only=True):
         spend: Maximum cost; `None` for no maximum.
         worst: Worst cost of one row.
         currency: Currency of both.
+        rows: Number of rows that `worst` is of: while there are more, none is claimed; `None` for all.
     """
 
     sends: int | None = None
     spend: Decimal | None = None
     worst: Decimal = Decimal(0)
     currency: str = ""
+    rows: int | None = None
 
     def room(self, counts: Counts) -> int:
         """Return how many more rows may be claimed."""
+        if self.rows is not None and counts.total > self.rows:
+            return 0
         rooms = [_UNBOUNDED]
         if self.sends is not None:
             rooms.append(self.sends - counts.sends)
@@ -357,6 +361,7 @@ class Control(Struct, frozen=True, kw_only=True):
         resumed: Number of times that operators resumed the campaign. With each, waits that the service caused
             end: one send is tried at once.
         held: Whether it was paused when it was stopped: the next run begins with that pause.
+        forgot: Whether `bulk forget` erased people: the list is not read again, where they would be new.
     """
 
     version: int = 0
@@ -368,12 +373,21 @@ class Control(Struct, frozen=True, kw_only=True):
     release: bool = False
     resumed: int = 0
     held: bool = False
+    forgot: bool = False
 
     def asked(self, **changes: Any) -> Control:  # Any: the values of fields
         """Return what holds after a word of an operator; one that resumes counts."""
         if "state" in changes:
             changes |= {"held": False, "resumed": self.resumed + (changes["state"] == "run")}
         return replace(self, **changes)
+
+    def paused(self, by: str, reason: str) -> Control:
+        """Return what holds after a pause by the campaign itself: a word of an operator outlasts it."""
+        if self.state == "run":
+            return replace(self, state="pause", by=by, reason=reason)
+        if self.state == "stop" and not self.held:
+            return replace(self, by=by, reason=reason, held=True)
+        return self
 
     def stopped(self, by: str, reason: str) -> Control:
         """Return what holds after a stop: a pause outlasts it, with its origin and reason."""

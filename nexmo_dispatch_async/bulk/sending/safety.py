@@ -6,6 +6,7 @@ The module reads no clock and no ledger: from numbers it computes how many rows 
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Literal
 
@@ -94,19 +95,37 @@ class Budget:
         max_spend: Maximum cost, in the currency of the tariff.
         worst: Worst cost of one row.
         currency: Currency of the costs in callbacks.
+        rows: Number of rows that `worst` is of; `None` for all that will ever be added.
+        measure: Returns the worst cost anew and its number of rows, after rows were added.
 
     Raises:
         ConfigurationError: An amount is not above 0.
     """
 
-    def __init__(self, max_spend: Decimal, *, worst: Decimal, currency: str = "EUR") -> None:
+    def __init__(
+        self,
+        max_spend: Decimal,
+        *,
+        worst: Decimal,
+        currency: str = "EUR",
+        rows: int | None = None,
+        measure: Callable[[], Awaitable[tuple[Decimal, int]]] | None = None,
+    ) -> None:
         if not max_spend > 0:
             raise ConfigurationError("max_spend must be above 0")
         if not worst > 0:
             raise ConfigurationError(
                 "max_spend needs the most that a row can cost: give the campaign a tariff"
             )
-        self.bounds: Bounds = Bounds(spend=max_spend, worst=worst, currency=currency)
+        self.bounds: Bounds = Bounds(spend=max_spend, worst=worst, currency=currency, rows=rows)
+        self._measure = measure
+
+    async def refresh(self, counts: Counts) -> None:
+        """Look at the rows that were added since: one of them may cost more than all before."""
+        rows = self.bounds.rows
+        if self._measure is not None and rows is not None and counts.total > rows:
+            worst, rows = await self._measure()
+            self.bounds = replace(self.bounds, worst=worst or self.bounds.worst, rows=rows)
 
     def room(self, counts: Counts) -> int | Hold:
         """Return how many rows may still be sent, or the reason of the hold."""
@@ -197,6 +216,11 @@ class Allowance:
     def claimed(self, *, less: bool) -> None:
         """Note whether a claim brought less than it asked for."""
         self.is_due = less and (self._canary is not None or self._budget is not None)
+
+    async def refresh(self, counts: Counts) -> None:
+        """Let the budget look at the rows that were added since."""
+        if self._budget is not None:
+            await self._budget.refresh(counts)
 
     def room(self, counts: Counts, *, released: bool, now: float) -> int | Hold:
         """Return how many rows both allow, or the first reason why none may be sent."""

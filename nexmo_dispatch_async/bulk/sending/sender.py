@@ -14,8 +14,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from msgspec.structs import replace
-
 from nexmo_dispatch_async.bulk.ledger.ledger import ComputesBeside, Ledger
 from nexmo_dispatch_async.bulk.ledger.records import Cap, Claimed, ClaimRequest, Control, Counts, Result
 from nexmo_dispatch_async.bulk.progress import Progress, Wait
@@ -211,8 +209,8 @@ class Sender:
             return False
         idle = not self._tasks and not self._results
         if idle and self._claim_lost:
+            # Each time: the commit may come later than the error.
             await self._ledger.reap(self._worker)
-            self._claim_lost = False
         if idle and (self.stopping or self._fatal is not None or not (await self._ledger.counts()).open):
             return True
         await self._wait(now, at)
@@ -277,6 +275,7 @@ class Sender:
             return room
         self._start_ready()  # before the ledger is asked
         counts = await self._ledger.counts()
+        await self._allowance.refresh(counts)
         now = running_loop().time()
         allowed = self._allowance.room(counts, released=control.release, now=now)
         if not isinstance(allowed, Hold):
@@ -434,11 +433,12 @@ class Sender:
 
     async def _pause(self, hold: Hold) -> None:
         """Pause the campaign for all its workers, until an operator resumes it."""
-        self._hold = None
+        # Read anew: an operator may have asked for something since the last look.
+        known = await self._ledger.control()
+        self._control = await self._ledger.control(known.paused(hold.by, hold.reason))
+        if self._hold is hold:  # only now: a ledger that failed is asked again
+            self._hold = None
         logger.warning("the campaign pauses by %s: %s", hold.by, hold.reason)
-        self._control = await self._ledger.control(
-            replace(self._control, state="pause", by=hold.by, reason=hold.reason)
-        )
 
     async def _watch(self) -> None:
         """Look what operators asked for, from this process or another."""

@@ -138,3 +138,26 @@ def test_a_store_may_keep_the_position_of_a_state_or_a_reason() -> None:
     """The order never changes, and a new reason is the last."""
     assert STATES == ("pending", "sending", "sent", "refused", "unknown", "skipped")
     assert SKIP_REASONS[:6] == ("suppressed", "capped", "expired", "hold_out", "dropped", "excluded")
+
+
+def test_a_pause_by_the_campaign_itself_changes_no_word_of_an_operator() -> None:
+    """A running campaign pauses; one that was stopped begins the next run with the pause."""
+    paused = Control(rate=5.0).paused("abort_if", "too many")
+    assert paused == Control(state="pause", by="abort_if", reason="too many", rate=5.0)
+
+    asked = Control().asked(state="pause", by="command", reason="wait")
+    assert asked.paused("max_spend", "used up") == asked
+
+    stopped = Control().stopped("command", "").paused("abort_if", "too many")
+    assert (stopped.state, stopped.held, stopped.by) == ("stop", True, "abort_if")
+    assert stopped.begun() == Control(state="pause", by="abort_if", reason="too many")
+    held = asked.stopped("command", "")
+    assert held.paused("max_spend", "used up") == held
+
+
+def test_no_row_is_claimed_before_its_price_is_known() -> None:
+    """A worst cost is of so many rows; with more of them there is no room."""
+    bounds = Bounds(spend=Decimal("1.00"), worst=Decimal("0.25"), rows=10)
+
+    assert bounds.room(Counts(states={"pending": 10})) == 4
+    assert bounds.room(Counts(states={"pending": 10, "sent": 1})) == 0
