@@ -5,6 +5,7 @@ The module opens no ledger and reads no rows.
 
 from __future__ import annotations
 
+import math
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -36,7 +37,7 @@ from nexmo_dispatch_async.bulk.settings import (
 from nexmo_dispatch_async.bulk.tables import CampaignFileError, FileProblem, Table
 from nexmo_dispatch_async.bulk.templates.template import WorkflowTemplate
 from nexmo_dispatch_async.bulk.templates.template_file import build_template
-from nexmo_dispatch_async.bulk.units import duration, minutes, money, ramp, rate, share
+from nexmo_dispatch_async.bulk.units import duration, epoch, minutes, money, number, ramp, rate, share
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.rules import DEFAULT_RULES, Rules
 from nexmo_dispatch_async.tariff import Tariff
@@ -360,7 +361,10 @@ class _LocalTimes:
         if moment.tzinfo is None:
             self.used = True
             moment = moment.replace(tzinfo=self._zone)
-        return moment.timestamp()
+        try:
+            return epoch(moment)
+        except (ValueError, OverflowError):
+            raise ValueError("must be a time of these years, such as 2026-03-29T18:00:00") from None
 
 
 def _zone(value: object) -> str:
@@ -374,9 +378,10 @@ def _zone(value: object) -> str:
 
 
 def _weight(value: object) -> float:
-    if not isinstance(value, int | Decimal) or isinstance(value, bool) or not value > 0:
+    weight = number(value)
+    if not 0 < weight < math.inf:
         raise ValueError("must be a weight above 0, such as 1")
-    return float(value)
+    return weight
 
 
 def _part(value: object) -> float:

@@ -38,6 +38,8 @@ class Places:
         """
         if not isinstance(value, str):
             raise ValueError('must be a text in quotes, such as "…"')  # noqa: TRY004 - a wrong value
+        if "\0" in value:
+            raise ValueError("must not hold a NUL character")
         name = value.removeprefix("$")
         is_variable = value.startswith("$") and name.isidentifier()
         place = self._environ.get(name, "") if is_variable else value

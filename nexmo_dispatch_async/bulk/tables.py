@@ -16,6 +16,8 @@ from nexmo_dispatch_async.exceptions import ConfigurationError
 __all__ = ["CampaignFileError", "FileProblem", "Table"]
 
 T = TypeVar("T")
+#: The largest whole number: more rows, messages or sends are a slip, and SQLite counts no further than 2**63.
+_MOST = 1_000_000_000
 
 
 class FileProblem(Struct, frozen=True):
@@ -174,6 +176,8 @@ class Table:
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError('must be a text in quotes, such as "…"')  # noqa: TRY004 - read as a wrong value
+    if "\0" in value:
+        raise ValueError("must not hold a NUL character")
     return value
 
 
@@ -184,8 +188,8 @@ def _flag(value: object) -> bool:
 
 
 def _whole(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError("must be a whole number of at least 1")
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MOST:
+        raise ValueError(f"must be a whole number from 1 to {_MOST:,}")
     return value
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import cast
 
 from nexmo_dispatch_async.bulk.settings import Rate
 
-__all__ = ["duration", "minutes", "money", "ramp", "rate", "share"]
+__all__ = ["duration", "epoch", "minutes", "money", "number", "ramp", "rate", "share"]
 
 _SECONDS = {
     "s": 1,
@@ -32,6 +32,8 @@ _DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?\s*[a-z]+\s*)+")
 _RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*/\s*([a-z]+)")
 _STAGE = re.compile(r"(.+?)\s+for\s+(.+)")
 _CLOCK = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])")
+_DIGITS = 15
+_EARLIEST, _LATEST = -60_000_000_000.0, 250_000_000_000.0  # in the years 68 and 9892
 _DURATION_CURE = 'must be a duration such as "90s", "10m", "6h", "1h 30m" or "7d"'
 _RATE_CURE = 'must be a rate above 0 such as "50/s", "20/min" or "500/h"'
 
@@ -42,17 +44,15 @@ def duration(value: object) -> float:
     Raises:
         ValueError: It is none, or not above 0.
     """
-    seconds = math.nan
+    seconds = number(value)
     if isinstance(value, timedelta):
         seconds = value.total_seconds()
-    elif isinstance(value, int | float | Decimal) and not isinstance(value, bool):
-        seconds = float(value)
     elif isinstance(value, str) and _DURATION.fullmatch(text := value.strip().lower()):
         parts = _PART.findall(text)
         if all(unit in _SECONDS or unit.removesuffix("s") in _SECONDS for _, unit in parts):
             seconds = sum(
-                float(number) * _SECONDS.get(unit, _SECONDS.get(unit.removesuffix("s"), 0))
-                for number, unit in parts
+                float(count) * _SECONDS.get(unit, _SECONDS.get(unit.removesuffix("s"), 0))
+                for count, unit in parts
             )
     if not 0 < seconds < math.inf:
         raise ValueError(_DURATION_CURE)
@@ -65,10 +65,8 @@ def rate(value: object) -> float:
     Raises:
         ValueError: It is none, or not above 0.
     """
-    per_second = math.nan
-    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
-        per_second = float(value)
-    elif isinstance(value, str) and (found := _RATE.fullmatch(value.strip().lower())) is not None:
+    per_second = number(value)
+    if isinstance(value, str) and (found := _RATE.fullmatch(value.strip().lower())) is not None:
         unit = _SECONDS.get(found[2])
         per_second = float(found[1]) / unit if unit else math.nan
     if not 0 < per_second < math.inf:
@@ -86,11 +84,11 @@ def ramp(value: object) -> tuple[Rate, ...]:
     if not stages:
         raise ValueError(_RATE_CURE)
     rates: list[Rate] = []
-    for number, stage in enumerate(stages, 1):
+    for position, stage in enumerate(stages, 1):
         found = _STAGE.fullmatch(stage.strip()) if isinstance(stage, str) else None
-        last = number == len(stages)
+        last = position == len(stages)
         if found is None and not last:
-            raise ValueError(f'stage {number} must say how long, such as "50/h for 2h"')
+            raise ValueError(f'stage {position} must say how long, such as "50/h for 2h"')
         if found is not None and last:
             raise ValueError("the last stage lasts until the end; leave out for …")
         rates.append(Rate(rate(stage)) if found is None else Rate(rate(found[1]), duration(found[2])))
@@ -103,10 +101,8 @@ def share(value: object) -> float:
     Raises:
         ValueError: It is none.
     """
-    found = math.nan
-    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
-        found = float(value)
-    elif isinstance(value, str) and value.strip().endswith("%"):
+    found = number(value)
+    if isinstance(value, str) and value.strip().endswith("%"):
         try:
             found = float(value.strip()[:-1]) / 100
         except ValueError:
@@ -140,6 +136,29 @@ def money(value: object) -> Decimal:
             amount = Decimal(value)
         except InvalidOperation:
             amount = Decimal("NaN")
-    if not amount.is_finite() or amount < 0:
+    # Beyond these amounts sums and quotients of them overflow.
+    if not amount.is_finite() or amount < 0 or (amount and not -_DIGITS < amount.adjusted() < _DIGITS):
         raise ValueError('must be an amount such as "250.00"')
     return amount
+
+
+def epoch(moment: datetime) -> float:
+    """Return a time with a zone in epoch seconds.
+
+    Raises:
+        ValueError: It is so far away that it has no date in another zone.
+    """
+    seconds = moment.timestamp()
+    if not _EARLIEST < seconds < _LATEST:
+        raise ValueError("is too far away")
+    return seconds
+
+
+def number(value: object) -> float:
+    """Return a number as a float: infinity for one beyond all floats, NaN for what is no number."""
+    if not isinstance(value, int | float | Decimal) or isinstance(value, bool):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return math.inf

@@ -23,6 +23,7 @@ from nexmo_dispatch_async.cli.options import (
     Secrets,
     StoreOption,
     check_url,
+    finite,
     secret_name,
     secret_pairs,
 )
@@ -61,6 +62,7 @@ def demo(
         float | None,
         typer.Option(
             min=0.001,
+            callback=finite,
             help="Simulated seconds per second, to watch it; by default ten minutes pass at once.",
         ),
     ] = None,
@@ -143,7 +145,9 @@ def simulate(
         int | None,
         typer.Option(help="Seed of ids, delays and credentials; random by default."),
     ] = None,
-    speed: Annotated[float, typer.Option(min=0.001, help="Simulated seconds per second.")] = 1.0,
+    speed: Annotated[
+        float, typer.Option(min=0.001, callback=finite, help="Simulated seconds per second.")
+    ] = 1.0,
     config: Annotated[
         Path | None,
         typer.Option(
@@ -308,6 +312,7 @@ def replay(
         float | None,
         typer.Option(
             min=0.001,
+            callback=finite,
             help="Factor of the recorded speed; by default each callback follows the previous response.",
         ),
     ] = None,
@@ -419,13 +424,17 @@ def trigger(
 def worker(
     store: StoreOption = None,
     every: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0.1, help="Seconds between two lines of progress.")
+        float,
+        typer.Option(
+            metavar="SECONDS", min=0.1, callback=finite, help="Seconds between two lines of progress."
+        ),
     ] = 10.0,
     lease: Annotated[
         float,
         typer.Option(
             metavar="SECONDS",
             min=2,
+            callback=finite,
             help="Seconds without a sign of life until its rows in flight are unknown.",
         ),
     ] = 120.0,

@@ -10,7 +10,7 @@ import anyio
 import typer
 
 from nexmo_dispatch_async.cli.help import Commands
-from nexmo_dispatch_async.cli.options import AsJson
+from nexmo_dispatch_async.cli.options import AsJson, finite
 from nexmo_dispatch_async.cli.stores import STORE, Place, place_of, store_and_words
 
 __all__ = ["bulk"]
@@ -170,10 +170,12 @@ def resume(
     store: _Store,
     release: Annotated[bool, typer.Option("--release", help="Let the canary pass.")] = False,
     rate: Annotated[
-        float | None, typer.Option(min=0, help="Sends per second from now on; 0 for those of the file.")
+        float | None,
+        typer.Option(min=0, callback=finite, help="Sends per second from now on; 0 for those of the file."),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=0, help="Sends in flight from now on; 0 for those of the file.")
+        int | None,
+        typer.Option(min=0, max=1_000_000_000, help="Sends in flight from now on; 0 for those of the file."),
     ] = None,
     json: AsJson = False,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -22,6 +23,7 @@ __all__ = [
     "StoreOption",
     "cannot_listen",
     "check_url",
+    "finite",
     "secret_name",
     "secret_pairs",
 ]
@@ -48,6 +50,17 @@ Secrets = Annotated[
 JsonFile = Annotated[
     Path, typer.Argument(metavar="FILE", help="Workflow as JSON, or - for standard input.", allow_dash=True)
 ]
+
+
+def finite(value: float | None) -> float | None:
+    """Refuse infinity and `nan`, which pass a minimum.
+
+    Raises:
+        typer.BadParameter: It is one of them.
+    """
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter("must be a finite number")
+    return value
 
 
 def check_url(url: str, option: str) -> None:

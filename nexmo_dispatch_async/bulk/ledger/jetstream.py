@@ -278,6 +278,9 @@ class JetStreamLedger:
 
     async def _claim(self, request: ClaimRequest, results: Sequence[Result], worker: str) -> list[Claimed]:
         self._journal.sends()
+        if len(results) > PIECE:  # more than a batch has room for, after many sends at once
+            await self.record(results[PIECE:])
+            results = results[:PIECE]
         found: list[Claimed] = []
         more = True
 

@@ -13,6 +13,7 @@ from nexmo_dispatch_async.bulk.ledger.records import Cap, Suppressed
 from nexmo_dispatch_async.bulk.ledger.stop_words import STOP_WORDS, STOPPED, is_stop, normal_words
 from nexmo_dispatch_async.bulk.ledger.transitions import OPT_OUT_CODES
 from nexmo_dispatch_async.exceptions import ConfigurationError
+from nexmo_dispatch_async.phone_numbers.normalizer import as_digits
 from nexmo_dispatch_webhooks.events import InboundMessage, MessageStatus
 
 __all__ = ["MemoryOptOutStore", "OptOutList", "OptOutStore", "Suppressed", "normal_address"]
@@ -345,7 +346,7 @@ def normal_address(address: str) -> str:
 
     A number in national form is unchanged: give `OptOutList` the normaliser of the campaign.
     """
-    text = address.strip()
+    text = as_digits(address)
     digits = text.translate({ord(mark): None for mark in " \t-./()\u00a0"})
     plain = digits.removeprefix("+")
     if not (plain.isascii() and plain.isdecimal()):

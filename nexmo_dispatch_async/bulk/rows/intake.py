@@ -32,6 +32,7 @@ from nexmo_dispatch_async.bulk.rows.readers import Numbered, Rows, SourceError, 
 from nexmo_dispatch_async.bulk.rows.seen import Seen
 from nexmo_dispatch_async.bulk.settings import Columns, Duplicates, SameAddress, Source, Variants
 from nexmo_dispatch_async.bulk.templates.rendering import RenderedWorkflow, Renderer, Route
+from nexmo_dispatch_async.bulk.units import epoch
 from nexmo_dispatch_async.exceptions import ConfigurationError, DispatchError
 
 __all__ = ["Intake", "Prepared", "RejectedRowsError", "Taken"]
@@ -160,6 +161,8 @@ class Intake:
         self._columns = columns
         self._duplicates: Duplicates = duplicates
         self._one_each = same_address == "first"
+        # Columns that a ledger stores as they are.
+        self._texts = tuple(filter(None, (columns.key, columns.language, columns.variant)))
         self._orders = {cell.strip().lower(): order.lower() for cell, order in channel_orders.items()}
         self._normalize = RowNumbers(country)
         self._dealer = Dealer(variants)
@@ -242,6 +245,9 @@ class Intake:
         for name in self._numbers:
             if value := own.get(name):
                 own[name] = self._normalize(value, field=name)
+        for name in self._texts:
+            if "\0" in own.get(name, ""):
+                raise RowError(name, "encoding", "holds a NUL character, which not every ledger can store")
         plain = self._plain
         channels = () if plain else self._channels(own)
         language = own.get(columns.language, "").strip() if columns.language else ""
@@ -310,8 +316,9 @@ class Intake:
                 advice = "came before in this source; only the first is taken"
                 bad.append(Reject(line, where, "duplicate", advice))
                 continue
-            if times > 1:
+            while times > 1:  # "#2" may stand in the source as well
                 recipient = structs.replace(recipient, key=f"{recipient.key}#{times}")
+                times = keys.count(recipient.key)
             same = addresses.count(recipient.address) - 1 if several else 0
             if same and self._one_each:
                 advice = "has the address of an earlier row of this source; only the first is taken"
@@ -411,7 +418,7 @@ class Intake:
             moment = datetime.fromisoformat(text)
             if moment.tzinfo is None:
                 moment = moment.replace(tzinfo=ZoneInfo(zone if zone and "|" not in zone else self._zone))
-            return moment.timestamp()
+            return epoch(moment)
         except (ValueError, OverflowError):
             raise RowError(column, "time", "must be a time like 2026-03-29T18:00 or …T18:00+02:00") from None
 

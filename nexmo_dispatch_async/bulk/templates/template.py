@@ -418,6 +418,8 @@ def _read(entry: Step | Mapping[str, Step], number: int) -> tuple[str, dict[str,
         texts = texts_of(step, where)
         _check_recipient(texts, where)
         channels.add(step.channel)
+        if _language(language) in found:
+            raise ConfigurationError(f"{where}: the language comes twice; one message will do")
         found[_language(language)] = _Message(step, texts)
     if len(channels) > 1:
         raise ConfigurationError(f"message {number}: all languages must be on one channel")

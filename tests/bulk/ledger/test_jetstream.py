@@ -13,11 +13,18 @@ from nexmo_dispatch_async.bulk.ledger.conformance import (
     LedgerConformance,
     SharedLedgerConformance,
 )
-from nexmo_dispatch_async.bulk.ledger.conformance_claims import NOW
+from nexmo_dispatch_async.bulk.ledger.conformance_claims import (
+    NOW,
+    assert_recount,
+    people,
+    request,
+    result,
+)
 from nexmo_dispatch_async.bulk.ledger.jetstream import JetStreamLedger
 from nexmo_dispatch_async.bulk.ledger.jetstream_opt_outs import JetStreamOptOutStore
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
+from nexmo_dispatch_async.bulk.ledger.records import Claimed
 from nexmo_dispatch_core.tasks import end
 
 pytestmark = pytest.mark.engines
@@ -99,6 +106,23 @@ class _WithSharedOptOuts:
 
 class TestLedger(_OnJetStream, LedgerConformance):
     """See `LedgerConformance`."""
+
+
+class TestManyResults(_OnJetStream):
+    """A batch has room for a thousand messages."""
+
+    async def test_a_claim_takes_more_results_than_a_batch_has_room_for(
+        self, ledgers: JetStreamLedgers
+    ) -> None:
+        """A campaign with many sends in flight brings them all after its ledger was away."""
+        ledger, claimed = await ledgers.new(), list[Claimed]()
+        await ledger.add(people(1300))
+        while len(claimed) < 1200:
+            claimed += await ledger.claim(request(limit=1200 - len(claimed)))
+
+        assert len(await ledger.claim(request(limit=10), [result(row) for row in claimed])) == 10
+
+        assert (await assert_recount(ledger)).states == {"sent": 1200, "sending": 10, "pending": 90}
 
 
 class TestSharedCap(_WithSharedOptOuts, CapConformance):

@@ -156,6 +156,29 @@ async def test_duplicates_may_be_an_error_or_rows_of_their_own(tmp_path: Path) -
         assert (taken.added, again.added, again.already) == (2, 0, 2)
 
 
+@pytest.mark.parametrize("keys", [("X", "X", "X#2"), ("X#2", "X", "X"), ("X", "X#2", "X", "X#2", "X")])
+async def test_no_row_of_a_repeated_key_is_taken_for_another(keys: tuple[str, ...]) -> None:
+    """With `allow` every row gets a key of its own, whatever keys the source has, and the same every time."""
+    rows = [{**ANN, "id": key} for key in keys]
+    ledger = MemoryLedger()
+
+    taken = await intake(duplicates="allow", columns=Columns(key="id")).take(rows, ledger)
+    again = await intake(duplicates="allow", columns=Columns(key="id")).take(rows, ledger)
+
+    assert (taken.added, taken.already) == (len(keys), 0)
+    assert (again.added, again.already) == (0, len(keys))
+
+
+@pytest.mark.parametrize("column", ["key", "language", "variant"])
+def test_a_cell_that_no_database_stores_is_the_error_of_its_row(column: str) -> None:
+    """A NUL character would end the import of the whole list on Postgres."""
+    columns = Columns(**{column: "cell"})
+
+    refused = refusal(lambda: intake(columns=columns).recipient(2, {**ANN, "cell": "a\0b"}))
+
+    assert refused == ("cell", "encoding")
+
+
 async def test_strict_starts_nothing_while_a_row_is_rejected(tmp_path: Path) -> None:
     """A file or a list is read before anything is added; the error lists lines, fields, rules and cures."""
     path, ledger = tmp_path / "people.csv", MemoryLedger()

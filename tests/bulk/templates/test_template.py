@@ -165,6 +165,17 @@ def test_a_text_that_is_no_template_is_refused_at_once(text: str, words: str) ->
     assert "message 1, message.content.text" in str(caught.value)
 
 
+def test_a_language_in_two_spellings_is_refused() -> None:
+    """One of the two messages would be left out in silence."""
+    with pytest.raises(ConfigurationError, match="message 1, en_GB: the language comes twice"):
+        WorkflowTemplate(
+            {
+                "en-gb": sms.text("Colour", from_=SMS, to="{phone}"),
+                "en_GB": sms.text("Color", from_=SMS, to="{phone}"),
+            }
+        )
+
+
 @pytest.mark.parametrize("to", [PERSON, "31{phone}", "{phone|31617185666}", "{a}{b}"])
 def test_the_recipient_is_one_field(to: str) -> None:
     """A template that would send every row to one person is refused."""
