@@ -142,6 +142,14 @@ def test_what_refuses_every_send_is_tried_for_five_minutes() -> None:
     assert (it.paused_until, it.gives_up_at) == (339.0, 638.0)
 
 
+def test_an_accepted_send_shows_that_the_service_can_be_reached() -> None:
+    """Its response ends the trial even within the pause: one connection of several had failed."""
+    it = meter()
+    assert it.unreachable(1.0, 2.0)
+    it.accepted(2.5)
+    assert (it.available(2.9, 5), it.available(3.0, 5)) == (0, 5)
+
+
 def test_an_old_response_neither_ends_nor_begins_the_wait_for_a_service_that_refuses() -> None:
     """It is that of a send that left before the pause."""
     it = meter()
@@ -336,6 +344,13 @@ def test_a_spent_quota_stops_until_its_reset(quota: Quota, until: float) -> None
     it = meter()
     it.apply_quota(quota, 1.0)
     assert it.paused_until == until
+
+
+def test_a_quota_without_a_window_is_no_pace_after_its_reset() -> None:
+    """Nothing says how fast to go then."""
+    it = meter()
+    it.apply_quota(Quota(limit=9, used=9, reset_in=5), 1.0)
+    assert (it.next(1.0), it.next(7.0), it.available(7.0, 20)) == (6.0, 7.0, 20)
 
 
 def test_a_new_window_begins_at_its_even_pace() -> None:
