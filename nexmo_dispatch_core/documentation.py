@@ -18,7 +18,12 @@ _LABEL: Final = "documentation"
 _FOLDERS: Final = (Path(__file__).parent / "pages", Path(__file__).parent.parent / "docs")
 
 #: The titles of pages that log lines and errors name.
-TITLES: Final = {"inbox": "The inbox", "nats": "On NATS JetStream", "rules": "Rules before the wire"}
+TITLES: Final = {
+    "command": "The command `nexmo-dispatch`",
+    "inbox": "The inbox",
+    "nats": "On NATS JetStream",
+    "rules": "Rules before the wire",
+}
 
 
 @cache

@@ -12,10 +12,10 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-__all__ = ["reason_of"]
+__all__ = ["companions_of", "obstacle_of", "reason_of"]
 
-#: The file itself, and what SQLite and the stores keep beside it.
-_COMPANIONS: Final = ("", "-wal", "-shm", "-journal", "-worker", "-reserve", "-owner", "-guard")
+#: What SQLite and the stores keep beside a file.
+_COMPANIONS: Final = ("-wal", "-shm", "-journal", "-worker", "-reserve", "-owner", "-guard")
 _NO_ROOM: Final = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
 #: The codes of SQLite behind which there is a failure of the system.
 _OF_THE_SYSTEM: Final = frozenset(
@@ -52,8 +52,22 @@ def reason_of(path: str | os.PathLike[str], error: OSError | sqlite3.Error) -> s
         number = 0
     else:
         number = error.errno or 0
+    return _obstacle(Path(os.path.realpath(path)), number) or words
+
+
+def obstacle_of(path: str | os.PathLike[str]) -> str:
+    """Return why this process cannot use a file, in the words of `reason_of`; `""` if it can."""
+    return _obstacle(Path(os.path.realpath(path)), 0)
+
+
+def companions_of(path: str | os.PathLike[str]) -> list[Path]:
+    """Return where SQLite and the stores keep files beside a file, whether they exist or not."""
     file = Path(os.path.realpath(path))
-    return _of_the_folder(file.parent, number) or _of_the_files(file) or words
+    return [file.with_name(file.name + end) for end in _COMPANIONS]
+
+
+def _obstacle(file: Path, number: int) -> str:
+    return _of_the_folder(file.parent, number) or _of_the_files(file)
 
 
 def _of_the_folder(folder: Path, number: int) -> str:
@@ -81,7 +95,7 @@ def _is_used_up(room: os.statvfs_result) -> bool:
 def _of_the_files(file: Path) -> str:
     if file.is_dir():
         return "it is a folder: name a file"
-    for each in (file.with_name(file.name + end) for end in _COMPANIONS):
+    for each in (file, *companions_of(file)):
         if os.path.lexists(each) and not _may(each, os.R_OK | os.W_OK):
             return f"permission denied: {each.name} {_owned(each)}: {_CHANGE_OWNER}"
     if not _may(file.parent, os.W_OK | os.X_OK):

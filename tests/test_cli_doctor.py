@@ -91,7 +91,7 @@ async def test_nothing_is_bad_when_all_is_well() -> None:
 
     assert codes(findings, "bad", "warning") == []
     assert seen == ["nexmo-dispatch doctor"]
-    assert {"connection", "clock", "credentials", "webhook", "webhook-open", "versions"} <= set(
+    assert {"connection", "clock", "credentials", "webhook", "webhook-unsigned", "versions"} <= set(
         codes(findings, "good")
     )
 
@@ -147,7 +147,7 @@ def _spend_quota(sim: Simulator, _: dict[str, str]) -> None:
         ),
         (_mistype_base_url, "base-url", "path"),
         (_mistype_token_url, "token-url", "path"),
-        (_spend_quota, "quota", "again in 60 s"),
+        (_spend_quota, "quota", "again in 1 min"),
         (_hide_urls, "status-url-missing", "apps update"),
         (_lead_astray, "webhook-path", "setup(path=…)"),
         (_lead_nowhere, "webhook-connection", "start the receiver"),
@@ -200,15 +200,22 @@ async def test_missing_secrets_are_a_risk(healthy: tuple[Simulator, dict[str, st
 
     assert codes(findings, "bad") == []
     assert codes(findings, "warning") == ["secrets-missing"]
-    assert "webhook-open" in codes(findings, "good")
+    assert "webhook-unsigned" in codes(findings, "good")
     assert sim.client_secret not in repr(findings)
 
 
 @pytest.mark.parametrize(
-    ("skew", "level"), [(-4000.0, "bad"), (4000.0, "bad"), (60.0, "warning"), (0.0, "good")]
+    ("skew", "level", "words"),
+    [
+        (-4000.0, "bad", "behind the service's: signed callbacks seem to come from the future"),
+        (4000.0, "warning", " s ahead of the service's"),
+        (400_000.0, "bad", "ahead of the service's: signed callbacks seem to be too old"),
+        (60.0, "warning", " s ahead of the service's"),
+        (0.0, "good", ""),
+    ],
 )
 async def test_a_clock_that_is_off_is_named(
-    healthy: tuple[Simulator, dict[str, str]], skew: float, level: str
+    healthy: tuple[Simulator, dict[str, str]], skew: float, level: str, words: str
 ) -> None:
     """The clock is compared with the `Date` header of the service."""
     _, environ = healthy
@@ -218,6 +225,8 @@ async def test_a_clock_that_is_off_is_named(
 
     (clock,) = [finding for finding in findings if finding.code == "clock"]
     assert clock.level == level
+    assert words in clock.text
+    assert ("refused" in clock.text) == (level == "bad")
     assert ("NTP" in clock.cure) == (level != "good")
 
 
@@ -322,7 +331,7 @@ async def test_a_receiver_without_signatures_is_a_risk(healthy: tuple[Simulator,
 )
 def test_each_answer_to_a_callback_has_a_code(status: int, seconds: float, code: str) -> None:
     """The code of an answer follows from its status and its time (contract 5.10)."""
-    finding = callback_finding("the status URL at hooks.example.com", status, seconds)
+    finding = callback_finding("the status URL at hooks.example.com", status, seconds, update="apps update")
 
     assert finding.code == code
     assert (finding.level == "good") == (code == "webhook")

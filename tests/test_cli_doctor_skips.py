@@ -125,7 +125,7 @@ async def test_what_a_missing_secret_prevents_is_listed(healthy: tuple[Simulator
     findings = await doctor.examine(NETWORK, environ)
 
     assert "was sent no signed callback" in texts(findings, "skipped")
-    assert "webhook-open" in codes(findings, "good")
+    assert "webhook-unsigned" in codes(findings, "good")
 
 
 async def test_a_store_that_is_not_named_is_listed() -> None:
@@ -156,7 +156,7 @@ async def test_an_examination_leaves_no_warning_at_the_receiver(caplog: pytest.L
             health = application[RECEIVERS]["/webhooks"].health()
 
     assert codes(findings, "bad", "warning") == []
-    assert "webhook-open" in codes(findings, "good")
+    assert "webhook-unsigned" in codes(findings, "good")
     assert (health["missing_signatures"], health["wrong_signatures"]) == (0, 0)
     assert [each for each in caplog.records if each.levelname in {"WARNING", "ERROR"}] == []
 

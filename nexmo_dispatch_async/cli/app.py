@@ -96,8 +96,8 @@ def doctor(
     store: Annotated[
         str | None,
         typer.Option(
-            metavar="URL",
-            help="Look at this store alone: postgresql://user@host/database or nats://host/name.",
+            metavar="STORE",
+            help="Look at this store alone: a file, postgresql://user@host/database or nats://host/name.",
         ),
     ] = None,
     only: Annotated[
@@ -123,10 +123,8 @@ def doctor(
         parts = {Part.STORE}
     if no_callbacks:
         parts.discard(Part.CALLBACKS)
-    url = store or os.environ.get(STORE, "")
-    if store is None and "://" not in url:
-        url = ""  # the file of an inbox
-    options = DoctorOptions(parts=frozenset(parts), store=url, json=json, strict=strict)
+    place = store or os.environ.get(STORE, "")
+    options = DoctorOptions(parts=frozenset(parts), store=place, json=json, strict=strict)
     raise typer.Exit(anyio.run(run, options))
 
 

@@ -1,7 +1,7 @@
 """`nexmo-dispatch doctor`: looks at everything between the settings and a handled callback, and prints it.
 
-It changes nothing. What is looked at stands in `doctor_settings`, `doctor_service`, `doctor_versions` and
-`postgres_store` and `nats_store`; what it means in `doctor_verdicts`.
+It changes nothing. What is looked at stands in `doctor_settings`, `doctor_service`, `doctor_versions`,
+`doctor_file`, `postgres_store` and `nats_store`; what it means in `doctor_verdicts`.
 """
 
 from __future__ import annotations
@@ -10,15 +10,20 @@ import os
 import textwrap
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import anyio.to_thread
 
 from nexmo_dispatch_async.bulk.ledger.places import STORES, engine_of
 from nexmo_dispatch_async.cli import nats_store, postgres_store
+from nexmo_dispatch_async.cli.doctor_file import examine_file
 from nexmo_dispatch_async.cli.doctor_options import DoctorOptions, Part
 from nexmo_dispatch_async.cli.doctor_service import examine_callbacks, examine_hosts, read_application
 from nexmo_dispatch_async.cli.doctor_settings import Settings, read_settings
 from nexmo_dispatch_async.cli.doctor_versions import examine_versions, read_requirements
 from nexmo_dispatch_async.cli.screen import Screen, show, show_json
 from nexmo_dispatch_async.exceptions import ConfigurationError, DispatchError
+from nexmo_dispatch_core.documentation import read_on
 from nexmo_dispatch_core.findings import Finding, bad, skipped
 
 __all__ = ["HEALTHY", "UNHEALTHY", "examine", "run"]
@@ -53,6 +58,8 @@ async def run(
             _print(f"{_MARKS[finding.level]:<8} ", f"{code}{finding.text}")
             if finding.cure:
                 _print(f"{'':<8} ", f"-> {finding.cure}")
+        if wrong or risks:
+            show(f"each code: {read_on('command')}")
         show(f"{wrong} bad, {risks} with a risk, {levels.count('good')} good, {left_out} skipped")
     return UNHEALTHY if wrong or (options.strict and risks) else HEALTHY
 
@@ -85,7 +92,7 @@ async def examine(
     if {Part.SERVICE, Part.CALLBACKS} & parts:
         findings += await _examine_application(parts, settings, environ, findings, clock)
     if Part.STORE in parts:
-        findings += await _store(options.store) if options.store else [_NO_STORE]
+        findings += await _store(options.store, clock()) if options.store else [_NO_STORE]
     if Part.VERSIONS in parts:
         findings += examine_versions(read_requirements())
     return findings
@@ -118,9 +125,9 @@ async def _examine_application(
     return findings + await examine_callbacks(application, settings, clock=clock)
 
 
-_NO_STORE = skipped(
-    "store", "no store was looked at: neither --store nor NEXMO_DISPATCH_STORE names one by a URL"
-)
+#: As other programs write the path of a file: `sqlite:///inbox.db`.
+_SQLITE = "sqlite:///"
+_NO_STORE = skipped("store", "no store was looked at: neither --store nor NEXMO_DISPATCH_STORE names one")
 #: Settings without which nothing can be tried at the service.
 _INCOMPLETE = frozenset({"credentials-missing", "setting"})
 
@@ -134,14 +141,16 @@ _UNREACHABLE = frozenset(
 )
 
 
-async def _store(store: str) -> list[Finding]:
+async def _store(store: str, now: float) -> list[Finding]:
+    if "://" not in store or store.startswith(_SQLITE):
+        return await anyio.to_thread.run_sync(examine_file, Path(store.removeprefix(_SQLITE)), now)
     try:
         engine = engine_of(store)
         if engine is None:
-            raise ConfigurationError(f"--store takes the URL of a store: {STORES}")
+            raise ConfigurationError(f"--store takes a file, or the URL of a store: {STORES}")
         if engine == "nats":
             return await nats_store.examine_store(store)
         return await postgres_store.examine_store(store)
     except DispatchError as error:
-        cure = "start the server, and check the URL, the user and the password"
+        cure = "start the server, and check host, port, user and password of the URL"
         return [bad("store", str(error), cure)]

@@ -24,7 +24,7 @@ class DoctorOptions(Struct, frozen=True, kw_only=True):
 
     Attributes:
         parts: What to look at.
-        store: The URL of a store; `""` for none.
+        store: The file or the URL of a store; `""` for none.
         json: Whether to print JSON.
         strict: Whether risks end the command with 1 as well.
     """

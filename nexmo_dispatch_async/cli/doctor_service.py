@@ -22,6 +22,7 @@ from nexmo_dispatch_async.cli.doctor_settings import SECRETS, Settings
 from nexmo_dispatch_async.cli.doctor_verdicts import (
     ANSWER_S,
     CONNECT_S,
+    OF_COMMANDS,
     application_findings,
     callback_finding,
     clock_finding,
@@ -67,7 +68,7 @@ async def examine_hosts(settings: Settings, *, clock: Callable[[], float] = time
             except _FAILURES as error:
                 findings.append(reach_finding(error, _named(origin), proxy=proxy))
                 continue
-            way = "" if proxy is None else f" by way of the proxy {proxy_name(proxy)}"
+            way = "" if proxy is None else f" by way of the proxy {proxy_name(proxy)}{OF_COMMANDS}"
             secure = " over TLS" if url.scheme == "https" else ""
             findings.append(good("connection", f"{_named(origin)} answers{secure}{way}"))
     findings += [
@@ -132,8 +133,8 @@ async def read_application(
     return application, [accepted, *application_findings(application, host)]
 
 
-_UNNAMED = skipped("application-unknown", "no application was read: the settings name none")
-_UNREAD = skipped("application-unknown", "the application was not read: see the failure above")
+_UNNAMED = skipped("application", "no application was read: the settings name none")
+_UNREAD = skipped("application", "the application was not read: see the failure above")
 
 
 async def _has_path(client: DispatchClient) -> bool:
@@ -167,20 +168,22 @@ async def examine_callbacks(
         for url, what in _urls(application).items():
             poster = _Poster(session, url, settings.proxies.of_text(url), clock)
             where = f"the {what} URL at {_named(url)}"
+            options = " ".join(f"--{each}-url https://…" for each in what.split(" and "))
+            update = f"nexmo-dispatch apps update {application.id} {options}"
             try:
                 if settings.secrets:
-                    finding = callback_finding(where, *await poster.post(settings.secrets))
+                    finding = callback_finding(where, *await poster.post(settings.secrets), update=update)
                     findings.append(finding)
                     if finding.level == "bad":
                         text = f"{where} was sent no unsigned callback, since it takes no signed one"
-                        findings.append(skipped("webhook-open", text))
+                        findings.append(skipped("webhook-unsigned", text))
                         continue
                 else:
-                    text = f"{where} was sent no signed callback: {SECRETS} is not set"
+                    text = f"{where} was sent no signed callback: {SECRETS} gives no secret"
                     findings.append(skipped("webhook", text))
                 status, _ = await poster.post(settings.secrets, unsigned=True)
             except _FAILURES as error:
-                findings.append(reach_finding(error, _named(url), proxy=poster.proxy, of="webhook-"))
+                findings.append(reach_finding(error, where, proxy=poster.proxy, of="webhook-", update=update))
                 continue
             findings.append(unsigned_finding(where, status))
     if settings.secrets:

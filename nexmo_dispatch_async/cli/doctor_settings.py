@@ -85,7 +85,7 @@ def read_settings(environ: Mapping[str, str]) -> tuple[Settings, list[Finding]]:
     ]
     secrets, wrong = secrets_of(environ)
     if not findings:
-        findings.append(good("credentials-missing", f"{_ID} and {_SECRET} are set"))
+        findings.append(good("settings", f"{_ID} and {_SECRET} are set"))
     if application_id == "":
         findings.append(_missing_application())
     findings += [*wrong, *_confused(environ, secrets)]
@@ -135,7 +135,10 @@ def _named(name: str, url: str) -> str:
 
 def _missing_application() -> Finding:
     text = f"{_APPLICATION} is not set: a workflow is sent in the name of an application"
-    cure = f"create one with `nexmo-dispatch apps create`, and export its id as {_APPLICATION}"
+    cure = (
+        "look for it with `nexmo-dispatch apps list`, or create one with `nexmo-dispatch apps create`; then "
+        f"export its id as {_APPLICATION}"
+    )
     return bad("application-missing", text, cure)
 
 
@@ -156,7 +159,7 @@ def secrets_of(environ: Mapping[str, str]) -> tuple[dict[str, list[str]], list[F
             text = f"{SECRETS}: entry {number} does not read API_KEY=SECRET"
             findings.append(bad("secrets-malformed", text, "write API_KEY=SECRET, with blanks between pairs"))
     if not findings:
-        findings.append(good("secrets-missing", f"{SECRETS} has {_count(len(texts), 'secret')}"))
+        findings.append(good("secrets", f"{SECRETS} has {_count(len(texts), 'secret')}"))
     return secrets, findings
 
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from yarl import URL
 
+from nexmo_dispatch_async.durations import in_words
 from nexmo_dispatch_async.exceptions import (
     APIConnectionError,
     APIError,
@@ -29,7 +30,7 @@ from nexmo_dispatch_async.transport.causes import reason_of
 from nexmo_dispatch_async.transport.proxies import proxy_name
 from nexmo_dispatch_async.urls import is_loopback, is_of_the_service, plain_host
 from nexmo_dispatch_core.findings import Finding, bad, good, warning
-from nexmo_dispatch_webhooks.signature import LEEWAY
+from nexmo_dispatch_webhooks.signature import LEEWAY, MAX_AGE
 
 __all__ = [
     "application_findings",
@@ -45,9 +46,13 @@ _SKEW = 5.0
 # Seconds after which the service may give up on a connection or a response (contract 5.10).
 CONNECT_S, ANSWER_S = 3.0, 15.0
 _SLOW_S = 2.0
+#: Who uses a proxy of the environment.
+OF_COMMANDS = " (all commands follow HTTPS_PROXY, a client of your code only with trust_env=True)"
 
 
-def reach_finding(error: Exception, host: str, *, proxy: URL | None = None, of: str = "") -> Finding:
+def reach_finding(
+    error: Exception, host: str, *, proxy: URL | None = None, of: str = "", update: str = ""
+) -> Finding:
     """Return why a server cannot be reached.
 
     Args:
@@ -55,12 +60,15 @@ def reach_finding(error: Exception, host: str, *, proxy: URL | None = None, of: 
         host: Its name, with the port if there is one.
         proxy: The proxy on the way.
         of: Prefix of the codes: `webhook-` for the receiver, none for the service.
+        update: Of the receiver: the command that corrects the URL.
     """
     reason = reason_of(error)
     if proxy is not None and (found := _of_the_proxy(error, proxy, reason)) is not None:
         return found
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         cure = "check the name, and the name server of this machine (/etc/resolv.conf)"
+        if of:
+            cure = f"{cure}; another URL: {update}"
         return bad(f"{of}dns", f"{host} has no address{reason}", cure)
     if isinstance(error, ssl.SSLCertVerificationError | aiohttp.ClientConnectorCertificateError):
         cure = "name its authority in SSL_CERT_FILE, renew the certificate, or set the clock of this machine"
@@ -78,7 +86,7 @@ def reach_finding(error: Exception, host: str, *, proxy: URL | None = None, of: 
     if isinstance(error, aiohttp.ClientConnectorError):
         cure = "check host and port, and that a firewall lets this machine connect"
         if of:
-            cure = "start the receiver there, and check host, port and firewall"
+            cure = f"start the receiver there, and check host, port and firewall; another URL: {update}"
         return bad(f"{of}connection", f"{host} refuses the connection{reason}", cure)
     return bad(f"{of}http", f"{host} does not speak HTTP{reason}", "check scheme, host and port of the URL")
 
@@ -90,11 +98,13 @@ def _of_the_proxy(error: Exception, proxy: URL, reason: str) -> Finding | None:
         cure = "let the administrator of the proxy allow the host, or name it in NO_PROXY"
         if error.status == 407:
             cure = "put the credentials into HTTPS_PROXY: http://user:password@host:port"
-        return bad("proxy-refused", f"the proxy {name} refuses the tunnel with {error.status}", cure)
+        text = f"the proxy {name} refuses the tunnel with {error.status}{OF_COMMANDS}"
+        return bad("proxy-refused", text, cure)
     unresolved = isinstance(error, aiohttp.ClientConnectorDNSError) and error.host == proxy.host
     if isinstance(error, aiohttp.ClientProxyConnectionError) or unresolved:
         cure = "correct HTTPS_PROXY, or name the host in NO_PROXY"
-        return bad("proxy-unreachable", f"the proxy {name} cannot be reached{reason}", cure)
+        text = f"the proxy {name} cannot be reached{reason}{OF_COMMANDS}"
+        return bad("proxy-unreachable", text, cure)
     return None
 
 
@@ -110,8 +120,10 @@ def clock_finding(skew: float) -> Finding:
         f"the clock of this machine is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the service's"
     )
     cure = "let NTP set the clock (timedatectl set-ntp true)"
-    if abs(skew) > LEEWAY:
-        return bad("clock", f"{text}: signed callbacks seem to be too old or to come from the future", cure)
+    if skew < -LEEWAY:
+        return bad("clock", f"{text}: signed callbacks seem to come from the future and are refused", cure)
+    if skew > MAX_AGE:
+        return bad("clock", f"{text}: signed callbacks seem to be too old and are refused", cure)
     return warning("clock", text, cure)
 
 
@@ -156,7 +168,7 @@ def refusal_finding(error: APIError, application_id: str) -> Finding:
 
 def _limit_finding(error: RateLimitError) -> Finding:
     """Return what a 429 means: a quota that is used up stops all sends, a rate limit slows them down."""
-    wait = "later" if error.retry_after is None else f"in {error.retry_after:.0f} s"
+    wait = "later" if error.retry_after is None else f"in {in_words(error.retry_after)}"
     spent = error.quota is not None and error.quota.spent
     if spent or (error.details is not None and "quotaviolation" in gateway_reason(error.details)):
         text = "the quota of the account is used up: no message is sent until it begins anew or is raised"
@@ -187,7 +199,7 @@ def application_findings(application: Application, service: str) -> list[Finding
             code, text = problem
             level = warning if code == "webhook-plain-http" else bad
             found.append(level(code, text, cure))
-    return found or [good("application-unknown", f"{name} has a status URL and an inbound URL")]
+    return found or [good("application", f"{name} has a status URL and an inbound URL")]
 
 
 def _url_problem(what: str, url: str, method: str, service: str) -> tuple[str, str] | None:
@@ -219,13 +231,14 @@ def _is_private(host: str) -> bool:
     return not address.is_global
 
 
-def callback_finding(where: str, status: int, seconds: float) -> Finding:
+def callback_finding(where: str, status: int, seconds: float, *, update: str) -> Finding:
     """Return what the answer to a signed test callback means (contract 5.9, 5.10).
 
     Args:
         where: The URL without its query, for the text.
         status: The status of the answer.
         seconds: How long the answer took.
+        update: The command that corrects the URL.
     """
     if 200 <= status <= 205:
         if seconds > _SLOW_S:
@@ -240,10 +253,12 @@ def callback_finding(where: str, status: int, seconds: float) -> Finding:
         return bad("webhook-secret", text, cure)
     if 300 <= status < 400:
         text = f"{where} redirects with {status}, and the service follows no redirect"
-        return bad("webhook-redirect", text, "set the URL of the application to where the redirect leads")
+        cure = f"set the URL to where the redirect leads: {update}"
+        return bad("webhook-redirect", text, cure)
     if status in (404, 405):
         text = f"{where} answers {status}: the receiver is not on this path"
-        return bad("webhook-path", text, "let the URLs of the application end in the path of setup(path=…)")
+        cure = f"let the URL end in the path of setup(path=…): {update}"
+        return bad("webhook-path", text, cure)
     if status == 429 or status >= 500:
         text = f"{where} answers {status}: the service repeats its callbacks for 24 hours, then drops them"
         return bad(
@@ -258,4 +273,4 @@ def unsigned_finding(where: str, status: int) -> Finding:
     if 200 <= status <= 205:
         text = f"{where} accepts callbacks without a signature, which any client can post"
         return warning("webhook-open", text, "give the receiver secrets=…, or a secret in its path")
-    return good("webhook-open", f"{where} refuses callbacks without a signature")
+    return good("webhook-unsigned", f"{where} refuses callbacks without a signature")

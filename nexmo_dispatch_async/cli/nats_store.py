@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
-from nexmo_dispatch_async.bulk.ledger.places import needs, split_url
+from nexmo_dispatch_async.bulk.ledger.places import split_url
 from nexmo_dispatch_async.exceptions import ConfigurationError, DispatchError
-from nexmo_dispatch_core.findings import Finding
+from nexmo_dispatch_core.findings import Finding, bad
 
 __all__ = ["examine_store"]
 
@@ -24,11 +25,12 @@ async def examine_store(store: str) -> list[Finding]:
     Raises:
         DispatchError: No server can be reached, the URL cannot be read, or the server is too old.
     """
-    try:
-        from nexmo_dispatch_core.jetstream.connection import Connection
-        from nexmo_dispatch_core.jetstream.examination import examine
-    except ImportError:
-        raise ConfigurationError(needs("nats", "a store")) from None
+    if find_spec("nats") is None:
+        cure = "pip install 'nexmo-dispatch-async[nats]' where this program runs"
+        return [bad("dependency-missing", "a store on NATS needs nats-py, which is not installed", cure)]
+    from nexmo_dispatch_core.jetstream.connection import Connection
+    from nexmo_dispatch_core.jetstream.examination import examine
+
     try:
         connection = Connection(split_url(store)[0], error=_error, name="nexmo-dispatch doctor", timeout=5.0)
     except ValueError as error:

@@ -5,6 +5,7 @@ It decides nothing: `progress` knows whether bytes of a request were sent.
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 from collections.abc import Iterator
@@ -25,6 +26,9 @@ _ALERT = re.compile(
 )
 # Before TLS 1.3 a server that misses a certificate sends this alert, during the handshake.
 _ALERT_OF_OLD = re.compile(r"ALERT_(HANDSHAKE_FAILURE)\b")
+
+# Failures of a connection that the system explains by a number; those of DNS and TLS have other texts.
+_BY_NUMBER = (aiohttp.ClientConnectorError, aiohttp.ClientProxyConnectionError)
 
 
 def certificate_alert(error: BaseException | None, *, connecting: bool) -> str:
@@ -67,6 +71,10 @@ def reason_of(error: Exception) -> str:
         text = "the certificate has another fingerprint"
     elif isinstance(error, aiohttp.ClientResponseError):
         text = error.message
+    elif (
+        isinstance(error, aiohttp.ClientConnectorError) and type(error) in _BY_NUMBER and error.os_error.errno
+    ):
+        text = os.strerror(error.os_error.errno)  # aiohttp's own text speaks of its settings and of calls
     elif "://" in text:
         text = "" if error.__cause__ is None else str(error.__cause__)
     if "://" in text or (isinstance(error, RuntimeError) and "<" in text):

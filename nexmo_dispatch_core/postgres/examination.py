@@ -12,10 +12,11 @@ from typing import Final, LiteralString
 
 from nexmo_dispatch_core.findings import Finding, bad, good, warning
 from nexmo_dispatch_core.postgres.database import Connection, Database
+from nexmo_dispatch_core.postgres.failures import Failure
 from nexmo_dispatch_core.postgres.notices import Notices
 from nexmo_dispatch_core.postgres.schema import Component, versions
 
-__all__ = ["MAY_IDENTIFY", "examine"]
+__all__ = ["MAY_IDENTIFY", "examine", "failure_finding"]
 
 #: Whether the role may read the identifier of the cluster: every role may by default.
 MAY_IDENTIFY: Final[LiteralString] = (
@@ -26,6 +27,7 @@ MAY_IDENTIFY: Final[LiteralString] = (
 _LEAST_VERSION: Final = 130000
 #: Seconds that the clocks may differ.
 _SKEW: Final = 2.0
+_GRANT: Final = "run `nexmo-dispatch migrate --store URL --grant ROLE` as owner"
 _SETTINGS: Final[LiteralString] = f"""
 SELECT current_setting('server_version_num')::int, current_setting('server_version'),
     current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit'),
@@ -33,6 +35,11 @@ SELECT current_setting('server_version_num')::int, current_setting('server_versi
     (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),
     (SELECT count(*) FROM pg_stat_replication), current_setting('max_connections')::int,
     (SELECT count(*) FROM pg_stat_activity), {MAY_IDENTIFY}
+"""
+_MAKING: Final[LiteralString] = """
+SELECT CASE WHEN to_regnamespace('nexmo_dispatch') IS NULL
+    THEN has_database_privilege(current_database(), 'CREATE')
+    ELSE has_schema_privilege('nexmo_dispatch', 'CREATE') END
 """
 _RIGHTS: Final[LiteralString] = """
 SELECT c.relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
@@ -67,6 +74,26 @@ async def examine(
 
     findings = await database.alone(work)
     return [*findings, await _notifications(database)]
+
+
+def failure_finding(failure: Failure, *, database: str, role: str) -> Finding:
+    """Return why a database cannot be looked at.
+
+    Args:
+        failure: Of the connection, or of a query.
+        database: Name of the database according to the URL, `""` for the default.
+        role: Name of the role, likewise.
+    """
+    text, database, role = failure.text, database or "of the default name", role or "of the default name"
+    if failure.kind == "rights":
+        return bad("postgres-rights", f"{text}: the role {role}, in the database {database}", _GRANT)
+    if "the database does not exist" in text:
+        cure = "create it (createdb), or correct the name in the URL"
+        return bad("store", f"the server has no database {database}", cure)
+    if "the role does not exist" in text or "password authentication failed" in text:
+        cure = "correct user and password of the URL, or create the role"
+        return bad("store", f"the server does not let the role {role} in ({text})", cure)
+    return bad("store", text, "start the server, and check host and port of the URL")
 
 
 async def _settings(connection: Connection) -> list[Finding]:
@@ -147,15 +174,27 @@ async def _tables(connection: Connection, components: Sequence[Component]) -> li
         elif here > newest:
             text = f"the tables of {component.name} have version {here}, and this release knows {newest}"
             found.append(bad("postgres-newer-tables", text, "install the newer release here too"))
+        elif not here and not await _may_make(connection):
+            text = (
+                f"the tables of {component.name} are missing, and the role may not make them: whatever uses "
+            )
+            text += "them ends at its start"
+            found.append(bad("postgres-tables", text, _GRANT))
         else:
-            text = f"the tables of {component.name} have version {here} of {newest}"
+            what = f"have version {here} of {newest}" if here else "are missing"
+            text = f"the tables of {component.name} {what}"
             found.append(warning("postgres-tables", text, "run `nexmo-dispatch migrate --store URL`"))
     missing = [str(row[0]) for row in await (await connection.execute(_RIGHTS)).fetchall()]
     if missing:
         text = f"the role may not read and write {', '.join(sorted(missing))}"
-        cure = "run `nexmo-dispatch migrate --store URL --grant ROLE` as owner"
-        found.append(bad("postgres-rights", text, cure))
+        found.append(bad("postgres-rights", text, _GRANT))
     return found
+
+
+async def _may_make(connection: Connection) -> bool:
+    """Return whether the role may make tables, and the schema for them where it is missing."""
+    row = await (await connection.execute(_MAKING)).fetchone()
+    return row is not None and bool(row[0])
 
 
 async def _notifications(database: Database) -> Finding:

@@ -6,6 +6,7 @@ the server, so only its class, its SQLSTATE and names of the schema are shown.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Final, Literal
 
@@ -92,6 +93,9 @@ def _where(error: psycopg.Error) -> str:
 def _reason(error: psycopg.Error) -> str:
     """Return a reason from a few known ones: the text of libpq names users, hosts and addresses."""
     text = str(error).lower()
+    for what in ("database", "role"):
+        if re.search(rf'{what} "[^"]*" does not exist', text):
+            return f"the {what} does not exist"
     for word in (
         "password authentication failed",
         "connection refused",

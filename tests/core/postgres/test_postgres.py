@@ -101,7 +101,7 @@ async def test_an_examination_names_each_risk_with_its_cure(database: str, postg
     by_level = {level: [f for f in findings if f.level == level] for level in ("good", "warning", "bad")}
     assert [finding.text[:30] for finding in by_level["bad"]] == ["fsync on, full_page_writes on,"]
     texts = " ".join(finding.text for finding in by_level["warning"])
-    for words in ("no standby", "clock of the server", "superuser", "tables of inbox have version 0 of 1"):
+    for words in ("no standby", "clock of the server", "superuser", "tables of inbox are missing"):
         assert words in texts
     assert "notifications come through" in [finding.text for finding in by_level["good"]]
     assert all(finding.cure and finding.code for finding in by_level["bad"] + by_level["warning"])

@@ -78,7 +78,11 @@ def test_the_line_about_a_full_disk_fits_a_small_disk(
 ) -> None:
     """No small disk ever has 4 MiB free; also before the file could be opened."""
     usage = shutil.disk_usage("/")._replace(total=3 * MEBIBYTE, free=0)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+
+    def disk_usage(_: object) -> object:
+        return usage
+
+    monkeypatch.setattr(shutil, "disk_usage", disk_usage)
     reserve(tmp_path).touch()
 
     assert DiskReserve(tmp_path / "inbox.db", SqliteSettings()).give_up()

@@ -17,12 +17,13 @@ from nexmo_dispatch_webhooks.inbox.sqlite_settings import SqliteSettings
 from nexmo_dispatch_webhooks.logs import logger
 
 __all__ = [
+    "APPLICATION_ID",
     "has_race",
     "move_log",
     "open_file",
 ]
 
-_APPLICATION_ID = 0x4E445731  # "NDW1": identifies the file for `file` and for `open_file`
+APPLICATION_ID = 0x4E445731  # "NDW1": identifies the file for `file` and for `open_file`
 #: Bytes of the page cache: it holds the index of half a million keys, so that no key is read from the disk.
 _CACHE = 16 * 1024**2
 #: Pages of the log after which other processes have to wait for its move.
@@ -52,7 +53,7 @@ def open_file(path: Path, settings: SqliteSettings) -> SqliteFile:
             if not settings.create:
                 raise InboxError(f"there is no inbox in {path.name}: the file is empty")
             _create(file)
-        if _identity(db) != (_APPLICATION_ID, sql.SCHEMA_VERSION):
+        if _identity(db) != (APPLICATION_ID, sql.SCHEMA_VERSION):
             raise InboxError(f"{path.name} is no inbox of this version")
         db.execute(f"PRAGMA cache_size = -{_CACHE // 1024}")
         db.execute(f"PRAGMA synchronous = {settings.synchronous}")
@@ -107,7 +108,7 @@ def _create(file: SqliteFile) -> None:
         if _is_empty(db):  # no other process was quicker
             for statement in sql.SCHEMA:
                 db.execute(statement)
-            db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             db.execute(f"PRAGMA user_version = {sql.SCHEMA_VERSION}")
         db.execute("COMMIT")
     except BaseException:
