@@ -216,6 +216,43 @@ def test_a_limit_is_approached_and_then_probed() -> None:
     assert rates(it, 5.0, 6.0, 7.0) == pytest.approx([57.0, 79.8, 100])
 
 
+def test_probes_double_at_most() -> None:
+    """By a fifth, two, four, and from then on to double the rate each second."""
+    it = throttled_at_50(cap=1000)
+    assert rates(it, *range(3, 10))[-2:] == pytest.approx([287.28, 574.56])
+
+
+def test_a_cap_that_is_reached_ends_what_was_learned() -> None:
+    """Exactly, too: a higher cap is the rate from then on."""
+    it = throttled_at_50(cap=57)
+    rates(it, 3.0, 4.0, 5.0)
+    it.retune(1000, 5.5)
+    assert it.rate == 1000
+
+
+def test_a_probe_of_which_little_was_accepted_finds_another_limit() -> None:
+    """Less than half of the rate at which it rested: the limit has changed, and is searched from there."""
+    it = throttled_at_50(cap=1000)
+    rates(it, 3.0, 4.0, 5.0)
+    it.accepted(5.25, 10)
+    assert it.throttled(5.2, 5.5)
+    assert (it.rate, it.paused_until) == (pytest.approx(0.5 * 0.95 * 10), 6.0)
+
+
+def test_a_429_at_the_very_beginning_counts_nothing_as_accepted() -> None:
+    """No send was."""
+    it = meter()
+    assert it.throttled(0.0, 0.05)
+    assert it.rate == 0.5
+
+
+def test_a_rate_rises_a_second_after_a_pause_that_is_ended() -> None:
+    """As after one that passed."""
+    it = throttled_at_50(cap=1000)
+    it.try_again(1.5)
+    assert rates(it, 2.4, 2.5) == pytest.approx([23.75, 35.625])
+
+
 def test_without_waiting_sends_nothing_is_probed() -> None:
     """A higher rate would prove nothing."""
     it = throttled_at_50(cap=100)
