@@ -5,20 +5,28 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import unused_port
 
+from nexmo_dispatch_async import sms
+from nexmo_dispatch_async.bulk import WorkflowTemplate
 from nexmo_dispatch_async.bulk.campaign import Campaign
 from nexmo_dispatch_async.bulk.ledger.conformance_claims import people, request, result, states
 from nexmo_dispatch_async.bulk.ledger.places import join_url
 from nexmo_dispatch_async.bulk.ledger.postgres import PostgresLedger
 from nexmo_dispatch_async.bulk.ledger.postgres_tables import CAMPAIGNS
 from nexmo_dispatch_async.exceptions import LedgerCopiedError, LedgerError
+from nexmo_dispatch_async.simulator import Simulator
 from nexmo_dispatch_core.postgres import schema
 from nexmo_dispatch_core.postgres.database import Database
 from nexmo_dispatch_core.postgres.examination import examine
 from nexmo_dispatch_core.postgres.failures import Failure
 from nexmo_dispatch_core.postgres.schema import Component
+from nexmo_dispatch_webhooks import Router
+from nexmo_dispatch_webhooks.aiohttp import setup
 from tests.bulk.ledger.test_postgres import PostgresLedgers
 from tests.support.postgres_server import PostgresServer
 
@@ -198,6 +206,45 @@ async def test_a_role_with_the_least_rights_notices_a_copy(
     with pytest.raises(LedgerCopiedError, match="another database"):
         await PostgresLedger.open(postgres.dsn(copy, role), "spring")
     postgres.sql(f"DROP OWNED BY {role}", copy)
+
+
+async def test_the_steps_of_the_page_message_no_person_twice(
+    makes: PostgresLedgers, postgres: PostgresServer
+) -> None:
+    """Paused, opened with `restored`, callbacks that still arrive, resumed: only unsent rows are sent."""
+    template = WorkflowTemplate(sms.text("Hello", from_="31647356950", to="{phone}"))
+    url = join_url(makes.url, "spring")
+    async with Simulator() as sim, AsyncExitStack() as stack:
+        port = unused_port()
+        hooks = f"http://127.0.0.1:{port}/webhooks"
+        sim.create_application(status_url=hooks, inbound_url=hooks)
+        client = await stack.enter_async_context(sim.client())
+        async with Campaign.open(url, client=client, template=template) as campaign:
+            await campaign.add([{"phone": f"99900000000{number}"} for number in range(1, 6)])
+            dump = postgres.dump(name_of(makes.url))
+            await campaign.run()
+        accepted = sim.accepted
+        postgres.load(dump, name_of(makes.url), first=DROP)
+
+        async with Campaign.open(url, observer=True) as operator:
+            await operator.pause("restored")
+        campaign = await stack.enter_async_context(
+            Campaign.open(url, client=client, template=template, restored=True)
+        )
+        router, app = Router(), web.Application()
+        campaign.attach(router)
+        setup(app, router, secrets={sim.api_key: sim.signature_secret}, clock=sim.timestamp)
+        runner = web.AppRunner(app)
+        stack.push_async_callback(runner.cleanup)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        running = asyncio.create_task(campaign.run())
+        await sim.advance_until_idle()
+        assert (await campaign.ledger.counts()).states == {"sent": 5}
+        await campaign.resume()
+        counts = await running
+
+    assert (accepted, sim.accepted, counts.states) == (5, 5, {"sent": 5})
 
 
 # --- a database that is put back under a sender ---
