@@ -101,6 +101,8 @@ class PostgresServer:
                 "-R",
                 "-X",
                 "stream",
+                "-c",
+                "fast",  # the checkpoint of a source that has work takes half a minute otherwise
             )
         else:
             make = ("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")

@@ -30,7 +30,7 @@ from nexmo_dispatch_webhooks.aiohttp import setup
 from tests.bulk.ledger.test_postgres import PostgresLedgers
 from tests.support.postgres_server import PostgresServer
 
-pytestmark = pytest.mark.engines
+pytestmark = [pytest.mark.engines, pytest.mark.timeout(180)]
 
 DROP = "DROP SCHEMA nexmo_dispatch CASCADE"
 _numbers = itertools.count(1)
