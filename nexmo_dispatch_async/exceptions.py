@@ -7,6 +7,7 @@
     ├── CareWindowStoreError           the store of a care window failed; nothing was recorded
     ├── CampaignError                  a campaign or its files cannot carry out the call
     │   ├── LedgerError                the ledger failed; nothing of the call was stored
+    │   │   ├── LedgerMissingError     there is no ledger at this place, or no campaign of this name
     │   │   ├── LedgerInUseError       another process uses the file: .pid, .host
     │   │   └── LedgerCopiedError      the ledger is a copy or was restored: the original may have sent since
     │   ├── PlanChangedError           the ledger holds another plan
@@ -77,6 +78,7 @@ __all__ = [
     "LedgerCopiedError",
     "LedgerError",
     "LedgerInUseError",
+    "LedgerMissingError",
     "NotAcceptedError",
     "NotFoundError",
     "NotReachedError",
@@ -112,16 +114,14 @@ class ConfigurationError(DispatchError, ValueError):
 class UnacceptableError(DispatchError):
     """The same workflow would be refused again, by the rules of this package or by the service.
 
-    Common base of `InvalidWorkflowError` and `RefusedError`, for code that treats both alike
-    (`Refused.error`).
+    Common base of `InvalidWorkflowError` and `RefusedError`, as `Refused.error` has them.
 
     Attributes:
         outcome: Always `refused`.
         findings: Findings of the rules; empty if the service refused the workflow.
         status: HTTP status; `None` if the rules refused the workflow.
         details: Content of the error body; `None` if the rules refused the workflow.
-        reason: Why, in short and without a value of the workflow: title, code and names of parameters of the
-            error body, or the ids of the rules.
+        reason: Why, without a value of the workflow: title, code and names of parameters, or ids of rules.
         code: Error code of the service (contract 6), or an empty text.
         error_class: Class of the error (contract 6).
     """
@@ -150,10 +150,8 @@ class InvalidWorkflowError(UnacceptableError, ValueError):
         self.findings: tuple[Finding, ...] = tuple(findings)
         self.reason = ", ".join(dict.fromkeys(finding.rule for finding in self.findings))
         lines = "".join(f"\n  {finding}" for finding in self.findings)
-        count = len(self.findings)
-        super().__init__(
-            f"the workflow has {count} problem{'' if count == 1 else 's'}, nothing was sent:{lines}"
-        )
+        problems = f"{len(self.findings)} problem{'' if len(self.findings) == 1 else 's'}"
+        super().__init__(f"the workflow has {problems}, nothing was sent:{lines}")
 
     def __reduce__(self) -> tuple[type[InvalidWorkflowError], tuple[tuple[Finding, ...]]]:
         return type(self), (self.findings,)
@@ -169,6 +167,10 @@ class CampaignError(DispatchError):
 
 class LedgerError(CampaignError):
     """The ledger of a campaign failed; nothing of the call was stored."""
+
+
+class LedgerMissingError(LedgerError):
+    """There is no ledger at this place, or no campaign of this name in the store."""
 
 
 class LedgerInUseError(LedgerError):

@@ -28,6 +28,7 @@ from nexmo_dispatch_async.bulk.opening import (
     opened,
     resting,
     settings_of,
+    silent_rows,
     state_of,
     stopped_by_signals,
 )
@@ -404,7 +405,8 @@ class Campaign:
         if sender is None:
             return resting(counts, await self.ledger.control(), at, spent)
         now = running_loop().time()
-        wait, rate = sender.shown(at) or failed, sender.progress.rate(now)
+        wait = sender.shown(at) or failed or await silent_rows(self.ledger, counts, at, sender.in_flight)
+        rate = sender.progress.rate(now)
         seconds = sender.progress.eta(now, counts.open)
         return Status(
             state=state_of(wait, stopping=sender.stopping),

@@ -16,12 +16,12 @@ from typing import Any, Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
+from nexmo_dispatch_async.bulk.ledger.ledger import Ledger, TellsLife
 from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.bulk.ledger.places import name_at, open_ledger
 from nexmo_dispatch_async.bulk.ledger.records import Added, Control, Counts, Recipient, Row
-from nexmo_dispatch_async.bulk.progress import Status, Wait
+from nexmo_dispatch_async.bulk.progress import Status, Wait, silence
 from nexmo_dispatch_async.bulk.rejects import RowError
 from nexmo_dispatch_async.bulk.sending.sender import Sender
 from nexmo_dispatch_async.bulk.settings import CampaignSettings, Pace, Source
@@ -39,6 +39,7 @@ __all__ = [
     "opened",
     "resting",
     "settings_of",
+    "silent_rows",
     "state_of",
     "stopped_by_signals",
 ]
@@ -187,6 +188,22 @@ def state_of(wait: Wait | None, *, stopping: bool) -> Literal["running", "waitin
     if wait is None:
         return "running"
     return "paused" if wait.reason == "paused" else "waiting"
+
+
+async def silent_rows(ledger: Ledger, counts: Counts, at: float, in_flight: int) -> Wait | None:
+    """Return the wait for rows of processes that show no life, if these are all that is left.
+
+    Args:
+        ledger: The ledger of the campaign.
+        counts: Its counts.
+        at: Epoch seconds.
+        in_flight: Number of sends of this process.
+    """
+    is_last = not in_flight and 0 < counts.open == counts.states.get("sending")
+    if is_last and isinstance(ledger, TellsLife):
+        with suppress(LedgerError):  # the next look may succeed
+            return silence(await ledger.life(), at)
+    return None
 
 
 class LastCounts:

@@ -29,7 +29,7 @@ from nexmo_dispatch_async.bulk.rows.readers import Rows
 from nexmo_dispatch_async.bulk.rows.seen import Seen
 from nexmo_dispatch_async.bulk.sending.calendar import Calendar
 from nexmo_dispatch_async.bulk.settings import CampaignSettings, Pace
-from nexmo_dispatch_async.exceptions import ConfigurationError
+from nexmo_dispatch_async.exceptions import ConfigurationError, LedgerError, LedgerMissingError
 from nexmo_dispatch_async.rules import DEFAULT_RULES, Rules
 from nexmo_dispatch_async.tariff import Tariff
 
@@ -145,13 +145,23 @@ async def plan_of(
         if file:
             if is_url(file) or await anyio.Path(file).exists():
                 opt_outs = await stack.enter_async_context(OptOutList.open(file))
-        elif not is_url(ledger) and await anyio.Path(ledger).exists():  # a plan makes no ledger
-            opened = await open_ledger(ledger, observer=True, create=False)
-            stack.push_async_callback(opened.aclose)
-            opt_outs = opened.opt_outs
+        else:
+            opt_outs = await _list_of(ledger, stack)
         return await make_plan(
             settings.source, intake, settings, tariff=tariff, opt_outs=opt_outs, now=now, rejects=rejects
         )
+
+
+async def _list_of(ledger: str, stack: AsyncExitStack) -> OptOutList | None:
+    """Return the opt-out list of a ledger; None where there is no ledger yet, since a plan makes none."""
+    try:
+        opened = await open_ledger(ledger, observer=True, create=False)
+    except LedgerMissingError:
+        return None
+    except LedgerError as error:
+        raise LedgerError(f"it is not known who is on the opt-out list: {error}") from None
+    stack.push_async_callback(opened.aclose)
+    return opened.opt_outs
 
 
 def intake_of(settings: CampaignSettings, *, rules: Rules = DEFAULT_RULES) -> Intake:

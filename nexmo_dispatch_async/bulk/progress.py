@@ -11,14 +11,14 @@ from typing import Literal
 
 from msgspec import Struct
 
-from nexmo_dispatch_async.bulk.ledger.records import Counts
+from nexmo_dispatch_async.bulk.ledger.records import Counts, Life
 
-__all__ = ["Progress", "Status", "Wait", "WaitReason"]
+__all__ = ["Progress", "Status", "Wait", "WaitReason", "silence"]
 
 #: `quota`: of the gateway, spent. `throttled`: the service asked for less. `rate`: the campaign's own pace.
 #: `unreachable`: no connection or no token. `service`: it fails for all sends, one after the other is unknown
 #: or refused. `answers`: all slots are taken. `store`: the ledger. `due`: rows that may not be sent before a
-#: time of their own.
+#: time of their own. `silent`: rows in flight of a process that ended or is cut off, unknown after its lease.
 WaitReason = Literal[
     "quota",
     "throttled",
@@ -28,6 +28,7 @@ WaitReason = Literal[
     "answers",
     "store",
     "due",
+    "silent",
     "start_at",
     "quiet_hours",
     "paused",
@@ -46,12 +47,14 @@ class Wait(Struct, frozen=True, kw_only=True):
         bucket: The meter that limits the rate: `gateway`, `campaign`, or a bucket; `""` for none.
         by: The origin of a pause, such as `command` or `abort_if`; `""` without a pause.
         words: Details, without personal data.
+        since: Epoch seconds of the last sign of life of a `silent` process.
         pauses_at: Epoch seconds after which the campaign pauses if the send that is tried is refused, too;
             `None` unless the service refuses all sends.
     """
 
     reason: WaitReason
     until: float | None = None
+    since: float | None = None
     bucket: str = ""
     by: str = ""
     words: str = ""
@@ -85,6 +88,7 @@ class Status(Struct, frozen=True, kw_only=True):
         spent: Cost according to callbacks, by currency.
         wait: The reason of a wait; `None` while rows are sent.
         at: Epoch seconds of this status.
+        seen: Epoch seconds of the last sign of life of a process, where others send and the store knows it.
     """
 
     state: Literal["idle", "running", "waiting", "paused", "stopping", "finished"]
@@ -95,6 +99,22 @@ class Status(Struct, frozen=True, kw_only=True):
     eta: float | None = None
     spent: dict[str, Decimal] = {}
     wait: Wait | None = None
+    seen: float | None = None
+
+
+def silence(life: Life, at: float) -> Wait | None:
+    """Return the wait for rows of processes that show no life; `None` without such rows.
+
+    Args:
+        life: The processes.
+        at: Epoch seconds.
+    """
+    if not life.silent:
+        return None
+    # to the second, since each look has a delay of its own
+    until = None if life.remaining is None else float(round(at + life.remaining))
+    words = f"{life.silent:,} row{'' if life.silent == 1 else 's'} of a process that ended or is cut off"
+    return Wait(reason="silent", until=until, since=float(round(at - life.silent_for)), words=words)
 
 
 class Progress:

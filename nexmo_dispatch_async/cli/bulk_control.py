@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal
 
 import anyio
 from msgspec.structs import replace
 
-from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
+from nexmo_dispatch_async.bulk.ledger.ledger import Ledger, TellsLife
 from nexmo_dispatch_async.bulk.ledger.records import Counts
-from nexmo_dispatch_async.bulk.progress import Status, Wait
+from nexmo_dispatch_async.bulk.progress import Status, Wait, silence
 from nexmo_dispatch_async.cli.bulk_files import (
     DONE,
     FAILED,
@@ -28,15 +28,12 @@ from nexmo_dispatch_async.cli.bulk_words import line_of
 from nexmo_dispatch_async.cli.screen import show
 from nexmo_dispatch_async.cli.stores import Place
 
+if TYPE_CHECKING:
+    from nexmo_dispatch_async.bulk.ledger.jetstream import JetStreamLedger
+    from nexmo_dispatch_async.bulk.ledger.postgres import PostgresLedger
+    from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
+
 __all__ = ["ask", "show_status", "status_of"]
-
-
-@runtime_checkable
-class _Shared(Protocol):
-    """A ledger that several processes send for, and that knows how many."""
-
-    async def senders(self) -> int: ...
-
 
 ControlState = Literal["run", "pause", "stop"]
 
@@ -74,7 +71,7 @@ async def show_status(place: Place, *, verify: bool, json: bool) -> int:
             return FAILED
     show(as_json(status) if json else line_of(name_of(place), status, zone_of(place)))
     if status.state == "idle" and not json:
-        if sending := status.counts.states.get("sending"):
+        if status.wait is None and (sending := status.counts.states.get("sending")):
             were = "row was" if sending == 1 else "rows were"
             show(f"{sending:,} {were} in flight when its process ended: the next run calls them unknown")
         campaign = "FILE" if settings_of(place) is None else place
@@ -116,14 +113,23 @@ async def ask(
         elif state is not None:
             request = request.asked(state=state, by=_BY, reason=reason)
         control = await ledger.control(request)
+        running = await _may_run(place, ledger)
     if json:
         show(as_json(control))
     else:
-        words = {"run": "may run", "pause": "pauses", "stop": "stops once what is in flight is answered"}
+        stops = "stops once what is in flight is answered" if running else "is stopped: no process sends it"
+        words = {"run": "may run", "pause": "pauses", "stop": stops}
         show(f"{name_of(place)} {words[control.state]}")
         if control.held:
             show("it stays paused: the next run waits for nexmo-dispatch bulk resume")
     return DONE
+
+
+async def _may_run(place: Place, ledger: SqliteLedger | PostgresLedger | JetStreamLedger) -> bool:
+    """Whether a process sends for a campaign, as far as its ledger and its status tell."""
+    if isinstance(ledger, TellsLife):
+        return (await ledger.life()).senders > 0
+    return read_live(ledger_of(place), time.time()) is not None or await ledger.in_use()
 
 
 async def _live_after(ledger: Place, at: float) -> Status | None:
@@ -152,6 +158,13 @@ async def _idle(ledger: Ledger, now: float) -> Status:
     if control.state == "pause" or control.held:
         wait = Wait(reason="paused", by=control.by, words=control.reason)
         return Status(state="paused", counts=counts, at=now, wait=wait)
-    if isinstance(ledger, _Shared) and await ledger.senders():
-        return Status(state="running", counts=counts, at=now)
-    return Status(state="idle", counts=counts, at=now)
+    if not isinstance(ledger, TellsLife):
+        return Status(state="idle", counts=counts, at=now)
+    life = await ledger.life()
+    silent = silence(life, now)
+    if not life.senders:
+        return Status(state="idle", counts=counts, at=now, wait=silent)
+    seen = None if life.seen is None else now - life.seen
+    if silent is not None and life.silent == counts.open:
+        return Status(state="waiting", counts=counts, at=now, wait=silent, seen=seen)
+    return Status(state="running", counts=counts, at=now, seen=seen)

@@ -34,6 +34,8 @@ def line_of(name: str, status: Status, zone: str = "UTC") -> str:
         parts.append(f"{status.rate:.1f}/s")
     if status.state == "running" and status.eta is not None:
         parts.append(f"{span(status.eta - status.at)} left")
+    if status.seen is not None:
+        parts.append(f"last sign of life {span(status.at - status.seen)} ago")
     if status.wait is not None and status.state != "finished":
         parts.append(wait_in_words(status.wait, status.at, zone))
     return ", ".join(parts)
@@ -64,10 +66,14 @@ def wait_in_words(wait: Wait, now: float, zone: str = "UTC") -> str:
         words = "waiting for start_at"
     elif wait.reason == "unreachable":
         words = "the service cannot be reached"
+    elif wait.reason == "silent":
+        ago = "" if wait.since is None else f", last sign of life {span(now - wait.since)} ago"
+        words = f"waiting for {wait.words}{ago}"
     else:
         words = str(wait) if wait.reason in _STANDING else f"waiting for {wait}"
     if wait.until is not None:
         until = ", next try at" if wait.reason in _TRIED else " until"
+        until = ", unknown from" if wait.reason == "silent" else until
         words += f"{until} {moment(wait.until, zone)} (in {span(wait.until - now)})"
     if wait.pauses_at is not None:
         words += f", it pauses at {moment(wait.pauses_at, zone)} if that does not help"

@@ -61,7 +61,12 @@ async def read_page(connection: Connection, stream: str, subject: str, seq: int)
         if int(_header(message, _BEFORE) or 0) != (taken[-1].seq if taken else 0):
             return Page(tuple(taken), more=True)  # a response was lost on its way
         taken.append(
-            Message(int(_header(message, _SEQUENCE)), _header(message, "Nats-Subject"), message.data)
+            Message(
+                int(_header(message, _SEQUENCE)),
+                _header(message, "Nats-Subject"),
+                message.data,
+                _header(message, "Nats-Time-Stamp"),
+            )
         )
     return Page(tuple(taken), more=int(_header(end, "Nats-Num-Pending") or 0) > 0)
 

@@ -66,11 +66,19 @@ class Shape(Struct, frozen=True):
 
 
 class Message(Struct, frozen=True):
-    """A stored message."""
+    """A stored message.
+
+    Attributes:
+        seq: Its sequence.
+        subject: Its subject.
+        data: Its content.
+        stamp: When the server stored it, in ISO 8601; `""` where it was not asked for.
+    """
 
     seq: int
     subject: str
     data: bytes
+    stamp: str = ""
 
 
 class Write(Struct, frozen=True):

@@ -37,9 +37,9 @@ SELECT current_setting('server_version_num')::int, current_setting('server_versi
     (SELECT count(*) FROM pg_stat_activity), {MAY_IDENTIFY}
 """
 _MAKING: Final[LiteralString] = """
-SELECT CASE WHEN to_regnamespace('nexmo_dispatch') IS NULL
-    THEN has_database_privilege(current_database(), 'CREATE')
-    ELSE has_schema_privilege('nexmo_dispatch', 'CREATE') END
+SELECT has_database_privilege(current_database(), 'CREATE') AND NOT EXISTS (
+    SELECT 1 FROM pg_namespace WHERE nspname = 'nexmo_dispatch' AND NOT pg_has_role(nspowner, 'USAGE')
+)
 """
 _RIGHTS: Final[LiteralString] = """
 SELECT c.relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
@@ -167,6 +167,7 @@ async def _skew(connection: Connection, clock: Callable[[], float]) -> Finding:
 async def _tables(connection: Connection, components: Sequence[Component]) -> list[Finding]:
     known = await versions(connection)
     found: list[Finding] = []
+    old: list[str] = []
     for component in components:
         here, newest = known.get(component.name, 0), len(component.steps)
         if here == newest:
@@ -174,16 +175,10 @@ async def _tables(connection: Connection, components: Sequence[Component]) -> li
         elif here > newest:
             text = f"the tables of {component.name} have version {here}, and this release knows {newest}"
             found.append(bad("postgres-newer-tables", text, "install the newer release here too"))
-        elif not here and not await _may_make(connection):
-            text = (
-                f"the tables of {component.name} are missing, and the role may not make them: whatever uses "
-            )
-            text += "them ends at its start"
-            found.append(bad("postgres-tables", text, _GRANT))
         else:
-            what = f"have version {here} of {newest}" if here else "are missing"
-            text = f"the tables of {component.name} {what}"
-            found.append(warning("postgres-tables", text, "run `nexmo-dispatch migrate --store URL`"))
+            old.append(component.name)
+    if old:
+        found.append(await _old(connection, old, new=not known))
     missing = [str(row[0]) for row in await (await connection.execute(_RIGHTS)).fetchall()]
     if missing:
         text = f"the role may not read and write {', '.join(sorted(missing))}"
@@ -191,10 +186,14 @@ async def _tables(connection: Connection, components: Sequence[Component]) -> li
     return found
 
 
-async def _may_make(connection: Connection) -> bool:
-    """Return whether the role may make tables, and the schema for them where it is missing."""
+async def _old(connection: Connection, names: Sequence[str], *, new: bool) -> Finding:
+    """Say who makes tables that are missing or old: the next process, if its role may."""
+    text = f"the tables of {', '.join(names)} are missing{'' if new else ' or of an older release'}"
     row = await (await connection.execute(_MAKING)).fetchone()
-    return row is not None and bool(row[0])
+    if row is not None and row[0]:
+        return good("postgres-tables", f"{text}: stores make them when they begin")
+    text += ", and the role may not make them: whatever uses them ends at its start"
+    return bad("postgres-tables", text, _GRANT)
 
 
 async def _notifications(database: Database) -> Finding:

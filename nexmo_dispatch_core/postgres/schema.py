@@ -15,7 +15,7 @@ from psycopg import errors, sql
 from nexmo_dispatch_core.postgres.database import SCHEMA, Connection, Database
 from nexmo_dispatch_core.postgres.failures import Failure, MakeError
 
-__all__ = ["Component", "grant", "migrate", "require", "versions"]
+__all__ = ["Component", "exists", "grant", "migrate", "require", "versions"]
 
 # All programs on a database share the numbers of advisory locks: this number is the project's own.
 _LOCK: Final = 0x6E645F736368656D
@@ -49,6 +49,11 @@ class Component(Struct, frozen=True):
 
     name: str
     steps: tuple[LiteralString, ...]
+
+
+async def exists(database: Database, component: Component) -> bool:
+    """Return whether a database has the tables of a component, of whichever version."""
+    return bool(await database.alone(lambda connection: _version(connection, component.name)))
 
 
 async def require(database: Database, component: Component, error: MakeError) -> None:

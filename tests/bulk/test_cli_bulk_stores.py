@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import anyio
 import pytest
 from typer.testing import CliRunner
 
 from nexmo_dispatch_async.bulk.campaign_file import CampaignFileError, load, parse
-from nexmo_dispatch_async.bulk.ledger.places import join_url
+from nexmo_dispatch_async.bulk.ledger.places import join_url, open_ledger
 from nexmo_dispatch_async.cli.app import app
 from nexmo_dispatch_async.cli.stores import STORE
 from nexmo_dispatch_async.simulator import Simulator
@@ -100,6 +102,35 @@ def test_every_command_of_a_campaign_in_a_store(
     figures = json.loads(run("report", "--json")[1])
     assert (figures["name"], figures["rows"]) == ("spring", 20)
     assert run("status", join_url(store, "summer"))[0] == 1
+
+
+@pytest.mark.engines
+def test_the_plan_asks_the_opt_out_list_of_the_store(
+    store: str, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on SQLite: who is on it counts as no send; a store that cannot be asked is no empty list."""
+    monkeypatch.setenv(STORE, store)
+    code, before, err = run("plan", file, "--json")
+    assert (code, json.loads(before)["suppressed"]) == (0, 0), err
+    assert run("status", file)[0] == 1  # a plan makes no ledger
+
+    async def make() -> None:
+        await (await open_ledger(join_url(store, "spring"), accept_loss=True)).aclose()
+
+    anyio.run(make)
+    assert run("opt-out", "add", file, "+999000000001")[0] == 0
+
+    code, planned, err = run("plan", file, "--json")
+
+    assert code == 0, err
+    assert json.loads(planned)["suppressed"] == 1
+    assert json.loads(planned)["hash"] == json.loads(before)["hash"]
+    assert "19 to send" in run("plan", file)[1]
+    away = re.sub(r"//[^?]*", "//127.0.0.1:1/away", store).partition("?")[0]
+    monkeypatch.setenv(STORE, away)
+    code, out, err = run("plan", file)
+    assert (code, out) == (1, "")
+    assert "it is not known who is on the opt-out list: the ledger failed: " in " ".join(err.split())
 
 
 @pytest.mark.engines

@@ -34,11 +34,11 @@ async def test_senders_keep_the_rate_together(database: str) -> None:
             figures: list[float] = []
 
             async def join() -> None:
-                before = await ledger.senders()
+                before = (await ledger.life()).senders
                 members.append(Member(command))
                 await members[-1].start()
                 async with asyncio.timeout(60):
-                    while await ledger.senders() <= before:  # noqa: ASYNC110 - of the other process
+                    while (await ledger.life()).senders <= before:  # noqa: ASYNC110 - of the other process
                         await asyncio.sleep(0.05)
 
             async def measure() -> None:

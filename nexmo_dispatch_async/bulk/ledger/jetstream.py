@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import islice
-from types import TracebackType
 from typing import Self
 
 import msgspec
@@ -38,6 +37,7 @@ from nexmo_dispatch_async.bulk.ledger.records import (
     ClaimRequest,
     Control,
     Counts,
+    Life,
     News,
     Observed,
     Recipient,
@@ -50,6 +50,7 @@ from nexmo_dispatch_async.exceptions import (
     ConfigurationError,
     LedgerCopiedError,
     LedgerError,
+    LedgerMissingError,
     PlanChangedError,
 )
 from nexmo_dispatch_core.jetstream.connection import Connection
@@ -179,7 +180,7 @@ class JetStreamLedger:
         view = self._journal.view
         await self._journal.read()
         if not view.head_seq and not create:
-            raise LedgerError(f"there is no campaign of this name in {self._connection.shown}")
+            raise LedgerMissingError(f"there is no campaign of this name in {self._connection.shown}")
         stream = await self._stream.state()
         if self._observes:
             if not view.head_seq:
@@ -444,10 +445,10 @@ class JetStreamLedger:
                 total += found
         return total
 
-    async def senders(self) -> int:
-        """Return how many processes send for the campaign now."""
+    async def life(self) -> Life:
+        """Return which other processes send for the campaign now."""
         async with self._batches.reading():
-            return len(self._journal.others(QUIET))
+            return self._journal.life(QUIET, time.time(), observer=self._observes)
 
     async def aclose(self) -> None:
         """Give up what this process was sending, and disconnect."""
@@ -462,12 +463,7 @@ class JetStreamLedger:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     def _require_owner(self) -> None:
@@ -497,4 +493,5 @@ async def _store_head(head: Head, work: Work) -> None:
 def _error(failure: Failure) -> LedgerError:
     if failure.kind == "closed":
         return LedgerError("the ledger is closed")
-    return LedgerError(f"the ledger failed: {failure.text}")
+    kind = LedgerMissingError if failure.kind == "missing" else LedgerError
+    return kind(f"the ledger failed: {failure.text}")

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
+import math
 import secrets
 import time
 from collections import OrderedDict, deque
@@ -18,7 +20,8 @@ from typing import Final
 from nexmo_dispatch_async.bulk.ledger import jetstream_rows as form
 from nexmo_dispatch_async.bulk.ledger.jetstream_people import PeopleView
 from nexmo_dispatch_async.bulk.ledger.jetstream_rows import Chunk, Marker, Names, PeopleNames
-from nexmo_dispatch_async.bulk.ledger.jetstream_view import CampaignView
+from nexmo_dispatch_async.bulk.ledger.jetstream_view import CampaignView, Worker
+from nexmo_dispatch_async.bulk.ledger.records import Life
 from nexmo_dispatch_async.exceptions import LedgerError
 from nexmo_dispatch_core.jetstream.connection import Connection
 from nexmo_dispatch_core.jetstream.failures import Failure, WrongSequenceError
@@ -68,7 +71,7 @@ def lost(connection: Connection) -> Exception:
         "the stream was deleted and made anew: its rows are gone. Restore it from a backup; do not add the "
         "list again, or people get a second message"
     )
-    return connection.failed(Failure("missing", text))
+    return connection.failed(Failure("other", text))
 
 
 class Reader:
@@ -135,6 +138,13 @@ class Reader:
                 if looks == _LOOKS:
                     raise self._connection.failed(Failure("away", "the replicas of the stream lag behind"))
                 await asyncio.sleep(_LAG)
+
+
+def _age(worker: Worker, at: float, now: float) -> float:
+    """Return the seconds since a sign of life: by the server's clock, or since this process saw the sign."""
+    if not worker.stamp:
+        return now - worker.seen
+    return max(0.0, at - dt.datetime.fromisoformat(worker.stamp).timestamp())
 
 
 class Journal:
@@ -274,6 +284,29 @@ class Journal:
             name
             for name, worker in self.view.workers.items()
             if name != self.process and worker.sends and now - worker.seen < quiet
+        )
+
+    def life(self, quiet: float, at: float, *, observer: bool) -> Life:
+        """Return which processes send, and the rows in flight of those that show no life.
+
+        Args:
+            quiet: Seconds after which a process shows none.
+            at: Epoch seconds.
+            observer: Whether this process only looks, and so takes none for dead.
+        """
+        now, view = self._monotonic(), self.view
+        ages = {name: _age(worker, at, now) for name, worker in view.workers.items() if worker.sends}
+        ages.pop(self.process, None)
+        silent = [n for n in view.senders() - {self.process} if ages.get(n, math.inf) >= quiet]
+        known = [view.workers[name] for name in silent if name in view.workers]
+        return Life(
+            senders=sum(age < quiet for age in ages.values()),
+            seen=min(ages.values(), default=None),
+            silent=sum(len(view.sending(name)) for name in silent),
+            silent_for=min((ages[name] for name in silent if name in ages), default=0.0),
+            remaining=None
+            if observer
+            else max((worker.seen + self._seconds - now for worker in known), default=0.0),
         )
 
     def dead(self) -> list[str]:

@@ -33,11 +33,13 @@ class Worker(Struct):
         seq: Of its last sign of life.
         seen: When this process saw that sign, by its monotonic clock.
         sends: Whether it claims rows.
+        stamp: When the server stored that sign, in ISO 8601; for the eye, since clocks may differ.
     """
 
     seq: int
     seen: float
     sends: bool
+    stamp: str = ""
 
 
 class _Held(Struct):
@@ -132,7 +134,7 @@ class CampaignView:
         if not held.holder:
             self.workers.pop(name, None)
         elif (known := self.workers.get(name)) is None or message.seq > known.seq:
-            self.workers[name] = Worker(message.seq, now, bool(held.report))
+            self.workers[name] = Worker(message.seq, now, bool(held.report), message.stamp)
 
     def put_chunk(self, chunk: Chunk, seq: int) -> None:
         """Take recipients in: new ones, or known ones whose personal data were erased."""

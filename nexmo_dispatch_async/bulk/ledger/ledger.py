@@ -17,6 +17,7 @@ from nexmo_dispatch_async.bulk.ledger.records import (
     ClaimRequest,
     Control,
     Counts,
+    Life,
     News,
     Observed,
     Recipient,
@@ -25,7 +26,7 @@ from nexmo_dispatch_async.bulk.ledger.records import (
     State,
 )
 
-__all__ = ["ComputesBeside", "Ledger", "TakesRows", "rows_of"]
+__all__ = ["ComputesBeside", "Ledger", "TakesRows", "TellsLife", "rows_of"]
 
 
 class TakesRows(Protocol):
@@ -42,6 +43,15 @@ class ComputesBeside(Protocol):
 
     async def computed(self) -> None:
         """Return when the calls that are under way need no interpreter, but only wait for the disk."""
+        ...
+
+
+@runtime_checkable
+class TellsLife(Protocol):
+    """A ledger that several processes send for, and that knows which of them live."""
+
+    async def life(self) -> Life:
+        """Return which processes send, and the rows in flight of those that show no life."""
         ...
 
 

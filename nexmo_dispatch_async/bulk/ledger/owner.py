@@ -26,7 +26,7 @@ from nexmo_dispatch_core import private_files
 from nexmo_dispatch_core.file_failures import reason_of
 from nexmo_dispatch_core.sqlite import SqliteFile, is_locked
 
-__all__ = ["Owner", "here"]
+__all__ = ["Owner", "here", "may_live"]
 
 _TRIES: Final = 10
 #: Digits of the number of claims at the beginning of the guard.
@@ -201,6 +201,26 @@ class Owner:
     @property
     def _guard_path(self) -> Path:
         return self._path.with_name(self._path.name + "-guard")
+
+
+def may_live(db: sqlite3.Connection) -> bool:
+    """Return whether the process that owned a file last may live still: on another machine it may."""
+    known = _read(db)
+    if known is None:
+        return False
+    if known.name != socket.gethostname():
+        return True
+    if known.boot != _first_line(_BOOT_ID):
+        return False
+    if sys.platform == "win32":  # there, signal 0 would end the process
+        return True
+    try:
+        os.kill(known.pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # of another user
+        return True
+    return True
 
 
 def here(path: Path) -> Identity:

@@ -21,6 +21,7 @@ from msgspec.structs import replace
 
 from nexmo_dispatch_async.bulk.ledger import (
     postgres_claims,
+    postgres_life,
     postgres_mark,
     postgres_rates,
     postgres_reading,
@@ -28,7 +29,7 @@ from nexmo_dispatch_async.bulk.ledger import (
 )
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.bulk.ledger.postgres_opt_outs import PostgresOptOutStore
-from nexmo_dispatch_async.bulk.ledger.postgres_tables import CAMPAIGNS, NOW, Work, fetch
+from nexmo_dispatch_async.bulk.ledger.postgres_tables import CAMPAIGNS, Work
 from nexmo_dispatch_async.bulk.ledger.rates import RateExchange, RateRequest, SharedPause
 from nexmo_dispatch_async.bulk.ledger.records import (
     Added,
@@ -36,6 +37,7 @@ from nexmo_dispatch_async.bulk.ledger.records import (
     ClaimRequest,
     Control,
     Counts,
+    Life,
     News,
     Observed,
     Recipient,
@@ -43,7 +45,12 @@ from nexmo_dispatch_async.bulk.ledger.records import (
     Row,
     State,
 )
-from nexmo_dispatch_async.exceptions import ConfigurationError, LedgerError, PlanChangedError
+from nexmo_dispatch_async.exceptions import (
+    ConfigurationError,
+    LedgerError,
+    LedgerMissingError,
+    PlanChangedError,
+)
 from nexmo_dispatch_core.postgres import schema
 from nexmo_dispatch_core.postgres.database import Connection, Database
 from nexmo_dispatch_core.postgres.failures import Failure
@@ -52,23 +59,10 @@ from nexmo_dispatch_core.tasks import end
 __all__ = ["PostgresLedger"]
 
 T = TypeVar("T")
-#: Seconds between two signs of life, and without one until the others have its part of the quota.
-_SIGN, _QUIET = 1.0, 4.0
+#: Seconds between two signs of life.
+_SIGN: Final = 1.0
 #: Rows of a campaign-wide change in one transaction.
 _PIECE: Final = 2000
-_LIVE: Final[LiteralString] = (
-    "INSERT INTO nexmo_dispatch.campaign_workers AS w (campaign, name, seen, until)"
-    f" VALUES (%(campaign)s, %(name)s, {NOW}, {NOW} + %(lease)s)"
-    " ON CONFLICT (campaign, name) DO UPDATE SET seen = excluded.seen, until = excluded.until"
-)
-# A process that showed no life for some seconds leaves its part of the quota to the others.
-_SENDERS: Final[LiteralString] = (
-    "SELECT count(*) FROM nexmo_dispatch.campaign_workers"
-    f" WHERE campaign = %(campaign)s AND seen > {NOW} - %(quiet)s"
-)
-_LEAVE: Final[LiteralString] = (
-    "DELETE FROM nexmo_dispatch.campaign_workers WHERE campaign = %(campaign)s AND name = %(name)s"
-)
 
 
 class PostgresLedger:
@@ -173,6 +167,8 @@ class PostgresLedger:
             raise ConfigurationError(str(error)) from None
         ledger = cls(database, name, opt_outs, observer=observer, lease=lease, clock=clock)
         try:
+            if not create and not await schema.exists(database, CAMPAIGNS):
+                raise _missing(database)  # and no tables are made for a look
             await schema.require(database, CAMPAIGNS, _error)
             await database.open()
             await ledger._begin(create=create, accept_loss=accept_loss, restored=restored)
@@ -182,7 +178,7 @@ class PostgresLedger:
         return ledger
 
     async def _begin(self, *, create: bool, accept_loss: bool, restored: bool) -> None:
-        if not accept_loss:
+        if not (accept_loss or self._refused):
             await self._database.run(postgres_reading.require_durable)
         if isinstance(self.opt_outs.store, PostgresOptOutStore):
             self._opt_outs_id = await self.opt_outs.store.list_id(self._database)
@@ -195,7 +191,7 @@ class PostgresLedger:
         )
         found = await self._database.transact(begin)
         if found is None:
-            raise LedgerError(f"there is no campaign of this name in {self._database.shown}")
+            raise _missing(self._database)
         self._campaign, self._reference = found
         if not self._refused:
             await self._show_life()
@@ -364,9 +360,8 @@ class PostgresLedger:
             await end(alive)
             with contextlib.suppress(LedgerError):  # where that fails, the lease ends
                 await self.reap("")
-                await self._database.run(
-                    partial(_execute, _LEAVE, {"campaign": self._campaign, "name": self._instance})
-                )
+                gone = partial(postgres_life.leave, campaign=self._campaign, name=self._instance)
+                await self._database.run(gone)
         self._closed = True
         async with self._lock:
             await self._database.aclose()
@@ -384,27 +379,17 @@ class PostgresLedger:
     ) -> None:
         await self.aclose()
 
-    async def senders(self) -> int:
-        """Return how many processes send for the campaign now; those that look at it do not count."""
-        values: dict[str, object] = {"campaign": self._campaign, "quiet": _QUIET}
-        found = await self._database.run(partial(fetch, text=_SENDERS, values=values))
-        return int(found[0][0])
+    async def life(self) -> Life:
+        """Return which processes send for the campaign; those that look at it do not count."""
+        return await self._database.run(partial(postgres_life.life, campaign=self._campaign))
 
     # --- signs of life ---
 
     async def _show_life(self) -> None:
-        values: dict[str, object] = {
-            "campaign": self._campaign,
-            "name": self._instance,
-            "lease": self._lease,
-        }
-
-        async def work(connection: Connection) -> int:
-            await connection.execute(_LIVE, values)
-            ((senders,),) = await fetch(connection, _SENDERS, {**values, "quiet": _QUIET})
-            return int(senders)
-
-        self._senders = await self._database.run(work)
+        sign = partial(
+            postgres_life.show_life, campaign=self._campaign, name=self._instance, lease=self._lease
+        )
+        self._senders = await self._database.run(sign)
 
     async def _stay_alive(self) -> None:
         """Show signs of life, and reap the rows of processes that show none."""
@@ -482,8 +467,8 @@ async def _changed(
     return await change(work, ids, now)
 
 
-async def _execute(text: LiteralString, values: dict[str, object], connection: Connection) -> None:
-    await connection.execute(text, values)
+def _missing(database: Database) -> LedgerMissingError:
+    return LedgerMissingError(f"there is no campaign of this name in {database.shown}")
 
 
 def _error(failure: Failure) -> LedgerError:

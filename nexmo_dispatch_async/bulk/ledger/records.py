@@ -24,6 +24,7 @@ __all__ = [
     "Claimed",
     "Control",
     "Counts",
+    "Life",
     "News",
     "Observed",
     "Recipient",
@@ -345,6 +346,25 @@ class Bounds(Struct, frozen=True, kw_only=True):
 
 
 _UNBOUNDED = 1 << 60
+
+
+class Life(Struct, frozen=True):
+    """Which processes send for a campaign in a store that several share.
+
+    Attributes:
+        senders: Processes that showed life within the last seconds.
+        seen: Seconds since the last sign of life of any process; `None` without a process.
+        silent: Rows in flight of processes that show no life.
+        silent_for: Seconds since the last sign of life of these processes.
+        remaining: Seconds until the last of them counts as dead, and its rows as `unknown`; `None` where that
+            begins with the next run.
+    """
+
+    senders: int = 0
+    seen: float | None = None
+    silent: int = 0
+    silent_for: float = 0.0
+    remaining: float | None = 0.0
 
 
 class Control(Struct, frozen=True, kw_only=True):

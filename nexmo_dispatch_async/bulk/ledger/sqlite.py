@@ -26,6 +26,7 @@ from msgspec.structs import replace
 from nexmo_dispatch_async.bulk.ledger import sqlite_claims, sqlite_results, sqlite_sql
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.bulk.ledger.opt_outs_sqlite import CampaignOptOutStore, SqliteOptOutStore
+from nexmo_dispatch_async.bulk.ledger.owner import may_live
 from nexmo_dispatch_async.bulk.ledger.rates import RateExchange, RateRequest, SharedPause, SharedRates
 from nexmo_dispatch_async.bulk.ledger.records import (
     Added,
@@ -274,6 +275,10 @@ class SqliteLedger:
             return changed
 
         return await self._run(work, writes=change is not None)
+
+    async def in_use(self) -> bool:
+        """Return whether the last process that opened the file to send may live still."""
+        return await self._run(lambda work: may_live(work.db))
 
     async def counts(self, *, verify: bool = False) -> Counts:
         """Return the numbers, which are kept in memory; an observer counts them anew."""

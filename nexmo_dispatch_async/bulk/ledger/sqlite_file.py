@@ -11,7 +11,7 @@ from typing import Final
 
 from nexmo_dispatch_async.bulk.ledger import opt_outs_sql
 from nexmo_dispatch_async.bulk.ledger.sqlite_sql import SCHEMA
-from nexmo_dispatch_async.exceptions import LedgerError, OptOutError
+from nexmo_dispatch_async.exceptions import LedgerError, LedgerMissingError, OptOutError
 from nexmo_dispatch_core.file_failures import reason_of
 from nexmo_dispatch_core.sqlite import SqliteFile
 
@@ -39,11 +39,12 @@ def open_ledger(path: str | os.PathLike[str], *, busy_timeout: float, create: bo
     """Open a file that is a ledger, or empty; anything else is left as it was.
 
     Raises:
-        LedgerError: There is none and *create* is False, or it is something else, or another user's.
+        LedgerMissingError: There is none and *create* is False.
+        LedgerError: It is something else, or another user's.
     """
     name = Path(path).name
     if not create and not Path(path).exists():
-        raise LedgerError(f"there is no ledger {name}: give the path of a campaign's file")
+        raise LedgerMissingError(f"there is no ledger {name}: give the path of a campaign's file")
     try:
         file = SqliteFile(path, busy_timeout=busy_timeout)
     except (OSError, sqlite3.Error) as error:
@@ -54,7 +55,7 @@ def open_ledger(path: str | os.PathLike[str], *, busy_timeout: float, create: bo
             if not is_ledger(file.connection):
                 raise LedgerError(f"{name} is no ledger of this version: it is left as it is")
         elif not create:
-            raise LedgerError(f"there is no ledger in {name}: the file is empty")
+            raise LedgerMissingError(f"there is no ledger in {name}: the file is empty")
         file.keep_log()
     except sqlite3.Error as error:
         file.close()

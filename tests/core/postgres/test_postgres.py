@@ -8,12 +8,14 @@ from collections.abc import Callable
 import pytest
 from psycopg import errors
 
+from nexmo_dispatch_async.tracking.postgres import TRACKING
 from nexmo_dispatch_core.postgres import notices as notices_module
 from nexmo_dispatch_core.postgres import schema
 from nexmo_dispatch_core.postgres.database import Connection, Database, is_postgres
 from nexmo_dispatch_core.postgres.examination import examine
 from nexmo_dispatch_core.postgres.failures import Failure, failure_of
 from nexmo_dispatch_core.postgres.notices import Notices
+from nexmo_dispatch_core.postgres.schema import Component
 from nexmo_dispatch_webhooks.inbox.postgres_statements import INBOX
 from tests.support.postgres_server import PostgresServer
 
@@ -92,7 +94,7 @@ async def test_a_role_with_the_least_rights_uses_the_tables_and_makes_none(
 
 
 async def test_an_examination_names_each_risk_with_its_cure(database: str, postgres: PostgresServer) -> None:
-    """Settings that lose commits, a clock that is off, tables that are old, a role that may do anything."""
+    """Settings that lose commits, a clock that is off, a role that may do anything."""
     postgres.sql(f"ALTER DATABASE {name_of(database)} SET synchronous_commit = off")
 
     findings = await examine(database_of(database), [INBOX], clock=lambda: 1000.0)
@@ -101,10 +103,44 @@ async def test_an_examination_names_each_risk_with_its_cure(database: str, postg
     by_level = {level: [f for f in findings if f.level == level] for level in ("good", "warning", "bad")}
     assert [finding.text[:30] for finding in by_level["bad"]] == ["fsync on, full_page_writes on,"]
     texts = " ".join(finding.text for finding in by_level["warning"])
-    for words in ("no standby", "clock of the server", "superuser", "tables of inbox are missing"):
+    for words in ("no standby", "clock of the server", "superuser"):
         assert words in texts
     assert "notifications come through" in [finding.text for finding in by_level["good"]]
     assert all(finding.cure and finding.code for finding in by_level["bad"] + by_level["warning"])
+
+
+async def test_tables_that_the_next_process_makes_are_no_risk(
+    database: str, postgres: PostgresServer
+) -> None:
+    """One line says so; a role that may not make them is told who does, before and after an upgrade."""
+    role = f"app_{name_of(database)}"
+    postgres.sql(f"CREATE ROLE {role} LOGIN")
+    newer = Component(INBOX.name, (*INBOX.steps, "SELECT 1"))
+
+    async def tables(url: str, *components: Component) -> list[tuple[str, str, str]]:
+        found = await examine(database_of(url), components)
+        return [(one.level, one.text, one.cure) for one in found if one.code == "postgres-tables"]
+
+    try:
+        least = postgres.dsn(name_of(database), role)
+        make = "the tables of inbox, tracking are missing: stores make them when they begin"
+        assert await tables(database, INBOX, TRACKING) == [("good", make, "")]
+        ((level, text, cure),) = await tables(least, INBOX, TRACKING)
+        assert level == "bad"
+        assert text.startswith("the tables of inbox, tracking are missing, and the role may not make them: ")
+        assert "nexmo-dispatch migrate --store URL --grant ROLE" in cure
+        await schema.migrate(database_of(database), [INBOX], OwnError)
+        await schema.grant(database_of(database), role)
+
+        text = "the tables of inbox are missing or of an older release"
+        make = f"{text}: stores make them when they begin"
+        assert await tables(database, newer) == [("good", make, "")]
+        ((level, found, _),) = await tables(least, newer)
+        assert level == "bad"
+        assert found.startswith(f"{text}, and the role may not make them: ")
+    finally:
+        postgres.sql(f"DROP OWNED BY {role}", name_of(database))
+        postgres.sql(f"DROP ROLE {role}")
 
 
 async def test_errors_say_what_it_was_without_values(database: str) -> None:
