@@ -328,6 +328,9 @@ def test_a_ledger_that_is_not_there_is_not_made(tmp_path: Path) -> None:
         ("forget", "{}", "--older", "soon"),
         ("run", "{}", "--listen", "8702"),
         ("run", "{}", "--wait", "soon"),
+        ("resume", "{}", "--rate", "nan"),
+        ("resume", "{}", "--rate", "inf"),
+        ("resume", "{}", "--limit", f"1{'0' * 30}"),
     ],
 )
 def test_mistakes_in_the_command_line(arguments: tuple[str, ...], file: Path) -> None:
