@@ -236,7 +236,8 @@ def test_a_probe_of_which_little_was_accepted_finds_another_limit() -> None:
     rates(it, 3.0, 4.0, 5.0)
     it.accepted(5.25, 10)
     assert it.throttled(5.2, 5.5)
-    assert (it.rate, it.paused_until) == (pytest.approx(0.5 * 0.95 * 10), 6.0)
+    assert it.rate == pytest.approx(0.5 * 0.95 * 10)
+    assert it.paused_until == 6.0
 
 
 def test_a_429_at_the_very_beginning_counts_nothing_as_accepted() -> None:
