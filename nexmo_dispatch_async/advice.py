@@ -28,7 +28,7 @@ NOT_PERMITTED: Final = (
 NOT_FOUND: Final = "check the id, NEXMO_DISPATCH_APPLICATION_ID and NEXMO_DISPATCH_BASE_URL"
 _CREDENTIALS: Final = (
     "set NEXMO_DISPATCH_CLIENT_ID and NEXMO_DISPATCH_CLIENT_SECRET, or the arguments of KpnOAuth, to those "
-    "of one project; if its secret was rotated, make a new client with the new one"
+    "of one project; if its secret was rotated, set the new one and start this program again"
 )
 _OTHER_SERVICE: Final = "let NEXMO_DISPATCH_TOKEN_URL and NEXMO_DISPATCH_BASE_URL name the same service"
 

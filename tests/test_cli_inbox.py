@@ -177,7 +177,9 @@ def test_show_tells_where_it_failed(file: Path) -> None:
 
 def test_purge_one_or_all(file: Path) -> None:
     """Handled ones unless said otherwise; the record stays known."""
-    assert run("purge", file, "all", "--older-than", "1")[1] == "0 records forgotten\n"
+    assert run("purge", file, "all", "--older-than", "1")[1] == (
+        "0 records forgotten\nno handled record is older than 1 h: without --older-than all are forgotten\n"
+    )
     assert run("purge", file, "all")[1] == "1 record forgotten\n"
     assert run("purge", file, "2")[1] == "1 record forgotten\n"
     assert run("purge", file, "all", "--state", "quarantined")[1] == "1 record forgotten\n"

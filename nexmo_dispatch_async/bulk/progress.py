@@ -66,7 +66,7 @@ class Wait(Struct, frozen=True, kw_only=True):
         return self.reason != "answers" and not (soon and self.reason in {"rate", "due"})
 
     def __str__(self) -> str:
-        text = self.reason.replace("_", " ")
+        text: str = self.reason
         if self.by:
             text += f" by {self.by}"
         if self.bucket:

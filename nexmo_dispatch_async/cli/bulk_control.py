@@ -9,7 +9,7 @@ import anyio
 from msgspec.structs import replace
 
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger, TellsLife
-from nexmo_dispatch_async.bulk.ledger.records import Counts
+from nexmo_dispatch_async.bulk.ledger.records import Control, Counts
 from nexmo_dispatch_async.bulk.progress import Status, Wait, silence
 from nexmo_dispatch_async.cli.bulk_files import (
     DONE,
@@ -24,7 +24,7 @@ from nexmo_dispatch_async.cli.bulk_files import (
     zone_of,
 )
 from nexmo_dispatch_async.cli.bulk_live import read_live
-from nexmo_dispatch_async.cli.bulk_words import line_of
+from nexmo_dispatch_async.cli.bulk_words import hold_in_words, line_of
 from nexmo_dispatch_async.cli.screen import show
 from nexmo_dispatch_async.cli.stores import Place
 
@@ -114,12 +114,17 @@ async def ask(
             request = request.asked(state=state, by=_BY, reason=reason)
         control = await ledger.control(request)
         running = await _may_run(place, ledger)
+        held = await _hold(place, ledger, before) if state == "run" else ""
+    if held == "canary" and control.release:
+        held = ""
     if json:
         show(as_json(control))
+    elif words := hold_in_words(held, place):
+        show(f"{name_of(place)} was resumed, but {words}")
     else:
         stops = "stops once what is in flight is answered" if running else "is stopped: no process sends it"
-        words = {"run": "may run", "pause": "pauses", "stop": stops}
-        show(f"{name_of(place)} {words[control.state]}")
+        done = {"run": "may run", "pause": "pauses", "stop": stops}
+        show(f"{name_of(place)} {done[control.state]}")
         if control.held:
             show("it stays paused: the next run waits for nexmo-dispatch bulk resume")
     return DONE
@@ -130,6 +135,19 @@ async def _may_run(place: Place, ledger: SqliteLedger | PostgresLedger | JetStre
     if isinstance(ledger, TellsLife):
         return (await ledger.life()).senders > 0
     return read_live(ledger_of(place), time.time()) is not None or await ledger.in_use()
+
+
+async def _hold(place: Place, ledger: Ledger, before: Control) -> str:
+    """Return what held a campaign before it was resumed, such as `canary`; `""` for nothing that is known."""
+    if before.state == "pause" or before.held:
+        return before.by
+    live = read_live(ledger_of(place), time.time())
+    if live is not None:
+        return live.wait.reason if live.wait is not None else ""
+    settings = settings_of(place)
+    canary = None if settings is None else settings.canary
+    full = canary is not None and canary.until == "word" and (await ledger.counts()).sends >= canary.first
+    return "canary" if full else ""
 
 
 async def _live_after(ledger: Place, at: float) -> Status | None:

@@ -174,11 +174,16 @@ def _plan_in_words(made: Plan, rejects: Path, zone: str) -> Iterator[str]:
     if made.rejected > len(made.rejects):
         rules = sorted(made.rules.items(), key=lambda each: -each[1])
         yield "  rejected: " + ", ".join(f"{rule} {count:,}" for rule, count in rules)
-    for reject in made.rejects:
+    undecoded = made.rules.get("encoding", 0)
+    told = [reject for reject in made.rejects if reject.rule != "encoding"]
+    told += [reject for reject in made.rejects if reject.rule == "encoding"][:1]  # all have one cause
+    for reject in sorted(told, key=lambda each: each.line):
         field = f"{reject.field}: " if reject.field else ""
-        yield f"  line {reject.line}: {field}{reject.advice} [{reject.rule}]"
-    if made.rejected > len(made.rejects):
-        yield f"  and {made.rejected - len(made.rejects):,} more in {rejects}"
+        more = f" and {undecoded - 1:,} more" if reject.rule == "encoding" and undecoded > 1 else ""
+        yield f"  line {reject.line}{more}: {field}{reject.advice} [{reject.rule}]"
+    listed = sum(reject.rule != "encoding" for reject in made.rejects) + undecoded
+    if made.rejected > listed:
+        yield f"  and {made.rejected - listed:,} more in {rejects}"
     if (cost := made.cost) is not None:
         yield f"cost {cost.currency} {cost.best} at best, {cost.expected} expected, {cost.worst} at worst"
         if cost.unpriced:

@@ -13,12 +13,27 @@ from zoneinfo import ZoneInfo
 from nexmo_dispatch_async.bulk.ledger.records import Control, Counts
 from nexmo_dispatch_async.bulk.progress import Status, Wait
 
-__all__ = ["counts_in_words", "line_of", "moment", "pace_in_words", "pause_in_words", "span", "wait_in_words"]
+__all__ = [
+    "counts_in_words",
+    "hold_in_words",
+    "line_of",
+    "moment",
+    "pace_in_words",
+    "pause_in_words",
+    "span",
+    "wait_in_words",
+]
 
 # Reasons that are a state, and not something to wait for.
 _STANDING: Final = ("paused", "stopping", "throttled", "unreachable")
 # Reasons whose wait ends with one send that is tried.
 _TRIED: Final = ("unreachable", "service")
+
+# What to do about a hold, where its reason does not say it.
+_NEXT_STEPS: Final = {
+    "canary": "; when the first rows went well: nexmo-dispatch bulk resume FILE --release",
+    "max_spend": "; to go on: raise max_spend in the file, bulk stop, bulk run",
+}
 
 
 def line_of(name: str, status: Status, zone: str = "UTC") -> str:
@@ -62,9 +77,7 @@ def wait_in_words(wait: Wait, now: float, zone: str = "UTC") -> str:
         now: Epoch seconds.
         zone: IANA name of the time zone of times.
     """
-    if wait.reason == "start_at":
-        words = "waiting for start_at"
-    elif wait.reason == "unreachable":
+    if wait.reason == "unreachable":
         words = "the service cannot be reached"
     elif wait.reason == "silent":
         ago = "" if wait.since is None else f", last sign of life {span(now - wait.since)} ago"
@@ -77,7 +90,24 @@ def wait_in_words(wait: Wait, now: float, zone: str = "UTC") -> str:
         words += f"{until} {moment(wait.until, zone)} (in {span(wait.until - now)})"
     if wait.pauses_at is not None:
         words += f", it pauses at {moment(wait.pauses_at, zone)} if that does not help"
-    return words
+    return words + _NEXT_STEPS.get(wait.by or wait.reason, "")
+
+
+def hold_in_words(hold: str, file: object) -> str:
+    """Return what a campaign needs that `bulk resume` alone does not move; `""` for nothing more.
+
+    Args:
+        hold: What holds it: `canary`, `max_spend`, or another reason.
+        file: The campaign file, for the commands.
+    """
+    if hold == "canary":
+        return f"its canary still holds it: nexmo-dispatch bulk resume {file} --release lets all rows go"
+    if hold == "max_spend":
+        return (
+            f"max_spend still holds it: raise it in {file}, end a run with nexmo-dispatch bulk stop {file}, "
+            f"then nexmo-dispatch bulk run {file}"
+        )
+    return ""
 
 
 def pause_in_words(control: Control, file: object) -> str:

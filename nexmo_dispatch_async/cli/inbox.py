@@ -154,6 +154,11 @@ async def purge(
             screen.show_json({"forgotten": found})
         else:
             screen.show(f"{_count(found)} forgotten")
+            if not found and older_than is not None:
+                hours = f"{older_than / 3600:g} h"
+                screen.show(
+                    f"no {state} record is older than {hours}: without --older-than all are forgotten"
+                )
 
     return await _with(place, work)
 

@@ -484,7 +484,7 @@ def test_a_screen_says_why_nothing_moves_and_until_when() -> None:
     lines = page.getvalue().splitlines()
 
     assert lines == [
-        "spring: waiting, 0 of 5 done, waiting for quiet hours until 2026-11-02 19:00:00 UTC (in 1 h 0 min)",
+        "spring: waiting, 0 of 5 done, waiting for quiet_hours until 2026-11-02 19:00:00 UTC (in 1 h 0 min)",
         "spring: paused, 0 of 5 done, paused by abort_if: 7 of 200 refused",
     ]
-    assert "quiet hours until 2026-11-02 19:00:00 UTC (in 1 h 0 min)" in drawn(waiting)
+    assert "quiet_hours until 2026-11-02 19:00:00 UTC (in 1 h 0 min)" in drawn(waiting)

@@ -242,6 +242,76 @@ def test_a_pause_from_before_names_the_command_that_ends_it() -> None:
     assert pause_in_words(Control(), "spring.toml") == ""
 
 
+@pytest.mark.parametrize(
+    ("hold", "words"),
+    [
+        (
+            Control(state="pause", by="max_spend"),
+            "raise it in spring.toml, end a run with nexmo-dispatch bulk stop",
+        ),
+        (
+            Control(state="pause", by="canary"),
+            "nexmo-dispatch bulk resume spring.toml --release lets all rows go",
+        ),
+        (Control(state="pause", by="abort_if"), "spring may run"),
+    ],
+)
+def test_resume_says_what_a_hold_needs(
+    file: Path, hold: Control, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A canary and a budget hold on after it, so `may run` would be false."""
+    monkeypatch.chdir(file.parent)
+    fill(file.with_name("spring.db"), "sent", "pending")
+
+    async def pause() -> None:
+        async with await SqliteLedger.open(file.with_name("spring.db"), observer=True) as ledger:
+            await ledger.control(hold)
+
+    asyncio.run(pause())
+
+    assert words in run("resume", "spring.toml")[1]
+    if hold.by == "canary":
+        asyncio.run(pause())
+        assert "spring may run" in run("resume", "spring.toml", "--release")[1]
+
+
+def test_resume_of_a_canary_that_no_process_runs_needs_its_release(file: Path) -> None:
+    """The first rows are sent: the next run would hold at once."""
+    file.write_text(CAMPAIGN + "[canary]\nfirst = 1\n", "utf-8")
+    fill(file.with_name("spring.db"), "sent", "pending")
+
+    assert "--release lets all rows go" in run("resume", file)[1]
+    assert "spring may run" in run("resume", file, "--release")[1]
+
+
+def test_a_hold_is_named_as_in_the_runbook_and_with_its_cure() -> None:
+    """`max_spend`, not `max spend`; of a canary and of a budget the next step is told."""
+    spend = wait_in_words(Wait(reason="max_spend", words="9.80 EUR were charged"), BEGIN)
+    canary = wait_in_words(Wait(reason="canary", words="the first 10 rows were sent"), BEGIN)
+    paused = wait_in_words(Wait(reason="paused", by="max_spend", words="spent"), BEGIN)
+
+    assert spend.startswith(
+        "waiting for max_spend: 9.80 EUR were charged; to go on: raise max_spend in the file"
+    )
+    assert canary.endswith("nexmo-dispatch bulk resume FILE --release")
+    assert "bulk stop, bulk run" in paused
+
+
+def test_a_wrong_encoding_is_one_line(file: Path) -> None:
+    """It is one fault of the file, and the line names the setting; other rejects keep their lines."""
+    lines = ["phone;name;language", *(f"+99950000{n:04d};Zoë {n};nl" for n in range(30)), "06-12;Short;nl"]
+    (file.parent / "customers.csv").write_bytes("\n".join(lines).encode("cp1252"))
+
+    _, out, _ = run("plan", file)
+
+    (line,) = [each for each in out.splitlines() if "[encoding]" in each]
+    assert line.startswith(
+        "  line 2 and 29 more: is in another encoding: save the file as UTF-8, or set encoding = "
+    )
+    assert "under [rows]" in line
+    assert "rejects.csv" in out
+
+
 def test_a_plan_shows_the_messages_to_those_who_approve(file: Path) -> None:
     """One row of each kind with its fields, and no number; control characters do nothing."""
     with (file.parent / "customers.csv").open("a", encoding="utf-8") as rows:

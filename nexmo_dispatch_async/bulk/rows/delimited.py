@@ -40,7 +40,7 @@ def lines_of(file: TextIO) -> Iterator[Line]:
             advice = f"has more than {LONGEST_LINE} characters; is this a text file with one row a line?"
             yield number, RowError("", "line-length", advice)
         elif not text.isascii() and _UNREADABLE.search(text):
-            advice = 'is not in this encoding; save the file as UTF-8, or name its encoding, such as "cp1252"'
+            advice = 'is in another encoding: save the file as UTF-8, or set encoding = "cp1252" under [rows]'
             yield number, RowError("", "encoding", advice)
         else:
             yield number, text

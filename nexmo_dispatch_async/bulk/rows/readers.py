@@ -121,7 +121,7 @@ def rows_of(source: str | Path | Source) -> Generator[Numbered, None, None]:
         except UnicodeError:
             raise SourceError(
                 f"{path.name}: soon after line {line} stands what is not {file.encoding}; save it as UTF-8, "
-                "or name its encoding",
+                "or name its encoding under [rows]",
                 line,
             ) from None
         except OSError as error:

@@ -30,6 +30,27 @@ async def test_what_cannot_be_stored_is_not_acknowledged(
     assert inbox.health().ready
 
 
+async def test_health_shows_a_store_that_refuses_some_events_for_lack_of_room(
+    start: Start, time: ManualTime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk takes a small event between two larger ones: probes see the 503s."""
+    inbox = await start(Recorder())
+
+    async def full(*args: Any, **settings: Any) -> None:
+        raise InboxFullError("full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(inbox.store, "add", full)
+        for _ in range(2):
+            with pytest.raises(InboxFullError):
+                await put(inbox, status_bytes(1))
+    await put(inbox, status_bytes(2))  # it has room
+
+    assert (inbox.health().storing, inbox.health().ready, inbox.health().not_stored) == (False, False, 2)
+    await time.advance(11)
+    assert (inbox.health().storing, inbox.health().ready, inbox.health().not_stored) == (True, True, 2)
+
+
 async def test_too_many_waiting_events_are_refused(start: Start) -> None:
     """503: the service repeats for 24 hours, and the memory is bounded (contract 5.10)."""
     gate = asyncio.Event()

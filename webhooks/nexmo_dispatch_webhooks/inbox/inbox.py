@@ -7,6 +7,7 @@ decides where events are kept.
 from __future__ import annotations
 
 import asyncio
+import math
 from contextlib import suppress
 from types import TracebackType
 from typing import Self, Unpack
@@ -47,6 +48,8 @@ __all__ = ["StoreInbox"]
 #: Maximum number of pending events that stay parsed in memory, and the maximum bytes of each body; other
 #: events are read from the store when their turn comes.
 _IN_MEMORY, _SMALL = 1000, 4096
+#: Seconds for which health shows that an event had no room.
+_FULL_FOR = 10.0
 #: Of the loops that handle events, of housekeeping, and of what takes events of a shared store.
 _Scopes = tuple[anyio.CancelScope, anyio.CancelScope, anyio.CancelScope]
 
@@ -83,7 +86,7 @@ class StoreInbox(RecordReader):
         self._scopes: _Scopes | None = None
         self._active = False
         # counts
-        self._storing, self._duplicates = True, 0
+        self._storing, self._duplicates, self._not_stored, self._full_at = True, 0, 0, -math.inf
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} on {self.store!r}: {self.health().state}, {self._scheduler.lanes!r}>"
@@ -218,8 +221,9 @@ class StoreInbox(RecordReader):
         try:
             record_id = await self.store.add(make_record(request, context, event))
         except InboxError as error:
-            self._storing = False
-            self._retention.full |= isinstance(error, InboxFullError)
+            self._storing, self._not_stored = False, self._not_stored + 1
+            if isinstance(error, InboxFullError):
+                self._retention.full, self._full_at = True, self.settings.monotonic()
             raise
         self._storing = True
         if record_id is None:
@@ -414,9 +418,11 @@ class StoreInbox(RecordReader):
             state = "running" if self._active else "standby"
         alone, since, backlog = self._is_alone, self._scheduler.lanes.oldest, self._backlog.counts
         waited = 0.0 if since is None else self.settings.monotonic() - since
+        # A full store takes a small event, or one that a deletion made room for, between two that it refuses.
+        was_full = self.settings.monotonic() - self._full_at < _FULL_FOR
         return InboxHealth(
             state,
-            self._storing,
+            self._storing and not was_full,
             self._known if alone else max(self._known, backlog.pending),
             self._scheduler.lanes.retrying + backlog.retrying,
             waited if alone else self._backlog.lag,
@@ -424,6 +430,7 @@ class StoreInbox(RecordReader):
             self._duplicates,
             self._scheduler.unhandled,
             self._is_crowded(),
+            self._not_stored,
         )
 
     async def retry(

@@ -128,7 +128,7 @@ class InboxHealth(msgspec.Struct, frozen=True):
 
     #: `running`; `standby`: stores, while another process handles; `draining`; `closed`; `failed`: a bug.
     state: str
-    #: False when the last attempt to store failed.
+    #: False when the last attempt to store failed, and for ten seconds after each that found no room.
     storing: bool
     #: Pending events, including those that wait for another attempt.
     pending: int
@@ -142,6 +142,8 @@ class InboxHealth(msgspec.Struct, frozen=True):
     unhandled: int
     #: True while `max_pending` events are pending, so that further events are refused.
     full: bool
+    #: Since the start: events that could not be stored, and were answered with 503.
+    not_stored: int = 0
 
     @property
     def ready(self) -> bool:

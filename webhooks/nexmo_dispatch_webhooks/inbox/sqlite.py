@@ -283,7 +283,7 @@ class SqliteInboxStore:
         """Have the log emptied by the process that handles events, which may be this process."""
         request: str | None = None
         for _ in range(_LOOKS):
-            if await self._run(self._require_writer().claim, pages=0):
+            if await self._run(partial(self._require_writer().claim, stays=False), pages=0):
                 if (await self._run(self._require_writer().empty_log, pages=0)).done:
                     return
             elif request is None:

@@ -189,8 +189,14 @@ class Writer:
 
     # --- operations ---
 
-    def claim(self, db: sqlite3.Connection) -> bool:
-        """Return whether this process handles events, from now on or still."""
+    def claim(self, db: sqlite3.Connection, *, stays: bool = True) -> bool:
+        """Return whether this process handles events, from now on or still.
+
+        Args:
+            db: The connection.
+            stays: Whether a race with the process that does is worth a warning. A command that commits a few
+                times and ends hardly meets it, and moves no log beside that process.
+        """
         if self._damage is not None:
             raise self._loss()
         self._reserve.is_keeper = True
@@ -199,7 +205,8 @@ class Writer:
             if not held:
                 self._recent.forget()  # another process may have deleted keys
             return True
-        if not self.is_waiting and not self._warned and file.has_race(sqlite3.sqlite_version_info):
+        warns = stays and not self.is_waiting and not self._warned
+        if warns and file.has_race(sqlite3.sqlite_version_info):
             self._warned = True
             logger.warning(
                 "another process handles the events of this inbox: two processes may, very rarely, corrupt "
