@@ -66,3 +66,14 @@ def test_every_public_name_is_in_the_reference(pages: dict[Path, Page], package:
     channels = {"messenger", "mms", "reply", "sms", "viber", "whatsapp"}
     types = {"SendOutcome", "Event", "Content", "CallNext", "Middleware", "OuterCallNext", "OuterMiddleware"}
     assert set(missing) - channels - types == set()
+
+
+def test_the_search_puts_the_runbook_first() -> None:
+    """The person on call types the words of a log line, which stand on other pages as well."""
+    index = json.loads((SITE / "search" / "search_index.json").read_text("utf-8"))
+    boosts = [
+        entry.get("boost", 1) for entry in index["docs"] if entry["location"].startswith("runbook.html")
+    ]
+
+    assert len(boosts) > 5
+    assert min(boosts) > 1

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import get_args
 
+import pytest
 import typer.main
 
 import nexmo_dispatch_async
@@ -138,3 +139,23 @@ def test_every_command_of_the_pages_exists() -> None:
             wrong.append(f"{page.name}: {name} {second}")
 
     assert wrong == []
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("400", "401", "402", "403", "404", "407", "408", "413", "415", "429", "502", "503", "504"),
+        *(
+            "abort_if",
+            "invalid_client",
+            "client_max_body_size",
+            "read-only",
+            "webhook-path",
+            "max_spend",
+            "--test",
+        ),
+    ],
+)
+def test_what_a_person_types_into_the_search_is_on_the_page(word: str) -> None:
+    """The words of logs, proxies and `doctor`, and statuses by number."""
+    assert re.search(rf"(?<![\w-]){re.escape(word)}(?![\w])", RUNBOOK)
