@@ -153,6 +153,8 @@ def test_a_volume_that_takes_no_write_is_named(tmp_path: Path, script: str, word
     assert lines[: len(STORES)] == ["opened"] * len(STORES)
     assert [line for line in lines[len(STORES) :] if words not in line] == []
     assert len(lines) == 2 * len(STORES)
+    kind = "InboxFullError" if "make room" in words else "InboxError"
+    assert lines[len(STORES)].startswith(f"{kind}: the inbox ")
 
 
 def test_a_command_says_so_in_one_line(tmp_path: Path) -> None:
@@ -186,7 +188,7 @@ def main(volume: Path) -> None:
         try:
             asyncio.run(store(volume / f"{store.__name__}.db"))
         except Exception as error:  # noqa: BLE001 - the line says what it was
-            print(error)
+            print(f"{type(error).__name__}: {error}")
         else:
             print("opened")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from nexmo_dispatch_core.file_failures import reason_of
 from nexmo_dispatch_core.sqlite import SqliteFile, is_locked
-from nexmo_dispatch_webhooks.exceptions import InboxError
+from nexmo_dispatch_webhooks.exceptions import InboxError, InboxFullError
 from nexmo_dispatch_webhooks.inbox import sqlite_statements as sql
 from nexmo_dispatch_webhooks.inbox.sqlite_settings import SqliteSettings
 from nexmo_dispatch_webhooks.logs import logger
@@ -73,7 +73,8 @@ def open_file(path: Path, settings: SqliteSettings) -> SqliteFile:
         if code == sqlite3.SQLITE_NOTADB:
             raise InboxError(f"{path.name} is no SQLite database, so it is no inbox") from error
         if isinstance(error, OSError | sqlite3.Error) and not is_locked(error):
-            raise InboxError(f"the inbox {path} cannot be opened: {reason_of(path, error)}") from None
+            kind = InboxFullError if code == sqlite3.SQLITE_FULL else InboxError
+            raise kind(f"the inbox {path} cannot be opened: {reason_of(path, error)}") from None
         raise
     if file.exposure is not None:
         logger.warning("the inbox %s %s", path.name, file.exposure)
