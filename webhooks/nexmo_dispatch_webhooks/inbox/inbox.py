@@ -337,6 +337,8 @@ class StoreInbox(RecordReader):
         more = keeps_house and await self._retention.piece(self.store, now=now, epoch=self.settings.clock())
         if self._retention.rounds != rounds:
             await self._count()
+            if await self.store.writable():  # what was forgotten made room
+                self._full_at = -math.inf
         if not self._storing:
             self._storing = await self.store.writable()
         return more
@@ -390,21 +392,20 @@ class StoreInbox(RecordReader):
         """
         while self._task is not None:
             await self._scheduler.idle()
-            if not await self._look_for_more() and self._scheduler.is_idle:
+            if not await self._look_for_more():
                 return
 
     async def _look_for_more(self) -> bool:
-        """Look in the store for events that are ready; return whether there may be any."""
+        """Look in the store for events that are ready; return whether there are any."""
         if self._claims is not None:
             more = await self._claims.take_more()
             if not more:
                 await self._read_backlog()
-            return more
+            return more or not self._scheduler.is_idle
         with suppress(InboxError):  # the next poll meets with it too, and says so
             if self._active and not self.store.lapsed and (await self.store.changed() or self._stale):
                 await self._refresh()
-                return True
-        return False
+        return not self._scheduler.is_idle  # a store that fails says again and again that it changed
 
     def health(self) -> InboxHealth:
         """Return the state and the numbers of the inbox; cheap, for probes."""
