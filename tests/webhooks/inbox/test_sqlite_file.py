@@ -107,8 +107,6 @@ async def test_a_full_inbox_forgets_what_is_handled(
 
     assert caplog.text.count("the inbox is full") == 1
     assert {record.state for record in await inbox.list(limit=1000)} == {"handled"}
-    assert not inbox.health().ready  # an event was refused a moment ago
-    await time.advance(10)
     assert inbox.health().ready
 
 
