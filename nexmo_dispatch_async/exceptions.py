@@ -148,7 +148,7 @@ class InvalidWorkflowError(UnacceptableError, ValueError):
 
     def __init__(self, findings: Sequence[Finding]) -> None:
         self.findings: tuple[Finding, ...] = tuple(findings)
-        self.reason = ", ".join(dict.fromkeys(finding.rule for finding in self.findings))
+        self.reason: str = ", ".join(dict.fromkeys(finding.rule for finding in self.findings))
         lines = "".join(f"\n  {finding}" for finding in self.findings)
         problems = f"{len(self.findings)} problem{'' if len(self.findings) == 1 else 's'}"
         super().__init__(f"the workflow has {problems}, nothing was sent:{lines}")
