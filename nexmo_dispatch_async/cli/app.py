@@ -96,6 +96,7 @@ def doctor(
     store: Annotated[
         str | None,
         typer.Option(
+            "--store",
             metavar="STORE",
             help="Look at this store alone: a file, postgresql://user@host/database or nats://host/name.",
         ),
