@@ -81,7 +81,7 @@ PURE = {
 # The modules of otherwise pure packages that hold sockets, files, threads or tasks.
 IMPURE = {
     *(f"tracking.{name}" for name in ("tracker", "sqlite", "postgres", "jetstream", "conformance")),
-    *(f"bulk.{name}" for name in ("campaign", "outcomes", "plan")),
+    *(f"bulk.{name}" for name in ("campaign", "callbacks", "plan")),
     *(f"bulk.rows.{name}" for name in ("additions", "intake", "readers", "seen")),
     *(f"bulk.ledger.sqlite{part}" for part in ("", "_writer", "_file", "_sql", "_claims", "_results")),
     *(f"bulk.ledger.postgres{part}" for part in ("", "_opt_outs")),

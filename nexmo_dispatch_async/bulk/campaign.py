@@ -1,7 +1,7 @@
 """`Campaign`: sends to each recipient of a list at most once, through crashes, pauses and quotas.
 
 The class only combines the parts: `rows.intake` makes rows, `ledger` stores them, `sending.sender` sends
-them, `outcomes` receives their callbacks.
+them, `callbacks` receives their callbacks.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any, Self, cast
 
 import msgspec
 
+from nexmo_dispatch_async.bulk.callbacks import CampaignCallbacks, Waited
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger, rows_of
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.bulk.ledger.records import Control, Counts, Row, State
@@ -32,7 +33,6 @@ from nexmo_dispatch_async.bulk.opening import (
     state_of,
     stopped_by_signals,
 )
-from nexmo_dispatch_async.bulk.outcomes import Outcomes, Waited
 from nexmo_dispatch_async.bulk.plan import Plan, make_plan
 from nexmo_dispatch_async.bulk.progress import Status
 from nexmo_dispatch_async.bulk.rejects import RejectsFile
@@ -117,7 +117,7 @@ class Campaign:
         if settings.pace.limit < 1:
             raise ConfigurationError(f"limit must be at least 1, not {settings.pace.limit!r}")
         self._last = LastCounts(ledger)
-        self._outcomes: Outcomes | None = None
+        self._callbacks: CampaignCallbacks | None = None
         self._sender: Sender | None = None
         self._over = asyncio.Event()
 
@@ -377,7 +377,7 @@ class Campaign:
 
     # --- outcomes ---
 
-    def attach(self, router: Any) -> Outcomes:
+    def attach(self, router: Any) -> CampaignCallbacks:
         """Register handlers on a router of the receiver, for callbacks and for STOP replies."""
         outcomes = self._hearing()
         outcomes.attach(router, self._opt_outs, stop_words=self.settings.people.stop_words)
@@ -389,7 +389,7 @@ class Campaign:
         timeout: float | None = None,  # noqa: ASYNC109 - open rows at the timeout are a result, not an error
         latest: Mapping[str, float] | None = None,
     ) -> Waited:
-        """Wait until every row has ended or cannot end any more; see `Outcomes.wait`."""
+        """Wait until every row has ended or cannot end any more; see `CampaignCallbacks.wait`."""
         return await self._hearing().wait(timeout=timeout, latest=latest)
 
     async def status(self, *, verify: bool = False) -> Status:
@@ -485,10 +485,10 @@ class Campaign:
         worst, rows = await measure()
         return Budget(most, worst=worst or most, currency=tariff.currency, rows=rows, measure=measure)
 
-    def _hearing(self) -> Outcomes:
-        if self._outcomes is None:
-            self._outcomes = Outcomes(self.ledger, clock=self._wall)
-        return self._outcomes
+    def _hearing(self) -> CampaignCallbacks:
+        if self._callbacks is None:
+            self._callbacks = CampaignCallbacks(self.ledger, clock=self._wall)
+        return self._callbacks
 
     async def _ask(self, **changes: Any) -> None:
         await self._follow((await self.ledger.control()).asked(**changes))

@@ -34,9 +34,9 @@ from nexmo_dispatch_async.bulk.settings import (
     TariffSettings,
     Variants,
 )
-from nexmo_dispatch_async.bulk.tables import CampaignFileError, FileProblem, Table
 from nexmo_dispatch_async.bulk.templates.template import WorkflowTemplate
 from nexmo_dispatch_async.bulk.templates.template_file import build_template
+from nexmo_dispatch_async.bulk.toml_tables import CampaignFileError, FileProblem, Table
 from nexmo_dispatch_async.bulk.units import duration, epoch, minutes, money, number, ramp, rate, share
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.rules import DEFAULT_RULES, Rules

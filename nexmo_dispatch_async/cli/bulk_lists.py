@@ -16,13 +16,13 @@ from typing import IO, Any, Final, Literal
 import msgspec
 from msgspec.structs import replace
 
+from nexmo_dispatch_async.bulk.callbacks import CampaignCallbacks
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger, rows_of
 from nexmo_dispatch_async.bulk.ledger.opt_outs import normal_address
 from nexmo_dispatch_async.bulk.ledger.records import Row, State
-from nexmo_dispatch_async.bulk.outcomes import Outcomes
 from nexmo_dispatch_async.bulk.report.counting import is_reached, who, why_missed
 from nexmo_dispatch_async.bulk.safe_cells import safe_cell
-from nexmo_dispatch_async.bulk.strangers import Candidate
+from nexmo_dispatch_async.bulk.unmatched_callbacks import Candidate
 from nexmo_dispatch_async.cli.bulk_files import DONE, FAILED, as_json, opened
 from nexmo_dispatch_async.cli.inbox import inbox_at
 from nexmo_dispatch_async.cli.screen import show
@@ -51,7 +51,7 @@ async def list_unknown(place: Place, inbox: Place | None, *, with_addresses: boo
     candidates = [] if inbox is None else await _candidates(inbox)
     async with opened(place, observer=True) as ledger:
         hints: dict[int, list[Any]] = {}
-        for hint in await Outcomes(ledger).suggest(candidates=candidates):
+        for hint in await CampaignCallbacks(ledger).suggest(candidates=candidates):
             hints.setdefault(hint.id, []).append(hint)
         async for row in rows_of(ledger, "unknown"):
             name, at = who(row, with_addresses=with_addresses), _time(row.changed)

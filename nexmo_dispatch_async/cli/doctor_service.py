@@ -37,7 +37,7 @@ from nexmo_dispatch_async.retry import RetryPolicy, Timeout
 from nexmo_dispatch_async.transport.proxies import proxy_name
 from nexmo_dispatch_async.urls import PlainHTTPWarning
 from nexmo_dispatch_core.findings import Finding, good, skipped
-from nexmo_dispatch_webhooks.probe import probe_headers
+from nexmo_dispatch_webhooks.doctor_probe import probe_headers
 from nexmo_dispatch_webhooks.signature import sign
 from nexmo_dispatch_webhooks.testing import status_body
 

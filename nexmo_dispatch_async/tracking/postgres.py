@@ -19,7 +19,7 @@ from nexmo_dispatch_async.tracking.store import Kind, TrackingRetention, kind_of
 from nexmo_dispatch_core.postgres import schema
 from nexmo_dispatch_core.postgres.database import Connection, Database
 from nexmo_dispatch_core.postgres.failures import Failure
-from nexmo_dispatch_core.postgres.notices import Notices
+from nexmo_dispatch_core.postgres.notifications import Notifications
 
 __all__ = ["TRACKING", "PostgresTrackingStore"]
 
@@ -106,7 +106,7 @@ class PostgresTrackingStore:
             raise ConfigurationError(str(error)) from None
         self._migrate = migrate
         self._server_time = server_time
-        self._notices = Notices(self._database, "nexmo_dispatch_tracking", self._on_notice)
+        self._notifications = Notifications(self._database, "nexmo_dispatch_tracking", self._on_notice)
         self._changed: Callable[[str | None], object] | None = None
         self._opening = asyncio.Lock()
         self._closed = False
@@ -130,7 +130,7 @@ class PostgresTrackingStore:
         at = None if self._server_time else now
         merged, changed = await self._database.transact(partial(_merge, state, at))
         if changed:
-            self._notices.tell(state.dispatch_uuid)
+            self._notifications.tell(state.dispatch_uuid)
         self._changes += 1
         if (self._changes - 1) % _PRUNE_EVERY == 0:
             await self._database.run(partial(_prune, retention, at))
@@ -140,14 +140,14 @@ class PostgresTrackingStore:
         """Report changes by other processes; see `TrackingStore`."""
         self._changed = changed
         if self._database.is_open:
-            self._notices.listen()
+            self._notifications.listen()
         return _POLL
 
     async def aclose(self) -> None:
         """Disconnect, after the last notifications."""
         self._closed = True
         async with self._opening:
-            await self._notices.aclose()
+            await self._notifications.aclose()
             await self._database.aclose()
 
     async def prepare(self) -> None:
@@ -165,7 +165,7 @@ class PostgresTrackingStore:
                     await self.prepare()
                 await self._database.open()
                 if self._changed is not None:
-                    self._notices.listen()
+                    self._notifications.listen()
 
     def _on_notice(self, dispatch_uuid: str | None) -> None:
         if self._changed is not None:

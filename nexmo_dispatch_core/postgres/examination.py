@@ -13,7 +13,7 @@ from typing import Final, LiteralString
 from nexmo_dispatch_core.findings import Finding, bad, good, warning
 from nexmo_dispatch_core.postgres.database import Connection, Database
 from nexmo_dispatch_core.postgres.failures import Failure
-from nexmo_dispatch_core.postgres.notices import Notices
+from nexmo_dispatch_core.postgres.notifications import Notifications
 from nexmo_dispatch_core.postgres.schema import Component, versions
 
 __all__ = ["MAY_IDENTIFY", "examine", "failure_finding"]
@@ -204,19 +204,19 @@ async def _notifications(database: Database) -> Finding:
     def note(payload: str | None) -> None:
         (begun if payload is None else arrival).set()
 
-    notices = Notices(database, "nexmo_dispatch_doctor", note)
+    notifications = Notifications(database, "nexmo_dispatch_doctor", note)
     await database.open()
-    notices.listen()
+    notifications.listen()
     try:
         async with asyncio.timeout(5):
             await begun.wait()
-            notices.tell("doctor")
+            notifications.tell("doctor")
             await arrival.wait()
     except TimeoutError:
         cure = "none is needed: polls find the same a little later; a pooler in session mode passes them on"
         text = "notifications do not come through, as behind a pooler"
         return warning("postgres-notifications", text, cure)
     finally:
-        await notices.aclose()
+        await notifications.aclose()
         await database.aclose()
     return good("postgres-notifications", "notifications come through")

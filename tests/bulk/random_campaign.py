@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 
+from nexmo_dispatch_async.bulk.callbacks import CampaignCallbacks
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
 from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
 from nexmo_dispatch_async.bulk.ledger.records import ClaimRequest, Recipient, Result
-from nexmo_dispatch_async.bulk.outcomes import Outcomes
 from nexmo_dispatch_webhooks.events import Event
 from tests.bulk.callbacks import BEGIN, report, status, uuid_of
 
@@ -55,8 +55,8 @@ async def fill(ledger: Ledger, count: int, seed: int = 7) -> None:
             results.append(Result(id=row.id, state="unknown", at=BEGIN, error="OutcomeUnknownError"))
     await ledger.record(results)
     chance.shuffle(events)
-    outcomes = Outcomes(ledger, clock=now)
-    await asyncio.gather(*map(outcomes.receive, events))
+    callbacks = CampaignCallbacks(ledger, clock=now)
+    await asyncio.gather(*map(callbacks.receive, events))
 
 
 def _recipient(number: int, chance: random.Random) -> Recipient:

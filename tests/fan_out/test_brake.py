@@ -103,7 +103,7 @@ async def test_one_tries_alone_and_all_go_on_if_it_goes_through() -> None:
     assert pauses.asked == [1.0, 1.0]
 
 
-async def test_outcomes_from_before_do_not_pass_for_that_of_the_one_that_tries() -> None:
+async def test_callbacks_from_before_do_not_pass_for_that_of_the_one_that_tries() -> None:
     """Sends that were under way when it took hold end as they may."""
     pauses = Pauses()
     braking = Braking(Brake(2, (1.0,)), pauses)

@@ -11,7 +11,7 @@ from nexmo_dispatch_async.exceptions import TrackingStoreError, WaitTimeoutError
 from nexmo_dispatch_async.tracking import Tracker, TrackingRetention, WorkflowState
 from nexmo_dispatch_async.tracking import postgres as postgres_module
 from nexmo_dispatch_async.tracking.postgres import PostgresTrackingStore
-from nexmo_dispatch_core.postgres.notices import Notices
+from nexmo_dispatch_core.postgres.notifications import Notifications
 from tests.support.callbacks import UUID, report, state_of, status
 from tests.support.postgres_server import PostgresServer
 
@@ -51,7 +51,7 @@ async def test_a_poll_finds_what_no_notification_tells(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Behind a pooler that drops `LISTEN`."""
-    monkeypatch.setattr(Notices, "listen", lambda _: None)
+    monkeypatch.setattr(Notifications, "listen", lambda _: None)
     monkeypatch.setattr(postgres_module, "_POLL", 0.05)
     async with Tracker(database) as here, Tracker(database) as there, asyncio.timeout(25):
         waiting = asyncio.create_task(here.follow(UUID).wait("read", timeout=None))

@@ -39,7 +39,7 @@ async def test_other_records_pass() -> None:
     ids=["version", "header"],
 )
 async def test_one_line_without_address_and_traceback(data: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    """Strangers cannot fill the log, nor does it keep their addresses."""
+    """UnmatchedCallbacks cannot fill the log, nor does it keep their addresses."""
     port, stop = await serve_aiohttp(web.Application())
 
     answer = await send_raw(port, data)

@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from nexmo_dispatch_core.bursts import Bursts, cause_of
-from nexmo_dispatch_webhooks.traces import own_words, place
+from nexmo_dispatch_webhooks.safe_traces import own_words, place
 
 __all__ = ["FailureLog", "current_event", "log_failure", "logger", "watchers"]
 

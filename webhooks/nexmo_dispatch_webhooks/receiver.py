@@ -17,6 +17,7 @@ import msgspec
 
 from nexmo_dispatch_core.bursts import Bursts, cause_of
 from nexmo_dispatch_webhooks.checks import checks
+from nexmo_dispatch_webhooks.doctor_probe import is_probe
 from nexmo_dispatch_webhooks.events import Event, parse_event
 from nexmo_dispatch_webhooks.exceptions import (
     ConfigurationError,
@@ -30,7 +31,6 @@ from nexmo_dispatch_webhooks.exceptions import (
 from nexmo_dispatch_webhooks.injection import is_async
 from nexmo_dispatch_webhooks.logs import FailureLog, logger
 from nexmo_dispatch_webhooks.middleware import OuterCallNext, OuterMiddleware
-from nexmo_dispatch_webhooks.probe import is_probe
 from nexmo_dispatch_webhooks.refusals import Refusals, WrongSignature
 from nexmo_dispatch_webhooks.routing import Context, DispatchResult, Router
 from nexmo_dispatch_webhooks.sansio import Answer, JwtVerification, RawRequest, Verification, authenticate

@@ -165,8 +165,8 @@ class NewsConformance:
         by_ref = news(ledger, 2, ended=True)
         other = News(dispatch_uuid=uuid_of(77), client_ref="other-1", at=NOW)
 
-        assert await ledger.observe([by_uuid, other, by_ref]) == Observed(2, strangers=(1,))
-        assert await ledger.observe([by_uuid, other, by_ref]) == Observed(0, strangers=(1,))
+        assert await ledger.observe([by_uuid, other, by_ref]) == Observed(2, unmatched=(1,))
+        assert await ledger.observe([by_uuid, other, by_ref]) == Observed(0, unmatched=(1,))
         kept = await row(ledger, 1)
         assert (kept.news.reached, kept.news.channel, kept.news.dispatch_uuid) == (
             "delivered",

@@ -321,8 +321,8 @@ class JetStreamLedger:
         found: list[bool | None] = []
         for start in range(0, len(news), PIECE):
             found += await self._observe(news[start : start + PIECE])
-        strangers = tuple(position for position, changed in enumerate(found) if changed is None)
-        return Observed(changed=sum(map(bool, found)), strangers=strangers)
+        unmatched = tuple(position for position, changed in enumerate(found) if changed is None)
+        return Observed(changed=sum(map(bool, found)), unmatched=unmatched)
 
     async def _observe(self, news: Sequence[News]) -> list[bool | None]:
         async def work(chosen: Sequence[News], work: Work) -> list[bool | None]:

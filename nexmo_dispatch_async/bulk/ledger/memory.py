@@ -189,8 +189,8 @@ class MemoryLedger:
         for piece in news:
             amount(piece.cost)
         found = [self._observe(piece) for piece in news]
-        strangers = tuple(position for position, changed in enumerate(found) if changed is None)
-        return Observed(changed=sum(map(bool, found)), strangers=strangers)
+        unmatched = tuple(position for position, changed in enumerate(found) if changed is None)
+        return Observed(changed=sum(map(bool, found)), unmatched=unmatched)
 
     async def reap(self, worker: str | None = None) -> int:
         """Turn `sending` rows into `unknown`."""

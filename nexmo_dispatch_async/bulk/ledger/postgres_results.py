@@ -238,18 +238,18 @@ async def observe(work: Work, news: Sequence[News]) -> Observed:
     refs = [row_of_ref(work.reference, piece.client_ref) for piece in news]
     by_uuid: dict[str, int] = dict(await work.fetch(_UUIDS, uuids=sorted({uuid for uuid in uuids if uuid})))
     rows = await _locked(work, [*by_uuid.values(), *(ref for ref in refs if ref is not None)])
-    strangers: list[int] = []
+    unmatched: list[int] = []
     changed = 0
     for position, (piece, uuid, ref) in enumerate(zip(news, uuids, refs, strict=True)):
         row = rows.get(by_uuid.get(uuid, ref or 0))
         if row is None:
-            strangers.append(position)
+            unmatched.append(position)
             continue
         if uuid:
             by_uuid[uuid] = row.id
         changed += _learn(work, row, piece)
     await _write(work, list(rows.values()))
-    return Observed(changed=changed, strangers=tuple(strangers))
+    return Observed(changed=changed, unmatched=tuple(unmatched))
 
 
 def _learn(work: Work, row: _Row, piece: News) -> bool:

@@ -232,12 +232,12 @@ class Observed(Struct, frozen=True):
 
     Attributes:
         changed: Number of changed rows.
-        strangers: Positions, from 0, of the given news that belong to no row: news of another campaign, or of
+        unmatched: Positions, from 0, of the given news that belong to no row: news of another campaign, or of
             a row whose result is not recorded yet. The caller may pass them again later.
     """
 
     changed: int
-    strangers: tuple[int, ...] = ()
+    unmatched: tuple[int, ...] = ()
 
 
 class Row(_Private, frozen=True, kw_only=True):

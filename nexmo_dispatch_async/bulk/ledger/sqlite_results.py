@@ -126,8 +126,8 @@ def observe(work: Work, news: Sequence[News]) -> Observed:
         amount(piece.cost)
     work.db.execute(UUID_INDEX)
     found = [_observe_one(work, piece) for piece in news]
-    strangers = tuple(position for position, changed in enumerate(found) if changed is None)
-    return Observed(changed=sum(map(bool, found)), strangers=strangers)
+    unmatched = tuple(position for position, changed in enumerate(found) if changed is None)
+    return Observed(changed=sum(map(bool, found)), unmatched=unmatched)
 
 
 def _observe_one(work: Work, news: News) -> bool | None:

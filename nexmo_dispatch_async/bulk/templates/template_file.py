@@ -11,8 +11,8 @@ from decimal import Decimal
 from types import ModuleType
 from typing import Any, cast
 
-from nexmo_dispatch_async.bulk.tables import FileProblem, Table
 from nexmo_dispatch_async.bulk.templates.template import WorkflowTemplate
+from nexmo_dispatch_async.bulk.toml_tables import FileProblem, Table
 from nexmo_dispatch_async.bulk.units import duration
 from nexmo_dispatch_async.channels import messenger, mms, sms, viber, whatsapp
 from nexmo_dispatch_async.exceptions import ConfigurationError, InvalidWorkflowError

@@ -10,9 +10,9 @@ from aiohttp import web
 
 from nexmo_dispatch_async.simulator.api.gateway import TOKEN_PATH
 from nexmo_dispatch_async.simulator.api.service import BASE_PATH
-from nexmo_dispatch_async.simulator.control.commands import as_curl, sample
 from nexmo_dispatch_async.simulator.control.controlled import ControlledSimulator
 from nexmo_dispatch_async.simulator.control.http import Body, Route, json_answer, origin, read, refuse
+from nexmo_dispatch_async.simulator.control.shell_commands import as_curl, sample
 from nexmo_dispatch_async.simulator.control.views import AccountView, ApplicationView, SampleView
 from nexmo_dispatch_async.simulator.world.applications import SimulatedApplication
 

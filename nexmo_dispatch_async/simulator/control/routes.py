@@ -17,7 +17,6 @@ from aiohttp import web
 from nexmo_dispatch_async.simulator.api import openapi, origin_check
 from nexmo_dispatch_async.simulator.api.server import called_address
 from nexmo_dispatch_async.simulator.control.account_routes import AccountRoutes
-from nexmo_dispatch_async.simulator.control.commands import as_curl, as_request
 from nexmo_dispatch_async.simulator.control.controlled import ControlledSimulator
 from nexmo_dispatch_async.simulator.control.fault_routes import FaultRoutes
 from nexmo_dispatch_async.simulator.control.feed import Feed, View
@@ -33,6 +32,7 @@ from nexmo_dispatch_async.simulator.control.http import (
     read,
     refuse,
 )
+from nexmo_dispatch_async.simulator.control.shell_commands import as_curl, as_request
 from nexmo_dispatch_async.simulator.control.views import ClockView, Snapshot, WorkflowView
 from nexmo_dispatch_async.simulator.engine import Engine, Run
 from nexmo_dispatch_core.error_names import REASONS

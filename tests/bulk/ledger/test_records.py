@@ -60,7 +60,7 @@ def test_what_is_asked_for_is_everything_unless_it_is_less() -> None:
     assert (request.buckets, request.closed_zones, request.cap) == (None, frozenset(), None)
     assert request.bounds is None
     assert Cap(messages=1, window=60).over == "skip"
-    assert Added(added=1).duplicates == Observed(changed=1).strangers == ()
+    assert Added(added=1).duplicates == Observed(changed=1).unmatched == ()
 
 
 def test_a_result_and_news_hold_only_what_was_told() -> None:

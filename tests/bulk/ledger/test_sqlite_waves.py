@@ -95,7 +95,7 @@ async def test_the_first_callback_finds_a_row_by_the_id_of_the_service(tmp_path:
             [News(dispatch_uuid=results[70].dispatch_uuid, at=NOW, ended=True, reached="read")]
         )
 
-        assert (observed.changed, observed.strangers) == (1, ())
+        assert (observed.changed, observed.unmatched) == (1, ())
         later = with_ids(await wave(ledger, [], 100))
         await ledger.record(later)
         await ledger.observe([News(dispatch_uuid=later[3].dispatch_uuid, at=NOW, ended=True)])

@@ -16,9 +16,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from nexmo_dispatch_async.bulk.callbacks import CampaignCallbacks
 from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
 from nexmo_dispatch_async.bulk.ledger.records import ClaimRequest, News, Recipient, Result, Row
-from nexmo_dispatch_async.bulk.outcomes import Outcomes
 from nexmo_dispatch_async.bulk.rejects import Reject
 from nexmo_dispatch_async.bulk.report.counting import MOST, OTHER, Counting, rounded_up
 from nexmo_dispatch_async.bulk.report.figures import (
@@ -441,9 +441,9 @@ async def test_what_failed_alike_is_said_once() -> None:
     await ledger.add([Recipient(key="k", address="999000000001", fields={}, bucket="whatsapp|x")])
     await ledger.claim(ClaimRequest(limit=1, now=BEGIN))
     await ledger.record([Result(id=1, state="sent", at=BEGIN, dispatch_uuid=uuid_of(1))])
-    outcomes = Outcomes(ledger)
-    await outcomes.receive(status(1, 1, "undeliverable", at=1, code=1190))
-    await outcomes.receive(status(1, 2, "undeliverable", at=2, channel="sms", code=1190))
+    callbacks = CampaignCallbacks(ledger)
+    await callbacks.receive(status(1, 1, "undeliverable", at=1, code=1190))
+    await callbacks.receive(status(1, 2, "undeliverable", at=2, channel="sms", code=1190))
 
     (missed,) = (await report_of(ledger)).missed
 

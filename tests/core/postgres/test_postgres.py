@@ -9,12 +9,12 @@ import pytest
 from psycopg import errors
 
 from nexmo_dispatch_async.tracking.postgres import TRACKING
-from nexmo_dispatch_core.postgres import notices as notices_module
+from nexmo_dispatch_core.postgres import notifications as notifications_module
 from nexmo_dispatch_core.postgres import schema
 from nexmo_dispatch_core.postgres.database import Connection, Database, is_postgres
 from nexmo_dispatch_core.postgres.examination import examine
 from nexmo_dispatch_core.postgres.failures import Failure, failure_of
-from nexmo_dispatch_core.postgres.notices import Notices
+from nexmo_dispatch_core.postgres.notifications import Notifications
 from nexmo_dispatch_core.postgres.schema import Component
 from nexmo_dispatch_webhooks.inbox.postgres_statements import INBOX
 from tests.support.postgres_server import PostgresServer
@@ -184,18 +184,18 @@ async def test_notifications_come_back_after_a_cut(database: str, postgres: Post
     heard: asyncio.Queue[str | None] = asyncio.Queue()
     opened = database_of(database)
     await opened.open()
-    notices = Notices(opened, "things", heard.put_nowait)
-    notices.listen()
+    notifications = Notifications(opened, "things", heard.put_nowait)
+    notifications.listen()
     async with asyncio.timeout(20):
         assert await heard.get() is None
-        notices.tell("one")
+        notifications.tell("one")
         assert await heard.get() == "one"
         postgres.cut(database)
         assert await heard.get() is None
         while heard.empty():
-            notices.tell("two")
+            notifications.tell("two")
             await asyncio.sleep(0.05)
-    await notices.aclose()
+    await notifications.aclose()
     await opened.aclose()
 
 
@@ -203,28 +203,28 @@ async def test_notices_that_cannot_be_sent_are_bounded(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the server takes none, further ones are left to the polls of the others."""
-    monkeypatch.setattr(notices_module, "_MOST_UNTOLD", 700)
+    monkeypatch.setattr(notifications_module, "_MOST_UNTOLD", 700)
     begun, gate, sent = asyncio.Event(), asyncio.Event(), list[int]()
     opened = database_of(database)
     await opened.open()
-    notices = Notices(opened, "things", lambda _: None)
+    notifications = Notifications(opened, "things", lambda _: None)
 
     async def slow(payloads: list[str], connection: Connection) -> None:
         begun.set()
         await gate.wait()
         sent.append(len(payloads))
 
-    monkeypatch.setattr(notices, "_send", slow)
-    notices.tell("first")
+    monkeypatch.setattr(notifications, "_send", slow)
+    notifications.tell("first")
     await begun.wait()
     for number in range(2000):
-        notices.tell(str(number))
-    assert len(notices._untold) == 700
+        notifications.tell(str(number))
+    assert len(notifications._untold) == 700
     gate.set()
     async with asyncio.timeout(20):
         while sum(sent) < 701:  # noqa: ASYNC110 - no event announces it
             await asyncio.sleep(0.005)
-    await notices.aclose()
+    await notifications.aclose()
     await opened.aclose()
 
     assert sent == [1, 500, 200]

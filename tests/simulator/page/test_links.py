@@ -41,7 +41,7 @@ async def test_callbacks_and_workflows_lead_to_each_other(desk: Desk) -> None:
 
 
 async def test_totals_are_told_and_cleared_when_confirmed(desk: Desk) -> None:
-    """Outcomes, the share of failovers, and the cost; a cancelled clearing clears nothing."""
+    """CampaignCallbacks, the share of failovers, and the cost; a cancelled clearing clears nothing."""
     page = desk.page
     await desk.send(workflow(step("sms", "999000000001")))
     await desk.send(workflow(step("whatsapp", "999313000001", within=60), step("sms", "999500000001")))

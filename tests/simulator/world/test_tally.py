@@ -19,7 +19,7 @@ def cost_one_by_one(parts: Box) -> Decimal:
     return sum(prices, Decimal(0)) + fee * len(charged)
 
 
-def test_outcomes_failovers_and_cost_add_up() -> None:
+def test_callbacks_failovers_and_cost_add_up() -> None:
     """A failover counts once for a workflow, whatever the number of its steps."""
     parts = box()
     parts.accept(step("sms", READER))

@@ -26,7 +26,7 @@ _SENT = (
     *("tests/test_rules.py", "tests/test_rules_switches.py", "tests/test_rules_windows.py"),
     *("tests/simulator/api/test_validation.py", "tests/bulk/test_plan.py", "tests/bulk/templates"),
 )
-_TRACKING = ("tests/tracking", "tests/test_whatsapp_users.py", "tests/bulk/test_outcomes.py")
+_TRACKING = ("tests/tracking", "tests/test_whatsapp_users.py", "tests/bulk/test_callbacks.py")
 _WINDOWS = (
     *("tests/care_window", "tests/test_rules_windows.py", "tests/test_whatsapp_users.py"),
     "tests/phone_numbers",
@@ -35,7 +35,7 @@ _RECEIVER = ("tests/webhooks",)
 _BULK = (
     *("tests/bulk/ledger/test_ledger_machine.py", "tests/bulk/ledger/test_folding.py"),
     *("tests/bulk/sending", "tests/bulk/report", "tests/bulk/templates", "tests/bulk/test_campaign.py"),
-    *("tests/bulk/test_outcomes.py", "tests/bulk/test_outcomes_day.py", "tests/bulk/test_plan.py"),
+    *("tests/bulk/test_callbacks.py", "tests/bulk/test_callbacks_day.py", "tests/bulk/test_plan.py"),
     *(
         "tests/bulk/test_complaints.py",
         "tests/bulk/test_cli_bulk_words.py",

@@ -18,7 +18,7 @@ from nexmo_dispatch_core.bursts import Bursts, cause_of
 from nexmo_dispatch_core.postgres import schema
 from nexmo_dispatch_core.postgres.database import Connection, Database
 from nexmo_dispatch_core.postgres.failures import Failure
-from nexmo_dispatch_core.postgres.notices import Notices
+from nexmo_dispatch_core.postgres.notifications import Notifications
 from nexmo_dispatch_webhooks.exceptions import (
     ConfigurationError,
     InboxError,
@@ -113,7 +113,7 @@ class PostgresInboxStore:
             )
         except ValueError as error:
             raise ConfigurationError(str(error)) from None
-        self._notices = Notices(self._database, "nexmo_dispatch_inbox", lambda _: self._woken.set())
+        self._notices = Notifications(self._database, "nexmo_dispatch_inbox", lambda _: self._woken.set())
         self._woken = asyncio.Event()
         # the fencing token of this process; None before its first claim, and after it lost its claims
         self._worker: int | None = None

@@ -15,9 +15,9 @@ import msgspec
 
 from nexmo_dispatch_webhooks.events import Event, FinalReport, InboundMessage, MessageStatus
 from nexmo_dispatch_webhooks.injection import Context
+from nexmo_dispatch_webhooks.safe_traces import own_words, trace
 from nexmo_dispatch_webhooks.sansio import RawRequest
 from nexmo_dispatch_webhooks.signature import Claims
-from nexmo_dispatch_webhooks.traces import own_words, trace
 
 __all__ = [
     "STATES",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nexmo_dispatch_webhooks import ConfigurationError, Context
-from nexmo_dispatch_webhooks.traces import own_words, place, trace
+from nexmo_dispatch_webhooks.safe_traces import own_words, place, trace
 
 NUMBER = "447700900555"
 HERE = Path(__file__).name

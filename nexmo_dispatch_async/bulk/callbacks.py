@@ -1,4 +1,4 @@
-"""`Outcomes`: stores the callbacks of a campaign in its rows, and waits for the end of the rows.
+"""`CampaignCallbacks`: stores the callbacks of a campaign in its rows, and waits for the end of the rows.
 
 Callbacks arrive at least once and in any order (contract 5.10); `ledger.folding` explains why that does not
 matter. Callbacks that arrive together share a transaction of the ledger; a callback is answered after it is
@@ -21,11 +21,11 @@ from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList, normal_address
 from nexmo_dispatch_async.bulk.ledger.records import News, Row
 from nexmo_dispatch_async.bulk.ledger.stop_words import STOP_WORDS
 from nexmo_dispatch_async.bulk.ledger.transitions import merge
-from nexmo_dispatch_async.bulk.strangers import Candidate, Strangers, Suggestion, suggest
+from nexmo_dispatch_async.bulk.unmatched_callbacks import Candidate, Suggestion, UnmatchedCallbacks, suggest
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_webhooks.events import Event, MessageStatus
 
-__all__ = ["LATEST_STATUS", "Outcomes", "Waited", "attach", "last_activity"]
+__all__ = ["LATEST_STATUS", "CampaignCallbacks", "Waited", "attach", "last_activity"]
 
 _HOUR: Final = 3600.0
 _DAY: Final = 24 * _HOUR
@@ -78,15 +78,15 @@ class _Entry:
         self.left = False
 
 
-class Outcomes:
+class CampaignCallbacks:
     """Receives the callbacks of a campaign.
 
     Args:
         ledger: The ledger of the campaign.
         clock: Returns epoch seconds.
         sleep: Waits for a number of seconds.
-        keep_strangers: Seconds for which a callback without a row is kept, in case its row is recorded later.
-        max_strangers: Maximum number of workflows without a row that are kept.
+        keep_unmatched: Seconds for which a callback without a row is kept, in case its row is recorded later.
+        max_unmatched: Maximum number of workflows without a row that are kept.
 
     Raises:
         ConfigurationError: A time or a number is negative.
@@ -98,21 +98,21 @@ class Outcomes:
         *,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[object]] = anyio.sleep,
-        keep_strangers: float = _HOUR,
-        max_strangers: int = 10_000,
+        keep_unmatched: float = _HOUR,
+        max_unmatched: int = 10_000,
     ) -> None:
-        if not keep_strangers >= 0 or max_strangers < 0:
-            raise ConfigurationError("keep_strangers and max_strangers must not be negative")
+        if not keep_unmatched >= 0 or max_unmatched < 0:
+            raise ConfigurationError("keep_unmatched and max_unmatched must not be negative")
         self._ledger = ledger
         self._clock = clock
         self._sleep = sleep
-        self._strangers = Strangers(keep=keep_strangers, most=max_strangers)
+        self._unmatched = UnmatchedCallbacks(keep=keep_unmatched, most=max_unmatched)
         self._waiting: list[_Entry] = []
         self._storing = anyio.Lock()
         self._arrival = anyio.Event()
 
     def __repr__(self) -> str:
-        return f"<Outcomes, {len(self._waiting)} being stored, {len(self._strangers)} of no row>"
+        return f"<CampaignCallbacks, {len(self._waiting)} being stored, {len(self._unmatched)} of no row>"
 
     # --- callbacks ---
 
@@ -166,12 +166,12 @@ class Outcomes:
         Raises:
             LedgerError: The ledger failed.
         """
-        before = len(self._strangers)
+        before = len(self._unmatched)
         async with self._storing:
-            news = self._strangers.all()
+            news = self._unmatched.all()
             for start in range(0, len(news), _PIECE):
                 await self._observe(news[start : start + _PIECE], {})
-        return before - len(self._strangers)
+        return before - len(self._unmatched)
 
     async def _store_waiting(self) -> None:
         """Store all waiting news, also those of concurrent callers, which then have nothing left to do."""
@@ -180,13 +180,13 @@ class Outcomes:
         now = self._clock()
         try:
             addresses = {entry.news.dispatch_uuid: entry.address for entry in batch if entry.address}
-            again = self._strangers.due(now, _RETRIED)
+            again = self._unmatched.due(now, _RETRIED)
             # News of one workflow go together: a report has no reference, but its statuses have.
             by_uuid = {news.dispatch_uuid: news for news in again}
             for entry in batch:
                 uuid = entry.news.dispatch_uuid
                 known = by_uuid.get(uuid)
-                by_uuid[uuid] = self._strangers.complete(
+                by_uuid[uuid] = self._unmatched.complete(
                     entry.news if known is None else merge(known, entry.news)
                 )
             await self._observe(list(by_uuid.values()), addresses)
@@ -200,13 +200,13 @@ class Outcomes:
     async def _observe(self, news: list[News], addresses: Mapping[str, str]) -> None:
         observed = await self._ledger.observe(news)
         now = self._clock()
-        strange = set(observed.strangers)
+        unmatched = set(observed.unmatched)
         for position, piece in enumerate(news):
-            if position not in strange:
-                self._strangers.found(piece.dispatch_uuid)
-        for position in observed.strangers:
+            if position not in unmatched:
+                self._unmatched.found(piece.dispatch_uuid)
+        for position in observed.unmatched:
             piece = news[position]
-            self._strangers.add(piece, addresses.get(piece.dispatch_uuid, ""), now)
+            self._unmatched.add(piece, addresses.get(piece.dispatch_uuid, ""), now)
 
     # --- unknowns ---
 
@@ -224,7 +224,7 @@ class Outcomes:
         Raises:
             LedgerError: The ledger failed.
         """
-        all_candidates = [*self._strangers.candidates(), *candidates]
+        all_candidates = [*self._unmatched.candidates(), *candidates]
         return await suggest(rows_of(self._ledger, "unknown"), all_candidates, within=within)
 
     # --- the end ---
@@ -301,11 +301,11 @@ def attach(
     opt_outs: OptOutList | None = None,
     *,
     clock: Callable[[], float] = time.time,
-) -> Outcomes:
-    """Register the handlers of a ledger on a router of the receiver; return the `Outcomes`."""
-    outcomes = Outcomes(ledger, clock=clock)
-    outcomes.attach(router, opt_outs)
-    return outcomes
+) -> CampaignCallbacks:
+    """Register the handlers of a ledger on a router of the receiver; return the `CampaignCallbacks`."""
+    callbacks = CampaignCallbacks(ledger, clock=clock)
+    callbacks.attach(router, opt_outs)
+    return callbacks
 
 
 def last_activity(row: Row) -> float:

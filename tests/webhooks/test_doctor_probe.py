@@ -3,7 +3,7 @@
 import pytest
 
 from nexmo_dispatch_webhooks import HmacVerification, RawRequest, Receiver, Router, sign
-from nexmo_dispatch_webhooks.probe import HEADER, probe_headers
+from nexmo_dispatch_webhooks.doctor_probe import HEADER, probe_headers
 from nexmo_dispatch_webhooks.sansio import Verification
 
 BODY = b'{"message_uuid": "m", "status": "submitted"}'

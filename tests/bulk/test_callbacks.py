@@ -9,11 +9,11 @@ from typing import Any
 import anyio
 import pytest
 
+from nexmo_dispatch_async.bulk.callbacks import CampaignCallbacks, attach
 from nexmo_dispatch_async.bulk.campaign import Campaign
 from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.bulk.ledger.records import ClaimRequest, News, Observed, Recipient, Result, Row
-from nexmo_dispatch_async.bulk.outcomes import Outcomes, attach
 from nexmo_dispatch_async.bulk.settings import CampaignSettings, PeopleSettings, Source
 from nexmo_dispatch_async.exceptions import ConfigurationError, LedgerError
 from nexmo_dispatch_webhooks import Router
@@ -67,8 +67,8 @@ def ledger(clock: Clock) -> WatchedLedger:
 
 
 @pytest.fixture
-def outcomes(ledger: WatchedLedger, clock: Clock) -> Outcomes:
-    return Outcomes(ledger, clock=clock, sleep=clock.sleep)
+def callbacks(ledger: WatchedLedger, clock: Clock) -> CampaignCallbacks:
+    return CampaignCallbacks(ledger, clock=clock, sleep=clock.sleep)
 
 
 async def send(
@@ -115,26 +115,26 @@ async def test_callbacks_reach_their_rows_through_a_router(ledger: WatchedLedger
 
 
 async def test_the_reference_proves_what_an_unknown_row_was(
-    ledger: WatchedLedger, outcomes: Outcomes
+    ledger: WatchedLedger, callbacks: CampaignCallbacks
 ) -> None:
     """A status that repeats the client_ref turns the row into a sent one, with its workflow."""
     await send(ledger, 1, "unknown")
 
-    await outcomes.receive(status(1, 1, "delivered", at=3, client_ref=f"{ledger.reference}-1"))
+    await callbacks.receive(status(1, 1, "delivered", at=3, client_ref=f"{ledger.reference}-1"))
 
     found = await row(ledger)
     assert (found.state, found.dispatch_uuid) == ("sent", uuid_of(1))
 
 
 async def test_a_report_that_comes_first_waits_for_the_reference(
-    ledger: WatchedLedger, outcomes: Outcomes
+    ledger: WatchedLedger, callbacks: CampaignCallbacks
 ) -> None:
     """A report has no client_ref: it is kept until a status of its workflow proves the row."""
     await send(ledger, 1, "unknown")
 
-    await outcomes.receive(report(1, "completed", ("whatsapp", "delivered"), at=5))
+    await callbacks.receive(report(1, "completed", ("whatsapp", "delivered"), at=5))
     assert (await row(ledger)).state == "unknown"
-    await outcomes.receive(status(1, 1, "submitted", at=0.1, client_ref=f"{ledger.reference}-1"))
+    await callbacks.receive(status(1, 1, "submitted", at=0.1, client_ref=f"{ledger.reference}-1"))
 
     found = await row(ledger)
     assert found.news is not None
@@ -142,28 +142,28 @@ async def test_a_report_that_comes_first_waits_for_the_reference(
 
 
 async def test_callbacks_that_overtake_the_result_are_not_lost(
-    ledger: WatchedLedger, outcomes: Outcomes
+    ledger: WatchedLedger, callbacks: CampaignCallbacks
 ) -> None:
     """The row's result comes last and no callback follows it: they are brought again."""
     await send(ledger, 1, "sending")
-    await outcomes.receive(report(1, "completed", ("whatsapp", "delivered"), at=5))
+    await callbacks.receive(report(1, "completed", ("whatsapp", "delivered"), at=5))
 
     await ledger.record([Result(id=1, state="sent", at=BEGIN, dispatch_uuid=uuid_of(1))])
-    assert await outcomes.reconcile() == 1
+    assert await callbacks.reconcile() == 1
 
     assert (await ledger.counts()).ended == 1
-    assert await outcomes.reconcile() == 0
+    assert await callbacks.reconcile() == 0
 
 
 async def test_address_and_time_suggest_and_decide_nothing(
-    ledger: WatchedLedger, outcomes: Outcomes, clock: Clock
+    ledger: WatchedLedger, callbacks: CampaignCallbacks, clock: Clock
 ) -> None:
     """Without a reference an operator gets a hint; the row stays unknown."""
     await send(ledger, 3, "unknown")
-    await outcomes.receive(status(9, 1, "delivered", at=4, to="999000000002"))
-    await outcomes.receive(status(8, 1, "delivered", at=-9 * HOUR, to="999000000003"))
+    await callbacks.receive(status(9, 1, "delivered", at=4, to="999000000002"))
+    await callbacks.receive(status(8, 1, "delivered", at=-9 * HOUR, to="999000000003"))
 
-    (hint,) = await outcomes.suggest(within=HOUR)
+    (hint,) = await callbacks.suggest(within=HOUR)
 
     assert (hint.id, hint.dispatch_uuid, hint.seconds) == (2, uuid_of(9), 4)
     assert "99900" not in repr(hint)
@@ -171,7 +171,7 @@ async def test_address_and_time_suggest_and_decide_nothing(
 
 
 async def test_callbacks_at_the_same_time_share_a_transaction(
-    ledger: WatchedLedger, outcomes: Outcomes
+    ledger: WatchedLedger, callbacks: CampaignCallbacks
 ) -> None:
     """One commit for all that arrive while the one before is written; each is answered after its own."""
     await send(ledger, 100)
@@ -179,7 +179,7 @@ async def test_callbacks_at_the_same_time_share_a_transaction(
 
     async with anyio.create_task_group() as group:
         for number in range(1, 101):
-            group.start_soon(outcomes.receive, status(number, 1, "delivered", at=2))
+            group.start_soon(callbacks.receive, status(number, 1, "delivered", at=2))
         await anyio.wait_all_tasks_blocked()
         ledger.slow.set()
 
@@ -187,7 +187,7 @@ async def test_callbacks_at_the_same_time_share_a_transaction(
     assert (await ledger.counts()).reached == {"delivered": 100}
 
 
-async def test_what_could_not_be_stored_is_said(ledger: WatchedLedger, outcomes: Outcomes) -> None:
+async def test_what_could_not_be_stored_is_said(ledger: WatchedLedger, callbacks: CampaignCallbacks) -> None:
     """The caller of a failed transaction gets the error, the others their own try; nothing counts twice."""
     await send(ledger, 3)
     ledger.slow, ledger.failures = anyio.Event(), 1
@@ -195,7 +195,7 @@ async def test_what_could_not_be_stored_is_said(ledger: WatchedLedger, outcomes:
 
     async def receive(number: int) -> None:
         try:
-            await outcomes.receive(status(number, 1, "delivered", at=2))
+            await callbacks.receive(status(number, 1, "delivered", at=2))
         except LedgerError:
             failed.append(number)
 
@@ -206,12 +206,12 @@ async def test_what_could_not_be_stored_is_said(ledger: WatchedLedger, outcomes:
         ledger.slow.set()
 
     assert len(failed) == 1
-    await outcomes.receive(status(failed[0], 1, "delivered", at=2))
+    await callbacks.receive(status(failed[0], 1, "delivered", at=2))
     assert (await ledger.counts(verify=True)).reached == {"delivered": 3}
 
 
 async def test_a_cancelled_callback_leaves_the_others_alone(
-    ledger: WatchedLedger, outcomes: Outcomes
+    ledger: WatchedLedger, callbacks: CampaignCallbacks
 ) -> None:
     """The one that writes for all is cancelled: the rest write themselves."""
     await send(ledger, 2)
@@ -222,22 +222,22 @@ async def test_a_cancelled_callback_leaves_the_others_alone(
 
         async def cancelled() -> None:
             with scope:
-                await outcomes.receive(status(1, 1, "delivered", at=2))
+                await callbacks.receive(status(1, 1, "delivered", at=2))
 
         group.start_soon(cancelled)
         await anyio.wait_all_tasks_blocked()
-        group.start_soon(outcomes.receive, status(2, 1, "delivered", at=2))
+        group.start_soon(callbacks.receive, status(2, 1, "delivered", at=2))
         await anyio.wait_all_tasks_blocked()
         scope.cancel()
         await anyio.wait_all_tasks_blocked()
         ledger.slow.set()
 
     assert (await row(ledger, 2)).news is not None
-    assert repr(outcomes) == "<Outcomes, 0 being stored, 0 of no row>"
+    assert repr(callbacks) == "<CampaignCallbacks, 0 being stored, 0 of no row>"
 
 
 async def test_callbacks_of_callers_that_have_left_do_not_pile_up(
-    ledger: WatchedLedger, outcomes: Outcomes
+    ledger: WatchedLedger, callbacks: CampaignCallbacks
 ) -> None:
     """They left while another one wrote for them, and failed: the service repeats their callbacks."""
     await send(ledger, 3)
@@ -248,7 +248,7 @@ async def test_callbacks_of_callers_that_have_left_do_not_pile_up(
     async def receive(number: int) -> None:
         with limits[number]:
             try:
-                await outcomes.receive(status(number, 1, "delivered", at=2))
+                await callbacks.receive(status(number, 1, "delivered", at=2))
             except LedgerError:
                 failed.append(number)
 
@@ -266,7 +266,7 @@ async def test_callbacks_of_callers_that_have_left_do_not_pile_up(
         gates[1].set()
 
     assert (failed, ledger.observed) == ([2], [1, 2])
-    assert repr(outcomes) == "<Outcomes, 0 being stored, 0 of no row>"
+    assert repr(callbacks) == "<CampaignCallbacks, 0 being stored, 0 of no row>"
 
 
 @pytest.mark.parametrize("code", [1050, 1240])
@@ -283,35 +283,35 @@ async def test_codes_for_people_who_opted_out_reach_the_list(
     assert [entry.address for entry in await opt_outs.list()] == ["999000000007"]
 
 
-async def test_strangers_are_bounded_in_number_and_age(ledger: WatchedLedger, clock: Clock) -> None:
+async def test_unmatched_callbacks_are_bounded_in_number_and_age(ledger: WatchedLedger, clock: Clock) -> None:
     """A router that serves other campaigns too costs no more than it was allowed to."""
-    outcomes = Outcomes(ledger, clock=clock, keep_strangers=60, max_strangers=5)
+    callbacks = CampaignCallbacks(ledger, clock=clock, keep_unmatched=60, max_unmatched=5)
     for number in range(50):
-        await outcomes.receive(status(number, 1, "delivered", at=2))
-    assert "5 of no row" in repr(outcomes)
+        await callbacks.receive(status(number, 1, "delivered", at=2))
+    assert "5 of no row" in repr(callbacks)
 
     clock.now += 61
-    await outcomes.receive(status(99, 1, "delivered", at=2))
-    assert "1 of no row" in repr(outcomes)
+    await callbacks.receive(status(99, 1, "delivered", at=2))
+    assert "1 of no row" in repr(callbacks)
 
     tries = len(ledger.observed)
     for second in range(60):
         clock.now += 1
-        await outcomes.receive(status(99, 1, "delivered", at=2 + second))
+        await callbacks.receive(status(99, 1, "delivered", at=2 + second))
     assert sum(ledger.observed[tries:]) == 60
 
 
 async def test_wait_returns_when_all_have_ended(
-    ledger: WatchedLedger, outcomes: Outcomes, clock: Clock
+    ledger: WatchedLedger, callbacks: CampaignCallbacks, clock: Clock
 ) -> None:
     """The last report ends the wait at once, without another look at the clock."""
     await send(ledger, 2)
-    await outcomes.receive(report(1, "completed", ("whatsapp", "delivered"), at=5))
+    await callbacks.receive(report(1, "completed", ("whatsapp", "delivered"), at=5))
 
     async def never(_: float) -> None:
         await anyio.sleep_forever()
 
-    waiting = Outcomes(ledger, clock=clock, sleep=never)
+    waiting = CampaignCallbacks(ledger, clock=clock, sleep=never)
 
     async def last() -> None:
         await anyio.wait_all_tasks_blocked()
@@ -326,35 +326,37 @@ async def test_wait_returns_when_all_have_ended(
     ("channel", "hours"), [("sms", 72), ("viber_service_msg", 14 * 24), ("whatsapp", 30 * 24)]
 )
 async def test_wait_gives_up_what_can_not_end(
-    ledger: WatchedLedger, outcomes: Outcomes, clock: Clock, channel: str, hours: int
+    ledger: WatchedLedger, callbacks: CampaignCallbacks, clock: Clock, channel: str, hours: int
 ) -> None:
     """A message that stays submitted never ends; it counts until its channel's statuses are over."""
     await send(ledger, 2, bucket=f"{channel}|me")
-    await outcomes.receive(status(1, 1, "submitted", at=HOUR, channel="sms"))
+    await callbacks.receive(status(1, 1, "submitted", at=HOUR, channel="sms"))
 
-    waited = await outcomes.wait(every=HOUR)
+    waited = await callbacks.wait(every=HOUR)
 
     assert (waited.ended, waited.given_up, waited.open) == (0, 2, 0)
     assert clock.now - BEGIN == pytest.approx((hours + 1) * HOUR, abs=HOUR)
 
 
 async def test_wait_for_so_long_and_no_longer(
-    ledger: WatchedLedger, outcomes: Outcomes, clock: Clock
+    ledger: WatchedLedger, callbacks: CampaignCallbacks, clock: Clock
 ) -> None:
     """A timeout is an answer with what is open; rows that are not sent yet are open, unknown ones are not."""
     await send(ledger, 2)
     await ledger.add([Recipient(key="p", address="999000000099", fields={}, bucket="sms|me")])
 
-    waited = await outcomes.wait(timeout=60)
+    waited = await callbacks.wait(timeout=60)
 
     assert (waited.ended, waited.open, clock.now) == (0, 3, BEGIN + 60)
 
 
-async def test_wait_of_a_shorter_patience(ledger: WatchedLedger, outcomes: Outcomes, clock: Clock) -> None:
+async def test_wait_of_a_shorter_patience(
+    ledger: WatchedLedger, callbacks: CampaignCallbacks, clock: Clock
+) -> None:
     """The caller may know better how long a channel is worth waiting for."""
     await send(ledger, 1)
 
-    waited = await outcomes.wait(latest={"whatsapp": 600}, every=60)
+    waited = await callbacks.wait(latest={"whatsapp": 600}, every=60)
 
     assert waited.given_up == 1
     assert clock.now - BEGIN == pytest.approx(600, abs=60)
@@ -362,8 +364,8 @@ async def test_wait_of_a_shorter_patience(ledger: WatchedLedger, outcomes: Outco
 
 def test_settings_are_checked(ledger: WatchedLedger) -> None:
     """A negative bound is refused, with its name."""
-    with pytest.raises(ConfigurationError, match="max_strangers"):
-        Outcomes(ledger, max_strangers=-1)
+    with pytest.raises(ConfigurationError, match="max_unmatched"):
+        CampaignCallbacks(ledger, max_unmatched=-1)
 
 
 async def test_the_words_of_a_campaign_opt_out_too(ledger: WatchedLedger) -> None:

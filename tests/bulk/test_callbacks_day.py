@@ -11,10 +11,10 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from nexmo_dispatch_async.bulk.callbacks import attach
 from nexmo_dispatch_async.bulk.ledger.ledger import rows_of
 from nexmo_dispatch_async.bulk.ledger.records import ClaimRequest, Recipient, Result, Row
 from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
-from nexmo_dispatch_async.bulk.outcomes import attach
 from nexmo_dispatch_async.bulk.report.report import report_of
 from nexmo_dispatch_async.channels import sms, whatsapp
 from nexmo_dispatch_async.simulator import Simulator

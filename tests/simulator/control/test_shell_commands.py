@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from nexmo_dispatch_async.simulator import Simulator
-from nexmo_dispatch_async.simulator.control.commands import as_curl, as_request, sample
+from nexmo_dispatch_async.simulator.control.shell_commands import as_curl, as_request, sample
 from tests.simulator.conftest import Caller
 from tests.simulator.support import box, step, workflow
 

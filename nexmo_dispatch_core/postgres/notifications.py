@@ -1,4 +1,4 @@
-"""`Notices`: notifies the other processes of a database of changes, and receives their notifications.
+"""`Notifications`: notifies the other processes of a database of changes, and receives their notifications.
 
 A notification is only a hint: poolers drop `LISTEN`, connections are cut, and a process may die between its
 commit and its notification. So each listener polls as well. Commits with a notification wait for each other
@@ -19,7 +19,7 @@ from nexmo_dispatch_core.backoff import exponential_wait
 from nexmo_dispatch_core.postgres.database import Connection, Database
 from nexmo_dispatch_core.tasks import end
 
-__all__ = ["Notices"]
+__all__ = ["Notifications"]
 
 #: Seconds that notifications wait for others to share their transaction.
 _GATHER: Final = 0.005
@@ -33,7 +33,7 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
 _PATIENCE: Final = 1.0
 
 
-class Notices:
+class Notifications:
     """One channel of notifications.
 
     Args:
@@ -58,12 +58,12 @@ class Notices:
         if len(self._untold) < _MOST_UNTOLD:
             self._untold[payload] = None
         if self._telling is None or self._telling.done():
-            self._telling = asyncio.create_task(self._tell(), name="notices")
+            self._telling = asyncio.create_task(self._tell(), name="notifications")
 
     def listen(self) -> None:
         """Listen until `aclose`; no effect if it listens already."""
         if self._listening is None:
-            self._listening = asyncio.create_task(self._listen(), name="notices")
+            self._listening = asyncio.create_task(self._listen(), name="notifications")
 
     async def aclose(self) -> None:
         """Send the remaining notifications, and stop listening."""

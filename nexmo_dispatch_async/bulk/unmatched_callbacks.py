@@ -15,7 +15,7 @@ from nexmo_dispatch_async.bulk.ledger.folding import join
 from nexmo_dispatch_async.bulk.ledger.records import News, Row
 from nexmo_dispatch_async.models.shown import AsShown
 
-__all__ = ["Candidate", "Strangers", "Suggestion", "suggest"]
+__all__ = ["Candidate", "Suggestion", "UnmatchedCallbacks", "suggest"]
 
 _FIRST_TRY_S: Final = 1.0
 
@@ -64,7 +64,7 @@ class _Stranger(AsShown, Struct, kw_only=True):
         return "<_Stranger>"
 
 
-class Strangers:
+class UnmatchedCallbacks:
     """News without a row, by workflow, the oldest first.
 
     Args:
@@ -81,7 +81,7 @@ class Strangers:
         return len(self._kept)
 
     def __repr__(self) -> str:
-        return f"<Strangers, {len(self)} kept>"
+        return f"<UnmatchedCallbacks, {len(self)} kept>"
 
     def complete(self, news: News) -> News:
         """Return the news and what was kept of the same workflow."""
