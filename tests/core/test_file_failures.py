@@ -170,6 +170,19 @@ def test_a_command_says_so_in_one_line(tmp_path: Path) -> None:
     assert "cannot be opened: the file system is read-only: mount it for writing" in line
 
 
+def test_a_service_that_was_killed_names_the_read_only_volume(tmp_path: Path) -> None:
+    """Its files are all there, so the inbox opens, and only the claim has to write."""
+    script = (
+        '"$PYTHON" -m tests.support.full_disk killed "$VOLUME" >/dev/null; '
+        f'{_READ_ONLY} "$PYTHON" -m tests.support.full_disk after "$VOLUME" 2>&1 | tail -n 1'
+    )
+
+    (line,) = lines_of(tmp_path / "volume", script)
+
+    assert "InboxError: " in line
+    assert "the file system is read-only: mount it for writing" in line
+
+
 def test_what_is_no_failure_of_the_system_keeps_its_words(tmp_path: Path) -> None:
     """A lock, or a file that is no database: nothing about the folder would help."""
     busy = sqlite3.OperationalError("database is locked")

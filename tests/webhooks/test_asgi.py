@@ -173,7 +173,12 @@ async def test_probes_see_the_end_and_may_ask_for_the_head_alone() -> None:
     after = await status(app, scope("/health/ready", method="GET"), [])
 
     assert full[0]["status"] == 200
-    assert json.loads(full[1]["body"]) == {"ready": True, "missing_signatures": 0, "wrong_signatures": 0}
+    assert json.loads(full[1]["body"]) == {
+        "ready": True,
+        "missing_signatures": 0,
+        "wrong_signatures": 0,
+        "wrong_token_times": 0,
+    }
     assert (head[0], head[1]["body"]) == (full[0], b"")
     assert after == 503
 

@@ -79,7 +79,7 @@ def test_a_token_of_another_time_comes_again_whatever_the_setting() -> None:
     refusals = Refusals(wrong_signature=401, api_keys=["k"])
 
     assert refusals.answer(TokenTimeError("the token is too old", claimed_api_key="k")).status == 503
-    assert refusals.wrong_signatures == 1
+    assert (refusals.wrong_token_times, refusals.wrong_signatures) == (1, 0)
 
 
 @pytest.mark.parametrize("status", [400, 200, 401.0, "401", True, None, [401]])

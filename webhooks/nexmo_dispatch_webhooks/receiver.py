@@ -81,6 +81,8 @@ class Statistics(msgspec.Struct, frozen=True):
     missing_signatures: int = 0
     #: Requests with a wrong one: of strangers, or callbacks that are lost after a change of the secret.
     wrong_signatures: int = 0
+    #: Requests with a genuine one outside its time, which the service repeats: one of two clocks is wrong.
+    wrong_token_times: int = 0
 
 
 class Receiver:
@@ -231,18 +233,20 @@ class Receiver:
             dict(self._oddities),
             self._refusals.missing_signatures,
             self._refusals.wrong_signatures,
+            self._refusals.wrong_token_times,
         )
 
     def health(self) -> dict[str, Any]:
         """Return the state of the receiver, for probes.
 
-        `ready`; how many requests had no signature or a wrong one, since the start; and the figures of the
-        inbox if it tells some.
+        `ready`; how many requests had no signature, a wrong one, or one outside its time, since the start;
+        and the figures of the inbox if it tells some.
         """
         report: dict[str, Any] = {
             "ready": self._started,
             "missing_signatures": self._refusals.missing_signatures,
             "wrong_signatures": self._refusals.wrong_signatures,
+            "wrong_token_times": self._refusals.wrong_token_times,
         }
         health = self._inbox_health()
         if health is not None:

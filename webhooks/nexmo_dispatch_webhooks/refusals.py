@@ -69,9 +69,11 @@ class Refusals:
         checks.function("monotonic", monotonic)
         self._wrong_signature: WrongSignature = wrong_signature
         self._api_keys = frozenset(api_keys)
-        #: Since the start: requests without a token or signature, and with a wrong one.
+        #: Since the start: requests without a token or signature, with a wrong one, and with a genuine one
+        #: outside its time, which the service repeats until the clock is right.
         self.missing_signatures: int = 0
         self.wrong_signatures: int = 0
+        self.wrong_token_times: int = 0
         self._bursts = Bursts(monotonic)
 
     def answer(self, error: RequestRefusedError) -> Answer:
@@ -79,10 +81,12 @@ class Refusals:
         status, api_key = error.status, None
         if isinstance(error, MissingSignatureError):
             self.missing_signatures += 1
+        elif isinstance(error, TokenTimeError):
+            self.wrong_token_times += 1
+            api_key = error.claimed_api_key
         elif isinstance(error, SignatureVerificationError):
             self.wrong_signatures += 1
-            status = error.status if isinstance(error, TokenTimeError) else self._wrong_signature
-            api_key = error.claimed_api_key
+            status, api_key = self._wrong_signature, error.claimed_api_key
         more = self._bursts.begin(type(error), api_key if api_key in self._api_keys else None)
         if more is not None:
             kind, advice = type(error).__name__, self._advice(error, api_key, status)

@@ -69,6 +69,7 @@ async def test_too_many_waiting_events_are_refused(start: Start) -> None:
     await put(inbox, status_bytes(3))
 
     assert caught.value.status == 503
+    assert inbox.health().not_stored == 1
 
 
 async def test_a_result_that_cannot_be_written_is_tried_again(

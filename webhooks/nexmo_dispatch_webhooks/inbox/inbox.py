@@ -216,7 +216,7 @@ class StoreInbox(RecordReader):
             InboxError: The store failed.
         """
         if self._is_crowded():
-            most = self.settings.max_pending
+            most, self._not_stored = self.settings.max_pending, self._not_stored + 1
             raise InboxFullError(f"too many events are pending: max_pending is {most}. Mend their handler")
         try:
             record_id = await self.store.add(make_record(request, context, event))

@@ -116,8 +116,8 @@ def _lock(path: Path) -> SqliteFile | None:
         if is_locked(error):
             return None
         raise InboxError(
-            f"{path.name} cannot be locked ({_words(error)}), so two processes might handle the same events: "
-            "let the user of this process write it, or remove it"
+            f"{path.name} cannot be locked, so two processes might handle the same events: "
+            f"{reason_of(path, error)}"
         ) from error
     if lock.damage() is not None:  # removed or replaced meanwhile: the lock protects nothing
         lock.close()
@@ -128,7 +128,3 @@ def _lock(path: Path) -> SqliteFile | None:
 def _name(path: Path) -> str:
     found = path.stat()
     return f"{found.st_dev}:{found.st_ino}"
-
-
-def _words(error: OSError | sqlite3.Error) -> str:
-    return (error.strerror or type(error).__name__) if isinstance(error, OSError) else str(error)
