@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import anyio
 import typer
@@ -12,6 +12,9 @@ import typer
 from nexmo_dispatch_async.cli.help import Commands
 from nexmo_dispatch_async.cli.options import AsJson, finite
 from nexmo_dispatch_async.cli.stores import STORE, Place, place_of, store_and_words
+
+if TYPE_CHECKING:
+    from nexmo_dispatch_async.cli.bulk_listen import ListenOptions
 
 __all__ = ["bulk"]
 
@@ -36,6 +39,10 @@ _Store = Annotated[
         help="The campaign's TOML file, its ledger, or postgresql://… or nats://…?campaign=NAME. "
         "Prefer the variable for a URL: all users of a machine can see commands.",
     ),
+]
+_HookPath = Annotated[str, typer.Option(help="Where callbacks arrive; anything below it counts too.")]
+_NoVerification = Annotated[
+    bool, typer.Option("--no-verification", help="Accept unsigned callbacks: any peer can post them.")
 ]
 _Addresses = Annotated[
     bool, typer.Option("--with-addresses", help="Keys and numbers in full; without it they are masked.")
@@ -98,16 +105,13 @@ def run(
         str | None,
         typer.Option(metavar="HOST:PORT", help="Receive callbacks there, for outcomes and opt-outs."),
     ] = None,
-    path: Annotated[
-        str, typer.Option(help="Where callbacks arrive; anything below it counts too.")
-    ] = "/webhooks",
-    no_verification: Annotated[
-        bool, typer.Option("--no-verification", help="Accept unsigned callbacks: any peer can post them.")
-    ] = False,
+    path: _HookPath = "/webhooks",
+    no_verification: _NoVerification = False,
     wait: Annotated[
         str | None,
         typer.Option(
-            metavar="TIME", help='Wait for outcomes at most so long after the last send: "2h", "3d".'
+            metavar="TIME",
+            help='Wait for the last outcome at most so long after the last send: "2h", "3d".',
         ),
     ] = None,
     json: AsJson = False,
@@ -128,13 +132,32 @@ def run(
         test=test,
         restored=restored,
         accept_loss=accept_loss,
-        listen=None if listen is None else _host_and_port(listen),
-        path=path,
-        verified=not no_verification,
+        listen=None if listen is None else _listen_options(listen, path, no_verification),
         wait=None if wait is None else _seconds(wait, "--wait"),
         json=json,
     )
     _run(lambda: work(file, options))
+
+
+@bulk.command()
+def listen(
+    file: _Campaign,
+    where: Annotated[
+        str, typer.Option("--listen", metavar="HOST:PORT", help="Receive callbacks there.")
+    ] = "127.0.0.1:8702",
+    path: _HookPath = "/webhooks",
+    no_verification: _NoVerification = False,
+    json: AsJson = False,
+) -> None:
+    """Receive callbacks and STOP replies of a campaign until Ctrl-C, and send nothing.
+
+    People reply for days after the last send. Outcomes go to the ledger, people who reply STOP to the
+    opt-out list.
+    """
+    from nexmo_dispatch_async.cli.bulk_listen import listen as work
+
+    options = _listen_options(where, path, no_verification)
+    _run(lambda: work(file, options, json=json))
 
 
 @bulk.command()
@@ -385,6 +408,13 @@ def _ids(texts: list[str]) -> list[int] | Literal["all"]:
         if not (text.isascii() and text.isdecimal()) or len(text) > 18:
             raise typer.BadParameter("must be numbers of rows, or all", param_hint="ID...|all")
     return [int(text) for text in texts]
+
+
+def _listen_options(where: str, path: str, no_verification: bool) -> ListenOptions:
+    from nexmo_dispatch_async.cli.bulk_listen import ListenOptions
+
+    host, port = _host_and_port(where)
+    return ListenOptions(host=host, port=port, path=path, verified=not no_verification)
 
 
 def _host_and_port(text: str) -> tuple[str, int]:

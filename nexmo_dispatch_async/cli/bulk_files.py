@@ -6,13 +6,14 @@ A command takes the campaign's TOML file, or the ledger itself: a file, or the U
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from nexmo_dispatch_async.bulk.campaign_file import load
+from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.bulk.ledger.places import is_url, name_at, open_ledger
 from nexmo_dispatch_async.bulk.ledger.records import Counts
 from nexmo_dispatch_async.bulk.settings import CampaignSettings
@@ -32,6 +33,7 @@ __all__ = [
     "REFUSED",
     "UNFINISHED",
     "as_json",
+    "campaign_stores",
     "code_of",
     "ended",
     "ledger_of",
@@ -131,6 +133,40 @@ async def opened(
     ledger = await open_ledger(ledger_of(place), observer=observer, restored=restored, create=create)
     async with ledger:
         yield ledger
+
+
+async def campaign_stores(
+    settings: CampaignSettings,
+    stack: AsyncExitStack,
+    *,
+    restored: bool = False,
+    accept_loss: bool = False,
+    create: bool = True,
+) -> tuple[SqliteLedger | PostgresLedger | JetStreamLedger, OptOutList | None]:
+    """Open the ledger of a campaign for this process, and the opt-out list that its file names.
+
+    Args:
+        settings: The settings of the campaign file.
+        stack: Closes both.
+        restored: The ledger was copied or put back, and is used all the same.
+        accept_loss: The store may lose what it acknowledged, and is used all the same.
+        create: Make a ledger that is missing.
+
+    Raises:
+        LedgerError: The ledger cannot be opened.
+        OptOutError: The opt-out list cannot be opened.
+    """
+    opt_outs: OptOutList | None = None
+    if settings.people.file:
+        opt_outs = await stack.enter_async_context(OptOutList.open(settings.people.file))
+    ledger = await open_ledger(
+        settings.ledger, opt_outs=opt_outs, restored=restored, accept_loss=accept_loss, create=create
+    )
+    stack.push_async_callback(ledger.aclose)
+    if ledger.reaped:
+        were = "row was" if ledger.reaped == 1 else "rows were"
+        show(f"{ledger.reaped} {were} in flight when the run before ended: unknown", error=True)
+    return ledger, opt_outs
 
 
 async def ended(work: Callable[[], Awaitable[int]]) -> int:

@@ -5,22 +5,20 @@ What is sent, and when, is decided by `Campaign`; this wires it to the file, the
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Final
 
 import anyio
 import anyio.to_thread
-from aiohttp import web
 from msgspec import Struct
 from msgspec.structs import replace
 
 from nexmo_dispatch_async.bulk.campaign import Campaign
 from nexmo_dispatch_async.bulk.campaign_file import load, tariff_of, template_of
 from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
-from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
-from nexmo_dispatch_async.bulk.ledger.places import is_url, open_ledger
+from nexmo_dispatch_async.bulk.ledger.places import is_url
 from nexmo_dispatch_async.bulk.ledger.records import Counts
 from nexmo_dispatch_async.bulk.progress import Status
 from nexmo_dispatch_async.bulk.rejects import RejectsFile
@@ -32,21 +30,19 @@ from nexmo_dispatch_async.cli.bulk_files import (
     FAILED,
     REFUSED,
     as_json,
+    campaign_stores,
     code_of,
     rejects_path,
 )
+from nexmo_dispatch_async.cli.bulk_listen import ListenOptions, receive, secrets_of
 from nexmo_dispatch_async.cli.bulk_live import LiveStatus
 from nexmo_dispatch_async.cli.bulk_progress import Display, display_for
 from nexmo_dispatch_async.cli.bulk_samples import kind_in_words, samples_of
 from nexmo_dispatch_async.cli.bulk_words import counts_in_words, pace_in_words, pause_in_words
 from nexmo_dispatch_async.cli.ending import Ending
-from nexmo_dispatch_async.cli.options import cannot_listen
 from nexmo_dispatch_async.cli.screen import show
 from nexmo_dispatch_async.client import DispatchClient
-from nexmo_dispatch_async.exceptions import ConfigurationError, PlanChangedError
-from nexmo_dispatch_webhooks import Router, WebhookError, secrets_from_env
-from nexmo_dispatch_webhooks.aiohttp import setup
-from nexmo_dispatch_webhooks.signature import Secret
+from nexmo_dispatch_async.exceptions import PlanChangedError
 
 __all__ = ["RunOptions", "run"]
 
@@ -61,9 +57,7 @@ class RunOptions(Struct, frozen=True, kw_only=True):
     test: str | None = None
     restored: bool = False
     accept_loss: bool = False
-    listen: tuple[str, int] | None = None
-    path: str = "/webhooks"
-    verified: bool = True
+    listen: ListenOptions | None = None
     wait: float | None = None
     json: bool = False
 
@@ -71,24 +65,14 @@ class RunOptions(Struct, frozen=True, kw_only=True):
 async def run(file: Path, options: RunOptions) -> int:
     """Run a campaign file; return the exit code of the command."""
     settings = load(file)
-    secrets = _secrets() if options.listen is not None and options.verified else None
+    secrets = None if options.listen is None else secrets_of(options.listen)
     async with AsyncExitStack() as stack:
         if options.test is not None:
             client = await stack.enter_async_context(DispatchClient.from_env(trust_env=True))
             return await _test(settings, client, options.test, json=options.json)
-        opt_outs: OptOutList | None = None
-        if settings.people.file:
-            opt_outs = await stack.enter_async_context(OptOutList.open(settings.people.file))
-        ledger = await open_ledger(
-            settings.ledger,
-            opt_outs=opt_outs,
-            restored=options.restored,
-            accept_loss=options.accept_loss,
+        ledger, opt_outs = await campaign_stores(
+            settings, stack, restored=options.restored, accept_loss=options.accept_loss
         )
-        stack.push_async_callback(ledger.aclose)
-        if ledger.reaped:
-            were = "row was" if ledger.reaped == 1 else "rows were"
-            show(f"{ledger.reaped} {were} in flight when the run before ended: unknown", error=True)
         client = await stack.enter_async_context(DispatchClient.from_env(trust_env=True))
         campaign = Campaign(
             ledger,
@@ -99,7 +83,7 @@ async def run(file: Path, options: RunOptions) -> int:
             opt_outs=opt_outs,
         )
         if options.listen is not None:
-            await _listen(campaign, options.listen, options.path, secrets, stack)
+            await receive(campaign, options.listen, secrets, stack)
         try:
             await _add(campaign, file, options)
         except (PlanChangedError, RejectedRowsError) as error:
@@ -204,43 +188,6 @@ async def _unless_told(wait: Callable[[], Awaitable[object]]) -> None:
             group.cancel_scope.cancel()
 
 
-async def _listen(
-    campaign: Campaign,
-    where: tuple[str, int],
-    path: str,
-    secrets: Mapping[str, Secret] | None,
-    stack: AsyncExitStack,
-) -> None:
-    """Receive callbacks for as long as the stack is open."""
-    host, port = where
-    router, application = Router(), web.Application()
-    campaign.attach(router)
-    runner = web.AppRunner(application, access_log=None)
-    try:
-        if secrets is None:
-            setup(application, router, path=path, verification=None)
-        else:
-            setup(application, router, path=path, secrets=secrets)
-    except WebhookError as error:
-        raise ConfigurationError(str(error)) from None
-    stack.push_async_callback(runner.cleanup)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, host, port).start()
-    except OSError as error:
-        raise ConfigurationError(cannot_listen(host, port, error, "--listen")) from None
-    address = runner.addresses[0]
-    checked = "signatures are checked" if secrets else "signatures are NOT checked"
-    show(f"callbacks arrive at http://{address[0]}:{address[1]}{path} ({checked})", error=True)
-
-
-def _secrets() -> dict[str, Secret]:
-    try:
-        return dict(secrets_from_env())
-    except WebhookError as error:
-        raise ConfigurationError(f"callbacks are checked: {error}, or say --no-verification") from None
-
-
 async def _test(settings: CampaignSettings, client: DispatchClient, number: str, *, json: bool) -> int:
     """Send one row of each variant and language to one number; the ledger is not touched."""
     found = [sample.recipient for sample in await samples_of(settings)]
@@ -275,5 +222,11 @@ def _ended(file: Path, counts: Counts, options: RunOptions) -> int:
             show(f"{unknown:,} {are} unknown: nexmo-dispatch bulk unknown list {file}")
         if options.wait is not None and (silent := counts.states.get("sent", 0) - counts.ended) > 0:
             have = "row has" if silent == 1 else "rows have"
-            show(f"{silent:,} {have} no final report yet: run again with --listen and --wait to hear of it")
+            show(f"{silent:,} {have} no final report yet: {_listen_on(file)} hears of it")
+        elif options.listen is not None:
+            show(f"STOP replies may come for days: {_listen_on(file)} hears them")
     return code_of(counts)
+
+
+def _listen_on(file: Path) -> str:
+    return f"nexmo-dispatch bulk listen {file}"

@@ -90,6 +90,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "nexmo-dispatch bulk run spring.toml --test 447700900123",
         "nexmo-dispatch bulk run spring.toml --listen 127.0.0.1:8702 --wait 2h",
     ),
+    "nexmo-dispatch bulk listen": ("nexmo-dispatch bulk listen spring.toml --listen 127.0.0.1:8702",),
     "nexmo-dispatch bulk status": ("nexmo-dispatch bulk status spring.toml --json",),
     "nexmo-dispatch bulk pause": ('nexmo-dispatch bulk pause spring.toml --reason "wrong price"',),
     "nexmo-dispatch bulk resume": ("nexmo-dispatch bulk resume spring.toml --rate 5 --limit 8",),

@@ -177,7 +177,7 @@ def test_what_has_no_end_after_the_wait_is_counted(file: Path, service: Simulato
     code, out, _ = run("run", file, "--wait", "1s")
 
     assert code == 0
-    assert "4 rows have no final report yet: run again with --listen and --wait to hear of it" in out
+    assert f"4 rows have no final report yet: nexmo-dispatch bulk listen {file} hears of it" in out
     assert "no final report" not in run("run", file)[1]
 
 

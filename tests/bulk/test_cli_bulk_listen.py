@@ -1,0 +1,85 @@
+"""`bulk listen`: what people answer after the last send reaches the rows and the opt-out list."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nexmo_dispatch_async.simulator import Simulator
+from nexmo_dispatch_webhooks.testing import WebhookClient
+from tests.bulk.service import running_service
+from tests.bulk.test_cli_bulk import CAMPAIGN, run
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
+    """A simulator in a thread of its own, and an environment that names it."""
+    with running_service(monkeypatch) as sim:
+        yield sim
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A campaign of four people, which shares its opt-out list with others."""
+    lines = [f"+99900000{n:04d};Name {n};nl" for n in range(4)]
+    (tmp_path / "customers.csv").write_text("\n".join(["phone;name;language", *lines]), "utf-8")
+    path = tmp_path / "spring.toml"
+    path.write_text(CAMPAIGN + '[people]\nfile = "opt-outs.db"\nstop_words = ["afmelden"]\n', "utf-8")
+    return path
+
+
+def test_a_stop_after_the_end_of_a_campaign_is_heard(file: Path, service: Simulator) -> None:
+    """A listener without a send takes replies for the shared list and outcomes for the rows."""
+    assert run("run", file)[0] == 0
+    exported = run("export", file, "--json")[1].splitlines()
+    dispatch_uuid = json.loads(exported[0])["dispatch_uuid"]
+    command = [sys.executable, "-m", "nexmo_dispatch_async.cli", "bulk", "listen", str(file)]
+    pipe = subprocess.PIPE
+
+    async def answer(url: str) -> list[int]:
+        secrets = {service.api_key: service.signature_secret}
+        async with WebhookClient(url, secrets=secrets) as people:
+            stop = await people.post_inbound("Afmelden", channel="sms", from_="999000000002")
+            outcome = await people.post_status("delivered", channel="sms", dispatch_uuid=dispatch_uuid)
+            return [stop.status, outcome.status]
+
+    with subprocess.Popen(
+        [*command, "--listen", "127.0.0.1:0"], stdout=pipe, stderr=pipe, text=True, env=os.environ.copy()
+    ) as listener:
+        try:
+            assert listener.stderr is not None
+            url = listener.stderr.readline().split()[3]
+            assert asyncio.run(answer(url)) == [200, 200]
+            listener.send_signal(signal.SIGINT)
+            out, _ = listener.communicate(timeout=20)
+        finally:
+            listener.kill()
+
+    assert (listener.returncode, service.accepted) == (0, 4)
+    assert out.splitlines()[0] == "spring: finished, 4 of 4 done, 4 sent"
+    assert run("opt-out", "list", file, "--with-addresses")[1].startswith("999000000002  ")
+    assert "1 of 4 people reached" in run("report", file)[1]
+
+
+def test_a_run_that_listened_says_what_goes_on_listening(file: Path, service: Simulator) -> None:
+    """It ends with the last outcome, and people answer for days."""
+    _, out, _ = run("run", file, "--listen", "127.0.0.1:0")
+
+    assert f"STOP replies may come for days: nexmo-dispatch bulk listen {file} hears them" in out
+
+
+def test_a_campaign_that_never_ran_has_nothing_to_listen_for(file: Path, service: Simulator) -> None:
+    """No ledger is made, and neither is a list."""
+    code, _, err = run("listen", file, "--listen", "127.0.0.1:0")
+
+    assert (code, "there is no ledger spring.db" in err) == (1, True)
+    assert not (file.parent / "spring.db").exists()
+    assert not (file.parent / "opt-outs.db").exists()
