@@ -1,6 +1,7 @@
 """The SQLite store: durable, shared commits, one handler process, failures that name no data."""
 
 import asyncio
+import gc
 import sqlite3
 import stat
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import Any, cast
 import pytest
 
 from nexmo_dispatch_webhooks import ConfigurationError, InboxError
-from nexmo_dispatch_webhooks.inbox import RecordCounts, SqliteInbox, StoreInbox
+from nexmo_dispatch_webhooks.inbox import RecordCounts, SqliteInbox, StoreInbox, sqlite_file
 from nexmo_dispatch_webhooks.inbox import sqlite as sqlite_module
 from nexmo_dispatch_webhooks.inbox.sqlite import SqliteInboxStore
+from tests.support.process_resources import heap_is_known, heap_mib
 from tests.webhooks.inbox.support import (
     ManualTime,
     Open,
@@ -103,6 +105,24 @@ async def test_a_crowd_is_stored_in_pieces(open_store: Open, monkeypatch: pytest
     ids = await asyncio.gather(*(store.add(new_record(status_bytes(number))) for number in range(35)))
 
     assert ids == list(range(1, 36))
+
+
+@pytest.mark.skipif(not heap_is_known(), reason="reads the heap of glibc")
+async def test_stored_bodies_leave_memory(open_store: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite keeps the values of a compiled statement until its next use; each number of rows has its own."""
+    monkeypatch.setattr(sqlite_file, "_CACHE", 64 * 1024)
+    store = await open_store()
+
+    async def add(size: int) -> float:
+        for number in range(1, 17):
+            bodies = [b"%d %d %d" % (size, number, each) + b" " * size for each in range(number)]
+            await asyncio.gather(*(store.add(new_record(body)) for body in bodies))
+        gc.collect()
+        return heap_mib()
+
+    before = await add(1)
+
+    assert await add(100_000) - before < 2  # of 13
 
 
 async def test_closing_writes_what_is_still_on_its_way(

@@ -2,12 +2,15 @@
 
 import random
 import sqlite3
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nexmo_dispatch_webhooks.exceptions import InboxFullError
 from nexmo_dispatch_webhooks.inbox import sqlite_recent_keys
+from nexmo_dispatch_webhooks.inbox import sqlite_statements as sql
 from nexmo_dispatch_webhooks.inbox.sqlite import SqliteInboxStore
 from nexmo_dispatch_webhooks.inbox.sqlite_disk_reserve import DiskReserve
 from tests.webhooks.inbox.support import Open, new_record, other_connection, status_bytes
@@ -43,6 +46,30 @@ async def test_repetitions_are_recognised_at_each_stage_of_a_move(open_store: Op
         assert not any([await add(store, known) for known in range(number + 1)])
 
     assert 10 < indexed(tmp_path) <= 30
+
+
+def test_all_pieces_of_a_move_share_one_statement() -> None:
+    """A connection keeps each statement that it compiles, so the last pieces of many moves filled memory."""
+    statements: set[str] = set()
+
+    class Recording(sqlite3.Connection):
+        def execute(self, statement: str, parameters: Any = (), /) -> sqlite3.Cursor:
+            statements.add(statement)
+            return super().execute(statement, parameters)
+
+    with closing(sqlite3.connect(":memory:", factory=Recording)) as db:
+        for statement in sql.SCHEMA:
+            db.execute(statement)
+        recent, events = sqlite_recent_keys.RecentKeys(), 0
+        for number in (10, 11, 12):
+            records = [new_record(status_bytes(events + each)) for each in range(number)]
+            assert None not in sql.insert(db, records, recent)
+            events += number
+            while recent.wants_move(holder=True):
+                recent.move(db)
+
+        assert db.execute("SELECT count(*) FROM keys").fetchone() == (events,)
+    assert sum("INTO keys" in statement for statement in statements) == 1
 
 
 @pytest.mark.parametrize("seed", [0, 1, *(pytest.param(n, marks=pytest.mark.long) for n in range(2, 8))])

@@ -85,7 +85,8 @@ class RecentKeys:
             self._moving, self._moved, self._until = sorted(self._keys), 0, self._last or 0
         piece = self._moving[self._moved : self._moved + PIECE]
         if piece:
-            db.execute(_insert_sql(len(piece)), piece)
+            # repeated up to the size of a piece, since a statement for each size would be compiled and kept
+            db.execute(_insert_sql(PIECE), piece + piece[-1:] * (PIECE - len(piece)))
             self._moved += len(piece)
         if self._moved == len(self._moving):
             notes.write(db, "indexed", str(self._until))

@@ -95,6 +95,9 @@ CREATE TABLE contents (
 # One statement for many rows: each statement releases the interpreter to the thread of the event loop and
 # waits to get it back, so statements cost time, and rows do not.
 _MOST_ROWS: Final = 64
+# Until its next use a compiled statement keeps a copy of its values, and the connection keeps a statement for
+# each number of rows: larger bodies, in bytes, have a statement with one row.
+_SMALL: Final = 4096
 # OR ROLLBACK: for a statement that may fail alone SQLite copies each page before it changes it, into a
 # temporary file when there are many pages. A transaction without its new records is rolled back anyway.
 _INSERT: Final = "INSERT OR ROLLBACK INTO"
@@ -158,9 +161,14 @@ def _insert(db: sqlite3.Connection, records: Sequence[NewRecord], recent: Recent
     ids = [next(following) if new else None for new in is_new]
     contents: list[Any] = []
     for record_id, r in zip(ids, records, strict=True):
-        if record_id is not None:
+        if record_id is None:
+            continue
+        if len(r.body) <= _SMALL:
             contents += (record_id, r.path, r.claims, r.body)
-    db.execute(_contents_sql(number), contents)
+        else:
+            db.execute(_contents_sql(1), (record_id, r.path, r.claims, r.body))
+    if contents:
+        db.execute(_contents_sql(len(contents) // 4), contents)
     return ids
 
 
