@@ -22,6 +22,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
+from unittest.mock import patch
 
 import aiohttp
 import msgspec
@@ -54,7 +55,7 @@ from nexmo_dispatch_webhooks import (
     sign,
 )
 from nexmo_dispatch_webhooks.aiohttp import setup
-from nexmo_dispatch_webhooks.inbox import HandlerRetryPolicy, SqliteInbox
+from nexmo_dispatch_webhooks.inbox import HandlerRetryPolicy, SqliteInbox, sqlite_file, sqlite_recent_keys
 from nexmo_dispatch_webhooks.sansio import RawRequest
 from tests.support.process_resources import take_sample
 from tests.webhooks.payloads import encode, inbound_body, status_body
@@ -65,8 +66,14 @@ RATE = 100
 MOST = 256
 #: Connections of a client: few, so that their number says something.
 CONNECTIONS = 16
-#: Callbacks before a long run: their pages are more than the 16 MiB that SQLite keeps in memory.
-FILLED = 50_000
+#: Bounds of the inbox, lowered so that they are reached before a sample counts: the bytes of the page cache,
+#: otherwise 16 MiB, and the number of recent keys, otherwise 16,384, which come and go every two minutes.
+CACHE, RECENT = 2 * 2**20, 1024
+#: Callbacks before the run: their pages are more than the cache.
+FILLED = 8_000
+#: The largest number of records in one statement. The inbox keeps a compiled statement for each number, which
+#: takes 4 MiB for all numbers; high numbers are so rare that memory rose by that for more than half an hour.
+MOST_ROWS = 64
 HELLO = {"type": "text", "text": "Hello"}
 #: Rows of a campaign.
 ROWS = 20
@@ -197,20 +204,22 @@ class MixedTraffic:
 
         return router
 
-    async def fill(self, events: int) -> None:
-        """Fill what has a bound: the keys of the newest callbacks, and the pages of the inbox in memory."""
-        rest = iter(range(events))
-
-        async def add() -> None:
-            for _ in rest:
-                body = encode(inbound_body(HELLO, message_uuid=f"{self.dice.getrandbits(128):032x}"))
-                await self.inbox.put(RawRequest({}, body), Context(timestamp=time.time()), parse_event(body))
-
-        async with asyncio.TaskGroup() as group:
-            for _ in range(MOST):
-                group.create_task(add())
+    async def fill(self) -> None:
+        """Fill what has a bound: the pages of the inbox in memory, and its compiled statements."""
+        for number in range(1, MOST_ROWS + 1):
+            await self.put_together(number)
+        for _ in range(FILLED // MOST_ROWS):
+            await self.put_together(MOST_ROWS)
         await self.inbox.idle()
         await self.inbox.purge("handled")
+
+    async def put_together(self, number: int) -> None:
+        """Store a number of callbacks in one transaction."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(number):
+                body = encode(inbound_body(HELLO, message_uuid=f"{self.dice.getrandbits(128):032x}"))
+                request, context = RawRequest({}, body), Context(timestamp=time.time())
+                group.create_task(self.inbox.put(request, context, parse_event(body)))
 
     # ---- operations
 
@@ -392,10 +401,9 @@ async def simulator(*urls: str) -> AsyncIterator[dict[str, str]]:
 
 
 async def main(folder: Path, seconds: float, every: float) -> None:
-    began = time.monotonic()
     async with MixedTraffic(folder) as traffic:
-        if seconds >= 600:
-            await traffic.fill(FILLED)
+        await traffic.fill()
+        began = time.monotonic()
         while (passed := time.monotonic() - began) < seconds:
             await traffic.load(min(every, seconds - passed))
             await traffic.rest()
@@ -406,4 +414,8 @@ async def main(folder: Path, seconds: float, every: float) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(filename=Path(sys.argv[1]) / "log.txt", level=logging.ERROR)
-    asyncio.run(main(Path(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])))
+    with (
+        patch.object(sqlite_file, "_CACHE", CACHE),
+        patch.object(sqlite_recent_keys, "_MANY", RECENT),
+    ):
+        asyncio.run(main(Path(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])))
