@@ -13,6 +13,8 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mappin
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
+from msgspec import UNSET, UnsetType
+
 from nexmo_dispatch_async.applications import Applications
 from nexmo_dispatch_async.arguments import check_workflow, check_workflows
 from nexmo_dispatch_async.auth import KPN_TOKEN_URL, Auth, KpnOAuth, check_url
@@ -65,7 +67,7 @@ class DispatchClient(Unpicklable):
         limit: How many requests may be under way at once; the others wait, for which there is no time-out.
         rules: Which rules a workflow is held against before it is sent.
         client_ref: Makes a reference for each workflow, such as `new_client_ref`; its steps carry it unless
-            they have their own, and callbacks repeat it. Off unless asked for, see docs/client.md.
+            they have their own, and message statuses repeat it. Off unless asked for, see docs/client.md.
         middleware: What stands around each call and each attempt, the outermost first.
         ssl: A TLS context, for private authorities or client certificates; not with a session of your own.
         proxy: The URL of a proxy, with credentials if it wants some; not with a session of your own.
@@ -136,34 +138,39 @@ class DispatchClient(Unpicklable):
     @classmethod
     def from_env(
         cls,
-        environ: Mapping[str, str] = os.environ,
+        environ: Mapping[str, str] | None = None,
         *,
         auth: Auth | None = None,
-        application_id: str | uuid.UUID | None = None,
+        application_id: str | uuid.UUID | UnsetType | None = UNSET,
         **settings: Unpack[ClientOptions],
     ) -> Self:
         """Make a client from environment variables.
 
-        `NEXMO_DISPATCH_CLIENT_ID` and `NEXMO_DISPATCH_CLIENT_SECRET` are required;
-        `NEXMO_DISPATCH_APPLICATION_ID` is needed to send. `NEXMO_DISPATCH_BASE_URL` and
-        `NEXMO_DISPATCH_TOKEN_URL` name another service, both or none of them.
+        `NEXMO_DISPATCH_CLIENT_ID`, `NEXMO_DISPATCH_CLIENT_SECRET` and `NEXMO_DISPATCH_APPLICATION_ID` are
+        required. `NEXMO_DISPATCH_BASE_URL` and `NEXMO_DISPATCH_TOKEN_URL` name another service, both or none
+        of them.
 
         Args:
-            environ: Where to look.
+            environ: The environment; None for that of the process.
             auth: Instead of the client id and the secret, which are then not required.
-            application_id: Instead of that of the environment.
+            application_id: Instead of that of the environment; None for a client that sends no workflow, and
+                only makes application calls.
             **settings: Arguments of `DispatchClient`; they win over the environment.
 
         Raises:
             ConfigurationError: A variable is missing or wrong; the message names it.
         """
-        found = Environment(environ)
+        found = Environment(os.environ if environ is None else environ)
         given = "base_url" in settings
         base_url = check_url("base_url", settings["base_url"]) if given else found.base_url()
+        settings["base_url"] = base_url or KPN_BASE_URL
+        wanted = application_id is UNSET and settings.get("application_header", True)
+        found.require(credentials=auth is None, application_id=wanted)
         if auth is None:
             auth = found.credentials(base_url)
-        settings["base_url"] = base_url or KPN_BASE_URL
-        return cls(auth=auth, application_id=application_id or found.application_id(), **settings)
+        if application_id is UNSET:
+            application_id = found.application_id()
+        return cls(auth=auth, application_id=application_id, **settings)
 
     def __repr__(self) -> str:
         return f"DispatchClient({self._settings.base_url!r}, {self._calls.state})"

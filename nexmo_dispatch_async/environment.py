@@ -14,6 +14,7 @@ from nexmo_dispatch_async.exceptions import ConfigurationError
 __all__ = ["Environment"]
 
 _PREFIX = "NEXMO_DISPATCH_"
+_WITHOUT = "; application calls alone need none: from_env(application_id=None)"
 
 
 class Environment:
@@ -28,6 +29,24 @@ class Environment:
 
     def __repr__(self) -> str:
         return "<Environment>"
+
+    def require(self, *, credentials: bool = False, application_id: bool = False) -> None:
+        """Raise an error that names every missing variable, for a program to end before it does anything.
+
+        Args:
+            credentials: Whether client id and secret are required.
+            application_id: Whether the application is.
+
+        Raises:
+            ConfigurationError: A required variable is missing.
+        """
+        wanted = ("CLIENT_ID", "CLIENT_SECRET") * credentials + ("APPLICATION_ID",) * application_id
+        missing = [f"{_PREFIX}{name}" for name in wanted if not self._text(name)]
+        if missing:
+            *others, last = missing
+            names = f"{', '.join(others)} and {last}" if others else last
+            advice = _WITHOUT if missing == [f"{_PREFIX}APPLICATION_ID"] else ""
+            raise ConfigurationError(f"set {names} in the environment{advice}")
 
     def application_id(self) -> str | None:
         """Return `NEXMO_DISPATCH_APPLICATION_ID`; None if the variable is missing.
@@ -56,9 +75,7 @@ class Environment:
         Raises:
             ConfigurationError: A variable is missing or wrong; see `token_url` too.
         """
-        missing = [f"{_PREFIX}{name}" for name in ("CLIENT_ID", "CLIENT_SECRET") if not self._text(name)]
-        if missing:
-            raise ConfigurationError(f"set {' and '.join(missing)} in the environment")
+        self.require(credentials=True)
         client_id, client_secret = (
             header_text(f"{_PREFIX}{name}", self._text(name)) for name in ("CLIENT_ID", "CLIENT_SECRET")
         )

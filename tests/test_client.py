@@ -237,8 +237,18 @@ def test_settings_win_over_the_environment() -> None:
 @pytest.mark.parametrize(
     ("environ", "message"),
     [
-        ({}, "set NEXMO_DISPATCH_CLIENT_ID and NEXMO_DISPATCH_CLIENT_SECRET in the environment"),
-        ({"NEXMO_DISPATCH_CLIENT_ID": "a"}, "set NEXMO_DISPATCH_CLIENT_SECRET in the environment"),
+        (
+            {},
+            r"CLIENT_ID, NEXMO_DISPATCH_CLIENT_SECRET and NEXMO_DISPATCH_APPLICATION_ID in the environment$",
+        ),
+        (
+            {"NEXMO_DISPATCH_CLIENT_ID": "a", "NEXMO_DISPATCH_APPLICATION_ID": "b"},
+            "set NEXMO_DISPATCH_CLIENT_SECRET in the environment$",
+        ),
+        (
+            {**ENVIRONMENT, "NEXMO_DISPATCH_APPLICATION_ID": " "},
+            r"set NEXMO_DISPATCH_APPLICATION_ID in the environment; .* from_env\(application_id=None\)$",
+        ),
         (
             {**ENVIRONMENT, "NEXMO_DISPATCH_BASE_URL": "nowhere"},
             "^NEXMO_DISPATCH_BASE_URL must be an abs",
@@ -251,6 +261,24 @@ def test_settings_win_over_the_environment() -> None:
 def test_what_is_wrong_in_the_environment_is_named(environ: dict[str, str], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         DispatchClient.from_env(environ)
+
+
+def test_who_sends_no_workflow_needs_no_application() -> None:
+    """A missing variable ends a program at its start, unless the program does without it and says so."""
+    credentials = {k: v for k, v in ENVIRONMENT.items() if "APPLICATION" not in k}
+
+    DispatchClient.from_env(credentials, application_id=None)
+    DispatchClient.from_env(credentials, application_id=APPLICATION)
+    DispatchClient.from_env(credentials, application_header=False)
+    with pytest.raises(ConfigurationError, match=r"^set NEXMO_DISPATCH_APPLICATION_ID in the environment;"):
+        DispatchClient.from_env({}, auth=BearerToken("t"))
+
+
+async def test_an_application_that_is_none_wins_over_the_environment(workflow: Workflow) -> None:
+    """A program for application calls sends nothing in the name of whatever the environment names."""
+    async with DispatchClient.from_env(ENVIRONMENT, application_id=None) as client:
+        with pytest.raises(ConfigurationError, match="sending needs an application_id"):
+            await client.send(workflow)
 
 
 ELSEWHERE = "http://127.0.0.1:8701/communication/nexmo"

@@ -18,6 +18,7 @@ from tests.support.misbehaving import RawServer, answering, reply
 FROM_ENV = {
     "NEXMO_DISPATCH_CLIENT_ID": "id",
     "NEXMO_DISPATCH_CLIENT_SECRET": "client-secret",
+    "NEXMO_DISPATCH_APPLICATION_ID": "application",
 }
 
 

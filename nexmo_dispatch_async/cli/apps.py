@@ -29,7 +29,7 @@ DONE, FAILED, UNKNOWN = 0, 1, 3
 async def worked(work: Callable[[DispatchClient], Awaitable[None]]) -> int:
     """Do the work with a client of the environment; return the exit code of the command."""
     try:
-        async with DispatchClient.from_env(trust_env=True) as client:
+        async with DispatchClient.from_env(application_id=None, trust_env=True) as client:
             await work(client)
     except OutcomeUnknownError as error:
         show(f"unknown: {error}", error=True)

@@ -36,7 +36,7 @@ _MARKS = {"good": "ok", "warning": "warning", "bad": "BAD", "skipped": "skipped"
 
 async def run(
     options: DoctorOptions,
-    environ: Mapping[str, str] = os.environ,
+    environ: Mapping[str, str] | None = None,
     *,
     clock: Callable[[], float] = time.time,
 ) -> int:
@@ -44,10 +44,10 @@ async def run(
 
     Args:
         options: What to look at, and how to print it.
-        environ: The environment.
+        environ: The environment; None for that of the process.
         clock: Gives epoch seconds.
     """
-    findings = await examine(options, environ, clock=clock)
+    findings = await examine(options, os.environ if environ is None else environ, clock=clock)
     levels = [finding.level for finding in findings]
     wrong, risks, left_out = (levels.count(level) for level in ("bad", "warning", "skipped"))
     if options.json:

@@ -105,7 +105,11 @@ async def read_application(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PlainHTTPWarning)
         client = DispatchClient.from_env(
-            environ, trust_env=True, retry=RetryPolicy(attempts=1), timeout=Timeout(connect=10, total=20)
+            environ,
+            application_id=None,
+            trust_env=True,
+            retry=RetryPolicy(attempts=1),
+            timeout=Timeout(connect=10, total=20),
         )
     async with client:
         try:

@@ -124,7 +124,8 @@ async def test_the_program_of_the_tutorial_sends_to_a_simulator_that_runs(tmp_pa
     assert sent.stdout == f"sent as {answer['dispatch_uuid']}\n", sent.stderr
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr == (
-        "set NEXMO_DISPATCH_CLIENT_ID and NEXMO_DISPATCH_CLIENT_SECRET in the environment\n"
+        "set NEXMO_DISPATCH_CLIENT_ID, NEXMO_DISPATCH_CLIENT_SECRET and NEXMO_DISPATCH_APPLICATION_ID in the "
+        "environment\n"
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from html import escape
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
 import msgspec
@@ -25,7 +26,7 @@ __all__ = [
 ]
 
 _encode = msgspec.json.Encoder().encode
-_JSON: Final = {"Content-Type": "application/json"}
+_JSON: Final = MappingProxyType({"Content-Type": "application/json"})
 _INFO: Final = "https://developer.kpn.com/support"
 _ERRORS: Final = "https://developer.nexmo.com/api-errors"
 

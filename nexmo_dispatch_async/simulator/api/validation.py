@@ -50,12 +50,13 @@ class _Found(list[Violation]):
         self.settings = settings
 
 
-def parse_dispatch(body: bytes, settings: Settings = _STRICT) -> tuple[SimulatedStep, ...]:
+def parse_dispatch(body: bytes, settings: Settings | None = None) -> tuple[SimulatedStep, ...]:
     """Return the steps of a workflow.
 
     Args:
         body: The raw request body.
-        settings: The switches `accept_…`, which accept more than the service is known to accept.
+        settings: The switches `accept_…`, which accept more than the service is known to accept; None for
+            those of a new simulator.
 
     Raises:
         InvalidBody: The body is not a JSON object or has violations; all of them are listed.
@@ -65,7 +66,7 @@ def parse_dispatch(body: bytes, settings: Settings = _STRICT) -> tuple[Simulated
     return parse_unusual(body, text, settings) if usual is None else usual
 
 
-def parse_unusual(body: bytes, text: str, settings: Settings = _STRICT) -> tuple[SimulatedStep, ...]:
+def parse_unusual(body: bytes, text: str, settings: Settings | None = None) -> tuple[SimulatedStep, ...]:
     """Parse a body without the fast path; `text` is the decoded body."""
     try:
         document = msgspec.json.decode(body)
@@ -73,10 +74,10 @@ def parse_unusual(body: bytes, text: str, settings: Settings = _STRICT) -> tuple
         raise InvalidBody([]) from None
     if not isinstance(document, dict):
         raise InvalidBody([])
-    found = _Found(settings)
+    found = _Found(_STRICT if settings is None else settings)
     root = cast("JSONObject", document)
     if "workflow" not in root and "message" in root:
-        if not settings.accept_bare_step:
+        if not found.settings.accept_bare_step:
             raise InvalidBody([Violation("workflow", "is required; the body is a bare step (contract 9.1)")])
         root = {"template": "failover", "workflow": [root]}
     if root.get("template") != "failover":
