@@ -343,6 +343,7 @@ def test_a_port_that_is_taken_is_told_with_its_cure(
     assert done.stderr == (
         f"cannot listen on 127.0.0.1 port {port}: the port is in use; choose another with --port\n"
     )
+    assert "NEXMO_DISPATCH_BASE_URL=" not in done.stdout
     assert "Traceback" not in done.output + capfd.readouterr().err
 
 

@@ -29,6 +29,8 @@ from tests.support.paths import ROOT
 STORES = {"nats.md": "nats_url"}
 #: Pages that import what takes a second, and whose code another module runs as well.
 LONG = {"frameworks.md"}
+#: What a newcomer reads on the first page.
+BEGINNING = (ROOT / "docs" / "index.md").read_text("utf-8").partition("## Programs to copy")[0]
 #: What pages tell a reader to export.
 ENVIRONMENT = {
     "NEXMO_DISPATCH_CLIENT_ID": "client-id",
@@ -122,3 +124,24 @@ def test_every_page_has_its_place_in_the_navigation() -> None:
     assert sorted(placed) == sorted([*paths, "changelog.md"])  # a page that the site makes of CHANGELOG.md
     assert "](../CHANGELOG.md)" in index
     assert [path for path in paths if path != "index.md" and f"]({path})" not in index] == []
+
+
+def test_the_index_gives_each_reader_one_page() -> None:
+    """A row with two links is a question, and each page stands in one row only."""
+    rows = re.findall(r"^\|.*\|$", BEGINNING.split("## Where to begin", 1)[1], re.MULTILINE)[2:]
+
+    targets = [re.findall(r"\]\(([^)]+)\)", row) for row in rows]
+
+    assert len(rows) > 5
+    assert [len(each) for each in targets] == [1] * len(rows)
+    assert len({each for (each,) in targets}) == len(rows)
+
+
+def test_a_newcomer_reads_two_minutes_before_the_first_green_test() -> None:
+    """At 250 words a minute; the rest of ten minutes is for the installation, the files and a look at the code."""
+    tutorial = (ROOT / "docs" / "tutorial.md").read_text("utf-8")
+    before, green, _ = tutorial.partition("1 passed in")
+
+    assert green
+    assert "dispatch.wait(" in before  # what the caller's own code learns
+    assert len(BEGINNING.split()) + len(before.split()) <= 500

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nexmo_dispatch_async.cli.ending import Ending
 from nexmo_dispatch_async.cli.options import cannot_listen
-from nexmo_dispatch_async.cli.screen import show, show_json
+from nexmo_dispatch_async.cli.screen import Screen, show, show_json
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.simulator import Record, SimulatedApplication, Simulator
 from nexmo_dispatch_async.simulator.world.history import as_line
@@ -18,6 +18,13 @@ from nexmo_dispatch_core.private_files import open_for_writing
 #: Default URL of `nexmo-dispatch listen`.
 _LISTENER = "http://127.0.0.1:8702/webhooks"
 _SEED_BITS = 63
+_VARIABLES = ("BASE_URL", "TOKEN_URL", "CLIENT_ID", "CLIENT_SECRET", "SIGNATURE_SECRETS", "APPLICATION_ID")
+#: For `simulate > env.sh`: after an empty file a shell would go on, perhaps with the settings of an account.
+_NOT_STARTED = (
+    f"unset {' '.join(f'NEXMO_DISPATCH_{name}' for name in _VARIABLES)}",
+    "echo 'these are no settings: nexmo-dispatch simulate did not start' >&2",
+    "false",
+)
 _OPEN = (
     "others may reach this address: any client that does can drive the simulator without credentials, read "
     "its workflows, and make it post to any address that this machine can reach"
@@ -59,6 +66,9 @@ async def run(
         show(f"cannot start: {error}", error=True)
     except OSError as error:
         show(cannot_listen(host, port, error), error=True)
+    if not json and not Screen().is_terminal:
+        for line in _NOT_STARTED:
+            show(line)
     return 1
 
 
@@ -101,14 +111,15 @@ async def _serve(simulator: Simulator, seed: int, callback_url: str | None, *, j
 
 def _environment(sim: Simulator, application: SimulatedApplication) -> dict[str, str]:
     """Return the simulated credentials as the variables of a client and a receiver."""
-    return {
-        "NEXMO_DISPATCH_BASE_URL": sim.base_url,
-        "NEXMO_DISPATCH_TOKEN_URL": sim.token_url,
-        "NEXMO_DISPATCH_CLIENT_ID": sim.client_id,
-        "NEXMO_DISPATCH_CLIENT_SECRET": sim.client_secret,
-        "NEXMO_DISPATCH_SIGNATURE_SECRETS": f"{sim.api_key}={sim.signature_secret}",
-        "NEXMO_DISPATCH_APPLICATION_ID": application.id,
-    }
+    values = (
+        sim.base_url,
+        sim.token_url,
+        sim.client_id,
+        sim.client_secret,
+        f"{sim.api_key}={sim.signature_secret}",
+        application.id,
+    )
+    return {f"NEXMO_DISPATCH_{name}": value for name, value in zip(_VARIABLES, values, strict=True)}
 
 
 def _print(sim: Simulator, application: SimulatedApplication, seed: int) -> None:

@@ -103,21 +103,11 @@ def test_the_tutorial_runs_from_part_to_part(pytester: pytest.Pytester) -> None:
 
 async def test_the_program_of_the_tutorial_sends_to_a_simulator_that_runs(tmp_path: Path) -> None:
     """With the settings that `simulate` prints; without them one line names what is missing."""
-    page = next(page for page in TITLED if page.name == TUTORIAL[0])
-    for block in blocks(page):
-        if block.title in {"parcel.py", "live_send.py"}:
-            (tmp_path / block.title).write_text(block.code, "utf-8")
+    command = live_send(tmp_path)
     async with Simulator() as sim:
-        settings = {
-            "TOKEN_URL": sim.token_url,
-            "BASE_URL": sim.base_url,
-            "CLIENT_ID": sim.client_id,
-            "CLIENT_SECRET": sim.client_secret,
-            "APPLICATION_ID": sim.create_application().id,
-        }
-        lines = [f"export NEXMO_DISPATCH_{name}={value}\n" for name, value in settings.items()]
+        lines = [f"export {name}={value}\n" for name, value in settings_of(sim).items()]
         (tmp_path / "env.sh").write_text("".join(lines), "utf-8")
-        sent = await asyncio.to_thread(run, ". ./env.sh; python live_send.py", tmp_path)
+        sent = await asyncio.to_thread(run, command, tmp_path)
         refused = await asyncio.to_thread(run, "python live_send.py", tmp_path)
 
         answer = json.loads(sim.requests[-1].answer)
@@ -127,6 +117,48 @@ async def test_the_program_of_the_tutorial_sends_to_a_simulator_that_runs(tmp_pa
         "set NEXMO_DISPATCH_CLIENT_ID, NEXMO_DISPATCH_CLIENT_SECRET and NEXMO_DISPATCH_APPLICATION_ID in the "
         "environment\n"
     )
+
+
+async def test_without_a_simulator_nothing_is_sent_with_the_settings_of_an_account(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`simulate > env.sh` with a port in use leaves a file that stops the shell; so does an empty file."""
+    command = live_send(tmp_path)
+    async with Simulator() as account:
+        for name, value in settings_of(account).items():
+            monkeypatch.setenv(name, value)
+        port = account.url.rpartition(":")[2]
+        done = await asyncio.to_thread(run, f"nexmo-dispatch simulate --port {port} > env.sh", tmp_path)
+        failed = await asyncio.to_thread(run, command, tmp_path)
+        later = await asyncio.to_thread(run, ". ./env.sh; python live_send.py", tmp_path)
+        (tmp_path / "env.sh").write_text("", "utf-8")
+        empty = await asyncio.to_thread(run, command, tmp_path)
+
+        assert account.accepted == 0
+    assert done.returncode == failed.returncode == empty.returncode == 1
+    assert failed.stderr == "these are no settings: nexmo-dispatch simulate did not start\n"
+    assert later.stderr.splitlines()[1].startswith("set NEXMO_DISPATCH_CLIENT_ID, ")
+
+
+def live_send(folder: Path) -> str:
+    """Save the files of the program that sends to a simulator that runs; return the command of the page."""
+    page = next(page for page in TITLED if page.name == TUTORIAL[0])
+    for block in blocks(page):
+        if block.title in {"parcel.py", "live_send.py"}:
+            (folder / block.title).write_text(block.code, "utf-8")
+    return next(block.code for block in blocks(page) if "&& python live_send.py" in block.code)
+
+
+def settings_of(sim: Simulator) -> dict[str, str]:
+    """Return what `nexmo-dispatch simulate` prints."""
+    values = {
+        "TOKEN_URL": sim.token_url,
+        "BASE_URL": sim.base_url,
+        "CLIENT_ID": sim.client_id,
+        "CLIENT_SECRET": sim.client_secret,
+        "APPLICATION_ID": sim.create_application().id,
+    }
+    return {f"NEXMO_DISPATCH_{name}": value for name, value in values.items()}
 
 
 @pytest.mark.timeout(120)
