@@ -1,40 +1,31 @@
 """Defaults of arguments and fields are values: help() and error reporters render them with the signature."""
 
-import dataclasses
-import datetime as dt
 import inspect
 import pydoc
 from collections.abc import Iterator
-from decimal import Decimal
-from enum import Enum
-from types import BuiltinFunctionType, EllipsisType, FunctionType, MappingProxyType, ModuleType, NoneType
+from types import BuiltinFunctionType, FunctionType, MappingProxyType, ModuleType
 
 import msgspec
 import pytest
 
-from nexmo_dispatch_async import DispatchClient, Rules
+from nexmo_dispatch_async import DispatchClient
 from tests.test_exports import modules
 
-#: Each of them is what it is for the whole life of the process, and shows no more than the source does.
-VALUES = (NoneType, bool, int, float, str, bytes, Decimal, dt.timedelta, Enum, EllipsisType)
-NAMES = (type, FunctionType, BuiltinFunctionType, msgspec.UnsetType, msgspec.Raw, Rules)
-#: What msgspec and dataclasses call for a new object each time.
-FACTORIES = ("Factory", "_HAS_DEFAULT_FACTORY_CLASS")
+#: Shown with an address or without a hash, though they are the same for the whole life of the process.
+CONSTANT = (FunctionType, BuiltinFunctionType, MappingProxyType, msgspec.Raw)
 
 
 def is_value(default: object) -> bool:
-    """Return whether a default cannot change, nor hold what the process has by chance."""
-    match default:
-        case tuple() | frozenset():
-            return all(is_value(each) for each in default)
-        case MappingProxyType():
-            return all(is_value(each) for each in default.values())
-        case msgspec.Struct():
-            return default.__struct_config__.frozen
-        case _ if dataclasses.is_dataclass(default):
-            return default.__dataclass_params__.frozen
-        case _:
-            return isinstance(default, (*VALUES, *NAMES)) or type(default).__name__ in FACTORIES
+    """Return whether a default cannot change, and shows no more than the source does."""
+    if isinstance(default, msgspec.Struct):
+        return default.__struct_config__.frozen
+    if isinstance(default, CONSTANT):
+        return True
+    try:
+        hash(default)
+    except TypeError:  # a dict, a list, a dataclass that is not frozen, the environment
+        return False
+    return " at 0x" not in repr(default)  # an open thing, such as a session or a loop
 
 
 def functions_of(owner: type | ModuleType) -> Iterator[FunctionType]:
@@ -48,8 +39,13 @@ def functions_of(owner: type | ModuleType) -> Iterator[FunctionType]:
 def defaults() -> Iterator[tuple[str, object]]:
     """Yield each default of an argument or a field, with its place."""
     for module in modules():
-        classes = [each for each in vars(module).values() if inspect.isclass(each)]
-        for owner in (module, *(each for each in classes if each.__module__ == module.__name__)):
+        owners: list[type | ModuleType] = [module]
+        owners += [
+            each
+            for _, each in inspect.getmembers(module, inspect.isclass)
+            if each.__module__ == module.__name__
+        ]
+        for owner in owners:
             for default in getattr(owner, "__struct_defaults__", ()):
                 yield f"{owner.__name__} of {module.__name__}", default
             for function in functions_of(owner):

@@ -138,7 +138,7 @@ def test_the_index_gives_each_reader_one_page() -> None:
 
 
 def test_a_newcomer_reads_two_minutes_before_the_first_green_test() -> None:
-    """At 250 words a minute; the rest of ten minutes is for the installation, the files and a look at the code."""
+    """At 250 words a minute; the rest of ten minutes is for the installation, the files and the code."""
     tutorial = (ROOT / "docs" / "tutorial.md").read_text("utf-8")
     before, green, _ = tutorial.partition("1 passed in")
 

@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 _encode = msgspec.json.Encoder().encode
-_JSON: Final = MappingProxyType({"Content-Type": "application/json"})
+_JSON: Final[Mapping[str, str]] = MappingProxyType({"Content-Type": "application/json"})
 _INFO: Final = "https://developer.kpn.com/support"
 _ERRORS: Final = "https://developer.nexmo.com/api-errors"
 
@@ -96,13 +96,14 @@ def gateway_fault(
     headers: Mapping[str, str] | None = None,
 ) -> Reply:
     """Return a fault of the gateway: in Apigee's format, in KPN's envelope, or as XML (contract 2.2, 2.3)."""
+    kind = _JSON
     if form == "xml":
         body, kind = _xml(text, code), {"Content-Type": "application/xml"}
     elif form == "kpn":
         fault = code.removeprefix("keymanagement.service.")
-        body, kind = _encode({"error": _envelope(status, fault, transaction)}), _JSON
+        body = _encode({"error": _envelope(status, fault, transaction)})
     else:
-        body, kind = _encode({"fault": {"faultstring": text, "detail": {"errorcode": code}}}), _JSON
+        body = _encode({"fault": {"faultstring": text, "detail": {"errorcode": code}}})
     return Reply(status, body, {**kind, **(headers or {})})
 
 
