@@ -115,6 +115,14 @@ class WorkflowResult(Struct, frozen=True):
     ended_at: datetime | None = None
     steps: tuple[StepHistory, ...] = ()
 
+    @property
+    def known(self) -> bool:
+        """Whether the tracker knows the steps of the workflow or a callback of it.
+
+        It knows nothing of an id that is wrong, and of a workflow whose time is over (`keep`, `keep_open`).
+        """
+        return self.ended or bool(self.steps)
+
     def has(self, status: str) -> bool:
         """Return whether a message of any step was `delivered` or `read`; `read` implies `delivered`."""
         if self.status == "completed" and satisfies("delivered", status):
@@ -128,6 +136,8 @@ class WorkflowResult(Struct, frozen=True):
 
     def __str__(self) -> str:
         """Return a short text, for example `reached on whatsapp after 12 s, EUR 0.035`."""
+        if not self.known:
+            return "nothing is known"
         if self.reached:
             words = f"reached on {self.channel}" if self.channel else "reached"
             if self.elapsed is not None:

@@ -2,7 +2,7 @@
 
 A change is told to the other processes, so that a caller who waits in one is woken by a callback that reached
 another. The bucket holds no texts and no numbers; `reducer` describes its content. Each key has a time to
-live, so that the memory of the servers follows the workflows of the last days.
+live, so that the memory of the servers follows the workflows that are kept.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self, cast
+from typing import Any, Final, Literal, Protocol, Self, cast
 
 import anyio
 
@@ -41,6 +41,11 @@ __all__ = ["FollowedDispatch", "Tracker"]
 logger: logging.Logger = logging.getLogger("nexmo_dispatch_async")
 
 Goal = Literal["delivered", "read"]
+
+# A WhatsApp status may come 30 days late (contract 5.10).
+_LATE: Final = timedelta(days=31)
+# An ended workflow takes 3 kB of memory, which a month of workflows would fill; a restart loses them anyway.
+_LATE_IN_MEMORY: Final = timedelta(days=2)
 
 
 class _Router(Protocol):
@@ -147,8 +152,8 @@ class Tracker(Unpicklable):
         clock: Returns epoch seconds; called once, for the start of the tracker's time.
         monotonic: Returns monotonic seconds, by which the tracker's time advances, so that no change of the
             clock makes a workflow older or younger.
-        keep: How long an ended workflow is kept after its last callback, in seconds or as a timedelta. Late
-            statuses come for up to a day.
+        keep: How long an ended workflow is kept after its last callback, in seconds or as a timedelta; by
+            default 31 days, since a status may come 30 days late (contract 5.10), and in memory two days.
         keep_open: How long a workflow that has not ended is kept after its last callback.
         keep_unclaimed: How long a workflow without a follower is kept; a callback may arrive before the
             response to `send()`.
@@ -171,8 +176,8 @@ class Tracker(Unpicklable):
         *,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
-        keep: float | timedelta = timedelta(days=2),
-        keep_open: float | timedelta = timedelta(days=14),
+        keep: float | timedelta | None = None,
+        keep_open: float | timedelta = _LATE,
         keep_unclaimed: float | timedelta = timedelta(hours=1),
         max_unclaimed: int = 10_000,
     ) -> None:
@@ -180,6 +185,8 @@ class Tracker(Unpicklable):
         self._store: TrackingStore = _opened(store)
         self._monotonic = monotonic
         self._begun = clock() - monotonic()
+        if keep is None:
+            keep = _LATE_IN_MEMORY if isinstance(self._store, MemoryTrackingStore) else _LATE
         self._retention = TrackingRetention(
             _seconds("keep", keep),
             _seconds("keep_open", keep_open),

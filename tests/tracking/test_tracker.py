@@ -134,20 +134,6 @@ async def test_steps_are_stored_with_the_first_callback(tmp_path: Path) -> None:
     ]
 
 
-async def test_what_is_followed_is_not_kept_for_ever() -> None:
-    """A workflow that is never heard of again costs memory for as long as one that is not over."""
-    now = [0.0]
-    tracker = Tracker(clock=lambda: 0.0, monotonic=lambda: now[0], keep_open=10)
-
-    for number in range(100):
-        tracker.follow(f"workflow {number}", WHATSAPP_THEN_SMS)
-        now[0] += 1
-
-    assert len(tracker._followed) == 11
-    await tracker.result("workflow 99")
-    assert len(tracker._followed) == 10
-
-
 @pytest.mark.parametrize("kind", [MemoryTrackingStore, SqliteTrackingStore])
 async def test_what_is_known_needs_no_time(kind: Any, tmp_path: Path) -> None:
     """A time-out of zero means not to wait, and not: not to look; the same for every store."""
@@ -377,37 +363,6 @@ async def test_a_callback_that_is_not_stored_is_not_taken() -> None:
         await tracker.follow(UUID).wait(timeout=10)
 
     assert tracker.waiting == 0
-
-
-async def test_unclaimed_events_are_bounded() -> None:
-    """Events of unclaimed workflows: limited by number and by age, in memory."""
-    now = [0.0]
-    store = MemoryTrackingStore()
-    tracker = Tracker(
-        store, clock=lambda: 0.0, monotonic=lambda: now[0], max_unclaimed=100, keep_unclaimed=60
-    )
-
-    for number in range(1000):
-        await tracker.receive(status("m", "submitted", dispatch=f"stranger {number}"))
-    crowd = len(store)
-    now[0] = 61
-    await tracker.receive(SUBMITTED)
-
-    assert (crowd, len(store)) == (100, 1)
-
-
-async def test_ended_workflows_are_forgotten_after_a_while() -> None:
-    now = [0.0]
-    store = MemoryTrackingStore()
-    tracker = Tracker(store, clock=lambda: 0.0, monotonic=lambda: now[0], keep=timedelta(hours=1))
-    for number in range(50):
-        await tracker.receive(report("completed", 1, dispatch=f"mine {number}"))
-        await tracker.follow(f"mine {number}").wait(timeout=10)
-
-    now[0] = 3601
-    await tracker.receive(SUBMITTED)
-
-    assert len(store) == 1
 
 
 async def test_asking_follows_nothing(tracker: Tracker) -> None:
