@@ -113,7 +113,7 @@ def doctor(
 ) -> None:
     """Look for what is wrong with settings, service, application, receiver, store and versions.
 
-    Prints what it found, each problem with its code and its cure, and changes nothing.
+    Prints what it found, each problem with its code and its cure.
 
     Exit code: 0 when nothing is bad, 1 when something is, 2 for a wrong command line.
     """

@@ -1,7 +1,8 @@
 """`nexmo-dispatch doctor`: looks at everything between the settings and a handled callback, and prints it.
 
-It changes nothing. What is looked at stands in `doctor_settings`, `doctor_service`, `doctor_versions`,
-`doctor_file`, `postgres_store` and `nats_store`; what it means in `doctor_verdicts`.
+It changes nothing but what handlers do with its test callback. What is looked at stands in `doctor_settings`,
+`doctor_service`, `doctor_versions`, `doctor_file`, `postgres_store` and `nats_store`; what it means in
+`doctor_verdicts`.
 """
 
 from __future__ import annotations
