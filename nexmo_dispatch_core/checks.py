@@ -12,6 +12,9 @@ from typing import TypeGuard
 
 __all__ = ["Checks"]
 
+#: Bits of a number that a message shows.
+_LONG = 128
+
 
 class Checks:
     """Refuses wrong settings.
@@ -41,10 +44,11 @@ class Checks:
                 f"{name} must be of type {kind.__qualname__}, not {given}{advice and f': {advice}'}"
             )
 
-    def count(self, name: str, value: object, *, least: int = 1) -> None:
-        """Require a whole number of at least *least*."""
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise self._error(f"{name} must be a whole number, at least {least}, not {_shown(value)}")
+    def count(self, name: str, value: object, *, least: int = 1, most: float = math.inf) -> None:
+        """Require a whole number from *least* to *most*."""
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            rule = f"at least {least}" if math.isinf(most) else f"from {least} to {most}"
+            raise self._error(f"{name} must be a whole number, {rule}, not {_shown(value)}")
 
     def seconds(
         self, name: str, value: object, *, least: float = 0.0, zero: bool = True, none: bool = False
@@ -82,9 +86,12 @@ class Checks:
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
+    # `math.isnan` fails for a whole number beyond all floats; only NaN differs from itself
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value  # noqa: PLR0124
 
 
 def _shown(value: object) -> str:
     """Return a number as text, and the type of any other value, which may be a misplaced secret."""
+    if isinstance(value, int) and value.bit_length() > _LONG:  # Python writes no number of 4,300 digits
+        return f"a number of {value.bit_length()} bits"
     return repr(value) if isinstance(value, int | float) or value is None else type(value).__qualname__

@@ -93,8 +93,11 @@ def _is_used_up(room: os.statvfs_result) -> bool:
 
 
 def _of_the_files(file: Path) -> str:
-    if file.is_dir():
-        return "it is a folder: name a file"
+    try:
+        if file.is_dir():
+            return "it is a folder: name a file"
+    except OSError as error:  # a name that is too long
+        return f"{error.strerror}: correct the path"
     for each in (file, *companions_of(file)):
         if os.path.lexists(each) and not _may(each, os.R_OK | os.W_OK):
             return f"permission denied: {each.name} {_owned(each)}: {_CHANGE_OWNER}"

@@ -34,7 +34,9 @@ _STAGE = re.compile(r"(.+?)\s+for\s+(.+)")
 _CLOCK = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])")
 _DIGITS = 15
 _EARLIEST, _LATEST = -60_000_000_000.0, 250_000_000_000.0  # in the years 68 and 9892
-_DURATION_CURE = 'must be a duration such as "90s", "10m", "6h", "1h 30m" or "7d"'
+#: A hundred years: with a longer one no moment has a date.
+_LONGEST_S = 36_500 * 86_400.0
+_DURATION_CURE = 'must be a duration such as "90s", "10m", "6h", "1h 30m" or "7d", at most 36500d'
 _RATE_CURE = 'must be a rate above 0 such as "50/s", "20/min" or "500/h"'
 
 
@@ -42,7 +44,7 @@ def duration(value: object) -> float:
     """Return seconds from seconds, a timedelta or a text such as `"1h 30m"`.
 
     Raises:
-        ValueError: It is none, or not above 0.
+        ValueError: It is none, not above 0, or above a hundred years.
     """
     seconds = number(value)
     if isinstance(value, timedelta):
@@ -54,7 +56,7 @@ def duration(value: object) -> float:
                 float(count) * _SECONDS.get(unit, _SECONDS.get(unit.removesuffix("s"), 0))
                 for count, unit in parts
             )
-    if not 0 < seconds < math.inf:
+    if not 0 < seconds <= _LONGEST_S:
         raise ValueError(_DURATION_CURE)
     return seconds
 

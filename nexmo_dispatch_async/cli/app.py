@@ -13,9 +13,10 @@ from nexmo_dispatch_async.cli import screen
 from nexmo_dispatch_async.cli.apps_commands import apps
 from nexmo_dispatch_async.cli.bulk import bulk
 from nexmo_dispatch_async.cli.doctor_options import DoctorOptions, Part
-from nexmo_dispatch_async.cli.help import Commands
+from nexmo_dispatch_async.cli.help import Commands, why_no_text
 from nexmo_dispatch_async.cli.inbox_commands import inbox
 from nexmo_dispatch_async.cli.options import (
+    LARGEST,
     SECRETS,
     AsJson,
     HostOption,
@@ -29,6 +30,8 @@ from nexmo_dispatch_async.cli.options import (
 )
 from nexmo_dispatch_async.cli.stores import STORE, place_of
 from nexmo_dispatch_async.cli.trigger_options import Kind, TriggerOptions
+
+_DAY_S = 86_400
 
 app: Commands = Commands(
     "Send failover workflows through the Dispatch API, receive its callbacks, and simulate the service.",
@@ -51,7 +54,14 @@ def root(
         bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Define the options of all commands."""
+    """Define the options of all commands.
+
+    Raises:
+        typer.BadParameter: A variable is no text.
+    """
+    for name, value in os.environ.items():
+        if name.startswith("NEXMO_DISPATCH_") and (why := why_no_text(value)):
+            raise typer.BadParameter(why, param_hint=name)
     # the commands report it themselves, once
     logging.getLogger("nexmo_dispatch_async").addHandler(logging.NullHandler())
 
@@ -142,7 +152,7 @@ def simulate(
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(help="Seed of ids, delays and credentials; random by default."),
+        typer.Option(min=0, max=LARGEST, help="Seed of ids, delays and credentials; random by default."),
     ] = None,
     speed: Annotated[
         float, typer.Option(min=0.001, callback=finite, help="Simulated seconds per second.")
@@ -317,7 +327,7 @@ def replay(
     ] = None,
     shuffle: Annotated[bool, typer.Option("--shuffle", help="Post in a random order.")] = False,
     duplicate: Annotated[bool, typer.Option("--duplicate", help="Post each callback twice.")] = False,
-    seed: Annotated[int, typer.Option(help="Seed of --shuffle.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST, help="Seed of --shuffle.")] = 0,
     json: AsJson = False,
 ) -> None:
     """Post recorded callbacks to a receiver and summarise the responses.
@@ -370,7 +380,10 @@ def trigger(
     message_uuid: Annotated[str | None, typer.Option(metavar="UUID", help="Of the message.")] = None,
     dispatch_uuid: Annotated[str | None, typer.Option(metavar="UUID", help="Of the workflow.")] = None,
     error: Annotated[
-        int | None, typer.Option(metavar="CODE", help="With a failed status: the error code, such as 1340.")
+        int | None,
+        typer.Option(
+            metavar="CODE", min=0, max=LARGEST, help="With a failed status: the error code, such as 1340."
+        ),
     ] = None,
     body: Annotated[
         Path | None,
@@ -425,7 +438,11 @@ def worker(
     every: Annotated[
         float,
         typer.Option(
-            metavar="SECONDS", min=0.1, callback=finite, help="Seconds between two lines of progress."
+            metavar="SECONDS",
+            min=0.1,
+            max=_DAY_S,
+            callback=finite,
+            help="Seconds between two lines of progress.",
         ),
     ] = 10.0,
     lease: Annotated[
@@ -433,6 +450,7 @@ def worker(
         typer.Option(
             metavar="SECONDS",
             min=2,
+            max=_DAY_S,
             callback=finite,
             help="Seconds without a sign of life until its rows in flight are unknown.",
         ),

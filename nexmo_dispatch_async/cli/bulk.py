@@ -10,7 +10,7 @@ import anyio
 import typer
 
 from nexmo_dispatch_async.cli.help import Commands
-from nexmo_dispatch_async.cli.options import AsJson, finite
+from nexmo_dispatch_async.cli.options import LARGEST, AsJson, finite, is_host
 from nexmo_dispatch_async.cli.stores import STORE, Place, place_of, store_and_words
 
 if TYPE_CHECKING:
@@ -327,7 +327,7 @@ def report(
         Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write the figures as CSV.")
     ] = None,
     missed: Annotated[
-        int, typer.Option(metavar="COUNT", min=0, help="List so many who were not reached.")
+        int, typer.Option(metavar="COUNT", min=0, max=LARGEST, help="List so many who were not reached.")
     ] = 1000,
     with_addresses: _Addresses = False,
     json: AsJson = False,
@@ -419,6 +419,8 @@ def _listen_options(where: str, path: str, no_verification: bool) -> ListenOptio
 
 def _host_and_port(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or not port.isascii() or int(port) > 65535:
+    host = host.strip("[]")
+    is_port = port.isdecimal() and port.isascii() and len(port) <= 5 and int(port) <= 65535
+    if not (is_port and is_host(host)):
         raise typer.BadParameter("must read HOST:PORT, such as 127.0.0.1:8702", param_hint="--listen")
-    return host.strip("[]"), int(port)
+    return host, int(port)

@@ -9,14 +9,14 @@ from __future__ import annotations
 import shutil
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from nexmo_dispatch_async.cli.examples import EXAMPLES
 
-__all__ = ["Command", "Commands", "Group", "value_name"]
+__all__ = ["Command", "Commands", "Group", "value_name", "why_no_text"]
 
 #: The widest page; a narrower terminal gets a narrower one.
 _WIDEST: Final = 80
@@ -40,6 +40,14 @@ class Command(TyperCommand):
         Raises:
             typer.BadParameter: A value is wrong.
         """
+        values, _, _ = self.make_parser(ctx).parse_args(list(args))
+        parameters: list[Any] = self.get_params(ctx)
+        for parameter in parameters:
+            value: object = values.get(parameter.name)
+            texts = cast("Iterable[object]", value) if isinstance(value, list | tuple) else (value,)
+            for text in texts:
+                if isinstance(text, str) and (why := why_no_text(text)):
+                    raise typer.BadParameter(why, ctx=ctx, param=parameter)
         try:
             parsed: list[str] = super().parse_args(ctx, args)
         except typer.BadParameter as error:
@@ -86,6 +94,20 @@ class Commands(typer.Typer):
     def command(self, name: str | None = None, **settings: Any) -> Callable[..., Any]:
         """Register a command."""
         return super().command(name, cls=Command, **settings)
+
+
+def why_no_text(text: str) -> str:
+    """Return why no command can use a text of the command line or of a variable; `""` if one can.
+
+    No file, database or service takes either; and Python reads bytes that are no UTF-8 as lone surrogates.
+    """
+    if "\0" in text:
+        return "contains a NUL character: leave it out"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "contains bytes that are no UTF-8: check the spelling, and the encoding of the terminal"
+    return ""
 
 
 def value_name(parameter: Any) -> str:
@@ -143,6 +165,8 @@ def _about(parameter: Any) -> str:
     facts: list[str] = []
     if parameter.envvar:
         facts.append(f"variable: {parameter.envvar}")
+    if rule := _range(parameter):
+        facts.append(rule)
     default = parameter.default
     if parameter.show_default and isinstance(default, str | int | float) and default not in ("", False):
         facts.append(f"default: {default:g}" if isinstance(default, float) else f"default: {default}")
@@ -150,6 +174,16 @@ def _about(parameter: Any) -> str:
         facts.append("required")
     text: str = parameter.help or ""
     return f"{text} [{'; '.join(facts)}]".strip() if facts else text
+
+
+def _range(parameter: Any) -> str:
+    """Return the range of a number; the older typer has it in its type."""
+    holder = getattr(parameter, "type", parameter)
+    least, most = getattr(holder, "min", None), getattr(holder, "max", None)
+    if least is None:
+        return ""
+    # a limit of a database or a format needs no words
+    return f"{least:g} to {most:,}" if most is not None and most < 1 << 31 else f"at least {least:g}"
 
 
 def _table(rows: Sequence[_Row], width: int) -> Iterable[str]:

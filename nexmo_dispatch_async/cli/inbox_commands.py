@@ -8,13 +8,15 @@ import anyio
 import typer
 
 from nexmo_dispatch_async.cli.help import Commands
-from nexmo_dispatch_async.cli.options import AsJson
+from nexmo_dispatch_async.cli.options import LARGEST, AsJson, finite
 from nexmo_dispatch_async.cli.stores import STORE, place_of, split
 
 __all__ = ["inbox"]
 
 InboxState = Literal["pending", "quarantined", "handled", "forgotten"]
 RecordKind = Literal["message-status", "inbound-message", "final-report", "unknown", "unparsable"]
+#: A hundred years.
+_LONGEST_H = 876_000
 Purgeable = Literal["handled", "quarantined"]
 
 
@@ -51,8 +53,10 @@ def list_(
             help=f"Only records in this state: {_words(InboxState)}; by default all but the forgotten ones."
         ),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Maximum number of records.")] = 100,
-    after: Annotated[int, typer.Option(metavar="ID", min=0, help="Only ids above this one.")] = 0,
+    limit: Annotated[int, typer.Option(min=1, max=LARGEST, help="Maximum number of records.")] = 100,
+    after: Annotated[
+        int, typer.Option(metavar="ID", min=0, max=LARGEST, help="Only ids above this one.")
+    ] = 0,
     json: AsJson = False,
 ) -> None:
     """Print a line for each record: id, state, kind, arrival (UTC), size, and what failed."""
@@ -119,7 +123,14 @@ def purge(
         Purgeable, typer.Option(help=f"With all: the state of the records: {_words(Purgeable)}.")
     ] = "handled",
     older_than: Annotated[
-        float | None, typer.Option(min=0, metavar="HOURS", help="Only records that arrived longer ago.")
+        float | None,
+        typer.Option(
+            min=0,
+            max=_LONGEST_H,
+            callback=finite,
+            metavar="HOURS",
+            help="Only records that arrived longer ago.",
+        ),
     ] = None,
     json: AsJson = False,
 ) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+from urllib.parse import urlsplit
 
 import typer
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from nexmo_dispatch_webhooks.signature import Secret
 
 __all__ = [
+    "LARGEST",
     "SECRETS",
     "AsJson",
     "HostOption",
@@ -24,6 +26,7 @@ __all__ = [
     "cannot_listen",
     "check_url",
     "finite",
+    "is_host",
     "secret_name",
     "secret_pairs",
 ]
@@ -31,8 +34,26 @@ __all__ = [
 #: The variable of the signature secrets.
 SECRETS = "NEXMO_DISPATCH_SIGNATURE_SECRETS"
 
+#: The largest number that databases and JSON take.
+LARGEST: Final = (1 << 63) - 1
+
+
+def is_host(text: str) -> bool:
+    """Return whether a text may be a host: name lookup has an error of its own for what cannot."""
+    try:
+        return bool(text.encode("idna"))
+    except UnicodeError:  # a part that is empty, too long, or of characters that no name has
+        return False
+
+
+def _host(text: str) -> str:
+    if not is_host(text):
+        raise typer.BadParameter("must be a host name or an address, such as 0.0.0.0 for all addresses")
+    return text
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
-HostOption = Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")]
+HostOption = Annotated[str, typer.Option(metavar="ADDRESS", callback=_host, help="Address to listen on.")]
 StoreOption = Annotated[
     str | None,
     typer.Option(
@@ -67,10 +88,15 @@ def check_url(url: str, option: str) -> None:
     """Refuse what is no URL of a web server.
 
     Raises:
-        typer.BadParameter: The scheme is another one.
+        typer.BadParameter: The scheme is another one, or host or port cannot be.
     """
-    if not url.startswith(("http://", "https://")):
-        raise typer.BadParameter("must start with http:// or https://", param_hint=option)
+    try:
+        parts = urlsplit(url)
+        is_url = is_host(parts.hostname or "") and parts.port != 0
+    except ValueError:  # a port that is no number, or a bracket without its pair
+        is_url = False
+    if not is_url or not url.startswith(("http://", "https://")):
+        raise typer.BadParameter("must start with http:// or https:// and a host", param_hint=option)
 
 
 def cannot_listen(host: str, port: int, error: OSError, option: str = "--port") -> str:

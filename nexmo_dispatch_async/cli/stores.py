@@ -36,7 +36,7 @@ def place_of(text: str | None, *, exists: bool = False) -> Place:
     if "://" in text:
         return text
     path = Path(text)
-    if exists and not path.is_file():
+    if exists and not _is_file(path):
         # a URL without its "//" is taken for a file, and holds a password all the same
         named = "there" if "@" in text else str(path)
         raise typer.BadParameter(f"no file {named!r} exists; a store is postgresql://… or nats://…")
@@ -73,6 +73,13 @@ def store_and_words(words: list[str]) -> tuple[Place, list[str]]:
     Raises:
         typer.BadParameter: No store is named, or the file is missing.
     """
-    if words and ("://" in words[0] or Path(words[0]).is_file() or not os.environ.get(STORE)):
+    if words and ("://" in words[0] or _is_file(Path(words[0])) or not os.environ.get(STORE)):
         return place_of(words[0], exists=True), words[1:]
     return place_of(None, exists=True), words
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long, or a folder that this user may not enter
+        return False

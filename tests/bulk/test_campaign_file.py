@@ -352,7 +352,7 @@ def test_units() -> None:
     assert minutes("9:05") == 545
     assert money("0.10") == Decimal("0.10")
     for read, wrong in [
-        (duration, ("", "10", "x", 0, -1, "5 parsecs", True, None, float("nan"), 10**400)),
+        (duration, ("", "10", "x", 0, -1, "5 parsecs", True, None, float("nan"), 10**400, "36501d")),
         (rate, ("", "50", "50/x", 0, None, True, 10**400)),
         (ramp, ([], ["1/s for 1h"], ["1/s", "2/s"], [None])),
         (share, ("10", "x%", 1.1, -0.1, None, True, 10**400)),

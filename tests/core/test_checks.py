@@ -21,6 +21,15 @@ SECRET = "a-secret-in-the-wrong-place"
     ("check", "message"),
     [
         (lambda: CHECKS.count("limit", 0), "limit must be a whole number, at least 1, not 0"),
+        (lambda: CHECKS.count("limit", 9, most=8), "limit must be a whole number, from 1 to 8, not 9"),
+        (
+            lambda: CHECKS.count("limit", 10**5000, most=8),
+            "limit must be a whole number, from 1 to 8, not a number of 16610 bits",
+        ),
+        (
+            lambda: CHECKS.number("rate", -(10**5000)),
+            "rate must be a number, at least 0, not a number of 16610 bits",
+        ),
         (lambda: CHECKS.count("limit", True), "limit must be a whole number, at least 1, not True"),
         (lambda: CHECKS.count("limit", 1.5, least=0), "limit must be a whole number, at least 0, not 1.5"),
         (lambda: CHECKS.count("limit", SECRET), "limit must be a whole number, at least 1, not str"),

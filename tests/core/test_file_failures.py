@@ -122,6 +122,13 @@ async def test_a_folder_that_is_missing_is_named(store: Store, tmp_path: Path) -
         await store(tmp_path / "nowhere" / "store.db")
 
 
+@each_store
+async def test_a_name_that_is_too_long_is_named(store: Store, tmp_path: Path) -> None:
+    """The look at the file fails as its opening does."""
+    with pytest.raises(Exception, match="File name too long: correct the path"):
+        await store(tmp_path / ("x" * 300))
+
+
 _LOOK = '"$PYTHON" -m tests.core.test_file_failures "$VOLUME"; '
 _READ_ONLY = 'mount -o remount,ro "$VOLUME"; '
 

@@ -56,6 +56,19 @@ async def test_purged_content_is_gone_and_its_repetition_still_known(start: Star
         await inbox.purge("pending")
 
 
+async def test_a_number_that_counts_nothing_is_refused(start: Start) -> None:
+    """`nan` purged nothing and said so; a store failed at a limit that it cannot hold."""
+    inbox = await start(Recorder())
+
+    for wrong in (math.nan, -1.0):
+        with pytest.raises(ConfigurationError, match="older_than must be a number of seconds, at least 0"):
+            await inbox.purge(older_than=wrong)
+    with pytest.raises(ConfigurationError, match="limit must be a whole number, from 1 to"):
+        await inbox.list(limit=1 << 63)
+    with pytest.raises(ConfigurationError, match="after must be a whole number, from 0 to"):
+        await inbox.list(after=-1)
+
+
 async def test_retention_forgets_contents_and_later_keys(start: Start, time: ManualTime) -> None:
     """Contents after `keep`, quarantine after its own time, keys after `remember` (contract 5.10)."""
     handler = Recorder()

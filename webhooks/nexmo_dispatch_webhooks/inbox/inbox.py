@@ -14,6 +14,7 @@ from typing import Self, Unpack
 
 import anyio
 
+from nexmo_dispatch_webhooks.checks import checks
 from nexmo_dispatch_webhooks.events import Event
 from nexmo_dispatch_webhooks.exceptions import (
     ConfigurationError,
@@ -473,7 +474,9 @@ class StoreInbox(RecordReader):
 
         Raises:
             ConfigurationError: The state is another: pending records were acknowledged and not yet handled.
+                Or *older_than* is no number of seconds.
         """
+        checks.seconds("older_than", older_than, none=True)
         states: tuple[RecordState, ...] = ("handled", "quarantined") if record_id is not None else (state,)
         if not {"handled", "quarantined"}.issuperset(states):
             raise ConfigurationError("purge takes handled or quarantined records")

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import builtins
 
+from nexmo_dispatch_webhooks.checks import checks
 from nexmo_dispatch_webhooks.exceptions import ConfigurationError
 from nexmo_dispatch_webhooks.inbox.records import STATES, FailureTally, Record, RecordState
 from nexmo_dispatch_webhooks.inbox.store import InboxStore
 
 __all__ = ["RecordReader"]
+
+#: The largest number that every store takes.
+_LARGEST = (1 << 63) - 1
 
 
 class RecordReader:
@@ -32,8 +36,10 @@ class RecordReader:
             after: Only ids above this one, which is the last id of the previous page.
 
         Raises:
-            ConfigurationError: There is no such state.
+            ConfigurationError: There is no such state, or a number is out of its range.
         """
+        checks.count("limit", limit, most=_LARGEST)
+        checks.count("after", after, least=0, most=_LARGEST)
         if state is not None and state not in STATES:
             raise ConfigurationError(f"state must be one of {', '.join(STATES)}, or None")
         await self.store.open()
