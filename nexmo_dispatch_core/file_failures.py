@@ -1,4 +1,4 @@
-"""Why the file of a store cannot be opened or written, with the cure: SQLite tells neither.
+"""Why the file of a store cannot be opened, read or written, with the cure: SQLite tells neither.
 
 It looks at the file, its companions and its folder, and opens none of them: closing one would drop the locks
 that SQLite holds in this process. The words name no path, which may be private.
@@ -21,7 +21,6 @@ _NO_ROOM: Final = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC
 _OF_THE_SYSTEM: Final = frozenset(
     {
         sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_FULL,
         sqlite3.SQLITE_IOERR,
         sqlite3.SQLITE_PERM,
         sqlite3.SQLITE_READONLY,
@@ -31,6 +30,18 @@ _OF_THE_SYSTEM: Final = frozenset(
 _LEAST_ROOM: Final = 64 * 1024
 _MAKE_ROOM: Final = "make room on the disk (df -h and df -i show it)"
 _CHANGE_OWNER: Final = "start this process as the owner, or give it to the user of this process (chown)"
+_RESTORE: Final = "end each process that uses it, keep a copy, and put a backup in its place"
+_RELEASE: Final = "another connection kept it locked for too long: end that backup, shell or transaction"
+#: What to do about a failure of SQLite whose cause is not to be seen.
+_CURES: Final = {
+    sqlite3.SQLITE_BUSY: _RELEASE,
+    sqlite3.SQLITE_LOCKED: _RELEASE,
+    sqlite3.SQLITE_FULL: _MAKE_ROOM,  # also beyond the largest size of the file, on a disk with room
+    sqlite3.SQLITE_READONLY: "let this process write the file, its companions and its folder, and restart it",
+    sqlite3.SQLITE_IOERR: "the disk failed, or a limit of this process: read the log of the kernel (dmesg)",
+    sqlite3.SQLITE_CORRUPT: _RESTORE,
+    sqlite3.SQLITE_NOTADB: f"the file is another one, or its beginning was overwritten: {_RESTORE}",
+}
 
 
 def reason_of(path: str | os.PathLike[str], error: OSError | sqlite3.Error) -> str:
@@ -40,19 +51,15 @@ def reason_of(path: str | os.PathLike[str], error: OSError | sqlite3.Error) -> s
         path: The file.
         error: The failure.
     """
-    words = (error.strerror or type(error).__name__) if isinstance(error, OSError) else str(error)
-    if isinstance(error, sqlite3.Error):
-        code: int | None = getattr(error, "sqlite_errorcode", None)
-        if code is None or code & 0xFF not in _OF_THE_SYSTEM:
-            return words
-        if (
-            code & 0xFF == sqlite3.SQLITE_FULL
-        ):  # also beyond the largest size of the file, on a disk with room
-            return f"{words}: {_MAKE_ROOM}"
-        number = 0
-    else:
-        number = error.errno or 0
-    return _obstacle(Path(os.path.realpath(path)), number) or words
+    file = Path(os.path.realpath(path))
+    if isinstance(error, OSError):
+        return _obstacle(file, error.errno or 0) or error.strerror or type(error).__name__
+    code: int = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in _OF_THE_SYSTEM and (seen := _obstacle(file, 0)):
+        return seen
+    name: str = getattr(error, "sqlite_errorname", "")
+    cure = _CURES.get(code)
+    return str(error) if cure is None else f"{error} ({name}): {cure}"
 
 
 def obstacle_of(path: str | os.PathLike[str]) -> str:

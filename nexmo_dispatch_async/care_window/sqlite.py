@@ -51,6 +51,7 @@ class SqliteWindowStore:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._lock = threading.Lock()
+        self._path = path
         self._name = Path(path).name
         self._traces = False  # whether the log contains deleted customers
         try:
@@ -81,7 +82,7 @@ class SqliteWindowStore:
             CareWindowStoreError: The file cannot be read.
         """
         query = "SELECT at FROM care_window WHERE channel = ? AND customer = ?"
-        with self._lock, _own_errors():
+        with self._lock, self._own_errors():
             row: tuple[int] | None = self._connection.execute(query, (channel, customer)).fetchone()
         return None if row is None else _EPOCH + row[0] * _MICROSECOND
 
@@ -92,7 +93,7 @@ class SqliteWindowStore:
             CareWindowStoreError: The file cannot be written, or is no longer the one that was opened.
         """
         query = "INSERT INTO care_window VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET at = max(at, excluded.at)"
-        with self._lock, _own_errors():
+        with self._lock, self._own_errors():
             self._check()
             self._connection.execute(query, (channel, customer, (at - _EPOCH) // _MICROSECOND))
             self._erase_traces()
@@ -105,7 +106,7 @@ class SqliteWindowStore:
             CareWindowStoreError: The file cannot be written, or is no longer the one that was opened.
         """
         query = "DELETE FROM care_window WHERE at < ?"
-        with self._lock, _own_errors():
+        with self._lock, self._own_errors():
             self._check()
             found = self._connection.execute(query, ((moment - _EPOCH) // _MICROSECOND,)).rowcount
             self._traces |= found > 0
@@ -118,6 +119,14 @@ class SqliteWindowStore:
                     self._name,
                 )
         return found
+
+    @contextmanager
+    def _own_errors(self) -> Generator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            why = reason_of(self._path, error)
+            raise CareWindowStoreError(f"the store of the care window failed: {self._name}: {why}") from error
 
     def _erase_traces(self, *, wait: float = 0.0) -> None:
         if self._traces:
@@ -160,16 +169,3 @@ class SqliteWindowStore:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-@contextmanager
-def _own_errors() -> Generator[None]:
-    try:
-        yield
-    except (sqlite3.Error, OSError) as error:
-        raise CareWindowStoreError(f"the store of the care window failed: {_words(error)}") from error
-
-
-def _words(error: sqlite3.Error | OSError) -> str:
-    # The text of an OSError holds the path, which may be private.
-    return (error.strerror or type(error).__name__) if isinstance(error, OSError) else str(error)

@@ -138,15 +138,17 @@ class SqliteTrackingStore:
         if self._limiter is None:
             self._limiter = anyio.CapacityLimiter(1)
 
+        failed = f"the store of the tracker failed: {Path(self._path).name}"
+
         def locked() -> T:
             with self._lock:
                 try:
                     return work()
                 except (OSError, sqlite3.Error) as error:
                     why = reason_of(self._path, error)
-                    raise TrackingStoreError(f"the store of the tracker failed: {why}") from error
+                    raise TrackingStoreError(f"{failed}: {why}") from error
                 except msgspec.DecodeError as error:
-                    raise TrackingStoreError(f"the store of the tracker failed: {error}") from error
+                    raise TrackingStoreError(f"{failed}: {error}") from error
 
         return await anyio.to_thread.run_sync(locked, limiter=self._limiter)
 

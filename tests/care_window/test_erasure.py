@@ -73,7 +73,7 @@ def test_a_failure_of_the_file_is_our_error(tmp_path: Path) -> None:
     with SqliteWindowStore(tmp_path / "windows.db") as store:
         store._connection.execute("DROP TABLE care_window")
 
-        with pytest.raises(CareWindowStoreError, match="store of the care window failed: no such table"):
+        with pytest.raises(CareWindowStoreError, match=r"the care window failed: windows.db: no such table"):
             store.last("whatsapp", number(1))
 
 

@@ -191,11 +191,11 @@ def test_a_service_that_was_killed_names_the_read_only_volume(tmp_path: Path) ->
 
 
 def test_what_is_no_failure_of_the_system_keeps_its_words(tmp_path: Path) -> None:
-    """A lock, or a file that is no database: nothing about the folder would help."""
-    busy = sqlite3.OperationalError("database is locked")
-    busy.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    """A statement that is wrong, or another failure: nothing about the folder would help."""
+    wrong = sqlite3.OperationalError("no such table: rows")
+    wrong.sqlite_errorcode = sqlite3.SQLITE_ERROR
 
-    assert reason_of(tmp_path / "store.db", busy) == "database is locked"
+    assert reason_of(tmp_path / "store.db", wrong) == "no such table: rows"
     assert reason_of(tmp_path / "store.db", OSError(errno.EIO, "Input/output error")) == "Input/output error"
     assert reason_of(tmp_path, OSError(errno.EISDIR, "Is a directory")) == "it is a folder: name a file"
 

@@ -100,7 +100,7 @@ class SqliteOptOutStore:
             with self._lock:
                 try:
                     return self._work(work, write=write, erase=erase)
-                except sqlite3.Error as error:
+                except (OSError, sqlite3.Error) as error:
                     why = reason_of(self.path, error)
                     raise OptOutError(f"the opt-out list {self.path.name} failed: {why}") from error
 

@@ -419,7 +419,7 @@ class SqliteLedger:
             error: Exception | None = None
             try:
                 work()
-            except sqlite3.Error as failed:
+            except (OSError, sqlite3.Error) as failed:
                 error = LedgerError(f"the ledger {self.path.name} failed: {reason_of(self.path, failed)}")
                 error.__cause__ = failed
             except Exception as failed:  # noqa: BLE001 - whatever it is, the caller gets it

@@ -178,7 +178,7 @@ async def test_records_that_cannot_be_stored_take_nothing_else_with_them(open_st
     )
 
     assert [str(result) for result in results[:2]] == [
-        "the inbox cannot be read or written: IntegrityError (SQLITE_CONSTRAINT_NOTNULL)"
+        "the inbox inbox.db cannot be read or written: IntegrityError (SQLITE_CONSTRAINT_NOTNULL)"
     ] * 2
     assert results[2] == RecordCounts(0, 0, None)
     assert await store.add(new_record(status_bytes(3))) == 2
@@ -245,7 +245,7 @@ async def test_a_locked_file_is_waited_for_and_then_refused(open_store: Open, tm
     blocker.execute("BEGIN IMMEDIATE")
 
     store.finish(1)
-    with pytest.raises(InboxError, match=r"written: OperationalError \(SQLITE_BUSY\)") as caught:
+    with pytest.raises(InboxError, match=r"written: database is locked \(SQLITE_BUSY\): another") as caught:
         await store.add(new_record(status_bytes(2)))
     with pytest.raises(InboxError):
         await store.count()
@@ -320,7 +320,7 @@ async def test_a_failed_operation_undoes_nothing_but_itself(open_store: Open) ->
 
     assert (results[0], results[2]) == (1, 2)
     assert isinstance(results[1], InboxError)
-    assert str(results[1]) == "the inbox cannot be read or written: OperationalError (SQLITE_ERROR)"
+    assert str(results[1]) == "the inbox inbox.db cannot be read or written: OperationalError (SQLITE_ERROR)"
 
 
 async def test_a_cancelled_request_is_handled_all_the_same(tmp_path: Path) -> None:

@@ -463,6 +463,7 @@ class SqliteInboxStore:
                 writer.commit(batch)
             except Exception as error:  # noqa: BLE001 - every waiting caller must get the error
                 batch.error = error
+            batch.explain(self.path)
             try:
                 loop.call_soon_threadsafe(self._completed, batch)
             except RuntimeError:  # the loop was closed before the inbox: no caller waits
@@ -477,13 +478,5 @@ class SqliteInboxStore:
 
 
 def _fail(future: asyncio.Future[Any], error: Exception) -> None:
-    """Raise an InboxError in the caller, which names the kind of failure and no value."""
-    if future.done():
-        return
-    if isinstance(error, InboxError):
+    if not future.done():
         future.set_exception(error)
-        return
-    kind = InboxFullError if sql.is_full(error) else InboxError
-    failure = kind(f"the inbox cannot be read or written: {sql.describe(error)}")
-    failure.__cause__ = error
-    future.set_exception(failure)

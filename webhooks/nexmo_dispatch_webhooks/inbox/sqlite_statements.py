@@ -10,10 +10,12 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from nexmo_dispatch_core.file_failures import reason_of
 from nexmo_dispatch_webhooks.exceptions import TransactionError, UnknownRecordError
 from nexmo_dispatch_webhooks.inbox import sqlite_record_ages as ages
 from nexmo_dispatch_webhooks.inbox.records import (
@@ -116,6 +118,7 @@ _STORE_ERRORS: Final = _LOCKED | {
     sqlite3.SQLITE_NOMEM,
     sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
     sqlite3.SQLITE_CANTOPEN,
 }
 _decode_names = msgspec.json.Decoder(list[str]).decode
@@ -218,6 +221,13 @@ def describe(error: Exception) -> str:
     """Return the class of a failure and its SQLite name (`SQLITE_FULL`, `SQLITE_BUSY`), without data."""
     name = getattr(error, "sqlite_errorname", None)
     return f"{type(error).__name__} ({name})" if isinstance(name, str) else type(error).__name__
+
+
+def reason(path: Path, error: Exception) -> str:
+    """Return what failed, and for a failure of the file, the disk or the machine what to do about it."""
+    if isinstance(error, OSError) or (isinstance(error, sqlite3.Error) and _code(error) in _STORE_ERRORS):
+        return reason_of(path, error)
+    return describe(error)
 
 
 def is_full(error: Exception) -> bool:

@@ -65,6 +65,29 @@ class Batch:
     #: The error of the whole batch.
     error: Exception | None = None
 
+    def explain(self, path: Path) -> None:
+        """Put errors of ours, which name the file and no value, in the place of others; it looks at the file.
+
+        Args:
+            path: The file.
+        """
+        known: dict[int, InboxError] = {}
+
+        def own(value: Any) -> Any:
+            if not isinstance(value, Exception) or isinstance(value, InboxError):
+                return value
+            if id(value) not in known:
+                kind = InboxFullError if sql.is_full(value) else InboxError
+                why = sql.reason(path, value)
+                known[id(value)] = kind(f"the inbox {path.name} cannot be read or written: {why}")
+                known[id(value)].__cause__ = value
+            return known[id(value)]
+
+        self.error = own(self.error)
+        self.results = [own(result) for result in self.results]
+        if self.in_parts:
+            self.ids = [own(record_id) for record_id in self.ids]
+
 
 @dataclass(slots=True)
 class Erasure:
