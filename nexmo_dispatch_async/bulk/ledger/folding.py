@@ -8,7 +8,7 @@ commutative, associative and idempotent, as tracking's facts are. The module doe
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 
@@ -24,6 +24,7 @@ from nexmo_dispatch_webhooks.events import Event, MessageStatus
 __all__ = ["join", "news_of_event", "outcomes_of", "started_at"]
 
 _decode: Final = msgspec.json.Decoder(list[WorkflowState]).decode
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
 # Equal facts are equal bytes, whatever their order of arrival.
 _encode: Final = msgspec.json.Encoder(order="deterministic").encode
 
@@ -94,7 +95,7 @@ def _news(states: list[WorkflowState], *, dispatch_uuid: str, client_ref: str, a
         at=at,
         ended=all(o.ended for o in outcomes),
         reached=reached,
-        channel=_channel(outcomes) if reached else "",
+        channel=_channel(outcomes, reached) if reached else "",
         delivered_at=_first(outcomes, "delivered"),
         read_at=_first(outcomes, "read"),
         cost=cost,
@@ -104,8 +105,21 @@ def _news(states: list[WorkflowState], *, dispatch_uuid: str, client_ref: str, a
     )
 
 
-def _channel(outcomes: list[WorkflowResult]) -> str:
-    """Return the channel that reached the person, or that got furthest so far."""
+def _channel(outcomes: list[WorkflowResult], reached: str) -> str:
+    """Return the channel where the person read, or else that reached the person or got furthest so far.
+
+    An earlier step may be read after the next one was sent and ended the workflow (contract 3.6).
+    """
+    if reached == "read":
+        reads = [
+            (seen.at or _NEVER, step.channel or "")
+            for outcome in outcomes
+            for step in outcome.steps
+            for seen in step.statuses
+            if satisfies(seen.status, "read")
+        ]
+        if reads:
+            return min(reads)[1]
     for outcome in outcomes:
         if outcome.channel is not None:
             return outcome.channel

@@ -203,7 +203,7 @@ class News(Struct, frozen=True, kw_only=True):
         client_ref: The reference in a status; it proves to which row a workflow belongs.
         ended: Whether the final report has arrived.
         reached: `read`, `delivered` or `""`.
-        channel: Channel that reached the person, or `""`.
+        channel: Channel where the person read, or else that reached the person, or `""`.
         delivered_at: Epoch seconds, or `None`.
         read_at: Epoch seconds, or `None`.
         cost: The cost so far as exact decimal text, or `""`.

@@ -208,17 +208,18 @@ class Counting:
             self._add_workflow(row, outcome)
 
     def _add_workflow(self, row: Row, outcome: WorkflowResult) -> None:
-        place = "accepted"
+        place, last = "accepted", None
         for step in outcome.steps:
             if not step.statuses:
                 continue
             self._add_message(row, step)
             if step.step is not None:
+                last = step
                 here = _bounded(f"{min(step.step, 20)} {step.channel or 'unknown'}", self._places)
                 self._places.add(here)
                 self._flows[place, here] += 1
                 place = here
-        self._flows[place, _end(outcome)] += 1
+        self._flows[place, _end(outcome, last)] += 1
 
     def _add_message(self, row: Row, step: StepHistory) -> None:
         channel = self._channel(step.channel or "unknown")
@@ -397,11 +398,12 @@ def _lower(words: str) -> str:
     return words[:1].lower() + words[1:]
 
 
-def _end(outcome: WorkflowResult) -> str:
-    if outcome.has("read"):
-        return "read"
-    if outcome.has("delivered"):
-        return "delivered"
+def _end(outcome: WorkflowResult, last: StepHistory | None) -> str:
+    """Return where a workflow ends: a status of an earlier step may arrive after failover (contract 3.6)."""
+    for status in ("read", "delivered"):
+        if outcome.has(status):
+            is_own = last is None or satisfies(last.status or "", status)
+            return status if is_own else f"{status} elsewhere"
     return "not reached" if outcome.ended else "no end yet"
 
 

@@ -67,7 +67,7 @@ class ChannelFigures(Struct, frozen=True, kw_only=True):
         delivered: Those that were delivered, the read ones included.
         read: Those that were read.
         failed: Those that were rejected or undeliverable.
-        people: People who were reached, and for whom this was the last channel that was needed.
+        people: People who read there, or who did not read and were reached there, where their workflow ended.
         spent: Exact sum of the prices of its messages, by currency; workflow fees are not in it.
         to_delivered: From the first status of a message until it was delivered.
         to_read: The same until it was read.
@@ -94,7 +94,8 @@ class Flow(Struct, frozen=True):
 
     Attributes:
         source: `accepted`, or a step such as `1 whatsapp`.
-        target: A step, or the end: `read`, `delivered`, `not reached`, `no end yet`, `nothing heard`.
+        target: A step, or the end: `read`, `delivered`, `not reached`, `no end yet`, `nothing heard`;
+            `read elsewhere` and `delivered elsewhere`: on an earlier step, and not on the last one.
         rows: Number of rows.
     """
 

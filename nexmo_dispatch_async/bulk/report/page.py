@@ -239,7 +239,7 @@ def _channel(figures: ChannelFigures) -> str:
         for name, count, kind in bars
         if count or name in {"Sent", "Delivered"}
     ]
-    caption = f"last channel of {number(figures.people)} people who were reached"
+    caption = f"{number(figures.people)} people were reached here"
     if figures.spent:
         caption += f"; messages cost {amounts(figures.spent)}"
     title = channel_name(figures.channel)

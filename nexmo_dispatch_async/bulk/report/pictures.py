@@ -22,13 +22,15 @@ _WIDTH: Final = 860
 _PLOT: Final = 250.0
 _NODE: Final = 12.0
 _GAP: Final = 26.0
-_LABELS: Final = 150.0
+_LABELS: Final = 190.0
 _TOP: Final = 18.0
 
 #: The ends from best to worst, and how each is drawn.
 _ENDS: Final[dict[str, Kind]] = {
     "read": "best",
+    "read elsewhere": "best",
     "delivered": "good",
+    "delivered elsewhere": "good",
     "nothing heard": "open",
     "no end yet": "open",
     "not reached": "bad",

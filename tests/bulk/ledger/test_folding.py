@@ -216,3 +216,18 @@ def test_a_row_without_news_has_no_outcome() -> None:
     assert join(by_hand, by_hand) is None
     assert started_at(()) is None
     assert join(by_hand, told(FAILOVER[0])) is not None
+
+
+def test_a_late_read_of_an_earlier_step_is_of_its_channel() -> None:
+    """The SMS ended the workflow, and the person read on WhatsApp: the row says so."""
+    news = fold(
+        (
+            status(1, 1, "delivered", at=2),
+            status(1, 2, "delivered", at=605, channel="sms"),
+            report(1, "completed", ("whatsapp", "delivered"), ("sms", "delivered"), at=606),
+            status(1, 1, "read", at=900),
+        )
+    )
+
+    assert (news.reached, news.channel, news.ended) == ("read", "whatsapp", True)
+    assert (news.delivered_at, news.read_at) == (BEGIN + 2, BEGIN + 900)

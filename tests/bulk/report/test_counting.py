@@ -292,3 +292,33 @@ def test_costs_are_exact_in_groups_and_channels() -> None:
     assert counting.reached_by_currency == {"EUR": 1}
     assert (counting.heard, counting.ended, counting.delivered, counting.read) == (2, 1, 1, 0)
     assert (group.rows, group.sent, group.delivered, group.read) == (2, 2, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("late", "ends"),
+    [
+        ("read", ("sms", "delivered", "read elsewhere", "whatsapp")),
+        ("delivered", ("sms", "undeliverable", "delivered elsewhere", "whatsapp")),
+        ("delivered", ("sms", "delivered", "delivered", "sms")),
+    ],
+)
+def test_a_late_status_of_an_earlier_step_is_not_ascribed_to_the_last_one(
+    late: str, ends: tuple[str, str, str, str]
+) -> None:
+    """The flow, the people of the channels and the numbers of their messages agree."""
+    last, its_status, end, channel = ends
+    word = "completed" if its_status == "delivered" else "error"
+
+    counting = counted(
+        row(
+            status(1, 1, "submitted", at=1),
+            status(1, 2, its_status, at=605, channel=last),
+            report(1, word, ("whatsapp", "submitted"), (last, its_status), at=606),
+            status(1, 1, late, at=900),
+        )
+    )
+
+    assert counting.flows()[-1] == Flow("2 sms", end, 1)
+    assert {figures.channel: figures.people for figures in counting.channels()} == {
+        name: int(name == channel) for name in ("whatsapp", "sms")
+    }

@@ -91,7 +91,7 @@ def test_the_numbers_of_the_report_stand_in_the_page(report: Report, page: str) 
     assert f"EUR {report.cost['EUR']}" in words
     assert f"EUR {report.cost_each['EUR']} for each person reached" in words
     for figures in report.channels:
-        assert f"last channel of {figures.people} people who were reached" in words
+        assert f"{figures.people} people were reached here" in words
     for error in report.errors:
         assert error.meaning in words
     for reason in report.reasons:
