@@ -65,6 +65,7 @@ REQUIRED: Final[dict[str, dict[str, list[str]]]] = {
     "inbox purge": {"words": ["inbox.db", "all"]},
     "bulk plan": {"file": ["spring.toml"]},
     "bulk run": {"file": ["spring.toml"]},
+    "bulk listen": {"file": ["spring.toml"], "--listen": ["127.0.0.1:TAKEN"], "--no-verification": []},
     "bulk status": {"store": ["spring.toml"]},
     "bulk pause": {"store": ["spring.toml"]},
     "bulk resume": {"store": ["spring.toml"]},
