@@ -349,7 +349,8 @@ class Tracker(Unpicklable):
                 raise TrackingError("the tracker was closed")
             case _:
                 what = "had not ended" if status is None else f"was not {status}"
-                raise WaitTimeoutError(f"workflow {state.dispatch_uuid} {what} after {seconds:g} s", result)
+                text = f"workflow {state.dispatch_uuid} {what} after {seconds:g} s"
+                raise WaitTimeoutError(text if result.known else f"{text}: nothing is known of it", result)
 
     async def _wait(self, waiter: _Waiter) -> None:
         """Wait until a call is woken, or is to read the store."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from nexmo_dispatch_async.exceptions import WaitTimeoutError
 from nexmo_dispatch_async.tracking import MemoryTrackingStore, Tracker
 from nexmo_dispatch_async.tracking.sqlite import SqliteTrackingStore
 from tests.support.callbacks import UUID, WHATSAPP_THEN_SMS, report, status
@@ -74,6 +75,15 @@ async def test_a_result_says_when_nothing_is_known() -> None:
     assert [wrong.known, followed.known, sent.known] == [False, False, True]
     assert [result.known for result in heard] == [True, True]
     assert (str(wrong), str(sent)) == ("nothing is known", "not reached, not ended")
+
+
+async def test_a_wait_for_a_wrong_id_says_that_nothing_is_known() -> None:
+    """A mistyped id, or another store than the sender's, looks like a slow workflow otherwise."""
+    async with Tracker() as tracker:
+        with pytest.raises(WaitTimeoutError, match=r"had not ended after 0 s: nothing is known of it$"):
+            await tracker.follow("no such id").wait(timeout=0)
+        with pytest.raises(WaitTimeoutError, match=r"had not ended after 0 s$"):
+            await tracker.follow(UUID, WHATSAPP_THEN_SMS).wait(timeout=0)
 
 
 async def test_what_is_followed_is_not_kept_for_ever() -> None:
