@@ -18,10 +18,12 @@ import anyio
 import anyio.to_thread
 import msgspec
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from nexmo_dispatch_async.bulk.campaign_file import tariff_of, template_of
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.bulk.ledger.places import is_url, name_at, open_ledger
+from nexmo_dispatch_async.bulk.ledger.records import Counts
 from nexmo_dispatch_async.bulk.rejects import Reject, RejectsFile
 from nexmo_dispatch_async.bulk.rows.exclusions import opted_out, sent_to
 from nexmo_dispatch_async.bulk.rows.intake import Intake, Prepared
@@ -33,7 +35,17 @@ from nexmo_dispatch_async.exceptions import ConfigurationError, LedgerError, Led
 from nexmo_dispatch_async.rules import DEFAULT_RULES, Rules
 from nexmo_dispatch_async.tariff import Tariff
 
-__all__ = ["Plan", "PlannedCost", "ends_at", "intake_of", "make_plan", "plan_of"]
+__all__ = [
+    "Plan",
+    "PlannedCost",
+    "ends_at",
+    "intake_of",
+    "is_missing",
+    "make_plan",
+    "new_ledger",
+    "new_list",
+    "plan_of",
+]
 
 _SHOWN = 20
 # Maximum duration: a longer campaign has a mistyped pace.
@@ -83,6 +95,7 @@ class Plan(Struct, frozen=True, kw_only=True):
         ends: Epoch seconds of the last send; `None` after more than 400 days.
         rejects: The first rejects.
         warnings: What to check before the run, in words.
+        stores: Whether the ledger and the opt-out list of a campaign file are new, in words.
     """
 
     hash: str
@@ -104,6 +117,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     buckets: dict[str, int] = field(default_factory=dict[str, int])
     rejects: tuple[Reject, ...] = ()
     warnings: tuple[str, ...] = ()
+    stores: tuple[str, ...] = ()
 
     @property
     def sends(self) -> int:
@@ -139,29 +153,57 @@ async def plan_of(
     """
     intake = intake_of(settings, rules=rules)
     tariff = tariff_of(settings)
+    file, stores = settings.people.file, list[str]()
     async with AsyncExitStack() as stack:
         opt_outs: OptOutList | None = None
-        file, ledger = settings.people.file, settings.ledger
-        if file:
-            if is_url(file) or await anyio.Path(file).exists():
-                opt_outs = await stack.enter_async_context(OptOutList.open(file))
+        try:
+            ledger = await open_ledger(settings.ledger, observer=True, create=False)
+        except LedgerMissingError:  # a plan makes none
+            stores.append(new_ledger(settings.ledger))
+        except LedgerError as error:
+            if not file:
+                raise LedgerError(f"it is not known who is on the opt-out list: {error}") from None
         else:
-            opt_outs = await _list_of(ledger, stack)
-        return await make_plan(
+            stack.push_async_callback(ledger.aclose)
+            opt_outs = ledger.opt_outs
+            stores.append(_rows_in_words(settings.ledger, await ledger.counts()))
+        if file:
+            opt_outs = None
+            if await is_missing(file):
+                stores.append(new_list(file))
+            else:
+                opt_outs = await stack.enter_async_context(OptOutList.open(file))
+        made = await make_plan(
             settings.source, intake, settings, tariff=tariff, opt_outs=opt_outs, now=now, rejects=rejects
         )
+    return replace(made, stores=tuple(stores))
 
 
-async def _list_of(ledger: str, stack: AsyncExitStack) -> OptOutList | None:
-    """Return the opt-out list of a ledger; None where there is no ledger yet, since a plan makes none."""
-    try:
-        opened = await open_ledger(ledger, observer=True, create=False)
-    except LedgerMissingError:
-        return None
-    except LedgerError as error:
-        raise LedgerError(f"it is not known who is on the opt-out list: {error}") from None
-    stack.push_async_callback(opened.aclose)
-    return opened.opt_outs
+def _rows_in_words(place: str, counts: Counts) -> str:
+    """Return what a ledger has already, which the plan of the whole list counts again."""
+    if not counts.total:
+        return new_ledger(place)
+    has = f"has {counts.total:,} rows already, {counts.states.get('pending', 0):,} of them to send"
+    return f"ledger {_name_of(place)} {has}; the plan counts the whole list"
+
+
+def _name_of(place: str) -> str:
+    return name_at(place) if is_url(place) else Path(place).name
+
+
+def new_ledger(place: str) -> str:
+    """Return what a ledger without rows means, in words."""
+    return f"new ledger {_name_of(place)}: no row counts as sent"
+
+
+def new_list(place: str) -> str:
+    """Return what an opt-out list that is made means, in words."""
+    return f"new opt-out list {_name_of(place)}: no person is on it"
+
+
+async def is_missing(place: str) -> bool:
+    """Return whether a place is that of a file which does not exist; of a URL only its server knows."""
+    return not is_url(place) and not await anyio.Path(place).exists()
 
 
 def intake_of(settings: CampaignSettings, *, rules: Rules = DEFAULT_RULES) -> Intake:

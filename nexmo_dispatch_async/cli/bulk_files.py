@@ -16,6 +16,7 @@ from nexmo_dispatch_async.bulk.campaign_file import load
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.bulk.ledger.places import is_url, name_at, open_ledger
 from nexmo_dispatch_async.bulk.ledger.records import Counts
+from nexmo_dispatch_async.bulk.plan import is_missing, new_ledger, new_list
 from nexmo_dispatch_async.bulk.settings import CampaignSettings
 from nexmo_dispatch_async.cli.screen import show
 from nexmo_dispatch_async.cli.stores import Place
@@ -158,6 +159,8 @@ async def campaign_stores(
     """
     opt_outs: OptOutList | None = None
     if settings.people.file:
+        if create and await is_missing(settings.people.file):
+            show(new_list(settings.people.file), error=True)
         opt_outs = await stack.enter_async_context(OptOutList.open(settings.people.file))
     ledger = await open_ledger(
         settings.ledger, opt_outs=opt_outs, restored=restored, accept_loss=accept_loss, create=create
@@ -166,6 +169,8 @@ async def campaign_stores(
     if ledger.reaped:
         were = "row was" if ledger.reaped == 1 else "rows were"
         show(f"{ledger.reaped} {were} in flight when the run before ended: unknown", error=True)
+    if create and not (await ledger.counts()).total:
+        show(new_ledger(settings.ledger), error=True)
     return ledger, opt_outs
 
 

@@ -14,8 +14,7 @@ from msgspec.structs import replace
 
 from nexmo_dispatch_async.bulk.campaign_file import load
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
-from nexmo_dispatch_async.bulk.ledger.places import is_url
-from nexmo_dispatch_async.bulk.plan import Plan, plan_of
+from nexmo_dispatch_async.bulk.plan import Plan, is_missing, plan_of
 from nexmo_dispatch_async.bulk.rejects import Reject, RejectsFile
 from nexmo_dispatch_async.bulk.report.figures import Report
 from nexmo_dispatch_async.bulk.report.page import report_page
@@ -95,11 +94,11 @@ async def _list_of(place: Place, own: OptOutList) -> AsyncGenerator[OptOutList |
     shared = settings.people.file if settings is not None else ""
     if not shared:
         yield own
-    elif is_url(shared) or await anyio.Path(shared).exists():
+    elif await is_missing(shared):
+        yield None
+    else:
         async with OptOutList.open(shared) as opt_outs:
             yield opt_outs
-    else:
-        yield None
 
 
 def _in_words(figures: Report) -> Iterator[str]:
@@ -193,6 +192,7 @@ def _plan_in_words(made: Plan, rejects: Path, zone: str) -> Iterator[str]:
         yield f"begins {begins}, and would not end within 400 days"
     else:
         yield f"begins {begins}, takes {span(made.seconds)}"
+    yield from made.stores
     for warning in made.warnings:
         yield f"warning: {warning}"
     yield f"plan {made.hash}"

@@ -1,0 +1,77 @@
+"""A campaign that is planned or run again: in another folder, after a part was sent, with another list."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nexmo_dispatch_async.simulator import Simulator
+from tests.bulk.service import running_service
+from tests.bulk.test_cli_bulk import CAMPAIGN, run
+
+NEW_LEDGER = "new ledger spring.db: no row counts as sent"
+NEW_LIST = "new opt-out list opt-outs.db: no person is on it"
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
+    """A simulator in a thread of its own, and an environment that names it."""
+    with running_service(monkeypatch) as sim:
+        yield sim
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A campaign of four people, which shares its opt-out list with others."""
+    write_list(tmp_path, range(4))
+    path = tmp_path / "spring.toml"
+    path.write_text(CAMPAIGN + '[people]\nfile = "opt-outs.db"\n', "utf-8")
+    return path
+
+
+def write_list(folder: Path, people: range) -> None:
+    lines = [f"+99900000{n:04d};Name {n};nl" for n in people]
+    (folder / "customers.csv").write_text("\n".join(["phone;name;language", *lines]), "utf-8")
+
+
+def test_a_copied_campaign_says_that_its_ledger_and_its_list_are_new(
+    file: Path, tmp_path_factory: pytest.TempPathFactory, service: Simulator
+) -> None:
+    """All rows would be sent again, also to those who said STOP: plan and run say so, and only then."""
+    assert json.loads(run("plan", file, "--json")[1])["stores"] == [NEW_LEDGER, NEW_LIST]
+    assert run("run", file)[2].splitlines() == [NEW_LIST, NEW_LEDGER]
+    again = "ledger spring.db has 4 rows already, 0 of them to send; the plan counts the whole list"
+    assert json.loads(run("plan", file, "--json")[1])["stores"] == [again]
+    assert again in run("plan", file)[1].splitlines()
+    assert "new" not in run("run", file)[2]
+
+    elsewhere = tmp_path_factory.mktemp("copy")
+    for name in ("spring.toml", "customers.csv"):
+        shutil.copy(file.with_name(name), elsewhere)
+
+    told = run("plan", elsewhere / "spring.toml")[1].splitlines()
+    assert {NEW_LEDGER, NEW_LIST} <= set(told)
+    assert not (elsewhere / "spring.db").exists()
+
+
+def test_a_wrong_name_of_the_opt_out_list_is_told(file: Path, service: Simulator) -> None:
+    """A list that is made at that moment is empty, and those who said STOP are on the other one."""
+    assert run("run", file)[0] == 0
+    file.write_text(CAMPAIGN + '[people]\nfile = "optouts.db"\n', "utf-8")
+    words = "new opt-out list optouts.db: no person is on it"
+
+    assert words in run("plan", file)[1].splitlines()
+    assert run("run", file)[2].splitlines() == [words]
+
+
+def test_a_plan_is_made_while_its_ledger_cannot_be_read(file: Path) -> None:
+    """A plan of the list needs nothing of it, where the opt-out list is another file."""
+    file.with_name("spring.db").write_text("no ledger", "utf-8")
+
+    code, out, _ = run("plan", file)
+
+    assert (code, "4 to send" in out, "new ledger" in out) == (0, True, False)
