@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import anyio
 from msgspec.structs import replace
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from nexmo_dispatch_async.bulk.ledger.postgres import PostgresLedger
     from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 
+    _AnyLedger = SqliteLedger | PostgresLedger | JetStreamLedger
+
 __all__ = ["ask", "show_status", "status_of"]
 
 ControlState = Literal["run", "pause", "stop"]
@@ -40,6 +42,19 @@ ControlState = Literal["run", "pause", "stop"]
 _BY = "command"
 #: Seconds within which a process that sends leaves its next status.
 _NEXT_S = 3.0
+
+
+#: What a word of an operator does, to a process that sends and where there is none.
+_RUNNING: Final = {
+    "run": "may run",
+    "pause": "pauses",
+    "stop": "stops once what is in flight is answered",
+}
+_IDLE: Final = {
+    "run": "may run: no process sends it, nexmo-dispatch bulk run {} goes on",
+    "pause": "is paused: no process sends it, and the next run waits for nexmo-dispatch bulk resume {}",
+    "stop": "is stopped: no process sends it",
+}
 
 
 async def status_of(place: Place) -> Status:
@@ -50,18 +65,15 @@ async def status_of(place: Place) -> Status:
     """
     now = time.time()
     async with opened(place, observer=True) as ledger:
-        live = read_live(ledger_of(place), now)
-        if live is not None:
-            return live
-        return await _idle(ledger, now)
+        return await _live(place, ledger) or await _idle(ledger, now)
 
 
 async def show_status(place: Place, *, verify: bool, json: bool) -> int:
     """Print where a campaign stands; see `bulk status`."""
     status = await status_of(place)
     if verify:
-        before = read_live(ledger_of(place), time.time())
         async with opened(place, observer=True) as ledger:
+            before = await _live(place, ledger)
             recount = await ledger.counts(verify=True)
         after = await _live_after(ledger_of(place), time.time()) if before is not None else None
         status = replace(status, counts=recount)
@@ -74,8 +86,7 @@ async def show_status(place: Place, *, verify: bool, json: bool) -> int:
         if status.wait is None and (sending := status.counts.states.get("sending")):
             were = "row was" if sending == 1 else "rows were"
             show(f"{sending:,} {were} in flight when its process ended: the next run calls them unknown")
-        campaign = "FILE" if settings_of(place) is None else place
-        show(f"no process sends it: nexmo-dispatch bulk run {campaign} goes on")
+        show(f"no process sends it: nexmo-dispatch bulk run {_file(place)} goes on")
     return code_of(status.counts) if status.counts.total else UNFINISHED
 
 
@@ -113,35 +124,45 @@ async def ask(
         elif state is not None:
             request = request.asked(state=state, by=_BY, reason=reason)
         control = await ledger.control(request)
-        running = await _may_run(place, ledger)
+        running = await _may_run(ledger)
         held = await _hold(place, ledger, before) if state == "run" else ""
     if held == "canary" and control.release:
         held = ""
     if json:
         show(as_json(control))
-    elif words := hold_in_words(held, place):
+    elif words := hold_in_words(held, _file(place)):
         show(f"{name_of(place)} was resumed, but {words}")
     else:
-        stops = "stops once what is in flight is answered" if running else "is stopped: no process sends it"
-        done = {"run": "may run", "pause": "pauses", "stop": stops}
-        show(f"{name_of(place)} {done[control.state]}")
+        done = _RUNNING if running else _IDLE
+        show(f"{name_of(place)} {done[control.state].format(_file(place))}")
         if control.held:
             show("it stays paused: the next run waits for nexmo-dispatch bulk resume")
     return DONE
 
 
-async def _may_run(place: Place, ledger: SqliteLedger | PostgresLedger | JetStreamLedger) -> bool:
-    """Whether a process sends for a campaign, as far as its ledger and its status tell."""
+def _file(place: Place) -> Place:
+    """Return how a command names a campaign: `bulk run` takes no ledger, and a URL may hold a password."""
+    return "FILE" if settings_of(place) is None else place
+
+
+async def _may_run(ledger: _AnyLedger) -> bool:
+    """Whether a process sends for a campaign, as far as its ledger tells."""
     if isinstance(ledger, TellsLife):
         return (await ledger.life()).senders > 0
-    return read_live(ledger_of(place), time.time()) is not None or await ledger.in_use()
+    return await ledger.in_use()
 
 
-async def _hold(place: Place, ledger: Ledger, before: Control) -> str:
+async def _live(place: Place, ledger: _AnyLedger) -> Status | None:
+    """Return what the process that sends left; `None` for nothing fresh, or when that process is gone."""
+    live = read_live(ledger_of(place), time.time())
+    return live if live is not None and await _may_run(ledger) else None
+
+
+async def _hold(place: Place, ledger: _AnyLedger, before: Control) -> str:
     """Return what held a campaign before it was resumed, such as `canary`; `""` for nothing that is known."""
     if before.state == "pause" or before.held:
         return before.by
-    live = read_live(ledger_of(place), time.time())
+    live = await _live(place, ledger)
     if live is not None:
         return live.wait.reason if live.wait is not None else ""
     settings = settings_of(place)

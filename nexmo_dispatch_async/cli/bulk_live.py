@@ -1,14 +1,12 @@
 """The status that a running `bulk run` leaves beside its ledger, for other terminals.
 
 Only the process that sends knows why nothing moves. The file holds numbers and reasons, no personal data. One
-of a process that is gone, or one that is older than a few seconds, says nothing.
+that is older than a few seconds says nothing; whether its process lives still, the ledger tells.
 """
 
 from __future__ import annotations
 
 import os
-import sys
-from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -21,20 +19,6 @@ from nexmo_dispatch_core import private_files
 __all__ = ["LiveStatus", "read_live"]
 
 _FRESH_S: Final = 15.0
-
-
-class _Note(msgspec.Struct, frozen=True):
-    """The content of the file.
-
-    Attributes:
-        pid: Id of the process that sends.
-        status: Its status.
-        processes: The scope of the id, from `_processes()`; `""` when unknown.
-    """
-
-    pid: int
-    status: Status
-    processes: str = ""
 
 
 class LiveStatus:
@@ -55,7 +39,7 @@ class LiveStatus:
         """
         new = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         with os.fdopen(private_files.open_for_writing(new), "wb") as file:
-            file.write(msgspec.json.encode(_Note(os.getpid(), status, _processes())))
+            file.write(msgspec.json.encode(status))
         new.replace(self._path)
 
     def remove(self) -> None:
@@ -64,7 +48,7 @@ class LiveStatus:
 
 
 def read_live(ledger: Place, now: float) -> Status | None:
-    """Return what a running process left; `None` for nothing fresh, or when that process is gone.
+    """Return what the process that sends left, which may be gone; `None` for nothing fresh.
 
     Args:
         ledger: Beside which it lies.
@@ -73,39 +57,10 @@ def read_live(ledger: Place, now: float) -> Status | None:
     if not isinstance(ledger, Path):  # several processes send, and each counts in the database
         return None
     try:
-        note = msgspec.json.decode(_path(ledger).read_bytes(), type=_Note)
+        status = msgspec.json.decode(_path(ledger).read_bytes(), type=Status)
     except (OSError, msgspec.DecodeError):
         return None
-    return note.status if abs(now - note.status.at) <= _FRESH_S and not _is_gone(note) else None
-
-
-def _is_gone(note: _Note) -> bool:
-    """Whether the process was killed, as far as this process can tell."""
-    if not note.processes or note.processes != _processes():
-        return False  # another machine or container: its ids are other processes here
-    try:
-        os.kill(note.pid, 0)
-    except ProcessLookupError:
-        return True
-    except OSError:  # a process of another user
-        return False
-    return False
-
-
-@cache
-def _processes() -> str:
-    """Return the scope in which a process id is unique: one start of a machine, and one container.
-
-    Returns:
-        The scope; `""` on systems that do not tell it, and on Windows, where signal 0 would end the process.
-    """
-    if sys.platform == "win32":
-        return ""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
-    except OSError:
-        return ""
+    return status if abs(now - status.at) <= _FRESH_S else None
 
 
 def _path(ledger: Path) -> Path:

@@ -124,8 +124,8 @@ def test_the_words_of_the_wait() -> None:
     assert silence(Life(senders=1, seen=0.5), 1000.0) is None
 
 
-def test_stop_says_that_no_process_runs(tmp_path: Path) -> None:
-    """On a file: a process that ended is told from one that may live."""
+def test_a_word_of_an_operator_says_that_no_process_runs(tmp_path: Path) -> None:
+    """On a file: a process that ended is told from one that may live; and what the next run does."""
     path = tmp_path / "c.db"
     program = (
         "import asyncio, sys\n"
@@ -141,6 +141,12 @@ def test_stop_says_that_no_process_runs(tmp_path: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == b"open\n"
         assert run("stop", path)[1] == "c stops once what is in flight is answered\n"
+        assert run("pause", path)[1] == "c pauses\n"
+        assert run("resume", path)[1] == "c may run\n"
         process.communicate(b"\n", timeout=20)
 
     assert run("stop", path)[1] == "c is stopped: no process sends it\n"
+    idle = "no process sends it, and the next run waits for nexmo-dispatch bulk resume FILE"
+    assert run("pause", path)[1] == f"c is paused: {idle}\n"
+    idle = "no process sends it, nexmo-dispatch bulk run FILE goes on"
+    assert run("resume", path)[1] == f"c may run: {idle}\n"

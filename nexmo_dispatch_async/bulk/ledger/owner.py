@@ -47,6 +47,7 @@ class Identity(Struct, frozen=True):
         previous: The nonce of the previous opening, for a crash between the writes of the two files.
         pid: Id of the process.
         name: Name of the machine, for error messages.
+        container: Namespace in which the id of the process is unique, or `""`.
     """
 
     device: int
@@ -57,6 +58,7 @@ class Identity(Struct, frozen=True):
     previous: str = ""
     pid: int = 0
     name: str = ""
+    container: str = ""
 
 
 class Owner:
@@ -204,7 +206,7 @@ class Owner:
 
 
 def may_live(db: sqlite3.Connection) -> bool:
-    """Return whether the process that owned a file last may live still: on another machine it may."""
+    """Return whether the process that owned a file last may live still: where its id says nothing, it may."""
     known = _read(db)
     if known is None:
         return False
@@ -212,7 +214,8 @@ def may_live(db: sqlite3.Connection) -> bool:
         return True
     if known.boot != _first_line(_BOOT_ID):
         return False
-    if sys.platform == "win32":  # there, signal 0 would end the process
+    # In another container the id is that of another process, and on Windows signal 0 would end it.
+    if known.container != _container() or sys.platform == "win32":
         return True
     try:
         os.kill(known.pid, 0)
@@ -239,7 +242,15 @@ def here(path: Path) -> Identity:
         nonce="",
         pid=os.getpid(),
         name=socket.gethostname(),
+        container=_container(),
     )
+
+
+def _container() -> str:
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
 
 
 def _first_line(path: str) -> str:
