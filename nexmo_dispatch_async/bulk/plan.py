@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
 from decimal import Decimal
 from pathlib import Path
@@ -21,9 +22,9 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from nexmo_dispatch_async.bulk.campaign_file import tariff_of, template_of
+from nexmo_dispatch_async.bulk.ledger.ledger import Ledger, rows_of
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.bulk.ledger.places import is_url, name_at, open_ledger
-from nexmo_dispatch_async.bulk.ledger.records import Counts
 from nexmo_dispatch_async.bulk.rejects import Reject, RejectsFile
 from nexmo_dispatch_async.bulk.rows.exclusions import opted_out, sent_to
 from nexmo_dispatch_async.bulk.rows.intake import Intake, Prepared
@@ -45,6 +46,7 @@ __all__ = [
     "new_ledger",
     "new_list",
     "plan_of",
+    "unlisted",
 ]
 
 _SHOWN = 20
@@ -166,7 +168,7 @@ async def plan_of(
         else:
             stack.push_async_callback(ledger.aclose)
             opt_outs = ledger.opt_outs
-            stores.append(_rows_in_words(settings.ledger, await ledger.counts()))
+            stores.append(await _rows_in_words(settings, ledger))
         if file:
             opt_outs = None
             if await is_missing(file):
@@ -179,12 +181,38 @@ async def plan_of(
     return replace(made, stores=tuple(stores))
 
 
-def _rows_in_words(place: str, counts: Counts) -> str:
+async def unlisted(settings: CampaignSettings, ledger: Ledger) -> AsyncGenerator[int]:
+    """Yield the ids of the pending rows that are no longer in the list: they would be sent all the same.
+
+    Args:
+        settings: The settings of the campaign file, which names the list.
+        ledger: The ledger of the campaign.
+
+    Raises:
+        SourceError: The list cannot be read.
+        LedgerError: The ledger cannot be read.
+    """
+    with Seen() as keys:
+        async with aclosing(intake_of(settings).prepared(settings.source)) as batches:
+            async for good, _ in batches:
+                for each in good:
+                    keys.count(each.recipient.key)
+        async for row in rows_of(ledger, "pending"):
+            if row.key not in keys:
+                yield row.id
+
+
+async def _rows_in_words(settings: CampaignSettings, ledger: Ledger) -> str:
     """Return what a ledger has already, which the plan of the whole list counts again."""
+    place, counts = settings.ledger, await ledger.counts()
     if not counts.total:
         return new_ledger(place)
-    has = f"has {counts.total:,} rows already, {counts.states.get('pending', 0):,} of them to send"
-    return f"ledger {_name_of(place)} {has}; the plan counts the whole list"
+    pending = counts.states.get("pending", 0)
+    words = f"ledger {_name_of(place)} has {counts.total:,} rows already, {pending:,} of them to send"
+    if pending and await anyio.Path(settings.source.file).is_file():  # a pipe is read once only
+        gone = sum([1 async for _ in unlisted(settings, ledger)])
+        words += f", {gone:,} of these no longer in the list" if gone else ""
+    return f"{words}; the plan counts the whole list"
 
 
 def _name_of(place: str) -> str:

@@ -216,6 +216,20 @@ def stop(store: _Store, reason: _Reason = "", json: AsJson = False) -> None:
     _run(lambda: ask(_place(store), "stop", reason=reason, json=json))
 
 
+@bulk.command()
+def withdraw(
+    file: _Campaign,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Give them up; without it they are only counted.")
+    ] = False,
+    json: AsJson = False,
+) -> None:
+    """Give up, for good, the rows to send whose lines were taken out of the list."""
+    from nexmo_dispatch_async.cli.bulk_lists import withdraw as work
+
+    _run(lambda: work(file, yes=yes, json=json))
+
+
 @_unknown.command("list")
 def list_(
     store: _Store,

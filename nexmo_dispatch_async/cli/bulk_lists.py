@@ -1,4 +1,4 @@
-"""`bulk unknown`, `export` and `forget`: the rows of a campaign, one by one."""
+"""`bulk unknown`, `withdraw`, `export` and `forget`: the rows of a campaign, one by one."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ import msgspec
 from msgspec.structs import replace
 
 from nexmo_dispatch_async.bulk.callbacks import CampaignCallbacks
+from nexmo_dispatch_async.bulk.campaign_file import load
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger, rows_of
 from nexmo_dispatch_async.bulk.ledger.opt_outs import normal_address
 from nexmo_dispatch_async.bulk.ledger.records import Row, State
+from nexmo_dispatch_async.bulk.plan import unlisted
 from nexmo_dispatch_async.bulk.report.counting import is_reached, who, why_missed
 from nexmo_dispatch_async.bulk.safe_cells import safe_cell
 from nexmo_dispatch_async.bulk.unmatched_callbacks import Candidate
@@ -31,7 +33,7 @@ from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_core import private_files
 from nexmo_dispatch_webhooks import InvalidBodyError, MessageStatus, WebhookError, parse_event
 
-__all__ = ["COLUMNS", "change_unknown", "export", "forget", "list_unknown"]
+__all__ = ["COLUMNS", "change_unknown", "export", "forget", "list_unknown", "withdraw"]
 
 Which = list[int] | Literal["all"]
 
@@ -89,6 +91,24 @@ async def change_unknown(place: Place, which: Which, action: Literal["resend", "
     words = "will be sent again by the next run" if action == "resend" else "given up"
     show(as_json({action: changed}) if json else f"{changed} row{'' if changed == 1 else 's'} {words}")
     return DONE if which == "all" or changed == len(set(which)) else FAILED
+
+
+async def withdraw(file: Path, *, yes: bool, json: bool) -> int:
+    """Give up pending rows that are no longer in the list; see `bulk withdraw`."""
+    settings, piece, count = load(file), list[int](), 0
+    async with opened(file, observer=not yes) as ledger:
+        pending = (await ledger.counts()).states.get("pending", 0)
+        async for row_id in unlisted(settings, ledger):
+            piece.append(row_id)
+            if len(piece) == _PAGE:
+                count += await ledger.drop(piece) if yes else len(piece)
+                piece.clear()
+        count += await ledger.drop(piece) if yes else len(piece)
+    are = "row is" if count == 1 else "rows are"
+    done = "given up" if yes else "no longer in the list: --yes gives them up"
+    words = f"{count:,} of {pending:,} pending {are} {done}"
+    show(as_json({"withdrawn" if yes else "unlisted": count}) if json else words)
+    return DONE
 
 
 async def export(

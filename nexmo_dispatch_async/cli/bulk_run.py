@@ -20,6 +20,7 @@ from nexmo_dispatch_async.bulk.campaign_file import load, tariff_of, template_of
 from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
 from nexmo_dispatch_async.bulk.ledger.places import is_url
 from nexmo_dispatch_async.bulk.ledger.records import Counts
+from nexmo_dispatch_async.bulk.plan import unlisted
 from nexmo_dispatch_async.bulk.progress import Status
 from nexmo_dispatch_async.bulk.rejects import RejectsFile
 from nexmo_dispatch_async.bulk.rows.intake import RejectedRowsError, Taken
@@ -111,6 +112,7 @@ async def _add(campaign: Campaign, file: Path, options: RunOptions) -> None:
         return
     with RejectsFile(rejects_path(file) or file.with_suffix(".rejects.csv")) as rejects:
         taken = await campaign.add(campaign.settings.source, plan=options.plan or "", rejects=rejects)
+    await _tell_unlisted(campaign, file, taken)
     if options.json:
         show(as_json({"added": taken}))
         return
@@ -120,10 +122,25 @@ async def _add(campaign: Campaign, file: Path, options: RunOptions) -> None:
         show(f"{taken.rejected:,} {were} not taken: {rejects.path}", error=True)
 
 
+async def _tell_unlisted(campaign: Campaign, file: Path, taken: Taken) -> None:
+    """Say that rows are sent which the list has no more; it is read again only where the counts differ."""
+    source, counts = campaign.settings.source.file, await campaign.ledger.counts()
+    is_whole = counts.total <= taken.added + taken.already or not counts.states.get("pending")
+    if is_whole or not await anyio.Path(source).is_file():
+        return
+    if gone := sum([1 async for _ in unlisted(campaign.settings, campaign.ledger)]):
+        are = "row is" if gone == 1 else "rows are"
+        show(
+            f"{gone:,} pending {are} no longer in {Path(source).name}, and sent all the same: "
+            f"nexmo-dispatch bulk withdraw {file} gives such rows up",
+            error=True,
+        )
+
+
 def _taken_in_words(taken: Taken) -> str:
     words = f"{taken.rows:,} rows read, {taken.added:,} added"
     if taken.already:
-        words += f", {taken.already:,} were there"
+        words += f", {taken.already:,} were there and stay as they were added"
     if taken.held_out:
         words += f", {taken.held_out:,} held out"
     return words

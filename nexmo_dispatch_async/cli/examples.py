@@ -95,6 +95,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "nexmo-dispatch bulk pause": ('nexmo-dispatch bulk pause spring.toml --reason "wrong price"',),
     "nexmo-dispatch bulk resume": ("nexmo-dispatch bulk resume spring.toml --rate 5 --limit 8",),
     "nexmo-dispatch bulk stop": ("nexmo-dispatch bulk stop spring.toml",),
+    "nexmo-dispatch bulk withdraw": ("nexmo-dispatch bulk withdraw spring.toml --yes",),
     "nexmo-dispatch bulk report": ("nexmo-dispatch bulk report spring.toml --html spring.html",),
     "nexmo-dispatch bulk export": ("nexmo-dispatch bulk export spring.toml --missed --out missed.csv",),
     "nexmo-dispatch bulk forget": ("nexmo-dispatch bulk forget spring.toml --older 30d",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 from collections.abc import Iterator
@@ -9,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from nexmo_dispatch_async.bulk.campaign import Campaign
+from nexmo_dispatch_async.bulk.campaign_file import load, tariff_of, template_of
+from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 from nexmo_dispatch_async.simulator import Simulator
 from tests.bulk.service import running_service
 from tests.bulk.test_cli_bulk import CAMPAIGN, run
@@ -75,3 +79,50 @@ def test_a_plan_is_made_while_its_ledger_cannot_be_read(file: Path) -> None:
     code, out, _ = run("plan", file)
 
     assert (code, "4 to send" in out, "new ledger" in out) == (0, True, False)
+
+
+@pytest.fixture
+def stopped(file: Path, service: Simulator) -> Path:
+    """The campaign with its four rows to send, of which the list has two and a new one."""
+
+    async def add() -> None:
+        settings = load(file)
+        async with await SqliteLedger.open(settings.ledger) as ledger:
+            template, tariff = template_of(settings), tariff_of(settings)
+            await Campaign(ledger, template=template, settings=settings, tariff=tariff).add(settings.source)
+
+    asyncio.run(add())
+    write_list(file.parent, range(2, 5))
+    return file
+
+
+def test_rows_that_the_list_has_no_more_are_told(stopped: Path, service: Simulator) -> None:
+    """The ledger keeps what was added, so they are sent: plan and run say how many."""
+    gone = (
+        "ledger spring.db has 4 rows already, 4 of them to send, 2 of these no longer in the list; the plan"
+    )
+    assert gone in run("plan", stopped)[1]
+
+    code, out, err = run("run", stopped)
+
+    assert (code, service.accepted) == (0, 5)
+    assert "3 rows read, 1 added, 2 were there and stay as they were added" in out
+    words = "2 pending rows are no longer in customers.csv, and sent all the same"
+    assert f"{words}: nexmo-dispatch bulk withdraw {stopped} gives such rows up\n" in err
+    assert "no longer in" not in run("run", stopped)[2]
+
+
+def test_rows_that_were_taken_out_of_the_list_may_be_withdrawn(stopped: Path, service: Simulator) -> None:
+    """They are counted first and given up on request; no other campaign is barred to their people."""
+    assert (
+        run("withdraw", stopped)[1] == "2 of 4 pending rows are no longer in the list: --yes gives them up\n"
+    )
+    assert json.loads(run("withdraw", stopped, "--json")[1]) == {"unlisted": 2}
+    assert run("withdraw", stopped, "--yes")[:2] == (0, "2 of 4 pending rows are given up\n")
+    assert json.loads(run("withdraw", stopped, "--yes", "--json")[1]) == {"withdrawn": 0}
+
+    _, _, err = run("run", stopped)
+
+    assert (service.accepted, "no longer in" in err) == (3, False)
+    assert json.loads(run("status", stopped, "--json")[1])["counts"]["skipped"] == {"dropped": 2}
+    assert run("opt-out", "list", stopped)[1] == ""
