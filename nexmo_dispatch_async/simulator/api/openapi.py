@@ -97,9 +97,31 @@ def _schemas(kinds: list[type]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         ref_template=f"#/components/schemas/{_PREFIX}{{name}}",
         schema_hook=lambda _: {"description": "Any JSON value."},
     )
-    text = msgspec.json.encode(found).decode().replace(_PREFIX + "_", _PREFIX)
+    text = msgspec.json.encode(found).decode()
+    text = text.replace(_PREFIX + "_", _PREFIX).replace('"title":"_', '"title":"')
     schemas, components = msgspec.json.decode(text, type=tuple[list[dict[str, Any]], dict[str, Any]])
+    for schema in components.values():
+        _prepare_for_generators(schema)
     return schemas, {name.removeprefix("_"): schema for name, schema in components.items()}
+
+
+def _prepare_for_generators(schema: dict[str, Any]) -> None:
+    """Change what generators of types misread: values without a type, and defaults, which they make required.
+
+    The default of a body's member is told in its description, and as an example, which tools fill in.
+    """
+    is_body = schema.get("additionalProperties") is False
+    for member in schema["properties"].values():
+        for alternative in (member, *member.get("anyOf", ())):
+            if "enum" in alternative:
+                alternative["type"] = "integer" if isinstance(alternative["enum"][0], int) else "string"
+        if "default" not in member:
+            continue
+        default = member.pop("default")
+        if is_body:
+            member["examples"] = [default]
+        if is_body and default:
+            member["description"] = f"`{default}` if it is omitted."
 
 
 def _operation(route: Route, schema_of: dict[type, dict[str, Any]]) -> dict[str, Any]:
@@ -107,9 +129,7 @@ def _operation(route: Route, schema_of: dict[type, dict[str, Any]]) -> dict[str,
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
     ] + [{"name": name, "in": "query", "schema": _parameter(most)} for name, most in route.query]
-    answer = {"type": "object"} if route.answer is None else schema_of[route.answer]
-    if route.kind != "application/json":
-        answer = {"type": "string"}
+    answer = {"type": "string"} if route.answer is None else schema_of[route.answer]
     operation: dict[str, Any] = {
         "operationId": _operation_id(route),
         "tags": [_TAG],
@@ -123,7 +143,8 @@ def _operation(route: Route, schema_of: dict[type, dict[str, Any]]) -> dict[str,
     }
     if route.body is not None:
         content = {"application/json": {"schema": schema_of[route.body]}}
-        operation["requestBody"] = {"content": content}
+        required = any(field.required for field in msgspec.structs.fields(route.body))
+        operation["requestBody"] = {"required": required, "content": content}
     return operation
 
 

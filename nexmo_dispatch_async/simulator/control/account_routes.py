@@ -13,7 +13,7 @@ from nexmo_dispatch_async.simulator.api.service import BASE_PATH
 from nexmo_dispatch_async.simulator.control.controlled import ControlledSimulator
 from nexmo_dispatch_async.simulator.control.http import Body, Route, json_answer, origin, read, refuse
 from nexmo_dispatch_async.simulator.control.shell_commands import as_curl, sample
-from nexmo_dispatch_async.simulator.control.views import AccountView, ApplicationView, SampleView
+from nexmo_dispatch_async.simulator.control.views import AccountView, ApplicationView, ClockMoved, SampleView
 from nexmo_dispatch_async.simulator.world.applications import SimulatedApplication
 
 __all__ = ["AccountRoutes"]
@@ -65,6 +65,7 @@ class AccountRoutes:
             self._inbound,
             "let a customer write without having been written to",
             body=_Inbound,
+            answer=ClockMoved,
         )
 
     async def _account(self, request: web.Request) -> web.Response:

@@ -11,6 +11,7 @@ from aiohttp import web
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.simulator.control.controlled import ControlledSimulator
 from nexmo_dispatch_async.simulator.control.http import Body, Nothing, Route, json_answer, read, refuse
+from nexmo_dispatch_async.simulator.control.views import FaultAdded, FaultList, fault_views
 from nexmo_dispatch_async.simulator.world.faults import Fault
 from nexmo_dispatch_async.simulator.world.settings import Settings
 
@@ -60,14 +61,30 @@ class FaultRoutes:
             answer=_Switches,
         )
         yield Route(
-            "POST", "/control/tokens/expire", self._expire_tokens, "refuse every token so far", body=Nothing
+            "POST",
+            "/control/tokens/expire",
+            self._expire_tokens,
+            "refuse every token so far",
+            body=Nothing,
+            answer=Nothing,
         )
         yield Route(
-            "GET", "/control/faults", self._show_faults, "the armed faults, and how often each met something"
+            "GET",
+            "/control/faults",
+            self._show_faults,
+            "the armed faults, and how often each met something",
+            answer=FaultList,
         )
-        yield Route("POST", "/control/faults", self._add_fault, "arm a fault", body=Fault)
-        yield Route("POST", "/control/faults/clear", self._clear_faults, "remove all faults", body=Nothing)
-        yield Route("DELETE", "/control/faults/{id}", self._remove_fault, "remove a fault")
+        yield Route("POST", "/control/faults", self._add_fault, "arm a fault", body=Fault, answer=FaultAdded)
+        yield Route(
+            "POST",
+            "/control/faults/clear",
+            self._clear_faults,
+            "remove all faults",
+            body=Nothing,
+            answer=FaultList,
+        )
+        yield Route("DELETE", "/control/faults/{id}", self._remove_fault, "remove a fault", answer=FaultList)
 
     async def _show_settings(self, _: web.Request) -> web.Response:
         return self._switches()
@@ -85,7 +102,7 @@ class FaultRoutes:
     async def _expire_tokens(self, request: web.Request) -> web.Response:
         await read(request, Nothing)
         self._sim.expire_tokens()
-        return json_answer({})
+        return json_answer(Nothing())
 
     async def _show_faults(self, _: web.Request) -> web.Response:
         return self._faults()
@@ -96,7 +113,7 @@ class FaultRoutes:
             added = self._sim.faults.add(fields)
         except ConfigurationError as error:
             refuse(400, str(error))
-        return self._faults(id=added)
+        return json_answer(FaultAdded(id=added, faults=fault_views(self._sim.faults)))
 
     async def _remove_fault(self, request: web.Request) -> web.Response:
         number = request.match_info["id"]
@@ -111,5 +128,5 @@ class FaultRoutes:
         self._sim.faults.clear()
         return self._faults()
 
-    def _faults(self, **more: object) -> web.Response:
-        return json_answer({"faults": self._sim.faults.to_builtins(), **more})
+    def _faults(self) -> web.Response:
+        return json_answer(FaultList(faults=fault_views(self._sim.faults)))

@@ -19,6 +19,7 @@ from nexmo_dispatch_async.simulator.control.views import (
     AnswerView,
     CallbackView,
     ClockView,
+    FaultView,
     MessageView,
     Patch,
     ReportView,
@@ -44,7 +45,7 @@ class View:
         epoch: The moment of virtual time 0.
         speed: Returns the speed of the clock, None when time moves only with `advance()`.
         catch_up: Called before each view; brings the clock up to date.
-        faults: Returns the armed faults as JSON values.
+        faults: Returns the armed faults.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class View:
         epoch: datetime,
         speed: Callable[[], float | None],
         catch_up: Callable[[], object],
-        faults: Callable[[], list[dict[str, object]]] = list,
+        faults: Callable[[], list[FaultView]] = list,
     ) -> None:
         self.engine = engine
         self.log: MessageLog = MessageLog(engine)
@@ -269,7 +270,7 @@ class Feed:
         self._seen: int | None = None
         self._cleared = 0
         self._clock: tuple[float | None, int | None] | None = None
-        self._faults: list[dict[str, object]] = []
+        self._faults: list[FaultView] = []
 
     def next(self) -> Snapshot | Patch | None:
         """Return a snapshot or a patch; None when nothing changed."""

@@ -41,10 +41,10 @@ class Route(NamedTuple):
     handler: Handler
     summary: str
     #: schema of the body; None for no body
-    body: type | None = None
+    body: type[msgspec.Struct] | None = None
     #: the parameters of the query: a number with its maximum, or a text with None
     query: tuple[tuple[str, int | None], ...] = ()
-    #: media type of the response, and schema of a JSON response; None for any object
+    #: media type of the response, and schema of a JSON response; None for a text
     kind: str = "application/json"
     answer: type | None = None
 

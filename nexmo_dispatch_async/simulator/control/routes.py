@@ -33,7 +33,19 @@ from nexmo_dispatch_async.simulator.control.http import (
     refuse,
 )
 from nexmo_dispatch_async.simulator.control.shell_commands import as_curl, as_request
-from nexmo_dispatch_async.simulator.control.views import ClockView, Snapshot, WorkflowView
+from nexmo_dispatch_async.simulator.control.views import (
+    Callbacks,
+    Calls,
+    CallView,
+    ClockMoved,
+    ClockView,
+    Jumped,
+    MessageChanged,
+    Snapshot,
+    WaitedUntilIdle,
+    WorkflowView,
+    fault_views,
+)
 from nexmo_dispatch_async.simulator.engine import Engine, Run
 from nexmo_dispatch_core.error_names import REASONS
 
@@ -109,7 +121,7 @@ class Control:
             epoch=epoch,
             speed=lambda: sim.speed,
             catch_up=lambda: sim.now,
-            faults=sim.faults.to_builtins,
+            faults=lambda: fault_views(sim.faults),
         )
         self._closing = anyio.Event()
         self._feeds: set[Feed] = set()
@@ -146,7 +158,7 @@ class Control:
 
     def routes(self) -> Iterator[Route]:
         """Yield each route of the control API."""
-        yield Route("GET", "/control", self._index, "this list")
+        yield Route("GET", "/control", self._index, "this list", answer=Calls)
         yield from self._state_routes()
         yield from self._clock_routes()
         yield Route(
@@ -155,6 +167,7 @@ class Control:
             self._set_status,
             "let a message reach a status now",
             body=_Status,
+            answer=MessageChanged,
         )
         yield Route(
             "POST",
@@ -162,9 +175,15 @@ class Control:
             self._reply,
             "let the recipient of a message answer it now",
             body=_ReplyText,
+            answer=MessageChanged,
         )
         yield Route(
-            "POST", "/control/clear", self._clear, "forget all workflows, records and callbacks", body=Nothing
+            "POST",
+            "/control/clear",
+            self._clear,
+            "forget all workflows, records and callbacks",
+            body=Nothing,
+            answer=ClockMoved,
         )
         yield from AccountRoutes(self._sim, self._after_inbound).routes()
         yield from FaultRoutes(self._sim, self._engine.settings).routes()
@@ -200,8 +219,11 @@ class Control:
             self._callbacks,
             "attempts to deliver callbacks, newest first",
             query=(("after", _NEVER_REACHED), limit, ("workflow", None)),
+            answer=Callbacks,
         )
-        yield Route("GET", "/control/codes", self._codes, "the names of the error codes")
+        yield Route(
+            "GET", "/control/codes", self._codes, "the names of the error codes", answer=dict[str, str]
+        )
         yield Route(
             "GET",
             "/control/transcript",
@@ -211,18 +233,22 @@ class Control:
         )
 
     def _clock_routes(self) -> Iterator[Route]:
-        yield Route("POST", "/control/advance", self._advance, "let time pass", body=_Advance)
-        yield Route(
-            "POST",
-            "/control/advance_until_idle",
-            self._advance_until_idle,
-            "let time pass until nothing more happens by itself",
-            body=_AdvanceUntilIdle,
+        moves: tuple[tuple[str, Handler, str, type[Body], type], ...] = (
+            ("advance", self._advance, "let time pass", _Advance, ClockMoved),
+            (
+                "advance_until_idle",
+                self._advance_until_idle,
+                "let time pass until nothing more happens by itself",
+                _AdvanceUntilIdle,
+                WaitedUntilIdle,
+            ),
+            ("jump", self._jump, "go to the next event", Nothing, Jumped),
+            ("speed", self._set_speed, "virtual seconds per real second", _Speed, ClockMoved),
+            ("pause", self._pause, "stand still", Nothing, ClockMoved),
+            ("resume", self._resume, "go on as before", Nothing, ClockMoved),
         )
-        yield Route("POST", "/control/jump", self._jump, "go to the next event", body=Nothing)
-        yield Route("POST", "/control/speed", self._set_speed, "virtual seconds per real second", body=_Speed)
-        yield Route("POST", "/control/pause", self._pause, "stand still", body=Nothing)
-        yield Route("POST", "/control/resume", self._resume, "go on as before", body=Nothing)
+        for name, handler, summary, body, answer in moves:
+            yield Route("POST", f"/control/{name}", handler, summary, body=body, answer=answer)
 
     async def _close(self, _: web.Application) -> None:
         self._closing.set()
@@ -270,7 +296,7 @@ class Control:
             found = self._view.callbacks(after=after, limit=limit)
         else:
             found = self._view.callbacks_of(uuid, after=after, limit=limit)
-        return json_answer({"total": self._engine.history.total, "callbacks": found})
+        return json_answer(Callbacks(total=self._engine.history.total, callbacks=found))
 
     async def _codes(self, _: web.Request) -> web.Response:
         return json_answer({str(code): name for code, name in REASONS.items()})
@@ -288,9 +314,9 @@ class Control:
 
     async def _index(self, _: web.Request) -> web.Response:
         routes = [
-            {"method": route.method, "path": route.path, "summary": route.summary} for route in self._routes
+            CallView(method=route.method, path=route.path, summary=route.summary) for route in self._routes
         ]
-        return json_answer({"routes": routes, "description": openapi.PATH})
+        return json_answer(Calls(routes=routes, description=openapi.PATH))
 
     async def _transcript(self, _: web.Request) -> web.Response:
         return web.Response(body=self._sim.transcript(), content_type="application/jsonl")
@@ -339,15 +365,16 @@ class Control:
         body = await read(request, _AdvanceUntilIdle)
         if self._sim.speed is not None:
             refuse(409, "time runs by itself here; use /control/advance")
-        return self._time(idle=await self._sim.advance_until_idle(limit=body.limit))
+        idle = await self._sim.advance_until_idle(limit=body.limit)
+        return json_answer(WaitedUntilIdle(clock=self._moved(), idle=idle))
 
     async def _jump(self, request: web.Request) -> web.Response:
         await read(request, Nothing)
         clock = self._view.clock()
         if clock.next_event_ms is None:
-            return self._time(jumped=False)
+            return json_answer(Jumped(clock=clock, jumped=False))
         await self._sim.advance(max(0, clock.next_event_ms - clock.now_ms) / 1000, settle=0)
-        return self._time(jumped=True)
+        return json_answer(Jumped(clock=self._moved(), jumped=True))
 
     async def _set_speed(self, request: web.Request) -> web.Response:
         return self._run_at((await read(request, _Speed)).speed)
@@ -367,10 +394,14 @@ class Control:
         self._sim.speed = speed
         return self._time()
 
-    def _time(self, **more: object) -> web.Response:
+    def _time(self) -> web.Response:
+        return json_answer(ClockMoved(clock=self._moved()))
+
+    def _moved(self) -> ClockView:
+        """Return the clock, and include it in the next event of each watcher."""
         for feed in self._feeds:
             feed.touch()
-        return json_answer({"clock": self._view.clock(), **more})
+        return self._view.clock()
 
     # ---- manual control
 
@@ -391,8 +422,7 @@ class Control:
         """Deliver the callback and return the workflow."""
         await self._deliver()
         self._view.log.catch_up()
-        clock: ClockView = self._view.clock()
-        return json_answer({"clock": clock, "workflow": self._view.workflow(run)})
+        return json_answer(MessageChanged(clock=self._view.clock(), workflow=self._view.workflow(run)))
 
     async def _after_inbound(self) -> web.Response:
         """Deliver the callback and return the clock."""

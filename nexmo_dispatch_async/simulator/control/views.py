@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from nexmo_dispatch_async.simulator.control.message_log import Moment, Reply
 from nexmo_dispatch_async.simulator.control.preview import Content
+from nexmo_dispatch_async.simulator.world.faults import Fault, Faults
 
 __all__ = [
     "AccountView",
     "AnswerView",
     "ApplicationView",
+    "CallView",
     "CallbackView",
+    "Callbacks",
+    "Calls",
+    "ClockMoved",
     "ClockView",
+    "FaultAdded",
+    "FaultList",
+    "FaultView",
+    "Jumped",
+    "MessageChanged",
     "MessageView",
     "Patch",
     "ReportView",
@@ -23,7 +33,14 @@ __all__ = [
     "Snapshot",
     "StepView",
     "Totals",
+    "WaitedUntilIdle",
     "WorkflowView",
+    "fault_views",
+]
+
+# A body of `POST /dispatch`, whose schema is the service's own.
+_Workflow = Annotated[
+    dict[str, Any], msgspec.Meta(extra_json_schema={"$ref": "#/components/schemas/Workflow"})
 ]
 
 
@@ -142,6 +159,15 @@ class CallbackView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     channel: str = ""
 
 
+class FaultView(Fault, frozen=True, kw_only=True, omit_defaults=False, forbid_unknown_fields=False):
+    """An armed fault; `met` counts its matches, `hits` what it hit; a fault that is `spent` hits no more."""
+
+    id: int
+    met: int
+    hits: int
+    spent: bool
+
+
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """The whole state of the page, newest first."""
 
@@ -150,7 +176,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     limit: int
     workflows: list[WorkflowView]
     callbacks: list[CallbackView]
-    faults: list[dict[str, object]]
+    faults: list[FaultView]
 
 
 class Patch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -160,7 +186,65 @@ class Patch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     totals: Totals
     workflows: list[WorkflowView] = []
     callbacks: list[CallbackView] = []
-    faults: list[dict[str, object]] | msgspec.UnsetType = msgspec.UNSET
+    faults: list[FaultView] | msgspec.UnsetType = msgspec.UNSET
+
+
+class ClockMoved(msgspec.Struct, frozen=True, kw_only=True):
+    """The clock after a call."""
+
+    clock: ClockView
+
+
+class WaitedUntilIdle(ClockMoved, frozen=True, kw_only=True):
+    """The clock after a wait; `idle` is false if the limit came first."""
+
+    idle: bool
+
+
+class Jumped(ClockMoved, frozen=True, kw_only=True):
+    """The clock after a jump; `jumped` is false when no event was due."""
+
+    jumped: bool
+
+
+class MessageChanged(ClockMoved, frozen=True, kw_only=True):
+    """The clock and the workflow of a message after a change by hand."""
+
+    workflow: WorkflowView
+
+
+class Callbacks(msgspec.Struct, frozen=True, kw_only=True):
+    """Attempts to deliver callbacks, newest first; `total` is the number of all records, the largest id."""
+
+    total: int
+    callbacks: list[CallbackView]
+
+
+class FaultList(msgspec.Struct, frozen=True, kw_only=True):
+    """The armed faults."""
+
+    faults: list[FaultView]
+
+
+class FaultAdded(FaultList, frozen=True, kw_only=True):
+    """The armed faults, with the id of the added one."""
+
+    id: int
+
+
+class CallView(msgspec.Struct, frozen=True, kw_only=True):
+    """One call of the control API."""
+
+    method: str
+    path: str
+    summary: str
+
+
+class Calls(msgspec.Struct, frozen=True, kw_only=True):
+    """Every call of the control API, and the path of its OpenAPI description."""
+
+    routes: list[CallView]
+    description: str
 
 
 class ApplicationView(msgspec.Struct, frozen=True, kw_only=True):
@@ -188,5 +272,10 @@ class SampleView(msgspec.Struct, frozen=True, kw_only=True):
     """A workflow to begin with, and the shell command that sends it."""
 
     application: str
-    body: dict[str, Any]
+    body: _Workflow
     curl: str
+
+
+def fault_views(faults: Faults) -> list[FaultView]:
+    """Return the armed faults with their counts, in the order of their addition."""
+    return msgspec.convert(faults.to_builtins(), list[FaultView])

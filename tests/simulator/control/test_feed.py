@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nexmo_dispatch_async.simulator.callbacks.bodies import Answer
 from nexmo_dispatch_async.simulator.control.feed import Feed, View
-from nexmo_dispatch_async.simulator.control.views import Patch, Snapshot
+from nexmo_dispatch_async.simulator.control.views import FaultView, Patch, Snapshot
 from tests.simulator.support import EPOCH, Box, box, step
 
 TO = "999500000001"
@@ -195,21 +195,22 @@ def test_a_moved_clock_is_news() -> None:
 
 def test_faults_are_told_when_they_change() -> None:
     """Arming one is news, and so is each hit; otherwise a patch leaves them out."""
-    parts, faults = box(), list[dict[str, object]]()
+    parts, faults = box(), list[FaultView]()
+    latency = FaultView(kind="latency", id=1, met=0, hits=0, spent=False)
     view = View(
         parts.engine, epoch=EPOCH, speed=lambda: None, catch_up=lambda: None, faults=lambda: list(faults)
     )
     feed = Feed(view)
     feed.next()
 
-    faults.append({"id": 1, "hits": 0})
+    faults.append(latency)
     armed = feed.next()
     parts.run(1)
     moved = feed.next()
 
     assert isinstance(armed, Patch)
     assert isinstance(moved, Patch)
-    assert armed.faults == [{"id": 1, "hits": 0}]
+    assert armed.faults == [latency]
     assert moved.faults is msgspec.UNSET
 
 
