@@ -24,7 +24,7 @@ from nexmo_dispatch_async.cli.bulk_files import (
     zone_of,
 )
 from nexmo_dispatch_async.cli.bulk_live import read_live
-from nexmo_dispatch_async.cli.bulk_words import hold_in_words, line_of
+from nexmo_dispatch_async.cli.bulk_words import hold_in_words, line_of, next_run_in_words
 from nexmo_dispatch_async.cli.screen import show
 from nexmo_dispatch_async.cli.stores import Place
 
@@ -136,7 +136,7 @@ async def ask(
         done = _RUNNING if running else _IDLE
         show(f"{name_of(place)} {done[control.state].format(_file(place))}")
         if control.held:
-            show("it stays paused: the next run waits for nexmo-dispatch bulk resume")
+            show(next_run_in_words(control, _file(place)))
     return DONE
 
 

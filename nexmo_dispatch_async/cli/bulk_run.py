@@ -19,7 +19,7 @@ from nexmo_dispatch_async.bulk.campaign import Campaign
 from nexmo_dispatch_async.bulk.campaign_file import load, tariff_of, template_of
 from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
 from nexmo_dispatch_async.bulk.ledger.places import is_url
-from nexmo_dispatch_async.bulk.ledger.records import Counts
+from nexmo_dispatch_async.bulk.ledger.records import Control, Counts
 from nexmo_dispatch_async.bulk.plan import unlisted
 from nexmo_dispatch_async.bulk.progress import Status
 from nexmo_dispatch_async.bulk.rejects import RejectsFile
@@ -39,7 +39,12 @@ from nexmo_dispatch_async.cli.bulk_listen import ListenOptions, receive, secrets
 from nexmo_dispatch_async.cli.bulk_live import LiveStatus
 from nexmo_dispatch_async.cli.bulk_progress import Display, display_for
 from nexmo_dispatch_async.cli.bulk_samples import kind_in_words, samples_of
-from nexmo_dispatch_async.cli.bulk_words import counts_in_words, pace_in_words, pause_in_words
+from nexmo_dispatch_async.cli.bulk_words import (
+    counts_in_words,
+    next_run_in_words,
+    pace_in_words,
+    pause_in_words,
+)
 from nexmo_dispatch_async.cli.ending import Ending
 from nexmo_dispatch_async.cli.screen import show
 from nexmo_dispatch_async.client import DispatchClient
@@ -95,7 +100,8 @@ async def run(file: Path, options: RunOptions) -> int:
             if words and not options.json:
                 show(words, error=True)
         counts = await _send(campaign, options, stack)
-    return _ended(file, counts, options)
+        control = await ledger.control()
+    return _ended(file, counts, control, options)
 
 
 async def _add(campaign: Campaign, file: Path, options: RunOptions) -> None:
@@ -221,7 +227,7 @@ async def _test(settings: CampaignSettings, client: DispatchClient, number: str,
     return DONE if sent else FAILED
 
 
-def _ended(file: Path, counts: Counts, options: RunOptions) -> int:
+def _ended(file: Path, counts: Counts, control: Control, options: RunOptions) -> int:
     """Say how it ended and what to do next; return the exit code."""
     unknown = counts.states.get("unknown", 0)
     if options.json:
@@ -230,7 +236,7 @@ def _ended(file: Path, counts: Counts, options: RunOptions) -> int:
         show(", ".join(counts_in_words(counts)))
         if counts.open:
             are = "row is" if counts.open == 1 else "rows are"
-            show(f"{counts.open:,} {are} left: nexmo-dispatch bulk run {file} goes on with them")
+            show(f"{counts.open:,} {are} left: {next_run_in_words(control, file)}")
         if refused := counts.states.get("refused", 0):
             were = "row was" if refused == 1 else "rows were"
             show(f"{refused:,} {were} refused by the service: nexmo-dispatch bulk report {file} says why")

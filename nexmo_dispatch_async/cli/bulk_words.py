@@ -12,12 +12,14 @@ from zoneinfo import ZoneInfo
 
 from nexmo_dispatch_async.bulk.ledger.records import Control, Counts
 from nexmo_dispatch_async.bulk.progress import Status, Wait
+from nexmo_dispatch_async.bulk.sending.safety import RAISE
 
 __all__ = [
     "counts_in_words",
     "hold_in_words",
     "line_of",
     "moment",
+    "next_run_in_words",
     "pace_in_words",
     "pause_in_words",
     "span",
@@ -84,6 +86,7 @@ def wait_in_words(wait: Wait, now: float, zone: str = "UTC") -> str:
         words = f"waiting for {wait.words}{ago}"
     else:
         words = str(wait) if wait.reason in _STANDING else f"waiting for {wait}"
+        words = words.removesuffix(RAISE)  # the commands for it come last
     if wait.until is not None:
         until = ", next try at" if wait.reason in _TRIED else " until"
         until = ", unknown from" if wait.reason == "silent" else until
@@ -122,6 +125,22 @@ def pause_in_words(control: Control, file: object) -> str:
         return ""
     by = f" by {control.by}" if control.by else ""
     return f"it was paused{by} before: nexmo-dispatch bulk resume {file} lets it go on"
+
+
+def next_run_in_words(control: Control, file: object) -> str:
+    """Return what the next run needs to go on with the rows that are left.
+
+    Args:
+        control: What operators, or the campaign itself, asked for.
+        file: The campaign file, for the commands.
+    """
+    run = f"nexmo-dispatch bulk run {file}"
+    if control.state != "pause" and not control.held:
+        return f"{run} goes on"
+    if control.by == "max_spend":
+        return f"raise max_spend in {file}, and {run} goes on"
+    release = " --release" if control.by == "canary" else ""
+    return f"it stays paused: nexmo-dispatch bulk resume {file}{release}, and {run} goes on"
 
 
 def pace_in_words(control: Control) -> str:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,10 @@ from msgspec.json import decode, encode
 from nexmo_dispatch_async.bulk.ledger.records import Control, Counts
 from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 from nexmo_dispatch_async.bulk.progress import Status, Wait
+from nexmo_dispatch_async.bulk.sending.safety import Budget, Hold
 from nexmo_dispatch_async.cli.bulk_live import LiveStatus
-from nexmo_dispatch_async.cli.bulk_words import pause_in_words, wait_in_words
+from nexmo_dispatch_async.cli.bulk_run import RunOptions, _ended
+from nexmo_dispatch_async.cli.bulk_words import next_run_in_words, pause_in_words, wait_in_words
 from nexmo_dispatch_async.simulator import Simulator
 from tests.bulk.callbacks import BEGIN
 from tests.bulk.service import running_service
@@ -291,6 +294,58 @@ def test_resume_says_what_a_hold_needs(
         assert "bulk resume FILE --release" in run("resume", "spring.db")[1]  # a URL may hold a password
         asyncio.run(pause())
         assert "spring may run" in run("resume", "spring.toml", "--release")[1]
+
+
+@pytest.mark.parametrize(
+    ("hold", "words"),
+    [
+        (Control(), "{run} goes on"),
+        (
+            Control(state="pause", by="max_spend"),
+            "raise max_spend in {file}, and {run} goes on",
+        ),
+        (
+            Control(state="pause", by="canary"),
+            "it stays paused: nexmo-dispatch bulk resume {file} --release, and {run} goes on",
+        ),
+        (
+            Control(state="stop", by="command", held=True),
+            "it stays paused: nexmo-dispatch bulk resume {file}, and {run} goes on",
+        ),
+    ],
+)
+def test_what_the_next_run_needs_is_told_by_run_and_stop_alike(
+    file: Path, service: Simulator, hold: Control, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A spent budget is looked at anew, any other pause outlasts the run."""
+    path = file.with_name("spring.db")
+    fill(path, "sent", "pending")
+
+    async def pause() -> None:
+        async with await SqliteLedger.open(path, observer=True) as ledger:
+            await ledger.control(hold)
+
+    asyncio.run(pause())
+    words = words.format(file=file, run=f"nexmo-dispatch bulk run {file}")
+
+    assert words == next_run_in_words(hold, file)
+    counts = Counts(states={"sent": 1, "pending": 1})
+    assert _ended(file, counts, hold, RunOptions()) == 4
+    assert f"1 row is left: {words}\n" in capsys.readouterr().out
+    stopped = run("stop", file)[1]
+    assert (words in stopped) is (hold.state != "run")
+
+
+def test_a_spent_budget_gives_its_advice_once() -> None:
+    """The reason in the ledger names what a program does, and the command names its own."""
+    budget = Budget(Decimal(1), worst=Decimal("0.50"))
+    hold = budget.room(Counts(states={"sent": 2}, ended=2, cost={"EUR": "0.9"}))
+    assert isinstance(hold, Hold)
+
+    assert wait_in_words(Wait(reason="paused", by="max_spend", words=hold.reason), BEGIN) == (
+        "paused by max_spend: 0.9 EUR were charged of 1 allowed, and the next row may cost up to 0.50; "
+        "to go on: raise max_spend in the file, bulk stop, bulk run"
+    )
 
 
 def test_resume_of_a_canary_that_no_process_runs_needs_its_release(file: Path) -> None:

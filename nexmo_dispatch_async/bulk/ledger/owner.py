@@ -14,6 +14,8 @@ import secrets
 import socket
 import sqlite3
 import sys
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,6 +50,7 @@ class Identity(Struct, frozen=True):
         pid: Id of the process.
         name: Name of the machine, for error messages.
         container: Namespace in which the id of the process is unique, or `""`.
+        at: Time of this opening, in epoch seconds.
     """
 
     device: int
@@ -59,6 +62,7 @@ class Identity(Struct, frozen=True):
     pid: int = 0
     name: str = ""
     container: str = ""
+    at: float = 0.0
 
 
 class Owner:
@@ -243,6 +247,7 @@ def here(path: Path) -> Identity:
         pid=os.getpid(),
         name=socket.gethostname(),
         container=_container(),
+        at=time.time(),
     )
 
 
@@ -272,9 +277,10 @@ def _read(db: sqlite3.Connection) -> Identity | None:
 def _in_use(name: str, owner: Identity | None) -> LedgerInUseError:
     if owner is None:
         return LedgerInUseError(f"the ledger {name} is in use by another process")
+    since = f"{datetime.fromtimestamp(owner.at, UTC):%Y-%m-%d %H:%M:%S} UTC"
     return LedgerInUseError(
-        f"the ledger {name} is in use by process {owner.pid} on {owner.name}, and two would message people "
-        "twice: stop that one, or ask it to pause",
+        f"the ledger {name} is in use by process {owner.pid} on {owner.name} since {since}, and two would "
+        "message people twice: end that one first; one that is paused keeps the ledger too",
         pid=owner.pid,
         host=owner.name,
     )

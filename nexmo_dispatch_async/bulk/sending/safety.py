@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -17,7 +17,10 @@ from nexmo_dispatch_async.bulk.ledger.records import Bounds, Counts
 from nexmo_dispatch_async.bulk.settings import AbortIf, Canary
 from nexmo_dispatch_async.exceptions import ConfigurationError
 
-__all__ = ["AbortWatch", "Allowance", "Budget", "CanaryWatch", "Hold"]
+__all__ = ["RAISE", "AbortWatch", "Allowance", "Budget", "CanaryWatch", "Hold"]
+
+#: What to do when the budget is spent, at the end of the reason.
+RAISE: Final = "; to go on, raise max_spend, end this run and start another"
 
 
 class Hold(Struct, frozen=True):
@@ -133,13 +136,14 @@ class Budget:
         rows, may_cost = bounds.room(counts), bounds.may_cost(counts)
         if rows > 0:
             return rows
+        rest = {0: "the next row", 1: "1 more row"}.get(may_cost, f"{may_cost:,} more rows")
         reason = (
-            f"{bounds.spent(counts)} {bounds.currency} were charged, {may_cost} rows may cost up to "
-            f"{bounds.worst} each, of {bounds.spend} allowed"
+            f"{bounds.spent(counts)} {bounds.currency} were charged of {bounds.spend} allowed, and {rest} "
+            f"may cost up to {bounds.worst}{' each' if may_cost > 1 else ''}"
         )
         pauses = may_cost == counts.states.get("unknown", 0)
         if pauses:
-            reason += "; to go on, raise max_spend, end this run and start another"
+            reason += RAISE
         return Hold("max_spend", reason, pauses=pauses)
 
 

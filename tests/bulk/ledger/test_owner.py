@@ -6,13 +6,16 @@ import asyncio
 import itertools
 import os
 import pickle
+import re
 import shutil
 import socket
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -86,7 +89,7 @@ class TestOneProcess:
 
     async def test_a_second_process_is_refused_with_pid_and_host_of_the_first(self, tmp_path: Path) -> None:
         """A second `bulk run` says which process has it, and changes nothing."""
-        path = tmp_path / "a.db"
+        path, began = tmp_path / "a.db", time.time()
         with process("hold", path) as holder:
             assert line_of(holder)[0] == "open"
 
@@ -95,6 +98,12 @@ class TestOneProcess:
 
             assert (caught.value.pid, caught.value.host) == (holder.pid, socket.gethostname())
             assert str(holder.pid) in str(caught.value)
+            since = re.search(
+                r"since (\S+ \S+) UTC, .*: end that one first; one that is paused", str(caught.value)
+            )
+            assert since is not None
+            opened_at = datetime.fromisoformat(since[1]).replace(tzinfo=UTC).timestamp()
+            assert began - 1 <= opened_at <= time.time()
             assert str(tmp_path) not in str(caught.value)
             copy = pickle.loads(pickle.dumps(caught.value))  # noqa: S301 - of this test
             assert (copy.pid, copy.host, str(copy)) == (

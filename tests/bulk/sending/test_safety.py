@@ -187,10 +187,18 @@ def test_a_budget_says_what_it_counts_in_its_own_currency() -> None:
     assert budget.bounds.spent(seen) == Decimal("0.9")
     assert budget.room(seen) == Hold(
         "max_spend",
-        "0.9 USD were charged, 1 rows may cost up to 0.50 each, of 1 allowed"
+        "0.9 USD were charged of 1 allowed, and 1 more row may cost up to 0.50"
         "; to go on, raise max_spend, end this run and start another",
         pauses=True,
     )
+    others = {
+        "the next row may cost up to 0.50": counts(sent=3, ended=3, cost="0.9"),
+        "2 more rows may cost up to 0.50 each": counts(unknown=2, cost="0.9"),
+    }
+    for words, each in others.items():
+        room = Budget(Decimal(1), worst=Decimal("0.50")).room(each)
+        assert isinstance(room, Hold)
+        assert f"0.9 EUR were charged of 1 allowed, and {words}; to go on" in room.reason
     assert Budget(Decimal(1), worst=Decimal(1)).bounds.spent(Counts(states={})) == 0
 
 
