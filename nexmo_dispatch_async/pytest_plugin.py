@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
 from contextlib import AsyncExitStack
-from types import ModuleType
+from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pytest
@@ -38,6 +38,7 @@ _LoopScope = Literal["function", "class", "module", "package", "session"]
 
 _LOOP_SCOPES: Final[tuple[_LoopScope, ...]] = ("function", "class", "module", "package", "session")
 _MARKER: Final = "dispatch_simulator"
+_PACKAGES: Final = ("nexmo_dispatch_async.", "nexmo_dispatch_webhooks.")
 _FOR_ASYNCIO: Final = "nexmo-dispatch-asyncio"
 _SIMULATOR: Final = pytest.StashKey["Simulator"]()
 
@@ -259,7 +260,9 @@ def pytest_plugin_registered(plugin: object, manager: pytest.PytestPluginManager
 
 @pytest.hookimpl(hookwrapper=True)  # `wrapper=True` requires pluggy 1.2 and would break older pytest
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, None]:
-    """Add the timeline of the simulator to the report of a failed test, unless its message has one."""
+    """Report a failed test without our own lines, and with the timeline unless its message has one."""
+    if call.excinfo is not None and not item.config.getoption("fulltrace", default=False):
+        _hide_our_lines(call.excinfo)
     report: pytest.TestReport = (yield).get_result()
     if report.failed and report.when == "call" and _SIMULATOR in item.stash:
         from nexmo_dispatch_async.simulator.assertions import HEADING, timeline
@@ -268,3 +271,21 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
             return
 
         report.sections.append(("dispatch_simulator", timeline(item.stash[_SIMULATOR])))
+
+
+def _hide_our_lines(excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+    """End the traceback of an error of ours at the call in the test, which its message explains."""
+    if not type(excinfo.value).__module__.startswith(_PACKAGES):
+        return
+    links = list[TracebackType]()
+    link: TracebackType | None = excinfo.tb
+    while link is not None:
+        if not str(link.tb_frame.f_globals.get("__name__", "")).startswith(_PACKAGES):
+            links.append(link)
+        link = link.tb_next
+    # A new chain, since pytest goes back to the original links when it leaves its own lines out.
+    shown: TracebackType | None = None
+    for each in reversed(links):
+        shown = TracebackType(shown, each.tb_frame, each.tb_lasti, each.tb_lineno)
+    if shown is not None:
+        excinfo.traceback = type(excinfo.traceback)(shown)

@@ -268,7 +268,7 @@ def test_the_tests_of_the_documentation_pass(project: pytest.Pytester) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     project.makepyfile("\n".join(block for block in blocks if "\nasync with" not in block))
 
-    run(project, "-o", "asyncio_mode=auto").assert_outcomes(passed=3)
+    run(project, "-o", "asyncio_mode=auto").assert_outcomes(passed=4)
 
 
 def test_the_test_of_a_handler_in_the_documentation_passes(project: pytest.Pytester) -> None:
@@ -319,6 +319,30 @@ async def test_wrong(dispatch_simulator, dispatch_client):
 
     result.assert_outcomes(passed=1, failed=1)
     assert str(result.stdout).count("/dispatch → 202") == 1
+
+
+@pytest.mark.parametrize("options", [(), ("--full-trace",)])
+def test_an_error_of_ours_shows_the_line_of_the_test(
+    project: pytest.Pytester, options: tuple[str, ...]
+) -> None:
+    """The message says what happened; lines of this package would hide it, and --full-trace shows them."""
+    more = """
+{mark}
+async def test_wrong(dispatch_simulator):
+    from nexmo_dispatch_async.tracking import Tracker
+    async with dispatch_simulator.client(tracker=Tracker()) as client:
+        dispatch = await client.send(WORKFLOW)
+        await dispatch.wait(timeout=0)
+"""
+    write(project, mark="@pytest.mark.asyncio", more=more)
+
+    result = run(project, *options)
+
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        [">*await dispatch.wait(timeout=0)", "*E*WaitTimeoutError: workflow * had not *"]
+    )
+    assert ("tracker.py" in str(result.stdout)) == bool(options)
 
 
 def test_the_marker_is_known(project: pytest.Pytester) -> None:
