@@ -1,6 +1,6 @@
 """Send a one-time password: over WhatsApp, and by SMS if it is not read within 30 seconds.
 
-It runs against the simulator and needs no account; with one, `DispatchClient.from_env()` takes its place.
+It runs against the simulator and needs no account; docs/one_time_passwords.md puts it into production.
 The program repeats no send: the person asks for a new code, which the page offers after a minute.
 """
 
@@ -8,7 +8,6 @@ import asyncio
 import logging
 import math
 import secrets
-import sys
 
 import nexmo_dispatch_async as dispatch
 from nexmo_dispatch_async import RetryPolicy, Timeout, Workflow, new_client_ref, sms, whatsapp
@@ -29,30 +28,29 @@ def password(number: str, code: str) -> Workflow:
     return Workflow.failover(template.until("read", within=30), text)
 
 
-async def send_password(client: dispatch.DispatchClient, number: str, code: str, client_ref: str) -> str:
-    """Send a code that your login has stored, and return what its page says.
-
-    A number that no channel reaches is known later, from the final report: see order_updates.py.
-    """
+async def send_password(
+    client: dispatch.DispatchClient, number: str, code: str, client_ref: str
+) -> tuple[str, dispatch.Dispatch | None]:
+    """Send a code that your login has stored; return what its page says, and what a tracker follows."""
     try:
-        await client.send(password(number, code), client_ref=client_ref)
+        return "a code was sent", await client.send(password(number, code), client_ref=client_ref)
     except dispatch.DispatchError as error:
-        logger.warning("a code is not known to be sent: %s", error)  # the text has no number and no code
-        return words_for(error)
-    return "a code was sent"
+        logger.warning("one-time password: %s", error)  # the text has no number and no code
+        return words_for(error), None
 
 
 def words_for(error: dispatch.DispatchError) -> str:
     match error:
         case dispatch.OutcomeUnknownError():
             return f"a code may have been sent: wait for it before you ask for another, in {NEW_CODE_S} s"
-        case dispatch.RateLimitError(retry_after=float(wait)):
+        case dispatch.RateLimitError(retry_after=float(wait)) if wait <= MINUTES * 60:
             return f"no code was sent: try again in {math.ceil(wait / 60)} min"
         case dispatch.InvalidWorkflowError() if any("to." in each.field for each in error.findings):
             return "this number cannot be reached: correct it"
-        case dispatch.NotSentError() if error.error_class != "configuration":
+        # Credentials and certificates are not sent either, but no repetition mends these.
+        case dispatch.NotSentError(error_class="temporary") if not isinstance(error, dispatch.RateLimitError):
             return "no code was sent: try again"
-        case _:  # credit, permission, a setting: for the operator, who reads the log
+        case _:  # a setting, credit, the quota of the day: for the operator, who reads the log
             return "no code can be sent now: log in another way"
 
 
@@ -62,18 +60,16 @@ async def main() -> None:
             before = len(sim.sent_channels())
             # Your login stores both first, the code as a hash: one whose outcome is unknown may arrive.
             code, client_ref = f"{secrets.randbelow(1_000_000):06}", new_client_ref()
-            answer = await send_password(client, number, code, client_ref)
+            answer, _ = await send_password(client, number, code, client_ref)
             await sim.advance(30)  # virtual seconds
             print(f"{who}: {answer}; sent on {', then '.join(sim.sent_channels()[before:]) or 'nothing'}")
 
         # The service takes the code, and its response is lost: a repetition could be a second code.
         sim.faults.add({"kind": "reset", "route": "POST /dispatch", "when": "after", "count": 1})
-        print("lost response:", await send_password(client, READS, "271828", new_client_ref()))
+        answer, _ = await send_password(client, READS, "271828", new_client_ref())
+        print("lost response:", answer)
         print("workflows accepted:", sim.accepted)
 
 
 if __name__ == "__main__":
-    try:
-        asyncio.run(main())
-    except dispatch.ConfigurationError as error:  # of from_env(): it names the variable
-        sys.exit(str(error))
+    asyncio.run(main())

@@ -54,10 +54,11 @@ def after_limit(quota: Quota | None, retry_after: float | None) -> str:
     """
     spent = quota is not None and quota.spent
     if quota is not None and spent:
-        window = f" per {in_words(quota.window)}" if quota.window else ""
+        calls = "1 call" if quota.limit == 1 else f"{quota.limit} calls"
+        window = f" per {in_words(quota.window).removeprefix('1 ')}" if quota.window else ""
         reset = quota.reset_in if quota.reset_in is not None else retry_after
         until = "" if reset is None else f" and resets in {in_words(reset)}"
-        return f"the quota of {quota.limit} calls{window} is used up{until}"
+        return f"the quota of {calls}{window} is used up{until}"
     return f"{NOT_SENT} {'later' if retry_after is None else f'in {in_words(retry_after)}'}"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["in_words"]
 
-_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
+_UNITS = ((86_400, "day"), (3_600, "h"), (60, "min"))
 
 
 def in_words(seconds: float) -> str:
@@ -18,7 +18,7 @@ def in_words(seconds: float) -> str:
     for size, unit in _UNITS:
         count, rest = divmod(rest, size)
         if count:
-            words.append(f"{count} {unit}")
+            words.append(f"{count} {unit}s" if unit == "day" and count > 1 else f"{count} {unit}")
     if rest or not words:
         words.append(f"{rest} s")
     return " ".join(words[:2])

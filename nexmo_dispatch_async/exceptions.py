@@ -1,7 +1,7 @@
 """All exceptions of this package. The receiver has its own tree, under `WebhookError`.
 
     DispatchError                      base of all others
-    ├── ConfigurationError             a setting is missing or wrong
+    ├── ConfigurationError             a setting is missing or wrong; also a ValueError
     ├── UnacceptableError              the same workflow would be refused again; also a base of RefusedError
     │   └── InvalidWorkflowError       the rules refused the workflow before any network call: .findings
     ├── CareWindowStoreError           the store of a care window failed; nothing was recorded
@@ -24,7 +24,7 @@
         │   │   ├── APITimeoutError    no connection in time; a TimeoutError as well
         │   │   ├── ProxyError         the proxy refuses the request, or the tunnel to the service
         │   │   └── CertificateError   the client or the service does not trust the other's certificate
-        │   ├── AuthenticationError    the credentials or the token were rejected
+        │   ├── AuthenticationError    the credentials or the token were rejected; a retry is safe and useless
         │   ├── NotAcceptedError       408, 421, 425: a proxy on the way did not take the request
         │   ├── TokenUnavailableError  the token endpoint fails: no access token, so nothing was sent
         │   ├── SendingStoppedError    send_many() stopped before this workflow: .attempts is 0
@@ -465,8 +465,8 @@ class OutcomeUnknownError(APIError):
     """Bytes of the request left and no usable response arrived: the messages may or may not have been sent.
 
     The request is not repeated, since there is no idempotency key and a second request could send the
-    messages twice (contract 3.8). Only callbacks can tell: the callbacks of a workflow repeat its
-    `client_refs`.
+    messages twice (contract 3.8). Only callbacks can tell: message statuses repeat the `client_refs`,
+    which docs/one_time_passwords.md uses.
     """
 
     outcome: ClassVar[Outcome] = "unknown"

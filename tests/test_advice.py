@@ -43,7 +43,9 @@ def test_the_quota_is_named_with_its_reset() -> None:
     assert str(error).endswith("nothing was sent, so it may be repeated in 30 s")
 
     error.quota = Quota(limit=100, window=86_400.0, used=100, reset_in=11_099.5)
-    assert error.next_step == "the quota of 100 calls per 1 d is used up and resets in 3 h 5 min"
+    assert error.next_step == "the quota of 100 calls per day is used up and resets in 3 h 5 min"
+    error.quota = Quota(limit=1, window=172_800.0, used=1, reset_in=86_400.0)
+    assert error.next_step == "the quota of 1 call per 2 days is used up and resets in 1 day"
     error.quota = Quota(limit=100, used=100)
     assert error.next_step == "the quota of 100 calls is used up and resets in 30 s"
     error.quota = Quota(limit=100, used=7)
@@ -83,7 +85,7 @@ def test_credentials_name_the_variables_to_set() -> None:
         (61, "1 min 1 s"),
         (3_600, "1 h"),
         (11_099.5, "3 h 5 min"),
-        (90_061, "1 d 1 h"),
+        (90_061, "1 day 1 h"),
         (-5, "0 s"),
     ],
 )

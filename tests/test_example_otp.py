@@ -44,7 +44,14 @@ CASES: dict[str, tuple[Callable[[Simulator], object], str, int]] = {
     "no credit": (fault("error", status=402, form="problem"), CLOSED, 1),
     "403": (fault("error", status=403, form="problem"), CLOSED, 1),
     "no product": (not_entitled, CLOSED, 1),
-    "quota of the day": (quota, "no code was sent: try again in 1440 min", 1),
+    "quota of the day": (quota, CLOSED, 1),
+    "quota without a time": (fault("error", status=429, form="apigee"), CLOSED, 2),
+    "quota of ten minutes": (
+        fault("error", status=429, form="apigee", retry_after=600),
+        "no code was sent: try again in 10 min",
+        1,
+    ),
+    "quota of eleven minutes": (fault("error", status=429, form="apigee", retry_after=660), CLOSED, 1),
     "spike arrest": (
         fault("error", status=429, form="apigee", retry_after=90),
         "no code was sent: try again in 2 min",
@@ -63,12 +70,13 @@ async def test_each_failure_has_words_for_the_person(case: str, caplog: pytest.L
     ):
         arrange(sim)
         with caplog.at_level(logging.WARNING, "otp"):
-            said = await OTP["send_password"](client, NUMBER, CODE, REFERENCE)
+            said, sent = await OTP["send_password"](client, NUMBER, CODE, REFERENCE)
 
-        assert said == words
+        assert (said, sent) == (words, None)
         assert sim.counts[ROUTE] == posts
         assert sim.accepted <= 1
     (record,) = [each for each in caplog.records if each.name == "otp"]
+    assert record.getMessage().startswith("one-time password: ")  # what is known says the error itself
     assert not any(private in record.getMessage() for private in (NUMBER, CODE, REFERENCE))
 
 
@@ -77,20 +85,21 @@ async def test_wrong_credentials_are_the_operators() -> None:
     async with Simulator() as sim:
         auth = KpnOAuth(sim.client_id, "another", token_url=sim.token_url)
         async with sim.client(auth=auth, retry=OTP["RETRY"]) as client:
-            assert await OTP["send_password"](client, NUMBER, CODE, REFERENCE) == CLOSED
+            assert await OTP["send_password"](client, NUMBER, CODE, REFERENCE) == (CLOSED, None)
 
 
 async def test_a_number_that_is_none_is_the_persons_to_correct() -> None:
     """Nothing leaves for a number that the rules refuse."""
     async with Simulator() as sim, sim.client() as client:
-        assert await OTP["send_password"](client, "07700900123", CODE, REFERENCE) == WRONG_NUMBER
+        assert await OTP["send_password"](client, "07700900123", CODE, REFERENCE) == (WRONG_NUMBER, None)
         assert sim.accepted == 0
 
 
 async def test_each_step_carries_the_reference_of_the_login() -> None:
     """A code whose outcome is unknown is known again by its callbacks."""
     async with Simulator() as sim, sim.client() as client:
-        await OTP["send_password"](client, NUMBER, CODE, REFERENCE)
+        said, sent = await OTP["send_password"](client, NUMBER, CODE, REFERENCE)
 
+        assert (said, sent.client_ref) == ("a code was sent", REFERENCE)
         body = next(each.body for each in sim.requests if each.path.endswith("/dispatch"))
     assert body.count(REFERENCE) == 2

@@ -72,6 +72,8 @@ def play(page: Path, pytester: pytest.Pytester, *, in_process: bool = True) -> i
         in_process: Whether pytest runs in the process of this test.
     """
     folder, commands = pytester.path, 0
+    for name in re.findall(r"Save \[(\w+\.py)\]\(\.\./examples/\1\)", page.read_text("utf-8")):
+        (folder / name).write_text((ROOT / "examples" / name).read_text("utf-8"), "utf-8")
     for block in blocks(page):
         if block.title:
             (folder / block.title).write_text(block.code, "utf-8")

@@ -13,6 +13,8 @@ from email.message import Message
 from pathlib import Path
 from typing import Any
 
+from nexmo_dispatch_core.documentation import TITLES
+
 __all__ = [
     "PACKAGES",
     "metadata_problems",
@@ -29,7 +31,7 @@ PACKAGES = {
     "nexmo_dispatch_webhooks": "webhooks/nexmo_dispatch_webhooks",
 }
 #: Files of the wheel that are elsewhere in the repository.
-_MOVED = {"docs/rules.md": "nexmo_dispatch_core/pages/rules.md"}
+_MOVED = {f"docs/{name}.md": f"nexmo_dispatch_core/pages/{name}.md" for name in TITLES}
 #: What hatchling writes itself.
 _MADE_BY_BUILD = {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE"}
 #: What is not a part of a release: the configuration of this repository's own checks.
