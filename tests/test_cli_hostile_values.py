@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Final, get_args, get_type_hints
 
@@ -23,7 +24,6 @@ from typer.testing import CliRunner
 from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 from nexmo_dispatch_async.cli.app import app
 from nexmo_dispatch_async.cli.stores import STORE
-from nexmo_dispatch_async.simulator import Simulator
 from nexmo_dispatch_webhooks.inbox import SqliteInbox
 from tests.bulk.campaigns import recipients
 from tests.bulk.service import running_service
@@ -118,13 +118,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workflow: Any) -> Pa
 
 
 @pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
-    """A simulator in a thread of its own, and an environment that names it."""
-    with running_service(monkeypatch) as sim:
-        yield sim
-
-
-@pytest.fixture
 def taken() -> Iterator[str]:
     """A port at which no server can listen."""
     with socket.create_server(("127.0.0.1", 0)) as held:
@@ -192,16 +185,14 @@ def test_what_is_no_text_and_no_number_is_a_wrong_command_line(path: str, folder
 @pytest.mark.parametrize("values", [USUAL, pytest.param(RARE, marks=pytest.mark.long)], ids=["usual", "rare"])
 @pytest.mark.parametrize("path", REQUIRED)
 def test_no_value_ends_a_command_with_a_traceback(
-    path: str, values: tuple[str, ...], folder: Path, taken: str, request: pytest.FixtureRequest
+    path: str, values: tuple[str, ...], folder: Path, taken: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each one gives an exit code of the command."""
-    if path in SENDING:
-        request.getfixturevalue("service")
-
-    for parameter in valued(path):
-        for value in values:
-            for line in lines_with(path, parameter, value, taken):
-                assert end_of(path, line) in range(6), line
+    with running_service(monkeypatch) if path in SENDING else nullcontext():
+        for parameter in valued(path):
+            for value in values:
+                for line in lines_with(path, parameter, value, taken):
+                    assert end_of(path, line) in range(6), line
 
 
 @pytest.mark.parametrize("name", [STORE, "NEXMO_DISPATCH_SIGNATURE_SECRETS", "NEXMO_DISPATCH_CLIENT_ID"])

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,12 @@ from nexmo_dispatch_async.cli.app import app
 from nexmo_dispatch_webhooks import Event, Receiver, Router
 from nexmo_dispatch_webhooks.inbox import HandlerRetryPolicy, SqliteInbox
 from nexmo_dispatch_webhooks.testing import WebhookClient, inbound_body
+from tests.support import commands
 
 SECRETS = {"k": "secret"}
 TEXT = "call me on 447700900555"
 
-
-def run(*arguments: str | Path) -> tuple[int, str, str]:
-    done = CliRunner().invoke(app, ["inbox", *map(str, arguments)])
-    return done.exit_code, done.stdout, done.stderr
+run = partial(commands.run, "inbox")
 
 
 @pytest.fixture

@@ -2,25 +2,20 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 import pytest
-from typer.testing import CliRunner
 
-from nexmo_dispatch_async.cli.app import app
 from nexmo_dispatch_async.cli.stores import STORE
 from nexmo_dispatch_webhooks import Event, Receiver, Router
 from nexmo_dispatch_webhooks.inbox import HandlerRetryPolicy, JetStreamInbox, PostgresInbox, StoreInbox
 from nexmo_dispatch_webhooks.testing import WebhookClient, inbound_body
+from tests.support import commands
 
 SECRETS = {"k": "secret"}
 PASSWORD = "open-sesame"
 
-
-def run(*arguments: str) -> tuple[int, str, str]:
-    done = CliRunner().invoke(app, ["inbox", *arguments])
-    if done.exception is not None and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    return done.exit_code, done.stdout, done.stderr
+run = partial(commands.run, "inbox")
 
 
 def fill(make: Callable[[], StoreInbox]) -> None:

@@ -1,4 +1,4 @@
-"""A simulator that runs beside a test, for commands that know it by their environment only."""
+"""`bulk` in the process of a test, and a simulator beside it that its environment names."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ import contextlib
 import threading
 import time
 from collections.abc import Generator
+from functools import partial
 
 import pytest
 
 from nexmo_dispatch_async.simulator import Simulator
+from tests.support import commands
 
-__all__ = ["running_service"]
+__all__ = ["run", "running_service"]
+
+#: Run a command of `bulk`; the result is that of `commands.run`.
+run = partial(commands.run, "bulk")
 
 
 @contextlib.contextmanager

@@ -12,25 +12,23 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import pytest
 from rich.console import Console
-from typer.testing import CliRunner
 
 from nexmo_dispatch_async.bulk.ledger.records import STATES, ClaimRequest, Counts, Recipient, Result
 from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 from nexmo_dispatch_async.bulk.progress import Status, Wait
-from nexmo_dispatch_async.cli.app import app
 from nexmo_dispatch_async.cli.bulk import RowState
 from nexmo_dispatch_async.cli.bulk_live import LiveStatus
 from nexmo_dispatch_async.cli.bulk_progress import LogDisplay, TerminalDisplay
 from nexmo_dispatch_async.simulator import Simulator
 from nexmo_dispatch_async.simulator.world.faults import Fault
 from tests.bulk.callbacks import BEGIN, uuid_of
-from tests.bulk.service import running_service
+from tests.bulk.service import run
 
 CAMPAIGN = """
 [campaign]
@@ -70,20 +68,6 @@ def file(tmp_path: Path) -> Path:
     path = tmp_path / "spring.toml"
     path.write_text(CAMPAIGN, "utf-8")
     return path
-
-
-@pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
-    """A simulator in a thread of its own, and an environment that names it."""
-    with running_service(monkeypatch) as sim:
-        yield sim
-
-
-def run(*arguments: str | Path) -> tuple[int, str, str]:
-    done = CliRunner().invoke(app, ["bulk", *map(str, arguments)])
-    if done.exception is not None and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    return done.exit_code, done.stdout, done.stderr
 
 
 def fill(path: Path, *states: Literal["sent", "refused", "unknown", "pending"]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,18 +13,11 @@ from nexmo_dispatch_async.bulk.campaign import Campaign
 from nexmo_dispatch_async.bulk.campaign_file import load, tariff_of, template_of
 from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 from nexmo_dispatch_async.simulator import Simulator
-from tests.bulk.service import running_service
-from tests.bulk.test_cli_bulk import CAMPAIGN, run
+from tests.bulk.service import run
+from tests.bulk.test_cli_bulk import CAMPAIGN
 
 NEW_LEDGER = "new ledger spring.db: no row counts as sent"
 NEW_LIST = "new opt-out list opt-outs.db: no person is on it"
-
-
-@pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
-    """A simulator in a thread of its own, and an environment that names it."""
-    with running_service(monkeypatch) as sim:
-        yield sim
 
 
 @pytest.fixture

@@ -8,22 +8,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from nexmo_dispatch_async.simulator import Simulator
 from nexmo_dispatch_webhooks.testing import WebhookClient
-from tests.bulk.service import running_service
-from tests.bulk.test_cli_bulk import CAMPAIGN, run
-
-
-@pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
-    """A simulator in a thread of its own, and an environment that names it."""
-    with running_service(monkeypatch) as sim:
-        yield sim
+from tests.bulk.service import run
+from tests.bulk.test_cli_bulk import CAMPAIGN
 
 
 @pytest.fixture

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from nexmo_dispatch_async.simulator import Simulator
-from tests.bulk.service import running_service
-from tests.bulk.test_cli_bulk import CAMPAIGN, fill, run
+from tests.bulk.service import run
+from tests.bulk.test_cli_bulk import CAMPAIGN, fill
 
 
 @pytest.fixture
@@ -22,12 +21,6 @@ def file(tmp_path: Path) -> Path:
     text = CAMPAIGN.replace("[columns]", 'country = "NL"\n[people]\nfile = "opt-outs.db"\n[columns]')
     path.write_text(text, "utf-8")
     return path
-
-
-@pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
-    with running_service(monkeypatch) as sim:
-        yield sim
 
 
 def test_people_on_the_list_get_nothing(file: Path, service: Simulator) -> None:

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
 import pytest
-from typer.testing import CliRunner
 
 from nexmo_dispatch_async.bulk.campaign_file import CampaignFileError, load, parse
 from nexmo_dispatch_async.bulk.ledger.places import join_url, open_ledger
-from nexmo_dispatch_async.cli.app import app
 from nexmo_dispatch_async.cli.stores import STORE
 from nexmo_dispatch_async.simulator import Simulator
 from nexmo_dispatch_async.simulator.world.faults import Fault
-from tests.bulk.service import running_service
+from tests.bulk.service import run
 from tests.support.postgres_server import PostgresServer
 
 PASSWORD = "open-sesame"
@@ -50,20 +47,6 @@ def file(tmp_path: Path) -> Path:
 def store(request: pytest.FixtureRequest) -> str:
     """The URL of an empty store, on each engine."""
     return str(request.getfixturevalue(request.param))
-
-
-@pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
-    """A simulator in a thread of its own, and an environment that names it."""
-    with running_service(monkeypatch) as sim:
-        yield sim
-
-
-def run(*arguments: str | Path) -> tuple[int, str, str]:
-    done = CliRunner().invoke(app, ["bulk", *map(str, arguments)])
-    if done.exception is not None and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    return done.exit_code, done.stdout, done.stderr
 
 
 @pytest.mark.engines

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from typer.testing import CliRunner
 
 from nexmo_dispatch_async.bulk.ledger.places import join_url, open_ledger
 from nexmo_dispatch_async.bulk.ledger.records import ClaimRequest, Result
 from nexmo_dispatch_async.cli import bulk_lists
-from nexmo_dispatch_async.cli.app import app
 from nexmo_dispatch_async.simulator import Simulator
 from tests.bulk.campaigns import recipients
-from tests.bulk.service import running_service
+from tests.bulk.service import run
 
 CAMPAIGN = """
 [campaign]
@@ -74,20 +71,6 @@ async def test_a_row_that_is_unknown_again_is_not_resent_once_more(
 
     assert code == 0
     assert max(attempts.values()) <= 2
-
-
-@pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
-    """A simulator in a thread of its own, and an environment that names it."""
-    with running_service(monkeypatch) as sim:
-        yield sim
-
-
-def run(*arguments: str | Path) -> tuple[int, str, str]:
-    done = CliRunner().invoke(app, ["bulk", *map(str, arguments)])
-    if done.exception is not None and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    return done.exit_code, done.stdout, done.stderr
 
 
 def test_a_list_is_not_sent_again_after_its_people_were_forgotten(

@@ -8,7 +8,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
@@ -25,18 +24,11 @@ from nexmo_dispatch_async.cli.bulk_run import RunOptions, _ended
 from nexmo_dispatch_async.cli.bulk_words import next_run_in_words, pause_in_words, wait_in_words
 from nexmo_dispatch_async.simulator import Simulator
 from tests.bulk.callbacks import BEGIN
-from tests.bulk.service import running_service
-from tests.bulk.test_cli_bulk import CAMPAIGN, fill, run
+from tests.bulk.service import run
+from tests.bulk.test_cli_bulk import CAMPAIGN, fill
 
 #: Linux gives no process such an id.
 NO_PROCESS = 1 << 30
-
-
-@pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
-    """A simulator in a thread of its own, and an environment that names it."""
-    with running_service(monkeypatch) as sim:
-        yield sim
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,8 +18,7 @@ from nexmo_dispatch_async.bulk.ledger.records import Life
 from nexmo_dispatch_async.bulk.progress import silence
 from nexmo_dispatch_async.cli.bulk_words import wait_in_words
 from nexmo_dispatch_async.simulator import Simulator
-from tests.bulk.service import running_service
-from tests.bulk.test_cli_bulk_stores import run
+from tests.bulk.service import run
 
 LEASE = 120.0
 # Three rows are in flight when the process is killed.
@@ -43,12 +41,6 @@ asyncio.run(main())
 def store(request: pytest.FixtureRequest) -> str:
     """The URL of a campaign in an empty store, on each engine."""
     return join_url(str(request.getfixturevalue(request.param)), "spring")
-
-
-@pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
-    with running_service(monkeypatch) as sim:
-        yield sim
 
 
 def kill(store: str) -> None:

@@ -8,6 +8,7 @@ import re
 import signal
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -76,6 +77,14 @@ class Command:
         os.kill(os.getpid(), number)
         async with asyncio.timeout(BOUND_S):
             return await self.task
+
+
+def run(*arguments: str | Path) -> tuple[int, str, str]:
+    """Run a command to its end; return its exit code, its output and its error output."""
+    done = CliRunner().invoke(commands.app, [*map(str, arguments)])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done.exit_code, done.stdout, done.stderr
 
 
 def _parsed(*arguments: str) -> Callable[[], Coroutine[Any, Any, int]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -301,6 +302,20 @@ def run_skipping(main: Callable[[SkippingLoop], Coroutine[Any, Any, None]]) -> N
         runner.run(main(loop))
 
 
+@asynccontextmanager
+async def in_a_file(folder: Path) -> AsyncGenerator[tuple[Simulator, Campaign]]:
+    """A campaign of thirty people in a file, and the service that it sends to."""
+    async with (
+        Simulator() as sim,
+        sim.client() as client,
+        Campaign.open(
+            folder / "c.db", client=client, template=TEMPLATE, limit=4, governor=Governor()
+        ) as campaign,
+    ):
+        await campaign.add([{"phone": phone(number), "name": "Ada"} for number in range(30)])
+        yield sim, campaign
+
+
 async def waits(campaign: Campaign, reason: str) -> float:
     """Wait until a campaign waits for a reason; return the seconds until it tries again, 0 for no time."""
     async with asyncio.timeout(20):
@@ -316,14 +331,7 @@ def test_a_campaign_in_a_file_goes_on_when_the_gateway_is_back(tmp_path: Path, s
     """The faults of the simulator refuse a while: each row is accepted once, in two waits."""
 
     async def main(loop: SkippingLoop) -> None:
-        async with (
-            Simulator() as sim,
-            sim.client() as client,
-            Campaign.open(
-                tmp_path / "c.db", client=client, template=TEMPLATE, limit=4, governor=Governor()
-            ) as campaign,
-        ):
-            await campaign.add([{"phone": phone(number), "name": "Ada"} for number in range(30)])
+        async with in_a_file(tmp_path) as (sim, campaign):
             fault = sim.faults.add(Fault(kind="error", route="POST /dispatch", status=status, skip=10))
             running = asyncio.ensure_future(campaign.run())
             assert await waits(campaign, "service") <= 1.0
@@ -344,14 +352,7 @@ def test_a_gateway_that_stays_away_pauses_the_campaign_in_the_file(tmp_path: Pat
     """For the next run, too: no row is lost, and a resume goes on."""
 
     async def main(loop: SkippingLoop) -> None:
-        async with (
-            Simulator() as sim,
-            sim.client() as client,
-            Campaign.open(
-                tmp_path / "c.db", client=client, template=TEMPLATE, limit=4, governor=Governor()
-            ) as campaign,
-        ):
-            await campaign.add([{"phone": phone(number), "name": "Ada"} for number in range(30)])
+        async with in_a_file(tmp_path) as (sim, campaign):
             fault = sim.faults.add(Fault(kind="error", route="POST /dispatch", status=404, skip=10))
             running = asyncio.ensure_future(campaign.run())
             await waits(campaign, "service")
