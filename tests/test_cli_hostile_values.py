@@ -73,6 +73,7 @@ REQUIRED: Final[dict[str, dict[str, list[str]]]] = {
     "bulk report": {"store": ["spring.toml"]},
     "bulk export": {"store": ["spring.toml"]},
     "bulk forget": {"store": ["spring.toml"], "--older": ["1d"]},
+    "bulk withdraw": {"file": ["spring.toml"], "--yes": []},
     "bulk unknown list": {"store": ["spring.toml"]},
     "bulk unknown resend": {"which": ["spring.toml", "1"]},
     "bulk unknown drop": {"which": ["spring.toml", "1"]},
