@@ -96,7 +96,9 @@ async def test_a_tracker_forgets_nothing_early_and_nothing_late(
     tracking_store: TrackingStore, clocks: Clocks, jump: float
 ) -> None:
     """What came while the clock was ahead neither drives out what is young nor stays longer."""
-    async with Tracker(tracking_store, clock=clocks.epoch, monotonic=clocks.monotonic) as tracker:
+    async with Tracker(
+        tracking_store, clock=clocks.epoch, monotonic=clocks.monotonic, keep=2 * DAY
+    ) as tracker:
 
         async def end(workflow: str) -> None:
             tracker.follow(workflow)
@@ -130,7 +132,7 @@ async def test_a_restart_while_the_clock_is_wrong_forgets_no_workflow(
 
     def tracker() -> Tracker:
         store = SqliteTrackingStore(tmp_path / "tracking.db")
-        return Tracker(store, clock=clocks.epoch, monotonic=clocks.monotonic)
+        return Tracker(store, clock=clocks.epoch, monotonic=clocks.monotonic, keep=2 * DAY)
 
     async with tracker() as before:
         before.follow("workflow")
