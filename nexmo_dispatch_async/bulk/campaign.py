@@ -20,7 +20,7 @@ import msgspec
 from nexmo_dispatch_async.bulk.callbacks import CampaignCallbacks, Waited
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger, rows_of
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
-from nexmo_dispatch_async.bulk.ledger.records import Control, Counts, Row, State
+from nexmo_dispatch_async.bulk.ledger.records import Change, Control, Counts, Row, State
 from nexmo_dispatch_async.bulk.opening import (
     Expiring,
     Frozen,
@@ -300,9 +300,8 @@ class Campaign:
             raise PlanChangedError(
                 f"the rows were added with the plan {frozen.plan or '(none)'}, and not with {plan}"
             )
-        control = await self.ledger.control()
-        if not joins and (begun := control.begun()) != control:
-            await self.ledger.control(begun)
+        if not joins:
+            await self.ledger.control(Control.begun)
         sender = self._sender = await self._make_sender(self._client, self._template)
         self._over.clear()
         try:
@@ -352,7 +351,7 @@ class Campaign:
         """Stop in every process: claim no more rows, drain, end the run. A second call cancels the drain."""
         if self._sender is not None:
             self._sender.stop()
-        await self._follow((await self.ledger.control()).stopped(by, reason))
+        await self._follow(lambda known: known.stopped(by, reason))
 
     async def release(self, *, by: str = "operator") -> None:
         """Release the campaign from its canary."""
@@ -491,9 +490,9 @@ class Campaign:
         return self._callbacks
 
     async def _ask(self, **changes: Any) -> None:
-        await self._follow((await self.ledger.control()).asked(**changes))
+        await self._follow(lambda known: known.asked(**changes))
 
-    async def _follow(self, asked: Control) -> None:
-        control = await self.ledger.control(asked)
+    async def _follow(self, change: Change) -> None:
+        control = await self.ledger.control(change)
         if self._sender is not None:
             self._sender.follow(control)

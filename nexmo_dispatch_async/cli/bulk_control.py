@@ -112,18 +112,22 @@ async def ask(
         json: Print JSON.
     """
     async with opened(place, observer=True) as ledger:
-        before = await ledger.control()
-        request = replace(
-            before,
-            rate=before.rate if rate is None else rate or None,
-            limit=before.limit if limit is None else limit or None,
-            release=before.release or release,
-        )
-        if state == "stop":
-            request = request.stopped(_BY, reason)
-        elif state is not None:
-            request = request.asked(state=state, by=_BY, reason=reason)
-        control = await ledger.control(request)
+        before = Control()
+
+        def change(known: Control) -> Control:
+            nonlocal before
+            before = known
+            request = replace(
+                known,
+                rate=known.rate if rate is None else rate or None,
+                limit=known.limit if limit is None else limit or None,
+                release=known.release or release,
+            )
+            if state == "stop":
+                return request.stopped(_BY, reason)
+            return request if state is None else request.asked(state=state, by=_BY, reason=reason)
+
+        control = await ledger.control(change)
         running = await _may_run(ledger)
         held = await _hold(place, ledger, before) if state == "run" else ""
     if held == "canary" and control.release:

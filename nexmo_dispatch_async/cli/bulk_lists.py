@@ -148,10 +148,10 @@ async def forget(place: Place, older: float, *, json: bool) -> int:
     async with opened(place) as ledger:
         control = await ledger.control()
         if not control.forgot:  # before the first one is erased
-            await ledger.control(replace(control, forgot=True))
+            await ledger.control(lambda known: replace(known, forgot=True))
         count = await ledger.forget(time.time() - older)
         if not count and not control.forgot:
-            await ledger.control(replace(await ledger.control(), forgot=False))
+            await ledger.control(lambda known: replace(known, forgot=False))
     show(as_json({"forgotten": count}) if json else f"{count} row{'' if count == 1 else 's'} forgotten")
     return DONE
 

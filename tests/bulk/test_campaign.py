@@ -408,7 +408,7 @@ def test_a_stop_from_another_process_is_no_stop_for_ever() -> None:
         client, ledger = FakeClient(), MemoryLedger(clock=wall)
         async with opened(client, ledger) as campaign:
             await campaign.add(people(100))
-            await ledger.control(Control(state="stop", by="command"))
+            await ledger.control(lambda _: Control(state="stop", by="command"))
             assert (await campaign.run()).states == {"sent": 100}
 
     run_virtually(main())

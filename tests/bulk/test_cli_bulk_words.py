@@ -276,7 +276,7 @@ def test_resume_says_what_a_hold_needs(
 
     async def pause() -> None:
         async with await SqliteLedger.open(file.with_name("spring.db"), observer=True) as ledger:
-            await ledger.control(hold)
+            await ledger.control(lambda _: hold)
 
     asyncio.run(pause())
 
@@ -315,7 +315,7 @@ def test_what_the_next_run_needs_is_told_by_run_and_stop_alike(
 
     async def pause() -> None:
         async with await SqliteLedger.open(path, observer=True) as ledger:
-            await ledger.control(hold)
+            await ledger.control(lambda _: hold)
 
     asyncio.run(pause())
     words = words.format(file=file, run=f"nexmo-dispatch bulk run {file}")

@@ -59,7 +59,9 @@ async def inbox(path: Path) -> AsyncGenerator[Opened]:
 @asynccontextmanager
 async def ledger(path: Path) -> AsyncGenerator[Opened]:
     async with await SqliteLedger.open(path, busy_timeout=PATIENCE_S) as opened:
-        yield Opened(lambda n: opened.control(Control(reason=str(n))), connection_of(opened._writer))
+        yield Opened(
+            lambda n: opened.control(lambda _: Control(reason=str(n))), connection_of(opened._writer)
+        )
 
 
 @asynccontextmanager

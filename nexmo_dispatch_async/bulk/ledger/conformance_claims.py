@@ -210,11 +210,19 @@ class AddConformance:
         """Each change gets the next version, whatever version it brings."""
         ledger = await ledgers.new()
 
-        first = await ledger.control(Control(state="pause", by="command", reason="lunch", rate=2.5))
-        second = await ledger.control(Control(version=77, state="stop", limit=3, release=True))
+        first = await ledger.control(lambda _: Control(state="pause", by="command", reason="lunch", rate=2.5))
+        second = await ledger.control(lambda _: Control(version=77, state="stop", limit=3, release=True))
 
         assert (first.version, first.state, first.rate) == (1, "pause", 2.5)
         assert second == await ledger.control() == Control(version=2, state="stop", limit=3, release=True)
+
+    async def test_a_change_that_changes_nothing_has_no_version(self, ledgers: Ledgers) -> None:
+        """So it wakes no worker."""
+        ledger = await ledgers.new()
+        paused = await ledger.control(lambda known: known.paused("command", "lunch"))
+
+        assert await ledger.control(lambda known: known.paused("abort_if", "too late")) == paused
+        assert await ledger.control() == paused
 
     async def test_no_person_shows_in_a_repr(self, ledgers: Ledgers) -> None:
         """Neither rows nor the ledger show an address, a key or a field."""

@@ -154,7 +154,7 @@ class SharedLedgerConformance:
         await one.claim(request(limit=1))
 
         watcher = await shared_ledgers.open("spring", observer=True)
-        await watcher.control(Control(state="pause", by="command"))
+        await watcher.control(lambda _: Control(state="pause", by="command"))
         with pytest.raises(LedgerError, match="for looking at it"):
             await watcher.claim(request())
         await watcher.aclose()
@@ -163,6 +163,27 @@ class SharedLedgerConformance:
         assert await states(one) == ["sending", "pending"]
         with pytest.raises(LedgerError, match="no campaign of this name"):
             await shared_ledgers.open("autumn", observer=True, create=False)
+
+    async def test_what_operators_ask_for_at_the_same_instant_holds(
+        self, shared_ledgers: SharedLedgers
+    ) -> None:
+        """Each change is made of the one before it, and none overwrites another."""
+        ledgers = [await shared_ledgers.open("spring", observer=n > 0) for n in range(3)]
+
+        async def ask(ledger: Ledger, number: int) -> None:
+            for _ in range(10):
+                await ledger.control(lambda known: known.asked(state="run"))
+            await ledger.control(
+                lambda known: known.asked(rate=5.0) if number else known.paused("abort_if", "refused")
+            )
+
+        async with asyncio.timeout(60):
+            await asyncio.gather(*(ask(ledger, number) for number, ledger in enumerate(ledgers)))
+
+        found = await ledgers[0].control()
+        # the same rate twice is one change
+        assert (found.resumed, found.rate, found.version) == (30, 5.0, 32)
+        assert await ledgers[1].control() == found
 
     async def test_a_sender_that_ends_in_order_leaves_what_it_claimed_unknown(
         self, shared_ledgers: SharedLedgers

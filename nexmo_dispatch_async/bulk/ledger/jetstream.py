@@ -33,6 +33,7 @@ from nexmo_dispatch_async.bulk.ledger.rates import RateExchange, RateRequest, Sh
 from nexmo_dispatch_async.bulk.ledger.records import (
     STATES,
     Added,
+    Change,
     Claimed,
     ClaimRequest,
     Control,
@@ -404,7 +405,7 @@ class JetStreamLedger:
             await asyncio.sleep(random.uniform(0, 0.002 * (number + 1)))  # noqa: S311 - no secret
         raise self._stream.busy()
 
-    async def control(self, change: Control | None = None) -> Control:
+    async def control(self, change: Change | None = None) -> Control:
         """Return what operators have asked for; an observer may ask as well."""
         if change is None:
             async with self._batches.reading() as view:

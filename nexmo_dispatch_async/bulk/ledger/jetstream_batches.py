@@ -15,14 +15,13 @@ from functools import partial
 from typing import TypeVar
 
 import msgspec
-from msgspec.structs import replace
 
 from nexmo_dispatch_async.bulk.ledger import jetstream_results as changes
 from nexmo_dispatch_async.bulk.ledger.jetstream_claims import Turn
 from nexmo_dispatch_async.bulk.ledger.jetstream_journal import Journal
 from nexmo_dispatch_async.bulk.ledger.jetstream_view import CampaignView
 from nexmo_dispatch_async.bulk.ledger.jetstream_work import Work
-from nexmo_dispatch_async.bulk.ledger.records import Control, Result
+from nexmo_dispatch_async.bulk.ledger.records import Change, Claimed, Control, Result
 from nexmo_dispatch_async.exceptions import LedgerError
 from nexmo_dispatch_core.jetstream.failures import WrongSequenceError
 from nexmo_dispatch_core.jetstream.stream import Write
@@ -219,14 +218,16 @@ class Batches:
         found = await self.run(work)
         return found + (await self.reap(lambda view: view.sending(name)) if found == PIECE else 0)
 
-    async def control(self, change: Control) -> Control:
-        """Store what operators ask for, with the next version; an observer may as well."""
+    async def control(self, change: Change) -> Control:
+        """Change what operators ask for; an observer may as well."""
         journal = self.journal
 
         async def work(work: Work) -> Control:
-            changed = replace(change, version=work.view.control.version + 1)
-            data = msgspec.json.encode(changed)
-            work.put(Write(journal.names.control, data, work.view.control_seq))
+            known = work.view.control
+            changed = known.changed(change)
+            if changed is not known:
+                data = msgspec.json.encode(changed)
+                work.put(Write(journal.names.control, data, work.view.control_seq))
             return changed
 
         return await self.run(work, read=True)

@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 from nexmo_dispatch_async.bulk.ledger.rates import RateExchange, RateRequest, SharedPause
 from nexmo_dispatch_async.bulk.ledger.records import (
     Added,
+    Change,
     Claimed,
     ClaimRequest,
     Control,
@@ -176,8 +177,15 @@ class Ledger(Protocol):
         """
         ...
 
-    async def control(self, change: Control | None = None) -> Control:
-        """Return the operators' control state; a `change` is stored first, with the next version."""
+    async def control(self, change: Change | None = None) -> Control:
+        """Return the operators' control state, after a change of it.
+
+        Reading, changing and storing are one step: of two changes at once, the later one sees the other.
+
+        Args:
+            change: Makes the new state of the present one, perhaps more than once; a new state that differs
+                is stored with the next version.
+        """
         ...
 
     async def counts(self, *, verify: bool = False) -> Counts:

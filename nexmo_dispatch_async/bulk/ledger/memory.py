@@ -16,6 +16,7 @@ from nexmo_dispatch_async.bulk.ledger.opt_outs import MemoryOptOutStore, OptOutL
 from nexmo_dispatch_async.bulk.ledger.rates import RateExchange, RateRequest, SharedPause, SharedRates
 from nexmo_dispatch_async.bulk.ledger.records import (
     Added,
+    Change,
     Claimed,
     ClaimRequest,
     Control,
@@ -252,11 +253,11 @@ class MemoryLedger:
         self._require_open()
         return self._rates.exchange(requests, pauses, now)
 
-    async def control(self, change: Control | None = None) -> Control:
-        """Return the control state."""
+    async def control(self, change: Change | None = None) -> Control:
+        """Return the control state, after a change of it."""
         self._require_open()
         if change is not None:
-            self._control = replace(change, version=self._control.version + 1)
+            self._control = self._control.changed(change)
         return self._control
 
     async def counts(self, *, verify: bool = False) -> Counts:

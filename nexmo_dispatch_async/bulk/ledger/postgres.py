@@ -17,7 +17,6 @@ from types import TracebackType
 from typing import Final, LiteralString, Self, TypeVar
 
 import msgspec
-from msgspec.structs import replace
 
 from nexmo_dispatch_async.bulk.ledger import (
     postgres_claims,
@@ -33,6 +32,7 @@ from nexmo_dispatch_async.bulk.ledger.postgres_tables import CAMPAIGNS, Work
 from nexmo_dispatch_async.bulk.ledger.rates import RateExchange, RateRequest, SharedPause
 from nexmo_dispatch_async.bulk.ledger.records import (
     Added,
+    Change,
     Claimed,
     ClaimRequest,
     Control,
@@ -314,16 +314,16 @@ class PostgresLedger:
         exchange = partial(postgres_rates.exchange, campaign=self._campaign, requests=requests, pauses=pauses)
         return await self._database.run(exchange)
 
-    async def control(self, change: Control | None = None) -> Control:
+    async def control(self, change: Change | None = None) -> Control:
         """Return what operators have asked for; an observer may ask as well."""
 
         async def work(work: Work) -> Control:
             query: LiteralString = "SELECT control FROM nexmo_dispatch.campaigns WHERE id = %(campaign)s"
             ((stored,),) = await work.fetch(query + (" FOR UPDATE" if change is not None else ""))
             known = Control() if stored is None else msgspec.json.decode(stored, type=Control)
-            if change is None:
+            changed = known if change is None else known.changed(change)
+            if changed is known:
                 return known
-            changed = replace(change, version=known.version + 1)
             update: LiteralString = (
                 "UPDATE nexmo_dispatch.campaigns SET control = %(control)s WHERE id = %(campaign)s"
             )

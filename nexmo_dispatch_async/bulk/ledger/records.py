@@ -6,6 +6,7 @@ The module has no database and sends nothing: `ledger` is the protocol of a stor
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Literal, get_args
 
@@ -395,6 +396,11 @@ class Control(Struct, frozen=True, kw_only=True):
     held: bool = False
     forgot: bool = False
 
+    def changed(self, change: Change) -> Control:
+        """Return what a change makes of it: with the next version, unless the change leaves it as it is."""
+        new = replace(change(self), version=self.version)
+        return self if new == self else replace(new, version=self.version + 1)
+
     def asked(self, **changes: Any) -> Control:  # Any: the values of fields
         """Return what holds after a word of an operator; one that resumes counts."""
         if "state" in changes:
@@ -425,6 +431,10 @@ class Control(Struct, frozen=True, kw_only=True):
         if (self.state == "pause" or self.held) and self.by != "max_spend":
             return replace(self, state="pause", held=False)
         return replace(self, state="run", by="", reason="", held=False)
+
+
+#: What an operator, or the campaign itself, makes of the control state.
+Change = Callable[[Control], Control]
 
 
 class Suppressed(AsShown, Struct, frozen=True, kw_only=True):

@@ -21,7 +21,6 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import msgspec
-from msgspec.structs import replace
 
 from nexmo_dispatch_async.bulk.ledger import sqlite_claims, sqlite_results, sqlite_sql
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
@@ -30,6 +29,7 @@ from nexmo_dispatch_async.bulk.ledger.owner import may_live
 from nexmo_dispatch_async.bulk.ledger.rates import RateExchange, RateRequest, SharedPause, SharedRates
 from nexmo_dispatch_async.bulk.ledger.records import (
     Added,
+    Change,
     Claimed,
     ClaimRequest,
     Control,
@@ -262,15 +262,15 @@ class SqliteLedger:
         self._require_owner()
         return self._rates.exchange(requests, pauses, now)
 
-    async def control(self, change: Control | None = None) -> Control:
+    async def control(self, change: Change | None = None) -> Control:
         """Return what operators have asked for; an observer may ask as well."""
 
         def work(work: Work) -> Control:
             row = work.db.execute("SELECT value FROM meta WHERE name = 'control'").fetchone()
             known = Control() if row is None else msgspec.json.decode(row[0], type=Control)
-            if change is None:
+            changed = known if change is None else known.changed(change)
+            if changed is known:
                 return known
-            changed = replace(change, version=known.version + 1)
             work.db.execute("REPLACE INTO meta VALUES ('control', ?)", (msgspec.json.encode(changed),))
             return changed
 

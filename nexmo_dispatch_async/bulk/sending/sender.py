@@ -433,9 +433,7 @@ class Sender:
 
     async def _pause(self, hold: Hold) -> None:
         """Pause the campaign for all its workers, until an operator resumes it."""
-        # Read anew: an operator may have asked for something since the last look.
-        known = await self._ledger.control()
-        self._control = await self._ledger.control(known.paused(hold.by, hold.reason))
+        self._control = await self._ledger.control(lambda known: known.paused(hold.by, hold.reason))
         if self._hold is hold:  # only now: a ledger that failed is asked again
             self._hold = None
         logger.warning("the campaign pauses by %s: %s", hold.by, hold.reason)

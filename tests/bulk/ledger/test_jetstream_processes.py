@@ -123,7 +123,7 @@ async def test_rates_are_shared_by_the_processes_that_send(makes: JetStreamLedge
     assert sum(answer.grants[0].n for answer in answers) == 5  # at 0, 1/8 … 4/8 of a second
     for ledger in others:
         await ledger.aclose()
-    await one.control(Control())  # a change, with which what is new is read
+    await one.control(lambda _: Control(by="command"))  # a change, with which what is new is read
     await one.counts()
     assert one.share == 1.0
 
@@ -185,7 +185,7 @@ async def test_workers_find_the_campaigns_with_rows(makes: JetStreamLedgers) -> 
     for ledger in ledgers.values():
         await ledger.add(people(2))
     await ledgers["over"].record([result(row) for row in await ledgers["over"].claim(request())])
-    await ledgers["stopped"].control(Control(state="stop"))
+    await ledgers["stopped"].control(lambda _: Control(state="stop"))
     await makes.open("empty")
 
     async with OpenCampaigns(makes.url) as campaigns:

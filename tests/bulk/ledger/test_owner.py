@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from nexmo_dispatch_async.bulk.campaign import Campaign
 from nexmo_dispatch_async.bulk.ledger import sqlite_file
 from nexmo_dispatch_async.bulk.ledger.conformance_claims import (
     assert_recount,
@@ -194,6 +195,20 @@ class TestOneProcess:
 class TestObserver:
     """Looking at a ledger that another has."""
 
+    async def test_what_two_operators_ask_for_at_once_holds(self, tmp_path: Path) -> None:
+        """A pace of one and a pause of the other, many times: none overwrites the other."""
+        path = tmp_path / "a.db"
+        async with (
+            opened(path) as owner,
+            Campaign.open(path, observer=True) as one,
+            Campaign.open(path, observer=True) as two,
+        ):
+            for number in range(1, 21):
+                await asyncio.gather(one.resume(), two.retune(rate=float(number)))
+
+                found = await owner.control()
+                assert (found.resumed, found.rate, found.version) == (number, number, 2 * number)
+
     async def test_an_observer_counts_reads_and_asks(self, tmp_path: Path) -> None:
         """`status` and `pause` from another terminal: numbers and rows, and the owner hears of the change."""
         path = tmp_path / "a.db"
@@ -204,7 +219,7 @@ class TestObserver:
 
             assert await observer.counts() == await owner.counts()
             assert [row.state for row in await observer.scan()] == ["sending", "pending", "pending"]
-            await observer.control(Control(state="pause", by="command"))
+            await observer.control(lambda _: Control(state="pause", by="command"))
             assert (await owner.control()).state == "pause"
             await owner.claim(request(limit=1))
             assert (await observer.counts()).states == {"sending": 2, "pending": 1}

@@ -52,7 +52,7 @@ class Account:
 async def resume(ledger: MemoryLedger) -> None:
     """Do what `bulk resume` does in another process."""
     before = await ledger.control()
-    await ledger.control(Control(by="command", resumed=before.resumed + 1))
+    await ledger.control(lambda _: Control(by="command", resumed=before.resumed + 1))
 
 
 @pytest.mark.parametrize("headers", [True, False])
@@ -112,7 +112,7 @@ def test_another_pace_ends_no_wait() -> None:
         await asyncio.sleep(30)
         before = account.refused
 
-        await ledger.control(Control(rate=5.0))
+        await ledger.control(lambda _: Control(rate=5.0))
         await asyncio.sleep(30)
         assert account.refused == before
         sender.stop()

@@ -200,7 +200,7 @@ def test_what_would_refuse_every_row_pauses_and_refuses_none(error: Exception) -
         assert (sender.wait.by, sender.wait.words) == ("service", str(error))
 
         client.answer = None
-        sender.follow(await ledger.control(Control()))
+        sender.follow(await ledger.control(lambda _: Control()))
 
         assert (await running).states == {"sent": 500}
 
@@ -315,7 +315,7 @@ def test_a_pause_and_a_resume_and_a_new_rate_from_another_process() -> None:
         sender = sender_of(ledger, client, pace=Pace(rates=(Rate(10),)))
         running = asyncio.ensure_future(sender.run())
         await asyncio.sleep(5)
-        await ledger.control(Control(state="pause", by="command", reason="lunch"))
+        await ledger.control(lambda _: Control(state="pause", by="command", reason="lunch"))
         await asyncio.sleep(3)
         before = len(client.moments)
         assert sender.wait is not None
@@ -323,7 +323,7 @@ def test_a_pause_and_a_resume_and_a_new_rate_from_another_process() -> None:
         await asyncio.sleep(100)
         assert len(client.moments) == before
 
-        await ledger.control(Control(state="run", by="command", rate=100.0))
+        await ledger.control(lambda _: Control(state="run", by="command", rate=100.0))
         await asyncio.sleep(4)
         assert 250 <= len(client.moments) - before <= 410
         assert (await running).states == {"sent": 1000}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nexmo_dispatch_async.bulk.ledger.records import Claimed, Control
+from nexmo_dispatch_async.bulk.ledger.records import Change, Claimed, Control
 from nexmo_dispatch_async.bulk.sending.safety import AbortWatch
 from nexmo_dispatch_async.bulk.settings import AbortIf
 from nexmo_dispatch_async.exceptions import BadRequestError, LedgerError
@@ -31,7 +31,7 @@ def test_a_pause_outlasts_a_ledger_that_fails(monkeypatch: pytest.MonkeyPatch) -
         ledger, client, failures = await filled(500), refusing(), 2
         control = ledger.control
 
-        async def failing(change: Control | None = None) -> Control:
+        async def failing(change: Change | None = None) -> Control:
             nonlocal failures
             if change is not None and failures:
                 failures -= 1
@@ -64,7 +64,7 @@ def test_a_word_of_an_operator_outlasts_a_pause(state: Any) -> None:
             told += 1
             if told == 20:  # in the instant in which the campaign pauses by itself
                 asked = Control().asked(state=state, by="command", reason="wrong text", rate=5.0)
-                answering.append(asyncio.ensure_future(ledger.control(asked)))
+                answering.append(asyncio.ensure_future(ledger.control(lambda _: asked)))
             return BadRequestError("400", status=400)
 
         answering: list[asyncio.Future[Control]] = []

@@ -157,7 +157,7 @@ def test_a_canary_sends_its_rows_and_waits_for_a_word() -> None:
         assert sender.wait is not None
         assert sender.wait.reason == "canary"
 
-        await ledger.control(Control(release=True))
+        await ledger.control(lambda _: Control(release=True))
         assert (await running).states == {"sent": 100}
 
     run_virtually(main())

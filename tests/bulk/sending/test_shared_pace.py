@@ -206,9 +206,9 @@ def test_a_rate_that_changes_changes_for_all() -> None:
         for _ in range(3):
             workers.join()
         await asyncio.sleep(10)
-        await workers.ledger.control(Control(rate=10))
+        await workers.ledger.control(lambda _: Control(rate=10))
         await asyncio.sleep(12)
-        await workers.ledger.control(Control(rate=200))
+        await workers.ledger.control(lambda _: Control(rate=200))
         await asyncio.sleep(12)
 
         assert workers.sent(12, 22) == about(100)

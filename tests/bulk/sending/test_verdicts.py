@@ -138,8 +138,8 @@ def test_a_service_that_refuses_everything_for_good_pauses_after_five_minutes() 
         assert counts.states == {"sent": 100 - counts.open, "pending": counts.open}
 
         before = len(outage.failed)
-        control = await ledger.control()
-        sender.follow(await ledger.control(control.asked(state="run", by="command", reason="")))
+        resumed = await ledger.control(lambda known: known.asked(state="run", by="command", reason=""))
+        sender.follow(resumed)
         await asyncio.sleep(2)
         assert is_paused(sender), "an operator who resumes it sees at once that nothing is mended"
         assert len(outage.failed) == before + 1
