@@ -366,6 +366,7 @@ class DispatchClient(Unpicklable):
         *,
         retry: RetryPolicy | None = None,
         timeout: Timeout | None = None,  # noqa: ASYNC109 - as in send()
+        before_write: Callable[[], object] | None = None,
     ) -> T:
         """Carry a request with authorization, retries and typed errors: what all other methods stand on.
 
@@ -374,12 +375,15 @@ class DispatchClient(Unpicklable):
             decode: Reads a successful response: its status, headers and bytes.
             retry: Instead of the client's own policy.
             timeout: Instead of the client's own.
+            before_write: Called just before the request is written, after all waits for a slot, a token and a
+                connection, perhaps more than once. Its exception ends the call, and nothing was sent.
 
         Raises:
             APIError: One of its subclasses.
             ClientClosedError: The client is closed or belongs to another event loop.
+            Exception: That of `before_write`.
         """
-        return await self._calls.call(request, decode, retry, timeout)
+        return await self._calls.call(request, decode, retry, timeout, before_write=before_write)
 
     def ready_request(self, body: bytes) -> Request:
         """Return the `POST /dispatch` of a workflow in JSON that was checked before; `call()` carries it."""

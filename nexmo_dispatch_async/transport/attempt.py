@@ -6,6 +6,7 @@ A request that provably did not leave moves on to another connection; nothing el
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import aiohttp
 
@@ -52,10 +53,23 @@ class Attempts:
         await self._deadlines.end_unconnected()
         self._deadlines.close()
 
-    async def send(self, request: Request, authorization: str | None, limits: Timeout) -> Response:
+    async def send(
+        self,
+        request: Request,
+        authorization: str | None,
+        limits: Timeout,
+        before_write: Callable[[], object] | None = None,
+    ) -> Response:
         """Send one request and read its response.
 
+        Args:
+            request: The request.
+            authorization: Value of its `Authorization` header.
+            limits: Its timeouts.
+            before_write: Called just before each write.
+
         Raises:
+            Exception: That of `before_write`; no byte was sent.
             APIConnectionError: No byte was sent.
             OutcomeUnknownError: Bytes may have been sent.
             ClientClosedError: The client is closed, or belongs to another event loop; no byte was sent.
@@ -66,7 +80,7 @@ class Attempts:
         moves = 0
         try:
             while True:
-                progress = deadline.progress = Progress(self._kept)
+                progress = deadline.progress = Progress(self._kept, before_write)
                 try:
                     return await wire.exchange(request, authorization, progress)
                 except FOREIGN as error:
@@ -74,6 +88,8 @@ class Attempts:
                 except BaseException as error:  # noqa: BLE001 - raised again unless the time is over
                     foreign = self._reason_of_end(error, request, progress, deadline)
                     moves = _MOST_MOVES  # there is no time for another connection, or no session
+                if before_write is not None and not progress.on_wire:
+                    before_write()  # its exception in a write of aiohttp's looks like a broken connection
                 if moves == _MOST_MOVES or connections.unusable or not _may_move(progress, foreign):
                     raise self._failure(request, progress, foreign) from presentable(foreign)
                 # Many connections may have been idle for too long; each of them is closed now.

@@ -49,6 +49,7 @@ class _Call(Generic[T]):
         decode: Reads a successful response.
         policy: The retry policy.
         limits: The timeouts of an attempt.
+        before_write: Called just before the request is written.
     """
 
     # Class attributes are the initial values: most calls change three of them.
@@ -63,12 +64,18 @@ class _Call(Generic[T]):
     doubt: OutcomeUnknownError | None = None
 
     def __init__(
-        self, request: Request, decode: Callable[[Response], T], policy: RetryPolicy, limits: Timeout
+        self,
+        request: Request,
+        decode: Callable[[Response], T],
+        policy: RetryPolicy,
+        limits: Timeout,
+        before_write: Callable[[], object] | None,
     ) -> None:
         self.request = request
         self.decode = decode
         self.policy = policy
         self.limits = limits
+        self.before_write = before_write
 
 
 class Calls:
@@ -145,6 +152,7 @@ class Calls:
         retry: RetryPolicy | None = None,
         timeout: Timeout | None = None,
         workflow: Workflow | None = None,
+        before_write: Callable[[], object] | None = None,
     ) -> Awaitable[T]:
         """Return the awaitable call, wrapped in the middleware if there is any.
 
@@ -154,6 +162,7 @@ class Calls:
             retry: Retry policy, instead of that of the settings.
             timeout: Timeouts, instead of those of the settings.
             workflow: The workflow in the request, for errors and interruptions.
+            before_write: Called just before the request is written; its exception ends the call unsent.
 
         Raises:
             APIError: One of its subclasses.
@@ -162,9 +171,10 @@ class Calls:
         policy = self.settings.retry if retry is None else retry
         limits = self.settings.timeout if timeout is None else timeout
         if self._around_call is None:
-            return self._made(_Call(request, decode, policy, limits), workflow)
+            return self._made(_Call(request, decode, policy, limits, before_write), workflow)
         made = self._around_call(
-            request, lambda request: self._made(_Call(request, decode, policy, limits), workflow)
+            request,
+            lambda request: self._made(_Call(request, decode, policy, limits, before_write), workflow),
         )
         return made if workflow is None else _telling(made, workflow)
 
@@ -365,14 +375,15 @@ class Calls:
         if logger.isEnabledFor(logging.DEBUG):
             return self._logged(call, authorization)
         if self._around_attempt is None:
-            return self._attempts.send(call.request, authorization, call.limits)
-        return self._surrounded(Attempt(call.request, call.attempt, "call"), authorization, call.limits)
+            return self._attempts.send(call.request, authorization, call.limits, call.before_write)
+        attempt = Attempt(call.request, call.attempt, "call")
+        return self._surrounded(attempt, authorization, call.limits, call.before_write)
 
     async def _logged(self, call: _Call[T], authorization: str) -> Response:
         clock, began, attempt = self.settings.clock, self.settings.clock(), call.attempt
         try:
             response = await self._surrounded(
-                Attempt(call.request, attempt, "call"), authorization, call.limits
+                Attempt(call.request, attempt, "call"), authorization, call.limits, call.before_write
             )
         except APIError as error:
             logger.debug("attempt %d, %.3f s: %s", attempt, clock() - began, error.message)
@@ -385,13 +396,17 @@ class Calls:
         return self._surrounded(Attempt(request, number, "token"), None, self.settings.timeout)
 
     def _surrounded(
-        self, attempt: Attempt, authorization: str | None, limits: Timeout
+        self,
+        attempt: Attempt,
+        authorization: str | None,
+        limits: Timeout,
+        before_write: Callable[[], object] | None = None,
     ) -> Awaitable[Response]:
         """Return an awaitable attempt, wrapped in the middleware if there is any."""
         if self._around_attempt is None:
-            return self._attempts.send(attempt.request, authorization, limits)
+            return self._attempts.send(attempt.request, authorization, limits, before_write)
         return self._around_attempt(
-            attempt, lambda attempt: self._attempts.send(attempt.request, authorization, limits)
+            attempt, lambda attempt: self._attempts.send(attempt.request, authorization, limits, before_write)
         )
 
 

@@ -41,6 +41,7 @@ class Progress:
 
     Args:
         kept: The known facts of the connections of the client, if it keeps them.
+        before_write: Called just before the request is written; its exception prevents that.
     """
 
     # Class attributes are the initial values: most requests change two of them.
@@ -59,8 +60,11 @@ class Progress:
     _protocol: object = None
     _socket: Socket | None = None
 
-    def __init__(self, kept: KeptConnections | None = None) -> None:
+    def __init__(
+        self, kept: KeptConnections | None = None, before_write: Callable[[], object] | None = None
+    ) -> None:
         self._kept = kept
+        self._before_write = before_write
 
     @property
     def connecting(self) -> bool:
@@ -123,6 +127,7 @@ class Progress:
 
         Raises:
             ConnectionResetError: The connection must not be used; nothing may be written.
+            Exception: That of `before_write`; nothing may be written.
         """
         if getattr(self._protocol, "should_close", False):
             self.report_stale(UNASKED)
@@ -132,6 +137,8 @@ class Progress:
                 self.expired = True
                 self.report_stale(_IDLE)
             self._sent = now
+        if self._before_write is not None:
+            self._before_write()
         self.phase = _LEFT
 
     def check_write(self) -> None:

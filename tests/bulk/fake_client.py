@@ -41,7 +41,16 @@ class FakeClient:
     def ready_request(self, body: bytes) -> Request:
         return dispatch_request(self.url, {"ApplicationId": "app"}, body)
 
-    async def call(self, request: Request, decode: Callable[[Response], Any], **_settings: Any) -> Any:
+    async def call(
+        self,
+        request: Request,
+        decode: Callable[[Response], Any],
+        *,
+        before_write: Callable[[], object] | None = None,
+        **_settings: Any,
+    ) -> Any:
+        if before_write is not None:
+            before_write()
         step = json.loads(request.body or b"{}")["workflow"][0]
         address = step["to"]["number"]
         self.sends[address] += 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import pytest
@@ -42,7 +44,7 @@ class SharedLedgers(Protocol):
         ...
 
     async def die(self, ledger: Any, /) -> None:
-        """End a ledger as the death of its process would; others take it for dead when this returns."""
+        """End a ledger as the death or sleep of its process would; others take it for dead then."""
         ...
 
 
@@ -112,6 +114,27 @@ class SharedLedgerConformance:
         assert [found[row.id] for row in kept] == ["sent", "sent"]
         assert sorted(found.values()) == ["pending", "pending", "sent", "sent", "sent", "unknown"]
         await assert_recount(third)
+
+    async def test_a_sender_that_slept_sends_no_row_that_it_claimed_before(
+        self, shared_ledgers: SharedLedgers
+    ) -> None:
+        """Its rows are `unknown` or of another sender by now; what it claims afterwards, it may send."""
+        one = await shared_ledgers.open("spring")
+        await one.add(people(100))
+        row, guard = await _claimed_to_send(one)
+        await shared_ledgers.die(one)
+
+        third = await shared_ledgers.open("spring")
+        await third.resend([row.id])
+        await third.claim(request(limit=50))
+        with pytest.raises(LedgerError, match="too old"):
+            guard()
+        await one.record([result(row, "pending")])
+        await _claimed_to_send(one)
+
+        with pytest.raises(LedgerError, match="too old"):
+            guard()
+        assert (await states(third))[row.id - 1] != "pending"
 
     async def test_the_cap_holds_over_senders(self, shared_ledgers: SharedLedgers) -> None:
         """Two campaigns and four senders at the same instant: no person gets more messages than the cap."""
@@ -211,3 +234,15 @@ class SharedLedgerConformance:
         for _ in range(10):
             await ledger.counts()
         assert (await assert_recount(ledger)).states == {"pending": 4}
+
+
+async def _claimed_to_send(ledger: Ledger) -> tuple[Claimed, Callable[[], object]]:
+    """Claim a row that may be sent: the first try may be late where a lease is short."""
+    async with asyncio.timeout(20):
+        while True:
+            guard = ledger.guard()
+            assert guard is not None
+            (row,) = await ledger.claim(request(limit=1))
+            with contextlib.suppress(LedgerError):
+                guard()
+                return row, guard

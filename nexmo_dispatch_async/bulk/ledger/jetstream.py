@@ -275,8 +275,12 @@ class JetStreamLedger:
         try:
             return await asyncio.shield(claiming)
         except asyncio.CancelledError:
-            claiming.add_done_callback(self._give_back)
+            claiming.add_done_callback(self._batches.give_back)
             raise
+
+    def guard(self) -> Callable[[], object]:
+        """Return a check that no sign of life was late since, by clocks of the process."""
+        return self._journal.tenure.guard()
 
     async def _claim(self, request: ClaimRequest, results: Sequence[Result], worker: str) -> list[Claimed]:
         self._journal.sends()
@@ -470,19 +474,6 @@ class JetStreamLedger:
     def _require_owner(self) -> None:
         if self._observes:
             raise LedgerError("the ledger is open for looking at it: open it without observer=True for that")
-
-    def _give_back(self, claiming: asyncio.Future[list[Claimed]]) -> None:
-        """Put rows back that a caller who was cancelled did not get."""
-        if claiming.cancelled() or claiming.exception() is not None or self._closed:
-            return
-        back = [
-            Result(id=row.id, state="pending", at=self._clock(), attempts=row.attempts)
-            for row in claiming.result()
-        ]
-        if back:
-            giving = asyncio.ensure_future(self._batches.give_back(back))
-            # Where that fails, the rows are reaped when this process ends.
-            giving.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
 async def _store_head(head: Head, work: Work) -> None:

@@ -232,13 +232,16 @@ class Batches:
 
         return await self.run(work, read=True)
 
-    async def give_back(self, results: list[Result]) -> None:
-        """Record that claimed rows were not sent."""
-
-        async def work(work: Work) -> None:
-            await changes.record(work, results)
-
-        await self.run(work)
+    def give_back(self, claiming: asyncio.Future[list[Claimed]]) -> None:
+        """Put rows back that a caller who was cancelled did not get."""
+        if claiming.cancelled() or claiming.exception() is not None or self._closed:
+            return
+        at = self._clock()
+        back = [Result(id=row.id, state="pending", at=at, attempts=row.attempts) for row in claiming.result()]
+        if back:
+            giving = asyncio.ensure_future(self.run(lambda work: changes.record(work, back)))
+            # Where that fails, the rows are reaped when this process ends.
+            giving.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     def _require_open(self) -> None:
         if self._closed:

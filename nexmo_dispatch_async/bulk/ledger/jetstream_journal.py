@@ -22,6 +22,7 @@ from nexmo_dispatch_async.bulk.ledger.jetstream_people import PeopleView
 from nexmo_dispatch_async.bulk.ledger.jetstream_rows import Chunk, Marker, Names, PeopleNames
 from nexmo_dispatch_async.bulk.ledger.jetstream_view import CampaignView, Worker
 from nexmo_dispatch_async.bulk.ledger.records import Life
+from nexmo_dispatch_async.bulk.ledger.tenure import Tenure
 from nexmo_dispatch_async.exceptions import LedgerError
 from nexmo_dispatch_core.jetstream.connection import Connection
 from nexmo_dispatch_core.jetstream.failures import Failure, WrongSequenceError
@@ -174,6 +175,8 @@ class Journal:
         self.people: PeopleView = PeopleView(people)
         #: Rows that are `sending` in the name of this process and were never handed out, with their attempts.
         self.strays: dict[int, int] = {}
+        #: Until when what is claimed may be sent.
+        self.tenure: Tenure = Tenure(seconds)
         self._connection = connection
         self._stream = stream
         self._seconds = seconds
@@ -256,6 +259,7 @@ class Journal:
 
     def _name(self) -> None:
         """Take a new name: nothing was ever written under it."""
+        self.tenure.end()
         self.process = secrets.token_hex(8)
         subject = f"{self.names.workers}{self.process}"
         self._lease = Lease(self._stream, subject, seconds=self._seconds, monotonic=self._monotonic)
@@ -266,8 +270,11 @@ class Journal:
 
     async def show_life(self) -> None:
         """Write a sign of life; under a new name when the old one was taken for dead."""
+        asked = self.tenure.ask()
         while not await self._lease.hold(self._report()):
             self._name()
+            asked = self.tenure.ask()
+        self.tenure.renew(asked)
 
     def _report(self) -> bytes:
         return b"true" if self._sends else b"false"
@@ -350,11 +357,13 @@ class Journal:
         """
         if not self._lease.held:
             await self.show_life()
+        asked = self.tenure.ask()
         try:
             last = await self._lease.write(writes, self._report())
         except LostLeaseError:
             self._name()
             raise WrongSequenceError from None
+        self.tenure.renew(asked)
         first = last - len(writes)
         self._rows.wrote(first, last)
         self._list.wrote(first, last)

@@ -1,13 +1,13 @@
 """`Ledger`: the protocol of a store for the rows of a campaign, on one machine or on several.
 
 A crash turns `sending` into `unknown`, never back into `pending`; only a row that was provably not sent
-becomes `pending` again. A lease therefore only decides when a row becomes unknown, and safety does not depend
-on it.
+becomes `pending` again. A lease therefore only decides when a row becomes unknown; what its process claimed
+before and wakes up with later is stopped by `guard`, just before it would be sent.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Protocol, runtime_checkable
 
 from nexmo_dispatch_async.bulk.ledger.rates import RateExchange, RateRequest, SharedPause
@@ -27,7 +27,10 @@ from nexmo_dispatch_async.bulk.ledger.records import (
     State,
 )
 
-__all__ = ["ComputesBeside", "Ledger", "TakesRows", "TellsLife", "rows_of"]
+__all__ = ["ComputesBeside", "Guard", "Ledger", "TakesRows", "TellsLife", "rows_of"]
+
+#: A check just before a row is sent; `None` for none.
+Guard = Callable[[], object] | None
 
 
 class TakesRows(Protocol):
@@ -106,6 +109,14 @@ class Ledger(Protocol):
         left: together they never claim more rows than the bounds allow.
 
         If the caller is cancelled, its rows are `pending` again.
+        """
+        ...
+
+    def guard(self) -> Guard:
+        """Return a check for rows that are claimed after this call, made just before each POST is written.
+
+        The check raises `LedgerError` once another process may have taken the row over; then nothing is sent.
+        `None` for a ledger whose rows no other process can take while this one lives.
         """
         ...
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
+from nexmo_dispatch_async.bulk.ledger.ledger import Guard
 from nexmo_dispatch_async.bulk.ledger.opt_outs import MemoryOptOutStore, OptOutList
 from nexmo_dispatch_async.bulk.ledger.rates import RateExchange, RateRequest, SharedPause, SharedRates
 from nexmo_dispatch_async.bulk.ledger.records import (
@@ -178,6 +179,10 @@ class MemoryLedger:
                 room[bucket] -= 1
             claimed.append(self._hand_out(row, request, worker))
         return claimed
+
+    def guard(self) -> Guard:
+        """No check: the rows are those of this process."""
+        return None
 
     async def record(self, results: Sequence[Result]) -> None:
         """Record results."""

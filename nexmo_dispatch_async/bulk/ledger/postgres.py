@@ -1,7 +1,7 @@
 """`PostgresLedger`: a campaign in a Postgres database, which any number of senders work through at once.
 
 A sender that gives no sign of life for longer than its lease is taken for dead: its rows in flight become
-`unknown`, and never `pending`. So a sender that was only suspended messages no person twice.
+`unknown`, and never `pending`. A sender that was only suspended does not send them when it wakes up.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ from nexmo_dispatch_async.bulk.ledger.records import (
     Row,
     State,
 )
+from nexmo_dispatch_async.bulk.ledger.tenure import Tenure
 from nexmo_dispatch_async.exceptions import (
     ConfigurationError,
     LedgerError,
@@ -94,6 +95,7 @@ class PostgresLedger:
         self._database = database
         self._clock = clock
         self._lease = lease
+        self._tenure = Tenure(lease)
         self._given = opt_outs
         self._refused = (
             "the ledger is open for looking at it: open it without observer=True for that" if observer else ""
@@ -242,6 +244,8 @@ class PostgresLedger:
     ) -> list[Claimed]:
         """Record results and hand out rows."""
         self._require_owner()
+        if not self._tenure.held:  # or the rows would not be sent
+            await self._show_life()
 
         async def work(work: Work) -> list[Claimed]:
             if request.bounds is not None:
@@ -255,6 +259,10 @@ class PostgresLedger:
         except asyncio.CancelledError:
             claiming.add_done_callback(self._give_back)
             raise
+
+    def guard(self) -> Callable[[], object]:
+        """Return a check that no sign of life was late since: by clocks of the process, and of the server."""
+        return self._tenure.guard()
 
     async def record(self, results: Sequence[Result]) -> None:
         """Record results."""
@@ -389,7 +397,9 @@ class PostgresLedger:
         sign = partial(
             postgres_life.show_life, campaign=self._campaign, name=self._instance, lease=self._lease
         )
-        self._senders = await self._database.run(sign)
+        asked = self._tenure.ask()
+        self._senders, lapsed = await self._database.run(sign)
+        self._tenure.renew(asked, lapsed=lapsed)
 
     async def _stay_alive(self) -> None:
         """Show signs of life, and reap the rows of processes that show none."""

@@ -13,9 +13,12 @@ __all__ = ["QUIET", "leave", "life", "show_life"]
 #: Seconds without a sign of life until the others have the part of the quota of a process.
 QUIET: Final = 4.0
 _LIVE: Final[LiteralString] = (
-    "INSERT INTO nexmo_dispatch.campaign_workers AS w (campaign, name, seen, until)"
+    "WITH before AS MATERIALIZED (SELECT until FROM nexmo_dispatch.campaign_workers"
+    " WHERE campaign = %(campaign)s AND name = %(name)s)"
+    " INSERT INTO nexmo_dispatch.campaign_workers AS w (campaign, name, seen, until)"
     f" VALUES (%(campaign)s, %(name)s, {NOW}, {NOW} + %(lease)s)"
     " ON CONFLICT (campaign, name) DO UPDATE SET seen = excluded.seen, until = excluded.until"
+    " RETURNING coalesce((SELECT until FROM before), 0) <= w.seen"
 )
 _SENDERS: Final[LiteralString] = (
     "SELECT count(*) FROM nexmo_dispatch.campaign_workers"
@@ -39,8 +42,8 @@ SELECT (SELECT count(*) FROM workers WHERE quiet_for < %(quiet)s), (SELECT min(q
 """
 
 
-async def show_life(connection: Connection, campaign: int, name: str, lease: float) -> int:
-    """Write a sign of life of a process; return how many processes send.
+async def show_life(connection: Connection, campaign: int, name: str, lease: float) -> tuple[int, bool]:
+    """Write a sign of life of a process; return how many processes send, and whether its lease was over.
 
     Args:
         connection: Of the database.
@@ -49,9 +52,9 @@ async def show_life(connection: Connection, campaign: int, name: str, lease: flo
         lease: Seconds after which it counts as dead without another sign.
     """
     values = {"campaign": campaign, "name": name, "lease": lease, "quiet": QUIET}
-    await connection.execute(_LIVE, values)
+    ((lapsed,),) = await fetch(connection, _LIVE, values)
     ((senders,),) = await fetch(connection, _SENDERS, values)
-    return int(senders)
+    return int(senders), bool(lapsed)
 
 
 async def leave(connection: Connection, campaign: int, name: str) -> None:

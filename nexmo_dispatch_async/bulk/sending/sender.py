@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from nexmo_dispatch_async.bulk.ledger.ledger import ComputesBeside, Ledger
+from nexmo_dispatch_async.bulk.ledger.ledger import ComputesBeside, Guard, Ledger
 from nexmo_dispatch_async.bulk.ledger.records import Cap, Claimed, ClaimRequest, Control, Counts, Result
 from nexmo_dispatch_async.bulk.progress import Progress, Wait
 from nexmo_dispatch_async.bulk.sending.calendar import Calendar
@@ -97,7 +97,7 @@ class Sender:
         self._sharing = sharing if ledger.shared else None
         # What is under way, and what was claimed and is to be sent next
         self._tasks: dict[asyncio.Task[Answer], tuple[Claimed, Lane, float]] = {}
-        self._ready: list[tuple[Claimed, Lane]] = []
+        self._ready: list[tuple[Claimed, Lane, Guard]] = []
         self._results: list[Result] = []
         self._record_at = self._gather_at = math.inf
         self._answers = Answers()
@@ -291,6 +291,7 @@ class Sender:
     async def _claim(self, request: ClaimRequest, reservations: dict[str, tuple[Lane, int]]) -> bool:
         results, self._results = self._results, []
         self._record_at = self._gather_at = math.inf
+        guard = self._ledger.guard()  # before the claim, whose response may come after a sleep
         # Not cancelled in the middle: rows that were claimed have to be sent or given back.
         claiming = asyncio.ensure_future(self._ledger.claim(request, results, worker=self._worker))
         try:
@@ -320,7 +321,7 @@ class Sender:
         got = dict.fromkeys(reservations, 0)
         for row in rows:
             got[row.bucket] += 1
-            self._ready.append((row, reservations[row.bucket][0]))
+            self._ready.append((row, reservations[row.bucket][0], guard))
         self._done += len(rows)
         self._allowance.claimed(less=len(rows) < request.limit)
         for name, (_, n) in reservations.items():
@@ -333,17 +334,17 @@ class Sender:
     def _start_ready(self) -> None:
         """Send the rows of the last claim."""
         ready, self._ready, now = self._ready, [], running_loop().time()
-        for row, lane in ready:
-            self._start(row, lane, now)
+        for row, lane, guard in ready:
+            self._start(row, lane, guard, now)
 
     def _give_back(self) -> None:
         """Put back the rows of the last claim, of which nothing was sent."""
         ready, self._ready = self._ready, []
-        for row, lane in ready:
+        for row, lane, _ in ready:
             lane.give_back(1)
             self._results.append(not_sent(row, self._wall()))
 
-    def _start(self, row: Claimed, lane: Lane, now: float) -> None:
+    def _start(self, row: Claimed, lane: Lane, guard: Guard, now: float) -> None:
         try:
             rendered = self._renderer.render(row, f"{self._ledger.reference}-{row.id}")
         except Exception as error:  # noqa: BLE001 - a function of the user's: one bad row stops no other
@@ -351,9 +352,10 @@ class Sender:
             self._take(self._verdicts.unrendered(row, error, self._wall()), now)
             return
         request = self._client.ready_request(rendered.body)
-        task = asyncio.ensure_future(
-            self._client.call(request, decipher_answer, retry=_ONCE, timeout=self._timeout)
+        sending = self._client.call(
+            request, decipher_answer, retry=_ONCE, timeout=self._timeout, before_write=guard
         )
+        task = asyncio.ensure_future(sending)
         self._tasks[task] = row, lane, now
         task.add_done_callback(self._finished)
 

@@ -20,6 +20,7 @@ from nexmo_dispatch_async.exceptions import (
     CertificateError,
     ClientClosedError,
     ConfigurationError,
+    LedgerError,
     NotFoundError,
     NotSentError,
     OutcomeUnknownError,
@@ -142,8 +143,9 @@ class Verdicts:
             uuid = known.dispatch.dispatch_uuid
             return Verdict(Result(id=row.id, state="sent", at=at, dispatch_uuid=uuid, attempts=row.attempts))
         if known.outcome == "not_sent":
-            # Cancelled, or an exception of a middleware: the next one waits, so that it is no endless loop.
-            if isinstance(error, Exception):
+            # Cancelled, or claimed too long ago, which another claim mends; or an exception of a middleware:
+            # the next one waits, so that it is no endless loop.
+            if isinstance(error, Exception) and not isinstance(error, LedgerError):
                 lane.gateway.unreachable(sent, now)
             return Verdict(not_sent(row, at, name))
         code = error.code if isinstance(error, APIError) else ""

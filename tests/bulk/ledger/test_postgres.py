@@ -26,6 +26,7 @@ from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.bulk.ledger.places import split_url
 from nexmo_dispatch_async.bulk.ledger.postgres import PostgresLedger
 from nexmo_dispatch_async.bulk.ledger.postgres_opt_outs import PostgresOptOutStore
+from nexmo_dispatch_async.bulk.ledger.tenure import boot_time
 from nexmo_dispatch_async.exceptions import ConfigurationError, LedgerError
 from nexmo_dispatch_core.tasks import end
 from tests.support.postgres_server import PostgresServer
@@ -74,6 +75,7 @@ class PostgresLedgers:
         await end(alive)
         dead = "UPDATE nexmo_dispatch.campaign_workers SET until = 0 WHERE name = %s"
         await ledger._database.run(lambda connection: connection.execute(dead, (ledger._instance,)))
+        ledger._tenure._clock = lambda: boot_time() + ledger._lease
 
     async def aclose(self) -> None:
         for opened in reversed(self._opened):
