@@ -14,6 +14,7 @@ from collections.abc import Callable
 from hashlib import blake2b
 from typing import Final
 
+import anyio
 import msgspec
 
 from nexmo_dispatch_async.exceptions import ConfigurationError, TrackingStoreError
@@ -136,8 +137,9 @@ class JetStreamTrackingStore:
     async def aclose(self) -> None:
         """Disconnect."""
         self._closed = True
-        async with self._opening:
-            await self._connection.aclose()
+        with anyio.CancelScope(shield=True):  # also in a cancelled scope
+            async with self._opening:
+                await self._connection.aclose()
 
     async def _open(self) -> None:
         if self._connection.is_open and not self._closed:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, LiteralString
 
+import anyio
 import msgspec
 
 from nexmo_dispatch_async.exceptions import ConfigurationError, TrackingStoreError
@@ -146,9 +147,10 @@ class PostgresTrackingStore:
     async def aclose(self) -> None:
         """Disconnect, after the last notifications."""
         self._closed = True
-        async with self._opening:
-            await self._notifications.aclose()
-            await self._database.aclose()
+        with anyio.CancelScope(shield=True):  # also in a cancelled scope
+            async with self._opening:
+                await self._notifications.aclose()
+                await self._database.aclose()
 
     async def prepare(self) -> None:
         """Bring the table to the version of this release."""

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final, TypeVar, cast
 
+import anyio
 from nats import errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -116,7 +117,8 @@ class Connection:
         """Disconnect."""
         client, self._client = self._client, None
         if client is not None:
-            with contextlib.suppress(*TROUBLE):
+            # A cancelled scope would leave tasks and the connection behind.
+            with contextlib.suppress(*TROUBLE), anyio.CancelScope(shield=True):
                 await client.close()
 
     def listen(self, subject: str, on_message: Callable[[bytes | None], object]) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
+import anyio
 from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
@@ -115,12 +116,13 @@ class Database:
         """Close all connections."""
         pool, self._pool = self._pool, None
         checking, self._checking = self._checking, None
-        if checking is not None:
-            await end(checking)
-            with contextlib.suppress(asyncio.CancelledError):
-                await checking
-        if pool is not None:
-            await pool.close()
+        with anyio.CancelScope(shield=True):  # a cancelled scope would leave connections behind
+            if checking is not None:
+                await end(checking)
+                with contextlib.suppress(asyncio.CancelledError):
+                    await checking
+            if pool is not None:
+                await pool.close()
 
     async def run(self, work: Work[T]) -> T:
         """Run a function with a connection on which each statement commits by itself.

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
+import anyio
 import pytest
 
 from nexmo_dispatch_async.auth import BearerToken, KpnOAuth
@@ -179,7 +180,8 @@ def client_behind(silent: SilentProxy, **settings: Any) -> DispatchClient:
     )
 
 
-async def test_closing_does_not_wait_for_a_proxy(workflow: Workflow) -> None:
+@pytest.mark.parametrize("cut_short", [False, True], ids=["closed", "closed in a cancelled scope"])
+async def test_closing_does_not_wait_for_a_proxy(workflow: Workflow, *, cut_short: bool) -> None:
     """No byte of the request left: the send ends at once, and the proxy is left alone."""
     async with silent_proxy() as proxy:
         client = client_behind(proxy)
@@ -187,9 +189,13 @@ async def test_closing_does_not_wait_for_a_proxy(workflow: Workflow) -> None:
         await proxy.asked.wait()
 
         async with asyncio.timeout(10):
-            await client.aclose()
+            with anyio.CancelScope() as limit:
+                if cut_short:
+                    limit.cancel()
+                await client.aclose()
             with pytest.raises(ClientClosedError, match="the client was closed before the request was sent"):
                 await sending
+            assert not client._calls._attempts._deadlines._running
 
     assert sending.cancelling() == 0
     assert client.statistics().in_flight == 0

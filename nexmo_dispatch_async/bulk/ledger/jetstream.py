@@ -16,6 +16,7 @@ from functools import partial
 from itertools import islice
 from typing import Self
 
+import anyio
 import msgspec
 from msgspec.structs import replace
 
@@ -460,10 +461,11 @@ class JetStreamLedger:
         if self._closed:
             return
         self._closed = True
-        await self._batches.aclose()
-        await self._connection.aclose()
-        if self._given is None:
-            await self.opt_outs.aclose()
+        with anyio.CancelScope(shield=True):  # also in a cancelled scope: no lease is waited for
+            await self._batches.aclose()
+            await self._connection.aclose()
+            if self._given is None:
+                await self.opt_outs.aclose()
 
     async def __aenter__(self) -> Self:
         return self

@@ -16,6 +16,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Final, LiteralString, Self, TypeVar
 
+import anyio
 import msgspec
 
 from nexmo_dispatch_async.bulk.ledger import (
@@ -364,17 +365,18 @@ class PostgresLedger:
         if self._closed:
             return
         alive, self._alive = self._alive, None
-        if alive is not None:
-            await end(alive)
-            with contextlib.suppress(LedgerError):  # where that fails, the lease ends
-                await self.reap("")
-                gone = partial(postgres_life.leave, campaign=self._campaign, name=self._instance)
-                await self._database.run(gone)
-        self._closed = True
-        async with self._lock:
-            await self._database.aclose()
-        if self._given is None:
-            await self.opt_outs.aclose()
+        with anyio.CancelScope(shield=True):  # also in a cancelled scope: no lease is waited for
+            if alive is not None:
+                await end(alive)
+                with contextlib.suppress(LedgerError):  # where that fails, the lease ends
+                    await self.reap("")
+                    gone = partial(postgres_life.leave, campaign=self._campaign, name=self._instance)
+                    await self._database.run(gone)
+            self._closed = True
+            async with self._lock:
+                await self._database.aclose()
+            if self._given is None:
+                await self.opt_outs.aclose()
 
     async def __aenter__(self) -> Self:
         return self

@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Final, LiteralString, TypeVar
 
+import anyio
+
 from nexmo_dispatch_async.bulk.ledger.postgres_tables import CAMPAIGNS, fetch
 from nexmo_dispatch_async.bulk.ledger.records import Suppressed
 from nexmo_dispatch_async.exceptions import ConfigurationError, OptOutError
@@ -115,8 +117,9 @@ class PostgresOptOutStore:
     async def aclose(self) -> None:
         """Disconnect."""
         self._closed = True
-        async with self._opening:
-            await self._database.aclose()
+        with anyio.CancelScope(shield=True):  # also in a cancelled scope
+            async with self._opening:
+                await self._database.aclose()
 
     async def list_id(self, database: Database | None = None) -> int:
         """Return the number of the list, which is made when it is new.

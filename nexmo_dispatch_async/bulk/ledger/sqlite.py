@@ -20,6 +20,7 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+import anyio
 import msgspec
 
 from nexmo_dispatch_async.bulk.ledger import sqlite_claims, sqlite_results, sqlite_sql
@@ -317,8 +318,9 @@ class SqliteLedger:
             self._closed = True
             self._hand_over()
             self._queue.put(None)
-        while self._thread.is_alive():
-            await asyncio.to_thread(self._thread.join)
+        with anyio.CancelScope(shield=True):  # also in a cancelled scope: the next opening would be refused
+            while self._thread.is_alive():
+                await asyncio.to_thread(self._thread.join)
 
     async def __aenter__(self) -> Self:
         return self
