@@ -249,13 +249,15 @@ class Connection:
                 raise self._last
             else:
                 raise TimeoutError
-        finally:
-            await end(connecting, denied)
-        try:
             await self._check(client)
         except BaseException:
-            await client.close()
+            with anyio.CancelScope(shield=True):  # it may have connected in the instant of a cancellation
+                await end(connecting)
+                if not connecting.cancelled() and connecting.exception() is None:
+                    await connecting.result().close()
             raise
+        finally:
+            denied.cancel()
         return client
 
     async def _dial(self) -> Client:
