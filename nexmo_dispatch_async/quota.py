@@ -7,6 +7,7 @@ unreadable header counts as missing.
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -15,7 +16,7 @@ from msgspec import Struct
 
 from nexmo_dispatch_core.lenient import to_int
 
-__all__ = ["Quota", "quota_of", "retry_after"]
+__all__ = ["Quota", "epoch_seconds", "quota_of", "retry_after"]
 
 
 class Quota(Struct, frozen=True, kw_only=True):
@@ -64,8 +65,8 @@ def quota_of(headers: Mapping[str, str], *, now: float = 0.0) -> Quota | None:
     interval = to_int(headers.get("quota-interval", "1"))
     window = float(unit * interval) if interval is not None and interval > 0 else 0.0
     used = to_int(headers.get("quota-used"))
-    moment = _epoch(headers.get("quota-reset-UTC", "").strip())
-    here = _epoch(headers.get("Date", "")) or now
+    moment = epoch_seconds(headers.get("quota-reset-UTC", "").strip())
+    here = epoch_seconds(headers.get("Date", "")) or now
     reset_in = moment - here if moment is not None and here else 0.0
     in_window = 0 < reset_in <= (window or _UNITS["month"]) + _TOLERANCE
     return Quota(
@@ -94,8 +95,8 @@ def retry_after(headers: Mapping[str, str], *, now: float = 0.0, quota: bool = T
         return seconds
     if not value and quota and _quota_is_spent(headers):
         value = headers.get("quota-reset-UTC", "").strip()
-    moment = _epoch(value) if value else None
-    here = _epoch(headers.get("Date", "")) or now
+    moment = epoch_seconds(value) if value else None
+    here = epoch_seconds(headers.get("Date", "")) or now
     if moment is None or not here:
         return None
     return max(0.0, moment - here)
@@ -118,14 +119,16 @@ def _seconds(text: str) -> float | None:
 
 # Most responses repeat the same reset, and responses of the same second the same date.
 @lru_cache(maxsize=64)
-def _epoch(text: str) -> float | None:
-    """Return the epoch seconds of an HTTP date, an ISO date (UTC by default) or a number."""
+def epoch_seconds(text: str) -> float | None:
+    """Return the epoch seconds of an HTTP date, an ISO date (UTC by default) or a number; None for others."""
     try:
         number = float(text)
     except ValueError:
         pass
     else:
-        return number / 1000 if number > 1e11 else number if number > 1e9 else None
+        if not 1e9 < number < math.inf:
+            return None
+        return number / 1000 if number > 1e11 else number
     for parse in (dt.datetime.fromisoformat, parsedate_to_datetime):
         try:
             moment = parse(text.removesuffix(" UTC"))

@@ -37,7 +37,7 @@ async def test_a_callback_that_does_not_arrive_names_its_url_and_the_command(
 
     assert finding.text.startswith("the status URL at 127.0.0.1:")
     identity = environ["NEXMO_DISPATCH_APPLICATION_ID"]
-    assert f"nexmo-dispatch apps update {identity} --status-url https://…" in finding.cure
+    assert f"nexmo-dispatch apps update {identity} --status-url http://…" in finding.cure
     assert "--inbound-url" not in finding.cure
 
 

@@ -125,6 +125,12 @@ def test_when_to_come_back(headers: dict[str, str], seconds: float | None) -> No
     assert retry_after(Headers(headers), now=NOW) == seconds
 
 
+@pytest.mark.parametrize("asked", ["inf", "nan", "1e999", "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"])
+def test_a_moment_that_never_comes_is_not_asked_for(asked: str) -> None:
+    """An infinite wait could not even be printed."""
+    assert retry_after({"Retry-After": asked}, now=1.7e9) is None
+
+
 def test_a_date_means_nothing_without_a_clock() -> None:
     assert retry_after(Headers({"Retry-After": "Wed, 12 Nov 2025 23:00:30 GMT"})) is None
 

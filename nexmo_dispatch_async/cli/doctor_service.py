@@ -11,7 +11,6 @@ import uuid
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -24,7 +23,7 @@ from nexmo_dispatch_async.cli.doctor_verdicts import (
     CONNECT_S,
     OF_COMMANDS,
     application_findings,
-    callback_finding,
+    callback_findings,
     clock_finding,
     reach_finding,
     refusal_finding,
@@ -33,6 +32,7 @@ from nexmo_dispatch_async.cli.doctor_verdicts import (
 from nexmo_dispatch_async.client import DispatchClient
 from nexmo_dispatch_async.exceptions import APIError, NotFoundError, PermissionDeniedError
 from nexmo_dispatch_async.models.responses import Application
+from nexmo_dispatch_async.quota import epoch_seconds
 from nexmo_dispatch_async.retry import RetryPolicy, Timeout
 from nexmo_dispatch_async.transport.proxies import proxy_name
 from nexmo_dispatch_async.urls import PlainHTTPWarning
@@ -62,9 +62,10 @@ async def examine_hosts(settings: Settings, *, clock: Callable[[], float] = time
         for origin in origins:
             url = URL(origin)
             proxy = settings.proxies.of(url)
+            begun = clock()
             try:
                 async with session.get(url, proxy=proxy, allow_redirects=False) as response:
-                    skew = _skew(response.headers, clock()) if skew is None else skew
+                    skew = _skew(response.headers, begun, clock()) if skew is None else skew
             except _FAILURES as error:
                 findings.append(reach_finding(error, _named(origin), proxy=proxy))
                 continue
@@ -81,14 +82,18 @@ async def examine_hosts(settings: Settings, *, clock: Callable[[], float] = time
     return [*findings, clock_finding(skew)]
 
 
-def _skew(headers: Mapping[str, str], now: float) -> float | None:
-    """Return the seconds by which this clock is ahead; None if the response does not tell."""
+def _skew(headers: Mapping[str, str], begun: float, ended: float) -> float | None:
+    """Return the seconds by which this clock is ahead; None if the response does not tell.
+
+    Args:
+        headers: Those of the response.
+        begun: Epoch seconds before the request: a `Date` between the two moments is no difference.
+        ended: Epoch seconds after it.
+    """
     if "Age" in headers:  # a cache has kept it, with its old date
         return None
-    try:
-        return now - parsedate_to_datetime(headers.get("Date", "")).timestamp()
-    except (TypeError, ValueError):
-        return None
+    date = epoch_seconds(headers.get("Date", ""))
+    return None if date is None else max(begun - date, 0.0) + min(ended - date, 0.0)
 
 
 async def read_application(
@@ -172,24 +177,25 @@ async def examine_callbacks(
         for url, what in _urls(application).items():
             poster = _Poster(session, url, settings.proxies.of_text(url), clock)
             where = f"the {what} URL at {_named(url)}"
-            options = " ".join(f"--{each}-url https://…" for each in what.split(" and "))
+            options = " ".join(f"--{each}-url {urlsplit(url).scheme}://…" for each in what.split(" and "))
             update = f"nexmo-dispatch apps update {application.id} {options}"
             try:
                 if settings.secrets:
-                    finding = callback_finding(where, *await poster.post(settings.secrets), update=update)
-                    findings.append(finding)
-                    if finding.level == "bad":
+                    answer = await poster.post(settings.secrets)
+                    found = callback_findings(where, *answer, update=update)
+                    findings += found
+                    if any(finding.level == "bad" for finding in found):
                         text = f"{where} was sent no unsigned callback, since it takes no signed one"
                         findings.append(skipped("webhook-unsigned", text))
                         continue
                 else:
                     text = f"{where} was sent no signed callback: {SECRETS} gives no secret"
                     findings.append(skipped("webhook", text))
-                status, _ = await poster.post(settings.secrets, unsigned=True)
+                answer = await poster.post(settings.secrets, unsigned=True)
             except _FAILURES as error:
                 findings.append(reach_finding(error, where, proxy=poster.proxy, of="webhook-", update=update))
                 continue
-            findings.append(unsigned_finding(where, status))
+            findings.append(unsigned_finding(where, answer.status))
     if settings.secrets:
         findings.append(_AT_THE_SERVICE)
     return findings
@@ -199,7 +205,7 @@ async def examine_callbacks(
 _AT_THE_SERVICE = skipped(
     "webhook-secret",
     "whether the service signs with this secret cannot be looked at: it shows no secret. After a change "
-    "there doctor stays green, while `wrong_signatures` of the receiver's health rises and its log says so",
+    "there doctor stays green; the log of the receiver tells (`wrong_signatures` of health in Python)",
 )
 
 
@@ -212,6 +218,14 @@ def _urls(application: Application) -> dict[str, str]:
     return found
 
 
+class _Answer(NamedTuple):
+    """The status of an answer, the seconds until it came, and its skew as `_skew()` returns it."""
+
+    status: int
+    seconds: float
+    skew: float | None
+
+
 class _Poster(NamedTuple):
     """Posts test callbacks to one URL."""
 
@@ -220,10 +234,8 @@ class _Poster(NamedTuple):
     proxy: URL | None
     clock: Callable[[], float]
 
-    async def post(
-        self, secrets: Mapping[str, Sequence[str]], *, unsigned: bool = False
-    ) -> tuple[int, float]:
-        """Post one test callback; return the status and the seconds until it came.
+    async def post(self, secrets: Mapping[str, Sequence[str]], *, unsigned: bool = False) -> _Answer:
+        """Post one test callback.
 
         Args:
             secrets: Signature secrets; the first one signs.
@@ -247,7 +259,8 @@ class _Poster(NamedTuple):
         async with self.session.post(
             self.url, data=body, headers=headers, proxy=self.proxy, allow_redirects=False
         ) as response:
-            return response.status, time.monotonic() - begun
+            skew = _skew(response.headers, now, self.clock())
+            return _Answer(response.status, time.monotonic() - begun, skew)
 
 
 def _named(url: str) -> str:

@@ -35,6 +35,7 @@ from nexmo_dispatch_webhooks.signature import LEEWAY, MAX_AGE
 __all__ = [
     "application_findings",
     "callback_finding",
+    "callback_findings",
     "clock_finding",
     "reach_finding",
     "refusal_finding",
@@ -115,15 +116,17 @@ def clock_finding(skew: float) -> Finding:
         skew: Seconds by which this machine is ahead of the service.
     """
     if abs(skew) <= _SKEW:
-        return good("clock", "the clock agrees with that of the service")
+        return good("clock", "the clock of this machine agrees with that of the service")
     text = (
         f"the clock of this machine is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the service's"
     )
     cure = "let NTP set the clock (timedatectl set-ntp true)"
     if skew < -LEEWAY:
-        return bad("clock", f"{text}: signed callbacks seem to come from the future and are refused", cure)
+        what = "signed callbacks seem to come from the future and are refused by a receiver on this machine"
+        return bad("clock", f"{text}: {what}", cure)
     if skew > MAX_AGE:
-        return bad("clock", f"{text}: signed callbacks seem to be too old and are refused", cure)
+        what = "signed callbacks seem to be too old and are refused by a receiver on this machine"
+        return bad("clock", f"{text}: {what}", cure)
     return warning("clock", text, cure)
 
 
@@ -231,11 +234,42 @@ def _is_private(host: str) -> bool:
     return not address.is_global
 
 
-def callback_finding(where: str, status: int, seconds: float, *, update: str) -> Finding:
+def callback_findings(
+    where: str, status: int, seconds: float, skew: float | None, *, update: str
+) -> list[Finding]:
     """Return what the answer to a signed test callback means (contract 5.9, 5.10).
 
     Args:
-        where: The URL without its query, for the text.
+        where: The host and port of the URL, for the text.
+        status: The status of the answer.
+        seconds: How long the answer took.
+        skew: Seconds by which this machine is ahead of the `Date` of the answer; None if it told no time.
+        update: The command that corrects the URL.
+    """
+    finding = callback_finding(where, status, seconds, update=update)
+    if skew is None and status in _OF_A_CLOCK:
+        cure = f"{finding.cure}; the answer tells no time: compare the clock of the receiver too"
+        return [bad(finding.code, finding.text, cure)]
+    if skew is None or abs(skew) <= _SKEW:
+        return [finding]
+    side = "behind" if skew > 0 else "ahead of"
+    text = f"{where} has a clock {abs(skew):.0f} s {side} that of this machine"
+    if status not in _OF_A_CLOCK:
+        return [finding, warning("webhook-clock", text, _NTP)]
+    text = f"{text}, and answers {status} to a signed callback"
+    return [bad("webhook-clock", text, f"{_NTP}; if the answer stays, {finding.cure}")]
+
+
+#: What a receiver answers to a signature whose time it takes for wrong; those of this package answer 503.
+_OF_A_CLOCK = frozenset({401, 403, 503})
+_NTP = "let NTP set both clocks (timedatectl set-ntp true)"
+
+
+def callback_finding(where: str, status: int, seconds: float, *, update: str) -> Finding:
+    """Return what the status and the time of an answer to a signed test callback mean.
+
+    Args:
+        where: The host and port of the URL, for the text.
         status: The status of the answer.
         seconds: How long the answer took.
         update: The command that corrects the URL.
@@ -249,7 +283,10 @@ def callback_finding(where: str, status: int, seconds: float, *, update: str) ->
         return good("webhook", f"{where} answers {status} to a signed callback")
     if status in (401, 403):
         text = f"{where} refuses the signature of a test callback with {status}"
-        cure = "give the receiver the api key and the secret of NEXMO_DISPATCH_SIGNATURE_SECRETS"
+        cure = (
+            "give the receiver the api key and the secret of NEXMO_DISPATCH_SIGNATURE_SECRETS, and let it "
+            "hash the bytes of the body as they came: a proxy or a parser may have changed them"
+        )
         return bad("webhook-secret", text, cure)
     if 300 <= status < 400:
         text = f"{where} redirects with {status}, and the service follows no redirect"
@@ -257,7 +294,7 @@ def callback_finding(where: str, status: int, seconds: float, *, update: str) ->
         return bad("webhook-redirect", text, cure)
     if status in (404, 405):
         text = f"{where} answers {status}: the receiver is not on this path"
-        cure = f"let the URL end in the path of setup(path=…): {update}"
+        cure = f"let the URL end in the path of the receiver, setup(path=…) in Python: {update}"
         return bad("webhook-path", text, cure)
     if status == 429 or status >= 500:
         text = f"{where} answers {status}: the service repeats its callbacks for 24 hours, then drops them"
@@ -272,5 +309,6 @@ def unsigned_finding(where: str, status: int) -> Finding:
     """Return what the answer to an unsigned test callback means."""
     if 200 <= status <= 205:
         text = f"{where} accepts callbacks without a signature, which any client can post"
-        return warning("webhook-open", text, "give the receiver secrets=…, or a secret in its path")
+        cure = "let the receiver verify signatures, secrets=… in Python, or put a secret into its path"
+        return warning("webhook-open", text, cure)
     return good("webhook-unsigned", f"{where} refuses callbacks without a signature")
