@@ -1,11 +1,12 @@
 """From `client.send()` to `dispatch.wait()`: client, simulator and the real receiver over loopback."""
 
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
@@ -16,7 +17,12 @@ from anyio import wait_all_tasks_blocked
 from nexmo_dispatch_async.auth import BearerToken
 from nexmo_dispatch_async.channels import sms, whatsapp
 from nexmo_dispatch_async.client import DispatchClient
-from nexmo_dispatch_async.exceptions import NotReachedError, TrackingStoreError, WaitTimeoutError
+from nexmo_dispatch_async.exceptions import (
+    ConfigurationError,
+    NotReachedError,
+    TrackingStoreError,
+    WaitTimeoutError,
+)
 from nexmo_dispatch_async.fan_out.fan_out import Sent
 from nexmo_dispatch_async.models.responses import Dispatch
 from nexmo_dispatch_async.simulator import Simulator
@@ -25,6 +31,7 @@ from nexmo_dispatch_async.tracking.sqlite import SqliteTrackingStore
 from nexmo_dispatch_async.workflow import Workflow
 from nexmo_dispatch_webhooks import Router
 from nexmo_dispatch_webhooks.aiohttp import setup
+from nexmo_dispatch_webhooks.safe_traces import own_words
 from tests.support.callbacks import UUID, WHATSAPP_THEN_SMS, report, status
 
 NEVER_READS, READS_AFTER_20_S, REJECTED, SILENT = "9991", "99920020", "99931300", "9995"
@@ -201,6 +208,25 @@ async def test_a_callback_that_could_not_be_stored_comes_again(world: World) -> 
 
     assert [delivery.status for delivery in world.sim.deliveries].count(500) == 1
     assert [seen.status for seen in result.steps[0].statuses] == ["submitted", "delivered", "read"]
+
+
+async def test_a_store_that_fails_is_named_in_the_log_of_the_receiver(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """File, cause and cure: the class alone told an operator nothing. What an argument was is not told."""
+    path = tmp_path / "tracking.db"
+    async with Tracker(SqliteTrackingStore(path, busy_timeout=0.01)) as tracker:
+        await world.receive_with(tracker)
+        dispatch = await world.send(tracker, whatsapp_then_sms(READS_AFTER_20_S))
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            await world.sim.advance(3)
+        with pytest.raises(ConfigurationError) as refused:
+            await dispatch.wait(cast("Any", "+999000000001"), timeout=0)
+
+    lines = [record.getMessage() for record in caplog.records if "TrackingStoreError" in record.getMessage()]
+    assert ": the store of the tracker failed: tracking.db: database is locked (SQLITE_BUSY): " in lines[0]
+    assert own_words(refused.value) == ""
 
 
 async def test_callbacks_may_beat_the_answer_to_the_send(tracker: Tracker) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from nexmo_dispatch_webhooks import ConfigurationError, Context
+from nexmo_dispatch_webhooks import ConfigurationError, Context, InboxError
+from nexmo_dispatch_webhooks.inbox import PostgresInbox
 from nexmo_dispatch_webhooks.safe_traces import own_words, place, trace
 
 NUMBER = "447700900555"
@@ -95,3 +96,13 @@ def test_only_words_of_ours_are_ours() -> None:
     assert own_words(ours.value).startswith("context.transaction needs an SQLite inbox")
     assert own_words(theirs.value) == ""
     assert own_words(asyncio.CancelledError(NUMBER)) == ""
+
+
+async def test_words_about_a_store_on_a_server_are_ours() -> None:
+    """The shared layer raises the error of the receiver there: an operator read its class and no cause."""
+    inbox = PostgresInbox("postgresql://127.0.0.1:1/none", migrate=False)
+
+    with pytest.raises(InboxError) as caught:
+        await inbox.summary()
+
+    assert "cannot be reached" in own_words(caught.value)

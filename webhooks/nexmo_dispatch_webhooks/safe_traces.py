@@ -14,6 +14,8 @@ from nexmo_dispatch_webhooks.exceptions import WebhookError
 __all__ = ["own_words", "place", "trace"]
 
 _PACKAGE: Final = __name__.partition(".")[0]
+#: The other packages of this distribution, of which the first raises errors of its own in handlers.
+_SDK, _SHARED = "nexmo_dispatch_async", "nexmo_dispatch_core"
 #: The innermost frames that are kept of an exception, the exceptions of a chain, the members of a group.
 _FRAMES, _CHAIN, _MEMBERS = 12, 3, 8
 #: The most letters of a line, and of all lines together.
@@ -27,8 +29,12 @@ def place(error: BaseException) -> str:
 
 
 def own_words(error: BaseException) -> str:
-    """Return the message of an exception of this package, else nothing: others may quote a customer."""
-    return str(error) if isinstance(error, WebhookError) and _is_raised_here(error) else ""
+    """Return the message of an exception of ours, else nothing: others may quote a customer.
+
+    So does one of the SDK about an argument, which is a `ValueError`; one about a store or a call does not.
+    """
+    of_the_sdk = _root(type(error).__module__) == _SDK and not isinstance(error, ValueError)
+    return str(error) if (of_the_sdk or isinstance(error, WebhookError)) and _is_raised_here(error) else ""
 
 
 def trace(error: BaseException) -> tuple[str, ...]:
@@ -82,9 +88,13 @@ def _is_ours(frame: str) -> bool:
 
 
 def _is_raised_here(error: BaseException) -> bool:
-    """Return whether this package raised the exception: a handler may raise our classes too."""
+    """Return whether a package of ours raised the exception: a handler may raise our classes too."""
     place = error.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next
     module = "" if place is None else str(place.tb_frame.f_globals.get("__name__"))
-    return module.partition(".")[0] == _PACKAGE
+    return _root(module) in {_PACKAGE, _SDK, _SHARED}
+
+
+def _root(module: str) -> str:
+    return module.partition(".")[0]
