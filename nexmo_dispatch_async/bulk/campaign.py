@@ -451,12 +451,7 @@ class Campaign:
             stored = await self.ledger.describe(
                 msgspec.json.encode(Frozen(fingerprint, plan, self.settings.text))
             )
-        frozen = msgspec.json.decode(stored, type=Frozen)
-        if frozen.template != fingerprint:
-            raise PlanChangedError(
-                "the template is not the one that the rows were added for: start a new campaign for another"
-            )
-        return frozen
+        return msgspec.json.decode(stored, type=Frozen).checked(fingerprint)
 
     async def _make_sender(self, client: DispatchClient, template: Renderer) -> Sender:
         settings = self.settings

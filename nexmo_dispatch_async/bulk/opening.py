@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from decimal import Decimal
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -28,7 +28,7 @@ from nexmo_dispatch_async.bulk.settings import CampaignSettings, Pace, Source
 from nexmo_dispatch_async.bulk.templates.rendering import Renderer
 from nexmo_dispatch_async.bulk.units import duration, ramp
 from nexmo_dispatch_async.event_loop import running_loop
-from nexmo_dispatch_async.exceptions import ConfigurationError, LedgerError
+from nexmo_dispatch_async.exceptions import ConfigurationError, LedgerError, PlanChangedError
 from nexmo_dispatch_async.tariff import Tariff
 
 __all__ = [
@@ -57,6 +57,22 @@ class Frozen(Struct, frozen=True):
     template: str
     plan: str = ""
     file: str = ""
+
+    def checked(self, template: str) -> Self:
+        """Return this part of the plan.
+
+        Args:
+            template: Fingerprint of the template that the campaign has now.
+
+        Raises:
+            PlanChangedError: The rows were added for another template.
+        """
+        if self.template != template:
+            raise PlanChangedError(
+                "the template is not the one that the rows were added for: start a new campaign for another, "
+                "and name this ledger under its [people] exclude, or those who got a message get another one"
+            )
+        return self
 
 
 class Expiring:

@@ -12,6 +12,7 @@ from typing import Final, Literal
 import anyio.to_thread
 
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
+from nexmo_dispatch_async.bulk.plan import is_missing
 from nexmo_dispatch_async.bulk.rejects import RowError
 from nexmo_dispatch_async.bulk.rows.numbers import RowNumbers
 from nexmo_dispatch_async.cli.bulk_files import DONE, FAILED, as_json, opened, settings_of
@@ -29,11 +30,16 @@ _DIGIT: Final = re.compile(r"\d")
 
 
 async def show_opt_outs(place: Place, *, with_addresses: bool, json: bool) -> int:
-    """Print the opt-out list of a campaign; see `bulk opt-out list`."""
+    """Print the opt-out list of a campaign, and make none; see `bulk opt-out list`."""
+    count, after = 0, ""
+    settings = settings_of(place)
+    if settings is not None and await is_missing(settings.people.file or settings.ledger):
+        show("there is no opt-out list yet, and no person is on it", error=True)
+        return DONE
     async with _list_of(place) as opt_outs:
-        after = ""
         while page := await opt_outs.list(after=after):
             after = page[-1].address
+            count += len(page)
             for entry in page:
                 address = entry.address if with_addresses else mask(entry.address)
                 at = datetime.fromtimestamp(entry.at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -41,6 +47,8 @@ async def show_opt_outs(place: Place, *, with_addresses: bool, json: bool) -> in
                     show(as_json({"address": address, "reason": entry.reason, "at": at}))
                 else:
                     show(f"{address}  {at}  {entry.reason}")
+    if not json:
+        show(f"{_entries(count)} on the opt-out list", error=True)
     return DONE
 
 

@@ -78,7 +78,7 @@ async def plan(file: Path, *, samples: bool = False, json: bool) -> int:
     if json:
         show(as_json(made))
     else:
-        for sample in await samples_of(settings) if samples else ():
+        for sample in await samples_of(settings, empty=True) if samples else ():
             show(f"line {sample.recipient.line}: {kind_in_words(sample.recipient)}")
             for message in messages_in_words(sample):
                 show(f"  {message}")

@@ -174,8 +174,9 @@ async def _send(campaign: Campaign, options: RunOptions, stack: AsyncExitStack) 
     finally:
         if live is not None:
             live.remove()  # once the thread that writes it has ended: it would make the file again
-    display.update(await campaign.status())
-    return await campaign.ledger.counts()
+    status = await campaign.status()
+    display.update(status)
+    return status.counts  # and no later ones: both lines say the same
 
 
 async def _tell(campaign: Campaign, display: Display, live: LiveStatus | None) -> None:

@@ -19,8 +19,12 @@ __all__ = ["kind_in_words", "messages_in_words", "samples_of"]
 _LOOKED_AT: Final = 20_000
 
 
-async def samples_of(settings: CampaignSettings) -> list[Prepared]:
+async def samples_of(settings: CampaignSettings, *, empty: bool = False) -> list[Prepared]:
     """Return the first row of each kind, held-out rows apart.
+
+    Args:
+        settings: The settings of the campaign file.
+        empty: Whether to add the first row without each field that the messages have other words for.
 
     Raises:
         SourceError: The rows cannot be read.
@@ -35,10 +39,17 @@ async def samples_of(settings: CampaignSettings) -> list[Prepared]:
                 if recipient.skip is None:
                     kind = recipient.variant, recipient.language, recipient.channels, recipient.bucket
                     found.setdefault(kind, prepared)
+                    for name, value in recipient.fields.items() if empty else ():
+                        if not value.strip():
+                            found.setdefault((name,), prepared)
             looked += len(good) + len(bad)
             if looked >= _LOOKED_AT:
                 break
-    return list(found.values())
+    return sorted({each.recipient.line: each for each in found.values()}.values(), key=_line)
+
+
+def _line(sample: Prepared) -> int:
+    return sample.recipient.line
 
 
 def kind_in_words(recipient: Recipient) -> str:
@@ -53,5 +64,15 @@ def messages_in_words(sample: Prepared) -> Iterator[str]:
     for channel, step in zip(sample.rendered.channels, steps, strict=True):
         message = step["message"]
         content = message["content"]
-        shown = content["text"] if content["type"] == "text" else msgspec.json.encode(content).decode()
-        yield f"{channel}: {shown}"
+        yield f"{channel}: {_shown(content)}"
+
+
+def _shown(content: dict[str, Any]) -> str:  # Any: JSON
+    """Return a text, or a template with its parameters, or else the JSON."""
+    if content["type"] == "text":
+        return str(content["text"])
+    if content["type"] == "template":
+        template = content["template"]
+        values = ", ".join(each["default"] for each in template.get("parameters", ()))
+        return f"template {template['name']}{f' with {values}' if values else ''}"
+    return msgspec.json.encode(content).decode()

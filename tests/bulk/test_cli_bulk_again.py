@@ -118,3 +118,16 @@ def test_rows_that_were_taken_out_of_the_list_may_be_withdrawn(stopped: Path, se
     assert (service.accepted, "no longer in" in err) == (3, False)
     assert json.loads(run("status", stopped, "--json")[1])["counts"]["skipped"] == {"dropped": 2}
     assert run("opt-out", "list", stopped)[1] == ""
+
+
+def test_another_text_is_refused_with_what_keeps_people_from_a_second_message(
+    file: Path, service: Simulator
+) -> None:
+    """A new campaign knows nothing of those who got the first text, unless it excludes them."""
+    assert run("run", file)[0] == 0
+    file.write_text(file.read_text("utf-8").replace("Hallo", "Dag"), "utf-8")
+
+    code, _, err = run("run", file)
+
+    assert code == 5
+    assert "start a new campaign for another, and name this ledger under its [people] exclude" in err

@@ -43,15 +43,15 @@ def test_the_list_is_shown_masked_and_people_may_come_back(file: Path) -> None:
     again = run("opt-out", "add", file, "+31617185661")
     assert again[:2] == (0, "0 entries added to the opt-out list, 1 already on it\n")
 
-    code, out, _ = run("opt-out", "list", file)
-    assert code == 0
+    code, out, err = run("opt-out", "list", file)
+    assert (code, err) == (0, "1 entry on the opt-out list\n")
     assert out.endswith("  by hand\n")
     assert "617185661" not in out
     entry = json.loads(run("opt-out", "list", file, "--json", "--with-addresses")[1])
     assert (entry["address"], entry["reason"]) == ("31617185661", "by hand")
 
     assert run("opt-out", "remove", file, "0617185661")[1] == "1 entry removed from the opt-out list\n"
-    assert run("opt-out", "list", file)[1] == ""
+    assert run("opt-out", "list", file)[1:] == ("", "0 entries on the opt-out list\n")
 
 
 def test_a_number_that_is_not_on_the_list_is_told(file: Path) -> None:
@@ -116,3 +116,15 @@ def test_a_number_or_a_file_must_be_named(file: Path) -> None:
     """Nothing to add is a mistake in the command line."""
     assert run("opt-out", "add", file)[0] == 2
     assert run("opt-out", "remove", file)[0] == 2
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_to_look_at_a_list_makes_none(file: Path, shared: bool) -> None:
+    """Neither the file of the list nor the ledger of a campaign that never ran."""
+    if not shared:
+        file.write_text(file.read_text("utf-8").replace('[people]\nfile = "opt-outs.db"\n', ""), "utf-8")
+
+    code, out, err = run("opt-out", "list", file)
+
+    assert (code, out, err) == (0, "", "there is no opt-out list yet, and no person is on it\n")
+    assert not list(file.parent.glob("*.db*"))
