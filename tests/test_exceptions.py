@@ -64,6 +64,21 @@ def test_the_page_shows_the_same_trees() -> None:
     assert [line for line in page if "Error  " in line and "|" not in line] == tree
 
 
+def test_an_error_is_caught_by_the_builtin_that_the_trees_name() -> None:
+    """A program with both packages catches both classes of wrong settings as one ValueError."""
+    drawn = re.compile(r"(\w+Error)  .*; (?:also an? (\w+Error)|an? (\w+Error) as well)$", re.MULTILINE)
+    said = [
+        (getattr(module, found[1]), found[2] or found[3])
+        for module in (exceptions, receiver_exceptions)
+        for found in drawn.finditer(module.__doc__ or "")
+    ]
+
+    assert sum(error.__name__ == "ConfigurationError" for error, _ in said) == 2
+    assert len(said) > 5
+    wrong = [error for error, name in said if name not in {base.__name__ for base in error.__mro__}]
+    assert wrong == []
+
+
 def test_no_error_class_is_forgotten_in_all() -> None:
     defined = {
         name

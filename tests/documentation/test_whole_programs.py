@@ -197,6 +197,16 @@ def test_what_the_pages_install_is_what_the_package_has() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_a_page_with_the_command_says_where_it_comes_from(page: Path) -> None:
+    """It is in the extra `cli`: the page installs that, or leads to the page of the command."""
+    text = page.read_text("utf-8")
+    shells = "".join(block.code for block in blocks(page) if block.language in {"sh", "console"})
+    has_it = re.search(r"^(?:\$ )?nexmo-dispatch ", shells, re.MULTILINE)
+
+    assert has_it is None or "nexmo-dispatch-async[cli]" in text or "](command.md" in text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_a_command_that_is_pasted_has_no_remark(page: Path) -> None:
     """An interactive zsh takes `# …` behind a command as arguments; files such as `send.sh` may have it."""
     pasted = [block for block in blocks(page) if block.language in {"sh", "console"} and not block.title]
