@@ -428,7 +428,7 @@ async def test_the_stream_begins_with_everything_and_goes_on_with_changes(
 
     await caller.send(whatsapp_then_sms())
     await panel.sim.advance(1)
-    while not (second := await stream.next())[1]["callbacks"]:
+    while not (second := await stream.next())[1].get("callbacks"):  # a change of the clock alone has none
         pass
 
     assert (first[0], first[1]["workflows"]) == ("snapshot", [])
