@@ -132,7 +132,7 @@ async def test_a_simulator_leaves_its_state_and_its_record(tmp_path: Path) -> No
     assert record.stat().st_mode & 0o777 == 0o600  # it holds what was sent, and to whom
 
 
-@pytest.mark.parametrize("option", ["--record", "--state"])
+@pytest.mark.parametrize("option", ["--record", "--state", "--env"])
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path, option: str) -> None:
     missing = str(tmp_path / "no such folder" / "file")
 
@@ -197,3 +197,52 @@ def test_an_allowed_host_is_checked_at_the_start() -> None:
 
     assert done.exit_code == 1
     assert done.stderr.startswith("cannot start: an allowed host must be a name or an address without scheme")
+
+
+async def test_the_settings_go_to_a_file_for_their_owner_only(tmp_path: Path) -> None:
+    """A shell that reads the file is a client; no credentials stand on the screen."""
+    file = tmp_path / "env.sh"
+    file.write_text("export NEXMO_DISPATCH_CLIENT_ID=older, and much longer than what follows" * 99)
+    file.chmod(0o644)
+
+    async with serving("simulate", "--port", "0", "--env", str(file)) as command:
+        ready = await command.until("^the simulator is ready: (.*)")
+        lines = file.read_text("utf-8").splitlines()
+        settings = dict(line.removeprefix("export NEXMO_DISPATCH_").split("=", 1) for line in lines)
+        sent = await send(settings)
+
+    assert sent
+    assert ready == settings["BASE_URL"].removesuffix("communication/nexmo")
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert f"# settings: {file}" in command.lines
+    assert not any("export" in line or settings["CLIENT_SECRET"] in line for line in command.lines)
+
+
+async def test_a_start_that_fails_leaves_the_file_of_the_settings(tmp_path: Path) -> None:
+    """It belongs to the simulator that has the port."""
+    file = tmp_path / "env.sh"
+    file.write_text("export NEXMO_DISPATCH_CLIENT_ID=first\n")
+    async with Simulator() as first:
+        port = first.url.rpartition(":")[2]
+        command = ["simulate", "--port", port, "--env", str(file)]
+
+        done = await anyio.to_thread.run_sync(CliRunner().invoke, app, command)
+
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "ready" not in done.stderr
+    assert file.read_text() == "export NEXMO_DISPATCH_CLIENT_ID=first\n"
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["shell", "json"])
+async def test_a_simulator_whose_output_is_no_terminal_says_on_stderr_that_it_is_ready(
+    options: list[str],
+) -> None:
+    """As the last line: what was redirected is complete by then."""
+    async with serving("simulate", "--port", "0", *options) as command:
+        url = await command.until("^the simulator is ready: (.*)")
+        async with aiohttp.ClientSession() as session, session.get(url) as page:
+            status = page.status
+
+    assert status == 200
+    assert command.lines[-1] == f"the simulator is ready: {url}"
+    assert len(command.lines) == (2 if options else 11)

@@ -179,6 +179,14 @@ def simulate(
             help="File for all events, one JSON object per line; overwritten. Not for replay.",
         ),
     ] = None,
+    env: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            dir_okay=False,
+            help="File for the settings, as a shell reads them; only a simulator that has started writes it.",
+        ),
+    ] = None,
     callback_url: Annotated[
         str | None,
         typer.Option(
@@ -203,6 +211,7 @@ def simulate(
             config,
             state,
             record,
+            env,
             callback_url,
             tuple(allowed_host or ()),
             json,

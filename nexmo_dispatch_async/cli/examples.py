@@ -21,6 +21,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "nexmo-dispatch demo": ("nexmo-dispatch demo", "nexmo-dispatch demo --speed 120"),
     "nexmo-dispatch simulate": (
         "nexmo-dispatch simulate",
+        "nexmo-dispatch simulate --env env.sh",
         "nexmo-dispatch simulate --port 8701 --speed 60 --config people.toml",
         "nexmo-dispatch simulate --callback-url http://127.0.0.1:8080/webhooks",
     ),

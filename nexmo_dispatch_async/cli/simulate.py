@@ -7,6 +7,8 @@ from collections.abc import Callable, Generator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
+import anyio.to_thread
+
 from nexmo_dispatch_async.cli.ending import Ending
 from nexmo_dispatch_async.cli.options import cannot_listen
 from nexmo_dispatch_async.cli.screen import Screen, show, show_json
@@ -39,6 +41,7 @@ async def run(
     config: Path | None,
     state: Path | None,
     record: Path | None,
+    env: Path | None,
     callback_url: str | None,
     allowed_hosts: tuple[str, ...],
     json: bool = False,
@@ -60,13 +63,13 @@ async def run(
                 # receivers in other processes check the age of signatures by real time
                 signing_clock=time.time,
             )
-            await _serve(simulator, actual_seed, callback_url, json=json)
+            await _serve(simulator, actual_seed, callback_url, env, json=json)
             return 0
     except ConfigurationError as error:
         show(f"cannot start: {error}", error=True)
     except OSError as error:
         show(cannot_listen(host, port, error), error=True)
-    if not json and not Screen().is_terminal:
+    if env is None and not json and not Screen().is_terminal:
         for line in _NOT_STARTED:
             show(line)
     return 1
@@ -90,7 +93,9 @@ def _recorder(path: Path | None) -> Generator[Callable[[Record], None] | None]:
         yield keep
 
 
-async def _serve(simulator: Simulator, seed: int, callback_url: str | None, *, json: bool) -> None:
+async def _serve(
+    simulator: Simulator, seed: int, callback_url: str | None, env: Path | None, *, json: bool
+) -> None:
     application = next(reversed(simulator.applications), None)
     if application is None:
         url = callback_url or _LISTENER
@@ -102,11 +107,27 @@ async def _serve(simulator: Simulator, seed: int, callback_url: str | None, *, j
         sim = await stack.enter_async_context(simulator)
         if sim.open_to_others:
             show(f"warning: {_OPEN}", error=True)
+        environment = _environment(sim, application)
+        exports = [f"export {name}={value}" for name, value in environment.items()]
+        # Only now: a start that failed leaves the file of the simulator that has the port.
+        if env is not None:
+            await anyio.to_thread.run_sync(_write, env, "".join(f"{line}\n" for line in exports))
         if json:
-            show_json({"page": f"{sim.url}/", "seed": seed, "environment": _environment(sim, application)})
+            show_json({"page": f"{sim.url}/", "seed": seed, "environment": environment})
         else:
-            _print(sim, application, seed)
+            _print(exports if env is None else [f"# settings: {env}"], sim, application, seed)
+        if not Screen().is_terminal:
+            show(f"the simulator is ready: {sim.url}/", error=True)
         await ending.wait()
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file for its owner only."""
+    try:
+        with os.fdopen(open_for_writing(path), "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise ConfigurationError(f"cannot write the settings to {path}: {error.strerror}") from error
 
 
 def _environment(sim: Simulator, application: SimulatedApplication) -> dict[str, str]:
@@ -122,9 +143,9 @@ def _environment(sim: Simulator, application: SimulatedApplication) -> dict[str,
     return {f"NEXMO_DISPATCH_{name}": value for name, value in zip(_VARIABLES, values, strict=True)}
 
 
-def _print(sim: Simulator, application: SimulatedApplication, seed: int) -> None:
-    for name, value in _environment(sim, application).items():  # in the syntax of a shell
-        show(f"export {name}={value}")
+def _print(settings: list[str], sim: Simulator, application: SimulatedApplication, seed: int) -> None:
+    for line in settings:
+        show(line)
     show(f"# page: {sim.url}/")
     show(f"# seed: {seed}; --seed {seed} repeats ids and delays")
     show(f"# {sim.speed:g} simulated seconds per second; Ctrl-C ends")

@@ -125,14 +125,12 @@ async def test_a_workflow_goes_out_with_curl_and_comes_back_to_node(room: Path) 
     """Token, dispatch, the clock and verified callbacks, without a line of Python."""
     needed("curl")
     same = Simulator(seed=7)  # one seed, one account
+    simulate = ("simulate", "--port", "0", "--seed", "7", "--env", str(room / "env.sh"))
     async with (
         receiving(room, f"{same.api_key}={same.signature_secret}") as receiver,
-        serving("simulate", "--port", "0", "--seed", "7", "--callback-url", receiver.url) as command,
+        serving(*simulate, "--callback-url", receiver.url) as command,
     ):
-        exports: list[str] = []
-        while len(exports) < 6:
-            exports.append("export " + await command.until("^export (.*)"))
-        (room / "env.sh").write_text("\n".join(exports), "utf-8")
+        await command.until("^the simulator is ready")
         with_curl = await run(room, "sh", "send.sh")
         with_node = await run(room, needed("node"), "send.mjs")
         moved = await run(room, "sh", "clock.sh")
