@@ -18,7 +18,7 @@ from msgspec import Struct
 from nexmo_dispatch_async.bulk.ledger.folding import news_of_event, outcomes_of
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger, rows_of
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList, normal_address
-from nexmo_dispatch_async.bulk.ledger.records import News, Row
+from nexmo_dispatch_async.bulk.ledger.records import News, Row, State
 from nexmo_dispatch_async.bulk.ledger.stop_words import STOP_WORDS
 from nexmo_dispatch_async.bulk.ledger.transitions import merge
 from nexmo_dispatch_async.bulk.unmatched_callbacks import Candidate, Suggestion, UnmatchedCallbacks, suggest
@@ -39,6 +39,11 @@ LATEST_STATUS: Final[Mapping[str, float]] = {
     "viber_service_msg": 14 * _DAY,
 }
 
+#: Seconds for which the service repeats a callback that met no receiver (contract 5.10).
+_REPEATED: Final = _DAY
+#: States of rows of which a callback may still tell something.
+_TOLD: Final[tuple[State, ...]] = ("sent", "unknown")
+
 _PIECE: Final = 1000
 _RETRIED: Final = 64
 
@@ -56,8 +61,9 @@ class Waited(Struct, frozen=True, kw_only=True):
 
     Attributes:
         ended: Number of rows with a final report.
-        given_up: Number of sent rows without a callback for too long.
-        open: Number of rows that are not sent yet or may still end; 0 unless the timeout passed.
+        given_up: Number of sent and unknown rows without a callback for too long.
+        open: Number of rows that are not sent yet or may still end, also unknown ones; 0 unless the timeout
+            passed.
     """
 
     ended: int
@@ -239,7 +245,8 @@ class CampaignCallbacks:
         """Wait until every row has ended or cannot end any more.
 
         A workflow whose last message stays `submitted` never ends (contract 9.12). Its row is given up after
-        the time in which statuses of its channels may arrive late (contract 5.10).
+        the time in which statuses of its channels may arrive late. An unknown row, which any callback may
+        prove to be sent, is given up after the 24 hours in which the service repeats one (contract 5.10).
 
         Args:
             timeout: Maximum wait in seconds; `None` for no limit.
@@ -257,7 +264,7 @@ class CampaignCallbacks:
             await self.reconcile()
             counts = await self._ledger.counts()
             now = self._clock()
-            unended = counts.states.get("sent", 0) - counts.ended
+            unended = counts.states.get("sent", 0) - counts.ended + counts.states.get("unknown", 0)
             if counts.open == 0 and (unended <= 0 or next_scan <= now or now >= deadline):
                 given_up, next_scan = await self._given_up(silence, now)
                 # Reading all rows takes time, so the interval is a multiple of that time.
@@ -270,16 +277,16 @@ class CampaignCallbacks:
     async def _given_up(self, silence: Mapping[str, float], now: float) -> tuple[int, float]:
         """Return the number of rows to give up, and the time at which the next row is to be given up."""
         given_up, earliest = 0, math.inf
-        async for row in rows_of(self._ledger, "sent"):
-            if row.news is not None and row.news.ended:
-                continue
-            over = last_activity(row) + max(
-                (silence.get(name, _DAY) for name in _channels(row)), default=_DAY
-            )
-            if over <= now:
-                given_up += 1
-            else:
-                earliest = min(earliest, over)
+        for state in _TOLD:
+            async for row in rows_of(self._ledger, state):
+                if row.news is not None and row.news.ended:
+                    continue
+                late = max((silence.get(name, _DAY) for name in _channels(row)), default=_DAY)
+                over = last_activity(row) + (_REPEATED if state == "unknown" else late)
+                if over <= now:
+                    given_up += 1
+                else:
+                    earliest = min(earliest, over)
         return given_up, earliest
 
     async def _pause(self, seconds: float) -> None:

@@ -243,7 +243,8 @@ def _ended(file: Path, counts: Counts, control: Control, options: RunOptions) ->
             show(f"{refused:,} {were} refused by the service: nexmo-dispatch bulk report {file} says why")
         if unknown:
             are = "row is" if unknown == 1 else "rows are"
-            show(f"{unknown:,} {are} unknown: nexmo-dispatch bulk unknown list {file}")
+            proof = f"a callback may prove it within 24 hours, {_listen_on(file)} hears it"
+            show(f"{unknown:,} {are} unknown: {proof}; then nexmo-dispatch bulk unknown list {file}")
         if options.wait is not None and (silent := counts.states.get("sent", 0) - counts.ended) > 0:
             have = "row has" if silent == 1 else "rows have"
             show(f"{silent:,} {have} no final report yet: {_listen_on(file)} hears of it")

@@ -341,13 +341,31 @@ async def test_wait_gives_up_what_can_not_end(
 async def test_wait_for_so_long_and_no_longer(
     ledger: WatchedLedger, callbacks: CampaignCallbacks, clock: Clock
 ) -> None:
-    """A timeout is an answer with what is open; rows that are not sent yet are open, unknown ones are not."""
+    """A timeout is an answer with what is open: also rows that are not sent yet, and unknown ones."""
     await send(ledger, 2)
     await ledger.add([Recipient(key="p", address="999000000099", fields={}, bucket="sms|me")])
 
     waited = await callbacks.wait(timeout=60)
 
     assert (waited.ended, waited.open, clock.now) == (0, 3, BEGIN + 60)
+
+
+async def test_wait_for_what_a_callback_may_still_prove(
+    ledger: WatchedLedger, callbacks: CampaignCallbacks, clock: Clock
+) -> None:
+    """An unknown row is open for the 24 hours in which the service repeats a callback (contract 5.10)."""
+    await send(ledger, 2, "unknown")
+
+    waited = await callbacks.wait(timeout=600)
+
+    assert (waited.open, waited.given_up, clock.now) == (2, 0, BEGIN + 600)
+
+    await callbacks.receive(status(1, 1, "read", at=3, client_ref=f"{ledger.reference}-1"))
+    await callbacks.receive(report(1, "completed", ("whatsapp", "read"), at=4))
+    waited = await callbacks.wait(every=HOUR)
+
+    assert (waited.ended, waited.given_up, waited.open) == (1, 1, 0)
+    assert clock.now - BEGIN == pytest.approx(24 * HOUR, abs=HOUR)
 
 
 async def test_wait_of_a_shorter_patience(

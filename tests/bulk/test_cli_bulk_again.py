@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import time
 from pathlib import Path
 
 import pytest
 
 from nexmo_dispatch_async.bulk.campaign import Campaign
 from nexmo_dispatch_async.bulk.campaign_file import load, tariff_of, template_of
+from nexmo_dispatch_async.bulk.ledger.records import ClaimRequest, Result
 from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 from nexmo_dispatch_async.simulator import Simulator
 from tests.bulk.service import run
@@ -102,6 +104,23 @@ def test_rows_that_the_list_has_no_more_are_told(stopped: Path, service: Simulat
     words = "2 pending rows are no longer in customers.csv, and sent all the same"
     assert f"{words}: nexmo-dispatch bulk withdraw {stopped} gives such rows up\n" in err
     assert "no longer in" not in run("run", stopped)[2]
+
+
+def test_a_run_says_how_long_a_callback_may_prove_an_unknown_row(stopped: Path, service: Simulator) -> None:
+    """It names what hears the callback before what decides about the row."""
+
+    async def lose_a_result() -> None:
+        async with await SqliteLedger.open(load(stopped).ledger) as ledger:
+            (row,) = await ledger.claim(ClaimRequest(limit=1, now=time.time()))
+            await ledger.record([Result(id=row.id, state="unknown", at=time.time())])
+
+    asyncio.run(lose_a_result())
+
+    code, out, _ = run("run", stopped)
+
+    words = f"a callback may prove it within 24 hours, nexmo-dispatch bulk listen {stopped} hears it"
+    assert code == 3
+    assert f"1 row is unknown: {words}; then nexmo-dispatch bulk unknown list {stopped}\n" in out
 
 
 def test_rows_that_were_taken_out_of_the_list_may_be_withdrawn(stopped: Path, service: Simulator) -> None:
