@@ -107,6 +107,17 @@ async def test_what_is_missing_is_named() -> None:
     assert (code, "http" in err) == (2, True)
 
 
+async def test_lint_names_the_page_of_a_rule_once(tmp_path: Path) -> None:
+    """A workflow with the same fault in each step fills no screen with the same address."""
+    file = tmp_path / "workflow.json"
+    wrong = sms.text("Hi", from_="447700900800", to="0617185666")
+    file.write_bytes(Workflow.failover(wrong.until("delivered", within=60), wrong).to_json())
+
+    _, out, _ = await run(None, "lint", str(file))
+
+    assert (out.count("[e164]"), out.count("rules.md#e164")) == (2, 1)
+
+
 async def test_lint_says_what_is_wrong_and_where_to_read_on(tmp_path: Path) -> None:
     """Each finding has its rule and its page; errors end with 1, warnings only with `--strict`."""
     file = tmp_path / "workflow.json"

@@ -23,6 +23,7 @@ from nexmo_dispatch_webhooks import (
     parse_event,
 )
 from nexmo_dispatch_webhooks.aiohttp import setup
+from tests.test_cli_doctor import served
 
 SECRET = "a1b2c3d4=signature-secret"
 Event = MessageStatus | InboundMessage | FinalReport | UnknownEvent
@@ -118,6 +119,35 @@ async def test_a_refusal_ends_with_1(receiver: tuple[str, list[Event]]) -> None:
     assert (code, "does the receiver listen there?" in err) == (1, True)
     assert (await trigger("read", "--to", "127.0.0.1"))[0] == 2
     assert seen == []
+
+
+@pytest.mark.parametrize(
+    ("status", "consequence"),
+    [
+        (301, "follows no redirect: such a callback is lost"),
+        (401, "does not repeat such a callback: it is lost"),
+        (404, "does not repeat such a callback: it is lost"),
+        (429, "repeats such a callback for 24 hours"),
+        (503, "repeats such a callback for 24 hours"),
+    ],
+)
+async def test_a_refusal_says_what_becomes_of_the_callback(status: int, consequence: str) -> None:
+    """Contract 5.10: whether it comes again; the body, which nothing took, is only in --json."""
+    application = web.Application()
+
+    async def refuse(_: web.Request) -> web.Response:
+        return web.Response(status=status)
+
+    application.router.add_post("/webhooks", refuse)
+    async with served(application) as url:
+        code, out, _ = await trigger("read", "--to", f"{url}/webhooks")
+        _, described, _ = await trigger("read", "--to", f"{url}/webhooks", "--json")
+
+    assert code == 1
+    first, second = out.splitlines()
+    assert first.startswith(f"read, signed: {status}")
+    assert consequence in second
+    assert json.loads(described)["body"]["status"] == "read"
 
 
 @pytest.mark.parametrize(

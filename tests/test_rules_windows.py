@@ -60,7 +60,7 @@ def test_free_content_is_named_when_nothing_is_known_of_the_customer(step: Step)
     cure = "send a template" if step.channel == "whatsapp" else "use the category message_tag with a tag"
     assert finding == (
         "step 1, message.content: is free content, which fails with 1340 unless the customer wrote in the "
-        f"last 24 hours; {cure}, or let Rules(window=…) know who wrote [care-window]"
+        f"last 24 hours; {cure}, or, in Python, let Rules(window=…) know who wrote [care-window]"
     )
     Workflow.failover(step).check()
 

@@ -46,10 +46,12 @@ async def run(file: Path, options: LintOptions) -> int:
     if options.json:
         show_json({"errors": errors, "warnings": warnings, "findings": findings})
     else:
+        shown = {""}
         for finding in findings:
             show(f"{finding.severity}: {finding}")
-            if finding.url:
+            if finding.url not in shown:
                 show(f"  {finding.url}")
+            shown.add(finding.url)
         show(f"{_count(errors, 'error')}, {_count(warnings, 'warning')}")
     return FAULTY if errors or (options.strict and warnings) else CLEAN
 

@@ -53,8 +53,19 @@ async def run(to: str, secrets: Mapping[str, Secret], options: TriggerOptions) -
     else:
         words = " ".join(answer.text.split())[:80]
         show(f"{options.kind}, {how}: {answer.status}{f' ({words})' if words else ''}")
-        show(json.dumps(body, indent=2), lines=True)
+        show(_consequence(answer.status) or json.dumps(body, indent=2), lines=True)
     return 0 if 200 <= answer.status < 300 else 1
+
+
+def _consequence(status: int) -> str:
+    """Return what the service does after an answer that is no success (contract 5.10), else `""`."""
+    if 200 <= status < 300:
+        return ""
+    if status == 429 or status >= 500:
+        return "the service repeats such a callback for 24 hours, then it is lost"
+    if 300 <= status < 400:
+        return "the service follows no redirect: such a callback is lost"
+    return "the service does not repeat such a callback: it is lost"
 
 
 def body_of(options: TriggerOptions, members: Mapping[str, Any]) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def check_windows(report: Report, steps: Sequence[object], window: Window | None
         if window is None:
             advice = (
                 "is free content, which fails with 1340 unless the customer wrote in the last 24 hours; "
-                f"{cure}, or let Rules(window=…) know who wrote"
+                f"{cure}, or, in Python, let Rules(window=…) know who wrote"
             )
         elif not window.allows(step):
             advice = f"is free content outside of the window; {cure}"
