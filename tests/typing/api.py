@@ -122,6 +122,7 @@ def settings() -> None:
     assert_type(DispatchClient.kpn("id", "secret", "application"), DispatchClient)
     assert_type(DispatchClient.vonage(VonageJWT("application", b"key")), DispatchClient)
     assert_type(DispatchClient.from_env(), DispatchClient)
+    assert_type(DispatchClient.from_env(application_id=None), DispatchClient)
     DispatchClient(auth=BasicAuth("key", "secret"), retry=RetryPolicy(attempts=1), timeout=Timeout(total=5))
     DispatchClient.kpn("id", "secret", token_url="https://h/token", limit=5)
     DispatchClient.from_env(auth=BasicAuth("key", "secret"), application_id="application", proxy="http://p")
