@@ -138,6 +138,26 @@ async def test_opening_tells_how_many_rows_of_dead_senders_it_found(makes: Postg
     assert (other.reaped, await states(other)) == (2, ["unknown", "unknown", "pending"])
 
 
+async def test_a_sender_learns_of_the_server_that_its_lease_was_over(
+    makes: PostgresLedgers, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its clocks did not see the pause of a virtual machine; what it had claimed is not sent."""
+    one = await makes.open("spring")
+    await one.add(people(1))
+    guard = one.guard()
+    await one.claim(request())
+    over = "UPDATE nexmo_dispatch.campaign_workers SET until = 0"
+    await one._database.run(lambda connection: connection.execute(over))
+    guard()
+
+    await one._show_life()
+
+    with pytest.raises(LedgerError, match="too old"):
+        guard()
+    assert "no sign of life for too long" in caplog.text
+    one.guard()()
+
+
 async def test_rates_are_shared_by_the_senders_that_live(makes: PostgresLedgers) -> None:
     """Alone a sender has all of it; with three others a quarter, whatever their leases."""
     one = await makes.open("spring")
