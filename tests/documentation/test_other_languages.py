@@ -1,6 +1,7 @@
 """What docs/other_languages.md shows with curl and Node, run against `nexmo-dispatch simulate`."""
 
 import asyncio
+import json
 import os
 import shutil
 import time
@@ -13,6 +14,7 @@ import aiohttp
 import pytest
 
 from nexmo_dispatch_async.simulator import Simulator
+from nexmo_dispatch_async.workflow import Workflow
 from nexmo_dispatch_webhooks import sign
 from tests.support.commands import serving
 from tests.support.pages import blocks
@@ -141,6 +143,20 @@ async def test_a_workflow_goes_out_with_curl_and_comes_back_to_node(room: Path) 
     assert moved.endswith("}\n")
     assert with_node.startswith("202 ")
     assert {"submitted", "delivered", "completed"} == set(receiver.printed)
+
+
+async def test_the_workflow_for_other_channels_reaches_its_second_step(room: Path) -> None:
+    """No customer wrote, and nothing is rejected: the template is not read, the tagged message arrives."""
+    workflow = Workflow.from_json((room / "workflow.json").read_bytes())
+
+    async with Simulator() as simulator, simulator.client() as client:
+        await client.send(workflow)
+        await simulator.advance_until_idle()
+        records = [json.loads(line) for line in simulator.transcript().splitlines()]
+
+    statuses = [(each["step"], each["status"]) for each in records if each["record"] == "status"]
+    assert workflow.lint() == []
+    assert statuses == [(0, "submitted"), (1, "submitted"), (1, "delivered"), (1, "read")]
 
 
 @pytest.mark.timeout(60)
