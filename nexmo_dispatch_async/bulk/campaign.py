@@ -182,6 +182,7 @@ class Campaign:
             observer=observer,
             restored=restored,
             accept_loss=accept_loss,
+            sends=client is not None,
             clock=wall_clock,
         )
         try:

@@ -129,6 +129,7 @@ async def opened(
     observer: bool,
     restored: bool,
     accept_loss: bool,
+    sends: bool,
     clock: Callable[[], float],
 ) -> Ledger | None:
     """Return the ledger of a path, which the campaign closes; `None` for a ledger of the caller."""
@@ -144,6 +145,7 @@ async def opened(
         restored=restored,
         create=not observer,
         accept_loss=accept_loss,
+        sends=sends,
         clock=clock,
     )
 

@@ -142,7 +142,7 @@ async def campaign_stores(
     *,
     restored: bool = False,
     accept_loss: bool = False,
-    create: bool = True,
+    sends: bool = True,
 ) -> tuple[SqliteLedger | PostgresLedger | JetStreamLedger, OptOutList | None]:
     """Open the ledger of a campaign for this process, and the opt-out list that its file names.
 
@@ -151,7 +151,7 @@ async def campaign_stores(
         stack: Closes both.
         restored: The ledger was copied or put back, and is used all the same.
         accept_loss: The store may lose what it acknowledged, and is used all the same.
-        create: Make a ledger that is missing.
+        sends: Whether the process sends: then a ledger that is missing is made.
 
     Raises:
         LedgerError: The ledger cannot be opened.
@@ -159,17 +159,22 @@ async def campaign_stores(
     """
     opt_outs: OptOutList | None = None
     if settings.people.file:
-        if create and await is_missing(settings.people.file):
+        if sends and await is_missing(settings.people.file):
             show(new_list(settings.people.file), error=True)
         opt_outs = await stack.enter_async_context(OptOutList.open(settings.people.file))
     ledger = await open_ledger(
-        settings.ledger, opt_outs=opt_outs, restored=restored, accept_loss=accept_loss, create=create
+        settings.ledger,
+        opt_outs=opt_outs,
+        restored=restored,
+        accept_loss=accept_loss,
+        create=sends,
+        sends=sends,
     )
     stack.push_async_callback(ledger.aclose)
     if ledger.reaped:
         were = "row was" if ledger.reaped == 1 else "rows were"
         show(f"{ledger.reaped} {were} in flight when the run before ended: unknown", error=True)
-    if create and not (await ledger.counts()).total:
+    if sends and not (await ledger.counts()).total:
         show(new_ledger(settings.ledger), error=True)
     return ledger, opt_outs
 

@@ -49,7 +49,7 @@ async def listen(file: Path, options: ListenOptions, *, json: bool) -> int:
     settings, secrets = load(file), secrets_of(options)
     async with AsyncExitStack() as stack:
         ending = stack.enter_context(Ending())
-        ledger, opt_outs = await campaign_stores(settings, stack, create=False)
+        ledger, opt_outs = await campaign_stores(settings, stack, sends=False)
         campaign = Campaign(ledger, settings=settings, tariff=tariff_of(settings), opt_outs=opt_outs)
         await receive(campaign, options, secrets, stack)
         async with anyio.create_task_group() as group:

@@ -18,6 +18,7 @@ from nexmo_dispatch_async.bulk.rows.numbers import RowNumbers
 from nexmo_dispatch_async.cli.bulk_files import DONE, FAILED, as_json, opened, settings_of
 from nexmo_dispatch_async.cli.screen import show
 from nexmo_dispatch_async.cli.stores import Place
+from nexmo_dispatch_async.exceptions import LedgerMissingError
 from nexmo_dispatch_async.redaction import mask
 
 __all__ = ["change_opt_outs", "show_opt_outs"]
@@ -31,25 +32,36 @@ _DIGIT: Final = re.compile(r"\d")
 
 async def show_opt_outs(place: Place, *, with_addresses: bool, json: bool) -> int:
     """Print the opt-out list of a campaign, and make none; see `bulk opt-out list`."""
-    count, after = 0, ""
     settings = settings_of(place)
-    if settings is not None and await is_missing(settings.people.file or settings.ledger):
+    try:
+        if settings is not None and await is_missing(settings.people.file or settings.ledger):
+            raise LedgerMissingError
+        async with _list_of(place, observer=True) as opt_outs:
+            count = await _show(opt_outs, with_addresses=with_addresses, json=json)
+    except LedgerMissingError:
+        if settings is None:
+            raise
         show("there is no opt-out list yet, and no person is on it", error=True)
-        return DONE
-    async with _list_of(place) as opt_outs:
-        while page := await opt_outs.list(after=after):
-            after = page[-1].address
-            count += len(page)
-            for entry in page:
-                address = entry.address if with_addresses else mask(entry.address)
-                at = datetime.fromtimestamp(entry.at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-                if json:
-                    show(as_json({"address": address, "reason": entry.reason, "at": at}))
-                else:
-                    show(f"{address}  {at}  {entry.reason}")
-    if not json:
-        show(f"{_entries(count)} on the opt-out list", error=True)
+    else:
+        if not json:
+            show(f"{_entries(count)} on the opt-out list", error=True)
     return DONE
+
+
+async def _show(opt_outs: OptOutList, *, with_addresses: bool, json: bool) -> int:
+    """Print the entries of a list; return their number."""
+    count, after = 0, ""
+    while page := await opt_outs.list(after=after):
+        after = page[-1].address
+        count += len(page)
+        for entry in page:
+            address = entry.address if with_addresses else mask(entry.address)
+            at = datetime.fromtimestamp(entry.at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            if json:
+                show(as_json({"address": address, "reason": entry.reason, "at": at}))
+            else:
+                show(f"{address}  {at}  {entry.reason}")
+    return count
 
 
 async def change_opt_outs(
@@ -115,17 +127,19 @@ async def change_opt_outs(
 
 
 @asynccontextmanager
-async def _list_of(place: Place) -> AsyncGenerator[OptOutList]:
+async def _list_of(place: Place, *, observer: bool = False) -> AsyncGenerator[OptOutList]:
     """Open the list that a campaign shares with others, or that of its ledger, which no run may have then.
 
     People are added before the first run, so the ledger that a campaign file names is made if there is none.
+    An observer only looks: it makes none, and a run may have the ledger.
     """
     settings = settings_of(place)
     if settings is not None and settings.people.file:
         async with OptOutList.open(settings.people.file) as opt_outs:
             yield opt_outs
     else:
-        async with opened(place, create=settings is not None) as ledger:
+        create = settings is not None and not observer
+        async with opened(place, observer=observer, create=create) as ledger:
             yield ledger.opt_outs
 
 

@@ -8,12 +8,23 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
+from nexmo_dispatch_async.bulk.campaign import Campaign
+from nexmo_dispatch_async.bulk.campaign_file import parse
+from nexmo_dispatch_async.bulk.ledger.ledger import TellsLife
+from nexmo_dispatch_async.bulk.ledger.places import join_url, open_ledger
+from nexmo_dispatch_async.bulk.ledger.records import ClaimRequest, News
+from nexmo_dispatch_async.cli.bulk_files import campaign_stores
+from nexmo_dispatch_async.cli.stores import STORE
 from nexmo_dispatch_async.simulator import Simulator
 from nexmo_dispatch_webhooks.testing import WebhookClient
+from tests.bulk.callbacks import uuid_of
+from tests.bulk.campaigns import recipients
 from tests.bulk.service import run
 from tests.bulk.test_cli_bulk import CAMPAIGN
 
@@ -75,3 +86,28 @@ def test_a_campaign_that_never_ran_has_nothing_to_listen_for(file: Path, service
     assert (code, "there is no ledger spring.db" in err) == (1, True)
     assert not (file.parent / "spring.db").exists()
     assert not (file.parent / "opt-outs.db").exists()
+
+
+@pytest.mark.engines
+@pytest.mark.parametrize("engine", ["database", "nats_url"])
+async def test_a_listener_takes_no_part_of_the_quota(engine: str, request: pytest.FixtureRequest) -> None:
+    """Beside a worker on a shared store it hears callbacks for days, and the worker keeps its whole rate."""
+    place = join_url(str(request.getfixturevalue(engine)), "spring")
+    text = CAMPAIGN.replace('"spring.db"', f'"${STORE}"')
+    settings = parse(text, name="spring", environ={STORE: place})
+    async with await open_ledger(place, accept_loss=True) as worker, AsyncExitStack() as stack:
+        await worker.add(recipients(2))
+        await worker.claim(ClaimRequest(limit=1, now=time.time()))
+        listener, _ = await campaign_stores(settings, stack, sends=False)
+        await stack.enter_async_context(Campaign.open(place, accept_loss=True))  # without a client
+        observed = await listener.observe([News(dispatch_uuid=uuid_of(1), at=time.time())])
+        watcher = await stack.enter_async_context(await open_ledger(place, observer=True))
+
+        assert isinstance(watcher, TellsLife)
+        assert (observed.unmatched, (await watcher.life()).senders) == ((0,), 1)
+
+        await listener.claim(ClaimRequest(limit=1, now=time.time()))
+
+        async with await open_ledger(place, observer=True) as later:
+            assert isinstance(later, TellsLife)
+            assert (await later.life()).senders == 2

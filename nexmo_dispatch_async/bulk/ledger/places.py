@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import quote, unquote
@@ -84,6 +85,7 @@ async def open_ledger(
     create: bool = True,
     lease: float = 120.0,
     accept_loss: bool = False,
+    sends: bool = True,
     clock: Callable[[], float] = time.time,
 ) -> SqliteLedger | PostgresLedger | JetStreamLedger:
     """Open the ledger at a place.
@@ -97,6 +99,7 @@ async def open_ledger(
         create: Whether a ledger that is missing is made.
         lease: Seconds without a sign of life after which a process that shares a store is taken for dead.
         accept_loss: Whether to use a shared store that may lose what it acknowledged.
+        sends: Whether this process sends; one that hears callbacks only takes no part of a shared quota.
         clock: Returns epoch seconds.
 
     Raises:
@@ -106,6 +109,8 @@ async def open_ledger(
     if isinstance(place, str) and is_url(place):
         url, named = split_url(place)
         opening = _shared(place)
+        if engine_of(place) == "postgres":  # on NATS a process takes part when it claims rows
+            opening = partial(opening, sends=sends)
         return await opening(
             url,
             name or named,

@@ -106,6 +106,7 @@ class PostgresLedger:
         self._reference = ""
         self._opt_outs_id = 0
         self._senders = 1
+        self._sends = True
         self._closed = False
         # Whether another database may have taken the place of this one since the last look.
         self._doubted = False
@@ -124,6 +125,7 @@ class PostgresLedger:
         restored: bool = False,
         create: bool = True,
         accept_loss: bool = False,
+        sends: bool = True,
         lease: float = 120.0,
         connections: int = 4,
         timeout: float = 30.0,  # noqa: ASYNC109 - of each call of the ledger
@@ -143,6 +145,7 @@ class PostgresLedger:
             create: False raises `LedgerError` when there is no such campaign.
             accept_loss: Also use a server that may lose what it committed: a `sending` that is lost messages
                 a person twice.
+            sends: False for a process that hears callbacks and claims no row: it has no part of the quota.
             lease: Seconds without a sign of life after which other processes take this one for dead.
             connections: The most connections; two more are those of its own opt-out list.
             timeout: Maximum wait for a connection or a response, in seconds.
@@ -169,6 +172,7 @@ class PostgresLedger:
         except ValueError as error:
             raise ConfigurationError(str(error)) from None
         ledger = cls(database, name, opt_outs, observer=observer, lease=lease, clock=clock)
+        ledger._sends = sends
         try:
             if not create and not await schema.exists(database, CAMPAIGNS):
                 raise _missing(database)  # and no tables are made for a look
@@ -197,7 +201,8 @@ class PostgresLedger:
             raise _missing(self._database)
         self._campaign, self._reference = found
         if not self._refused:
-            await self._show_life()
+            if self._sends:
+                await self._show_life()
             self.reaped = await self.reap()
             self._alive = asyncio.create_task(self._stay_alive(), name="ledger")
 
@@ -245,6 +250,7 @@ class PostgresLedger:
     ) -> list[Claimed]:
         """Record results and hand out rows."""
         self._require_owner()
+        self._sends = True
         if not self._tenure.held:  # or the rows would not be sent
             await self._show_life()
 
@@ -410,7 +416,8 @@ class PostgresLedger:
             await asyncio.sleep(min(_SIGN, self._lease / 4))
             self._doubted = True
             with contextlib.suppress(LedgerError):  # the next sign may succeed
-                await self._show_life()
+                if self._sends:
+                    await self._show_life()
                 if (now := time.monotonic()) >= reap_at:
                     reap_at = now + self._lease / 4
                     await self._run(partial(postgres_results.reap_dead, now=self._clock()))
