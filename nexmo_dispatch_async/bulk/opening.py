@@ -13,6 +13,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, Literal, Self
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -37,6 +38,7 @@ __all__ = [
     "LastCounts",
     "WorstCost",
     "opened",
+    "refusal",
     "resting",
     "settings_of",
     "silent_rows",
@@ -73,6 +75,25 @@ class Frozen(Struct, frozen=True):
                 "and name this ledger under its [people] exclude, or those who got a message get another one"
             )
         return self
+
+
+async def refusal(ledger: Ledger, template: str) -> str:
+    """Return why a run is refused whose template is not that of the rows; `""` for a run that is not.
+
+    Args:
+        ledger: The ledger.
+        template: Fingerprint of the template that the campaign has now.
+
+    Raises:
+        LedgerError: The ledger failed.
+    """
+    stored = await ledger.describe()
+    try:
+        if stored:
+            msgspec.json.decode(stored, type=Frozen).checked(template)
+    except PlanChangedError as error:
+        return str(error)
+    return ""
 
 
 class Expiring:

@@ -25,6 +25,7 @@ from nexmo_dispatch_async.bulk.campaign_file import tariff_of, template_of
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger, rows_of
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.bulk.ledger.places import is_url, name_at, open_ledger
+from nexmo_dispatch_async.bulk.opening import refusal
 from nexmo_dispatch_async.bulk.rejects import Reject, RejectsFile
 from nexmo_dispatch_async.bulk.rows.exclusions import opted_out, sent_to
 from nexmo_dispatch_async.bulk.rows.intake import Intake, Prepared
@@ -155,7 +156,7 @@ async def plan_of(
     """
     intake = intake_of(settings, rules=rules)
     tariff = tariff_of(settings)
-    file, stores = settings.people.file, list[str]()
+    file, stores, refused = settings.people.file, list[str](), ""
     async with AsyncExitStack() as stack:
         opt_outs: OptOutList | None = None
         try:
@@ -169,6 +170,7 @@ async def plan_of(
             stack.push_async_callback(ledger.aclose)
             opt_outs = ledger.opt_outs
             stores.append(await _rows_in_words(settings, ledger))
+            refused = await refusal(ledger, intake.template.fingerprint)
         if file:
             opt_outs = None
             if await is_missing(file):
@@ -178,7 +180,8 @@ async def plan_of(
         made = await make_plan(
             settings.source, intake, settings, tariff=tariff, opt_outs=opt_outs, now=now, rejects=rejects
         )
-    return replace(made, stores=tuple(stores))
+    warnings = (f"bulk run refuses this: {refused}", *made.warnings) if refused else made.warnings
+    return replace(made, stores=tuple(stores), warnings=warnings)
 
 
 async def unlisted(settings: CampaignSettings, ledger: Ledger) -> AsyncGenerator[int]:

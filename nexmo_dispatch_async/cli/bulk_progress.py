@@ -14,6 +14,7 @@ from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
+from nexmo_dispatch_async.bulk.ledger.records import Counts
 from nexmo_dispatch_async.bulk.progress import Status
 from nexmo_dispatch_async.cli.bulk_files import as_json
 from nexmo_dispatch_async.cli.bulk_words import counts_in_words, line_of, span, wait_in_words
@@ -21,8 +22,9 @@ from nexmo_dispatch_async.cli.screen import Screen, printable, show
 
 __all__ = ["Display", "JsonDisplay", "LogDisplay", "TerminalDisplay", "display_for"]
 
-#: Seconds between two lines of a log that say the same but for the numbers.
+#: Seconds between two lines of a log that say the same but for the numbers, and while nothing moves.
 _EVERY: Final = 10.0
+_STILL: Final = 600.0
 
 
 class Display(Protocol):
@@ -65,15 +67,17 @@ class LogDisplay(_Quiet):
         self._zone = zone
         self._to = to
         self._last: tuple[object, ...] = ()
-        self._next = 0.0
+        self._counts: Counts | None = None
+        self._told = 0.0
 
     def update(self, status: Status) -> None:
         """Print a line if it is time, or if something changed."""
         wait = status.wait
         news = (status.state, None if wait is None else (wait.reason, wait.bucket, wait.by))
-        if news == self._last and status.at < self._next:
+        every = _STILL if status.wait is not None and status.counts == self._counts else _EVERY
+        if news == self._last and status.at < self._told + every:
             return
-        self._last, self._next = news, status.at + _EVERY
+        self._last, self._counts, self._told = news, status.counts, status.at
         show(line_of(self._name, status, self._zone), to=self._to)
 
 

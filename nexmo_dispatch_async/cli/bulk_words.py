@@ -39,23 +39,26 @@ _NEXT_STEPS: Final = {
 
 
 def line_of(name: str, status: Status, zone: str = "UTC") -> str:
-    """Return where a campaign stands, on one line.
+    """Return where a campaign stands, on one line: why nothing moves first, and what to do last.
 
     Args:
         name: Of the campaign.
         status: Its status.
         zone: IANA name of the time zone of times.
     """
-    parts = [f"{name}: {status.state}", *counts_in_words(status.counts)]
+    wait = None if status.state == "finished" else status.wait
+    why = "" if wait is None else _why_in_words(wait, status.at, zone)
+    said = why.startswith(status.state)
+    parts = [f"{name}: {why if said else status.state}", *counts_in_words(status.counts)]
+    if why and not said:
+        parts.insert(1, why)
     if status.state == "running" and status.rate:
         parts.append(f"{status.rate:.1f}/s")
     if status.state == "running" and status.eta is not None:
         parts.append(f"{span(status.eta - status.at)} left")
     if status.seen is not None:
         parts.append(f"last sign of life {span(status.at - status.seen)} ago")
-    if status.wait is not None and status.state != "finished":
-        parts.append(wait_in_words(status.wait, status.at, zone))
-    return ", ".join(parts)
+    return ", ".join(parts) + ("" if wait is None else _next_step(wait))
 
 
 def counts_in_words(counts: Counts) -> Iterator[str]:
@@ -72,13 +75,21 @@ def counts_in_words(counts: Counts) -> Iterator[str]:
 
 
 def wait_in_words(wait: Wait, now: float, zone: str = "UTC") -> str:
-    """Return why nothing moves, and until when.
+    """Return why nothing moves, until when, and what to do.
 
     Args:
         wait: The reason.
         now: Epoch seconds.
         zone: IANA name of the time zone of times.
     """
+    return _why_in_words(wait, now, zone) + _next_step(wait)
+
+
+def _next_step(wait: Wait) -> str:
+    return _NEXT_STEPS.get(wait.by or wait.reason, "")
+
+
+def _why_in_words(wait: Wait, now: float, zone: str) -> str:
     if wait.reason == "unreachable":
         words = "the service cannot be reached"
     elif wait.reason == "silent":
@@ -93,7 +104,7 @@ def wait_in_words(wait: Wait, now: float, zone: str = "UTC") -> str:
         words += f"{until} {moment(wait.until, zone)} (in {span(wait.until - now)})"
     if wait.pauses_at is not None:
         words += f", it pauses at {moment(wait.pauses_at, zone)} if that does not help"
-    return words + _NEXT_STEPS.get(wait.by or wait.reason, "")
+    return words
 
 
 def hold_in_words(hold: str, file: object) -> str:
@@ -140,7 +151,10 @@ def next_run_in_words(control: Control, file: object) -> str:
     if control.by == "max_spend":
         return f"raise max_spend in {file}, and {run} goes on"
     release = " --release" if control.by == "canary" else ""
-    return f"it stays paused: nexmo-dispatch bulk resume {file}{release}, and {run} goes on"
+    words = f"it stays paused: nexmo-dispatch bulk resume {file}{release}, and {run} goes on"
+    if control.by == "abort_if":
+        words += " with the same messages; corrected ones need a new campaign that excludes this one"
+    return words
 
 
 def pace_in_words(control: Control) -> str:

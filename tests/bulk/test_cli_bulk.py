@@ -267,7 +267,7 @@ def test_pause_from_another_terminal(tmp_path: Path) -> None:
 
     assert run("pause", path, "--reason", "prices changed")[0] == 0
     code, out, _ = run("status", path)
-    assert (code, out) == (4, "c: paused, 0 of 2 done, paused by command: prices changed\n")
+    assert (code, out) == (4, "c: paused by command: prices changed, 0 of 2 done\n")
     assert "it stays paused" in run("stop", path, "--reason", "restart")[1]
     assert run("status", path)[1] == out
     assert json.loads(run("resume", path, "--rate", "5", "--release", "--json")[1])["rate"] == 5.0
@@ -468,7 +468,7 @@ def test_a_screen_says_why_nothing_moves_and_until_when() -> None:
     lines = page.getvalue().splitlines()
 
     assert lines == [
-        "spring: waiting, 0 of 5 done, waiting for quiet_hours until 2026-11-02 19:00:00 UTC (in 1 h 0 min)",
-        "spring: paused, 0 of 5 done, paused by abort_if: 7 of 200 refused",
+        "spring: waiting for quiet_hours until 2026-11-02 19:00:00 UTC (in 1 h 0 min), 0 of 5 done",
+        "spring: paused by abort_if: 7 of 200 refused, 0 of 5 done",
     ]
     assert "quiet_hours until 2026-11-02 19:00:00 UTC (in 1 h 0 min)" in drawn(waiting)

@@ -149,4 +149,6 @@ def test_another_text_is_refused_with_what_keeps_people_from_a_second_message(
     code, _, err = run("run", file)
 
     assert code == 5
-    assert "start a new campaign for another, and name this ledger under its [people] exclude" in err
+    words = "start a new campaign for another, and name this ledger under its [people] exclude"
+    assert words in err
+    assert f"warning: bulk run refuses this: {err.splitlines()[0]}" in run("plan", file)[1].splitlines()

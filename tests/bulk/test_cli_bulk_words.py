@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import signal
 import sqlite3
 import subprocess
@@ -14,14 +15,17 @@ from pathlib import Path
 
 import pytest
 from msgspec.json import decode, encode
+from msgspec.structs import replace
+from rich.console import Console
 
 from nexmo_dispatch_async.bulk.ledger.records import Control, Counts
 from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 from nexmo_dispatch_async.bulk.progress import Status, Wait
 from nexmo_dispatch_async.bulk.sending.safety import Budget, Hold
 from nexmo_dispatch_async.cli.bulk_live import LiveStatus
+from nexmo_dispatch_async.cli.bulk_progress import LogDisplay
 from nexmo_dispatch_async.cli.bulk_run import RunOptions, _ended
-from nexmo_dispatch_async.cli.bulk_words import next_run_in_words, pause_in_words, wait_in_words
+from nexmo_dispatch_async.cli.bulk_words import line_of, next_run_in_words, pause_in_words, wait_in_words
 from nexmo_dispatch_async.simulator import Simulator
 from tests.bulk.callbacks import BEGIN
 from tests.bulk.service import run
@@ -301,6 +305,13 @@ def test_resume_says_what_a_hold_needs(
             "it stays paused: nexmo-dispatch bulk resume {file} --release, and {run} goes on",
         ),
         (
+            Control(state="pause", by="abort_if"),
+            (
+                "it stays paused: nexmo-dispatch bulk resume {file}, and {run} goes on"
+                " with the same messages; corrected ones need a new campaign that excludes this one"
+            ),
+        ),
+        (
             Control(state="stop", by="command", held=True),
             "it stays paused: nexmo-dispatch bulk resume {file}, and {run} goes on",
         ),
@@ -326,6 +337,43 @@ def test_what_the_next_run_needs_is_told_by_run_and_stop_alike(
     assert f"1 row is left: {words}\n" in capsys.readouterr().out
     stopped = run("stop", file)[1]
     assert (words in stopped) is (hold.state != "run")
+
+
+def test_a_line_of_a_log_says_why_nothing_moves_before_its_numbers() -> None:
+    """A terminal cuts long lines; what to do comes last."""
+    wait = Wait(reason="paused", by="canary", words="the first 10 rows were sent")
+    status = Status(state="paused", counts=Counts(states={"sent": 10, "pending": 5}), at=BEGIN, wait=wait)
+
+    line = line_of("spring", status)
+
+    assert line.startswith("spring: paused by canary: the first 10 rows were sent, 10 of 15 done, 10 sent; ")
+    assert line.endswith("nexmo-dispatch bulk resume FILE --release")
+
+
+def test_a_campaign_that_stands_still_is_a_line_every_ten_minutes() -> None:
+    """What is new comes at once, numbers that move every ten seconds."""
+    page = io.StringIO()
+    log = LogDisplay("spring", Console(file=page, width=200))
+
+    def lines(seconds: range, status: Status) -> list[str]:
+        page.seek(page.truncate(0))
+        for second in seconds:
+            log.update(replace(status, at=BEGIN + second))
+        return page.getvalue().splitlines()
+
+    paused = Status(
+        state="paused",
+        counts=Counts(states={"pending": 5}),
+        at=BEGIN,
+        wait=Wait(reason="paused", by="command", words="lunch"),
+    )
+    running = replace(paused, state="running", wait=None)
+
+    assert lines(range(1201), paused) == ["spring: paused by command: lunch, 0 of 5 done"] * 3
+    assert len(lines(range(1201, 1203), replace(paused, wait=Wait(reason="paused", by="abort_if")))) == 1
+    assert len(lines(range(1203, 1204), running)) == 1
+    sent = [replace(running, counts=Counts(states={"sent": n, "pending": 5 - n})) for n in range(5)]
+    assert [len(lines(range(1204 + 5 * n, 1209 + 5 * n), sent[n])) for n in range(5)] == [0, 1, 0, 1, 0]
 
 
 def test_a_spent_budget_gives_its_advice_once() -> None:
