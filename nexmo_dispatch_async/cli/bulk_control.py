@@ -65,7 +65,8 @@ async def status_of(place: Place) -> Status:
     """
     now = time.time()
     async with opened(place, observer=True) as ledger:
-        return await _live(place, ledger) or await _idle(ledger, now)
+        live = await _live(place, ledger)
+        return await _idle(ledger, now) if live is None else _asked(live, await ledger.control())
 
 
 async def show_status(place: Place, *, verify: bool, json: bool) -> int:
@@ -160,6 +161,16 @@ async def _live(place: Place, ledger: _AnyLedger) -> Status | None:
     """Return what the process that sends left; `None` for nothing fresh, or when that process is gone."""
     live = read_live(ledger_of(place), time.time())
     return live if live is not None and await _may_run(ledger) else None
+
+
+def _asked(live: Status, control: Control) -> Status:
+    """Return a status with the pause, or the end of one, that was asked for since its process left it."""
+    if control.state == "pause" and live.state in {"running", "waiting"}:
+        wait = Wait(reason="paused", by=control.by, words=control.reason)
+        return replace(live, state="paused", wait=wait, eta=None)
+    if control.state == "run" and live.state == "paused":
+        return replace(live, state="running", wait=None)
+    return live
 
 
 async def _hold(place: Place, ledger: _AnyLedger, before: Control) -> str:

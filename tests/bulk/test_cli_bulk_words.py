@@ -441,3 +441,19 @@ def test_a_plan_shows_the_messages_to_those_who_approve(file: Path) -> None:
         "6 rows, 6 to send, 0 rejected, 0 held out",
     ]
     assert "99900" not in out
+
+
+def test_a_pause_is_seen_before_the_process_tells_of_it(tmp_path: Path) -> None:
+    """A process leaves its status once a second, and that one still said running after the pause."""
+    path = tmp_path / "c.db"
+    fill(path, "sent", "pending")
+    counts = Counts(states={"sent": 1, "pending": 1})
+    LiveStatus(path).write(Status(state="running", counts=counts, at=time.time()))
+
+    assert run("pause", path, "--reason", "lunch")[0] == 0
+    assert run("status", path)[1] == "c: paused by command: lunch, 1 of 2 done, 1 sent\n"
+
+    paused = Wait(reason="paused", by="command", words="lunch")
+    LiveStatus(path).write(Status(state="paused", counts=counts, at=time.time(), wait=paused))
+    assert run("resume", path)[0] == 0
+    assert run("status", path)[1] == "c: running, 1 of 2 done, 1 sent\n"
