@@ -108,8 +108,9 @@ def workflow() -> Workflow:
 
 # The tests of the client, in which everything that is logged is read.
 CLIENT_TESTS = re.compile(
-    r"(?:transport|fan_out)/"
-    r"|test_(?:client\w*|applications|auth|sansio\w*|middleware|otel|logging|exceptions|redaction|urls)\."
+    r"(?:transport|fan_out)/|bulk/test_suspended_sender\."
+    r"|test_(?:client\w*|closing_in_scopes|applications|auth|sansio\w*|middleware|otel|logging|exceptions)\."
+    r"|test_(?:redaction|urls)\."
 )
 
 
