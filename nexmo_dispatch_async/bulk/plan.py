@@ -47,6 +47,7 @@ __all__ = [
     "new_ledger",
     "new_list",
     "plan_of",
+    "same_address_in_words",
     "unlisted",
 ]
 
@@ -230,6 +231,15 @@ def new_ledger(place: str) -> str:
 def new_list(place: str) -> str:
     """Return what an opt-out list that is made means, in words."""
     return f"new opt-out list {_name_of(place)}: no person is on it"
+
+
+def same_address_in_words(count: int) -> str:
+    """Return what rows with the address of an earlier row mean, in words."""
+    have = "1 row has" if count == 1 else f"{count:,} rows have"
+    return (
+        f"{have} an address that came before under another key: one person gets several messages, unless "
+        '[rows] says same_address = "first"'
+    )
 
 
 async def is_missing(place: str) -> bool:
@@ -459,10 +469,7 @@ def _warnings(counting: _Counting, settings: CampaignSettings, sends: int, ends:
     if rejected:
         warnings.append(f"{rejected} of {counting.rows} rows {'is' if rejected == 1 else 'are'} rejected")
     if counting.same_address:
-        warnings.append(
-            f"{counting.same_address} rows have an address that came before under another key: one person "
-            'gets several messages, unless [rows] says same_address = "first"'
-        )
+        warnings.append(same_address_in_words(counting.same_address))
     if not settings.people.file:
         warnings.append("a STOP holds for this campaign alone: name a file under [people] for the next ones")
     cost = counting.cost()

@@ -102,7 +102,7 @@ async def _list_of(place: Place, own: OptOutList) -> AsyncGenerator[OptOutList |
 
 
 def _in_words(figures: Report) -> Iterator[str]:
-    yield f"{figures.name}: {figures.delivered:,} of {figures.rows:,} people reached, {figures.read:,} read"
+    yield f"{figures.name}: {figures.delivered:,} of {figures.rows:,} rows reached, {figures.read:,} read"
     if figures.unended:
         yield f"{figures.unended:,} sent and not ended yet: numbers may still grow"
     if figures.stopped is not None:
@@ -154,9 +154,8 @@ def _messages(count: int) -> str:
 
 
 def _plan_in_words(made: Plan, rejects: Path, zone: str) -> Iterator[str]:
-    yield (
-        f"{made.rows:,} rows, {made.sends:,} to send, {made.rejected:,} rejected, {made.held_out:,} held out"
-    )
+    rows = "1 row" if made.rows == 1 else f"{made.rows:,} rows"
+    yield f"{rows}, {made.sends:,} to send, {made.rejected:,} rejected, {made.held_out:,} held out"
     if made.excluded:
         yield f"  {made.excluded:,} got a message from a campaign of `exclude`"
     if made.suppressed:
@@ -186,7 +185,8 @@ def _plan_in_words(made: Plan, rejects: Path, zone: str) -> Iterator[str]:
     if (cost := made.cost) is not None:
         yield f"cost {cost.currency} {cost.best} at best, {cost.expected} expected, {cost.worst} at worst"
         if cost.unpriced:
-            yield f"  {cost.unpriced:,} rows have a destination without a price, and are in no sum"
+            have = "row has" if cost.unpriced == 1 else "rows have"
+            yield f"  {cost.unpriced:,} {have} a destination without a price, and no place in a sum"
     begins = "at once" if made.begins <= time.time() + 1 else moment(made.begins, zone)
     if made.seconds is None:
         yield f"begins {begins}, and would not end within 400 days"

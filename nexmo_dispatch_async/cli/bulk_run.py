@@ -20,7 +20,7 @@ from nexmo_dispatch_async.bulk.campaign_file import load, tariff_of, template_of
 from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
 from nexmo_dispatch_async.bulk.ledger.places import is_url
 from nexmo_dispatch_async.bulk.ledger.records import Control, Counts
-from nexmo_dispatch_async.bulk.plan import unlisted
+from nexmo_dispatch_async.bulk.plan import same_address_in_words, unlisted
 from nexmo_dispatch_async.bulk.progress import Status
 from nexmo_dispatch_async.bulk.rejects import RejectsFile
 from nexmo_dispatch_async.bulk.rows.intake import RejectedRowsError, Taken
@@ -119,6 +119,8 @@ async def _add(campaign: Campaign, file: Path, options: RunOptions) -> None:
     with RejectsFile(rejects_path(file) or file.with_suffix(".rejects.csv")) as rejects:
         taken = await campaign.add(campaign.settings.source, plan=options.plan or "", rejects=rejects)
     await _tell_unlisted(campaign, file, taken)
+    if taken.added and taken.same_address:
+        show(same_address_in_words(taken.same_address), error=True)
     if options.json:
         show(as_json({"added": taken}))
         return
@@ -144,7 +146,7 @@ async def _tell_unlisted(campaign: Campaign, file: Path, taken: Taken) -> None:
 
 
 def _taken_in_words(taken: Taken) -> str:
-    words = f"{taken.rows:,} rows read, {taken.added:,} added"
+    words = f"{taken.rows:,} row{'' if taken.rows == 1 else 's'} read, {taken.added:,} added"
     if taken.already:
         words += f", {taken.already:,} were there and stay as they were added"
     if taken.held_out:

@@ -137,7 +137,7 @@ def test_a_campaign_from_plan_to_report(file: Path, service: Simulator) -> None:
     assert "Lines that were not taken" in page.read_text("utf-8")
     assert page.stat().st_mode & 0o077 == 0
     code, out, _ = run("report", file)
-    assert "0 of 28 people reached" in out
+    assert "0 of 28 rows reached" in out
     assert "lines that were not taken: 2" in out
 
     code, out, _ = run("export", file)

@@ -123,6 +123,24 @@ def test_a_run_says_how_long_a_callback_may_prove_an_unknown_row(stopped: Path, 
     assert f"1 row is unknown: {words}; then nexmo-dispatch bulk unknown list {stopped}\n" in out
 
 
+@pytest.mark.parametrize(("more", "words"), [(1, "1 row has"), (2, "2 rows have")])
+def test_people_with_several_rows_are_told_by_plan_and_run(
+    file: Path, service: Simulator, more: int, words: str
+) -> None:
+    """A number under several keys gets several messages; a list that is read again says so no more."""
+    file.write_text(CAMPAIGN.replace("[columns]", '[columns]\nkey = "name"'), "utf-8")
+    with (file.parent / "customers.csv").open("a", encoding="utf-8") as rows:
+        rows.write("".join(f"\n+999000000000;Again {n};nl" for n in range(more)))
+    told = f"{words} an address that came before under another key: one person gets several messages, unless"
+
+    assert f"warning: {told}" in run("plan", file)[1]
+    _, _, err = run("run", file)
+
+    assert (service.accepted, told in err) == (4 + more, True)
+    assert told not in run("run", file)[2]
+    assert f"{4 + more} rows reached" in run("report", file)[1]
+
+
 def test_rows_that_were_taken_out_of_the_list_may_be_withdrawn(stopped: Path, service: Simulator) -> None:
     """They are counted first and given up on request; no other campaign is barred to their people."""
     assert (

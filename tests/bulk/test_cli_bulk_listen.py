@@ -69,7 +69,7 @@ def test_a_stop_after_the_end_of_a_campaign_is_heard(file: Path, service: Simula
     assert (listener.returncode, service.accepted) == (0, 4)
     assert out.splitlines()[0] == "spring: finished, 4 of 4 done, 4 sent"
     assert run("opt-out", "list", file, "--with-addresses")[1].startswith("999000000002  ")
-    assert "1 of 4 people reached" in run("report", file)[1]
+    assert "1 of 4 rows reached" in run("report", file)[1]
 
 
 def test_a_run_that_listened_says_what_goes_on_listening(file: Path, service: Simulator) -> None:

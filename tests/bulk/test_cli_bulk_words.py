@@ -226,7 +226,7 @@ def test_the_report_in_words_has_languages_times_and_money(file: Path) -> None:
 
     out = run("report", path)[1]
 
-    assert "0 of 2 people reached" in out
+    assert "0 of 2 rows reached" in out
     assert "within" not in out  # nothing is known of times
     assert "by language" not in out  # and no row names one
 

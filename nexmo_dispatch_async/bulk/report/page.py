@@ -97,8 +97,8 @@ def _lead(report: Report) -> str:
     if not report.rows:
         return "The campaign has no rows."
     words = (
-        f"{number(report.delivered)} of {number(report.rows)} people were reached "
-        f"({percent(report.delivered, report.rows)}), {number(report.read)} of them read the message."
+        f"Messages reached {number(report.delivered)} of {number(report.rows)} rows "
+        f"({percent(report.delivered, report.rows)}), and {number(report.read)} of these were read."
     )
     if report.cost:
         words += f" It cost {amounts(report.cost)}"

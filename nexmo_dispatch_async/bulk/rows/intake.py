@@ -68,6 +68,7 @@ class Taken(Struct, frozen=True, kw_only=True):
         already: Number of rows with a key from an earlier intake.
         rejected: Number of rejected rows, including duplicates.
         duplicates: Number of rows with the key of an earlier row of the same source.
+        same_address: Number of rows with the address of an earlier row of the same source and another key.
         held_out: Number of added rows that are held out.
         rejects: The first rejects.
     """
@@ -77,6 +78,7 @@ class Taken(Struct, frozen=True, kw_only=True):
     already: int = 0
     rejected: int = 0
     duplicates: int = 0
+    same_address: int = 0
     held_out: int = 0
     rejects: tuple[Reject, ...] = ()
 
@@ -94,8 +96,10 @@ class RejectedRowsError(DispatchError, ValueError):
             f"\n  line {r.line}{f', {r.field}' if r.field else ''}: {r.advice} [{r.rule}]"
             for r in taken.rejects
         )
-        what = f"{taken.added} rows were added and nothing was sent" if added else "nothing was added"
-        super().__init__(f"{taken.rejected} of {taken.rows} rows are rejected, {what}:{shown}")
+        were = "1 row was" if taken.added == 1 else f"{taken.added} rows were"
+        what = f"{were} added and nothing was sent" if added else "nothing was added"
+        are = "is" if taken.rejected == 1 else "are"
+        super().__init__(f"{taken.rejected} of {taken.rows} rows {are} rejected, {what}:{shown}")
         self._added = added
 
     def __reduce__(self) -> tuple[Callable[..., RejectedRowsError], tuple[Taken, bool]]:
@@ -328,7 +332,7 @@ class Intake:
         return good, bad
 
     async def _pass(self, rows: Rows, ledger: TakesRows | None, rejects: RejectsFile | None) -> Taken:
-        counts = dict.fromkeys(("rows", "rejected", "duplicates"), 0)
+        counts = dict.fromkeys(("rows", "rejected", "duplicates", "same_address"), 0)
         first: list[Reject] = []
         # Rows that come one by one from a program are not kept back for others.
         additions = Additions(ledger, _BATCH if isinstance(rows, AsyncIterable) else TOGETHER)
@@ -338,6 +342,7 @@ class Intake:
                     counts["rows"] += len(good) + len(bad)
                     counts["rejected"] += len(bad)
                     counts["duplicates"] += sum(reject.rule == "duplicate" for reject in bad)
+                    counts["same_address"] += sum(each.same_address > 0 for each in good)
                     first += bad[: _SHOWN - len(first)]
                     if rejects is not None and bad:
                         await anyio.to_thread.run_sync(rejects.write, bad)

@@ -87,7 +87,7 @@ def test_the_numbers_of_the_report_stand_in_the_page(report: Report, page: str) 
     """Sums, channels, flows, errors with their meaning, and why people were missed."""
     words = " ".join(" ".join(Outline(page).words).replace("\u00a0", " ").split())
 
-    assert f"{report.delivered} of {report.rows} people were reached" in words
+    assert f"Messages reached {report.delivered} of {report.rows} rows" in words
     assert f"EUR {report.cost['EUR']}" in words
     assert f"EUR {report.cost_each['EUR']} for each person reached" in words
     for figures in report.channels:

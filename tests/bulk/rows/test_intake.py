@@ -194,7 +194,7 @@ async def test_strict_starts_nothing_while_a_row_is_rejected(tmp_path: Path) -> 
     with pytest.raises(RejectedRowsError):
         await intake().take([ANN, {}], ledger, strict=True)
     assert (await ledger.counts()).total == 0
-    with pytest.raises(RejectedRowsError, match="1 rows were added and nothing was sent"):
+    with pytest.raises(RejectedRowsError, match="2 rows is rejected, 1 row was added and nothing was sent"):
         await intake().take(iter([ANN, {}]), ledger, strict=True)
 
 
