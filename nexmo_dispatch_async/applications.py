@@ -26,6 +26,7 @@ from nexmo_dispatch_async.sansio import (
     observed,
 )
 from nexmo_dispatch_async.urls import check_plain_http
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["Applications"]
 
@@ -77,6 +78,7 @@ class Applications(Unpicklable):
         self._path = "/" + path.strip("/")
         self._v2 = "v2" in self._path.split("/")
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"Applications({self._path!r})"
 

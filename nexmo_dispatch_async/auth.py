@@ -20,6 +20,7 @@ from nexmo_dispatch_async.models.several import several
 from nexmo_dispatch_async.sansio import Request, Response, decipher_token, token_request
 from nexmo_dispatch_async.urls import check_plain_http
 from nexmo_dispatch_core.lenient import text_or_empty
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -136,6 +137,7 @@ class KpnOAuth:
         self._authorization: str | None = None
         self._due = self._ends = 0.0
 
+    @shows_unfinished
     def __repr__(self) -> str:
         state = "has a token" if self._authorization else "no token yet"
         return f"KpnOAuth(client_id=…, {state})"

@@ -34,6 +34,7 @@ from nexmo_dispatch_async.transport.call import Calls
 from nexmo_dispatch_async.transport.statistics import ClientStatistics
 from nexmo_dispatch_async.workflow import Step, Workflow
 from nexmo_dispatch_core.bursts import Bursts
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 if TYPE_CHECKING:
     from nexmo_dispatch_async.tracking import Tracker
@@ -172,6 +173,7 @@ class DispatchClient(Unpicklable):
             application_id = found.application_id()
         return cls(auth=auth, application_id=application_id, **settings)
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"DispatchClient({self._settings.base_url!r}, {self._calls.state})"
 

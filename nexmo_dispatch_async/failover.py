@@ -40,6 +40,7 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
+from nexmo_dispatch_core.unfinished import shows_unfinished
 from nexmo_dispatch_core.vocabulary import FAILED_STATUSES
 
 __all__ = [
@@ -191,6 +192,7 @@ class FailoverState:
         #: The strongest status of each step so far.
         self.statuses: list[str | None] = [None] * len(self.conditions)
 
+    @shows_unfinished
     def __repr__(self) -> str:
         place = self.outcome or f"step {self.current + 1} of {len(self.conditions)}"
         return f"<FailoverState {place}>"

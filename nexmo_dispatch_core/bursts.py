@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from nexmo_dispatch_core.unfinished import shows_unfinished
+
 __all__ = ["BURST", "Bursts", "cause_of"]
 
 #: For so many seconds after a line, further lines with the same cause are counted and not logged.
@@ -38,6 +40,7 @@ class Bursts:
         # by cause: when its last line was written, and how many events came since without one
         self._causes: dict[tuple[object, ...], tuple[float, int]] = {}
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<Bursts of {len(self._causes)} causes>"
 

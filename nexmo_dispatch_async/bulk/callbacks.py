@@ -23,6 +23,7 @@ from nexmo_dispatch_async.bulk.ledger.stop_words import STOP_WORDS
 from nexmo_dispatch_async.bulk.ledger.transitions import merge
 from nexmo_dispatch_async.bulk.unmatched_callbacks import Candidate, Suggestion, UnmatchedCallbacks, suggest
 from nexmo_dispatch_async.exceptions import ConfigurationError
+from nexmo_dispatch_core.unfinished import shows_unfinished
 from nexmo_dispatch_webhooks.events import Event, MessageStatus
 
 __all__ = ["LATEST_STATUS", "CampaignCallbacks", "Waited", "attach", "last_activity"]
@@ -117,6 +118,7 @@ class CampaignCallbacks:
         self._storing = anyio.Lock()
         self._arrival = anyio.Event()
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<CampaignCallbacks, {len(self._waiting)} being stored, {len(self._unmatched)} of no row>"
 

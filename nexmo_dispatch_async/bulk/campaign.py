@@ -54,6 +54,7 @@ from nexmo_dispatch_async.exceptions import ConfigurationError, PlanChangedError
 from nexmo_dispatch_async.models.responses import Dispatch
 from nexmo_dispatch_async.retry import Timeout
 from nexmo_dispatch_async.tariff import Tariff
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["Campaign", "shared_governor"]
 
@@ -205,6 +206,7 @@ class Campaign:
             if keeper is not None:
                 await keeper.aclose()
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<Campaign {self.settings.name!r}{', running' if self._sender is not None else ''}>"
 

@@ -14,6 +14,7 @@ from msgspec import Struct
 from nexmo_dispatch_async.bulk.ledger.folding import join
 from nexmo_dispatch_async.bulk.ledger.records import News, Row
 from nexmo_dispatch_async.models.shown import AsShown
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["Candidate", "Suggestion", "UnmatchedCallbacks", "suggest"]
 
@@ -80,6 +81,7 @@ class UnmatchedCallbacks:
     def __len__(self) -> int:
         return len(self._kept)
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<UnmatchedCallbacks, {len(self)} kept>"
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Protocol
 
+from nexmo_dispatch_core.unfinished import shows_unfinished
+
 __all__ = ["MemoryWindowStore", "WindowStore"]
 
 
@@ -46,5 +48,6 @@ class MemoryWindowStore:
             del self._moments[key]
         return len(old)
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<MemoryWindowStore of {len(self._moments)}>"

@@ -41,6 +41,7 @@ from nexmo_dispatch_async.interruption import Interruption, outcome_of_failure, 
 from nexmo_dispatch_async.models.responses import Dispatch
 from nexmo_dispatch_async.models.shown import AsShown
 from nexmo_dispatch_async.workflow import Step, Workflow
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as TypeVarWithDefault
@@ -211,6 +212,7 @@ class FanOut(Unpicklable, Generic[ItemT, ResultT]):
         # only the garbage collector would end it.
         self._results = _results(items, self._state)
 
+    @shows_unfinished
     def __repr__(self) -> str:
         now = self.statistics()
         return (

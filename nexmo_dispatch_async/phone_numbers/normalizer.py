@@ -12,6 +12,7 @@ from types import ModuleType
 from nexmo_dispatch_async.exceptions import ConfigurationError, DispatchError
 from nexmo_dispatch_async.models.user_ids import is_user_id
 from nexmo_dispatch_async.phone_numbers.countries import COUNTRIES, Country
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["NO_NUMBER", "NumberNormalizer", "PhoneNumberError", "as_digits", "international"]
 
@@ -81,6 +82,7 @@ class NumberNormalizer:
         if self.country not in self._phonenumbers.SUPPORTED_REGIONS:
             raise ConfigurationError(f'country {country!r} is no ISO 3166 code, such as "NL" or "GB"')
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"NumberNormalizer({self.country!r})"
 

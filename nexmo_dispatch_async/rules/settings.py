@@ -14,6 +14,7 @@ from nexmo_dispatch_async.models.requests import Step
 from nexmo_dispatch_async.models.several import several
 from nexmo_dispatch_async.rules.registry import RULES
 from nexmo_dispatch_core.documentation import read_on
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["DEFAULT_RULES", "Rules", "Window"]
 
@@ -90,6 +91,7 @@ class Rules:
         """Return the severity of a rule, None if the rule is off."""
         return self._severities.get(rule)
 
+    @shows_unfinished
     def __repr__(self) -> str:
         usual = {name: None if rule.optional else rule.severity for name, rule in RULES.items()}
         changed = [

@@ -42,6 +42,7 @@ from nexmo_dispatch_async.simulator.world.settings import Settings
 from nexmo_dispatch_async.simulator.world.steps import SimulatedStep
 from nexmo_dispatch_async.simulator.world.tally import Tally
 from nexmo_dispatch_core.error_names import reason_for
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["Engine", "Message", "Run"]
 
@@ -158,6 +159,7 @@ class Engine:
         self._repeated_replies: dict[_Thread, tuple[int, int]] = {}
         self._first_sent: dict[tuple[str, str], int] = {}
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<Engine at {self.now_ms / 1000:g} s, workflows in flight: {self.in_flight}>"
 

@@ -39,6 +39,7 @@ from nexmo_dispatch_async.simulator.world.people import People
 from nexmo_dispatch_async.simulator.world.seeded_random import SeededRandom
 from nexmo_dispatch_async.simulator.world.settings import Settings
 from nexmo_dispatch_async.simulator.world.tokens import Account, Tokens
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 if TYPE_CHECKING:
     from nexmo_dispatch_async.client import DispatchClient
@@ -190,6 +191,7 @@ class Simulator(Unpicklable, ByHand, Observed):
             )
             self._default_application = next(reversed(list(applications)), None)
 
+    @shows_unfinished
     def __repr__(self) -> str:
         state = self.url or "not running"
         return f"<Simulator {state}, at {self.now:g} s, workflows in flight: {self.in_flight}>"

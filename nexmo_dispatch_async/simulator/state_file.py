@@ -23,6 +23,7 @@ from nexmo_dispatch_async.simulator.world.seeded_random import SeededRandom
 from nexmo_dispatch_async.simulator.world.tokens import Account, Tokens
 from nexmo_dispatch_core.lenient import without_mark
 from nexmo_dispatch_core.private_files import locate
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["StateFile"]
 
@@ -72,6 +73,7 @@ class StateFile:
         self._written: tuple[int, ...] | None = None
         self._writing: asyncio.Task[None] | None = None
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<StateFile {self._path}, start {self._starts}>"
 

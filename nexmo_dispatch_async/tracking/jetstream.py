@@ -23,6 +23,7 @@ from nexmo_dispatch_async.tracking.store import TrackingRetention, kind_of
 from nexmo_dispatch_core.jetstream.connection import Connection
 from nexmo_dispatch_core.jetstream.failures import Failure, WrongSequenceError
 from nexmo_dispatch_core.jetstream.stream import Shape, Stream, Write
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["JetStreamTrackingStore"]
 
@@ -76,6 +77,7 @@ class JetStreamTrackingStore:
         self._closed = False
         self._changes = 0
 
+    @shows_unfinished
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open" if self._connection.is_open else "not open yet"
         return f"<JetStreamTrackingStore in {self._connection.shown}, {state}>"

@@ -21,6 +21,7 @@ from nexmo_dispatch_core.postgres import schema
 from nexmo_dispatch_core.postgres.database import Connection, Database
 from nexmo_dispatch_core.postgres.failures import Failure
 from nexmo_dispatch_core.postgres.notifications import Notifications
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["TRACKING", "PostgresTrackingStore"]
 
@@ -113,6 +114,7 @@ class PostgresTrackingStore:
         self._closed = False
         self._changes = 0
 
+    @shows_unfinished
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open" if self._database.is_open else "not open yet"
         return f"<PostgresTrackingStore in {self._database.shown}, {state}>"

@@ -23,6 +23,7 @@ from nexmo_dispatch_async.tracking.reducer import WorkflowState
 from nexmo_dispatch_async.tracking.store import Kind, TrackingRetention, kind_of
 from nexmo_dispatch_core.file_failures import reason_of
 from nexmo_dispatch_core.sqlite import SqliteFile
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["SqliteTrackingStore"]
 
@@ -77,6 +78,7 @@ class SqliteTrackingStore:
         self._limiter: anyio.CapacityLimiter | None = None
         self._lock = threading.Lock()
 
+    @shows_unfinished
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open" if self._file is not None else "not open yet"
         return f"<SqliteTrackingStore {state}>"

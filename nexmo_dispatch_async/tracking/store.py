@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 from msgspec import Struct
 
 from nexmo_dispatch_async.tracking.reducer import WorkflowState
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["MemoryTrackingStore", "TrackingRetention", "TrackingStore", "kind_of"]
 
@@ -91,6 +92,7 @@ class MemoryTrackingStore:
     def __len__(self) -> int:
         return sum(map(len, self._kept.values()))
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<MemoryTrackingStore of {len(self)}>"
 

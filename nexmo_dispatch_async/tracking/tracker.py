@@ -34,6 +34,7 @@ from nexmo_dispatch_async.tracking.store import MemoryTrackingStore, TrackingRet
 from nexmo_dispatch_async.workflow import Workflow
 from nexmo_dispatch_core.bursts import Bursts
 from nexmo_dispatch_core.lenient import kind_in_words
+from nexmo_dispatch_core.unfinished import shows_unfinished
 from nexmo_dispatch_webhooks.events import Event
 
 __all__ = ["FollowedDispatch", "Tracker"]
@@ -202,6 +203,7 @@ class Tracker(Unpicklable):
         watch = getattr(self._store, "watch", None)  # a store of one process need not have it
         self._poll: float | None = None if watch is None else watch(self._changed_elsewhere)
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<Tracker {'closed' if self._closed else 'open'}, {self.waiting} waiting, {self._store!r}>"
 

@@ -31,6 +31,7 @@ from nexmo_dispatch_core.jetstream.failures import (
     is_denied,
 )
 from nexmo_dispatch_core.tasks import end
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["LEAST_VERSION", "Connection"]
 
@@ -80,6 +81,7 @@ class Connection:
         #: The URLs of monitoring ports.
         self.monitors: tuple[str, ...] = self._address.monitors
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<Connection to {self.shown}, {'open' if self.is_open else 'closed'}>"
 

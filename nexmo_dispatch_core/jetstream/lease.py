@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from nexmo_dispatch_core.jetstream.failures import WrongSequenceError
 from nexmo_dispatch_core.jetstream.stream import Message, Stream, Write
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["Lease", "LostLeaseError"]
 
@@ -64,6 +65,7 @@ class Lease:
         #: What the holder reported last, as JSON.
         self.report: bytes = b"null"
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<Lease {'held' if self.held else 'not held'}>"
 

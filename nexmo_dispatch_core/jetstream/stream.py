@@ -27,6 +27,7 @@ from nexmo_dispatch_core.jetstream.failures import (
     RefusedError,
     WrongSequenceError,
 )
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["MOST_IN_BATCH", "Message", "Shape", "Stream", "StreamState", "Write"]
 
@@ -208,6 +209,7 @@ class Stream:
         self.shape: Shape = shape
         self.name: str = shape.name
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<Stream {self.name}>"
 

@@ -21,6 +21,7 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed
 
 from nexmo_dispatch_core.postgres.failures import POSTGRES_ERRORS, MakeError, failure_of
 from nexmo_dispatch_core.tasks import end
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["SCHEMA", "Connection", "Database", "is_postgres"]
 
@@ -79,6 +80,7 @@ class Database:
         #: Host and database, without user and password.
         self.shown: str = _shown(self._conninfo)
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<Database {self.shown}, {'open' if self._pool is not None else 'closed'}>"
 

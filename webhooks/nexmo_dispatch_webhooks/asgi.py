@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import anyio
 
+from nexmo_dispatch_core.unfinished import shows_unfinished
 from nexmo_dispatch_webhooks.checks import check_adapter
 from nexmo_dispatch_webhooks.exceptions import (
     BodyTooLargeError,
@@ -112,6 +113,7 @@ class ASGIReceiver:
         self._body_timeout = body_timeout
         self._started = False
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<ASGIReceiver at {self._path or '/'}, {'started' if self._started else 'not started'}>"
 

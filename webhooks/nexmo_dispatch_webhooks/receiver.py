@@ -16,6 +16,7 @@ from typing import Any, Protocol, Self, cast
 import msgspec
 
 from nexmo_dispatch_core.bursts import Bursts, cause_of
+from nexmo_dispatch_core.unfinished import shows_unfinished
 from nexmo_dispatch_webhooks.checks import checks
 from nexmo_dispatch_webhooks.doctor_probe import is_probe
 from nexmo_dispatch_webhooks.events import Event, parse_event
@@ -144,6 +145,7 @@ class Receiver:
         self._not_stored = Bursts(monotonic)
         self._started = False
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<Receiver of {self.router!r}: {self.verification!r}, {self._answers.total()} requests>"
 

@@ -13,6 +13,7 @@ from typing import Any, Final, Self, TypeVar, Unpack
 
 import msgspec
 
+from nexmo_dispatch_core.unfinished import shows_unfinished
 from nexmo_dispatch_webhooks import events
 from nexmo_dispatch_webhooks.cancellation import is_failure
 from nexmo_dispatch_webhooks.events import Channel, ErrorClass, Event, Kind, ReportStatus, Status
@@ -172,6 +173,7 @@ class Router:
         for router in routers:
             self.include_router(router)
 
+    @shows_unfinished
     def __repr__(self) -> str:
         state = "frozen" if self._node.frozen else "open"
         return f"<Router {self._node.name!r}: {sum(1 for _ in self.routes())} handlers, {state}>"

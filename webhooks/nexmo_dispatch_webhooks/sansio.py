@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from nexmo_dispatch_core.unfinished import shows_unfinished
 from nexmo_dispatch_webhooks.checks import check_body, check_secret, check_secrets
 from nexmo_dispatch_webhooks.events import Event, parse_event
 from nexmo_dispatch_webhooks.exceptions import (
@@ -129,6 +130,7 @@ class JwtVerification:
         """Return the accounts whose callbacks are accepted."""
         return frozenset(self._secrets)
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"JwtVerification({len(self._secrets)} api keys)"
 

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from nexmo_dispatch_core.unfinished import shows_unfinished
 from nexmo_dispatch_core.vocabulary import Channel, ReportStatus, Status
 from nexmo_dispatch_webhooks import events
 from nexmo_dispatch_webhooks.exceptions import (
@@ -84,6 +85,7 @@ class WebhookClient:
             self.receiver = target
         self._signer = _first(secrets) if secrets else None
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<WebhookClient of {self._url or self.receiver!r}>"
 

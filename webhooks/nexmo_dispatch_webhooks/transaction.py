@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, cast
 
+from nexmo_dispatch_core.unfinished import shows_unfinished
 from nexmo_dispatch_webhooks.exceptions import (
     ConfigurationError,
     InboxError,
@@ -58,6 +59,7 @@ class Transaction:
         self.statements: list[Statement] = []
         self.closed: bool = False
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<Transaction of {len(self.statements)} statements>"  # parameters may be personal data
 

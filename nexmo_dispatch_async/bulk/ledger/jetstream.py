@@ -59,6 +59,7 @@ from nexmo_dispatch_core.jetstream.connection import Connection
 from nexmo_dispatch_core.jetstream.durability import Durability, all_sync_always, require_durable
 from nexmo_dispatch_core.jetstream.failures import Failure, WrongSequenceError
 from nexmo_dispatch_core.jetstream.stream import Write
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["JetStreamLedger"]
 #: Seconds by which the replicas of a stream differ in when it was made: its restoration took so long.
@@ -223,6 +224,7 @@ class JetStreamLedger:
         if not self._journal.view.head_seq:
             raise lost(self._connection)
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<JetStreamLedger in {self._connection.shown}, {'closed' if self._closed else 'open'}>"
 

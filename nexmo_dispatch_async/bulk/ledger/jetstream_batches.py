@@ -26,6 +26,7 @@ from nexmo_dispatch_async.exceptions import LedgerError
 from nexmo_dispatch_core.jetstream.failures import WrongSequenceError
 from nexmo_dispatch_core.jetstream.stream import Write
 from nexmo_dispatch_core.tasks import end
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["PIECE", "QUIET", "Batches"]
 
@@ -60,6 +61,7 @@ class Batches:
         self._alive: asyncio.Task[None] | None = None
         self._closed = False
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<Batches of {self.journal!r}>"
 

@@ -13,6 +13,7 @@ from nexmo_dispatch_async.bulk.ledger.records import Control
 from nexmo_dispatch_async.exceptions import ConfigurationError, LedgerError
 from nexmo_dispatch_core.jetstream.connection import Connection
 from nexmo_dispatch_core.jetstream.failures import Failure
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["OpenCampaigns"]
 
@@ -34,6 +35,7 @@ class OpenCampaigns:
             raise ConfigurationError(str(error)) from None
         self._stream = campaign_stream(self._connection)
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<OpenCampaigns in {self._connection.shown}>"
 

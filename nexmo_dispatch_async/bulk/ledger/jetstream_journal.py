@@ -29,6 +29,7 @@ from nexmo_dispatch_core.jetstream.failures import Failure, WrongSequenceError
 from nexmo_dispatch_core.jetstream.lease import Lease, LostLeaseError
 from nexmo_dispatch_core.jetstream.pages import read_page
 from nexmo_dispatch_core.jetstream.stream import Message, Shape, Stream, Write
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["Journal", "Reader", "campaign_stream", "lost", "require"]
 
@@ -104,6 +105,7 @@ class Reader:
         self._newest = 0
         self._own: deque[tuple[int, int]] = deque()
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<Reader up to {self._seen}>"
 
@@ -190,6 +192,7 @@ class Journal:
         self._lease: Lease
         self._name()
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<Journal of {self.view!r}>"
 

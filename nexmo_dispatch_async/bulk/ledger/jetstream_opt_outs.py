@@ -19,6 +19,7 @@ from nexmo_dispatch_async.bulk.ledger.records import Suppressed
 from nexmo_dispatch_async.exceptions import ConfigurationError, OptOutError
 from nexmo_dispatch_core.jetstream.connection import Connection
 from nexmo_dispatch_core.jetstream.failures import Failure, WrongSequenceError
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["JetStreamOptOutStore"]
 
@@ -56,6 +57,7 @@ class JetStreamOptOutStore:
         self._lock = asyncio.Lock()
         self._closed = False
 
+    @shows_unfinished
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open" if self._connection.is_open else "not open yet"
         return f"<JetStreamOptOutStore {state}>"

@@ -12,6 +12,8 @@ from array import array
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from nexmo_dispatch_core.unfinished import shows_unfinished
+
 __all__ = ["Lane", "PendingRows"]
 
 _NOWHERE, _READY, _LATER = 0, 1, 2
@@ -43,6 +45,7 @@ class PendingRows:
         self._later: list[tuple[float, int]] = []
         self._ending: list[tuple[float, int]] = []
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<PendingRows {len(self)}>"
 

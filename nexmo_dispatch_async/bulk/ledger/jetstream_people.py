@@ -14,6 +14,7 @@ from nexmo_dispatch_async.bulk.ledger import jetstream_rows as form
 from nexmo_dispatch_async.bulk.ledger.jetstream_rows import PeopleNames, Person, person_hash
 from nexmo_dispatch_async.bulk.ledger.records import Cap, Suppressed
 from nexmo_dispatch_core.jetstream.stream import Message, Write
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["PeopleChange", "PeopleView"]
 
@@ -40,6 +41,7 @@ class PeopleView:
         # by subject
         self._seqs: dict[str, int] = {}
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<PeopleView of {len(self.people)} addresses>"
 
@@ -97,6 +99,7 @@ class PeopleChange:
         self._people: dict[str, Person | None] = {}
         self._histories: dict[str, Messages | None] = {}
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<PeopleChange of {len(self)} addresses>"
 

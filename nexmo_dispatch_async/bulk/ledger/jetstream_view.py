@@ -20,6 +20,7 @@ from nexmo_dispatch_async.bulk.ledger.jetstream_rows import Chunk, Head, Marker,
 from nexmo_dispatch_async.bulk.ledger.records import Control
 from nexmo_dispatch_async.bulk.ledger.transitions import Tally
 from nexmo_dispatch_core.jetstream.stream import Message
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["CampaignView", "Worker"]
 
@@ -81,6 +82,7 @@ class CampaignView:
         self._by_uuid: dict[str, int] = {}
         self._sending: dict[str, set[int]] = {}
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<CampaignView of {len(self)} rows>"
 

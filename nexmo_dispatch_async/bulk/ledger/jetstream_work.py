@@ -13,6 +13,7 @@ from nexmo_dispatch_async.bulk.ledger.jetstream_people import PeopleChange, Peop
 from nexmo_dispatch_async.bulk.ledger.jetstream_rows import Chunk, Marker, RowState, StoredRow
 from nexmo_dispatch_async.bulk.ledger.jetstream_view import CampaignView
 from nexmo_dispatch_core.jetstream.stream import Message, Write
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["Work"]
 
@@ -55,6 +56,7 @@ class Work:
         self._chunks: dict[int, tuple[Chunk, bytes]] = {}
         self._others: list[Write] = []
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<Work on {len(self._before)} rows>"
 

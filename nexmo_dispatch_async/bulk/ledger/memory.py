@@ -42,6 +42,7 @@ from nexmo_dispatch_async.bulk.ledger.transitions import (
 )
 from nexmo_dispatch_async.exceptions import ConfigurationError, LedgerError, PlanChangedError
 from nexmo_dispatch_async.models.shown import AsShown
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["MemoryLedger", "new_reference"]
 
@@ -114,6 +115,7 @@ class MemoryLedger:
         self._tally = Tally()
         self._closed = False
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<MemoryLedger of {len(self._rows)} rows{', closed' if self._closed else ''}>"
 

@@ -14,6 +14,7 @@ from nexmo_dispatch_async.bulk.ledger.stop_words import STOP_WORDS, STOPPED, is_
 from nexmo_dispatch_async.bulk.ledger.transitions import OPT_OUT_CODES
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.phone_numbers.normalizer import as_digits
+from nexmo_dispatch_core.unfinished import shows_unfinished
 from nexmo_dispatch_webhooks.events import InboundMessage, MessageStatus
 
 __all__ = ["MemoryOptOutStore", "OptOutList", "OptOutStore", "Suppressed", "normal_address"]
@@ -118,6 +119,7 @@ class OptOutList:
 
         return cls(SqliteOptOutStore(path, busy_timeout=busy_timeout), normalise=normalise, clock=clock)
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<OptOutList in {type(self.store).__name__}>"
 

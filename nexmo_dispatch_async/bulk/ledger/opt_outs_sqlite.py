@@ -20,6 +20,7 @@ from nexmo_dispatch_async.bulk.ledger.sqlite_sql import Work
 from nexmo_dispatch_async.exceptions import LedgerError, OptOutError
 from nexmo_dispatch_core.file_failures import reason_of
 from nexmo_dispatch_core.sqlite import SqliteFile
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["CampaignOptOutStore", "SqliteOptOutStore"]
 
@@ -44,6 +45,7 @@ class SqliteOptOutStore:
         self._closed = False
         self._lock = threading.Lock()
 
+    @shows_unfinished
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open" if self._file is not None else "not open yet"
         return f"<SqliteOptOutStore {state}>"

@@ -57,6 +57,7 @@ from nexmo_dispatch_core.postgres import schema
 from nexmo_dispatch_core.postgres.database import Connection, Database
 from nexmo_dispatch_core.postgres.failures import Failure
 from nexmo_dispatch_core.tasks import end
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["PostgresLedger"]
 
@@ -206,6 +207,7 @@ class PostgresLedger:
             self.reaped = await self.reap()
             self._alive = asyncio.create_task(self._stay_alive(), name="ledger")
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<PostgresLedger in {self._database.shown}, {'closed' if self._closed else 'open'}>"
 

@@ -12,6 +12,7 @@ from nexmo_dispatch_async.exceptions import ConfigurationError, LedgerError
 from nexmo_dispatch_core.postgres import schema
 from nexmo_dispatch_core.postgres.database import Database
 from nexmo_dispatch_core.postgres.failures import Failure
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["OpenCampaigns"]
 
@@ -42,6 +43,7 @@ class OpenCampaigns:
         except ValueError as error:
             raise ConfigurationError(str(error)) from None
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<OpenCampaigns in {self._database.shown}>"
 

@@ -19,6 +19,7 @@ from nexmo_dispatch_async.exceptions import ConfigurationError, OptOutError
 from nexmo_dispatch_core.postgres import schema
 from nexmo_dispatch_core.postgres.database import Connection, Database
 from nexmo_dispatch_core.postgres.failures import Failure
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["PostgresOptOutStore", "link", "list_of", "suppress"]
 
@@ -64,6 +65,7 @@ class PostgresOptOutStore:
         self._opening = asyncio.Lock()
         self._closed = False
 
+    @shows_unfinished
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open" if self._list is not None else "not open yet"
         return f"<PostgresOptOutStore {state}>"

@@ -50,6 +50,7 @@ from nexmo_dispatch_async.exceptions import (
     PlanChangedError,
 )
 from nexmo_dispatch_core.file_failures import reason_of
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["SqliteLedger"]
 
@@ -157,6 +158,7 @@ class SqliteLedger:
             ledger._refused = "the ledger is open for looking at it: open it without observer=True for that"
         return ledger
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<SqliteLedger {self.path.name}, {'closed' if self._closed else 'open'}>"
 

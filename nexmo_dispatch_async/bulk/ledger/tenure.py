@@ -16,6 +16,7 @@ from typing import Final
 
 from nexmo_dispatch_async.exceptions import LedgerError
 from nexmo_dispatch_core.bursts import Bursts
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["Tenure", "boot_time"]
 
@@ -57,6 +58,7 @@ class Tenure:
         self._until = self._wall_until = -math.inf
         self._bursts = Bursts()
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<Tenure {self._number}, {'held' if self.held else 'not held'}>"
 

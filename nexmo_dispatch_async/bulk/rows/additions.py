@@ -12,6 +12,7 @@ from typing import Final
 from nexmo_dispatch_async.bulk.ledger.ledger import TakesRows
 from nexmo_dispatch_async.bulk.ledger.records import Recipient
 from nexmo_dispatch_core.tasks import end
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["TOGETHER", "Additions"]
 
@@ -42,6 +43,7 @@ class Additions:
         self.already: int = 0
         self.held_out: int = 0
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<Additions added={self.added} waiting={len(self._waiting)}>"
 

@@ -34,6 +34,7 @@ from nexmo_dispatch_async.bulk.settings import Columns, Duplicates, SameAddress,
 from nexmo_dispatch_async.bulk.templates.rendering import RenderedWorkflow, Renderer, Route
 from nexmo_dispatch_async.bulk.units import epoch
 from nexmo_dispatch_async.exceptions import ConfigurationError, DispatchError
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["Intake", "Prepared", "RejectedRowsError", "Taken"]
 
@@ -184,6 +185,7 @@ class Intake:
         self._numbers = tuple(sorted(template.numbers))
         self._address_name = self._numbers[0] if len(self._numbers) == 1 else "address"
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<Intake for {self.template!r}>"
 

@@ -12,6 +12,7 @@ from nexmo_dispatch_async.bulk.sending.governor import Governor, Lane
 from nexmo_dispatch_async.bulk.sending.leased_meter import LeasedMeter
 from nexmo_dispatch_async.bulk.sending.meter import Meter
 from nexmo_dispatch_async.bulk.settings import Pace
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["Lanes"]
 
@@ -60,6 +61,7 @@ class Lanes:
         self.closed: frozenset[str] = frozenset()
         self.total: int = 0
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<Lanes {', '.join(self._lanes)}>"
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from nexmo_dispatch_async.quota import Quota
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["CATCH_UP", "Meter", "PauseKind"]
 
@@ -132,6 +133,7 @@ class Meter:
         #: The part of a quota that this process may use, of several that send.
         self.share: float = 1.0
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<Meter {self.rate:g}/s out={self.out}>"
 

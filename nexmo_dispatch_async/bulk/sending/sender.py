@@ -31,6 +31,7 @@ from nexmo_dispatch_async.client import DispatchClient
 from nexmo_dispatch_async.event_loop import running_loop
 from nexmo_dispatch_async.exceptions import LedgerError, RateLimitError
 from nexmo_dispatch_async.retry import RetryPolicy, Timeout
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["Sender"]
 
@@ -38,7 +39,6 @@ logger: logging.Logger = logging.getLogger("nexmo_dispatch_async")
 
 # The governor decides when a row is tried again, and the ledger knows it: nothing is repeated behind them.
 _ONCE = RetryPolicy(attempts=1)
-
 
 _CONTROL_EVERY = 1.0  # seconds between two looks at what operators asked for
 _LOOK_AGAIN = 1.0  # the same, at rows that are neither due nor over
@@ -117,6 +117,7 @@ class Sender:
         self.progress: Progress = Progress()
         self.wait: Wait | None = None
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<Sender in_flight={len(self._tasks)}{', stopping' if self._stopping else ''}>"
 

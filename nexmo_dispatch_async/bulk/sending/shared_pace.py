@@ -17,6 +17,7 @@ from nexmo_dispatch_async.bulk.ledger.rates import SharedPause
 from nexmo_dispatch_async.bulk.sending.lanes import Lanes
 from nexmo_dispatch_async.event_loop import running_loop
 from nexmo_dispatch_async.exceptions import LedgerError
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["SharedPace"]
 
@@ -57,6 +58,7 @@ class SharedPace:
         self._exchanging = asyncio.Lock()
         self._left = False
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<SharedPace{', failed' if self._failure is not None else ''}>"
 

@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 
 from nexmo_dispatch_async.models.findings import Finding
 from nexmo_dispatch_async.workflow import Workflow
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["RenderedWorkflow", "Renderer", "Route", "TemplateRow"]
 
@@ -91,6 +92,7 @@ class RenderedWorkflow:
         """Return one line per step for logs, as `Workflow.summary()` does."""
         return self.workflow.summary()
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<RenderedWorkflow of {len(self.channels)}: {', '.join(self.channels)}>"
 

@@ -25,6 +25,7 @@ from nexmo_dispatch_async.models.requests import Step
 from nexmo_dispatch_async.rules import DEFAULT_RULES, Rules
 from nexmo_dispatch_async.rules.specs import SPECS
 from nexmo_dispatch_async.workflow import Workflow
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["FunctionTemplate", "WorkflowTemplate"]
 
@@ -95,6 +96,7 @@ class WorkflowTemplate:
         self._compiled: dict[tuple[object, ...], tuple[CompiledWorkflow, Route] | RowError] = {}
         self._check()
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<WorkflowTemplate {', '.join(self._order)}>"
 
@@ -328,6 +330,7 @@ class FunctionTemplate:
         self.findings: tuple[Finding, ...] = ()
         self.required: frozenset[str] = self.numbers
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<FunctionTemplate {getattr(self._function, '__qualname__', '')}>"
 

@@ -18,6 +18,7 @@ from jwt.utils import base64url_encode
 
 from nexmo_dispatch_async.simulator.world.seeded_random import SeededRandom
 from nexmo_dispatch_async.sms_segments import count_segments
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = [
     "INBOUND_SMS",
@@ -264,6 +265,7 @@ class Signer:
         self._random = random
         self._clock = clock
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<Signer {self._api_key}>"
 

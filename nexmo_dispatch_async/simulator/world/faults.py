@@ -17,6 +17,7 @@ import msgspec
 
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.simulator.world.seeded_random import SeededRandom
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["CALLBACK_FAULTS", "FORMS", "REQUEST_FAULTS", "ArmedFault", "Fault", "Faults", "Form", "Kind"]
 
@@ -119,6 +120,7 @@ class Faults:
         self.on_requests: bool = False
         self.on_callbacks: bool = False
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<Faults {', '.join(armed.fault.kind for armed in self) or 'none'}>"
 

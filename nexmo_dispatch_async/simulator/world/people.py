@@ -75,6 +75,7 @@ from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.models.several import in_order
 from nexmo_dispatch_async.simulator.world.seeded_random import SeededRandom
 from nexmo_dispatch_core.error_names import reason_for
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["CHANNELS", "PROFILES", "READING_CHANNELS", "Act", "Outcome", "People", "Person"]
 
@@ -275,6 +276,7 @@ class People:
         self._exact: dict[tuple[str, str | None], Person] = {}
         self._patterns: list[_Pattern] = []
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<People {len(self._exact) + len(self._patterns)} addresses and patterns>"
 

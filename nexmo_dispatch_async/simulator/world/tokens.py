@@ -9,6 +9,7 @@ import hmac
 from typing import Final, Literal
 
 from nexmo_dispatch_async.simulator.world.seeded_random import SeededRandom
+from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["Account", "TokenState", "Tokens"]
 
@@ -28,6 +29,7 @@ class Account:
         self.api_key: str = random.hex("api_key")[:8]
         self.signature_secret: str = random.hex("signature_secret") + random.hex("signature_secret/2")
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<Account {self.api_key}>"
 

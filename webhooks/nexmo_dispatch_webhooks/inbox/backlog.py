@@ -5,6 +5,7 @@ It handles no event: for probes and `max_pending` it keeps the last count, and w
 
 from __future__ import annotations
 
+from nexmo_dispatch_core.unfinished import shows_unfinished
 from nexmo_dispatch_webhooks.inbox.records import RecordCounts
 from nexmo_dispatch_webhooks.inbox.settings import InboxSettings
 from nexmo_dispatch_webhooks.inbox.store import InboxStore
@@ -28,6 +29,7 @@ class Backlog:
         # events that this process stored and the last count does not contain
         self._stored = 0
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<Backlog of {self.pending} events>"
 

@@ -14,6 +14,7 @@ from typing import Self, Unpack
 
 import anyio
 
+from nexmo_dispatch_core.unfinished import shows_unfinished
 from nexmo_dispatch_webhooks.checks import checks
 from nexmo_dispatch_webhooks.events import Event
 from nexmo_dispatch_webhooks.exceptions import (
@@ -89,6 +90,7 @@ class StoreInbox(RecordReader):
         # counts
         self._storing, self._duplicates, self._not_stored, self._full_at = True, 0, 0, -math.inf
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<{type(self).__name__} on {self.store!r}: {self.health().state}, {self._scheduler.lanes!r}>"
 

@@ -18,6 +18,7 @@ from nexmo_dispatch_core.documentation import read_on
 from nexmo_dispatch_core.jetstream.connection import Connection
 from nexmo_dispatch_core.jetstream.lease import Lease, LostLeaseError
 from nexmo_dispatch_core.jetstream.stream import Write
+from nexmo_dispatch_core.unfinished import shows_unfinished
 from nexmo_dispatch_webhooks.exceptions import ConfigurationError, InboxError, LostClaimError
 from nexmo_dispatch_webhooks.inbox import jetstream_rows as rows
 from nexmo_dispatch_webhooks.inbox.jetstream_events import EventStreams, inbox_error, together
@@ -38,10 +39,8 @@ from nexmo_dispatch_webhooks.transaction import Statement
 
 __all__ = ["JetStreamInboxStore"]
 
-#: The most marks of one batch, and the seconds that a mark waits for others.
-_GROUP, _MARK_DELAY = 500, 0.01
-#: Seconds until marks that could not be written are tried again.
-_MARK_AGAIN: Final = 1.0
+_GROUP, _MARK_DELAY = 500, 0.01  # the most marks of one batch, and the seconds that a mark waits for others
+_MARK_AGAIN: Final = 1.0  # seconds until marks that could not be written are tried again
 #: Events of other processes that are read at the same time, and that are kept until they are handled.
 _AT_ONCE, _IN_MEMORY = 64, 1000
 
@@ -111,6 +110,7 @@ class JetStreamInboxStore:
         self._writing = asyncio.Lock()
         self._closing = asyncio.Event()
 
+    @shows_unfinished
     def __repr__(self) -> str:
         state = "open" if self._connection.is_open else "closed"
         return f"<JetStreamInboxStore in {self._connection.shown}, {state}>"

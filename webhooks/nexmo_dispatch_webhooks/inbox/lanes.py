@@ -9,6 +9,7 @@ import heapq
 from collections import deque
 from collections.abc import Iterator
 
+from nexmo_dispatch_core.unfinished import shows_unfinished
 from nexmo_dispatch_webhooks.inbox.concurrency_shares import ConcurrencyShares
 from nexmo_dispatch_webhooks.inbox.records import HandlerGroup, PendingEvent
 
@@ -42,6 +43,7 @@ class Lanes:
     def __iter__(self) -> Iterator[PendingEvent]:
         return iter(list(self._pending.values()))
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<Lanes: {len(self)} events in {len(self._behind)} lanes, {len(self._ready)} ready>"
 

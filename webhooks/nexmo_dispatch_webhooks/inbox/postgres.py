@@ -19,6 +19,7 @@ from nexmo_dispatch_core.postgres import schema
 from nexmo_dispatch_core.postgres.database import Connection, Database
 from nexmo_dispatch_core.postgres.failures import Failure
 from nexmo_dispatch_core.postgres.notifications import Notifications
+from nexmo_dispatch_core.unfinished import shows_unfinished
 from nexmo_dispatch_webhooks.exceptions import (
     ConfigurationError,
     InboxError,
@@ -129,6 +130,7 @@ class PostgresInboxStore:
         self._mark_lock = asyncio.Lock()
         self._unmarked = Bursts()
 
+    @shows_unfinished
     def __repr__(self) -> str:
         state = "open" if self._database.is_open else "closed"
         return f"<PostgresInboxStore in {self._database.shown}, {state}>"

@@ -17,6 +17,7 @@ from uuid import UUID
 
 from nexmo_dispatch_core.postgres.database import Connection, Database
 from nexmo_dispatch_core.postgres.failures import POSTGRES_ERRORS, failure_of, is_store_failure
+from nexmo_dispatch_core.unfinished import shows_unfinished
 from nexmo_dispatch_webhooks.exceptions import InboxError, LostClaimError, StatementError, TransactionError
 from nexmo_dispatch_webhooks.inbox import postgres_statements as sql
 from nexmo_dispatch_webhooks.transaction import Parameters, StoreTransaction
@@ -64,6 +65,7 @@ class PostgresTransaction(StoreTransaction):
         self._writes: list[Write] = []
         self._connection: Connection | None = None
 
+    @shows_unfinished
     def __repr__(self) -> str:
         lent = ", connection lent" if self._connection is not None else ""
         return f"<Transaction of {len(self._writes)} statements{lent}>"

@@ -21,6 +21,7 @@ from typing import Any, TypeVar, Unpack
 
 import anyio
 
+from nexmo_dispatch_core.unfinished import shows_unfinished
 from nexmo_dispatch_webhooks.exceptions import (
     InboxError,
     InboxFullError,
@@ -107,6 +108,7 @@ class SqliteInboxStore:
         self._queue: SimpleQueue[Batch | None] = SimpleQueue()
         self._writer: Writer | None = None
 
+    @shows_unfinished
     def __repr__(self) -> str:
         return f"<SqliteInboxStore {self.path.name}, {'open' if self._thread else 'closed'}>"
 
