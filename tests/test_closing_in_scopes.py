@@ -28,6 +28,8 @@ from tests.support.misbehaving import RawServer, accept, hang
 BOUND = 10.0
 RETENTION = TrackingRetention(ended=100, open=1000, unclaimed=10, max_unclaimed=3)
 DESCRIPTORS = Path("/proc/self/fd")
+# Milliseconds until a time limit; an engine takes from three of them to a hundred.
+MOMENTS = (*range(10), *range(10, 200, 10))
 
 pytestmark = pytest.mark.skipif(not DESCRIPTORS.exists(), reason="the system does not tell what is open")
 engines = pytest.mark.parametrize("engine", ["database", "nats_url"])
@@ -119,17 +121,37 @@ async def test_a_ledger_gives_its_rows_up_and_disconnects(
 async def test_an_opening_that_is_cut_short_leaves_nothing_open(
     engine: str, request_url: Callable[[str], str]
 ) -> None:
-    """Wherever that is: the time limit comes a millisecond later each time, until the opening is faster."""
+    """Wherever that is: the time limit comes later each time, until the opening is faster."""
     place = request_url(engine)
     await (await open_ledger(place, name="spring", accept_loss=True)).aclose()
     before = held()
-    for milliseconds in range(200):
+    for milliseconds in MOMENTS:
         with anyio.move_on_after(milliseconds / 1000):
             ledger = await open_ledger(place, name="spring", accept_loss=True)
             with anyio.CancelScope(shield=True):
                 await ledger.aclose()
             break
         await assert_left(before)
+
+
+@pytest.mark.engines
+@engines
+async def test_a_close_that_a_timeout_interrupted_is_finished_by_the_next_one(
+    engine: str, request_url: Callable[[str], str]
+) -> None:
+    """The timeout comes later each time, until the close is faster."""
+    place = request_url(engine)
+    before = held()
+    for milliseconds in MOMENTS:
+        ledger = await open_ledger(place, name="spring", accept_loss=True)
+        await ledger.counts()
+        try:
+            async with asyncio.timeout(milliseconds / 1000):
+                await ledger.aclose()
+            break
+        except TimeoutError:
+            await ledger.aclose()
+            await assert_left(before)
 
 
 @pytest.mark.engines

@@ -66,6 +66,7 @@ class Connection:
         self._name = name
         self._timeout = timeout
         self._client: Client | None = None
+        self._closing: asyncio.Future[None] | None = None
         self._connecting = asyncio.Lock()
         self._listeners: dict[str, Callable[[bytes | None], object]] = {}
         # what the server said beside responses
@@ -119,9 +120,11 @@ class Connection:
         """Disconnect."""
         client, self._client = self._client, None
         if client is not None:
-            # A cancelled scope would leave tasks and the connection behind.
+            self._closing = asyncio.ensure_future(client.close())
+        if self._closing is not None:
+            # A cancellation would leave tasks and the connection behind.
             with contextlib.suppress(*TROUBLE), anyio.CancelScope(shield=True):
-                await client.close()
+                await asyncio.shield(self._closing)
 
     def listen(self, subject: str, on_message: Callable[[bytes | None], object]) -> None:
         """Call a function with each message of a subject from the next opening on.

@@ -460,9 +460,7 @@ class JetStreamLedger:
 
     async def aclose(self) -> None:
         """Give up what this process was sending, and disconnect."""
-        if self._closed:
-            return
-        self._closed = True
+        self._closed = True  # and a second call finishes what a timeout interrupted
         with anyio.CancelScope(shield=True):  # also in a cancelled scope: no lease is waited for
             await self._batches.aclose()
             await self._connection.aclose()
