@@ -79,6 +79,7 @@ _SDK: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "bulk/templates/rendering": ("bulk/templates", _BULK),
     "bulk/templates/placeholders": ("bulk/templates/test_placeholders", _BULK),
     "bulk/ledger/records": ("bulk/ledger/test_records", _BULK),
+    "bulk/ledger/tenure": ("bulk/ledger/test_tenure", _BULK),
     "bulk/ledger/transitions": ("bulk/ledger/test_transitions bulk/ledger/test_folding", _BULK),
     "bulk/ledger/folding": ("bulk/ledger/test_folding", _BULK),
     "bulk/ledger/stop_words": ("bulk/ledger/test_stop_words", ("tests/bulk/ledger/test_opt_outs.py",)),
