@@ -1,7 +1,7 @@
 """Send a one-time password: over WhatsApp, and by SMS if it is not read within 30 seconds.
 
-It runs against the simulator and needs no account; docs/one_time_passwords.md puts it into production.
-The program repeats no send: the person asks for a new code, which the page offers after a minute.
+It runs against the simulator and needs no account; the page "One-time passwords" of the documentation puts
+it into production. The program repeats no send: the person asks for a new code, after a minute.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from nexmo_dispatch_async.simulator import Simulator
 
 logger = logging.getLogger("otp")
 BRAND, MINUTES, NEW_CODE_S = "Nexmo Verification", 10, 60
+UNKNOWN = f"a code may have been sent: wait for it before you ask for another, in {NEW_CODE_S} s"
 # A person waits: at most two attempts, the second within 5 s of the first, and each ends after 5 s.
 RETRY, TIMEOUT = RetryPolicy(attempts=2, timeout=5), Timeout(connect=2, total=5)
 # Recipients of the simulator: the first reads after 5 seconds, the second never does.
@@ -35,14 +36,15 @@ async def send_password(
     try:
         return "a code was sent", await client.send(password(number, code), client_ref=client_ref)
     except dispatch.DispatchError as error:
-        logger.warning("one-time password: %s", error)  # the text has no number and no code
+        # One line, which has no number and no code: an invalid workflow says each problem on its own.
+        logger.warning("one-time password: %s", " ".join(str(error).split()))
         return words_for(error), None
 
 
 def words_for(error: dispatch.DispatchError) -> str:
     match error:
         case dispatch.OutcomeUnknownError():
-            return f"a code may have been sent: wait for it before you ask for another, in {NEW_CODE_S} s"
+            return UNKNOWN
         case dispatch.RateLimitError(retry_after=float(wait)) if wait <= MINUTES * 60:
             return f"no code was sent: try again in {math.ceil(wait / 60)} min"
         case dispatch.InvalidWorkflowError() if any("to." in each.field for each in error.findings):

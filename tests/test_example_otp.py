@@ -88,11 +88,14 @@ async def test_wrong_credentials_are_the_operators() -> None:
             assert await OTP["send_password"](client, NUMBER, CODE, REFERENCE) == (CLOSED, None)
 
 
-async def test_a_number_that_is_none_is_the_persons_to_correct() -> None:
-    """Nothing leaves for a number that the rules refuse."""
+async def test_a_number_that_is_none_is_the_persons_to_correct(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing leaves for a number that the rules refuse, and the log has one line, without the number."""
     async with Simulator() as sim, sim.client() as client:
         assert await OTP["send_password"](client, "07700900123", CODE, REFERENCE) == (WRONG_NUMBER, None)
         assert sim.accepted == 0
+    (record,) = [each for each in caplog.records if each.name == "otp"]
+    assert "to.number: must begin with the country code" in record.getMessage()
+    assert not any(unwanted in record.getMessage() for unwanted in ("\n", "07700900123", CODE))
 
 
 async def test_each_step_carries_the_reference_of_the_login() -> None:

@@ -5,6 +5,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 
@@ -39,15 +40,15 @@ def classes() -> Iterator[type]:
                     yield each
 
 
-CLASSES = sorted(set(classes()), key=lambda each: f"{each.__module__}.{each.__qualname__}")
+CLASSES: list[type[object]] = sorted(
+    set(classes()), key=lambda each: f"{each.__module__}.{each.__qualname__}"
+)
 
 
 @pytest.mark.parametrize("made", CLASSES, ids=lambda each: f"{each.__module__}.{each.__qualname__}")
 def test_an_object_without_attributes_has_a_repr(made: type) -> None:
     """`__init__` may raise before the first attribute: the traceback names the class, and no second error."""
-    bare: object = object.__new__(made)
-
-    assert made.__name__ in repr(bare)
+    assert made.__name__ in repr(cast("object", object.__new__(made)))
 
 
 def test_a_client_with_a_wrong_setting_is_shown() -> None:
