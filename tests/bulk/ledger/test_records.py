@@ -17,6 +17,7 @@ from nexmo_dispatch_async.bulk.ledger.records import (
     ClaimRequest,
     Control,
     Counts,
+    Life,
     News,
     Observed,
     Recipient,
@@ -161,3 +162,49 @@ def test_no_row_is_claimed_before_its_price_is_known() -> None:
 
     assert bounds.room(Counts(states={"pending": 10})) == 4
     assert bounds.room(Counts(states={"pending": 10, "sent": 1})) == 0
+
+
+def test_no_process_is_known_unless_it_is_told() -> None:
+    """A store of one process tells of no other."""
+    assert Life() == Life(senders=0, seen=None, silent=0, silent_for=0.0, remaining=0.0)
+
+
+PAUSED = Control(version=3, state="pause", by="operator", reason="lunch")
+SPENT = Control(version=3, state="pause", by="max_spend", reason="all of it", rate=2.0)
+
+
+def test_a_change_has_the_next_version_and_no_change_has_none() -> None:
+    """Workers follow a version once."""
+    assert PAUSED.changed(lambda known: known) is PAUSED
+    assert PAUSED.changed(lambda _: Control(version=9, rate=5.0)) == Control(version=4, rate=5.0)
+
+
+def test_each_resumption_is_counted_and_ends_a_pause_that_was_held() -> None:
+    """A campaign that waits for the service tries one send at once then."""
+    held = PAUSED.stopped("operator", "enough")
+
+    assert held.asked(state="run", by="") == Control(version=3, reason="lunch", resumed=1)
+    assert held.asked(state="pause").resumed == 0
+    assert not held.asked(state="pause").held
+    assert held.asked(rate=7.0) == Control(
+        version=3, state="stop", by="operator", reason="lunch", held=True, rate=7.0
+    )
+
+
+def test_a_pause_outlasts_a_stop_with_its_reason() -> None:
+    """A second stop changes nothing of that; without a pause the stop has a reason of its own."""
+    held = Control(version=3, state="stop", by="operator", reason="lunch", held=True)
+
+    assert PAUSED.stopped("command", "enough") == held
+    assert held.stopped("command", "enough") == held
+    assert Control().stopped("command", "enough") == Control(state="stop", by="command", reason="enough")
+
+
+def test_a_run_ends_a_stop_and_a_pause_for_a_budget_and_no_other_pause() -> None:
+    """It looks at the budget that it has itself."""
+    running = Control(version=3, rate=2.0)
+
+    assert running.begun() is running
+    assert PAUSED.begun() == PAUSED == PAUSED.stopped("command", "enough").begun()
+    assert SPENT.begun() == running == SPENT.stopped("command", "enough").begun()
+    assert Control(version=3, state="stop", by="command", reason="enough", rate=2.0).begun() == running

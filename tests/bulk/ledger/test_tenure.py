@@ -105,10 +105,30 @@ def test_nothing_is_sent_before_the_first_sign_of_life() -> None:
         tenure.guard()()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the system has no such clock")
-def test_the_clock_sees_a_suspended_machine() -> None:
+@pytest.mark.parametrize(("platform", "seconds"), [("linux", 7.0), ("darwin", 5.0)])
+def test_the_clock_sees_a_suspended_machine_where_the_system_has_one(
+    monkeypatch: pytest.MonkeyPatch, platform: str, seconds: float
+) -> None:
     """It is CLOCK_BOOTTIME, since CLOCK_MONOTONIC stands still meanwhile."""
-    before = time.clock_gettime(time.CLOCK_BOOTTIME)
-    found = boot_time()
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(time, "CLOCK_BOOTTIME", 77, raising=False)
+    monkeypatch.setattr(time, "clock_gettime", {77: 7.0}.__getitem__, raising=False)
+    monkeypatch.setattr(time, "monotonic", lambda: 5.0)
 
-    assert before <= found <= time.clock_gettime(time.CLOCK_BOOTTIME)
+    assert boot_time() == seconds
+
+
+def test_a_repr_tells_whether_rows_may_be_sent(tenure: Tenure, wall: Time) -> None:
+    assert repr(tenure) == "<Tenure 1, held>"
+    wall.now += 60
+    assert repr(tenure) == "<Tenure 1, not held>"
+
+
+def test_the_gaps_of_a_minute_are_one_line(tenure: Tenure, caplog: pytest.LogCaptureFixture) -> None:
+    """Each gap begins another tenure."""
+    with caplog.at_level(logging.WARNING, logger="nexmo_dispatch_async"):
+        for _ in range(3):
+            tenure.renew(tenure.ask(), lapsed=True)
+
+    assert len(caplog.records) == 1
+    assert repr(tenure) == "<Tenure 4, held>"

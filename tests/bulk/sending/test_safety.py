@@ -218,6 +218,28 @@ def test_each_kind_of_failure_has_its_own_share() -> None:
     assert both.note("refused") is not None
 
 
+@pytest.mark.parametrize(
+    ("rows", "total", "worst", "measured"),
+    [(3, 4, Decimal(2), True), (3, 3, Decimal(1), False), (None, 4, Decimal(1), False)],
+)
+async def test_a_budget_is_measured_again_once_rows_were_added(
+    rows: int | None, total: int, worst: Decimal, measured: bool
+) -> None:
+    """One of them may cost more than all before, and a list that stays is read once."""
+
+    async def measure() -> tuple[Decimal, int]:
+        return Decimal(2), total
+
+    counts = Counts(states={"pending": total})
+    budget = Budget(Decimal(9), worst=Decimal(1), rows=rows, measure=measure)
+    unmeasured = Budget(Decimal(9), worst=Decimal(1), rows=rows)
+    await budget.refresh(counts)
+    await unmeasured.refresh(counts)
+
+    assert (budget.bounds.worst, budget.bounds.rows) == (worst, total if measured else rows)
+    assert (unmeasured.bounds.worst, unmeasured.bounds.rows) == (Decimal(1), rows)
+
+
 def test_the_stricter_of_canary_and_budget_counts_and_the_first_hold_is_told() -> None:
     """Each of them alone counts as well."""
     canary, budget = CanaryWatch(WORD), Budget(Decimal(4), worst=Decimal(1))
