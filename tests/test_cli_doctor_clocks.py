@@ -64,10 +64,10 @@ async def test_a_refusal_by_a_receiver_with_another_clock_names_the_clock(
     findings = await doctor.examine(CALLBACKS, told.environ)
 
     clock = named(findings, "webhook-clock")
-    seconds = int(clock.text.partition(" has a clock ")[2].split()[0])
+    seconds = int(clock.text.partition(": the clock of the receiver is ")[2].split()[0])
     assert codes(findings, "bad", "warning") == ["webhook-clock"]
     assert abs(seconds - 600) <= 3
-    assert f" s {side} that of this machine, and answers {status} to a signed callback" in clock.text
+    assert f" s {side} that of this machine, and it answers {status} to a signed callback" in clock.text
     assert clock.cure.startswith("let NTP set both clocks")
     assert "if the answer stays, " in clock.cure
 

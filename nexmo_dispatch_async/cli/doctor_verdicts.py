@@ -253,10 +253,10 @@ def callback_findings(
     if skew is None or abs(skew) <= _SKEW:
         return [finding]
     side = "behind" if skew > 0 else "ahead of"
-    text = f"{where} has a clock {abs(skew):.0f} s {side} that of this machine"
+    text = f"{where}: the clock of the receiver is {abs(skew):.0f} s {side} that of this machine"
     if status not in _OF_A_CLOCK:
         return [finding, warning("webhook-clock", text, _NTP)]
-    text = f"{text}, and answers {status} to a signed callback"
+    text = f"{text}, and it answers {status} to a signed callback"
     return [bad("webhook-clock", text, f"{_NTP}; if the answer stays, {finding.cure}")]
 
 
