@@ -1,71 +1,18 @@
 """The commands of docs/one_lifespan.md in a shell: what they print, and that a crash sends nothing twice."""
 
-import contextlib
 import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
-from collections.abc import Generator, Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.support.nats_server import free_ports
-from tests.support.pages import blocks
+from tests.support.page_programs import commands, running, shell
 from tests.support.paths import ROOT
 
 PAGE = ROOT / "docs" / "one_lifespan.md"
-ENVIRONMENT = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-
-
-def commands(folder: Path, changes: Mapping[str, str]) -> list[str]:
-    """Save the program of the page, and return its commands with some changes, each of which happens."""
-    code: list[str] = []
-    for block in blocks(PAGE):
-        if block.title == "shop.py":
-            (folder / block.title).write_text(block.code, "utf-8")
-        elif block.language == "sh":
-            code.append(block.code)
-    text = "\0".join(code)
-    for old, new in changes.items():
-        assert old in text
-        text = text.replace(old, new)
-    return text.split("\0")
-
-
-@contextlib.contextmanager
-def running(command: str, folder: Path, ready: str) -> Generator[str]:
-    """Run a command until the end of the block; yield what it printed until it was ready."""
-    process = subprocess.Popen(
-        ["sh", "-c", command],
-        cwd=folder,
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        process_group=0,
-    )
-    with process:
-        try:
-            assert process.stdout is not None
-            printed = ""
-            while ready not in printed:
-                printed += (line := process.stdout.readline())
-                assert line, printed
-            yield printed
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)
-
-
-def shell(command: str, folder: Path) -> str:
-    """Run a command to its end, and return what it printed."""
-    arguments = ["sh", "-c", command]
-    done = subprocess.run(
-        arguments, cwd=folder, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True, check=False, timeout=30
-    )
-    return done.stdout
 
 
 @pytest.mark.timeout(120)
@@ -83,6 +30,8 @@ def test_the_commands_show_a_notice_an_answer_and_a_crash(tmp_path: Path) -> Non
         return f"until curl -s {state} | grep -o '\"accepted\":{number},'; do sleep 0.1; done"
 
     simulate, serve, look, crash = commands(
+        PAGE,
+        "shop.py",
         tmp_path,
         {
             "--speed 60 ": f"--port {service} --speed 600 ",
