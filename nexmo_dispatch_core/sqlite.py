@@ -94,7 +94,7 @@ class SqliteFile:
         # A second, read-only connection for `close`: as long as it is open, the first connection is not the
         # last one, and SQLite does not move the log and remove it by its name.
         self._keeper = sqlite3.connect(
-            f"file:{quote(str(self.path))}?mode=ro",
+            f"file:{quote(os.fsencode(self.path))}?mode=ro",
             uri=True,
             timeout=self._busy_timeout,
             isolation_level=None,

@@ -123,6 +123,24 @@ async def test_a_folder_that_is_missing_is_named(store: Store, tmp_path: Path) -
 
 
 @each_store
+@pytest.mark.parametrize("path", [".", "/"])
+async def test_a_folder_is_named_as_one(
+    store: Store, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also the current one and the root, which have no name beside which a companion could stand."""
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(Exception, match="it is a folder: name a file"):
+        await store(Path(path))
+
+
+@each_store
+async def test_a_name_of_any_bytes_is_a_name(store: Store, tmp_path: Path) -> None:
+    """A file system takes bytes that are no UTF-8, which Python reads as lone surrogates."""
+    await store(tmp_path / os.fsdecode(b"store\xff.db"))
+
+
+@each_store
 async def test_a_name_that_is_too_long_is_named(store: Store, tmp_path: Path) -> None:
     """The look at the file fails as its opening does."""
     with pytest.raises(Exception, match="File name too long: correct the path"):

@@ -37,7 +37,7 @@ class Claim:
     """
 
     def __init__(self, path: Path, *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._path = path.with_name(path.name + "-worker")
+        self._path = path.parent / f"{path.name}-worker"
         self._monotonic = monotonic
         self._lock: SqliteFile | None = None
         #: since when the companion differs from the file that the last holder locked

@@ -51,7 +51,7 @@ class DiskReserve:
     def __init__(self, path: Path, settings: SqliteSettings) -> None:
         # settings
         self._path = path.resolve()  # SQLite puts its companion files there too
-        self._companion = self._path.with_name(self._path.name + "-reserve")
+        self._companion = self._path.parent / f"{self._path.name}-reserve"
         self._max_bytes = settings.max_bytes
         self._busy_timeout = settings.busy_timeout
         # state
