@@ -105,6 +105,7 @@ async def test_other_files_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     assert "the ledger of a campaign" in str(examine_file(tmp_path / "spring.db", 0.0))
     assert codes(examine_file(tmp_path / "text.db", 0.0))["sqlite-kind"] == "bad"
+    assert "(SQLITE_NOTADB): the file is another one, or" in str(examine_file(tmp_path / "text.db", 0.0))
     assert codes(examine_file(tmp_path / "nowhere" / "inbox.db", 0.0)) == {"sqlite-access": "bad"}
     assert codes(examine_file(tmp_path / "inbox.db", 0.0)) == {"sqlite-missing": "warning"}
     assert not (tmp_path / "inbox.db").exists()

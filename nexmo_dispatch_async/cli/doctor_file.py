@@ -13,7 +13,7 @@ from typing import Final
 from urllib.parse import quote
 
 from nexmo_dispatch_async.bulk.ledger import opt_outs_sql, sqlite_file
-from nexmo_dispatch_core.file_failures import companions_of, obstacle_of
+from nexmo_dispatch_core.file_failures import companions_of, obstacle_of, reason_of
 from nexmo_dispatch_core.findings import Finding, bad, good, warning
 from nexmo_dispatch_webhooks.inbox import sqlite_statements
 from nexmo_dispatch_webhooks.inbox.sqlite_file import APPLICATION_ID as INBOX
@@ -53,7 +53,7 @@ def examine_file(path: Path, now: float) -> list[Finding]:
     except sqlite3.Error as error:
         return [
             *findings,
-            bad("sqlite-kind", f"{path.name} cannot be read: {error}", "name the file of a store"),
+            bad("sqlite-kind", f"{path.name} cannot be read: {reason_of(path, error)}", "as the text says"),
         ]
 
 
