@@ -2,10 +2,14 @@
 
 import ast
 import importlib
+import os
 import pkgutil
 import re
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from shlex import quote
 from typing import get_args
 
 import pytest
@@ -121,6 +125,40 @@ def test_every_reason_to_wait_has_a_cure() -> None:
     section = RUNBOOK.split("## Why a campaign waits", 1)[1].split("\n## ", 1)[0]
 
     assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(get_args(WaitReason))
+
+
+@pytest.mark.parametrize(
+    ("symptom", "words"),
+    [
+        ("callbacks arrive and are refused", ("401 is gone", "wrong_signature=503", "24 hours")),
+        ("`lag` grows", ("over a restart", "nexmo-dispatch inbox retry inbox.db all")),
+        ("callbacks are taken, and nothing happens", ("hangs", "handler_timeout")),
+        ("a customer got a message twice", ("same_address",)),
+        ("unknown rows in a campaign", ("bulk listen FILE", "20 minutes", "before its 200")),
+    ],
+)
+def test_a_symptom_says_what_is_lost_and_how_long_to_wait(symptom: str, words: tuple[str, ...]) -> None:
+    """The person on call decides by this row alone."""
+    (row,) = [line for line in RUNBOOK.splitlines() if line.startswith(f"| {symptom} |")]
+
+    assert [each for each in words if each not in row] == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a process shows its environment under /proc")
+def test_the_environment_of_a_process_is_loaded_as_it_is() -> None:
+    """Signs that a shell reads otherwise, and a value of several lines, arrive unchanged."""
+    (line,) = [line for line in RUNBOOK.splitlines() if "/proc/PID/environ" in line]
+    values = {"SECRET": "a $HOME \"b\" 'c'", "KEY": "first\nsecond=\n"}
+    pipe = subprocess.PIPE
+    bare = {"PATH": os.environ["PATH"]}
+    print_both = f"import os; print([os.environ[name] for name in {list(values)!r}])"
+    with subprocess.Popen(["cat"], stdin=pipe, env=bare | values) as service:
+        script = f"{line.replace('PID', str(service.pid))}\nexec {sys.executable} -c {quote(print_both)}"
+        command = ["bash", "-c", script]
+        shell = subprocess.run(command, check=True, env=bare, stdout=pipe, text=True, timeout=60)
+        service.communicate()
+
+    assert ast.literal_eval(shell.stdout) == list(values.values())
 
 
 def commands_of(group: object) -> Mapping[str, object]:
