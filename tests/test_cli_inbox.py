@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import re
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -163,6 +165,33 @@ def test_summary_counts_by_handler_and_exception(file: Path) -> None:
     assert lines[1].endswith(" the body is no JSON object")
     run("purge", file, "all", "--state", "quarantined")
     assert run("summary", file)[1] == "nothing failed\n"
+
+
+def test_summary_says_how_many_events_are_pending_and_since_when(tmp_path: Path) -> None:
+    """Events of a handler that hangs have no failure; the age is that of the oldest."""
+    path, router = tmp_path / "inbox.db", Router()
+
+    @router.message_status()
+    async def hang(event: Event) -> None:
+        await asyncio.Event().wait()
+
+    async def fill() -> None:
+        inbox = SqliteInbox(path, drain=0.0)
+        async with (
+            Receiver(router, verification=None, inbox=inbox, clock=lambda: time.time() - 600) as receiver,
+            WebhookClient(receiver, raise_failures=False) as client,
+        ):
+            for _ in range(3):
+                await client.post_status()
+
+    asyncio.run(fill())
+
+    code, out, _ = run("summary", path)
+    pending, nothing = out.splitlines()
+    assert (code, nothing) == (0, "nothing failed")
+    assert re.fullmatch(r"3 events are pending, the oldest for 6\d\d s; .*`lag` of /health grows", pending)
+    (counts,) = [json.loads(line) for line in run("summary", path, "--json")[1].splitlines()]
+    assert (counts["pending"], counts["quarantined"], counts["oldest"][:2]) == (3, 0, "20")
 
 
 def test_show_tells_where_it_failed(file: Path) -> None:

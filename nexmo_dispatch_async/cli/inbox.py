@@ -4,7 +4,9 @@ It runs no handlers: a running receiver handles the records that `retry` makes d
 """
 
 import json
+import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -23,6 +25,7 @@ from nexmo_dispatch_webhooks.inbox import (
     JetStreamInbox,
     PostgresInbox,
     Record,
+    RecordCounts,
     RecordState,
     SqliteInbox,
     StoreInbox,
@@ -80,10 +83,12 @@ async def show(place: Place, record_id: int, plain: bool, json: bool = False) ->
 
 
 async def summary(place: Place, json: bool = False) -> int:
-    """Print the failures, one line per handler and exception, most frequent first."""
+    """Print what is pending, and the failures, one line per handler and exception, most frequent first."""
 
     async def work(inbox: StoreInbox) -> None:
-        found = await inbox.summary()
+        counts, found = await inbox.count(), await inbox.summary()
+        if counts.pending and not json:
+            screen.show(_pending_in_words(counts, time.time()))
         for tally in found:
             if json:
                 screen.show_json(tally)
@@ -94,10 +99,22 @@ async def summary(place: Place, json: bool = False) -> int:
             oldest = f"{tally.oldest:%Y-%m-%d %H:%M:%S}"
             state = "waiting" if tally.state == "pending" else tally.state
             screen.show(f"{tally.count:>8}  {state:<11}  {tally.kind:<15}  oldest {oldest}  {what}")
-        if not found and not json:
+        if json:
+            since = None if counts.oldest is None else datetime.fromtimestamp(counts.oldest, UTC)
+            screen.show_json({"pending": counts.pending, "quarantined": counts.quarantined, "oldest": since})
+        elif not found:
             screen.show("nothing failed")
 
     return await _with(place, work)
+
+
+def _pending_in_words(counts: RecordCounts, now: float) -> str:
+    events = "1 event is" if counts.pending == 1 else f"{counts.pending:,} events are"
+    lag = 0.0 if counts.oldest is None else max(0.0, now - counts.oldest)
+    return (
+        f"{events} pending, the oldest for {lag:.0f} s; a handler that hangs is not named below: "
+        "`lag` of /health grows"
+    )
 
 
 async def retry(

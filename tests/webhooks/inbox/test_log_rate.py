@@ -1,5 +1,6 @@
 """No line of the log comes at the rate of requests: one cause is one line, with what to do about it."""
 
+import asyncio
 import re
 from pathlib import Path
 
@@ -55,7 +56,26 @@ async def test_too_many_pending_events_name_their_limit(start: Start) -> None:
     inbox = await start(fail, max_pending=1)
     await put(inbox, status_bytes(1))
 
-    with pytest.raises(InboxFullError, match=r"max_pending is 1\b"):
+    await inbox.idle()
+
+    with pytest.raises(InboxFullError, match=r"max_pending is 1\. .* nexmo-dispatch inbox summary names$"):
+        await put(inbox, status_bytes(2))
+
+
+async def test_too_many_pending_events_name_the_handler_that_hangs(start: Start, time: ManualTime) -> None:
+    """It has not failed yet, so no record names it."""
+    begun = asyncio.Event()
+
+    async def hang(event: Event) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    inbox = await start(hang, max_pending=1, handler_timeout=None, drain=0.0)
+    await put(inbox, status_bytes(1))
+    await asyncio.wait_for(begun.wait(), 20)
+    time.now += 60
+
+    with pytest.raises(InboxFullError, match=r"Mend their handler: .*\.hang has run for 60 s$"):
         await put(inbox, status_bytes(2))
 
 

@@ -61,7 +61,7 @@ class AttemptRunner:
         self._monotonic = settings.monotonic
         self._failures = FailureLog(settings.monotonic)
         # A timer for each handler would cost more than most handlers; so the housekeeping calls `expire`.
-        self._started: dict[asyncio.Task[Any] | None, float] = {}
+        self._started: dict[asyncio.Task[Any] | None, tuple[float, str]] = {}
         self._expired: set[asyncio.Task[Any] | None] = set()
 
     def expire(self) -> None:
@@ -69,10 +69,17 @@ class AttemptRunner:
         if self._timeout is None:
             return
         limit = self._monotonic() - self._timeout
-        for task, started in self._started.items():
+        for task, (started, _) in self._started.items():
             if task is not None and started < limit and task not in self._expired:
                 self._expired.add(task)
                 task.cancel()
+
+    def longest(self) -> str:
+        """Return which handler has run for the longest time, at the end of a text."""
+        if not self._started:
+            return ", which nexmo-dispatch inbox summary names"
+        started, name = min(self._started.values())
+        return f": {name} has run for {self._monotonic() - started:.0f} s"
 
     def select(self, event: Event, context: Context, done: Sequence[str]) -> list[Selected]:
         """Return the handlers of an event that are not in *done*."""
@@ -158,7 +165,7 @@ class AttemptRunner:
     ) -> BaseException | None:
         """Run one handler and close its transaction; return the exception that it raised."""
         error: BaseException | None = None
-        self._started[task] = self._monotonic()
+        self._started[task] = self._monotonic(), item.key
         try:
             if item.error is not None:
                 raise item.error

@@ -220,7 +220,10 @@ class StoreInbox(RecordReader):
         """
         if self._is_crowded():
             most, self._not_stored = self.settings.max_pending, self._not_stored + 1
-            raise InboxFullError(f"too many events are pending: max_pending is {most}. Mend their handler")
+            why = self._runner.longest() if self._runner is not None else ""
+            raise InboxFullError(
+                f"too many events are pending: max_pending is {most}. Mend their handler{why}"
+            )
         try:
             record_id = await self.store.add(make_record(request, context, event))
         except InboxError as error:

@@ -6,7 +6,7 @@ import builtins
 
 from nexmo_dispatch_webhooks.checks import checks
 from nexmo_dispatch_webhooks.exceptions import ConfigurationError
-from nexmo_dispatch_webhooks.inbox.records import STATES, FailureTally, Record, RecordState
+from nexmo_dispatch_webhooks.inbox.records import STATES, FailureTally, Record, RecordCounts, RecordState
 from nexmo_dispatch_webhooks.inbox.store import InboxStore
 
 __all__ = ["RecordReader"]
@@ -44,6 +44,14 @@ class RecordReader:
             raise ConfigurationError(f"state must be one of {', '.join(STATES)}, or None")
         await self.store.open()
         return await self.store.list(state, limit=limit, after=after)
+
+    async def count(self) -> RecordCounts:
+        """Count pending and quarantined records, and find the arrival of the oldest pending one.
+
+        Pending are also those that a handler works on now, in whatever process.
+        """
+        await self.store.open()
+        return await self.store.count()
 
     async def show(self, record_id: int) -> Record:
         """Return one record with its body, which is personal data.
