@@ -144,6 +144,16 @@ def test_a_symptom_says_what_is_lost_and_how_long_to_wait(symptom: str, words: t
     assert [each for each in words if each not in row] == []
 
 
+def test_the_number_of_lines_that_a_burst_left_out_is_told_to_come_late() -> None:
+    """It stands on the next line with that cause; the page names what counts all of them at once."""
+    of_sdk, of_receiver = re.findall(r"^## Log lines of the \w+\n\n((?:.+\n)+)", RUNBOOK, re.MULTILINE)
+
+    assert "the next one says how many" in " ".join(of_sdk.split())
+    words = " ".join(of_receiver.split())
+    assert "at the end of the next line, so of a short burst nowhere" in words
+    assert "`nexmo-dispatch inbox summary FILE` counts" in words
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="a process shows its environment under /proc")
 def test_the_environment_of_a_process_is_loaded_as_it_is() -> None:
     """Signs that a shell reads otherwise, and a value of several lines, arrive unchanged."""
