@@ -32,6 +32,8 @@ _BY_CODE: dict[str, Country] = {country.code: country for country in COUNTRIES.v
 
 # A country code that is not assigned: the simulator's test numbers begin with it, and no table has them.
 _UNASSIGNED = "999"
+# The length of a test number: of the national numbers only Austria's are as long, and none of them begins so.
+_TEST_NUMBER = 12
 
 
 class PhoneNumberError(DispatchError, ValueError):
@@ -108,6 +110,8 @@ class NumberNormalizer:
             return self._international(text[1:], field)
         if text.startswith("00"):
             return self._international(text[2:], field)
+        if text.startswith(_UNASSIGNED) and len(text) >= _TEST_NUMBER:
+            return self._international(text, field)
         own = self._own
         if own is not None:
             if own.trunk and text.startswith(own.trunk) and not _is_in(own, text[len(own.code) :], text):
