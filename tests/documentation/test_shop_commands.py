@@ -35,7 +35,6 @@ def test_the_commands_show_a_notice_an_answer_and_a_crash(tmp_path: Path) -> Non
         tmp_path,
         {
             "--speed 60 ": f"--port {service} --speed 600 ",
-            "> env.sh": "| tee env.sh",
             "--port 8080": f"--port {ours}",
             ":8080": f":{ours}",
             ":8701": f":{service}",

@@ -124,20 +124,22 @@ async def test_the_program_of_the_tutorial_sends_to_a_simulator_that_runs(tmp_pa
 async def test_without_a_simulator_nothing_is_sent_with_the_settings_of_an_account(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`simulate > env.sh` with a port in use leaves a file that stops the shell; so does an empty file."""
+    """A start on a port in use leaves no `--env` file, and after `> env.sh` one that stops the shell."""
     command = live_send(tmp_path)
     async with Simulator() as account:
         for name, value in settings_of(account).items():
             monkeypatch.setenv(name, value)
-        port = account.url.rpartition(":")[2]
-        done = await asyncio.to_thread(run, f"nexmo-dispatch simulate --port {port} > env.sh", tmp_path)
+        simulate = f"nexmo-dispatch simulate --port {account.url.rpartition(':')[2]}"
+        done = await asyncio.to_thread(run, f"{simulate} --env env.sh", tmp_path)
+        missing = await asyncio.to_thread(run, command, tmp_path)
+        redirected = await asyncio.to_thread(run, f"{simulate} > env.sh", tmp_path)
         failed = await asyncio.to_thread(run, command, tmp_path)
         later = await asyncio.to_thread(run, ". ./env.sh; python live_send.py", tmp_path)
-        (tmp_path / "env.sh").write_text("", "utf-8")
-        empty = await asyncio.to_thread(run, command, tmp_path)
 
         assert account.accepted == 0
-    assert done.returncode == failed.returncode == empty.returncode == 1
+    assert done.returncode == redirected.returncode == failed.returncode == 1
+    assert missing.returncode != 0
+    assert "env.sh" in missing.stderr
     assert failed.stderr == "these are no settings: nexmo-dispatch simulate did not start\n"
     assert later.stderr.splitlines()[1].startswith("set NEXMO_DISPATCH_CLIENT_ID, ")
 
