@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import anyio
 
 from nexmo_dispatch_async.event_loop import Unpicklable, running_loop
+from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.simulator.api.origin_check import own_hosts
 from nexmo_dispatch_async.simulator.api.server import Server
 from nexmo_dispatch_async.simulator.api.service import BASE_PATH, TOKEN_PATH, Service
@@ -254,20 +255,31 @@ class Simulator(Unpicklable, ByHand, Observed):
             raise RuntimeError(_NOT_RUNNING)
         return self.url
 
-    def client(self, **kwargs: Any) -> DispatchClient:
+    def client(
+        self, *, client_id: str | None = None, client_secret: str | None = None, **kwargs: Any
+    ) -> DispatchClient:
         """Return a `DispatchClient` for this simulator; use it with `async with`.
 
         Args:
+            client_id: Instead of the account's own, for a test with a wrong one.
+            client_secret: Instead of the account's own, the same.
             kwargs: Settings of `DispatchClient`. Without `application_id` the client uses the application
                 that `create_application()` created last, or a new one without URLs.
 
         Raises:
+            ConfigurationError: Credentials are given twice, or a setting is wrong.
             RuntimeError: The simulator is not running.
         """
         from nexmo_dispatch_async.auth import KpnOAuth
         from nexmo_dispatch_async.client import DispatchClient
 
-        kwargs.setdefault("auth", KpnOAuth(self.client_id, self.client_secret, token_url=self.token_url))
+        if "auth" not in kwargs:
+            own_id, own_secret = client_id or self.client_id, client_secret or self.client_secret
+            kwargs["auth"] = KpnOAuth(own_id, own_secret, token_url=self.token_url)
+        elif client_id is not None or client_secret is not None:
+            raise ConfigurationError(
+                "auth has the credentials: give no client_id and no client_secret beside it"
+            )
         kwargs.setdefault("base_url", self.base_url)
         if "application_id" not in kwargs:
             application = self._default_application or self.create_application()
