@@ -1,7 +1,7 @@
 """Receive callbacks in FastAPI: the receiver is a mount, and lives as long as the application.
 
 The simulator plays the service, so it needs no account. `pip install fastapi uvicorn`
-A service that also sends and waits, and its tests, are in docs/one_lifespan.md.
+A service that also sends and waits, and its tests, are on the page "Client and receiver in one FastAPI".
 """
 
 import asyncio

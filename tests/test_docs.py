@@ -145,3 +145,14 @@ def test_a_newcomer_reads_two_minutes_before_the_first_green_test() -> None:
     assert green
     assert "dispatch.wait(" in before  # what the caller's own code learns
     assert len(BEGINNING.split()) + len(before.split()) <= 500
+
+
+@pytest.mark.parametrize(
+    "path", [*(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*.py")], ids=name_of
+)
+def test_what_a_reader_is_told_to_open_is_in_reach(path: Path) -> None:
+    """The wheel has neither `docs/` nor `tests/`: a page links to their files, and a program names pages."""
+    text = path.read_text("utf-8")
+    for_contributors = path.name in {"architecture.md", "contract.md"}
+
+    assert for_contributors or not re.findall(r"(?<![/(\w])(?:tests|docs)/[\w/]+\.(?:py|md)\b", text)
