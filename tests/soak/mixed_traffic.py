@@ -408,13 +408,13 @@ async def simulator(*urls: str) -> AsyncIterator[dict[str, str]]:
 async def main(folder: Path, seconds: float, every: float) -> None:
     async with MixedTraffic(folder) as traffic:
         await traffic.fill()
-        began = time.monotonic()
+        began, busy = time.monotonic(), time.process_time()
         while (passed := time.monotonic() - began) < seconds:
             await traffic.load(min(every, seconds - passed))
             await traffic.rest()
             sample = take_sample(time.monotonic() - began)
             print(msgspec.json.encode(sample).decode(), flush=True)
-    print(json.dumps({**traffic.counts, "processor seconds": round(time.process_time())}), flush=True)
+    print(json.dumps({**traffic.counts, "processor seconds": round(time.process_time() - busy)}), flush=True)
 
 
 if __name__ == "__main__":
