@@ -23,12 +23,12 @@ _CLIENT = (
 _SENT = (
     *("tests/test_workflow.py", "tests/test_channels.py", "tests/test_models.py", "tests/test_extras.py"),
     *("tests/test_usual_fast_path.py", "tests/test_several.py", "tests/test_whatsapp_users.py"),
-    *("tests/test_rules.py", "tests/test_rules_switches.py", "tests/test_rules_windows.py"),
+    *("tests/rules/test_checks.py", "tests/rules/test_switches.py", "tests/rules/test_windows.py"),
     *("tests/simulator/api/test_validation.py", "tests/bulk/test_plan.py", "tests/bulk/templates"),
 )
 _TRACKING = ("tests/tracking", "tests/test_whatsapp_users.py", "tests/bulk/test_callbacks.py")
 _WINDOWS = (
-    *("tests/care_window", "tests/test_rules_windows.py", "tests/test_whatsapp_users.py"),
+    *("tests/care_window", "tests/rules/test_windows.py", "tests/test_whatsapp_users.py"),
     "tests/phone_numbers",
 )
 _RECEIVER = ("tests/webhooks",)
@@ -58,15 +58,18 @@ _SDK: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "tracking/reducer": ("tracking/test_reducer tracking/test_prices tracking/test_statuses", _TRACKING),
     "tracking/result": ("tracking/test_result tracking/test_prices tracking/test_statuses", _TRACKING),
     "tracking/step_matching": ("tracking/test_step_matching", _TRACKING),
-    "rules/addresses": ("test_rules test_rules_limits test_rules_advice", _SENT),
-    "rules/checks": ("test_rules test_rules_advice test_rules_windows test_extras test_workflow", _SENT),
-    "rules/contents": ("test_rules test_rules_limits test_rules_advice test_rules_switches", _SENT),
+    "rules/addresses": ("rules/test_checks rules/test_limits rules/test_advice", _SENT),
+    "rules/checks": (
+        "rules/test_checks rules/test_advice rules/test_windows test_extras test_workflow",
+        _SENT,
+    ),
+    "rules/contents": ("rules/test_checks rules/test_limits rules/test_advice rules/test_switches", _SENT),
     "rules/extras": ("test_extras", _SENT),
-    "rules/options": ("test_rules test_rules_limits test_rules_advice", _SENT),
-    "rules/report": ("test_rules test_rules_limits test_rules_advice", _SENT),
-    "rules/settings": ("test_rules_switches test_rules_windows", _SENT),
+    "rules/options": ("rules/test_checks rules/test_limits rules/test_advice", _SENT),
+    "rules/report": ("rules/test_checks rules/test_limits rules/test_advice", _SENT),
+    "rules/settings": ("rules/test_switches rules/test_windows", _SENT),
     "rules/usual_fast_path": ("test_usual_fast_path", _SENT),
-    "rules/windows": ("test_rules_windows", _SENT),
+    "rules/windows": ("rules/test_windows", _SENT),
     "sms_segments": ("test_sms_segments", ("tests/test_tariff.py", *_SENT)),
     "tariff": ("test_tariff test_several", _SENT),
     "care_window/store": ("care_window/test_window", _WINDOWS),

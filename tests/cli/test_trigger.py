@@ -23,7 +23,7 @@ from nexmo_dispatch_webhooks import (
     parse_event,
 )
 from nexmo_dispatch_webhooks.aiohttp import setup
-from tests.test_cli_doctor import served
+from tests.cli.test_doctor import served
 
 SECRET = "a1b2c3d4=signature-secret"
 Event = MessageStatus | InboundMessage | FinalReport | UnknownEvent

@@ -11,7 +11,7 @@ from nexmo_dispatch_async.cli.doctor_options import DoctorOptions, Part
 from nexmo_dispatch_async.cli.doctor_settings import SECRETS, read_settings
 from nexmo_dispatch_async.simulator import Simulator
 from nexmo_dispatch_core.findings import Finding
-from tests.test_cli_doctor import NETWORK, codes, healthy
+from tests.cli.test_doctor import NETWORK, codes, healthy
 
 __all__ = ["healthy"]  # the fixture
 

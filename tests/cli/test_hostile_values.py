@@ -27,7 +27,7 @@ from nexmo_dispatch_async.cli.stores import STORE
 from nexmo_dispatch_webhooks.inbox import SqliteInbox
 from tests.bulk.campaigns import recipients
 from tests.bulk.service import running_service
-from tests.test_cli_help import LEAVES, parameters
+from tests.cli.test_help import LEAVES, parameters
 
 #: What is text in no encoding: an undecodable byte of a command line, and a character that ends a C string.
 NO_TEXT: Final = ("1\0", "\udcff")

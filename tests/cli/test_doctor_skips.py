@@ -12,7 +12,7 @@ from nexmo_dispatch_async.exceptions import RateLimitError
 from nexmo_dispatch_async.simulator import Simulator
 from nexmo_dispatch_core.findings import Finding
 from nexmo_dispatch_webhooks.aiohttp import RECEIVERS
-from tests.test_cli_doctor import NETWORK, codes, environment, receiver, served
+from tests.cli.test_doctor import NETWORK, codes, environment, receiver, served
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from nexmo_dispatch_async.cli import doctor
 from nexmo_dispatch_async.cli.doctor_options import DoctorOptions, Part
 from nexmo_dispatch_async.simulator import Simulator
 from nexmo_dispatch_core.findings import Finding
-from tests.test_cli_doctor import codes, environment, served
+from tests.cli.test_doctor import codes, environment, served
 
 CALLBACKS = DoctorOptions(parts=frozenset({Part.CALLBACKS}))
 
