@@ -26,7 +26,6 @@ def test_the_commands_show_a_code_that_is_not_read(tmp_path: Path) -> None:
         tmp_path,
         {
             "--speed 10 ": f"--port {service} --speed 10 ",
-            "> env.sh": "| tee env.sh",
             "python codes.py": "python -u codes.py",
             ":8080": f":{ours}",
             "sleep 5": f"(until curl -s {page}/$login | grep arrived; do sleep 0.1; done) > arrived",
