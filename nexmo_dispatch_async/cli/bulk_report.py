@@ -16,7 +16,7 @@ from nexmo_dispatch_async.bulk.campaign_file import load
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.bulk.plan import Plan, is_missing, plan_of
 from nexmo_dispatch_async.bulk.rejects import Reject, RejectsFile
-from nexmo_dispatch_async.bulk.report.figures import Report
+from nexmo_dispatch_async.bulk.report.figures import ChannelFigures, Report
 from nexmo_dispatch_async.bulk.report.page import report_page
 from nexmo_dispatch_async.bulk.report.report import report_csv, report_json, report_of
 from nexmo_dispatch_async.cli.bulk_files import (
@@ -112,11 +112,7 @@ def _in_words(figures: Report) -> Iterator[str]:
     for currency, amount in figures.cost.items():
         each = figures.cost_each.get(currency)
         yield f"cost {currency} {amount}" + (f": {each} for each person reached" if each else "")
-    for channel in figures.channels:
-        yield (
-            f"  {channel.channel}: {channel.attempted:,} messages, {channel.delivered:,} delivered, "
-            f"{channel.read:,} read, {channel.failed:,} failed{_costs(channel.spent)}"
-        )
+    yield from _by_channel(figures.channels)
     if figures.beside_messages:
         yield f"  fees of workflows{_costs(figures.beside_messages)}"
     yield from _soon(figures)
@@ -137,6 +133,17 @@ def _in_words(figures: Report) -> Iterator[str]:
             yield f"  {reason.rows:,}  {reason.why}"
     if figures.rejected:
         yield f"lines that were not taken: {figures.rejected:,}"
+
+
+def _by_channel(channels: tuple[ChannelFigures, ...]) -> Iterator[str]:
+    for channel in channels:
+        yield (
+            f"  {channel.channel}: {channel.attempted:,} messages, {channel.delivered:,} delivered, "
+            f"{channel.read:,} read, {channel.failed:,} failed{_costs(channel.spent)}"
+        )
+    if any(channel.people for channel in channels):
+        people = ", ".join(f"{channel.channel} {channel.people:,}" for channel in channels)
+        yield f"  people, each where the message was read, or else where the last one was delivered: {people}"
 
 
 def _costs(costs: Mapping[str, str]) -> str:

@@ -28,6 +28,7 @@ from nexmo_dispatch_async.cli.bulk_run import RunOptions, _ended
 from nexmo_dispatch_async.cli.bulk_words import line_of, next_run_in_words, pause_in_words, wait_in_words
 from nexmo_dispatch_async.simulator import Simulator
 from tests.bulk.callbacks import BEGIN
+from tests.bulk.random_campaign import fill as random_rows
 from tests.bulk.service import run
 from tests.bulk.test_cli_bulk import CAMPAIGN, fill
 
@@ -229,6 +230,28 @@ def test_the_report_in_words_has_languages_times_and_money(file: Path) -> None:
     assert "0 of 2 rows reached" in out
     assert "within" not in out  # nothing is known of times
     assert "by language" not in out  # and no row names one
+
+
+def test_the_people_of_a_channel_are_the_same_in_words_json_and_page(file: Path) -> None:
+    """Each person who was reached counts on one channel, so that the channels add up to all who were."""
+    path = file.parent / "c.db"
+
+    async def make() -> None:
+        async with await SqliteLedger.open(path) as ledger:
+            await random_rows(ledger, 100)
+
+    asyncio.run(make())
+
+    figures = decode(run("report", path, "--json")[1])
+    people = {channel["channel"]: channel["people"] for channel in figures["channels"]}
+    assert sum(people.values()) == figures["delivered"] > len(people) > 1
+    listed = ", ".join(f"{name} {count}" for name, count in people.items())
+    told = "people, each where the message was read, or else where the last one was delivered: "
+    assert f"  {told}{listed}\n" in run("report", path)[1]
+    page = file.parent / "report.html"
+    assert run("report", path, "--html", page)[0] == 0
+    html = page.read_text("utf-8")
+    assert [html.count(f"{count} people count here") for count in people.values()] == [1] * len(people)
 
 
 def test_a_pace_that_is_not_that_of_the_file_is_told(file: Path, service: Simulator) -> None:

@@ -202,8 +202,8 @@ class Counting:
             # Equal times: only the last status arrived, so the duration is unknown.
             if moment is not None and begun is not None and moment > begun:
                 durations.add(moment - begun)
-        if is_reached(row) and news.channel:
-            self._channel(news.channel).counts["people"] += 1
+        if is_reached(row):
+            self._channel(news.channel or "unknown").counts["people"] += 1
         for outcome in outcomes:
             self._add_workflow(row, outcome)
 

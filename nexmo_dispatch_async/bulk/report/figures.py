@@ -67,7 +67,8 @@ class ChannelFigures(Struct, frozen=True, kw_only=True):
         delivered: Those that were delivered, the read ones included.
         read: Those that were read.
         failed: Those that were rejected or undeliverable.
-        people: People who read there, or who did not read and were reached there, where their workflow ended.
+        people: People who read there, or who did not read and got the last delivered message there; each
+            person who was reached counts on one channel.
         spent: Exact sum of the prices of its messages, by currency; workflow fees are not in it.
         to_delivered: From the first status of a message until it was delivered.
         to_read: The same until it was read.

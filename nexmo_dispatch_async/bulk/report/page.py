@@ -220,8 +220,9 @@ def _channels(channels: tuple[ChannelFigures, ...]) -> str:
     if not channels:
         return ""
     return (
-        '<p class="note">Messages by channel. A person may have got messages on several; prices are those '
-        "of messages, without the fee of a workflow.</p>"
+        '<p class="note">Messages by channel. A person may have got messages on several, and counts on one: '
+        "where the message was read, or else where the last one was delivered. Prices are those of messages, "
+        "without the fee of a workflow.</p>"
         f'<div class="channels">{"".join(map(_channel, channels))}</div>'
     )
 
@@ -239,7 +240,7 @@ def _channel(figures: ChannelFigures) -> str:
         for name, count, kind in bars
         if count or name in {"Sent", "Delivered"}
     ]
-    caption = f"{number(figures.people)} people were reached here"
+    caption = "1 person counts here" if figures.people == 1 else f"{number(figures.people)} people count here"
     if figures.spent:
         caption += f"; messages cost {amounts(figures.spent)}"
     title = channel_name(figures.channel)

@@ -207,6 +207,7 @@ def test_a_message_on_a_channel_that_was_not_told_counts_as_unknown() -> None:
         ("unknown", 1, 1),
         ("whatsapp", 1, 0),
     ]
+    assert [it.people for it in counting.channels()] == [1, 0]
     assert Flow("accepted", "1 unknown", 1) in counting.flows()
     assert why_missed(silent) == "WhatsApp: rejected"
 

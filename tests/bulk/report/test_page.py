@@ -14,7 +14,7 @@ import pytest
 from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
 from nexmo_dispatch_async.bulk.ledger.records import ClaimRequest, Recipient, Result
 from nexmo_dispatch_async.bulk.rejects import Reject
-from nexmo_dispatch_async.bulk.report.figures import Flow, Report
+from nexmo_dispatch_async.bulk.report.figures import ChannelFigures, Flow, Report
 from nexmo_dispatch_async.bulk.report.page import report_page
 from nexmo_dispatch_async.bulk.report.pictures import bar, flow_picture
 from nexmo_dispatch_async.bulk.report.report import report_of
@@ -91,7 +91,8 @@ def test_the_numbers_of_the_report_stand_in_the_page(report: Report, page: str) 
     assert f"EUR {report.cost['EUR']}" in words
     assert f"EUR {report.cost_each['EUR']} for each person reached" in words
     for figures in report.channels:
-        assert f"{figures.people} people were reached here" in words
+        assert f"{figures.people} people count here" in words
+    assert "counts on one: where the message was read, or else where the last one was delivered" in words
     for error in report.errors:
         assert error.meaning in words
     for reason in report.reasons:
@@ -100,6 +101,21 @@ def test_the_numbers_of_the_report_stand_in_the_page(report: Report, page: str) 
         assert missed.why in words
     assert "2026-11-02 19:00 CET" in words
     assert "not ended yet: numbers may still grow" in words
+
+
+def test_reached_means_one_thing_on_the_page(page: str) -> None:
+    """A person is reached by the first message that is delivered; what a channel counts has another word."""
+    words = " ".join(" ".join(Outline(page).words).replace("\u00a0", " ").split())
+
+    assert "A person is reached by the first message that is delivered, on any channel." in words
+    assert "reached here" not in words
+
+
+def test_one_person_counts_in_the_singular() -> None:
+    """Numbers agree with their nouns."""
+    figures = ChannelFigures(channel="sms", attempted=1, delivered=1, people=1)
+
+    assert "1 person counts here" in report_page(Report(name="x", made_at=0, rows=1, channels=(figures,)))
 
 
 def test_no_number_of_a_person_stands_in_the_page(page: str) -> None:
