@@ -20,7 +20,7 @@ _LOOKED_AT: Final = 20_000
 
 
 async def samples_of(settings: CampaignSettings, *, empty: bool = False) -> list[Prepared]:
-    """Return the first row of each kind, held-out rows apart.
+    """Return one row of each kind, the first of those with the fewest empty fields, held-out rows apart.
 
     Args:
         settings: The settings of the campaign file.
@@ -38,7 +38,8 @@ async def samples_of(settings: CampaignSettings, *, empty: bool = False) -> list
                 recipient = prepared.recipient
                 if recipient.skip is None:
                     kind = recipient.variant, recipient.language, recipient.channels, recipient.bucket
-                    found.setdefault(kind, prepared)
+                    if kind not in found or _gaps(prepared) < _gaps(found[kind]):
+                        found[kind] = prepared
                     for name, value in recipient.fields.items() if empty else ():
                         if not value.strip():
                             found.setdefault((name,), prepared)
@@ -46,6 +47,11 @@ async def samples_of(settings: CampaignSettings, *, empty: bool = False) -> list
             if looked >= _LOOKED_AT:
                 break
     return sorted({each.recipient.line: each for each in found.values()}.values(), key=_line)
+
+
+def _gaps(sample: Prepared) -> int:
+    """Return the number of empty fields, in whose place the messages have other words."""
+    return sum(not value.strip() for value in sample.recipient.fields.values())
 
 
 def _line(sample: Prepared) -> int:

@@ -30,16 +30,19 @@ text = "Hello {name|there}"
 """
 
 
-def test_samples_show_templates_in_words_and_the_row_without_a_name(tmp_path: Path) -> None:
-    """A template is its name and its parameters; what stands in the place of an empty cell is seen too."""
-    lines = ["phone;name;city", "+999000000001;Ann;Breda", "+999000000002;;Gouda", "+999000000003;;Delft"]
-    (tmp_path / "customers.csv").write_text("\n".join(lines), "utf-8")
+def samples(tmp_path: Path, *people: str) -> list[str]:
+    """Return what `plan --samples` prints of a list of these lines."""
+    (tmp_path / "customers.csv").write_text("\n".join(["phone;name;city", *people]), "utf-8")
     file = tmp_path / "spring.toml"
     file.write_text(CAMPAIGN, "utf-8")
+    return run("plan", file, "--samples")[1].splitlines()
 
-    out = run("plan", file, "--samples")[1]
 
-    assert out.splitlines()[:7] == [
+def test_samples_show_templates_in_words_and_the_row_without_a_name(tmp_path: Path) -> None:
+    """A template is its name and its parameters; what stands in the place of an empty cell is seen too."""
+    out = samples(tmp_path, "+999000000001;Ann;Breda", "+999000000002;;Gouda", "+999000000003;;Delft")
+
+    assert out[:7] == [
         "line 2: whatsapp",
         "  whatsapp: template ns:spring with Ann, Breda",
         "  sms: Hello Ann",
@@ -48,3 +51,25 @@ def test_samples_show_templates_in_words_and_the_row_without_a_name(tmp_path: Pa
         "  sms: Hello there",
         "3 rows, 3 to send, 0 rejected, 0 held out",
     ]
+
+
+def test_samples_show_a_row_with_all_fields_however_late_it_comes(tmp_path: Path) -> None:
+    """A list whose first row has no name shows both texts: the one with a name, and the one without."""
+    out = samples(tmp_path, "+999000000001;;Breda", "+999000000002;Ann;Gouda", "+999000000003;Bea;Delft")
+
+    assert out[:7] == [
+        "line 2: whatsapp",
+        "  whatsapp: template ns:spring with customer, Breda",
+        "  sms: Hello there",
+        "line 3: whatsapp",
+        "  whatsapp: template ns:spring with Ann, Gouda",
+        "  sms: Hello Ann",
+        "3 rows, 3 to send, 0 rejected, 0 held out",
+    ]
+
+
+def test_a_kind_without_a_full_row_is_shown_by_its_fullest(tmp_path: Path) -> None:
+    """No row is needed that has every field: of equally full rows the first is shown."""
+    out = samples(tmp_path, "+999000000001;;Breda", "+999000000002;;Gouda")
+
+    assert [line for line in out if line.startswith("line")] == ["line 2: whatsapp"]
