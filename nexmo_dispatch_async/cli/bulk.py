@@ -341,9 +341,22 @@ def report(
         Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write the figures as CSV.")
     ] = None,
     missed: Annotated[
-        int, typer.Option(metavar="COUNT", min=0, max=LARGEST, help="List so many who were not reached.")
+        int,
+        typer.Option(
+            metavar="COUNT",
+            min=0,
+            max=LARGEST,
+            help="List so many who were not reached in --html, --csv and --json; the words count them by "
+            "reason, and bulk export --missed has all.",
+        ),
     ] = 1000,
-    with_addresses: _Addresses = False,
+    with_addresses: Annotated[
+        bool,
+        typer.Option(
+            "--with-addresses",
+            help="Keys and numbers in full in --html, --csv and --json; without it they are masked.",
+        ),
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """Print, or write, who was reached where, how soon and at what cost, and who was not and why."""

@@ -42,13 +42,13 @@ async def report(
     place: Place, *, html: Path | None, csv_file: Path | None, missed: int, with_addresses: bool, json: bool
 ) -> int:
     """Write the report of a campaign; see `bulk report`."""
-    zone = zone_of(place)
+    zone, refused = zone_of(place), rejects_path(place)
     async with opened(place, observer=True) as ledger, _list_of(place, ledger.opt_outs) as opt_outs:
         figures = await report_of(
             ledger,
             name=name_of(place),
             opt_outs=opt_outs,
-            rejects=_rejects(rejects_path(place)),
+            rejects=_rejects(refused),
             missed=missed,
             with_addresses=with_addresses,
         )
@@ -67,6 +67,8 @@ async def report(
     elif html is None and csv_file is None:
         for line in _in_words(figures):
             show(line)
+        if figures.rejected:
+            show(f"lines that were not taken: {figures.rejected:,}, in {refused}")
     return DONE
 
 
@@ -131,8 +133,6 @@ def _in_words(figures: Report) -> Iterator[str]:
         yield f"not reached: {figures.missed_rows:,}"
         for reason in figures.reasons:
             yield f"  {reason.rows:,}  {reason.why}"
-    if figures.rejected:
-        yield f"lines that were not taken: {figures.rejected:,}"
 
 
 def _by_channel(channels: tuple[ChannelFigures, ...]) -> Iterator[str]:

@@ -138,7 +138,7 @@ def test_a_campaign_from_plan_to_report(file: Path, service: Simulator) -> None:
     assert page.stat().st_mode & 0o077 == 0
     code, out, _ = run("report", file)
     assert "0 of 28 rows reached" in out
-    assert "lines that were not taken: 2" in out
+    assert f"lines that were not taken: 2, in {file.with_name('spring.rejects.csv')}\n" in out
 
     code, out, _ = run("export", file)
     rows = list(csv.DictReader(io.StringIO(out)))

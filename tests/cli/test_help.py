@@ -178,3 +178,12 @@ def test_a_value_that_is_none_of_a_list_is_named_in_our_own_words(line: str) -> 
 
     assert done.exit_code == 2
     assert ": 'bogus' is not one of '" in done.stderr
+
+
+def test_the_help_of_a_report_says_which_forms_list_people() -> None:
+    """The words of a report count people by reason: options of the lists name the forms that have lists."""
+    said = {each.name: each.help for each in COMMANDS["nexmo-dispatch bulk report"].params}
+
+    assert "in --html, --csv and --json" in said["missed"]
+    assert "in --html, --csv and --json" in said["with_addresses"]
+    assert "bulk export --missed" in said["missed"]
