@@ -154,7 +154,7 @@ class Control:
         for route in self._routes:
             app.router.add_route(route.method, route.path, self._guarded(route.handler))
         app.router.add_get("/control/", self._guarded(self._index))
-        app.router.add_route("*", "/control{tail:(/.*)?}", self._guarded(self._unknown))
+        app.router.add_route("*", "/control{tail:(/.*)?}", self._guarded(self._unknown, only_json=False))
 
     def routes(self) -> Iterator[Route]:
         """Yield each route of the control API."""
@@ -253,12 +253,14 @@ class Control:
     async def _close(self, _: web.Application) -> None:
         self._closing.set()
 
-    def _guarded(self, handler: Handler, *, page: bool = False) -> Handler:
+    def _guarded(self, handler: Handler, *, page: bool = False, only_json: bool = True) -> Handler:
         """Refuse requests of other web sites, and add the security headers to every response."""
 
         async def guarded(request: web.Request) -> web.StreamResponse:
             hosts = self._hosts | called_address(request)
-            refused = origin_check.refusal(request.method, request.headers, hosts=hosts, page=page)
+            refused = origin_check.refusal(
+                request.method, request.headers, hosts=hosts, page=page, only_json=only_json
+            )
             if refused is not None:
                 response: web.StreamResponse = error(*refused)
             else:

@@ -361,6 +361,24 @@ async def test_another_site_cannot_touch_anything(panel: Panel, caller: Caller) 
     assert panel.sim.now == 0
 
 
+@pytest.mark.parametrize(
+    ("method", "path"), [("DELETE", "/control/faults"), ("POST", "/control/nothing"), ("PUT", "/control")]
+)
+async def test_a_route_that_does_not_exist_is_told_before_the_form_of_its_body(
+    panel: Panel, method: str, path: str
+) -> None:
+    """No content type makes such a request right; a web site elsewhere learns nothing of routes."""
+    url = panel.sim.url + path
+
+    async with panel.session.request(method, url) as response:
+        told = response.status, await response.json()
+    async with panel.session.request(method, url, headers={"Origin": "http://evil.example"}) as response:
+        refused = response.status
+
+    assert told == (404, {"error": f"there is no {method} {path}"})
+    assert refused == 403
+
+
 async def test_a_preflight_is_not_answered_with_leave(panel: Panel) -> None:
     """Without leave a browser sends no JSON from another origin."""
     asks = {"Origin": "http://evil.example", "Access-Control-Request-Method": "POST"}
