@@ -224,7 +224,7 @@ def withdraw(
     ] = False,
     json: AsJson = False,
 ) -> None:
-    """Give up, for good, the rows to send whose lines were taken out of the list."""
+    """Give up, for good, the rows to send whose lines were taken out of the list; end the run first."""
     from nexmo_dispatch_async.cli.bulk_lists import withdraw as work
 
     _run(lambda: work(file, yes=yes, json=json))

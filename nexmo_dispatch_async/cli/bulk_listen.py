@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -17,13 +18,14 @@ from msgspec import Struct
 from nexmo_dispatch_async.bulk.campaign import Campaign
 from nexmo_dispatch_async.bulk.campaign_file import load, tariff_of
 from nexmo_dispatch_async.bulk.ledger.records import Counts
+from nexmo_dispatch_async.bulk.ledger.transitions import is_of_other_ledger
 from nexmo_dispatch_async.cli.bulk_files import DONE, as_json, campaign_stores
 from nexmo_dispatch_async.cli.bulk_words import line_of
 from nexmo_dispatch_async.cli.ending import Ending
 from nexmo_dispatch_async.cli.options import cannot_listen
 from nexmo_dispatch_async.cli.screen import show
 from nexmo_dispatch_async.exceptions import ConfigurationError, LedgerError
-from nexmo_dispatch_webhooks import Router, WebhookError, secrets_from_env
+from nexmo_dispatch_webhooks import MessageStatus, Router, WebhookError, secrets_from_env
 from nexmo_dispatch_webhooks.aiohttp import setup
 from nexmo_dispatch_webhooks.signature import Secret
 
@@ -74,6 +76,7 @@ async def receive(
         ConfigurationError: The path or the secrets are wrong, or the port cannot be used.
     """
     router, application = Router(), web.Application()
+    router.add(partial(_refuse_other, campaign.ledger.reference), kind="message-status")
     campaign.attach(router)
     runner = web.AppRunner(application, access_log=None)
     try:
@@ -92,6 +95,15 @@ async def receive(
     host, port = runner.addresses[0][:2]
     checked = "signatures are checked" if secrets else "signatures are NOT checked"
     show(f"callbacks arrive at http://{host}:{port}{options.path} ({checked})", error=True)
+
+
+async def _refuse_other(reference: str, event: MessageStatus) -> None:
+    """Let the service repeat what another campaign needs: it may be the only proof that a row was sent."""
+    if is_of_other_ledger(reference, event.client_ref or ""):
+        raise LedgerError(
+            "a status of another campaign arrived, which only its own listener can store; the service "
+            "repeats it for 24 hours: nexmo-dispatch bulk listen FILE, with the file of that campaign"
+        )
 
 
 def secrets_of(options: ListenOptions) -> Secrets | None:

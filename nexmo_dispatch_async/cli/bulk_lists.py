@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from nexmo_dispatch_async.bulk.callbacks import CampaignCallbacks
 from nexmo_dispatch_async.bulk.campaign_file import load
-from nexmo_dispatch_async.bulk.ledger.ledger import Ledger, rows_of
+from nexmo_dispatch_async.bulk.ledger.ledger import Ledger, TellsLife, rows_of
 from nexmo_dispatch_async.bulk.ledger.opt_outs import normal_address
 from nexmo_dispatch_async.bulk.ledger.records import Row, State
 from nexmo_dispatch_async.bulk.plan import unlisted
@@ -104,10 +104,14 @@ async def withdraw(file: Path, *, yes: bool, json: bool) -> int:
                 count += await ledger.drop(piece) if yes else len(piece)
                 piece.clear()
         count += await ledger.drop(piece) if yes else len(piece)
+        is_held = not (yes or isinstance(ledger, TellsLife)) and await ledger.in_use()
     are = "row is" if count == 1 else "rows are"
     done = "given up" if yes else "no longer in the list: --yes gives them up"
     words = f"{count:,} of {pending:,} pending {are} {done}"
     show(as_json({"withdrawn" if yes else "unlisted": count}) if json else words)
+    if count and is_held:
+        words = "a process has the ledger, also while it is paused"
+        show(f"{words}: nexmo-dispatch bulk stop {file} first", error=True)
     return DONE
 
 

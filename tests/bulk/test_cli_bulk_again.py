@@ -157,6 +157,24 @@ def test_rows_that_were_taken_out_of_the_list_may_be_withdrawn(stopped: Path, se
     assert run("opt-out", "list", stopped)[1] == ""
 
 
+def test_a_run_that_has_the_ledger_is_ended_before_rows_are_withdrawn(stopped: Path) -> None:
+    """The count says so: a script that goes on would send to those who were taken out."""
+
+    async def withdraw(*options: str) -> tuple[int, str, str]:
+        async with await SqliteLedger.open(load(stopped).ledger):
+            return await asyncio.to_thread(run, "withdraw", stopped, *options)
+
+    code, out, err = asyncio.run(withdraw())
+    refused = asyncio.run(withdraw("--yes"))
+
+    assert (code, out.startswith("2 of 4 pending rows")) == (0, True)
+    assert err == (
+        f"a process has the ledger, also while it is paused: nexmo-dispatch bulk stop {stopped} first\n"
+    )
+    assert (refused[0], "is in use" in refused[2]) == (1, True)
+    assert run("withdraw", stopped)[2] == ""
+
+
 def test_another_text_is_refused_with_what_keeps_people_from_a_second_message(
     file: Path, service: Simulator
 ) -> None:

@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from nexmo_dispatch_async.bulk.campaign_file import parse
 from nexmo_dispatch_async.bulk.ledger.ledger import TellsLife
 from nexmo_dispatch_async.bulk.ledger.places import join_url, open_ledger
 from nexmo_dispatch_async.bulk.ledger.records import ClaimRequest, News
+from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 from nexmo_dispatch_async.cli.bulk_files import campaign_stores
 from nexmo_dispatch_async.cli.stores import STORE
 from nexmo_dispatch_async.simulator import Simulator
@@ -27,6 +29,21 @@ from tests.bulk.callbacks import uuid_of
 from tests.bulk.campaigns import recipients
 from tests.bulk.service import run
 from tests.bulk.test_cli_bulk import CAMPAIGN
+
+
+@contextmanager
+def listening(file: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Run `bulk listen` of a campaign; yield its URL, and its process."""
+    command = [sys.executable, "-m", "nexmo_dispatch_async.cli", "bulk", "listen", str(file)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [*command, "--listen", "127.0.0.1:0"], stdout=pipe, stderr=pipe, text=True, env=os.environ.copy()
+    ) as listener:
+        try:
+            assert listener.stderr is not None
+            yield listener.stderr.readline().split()[3], listener
+        finally:
+            listener.kill()
 
 
 @pytest.fixture
@@ -44,8 +61,6 @@ def test_a_stop_after_the_end_of_a_campaign_is_heard(file: Path, service: Simula
     assert run("run", file)[0] == 0
     exported = run("export", file, "--json")[1].splitlines()
     dispatch_uuid = json.loads(exported[0])["dispatch_uuid"]
-    command = [sys.executable, "-m", "nexmo_dispatch_async.cli", "bulk", "listen", str(file)]
-    pipe = subprocess.PIPE
 
     async def answer(url: str) -> list[int]:
         secrets = {service.api_key: service.signature_secret}
@@ -54,22 +69,49 @@ def test_a_stop_after_the_end_of_a_campaign_is_heard(file: Path, service: Simula
             outcome = await people.post_status("delivered", channel="sms", dispatch_uuid=dispatch_uuid)
             return [stop.status, outcome.status]
 
-    with subprocess.Popen(
-        [*command, "--listen", "127.0.0.1:0"], stdout=pipe, stderr=pipe, text=True, env=os.environ.copy()
-    ) as listener:
-        try:
-            assert listener.stderr is not None
-            url = listener.stderr.readline().split()[3]
-            assert asyncio.run(answer(url)) == [200, 200]
-            listener.send_signal(signal.SIGINT)
-            out, _ = listener.communicate(timeout=20)
-        finally:
-            listener.kill()
+    with listening(file) as (url, listener):
+        assert asyncio.run(answer(url)) == [200, 200]
+        listener.send_signal(signal.SIGINT)
+        out, _ = listener.communicate(timeout=20)
 
     assert (listener.returncode, service.accepted) == (0, 4)
     assert out.splitlines()[0] == "spring: finished, 4 of 4 done, 4 sent"
     assert run("opt-out", "list", file, "--with-addresses")[1].startswith("999000000002  ")
     assert "1 of 4 rows reached" in run("report", file)[1]
+
+
+def test_a_status_of_another_campaign_comes_again_until_its_own_listener_hears_it(
+    file: Path, service: Simulator
+) -> None:
+    """It may be all that proves that a row was sent, and an operator would resend the row (contract 5.10)."""
+    other = file.with_name("summer.toml")
+    other.write_text(file.read_text("utf-8").replace("spring", "summer"), "utf-8")
+    for each in (file, other):
+        assert run("run", each)[0] == 0
+
+    async def reference() -> str:
+        async with await SqliteLedger.open(file.with_name("spring.db"), observer=True) as ledger:
+            return ledger.reference
+
+    ref = f"{asyncio.run(reference())}-1"
+
+    async def tell(url: str) -> int:
+        secrets = {service.api_key: service.signature_secret}
+        async with WebhookClient(url, secrets=secrets) as client:
+            return (await client.post_status("delivered", channel="sms", client_ref=ref)).status
+
+    answers = []
+    for each in (other, file):
+        with listening(each) as (url, listener):
+            answers.append(asyncio.run(tell(url)))
+            listener.send_signal(signal.SIGINT)
+            _, told = listener.communicate(timeout=20)
+            if each == other:
+                assert "a status of another campaign arrived" in told
+
+    assert answers == [500, 200]
+    assert "1 of 4 rows reached" in run("report", file)[1]
+    assert "0 of 4 rows reached" in run("report", other)[1]
 
 
 def test_a_run_that_listened_says_what_goes_on_listening(file: Path, service: Simulator) -> None:

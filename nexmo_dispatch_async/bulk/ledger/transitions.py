@@ -11,6 +11,7 @@ A callback proves that a row was sent, whatever its state. The module does no I/
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from decimal import Decimal, InvalidOperation
 from typing import Final
@@ -25,6 +26,7 @@ __all__ = [
     "OPT_OUT_CODES",
     "Tally",
     "amount",
+    "is_of_other_ledger",
     "merge",
     "normal_uuid",
     "proven_state",
@@ -34,6 +36,8 @@ __all__ = [
 
 #: Error codes of people who opted out or are barred (contract 6.1).
 OPT_OUT_CODES: Final = frozenset({"1050", "1240"})
+#: The reference of a ledger of this package.
+_REFERENCE: Final = re.compile("[0-9a-f]{16}")
 
 
 def settle(state: State, attempts: int, result: Result, *, proven: bool) -> State | None:
@@ -64,10 +68,19 @@ def proven_state(state: State) -> State:
 
 def row_of_ref(reference: str, client_ref: str) -> int | None:
     """Return the number of the row of a `client_ref`; `None` for a reference of another ledger."""
+    head, number = _parts_of(client_ref)
+    return number if head == reference else None
+
+
+def is_of_other_ledger(reference: str, client_ref: str) -> bool:
+    """Return whether a `client_ref` is that of a row of another ledger."""
+    head, number = _parts_of(client_ref)
+    return number is not None and head != reference and _REFERENCE.fullmatch(head) is not None
+
+
+def _parts_of(client_ref: str) -> tuple[str, int | None]:
     head, _, tail = client_ref.strip().rpartition("-")
-    if head != reference or not tail.isascii() or not tail.isdecimal() or len(tail) > 18:
-        return None
-    return int(tail)
+    return head, int(tail) if tail.isascii() and tail.isdecimal() and len(tail) <= 18 else None
 
 
 def normal_uuid(dispatch_uuid: str) -> str:

@@ -14,6 +14,7 @@ from nexmo_dispatch_async.bulk.ledger.transitions import (
     OPT_OUT_CODES,
     Tally,
     amount,
+    is_of_other_ledger,
     merge,
     normal_uuid,
     proven_state,
@@ -97,6 +98,24 @@ def test_a_callback_proves_that_a_row_was_sent() -> None:
 def test_a_reference_names_a_row_of_its_ledger_alone(client_ref: str, row: int | None) -> None:
     """Other programs have references, too: what is not exactly ours is no row."""
     assert row_of_ref("a-b", client_ref) == row
+
+
+@pytest.mark.parametrize(
+    ("client_ref", "other"),
+    [
+        ("0123456789abcdef-1", False),
+        ("fedcba9876543210-1", True),
+        (" fedcba9876543210-1 ", True),
+        ("fedcba9876543210-test", False),
+        ("fedcba9876543210", False),
+        ("order-1", False),
+        ("fedcba98765432100-1", False),
+        ("", False),
+    ],
+)
+def test_a_row_of_another_ledger_is_known_by_its_reference(client_ref: str, other: bool) -> None:
+    """And no reference of another program is taken for one."""
+    assert is_of_other_ledger("0123456789abcdef", client_ref) is other
 
 
 def test_ids_are_compared_without_case_and_blanks() -> None:
