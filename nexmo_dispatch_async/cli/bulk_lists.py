@@ -110,7 +110,7 @@ async def withdraw(file: Path, *, yes: bool, json: bool) -> int:
     words = f"{count:,} of {pending:,} pending {are} {done}"
     show(as_json({"withdrawn" if yes else "unlisted": count}) if json else words)
     if count and is_held:
-        words = "a process has the ledger, also while it is paused"
+        words = "a process may have the ledger, also while it is paused"
         show(f"{words}: nexmo-dispatch bulk stop {file} first", error=True)
     return DONE
 
