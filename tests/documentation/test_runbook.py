@@ -163,8 +163,8 @@ def test_the_environment_of_a_process_is_loaded_as_it_is() -> None:
     bare = {"PATH": os.environ["PATH"]}
     print_both = f"import os; print([os.environ[name] for name in {list(values)!r}])"
     with subprocess.Popen(["cat"], stdin=pipe, env=bare | values) as service:
-        script = f"{line.replace('PID', str(service.pid))}\nexec {quote(sys.executable)} -c {quote(print_both)}"
-        command = ["bash", "-c", script]
+        load = line.replace("PID", str(service.pid))
+        command = ["bash", "-c", f"{load}\nexec {quote(sys.executable)} -c {quote(print_both)}"]
         shell = subprocess.run(command, check=True, env=bare, stdout=pipe, text=True, timeout=60)
         service.communicate()
 
