@@ -12,6 +12,7 @@ from uuid import UUID
 from msgspec import UNSET, UnsetType
 
 from nexmo_dispatch_async.auth import header_text
+from nexmo_dispatch_async.checks import checks
 from nexmo_dispatch_async.event_loop import Unpicklable
 from nexmo_dispatch_async.exceptions import BadRequestError, ConfigurationError, NotFoundError
 from nexmo_dispatch_async.models.responses import Application, ApplicationPage
@@ -138,7 +139,8 @@ class Applications(Unpicklable):
             encoding: Encoding of the fields; the sources disagree (contract 9.8).
 
         Raises:
-            ConfigurationError: A field is `None`, or has no form on the v2 path.
+            ConfigurationError: A field is no text, holds half a surrogate pair or a NUL character, or has no
+                form on the v2 path.
             APIError: One of its subclasses.
         """
         fields = _given(
@@ -192,7 +194,7 @@ class Applications(Unpicklable):
         belong to its Voice product; Dispatch needs `status_url` and `inbound_url`.
 
         Raises:
-            ConfigurationError: Nothing to change was given, a field is `None`, or has no form on the v2 path.
+            ConfigurationError: Nothing to change was given, or a field is refused as by `create`.
             NotFoundError: No application has this id.
             APIError: One of its other subclasses.
         """
@@ -295,6 +297,7 @@ def _given(**fields: str | UnsetType) -> dict[str, Any]:
     for name, value in given.items():
         if value is None:
             raise ConfigurationError(f"{name}=None: omit it if it is not to be sent")
+        checks.texts(**{name: value})
         if name.endswith("_url") and isinstance(value, str):
             check_plain_http(name, value, "callbacks, with numbers and texts,")
     return given

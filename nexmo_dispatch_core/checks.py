@@ -7,13 +7,15 @@ Each package makes one `Checks` with its own error class.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from typing import TypeGuard
 
-__all__ = ["Checks"]
+__all__ = ["Checks", "unencodable", "unstorable"]
 
 #: Bits of a number that a message shows.
 _LONG = 128
+_NUL = "holds a NUL character, which not every store takes: leave it out"
 
 
 class Checks:
@@ -79,10 +81,39 @@ class Checks:
         if not callable(value):
             raise self._error(f"{name} must be a function, not {_shown(value)}")
 
+    def texts(self, **texts: object) -> None:
+        """Require texts that can be stored and sent, by their names; no message shows a text."""
+        for name, text in texts.items():
+            if not isinstance(text, str):
+                raise self._error(f"{name} must be text, not {type(text).__qualname__}")
+            if why := unstorable(text):
+                raise self._error(f"{name} {why}")
+
+    def path(self, name: str, value: object) -> None:
+        """Require the path of a file."""
+        if not isinstance(value, str | os.PathLike):
+            raise self._error(f"{name} must be the path of a file, not {type(value).__qualname__}")
+        if "\0" in os.fsdecode(value):
+            raise self._error(f"{name} {_NUL}")
+
     def choice(self, name: str, value: object, choices: tuple[str, ...]) -> None:
         """Require one of several words."""
         if value not in choices:
             raise self._error(f"{name} must be {' or '.join(choices)}, not {_shown(value)}")
+
+
+def unencodable(text: str) -> str:
+    """Return why a text has no bytes in UTF-8, in words that follow its name; `""` if it has."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "holds half a surrogate pair, which is no character: repair the text"
+    return ""
+
+
+def unstorable(text: str) -> str:
+    """Return why not every store takes a text, in words that follow its name; `""` if each does."""
+    return unencodable(text) or (_NUL if "\0" in text else "")
 
 
 def _is_number(value: object) -> TypeGuard[float]:

@@ -48,6 +48,7 @@ from nexmo_dispatch_async.bulk.sending.sender import Sender
 from nexmo_dispatch_async.bulk.settings import CampaignSettings, Source
 from nexmo_dispatch_async.bulk.templates.rendering import Renderer
 from nexmo_dispatch_async.bulk.trial import send_trial
+from nexmo_dispatch_async.checks import checks
 from nexmo_dispatch_async.client import DispatchClient
 from nexmo_dispatch_async.event_loop import running_loop
 from nexmo_dispatch_async.exceptions import ConfigurationError, PlanChangedError
@@ -81,7 +82,8 @@ class Campaign:
         wall_clock: Returns epoch seconds.
 
     Raises:
-        ConfigurationError: A setting is wrong.
+        ConfigurationError: A setting is wrong, or later a text that no store takes, such as the reason of a
+            pause: one with half a surrogate pair or a NUL character.
     """
 
     def __init__(
@@ -115,8 +117,7 @@ class Campaign:
             AbortWatch(settings.abort_if)
         if settings.max_spend is not None and tariff is None:
             raise ConfigurationError("max_spend needs prices: give the campaign a tariff")
-        if settings.pace.limit < 1:
-            raise ConfigurationError(f"limit must be at least 1, not {settings.pace.limit!r}")
+        checks.count("limit", settings.pace.limit)
         self._last = LastCounts(ledger)
         self._callbacks: CampaignCallbacks | None = None
         self._sender: Sender | None = None
@@ -352,6 +353,7 @@ class Campaign:
 
     async def stop(self, reason: str = "", *, by: str = "operator") -> None:
         """Stop in every process: claim no more rows, drain, end the run. A second call cancels the drain."""
+        checks.texts(by=by, reason=reason)
         if self._sender is not None:
             self._sender.stop()
         await self._follow(lambda known: known.stopped(by, reason))
@@ -448,6 +450,7 @@ class Campaign:
 
     async def _freeze(self, plan: str) -> Frozen:
         """Return the part of the plan that the ledger stores; it is written with the first rows."""
+        checks.texts(plan=plan)
         fingerprint = self._template.fingerprint if self._template is not None else ""
         stored = await self.ledger.describe()
         if not stored:
@@ -488,6 +491,7 @@ class Campaign:
         return self._callbacks
 
     async def _ask(self, **changes: Any) -> None:
+        checks.texts(**{name: changes[name] for name in ("by", "reason") if name in changes})
         await self._follow(lambda known: known.asked(**changes))
 
     async def _follow(self, change: Change) -> None:

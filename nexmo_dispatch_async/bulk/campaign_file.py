@@ -38,6 +38,7 @@ from nexmo_dispatch_async.bulk.templates.template import WorkflowTemplate
 from nexmo_dispatch_async.bulk.templates.template_file import build_template
 from nexmo_dispatch_async.bulk.toml_tables import CampaignFileError, FileProblem, Table
 from nexmo_dispatch_async.bulk.units import duration, epoch, minutes, money, number, ramp, rate, share
+from nexmo_dispatch_async.checks import checks
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.rules import DEFAULT_RULES, Rules
 from nexmo_dispatch_async.tariff import Tariff
@@ -53,7 +54,9 @@ def load(path: str | Path) -> CampaignSettings:
 
     Raises:
         CampaignFileError: The file cannot be read, or has errors; the exception lists every problem.
+        ConfigurationError: *path* is no path.
     """
+    checks.path("path", path)
     path = Path(path)
     try:
         data = path.read_bytes()

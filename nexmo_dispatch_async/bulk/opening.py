@@ -28,6 +28,7 @@ from nexmo_dispatch_async.bulk.sending.sender import Sender
 from nexmo_dispatch_async.bulk.settings import CampaignSettings, Pace, Source
 from nexmo_dispatch_async.bulk.templates.rendering import Renderer
 from nexmo_dispatch_async.bulk.units import duration, ramp
+from nexmo_dispatch_async.checks import checks
 from nexmo_dispatch_async.event_loop import running_loop
 from nexmo_dispatch_async.exceptions import ConfigurationError, LedgerError, PlanChangedError
 from nexmo_dispatch_async.tariff import Tariff
@@ -139,6 +140,7 @@ def settings_of(
     if unknown := sorted(settings.keys() - set(CampaignSettings.__struct_fields__)):
         raise ConfigurationError(f"no such setting of a campaign: {', '.join(unknown)}")
     base = CampaignSettings(name=name, ledger="", source=Source(""), pace=replace(pace, limit=limit))
+    checks.texts(**{field: settings[field] for field in ("name", "text") if field in settings})
     return replace(base, **settings)
 
 

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import NamedTuple, Self, TextIO
 
 from nexmo_dispatch_async.bulk.safe_cells import safe_cell
+from nexmo_dispatch_async.checks import checks
 from nexmo_dispatch_async.exceptions import DispatchError
 
 __all__ = ["Reject", "RejectsFile", "RowError"]
@@ -56,9 +57,13 @@ class RejectsFile:
 
     Args:
         path: Path of the file; an existing file is replaced.
+
+    Raises:
+        ConfigurationError: *path* is no path.
     """
 
     def __init__(self, path: str | Path) -> None:
+        checks.path("path", path)
         self.path: Path = Path(path)
         self._file: TextIO | None = None
         self.path.unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from nexmo_dispatch_async.checks import checks
 from nexmo_dispatch_async.exceptions import CareWindowStoreError, ConfigurationError
 from nexmo_dispatch_core.file_failures import reason_of
 from nexmo_dispatch_core.sqlite import SqliteFile
@@ -45,11 +46,12 @@ class SqliteWindowStore:
             memory.
 
     Raises:
-        ConfigurationError: The file cannot be opened, belongs to another user, is no database, or was in use
-            for ten seconds.
+        ConfigurationError: *path* is no path, or the file cannot be opened, belongs to another user, is no
+            database, or was in use for ten seconds.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        checks.path("path", path)
         self._lock = threading.Lock()
         self._path = path
         self._name = Path(path).name

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from nexmo_dispatch_async.care_window.store import MemoryWindowStore, WindowStore
+from nexmo_dispatch_async.checks import checks
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.models.findings import Finding
 from nexmo_dispatch_async.models.requests import Step
@@ -168,7 +169,8 @@ class CareWindow:
                 cannot keep the window open.
 
         Raises:
-            ConfigurationError: `at` has no time zone, or the channel has no window.
+            ConfigurationError: `at` has no time zone, the channel has no window, or `customer` is a text that
+                no store takes.
             PhoneNumberError: `numbers` cannot read the number.
         """
         if channel not in _WINDOWED:
@@ -204,6 +206,7 @@ class CareWindow:
             after: Time from now, for a step that is sent after the expiry of an earlier step.
 
         Raises:
+            ConfigurationError: `customer` is a text that no store takes.
             PhoneNumberError: `numbers` cannot read the number.
         """
         if channel not in _WINDOWED:
@@ -212,6 +215,7 @@ class CareWindow:
 
     def _key(self, channel: str, customer: str) -> str:
         """Return the canonical spelling of an address that the caller wrote."""
+        checks.texts(customer=customer)
         if channel == "whatsapp" and self._numbers is not None:
             customer = self._numbers(customer)
         return _key(channel, customer)

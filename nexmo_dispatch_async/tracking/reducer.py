@@ -255,8 +255,8 @@ def _money(usage: Usage | None) -> Money | None:
 
 
 def _word(text: str) -> str:
-    # Half surrogates survive parsing (contract 5.11) and can be neither encoded nor stored.
-    return text[:_LONGEST_WORD].encode("utf-8", "backslashreplace").decode()
+    # Half surrogates and NULs survive parsing (contract 5.11), and not every store takes them.
+    return text[:_LONGEST_WORD].encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
 def _dearer(one: Money, other: Money) -> Money:

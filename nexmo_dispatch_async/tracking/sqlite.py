@@ -18,6 +18,7 @@ import anyio
 import anyio.to_thread
 import msgspec
 
+from nexmo_dispatch_async.checks import checks
 from nexmo_dispatch_async.exceptions import TrackingStoreError
 from nexmo_dispatch_async.tracking.reducer import WorkflowState
 from nexmo_dispatch_async.tracking.store import Kind, TrackingRetention, kind_of
@@ -60,9 +61,13 @@ class SqliteTrackingStore:
     Args:
         path: The file; created at the first use when it is missing, readable for its owner only.
         busy_timeout: Maximum wait, in seconds, for another process that writes.
+
+    Raises:
+        ConfigurationError: *path* is no path.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, busy_timeout: float = 10.0) -> None:
+        checks.path("path", path)
         self._path = path
         self._busy_timeout = busy_timeout
         self._file: SqliteFile | None = None

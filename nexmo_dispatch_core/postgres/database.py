@@ -214,13 +214,12 @@ def _options() -> dict[str, Any]:  # Any: keyword arguments of psycopg
 
 
 def _conninfo(url: str, name: str) -> str:
-    problem = ""
-    try:
-        given = conninfo_to_dict(url)
-    except Exception:  # noqa: BLE001 - its message quotes the URL, and so the password
-        problem, given = "the URL of the store cannot be read: it is postgresql://user@host/database", {}
-    if problem:
-        raise ValueError(problem)
+    given = None
+    if "\0" not in url:  # libpq reads only what precedes it, and so the name of another database
+        with contextlib.suppress(Exception):  # its message quotes the URL, and so the password
+            given = conninfo_to_dict(url)
+    if given is None:
+        raise ValueError("the URL of the store cannot be read: it is postgresql://user@host/database")
     merged = {**_DEFAULTS, "application_name": name, **given}
     return make_conninfo(**{key: str(value) for key, value in merged.items() if value is not None})
 

@@ -146,7 +146,7 @@ async def test_another_template_does_not_continue_a_campaign(tmp_path: Path) -> 
     [
         ({"rate": "fast"}, "rate must be a rate"),
         ({"over": "soon"}, "over must be a duration"),
-        ({"limit": 0}, "limit must be at least 1"),
+        ({"limit": 0}, "limit must be a whole number, at least 1, not 0"),
         ({"max_spend": Decimal(5)}, "tariff"),
         ({"quite": None}, "no such setting of a campaign: quite"),
         ({"canary": Canary(first=0)}, "canary"),

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -63,6 +64,20 @@ SECRET = "a-secret-in-the-wrong-place"
             lambda: CHECKS.choice("mode", SECRET, ("FULL", "NORMAL")),
             "mode must be FULL or NORMAL, not str",
         ),
+        (
+            lambda: CHECKS.texts(by="me", reason="a\udcff"),
+            "reason holds half a surrogate pair, which is no character: repair the text",
+        ),
+        (
+            lambda: CHECKS.texts(by="\0", reason="a\udcff"),
+            "by holds a NUL character, which not every store takes: leave it out",
+        ),
+        (lambda: CHECKS.texts(number=31612345678), "number must be text, not int"),
+        (
+            lambda: CHECKS.path("path", "a\0.db"),
+            "path holds a NUL character, which not every store takes: leave it out",
+        ),
+        (lambda: CHECKS.path("path", 5), "path must be the path of a file, not int"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_rule(check: Callable[[], None], message: str) -> None:
@@ -87,3 +102,6 @@ def test_right_settings_pass() -> None:
     CHECKS.function("clock", len)
     CHECKS.instance("path", "a", str)
     CHECKS.choice("mode", "FULL", ("FULL", "NORMAL"))
+    CHECKS.texts(reason="", by="\U0001f600 \x01")
+    CHECKS.path("path", "a.db")
+    CHECKS.path("path", Path("bytes-of-no-encoding-\udcff.db"))

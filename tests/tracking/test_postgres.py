@@ -47,6 +47,15 @@ async def test_a_callback_that_another_process_hears_wakes_a_caller(
         assert (await ended).ended
 
 
+@pytest.mark.parametrize("text", ["a\udcff", "a\0b"], ids=["half", "NUL"])
+async def test_an_id_that_is_no_text_of_a_database_is_followed(trackers: list[Tracker], text: str) -> None:
+    """A callback may hold any text (contract 5.11), and none may be lost for it."""
+    followed = trackers[0].follow(text)
+    await trackers[1].receive(status("m", "delivered", 1, dispatch=text))
+
+    assert (await followed.result()).has("delivered")
+
+
 async def test_a_poll_finds_what_no_notification_tells(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -342,11 +342,11 @@ def test_of_a_word_200_characters_are_kept(length: int, kept: int) -> None:
     assert [len(each) for each in words] == [kept] * 5
 
 
-def test_half_surrogates_are_storable() -> None:
-    """Contract 5.11: they survive parsing; a store could not write them."""
+def test_half_surrogates_and_nuls_are_storable() -> None:
+    """Contract 5.11: they survive parsing; not every store could write them."""
     event = parse_event(
-        '{"message_uuid": "m\\ud800", "status": "odd\\udfff", "to": {"type": "x\\ud800", "number": "\\ud800"}'
-        ', "usage": {"price": "0.1", "currency": "E\\ud800"}'
+        '{"message_uuid": "m\\ud800", "status": "odd\\udfff\\u0000"'
+        ', "to": {"type": "x\\ud800", "number": "\\ud800"}, "usage": {"price": "0.1", "currency": "E\\ud800"}'
         f', "_links": {{"dispatch": {{"dispatch_uuid": "{UUID}"}}}}}}'
     )
 
@@ -354,6 +354,8 @@ def test_half_surrogates_are_storable() -> None:
 
     assert state is not None
     assert msgspec.json.decode(msgspec.json.encode(state), type=WorkflowState) == state
+    (sent,) = state.messages.values()
+    assert list(sent.statuses) == ["odd\\udfff\\x00"]
 
 
 def test_the_words_of_a_report_are_kept_in_one_form() -> None:

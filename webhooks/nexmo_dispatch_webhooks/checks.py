@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from nexmo_dispatch_core.checks import Checks
+from nexmo_dispatch_core.checks import Checks, unencodable
 from nexmo_dispatch_webhooks.exceptions import ConfigurationError
 
 __all__ = [
@@ -70,6 +70,8 @@ def check_secret(what: str, secret: object) -> Sequence[str | bytes]:
             raise ConfigurationError(f"{what} must be text or bytes, not {type(item).__qualname__}")
         if not item:
             raise ConfigurationError(f"{what} is empty, so it protects nothing")
+        if isinstance(item, str) and (why := unencodable(item)):
+            raise ConfigurationError(f"{what} {why}")
         if isinstance(item, str) and item != item.strip():
             raise ConfigurationError(f"{what} begins or ends with a blank or a line break: strip() it")
         checked.append(item)

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypedDict, TypeVar, cast, get_args
 
+from nexmo_dispatch_core.checks import unstorable
 from nexmo_dispatch_webhooks.events import (
     BUILDER_NAMES,
     CHANNEL_NAMES,
@@ -112,9 +113,13 @@ def make_route(
     """Check a handler and its filters; the arguments are those of `Router.add`.
 
     Raises:
-        RouterError: The handler is not async, or is for other events, or a filter can never match.
+        RouterError: The handler is not async, or is for other events, a filter can never match, or no inbox
+            can store the name.
     """
     require_async(handler)
+    name = name or describe(handler)
+    if why := unstorable(name):
+        raise RouterError(f"name {why}")
     kinds = KINDS if kind is None else _known("kind", _texts("kind", kind), KINDS)
     annotated = annotated_kinds(handler)
     if annotated is not None and kinds.isdisjoint(annotated):
@@ -125,7 +130,7 @@ def make_route(
     error_classes = _words("error_class", error_class)
     return Route(
         handler,
-        name or describe(handler),
+        name,
         cast("frozenset[Kind]", kinds),
         statuses=_words("status", status),
         channels=None if channel is None else frozenset(map(_channel, _texts("channel", channel))),

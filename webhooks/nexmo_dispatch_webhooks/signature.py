@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from nexmo_dispatch_webhooks.checks import check_body
+from nexmo_dispatch_core.checks import unencodable
+from nexmo_dispatch_webhooks.checks import check_body, checks
 from nexmo_dispatch_webhooks.exceptions import (
     ConfigurationError,
     MissingSignatureError,
@@ -96,9 +97,10 @@ def sign(
         The value of the `Authorization` header.
 
     Raises:
-        ConfigurationError: The body is text.
+        ConfigurationError: The body is text, or a text holds half a surrogate pair or a NUL character.
     """
     check_body(body)
+    checks.texts(api_key=api_key, jti=jti, application_id=application_id or "")
     claims: dict[str, Any] = {
         "iat": int(time.time()) if iat is None else iat,
         "jti": jti,
@@ -254,6 +256,8 @@ def _signature(secret: str | bytes, signed: bytes) -> bytes:
 @lru_cache(maxsize=64)
 def _prepared(secret: str | bytes) -> tuple[_Hash, _Hash]:
     """Return both keyed hashes of HMAC; `hmac.digest` makes them for each call, a twentieth of a callback."""
+    if isinstance(secret, str) and (why := unencodable(secret)):
+        raise ConfigurationError(f"the signature secret {why}")
     key = secret.encode() if isinstance(secret, str) else secret
     if len(key) > 64:
         key = hashlib.sha256(key).digest()

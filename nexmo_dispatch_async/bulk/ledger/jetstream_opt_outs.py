@@ -16,6 +16,7 @@ from nexmo_dispatch_async.bulk.ledger.jetstream_journal import Reader, campaign_
 from nexmo_dispatch_async.bulk.ledger.jetstream_people import PeopleChange, PeopleView
 from nexmo_dispatch_async.bulk.ledger.jetstream_rows import PeopleNames
 from nexmo_dispatch_async.bulk.ledger.records import Suppressed
+from nexmo_dispatch_async.checks import checks
 from nexmo_dispatch_async.exceptions import ConfigurationError, OptOutError
 from nexmo_dispatch_core.jetstream.connection import Connection
 from nexmo_dispatch_core.jetstream.failures import Failure, WrongSequenceError
@@ -40,10 +41,11 @@ class JetStreamOptOutStore:
         timeout: Seconds until a call has failed.
 
     Raises:
-        ConfigurationError: The URL cannot be read.
+        ConfigurationError: The URL cannot be read, or *name* is a text that no store takes.
     """
 
     def __init__(self, url: str, *, name: str = "people", own: bool = False, timeout: float = 15.0) -> None:
+        checks.texts(name=name)
         try:
             connection = Connection(url, error=_error, name="nexmo-dispatch people", timeout=timeout)
         except ValueError as error:

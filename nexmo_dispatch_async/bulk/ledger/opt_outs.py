@@ -12,6 +12,7 @@ from typing import Any, Protocol, Self
 from nexmo_dispatch_async.bulk.ledger.records import Cap, Suppressed
 from nexmo_dispatch_async.bulk.ledger.stop_words import STOP_WORDS, STOPPED, is_stop, normal_words
 from nexmo_dispatch_async.bulk.ledger.transitions import OPT_OUT_CODES
+from nexmo_dispatch_async.checks import checks
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.phone_numbers.normalizer import as_digits
 from nexmo_dispatch_core.unfinished import shows_unfinished
@@ -21,6 +22,8 @@ __all__ = ["MemoryOptOutStore", "OptOutList", "OptOutStore", "Suppressed", "norm
 
 #: Addresses in one transaction of an import.
 _PIECE = 1000
+#: The largest number that every store takes.
+_MOST = (1 << 63) - 1
 
 
 class _Router(Protocol):
@@ -106,6 +109,9 @@ class OptOutList:
             normalise: Returns an address in the form that campaigns store.
             clock: Returns epoch seconds.
             busy_timeout: Maximum wait in seconds for another process that writes.
+
+        Raises:
+            ConfigurationError: *path* is no path, or a URL that cannot be read.
         """
         if isinstance(path, str) and path.startswith(("nats://", "tls://")):
             from nexmo_dispatch_async.bulk.ledger.jetstream_opt_outs import JetStreamOptOutStore
@@ -127,16 +133,17 @@ class OptOutList:
         """Add addresses to the opt-out list; return the number of new entries.
 
         Raises:
-            ConfigurationError: An address is empty.
+            ConfigurationError: An address is empty, or a text is one that no store takes.
             OptOutError: The store failed, and nothing was stored.
         """
+        checks.texts(reason=reason)
         return await self.store.suppress(self._normal(addresses), reason=reason, at=self._clock())
 
     async def unsuppress(self, *addresses: str) -> int:
         """Remove addresses of people who opted in again; return the number of removed entries.
 
         Raises:
-            ConfigurationError: An address is empty.
+            ConfigurationError: An address is empty, or a text that no store takes.
             OptOutError: The store failed, and nothing was stored.
         """
         return await self.store.unsuppress(self._normal(addresses))
@@ -147,7 +154,7 @@ class OptOutList:
         A campaign does it for each row whose steps go to different addresses.
 
         Raises:
-            ConfigurationError: An address is empty.
+            ConfigurationError: An address is empty, or a text that no store takes.
             OptOutError: The store failed, and nothing was stored.
         """
         await self.store.link([self._normal(addresses)])
@@ -156,6 +163,7 @@ class OptOutList:
         """Return the entry of an address; `None` for an address that is not on the list.
 
         Raises:
+            ConfigurationError: The address is empty, or a text that no store takes.
             OptOutError: The store failed.
         """
         return next(iter(await self.store.find(self._normal([address]))), None)
@@ -165,11 +173,14 @@ class OptOutList:
 
         Args:
             after: Last address of the previous page.
-            limit: Maximum number of entries.
+            limit: Maximum number of entries, at least 1.
 
         Raises:
+            ConfigurationError: An argument is out of its range, or a text that no store takes.
             OptOutError: The store failed.
         """
+        checks.texts(after=after)
+        checks.count("limit", limit, most=_MOST)
         return await self.store.list(after=after, limit=limit)
 
     async def import_(self, addresses: Iterable[str] | AsyncIterable[str], *, reason: str = "import") -> int:
@@ -180,8 +191,10 @@ class OptOutList:
             reason: Reason of the entries.
 
         Raises:
+            ConfigurationError: An address or the reason is a text that no store takes.
             OptOutError: The store failed; earlier pieces are stored, and the same import may be repeated.
         """
+        checks.texts(reason=reason)
         new, piece = 0, builtins.list[str]()
         async for address in _each(addresses):
             if address.strip():
@@ -256,6 +269,8 @@ class OptOutList:
             await self.suppress(*addresses, reason=reason)
 
     def _normal(self, addresses: Sequence[str]) -> builtins.list[str]:
+        for address in addresses:
+            checks.texts(**{"an address of the opt-out list": address})
         normal = [self._normalise(address) for address in addresses]
         if not all(normal):
             raise ConfigurationError("an address of the opt-out list is empty: give digits or a user id")

@@ -17,6 +17,7 @@ from nexmo_dispatch_async.bulk.ledger import opt_outs_sql
 from nexmo_dispatch_async.bulk.ledger.records import Suppressed
 from nexmo_dispatch_async.bulk.ledger.sqlite_file import open_opt_outs
 from nexmo_dispatch_async.bulk.ledger.sqlite_sql import Work
+from nexmo_dispatch_async.checks import checks
 from nexmo_dispatch_async.exceptions import LedgerError, OptOutError
 from nexmo_dispatch_core.file_failures import reason_of
 from nexmo_dispatch_core.sqlite import SqliteFile
@@ -36,9 +37,13 @@ class SqliteOptOutStore:
     Args:
         path: The file; it is made when missing, at the first use, for its owner only.
         busy_timeout: How many seconds to wait for another process that is writing.
+
+    Raises:
+        ConfigurationError: *path* is no path.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, busy_timeout: float = 10.0) -> None:
+        checks.path("path", path)
         self.path: Path = Path(path)
         self.busy_timeout = busy_timeout
         self._file: SqliteFile | None = None

@@ -72,7 +72,10 @@ def join_url(url: str, name: str) -> str:
 
 def name_at(place: str | os.PathLike[str]) -> str:
     """Return the name of a campaign by its place: that of the URL, or that of the file."""
-    return split_url(place)[1] if isinstance(place, str) and is_url(place) else Path(place).stem
+    if isinstance(place, str) and is_url(place):
+        return split_url(place)[1]
+    # the name of a file may be bytes of another encoding, which Python reads as half surrogates
+    return Path(place).stem.encode("utf-8", "replace").decode()
 
 
 async def open_ledger(

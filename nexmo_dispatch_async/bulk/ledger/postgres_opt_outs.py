@@ -15,6 +15,7 @@ import anyio
 
 from nexmo_dispatch_async.bulk.ledger.postgres_tables import CAMPAIGNS, fetch
 from nexmo_dispatch_async.bulk.ledger.records import Suppressed
+from nexmo_dispatch_async.checks import checks
 from nexmo_dispatch_async.exceptions import ConfigurationError, OptOutError
 from nexmo_dispatch_core.postgres import schema
 from nexmo_dispatch_core.postgres.database import Connection, Database
@@ -48,12 +49,13 @@ class PostgresOptOutStore:
         timeout: Maximum wait for a connection or a response, in seconds.
 
     Raises:
-        ConfigurationError: The URL cannot be read.
+        ConfigurationError: The URL cannot be read, or *name* is a text that no store takes.
     """
 
     def __init__(
         self, url: str, *, name: str = "people", connections: int = 2, timeout: float = 30.0
     ) -> None:
+        checks.texts(name=name)
         try:
             self._database = Database(
                 url, error=_error, name="nexmo-dispatch people", connections=connections, timeout=timeout

@@ -44,6 +44,7 @@ from nexmo_dispatch_async.bulk.ledger.records import (
 )
 from nexmo_dispatch_async.bulk.ledger.sqlite_sql import Work
 from nexmo_dispatch_async.bulk.ledger.sqlite_writer import Batch, Writer
+from nexmo_dispatch_async.checks import checks
 from nexmo_dispatch_async.exceptions import (
     ConfigurationError,
     LedgerError,
@@ -129,8 +130,9 @@ class SqliteLedger:
             LedgerCopiedError: The file was copied or restored, and *restored* is False.
             LedgerError: It is something else, or cannot be used.
             OptOutError: The opt-out list cannot be used.
-            ConfigurationError: *opt_outs* is in memory.
+            ConfigurationError: *opt_outs* is in memory, or *path* is no path.
         """
+        checks.path("path", path)
         shared: Path | None = None
         if opt_outs is not None:
             if not isinstance(opt_outs.store, SqliteOptOutStore):

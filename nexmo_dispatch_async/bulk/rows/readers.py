@@ -22,6 +22,7 @@ import msgspec
 from nexmo_dispatch_async.bulk.rejects import RowError
 from nexmo_dispatch_async.bulk.rows.delimited import lines_of, records_of, sniff
 from nexmo_dispatch_async.bulk.settings import Source
+from nexmo_dispatch_async.checks import checks
 from nexmo_dispatch_async.exceptions import ConfigurationError, DispatchError
 from nexmo_dispatch_core.lenient import UNREADABLE
 
@@ -94,9 +95,11 @@ def rows_of(source: str | Path | Source) -> Generator[Numbered, None, None]:
 
     Raises:
         SourceError: The file is missing, empty, in another encoding, or has no usable header.
+        ConfigurationError: The path is none.
     """
     if not isinstance(source, Source):
         source = Source(str(source))
+    checks.path("the path of the rows", source.file)
     path = Path(source.file)
     kind = source.format or _FORMATS.get(path.suffix.lower(), "")
     if not kind:

@@ -27,7 +27,7 @@ from nexmo_dispatch_webhooks.exceptions import (
 from nexmo_dispatch_webhooks.inbox.attempt import AttemptRunner
 from nexmo_dispatch_webhooks.inbox.backlog import Backlog
 from nexmo_dispatch_webhooks.inbox.monotonic_times import to_monotonic
-from nexmo_dispatch_webhooks.inbox.record_reader import RecordReader
+from nexmo_dispatch_webhooks.inbox.record_reader import RecordReader, check_id, check_retry
 from nexmo_dispatch_webhooks.inbox.records import (
     InboxHealth,
     NewRecord,
@@ -455,7 +455,11 @@ class StoreInbox(RecordReader):
 
         Returns:
             The number of records.
+
+        Raises:
+            ConfigurationError: *which* is neither, or a text is one that no store takes.
         """
+        check_retry(which, handler, kind)
         await self.store.open()
         found = await self.store.retry(which, handler=handler, kind=kind)
         if self._active and found and self._claims is None:
@@ -479,9 +483,10 @@ class StoreInbox(RecordReader):
 
         Raises:
             ConfigurationError: The state is another: pending records were acknowledged and not yet handled.
-                Or *older_than* is no number of seconds.
+                Or *older_than* is no number of seconds, or *record_id* no id.
         """
         checks.seconds("older_than", older_than, none=True)
+        check_id("record_id", 0 if record_id is None else record_id)
         states: tuple[RecordState, ...] = ("handled", "quarantined") if record_id is not None else (state,)
         if not {"handled", "quarantined"}.issuperset(states):
             raise ConfigurationError("purge takes handled or quarantined records")

@@ -37,7 +37,7 @@ class PostgresSettings(msgspec.Struct, frozen=True, kw_only=True):
         checks.count("connections", self.connections)
         checks.count("handler_connections", self.handler_connections)
         checks.seconds("timeout", self.timeout, zero=False)
-        checks.instance("schema", self.schema, str)
+        checks.texts(schema=self.schema)
         checks.instance("migrate", self.migrate, bool)
 
 

@@ -9,10 +9,22 @@ from nexmo_dispatch_webhooks.exceptions import ConfigurationError
 from nexmo_dispatch_webhooks.inbox.records import STATES, FailureTally, Record, RecordCounts, RecordState
 from nexmo_dispatch_webhooks.inbox.store import InboxStore
 
-__all__ = ["RecordReader"]
+__all__ = ["RecordReader", "check_id", "check_retry"]
 
 #: The largest number that every store takes.
 _LARGEST = (1 << 63) - 1
+
+
+def check_id(name: str, record_id: object) -> None:
+    """Require the id of a record."""
+    checks.count(name, record_id, least=0, most=_LARGEST)
+
+
+def check_retry(which: object, handler: str | None, kind: str | None) -> None:
+    """Require a choice of records: an id or `"all"`, and texts that a store can look for."""
+    if which != "all":
+        check_id("which", which)
+    checks.texts(handler="" if handler is None else handler, kind="" if kind is None else kind)
 
 
 class RecordReader:
@@ -58,7 +70,9 @@ class RecordReader:
 
         Raises:
             UnknownRecordError: There is no record with this id.
+            ConfigurationError: *record_id* is no whole number from 0 to 2**63 - 1.
         """
+        check_id("record_id", record_id)
         await self.store.open()
         return await self.store.load(record_id)
 

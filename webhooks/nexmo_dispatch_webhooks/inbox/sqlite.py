@@ -22,6 +22,7 @@ from typing import Any, TypeVar, Unpack
 import anyio
 
 from nexmo_dispatch_core.unfinished import shows_unfinished
+from nexmo_dispatch_webhooks.checks import checks
 from nexmo_dispatch_webhooks.exceptions import (
     InboxError,
     InboxFullError,
@@ -83,6 +84,7 @@ class SqliteInboxStore:
     def __init__(
         self, path: str | os.PathLike[str], *, clock: Callable[[], float], **options: Unpack[SqliteOptions]
     ) -> None:
+        checks.path("path", path)
         self.path: Path = Path(path)
         self.on_added: AddedListener | None = None
         self._settings = SqliteSettings(**options)

@@ -46,8 +46,7 @@ class SqliteSettings(msgspec.Struct, frozen=True, kw_only=True):
         checks.choice("synchronous", self.synchronous, ("FULL", "NORMAL"))
         checks.seconds("busy_timeout", self.busy_timeout)
         checks.count("max_bytes", self.max_bytes, least=LEAST_BYTES)
-        checks.instance("schema", self.schema, str)
-        checks.instance("owner", self.owner, str)
+        checks.texts(schema=self.schema, owner=self.owner)
 
 
 class SqliteOptions(TypedDict, total=False):
