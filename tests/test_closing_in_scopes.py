@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -23,15 +22,15 @@ from nexmo_dispatch_async.tracking.postgres import PostgresTrackingStore
 from nexmo_dispatch_async.workflow import Workflow
 from tests.support.callbacks import state_of
 from tests.support.clients import client_of
+from tests.support.leftovers import assert_left, held, needs_descriptors
 from tests.support.misbehaving import RawServer, accept, hang
 
 BOUND = 10.0
 RETENTION = TrackingRetention(ended=100, open=1000, unclaimed=10, max_unclaimed=3)
-DESCRIPTORS = Path("/proc/self/fd")
 # Milliseconds until a time limit; an engine takes from three of them to a hundred.
 MOMENTS = (*range(10), *range(10, 200, 10))
 
-pytestmark = pytest.mark.skipif(not DESCRIPTORS.exists(), reason="the system does not tell what is open")
+pytestmark = needs_descriptors
 engines = pytest.mark.parametrize("engine", ["database", "nats_url"])
 
 
@@ -40,25 +39,6 @@ async def cut_short(close: Callable[[], Awaitable[object]]) -> None:
     with anyio.CancelScope() as limit:
         limit.cancel()
         await close()
-
-
-def held() -> tuple[int, int, int]:
-    """Return the numbers of sockets, tasks, and threads that belong to stores."""
-    links: list[str] = []
-    for link in DESCRIPTORS.iterdir():
-        try:
-            links.append(str(link.readlink()))
-        except FileNotFoundError:  # the one that lists them
-            continue
-    writers = [thread for thread in threading.enumerate() if thread.name.endswith("-writer")]
-    return sum(link.startswith("socket:") for link in links), len(asyncio.all_tasks()), len(writers)
-
-
-async def assert_left(before: tuple[int, int, int]) -> None:
-    """Wait until no more is held than before: the loop and a server need rounds to see an end."""
-    async with asyncio.timeout(BOUND):
-        while held() != before:  # noqa: ASYNC110 - no event announces it
-            await asyncio.sleep(0.005)
 
 
 async def test_a_client_closes_its_connections(workflow: Workflow) -> None:
@@ -132,26 +112,6 @@ async def test_an_opening_that_is_cut_short_leaves_nothing_open(
                 await ledger.aclose()
             break
         await assert_left(before)
-
-
-@pytest.mark.engines
-@engines
-async def test_a_close_that_a_timeout_interrupted_is_finished_by_the_next_one(
-    engine: str, request_url: Callable[[str], str]
-) -> None:
-    """The timeout comes later each time, until the close is faster."""
-    place = request_url(engine)
-    before = held()
-    for milliseconds in MOMENTS:
-        ledger = await open_ledger(place, name="spring", accept_loss=True)
-        await ledger.counts()
-        try:
-            async with asyncio.timeout(milliseconds / 1000):
-                await ledger.aclose()
-            break
-        except TimeoutError:
-            await ledger.aclose()
-            await assert_left(before)
 
 
 @pytest.mark.engines

@@ -40,6 +40,7 @@ from nexmo_dispatch_async.simulator.world.people import People
 from nexmo_dispatch_async.simulator.world.seeded_random import SeededRandom
 from nexmo_dispatch_async.simulator.world.settings import Settings
 from nexmo_dispatch_async.simulator.world.tokens import Account, Tokens
+from nexmo_dispatch_core.tasks import Closing
 from nexmo_dispatch_core.unfinished import shows_unfinished
 
 if TYPE_CHECKING:
@@ -173,6 +174,7 @@ class Simulator(Unpicklable, ByHand, Observed):
         self._callback_client = CallbackClient()
         self._stack: AsyncExitStack | None = None
         self._driver: asyncio.Task[None] | None = None
+        self._closing = Closing()
         self._wake = anyio.Event()
         self._drained = anyio.Event()
         # the account
@@ -218,6 +220,9 @@ class Simulator(Unpicklable, ByHand, Observed):
 
     async def aclose(self) -> None:
         """Stop; deliveries in progress get two seconds, due callbacks stay undelivered. Idempotent."""
+        await self._closing.run(self._close)
+
+    async def _close(self) -> None:
         driver, self._driver = self._driver, None
         stack, self._stack = self._stack, None
         try:

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from hashlib import blake2b
 from typing import Final
 
-import anyio
 import msgspec
 
 from nexmo_dispatch_async.exceptions import ConfigurationError, TrackingStoreError
@@ -23,6 +22,7 @@ from nexmo_dispatch_async.tracking.store import TrackingRetention, kind_of
 from nexmo_dispatch_core.jetstream.connection import Connection
 from nexmo_dispatch_core.jetstream.failures import Failure, WrongSequenceError
 from nexmo_dispatch_core.jetstream.stream import Shape, Stream, Write
+from nexmo_dispatch_core.tasks import Closing
 from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["JetStreamTrackingStore"]
@@ -74,6 +74,7 @@ class JetStreamTrackingStore:
         self._create = create
         self._changed: Callable[[str | None], object] | None = None
         self._opening = asyncio.Lock()
+        self._closing = Closing()
         self._closed = False
         self._changes = 0
 
@@ -139,9 +140,11 @@ class JetStreamTrackingStore:
     async def aclose(self) -> None:
         """Disconnect."""
         self._closed = True
-        with anyio.CancelScope(shield=True):  # also in a cancelled scope
-            async with self._opening:
-                await self._connection.aclose()
+        await self._closing.run(self._close)
+
+    async def _close(self) -> None:
+        async with self._opening:
+            await self._connection.aclose()
 
     async def _open(self) -> None:
         if self._connection.is_open and not self._closed:

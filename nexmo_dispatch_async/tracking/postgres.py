@@ -11,7 +11,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, LiteralString
 
-import anyio
 import msgspec
 
 from nexmo_dispatch_async.exceptions import ConfigurationError, TrackingStoreError
@@ -21,6 +20,7 @@ from nexmo_dispatch_core.postgres import schema
 from nexmo_dispatch_core.postgres.database import Connection, Database
 from nexmo_dispatch_core.postgres.failures import Failure
 from nexmo_dispatch_core.postgres.notifications import Notifications
+from nexmo_dispatch_core.tasks import Closing
 from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["TRACKING", "PostgresTrackingStore"]
@@ -111,6 +111,7 @@ class PostgresTrackingStore:
         self._notifications = Notifications(self._database, "nexmo_dispatch_tracking", self._on_notice)
         self._changed: Callable[[str | None], object] | None = None
         self._opening = asyncio.Lock()
+        self._closing = Closing()
         self._closed = False
         self._changes = 0
 
@@ -149,10 +150,12 @@ class PostgresTrackingStore:
     async def aclose(self) -> None:
         """Disconnect, after the last notifications."""
         self._closed = True
-        with anyio.CancelScope(shield=True):  # also in a cancelled scope
-            async with self._opening:
-                await self._notifications.aclose()
-                await self._database.aclose()
+        await self._closing.run(self._close)
+
+    async def _close(self) -> None:
+        async with self._opening:
+            await self._notifications.aclose()
+            await self._database.aclose()
 
     async def prepare(self) -> None:
         """Bring the table to the version of this release."""

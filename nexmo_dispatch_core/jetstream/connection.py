@@ -30,7 +30,7 @@ from nexmo_dispatch_core.jetstream.failures import (
     failure_of,
     is_denied,
 )
-from nexmo_dispatch_core.tasks import end
+from nexmo_dispatch_core.tasks import Closing, end
 from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["LEAST_VERSION", "Connection"]
@@ -66,7 +66,7 @@ class Connection:
         self._name = name
         self._timeout = timeout
         self._client: Client | None = None
-        self._closing: asyncio.Future[None] | None = None
+        self._closing = Closing()
         self._connecting = asyncio.Lock()
         self._listeners: dict[str, Callable[[bytes | None], object]] = {}
         # what the server said beside responses
@@ -118,13 +118,13 @@ class Connection:
 
     async def aclose(self) -> None:
         """Disconnect."""
+        await self._closing.run(self._close)
+
+    async def _close(self) -> None:
         client, self._client = self._client, None
         if client is not None:
-            self._closing = asyncio.ensure_future(client.close())
-        if self._closing is not None:
-            # A cancellation would leave tasks and the connection behind.
-            with contextlib.suppress(*TROUBLE), anyio.CancelScope(shield=True):
-                await asyncio.shield(self._closing)
+            with contextlib.suppress(*TROUBLE):  # there is nothing to close then
+                await client.close()
 
     def listen(self, subject: str, on_message: Callable[[bytes | None], object]) -> None:
         """Call a function with each message of a subject from the next opening on.

@@ -13,14 +13,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-import anyio
 from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed
 
 from nexmo_dispatch_core.postgres.failures import POSTGRES_ERRORS, MakeError, failure_of
-from nexmo_dispatch_core.tasks import end
+from nexmo_dispatch_core.tasks import Closing, end
 from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["SCHEMA", "Connection", "Database", "is_postgres"]
@@ -77,6 +76,7 @@ class Database:
         self._timeout = timeout
         self._pool: AsyncConnectionPool[Connection] | None = None
         self._checking: asyncio.Task[None] | None = None
+        self._closing = Closing()
         #: Host and database, without user and password.
         self.shown: str = _shown(self._conninfo)
 
@@ -116,15 +116,17 @@ class Database:
 
     async def aclose(self) -> None:
         """Close all connections."""
+        await self._closing.run(self._close)
+
+    async def _close(self) -> None:
         pool, self._pool = self._pool, None
         checking, self._checking = self._checking, None
-        with anyio.CancelScope(shield=True):  # a cancelled scope would leave connections behind
-            if checking is not None:
-                await end(checking)
-                with contextlib.suppress(asyncio.CancelledError):
-                    await checking
-            if pool is not None:
-                await pool.close()
+        if checking is not None:
+            await end(checking)
+        if pool is not None:
+            await pool.close()
+        if checking is not None and not checking.cancelled():
+            checking.result()
 
     async def run(self, work: Work[T]) -> T:
         """Run a function with a connection on which each statement commits by itself.

@@ -108,8 +108,8 @@ class WebhookClient:
     async def aclose(self) -> None:
         """Close the connections to a URL, or the receiver with its inbox, if this client has started it."""
         if self._started and self.receiver is not None:
-            self._started = False
             await self.receiver.aclose()
+            self._started = False
         if self._session is not None:
             await self._session.close()
             self._session = None

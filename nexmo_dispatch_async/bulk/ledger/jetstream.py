@@ -16,7 +16,6 @@ from functools import partial
 from itertools import islice
 from typing import Self
 
-import anyio
 import msgspec
 from msgspec.structs import replace
 
@@ -59,6 +58,7 @@ from nexmo_dispatch_core.jetstream.connection import Connection
 from nexmo_dispatch_core.jetstream.durability import Durability, all_sync_always, require_durable
 from nexmo_dispatch_core.jetstream.failures import Failure, WrongSequenceError
 from nexmo_dispatch_core.jetstream.stream import Write
+from nexmo_dispatch_core.tasks import Closing
 from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["JetStreamLedger"]
@@ -112,6 +112,7 @@ class JetStreamLedger:
         self._batches = Batches(self._journal, shared=opt_outs is not None, lease=lease, clock=clock)
         self.reaped: int = 0
         self._closed = False
+        self._closing = Closing()
 
     @classmethod
     async def open(
@@ -460,12 +461,14 @@ class JetStreamLedger:
 
     async def aclose(self) -> None:
         """Give up what this process was sending, and disconnect."""
-        self._closed = True  # and a second call finishes what a timeout interrupted
-        with anyio.CancelScope(shield=True):  # also in a cancelled scope: no lease is waited for
-            await self._batches.aclose()
-            await self._connection.aclose()
-            if self._given is None:
-                await self.opt_outs.aclose()
+        self._closed = True
+        await self._closing.run(self._close)
+
+    async def _close(self) -> None:
+        await self._batches.aclose()
+        await self._connection.aclose()
+        if self._given is None:
+            await self.opt_outs.aclose()
 
     async def __aenter__(self) -> Self:
         return self

@@ -16,7 +16,6 @@ from itertools import islice
 from types import TracebackType
 from typing import Final, LiteralString, Self, TypeVar
 
-import anyio
 import msgspec
 
 from nexmo_dispatch_async.bulk.ledger import (
@@ -56,7 +55,7 @@ from nexmo_dispatch_async.exceptions import (
 from nexmo_dispatch_core.postgres import schema
 from nexmo_dispatch_core.postgres.database import Connection, Database
 from nexmo_dispatch_core.postgres.failures import Failure
-from nexmo_dispatch_core.tasks import end
+from nexmo_dispatch_core.tasks import Closing, end
 from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["PostgresLedger"]
@@ -109,6 +108,7 @@ class PostgresLedger:
         self._senders = 1
         self._sends = True
         self._closed = False
+        self._closing = Closing()
         # Whether another database may have taken the place of this one since the last look.
         self._doubted = False
         # One transaction that changes the numbers at a time: they would wait for each other's counts.
@@ -370,21 +370,21 @@ class PostgresLedger:
 
     async def aclose(self) -> None:
         """Give up what this process was sending, and disconnect."""
-        if self._closed:
-            return
+        await self._closing.run(self._close)
+
+    async def _close(self) -> None:
         alive, self._alive = self._alive, None
-        with anyio.CancelScope(shield=True):  # also in a cancelled scope: no lease is waited for
-            if alive is not None:
-                await end(alive)
-                with contextlib.suppress(LedgerError):  # where that fails, the lease ends
-                    await self.reap("")
-                    gone = partial(postgres_life.leave, campaign=self._campaign, name=self._instance)
-                    await self._database.run(gone)
-            self._closed = True
-            async with self._lock:
-                await self._database.aclose()
-            if self._given is None:
-                await self.opt_outs.aclose()
+        if alive is not None:
+            await end(alive)
+            with contextlib.suppress(LedgerError):  # where that fails, the lease ends
+                await self.reap("")
+                gone = partial(postgres_life.leave, campaign=self._campaign, name=self._instance)
+                await self._database.run(gone)
+        self._closed = True
+        async with self._lock:
+            await self._database.aclose()
+        if self._given is None:
+            await self.opt_outs.aclose()
 
     async def __aenter__(self) -> Self:
         return self

@@ -11,8 +11,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Final, LiteralString, TypeVar
 
-import anyio
-
 from nexmo_dispatch_async.bulk.ledger.postgres_tables import CAMPAIGNS, fetch
 from nexmo_dispatch_async.bulk.ledger.records import Suppressed
 from nexmo_dispatch_async.checks import checks
@@ -20,6 +18,7 @@ from nexmo_dispatch_async.exceptions import ConfigurationError, OptOutError
 from nexmo_dispatch_core.postgres import schema
 from nexmo_dispatch_core.postgres.database import Connection, Database
 from nexmo_dispatch_core.postgres.failures import Failure
+from nexmo_dispatch_core.tasks import Closing
 from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["PostgresOptOutStore", "link", "list_of", "suppress"]
@@ -65,6 +64,7 @@ class PostgresOptOutStore:
         self.name: str = name
         self._list: int | None = None
         self._opening = asyncio.Lock()
+        self._closing = Closing()
         self._closed = False
 
     @shows_unfinished
@@ -121,9 +121,11 @@ class PostgresOptOutStore:
     async def aclose(self) -> None:
         """Disconnect."""
         self._closed = True
-        with anyio.CancelScope(shield=True):  # also in a cancelled scope
-            async with self._opening:
-                await self._database.aclose()
+        await self._closing.run(self._close)
+
+    async def _close(self) -> None:
+        async with self._opening:
+            await self._database.aclose()
 
     async def list_id(self, database: Database | None = None) -> int:
         """Return the number of the list, which is made when it is new.

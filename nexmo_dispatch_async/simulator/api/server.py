@@ -90,8 +90,13 @@ class Server:
                 self._host,
                 self._port,
                 backlog=_BACKLOG,
+                start_serving=False,  # a cancellation after that would leave the socket to no owner
             )
+            await self._listener.start_serving()
         except BaseException:
+            if self._listener is not None:
+                self._listener.close()
+                self._listener = None
             await runner.cleanup()
             raise
         self._runner = runner

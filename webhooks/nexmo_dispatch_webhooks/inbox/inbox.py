@@ -14,6 +14,7 @@ from typing import Self, Unpack
 
 import anyio
 
+from nexmo_dispatch_core.tasks import Closing
 from nexmo_dispatch_core.unfinished import shows_unfinished
 from nexmo_dispatch_webhooks.checks import checks
 from nexmo_dispatch_webhooks.events import Event
@@ -86,6 +87,7 @@ class StoreInbox(RecordReader):
         self._reading: anyio.CancelScope | None = None
         self._task: asyncio.Task[None] | None = None
         self._scopes: _Scopes | None = None
+        self._closing = Closing()
         self._active = False
         # counts
         self._storing, self._duplicates, self._not_stored, self._full_at = True, 0, 0, -math.inf
@@ -97,7 +99,7 @@ class StoreInbox(RecordReader):
     # --- start and end ---
 
     async def __aenter__(self) -> Self:
-        await self.store.open()
+        await self._open_store()
         return self
 
     async def __aexit__(
@@ -127,7 +129,7 @@ class StoreInbox(RecordReader):
             raise ConfigurationError(
                 "no event loop of asyncio runs: serve a receiver with an inbox on one, trio is not supported"
             ) from None
-        await self.store.open()
+        await self._open_store()
         self._runner = AttemptRunner(router, self.store, self.settings)
         self._scheduler.begin(self._runner)
         scopes = self._scopes = anyio.CancelScope(), anyio.CancelScope(), anyio.CancelScope()
@@ -160,8 +162,11 @@ class StoreInbox(RecordReader):
             self._active = False
             self._scheduler.forget()
             self._retention.forget()
-            with anyio.CancelScope(shield=True):  # a scope that is cancelled around it would cut each wait
-                await self.store.aclose()
+            await self._closing.run(self.store.aclose)
+
+    async def _open_store(self) -> None:
+        await self._closing.wait()
+        await self.store.open()
 
     async def _drain_workers(self) -> None:
         task, scopes = self._task, self._scopes
