@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from typing import TypeGuard
+from typing import Final, TypeGuard
 
-__all__ = ["Checks", "unencodable", "unstorable"]
+__all__ = ["DAY", "Checks", "unencodable", "unstorable"]
 
+#: The longest lease, timeout and interval of a store, in seconds.
+DAY: Final = 86_400.0
 #: Bits of a number that a message shows.
 _LONG = 128
 _NUL = "holds a NUL character, which not every store takes: leave it out"
@@ -53,21 +55,31 @@ class Checks:
             raise self._error(f"{name} must be a whole number, {rule}, not {_shown(value)}")
 
     def seconds(
-        self, name: str, value: object, *, least: float = 0.0, zero: bool = True, none: bool = False
+        self,
+        name: str,
+        value: object,
+        *,
+        least: float = 0.0,
+        most: float = math.inf,
+        zero: bool = True,
+        none: bool = False,
     ) -> None:
-        """Require a number of seconds of at least *least*.
+        """Require a number of seconds from *least* to *most*.
 
         Args:
             name: The setting.
             value: What was given.
             least: The smallest number.
+            most: The largest number.
             zero: Whether 0 is allowed.
             none: Whether None is allowed.
         """
         if value is None and none:
             return
-        if not _is_number(value) or value < least or not (value or zero):
-            rule = (f"at least {least:g}" if zero else "above 0") + (", or None" if none else "")
+        if not _is_number(value) or not least <= value <= most or not (value or zero):
+            rule = f"at least {least:g}" if zero else "above 0"
+            rule += "" if math.isinf(most) else f" and at most {most:.0f}"
+            rule += ", or None" if none else ""
             raise self._error(f"{name} must be a number of seconds, {rule}, not {_shown(value)}")
 
     def number(self, name: str, value: object, *, least: float = 0.0, most: float = math.inf) -> None:

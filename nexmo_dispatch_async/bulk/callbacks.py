@@ -22,7 +22,7 @@ from nexmo_dispatch_async.bulk.ledger.records import News, Row, State
 from nexmo_dispatch_async.bulk.ledger.stop_words import STOP_WORDS
 from nexmo_dispatch_async.bulk.ledger.transitions import merge
 from nexmo_dispatch_async.bulk.unmatched_callbacks import Candidate, Suggestion, UnmatchedCallbacks, suggest
-from nexmo_dispatch_async.exceptions import ConfigurationError
+from nexmo_dispatch_async.checks import checks
 from nexmo_dispatch_core.unfinished import shows_unfinished
 from nexmo_dispatch_webhooks.events import Event, MessageStatus
 
@@ -96,7 +96,7 @@ class CampaignCallbacks:
         max_unmatched: Maximum number of workflows without a row that are kept.
 
     Raises:
-        ConfigurationError: A time or a number is negative.
+        ConfigurationError: A time or a number is out of its range.
     """
 
     def __init__(
@@ -108,8 +108,8 @@ class CampaignCallbacks:
         keep_unmatched: float = _HOUR,
         max_unmatched: int = 10_000,
     ) -> None:
-        if not keep_unmatched >= 0 or max_unmatched < 0:
-            raise ConfigurationError("keep_unmatched and max_unmatched must not be negative")
+        checks.seconds("keep_unmatched", keep_unmatched)
+        checks.count("max_unmatched", max_unmatched, least=0)
         self._ledger = ledger
         self._clock = clock
         self._sleep = sleep
@@ -256,8 +256,11 @@ class CampaignCallbacks:
             every: Seconds between two reads of the ledger, which another process may change.
 
         Raises:
+            ConfigurationError: A time is out of its range.
             LedgerError: The ledger failed.
         """
+        checks.seconds("timeout", timeout, none=True)
+        checks.seconds("every", every)
         silence = {**LATEST_STATUS, **(latest or {})}
         deadline = math.inf if timeout is None else self._clock() + timeout
         next_scan, given_up = 0.0, 0

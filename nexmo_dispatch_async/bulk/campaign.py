@@ -27,6 +27,7 @@ from nexmo_dispatch_async.bulk.opening import (
     LastCounts,
     WorstCost,
     opened,
+    pace_changes,
     resting,
     settings_of,
     silent_rows,
@@ -370,14 +371,9 @@ class Campaign:
             limit: Maximum number of sends in flight.
 
         Raises:
-            ConfigurationError: The rate is not above 0, or the limit is below 1.
+            ConfigurationError: The rate is not above 0 and at most a million, or the limit is below 1.
         """
-        if rate is not None and not rate > 0:
-            raise ConfigurationError(f"rate must be above 0 sends per second, not {rate!r}: pause() stops it")
-        if limit is not None and limit < 1:
-            raise ConfigurationError(f"limit must be at least 1, not {limit!r}")
-        changes = {"rate": rate, "limit": limit}
-        await self._ask(**{name: value for name, value in changes.items() if value is not None})
+        await self._ask(**pace_changes(rate, limit))
 
     # --- outcomes ---
 

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from decimal import Decimal
 from functools import partial
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 import msgspec
 from msgspec import Struct
@@ -39,6 +39,7 @@ __all__ = [
     "LastCounts",
     "WorstCost",
     "opened",
+    "pace_changes",
     "refusal",
     "resting",
     "settings_of",
@@ -46,6 +47,10 @@ __all__ = [
     "state_of",
     "stopped_by_signals",
 ]
+
+
+#: Sends per second of the fastest campaign.
+_MOST_SENDS: Final = 1_000_000
 
 
 class Frozen(Struct, frozen=True):
@@ -171,6 +176,22 @@ async def opened(
         sends=sends,
         clock=clock,
     )
+
+
+def pace_changes(rate: object, limit: object) -> dict[str, object]:
+    """Return what `Campaign.retune` changes.
+
+    Raises:
+        ConfigurationError: A number is out of its range.
+    """
+    is_number = isinstance(rate, int | float) and not isinstance(rate, bool) and 0 < rate <= _MOST_SENDS
+    if rate is not None and not is_number:
+        raise ConfigurationError(
+            f"rate must be above 0 sends per second and at most {_MOST_SENDS}: pause() stops a campaign"
+        )
+    if limit is not None:
+        checks.count("limit", limit)
+    return {name: value for name, value in (("rate", rate), ("limit", limit)) if value is not None}
 
 
 class WorstCost:

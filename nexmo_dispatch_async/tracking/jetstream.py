@@ -50,7 +50,7 @@ class JetStreamTrackingStore:
         create: Whether a bucket that is missing is made at the first use; otherwise it is an error.
 
     Raises:
-        ConfigurationError: The URL cannot be read.
+        ConfigurationError: The URL cannot be read, or a number is out of its range.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class JetStreamTrackingStore:
             )
         except ValueError as error:
             raise ConfigurationError(str(error)) from None
-        if replicas not in {None, 1, 3, 5}:
+        if replicas not in (None, 1, 3, 5) or isinstance(replicas, bool):
             raise ConfigurationError("replicas must be 1, 3 or 5, or None")
         space = self._connection.space
         self._prefix = f"$KV.{space}_tracking"

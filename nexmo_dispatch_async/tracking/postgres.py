@@ -84,7 +84,7 @@ class PostgresTrackingStore:
             the clock of the tracker.
 
     Raises:
-        ConfigurationError: The URL cannot be read.
+        ConfigurationError: The URL cannot be read, or a number is out of its range.
     """
 
     def __init__(

@@ -22,6 +22,7 @@ from nexmo_dispatch_async.checks import checks
 from nexmo_dispatch_async.exceptions import TrackingStoreError
 from nexmo_dispatch_async.tracking.reducer import WorkflowState
 from nexmo_dispatch_async.tracking.store import Kind, TrackingRetention, kind_of
+from nexmo_dispatch_core.checks import DAY
 from nexmo_dispatch_core.file_failures import reason_of
 from nexmo_dispatch_core.sqlite import SqliteFile
 from nexmo_dispatch_core.unfinished import shows_unfinished
@@ -63,11 +64,12 @@ class SqliteTrackingStore:
         busy_timeout: Maximum wait, in seconds, for another process that writes.
 
     Raises:
-        ConfigurationError: *path* is no path.
+        ConfigurationError: *path* is no path, or *busy_timeout* no number of seconds up to a day.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, busy_timeout: float = 10.0) -> None:
         checks.path("path", path)
+        checks.seconds("busy_timeout", busy_timeout, most=DAY)
         self._path = path
         self._busy_timeout = busy_timeout
         self._file: SqliteFile | None = None

@@ -19,6 +19,7 @@ from nats import errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from nexmo_dispatch_core.checks import DAY, Checks
 from nexmo_dispatch_core.jetstream.address import Address, read_address
 from nexmo_dispatch_core.jetstream.failures import (
     TROUBLE,
@@ -37,6 +38,7 @@ __all__ = ["LEAST_VERSION", "Connection"]
 
 T = TypeVar("T")
 
+_checks = Checks(ValueError)
 #: Atomic batches came with 2.12.0, which refuses those with conditions. 2.15 is advised, since it writes the
 #: log of a cluster in groups.
 LEAST_VERSION: Final = (2, 12, 1)
@@ -57,10 +59,12 @@ class Connection:
         timeout: Seconds until a call has failed; a new leader is elected within about six.
 
     Raises:
-        ValueError: The URL cannot be read; the message does not quote it.
+        ValueError: The URL cannot be read, and the message does not quote it; or the timeout is out of its
+            range.
     """
 
     def __init__(self, url: str, *, error: MakeError, name: str, timeout: float = 15.0) -> None:
+        _checks.seconds("timeout", timeout, zero=False, most=DAY)
         self._address: Address = read_address(url)
         self._error = error
         self._name = name

@@ -18,6 +18,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed
 
+from nexmo_dispatch_core.checks import DAY, Checks
 from nexmo_dispatch_core.postgres.failures import POSTGRES_ERRORS, MakeError, failure_of
 from nexmo_dispatch_core.tasks import Closing, end
 from nexmo_dispatch_core.unfinished import shows_unfinished
@@ -31,6 +32,8 @@ SCHEMA: Final = "nexmo_dispatch"
 Connection = AsyncConnection[TupleRow]
 Work = Callable[[Connection], Awaitable[T]]
 
+_checks = Checks(ValueError)
+_MOST_CONNECTIONS: Final = 10_000
 _SCHEMES: Final = ("postgresql", "postgres")
 # A dead peer is detected within about 20 seconds, also during the wait for a response. A URL may override it.
 _DEFAULTS: Final = {
@@ -63,12 +66,14 @@ class Database:
         timeout: Maximum wait for a connection or a response, in seconds.
 
     Raises:
-        ValueError: The URL cannot be read; the message does not quote it.
+        ValueError: The URL cannot be read, and the message does not quote it; or a number is out of range.
     """
 
     def __init__(
         self, url: str, *, error: MakeError, name: str, connections: int = 4, timeout: float = 30.0
     ) -> None:
+        _checks.count("connections", connections, most=_MOST_CONNECTIONS)
+        _checks.seconds("timeout", timeout, zero=False, most=DAY)
         self.url: str = url
         self._conninfo = _conninfo(url, name)
         self._error = error

@@ -47,6 +47,14 @@ SECRET = "a-secret-in-the-wrong-place"
             "wait must be a number of seconds, at least 1, not 0.5",
         ),
         (lambda: CHECKS.seconds("wait", 0, zero=False), "wait must be a number of seconds, above 0, not 0"),
+        (
+            lambda: CHECKS.seconds("lease", math.inf, zero=False, most=60),
+            "lease must be a number of seconds, above 0 and at most 60, not inf",
+        ),
+        (
+            lambda: CHECKS.seconds("wait", 61, most=60, none=True),
+            "wait must be a number of seconds, at least 0 and at most 60, or None, not 61",
+        ),
         (lambda: CHECKS.number("share", -0.1), "share must be a number, at least 0, not -0.1"),
         (lambda: CHECKS.number("share", True), "share must be a number, at least 0, not True"),
         (lambda: CHECKS.number("share", SECRET), "share must be a number, at least 0, not str"),
@@ -95,6 +103,7 @@ def test_right_settings_pass() -> None:
     CHECKS.seconds("wait", None, none=True)
     CHECKS.seconds("wait", 0.5, zero=False, none=True)
     CHECKS.seconds("wait", 1, least=1)
+    CHECKS.seconds("wait", 60, most=60)
     CHECKS.number("base", 0)
     CHECKS.number("base", 1, least=1)
     CHECKS.number("base", math.inf)

@@ -144,7 +144,7 @@ class JetStreamLedger:
                 messages a person twice. The campaign keeps this decision.
             restored: Go on with a stream that was put back from a backup, or copied. Rows that were sent from
                 the original since are sent again.
-            lease: Seconds without a sign of life after which other processes take this one for dead.
+            lease: Seconds without a sign of life until others take this process for dead (a day at most).
             replicas: Of a stream that is made; None for 3 in a cluster and 1 on a single server.
             max_bytes: Bytes after which a stream that is made is full; None for the limit of the server.
             timeout: Seconds until a call has failed.
@@ -153,7 +153,7 @@ class JetStreamLedger:
         Raises:
             LedgerError: The stream cannot be used, or may lose what it acknowledged.
             LedgerCopiedError: The stream was put back from a backup or copied, and *restored* is False.
-            ConfigurationError: *opt_outs* is somewhere else, or the URL cannot be read.
+            ConfigurationError: *opt_outs* is somewhere else, or another argument cannot be used.
         """
         try:
             connection = Connection(url, error=_error, name="nexmo-dispatch campaign", timeout=timeout)

@@ -23,7 +23,8 @@ from nexmo_dispatch_async.bulk.ledger.jetstream_rows import Chunk, Marker, Names
 from nexmo_dispatch_async.bulk.ledger.jetstream_view import CampaignView, Worker
 from nexmo_dispatch_async.bulk.ledger.records import Life
 from nexmo_dispatch_async.bulk.ledger.tenure import Tenure
-from nexmo_dispatch_async.exceptions import LedgerError
+from nexmo_dispatch_async.checks import checks
+from nexmo_dispatch_async.exceptions import ConfigurationError, LedgerError
 from nexmo_dispatch_core.jetstream.connection import Connection
 from nexmo_dispatch_core.jetstream.failures import Failure, WrongSequenceError
 from nexmo_dispatch_core.jetstream.lease import Lease, LostLeaseError
@@ -43,10 +44,21 @@ _LAG, _LOOKS = 0.05, 200
 _GONE: Final = 60
 
 
+_REPLICAS: Final = (1, 3, 5)
+
+
 def campaign_stream(
     connection: Connection, *, replicas: int | None = None, max_bytes: int | None = None
 ) -> Stream:
-    """Return the stream of all campaigns and opt-out lists of a space."""
+    """Return the stream of all campaigns and opt-out lists of a space.
+
+    Raises:
+        ConfigurationError: A number is out of its range.
+    """
+    if replicas is not None and (replicas not in _REPLICAS or isinstance(replicas, bool)):
+        raise ConfigurationError("replicas must be 1, 3 or 5, or None")
+    if max_bytes is not None:
+        checks.count("max_bytes", max_bytes)
     space = connection.space
     shape = Shape(
         f"{space}_campaigns",

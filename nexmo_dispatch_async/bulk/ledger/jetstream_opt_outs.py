@@ -41,7 +41,8 @@ class JetStreamOptOutStore:
         timeout: Seconds until a call has failed.
 
     Raises:
-        ConfigurationError: The URL cannot be read, or *name* is a text that no store takes.
+        ConfigurationError: The URL cannot be read, *name* is a text that no store takes, or a number is
+            out of its range.
     """
 
     def __init__(self, url: str, *, name: str = "people", own: bool = False, timeout: float = 15.0) -> None:

@@ -19,6 +19,7 @@ from nexmo_dispatch_async.bulk.ledger.sqlite_file import open_opt_outs
 from nexmo_dispatch_async.bulk.ledger.sqlite_sql import Work
 from nexmo_dispatch_async.checks import checks
 from nexmo_dispatch_async.exceptions import LedgerError, OptOutError
+from nexmo_dispatch_core.checks import DAY
 from nexmo_dispatch_core.file_failures import reason_of
 from nexmo_dispatch_core.sqlite import SqliteFile
 from nexmo_dispatch_core.unfinished import shows_unfinished
@@ -39,11 +40,12 @@ class SqliteOptOutStore:
         busy_timeout: How many seconds to wait for another process that is writing.
 
     Raises:
-        ConfigurationError: *path* is no path.
+        ConfigurationError: *path* is no path, or *busy_timeout* no number of seconds up to a day.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, busy_timeout: float = 10.0) -> None:
         checks.path("path", path)
+        checks.seconds("busy_timeout", busy_timeout, most=DAY)
         self.path: Path = Path(path)
         self.busy_timeout = busy_timeout
         self._file: SqliteFile | None = None

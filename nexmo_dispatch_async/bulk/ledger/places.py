@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import quote, unquote
 
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
+from nexmo_dispatch_async.bulk.ledger.tenure import check_lease
 from nexmo_dispatch_async.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -100,15 +101,18 @@ async def open_ledger(
         observer: Whether to only inspect and control a campaign that another process runs.
         restored: Whether to use a ledger that was copied or restored from a backup.
         create: Whether a ledger that is missing is made.
-        lease: Seconds without a sign of life after which a process that shares a store is taken for dead.
+        lease: Seconds without a sign of life after which a process that shares a store is taken for dead;
+            above 0, and at most a day.
         accept_loss: Whether to use a shared store that may lose what it acknowledged.
         sends: Whether this process sends; one that hears callbacks only takes no part of a shared quota.
         clock: Returns epoch seconds.
 
     Raises:
         LedgerError: The ledger cannot be used.
-        ConfigurationError: The URL is that of no ledger, or the extra of its engine is not installed.
+        ConfigurationError: The URL is that of no ledger, the extra of its engine is not installed, or an
+            argument is wrong.
     """
+    check_lease(lease)
     if isinstance(place, str) and is_url(place):
         url, named = split_url(place)
         opening = _shared(place)

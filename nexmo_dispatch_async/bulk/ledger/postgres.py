@@ -147,7 +147,7 @@ class PostgresLedger:
             accept_loss: Also use a server that may lose what it committed: a `sending` that is lost messages
                 a person twice.
             sends: False for a process that hears callbacks and claims no row: it has no part of the quota.
-            lease: Seconds without a sign of life after which other processes take this one for dead.
+            lease: Seconds without a sign of life until others take this process for dead (a day at most).
             connections: The most connections; two more are those of its own opt-out list.
             timeout: Maximum wait for a connection or a response, in seconds.
             clock: Gives epoch seconds, for what no caller brings a time.
@@ -156,7 +156,7 @@ class PostgresLedger:
             LedgerCopiedError: The database was restored or copied, and *restored* is False; `postgres_mark`
                 says what cannot be noticed.
             LedgerError: The database cannot be used, or the server may lose what it committed.
-            ConfigurationError: *opt_outs* is somewhere else, or the URL cannot be read.
+            ConfigurationError: *opt_outs* is somewhere else, or another argument cannot be used.
         """
         if opt_outs is not None and not isinstance(opt_outs.store, PostgresOptOutStore):
             raise ConfigurationError(

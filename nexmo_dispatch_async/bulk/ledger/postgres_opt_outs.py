@@ -48,7 +48,8 @@ class PostgresOptOutStore:
         timeout: Maximum wait for a connection or a response, in seconds.
 
     Raises:
-        ConfigurationError: The URL cannot be read, or *name* is a text that no store takes.
+        ConfigurationError: The URL cannot be read, *name* is a text that no store takes, or a number is
+            out of its range.
     """
 
     def __init__(

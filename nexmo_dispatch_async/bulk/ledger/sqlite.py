@@ -50,6 +50,7 @@ from nexmo_dispatch_async.exceptions import (
     LedgerError,
     PlanChangedError,
 )
+from nexmo_dispatch_core.checks import DAY
 from nexmo_dispatch_core.file_failures import reason_of
 from nexmo_dispatch_core.unfinished import shows_unfinished
 
@@ -130,9 +131,10 @@ class SqliteLedger:
             LedgerCopiedError: The file was copied or restored, and *restored* is False.
             LedgerError: It is something else, or cannot be used.
             OptOutError: The opt-out list cannot be used.
-            ConfigurationError: *opt_outs* is in memory, or *path* is no path.
+            ConfigurationError: *opt_outs* is in memory, *path* no path, or *busy_timeout* out of its range.
         """
         checks.path("path", path)
+        checks.seconds("busy_timeout", busy_timeout, most=DAY)
         shared: Path | None = None
         if opt_outs is not None:
             if not isinstance(opt_outs.store, SqliteOptOutStore):

@@ -14,11 +14,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from nexmo_dispatch_async.checks import checks
 from nexmo_dispatch_async.exceptions import LedgerError
 from nexmo_dispatch_core.bursts import Bursts
+from nexmo_dispatch_core.checks import DAY
 from nexmo_dispatch_core.unfinished import shows_unfinished
 
-__all__ = ["Tenure", "boot_time"]
+__all__ = ["Tenure", "boot_time", "check_lease"]
 
 logger: logging.Logger = logging.getLogger("nexmo_dispatch_async")
 
@@ -34,11 +36,21 @@ def boot_time() -> float:
     return time.monotonic()
 
 
+def check_lease(lease: object) -> None:
+    """Require the seconds of a lease: above 0, and at most a day.
+
+    Raises:
+        ConfigurationError: They are something else.
+    """
+    checks.seconds("lease", lease, zero=False, most=DAY)
+
+
 class Tenure:
     """The time in which no other process can have taken the rows that this one claimed.
 
     Args:
-        lease: Seconds without a sign of life after which others take this process for dead.
+        lease: Seconds without a sign of life after which others take this process for dead; above 0, and at
+            most a day.
         clock: Returns seconds that never go back.
         wall_clock: Returns epoch seconds: a suspension that the first clock did not see shows in them.
     """
@@ -50,6 +62,7 @@ class Tenure:
         clock: Callable[[], float] = boot_time,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
+        check_lease(lease)
         self._safe = lease * _SAFE
         self._clock = clock
         self._wall = wall_clock

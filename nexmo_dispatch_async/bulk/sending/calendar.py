@@ -13,6 +13,7 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from nexmo_dispatch_async.bulk.settings import QuietHours
+from nexmo_dispatch_async.checks import checks
 from nexmo_dispatch_async.exceptions import ConfigurationError
 
 __all__ = ["Calendar"]
@@ -32,8 +33,8 @@ class Calendar:
         send_until: Epoch seconds from which nothing is sent, or `None`.
 
     Raises:
-        ConfigurationError: The zone is not known, `start_at` is not before `send_until`, or the quiet hours
-            are never over.
+        ConfigurationError: The zone is not known, a time is no number of seconds, `start_at` is not before
+            `send_until`, or the quiet hours are never over.
     """
 
     def __init__(
@@ -44,6 +45,9 @@ class Calendar:
         start_at: float | None = None,
         send_until: float | None = None,
     ) -> None:
+        for name, at in (("start_at", start_at), ("send_until", send_until)):
+            if at is not None:
+                checks.seconds(name, at)
         if start_at is not None and send_until is not None and start_at >= send_until:
             raise ConfigurationError("start_at must be before send_until")
         if quiet is not None:

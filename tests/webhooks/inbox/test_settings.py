@@ -50,7 +50,10 @@ def test_an_unknown_setting_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"busy_timeout": -1}, "busy_timeout must be a number of seconds, at least 0, not -1"),
+        (
+            {"busy_timeout": -1},
+            "busy_timeout must be a number of seconds, at least 0 and at most 86400, not -1",
+        ),
         ({"synchronous": "OFF"}, "synchronous must be FULL or NORMAL, not str"),
         ({"schema": b"CREATE"}, "schema must be text, not bytes"),
         ({"max_bytes": 1e9}, "max_bytes must be a whole number, at least 262144, not 1000000000.0"),

@@ -6,6 +6,7 @@ from typing import TypedDict
 
 import msgspec
 
+from nexmo_dispatch_core.checks import DAY
 from nexmo_dispatch_webhooks.checks import checks
 from nexmo_dispatch_webhooks.exceptions import ConfigurationError
 from nexmo_dispatch_webhooks.inbox.settings import InboxOptions
@@ -35,7 +36,7 @@ class JetStreamSettings(msgspec.Struct, frozen=True, kw_only=True):
     create: bool = True
 
     def __post_init__(self) -> None:
-        checks.seconds("timeout", self.timeout, zero=False)
+        checks.seconds("timeout", self.timeout, zero=False, most=DAY)
         if self.replicas not in {None, 1, 3, 5}:
             raise ConfigurationError("replicas must be 1, 3 or 5, or None")
         if self.max_bytes is not None:

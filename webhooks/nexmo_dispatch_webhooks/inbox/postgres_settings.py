@@ -6,6 +6,7 @@ from typing import TypedDict
 
 import msgspec
 
+from nexmo_dispatch_core.checks import DAY
 from nexmo_dispatch_webhooks.checks import checks
 from nexmo_dispatch_webhooks.inbox.settings import InboxOptions
 
@@ -36,7 +37,7 @@ class PostgresSettings(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         checks.count("connections", self.connections)
         checks.count("handler_connections", self.handler_connections)
-        checks.seconds("timeout", self.timeout, zero=False)
+        checks.seconds("timeout", self.timeout, zero=False, most=DAY)
         checks.texts(schema=self.schema)
         checks.instance("migrate", self.migrate, bool)
 

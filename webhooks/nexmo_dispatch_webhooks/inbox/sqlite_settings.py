@@ -6,6 +6,7 @@ from typing import Final, Literal, TypedDict
 
 import msgspec
 
+from nexmo_dispatch_core.checks import DAY
 from nexmo_dispatch_webhooks.checks import checks
 from nexmo_dispatch_webhooks.inbox.settings import InboxOptions
 
@@ -44,7 +45,7 @@ class SqliteSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         checks.choice("synchronous", self.synchronous, ("FULL", "NORMAL"))
-        checks.seconds("busy_timeout", self.busy_timeout)
+        checks.seconds("busy_timeout", self.busy_timeout, most=DAY)
         checks.count("max_bytes", self.max_bytes, least=LEAST_BYTES)
         checks.texts(schema=self.schema, owner=self.owner)
 
