@@ -14,7 +14,6 @@ from typing import Self, Unpack
 
 import anyio
 
-from nexmo_dispatch_core.tasks import Closing
 from nexmo_dispatch_core.unfinished import shows_unfinished
 from nexmo_dispatch_webhooks.checks import checks
 from nexmo_dispatch_webhooks.events import Event
@@ -87,7 +86,6 @@ class StoreInbox(RecordReader):
         self._reading: anyio.CancelScope | None = None
         self._task: asyncio.Task[None] | None = None
         self._scopes: _Scopes | None = None
-        self._closing = Closing()
         self._active = False
         # counts
         self._storing, self._duplicates, self._not_stored, self._full_at = True, 0, 0, -math.inf
@@ -121,8 +119,6 @@ class StoreInbox(RecordReader):
             ConfigurationError: The inbox is started already, since it belongs to one receiver; or no event
                 loop of asyncio runs.
         """
-        if self._task is not None:
-            raise ConfigurationError("the inbox is started already: each receiver needs its own")
         try:
             asyncio.get_running_loop()
         except RuntimeError:
@@ -130,6 +126,8 @@ class StoreInbox(RecordReader):
                 "no event loop of asyncio runs: serve a receiver with an inbox on one, trio is not supported"
             ) from None
         await self._open_store()
+        if self._task is not None:
+            raise ConfigurationError("the inbox is started already: each receiver needs its own")
         self._runner = AttemptRunner(router, self.store, self.settings)
         self._scheduler.begin(self._runner)
         scopes = self._scopes = anyio.CancelScope(), anyio.CancelScope(), anyio.CancelScope()
@@ -155,41 +153,39 @@ class StoreInbox(RecordReader):
         Remaining events, and events that wait for another attempt, are handled after the next start.
         """
         try:
-            await self._drain_workers()
+            await self._drain()
         finally:
-            self._gathered.clear()
-            self.store.on_added = None
-            self._active = False
-            self._scheduler.forget()
-            self._retention.forget()
-            await self._closing.run(self.store.aclose)
+            await self._closing.run(self._close)
 
-    async def _open_store(self) -> None:
-        await self._closing.wait()
-        await self.store.open()
-
-    async def _drain_workers(self) -> None:
-        task, scopes = self._task, self._scopes
-        if task is None or scopes is None:
+    async def _drain(self) -> None:
+        """Let the workers handle what is pending; a cancellation of the caller shortens that."""
+        if self._task is None or self._scopes is None:
             return
-        workers, house, taking = scopes
+        _, house, taking = self._scopes
         house.cancel()
         taking.cancel()
         self._scheduler.stop()
-        try:
-            await asyncio.wait({task}, timeout=self.settings.drain)
-        finally:
+        await asyncio.wait({self._task}, timeout=self.settings.drain)
+
+    async def _close(self) -> None:
+        task, scopes = self._task, self._scopes
+        if task is not None and scopes is not None:
             if not task.done():
                 logger.warning(
                     "the inbox stops with %d pending events, which are handled after the next start",
                     len(self._scheduler.lanes),
                 )
-                workers.cancel()
-            with anyio.CancelScope(shield=True):
-                await asyncio.wait({task})
-            self._task = None
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log_failure("the inbox", error)
+                scopes[0].cancel()
+            await asyncio.wait({task})
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log_failure("the inbox", error)
+        self._task = None
+        self._gathered.clear()
+        self.store.on_added = None
+        self._active = False
+        self._scheduler.forget()
+        self._retention.forget()
+        await self.store.aclose()
 
     async def _live(self, scopes: _Scopes, begun: asyncio.Event) -> None:
         workers, house, taking = scopes
@@ -465,7 +461,7 @@ class StoreInbox(RecordReader):
             ConfigurationError: *which* is neither, or a text is one that no store takes.
         """
         check_retry(which, handler, kind)
-        await self.store.open()
+        await self._open_store()
         found = await self.store.retry(which, handler=handler, kind=kind)
         if self._active and found and self._claims is None:
             await self._refresh()
@@ -495,7 +491,7 @@ class StoreInbox(RecordReader):
         states: tuple[RecordState, ...] = ("handled", "quarantined") if record_id is not None else (state,)
         if not {"handled", "quarantined"}.issuperset(states):
             raise ConfigurationError("purge takes handled or quarantined records")
-        await self.store.open()
+        await self._open_store()
         before = None if older_than is None else self.settings.clock() - older_than
         which: RecordChoice = "all" if record_id is None else record_id
         found = await self.store.purge(which, states=states, before=before)

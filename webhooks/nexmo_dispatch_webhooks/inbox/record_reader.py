@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 
+from nexmo_dispatch_core.tasks import Closing
 from nexmo_dispatch_webhooks.checks import checks
 from nexmo_dispatch_webhooks.exceptions import ConfigurationError
 from nexmo_dispatch_webhooks.inbox.records import STATES, FailureTally, Record, RecordCounts, RecordState
@@ -36,6 +37,11 @@ class RecordReader:
 
     def __init__(self, store: InboxStore) -> None:
         self.store = store
+        self._closing = Closing()
+
+    async def _open_store(self) -> None:
+        await self._closing.wait()
+        await self.store.open()
 
     async def list(
         self, state: RecordState | None = None, *, limit: int = 100, after: int = 0
@@ -54,7 +60,7 @@ class RecordReader:
         checks.count("after", after, least=0, most=_LARGEST)
         if state is not None and state not in STATES:
             raise ConfigurationError(f"state must be one of {', '.join(STATES)}, or None")
-        await self.store.open()
+        await self._open_store()
         return await self.store.list(state, limit=limit, after=after)
 
     async def count(self) -> RecordCounts:
@@ -62,7 +68,7 @@ class RecordReader:
 
         Pending are also those that a handler works on now, in whatever process.
         """
-        await self.store.open()
+        await self._open_store()
         return await self.store.count()
 
     async def show(self, record_id: int) -> Record:
@@ -73,7 +79,7 @@ class RecordReader:
             ConfigurationError: *record_id* is no whole number from 0 to 2**63 - 1.
         """
         check_id("record_id", record_id)
-        await self.store.open()
+        await self._open_store()
         return await self.store.load(record_id)
 
     async def summary(self) -> builtins.list[FailureTally]:
@@ -81,6 +87,6 @@ class RecordReader:
 
         A record in which two handlers failed is counted for both.
         """
-        await self.store.open()
+        await self._open_store()
         found = await self.store.summary()
         return sorted(found, key=lambda tally: (-tally.count, tally.oldest, tally.handler or ""))
