@@ -15,7 +15,6 @@ from typing import Self, Unpack
 import anyio
 
 from nexmo_dispatch_core.unfinished import shows_unfinished
-from nexmo_dispatch_webhooks.checks import checks
 from nexmo_dispatch_webhooks.events import Event
 from nexmo_dispatch_webhooks.exceptions import (
     ConfigurationError,
@@ -27,7 +26,7 @@ from nexmo_dispatch_webhooks.exceptions import (
 from nexmo_dispatch_webhooks.inbox.attempt import AttemptRunner
 from nexmo_dispatch_webhooks.inbox.backlog import Backlog
 from nexmo_dispatch_webhooks.inbox.monotonic_times import to_monotonic
-from nexmo_dispatch_webhooks.inbox.record_reader import RecordReader, check_id, check_retry
+from nexmo_dispatch_webhooks.inbox.record_reader import RecordReader, check_retry, states_to_purge
 from nexmo_dispatch_webhooks.inbox.records import (
     InboxHealth,
     NewRecord,
@@ -486,11 +485,7 @@ class StoreInbox(RecordReader):
             ConfigurationError: The state is another: pending records were acknowledged and not yet handled.
                 Or *older_than* is no number of seconds, or *record_id* no id.
         """
-        checks.seconds("older_than", older_than, none=True)
-        check_id("record_id", 0 if record_id is None else record_id)
-        states: tuple[RecordState, ...] = ("handled", "quarantined") if record_id is not None else (state,)
-        if not {"handled", "quarantined"}.issuperset(states):
-            raise ConfigurationError("purge takes handled or quarantined records")
+        states = states_to_purge(state, record_id, older_than)
         await self._open_store()
         before = None if older_than is None else self.settings.clock() - older_than
         which: RecordChoice = "all" if record_id is None else record_id

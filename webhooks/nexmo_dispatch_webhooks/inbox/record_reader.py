@@ -10,7 +10,7 @@ from nexmo_dispatch_webhooks.exceptions import ConfigurationError
 from nexmo_dispatch_webhooks.inbox.records import STATES, FailureTally, Record, RecordCounts, RecordState
 from nexmo_dispatch_webhooks.inbox.store import InboxStore
 
-__all__ = ["RecordReader", "check_id", "check_retry"]
+__all__ = ["RecordReader", "check_retry", "states_to_purge"]
 
 #: The largest number that every store takes.
 _LARGEST = (1 << 63) - 1
@@ -26,6 +26,19 @@ def check_retry(which: object, handler: str | None, kind: str | None) -> None:
     if which != "all":
         check_id("which", which)
     checks.texts(handler="" if handler is None else handler, kind="" if kind is None else kind)
+
+
+def states_to_purge(
+    state: RecordState, record_id: object, older_than: float | None
+) -> tuple[RecordState, ...]:
+    """Return the states of the records that `StoreInbox.purge` takes, after a check of its arguments."""
+    checks.seconds("older_than", older_than, none=True)
+    if record_id is not None:
+        check_id("record_id", record_id)
+        return ("handled", "quarantined")
+    if state not in {"handled", "quarantined"}:
+        raise ConfigurationError("purge takes handled or quarantined records")
+    return (state,)
 
 
 class RecordReader:
