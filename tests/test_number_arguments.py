@@ -52,8 +52,12 @@ CALLS: Final[dict[str, tuple[Call, str, tuple[Any, ...]]]] = {
     ),
     "lease on Postgres": (lambda value: PostgresLedger.open(POSTGRES, "a", lease=value), DAY, (0, math.inf)),
     "lease on NATS": (lambda value: JetStreamLedger.open(NATS, "a", lease=value), DAY, (0, math.inf)),
-    "lease of an inbox": (lambda value: MemoryInbox(lease=value), DAY, (0, math.inf)),
-    "poll of an inbox": (lambda value: MemoryInbox(poll=value), DAY, (0, math.inf)),
+    "lease of an inbox": (
+        lambda value: MemoryInbox(lease=value),
+        "above 0 and at most 1000000000",
+        (0, math.inf),
+    ),
+    "poll of an inbox": (lambda value: MemoryInbox(poll=value), "above 0", (0,)),
     "timeout of PostgresLedger": (
         lambda value: PostgresLedger.open(POSTGRES, "a", timeout=value),
         DAY,

@@ -13,7 +13,6 @@ from typing import Final, TypedDict
 import anyio
 import msgspec
 
-from nexmo_dispatch_core.checks import DAY
 from nexmo_dispatch_webhooks.checks import checks
 from nexmo_dispatch_webhooks.events import Event, parse_event
 from nexmo_dispatch_webhooks.inbox.retry import HandlerRetryPolicy
@@ -22,6 +21,8 @@ __all__ = ["HOUR", "InboxOptions", "InboxSettings"]
 
 #: Seconds.
 HOUR: Final = 3600.0
+#: The events of a process that died would stay with it for ever under a lease without an end.
+_LONGEST_LEASE: Final = 1e9
 
 
 class InboxSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,8 +82,8 @@ class InboxSettings(msgspec.Struct, frozen=True, kw_only=True):
             checks.seconds(name, getattr(self, name))
         # the service repeats for so long (contract 5.10)
         checks.seconds("remember", self.remember, least=24 * HOUR)
-        checks.seconds("poll", self.poll, zero=False, most=DAY)
-        checks.seconds("lease", self.lease, zero=False, most=DAY)
+        checks.seconds("poll", self.poll, zero=False)
+        checks.seconds("lease", self.lease, zero=False, most=_LONGEST_LEASE)
         checks.seconds("handler_timeout", self.handler_timeout, zero=False, none=True)
         checks.instance("retry", self.retry, HandlerRetryPolicy)
 
