@@ -4,7 +4,8 @@ import gc
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.simulator.page.browser import chromium, find_browser
 from tests.support.aioresponses_fix import patched
 from tests.support.log_guard import guarded
 from tests.support.paths import PAYLOADS
+from tests.support.ports import HeldPort
 from tests.support.tls import make_certificate
 
 # Their assertions tell what they compared, as those of tests do.
@@ -134,6 +136,13 @@ def nothing_private_is_logged(request: pytest.FixtureRequest) -> Iterator[None]:
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a certificate for localhost with its key, made for this run."""
     return make_certificate(tmp_path_factory.mktemp("tls") / "localhost.pem")
+
+
+@pytest.fixture
+def hold_port() -> Iterator[Callable[[], int]]:
+    """Return ports, one a call, that refuse connections until a server of the test listens there."""
+    with ExitStack() as stack:
+        yield lambda: stack.enter_context(HeldPort()).number
 
 
 @pytest.fixture

@@ -38,6 +38,7 @@ from tests.support.misbehaving import (
     reset_after_body,
 )
 from tests.support.paths import PAYLOADS
+from tests.support.ports import HeldPort
 from tests.support.tls import client_context, make_certificate, server_context
 from tests.support.tls_thread import TlsThread
 
@@ -191,9 +192,8 @@ def elsewhere(scene: Scene, port: int) -> None:
     scene.base_url = f"{scheme}://{host}:{port}"
 
 
-def refused(scene: Scene, _stack: AsyncExitStack) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        elsewhere(scene, sock.getsockname()[1])
+def refused(scene: Scene, stack: AsyncExitStack) -> None:
+    elsewhere(scene, stack.enter_context(HeldPort()).number)
 
 
 def full_queue(scene: Scene, stack: AsyncExitStack) -> None:

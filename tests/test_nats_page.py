@@ -14,6 +14,7 @@ from nexmo_dispatch_webhooks.inbox.conformance import record
 from nexmo_dispatch_webhooks.inbox.jetstream import JetStreamInboxStore
 from tests.support.nats_server import NatsServer, program
 from tests.support.paths import ROOT
+from tests.support.started import started
 
 USER = "dispatch:change%20me@"
 RETENTION = TrackingRetention(ended=100, open=1000, unclaimed=10, max_unclaimed=3)
@@ -28,9 +29,7 @@ async def test_the_least_rights_of_the_page_are_enough_and_no_more() -> None:
     (block,) = [
         found for found in re.findall(r"```text\n(.*?)```", page, re.DOTALL) if "authorization" in found
     ]
-    server = NatsServer(lines=block.splitlines())
-    server.start()
-    try:
+    with started(NatsServer(lines=block.splitlines())) as server:
         store = JetStreamInboxStore(server.url("spring", USER), clock=time.time, monotonic=time.monotonic)
         await store.open()
         await store.claim()
@@ -51,5 +50,3 @@ async def test_the_least_rights_of_the_page_are_enough_and_no_more() -> None:
         foreign = JetStreamInboxStore(server.url("other", USER), clock=time.time, monotonic=time.monotonic)
         with pytest.raises(InboxError, match="may not do this"):
             await foreign.open()
-    finally:
-        server.remove()

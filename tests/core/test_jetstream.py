@@ -18,6 +18,7 @@ from nexmo_dispatch_core.jetstream.failures import Failure, RefusedError, WrongS
 from nexmo_dispatch_core.jetstream.lease import Lease, LostLeaseError
 from nexmo_dispatch_core.jetstream.stream import Shape, Stream, Write
 from tests.support.nats_server import NatsServer
+from tests.support.started import started
 
 SECRET = "nats://someone:secret@"
 
@@ -54,10 +55,8 @@ async def stream(connection: Connection) -> Stream:
 @pytest.fixture
 def own_server() -> Iterator[NatsServer]:
     """A server that a test may stop."""
-    server = NatsServer()
-    server.start()
-    yield server
-    server.remove()
+    with started(NatsServer()) as server:
+        yield server
 
 
 # --- addresses, failures, durability: without a server
@@ -133,16 +132,12 @@ def test_campaigns_refuse_a_stream_that_may_lose_a_write(nats_url: str) -> None:
 @pytest.mark.engines
 async def test_refused_credentials_are_said_at_once() -> None:
     """Long before the timeout, and without user and password."""
-    server = NatsServer(lines=["authorization { user: someone, password: other }"])
-    server.start()
-    try:
+    with started(NatsServer(lines=["authorization { user: someone, password: other }"])) as server:
         connection = connection_to(server.url(user="someone:secret@"), timeout=60.0)
         with pytest.raises(StoreError, match="refused the credentials") as caught:
             await connection.open()
         assert caught.value.kind == "rights"
         assert "someone" not in f"{connection!r} {caught.value.__cause__} {caught.value.__context__}"
-    finally:
-        server.remove()
 
 
 async def test_a_reset_does_not_hide_refused_credentials() -> None:
@@ -203,9 +198,7 @@ async def test_an_old_server_is_refused() -> None:
 async def test_a_user_without_rights_is_told_so() -> None:
     """The server tells it beside the response, which never comes."""
     user = '{ user: u, password: p, permissions: { publish: ["$JS.API.STREAM.INFO.>"], subscribe: ">" } }'
-    server = NatsServer(lines=[f"authorization {{ users: [ {user} ] }}"])
-    server.start()
-    try:
+    with started(NatsServer(lines=[f"authorization {{ users: [ {user} ] }}"])) as server:
         connection = connection_to(server.url("abc", "u:p@"))
         await connection.open()
         stream = Stream(connection, Shape("abc_x", ("abc.x.*",)))
@@ -213,8 +206,6 @@ async def test_a_user_without_rights_is_told_so() -> None:
             await stream.require(create=True)
         assert caught.value.kind == "rights"
         await connection.aclose()
-    finally:
-        server.remove()
 
 
 @pytest.mark.engines
@@ -223,12 +214,8 @@ async def test_a_server_without_jetstream_is_refused() -> None:
     conf = server.folder / "conf"
     lines = [line for line in conf.read_text("utf-8").splitlines() if not line.startswith("jetstream")]
     conf.write_text("\n".join(lines), "utf-8")
-    server.start()
-    try:
-        with pytest.raises(StoreError, match="JetStream is not enabled"):
-            await connection_to(server.url()).open()
-    finally:
-        server.remove()
+    with started(server), pytest.raises(StoreError, match="JetStream is not enabled"):
+        await connection_to(server.url()).open()
 
 
 @pytest.mark.engines

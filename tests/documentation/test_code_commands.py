@@ -2,11 +2,11 @@
 
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.support.nats_server import free_ports
 from tests.support.page_programs import commands, running, shell
 from tests.support.paths import ROOT
 
@@ -15,9 +15,9 @@ PAGE = ROOT / "docs" / "one_time_passwords.md"
 
 @pytest.mark.timeout(120)
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_the_commands_show_a_code_that_is_not_read(tmp_path: Path) -> None:
+def test_the_commands_show_a_code_that_is_not_read(tmp_path: Path, hold_port: Callable[[], int]) -> None:
     """A code was sent, says the page, and later by which channel it arrived; it knows no other login."""
-    ours, service = free_ports(2)
+    ours, service = hold_port(), hold_port()
     (tmp_path / "otp.py").write_text((ROOT / "examples" / "otp.py").read_text("utf-8"), "utf-8")
     page = f"http://127.0.0.1:{ours}/codes"
     simulate, serve, look = commands(

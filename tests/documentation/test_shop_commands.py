@@ -4,11 +4,11 @@ import os
 import re
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.support.nats_server import free_ports
 from tests.support.page_programs import commands, running, shell
 from tests.support.paths import ROOT
 
@@ -17,9 +17,11 @@ PAGE = ROOT / "docs" / "one_lifespan.md"
 
 @pytest.mark.timeout(120)
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_the_commands_show_a_notice_an_answer_and_a_crash(tmp_path: Path) -> None:
+def test_the_commands_show_a_notice_an_answer_and_a_crash(
+    tmp_path: Path, hold_port: Callable[[], int]
+) -> None:
     """A notice reaches by SMS, a customer is answered, and callbacks tell what a killed process has sent."""
-    ours, service = free_ports(2)
+    ours, service = hold_port(), hold_port()
 
     def told(order: int) -> str:
         notice = f"http://127.0.0.1:{ours}/orders/{order}/notice"

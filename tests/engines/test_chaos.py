@@ -8,6 +8,7 @@ import pytest
 
 from tests.engines.chaos import campaign_in_chaos, inbox_in_chaos
 from tests.support.postgres_server import PostgresServer, binaries
+from tests.support.started import started
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(240)]
 
@@ -17,10 +18,8 @@ def server() -> Iterator[PostgresServer]:
     """A server of its own, which is stopped at once now and then."""
     if binaries() is None:
         pytest.skip("there is no Postgres server: install the package `postgresql`")
-    server = PostgresServer()
-    server.start()
-    yield server
-    server.remove()
+    with started(PostgresServer()) as server:
+        yield server
 
 
 async def test_effects_of_callbacks_are_made_once_and_in_order(server: PostgresServer) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -13,19 +13,18 @@ from nexmo_dispatch_async.cli.postgres_store import examine_store
 from nexmo_dispatch_async.exceptions import LedgerError
 from nexmo_dispatch_core.findings import Finding
 from tests.support.postgres_server import PostgresServer, binaries
+from tests.support.started import started
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(90)]
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[PostgresServer]:
+def server() -> Iterator[PostgresServer]:
     """A server of its own: its settings are changed."""
     if binaries() is None:
         pytest.skip("there is no Postgres server: install the package `postgresql`")
-    server = PostgresServer()
-    await asyncio.to_thread(server.start)
-    yield server
-    await asyncio.to_thread(server.remove)
+    with started(PostgresServer()) as server:
+        yield server
 
 
 async def durability(server: PostgresServer) -> Finding:

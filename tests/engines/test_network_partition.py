@@ -23,6 +23,7 @@ from tests.bulk.killing import reached, sends, simulator
 from tests.bulk.test_campaign_store_away import status_that
 from tests.support.namespaces import Namespaces, NamespacesRefusedError
 from tests.support.nats_server import NatsCluster, NatsServer, program
+from tests.support.started import started
 from tests.webhooks.inbox.jetstream_failures import survive
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(120)]
@@ -53,12 +54,8 @@ def network() -> Iterator[Namespaces]:
 @pytest.fixture
 def cluster(network: Namespaces) -> Iterator[NatsCluster]:
     """A server on each host, durable as it is advised."""
-    made = NatsCluster(places=[network.place(number) for number in range(3)])
-    try:
-        made.start()
+    with started(NatsCluster(places=[network.place(number) for number in range(3)])) as made:
         yield made
-    finally:
-        made.remove()
 
 
 @pytest.fixture

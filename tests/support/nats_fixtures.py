@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.nats_server import NatsCluster, NatsServer, program
+from tests.support.started import started
 
 __all__ = ["cluster", "nats_server", "nats_url"]
 
@@ -24,12 +25,8 @@ def nats_server() -> Iterator[NatsServer]:
     """A running server with JetStream."""
     _require()
     # most tests are about no power failure: a sync of each write costs ten times the time
-    server = NatsServer(sync="")
-    try:  # from the start on: a test whose time is over while it waits leaves no server behind
-        server.start()
+    with started(NatsServer(sync="")) as server:
         yield server
-    finally:
-        server.remove()
 
 
 @pytest.fixture
@@ -42,9 +39,5 @@ def nats_url(nats_server: NatsServer) -> str:
 def cluster() -> Iterator[NatsCluster]:
     """A running cluster of three servers, durable as it is advised."""
     _require()
-    made = NatsCluster()
-    try:
-        made.start()
+    with started(NatsCluster()) as made:
         yield made
-    finally:
-        made.remove()

@@ -1,4 +1,4 @@
-"""A real NATS server for tests, or a cluster of three: on free ports, with JetStream."""
+"""A real NATS server for tests, or a cluster of three: on ports of its own, with JetStream."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.support.ports import HeldPort
+
 __all__ = ["NatsCluster", "NatsServer", "Place", "program"]
 
 _SECONDS = 60
@@ -26,13 +28,6 @@ def program() -> Path | None:
         return beside
     found = shutil.which("nats-server")
     return None if found is None else Path(found)
-
-
-def free_ports(number: int) -> list[int]:
-    """Return ports that are free now."""
-    with contextlib.ExitStack() as stack:
-        made = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
-        return [one.getsockname()[1] for one in made]
 
 
 class Place(NamedTuple):
@@ -71,7 +66,8 @@ class NatsServer:
         self.name = name
         self.folder: Path = Path(tempfile.mkdtemp(prefix="nats-"))
         self.place = place
-        self.port, self.monitor = free_ports(2)
+        self._ports = HeldPort(), HeldPort()
+        self.port, self.monitor = (port.number for port in self._ports)
         self.log: Path = self.folder / "log"
         routes = ", ".join(f"nats://{route}" for route in cluster)
         synced = f', sync_interval: "{sync}"' if sync else ""
@@ -157,6 +153,8 @@ class NatsServer:
     def remove(self) -> None:
         """Stop it and delete what it stored."""
         self.stop(signal.SIGKILL)
+        for port in self._ports:
+            port.release()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -164,7 +162,8 @@ class NatsCluster:
     """Three servers that replicate streams among each other."""
 
     def __init__(self, *, sync: str = "always", places: Sequence[Place] = (_HERE,) * 3) -> None:
-        routes = [f"{place.host}:{port}" for place, port in zip(places, free_ports(3), strict=True)]
+        self._ports = [HeldPort() for _ in places]
+        routes = [f"{place.host}:{port.number}" for place, port in zip(places, self._ports, strict=True)]
         self.servers: list[NatsServer] = [
             NatsServer(
                 f"n{number}",
@@ -196,3 +195,5 @@ class NatsCluster:
         """Stop all servers and delete what they stored."""
         for server in self.servers:
             server.remove()
+        for port in self._ports:
+            port.release()

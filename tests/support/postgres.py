@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.support.postgres_server import PostgresServer, binaries
+from tests.support.started import started
 
 __all__ = ["database", "databases", "postgres", "postgres_pair"]
 
@@ -19,12 +20,8 @@ def postgres() -> Iterator[PostgresServer]:
     """A running server."""
     if binaries() is None:
         pytest.skip("there is no Postgres server: install the package `postgresql`")
-    server = PostgresServer()
-    try:  # from the start on: a test whose time is over while it waits leaves no server behind
-        server.start()
+    with started(PostgresServer()) as server:
         yield server
-    finally:
-        server.remove()
 
 
 @pytest.fixture
@@ -53,12 +50,7 @@ def postgres_pair() -> Iterator[list[PostgresServer]]:
     """A primary, and a standby that each of its commits waits for."""
     if binaries() is None:
         pytest.skip("there is no Postgres server: install the package `postgresql`")
-    primary = PostgresServer()
-    primary.start()
-    standby = PostgresServer(source=primary)
-    standby.start()
-    primary.sql("ALTER SYSTEM SET synchronous_standby_names = '*'")
-    primary.sql("SELECT pg_reload_conf()")
-    yield [primary, standby]
-    standby.remove()
-    primary.remove()
+    with started(PostgresServer()) as primary, started(PostgresServer(source=primary)) as standby:
+        primary.sql("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        primary.sql("SELECT pg_reload_conf()")
+        yield [primary, standby]

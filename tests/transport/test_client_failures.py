@@ -146,11 +146,10 @@ async def test_sends_to_a_server_that_reads_and_closes(workflow: Workflow, sends
 # --- before a byte left ---------------------------------------------------------------------------
 
 
-async def test_a_refused_connection_is_tried_again_and_then_not_sent(workflow: Workflow) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port = sock.getsockname()[1]
-
-    async with client_of(f"http://127.0.0.1:{port}") as client:
+async def test_a_refused_connection_is_tried_again_and_then_not_sent(
+    workflow: Workflow, hold_port: Callable[[], int]
+) -> None:
+    async with client_of(f"http://127.0.0.1:{hold_port()}") as client:
         with pytest.raises(APIConnectionError, match="POST /dispatch: no connection: ") as caught:
             await client.send(workflow)
 

@@ -1,6 +1,6 @@
 """A proxy on the way: real tunnels, and errors that say that it was the proxy."""
 
-import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -121,10 +121,11 @@ async def test_a_407_without_a_tunnel_is_the_proxy_as_well(workflow: Workflow) -
 
 
 @pytest.mark.parametrize("own", [True, False], ids=["a proxy of the client", "a proxy of your session"])
-async def test_a_connection_error_names_the_proxy(workflow: Workflow, *, own: bool) -> None:
+async def test_a_connection_error_names_the_proxy(
+    workflow: Workflow, hold_port: Callable[[], int], *, own: bool
+) -> None:
     """Host and port, without the credentials."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port = sock.getsockname()[1]
+    port = hold_port()
     by, once = f"http://user:proxy-password@127.0.0.1:{port}", RetryPolicy(attempts=1)
     async with aiohttp.ClientSession(proxy=by) as session:
         settings: dict[str, Any] = {"proxy": by} if own else {"session": session}

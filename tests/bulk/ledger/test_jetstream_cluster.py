@@ -15,6 +15,7 @@ from nexmo_dispatch_async.bulk.ledger.jetstream import JetStreamLedger
 from nexmo_dispatch_async.bulk.ledger.records import Result
 from nexmo_dispatch_async.exceptions import LedgerError
 from tests.support.nats_server import NatsCluster, NatsServer
+from tests.support.started import started
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(240)]
 
@@ -101,10 +102,8 @@ async def test_only_a_durable_cluster_takes_a_campaign_without_a_word(cluster: N
 
 async def test_a_cluster_that_syncs_now_and_then_is_refused() -> None:
     """Its power failure would lose what was `sending`, and message people twice."""
-    cluster = NatsCluster(sync="")
-    cluster.start()
-    try:
-        with pytest.raises(LedgerError, match="sync_interval is not `always`: a power failure of most"):
-            await JetStreamLedger.open(cluster.durable_url("x"), "spring")
-    finally:
-        cluster.remove()
+    with (
+        started(NatsCluster(sync="")) as cluster,
+        pytest.raises(LedgerError, match="sync_interval is not `always`: a power failure of most"),
+    ):
+        await JetStreamLedger.open(cluster.durable_url("x"), "spring")

@@ -22,6 +22,7 @@ from nexmo_dispatch_async.bulk.ledger.jetstream import JetStreamLedger
 from nexmo_dispatch_async.exceptions import ConfigurationError, LedgerError, OptOutError
 from tests.bulk.ledger.test_jetstream import JetStreamLedgers
 from tests.support.nats_server import NatsServer
+from tests.support.started import started
 
 pytestmark = pytest.mark.engines
 
@@ -88,7 +89,7 @@ async def test_a_stream_that_was_deleted_is_said_at_once(makes: JetStreamLedgers
     claimed = await ledger.claim(request(limit=2))
     assert "error" not in await ask(ledger, "DELETE")
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(10):  # sooner than one call gives up
         with pytest.raises(LedgerError, match="the stream is not there: it was deleted"):
             await ledger.claim(request())
         with pytest.raises(LedgerError, match="it was deleted"):
@@ -118,13 +119,11 @@ async def test_a_stream_that_was_made_anew_is_not_taken_for_the_old_one(makes: J
 
 async def test_refused_credentials_are_said_without_them() -> None:
     """Neither user nor password is in the error, or behind it."""
-    server = NatsServer(lines=["authorization { user: app, password: other }"])
-    server.start()
-    try:
-        with pytest.raises(LedgerError, match="NATS refused the credentials") as caught:
-            await JetStreamLedger.open(server.url("x", "app:open-sesame@"), "spring")
-    finally:
-        server.remove()
+    with (
+        started(NatsServer(lines=["authorization { user: app, password: other }"])) as server,
+        pytest.raises(LedgerError, match="NATS refused the credentials") as caught,
+    ):
+        await JetStreamLedger.open(server.url("x", "app:open-sesame@"), "spring")
     assert caught.value.__cause__ is caught.value.__context__ is None
     assert "sesame" not in str(caught.value)
 
@@ -178,10 +177,9 @@ def test_a_url_that_cannot_be_read_is_not_quoted() -> None:
 @pytest.fixture
 def behind_tls(certificate: Path) -> Iterator[NatsServer]:
     """A server that takes TLS alone, with a certificate of our own authority."""
-    server = NatsServer(lines=[f'tls {{ cert_file: "{certificate}", key_file: "{certificate}" }}'])
-    server.start()
-    yield server
-    server.remove()
+    tls = f'tls {{ cert_file: "{certificate}", key_file: "{certificate}" }}'
+    with started(NatsServer(lines=[tls])) as server:
+        yield server
 
 
 async def test_a_campaign_goes_over_tls(behind_tls: NatsServer, certificate: Path) -> None:

@@ -16,6 +16,7 @@ from nexmo_dispatch_async.exceptions import LedgerCopiedError
 from tests.bulk.ledger.test_jetstream import JetStreamLedgers
 from tests.support.nats_backup import Backup, restore, take_backup
 from tests.support.nats_server import NatsServer
+from tests.support.started import started
 
 pytestmark = pytest.mark.engines
 
@@ -75,12 +76,8 @@ async def test_an_operator_says_it_once(makes: JetStreamLedgers) -> None:
 
 async def test_a_server_that_was_started_again_is_no_restoration() -> None:
     """Its streams are those that were there."""
-    server = NatsServer()
-    server.start()
-    try:
+    with started(NatsServer()) as server:
         for _ in range(2):
             async with await JetStreamLedger.open(server.url("x"), "spring", accept_loss=True) as ledger:
                 await ledger.add(people(5))
             server.restart()
-    finally:
-        server.remove()

@@ -9,7 +9,6 @@ from contextlib import AsyncExitStack
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import unused_port
 
 from nexmo_dispatch_async import sms
 from nexmo_dispatch_async.bulk import WorkflowTemplate
@@ -209,13 +208,13 @@ async def test_a_role_with_the_least_rights_notices_a_copy(
 
 
 async def test_the_steps_of_the_page_message_no_person_twice(
-    makes: PostgresLedgers, postgres: PostgresServer
+    makes: PostgresLedgers, postgres: PostgresServer, hold_port: Callable[[], int]
 ) -> None:
     """Paused, opened with `restored`, callbacks that still arrive, resumed: only unsent rows are sent."""
     template = WorkflowTemplate(sms.text("Hello", from_="31647356950", to="{phone}"))
     url = join_url(makes.url, "spring")
     async with Simulator() as sim, AsyncExitStack() as stack:
-        port = unused_port()
+        port = hold_port()
         hooks = f"http://127.0.0.1:{port}/webhooks"
         sim.create_application(status_url=hooks, inbound_url=hooks)
         client = await stack.enter_async_context(sim.client())
