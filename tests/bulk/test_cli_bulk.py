@@ -404,7 +404,7 @@ def test_a_second_signal_gives_up_what_is_in_flight(file: Path, service: Simulat
     service.faults.add(Fault(kind="latency", route="POST /dispatch", seconds=60))
     with start(file, "--json") as process:
         try:
-            until(process, lambda line: "status" in line and line["status"]["in_flight"] > 0)
+            until(process, lambda line: "status" in line and line["status"]["in_flight"] == 28)
             process.send_signal(signal.SIGINT)
             until(process, lambda line: "status" in line and line["status"]["state"] == "stopping")
             process.send_signal(signal.SIGINT)
