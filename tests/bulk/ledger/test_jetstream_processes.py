@@ -74,7 +74,7 @@ async def test_a_lost_cancellation_keeps_no_ledger_open(
 
 async def test_a_sender_that_slept_claims_nothing_under_its_old_name(makes: JetStreamLedgers) -> None:
     """Taken for dead meanwhile, it finds that out with its next write, and goes on under a new name."""
-    one, other = await makes.open("spring", lease=0.5), await makes.open("spring", lease=0.5)
+    one, other = await makes.open("spring"), await makes.open("spring")
     await one.add(people(4))
     slept = await one.claim(request(limit=2))
     before = one._journal.process

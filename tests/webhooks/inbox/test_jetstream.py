@@ -336,8 +336,8 @@ async def test_two_inboxes_share_the_work_and_one_takes_over(nats_url: str) -> N
         made.freeze()
         return made
 
-    one = JetStreamInbox(nats_url, poll=0.05, lease=2.0)
-    other = JetStreamInbox(nats_url, poll=0.05, lease=2.0)
+    one = JetStreamInbox(nats_url, poll=0.05)
+    other = JetStreamInbox(nats_url, poll=0.05)
     await one.start(router("one"))
     await other.start(router("other"))
     try:

@@ -22,7 +22,7 @@ async def make(database: str) -> AsyncIterator[Open]:
     made: list[PostgresInbox] = []
 
     def build(**settings: Any) -> PostgresInbox:
-        made.append(PostgresInbox(database, poll=0.2, lease=2.0, **settings))
+        made.append(PostgresInbox(database, poll=0.2, **settings))
         return made[-1]
 
     yield build
