@@ -247,7 +247,9 @@ def first_byte_late(scene: Scene, _stack: AsyncExitStack) -> None:
 
 
 def big_body(scene: Scene, _stack: AsyncExitStack) -> None:
-    scene.server.head_handler = stop_reading
+    """Write to a service that stops to read, on a connection that exists already."""
+    scene.warm = True
+    scene.meanwhile = lambda: setattr(scene.server, "head_handler", stop_reading)
     scene.timeout = Timeout(connect=5, total=4 * SHORT)
     big = {
         "from": {"type": "whatsapp", "number": "447418342140"},
@@ -406,7 +408,7 @@ async def observe(case: Case, over: str, certificate: Path) -> str:
                 await arranged
         client = await stack.enter_async_context(client_of(scene, waits))
         if scene.warm:
-            # A connection that exists already: what is timed is the answer, not the handshake.
+            # A connection that exists already: what is timed is the write or the answer, not the handshake.
             handler = server.handler
             if case.prepare not in {idle_closed, said_on_idle}:
                 server.handler = accept
