@@ -85,6 +85,8 @@ STREAM_MISSING: Final = 10059
 MESSAGE_MISSING: Final = 10037
 _FULL: Final = frozenset({10023, 10028, 10047, 10077, 10122})
 _MISSING: Final = frozenset({STREAM_MISSING, 10060})
+#: Fewer servers are there than a stream is to have replicas, as in a cluster that starts.
+_FEW_SERVERS: Final = 10005
 # No leader, no quorum, or a batch that lost its leader in the middle.
 _AWAY: Final = frozenset({10008, 10009, 10074, 10118, 10175, 10176, 10210})
 _DISABLED: Final = frozenset({10039, 10076})
@@ -127,6 +129,8 @@ def _refused(error: RefusedError) -> Failure:
         return Failure("missing", "the stream is not there: it was deleted, or never made")
     if number in _DISABLED:
         return Failure("other", "JetStream is not enabled for this server or account")
+    if number == _FEW_SERVERS:
+        return Failure("away", f"too few servers of NATS are there for the replicas (error {number})")
     if number in _AWAY or error.status == 503:
         return Failure("away", f"JetStream cannot serve now (error {number})")
     return Failure("other", f"JetStream refused this (error {number})")

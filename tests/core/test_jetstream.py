@@ -100,6 +100,7 @@ def test_an_address_that_cannot_be_read_is_not_quoted(url: str, problem: str) ->
         (10077, 400, "full"),
         (10023, 503, "full"),
         (10059, 404, "missing"),
+        (10005, 400, "away"),
         (10008, 503, "away"),
         (10176, 400, "away"),
         (10039, 503, "other"),
@@ -303,6 +304,27 @@ async def test_a_deleted_stream_is_said_at_once(stream: Stream, connection: Conn
         assert caught.value.kind == "missing"
     with pytest.raises(StoreError, match="was deleted"):
         await stream.require(create=False)
+
+
+@pytest.mark.engines
+async def test_a_stream_waits_for_the_servers_of_its_replicas(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cluster that starts has a leader before it knows all servers: the stream is made a moment later."""
+    request, refused = connection.request, list[str]()
+
+    async def early(subject: str, payload: bytes = b"", headers: dict[str, str] | None = None) -> bytes:
+        if ".STREAM.CREATE." in subject and len(refused) < 2:
+            refused.append(subject)
+            return b'{"error": {"code": 400, "err_code": 10005, "description": "no suitable peers"}}'
+        return await request(subject, payload, headers)
+
+    monkeypatch.setattr(connection, "request", early)
+    stream = Stream(connection, Shape(f"{connection.space}_x", (f"{connection.space}.x.>",)))
+    await stream.require(create=True)
+
+    assert len(refused) == 2
+    assert await stream.messages() == 0
 
 
 @pytest.mark.engines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import signal
 import socket
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -130,6 +132,15 @@ class NatsServer:
                 return
             time.sleep(0.02)
 
+    def led(self) -> int:
+        """Return the number of servers of the cluster that this one leads and knows; 0 if it leads none."""
+        with contextlib.suppress(OSError, ValueError):
+            url = f"http://{self.place.host}:{self.monitor}/jsz"
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                meta = json.load(answer).get("meta_cluster", {})
+            return 1 + len(meta.get("replicas", [])) if meta.get("leader") == self.name else 0
+        return 0
+
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the server process."""
         assert self._process is not None
@@ -175,11 +186,15 @@ class NatsCluster:
         ]
 
     def start(self) -> None:
-        """Start all servers."""
+        """Start all servers, and return when one of them leads all: calls need not wait for its election."""
         for server in self.servers:
             server.launch()
         for server in self.servers:
             server.wait()
+        deadline = time.monotonic() + _SECONDS
+        while max(server.led() for server in self.servers) < len(self.servers):
+            assert time.monotonic() < deadline, "the cluster elected no leader"
+            time.sleep(0.02)
 
     def url(self, space: str, first: NatsServer | None = None) -> str:
         """Return the URL of a space, with all servers; the client takes any."""
