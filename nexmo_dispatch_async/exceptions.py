@@ -12,7 +12,7 @@
     │   │   └── LedgerCopiedError      the ledger is a copy or was restored: the original may have sent since
     │   ├── PlanChangedError           the ledger holds another plan
     │   └── OptOutError                the opt-out list failed; nothing of the call was stored
-    ├── ClientClosedError              the client is closed, or belongs to another event loop
+    ├── ClientClosedError              the client is closed, or of another event loop: .outcome "not_sent"
     ├── TrackingError                  a workflow cannot be followed: the tracker is closed
     │   ├── TrackingStoreError         the store of the tracker failed; nothing was stored
     │   └── WaitError                  the awaited status did not come: .result has the known facts
@@ -210,7 +210,9 @@ class OptOutError(CampaignError):
 
 
 class ClientClosedError(DispatchError, RuntimeError):
-    """The client was used after `aclose()`, or from an event loop other than the client's own."""
+    """The client was used after `aclose()`, or from another event loop than its own: nothing was sent."""
+
+    outcome: ClassVar[Outcome] = "not_sent"
 
 
 class TrackingError(DispatchError):
@@ -409,7 +411,6 @@ class SendingStoppedError(NotSentError):
     """
 
     _advice: ClassVar[str] = advice.STOPPED
-
     _usual_class: ClassVar[ErrorClass] = "temporary"
 
 
@@ -465,8 +466,7 @@ class OutcomeUnknownError(APIError):
     """Bytes of the request left and no usable response arrived: the messages may or may not have been sent.
 
     The request is not repeated, since there is no idempotency key and a second request could send the
-    messages twice (contract 3.8). Only callbacks can tell: message statuses repeat the `client_refs`,
-    which docs/one_time_passwords.md uses.
+    messages twice (contract 3.8). Only callbacks can tell, by `client_refs`: docs/one_time_passwords.md.
     """
 
     outcome: ClassVar[Outcome] = "unknown"

@@ -98,13 +98,14 @@ def test_no_error_class_is_forgotten_in_all() -> None:
         (AuthenticationError, "not_sent"),
         (RateLimitError, "not_sent"),
         (TokenUnavailableError, "not_sent"),
+        (ClientClosedError, "not_sent"),
         (RefusedError, "refused"),
         (BadRequestError, "refused"),
         (OutcomeUnknownError, "unknown"),
         (ProtocolError, "unknown"),
     ],
 )
-def test_every_branch_has_its_outcome(error: type[APIError], outcome: str) -> None:
+def test_every_branch_has_its_outcome(error: type[APIError | ClientClosedError], outcome: str) -> None:
     assert error("x").outcome == outcome
 
 
