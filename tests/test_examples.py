@@ -15,11 +15,10 @@ ARGUMENTS = {"send_many.py": ["--count", "500"]}
 #: The programs that people need most, each with lines that it must print.
 NEEDS = {
     "otp.py": [
-        "reads: a code was sent; sent on whatsapp\n",
-        "never reads: a code was sent; sent on whatsapp, then sms",
-        "mistyped: this number cannot be reached: correct it; sent on nothing",
-        "lost response: a code may have been sent: wait for it before you ask for another, in 60 s",
-        "workflows accepted: 3",
+        "online: sent; channels: whatsapp\n",
+        "offline: sent; channels: whatsapp, then sms\n",
+        "mistyped: correct_number; channels: none\n",
+        "lost: perhaps_sent; channels: whatsapp\n",
     ],
     "order_updates.py": [
         "order-17: reached on whatsapp after 19.9 s",
