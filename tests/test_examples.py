@@ -57,6 +57,7 @@ def test_example_runs(
     assert missing == [], printed
 
 
+@pytest.mark.timeout(120)  # a program that may share the machine with others
 @pytest.mark.parametrize(
     "path",
     [pytest.param(path, marks=[pytest.mark.long] * (path.name != "otp.py")) for path in EXAMPLES],
@@ -66,7 +67,7 @@ def test_example_runs_in_a_process(path: Path, tmp_path: Path) -> None:
     """The same from a shell: an example imports all that it needs, and exits with 0 without a warning."""
     command = [sys.executable, "-W", "error", str(path), *ARGUMENTS.get(path.name, [])]
 
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=25)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=100)
 
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr  # lines of the log stand there too
@@ -74,6 +75,7 @@ def test_example_runs_in_a_process(path: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(120)
 def test_the_test_of_failover_runs_under_pytest(tmp_path: Path) -> None:
     """In a project without settings of its own, as its docstring says."""
     test = tmp_path / "test_failover.py"
@@ -81,7 +83,7 @@ def test_the_test_of_failover_runs_under_pytest(tmp_path: Path) -> None:
     settled = "asyncio_default_fixture_loop_scope=function"  # without it old versions only warn
     command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-o", settled, test.name]
 
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=25)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=100)
 
     assert "3 passed" in done.stdout, done.stdout + done.stderr
 

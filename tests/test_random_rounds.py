@@ -35,7 +35,7 @@ def test_a_round_that_fails_is_the_last_one(capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.long
-@pytest.mark.timeout(120)  # four programs of pytest
+@pytest.mark.timeout(240)  # four programs of pytest
 def test_each_seed_has_an_order_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Equal seeds have equal orders, another seed another one; a failed test is a failed round."""
     monkeypatch.chdir(tmp_path)
