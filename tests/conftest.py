@@ -48,10 +48,22 @@ settings.register_profile(
 settings.load_profile("usual")
 
 
+#: Seconds after which a test of servers, or a long one, is taken for one that hangs.
+HEAVY_S = 120
+
+
 @pytest.hookimpl(trylast=True)  # after a plugin that shuffles the tests
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the tests in a browser first: it takes long to start, and one worker has it to itself."""
+    """Run the tests in a browser first: it takes long to start, and one worker has it to itself.
+
+    A test that starts servers, or repeats at length, has more time until it is taken for one that hangs: it
+    shares the machine with servers and processes of others.
+    """
     items.sort(key=lambda item: "devtools" not in getattr(item, "fixturenames", ()))
+    for item in items:
+        heavy = any(item.get_closest_marker(name) is not None for name in ("engines", "long"))
+        if heavy and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(HEAVY_S))
 
 
 @settings(max_examples=1, database=None)

@@ -75,7 +75,6 @@ def test_example_runs_in_a_process(path: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(120)
 def test_the_test_of_failover_runs_under_pytest(tmp_path: Path) -> None:
     """In a project without settings of its own, as its docstring says."""
     test = tmp_path / "test_failover.py"

@@ -17,7 +17,6 @@ OUTDATED = ("record_property", "record_xml_attribute")
 
 
 @pytest.mark.long
-@pytest.mark.timeout(120)  # a program of pytest
 def test_a_junit_report_can_be_written(tmp_path: Path) -> None:
     """`pytest --junitxml` writes its report for a test that measures something as for any other."""
     measured = "tests/simulator/test_simulator.py::test_600_seconds_take_less_than_50_milliseconds"
@@ -33,7 +32,6 @@ def test_a_junit_report_can_be_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(120)  # a program of pytest
 def test_in_a_fresh_clone_no_property_waits_for_a_table_of_characters(tmp_path: Path) -> None:
     """Hypothesis makes the table before the first test: under coverage it takes longer than a test may."""
     wanted = ["-p", "no:cacheprovider", "--collect-only", "-q", "tests/test_sansio_errors.py"]
@@ -63,7 +61,6 @@ def test_no_test_asks_for_a_fixture_that_spoils_the_report() -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(120)  # a program of pytest
 @pytest.mark.parametrize("option", ["-q", "--durations=3", "--junitxml=x.xml"])
 def test_workers_report_each_outcome(pytester: pytest.Pytester, option: str) -> None:
     """A failure before, in and after a test is one, also where a test that passed is reported once."""

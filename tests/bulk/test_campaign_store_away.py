@@ -51,7 +51,6 @@ async def status_that(campaign: Campaign, reason: str) -> Status:
             await asyncio.sleep(0.02)
 
 
-@pytest.mark.timeout(90)
 async def test_a_campaign_whose_store_is_away_waits_and_says_why(server: NatsServer, sim: Simulator) -> None:
     """The status keeps the last counts, with the reason; no person is left out or messaged twice."""
     settings = CampaignSettings(

@@ -17,9 +17,6 @@ from nexmo_dispatch_async.simulator.world.faults import Fault
 from tests.bulk.service import run
 from tests.support.postgres_server import PostgresServer
 
-# A call of a store that is away takes 15 s.
-pytestmark = pytest.mark.timeout(90)
-
 PASSWORD = "open-sesame"
 CAMPAIGN = """
 [campaign]

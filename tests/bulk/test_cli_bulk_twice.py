@@ -39,7 +39,6 @@ def store(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.mark.engines
-@pytest.mark.timeout(90)
 async def test_a_row_that_is_unknown_again_is_not_resent_once_more(
     store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

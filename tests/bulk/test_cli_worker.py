@@ -23,9 +23,6 @@ from nexmo_dispatch_async.simulator import Simulator
 from tests.bulk.killing import reached, sends, simulator
 from tests.support.postgres_server import PostgresServer
 
-# Each test starts two workers, which are programs of their own.
-pytestmark = pytest.mark.timeout(180)
-
 BOUND = 60.0
 LIMIT = 8
 CAMPAIGN = f"""

@@ -66,7 +66,6 @@ def sent_to(sim: Simulator) -> Counter[str]:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(90)
 def test_two_processes_that_start_at_once_send_no_row_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

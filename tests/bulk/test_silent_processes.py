@@ -20,9 +20,6 @@ from nexmo_dispatch_async.cli.bulk_words import wait_in_words
 from nexmo_dispatch_async.simulator import Simulator
 from tests.bulk.service import run
 
-# What is told of a killed process takes the seconds after which it counts as silent.
-pytestmark = pytest.mark.timeout(90)
-
 LEASE = 120.0
 # Three rows are in flight when the process is killed.
 KILLED = """

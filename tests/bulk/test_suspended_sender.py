@@ -23,10 +23,7 @@ from tests.support.misbehaving import Connection, RawServer, Received, accept
 BOUND = 60.0
 LEASE = 2.0
 
-pytestmark = [
-    pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="nothing can be suspended here"),
-    pytest.mark.timeout(180),
-]
+pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="nothing can be suspended here")
 
 
 class Service:

@@ -15,7 +15,7 @@ from nexmo_dispatch_core.findings import Finding
 from tests.support.postgres_server import PostgresServer, binaries
 from tests.support.started import started
 
-pytestmark = [pytest.mark.engines, pytest.mark.timeout(90)]
+pytestmark = pytest.mark.engines
 
 
 @pytest.fixture

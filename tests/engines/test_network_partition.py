@@ -26,7 +26,7 @@ from tests.support.nats_server import NatsCluster, NatsServer, program
 from tests.support.started import started
 from tests.webhooks.inbox.jetstream_failures import survive
 
-pytestmark = [pytest.mark.engines, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.engines
 
 PEOPLE, EVENTS = 200, 1500
 #: Seconds that a host is cut off, and until a call of a store has failed.

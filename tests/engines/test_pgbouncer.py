@@ -24,7 +24,7 @@ from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres_server import PostgresServer
 from tests.webhooks.inbox.support import frozen, in_workflow, new_record, put
 
-pytestmark = [pytest.mark.engines, pytest.mark.timeout(90)]
+pytestmark = pytest.mark.engines
 
 
 def _error(failure: Failure) -> Exception:

@@ -13,7 +13,7 @@ from tests.engines.chaos import Member
 from tests.support import postgres_campaign_process
 from tests.support.campaign_process import TEMPLATE, person
 
-pytestmark = [pytest.mark.engines, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.engines, pytest.mark.timeout(240)]
 
 RATE = 40
 SPAN = 5.0

@@ -18,7 +18,7 @@ from nexmo_dispatch_webhooks.inbox.conformance import record
 from nexmo_dispatch_webhooks.inbox.jetstream import JetStreamInboxStore
 from tests.support.paths import ROOT
 
-pytestmark = [pytest.mark.engines, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.engines
 
 PROCESS = ROOT / "tests" / "support" / "jetstream_process.py"
 #: What may be handled a second time after a process has lost the lease: what runs at one time, and marks that
