@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Final, Literal
 import anyio
 from msgspec.structs import replace
 
+from nexmo_dispatch_async.bulk.campaign_file import template_of
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger, TellsLife
 from nexmo_dispatch_async.bulk.ledger.records import Control, Counts
+from nexmo_dispatch_async.bulk.opening import refusal
 from nexmo_dispatch_async.bulk.progress import Status, Wait, silence
 from nexmo_dispatch_async.cli.bulk_files import (
     DONE,
@@ -130,6 +132,8 @@ async def ask(
 
         control = await ledger.control(change)
         running = await _may_run(ledger)
+        listens = not isinstance(ledger, TellsLife) and await ledger.holder() == "listener"
+        refused = await _refused(place, ledger) if state == "run" else ""
         held = await _hold(place, ledger, before) if state == "run" else ""
     if held == "canary" and control.release:
         held = ""
@@ -137,9 +141,14 @@ async def ask(
         show(as_json(control))
     elif words := hold_in_words(held, _file(place)):
         show(f"{name_of(place)} was resumed, but {words}")
+    elif refused and not running:
+        show(f"{name_of(place)} was resumed, but {refused}")
     else:
-        done = _RUNNING if running else _IDLE
-        show(f"{name_of(place)} {done[control.state].format(_file(place))}")
+        done = (_RUNNING if running else _IDLE)[control.state].format(_file(place))
+        ended = " once nexmo-dispatch bulk listen, which has the ledger, is ended"
+        show(f"{name_of(place)} {done}{ended if listens and control.state == 'run' else ''}")
+        if refused:
+            show(f"what sends keeps its own messages: {refused}", error=True)
         if control.held:
             show(next_run_in_words(control, _file(place)))
     return DONE
@@ -154,7 +163,7 @@ async def _may_run(ledger: _AnyLedger) -> bool:
     """Whether a process sends for a campaign, as far as its ledger tells."""
     if isinstance(ledger, TellsLife):
         return (await ledger.life()).senders > 0
-    return await ledger.in_use()
+    return await ledger.holder() == "sender"
 
 
 async def _live(place: Place, ledger: _AnyLedger) -> Status | None:
@@ -184,6 +193,12 @@ async def _hold(place: Place, ledger: _AnyLedger, before: Control) -> str:
     canary = None if settings is None else settings.canary
     full = canary is not None and canary.until == "word" and (await ledger.counts()).sends >= canary.first
     return "canary" if full else ""
+
+
+async def _refused(place: Place, ledger: _AnyLedger) -> str:
+    """Return why a run with the campaign file would be refused; `""` for a ledger or a file that is not."""
+    settings = settings_of(place)
+    return "" if settings is None else await refusal(ledger, template_of(settings).fingerprint)
 
 
 async def _live_after(ledger: Place, at: float) -> Status | None:

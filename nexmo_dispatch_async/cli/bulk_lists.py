@@ -104,14 +104,17 @@ async def withdraw(file: Path, *, yes: bool, json: bool) -> int:
                 count += await ledger.drop(piece) if yes else len(piece)
                 piece.clear()
         count += await ledger.drop(piece) if yes else len(piece)
-        is_held = not (yes or isinstance(ledger, TellsLife)) and await ledger.in_use()
+        holder = None if yes or isinstance(ledger, TellsLife) else await ledger.holder()
     are = "row is" if count == 1 else "rows are"
     done = "given up" if yes else "no longer in the list: --yes gives them up"
     words = f"{count:,} of {pending:,} pending {are} {done}"
     show(as_json({"withdrawn" if yes else "unlisted": count}) if json else words)
-    if count and is_held:
+    if count and holder == "sender":
         words = "a process may have the ledger, also while it is paused"
         show(f"{words}: nexmo-dispatch bulk stop {file} first", error=True)
+    elif count and holder == "listener":
+        words = "a process that listens has the ledger: end nexmo-dispatch bulk listen first"
+        show(words, error=True)
     return DONE
 
 

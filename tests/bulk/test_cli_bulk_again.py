@@ -17,6 +17,7 @@ from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 from nexmo_dispatch_async.simulator import Simulator
 from tests.bulk.service import run
 from tests.bulk.test_cli_bulk import CAMPAIGN
+from tests.bulk.test_cli_bulk_words import NO_PROCESS, name_owner
 
 NEW_LEDGER = "new ledger spring.db: no row counts as sent"
 NEW_LIST = "new opt-out list opt-outs.db: no person is on it"
@@ -160,17 +161,20 @@ def test_rows_that_were_taken_out_of_the_list_may_be_withdrawn(stopped: Path, se
 def test_a_run_that_has_the_ledger_is_ended_before_rows_are_withdrawn(stopped: Path) -> None:
     """The count says so: a script that goes on would send to those who were taken out."""
 
-    async def withdraw(*options: str) -> tuple[int, str, str]:
-        async with await SqliteLedger.open(load(stopped).ledger):
+    async def withdraw(*options: str, sends: bool = True) -> tuple[int, str, str]:
+        async with await SqliteLedger.open(load(stopped).ledger, sends=sends):
             return await asyncio.to_thread(run, "withdraw", stopped, *options)
 
     code, out, err = asyncio.run(withdraw())
+    beside_listener = asyncio.run(withdraw(sends=False))
     refused = asyncio.run(withdraw("--yes"))
 
     assert (code, out.startswith("2 of 4 pending rows")) == (0, True)
     assert err == (
         f"a process may have the ledger, also while it is paused: nexmo-dispatch bulk stop {stopped} first\n"
     )
+    listens = "a process that listens has the ledger: end nexmo-dispatch bulk listen first\n"
+    assert beside_listener[2] == listens
     assert (refused[0], "is in use" in refused[2]) == (1, True)
     assert run("withdraw", stopped, "--yes")[0] == 0
 
@@ -188,3 +192,16 @@ def test_another_text_is_refused_with_what_keeps_people_from_a_second_message(
     words = "start a new campaign for another, and name this ledger under its [people] exclude"
     assert words in err
     assert f"warning: bulk run refuses this: {err.splitlines()[0]}" in run("plan", file)[1].splitlines()
+    name_owner(file.with_name("spring.db"), pid=NO_PROCESS)
+    assert run("resume", file)[1] == f"spring was resumed, but {err.splitlines()[0]}\n"
+
+
+def test_a_process_that_sends_keeps_its_template_after_a_resume(file: Path, service: Simulator) -> None:
+    """The file may have another text by then, and the operator reads that it is not sent."""
+    assert run("run", file)[0] == 0
+    file.write_text(file.read_text("utf-8").replace("Hallo", "Dag"), "utf-8")
+
+    code, out, err = run("resume", file)  # this process opened the ledger, and lives
+
+    assert (code, out) == (0, "spring may run\n")
+    assert err.startswith("what sends keeps its own messages: the template is not the one that the rows were")

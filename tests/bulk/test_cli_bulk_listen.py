@@ -114,6 +114,26 @@ def test_a_status_of_another_campaign_comes_again_until_its_own_listener_hears_i
     assert "0 of 4 rows reached" in run("report", other)[1]
 
 
+def test_a_listener_is_not_taken_for_a_sender(file: Path, service: Simulator) -> None:
+    """`bulk stop` and `bulk resume` beside it say that no process sends, and that it has the ledger."""
+    assert run("run", file)[0] == 0
+
+    with listening(file) as (_, listener):
+        asked = [run(word, file)[1] for word in ("stop", "pause", "resume")]
+        listener.send_signal(signal.SIGINT)
+        listener.communicate(timeout=20)
+    alone = run("resume", file)[1]
+
+    resume = f"nexmo-dispatch bulk resume {file}"
+    goes_on = f"spring may run: no process sends it, nexmo-dispatch bulk run {file} goes on"
+    assert asked == [
+        "spring is stopped: no process sends it\n",
+        f"spring is paused: no process sends it, and the next run waits for {resume}\n",
+        f"{goes_on} once nexmo-dispatch bulk listen, which has the ledger, is ended\n",
+    ]
+    assert alone == f"{goes_on}\n"
+
+
 def test_a_run_that_listened_says_what_goes_on_listening(file: Path, service: Simulator) -> None:
     """It ends with the last outcome, and people answer for days."""
     _, out, _ = run("run", file, "--listen", "127.0.0.1:0")

@@ -17,7 +17,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct
@@ -28,7 +28,7 @@ from nexmo_dispatch_core import private_files
 from nexmo_dispatch_core.file_failures import reason_of
 from nexmo_dispatch_core.sqlite import SqliteFile, is_locked
 
-__all__ = ["Owner", "here", "may_live"]
+__all__ = ["Holder", "Owner", "here", "holder_of"]
 
 _TRIES: Final = 10
 #: Digits of the number of claims at the beginning of the guard.
@@ -51,6 +51,7 @@ class Identity(Struct, frozen=True):
         name: Name of the machine, for error messages.
         container: Namespace in which the id of the process is unique, or `""`.
         at: Time of this opening, in epoch seconds.
+        sends: Whether the process sends, and does not only hear callbacks.
     """
 
     device: int
@@ -63,6 +64,11 @@ class Identity(Struct, frozen=True):
     name: str = ""
     container: str = ""
     at: float = 0.0
+    sends: bool = True
+
+
+#: What the process does that has a file.
+Holder = Literal["sender", "listener"]
 
 
 class Owner:
@@ -86,12 +92,13 @@ class Owner:
         self._packed = b""
         self._lock = self._take()
 
-    def verify(self, claims: int, *, restored: bool) -> None:
+    def verify(self, claims: int, *, restored: bool, sends: bool) -> None:
         """Refuse a copied or restored file; otherwise become its owner.
 
         Args:
             claims: Number of claims in the file.
             restored: Whether the caller guarantees that the original is not used.
+            sends: Whether this process sends.
 
         Raises:
             LedgerCopiedError: The file was copied or restored.
@@ -103,7 +110,8 @@ class Owner:
                 f"the ledger {self._path.name} {why}: rows that are pending here may have been sent since. "
                 "If the other one is not used and was not used since, open it with restored=True (--restored)"
             )
-        self._own(replace(now, nonce=self._nonce, previous=known.nonce if known is not None else ""), claims)
+        previous = known.nonce if known is not None else ""
+        self._own(replace(now, nonce=self._nonce, previous=previous, sends=sends), claims)
 
     def check(self, db: sqlite3.Connection) -> None:
         """Check that this process still owns the file; called in a transaction.
@@ -209,11 +217,18 @@ class Owner:
         return self._path.with_name(self._path.name + "-guard")
 
 
-def may_live(db: sqlite3.Connection) -> bool:
-    """Return whether the process that owned a file last may live still: where its id says nothing, it may."""
+def holder_of(db: sqlite3.Connection) -> Holder | None:
+    """Return what the process does that owned a file last; `None` when it does not live.
+
+    Where its id says nothing, it may live.
+    """
     known = _read(db)
-    if known is None:
-        return False
+    if known is None or not _may_live(known):
+        return None
+    return "sender" if known.sends else "listener"
+
+
+def _may_live(known: Identity) -> bool:
     if known.name != socket.gethostname():
         return True
     if known.boot != _first_line(_BOOT_ID):

@@ -104,7 +104,8 @@ async def open_ledger(
         lease: Seconds without a sign of life after which a process that shares a store is taken for dead;
             above 0, and at most a day.
         accept_loss: Whether to use a shared store that may lose what it acknowledged.
-        sends: Whether this process sends; one that hears callbacks only takes no part of a shared quota.
+        sends: Whether this process sends; one that hears callbacks only takes no part of a shared quota, and
+            other processes see that it sends nothing.
         clock: Returns epoch seconds.
 
     Raises:
@@ -133,7 +134,13 @@ async def open_ledger(
     from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 
     return await SqliteLedger.open(
-        place, opt_outs=opt_outs, observer=observer, restored=restored, create=create, clock=clock
+        place,
+        opt_outs=opt_outs,
+        observer=observer,
+        restored=restored,
+        create=create,
+        sends=sends,
+        clock=clock,
     )
 
 

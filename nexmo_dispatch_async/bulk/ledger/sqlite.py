@@ -26,7 +26,7 @@ import msgspec
 from nexmo_dispatch_async.bulk.ledger import sqlite_claims, sqlite_results, sqlite_sql
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.bulk.ledger.opt_outs_sqlite import CampaignOptOutStore, SqliteOptOutStore
-from nexmo_dispatch_async.bulk.ledger.owner import may_live
+from nexmo_dispatch_async.bulk.ledger.owner import Holder, holder_of
 from nexmo_dispatch_async.bulk.ledger.rates import RateExchange, RateRequest, SharedPause, SharedRates
 from nexmo_dispatch_async.bulk.ledger.records import (
     Added,
@@ -109,6 +109,7 @@ class SqliteLedger:
         observer: bool = False,
         restored: bool = False,
         create: bool = True,
+        sends: bool = True,
         busy_timeout: float = 10.0,
         clock: Callable[[], float] = time.time,
     ) -> Self:
@@ -123,6 +124,7 @@ class SqliteLedger:
             restored: Go on with a file that was copied, or put back from a backup. Rows that were sent from
                 the other file since then are sent again: their callbacks are all that can tell.
             create: False raises `LedgerError` when there is no ledger.
+            sends: False for a process that only hears callbacks, as others see in `holder`.
             busy_timeout: How many seconds to wait for a process that locks the file or the opt-out list.
             clock: Gives epoch seconds, for what no caller brings a time.
 
@@ -148,6 +150,7 @@ class SqliteLedger:
             observer=observer,
             restored=restored,
             create=create,
+            sends=sends,
             busy_timeout=busy_timeout,
             clock=clock,
         )
@@ -286,9 +289,9 @@ class SqliteLedger:
 
         return await self._run(work, writes=change is not None)
 
-    async def in_use(self) -> bool:
-        """Return whether the last process that opened the file to send may live still."""
-        return await self._run(lambda work: may_live(work.db))
+    async def holder(self) -> Holder | None:
+        """Return what the process does that opened the file last; `None` when it does not live any more."""
+        return await self._run(lambda work: holder_of(work.db))
 
     async def counts(self, *, verify: bool = False) -> Counts:
         """Return the numbers, which are kept in memory; an observer counts them anew."""

@@ -69,6 +69,7 @@ class Writer:
         observer: bool,
         restored: bool,
         create: bool,
+        sends: bool,
         busy_timeout: float,
         clock: Callable[[], float],
     ) -> None:
@@ -78,6 +79,7 @@ class Writer:
         self._observer = observer
         self._restored = restored
         self._create = create
+        self._sends = sends
         self._busy_timeout = busy_timeout
         self._clock = clock
         # state
@@ -119,7 +121,7 @@ class Writer:
         self.reference = bytes(reference).decode()
         self.book = sqlite_sql.load(db)
         if self._owner is not None:
-            self._owner.verify(self.book.claims, restored=self._restored)
+            self._owner.verify(self.book.claims, restored=self._restored, sends=self._sends)
             self.reaped = self._alone(lambda work: reap(work, None, self._clock()))
 
     def close(self) -> None:
