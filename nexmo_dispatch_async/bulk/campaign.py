@@ -488,7 +488,7 @@ class Campaign:
 
     async def _ask(self, **changes: Any) -> None:
         checks.texts(**{name: changes[name] for name in ("by", "reason") if name in changes})
-        await self._follow(lambda known: known.asked(**changes))
+        await self._follow(lambda known: known.asked(self._wall(), **changes))
 
     async def _follow(self, change: Change) -> None:
         control = await self.ledger.control(change)

@@ -22,7 +22,7 @@ from nexmo_dispatch_async.bulk.ledger.memory import MemoryLedger
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.bulk.ledger.places import name_at, open_ledger
 from nexmo_dispatch_async.bulk.ledger.records import Added, Control, Counts, Recipient, Row
-from nexmo_dispatch_async.bulk.progress import Status, Wait, silence
+from nexmo_dispatch_async.bulk.progress import Status, Wait, pause_of, silence
 from nexmo_dispatch_async.bulk.rejects import RowError
 from nexmo_dispatch_async.bulk.sending.sender import Sender
 from nexmo_dispatch_async.bulk.settings import CampaignSettings, Pace, Source
@@ -302,7 +302,7 @@ def resting(counts: Counts, control: Control, at: float, spent: dict[str, Decima
     """Return the status of a campaign that does not run in this process."""
     wait = None
     if control.state == "pause":
-        wait = Wait(reason="paused", by=control.by, words=control.reason)
+        wait = pause_of(control)
     finished = counts.total > 0 and not counts.open
     return Status(
         state="finished" if finished else "paused" if wait else "idle",

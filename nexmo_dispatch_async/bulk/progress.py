@@ -11,9 +11,9 @@ from typing import Literal
 
 from msgspec import Struct
 
-from nexmo_dispatch_async.bulk.ledger.records import Counts, Life
+from nexmo_dispatch_async.bulk.ledger.records import Control, Counts, Life
 
-__all__ = ["Progress", "Status", "Wait", "WaitReason", "silence"]
+__all__ = ["Progress", "Status", "Wait", "WaitReason", "pause_of", "silence"]
 
 #: `quota`: of the gateway, spent. `throttled`: the service asked for less. `rate`: the campaign's own pace.
 #: `unreachable`: no connection or no token. `service`: it fails for all sends, one after the other is unknown
@@ -47,7 +47,8 @@ class Wait(Struct, frozen=True, kw_only=True):
         bucket: The meter that limits the rate: `gateway`, `campaign`, or a bucket; `""` for none.
         by: The origin of a pause, such as `command` or `abort_if`; `""` without a pause.
         words: Details, without personal data.
-        since: Epoch seconds of the last sign of life of a `silent` process.
+        since: Epoch seconds of the last sign of life of a `silent` process, or of the beginning of a pause;
+            `None` where it is not known.
         pauses_at: Epoch seconds after which the campaign pauses if the send that is tried is refused, too;
             `None` unless the service refuses all sends.
     """
@@ -100,6 +101,11 @@ class Status(Struct, frozen=True, kw_only=True):
     spent: dict[str, Decimal] = {}
     wait: Wait | None = None
     seen: float | None = None
+
+
+def pause_of(control: Control) -> Wait:
+    """Return the wait of a campaign that is paused."""
+    return Wait(reason="paused", since=control.since, by=control.by, words=control.reason)
 
 
 def silence(life: Life, at: float) -> Wait | None:

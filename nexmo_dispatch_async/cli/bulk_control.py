@@ -12,7 +12,7 @@ from nexmo_dispatch_async.bulk.campaign_file import template_of
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger, TellsLife
 from nexmo_dispatch_async.bulk.ledger.records import Control, Counts
 from nexmo_dispatch_async.bulk.opening import refusal
-from nexmo_dispatch_async.bulk.progress import Status, Wait, silence
+from nexmo_dispatch_async.bulk.progress import Status, pause_of, silence
 from nexmo_dispatch_async.cli.bulk_files import (
     DONE,
     FAILED,
@@ -114,6 +114,7 @@ async def ask(
         release: Let the canary pass.
         json: Print JSON.
     """
+    now = time.time()
     async with opened(place, observer=True) as ledger:
         before = Control()
 
@@ -128,7 +129,7 @@ async def ask(
             )
             if state == "stop":
                 return request.stopped(_BY, reason)
-            return request if state is None else request.asked(state=state, by=_BY, reason=reason)
+            return request if state is None else request.asked(now, state=state, by=_BY, reason=reason)
 
         control = await ledger.control(change)
         running = await _may_run(ledger)
@@ -175,8 +176,7 @@ async def _live(place: Place, ledger: _AnyLedger) -> Status | None:
 def _asked(live: Status, control: Control) -> Status:
     """Return a status with the pause, or the end of one, that was asked for since its process left it."""
     if control.state == "pause" and live.state in {"running", "waiting"}:
-        wait = Wait(reason="paused", by=control.by, words=control.reason)
-        return replace(live, state="paused", wait=wait, eta=None)
+        return replace(live, state="paused", wait=pause_of(control), eta=None)
     if control.state == "run" and live.state == "paused":
         return replace(live, state="running", wait=None)
     return live
@@ -225,8 +225,7 @@ async def _idle(ledger: Ledger, now: float) -> Status:
     if counts.total and not counts.open:
         return Status(state="finished", counts=counts, at=now)
     if control.state == "pause" or control.held:
-        wait = Wait(reason="paused", by=control.by, words=control.reason)
-        return Status(state="paused", counts=counts, at=now, wait=wait)
+        return Status(state="paused", counts=counts, at=now, wait=pause_of(control))
     if not isinstance(ledger, TellsLife):
         return Status(state="idle", counts=counts, at=now)
     life = await ledger.life()

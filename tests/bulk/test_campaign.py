@@ -172,10 +172,13 @@ def test_a_campaign_is_finished_only_when_no_row_is_left() -> None:
             await campaign.add(people(400))
             running = asyncio.ensure_future(campaign.run())
             await asyncio.sleep(3)
+            paused_at = wall()
             await campaign.pause("a check")
             await asyncio.sleep(5)
             status = await campaign.status()
             assert (status.state, str(status.wait)) == ("paused", "paused by operator: a check")
+            assert status.wait is not None
+            assert status.wait.since == paused_at
             await campaign.retune(limit=2)
             await campaign.resume()
             await asyncio.sleep(3)
@@ -355,6 +358,8 @@ def test_a_list_that_is_refused_row_by_row_is_not_burnt() -> None:
             status = await campaign.status()
             assert status.wait is not None
             assert status.wait.reason == "paused"
+            assert status.wait.since is not None
+            assert status.wait.since <= wall()
             assert status.wait.words == (
                 "50 of the last 50 rows are refused, 100% is too much; most often BadRequestError"
             )

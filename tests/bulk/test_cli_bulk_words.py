@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import signal
 import sqlite3
 import subprocess
@@ -473,8 +474,11 @@ def test_a_pause_is_seen_before_the_process_tells_of_it(tmp_path: Path) -> None:
     counts = Counts(states={"sent": 1, "pending": 1})
     LiveStatus(path).write(Status(state="running", counts=counts, at=time.time()))
 
+    begun = time.time()
     assert run("pause", path, "--reason", "lunch")[0] == 0
     assert run("status", path)[1] == "c: paused by command: lunch, 1 of 2 done, 1 sent\n"
+    wait = json.loads(run("status", path, "--json")[1])["wait"]
+    assert (wait["reason"], begun <= wait["since"] <= time.time()) == ("paused", True)
 
     paused = Wait(reason="paused", by="command", words="lunch")
     LiveStatus(path).write(Status(state="paused", counts=counts, at=time.time(), wait=paused))

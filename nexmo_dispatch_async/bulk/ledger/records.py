@@ -376,6 +376,7 @@ class Control(Struct, frozen=True, kw_only=True):
         state: `run`, `pause` (claim nothing) or `stop` (claim nothing, drain, end).
         by: Origin of the last change, such as `command` or `abort_if`; `""` at the beginning.
         reason: Reason in words, for `status`.
+        since: Epoch seconds of the beginning of a pause; `None` without one, or where it is not known.
         rate: Sends per second of the whole campaign; `None` for the rate of the plan.
         limit: Sends in flight per worker; `None` for the limit of the plan.
         release: Whether the canary is released.
@@ -389,6 +390,7 @@ class Control(Struct, frozen=True, kw_only=True):
     state: Literal["run", "pause", "stop"] = "run"
     by: str = ""
     reason: str = ""
+    since: float | None = None
     rate: float | None = None
     limit: int | None = None
     release: bool = False
@@ -401,18 +403,34 @@ class Control(Struct, frozen=True, kw_only=True):
         new = replace(change(self), version=self.version)
         return self if new == self else replace(new, version=self.version + 1)
 
-    def asked(self, **changes: Any) -> Control:  # Any: the values of fields
-        """Return what holds after a word of an operator; one that resumes counts."""
+    def asked(self, at: float | None = None, **changes: Any) -> Control:  # Any: the values of fields
+        """Return what holds after a word of an operator; one that resumes counts.
+
+        Args:
+            at: Epoch seconds of the word.
+            **changes: Fields with their new values.
+        """
         if "state" in changes:
-            changes |= {"held": False, "resumed": self.resumed + (changes["state"] == "run")}
+            since = at if self.since is None else self.since
+            changes |= {
+                "held": False,
+                "resumed": self.resumed + (changes["state"] == "run"),
+                "since": since if changes["state"] == "pause" else None,
+            }
         return replace(self, **changes)
 
-    def paused(self, by: str, reason: str) -> Control:
-        """Return what holds after a pause by the campaign itself: a word of an operator outlasts it."""
+    def paused(self, by: str, reason: str, at: float | None = None) -> Control:
+        """Return what holds after a pause by the campaign itself: a word of an operator outlasts it.
+
+        Args:
+            by: Origin of the pause.
+            reason: Reason in words.
+            at: Epoch seconds of the pause.
+        """
         if self.state == "run":
-            return replace(self, state="pause", by=by, reason=reason)
+            return replace(self, state="pause", by=by, reason=reason, since=at)
         if self.state == "stop" and not self.held:
-            return replace(self, by=by, reason=reason, held=True)
+            return replace(self, by=by, reason=reason, held=True, since=at)
         return self
 
     def stopped(self, by: str, reason: str) -> Control:
@@ -430,7 +448,7 @@ class Control(Struct, frozen=True, kw_only=True):
             return self
         if (self.state == "pause" or self.held) and self.by != "max_spend":
             return replace(self, state="pause", held=False)
-        return replace(self, state="run", by="", reason="", held=False)
+        return replace(self, state="run", by="", reason="", held=False, since=None)
 
 
 #: What an operator, or the campaign itself, makes of the control state.

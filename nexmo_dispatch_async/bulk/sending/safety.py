@@ -13,7 +13,7 @@ from typing import Final, Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from nexmo_dispatch_async.bulk.ledger.records import Bounds, Counts
+from nexmo_dispatch_async.bulk.ledger.records import Bounds, Change, Counts
 from nexmo_dispatch_async.bulk.settings import AbortIf, Canary
 from nexmo_dispatch_async.exceptions import ConfigurationError
 
@@ -35,6 +35,10 @@ class Hold(Struct, frozen=True):
     by: Literal["canary", "max_spend", "abort_if", "service"]
     reason: str
     pauses: bool = False
+
+    def pause(self, at: float) -> Change:
+        """Return the change that pauses a campaign for it at a time, in epoch seconds."""
+        return lambda known: known.paused(self.by, self.reason, at)
 
 
 class CanaryWatch:

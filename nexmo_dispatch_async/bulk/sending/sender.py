@@ -16,7 +16,7 @@ from contextlib import suppress
 
 from nexmo_dispatch_async.bulk.ledger.ledger import ComputesBeside, Guard, Ledger
 from nexmo_dispatch_async.bulk.ledger.records import Cap, Claimed, ClaimRequest, Control, Counts, Result
-from nexmo_dispatch_async.bulk.progress import Progress, Wait
+from nexmo_dispatch_async.bulk.progress import Progress, Wait, pause_of
 from nexmo_dispatch_async.bulk.sending.calendar import Calendar
 from nexmo_dispatch_async.bulk.sending.governor import Answers, Governor, Lane, planned_rate
 from nexmo_dispatch_async.bulk.sending.lanes import Lanes
@@ -255,7 +255,7 @@ class Sender:
             self.wait = Wait(reason="stopping")
             return 0
         if control.state == "pause":
-            self.wait = Wait(reason="paused", by=control.by, words=control.reason)
+            self.wait = pause_of(control)
             self._lanes.meter.give_back(0)  # a pause is no stall to make up for
             return 0
         if calendar.start_at is not None and at < calendar.start_at:
@@ -436,7 +436,7 @@ class Sender:
 
     async def _pause(self, hold: Hold) -> None:
         """Pause the campaign for all its workers, until an operator resumes it."""
-        self._control = await self._ledger.control(lambda known: known.paused(hold.by, hold.reason))
+        self._control = await self._ledger.control(hold.pause(self._wall()))
         if self._hold is hold:  # only now: a ledger that failed is asked again
             self._hold = None
         logger.warning("the campaign pauses by %s: %s", hold.by, hold.reason)

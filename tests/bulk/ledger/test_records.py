@@ -200,6 +200,22 @@ def test_a_pause_outlasts_a_stop_with_its_reason() -> None:
     assert Control().stopped("command", "enough") == Control(state="stop", by="command", reason="enough")
 
 
+def test_a_pause_knows_since_when() -> None:
+    """Another word about a pause does not begin it anew; what ends it forgets its beginning."""
+    paused = Control().asked(at=60.0, state="pause", reason="lunch")
+
+    assert paused.since == 60.0
+    assert paused.asked(at=90.0, state="pause", reason="dinner").since == 60.0
+    assert paused.asked(at=90.0, limit=5).since == 60.0
+    assert paused.paused("abort_if", "too late", 90.0).since == 60.0
+    assert paused.stopped("command", "enough").since == 60.0
+    assert paused.stopped("command", "enough").asked(at=90.0, state="pause").since == 60.0
+    assert paused.asked(at=90.0, state="run").since is None
+    assert Control().paused("abort_if", "refused", 70.0).since == 70.0
+    assert Control(state="stop").paused("abort_if", "refused", 70.0).since == 70.0
+    assert Control().paused("max_spend", "spent", 70.0).begun().since is None
+
+
 def test_a_run_ends_a_stop_and_a_pause_for_a_budget_and_no_other_pause() -> None:
     """It looks at the budget that it has itself."""
     running = Control(version=3, rate=2.0)
