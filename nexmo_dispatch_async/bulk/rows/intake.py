@@ -316,18 +316,20 @@ class Intake:
             except RowError as error:
                 bad.append(Reject(line, error.field, error.rule, error.advice))
                 continue
-            times = keys.count(recipient.key)
+            times = keys.count(recipient.key, line)
             if times > 1 and self._duplicates != "allow":
                 where = self._columns.key or self._address_name
-                advice = "came before in this source; only the first is taken"
+                first = keys.first(recipient.key)
+                advice = f"came before in this source, in line {first}; only that one is taken"
                 bad.append(Reject(line, where, "duplicate", advice))
                 continue
             while times > 1:  # "#2" may stand in the source as well
                 recipient = structs.replace(recipient, key=f"{recipient.key}#{times}")
-                times = keys.count(recipient.key)
-            same = addresses.count(recipient.address) - 1 if several else 0
+                times = keys.count(recipient.key, line)
+            same = addresses.count(recipient.address, line) - 1 if several else 0
             if same and self._one_each:
-                advice = "has the address of an earlier row of this source; only the first is taken"
+                first = addresses.first(recipient.address)
+                advice = f"has the address of line {first} of this source; only that one is taken"
                 bad.append(Reject(line, self._address_name, "same-address", advice))
                 continue
             good.append(Prepared(recipient, rendered, same))

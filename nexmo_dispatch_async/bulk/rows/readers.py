@@ -95,7 +95,7 @@ def rows_of(source: str | Path | Source) -> Generator[Numbered, None, None]:
 
     Raises:
         SourceError: The file is missing, empty, in another encoding, or has no usable header.
-        ConfigurationError: The path is none.
+        ConfigurationError: The path holds a NUL character.
     """
     if not isinstance(source, Source):
         source = Source(str(source))

@@ -13,7 +13,7 @@ from typing import IO, Self
 
 __all__ = ["Seen"]
 
-# Hashes in memory, about 20 MB of them; when there are more, they all move to a temporary file.
+# Hashes in memory, about 25 MB of them; when there are more, they all move to a temporary file.
 _IN_MEMORY = 1_000_000
 # Lists of hashes: so many that a search in one of them takes less than a microsecond.
 _BUCKETS = 8192
@@ -21,13 +21,18 @@ _SIZE = 16
 # Of the filter, which takes 8 MB: 1 of 15 new keys is looked for in a file of 10,000,000 keys in vain.
 _BITS = 1 << 26
 # Two places of it for each hash.
-_places = struct.Struct("<8xII").iter_unpack
+_places = struct.Struct("<8xII4x").iter_unpack
+# A hash, and the line of its first occurrence.
+_ENTRY = struct.Struct("<16sI")
+_pack = _ENTRY.pack
+_places_of = struct.Struct("<8xII").unpack
+_LAST_LINE = (1 << 32) - 1
 # Keys in memory that came more than once.
 _REPEATED = 50_000
 
 
 class Seen:
-    """Counts keys by a hash of 128 bits; no key is stored.
+    """Counts keys by a hash of 128 bits, and knows the line of the first; no key is stored.
 
     A new key, and nearly all are new, costs no look into the file: a filter proves that it is not there.
 
@@ -56,18 +61,27 @@ class Seen:
     def __contains__(self, key: str) -> bool:
         digest = _digest(key)
         number = digest[0] << 5 | digest[1] >> 3
-        return digest in self._buckets[number] or (
-            self._file is not None and self._is_in_file(digest, number)
-        )
+        return digest in self._buckets[number] or self._line_in_file(digest, number) is not None
 
-    def count(self, key: str) -> int:
-        """Count a key; return the number of its occurrences so far."""
+    def first(self, key: str) -> int:
+        """Return the line of the first occurrence of a key; 0 for a key without one."""
+        digest = _digest(key)
+        number = digest[0] << 5 | digest[1] >> 3
+        return _line_in(self._buckets[number], digest) or self._line_in_file(digest, number) or 0
+
+    def count(self, key: str, line: int = 0) -> int:
+        """Count a key; return the number of its occurrences so far.
+
+        Args:
+            key: The key.
+            line: Line of the source, from 1.
+        """
         digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=_SIZE).digest()
         number = digest[0] << 5 | digest[1] >> 3
         bucket = self._buckets[number]
-        if digest in bucket or (self._file is not None and self._is_in_file(digest, number)):
+        if digest in bucket or (self._file is not None and self._line_in_file(digest, number) is not None):
             return self._repeats.count(digest)
-        bucket += digest
+        bucket += _pack(digest, line if line <= _LAST_LINE else 0)
         self._room -= 1
         if not self._room:
             self._move()
@@ -101,16 +115,20 @@ class Seen:
         self._file.flush()
         self._room = self._limit
 
-    def _is_in_file(self, digest: bytes, number: int) -> bool:
+    def _line_in_file(self, digest: bytes, number: int) -> int | None:
+        """Return the line of a hash in the file; `None` for a hash that is not there."""
         file, flags = self._file, self._filter
-        ((a, b),) = _places(digest)
-        if file is None or not (flags[(a % _BITS) >> 3] >> (a & 7) & flags[(b % _BITS) >> 3] >> (b & 7) & 1):
-            return False
+        if file is None:
+            return None
+        a, b = _places_of(digest)
+        if not flags[(a % _BITS) >> 3] >> (a & 7) & flags[(b % _BITS) >> 3] >> (b & 7) & 1:
+            return None
         for begins in self._moved:
             file.seek(begins[number])
-            if digest in file.read(begins[number + 1] - begins[number]):
-                return True
-        return False
+            line = _line_in(file.read(begins[number + 1] - begins[number]), digest)
+            if line is not None:
+                return line
+        return None
 
 
 class _Repeats:
@@ -155,6 +173,12 @@ class _Repeats:
         # In their order: neighbours share a page.
         file.executemany("INSERT INTO seen VALUES (?, ?)", sorted(self._counts.items()))
         self._counts.clear()
+
+
+def _line_in(entries: bytes | bytearray, digest: bytes) -> int | None:
+    """Return the line of a hash among entries; `None` for a hash that is not there."""
+    at = entries.find(digest)
+    return None if at < 0 else _ENTRY.unpack_from(entries, at)[1]
 
 
 def _digest(key: str) -> bytes:

@@ -120,6 +120,9 @@ async def test_two_names_on_one_number_get_one_message(tmp_path: Path) -> None:
 
     assert (taken.rows, taken.added, taken.rejected, taken.duplicates) == (4, 2, 2, 2)
     assert [(reject.line, reject.rule) for reject in taken.rejects] == [(3, "duplicate"), (5, "duplicate")]
+    assert [reject.advice for reject in taken.rejects] == [
+        f"came before in this source, in line {line}; only that one is taken" for line in (2, 4)
+    ]
     assert [row.fields["name"] for row in await ledger.scan()] == ["Ann", "Cas"]
 
 
@@ -293,6 +296,8 @@ def test_one_message_for_each_number_although_rows_have_keys_of_their_own() -> N
     keys, bad = rejects_of(intake(columns=columns, same_address="first"), rows)
 
     assert (keys, bad) == (["K1", "K3"], [(2, "phone", "same-address")])
+    taken = asyncio.run(intake(columns=columns, same_address="first").take(rows, MemoryLedger()))
+    assert taken.rejects[0].advice == "has the address of line 1 of this source; only that one is taken"
     with pytest.raises(ConfigurationError, match="same_address"):
         intake(same_address="last")
 

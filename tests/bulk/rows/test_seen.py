@@ -17,14 +17,17 @@ def test_keys_are_counted_as_a_dictionary_counts_them(in_memory: int, repeated: 
     keys = [f"447700900{chance.randrange(1500)}" for _ in range(4000)] + ["", "\ud800", "é"] * 3
     chance.shuffle(keys)
     expected: Counter[str] = Counter()
+    first: dict[str, int] = {}
 
     with Seen(in_memory, repeated) as seen:
-        for key in keys:
+        for line, key in enumerate(keys, 1):
             assert (key in seen) == (key in expected)
             expected[key] += 1
-            assert seen.count(key) == expected[key]
+            assert seen.count(key, line) == expected[key]
+            assert seen.first(key) == first.setdefault(key, line)
         assert all(key in seen for key in expected)
         assert "another" not in seen
+        assert seen.first("another") == 0
 
 
 def test_no_more_hashes_are_in_memory_than_were_allowed() -> None:
@@ -32,7 +35,7 @@ def test_no_more_hashes_are_in_memory_than_were_allowed() -> None:
     with Seen(7, 3) as seen:
         for number in range(300):
             seen.count(f"key {number % 40}")
-            assert sum(map(len, seen._buckets)) < 7 * 16
+            assert sum(map(len, seen._buckets)) < 7 * 20
             assert len(seen._repeats._counts) <= 3
         files = seen._file, seen._repeats._file
     assert None not in files
