@@ -31,6 +31,8 @@ STORES = {"nats.md": "nats_url"}
 LONG = {"frameworks.md"}
 #: What a newcomer reads on the first page.
 BEGINNING = (ROOT / "docs" / "index.md").read_text("utf-8").partition("## Programs to copy")[0]
+#: Characters of a line of code that the site shows on a desktop without a scrollbar.
+VISIBLE = 84
 #: What pages tell a reader to export.
 ENVIRONMENT = {
     "NEXMO_DISPATCH_CLIENT_ID": "client-id",
@@ -156,3 +158,10 @@ def test_what_a_reader_is_told_to_open_is_in_reach(path: Path) -> None:
     for_contributors = path.name in {"architecture.md", "contract.md"}
 
     assert for_contributors or not re.findall(r"(?<![/(\w])(?:tests|docs)/[\w/]+\.(?:py|md)\b", text)
+
+
+def test_the_first_program_of_the_tutorial_needs_no_scrollbar() -> None:
+    """A reader sees each line of it whole."""
+    (program,) = (each for each in blocks(ROOT / "docs" / "tutorial.md") if each.title == "parcel.py")
+
+    assert [line for line in program.code.splitlines() if len(line) > VISIBLE] == []
