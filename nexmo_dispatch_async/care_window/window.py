@@ -289,8 +289,9 @@ class CareWindow:
 
 def _key(channel: str, customer: str) -> str:
     """Return the address of a customer in a canonical spelling."""
-    # Captured addresses contain blanks (contract 3.3), and people write numbers in many ways.
-    customer = customer.strip()
+    # Captured addresses contain blanks (contract 3.3), and people write numbers in many ways. A callback may
+    # hold half surrogates (contract 5.11), which no store takes.
+    customer = customer.strip().encode("utf-8", "backslashreplace").decode()
     if channel != "whatsapp":
         return customer
     if known := international(customer):

@@ -346,6 +346,13 @@ def test_channels_without_a_window_are_always_open(window: CareWindow) -> None:
     assert window.allows(sms.text("hi", from_="1", to=CUSTOMER))
 
 
+@pytest.mark.parametrize("text", ["a\udcff", "a\0b"], ids=["half", "NUL"])
+@pytest.mark.parametrize("channel", ["whatsapp", "messenger"])
+def test_a_sender_that_no_store_takes_is_recorded(window: CareWindow, channel: str, text: str) -> None:
+    """Contract 5.11: a callback may hold it, and would come again and again."""
+    assert window.observe(Received(channel, Peer(id=text)))
+
+
 def test_messenger_is_keyed_by_its_page_scoped_id(window: CareWindow) -> None:
     """The PSID comes from the inbound message (contract 7.3)."""
     step = messenger.text("hi", from_="118820033417905", to=PSID)

@@ -15,6 +15,7 @@ from nexmo_dispatch_async.bulk.ledger.transitions import OPT_OUT_CODES
 from nexmo_dispatch_async.checks import checks
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.phone_numbers.normalizer import as_digits
+from nexmo_dispatch_core.checks import unstorable
 from nexmo_dispatch_core.unfinished import shows_unfinished
 from nexmo_dispatch_webhooks.events import InboundMessage, MessageStatus
 
@@ -376,7 +377,8 @@ def _addresses(address: Any, user: Any) -> builtins.list[str]:
     found = [address.number, address.id]
     if user is not None:
         found += [user.user_id, user.wa_id]
-    return list(dict.fromkeys(text for text in found if text))
+    # contract 5.11: no campaign has a row for an address that no store takes
+    return list(dict.fromkeys(text for text in found if text and not unstorable(text)))
 
 
 async def _each(addresses: Iterable[str] | AsyncIterable[str]) -> AsyncIterable[str]:

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from nexmo_dispatch_async import messenger, sms
 from nexmo_dispatch_async.bulk import Campaign, MemoryLedger, WorkflowTemplate
@@ -20,7 +21,7 @@ from nexmo_dispatch_async.bulk.ledger.records import Cap
 from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 from nexmo_dispatch_async.bulk.ledger.stop_words import STOP_WORDS, is_stop, normal_words
 from nexmo_dispatch_async.exceptions import ConfigurationError, OptOutError
-from nexmo_dispatch_webhooks import Router
+from nexmo_dispatch_webhooks import Router, WhatsAppUser
 from nexmo_dispatch_webhooks.events import Event, parse_event
 from tests.bulk.fake_client import FakeClient
 
@@ -223,6 +224,21 @@ class TestStop:
         (await router.dispatch(rejected(code))).raise_for_failures()
 
         assert [entry.reason for entry in await opt_outs.list()] == ([str(code)] if barred else [])
+
+    @pytest.mark.parametrize("text", ["9990\udcff", "9990\0"], ids=["half", "NUL"])
+    async def test_an_address_that_no_store_takes_keeps_no_other_from_the_list(
+        self, text: str, tmp_path: Path
+    ) -> None:
+        """Contract 5.11: a callback may hold it; no campaign has a row for it."""
+        router = Router()
+        async with OptOutList.open(tmp_path / "people.db") as opt_outs:
+            opt_outs.attach(router)
+
+            for user in (None, WhatsAppUser(wa_id="999000000001")):
+                message = replace(reply("STOP", sender=text), whatsapp_user=user)
+                (await router.dispatch(message)).raise_for_failures()
+
+            assert [entry.address for entry in await opt_outs.list()] == ["999000000001"]
 
     async def test_handlers_have_names_that_last(self) -> None:
         """An inbox keeps the name of a handler that failed."""
