@@ -79,6 +79,7 @@ class CanaryWatch:
         delivered = counts.reached.get("delivered", 0) + counts.reached.get("read", 0)
         enough = canary.until == "delivered" and delivered >= canary.share * canary.first
         if sends > 0 and not enough:
+            self._full_since = None  # also when an operator sends some of its rows again
             return sends
         if enough:
             self._passed = True

@@ -156,6 +156,17 @@ def test_the_time_of_a_canary_begins_with_its_last_row() -> None:
     ]
 
 
+def test_rows_that_are_sent_again_begin_the_time_of_a_canary_anew() -> None:
+    """Refused rows go back to pending long after the canary was full: its messages are not late then."""
+    watch = CanaryWatch(DELIVERED)
+
+    assert isinstance(watch.room(counts(sent=2, refused=8), released=False, now=0), Hold)
+    assert watch.room(counts(sent=2, pending=8), released=False, now=5000) == 8
+    holds = [watch.room(counts(sent=10), released=False, now=now) for now in (5001.0, 5600.9, 5601.0)]
+
+    assert [isinstance(hold, Hold) and hold.pauses for hold in holds] == [False, False, True]
+
+
 @pytest.mark.parametrize(
     ("states", "room", "pauses"),
     [
