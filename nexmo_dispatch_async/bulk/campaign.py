@@ -20,7 +20,7 @@ import msgspec
 from nexmo_dispatch_async.bulk.callbacks import CampaignCallbacks, Waited
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger, rows_of
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
-from nexmo_dispatch_async.bulk.ledger.records import Change, Control, Counts, Row, State
+from nexmo_dispatch_async.bulk.ledger.records import Change, Control, Counts, Resendable, Row, State
 from nexmo_dispatch_async.bulk.opening import (
     Expiring,
     Frozen,
@@ -266,9 +266,9 @@ class Campaign:
         """Return the rows, or those in a state, in the order of their ids."""
         return rows_of(self.ledger, state)
 
-    async def resend(self, *ids: int) -> int:
-        """Set `unknown` rows back to `pending`, at the risk of a second message; return their number."""
-        count = await self.ledger.resend(ids)
+    async def resend(self, *ids: int, state: Resendable = "unknown") -> int:
+        """Set rows in a state back to `pending`, and return their number; see `Ledger.resend`."""
+        count = await self.ledger.resend(ids, state=state)
         if self._sender is not None:
             self._sender.wake()
         return count

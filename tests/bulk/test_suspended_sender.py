@@ -18,7 +18,7 @@ from nexmo_dispatch_async.bulk import Campaign
 from nexmo_dispatch_async.bulk.ledger.places import open_ledger
 from nexmo_dispatch_async.exceptions import LedgerInUseError
 from tests.support.campaign_process import TEMPLATE, person
-from tests.support.misbehaving import Connection, RawServer, Received, accept
+from tests.support.misbehaving import Connection, RawServer, Received, accept, reply
 
 BOUND = 60.0
 LEASE = 2.0
@@ -27,16 +27,23 @@ pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="nothing 
 
 
 class Service:
-    """Accepts everything, the very first request only when `go` is set, and counts sends by address."""
+    """Accepts everything, the very first request only when `go` is set, and counts sends by address.
+
+    While `refuses` is set, it answers 400 to all but the first request.
+    """
 
     def __init__(self) -> None:
         self.go = asyncio.Event()
         self.first = ""
+        self.refuses = False
         self.sends: Counter[str] = Counter()
         self.server = RawServer(self._answer)
 
     async def _answer(self, request: Received, connection: Connection) -> None:
         address = request.json["workflow"][0]["to"]["number"]
+        if self.first and self.refuses:
+            await connection.write(reply(400, {"title": "Bad Request"}))
+            return
         self.sends[address] += 1
         if not self.first:
             self.first = address
@@ -101,6 +108,45 @@ async def test_what_a_suspended_sender_had_claimed_is_sent_by_the_next_one_alone
         assert service.sends.pop(service.first) == 2  # in flight when it fell asleep: the operator's risk
         assert list(service.sends.values()) == [1]
         assert await states(sent=2)
+
+
+@pytest.mark.engines
+@pytest.mark.parametrize("engine", ["database", "nats_url"])
+async def test_a_late_answer_ends_a_row_that_was_refused_to_the_next_sender(
+    engine: str, request: pytest.FixtureRequest
+) -> None:
+    """The suspended sender learns last that its request was accepted: no operator sends the row again."""
+    place, service = str(request.getfixturevalue(engine)), Service()
+    async with (
+        service.server as server,
+        await open_ledger(place, name="spring", lease=LEASE, accept_loss=True) as ledger,
+        DispatchClient(
+            auth=BearerToken("secret-token"), application_id="app", base_url=server.base_url
+        ) as client,
+        Campaign.open(ledger, client=client, template=TEMPLATE) as campaign,
+    ):
+
+        async def states(**expected: int) -> bool:
+            return (await ledger.counts()).states == expected
+
+        await campaign.add([person(0)])
+        async with sender(place, service) as process:
+            await asyncio.wait_for(server.arrived.wait(), BOUND)
+            process.send_signal(signal.SIGSTOP)
+            await eventually(lambda: states(unknown=1))
+            assert await campaign.resend(1) == 1
+            service.refuses = True
+            await campaign.run()
+            assert await states(refused=1)
+            service.go.set()
+            process.send_signal(signal.SIGCONT)
+            assert await asyncio.wait_for(process.wait(), BOUND) == 0
+
+        service.refuses = False
+        assert await states(sent=1)
+        assert await campaign.resend(1, state="refused") == 0
+        await campaign.run()
+        assert list(service.sends.values()) == [1]
 
 
 async def test_no_process_gets_the_file_of_a_suspended_sender(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from nexmo_dispatch_async.bulk.ledger.conformance_claims import (
 )
 from nexmo_dispatch_async.bulk.ledger.conformance_processes import SharedLedgerConformance, SharedLedgers
 from nexmo_dispatch_async.bulk.ledger.conformance_rates import RateConformance
+from nexmo_dispatch_async.bulk.ledger.conformance_resends import ResendConformance
 from nexmo_dispatch_async.bulk.ledger.conformance_results import (
     ForgetConformance,
     NewsConformance,
@@ -35,6 +36,7 @@ __all__ = [
     "Ledgers",
     "NewsConformance",
     "RateConformance",
+    "ResendConformance",
     "ResultConformance",
     "SharedLedgerConformance",
     "SharedLedgers",
@@ -47,6 +49,7 @@ class LedgerConformance(
     CapConformance,
     BoundsConformance,
     ResultConformance,
+    ResendConformance,
     NewsConformance,
     RateConformance,
     ForgetConformance,

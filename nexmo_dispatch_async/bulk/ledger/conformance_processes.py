@@ -136,6 +136,53 @@ class SharedLedgerConformance:
             guard()
         assert (await states(third))[row.id - 1] != "pending"
 
+    async def test_operators_who_resend_at_the_same_instant_send_each_row_once(
+        self, shared_ledgers: SharedLedgers
+    ) -> None:
+        """Two operators put back the same refused rows while a sender takes them: each goes out once more."""
+        one, other, sender = [await shared_ledgers.open("spring") for _ in range(3)]
+        await one.add(people(300))
+        await one.record([result(row, "refused") for row in await one.claim(request(limit=300))])
+        claims: list[Claimed] = []
+
+        async def send() -> None:
+            while len(claims) < 300:
+                rows = await sender.claim(request(limit=50))
+                claims.extend(rows)
+                await sender.record([result(row, "unknown" if row.id % 2 else "sent") for row in rows])
+
+        ids = range(1, 301)
+        async with asyncio.timeout(60):
+            *put_back, _ = await asyncio.gather(
+                one.resend(ids, state="refused"), other.resend(reversed(ids), state="refused"), send()
+            )
+
+        assert sum(put_back) == 300
+        assert sorted((row.id, row.attempts) for row in claims) == [(row_id, 2) for row_id in ids]
+        assert (await assert_recount(one)).states == {"sent": 150, "unknown": 150}
+
+    async def test_a_process_that_comes_later_knows_what_was_sent_again(
+        self, shared_ledgers: SharedLedgers
+    ) -> None:
+        """What it reads of the store is what the others know, and a late refusal changes no new attempt."""
+        one, other = await shared_ledgers.open("spring"), await shared_ledgers.open("spring")
+        await one.add(people(3))
+        first = await one.claim(request())
+        refused = [result(row, "refused", code="1020") for row in first]
+        await one.record(refused)
+        await other.resend([1, 2], state="refused")
+        (again,) = await other.claim(request(limit=1))
+
+        third = await shared_ledgers.open("spring")
+
+        assert await states(third) == ["sending", "pending", "refused"]
+        assert (again.id, again.attempts) == (1, 2)
+        await one.record(refused)
+        assert await states(third) == ["sending", "pending", "refused"]
+        assert [(row.id, row.attempts) for row in await third.claim(request())] == [(2, 2)]
+        await other.record([result(again)])
+        assert (await assert_recount(third)).states == {"sent": 1, "sending": 1, "refused": 1}
+
     async def test_the_cap_holds_over_senders(self, shared_ledgers: SharedLedgers) -> None:
         """Two campaigns and four senders at the same instant: no person gets more messages than the cap."""
         shared = await shared_ledgers.new_opt_outs()

@@ -22,7 +22,7 @@ from nexmo_dispatch_async.bulk.ledger.conformance_claims import (
     uuid_of,
 )
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
-from nexmo_dispatch_async.bulk.ledger.records import Claimed, News, Observed, Result, State
+from nexmo_dispatch_async.bulk.ledger.records import Claimed, News, Observed, Resendable, Result, State
 from nexmo_dispatch_async.exceptions import CampaignError, LedgerError
 
 
@@ -70,16 +70,15 @@ class ResultConformance:
 
     @pytest.mark.parametrize("before", ["pending", "sent", "refused", "unknown", "skipped"])
     @pytest.mark.parametrize("late", ["sent", "refused", "unknown", "pending"])
-    async def test_a_late_result_mends_only_what_is_unknown(
-        self, ledgers: Ledgers, before: State, late: State
-    ) -> None:
-        """Nothing but `sending` becomes `pending`; `sent` and `refused` mend an `unknown`."""
+    async def test_a_late_result_puts_no_row_back(self, ledgers: Ledgers, before: State, late: State) -> None:
+        """Nothing but `sending` becomes `pending`; `refused` mends an `unknown`, and `sent` is a proof."""
         ledger, claimed = await row_in(ledgers, before)
 
         await ledger.record([result(claimed, late)])
 
-        mended = before == "unknown" and late in {"sent", "refused"}
+        mended = late == "sent" or (before == "unknown" and late == "refused")
         assert await states(ledger) == [late if mended else before]
+        assert (await row(ledger, 1)).skip == ("dropped" if before == "skipped" and not mended else None)
         await assert_recount(ledger)
 
     async def test_a_wave_carries_results_and_claims(self, ledgers: Ledgers) -> None:
@@ -139,7 +138,7 @@ class ResultConformance:
         assert (await assert_recount(ledger)).states == {"unknown": 3}
 
     async def test_operators_decide_about_unknown_rows(self, ledgers: Ledgers) -> None:
-        """`resend` takes only unknown rows, `drop` also pending ones; both leave the rest alone."""
+        """`resend` takes only rows of its state, `drop` also pending ones; both leave the rest alone."""
         ledger, rows = await claimed_rows(ledgers, 4)
         await ledger.add([person(9)])
         await ledger.record([result(r, "unknown", error="OutcomeUnknownError") for r in rows[:3]])
@@ -291,11 +290,12 @@ class ForgetConformance:
         assert await ledger.forget(NOW + 50) == 0
         assert await ledger.forget(NOW + 91) == 1
 
-    async def test_what_was_erased_cannot_be_sent_again(self, ledgers: Ledgers) -> None:
+    @pytest.mark.parametrize("state", ["unknown", "refused"])
+    async def test_what_was_erased_cannot_be_sent_again(self, ledgers: Ledgers, state: Resendable) -> None:
         """The address is gone, so that it cannot be sent; the person may be added anew."""
-        ledger, claimed = await row_in(ledgers, "unknown")
+        ledger, claimed = await row_in(ledgers, state)
         await ledger.forget(NOW + 1)
 
-        assert await ledger.resend([claimed.id]) == 0
+        assert await ledger.resend([claimed.id], state=state) == 0
         assert (await ledger.add([person(0)])).added == 1
         assert [c.id for c in await ledger.claim(request())] == [2]

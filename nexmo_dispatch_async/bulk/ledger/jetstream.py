@@ -42,6 +42,7 @@ from nexmo_dispatch_async.bulk.ledger.records import (
     News,
     Observed,
     Recipient,
+    Resendable,
     Result,
     Row,
     State,
@@ -352,11 +353,11 @@ class JetStreamLedger:
         found = await self._batches.reap(lambda view: view.sending(process, worker))
         return found + (await self._batches.reap_dead() if worker is None else 0)
 
-    async def resend(self, ids: Iterable[int]) -> int:
-        """Put `unknown` rows back to `pending`, in pieces."""
+    async def resend(self, ids: Iterable[int], *, state: Resendable = "unknown") -> int:
+        """Put `unknown` or `refused` rows back to `pending`, in pieces."""
         self._require_owner()
         return await self._batches.in_pieces(
-            list(ids), lambda work, part: changes.resend(work, part, self._clock())
+            list(ids), lambda work, part: changes.resend(work, part, self._clock(), state=state)
         )
 
     async def drop(self, ids: Iterable[int]) -> int:

@@ -9,12 +9,13 @@ from msgspec.structs import replace
 from nexmo_dispatch_async.bulk.ledger import jetstream_rows as form
 from nexmo_dispatch_async.bulk.ledger.jetstream_rows import Chunk, RowState
 from nexmo_dispatch_async.bulk.ledger.jetstream_work import Work
-from nexmo_dispatch_async.bulk.ledger.records import News, Result
+from nexmo_dispatch_async.bulk.ledger.records import News, Resendable, Result
 from nexmo_dispatch_async.bulk.ledger.transitions import (
     OPT_OUT_CODES,
     merge,
     normal_uuid,
     proven_state,
+    require_resendable,
     row_of_ref,
     settle,
 )
@@ -37,13 +38,16 @@ async def record(work: Work, results: Sequence[Result]) -> None:
     """Record results."""
     for result in results:
         before = work.view.state(result.id)
-        state = settle(form.state_of(before.state), before.attempts, result, proven=bool(before.news))
+        state = settle(form.state_of(before.state), before.attempts, result, proven=_proven(before))
         if state is None:
+            continue
+        if state == "sending":
+            work.set(result.id, replace(before, uuids=_with(before.uuids, result.dispatch_uuid)))
             continue
         if state in {"pending", "refused"} and (work.shared or work.people.histories):
             address = (await work.recipient(result.id)).address
             work.change.unnote(address, work.source(result.id), before.claimed)
-        after = replace(before, state=form.code_of(state), changed=result.at, error="", code="")
+        after = replace(before, state=form.code_of(state), skip=0, changed=result.at, error="", code="")
         if state != "sent":
             after = replace(after, error=result.error, code=result.code)
         if state == "pending":
@@ -87,19 +91,20 @@ def observe(work: Work, news: News, reference: str) -> bool | None:
 
 
 def reap(work: Work, ids: Iterable[int], now: float) -> None:
-    """Give rows up that were `sending`: what a callback proved is `sent`, the others are `unknown`."""
+    """Give rows up that were `sending`: what was proven sent is `sent`, the others are `unknown`."""
     for row_id in ids:
         before = work.view.state(row_id)
-        state = form.code_of("sent" if before.news else "unknown")
+        state = form.code_of("sent" if _proven(before) else "unknown")
         work.set(row_id, replace(before, state=state, changed=now))
 
 
-def resend(work: Work, ids: Iterable[int], now: float) -> int:
-    """Put `unknown` rows back to `pending`; return their number."""
+def resend(work: Work, ids: Iterable[int], now: float, *, state: Resendable) -> int:
+    """Put rows of a state back to `pending`; return their number."""
+    require_resendable(state)
     found = 0
     for row_id in ids:
         before = work.view.state(row_id)
-        if before.state == form.code_of("unknown") and not before.forgotten:
+        if before.state == form.code_of(state) and not before.forgotten:
             work.set(row_id, replace(before, state=form.PENDING, changed=now, error="", code=""))
             found += 1
     return found
@@ -138,6 +143,11 @@ async def forget(work: Work, first: int, before: float) -> int:
         erased = Chunk(first, chunk.at, rows)
         work.put_chunk(erased, form.encode(erased))
     return found
+
+
+def _proven(state: RowState) -> bool:
+    """Return whether a callback, or the result of an earlier claim, has proved that a row was sent."""
+    return bool(state.news or state.uuids)
 
 
 def _ended(state: RowState, before: float) -> bool:

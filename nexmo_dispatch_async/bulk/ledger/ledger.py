@@ -22,6 +22,7 @@ from nexmo_dispatch_async.bulk.ledger.records import (
     News,
     Observed,
     Recipient,
+    Resendable,
     Result,
     Row,
     State,
@@ -123,9 +124,10 @@ class Ledger(Protocol):
     async def record(self, results: Sequence[Result]) -> None:
         """Record results without a claim.
 
-        A result for a row that is not `sending` changes nothing, except that `sent` and `refused` resolve an
-        `unknown`. A code of the service for opted-out people (contract 6.1: 1050, 1240) suppresses the
-        address.
+        A result for a row that is not `sending` changes nothing, except that `refused` resolves an `unknown`
+        of the same claim, and `sent` proves that the row was sent, as a callback does, also when the row was
+        claimed again since. A code of the service for opted-out people (contract 6.1: 1050, 1240) suppresses
+        the address.
         """
         ...
 
@@ -149,8 +151,22 @@ class Ledger(Protocol):
         """
         ...
 
-    async def resend(self, ids: Iterable[int]) -> int:
-        """Set `unknown` rows back to `pending`, by an operator's decision."""
+    async def resend(self, ids: Iterable[int], *, state: Resendable = "unknown") -> int:
+        """Set rows back to `pending`, by an operator's decision.
+
+        Rows that are not in the state, or are erased, stay as they are: another operator may have sent a
+        refused row again, and it is unknown now.
+
+        Args:
+            ids: Numbers of rows.
+            state: `unknown`, at the risk of a second message, or `refused`: nothing was sent.
+
+        Returns:
+            The number of rows.
+
+        Raises:
+            LedgerError: The state is another one.
+        """
         ...
 
     async def drop(self, ids: Iterable[int]) -> int:

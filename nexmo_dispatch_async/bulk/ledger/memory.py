@@ -25,6 +25,7 @@ from nexmo_dispatch_async.bulk.ledger.records import (
     News,
     Observed,
     Recipient,
+    Resendable,
     Result,
     Row,
     SkipReason,
@@ -37,6 +38,7 @@ from nexmo_dispatch_async.bulk.ledger.transitions import (
     merge,
     normal_uuid,
     proven_state,
+    require_resendable,
     row_of_ref,
     settle,
 )
@@ -72,6 +74,11 @@ class _Kept(AsShown, Struct, kw_only=True):
 
     def __repr__(self) -> str:
         return f"<_Kept {self.id} {self.state}>"
+
+    @property
+    def proven(self) -> bool:
+        """Whether a callback, or the result of an earlier claim, has proved that it was sent."""
+        return self.news is not None or bool(self.dispatch_uuid)
 
 
 class MemoryLedger:
@@ -209,13 +216,14 @@ class MemoryLedger:
             if row.state == "sending" and (worker is None or row.worker == worker)
         ]
         for row in rows:
-            self._move(row, "unknown" if row.news is None else "sent", at=self._clock())
+            self._move(row, "sent" if row.proven else "unknown", at=self._clock())
         return len(rows)
 
-    async def resend(self, ids: Iterable[int]) -> int:
-        """Put `unknown` rows back to `pending`."""
+    async def resend(self, ids: Iterable[int], *, state: Resendable = "unknown") -> int:
+        """Put `unknown` or `refused` rows back to `pending`."""
         self._require_open()
-        rows = [row for row in self._of(ids) if row.state == "unknown" and not row.forgotten]
+        require_resendable(state)
+        rows = [row for row in self._of(ids) if row.state == state and not row.forgotten]
         for row in rows:
             row.error, row.code = "", ""
             self._move(row, "pending", at=self._clock())
@@ -352,15 +360,17 @@ class MemoryLedger:
             raise LedgerError(f"there is no row {strange[0]} in this ledger: nothing was stored")
         for result in results:
             row = self._rows[result.id]
-            state = settle(row.state, row.attempts, result, proven=row.news is not None)
+            state = settle(row.state, row.attempts, result, proven=row.proven)
             if state is None:
+                continue
+            if result.state == "sent":
+                self._know(row, result.dispatch_uuid)
+            if state == "sending":
                 continue
             if state in {"pending", "refused"}:
                 self._opt_outs.unnote(row.recipient.address, self._source(row), row.claimed)
             if state == "pending":
                 row.not_before = result.not_before
-            if result.state == "sent":
-                self._know(row, result.dispatch_uuid)
             row.error, row.code = ("", "") if state == "sent" else (result.error, result.code)
             self._move(row, state, at=result.at)
             if state == "refused" and result.code in OPT_OUT_CODES:

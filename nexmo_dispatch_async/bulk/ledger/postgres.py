@@ -41,6 +41,7 @@ from nexmo_dispatch_async.bulk.ledger.records import (
     News,
     Observed,
     Recipient,
+    Resendable,
     Result,
     Row,
     State,
@@ -289,9 +290,9 @@ class PostgresLedger:
         name = None if worker is None else self._name(worker)
         return await self._run(lambda work: postgres_results.reap(work, name, self._clock()))
 
-    async def resend(self, ids: Iterable[int]) -> int:
-        """Put `unknown` rows back to `pending`, in pieces."""
-        return await self._in_pieces(postgres_results.resend, ids)
+    async def resend(self, ids: Iterable[int], *, state: Resendable = "unknown") -> int:
+        """Put `unknown` or `refused` rows back to `pending`, in pieces."""
+        return await self._in_pieces(partial(postgres_results.resend, state=state), ids)
 
     async def drop(self, ids: Iterable[int]) -> int:
         """Turn `unknown` or `pending` rows into `skipped`, in pieces."""

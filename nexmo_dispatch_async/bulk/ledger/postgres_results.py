@@ -14,13 +14,14 @@ from msgspec import Struct
 from nexmo_dispatch_async.bulk.ledger import sqlite_rows as codes
 from nexmo_dispatch_async.bulk.ledger.postgres_opt_outs import suppress
 from nexmo_dispatch_async.bulk.ledger.postgres_tables import NOW, Work
-from nexmo_dispatch_async.bulk.ledger.records import News, Observed, Result, State
+from nexmo_dispatch_async.bulk.ledger.records import News, Observed, Resendable, Result, State
 from nexmo_dispatch_async.bulk.ledger.transitions import (
     OPT_OUT_CODES,
     amount,
     merge,
     normal_uuid,
     proven_state,
+    require_resendable,
     row_of_ref,
     settle,
 )
@@ -81,17 +82,22 @@ WITH gone AS MATERIALIZED (
         ) END
     ORDER BY s.id FOR UPDATE
 )
-UPDATE nexmo_dispatch.campaign_states AS s SET at = %(now)s, state = CASE WHEN EXISTS (
+UPDATE nexmo_dispatch.campaign_states AS s SET at = %(now)s, state = CASE WHEN s.uuid <> '' OR EXISTS (
     SELECT 1 FROM nexmo_dispatch.campaign_news AS n WHERE n.campaign = s.campaign AND n.id = s.id
 ) THEN 3 ELSE 5 END
 FROM gone WHERE s.campaign = %(campaign)s AND s.id = gone.id AND s.state = 2 RETURNING s.state
 """
 _RESEND: Final[LiteralString] = """
+WITH given AS MATERIALIZED (
+    SELECT s.id FROM nexmo_dispatch.campaign_states AS s
+    JOIN nexmo_dispatch.campaign_recipients AS r ON r.campaign = s.campaign AND r.id = s.id
+    WHERE s.campaign = %(campaign)s AND s.id = ANY(%(ids)s::bigint[]) AND s.state = %(state)s
+        AND r.fields IS NOT NULL
+    ORDER BY s.id FOR UPDATE OF s
+)
 UPDATE nexmo_dispatch.campaign_states AS s
 SET state = CASE WHEN s.not_before > 0 THEN 1 ELSE 0 END, at = %(now)s, error = '', code = ''
-FROM nexmo_dispatch.campaign_recipients AS r
-WHERE s.campaign = %(campaign)s AND s.id = ANY(%(ids)s::bigint[]) AND s.state = 5
-    AND r.campaign = s.campaign AND r.id = s.id AND r.fields IS NOT NULL
+FROM given WHERE s.campaign = %(campaign)s AND s.id = given.id
 """
 _DROP: Final[LiteralString] = """
 WITH given AS MATERIALIZED (
@@ -205,18 +211,23 @@ async def record(work: Work, results: Sequence[Result]) -> None:
         if row is None:
             raise LedgerError(f"there is no row {result.id} in this ledger: nothing was stored")
         before = row.state
-        state = settle(before, row.attempts, result, proven=row.news is not None)
+        proven = row.news is not None or bool(row.uuid)
+        state = settle(before, row.attempts, result, proven=proven)
         if state is None:
             continue
+        row.dirty = True
+        if result.state == "sent":
+            row.uuid = min(filter(None, (normal_uuid(result.dispatch_uuid), row.uuid)), default="")
+        if state == "sending":
+            continue
+        _unskip(work, row)
         if state == "pending":
             row.not_before = result.not_before
             row.code = codes.LATER if result.not_before else codes.READY
         else:
             row.code = _CODES[state]
-        if result.state == "sent":
-            row.uuid = min(filter(None, (normal_uuid(result.dispatch_uuid), row.uuid)), default="")
         row.error, row.reason = ("", "") if state == "sent" else (result.error, result.code)
-        row.at, row.dirty = result.at, True
+        row.at = result.at
         work.tally.move(before, state)
         if state in {"pending", "refused"}:
             unsent.append(row)
@@ -264,16 +275,20 @@ def _learn(work: Work, row: _Row, piece: News) -> bool:
     row.uuid = min(filter(None, (normal_uuid(piece.dispatch_uuid), row.uuid)), default="")
     row.dirty = True
     if state != before:
-        if row.skip is not None:
-            reason = codes.skip_of(row.skip)
-            work.tally.skipped[str(reason)] -= 1
-        row.code, row.skip, row.error, row.reason = _CODES[state], None, "", ""
+        _unskip(work, row)
+        row.code, row.error, row.reason = _CODES[state], "", ""
         work.tally.move(before, state)
     return True
 
 
+def _unskip(work: Work, row: _Row) -> None:
+    if row.skip is not None:
+        work.tally.skipped[str(codes.skip_of(row.skip))] -= 1
+        row.skip = None
+
+
 async def reap(work: Work, worker: str | None, now: float) -> int:
-    """Turn `sending` rows into `unknown`, those with a callback into `sent`: as many as were in flight."""
+    """Turn `sending` rows into `unknown`, those proven sent into `sent`: as many as were in flight."""
     found = await work.fetch(_REAP, worker=worker, instance=work.instance, now=now)
     for (code,) in found:
         work.tally.move("sending", codes.state_of(code))
@@ -288,10 +303,11 @@ async def reap_dead(work: Work, now: float) -> int:
     return len(found)
 
 
-async def resend(work: Work, ids: Sequence[int], now: float) -> int:
-    """Put `unknown` rows back, those whose person is still known."""
-    found = await work.execute(_RESEND, ids=list(ids), now=now)
-    work.tally.move("unknown", "pending", found)
+async def resend(work: Work, ids: Sequence[int], now: float, *, state: Resendable) -> int:
+    """Put rows of a state back, those whose person is still known."""
+    require_resendable(state)
+    found = await work.execute(_RESEND, ids=list(ids), now=now, state=_CODES[state])
+    work.tally.move(state, "pending", found)
     return found
 
 

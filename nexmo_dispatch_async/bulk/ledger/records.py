@@ -29,6 +29,7 @@ __all__ = [
     "News",
     "Observed",
     "Recipient",
+    "Resendable",
     "Result",
     "Row",
     "SkipReason",
@@ -41,6 +42,8 @@ __all__ = [
 #: workflow. `unknown`: bytes left and no response arrived. `skipped`: not sent on purpose, see `SkipReason`.
 State = Literal["pending", "sending", "sent", "refused", "unknown", "skipped"]
 STATES: tuple[State, ...] = get_args(State)
+#: The states from which an operator sends a row again.
+Resendable = Literal["unknown", "refused"]
 
 #: `suppressed`: the address is on the opt-out list. `capped`: the person has got the maximum number of
 #: messages. `expired`: the row expired before its turn. `hold_out`: the row is in the control group.
@@ -182,8 +185,8 @@ class Result(Struct, frozen=True, kw_only=True):
             (from)"`. It is without personal data.
         code: Error code of the service, or `""`.
         not_before: For a `pending` row: epoch seconds before which the row is not claimed again.
-        attempts: The `attempts` of the `Claimed`; 0 when unknown. A late result of an earlier claim changes
-            nothing after the row was claimed again.
+        attempts: The `attempts` of the `Claimed`; 0 when unknown. A late result of an earlier claim settles
+            nothing after the row was claimed again; `sent` is kept as a proof.
     """
 
     id: int

@@ -38,6 +38,7 @@ from nexmo_dispatch_async.bulk.ledger.records import (
     News,
     Observed,
     Recipient,
+    Resendable,
     Result,
     Row,
     State,
@@ -236,10 +237,10 @@ class SqliteLedger:
         self._require_owner()
         return await self._run(lambda work: sqlite_results.reap(work, worker, self._clock()))
 
-    async def resend(self, ids: Iterable[int]) -> int:
-        """Put `unknown` rows back to `pending`, in pieces."""
+    async def resend(self, ids: Iterable[int], *, state: Resendable = "unknown") -> int:
+        """Put `unknown` or `refused` rows back to `pending`, in pieces."""
         self._require_owner()
-        return await self._in_pieces(sqlite_results.resend, ids)
+        return await self._in_pieces(partial(sqlite_results.resend, state=state), ids)
 
     async def drop(self, ids: Iterable[int]) -> int:
         """Turn `unknown` or `pending` rows into `skipped`, in pieces."""

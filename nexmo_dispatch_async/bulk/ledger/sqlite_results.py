@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from nexmo_dispatch_async.bulk.ledger import opt_outs_sql
 from nexmo_dispatch_async.bulk.ledger import sqlite_rows as rows
-from nexmo_dispatch_async.bulk.ledger.records import SKIP_REASONS, News, Observed, Result
+from nexmo_dispatch_async.bulk.ledger.records import SKIP_REASONS, News, Observed, Resendable, Result
 from nexmo_dispatch_async.bulk.ledger.sqlite_sql import UUID_INDEX, Work
 from nexmo_dispatch_async.bulk.ledger.transitions import (
     OPT_OUT_CODES,
@@ -18,6 +18,7 @@ from nexmo_dispatch_async.bulk.ledger.transitions import (
     merge,
     normal_uuid,
     proven_state,
+    require_resendable,
     row_of_ref,
     settle,
 )
@@ -92,9 +93,17 @@ def _record_one(work: Work, result: Result) -> None:
     row = work.db.execute(_ROW, (result.id,)).fetchone()
     if row is None:
         raise LedgerError(f"there is no row {result.id} in this ledger: nothing was stored")
-    code, lane, _, attempts, packed, body, _ = row
-    state = settle(rows.state_of(code), attempts or 0, result, proven=body is not None)
+    code, lane, skip, attempts, packed, body, _ = row
+    proven = body is not None or packed is not None
+    state = settle(rows.state_of(code), attempts or 0, result, proven=proven)
     if state is None:
+        return
+    uuid = normal_uuid(result.dispatch_uuid) if result.state == "sent" else ""
+    uuid = min(filter(None, (uuid, rows.unpack_uuid(packed))), default="")
+    if body is not None and uuid != rows.unpack_uuid(packed):
+        _store_news(work, result.id, _news(work, result.id, body, packed), uuid)
+    if state == "sending":
+        work.db.execute("UPDATE state SET uuid = ? WHERE id = ?", (rows.pack_uuid(uuid), result.id))
         return
     if state == "pending":
         after = rows.LATER if result.not_before else rows.READY
@@ -103,16 +112,14 @@ def _record_one(work: Work, result: Result) -> None:
         )
     else:
         after = _CODE[state]
-    uuid = normal_uuid(result.dispatch_uuid) if result.state == "sent" else ""
-    uuid = min(filter(None, (uuid, rows.unpack_uuid(packed))), default="")
     error, failed = (None, None) if state == "sent" else (result.error or None, result.code or None)
     work.db.execute(
-        "UPDATE state SET state = ?, at = ?, uuid = ?, error = ?, code = ? WHERE id = ?",
+        "UPDATE state SET state = ?, at = ?, uuid = ?, error = ?, code = ?, skip = NULL WHERE id = ?",
         (after, result.at, rows.pack_uuid(uuid), error, failed, result.id),
     )
-    if body is not None and uuid != rows.unpack_uuid(packed):
-        _store_news(work, result.id, _news(work, result.id, body, packed), uuid)
     work.move(lane, code, after)
+    if skip is not None:
+        work.tally.skipped[SKIP_REASONS[skip]] -= 1
     if state in {"pending", "refused"}:
         address = _address(work.db, result.id)
         opt_outs_sql.unnote(work.db, work.opt_outs, address, work.source(result.id))
@@ -181,10 +188,11 @@ def _store_news(work: Work, row_id: int, news: News | None, uuid: str) -> None:
 
 
 def reap(work: Work, worker: str | None, now: float) -> int:
-    """Turn `sending` rows into `unknown`, those with a callback into `sent`: as many as were in flight."""
+    """Turn `sending` rows into `unknown`, those proven sent into `sent`: as many as were in flight."""
     query = (
-        "SELECT s.id, s.lane, s.at, n.id IS NOT NULL, r.address FROM state s JOIN recipient r ON r.id = s.id"
-        " LEFT JOIN news n ON n.id = s.id WHERE s.state = 2 AND (? IS NULL OR coalesce(s.worker, '') = ?)"
+        "SELECT s.id, s.lane, s.at, n.id IS NOT NULL OR s.uuid IS NOT NULL, r.address FROM state s"
+        " JOIN recipient r ON r.id = s.id LEFT JOIN news n ON n.id = s.id"
+        " WHERE s.state = 2 AND (? IS NULL OR coalesce(s.worker, '') = ?)"
     )
     found = work.db.execute(query, (worker, worker)).fetchall()
     for row_id, lane, at, proven, address in found:
@@ -196,21 +204,22 @@ def reap(work: Work, worker: str | None, now: float) -> int:
     return len(found)
 
 
-def resend(work: Work, ids: Iterable[int], now: float) -> int:
-    """Put `unknown` rows back, those whose person is still known."""
-    count = 0
+def resend(work: Work, ids: Iterable[int], now: float, *, state: Resendable) -> int:
+    """Put rows of a state back, those whose person is still known."""
+    require_resendable(state)
+    count, code = 0, _CODE[state]
     for row_id in ids:
         query = (
             "SELECT s.lane, s.not_before FROM state s JOIN recipient r ON r.id = s.id"
-            " WHERE s.id = ? AND s.state = 5 AND r.fields IS NOT NULL"
+            " WHERE s.id = ? AND s.state = ? AND r.fields IS NOT NULL"
         )
-        if (row := work.db.execute(query, (row_id,)).fetchone()) is not None:
+        if (row := work.db.execute(query, (row_id, code)).fetchone()) is not None:
             after = rows.READY if row[1] is None else rows.LATER
             work.db.execute(
                 "UPDATE state SET state = ?, at = ?, error = NULL, code = NULL WHERE id = ?",
                 (after, now, row_id),
             )
-            work.move(row[0], rows.UNKNOWN, after)
+            work.move(row[0], code, after)
             count += 1
     return count
 

@@ -3,10 +3,11 @@
     pending ── claim ──> sending ── result ──> sent | refused | unknown
        ^                    |                             |
        └── proven not sent ─┘           reaped: unknown ──┴── late result: sent | refused
-       ^                                                  |
-       └───────────────── an operator's `resend` ─────────┘
+       ^                                                  |                         |
+       └───────────────── an operator's `resend` ─────────┴─────────────────────────┘
 
-A callback proves that a row was sent, whatever its state. The module does no I/O.
+A callback proves that a row was sent, whatever its state; so does the result `sent` of any of its claims.
+The module does no I/O.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from decimal import Decimal, InvalidOperation
-from typing import Final
+from typing import Final, get_args
 
 from msgspec.structs import replace
 
 from nexmo_dispatch_async.bulk.ledger.folding import join
-from nexmo_dispatch_async.bulk.ledger.records import Counts, News, Result, SkipReason, State
-from nexmo_dispatch_async.exceptions import CampaignError
+from nexmo_dispatch_async.bulk.ledger.records import Counts, News, Resendable, Result, SkipReason, State
+from nexmo_dispatch_async.exceptions import CampaignError, LedgerError
 
 __all__ = [
     "OPT_OUT_CODES",
@@ -30,6 +31,7 @@ __all__ = [
     "merge",
     "normal_uuid",
     "proven_state",
+    "require_resendable",
     "row_of_ref",
     "settle",
 ]
@@ -47,23 +49,35 @@ def settle(state: State, attempts: int, result: Result, *, proven: bool) -> Stat
         state: State of the row.
         attempts: Number of claims of the row.
         result: Result of a POST.
-        proven: Whether a callback has proved that the row was sent.
+        proven: Whether a callback, or the result of an earlier claim, has proved that the row was sent.
+
+    Returns:
+        The state; `sending` for a row under way of which an earlier claim was sent: the store keeps only the
+        `dispatch_uuid` of the result, as the proof.
     """
-    if state == "sending":
-        if result.attempts not in {0, attempts}:
-            return None
-        return "sent" if proven else result.state
-    if state == "unknown":
-        if result.state == "sent":
-            return "sent"
-        if result.state == "refused" and result.attempts in {0, attempts}:
+    if result.attempts in {0, attempts}:
+        if state == "sending":
+            return "sent" if proven else result.state
+        if state == "unknown" and result.state == "refused":
             return "refused"
+    if result.state == "sent" and state != "sent":
+        return proven_state(state)
     return None
 
 
 def proven_state(state: State) -> State:
-    """Return the state of a row after a callback; a `sending` row waits for its result."""
+    """Return the state of a row after a proof that it was sent; a `sending` row waits for its result."""
     return state if state == "sending" else "sent"
+
+
+def require_resendable(state: str) -> None:
+    """Refuse to send rows of a state again that are never sent again.
+
+    Raises:
+        LedgerError: The state is neither `unknown` nor `refused`.
+    """
+    if state not in get_args(Resendable):
+        raise LedgerError(f"no row is sent again that is {state!r}: state is 'unknown' or 'refused'")
 
 
 def row_of_ref(reference: str, client_ref: str) -> int | None:

@@ -376,13 +376,8 @@ class Sender:
             self._fatal = self._fatal or verdict.fatal
         else:
             self._answers.note(lane, response.headers)
-            result = Result(
-                id=row.id,
-                state="sent",
-                at=at,
-                dispatch_uuid=dispatch.dispatch_uuid,
-                attempts=row.attempts,
-            )
+            uuid = dispatch.dispatch_uuid
+            result = Result(id=row.id, state="sent", at=at, dispatch_uuid=uuid, attempts=row.attempts)
         self._take(result, now)
         if not now <= self._gather_at < math.inf:
             self._gather_at = now + _GATHER
@@ -458,6 +453,8 @@ class Sender:
         before, self._control = self._control, control
         if control.resumed > before.resumed:
             self._lanes.try_again(running_loop().time())
+            if self._abort_if is not None:
+                self._abort_if.clear()  # what was refused before the cure does not count
             if self._sharing is not None:
                 self._sharing.end_pauses()
         self.wake()

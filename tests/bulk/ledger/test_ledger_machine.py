@@ -41,11 +41,13 @@ _MAY: dict[str, set[tuple[State, State]]] = {
     "claim": {("pending", "sending"), ("pending", "skipped")},
     "record": {
         *(("sending", state) for state in ("sent", "refused", "unknown")),
-        *(("unknown", state) for state in ("sent", "refused")),
+        ("unknown", "refused"),
+        *((state, "sent") for state in ("pending", "refused", "unknown", "skipped")),
     },
     "reap": {("sending", "unknown"), ("sending", "sent")},
     "observe": {(state, "sent") for state in ("pending", "refused", "unknown", "skipped")},
-    "resend": {("unknown", "pending")},
+    "resend of unknown": {("unknown", "pending")},
+    "resend of refused": {("refused", "pending")},
     "drop": {("unknown", "skipped"), ("pending", "skipped")},
     "expire": {("pending", "skipped")},
     "forget": set(),
@@ -67,6 +69,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.claims: list[Claimed] = []
         self.posts: dict[int, int] = {}
         self.allowed: dict[int, int] = {}
+        self.proven: set[int] = set()
         self.opted_out: set[str] = set()
 
     def run(self, call: Awaitable[T]) -> T:
@@ -134,6 +137,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert [row.id for row in claimed] == sorted(row.id for row in claimed)
         for row in claimed:
             assert self.states[row.id] == "pending"
+            assert row.id not in self.proven, "messaged after a result told that it was sent"
             assert row.address not in self.opted_out
             assert request.buckets is None or row.bucket in request.buckets
             self.posts[row.id] = self.posts.get(row.id, 0) + 1
@@ -161,6 +165,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 back.add(row.id)
                 self.allowed[row.id] = self.allowed.get(row.id, 0) + 1
         self.run(self.ledger.record(results))
+        self.proven.update(told.id for told in results if told.state == "sent")
         self.changed("record", frozenset(back))
 
     @rule(row_id=IDS, at=TIMES, by_ref=st.booleans(), reached=st.sampled_from(["", "delivered", "read"]))
@@ -177,13 +182,13 @@ class LedgerMachine(RuleBasedStateMachine):
         assert self.run(self.ledger.reap()) == list(self.states.values()).count("sending")
         self.changed("reap")
 
-    @rule(ids=st.lists(IDS, max_size=3))
-    def resend(self, ids: list[int]) -> None:
-        self.run(self.ledger.resend(ids))
+    @rule(ids=st.lists(IDS, max_size=3), state=st.sampled_from(["unknown", "refused"]))
+    def resend(self, ids: list[int], state: str) -> None:
+        self.run(self.ledger.resend(ids, state=state))
         before = dict(self.states)
-        self.changed("resend")
-        for row_id, state in self.states.items():
-            if state != before[row_id]:
+        self.changed(f"resend of {state}")
+        for row_id, now in self.states.items():
+            if now != before[row_id]:
                 self.allowed[row_id] = self.allowed.get(row_id, 0) + 1
 
     @rule(ids=st.lists(IDS, max_size=2))

@@ -18,10 +18,11 @@ from nexmo_dispatch_async.bulk.ledger.transitions import (
     merge,
     normal_uuid,
     proven_state,
+    require_resendable,
     row_of_ref,
     settle,
 )
-from nexmo_dispatch_async.exceptions import CampaignError
+from nexmo_dispatch_async.exceptions import CampaignError, LedgerError
 
 Outcome = Literal["sent", "refused", "unknown", "pending"]
 OUTCOMES: tuple[Outcome, ...] = ("sent", "refused", "unknown", "pending")
@@ -42,9 +43,11 @@ def test_the_result_of_the_present_claim_counts(state: Outcome, attempts: int) -
 
 
 @pytest.mark.parametrize("state", OUTCOMES)
-def test_the_result_of_an_earlier_claim_changes_no_row_that_was_claimed_again(state: Outcome) -> None:
-    """Its worker was taken for dead, and another one sends the row now."""
-    assert settle("sending", 2, result(state, 1), proven=False) is None
+def test_the_result_of_an_earlier_claim_settles_no_row_that_was_claimed_again(state: Outcome) -> None:
+    """Its worker was taken for dead, and another one sends the row now; `sent` is kept as a proof."""
+    kept = "sending" if state == "sent" else None
+
+    assert settle("sending", 2, result(state, 1), proven=False) == kept
 
 
 @pytest.mark.parametrize(
@@ -65,10 +68,24 @@ def test_a_late_result_says_what_became_of_an_unknown_row(told: Result, expected
 
 
 @pytest.mark.parametrize("state", ["pending", "sent", "refused", "skipped"])
+@pytest.mark.parametrize("attempts", [0, 1, 2])
 @pytest.mark.parametrize("told", OUTCOMES)
-def test_a_row_that_is_not_under_way_stays_as_it_is(state: State, told: Outcome) -> None:
-    """No result can send it once more."""
-    assert settle(state, 2, result(told), proven=True) is None
+def test_no_result_sends_a_row_once_more_that_is_not_under_way(
+    state: State, attempts: int, told: Outcome
+) -> None:
+    """It stays as it is; only `sent`, of whichever claim, proves that the person has the message."""
+    expected = "sent" if told == "sent" and state != "sent" else None
+
+    assert settle(state, 2, result(told, attempts), proven=True) == expected
+
+
+@pytest.mark.parametrize("state", ["pending", "sending", "sent", "skipped", ""])
+def test_only_unknown_and_refused_rows_are_sent_again(state: str) -> None:
+    """Any other row may have reached its person, or goes out anyway."""
+    for allowed in ("unknown", "refused"):
+        require_resendable(allowed)
+    with pytest.raises(LedgerError, match="'unknown' or 'refused'"):
+        require_resendable(state)
 
 
 def test_a_callback_proves_that_a_row_was_sent() -> None:
