@@ -24,6 +24,10 @@ RowState = Literal["pending", "sending", "sent", "refused", "unknown", "skipped"
 bulk: Commands = Commands("Send a campaign: a list of people, one message each, no person twice.")
 _unknown = Commands("Rows of which no record tells whether they were sent: see, send again, or give up.")
 bulk.add_typer(_unknown, name="unknown")
+_refused = Commands(
+    "Rows that were refused, so that nothing was sent: see why, or send again after the cure."
+)
+bulk.add_typer(_refused, name="refused")
 _opt_out = Commands("People who get nothing: those who replied STOP, and those whom you add.")
 bulk.add_typer(_opt_out, name="opt-out")
 
@@ -264,21 +268,57 @@ _Which = Annotated[
 @_unknown.command()
 def resend(which: _Which, json: AsJson = False) -> None:
     """Let the next run send these rows again: people who got the message get it twice."""
-    from nexmo_dispatch_async.cli.bulk_lists import change_unknown
+    from nexmo_dispatch_async.cli.bulk_lists import change_rows
 
     place, words = store_and_words(which)
     rows = _ids(words)
-    _run(lambda: change_unknown(place, rows, "resend", json=json))
+    _run(lambda: change_rows(place, "unknown", rows, "resend", json=json))
 
 
 @_unknown.command()
 def drop(which: _Which, json: AsJson = False) -> None:
     """Give these rows up: they are not sent again."""
-    from nexmo_dispatch_async.cli.bulk_lists import change_unknown
+    from nexmo_dispatch_async.cli.bulk_lists import change_rows
 
     place, words = store_and_words(which)
     rows = _ids(words)
-    _run(lambda: change_unknown(place, rows, "drop", json=json))
+    _run(lambda: change_rows(place, "unknown", rows, "drop", json=json))
+
+
+@_refused.command("list")
+def list_refused(store: _Store, json: AsJson = False) -> None:
+    """Print a line for each cause: how many rows, the code or the name of the error, what it means."""
+    from nexmo_dispatch_async.cli.bulk_lists import list_refused as work
+
+    _run(lambda: work(_place(store), json=json))
+
+
+@_refused.command("resend")
+def resend_refused(
+    which: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[FILE] [ID...|all]",
+            help=f"Numbers of rows, or all; FILE is that of {STORE} by default.",
+        ),
+    ] = None,
+    code: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CODE", help="All rows with this code, as the list names it; repeatable."),
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Let the next run send these rows again, with the same texts: once the account or the sender is cured.
+
+    Not after another campaign took them with exclude: people would get both messages.
+    """
+    from nexmo_dispatch_async.cli.bulk_lists import change_rows
+
+    place, words = store_and_words(which or [])
+    if bool(words) == bool(code):
+        raise typer.BadParameter("name rows, all, or codes with --code", param_hint="ID...|all")
+    rows = "all" if code else _ids(words)
+    _run(lambda: change_rows(place, "refused", rows, "resend", codes=code or (), json=json))
 
 
 @_opt_out.command("list")

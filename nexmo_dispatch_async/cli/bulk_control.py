@@ -26,7 +26,7 @@ from nexmo_dispatch_async.cli.bulk_files import (
     zone_of,
 )
 from nexmo_dispatch_async.cli.bulk_live import read_live
-from nexmo_dispatch_async.cli.bulk_words import hold_in_words, line_of, next_run_in_words
+from nexmo_dispatch_async.cli.bulk_words import hold_in_words, line_of, next_run_in_words, pause_in_words
 from nexmo_dispatch_async.cli.screen import show
 from nexmo_dispatch_async.cli.stores import Place
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     _AnyLedger = SqliteLedger | PostgresLedger | JetStreamLedger
 
-__all__ = ["ask", "show_status", "status_of"]
+__all__ = ["ask", "next_step", "show_status", "status_of"]
 
 ControlState = Literal["run", "pause", "stop"]
 
@@ -153,6 +153,21 @@ async def ask(
         if control.held:
             show(next_run_in_words(control, _file(place)))
     return DONE
+
+
+async def next_step(place: Place) -> str:
+    """Return in words what sends the pending rows of a campaign, or what has to be asked for before.
+
+    Raises:
+        DispatchError: The file is wrong, or the ledger cannot be opened.
+    """
+    async with opened(place, observer=True) as ledger:
+        control = await ledger.control()
+        # The caller had the file, so no other process sends from it.
+        is_sent = isinstance(ledger, TellsLife) and (await ledger.life()).senders > 0
+        if is_sent and control.state != "stop":
+            return pause_in_words(control, _file(place)) or "the process that sends takes them"
+        return next_run_in_words(control, _file(place))
 
 
 def _file(place: Place) -> Place:

@@ -1,4 +1,4 @@
-"""`bulk unknown`, `withdraw`, `export` and `forget`: the rows of a campaign, one by one."""
+"""`bulk unknown`, `refused`, `withdraw`, `export` and `forget`: the rows of a campaign, one by one."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import io
 import math
 import os
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final, Literal
 
@@ -20,11 +22,13 @@ from nexmo_dispatch_async.bulk.callbacks import CampaignCallbacks
 from nexmo_dispatch_async.bulk.campaign_file import load
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger, TellsLife, rows_of
 from nexmo_dispatch_async.bulk.ledger.opt_outs import normal_address
-from nexmo_dispatch_async.bulk.ledger.records import Row, State
+from nexmo_dispatch_async.bulk.ledger.records import Resendable, Row, State
+from nexmo_dispatch_async.bulk.ledger.transitions import OPT_OUT_CODES
 from nexmo_dispatch_async.bulk.plan import unlisted
-from nexmo_dispatch_async.bulk.report.counting import is_reached, who, why_missed
+from nexmo_dispatch_async.bulk.report.counting import MOST, OTHER, is_reached, refusal, who, why_missed
 from nexmo_dispatch_async.bulk.safe_cells import safe_cell
 from nexmo_dispatch_async.bulk.unmatched_callbacks import Candidate
+from nexmo_dispatch_async.cli.bulk_control import next_step
 from nexmo_dispatch_async.cli.bulk_files import DONE, FAILED, as_json, opened
 from nexmo_dispatch_async.cli.inbox import inbox_at
 from nexmo_dispatch_async.cli.screen import show
@@ -33,7 +37,7 @@ from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_core import private_files
 from nexmo_dispatch_webhooks import InvalidBodyError, MessageStatus, WebhookError, parse_event
 
-__all__ = ["COLUMNS", "change_unknown", "export", "forget", "list_unknown", "withdraw"]
+__all__ = ["COLUMNS", "change_rows", "export", "forget", "list_refused", "list_unknown", "withdraw"]
 
 Which = list[int] | Literal["all"]
 
@@ -46,6 +50,8 @@ COLUMNS: Final = (
 _PAGE: Final = 500
 #: In place of an error: the process ended, or lost its ledger, before it recorded a result.
 _NO_RESULT = "no result was recorded"
+#: In place of a code: the row has none, and no error.
+_NO_CODE = "none"
 
 
 async def list_unknown(place: Place, inbox: Place | None, *, with_addresses: bool, json: bool) -> int:
@@ -72,25 +78,72 @@ async def list_unknown(place: Place, inbox: Place | None, *, with_addresses: boo
     return DONE
 
 
-async def change_unknown(place: Place, which: Which, action: Literal["resend", "drop"], *, json: bool) -> int:
-    """Send unknown rows again, or give them up; see `bulk unknown resend` and `drop`."""
-    changed = 0
+async def list_refused(place: Place, *, json: bool) -> int:
+    """Print why rows were refused, and how many; see `bulk refused list`."""
+    rows = Counter[tuple[str, str]]()
+    erased = 0
+    async with opened(place, observer=True) as ledger:
+        async for row in rows_of(ledger, "refused"):
+            if not row.address:
+                erased += 1
+                continue
+            cause = (_code_of(row), refusal(row))
+            rows[cause if cause in rows or len(rows) < MOST else (OTHER, "")] += 1
+    for (code, meaning), count in sorted(rows.items(), key=lambda item: (-item[1], item[0])):
+        opted_out = code in OPT_OUT_CODES
+        if json:
+            show(as_json({"code": code, "meaning": meaning, "rows": count, "opted_out": opted_out}))
+            continue
+        show(f"{count:>8}  {code:<20}  {meaning}{': skipped when sent again' if opted_out else ''}")
+    if erased and not json:
+        are = "row is" if erased == 1 else "rows are"
+        show(f"{erased:,} {are} erased, and cannot be sent again")
+    return DONE
+
+
+async def change_rows(
+    place: Place,
+    state: Resendable,
+    which: Which,
+    action: Literal["resend", "drop"],
+    *,
+    codes: Collection[str] = (),
+    json: bool,
+) -> int:
+    """Send unknown or refused rows again, or give unknown ones up; see `bulk unknown` and `bulk refused`.
+
+    Args:
+        place: The campaign file or its ledger.
+        state: The state of the rows.
+        which: Their ids, or all.
+        action: `drop` is for unknown rows.
+        codes: Of all rows only those with one of these codes; all of them without a code.
+        json: Print JSON.
+    """
+    changed, missing = 0, set(codes)
     async with opened(place) as ledger:
-        change = ledger.resend if action == "resend" else ledger.drop
+        change = partial(ledger.resend, state=state) if action == "resend" else ledger.drop
         if which == "all":
-            # By ascending id: where others send, a row may be unknown again, and is not resent once more.
+            # By ascending id: where others send, a row may have the state again, and is not resent once more.
             after = 0
-            while page := await ledger.scan("unknown", after=after, limit=_PAGE):
+            while page := await ledger.scan(state, after=after, limit=_PAGE):
                 after = page[-1].id
-                changed += await change([row.id for row in page])
+                chosen = [row for row in page if not codes or _code_of(row) in codes]
+                missing.difference_update(map(_code_of, chosen))
+                changed += await change([row.id for row in chosen])
         else:
-            unknown = {row_id for row_id in which if await _state(ledger, row_id) == "unknown"}
-            changed = await change(sorted(unknown))
-            for row_id in sorted(set(which) - unknown):
-                show(f"row {row_id} is not unknown: it stays as it is", error=True)
+            found = {row_id for row_id in which if await _state(ledger, row_id) == state}
+            changed = await change(sorted(found))
+            for row_id in sorted(set(which) - found):
+                show(f"row {row_id} is not {state}: it stays as it is", error=True)
+    for code in sorted(missing):
+        show(f"no row is {state} with the code {code}", error=True)
     words = "will be sent again by the next run" if action == "resend" else "given up"
     show(as_json({action: changed}) if json else f"{changed} row{'' if changed == 1 else 's'} {words}")
-    return DONE if which == "all" or changed == len(set(which)) else FAILED
+    if action == "resend" and changed and not json:
+        show(await next_step(place))
+    is_done = not missing if which == "all" else changed == len(set(which))
+    return DONE if is_done else FAILED
 
 
 async def withdraw(file: Path, *, yes: bool, json: bool) -> int:
@@ -199,6 +252,11 @@ def _event(body: bytes | None) -> object:
         return None if body is None else parse_event(body)
     except InvalidBodyError:
         return None
+
+
+def _code_of(row: Row) -> str:
+    """Return the code of a refused row, or the name of its error where the service gave no code."""
+    return row.code or row.error.partition(": ")[0] or _NO_CODE
 
 
 async def _state(ledger: Ledger, row_id: int) -> str:

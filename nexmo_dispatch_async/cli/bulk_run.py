@@ -242,7 +242,7 @@ def _ended(file: Path, counts: Counts, control: Control, options: RunOptions) ->
             show(f"{counts.open:,} {are} left: {next_run_in_words(control, file)}")
         if refused := counts.states.get("refused", 0):
             were = "row was" if refused == 1 else "rows were"
-            show(f"{refused:,} {were} refused by the service: nexmo-dispatch bulk report {file} says why")
+            show(f"{refused:,} {were} refused: nexmo-dispatch bulk refused list {file} says why")
         if unknown:
             are = "row is" if unknown == 1 else "rows are"
             proof = f"a callback may prove it within 24 hours, {_listen_on(file)} hears it"

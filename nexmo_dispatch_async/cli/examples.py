@@ -104,6 +104,12 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "nexmo-dispatch bulk unknown list": ("nexmo-dispatch bulk unknown list spring.toml --inbox inbox.db",),
     "nexmo-dispatch bulk unknown resend": ("nexmo-dispatch bulk unknown resend spring.toml 17 19",),
     "nexmo-dispatch bulk unknown drop": ("nexmo-dispatch bulk unknown drop spring.toml all",),
+    "nexmo-dispatch bulk refused": ("nexmo-dispatch bulk refused list spring.toml",),
+    "nexmo-dispatch bulk refused list": ("nexmo-dispatch bulk refused list spring.toml",),
+    "nexmo-dispatch bulk refused resend": (
+        "nexmo-dispatch bulk refused resend spring.toml --code 1020 --code 1120",
+        "nexmo-dispatch bulk refused resend spring.toml all",
+    ),
     "nexmo-dispatch bulk opt-out": ("nexmo-dispatch bulk opt-out list spring.toml",),
     "nexmo-dispatch bulk opt-out list": ("nexmo-dispatch bulk opt-out list spring.toml",),
     "nexmo-dispatch bulk opt-out add": (

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from nexmo_dispatch_async.bulk.ledger.places import join_url, open_ledger
-from nexmo_dispatch_async.bulk.ledger.records import ClaimRequest, Result
+from nexmo_dispatch_async.bulk.ledger.records import ClaimRequest, Resendable, Result
 from nexmo_dispatch_async.cli import bulk_lists
 from nexmo_dispatch_async.simulator import Simulator
 from tests.bulk.campaigns import recipients
@@ -39,8 +39,9 @@ def store(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.mark.engines
-async def test_a_row_that_is_unknown_again_is_not_resent_once_more(
-    store: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("state", ["unknown", "refused"])
+async def test_a_row_that_fails_again_is_not_resent_once_more(
+    store: str, state: Resendable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`resend all` sends each row again once, however fast a worker beside it fails with it."""
     monkeypatch.setattr(bulk_lists, "_PAGE", 1)
@@ -52,7 +53,7 @@ async def test_a_row_that_is_unknown_again_is_not_resent_once_more(
             claimed = await ledger.claim(ClaimRequest(limit=ROWS, now=time.time()))
             attempts.update((row.id, row.attempts) for row in claimed)
             now = time.time()
-            await ledger.record([Result(id=row.id, state="unknown", at=now) for row in claimed])
+            await ledger.record([Result(id=row.id, state=state, at=now) for row in claimed])
             return len(claimed)
 
         async def fail() -> None:
@@ -64,7 +65,7 @@ async def test_a_row_that_is_unknown_again_is_not_resent_once_more(
         worker = asyncio.create_task(fail())
         try:
             async with asyncio.timeout(60):
-                code = await bulk_lists.change_unknown(place, "all", "resend", json=True)
+                code = await bulk_lists.change_rows(place, state, "all", "resend", json=True)
         finally:
             worker.cancel()
             await asyncio.wait([worker])

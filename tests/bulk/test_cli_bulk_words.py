@@ -51,7 +51,7 @@ def test_refusals_say_why_in_report_and_export(file: Path, service: Simulator) -
     """Rows that the service refuses with a 400 name its reason in the report and in the export."""
     service.faults.add({"kind": "error", "route": "POST /dispatch", "status": 400, "form": "problem"})
 
-    assert "nexmo-dispatch bulk report" in run("run", file)[1]
+    assert f"4 rows were refused: nexmo-dispatch bulk refused list {file} says why" in run("run", file)[1]
 
     assert service.accepted == 0
     said = "Bad Request [bad-request]"

@@ -77,6 +77,8 @@ REQUIRED: Final[dict[str, dict[str, list[str]]]] = {
     "bulk unknown list": {"store": ["spring.toml"]},
     "bulk unknown resend": {"which": ["spring.toml", "1"]},
     "bulk unknown drop": {"which": ["spring.toml", "1"]},
+    "bulk refused list": {"store": ["spring.toml"]},
+    "bulk refused resend": {"which": ["spring.toml", "all"]},
     "bulk opt-out list": {"store": ["spring.toml"]},
     "bulk opt-out add": {"words": ["spring.toml", "+999000000001"]},
     "bulk opt-out remove": {"words": ["spring.toml", "+999000000001"]},

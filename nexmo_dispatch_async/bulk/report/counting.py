@@ -29,7 +29,7 @@ from nexmo_dispatch_async.failover import satisfies
 from nexmo_dispatch_async.redaction import mask, tail
 from nexmo_dispatch_async.tracking.result import StepHistory, WorkflowResult
 
-__all__ = ["BARS", "CHANNEL_WORDS", "MOST", "OTHER", "Counting", "rounded_up", "who", "why_missed"]
+__all__ = ["BARS", "CHANNEL_WORDS", "MOST", "OTHER", "Counting", "refusal", "rounded_up", "who", "why_missed"]
 
 #: Maximum number of names of one kind.
 MOST: Final = 500
@@ -183,7 +183,7 @@ class Counting:
     def _add_news(self, row: Row, outcomes: tuple[WorkflowResult, ...]) -> None:
         news = row.news
         if row.state == "refused":
-            self._add_error(row.code, "", lost=True, why=_refusal(row))
+            self._add_error(row.code, "", lost=True, why=refusal(row))
         elif row.code and row.state == "unknown":
             self._add_error(row.code, "", lost=True)
         if row.state == "sent" and not outcomes:
@@ -366,12 +366,12 @@ def _reason(row: Row) -> str:
         case "unknown":
             return "Unknown whether it was sent: no answer came"
         case "refused":
-            return f"Refused: {_lower(_refusal(row))}{_in_brackets(row.code)}"
+            return f"Refused: {_lower(refusal(row))}{_in_brackets(row.code)}"
         case "sent":
             return _reason_of_sent(row)
 
 
-def _refusal(row: Row) -> str:
+def refusal(row: Row) -> str:
     """Return why a row was refused, with what the service said."""
     kind, _, said = row.error.partition(": ")
     known = class_of(row.code) != "unknown"
