@@ -123,8 +123,8 @@ def workflow() -> Workflow:
 # The tests of the client, in which everything that is logged is read.
 CLIENT_TESTS = re.compile(
     r"(?:transport|fan_out)/|bulk/test_suspended_sender\."
-    r"|test_(?:client\w*|closing_in_scopes|applications|auth|sansio\w*|middleware|otel|logging|exceptions)\."
-    r"|test_(?:redaction|urls)\."
+    r"|test_(?:client\w*|closing_in_scopes|interruptions|applications|auth|sansio\w*|middleware|otel|logging)\."
+    r"|test_(?:exceptions|redaction|urls)\."
 )
 
 
