@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from typing import Final, TypeGuard
+from typing import Final, TypeGuard, cast
 
 __all__ = ["DAY", "Checks", "unencodable", "unstorable"]
 
@@ -105,7 +105,7 @@ class Checks:
         """Require the path of a file."""
         if not isinstance(value, str | os.PathLike):
             raise self._error(f"{name} must be the path of a file, not {type(value).__qualname__}")
-        if "\0" in os.fsdecode(value):
+        if "\0" in os.fsdecode(cast("str | os.PathLike[str]", value)):
             raise self._error(f"{name} {_NUL}")
 
     def choice(self, name: str, value: object, choices: tuple[str, ...]) -> None:

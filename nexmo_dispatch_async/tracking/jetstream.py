@@ -62,7 +62,7 @@ class JetStreamTrackingStore:
             )
         except ValueError as error:
             raise ConfigurationError(str(error)) from None
-        if replicas not in (None, 1, 3, 5) or isinstance(replicas, bool):
+        if isinstance(replicas, bool) or replicas not in (None, 1, 3, 5):
             raise ConfigurationError("replicas must be 1, 3 or 5, or None")
         space = self._connection.space
         self._prefix = f"$KV.{space}_tracking"

@@ -55,7 +55,7 @@ def campaign_stream(
     Raises:
         ConfigurationError: A number is out of its range.
     """
-    if replicas is not None and (replicas not in _REPLICAS or isinstance(replicas, bool)):
+    if replicas is not None and (isinstance(replicas, bool) or replicas not in _REPLICAS):
         raise ConfigurationError("replicas must be 1, 3 or 5, or None")
     if max_bytes is not None:
         checks.count("max_bytes", max_bytes)
