@@ -90,6 +90,7 @@ IMPURE = {
         f"bulk.ledger.{name}"
         for name in (
             "owner",
+            "cancelled_claims",
             "opt_outs_sqlite",
             "opt_outs_sql",
             "conformance_processes",

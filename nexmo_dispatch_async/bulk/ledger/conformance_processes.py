@@ -282,6 +282,21 @@ class SharedLedgerConformance:
             await ledger.counts()
         assert (await assert_recount(ledger)).states == {"pending": 4}
 
+    async def test_a_callback_that_another_process_hears_leaves_a_row_in_flight(
+        self, shared_ledgers: SharedLedgers
+    ) -> None:
+        """The process that sends the row records its result."""
+        one, other = await shared_ledgers.open("spring"), await shared_ledgers.open("spring")
+        await one.add(people(1))
+        (claimed,) = await one.claim(request())
+        await other.observe([news(other, claimed.id)])
+
+        await one.counts()  # it reads the callback
+        await one.add(people(1, first=1))
+        assert await states(one) == ["sending", "pending"]
+        await one.record([result(claimed)])
+        assert await states(other) == ["sent", "pending"]
+
 
 async def _claimed_to_send(ledger: Ledger) -> tuple[Claimed, Callable[[], object]]:
     """Claim a row that may be sent: the first try may be late where a lease is short."""

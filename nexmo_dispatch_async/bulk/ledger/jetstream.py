@@ -22,6 +22,7 @@ from msgspec.structs import replace
 from nexmo_dispatch_async.bulk.ledger import jetstream_claims as claims
 from nexmo_dispatch_async.bulk.ledger import jetstream_results as changes
 from nexmo_dispatch_async.bulk.ledger import jetstream_rows as form
+from nexmo_dispatch_async.bulk.ledger.cancelled_claims import CancelledClaims
 from nexmo_dispatch_async.bulk.ledger.jetstream_batches import PIECE, QUIET, Batches
 from nexmo_dispatch_async.bulk.ledger.jetstream_journal import Journal, campaign_stream, lost, require
 from nexmo_dispatch_async.bulk.ledger.jetstream_opt_outs import JetStreamOptOutStore
@@ -114,6 +115,7 @@ class JetStreamLedger:
         self.reaped: int = 0
         self._closed = False
         self._closing = Closing()
+        self._claims = CancelledClaims(self.record, clock=clock)
 
     @classmethod
     async def open(
@@ -276,12 +278,7 @@ class JetStreamLedger:
     ) -> list[Claimed]:
         """Record results and hand out rows."""
         self._require_owner()
-        claiming = asyncio.ensure_future(self._claim(request, results, worker))
-        try:
-            return await asyncio.shield(claiming)
-        except asyncio.CancelledError:
-            claiming.add_done_callback(self._batches.give_back)
-            raise
+        return await self._claims.rows_of(asyncio.ensure_future(self._claim(request, results, worker)))
 
     def guard(self) -> Callable[[], object]:
         """Return a check that no sign of life was late since, by clocks of the process."""
@@ -466,6 +463,7 @@ class JetStreamLedger:
         await self._closing.run(self._close)
 
     async def _close(self) -> None:
+        await self._claims.settled()
         await self._batches.aclose()
         await self._connection.aclose()
         if self._given is None:

@@ -21,7 +21,7 @@ from nexmo_dispatch_async.bulk.ledger.jetstream_claims import Turn
 from nexmo_dispatch_async.bulk.ledger.jetstream_journal import Journal
 from nexmo_dispatch_async.bulk.ledger.jetstream_view import CampaignView
 from nexmo_dispatch_async.bulk.ledger.jetstream_work import Work
-from nexmo_dispatch_async.bulk.ledger.records import Change, Claimed, Control, Result
+from nexmo_dispatch_async.bulk.ledger.records import Change, Control, Result
 from nexmo_dispatch_async.exceptions import LedgerError
 from nexmo_dispatch_core.jetstream.failures import WrongSequenceError
 from nexmo_dispatch_core.jetstream.stream import Write
@@ -233,17 +233,6 @@ class Batches:
             return changed
 
         return await self.run(work, read=True)
-
-    def give_back(self, claiming: asyncio.Future[list[Claimed]]) -> None:
-        """Put rows back that a caller who was cancelled did not get."""
-        if claiming.cancelled() or claiming.exception() is not None or self._closed:
-            return
-        at = self._clock()
-        back = [Result(id=row.id, state="pending", at=at, attempts=row.attempts) for row in claiming.result()]
-        if back:
-            giving = asyncio.ensure_future(self.run(lambda work: changes.record(work, back)))
-            # Where that fails, the rows are reaped when this process ends.
-            giving.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     def _require_open(self) -> None:
         if self._closed:

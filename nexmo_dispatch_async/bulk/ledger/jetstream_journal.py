@@ -219,10 +219,15 @@ class Journal:
         self._reference = reference
 
     def _apply(self, message: Message) -> None:
+        subject, states = message.subject, self.names.states
+        before = self.view.state(int(subject[len(states) :])) if subject.startswith(states) else None
         row_id = self.view.apply(message, self._monotonic())
-        if row_id:
+        if row_id and before is not None:
             state = self.view.state(row_id)
-            if state.state == form.SENDING and state.worker.partition("/")[0] == self.process:
+            own = state.state == form.SENDING and state.worker.partition("/")[0] == self.process
+            # that very claim; a callback was stored, by another process or for a caller that was cancelled
+            known = before.state == form.SENDING and before.attempts == state.attempts
+            if own and not known:
                 # stored by an attempt that failed for its caller
                 self.strays[row_id] = state.attempts
 

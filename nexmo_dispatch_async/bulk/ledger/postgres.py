@@ -26,6 +26,7 @@ from nexmo_dispatch_async.bulk.ledger import (
     postgres_reading,
     postgres_results,
 )
+from nexmo_dispatch_async.bulk.ledger.cancelled_claims import CancelledClaims
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.bulk.ledger.postgres_opt_outs import PostgresOptOutStore
 from nexmo_dispatch_async.bulk.ledger.postgres_tables import CAMPAIGNS, Work
@@ -110,6 +111,7 @@ class PostgresLedger:
         self._sends = True
         self._closed = False
         self._closing = Closing()
+        self._claims = CancelledClaims(self.record, clock=clock)
         # Whether another database may have taken the place of this one since the last look.
         self._doubted = False
         # One transaction that changes the numbers at a time: they would wait for each other's counts.
@@ -263,12 +265,7 @@ class PostgresLedger:
             await postgres_results.record(work, results)
             return await postgres_claims.claim(work, request, self._name(worker))
 
-        claiming = asyncio.ensure_future(self._run(work))
-        try:
-            return await asyncio.shield(claiming)
-        except asyncio.CancelledError:
-            claiming.add_done_callback(self._give_back)
-            raise
+        return await self._claims.rows_of(asyncio.ensure_future(self._run(work)))
 
     def guard(self) -> Callable[[], object]:
         """Return a check that no sign of life was late since: by clocks of the process, and of the server."""
@@ -374,6 +371,7 @@ class PostgresLedger:
         await self._closing.run(self._close)
 
     async def _close(self) -> None:
+        await self._claims.settled()
         alive, self._alive = self._alive, None
         if alive is not None:
             await end(alive)
@@ -433,19 +431,6 @@ class PostgresLedger:
     def _require_owner(self) -> None:
         if self._refused:
             raise LedgerError(self._refused)
-
-    def _give_back(self, claiming: asyncio.Future[list[Claimed]]) -> None:
-        """Put rows back that a caller who was cancelled did not get."""
-        if claiming.cancelled() or claiming.exception() is not None or self._closed:
-            return
-        back = [
-            Result(id=row.id, state="pending", at=self._clock(), attempts=row.attempts)
-            for row in claiming.result()
-        ]
-        if back:
-            giving = asyncio.ensure_future(self._run(lambda work: postgres_results.record(work, back)))
-            # Where that fails, the rows are reaped with the next opening.
-            giving.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     async def _run(self, operation: Callable[[Work], Awaitable[T]]) -> T:
         async def within(connection: Connection) -> T:

@@ -20,10 +20,10 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-import anyio
 import msgspec
 
 from nexmo_dispatch_async.bulk.ledger import sqlite_claims, sqlite_results, sqlite_sql
+from nexmo_dispatch_async.bulk.ledger.cancelled_claims import CancelledClaims
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.bulk.ledger.opt_outs_sqlite import CampaignOptOutStore, SqliteOptOutStore
 from nexmo_dispatch_async.bulk.ledger.owner import Holder, holder_of
@@ -53,6 +53,7 @@ from nexmo_dispatch_async.exceptions import (
 )
 from nexmo_dispatch_core.checks import DAY
 from nexmo_dispatch_core.file_failures import reason_of
+from nexmo_dispatch_core.tasks import Closing
 from nexmo_dispatch_core.unfinished import shows_unfinished
 
 __all__ = ["SqliteLedger"]
@@ -95,6 +96,8 @@ class SqliteLedger:
         self._computed = asyncio.Event()
         self._computed.set()
         self._closed = False
+        self._closing = Closing()
+        self._claims = CancelledClaims(self.record, clock=clock)
         self._refused = ""
         self._rates = SharedRates()
         # daemon: a process that ends without closing leaves what is committed, and the system frees the lock
@@ -210,13 +213,17 @@ class SqliteLedger:
         """Record results and hand out rows."""
         self._require_owner()
 
-        def first(work: Work) -> tuple[list[Claimed], bool]:
-            sqlite_results.record(work, results)
-            return sqlite_claims.claim(work, request, worker)
+        more = True
 
-        claimed, more = await self._hand_out(first)
+        def claim(results: Sequence[Result], work: Work) -> list[Claimed]:
+            nonlocal more
+            sqlite_results.record(work, results)
+            claimed, more = sqlite_claims.claim(work, request, worker)
+            return claimed
+
+        claimed = await self._claims.rows_of(self._put(partial(claim, results)))
         while more and not claimed:  # a transaction looks at a bounded number of rows
-            claimed, more = await self._hand_out(lambda work: sqlite_claims.claim(work, request, worker))
+            claimed = await self._claims.rows_of(self._put(partial(claim, ())))
         return claimed
 
     def guard(self) -> None:
@@ -324,13 +331,16 @@ class SqliteLedger:
 
     async def aclose(self) -> None:
         """Finish the calls that are under way, close the file, and let others have it."""
+        await self._closing.run(self._close)
+
+    async def _close(self) -> None:
+        await self._claims.settled()
         if not self._closed:
             self._closed = True
             self._hand_over()
             self._queue.put(None)
-        with anyio.CancelScope(shield=True):  # also in a cancelled scope: the next opening would be refused
-            while self._thread.is_alive():
-                await asyncio.to_thread(self._thread.join)
+        while self._thread.is_alive():
+            await asyncio.to_thread(self._thread.join)
 
     async def __aenter__(self) -> Self:
         return self
@@ -348,29 +358,6 @@ class SqliteLedger:
     def _require_owner(self) -> None:
         if self._refused:
             raise LedgerError(self._refused)
-
-    async def _hand_out(
-        self, claim: Callable[[Work], tuple[list[Claimed], bool]]
-    ) -> tuple[list[Claimed], bool]:
-        """Claim for a caller that may be cancelled meanwhile: then the rows are not sent, so they go back."""
-        future = self._put(claim)
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            future.add_done_callback(self._give_back)
-            raise
-
-    def _give_back(self, future: asyncio.Future[tuple[list[Claimed], bool]]) -> None:
-        if future.cancelled() or future.exception() is not None or self._closed:
-            return
-        claimed, _ = future.result()
-        back = [
-            Result(id=row.id, state="pending", at=self._clock(), attempts=row.attempts) for row in claimed
-        ]
-        if back:
-            given = self._put(lambda work: sqlite_results.record(work, back))
-            # Where that fails, the rows are reaped with the next opening.
-            given.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     async def _run(self, operation: Callable[[Work], T], *, writes: bool = False, counts: bool = False) -> T:
         """Run an operation in the next transaction; an observer says whether it writes, or reads numbers."""
