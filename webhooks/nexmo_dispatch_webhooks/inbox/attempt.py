@@ -183,7 +183,12 @@ class AttemptRunner:
             or isinstance(error, asyncio.CancelledError)
             or task in self._expired  # and the handler took the cancellation back
         ):
-            return await self._why_cancelled(task, error)
+            try:
+                return await self._why_cancelled(task, error)
+            except asyncio.CancelledError:
+                if isinstance(context.collected, StoreTransaction):
+                    await context.collected.roll_back()
+                raise
         return error
 
     async def _why_cancelled(

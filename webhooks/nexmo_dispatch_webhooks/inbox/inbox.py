@@ -25,6 +25,7 @@ from nexmo_dispatch_webhooks.exceptions import (
 )
 from nexmo_dispatch_webhooks.inbox.attempt import AttemptRunner
 from nexmo_dispatch_webhooks.inbox.backlog import Backlog
+from nexmo_dispatch_webhooks.inbox.changes import Changes
 from nexmo_dispatch_webhooks.inbox.monotonic_times import to_monotonic
 from nexmo_dispatch_webhooks.inbox.record_reader import RecordReader, check_retry, states_to_purge
 from nexmo_dispatch_webhooks.inbox.records import (
@@ -73,6 +74,7 @@ class StoreInbox(RecordReader):
         self._scheduler = Scheduler(store, self.settings)
         self._retention = RetentionSchedule(self.settings)
         self._backlog = Backlog(self.settings)
+        self._changes = Changes()
         self._runner: AttemptRunner | None = None
         self._claims: SharedClaims | None = None
         if is_shared(store):
@@ -288,8 +290,10 @@ class StoreInbox(RecordReader):
 
         Events that arrive meanwhile follow; after a failure in a later round, so that none overtakes another.
         """
+        self._changes.unread = True
         async with self._refreshing:
             self._stale, lanes, settings = True, self._scheduler.lanes, self.settings
+            self._changes.unread = False
             items, new = list[PendingEvent](), list[PendingEvent]()
             with anyio.CancelScope() as reading:
                 self._reading = reading
@@ -368,7 +372,7 @@ class StoreInbox(RecordReader):
         if not self._active:
             self._scheduler.lanes.leave_to_others()  # also what was being handled when the claim was lost
             await self._take_over()
-        elif await self.store.changed() or self._stale:
+        elif await self._changes.found_by(self.store.changed()) or self._stale:
             await self._refresh()
         return self._active
 
@@ -409,7 +413,8 @@ class StoreInbox(RecordReader):
                 await self._read_backlog()
             return more or not self._scheduler.is_idle
         with suppress(InboxError):  # the next poll meets with it too, and says so
-            if self._active and not self.store.lapsed and (await self.store.changed() or self._stale):
+            look = self._active and not self.store.lapsed
+            if look and (await self._changes.found_by(self.store.changed()) or self._stale):
                 await self._refresh()
         return not self._scheduler.is_idle  # a store that fails says again and again that it changed
 
@@ -461,7 +466,7 @@ class StoreInbox(RecordReader):
         """
         check_retry(which, handler, kind)
         await self._open_store()
-        found = await self.store.retry(which, handler=handler, kind=kind)
+        found = await self._changes.made_by(self.store.retry(which, handler=handler, kind=kind))
         if self._active and found and self._claims is None:
             await self._refresh()
         return found
@@ -489,7 +494,7 @@ class StoreInbox(RecordReader):
         await self._open_store()
         before = None if older_than is None else self.settings.clock() - older_than
         which: RecordChoice = "all" if record_id is None else record_id
-        found = await self.store.purge(which, states=states, before=before)
+        found = await self._changes.made_by(self.store.purge(which, states=states, before=before))
         if self._active and found:
             await self._count()
         return found

@@ -444,10 +444,7 @@ class JetStreamInboxStore:
     async def retry(self, which: RecordChoice, *, handler: str | None = None, kind: str | None = None) -> int:
         """Make records pending and due now."""
         await self._write_marks()
-        found = await self._streams.retry(which, handler=handler, kind=kind)
-        if found:
-            await self._streams.states.put(Write(self._names.retried))
-        return found
+        return await self._streams.retry(which, handler=handler, kind=kind)
 
     async def summary(self) -> builtins.list[FailureTally]:
         """Count what failed."""

@@ -317,7 +317,9 @@ class EventStreams:
         new = msgspec.structs.replace(state, quarantined=False, attempts=0, due=0.0, failed=())
         expected = 0 if message is None else message.seq
         try:
-            await self.states.put(Write(self.names.open(record_id), msgspec.json.encode(new), expected))
+            # together with what tells the process that handles events: it would not look for them otherwise
+            opened = Write(self.names.open(record_id), msgspec.json.encode(new), expected)
+            await self.states.put_together([opened, Write(self.names.retried)])
         except WrongSequenceError:
             return False
         return True
@@ -343,6 +345,9 @@ class EventStreams:
         found = await together(map(self._events.get, record_ids))
         chosen = [message for message in found if message is not None and rows.has_content(message)]
         await together(self._forget(message, erase=erase) for message in chosen)
+        # states without an event, which an earlier call left: it was cancelled, or its process died
+        rest = set(record_ids) - {message.seq for message in chosen}
+        await together(self.states.clear(self.names.state(record_id)) for record_id in rest)
         return len(chosen)
 
     async def _forget(self, message: Message, *, erase: bool) -> None:

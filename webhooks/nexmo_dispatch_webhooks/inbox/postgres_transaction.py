@@ -15,6 +15,8 @@ from functools import lru_cache
 from typing import Final, cast
 from uuid import UUID
 
+import anyio
+
 from nexmo_dispatch_core.postgres.database import Connection, Database
 from nexmo_dispatch_core.postgres.failures import POSTGRES_ERRORS, failure_of, is_store_failure
 from nexmo_dispatch_core.unfinished import shows_unfinished
@@ -142,10 +144,10 @@ class PostgresTransaction(StoreTransaction):
 
     async def commit(self, handler: str, *, finish: bool) -> None:
         """Run the statements, mark the handler as done, and commit."""
-        connection = await self._begin(handler)
         number = 0
         failure: InboxError | None = None
         try:
+            connection = await self._begin(handler)
             for text, values in self._writes:
                 number += 1
                 await connection.execute(text.encode(), values)
@@ -177,10 +179,13 @@ class PostgresTransaction(StoreTransaction):
         """Undo what the handler wrote, and return the connection."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            with contextlib.suppress(*POSTGRES_ERRORS):
-                await connection.rollback()
-                await connection.set_autocommit(True)
-            await self._database.give_back(connection)
+            with anyio.CancelScope(shield=True):  # also when the inbox ends
+                try:
+                    with contextlib.suppress(*POSTGRES_ERRORS):
+                        await connection.rollback()
+                        await connection.set_autocommit(True)
+                finally:  # or it would be lost to the pool
+                    await self._database.give_back(connection)
 
 
 def _bound(text: object, parameters: object, where: str) -> Write:

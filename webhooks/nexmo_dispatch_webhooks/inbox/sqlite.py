@@ -105,6 +105,8 @@ class SqliteInboxStore:
         self._ended: asyncio.Future[None] | None = None
         self._uncertain = False
         self._pruned = 0
+        # whether the log may hold contents that a purge forgot
+        self._log_due = False
         # used by the thread; new for each opening
         self._thread: threading.Thread | None = None
         self._queue: SimpleQueue[Batch | None] = SimpleQueue()
@@ -269,9 +271,11 @@ class SqliteInboxStore:
         Raises:
             InboxError: The contents are forgotten, but the log still holds them.
         """
+        before_it, self._log_due = self._log_due, True
         found = await self._forget(which, states, before)
-        if found:
+        if found or before_it:  # also what a call left that failed or was cancelled
             await self._empty_log()
+        self._log_due = False
         return found
 
     async def _forget(self, which: RecordChoice, states: Sequence[RecordState], before: float | None) -> int:
