@@ -245,7 +245,11 @@ class Tracker(Unpicklable):
         state = observe(event)
         if state is None:
             return
-        known = await self.learn(state)
+        try:
+            known = await self.learn(state)
+        except BaseException:  # a cancellation, too: the facts may be stored all the same
+            self._changed_elsewhere(state.dispatch_uuid)
+            raise
         for waiter in self._waiting.get(state.dispatch_uuid, ()):
             waiter.learn(known)
 

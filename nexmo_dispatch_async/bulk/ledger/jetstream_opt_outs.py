@@ -139,7 +139,11 @@ class JetStreamOptOutStore:
             raise OptOutError("the opt-out list is closed")
         if not self._connection.is_open:
             await self._connection.open()
-            await require(self._stream, create=True)
+            try:
+                await require(self._stream, create=True)
+            except BaseException:  # the next call makes the stream
+                await self._connection.aclose()
+                raise
         await self._reader.read()
 
     async def _change(self, change: Callable[[PeopleChange], T]) -> T:
