@@ -304,7 +304,9 @@ def resend_refused(
     ] = None,
     code: Annotated[
         list[str] | None,
-        typer.Option(metavar="CODE", help="All rows with this code, as the list names it; repeatable."),
+        typer.Option(
+            "--code", metavar="CODE", help="All rows with this code, as the list names it; repeatable."
+        ),
     ] = None,
     json: AsJson = False,
 ) -> None:
