@@ -28,17 +28,14 @@ async def put_all(inbox: StoreInbox, numbers: Sequence[int]) -> list[int]:
     return refused
 
 
-async def look(inbox: StoreInbox, monkeypatch: pytest.MonkeyPatch) -> asyncio.Task[int]:
-    """Let the inbox read its store, as after an operator retried something; return when it waits."""
+def look(inbox: StoreInbox, monkeypatch: pytest.MonkeyPatch) -> asyncio.Task[int]:
+    """Let the inbox read its store, as after an operator retried something."""
 
     async def retry(*args: object, **settings: object) -> int:
         return 1
 
     monkeypatch.setattr(inbox.store, "retry", retry)
-    looking = asyncio.create_task(inbox.retry())
-    for _ in range(100):  # as far as it comes
-        await asyncio.sleep(0)
-    return looking
+    return asyncio.create_task(inbox.retry())
 
 
 def assert_once_in_order(handler: Recorder, numbers: Sequence[int]) -> None:
@@ -53,17 +50,19 @@ def assert_once_in_order(handler: Recorder, numbers: Sequence[int]) -> None:
 async def test_a_burst_beside_a_slow_read_is_bounded(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """Callbacks that arrive while the store is read count for `max_pending`, and few contents are kept."""
     monkeypatch.setattr(engine_module, "_IN_MEMORY", 10)
-    handler, gate = Recorder(), asyncio.Event()
+    handler, was_read, gate = Recorder(), asyncio.Event(), asyncio.Event()
     inbox = await start(handler, max_pending=50)
     read = inbox.store.pending
 
     async def slow() -> list[PendingEvent]:
         found = await read()
+        was_read.set()
         await gate.wait()
         return found
 
     monkeypatch.setattr(inbox.store, "pending", slow)
-    looking = await look(inbox, monkeypatch)
+    looking = look(inbox, monkeypatch)
+    await was_read.wait()
     refused = await put_all(inbox, range(200))
     gathered, health = inbox._gathered, inbox.health()
 
@@ -95,7 +94,7 @@ async def test_a_burst_is_bounded_while_reads_fail(
         return await read()
 
     monkeypatch.setattr(inbox.store, "pending", failing)
-    looking = await look(inbox, monkeypatch)
+    looking = look(inbox, monkeypatch)
     with pytest.raises(InboxError, match="away"):
         await looking
     refused = await put_all(inbox, range(40))
@@ -117,7 +116,7 @@ async def test_an_event_that_ends_while_others_are_counted_is_handled_once(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where its mark cannot be written yet, as on a full disk, so that the store has it as pending."""
-    begun, gates = asyncio.Event(), [asyncio.Event(), asyncio.Event()]
+    begun, counted, gates = asyncio.Event(), asyncio.Event(), [asyncio.Event(), asyncio.Event()]
     seen: list[str] = []
 
     async def handler(event: Event) -> None:
@@ -132,6 +131,7 @@ async def test_an_event_that_ends_while_others_are_counted_is_handled_once(
         return [item for item in await read() if item.id not in unwritten]
 
     async def slow() -> RecordCounts:
+        counted.set()
         await gates[1].wait()
         return await count()
 
@@ -143,8 +143,9 @@ async def test_an_event_that_ends_while_others_are_counted_is_handled_once(
     monkeypatch.setattr(inbox.store, "finish", finish)
     await put(inbox, event(1))
     await begun.wait()
-    looking = await look(inbox, monkeypatch)
+    looking = look(inbox, monkeypatch)
     async with asyncio.timeout(10):
+        await counted.wait()
         gates[0].set()
         while not unwritten:  # noqa: ASYNC110 - no event announces it
             await asyncio.sleep(0)
