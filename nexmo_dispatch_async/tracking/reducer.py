@@ -182,11 +182,10 @@ class WorkflowState(AsShown, Struct, frozen=True, omit_defaults=True):
 def observe(event: Event) -> WorkflowState | None:
     """Return the facts of one event; None when it belongs to no workflow."""
     if isinstance(event, MessageStatus):
-        position = event.workflow or WorkflowPosition()
-        dispatch_uuid = event.dispatch_uuid or position.id
-        if not dispatch_uuid:
+        if not event.dispatch_uuid:
             return None
-        key = ident(dispatch_uuid)
+        position = event.workflow or WorkflowPosition()
+        key = ident(event.dispatch_uuid)
         seen = StatusFacts(event.timestamp, _money(event.usage), event.error.code if event.error else None)
         sent = MessageFacts(
             _channel(event.channel),

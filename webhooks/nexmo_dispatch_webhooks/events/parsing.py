@@ -125,10 +125,12 @@ def _status(raw: JSONObject, message_uuid: str, status: str, odd: Odd) -> e.Mess
         odd.append("errors: beside error")
     usage = raw.get("usage")
     links = raw.get("_links")
-    workflow = raw.get("workflow")
+    workflow = None if (position := raw.get("workflow")) is None else read_workflow(position, odd)
     dispatch_uuid = (
         None if links is None and "dispatch_uuid" not in raw else find_dispatch_uuid(raw, links, odd)
     )
+    if dispatch_uuid is None and workflow is not None:
+        dispatch_uuid = workflow.id  # the v1 format has no links (contract 5.8)
     return e.MessageStatus(
         message_uuid,
         status,
@@ -141,7 +143,7 @@ def _status(raw: JSONObject, message_uuid: str, status: str, odd: Odd) -> e.Mess
         None if error is None else read_error(error, odd),
         None if usage is None else read_usage(usage, "usage", odd),
         verbatim(raw.get("client_ref"), "client_ref", odd),
-        None if workflow is None else read_workflow(workflow, odd),
+        workflow,
         user,
         tuple(odd),
         raw,

@@ -267,7 +267,7 @@ class MessageStatus(_Event, frozen=True):
     to: Address
     timestamp: datetime | None = None
     timestamp_raw: str | None = None
-    #: None for a message that is not part of a workflow.
+    #: In both formats; None for a message that is not part of a workflow.
     dispatch_uuid: str | None = None
     error: MessageError | None = None
     usage: Usage | None = None

@@ -241,8 +241,7 @@ def lane_of(event: Event) -> int:
     """
     name: str | None = None
     if isinstance(event, MessageStatus):
-        workflow = None if event.workflow is None else event.workflow.id  # the v1 format (contract 5.8)
-        name = event.dispatch_uuid or workflow or event.message_uuid
+        name = event.dispatch_uuid or event.message_uuid
     elif isinstance(event, FinalReport):
         name = event.dispatch_uuid
     elif isinstance(event, InboundMessage):
