@@ -4,18 +4,19 @@ It repeats no send, and runs against the simulator. The page "One-time passwords
 """
 
 import asyncio
-import logging
 import math
+from logging import ERROR, INFO, WARNING, getLogger
 from typing import Literal, NamedTuple
 
 import nexmo_dispatch_async as dispatch
 from nexmo_dispatch_async import RetryPolicy, Timeout, Workflow, new_client_ref, sms, whatsapp
 from nexmo_dispatch_async.simulator import Person, Simulator
 
-logger = logging.getLogger("otp")
+logger = getLogger("otp")
 BRAND, VALID_S, PAUSE_S = "Nexmo Verification", 600, 60
 # A person waits: at most two attempts, the second within 5 s of the first, and each ends after 5 s.
 RETRY, TIMEOUT = RetryPolicy(attempts=2, timeout=5), Timeout(connect=2, total=5)
+LEVELS = {"correct_number": INFO, "other_way": ERROR}  # the person acts, the operator acts
 
 
 class Answer(NamedTuple):
@@ -39,9 +40,10 @@ async def send_password(client: dispatch.DispatchClient, number: str, code: str,
         sent = await client.send(password(number, code), client_ref=client_ref)
         return Answer("sent", PAUSE_S, sent.dispatch_uuid)
     except dispatch.DispatchError as error:
+        answer = answer_to(error)
         # One line, which has no number and no code: an invalid workflow says each problem on its own.
-        logger.warning("one-time password: %s", " ".join(str(error).split()))
-        return answer_to(error)
+        logger.log(LEVELS.get(answer.kind, WARNING), "one-time password: %s", " ".join(str(error).split()))
+        return answer
 
 
 def answer_to(error: dispatch.DispatchError) -> Answer:
@@ -71,8 +73,7 @@ async def main() -> None:
             before = len(sim.sent_channels())
             answer = await send_password(client, number, "271828", new_client_ref())
             await sim.advance(30)  # virtual seconds
-            channels = sim.sent_channels()[before:]
-            print(f"{who}: {answer.kind}; channels: {', then '.join(channels) or 'none'}")
+            print(f"{who}: {answer.kind}; channels: {', then '.join(sim.sent_channels()[before:]) or 'none'}")
 
 
 if __name__ == "__main__":

@@ -85,6 +85,7 @@ async def test_each_failure_has_a_kind_to_act_on(case: str, caplog: pytest.LogCa
         assert sim.counts[ROUTE] == posts
         assert sim.accepted <= 1
     (record,) = [each for each in caplog.records if each.name == "otp"]
+    assert record.levelno == (logging.ERROR if expected == OTHER_WAY else logging.WARNING)
     assert record.getMessage().startswith("one-time password: ")  # what is known says the error itself
     assert not any(private in record.getMessage() for private in (NUMBER, CODE, REFERENCE))
 
@@ -136,9 +137,11 @@ async def test_a_client_that_is_closed_before_the_response_leaves_the_outcome_un
 async def test_a_wrong_number_is_the_persons_to_correct(caplog: pytest.LogCaptureFixture) -> None:
     """Nothing leaves for a number that the rules refuse, and the log has one line, without the number."""
     async with Simulator() as sim, sim.client() as client:
-        assert await OTP["send_password"](client, "07700900123", CODE, REFERENCE) == CORRECT
+        with caplog.at_level(logging.INFO, "otp"):
+            assert await OTP["send_password"](client, "07700900123", CODE, REFERENCE) == CORRECT
         assert sim.counts[ROUTE] == 0
     (record,) = [each for each in caplog.records if each.name == "otp"]
+    assert record.levelno == logging.INFO  # no alert for a typing error
     assert "to.number: must begin with the country code" in record.getMessage()
     assert not any(unwanted in record.getMessage() for unwanted in ("\n", "07700900123", CODE))
 
