@@ -17,6 +17,8 @@ __all__ = ["DAY", "Checks", "unencodable", "unstorable"]
 DAY: Final = 86_400.0
 #: Bits of a number that a message shows.
 _LONG = 128
+#: The first second after the year 9999: milliseconds of this century are beyond it.
+_YEAR_10000 = 253_402_300_800
 _NUL = "holds a NUL character, which not every store takes: leave it out"
 
 
@@ -81,6 +83,17 @@ class Checks:
             rule += "" if math.isinf(most) else f" and at most {most:.0f}"
             rule += ", or None" if none else ""
             raise self._error(f"{name} must be a number of seconds, {rule}, not {_shown(value)}")
+
+    def epoch(self, name: str, value: object) -> None:
+        """Require epoch seconds, which a store compares with the times of its rows.
+
+        A store may take any text, such as that of a `datetime`, for later than every number.
+        """
+        if not _is_number(value) or not -_YEAR_10000 < value < _YEAR_10000:
+            raise self._error(
+                f"{name} must be epoch seconds, a finite number below the year 10000, "
+                f"not {_shown(value)}: write datetime.timestamp()"
+            )
 
     def number(self, name: str, value: object, *, least: float = 0.0, most: float = math.inf) -> None:
         """Require a number from *least* to *most*."""

@@ -169,8 +169,8 @@ class CareWindow:
                 cannot keep the window open.
 
         Raises:
-            ConfigurationError: `at` has no time zone, the channel has no window, or `customer` is a text that
-                no store takes.
+            ConfigurationError: `at` is no datetime or has no time zone, the channel has no window, or
+                `customer` is a text that no store takes.
             PhoneNumberError: `numbers` cannot read the number.
         """
         if channel not in _WINDOWED:
@@ -181,6 +181,8 @@ class CareWindow:
 
     def _record(self, channel: str, key: str, at: datetime | None) -> None:
         now = self._clock()
+        if at is not None:
+            checks.instance("at", at, datetime, advice="write datetime.fromtimestamp(seconds, UTC)")
         if at is not None and at.tzinfo is None:
             raise ConfigurationError(
                 "the moment of a message needs a time zone, for example datetime.now(UTC)"

@@ -188,6 +188,8 @@ def test_other_zones_are_the_same_moment(window: CareWindow) -> None:
 def test_moment_without_a_zone_is_refused(window: CareWindow) -> None:
     with pytest.raises(ConfigurationError, match="needs a time zone"):
         window.record(CUSTOMER, at=NOON.replace(tzinfo=None))
+    with pytest.raises(ConfigurationError, match=r"^at must be of type datetime, not float: write"):
+        window.record(CUSTOMER, at=NOON.timestamp())  # type: ignore[arg-type]  # wrong on purpose
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,30 @@ SECRET = "a-secret-in-the-wrong-place"
         (lambda: CHECKS.number("share", True), "share must be a number, at least 0, not True"),
         (lambda: CHECKS.number("share", SECRET), "share must be a number, at least 0, not str"),
         (lambda: CHECKS.function("clock", None), "clock must be a function, not None"),
+        *(
+            (
+                lambda value=value: CHECKS.epoch("before", value),
+                (
+                    "before must be epoch seconds, a finite number below the year 10000, "
+                    f"not {shown}: write datetime.timestamp()"
+                ),
+            )
+            for value, shown in (
+                (datetime(2020, 1, 1, tzinfo=UTC), "datetime"),
+                (datetime(2020, 1, 1, tzinfo=UTC).date(), "date"),
+                ("1.0", "str"),
+                (b"", "bytes"),
+                (math.nan, "nan"),
+                (math.inf, "inf"),
+                (-math.inf, "-inf"),
+                (True, "True"),
+                (None, "None"),
+                (1_764_000_000_000, "1764000000000"),
+                (253_402_300_800, "253402300800"),
+                (-253_402_300_800, "-253402300800"),
+                (10**400, "a number of 1329 bits"),
+            )
+        ),
         (lambda: CHECKS.number("share", 1.5, most=1), "share must be a number, from 0 to 1, not 1.5"),
         (lambda: CHECKS.number("base", 0.5, least=1), "base must be a number, at least 1, not 0.5"),
         (lambda: CHECKS.function("clock", 5), "clock must be a function, not 5"),
@@ -104,6 +129,9 @@ def test_right_settings_pass() -> None:
     CHECKS.seconds("wait", 0.5, zero=False, none=True)
     CHECKS.seconds("wait", 1, least=1)
     CHECKS.seconds("wait", 60, most=60)
+    CHECKS.epoch("before", 0)
+    CHECKS.epoch("before", -253_402_300_799)
+    CHECKS.epoch("before", 253_402_300_799.9)
     CHECKS.number("base", 0)
     CHECKS.number("base", 1, least=1)
     CHECKS.number("base", math.inf)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
+from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -23,7 +25,20 @@ from nexmo_dispatch_async.bulk.ledger.conformance_claims import (
 )
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
 from nexmo_dispatch_async.bulk.ledger.records import Claimed, News, Observed, Resendable, Result, State
-from nexmo_dispatch_async.exceptions import CampaignError, LedgerError
+from nexmo_dispatch_async.exceptions import CampaignError, ConfigurationError, LedgerError
+
+#: What is no epoch seconds; the milliseconds of now are a number of seconds far away.
+NO_TIMES: Final = (
+    datetime(2020, 1, 1, tzinfo=UTC),
+    date(2020, 1, 1),
+    "2020-01-01",
+    b"",
+    None,
+    True,
+    math.nan,
+    math.inf,
+    NOW * 1000,
+)
 
 
 async def claimed_rows(ledgers: Ledgers, count: int = 1) -> tuple[Ledger, list[Claimed]]:
@@ -280,6 +295,22 @@ class ForgetConformance:
         assert [bool(r.key or r.fields) for r in kept] == [False, False, True, True, True]
         assert (kept[0].dispatch_uuid, kept[0].bucket) == (uuid_of(1), SMS)
         assert await assert_recount(ledger) == before
+
+    @pytest.mark.parametrize("time", NO_TIMES, ids=repr)
+    async def test_what_is_no_time_erases_and_expires_nothing(self, ledgers: Ledgers, time: Any) -> None:
+        """A store that compares it with numbers may find each row older: then all are sent a second time."""
+        ledger, (claimed,) = await claimed_rows(ledgers)
+        await ledger.record([result(claimed)])
+        await ledger.add([person(9, expires=NOW + 60)])
+
+        with pytest.raises(ConfigurationError, match=r"^before must be epoch seconds"):
+            await ledger.forget(time)
+        with pytest.raises(ConfigurationError, match=r"^now must be epoch seconds"):
+            await ledger.expire(time)
+
+        assert all(row.address for row in await ledger.scan())
+        assert await states(ledger) == ["sent", "pending"]
+        assert (await ledger.add([person(0)])).added == 0
 
     async def test_late_news_keep_a_row(self, ledgers: Ledgers) -> None:
         """The last callback counts as the end of a row, not its POST."""

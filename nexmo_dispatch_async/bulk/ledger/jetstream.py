@@ -49,6 +49,7 @@ from nexmo_dispatch_async.bulk.ledger.records import (
     State,
 )
 from nexmo_dispatch_async.bulk.ledger.transitions import amount
+from nexmo_dispatch_async.checks import checks
 from nexmo_dispatch_async.exceptions import (
     ConfigurationError,
     LedgerCopiedError,
@@ -367,6 +368,7 @@ class JetStreamLedger:
     async def expire(self, now: float, *, limit: int = 10_000) -> int:
         """Skip rows whose time is over, in pieces."""
         self._require_owner()
+        checks.epoch("now", now)
 
         async def work(piece: int, work: Work) -> int:
             return claims.expire(work, now, piece)
@@ -438,6 +440,7 @@ class JetStreamLedger:
     async def forget(self, before: float) -> int:
         """Erase personal data of rows that are over, in pieces."""
         self._require_owner()
+        checks.epoch("before", before)
 
         async def work(first: int, work: Work) -> tuple[int, bool]:
             return await changes.forget(work, first, before), work.full

@@ -174,7 +174,11 @@ class Ledger(Protocol):
         ...
 
     async def expire(self, now: float, *, limit: int = 10_000) -> int:
-        """Skip at most `limit` expired rows; return their number."""
+        """Skip at most `limit` expired rows; return their number.
+
+        Raises:
+            ConfigurationError: `now` is no finite number of epoch seconds, or beyond the year 9999.
+        """
         ...
 
     async def due(self) -> float | None:
@@ -234,6 +238,9 @@ class Ledger(Protocol):
 
         Returns:
             The number of rows.
+
+        Raises:
+            ConfigurationError: `before` is no finite number, or beyond the year 9999; nothing was erased.
         """
         ...
 

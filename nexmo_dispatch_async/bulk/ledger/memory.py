@@ -42,6 +42,7 @@ from nexmo_dispatch_async.bulk.ledger.transitions import (
     row_of_ref,
     settle,
 )
+from nexmo_dispatch_async.checks import checks
 from nexmo_dispatch_async.exceptions import ConfigurationError, LedgerError, PlanChangedError
 from nexmo_dispatch_async.models.shown import AsShown
 from nexmo_dispatch_core.unfinished import shows_unfinished
@@ -240,6 +241,7 @@ class MemoryLedger:
     async def expire(self, now: float, *, limit: int = 10_000) -> int:
         """Skip rows whose time is over."""
         self._require_open()
+        checks.epoch("now", now)
         over = [row for row in self._in_order() if row.recipient.expires <= now]
         over = sorted(over, key=lambda row: (row.recipient.expires, row.id))[:limit]
         for row in over:
@@ -300,6 +302,7 @@ class MemoryLedger:
     async def forget(self, before: float) -> int:
         """Erase personal data of ended rows."""
         self._require_open()
+        checks.epoch("before", before)
         over = [row for row in self._rows.values() if not row.forgotten and _ended(row, before)]
         for row in over:
             recipient = row.recipient

@@ -212,8 +212,10 @@ class OptOutList:
             before: Epoch seconds, before the window of every cap.
 
         Raises:
+            ConfigurationError: *before* is no finite number, or beyond the year 9999.
             OptOutError: The store failed.
         """
+        checks.epoch("before", before)
         return await self.store.forget(before)
 
     def attach(

@@ -48,6 +48,7 @@ from nexmo_dispatch_async.bulk.ledger.records import (
     State,
 )
 from nexmo_dispatch_async.bulk.ledger.tenure import Tenure
+from nexmo_dispatch_async.checks import checks
 from nexmo_dispatch_async.exceptions import (
     ConfigurationError,
     LedgerError,
@@ -298,6 +299,7 @@ class PostgresLedger:
     async def expire(self, now: float, *, limit: int = 10_000) -> int:
         """Skip rows whose time is over, in pieces."""
         self._require_owner()
+        checks.epoch("now", now)
         total, found, piece = 0, 1, 1
         while found == piece and total < limit:
             piece = min(_PIECE, limit - total)
@@ -358,6 +360,7 @@ class PostgresLedger:
     async def forget(self, before: float) -> int:
         """Erase personal data of rows that are over, in pieces."""
         self._require_owner()
+        checks.epoch("before", before)
         total, found, after = 0, _PIECE, 0
         while found == _PIECE:
             found, after = await self._run(

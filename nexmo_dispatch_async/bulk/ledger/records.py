@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from nexmo_dispatch_async.checks import checks
 from nexmo_dispatch_async.models.shown import AsShown
 
 __all__ = [
@@ -132,6 +133,9 @@ class ClaimRequest(Struct, frozen=True, kw_only=True):
         closed_zones: Zones in which nothing is sent now (quiet hours).
         cap: The cap for each person, or `None`.
         bounds: The limits of the campaign over all workers, or `None`.
+
+    Raises:
+        ConfigurationError: `now` is no finite number, or beyond the year 9999.
     """
 
     limit: int
@@ -140,6 +144,9 @@ class ClaimRequest(Struct, frozen=True, kw_only=True):
     closed_zones: frozenset[str] = frozenset()
     cap: Cap | None = None
     bounds: Bounds | None = None
+
+    def __post_init__(self) -> None:
+        checks.epoch("ClaimRequest.now", self.now)
 
     def within(self, counts: Counts) -> ClaimRequest:
         """Return the request with the limit that the bounds leave.

@@ -257,6 +257,7 @@ class SqliteLedger:
     async def expire(self, now: float, *, limit: int = 10_000) -> int:
         """Skip rows whose time is over, in pieces."""
         self._require_owner()
+        checks.epoch("now", now)
         total, found, piece = 0, 1, 1
         while found == piece and total < limit:
             piece = min(_PIECE, limit - total)
@@ -316,6 +317,7 @@ class SqliteLedger:
     async def forget(self, before: float) -> int:
         """Erase personal data of rows that are over, from the file and from its log, in pieces."""
         self._require_owner()
+        checks.epoch("before", before)
         total, found, after = 0, _PIECE, 0
         while found == _PIECE:
             found, after = await self._run(

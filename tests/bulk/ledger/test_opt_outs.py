@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from nexmo_dispatch_async import messenger, sms
 from nexmo_dispatch_async.bulk import Campaign, MemoryLedger, WorkflowTemplate
 from nexmo_dispatch_async.bulk.ledger.conformance_claims import NOW, person, request, states
+from nexmo_dispatch_async.bulk.ledger.conformance_results import NO_TIMES
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList, normal_address
 from nexmo_dispatch_async.bulk.ledger.records import Cap
 from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
@@ -290,6 +291,18 @@ class TestFile:
         content = read(tmp_path / "people.db")
         assert b"447700900003" not in content
         assert ANN.encode() in content
+
+    @pytest.mark.parametrize("before", NO_TIMES, ids=repr)
+    async def test_what_is_no_time_erases_no_history(self, tmp_path: Path, before: Any) -> None:
+        """SQLite compares it with numbers: each message would be older, and no cap would hold."""
+        opt_outs = OptOutList.open(tmp_path / "people.db", clock=lambda: NOW)
+        async with opt_outs, await SqliteLedger.open(tmp_path / "a.db", opt_outs=opt_outs) as ledger:
+            await ledger.add([person(1)])
+            await ledger.claim(request())
+
+            with pytest.raises(ConfigurationError, match=r"^before must be epoch seconds"):
+                await opt_outs.forget(before)
+            assert await opt_outs.forget(NOW + 1) == 1
 
     async def test_the_cap_survives_a_loss_of_the_shared_file_alone(self, tmp_path: Path) -> None:
         """Two files are no single transaction when the power fails: the next opening counts again."""

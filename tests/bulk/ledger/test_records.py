@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
@@ -25,6 +26,7 @@ from nexmo_dispatch_async.bulk.ledger.records import (
     Row,
     Suppressed,
 )
+from nexmo_dispatch_async.exceptions import ConfigurationError
 
 NUMBER = "447700900123"
 RECIPIENT = Recipient(key=NUMBER, address=NUMBER, fields={"name": "Ann"}, bucket="b")
@@ -52,6 +54,13 @@ def test_no_record_shows_a_person(record: object) -> None:
     assert NUMBER not in repr(record)
     assert "Ann" not in f"{record!r} {record}"
     assert type(record).__name__ in repr(record)
+
+
+@pytest.mark.parametrize("now", [datetime(2027, 1, 1, tzinfo=UTC), "2027-01-01", math.nan, True])
+def test_a_claim_at_what_is_no_time_is_refused(now: object) -> None:
+    """A store that compares it with numbers would skip each row as expired."""
+    with pytest.raises(ConfigurationError, match=r"^ClaimRequest\.now must be epoch seconds"):
+        ClaimRequest(limit=5, now=now)  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_what_is_asked_for_is_everything_unless_it_is_less() -> None:
