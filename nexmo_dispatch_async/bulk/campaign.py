@@ -20,7 +20,15 @@ import msgspec
 from nexmo_dispatch_async.bulk.callbacks import CampaignCallbacks, Waited
 from nexmo_dispatch_async.bulk.ledger.ledger import Ledger, rows_of
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
-from nexmo_dispatch_async.bulk.ledger.records import Change, Control, Counts, Resendable, Row, State
+from nexmo_dispatch_async.bulk.ledger.records import (
+    Change,
+    Control,
+    Counts,
+    Droppable,
+    Resendable,
+    Row,
+    State,
+)
 from nexmo_dispatch_async.bulk.opening import (
     Expiring,
     Frozen,
@@ -220,13 +228,9 @@ class Campaign:
         Args:
             rows: A file, or an (async) iterable of mappings.
         """
+        intake, now = self._intake(), self._wall()
         return await make_plan(
-            rows,
-            self._intake(),
-            self.settings,
-            tariff=self._tariff,
-            opt_outs=self._opt_outs,
-            now=self._wall(),
+            rows, intake, self.settings, tariff=self._tariff, opt_outs=self._opt_outs, now=now
         )
 
     async def add(self, rows: Rows, *, plan: str = "", rejects: RejectsFile | None = None) -> Taken:
@@ -273,9 +277,9 @@ class Campaign:
             self._sender.wake()
         return count
 
-    async def drop(self, *ids: int) -> int:
-        """Skip `unknown` or `pending` rows; return their number."""
-        return await self.ledger.drop(ids)
+    async def drop(self, *ids: int, state: Droppable = "unknown") -> int:
+        """Give up rows in a state, and return their number; see `Ledger.drop`."""
+        return await self.ledger.drop(ids, state=state)
 
     # --- running ---
 

@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, Final, Literal
+from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 from msgspec.structs import replace
@@ -36,6 +36,12 @@ from nexmo_dispatch_async.cli.stores import Place
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_core import private_files
 from nexmo_dispatch_webhooks import InvalidBodyError, MessageStatus, WebhookError, parse_event
+
+if TYPE_CHECKING:
+    from nexmo_dispatch_async.bulk.ledger.jetstream import JetStreamLedger
+    from nexmo_dispatch_async.bulk.ledger.owner import Holder
+    from nexmo_dispatch_async.bulk.ledger.postgres import PostgresLedger
+    from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
 
 __all__ = ["COLUMNS", "change_rows", "export", "forget", "list_refused", "list_unknown", "withdraw"]
 
@@ -122,7 +128,11 @@ async def change_rows(
     """
     changed, missing = 0, set(codes)
     async with opened(place) as ledger:
-        change = partial(ledger.resend, state=state) if action == "resend" else ledger.drop
+        change = (
+            partial(ledger.resend, state=state)
+            if action == "resend"
+            else partial(ledger.drop, state="unknown")
+        )
         if which == "all":
             # By ascending id: where others send, a row may have the state again, and is not resent once more.
             after = 0
@@ -148,27 +158,40 @@ async def change_rows(
 
 async def withdraw(file: Path, *, yes: bool, json: bool) -> int:
     """Give up pending rows that are no longer in the list; see `bulk withdraw`."""
-    settings, piece, count = load(file), list[int](), 0
+    settings, piece, found, count = load(file), list[int](), 0, 0
+    async with opened(file, observer=True) as ledger:
+        holder = await _holder(ledger)
+        words = "a process may have the ledger, also while it is paused"
+        advice = f"{words}: nexmo-dispatch bulk stop {file} first"
+        if isinstance(ledger, TellsLife):  # beside it no command is refused
+            advice = f"a process sends, and may claim rows first: nexmo-dispatch bulk stop {file} ends it"
+        elif yes:  # the command is refused beside another process
+            holder = None
     async with opened(file, observer=not yes) as ledger:
         pending = (await ledger.counts()).states.get("pending", 0)
         async for row_id in unlisted(settings, ledger):
-            piece.append(row_id)
+            found += 1
+            if yes:
+                piece.append(row_id)
             if len(piece) == _PAGE:
-                count += await ledger.drop(piece) if yes else len(piece)
+                count += await ledger.drop(piece, state="pending")
                 piece.clear()
-        count += await ledger.drop(piece) if yes else len(piece)
-        holder = None if yes or isinstance(ledger, TellsLife) else await ledger.holder()
-    are = "row is" if count == 1 else "rows are"
+        if piece:
+            count += await ledger.drop(piece, state="pending")
+    number = count if yes else found
+    are = "row is" if number == 1 else "rows are"
     done = "given up" if yes else "no longer in the list: --yes gives them up"
-    words = f"{count:,} of {pending:,} pending {are} {done}"
-    show(as_json({"withdrawn" if yes else "unlisted": count}) if json else words)
-    if count and holder == "sender":
-        words = "a process may have the ledger, also while it is paused"
-        show(f"{words}: nexmo-dispatch bulk stop {file} first", error=True)
-    elif count and holder == "listener":
+    words = f"{number:,} of {pending:,} pending {are} {done}"
+    show(as_json({"withdrawn" if yes else "unlisted": number}) if json else words)
+    if taken := found - number:
+        are, stay = ("row is", "stays as it is") if taken == 1 else ("rows are", "stay as they are")
+        show(f"{taken:,} more {are} not pending any more, and {stay}", error=True)
+    if found and holder == "sender":
+        show(advice, error=True)
+    elif found and holder == "listener":
         words = "a process that listens has the ledger: end nexmo-dispatch bulk listen first"
         show(words, error=True)
-    return DONE
+    return FAILED if taken else DONE
 
 
 async def export(
@@ -257,6 +280,12 @@ def _event(body: bytes | None) -> object:
 def _code_of(row: Row) -> str:
     """Return the code of a refused row, or the name of its error where the service gave no code."""
     return row.code or row.error.partition(": ")[0] or _NO_CODE
+
+
+async def _holder(ledger: SqliteLedger | PostgresLedger | JetStreamLedger) -> Holder | None:
+    if isinstance(ledger, TellsLife):
+        return "sender" if (await ledger.life()).senders else None
+    return await ledger.holder()
 
 
 async def _state(ledger: Ledger, row_id: int) -> str:

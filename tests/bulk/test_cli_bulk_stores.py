@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import anyio
 import pytest
 
 from nexmo_dispatch_async.bulk.campaign_file import CampaignFileError, load, parse
+from nexmo_dispatch_async.bulk.ledger.ledger import Ledger
 from nexmo_dispatch_async.bulk.ledger.places import join_url, open_ledger
+from nexmo_dispatch_async.bulk.ledger.records import ClaimRequest, Result
+from nexmo_dispatch_async.bulk.plan import unlisted
+from nexmo_dispatch_async.bulk.settings import CampaignSettings
+from nexmo_dispatch_async.cli import bulk_lists
 from nexmo_dispatch_async.cli.stores import STORE
 from nexmo_dispatch_async.simulator import Simulator
 from nexmo_dispatch_async.simulator.world.faults import Fault
+from tests.bulk.callbacks import BEGIN
+from tests.bulk.campaigns import recipients
 from tests.bulk.service import run
 from tests.support.postgres_server import PostgresServer
 
@@ -85,6 +93,60 @@ def test_every_command_of_a_campaign_in_a_store(
     figures = json.loads(run("report", "--json")[1])
     assert (figures["name"], figures["rows"]) == ("spring", 20)
     assert run("status", join_url(store, "summer"))[0] == 1
+
+
+@pytest.mark.engines
+def test_what_is_claimed_while_rows_are_withdrawn_is_not_given_up(
+    store: str, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have been sent: it stays `unknown`, and the command says how many these are."""
+    place = join_url(store, "spring")
+    monkeypatch.setenv(STORE, place)
+
+    async def fill() -> None:
+        async with await open_ledger(place, accept_loss=True) as ledger:
+            await ledger.add(recipients(4))
+
+    async def claimed_after_the_look(settings: CampaignSettings, ledger: Ledger) -> AsyncGenerator[int]:
+        ids = [row_id async for row_id in unlisted(settings, ledger)]
+        async with await open_ledger(place) as sender:
+            (row,) = await sender.claim(ClaimRequest(limit=1, now=BEGIN))
+            await sender.record([Result(id=row.id, state="unknown", at=BEGIN)])
+            for row_id in ids:
+                yield row_id
+
+    anyio.run(fill)
+    (file.parent / "customers.csv").write_text("phone,name\n", "utf-8")
+    monkeypatch.setattr(bulk_lists, "unlisted", claimed_after_the_look)
+
+    code, out, err = run("withdraw", file, "--yes")
+
+    assert (code, out) == (1, "3 of 4 pending rows are given up\n")
+    assert err == "1 more row is not pending any more, and stays as it is\n"
+    assert json.loads(run("status", file, "--json")[1])["counts"]["states"] == {"unknown": 1, "skipped": 3}
+
+
+@pytest.mark.engines
+def test_rows_that_are_withdrawn_beside_a_process_that_sends(
+    store: str, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The help says to end it first; on servers nothing refuses the command, so it says so, too."""
+    place = join_url(store, "spring")
+    monkeypatch.setenv(STORE, place)
+    (file.parent / "customers.csv").write_text("phone,name\n", "utf-8")
+
+    async def work() -> None:
+        async with await open_ledger(place, accept_loss=True) as ledger:
+            await ledger.add(recipients(3))
+            (row,) = await ledger.claim(ClaimRequest(limit=1, now=BEGIN))
+            await ledger.record([Result(id=row.id, state="sent", at=BEGIN)])
+            words = f"a process sends, and may claim rows first: nexmo-dispatch bulk stop {file} ends it\n"
+            for options in ((), ("--yes",)):
+                code, _, err = await anyio.to_thread.run_sync(run, "withdraw", file, *options)
+                assert (code, err) == (0, words)
+            assert (await ledger.counts()).skipped == {"dropped": 2}
+
+    anyio.run(work)
 
 
 @pytest.mark.engines

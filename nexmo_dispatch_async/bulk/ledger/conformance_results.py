@@ -153,18 +153,61 @@ class ResultConformance:
         assert (await assert_recount(ledger)).states == {"unknown": 3}
 
     async def test_operators_decide_about_unknown_rows(self, ledgers: Ledgers) -> None:
-        """`resend` takes only rows of its state, `drop` also pending ones; both leave the rest alone."""
+        """`resend` and `drop` take only rows of their state, and leave the rest alone."""
         ledger, rows = await claimed_rows(ledgers, 4)
         await ledger.add([person(9)])
         await ledger.record([result(r, "unknown", error="OutcomeUnknownError") for r in rows[:3]])
 
         assert await ledger.resend([1, 1, 4, 5, 99]) == 1
-        assert await ledger.drop([2, 4, 5, 99]) == 2
+        assert await ledger.drop([2, 2, 4, 5, 99]) == 1
+        assert await ledger.drop([1, 3, 4], state="pending") == 1
+        assert await ledger.drop([3, 4, 5, 99], state="pending") == 1
+        assert await ledger.resend([3], state="unknown") == 1
+        assert await ledger.drop([1, 3, 4, 5]) == 0
 
-        assert await states(ledger) == ["pending", "skipped", "unknown", "sending", "skipped"]
-        assert (await row(ledger, 1)).error == ""
-        assert [(c.id, c.attempts) for c in await ledger.claim(request())] == [(1, 2)]
-        assert (await assert_recount(ledger)).skipped == {"dropped": 2}
+        assert await states(ledger) == ["skipped", "skipped", "pending", "sending", "skipped"]
+        assert (await row(ledger, 3)).error == ""
+        assert [(c.id, c.attempts) for c in await ledger.claim(request())] == [(3, 2)]
+        assert (await assert_recount(ledger)).skipped == {"dropped": 3}
+
+    @pytest.mark.parametrize("state", ["unknown", "refused", "sent", "pending"])
+    async def test_what_was_claimed_after_an_operator_looked_is_not_given_up(
+        self, ledgers: Ledgers, state: State
+    ) -> None:
+        """A row that may have been sent stays `unknown`, for an operator to decide on."""
+        ledger = await ledgers.new()
+        await ledger.add(people(3))
+        seen = [row.id for row in await ledger.scan("pending")]
+        sent, later = await ledger.claim(request(limit=2))
+        await ledger.record([result(sent, state), result(later, "pending", not_before=NOW + 60)])
+
+        left = [1, 3] if state == "pending" else [3]
+        assert await ledger.drop(seen, state="pending") == len(left) + 1
+
+        assert await states(ledger) == ["skipped" if state == "pending" else state, "skipped", "skipped"]
+        assert (await assert_recount(ledger)).skipped == {"dropped": len(left) + 1}
+
+    async def test_what_was_sent_again_meanwhile_is_not_given_up(self, ledgers: Ledgers) -> None:
+        """Two operators decide about an unknown row: the one who sends it again keeps it."""
+        ledger, (claimed,) = await claimed_rows(ledgers)
+        await ledger.record([result(claimed, "unknown")])
+        seen = [row.id for row in await ledger.scan("unknown")]
+        assert await ledger.resend(seen) == 1
+
+        assert await ledger.drop(seen, state="unknown") == 0
+
+        assert await states(ledger) == ["pending"]
+
+    @pytest.mark.parametrize("state", ["sending", "sent", "refused", "skipped", ""])
+    async def test_rows_of_no_other_state_are_given_up(self, ledgers: Ledgers, state: Any) -> None:
+        """The state is checked, also where no row has it."""
+        ledger = await ledgers.new()
+        await ledger.add([person(1)])
+
+        with pytest.raises(LedgerError, match="'unknown' or 'pending'"):
+            await ledger.drop([1], state=state)
+
+        assert await states(ledger) == ["pending"]
 
 
 class NewsConformance:

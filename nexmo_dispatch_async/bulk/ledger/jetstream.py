@@ -39,6 +39,7 @@ from nexmo_dispatch_async.bulk.ledger.records import (
     ClaimRequest,
     Control,
     Counts,
+    Droppable,
     Life,
     News,
     Observed,
@@ -358,11 +359,11 @@ class JetStreamLedger:
             list(ids), lambda work, part: changes.resend(work, part, self._clock(), state=state)
         )
 
-    async def drop(self, ids: Iterable[int]) -> int:
+    async def drop(self, ids: Iterable[int], *, state: Droppable = "unknown") -> int:
         """Turn `unknown` or `pending` rows into `skipped`, in pieces."""
         self._require_owner()
         return await self._batches.in_pieces(
-            list(ids), lambda work, part: changes.drop(work, part, self._clock())
+            list(ids), lambda work, part: changes.drop(work, part, self._clock(), state=state)
         )
 
     async def expire(self, now: float, *, limit: int = 10_000) -> int:

@@ -9,12 +9,13 @@ from msgspec.structs import replace
 from nexmo_dispatch_async.bulk.ledger import jetstream_rows as form
 from nexmo_dispatch_async.bulk.ledger.jetstream_rows import Chunk, RowState
 from nexmo_dispatch_async.bulk.ledger.jetstream_work import Work
-from nexmo_dispatch_async.bulk.ledger.records import News, Resendable, Result
+from nexmo_dispatch_async.bulk.ledger.records import Droppable, News, Resendable, Result
 from nexmo_dispatch_async.bulk.ledger.transitions import (
     OPT_OUT_CODES,
     merge,
     normal_uuid,
     proven_state,
+    require_droppable,
     require_resendable,
     row_of_ref,
     settle,
@@ -110,12 +111,13 @@ def resend(work: Work, ids: Iterable[int], now: float, *, state: Resendable) -> 
     return found
 
 
-def drop(work: Work, ids: Iterable[int], now: float) -> int:
-    """Turn `unknown` or `pending` rows into `skipped`; return their number."""
+def drop(work: Work, ids: Iterable[int], now: float, *, state: Droppable) -> int:
+    """Turn rows of a state into `skipped`; return their number."""
+    require_droppable(state)
     found = 0
     for row_id in ids:
         before = work.view.state(row_id)
-        if form.state_of(before.state) in {"unknown", "pending"}:
+        if form.state_of(before.state) == state:
             skipped = form.code_of("skipped")
             work.set(row_id, replace(before, state=skipped, skip=form.skip_code("dropped"), changed=now))
             found += 1

@@ -18,6 +18,7 @@ from nexmo_dispatch_async.bulk.ledger.records import (
     ClaimRequest,
     Control,
     Counts,
+    Droppable,
     Life,
     News,
     Observed,
@@ -169,8 +170,22 @@ class Ledger(Protocol):
         """
         ...
 
-    async def drop(self, ids: Iterable[int]) -> int:
-        """Turn `unknown` or `pending` rows into `skipped`, reason `dropped`."""
+    async def drop(self, ids: Iterable[int], *, state: Droppable = "unknown") -> int:
+        """Turn rows of a state into `skipped`, reason `dropped`, by an operator's decision.
+
+        Rows that are not in the state stay as they are: a process may have sent a pending row since it was
+        looked at, and it is unknown now.
+
+        Args:
+            ids: Numbers of rows.
+            state: `unknown`, or `pending`: not sent yet.
+
+        Returns:
+            The number of rows.
+
+        Raises:
+            LedgerError: The state is another one.
+        """
         ...
 
     async def expire(self, now: float, *, limit: int = 10_000) -> int:

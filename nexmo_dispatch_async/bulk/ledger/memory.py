@@ -22,6 +22,7 @@ from nexmo_dispatch_async.bulk.ledger.records import (
     ClaimRequest,
     Control,
     Counts,
+    Droppable,
     News,
     Observed,
     Recipient,
@@ -38,6 +39,7 @@ from nexmo_dispatch_async.bulk.ledger.transitions import (
     merge,
     normal_uuid,
     proven_state,
+    require_droppable,
     require_resendable,
     row_of_ref,
     settle,
@@ -230,10 +232,11 @@ class MemoryLedger:
             self._move(row, "pending", at=self._clock())
         return len(rows)
 
-    async def drop(self, ids: Iterable[int]) -> int:
+    async def drop(self, ids: Iterable[int], *, state: Droppable = "unknown") -> int:
         """Turn `unknown` or `pending` rows into `skipped`."""
         self._require_open()
-        rows = [row for row in self._of(ids) if row.state in {"unknown", "pending"}]
+        require_droppable(state)
+        rows = [row for row in self._of(ids) if row.state == state]
         for row in rows:
             self._move(row, "skipped", at=self._clock(), skip="dropped")
         return len(rows)

@@ -38,6 +38,7 @@ from nexmo_dispatch_async.bulk.ledger.records import (
     ClaimRequest,
     Control,
     Counts,
+    Droppable,
     Life,
     News,
     Observed,
@@ -292,9 +293,9 @@ class PostgresLedger:
         """Put `unknown` or `refused` rows back to `pending`, in pieces."""
         return await self._in_pieces(partial(postgres_results.resend, state=state), ids)
 
-    async def drop(self, ids: Iterable[int]) -> int:
+    async def drop(self, ids: Iterable[int], *, state: Droppable = "unknown") -> int:
         """Turn `unknown` or `pending` rows into `skipped`, in pieces."""
-        return await self._in_pieces(postgres_results.drop, ids)
+        return await self._in_pieces(partial(postgres_results.drop, state=state), ids)
 
     async def expire(self, now: float, *, limit: int = 10_000) -> int:
         """Skip rows whose time is over, in pieces."""

@@ -14,13 +14,14 @@ from msgspec import Struct
 from nexmo_dispatch_async.bulk.ledger import sqlite_rows as codes
 from nexmo_dispatch_async.bulk.ledger.postgres_opt_outs import suppress
 from nexmo_dispatch_async.bulk.ledger.postgres_tables import NOW, Work
-from nexmo_dispatch_async.bulk.ledger.records import News, Observed, Resendable, Result, State
+from nexmo_dispatch_async.bulk.ledger.records import Droppable, News, Observed, Resendable, Result, State
 from nexmo_dispatch_async.bulk.ledger.transitions import (
     OPT_OUT_CODES,
     amount,
     merge,
     normal_uuid,
     proven_state,
+    require_droppable,
     require_resendable,
     row_of_ref,
     settle,
@@ -102,11 +103,11 @@ FROM given WHERE s.campaign = %(campaign)s AND s.id = given.id
 _DROP: Final[LiteralString] = """
 WITH given AS MATERIALIZED (
     SELECT id, state FROM nexmo_dispatch.campaign_states
-    WHERE campaign = %(campaign)s AND id = ANY(%(ids)s::bigint[]) AND state IN (0, 1, 5)
+    WHERE campaign = %(campaign)s AND id = ANY(%(ids)s::bigint[]) AND state = ANY(%(states)s::smallint[])
     ORDER BY id FOR UPDATE
 )
 UPDATE nexmo_dispatch.campaign_states AS s SET state = 6, at = %(now)s, skip = %(skip)s
-FROM given WHERE s.campaign = %(campaign)s AND s.id = given.id RETURNING given.state
+FROM given WHERE s.campaign = %(campaign)s AND s.id = given.id
 """
 _FORGET: Final[LiteralString] = """
 WITH over AS MATERIALIZED (
@@ -311,13 +312,15 @@ async def resend(work: Work, ids: Sequence[int], now: float, *, state: Resendabl
     return found
 
 
-async def drop(work: Work, ids: Sequence[int], now: float) -> int:
-    """Give rows up."""
-    found = await work.fetch(_DROP, ids=list(ids), now=now, skip=codes.skip_code("dropped"))
-    for (code,) in found:
-        work.tally.move(codes.state_of(code), "skipped")
-    work.tally.skipped["dropped"] += len(found)
-    return len(found)
+async def drop(work: Work, ids: Sequence[int], now: float, *, state: Droppable) -> int:
+    """Give rows of a state up."""
+    require_droppable(state)
+    states = [codes.UNKNOWN] if state == "unknown" else [codes.READY, codes.LATER]
+    skip = codes.skip_code("dropped")
+    found = await work.execute(_DROP, ids=list(ids), now=now, states=states, skip=skip)
+    work.tally.move(state, "skipped", found)
+    work.tally.skipped["dropped"] += found
+    return found
 
 
 async def forget(work: Work, before: float, after: int, limit: int) -> tuple[int, int]:

@@ -26,6 +26,7 @@ __all__ = [
     "Claimed",
     "Control",
     "Counts",
+    "Droppable",
     "Life",
     "News",
     "Observed",
@@ -45,6 +46,8 @@ State = Literal["pending", "sending", "sent", "refused", "unknown", "skipped"]
 STATES: tuple[State, ...] = get_args(State)
 #: The states from which an operator sends a row again.
 Resendable = Literal["unknown", "refused"]
+#: The states from which an operator gives a row up.
+Droppable = Literal["unknown", "pending"]
 
 #: `suppressed`: the address is on the opt-out list. `capped`: the person has got the maximum number of
 #: messages. `expired`: the row expired before its turn. `hold_out`: the row is in the control group.

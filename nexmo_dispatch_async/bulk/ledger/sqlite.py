@@ -35,6 +35,7 @@ from nexmo_dispatch_async.bulk.ledger.records import (
     ClaimRequest,
     Control,
     Counts,
+    Droppable,
     News,
     Observed,
     Recipient,
@@ -249,10 +250,10 @@ class SqliteLedger:
         self._require_owner()
         return await self._in_pieces(partial(sqlite_results.resend, state=state), ids)
 
-    async def drop(self, ids: Iterable[int]) -> int:
+    async def drop(self, ids: Iterable[int], *, state: Droppable = "unknown") -> int:
         """Turn `unknown` or `pending` rows into `skipped`, in pieces."""
         self._require_owner()
-        return await self._in_pieces(sqlite_results.drop, ids)
+        return await self._in_pieces(partial(sqlite_results.drop, state=state), ids)
 
     async def expire(self, now: float, *, limit: int = 10_000) -> int:
         """Skip rows whose time is over, in pieces."""

@@ -10,7 +10,14 @@ from typing import Any, Final
 
 from nexmo_dispatch_async.bulk.ledger import opt_outs_sql
 from nexmo_dispatch_async.bulk.ledger import sqlite_rows as rows
-from nexmo_dispatch_async.bulk.ledger.records import SKIP_REASONS, News, Observed, Resendable, Result
+from nexmo_dispatch_async.bulk.ledger.records import (
+    SKIP_REASONS,
+    Droppable,
+    News,
+    Observed,
+    Resendable,
+    Result,
+)
 from nexmo_dispatch_async.bulk.ledger.sqlite_sql import UUID_INDEX, Work
 from nexmo_dispatch_async.bulk.ledger.transitions import (
     OPT_OUT_CODES,
@@ -18,6 +25,7 @@ from nexmo_dispatch_async.bulk.ledger.transitions import (
     merge,
     normal_uuid,
     proven_state,
+    require_droppable,
     require_resendable,
     row_of_ref,
     settle,
@@ -224,12 +232,14 @@ def resend(work: Work, ids: Iterable[int], now: float, *, state: Resendable) -> 
     return count
 
 
-def drop(work: Work, ids: Iterable[int], now: float) -> int:
-    """Give rows up."""
+def drop(work: Work, ids: Iterable[int], now: float, *, state: Droppable) -> int:
+    """Give rows of a state up."""
+    require_droppable(state)
+    codes = (rows.UNKNOWN, rows.UNKNOWN) if state == "unknown" else (rows.READY, rows.LATER)
     count, reason = 0, SKIP_REASONS.index("dropped")
     for row_id in ids:
-        query = "SELECT state, lane FROM state WHERE id = ? AND state IN (0, 1, 5)"
-        if (row := work.db.execute(query, (row_id,)).fetchone()) is not None:
+        query = "SELECT state, lane FROM state WHERE id = ? AND state IN (?, ?)"
+        if (row := work.db.execute(query, (row_id, *codes)).fetchone()) is not None:
             work.db.execute(
                 "UPDATE state SET state = 6, at = ?, skip = ? WHERE id = ?", (now, reason, row_id)
             )

@@ -20,7 +20,15 @@ from typing import Final, get_args
 from msgspec.structs import replace
 
 from nexmo_dispatch_async.bulk.ledger.folding import join
-from nexmo_dispatch_async.bulk.ledger.records import Counts, News, Resendable, Result, SkipReason, State
+from nexmo_dispatch_async.bulk.ledger.records import (
+    Counts,
+    Droppable,
+    News,
+    Resendable,
+    Result,
+    SkipReason,
+    State,
+)
 from nexmo_dispatch_async.exceptions import CampaignError, LedgerError
 
 __all__ = [
@@ -31,6 +39,7 @@ __all__ = [
     "merge",
     "normal_uuid",
     "proven_state",
+    "require_droppable",
     "require_resendable",
     "row_of_ref",
     "settle",
@@ -78,6 +87,16 @@ def require_resendable(state: str) -> None:
     """
     if state not in get_args(Resendable):
         raise LedgerError(f"no row is sent again that is {state!r}: state is 'unknown' or 'refused'")
+
+
+def require_droppable(state: str) -> None:
+    """Refuse to give up rows of a state that are never given up.
+
+    Raises:
+        LedgerError: The state is neither `unknown` nor `pending`.
+    """
+    if state not in get_args(Droppable):
+        raise LedgerError(f"no row is given up that is {state!r}: state is 'unknown' or 'pending'")
 
 
 def row_of_ref(reference: str, client_ref: str) -> int | None:

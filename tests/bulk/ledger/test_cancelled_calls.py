@@ -121,7 +121,7 @@ class Rows:
         await self.ledger.resend([row.id for row in self.claimed])
 
     async def drop(self) -> None:
-        await self.ledger.drop(await self.ids())
+        await self.ledger.drop(await self.ids(), state="pending")
 
     async def expire(self) -> None:
         await self.ledger.expire(NOW + 61)
@@ -157,7 +157,7 @@ async def test_a_cancelled_call_is_stored_whole_or_not_at_all(place: str, call: 
 
         async def prepare() -> list[Row]:
             nonlocal rows
-            await ledger.drop([row.id for row in await ledger.scan("pending")])
+            await ledger.drop([row.id for row in await ledger.scan("pending")], state="pending")
             rows = Rows(ledger, next(numbers))
             for before in CALLS[call]:
                 await getattr(rows, before)()

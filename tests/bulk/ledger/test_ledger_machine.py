@@ -48,7 +48,8 @@ _MAY: dict[str, set[tuple[State, State]]] = {
     "observe": {(state, "sent") for state in ("pending", "refused", "unknown", "skipped")},
     "resend of unknown": {("unknown", "pending")},
     "resend of refused": {("refused", "pending")},
-    "drop": {("unknown", "skipped"), ("pending", "skipped")},
+    "drop of unknown": {("unknown", "skipped")},
+    "drop of pending": {("pending", "skipped")},
     "expire": {("pending", "skipped")},
     "forget": set(),
 }
@@ -191,10 +192,11 @@ class LedgerMachine(RuleBasedStateMachine):
             if now != before[row_id]:
                 self.allowed[row_id] = self.allowed.get(row_id, 0) + 1
 
-    @rule(ids=st.lists(IDS, max_size=2))
-    def drop(self, ids: list[int]) -> None:
-        self.run(self.ledger.drop(ids))
-        self.changed("drop")
+    @rule(ids=st.lists(IDS, max_size=2), state=st.sampled_from(["unknown", "pending"]))
+    def drop(self, ids: list[int], state: str) -> None:
+        chosen = [row_id for row_id in set(ids) if self.states.get(row_id) == state]
+        assert self.run(self.ledger.drop(ids, state=state)) == len(chosen)
+        self.changed(f"drop of {state}")
 
     @rule(now=TIMES, limit=st.integers(1, 3))
     def expire(self, now: float, limit: int) -> None:

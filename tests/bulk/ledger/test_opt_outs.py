@@ -182,7 +182,7 @@ class TestSeveralAddresses:
         async with await SqliteLedger.open(path, clock=lambda: NOW) as ledger:
             await ledger.add([person(1)])
             await ledger.opt_outs.link(person(1).address, "NL.13491208655302741918")
-            await ledger.drop([1])
+            await ledger.drop([1], state="pending")
             assert await ledger.forget(NOW + 1) == 1
 
             for name in ("a.db", "a.db-wal"):

@@ -18,6 +18,7 @@ from nexmo_dispatch_async.bulk.ledger.transitions import (
     merge,
     normal_uuid,
     proven_state,
+    require_droppable,
     require_resendable,
     row_of_ref,
     settle,
@@ -86,6 +87,15 @@ def test_only_unknown_and_refused_rows_are_sent_again(state: str) -> None:
         require_resendable(allowed)
     with pytest.raises(LedgerError, match="'unknown' or 'refused'"):
         require_resendable(state)
+
+
+@pytest.mark.parametrize("state", ["refused", "sending", "sent", "skipped", ""])
+def test_only_unknown_and_pending_rows_are_given_up(state: str) -> None:
+    """Any other row goes nowhere, or is under way."""
+    for allowed in ("unknown", "pending"):
+        require_droppable(allowed)
+    with pytest.raises(LedgerError, match="'unknown' or 'pending'"):
+        require_droppable(state)
 
 
 def test_a_callback_proves_that_a_row_was_sent() -> None:
