@@ -10,7 +10,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import cast
@@ -43,6 +43,7 @@ __all__ = [
     "ends_at",
     "intake_of",
     "is_missing",
+    "listed",
     "make_plan",
     "new_ledger",
     "new_list",
@@ -185,6 +186,21 @@ async def plan_of(
     return replace(made, stores=tuple(stores), warnings=warnings)
 
 
+@asynccontextmanager
+async def listed(settings: CampaignSettings) -> AsyncGenerator[Seen]:
+    """Read the list of a campaign file, for the keys that it has now.
+
+    Raises:
+        SourceError: The list cannot be read.
+    """
+    with Seen() as keys:
+        async with aclosing(intake_of(settings).prepared(settings.source)) as batches:
+            async for good, _ in batches:
+                for each in good:
+                    keys.count(each.recipient.key)
+        yield keys
+
+
 async def unlisted(settings: CampaignSettings, ledger: Ledger) -> AsyncGenerator[int]:
     """Yield the ids of the pending rows that are no longer in the list: they would be sent all the same.
 
@@ -196,11 +212,7 @@ async def unlisted(settings: CampaignSettings, ledger: Ledger) -> AsyncGenerator
         SourceError: The list cannot be read.
         LedgerError: The ledger cannot be read.
     """
-    with Seen() as keys:
-        async with aclosing(intake_of(settings).prepared(settings.source)) as batches:
-            async for good, _ in batches:
-                for each in good:
-                    keys.count(each.recipient.key)
+    async with listed(settings) as keys:
         async for row in rows_of(ledger, "pending"):
             if row.key not in keys:
                 yield row.id

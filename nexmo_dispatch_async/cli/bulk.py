@@ -267,7 +267,7 @@ _Which = Annotated[
 
 @_unknown.command()
 def resend(which: _Which, json: AsJson = False) -> None:
-    """Let the next run send these rows again: people who got the message get it twice."""
+    """Let the next run send these rows again, if still in the list: who got the message gets it twice."""
     from nexmo_dispatch_async.cli.bulk_lists import change_rows
 
     place, words = store_and_words(which)
@@ -310,7 +310,7 @@ def resend_refused(
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Let the next run send these rows again, with the same texts: once the account or the sender is cured.
+    """Let the next run send these rows again, if still in the list, once the account or sender is cured.
 
     Not after another campaign took them with exclude: people would get both messages.
     """

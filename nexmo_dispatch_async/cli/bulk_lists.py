@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
+import anyio
 import msgspec
 from msgspec.structs import replace
 
@@ -24,12 +25,14 @@ from nexmo_dispatch_async.bulk.ledger.ledger import Ledger, TellsLife, rows_of
 from nexmo_dispatch_async.bulk.ledger.opt_outs import normal_address
 from nexmo_dispatch_async.bulk.ledger.records import Resendable, Row, State
 from nexmo_dispatch_async.bulk.ledger.transitions import OPT_OUT_CODES
-from nexmo_dispatch_async.bulk.plan import unlisted
+from nexmo_dispatch_async.bulk.plan import listed, unlisted
 from nexmo_dispatch_async.bulk.report.counting import MOST, OTHER, is_reached, refusal, who, why_missed
+from nexmo_dispatch_async.bulk.rows.seen import Seen
 from nexmo_dispatch_async.bulk.safe_cells import safe_cell
+from nexmo_dispatch_async.bulk.settings import CampaignSettings
 from nexmo_dispatch_async.bulk.unmatched_callbacks import Candidate
 from nexmo_dispatch_async.cli.bulk_control import next_step
-from nexmo_dispatch_async.cli.bulk_files import DONE, FAILED, as_json, opened
+from nexmo_dispatch_async.cli.bulk_files import DONE, FAILED, as_json, opened, settings_of
 from nexmo_dispatch_async.cli.inbox import inbox_at
 from nexmo_dispatch_async.cli.screen import show
 from nexmo_dispatch_async.cli.stores import Place
@@ -118,6 +121,8 @@ async def change_rows(
 ) -> int:
     """Send unknown or refused rows again, or give unknown ones up; see `bulk unknown` and `bulk refused`.
 
+    With a campaign file no row is sent again whose line was taken out of the list.
+
     Args:
         place: The campaign file or its ledger.
         state: The state of the rows.
@@ -126,8 +131,18 @@ async def change_rows(
         codes: Of all rows only those with one of these codes; all of them without a code.
         json: Print JSON.
     """
-    changed, missing = 0, set(codes)
-    async with opened(place) as ledger:
+    changed, missing, gone = 0, set(codes), 0
+    settings = settings_of(place) if action == "resend" else None
+    async with AsyncExitStack() as stack:
+        keys = None if settings is None else await _listed(settings, stack)
+
+        def may_go(row: Row) -> bool:
+            nonlocal gone
+            is_gone = keys is not None and bool(row.address) and row.key not in keys
+            gone += is_gone
+            return not is_gone
+
+        ledger = await stack.enter_async_context(opened(place))
         change = (
             partial(ledger.resend, state=state)
             if action == "resend"
@@ -140,12 +155,16 @@ async def change_rows(
                 after = page[-1].id
                 chosen = [row for row in page if not codes or _code_of(row) in codes]
                 missing.difference_update(map(_code_of, chosen))
-                changed += await change([row.id for row in chosen])
+                changed += await change([row.id for row in chosen if may_go(row)])
         else:
-            found = {row_id for row_id in which if await _state(ledger, row_id) == state}
-            changed = await change(sorted(found))
-            for row_id in sorted(set(which) - found):
+            found = [row for row_id in sorted(set(which)) if (row := await _row_in(ledger, row_id, state))]
+            changed = await change([row.id for row in found if may_go(row)])
+            for row_id in sorted(set(which) - {row.id for row in found}):
                 show(f"row {row_id} is not {state}: it stays as it is", error=True)
+    if gone and settings is not None:
+        are, stay = ("row is", "stays as it is") if gone == 1 else ("rows are", "stay as they are")
+        source = Path(settings.source.file).name
+        show(f"{gone:,} {are} no longer in {source}, and {stay}", error=True)
     for code in sorted(missing):
         show(f"no row is {state} with the code {code}", error=True)
     words = "will be sent again by the next run" if action == "resend" else "given up"
@@ -288,9 +307,18 @@ async def _holder(ledger: SqliteLedger | PostgresLedger | JetStreamLedger) -> Ho
     return await ledger.holder()
 
 
-async def _state(ledger: Ledger, row_id: int) -> str:
+async def _listed(settings: CampaignSettings, stack: AsyncExitStack) -> Seen | None:
+    source = Path(settings.source.file)
+    if await anyio.Path(source).is_file():  # a pipe is read once only
+        return await stack.enter_async_context(listed(settings))
+    words = "rows whose lines were taken out of it before are sent again, too"
+    show(f"{source} is gone: {words}", error=True)
+    return None
+
+
+async def _row_in(ledger: Ledger, row_id: int, state: State) -> Row | None:
     rows = await ledger.scan(after=row_id - 1, limit=1)
-    return rows[0].state if rows and rows[0].id == row_id else ""
+    return rows[0] if rows and rows[0].id == row_id and rows[0].state == state else None
 
 
 def _cells(row: Row, *, with_addresses: bool) -> dict[str, Any]:

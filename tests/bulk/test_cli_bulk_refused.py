@@ -13,6 +13,7 @@ from random import Random
 import pytest
 
 from nexmo_dispatch_async.bulk import Campaign
+from nexmo_dispatch_async.bulk.campaign_file import load, tariff_of, template_of
 from nexmo_dispatch_async.bulk.ledger.places import join_url, open_ledger
 from nexmo_dispatch_async.bulk.ledger.records import ClaimRequest, Control, Result
 from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
@@ -215,6 +216,81 @@ def test_a_campaign_whose_sends_were_refused_reaches_each_person_once(
 
     assert run("status", file, "--verify")[1] == "spring: finished, 30 of 30 done, 30 sent\n"
     assert accepted_by_person(service) == {f"99900000{n:04d}": 1 for n in range(30)}
+
+
+@pytest.fixture
+def shortened(tmp_path: Path) -> Path:
+    """A campaign of ten rows, half of them refused and half unknown; its list has three of each half."""
+    file = tmp_path / "spring.toml"
+    file.write_text(CAMPAIGN, "utf-8")
+    write_list(tmp_path, range(10))
+
+    async def work() -> None:
+        settings = load(file)
+        async with await SqliteLedger.open(settings.ledger, clock=lambda: BEGIN) as opened:
+            campaign = Campaign(
+                opened, template=template_of(settings), settings=settings, tariff=tariff_of(settings)
+            )
+            await campaign.add(settings.source)
+            rows = await opened.claim(ClaimRequest(limit=10, now=BEGIN))
+            await opened.record(
+                [Result(id=row.id, state="refused" if row.id <= 5 else "unknown", at=BEGIN) for row in rows]
+            )
+
+    asyncio.run(work())
+    write_list(tmp_path, range(2, 8))
+    return file
+
+
+def write_list(folder: Path, people: range) -> None:
+    lines = [f"+99900000{n:04d};Name {n};en" for n in people]
+    (folder / "customers.csv").write_text("\n".join(["phone;name;language", *lines]), "utf-8")
+
+
+@pytest.mark.parametrize(("group", "gone"), [("refused", {1, 2}), ("unknown", {9, 10})])
+def test_people_whose_lines_were_taken_out_of_the_list_are_not_sent_to_again(
+    shortened: Path, service: Simulator, group: str, gone: set[int]
+) -> None:
+    """The answer says how many; their rows stay as they are, and the next run sends the others only."""
+    code, out, err = run(group, "resend", shortened, "all")
+
+    assert (code, out.splitlines()[0]) == (0, "3 rows will be sent again by the next run")
+    assert err == "2 rows are no longer in customers.csv, and stay as they are\n"
+    one = str(min(gone))
+    assert run(group, "resend", shortened, one) == (
+        1,
+        "0 rows will be sent again by the next run\n",
+        "1 row is no longer in customers.csv, and stays as it is\n",
+    )
+    left = {"refused": 5, "unknown": 5} | {group: 2}
+    assert states(shortened) == {"pending": 3, **left}
+    assert "no longer in" not in run("run", shortened)[2]
+    assert not {f"99900000{n - 1:04d}" for n in gone} & set(accepted_by_person(service))
+
+
+def test_a_code_whose_rows_are_all_out_of_the_list_is_a_code_of_refused_rows(shortened: Path) -> None:
+    """It is named right, so nothing is wrong with the command."""
+    write_list(shortened.parent, range(0))
+
+    assert run("refused", "resend", shortened, "--code", "none") == (
+        0,
+        "0 rows will be sent again by the next run\n",
+        "5 rows are no longer in customers.csv, and stay as they are\n",
+    )
+
+
+def test_a_ledger_knows_no_list_so_all_its_refused_rows_are_sent_again(shortened: Path) -> None:
+    """Neither does a campaign file whose list is gone, which says so."""
+    ledger = Path(load(shortened).ledger)
+    code, out, err = run("refused", "resend", ledger, "1")
+    assert (code, out.splitlines()[0], err) == (0, "1 row will be sent again by the next run", "")
+
+    (shortened.parent / "customers.csv").unlink()
+    code, out, err = run("refused", "resend", shortened, "all")
+
+    assert (code, out.splitlines()[0]) == (0, "4 rows will be sent again by the next run")
+    source = shortened.parent / "customers.csv"
+    assert err == f"{source} is gone: rows whose lines were taken out of it before are sent again, too\n"
 
 
 @pytest.mark.timeout(120)
