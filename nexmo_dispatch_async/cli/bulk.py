@@ -287,7 +287,7 @@ def drop(which: _Which, json: AsJson = False) -> None:
 
 @_refused.command("list")
 def list_refused(store: _Store, json: AsJson = False) -> None:
-    """Print a line for each cause: how many rows, the code or the name of the error, what it means."""
+    """Print a line for each code: how many rows, the code or the name of the error, what it means."""
     from nexmo_dispatch_async.cli.bulk_lists import list_refused as work
 
     _run(lambda: work(_place(store), json=json))

@@ -26,7 +26,7 @@ from nexmo_dispatch_async.bulk.ledger.opt_outs import normal_address
 from nexmo_dispatch_async.bulk.ledger.records import Resendable, Row, State
 from nexmo_dispatch_async.bulk.ledger.transitions import OPT_OUT_CODES
 from nexmo_dispatch_async.bulk.plan import listed, unlisted
-from nexmo_dispatch_async.bulk.report.counting import MOST, OTHER, is_reached, refusal, who, why_missed
+from nexmo_dispatch_async.bulk.report.counting import MOST, is_reached, refusal, who, why_missed
 from nexmo_dispatch_async.bulk.rows.seen import Seen
 from nexmo_dispatch_async.bulk.safe_cells import safe_cell
 from nexmo_dispatch_async.bulk.settings import CampaignSettings
@@ -57,6 +57,8 @@ COLUMNS: Final = (
     *("cost", "currency", "why"),
 )
 _PAGE: Final = 500
+#: Maximum number of different reasons of a code that are counted.
+_REASONS: Final = 100
 #: In place of an error: the process ended, or lost its ledger, before it recorded a result.
 _NO_RESULT = "no result was recorded"
 #: In place of a code: the row has none, and no error.
@@ -70,7 +72,9 @@ async def list_unknown(place: Place, inbox: Place | None, *, with_addresses: boo
         hints: dict[int, list[Any]] = {}
         for hint in await CampaignCallbacks(ledger).suggest(candidates=candidates):
             hints.setdefault(hint.id, []).append(hint)
+        count = 0
         async for row in rows_of(ledger, "unknown"):
+            count += 1
             name, at = who(row, with_addresses=with_addresses), _time(row.changed)
             own = hints.get(row.id, [])
             if json:
@@ -81,6 +85,8 @@ async def list_unknown(place: Place, inbox: Place | None, *, with_addresses: boo
             for hint in own:
                 show(f"          may be {hint.dispatch_uuid}, heard of {hint.seconds:+.0f} s from then")
         sending = (await ledger.counts()).states.get("sending", 0)
+    if not count and not sending and not json:
+        show("no row is unknown")
     if sending and not json:
         are = "row is" if sending == 1 else "rows are"
         show(f"{sending:,} {are} in flight, or of a process that has ended: the next run tells which")
@@ -88,22 +94,37 @@ async def list_unknown(place: Place, inbox: Place | None, *, with_addresses: boo
 
 
 async def list_refused(place: Place, *, json: bool) -> int:
-    """Print why rows were refused, and how many; see `bulk refused list`."""
-    rows = Counter[tuple[str, str]]()
-    erased = 0
+    """Print for each code why rows were refused, and how many; see `bulk refused list`."""
+    rows, reasons = Counter[str](), dict[str, Counter[str]]()
+    others = erased = 0
     async with opened(place, observer=True) as ledger:
         async for row in rows_of(ledger, "refused"):
+            code = _code_of(row)
             if not row.address:
                 erased += 1
-                continue
-            cause = (_code_of(row), refusal(row))
-            rows[cause if cause in rows or len(rows) < MOST else (OTHER, "")] += 1
-    for (code, meaning), count in sorted(rows.items(), key=lambda item: (-item[1], item[0])):
-        opted_out = code in OPT_OUT_CODES
+            elif code not in rows and len(rows) >= MOST:
+                others += 1
+            else:
+                rows[code] += 1
+                known, reason = reasons.setdefault(code, Counter()), refusal(row)
+                if reason in known or len(known) < _REASONS:
+                    known[reason] += 1
+    for code, count in sorted(rows.items(), key=lambda item: (-item[1], item[0])):
+        meaning, opted_out = reasons[code].most_common(1)[0][0], code in OPT_OUT_CODES
         if json:
             show(as_json({"code": code, "meaning": meaning, "rows": count, "opted_out": opted_out}))
             continue
-        show(f"{count:>8}  {code:<20}  {meaning}{': skipped when sent again' if opted_out else ''}")
+        several = ", the most frequent of several reasons" if len(reasons[code]) > 1 else ""
+        again = ": skipped when sent again" if opted_out else ""
+        show(f"{count:>8}  {code:<20}  {meaning}{several}{again}")
+    if others and json:
+        show(as_json({"code": None, "meaning": "", "rows": others, "opted_out": False}))
+    elif others:
+        have = "row has another code" if others == 1 else "rows have other codes"
+        lists = "lists it" if others == 1 else "lists them"
+        show(f"{others:,} {have}: nexmo-dispatch bulk export --state refused {lists}")
+    if not rows and not erased and not json:
+        show("no row is refused")
     if erased and not json:
         are = "row is" if erased == 1 else "rows are"
         show(f"{erased:,} {are} erased, and cannot be sent again")
@@ -298,7 +319,7 @@ def _event(body: bytes | None) -> object:
 
 def _code_of(row: Row) -> str:
     """Return the code of a refused row, or the name of its error where the service gave no code."""
-    return row.code or row.error.partition(": ")[0] or _NO_CODE
+    return " ".join(row.code.split()) or row.error.partition(": ")[0] or _NO_CODE
 
 
 async def _holder(ledger: SqliteLedger | PostgresLedger | JetStreamLedger) -> Holder | None:

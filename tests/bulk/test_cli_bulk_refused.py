@@ -17,6 +17,7 @@ from nexmo_dispatch_async.bulk.campaign_file import load, tariff_of, template_of
 from nexmo_dispatch_async.bulk.ledger.places import join_url, open_ledger
 from nexmo_dispatch_async.bulk.ledger.records import ClaimRequest, Control, Result
 from nexmo_dispatch_async.bulk.ledger.sqlite import SqliteLedger
+from nexmo_dispatch_async.cli import bulk_lists
 from nexmo_dispatch_async.cli.stores import STORE
 from nexmo_dispatch_async.simulator import Fault, Simulator
 from tests.bulk.callbacks import BEGIN
@@ -61,7 +62,7 @@ def states(path: Path) -> dict[str, int]:
     return dict(json.loads(run("status", path, "--json")[1])["counts"]["states"])
 
 
-def test_refused_rows_are_listed_by_their_cause(ledger: Path) -> None:
+def test_refused_rows_are_listed_by_their_code(ledger: Path) -> None:
     """The most frequent first: how many, the code, what it means and what the service said; no numbers."""
     code, out, err = run("refused", "list", ledger)
 
@@ -81,6 +82,81 @@ def test_refused_rows_are_listed_by_their_cause(ledger: Path) -> None:
         ("1340", 1, False),
         ("none", 1, False),
     ]
+
+
+def refuse(path: Path, *causes: tuple[str, str]) -> None:
+    """Make a ledger of rows that were refused with these codes and errors."""
+
+    async def work() -> None:
+        async with await SqliteLedger.open(path, clock=lambda: BEGIN) as opened:
+            await opened.add(recipients(len(causes)))
+            claimed = await opened.claim(ClaimRequest(limit=len(causes), now=BEGIN))
+            await opened.record(
+                [
+                    Result(id=row.id, state="refused", at=BEGIN, code=code, error=error)
+                    for row, (code, error) in zip(claimed, causes, strict=True)
+                ]
+            )
+
+    asyncio.run(work())
+
+
+def test_a_code_with_many_reasons_is_one_line(tmp_path: Path) -> None:
+    """With the most frequent one: no code is hidden by the reasons of another one."""
+    ledger = tmp_path / "c.db"
+    reasons = [("1020", f"BadRequestError: parameter {n % 40}") for n in range(1, 42)]
+    refuse(ledger, *reasons, ("1340", "BadRequestError"))
+
+    out = run("refused", "list", ledger)[1]
+
+    assert [line.split(maxsplit=2)[:2] for line in out.splitlines()] == [["41", "1020"], ["1", "1340"]]
+    assert out.splitlines()[0].endswith(": parameter 1, the most frequent of several reasons")
+    assert "several" not in out.splitlines()[1]
+    first = json.loads(run("refused", "list", ledger, "--json")[1].splitlines()[0])
+    assert (first["code"], first["rows"], first["meaning"].endswith(": parameter 1")) == ("1020", 41, True)
+
+
+def test_codes_beyond_the_longest_list_are_counted_and_are_no_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service may answer with any number of codes; the line of the rest cannot be taken for one of them."""
+    monkeypatch.setattr(bulk_lists, "MOST", 2)
+    ledger = tmp_path / "c.db"
+    refuse(ledger, *((code, "BadRequestError") for code in ("a", "b", "c", "c", "d", "a")))
+
+    lines = run("refused", "list", ledger)[1].splitlines()
+
+    assert [line.split()[:2] for line in lines[:2]] == [["2", "a"], ["1", "b"]]
+    assert lines[2:] == ["3 rows have other codes: nexmo-dispatch bulk export --state refused lists them"]
+    last = json.loads(run("refused", "list", ledger, "--json")[1].splitlines()[-1])
+    assert last == {"code": None, "meaning": "", "rows": 3, "opted_out": False}
+    assert run("refused", "resend", ledger, "--code", "c")[0] == 0
+
+
+@pytest.mark.parametrize("code", [" 77", "77\n", "\t77 "])
+def test_a_code_with_blanks_around_it_is_named_without(tmp_path: Path, code: str) -> None:
+    """So that it can be copied from the list."""
+    ledger = tmp_path / "c.db"
+    refuse(ledger, (code, "BadRequestError"), ("77", "BadRequestError"))
+
+    assert [line.split()[:2] for line in run("refused", "list", ledger)[1].splitlines()] == [["2", "77"]]
+    assert run("refused", "resend", ledger, "--code", "77")[0] == 0
+    assert states(ledger) == {"pending": 2}
+
+
+@pytest.mark.parametrize("group", ["refused", "unknown"])
+def test_no_row_is_a_line_too(tmp_path: Path, group: str) -> None:
+    """It tells a campaign without such rows from a fault; JSON has no line."""
+    ledger = tmp_path / "c.db"
+
+    async def fill() -> None:
+        async with await SqliteLedger.open(ledger) as opened:
+            await opened.add(recipients(1))
+
+    asyncio.run(fill())
+
+    assert run(group, "list", ledger) == (0, f"no row is {group}\n", "")
+    assert run(group, "list", ledger, "--json") == (0, "", "")
 
 
 @pytest.mark.parametrize(
