@@ -41,10 +41,12 @@ class Closing:
         """Close, or wait for the close that is under way.
 
         In a cancelled scope of anyio it returns when all is closed. `asyncio.timeout` and `Task.cancel` end
-        the wait at once, and the close goes on; the next call waits for its end.
+        the wait at once, and the close goes on; the next call waits for its end. A loop that ends meanwhile
+        cancels it once, as every task.
 
         Args:
-            close: Closes the object; without effect if it is closed.
+            close: Closes the object; without effect if it is closed. It releases what must not stay behind in
+                `finally`: also after a cancellation.
 
         Raises:
             Exception: That of `close`.

@@ -6,6 +6,9 @@ An opening undoes what it did; a close is finished by the next one.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
+import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from itertools import count
@@ -14,11 +17,14 @@ from typing import Protocol
 
 import pytest
 
+from nexmo_dispatch_async.bulk.ledger.conformance_claims import people
+from nexmo_dispatch_async.bulk.ledger.conformance_claims import request as request_of
 from nexmo_dispatch_async.bulk.ledger.jetstream_opt_outs import JetStreamOptOutStore
 from nexmo_dispatch_async.bulk.ledger.opt_outs import OptOutList
 from nexmo_dispatch_async.bulk.ledger.opt_outs_sqlite import SqliteOptOutStore
 from nexmo_dispatch_async.bulk.ledger.places import open_ledger
 from nexmo_dispatch_async.bulk.ledger.postgres_opt_outs import PostgresOptOutStore
+from nexmo_dispatch_async.bulk.ledger.records import Counts
 from nexmo_dispatch_async.simulator import Simulator
 from nexmo_dispatch_async.tracking import TrackingRetention
 from nexmo_dispatch_async.tracking.jetstream import JetStreamTrackingStore
@@ -37,6 +43,8 @@ BOUND = 10.0
 SECRETS = {"test-key": "a signature secret for tests"}
 # Milliseconds until a timeout; an engine takes from three of them to a hundred.
 MOMENTS = (*range(10), *range(10, 200, 10))
+# Of a loop that ends, after a timeout.
+ROUNDS = (0, 0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377)
 
 pytestmark = needs_descriptors
 
@@ -111,6 +119,35 @@ async def assert_next_close_finishes(make: Callable[[], Awaitable[Closable]]) ->
     await assert_left(before)
 
 
+def assert_ended_loop_leaves_nothing(
+    make: Callable[[], Awaitable[Closable]], caplog: pytest.LogCaptureFixture
+) -> None:
+    """End the loop some rounds after a close whose caller ran into a timeout, as a program does at its end.
+
+    `asyncio.run` cancels each task once, that of the close among them, and waits for all.
+    """
+
+    async def main(rounds: int) -> None:
+        made = await make()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0):
+                await made.aclose()
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+
+    async def now() -> tuple[int, int, int]:
+        return held()
+
+    # The records are kept, and so the connections in the tracebacks of the errors that psycopg logs.
+    caplog.set_level(logging.CRITICAL, logger="psycopg")
+    asyncio.run(main(0))
+    gc.collect()
+    before = asyncio.run(now())
+    for rounds in ROUNDS:
+        asyncio.run(main(rounds))
+        asyncio.run(assert_left(before, collect=True))
+
+
 async def assert_openings_leave_nothing(make: Callable[[], Awaitable[Closable]]) -> None:
     """Cancel an opening where it first waits, then where it waits the second time, until it waits no more."""
     await (await make()).aclose()
@@ -162,6 +199,47 @@ async def test_an_inbox_that_starts_again_during_its_close(
         assert await client.post_status() == Answer()
     await client.aclose()
     await assert_left(before)
+
+
+@STORES
+def test_the_end_of_a_program_with_a_file(
+    make: MakeAt, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert_ended_loop_leaves_nothing(partial(make, str(tmp_path / "a.db")), caplog)
+
+
+# The drivers leave a connection whose close the loop cancelled to the garbage collector, which warns.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.engines
+@pytest.mark.parametrize("engine", ["database", "nats_url"])
+@STORES
+def test_the_end_of_a_program_with_engines(
+    make: MakeAt, engine: str, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert_ended_loop_leaves_nothing(partial(make, request.getfixturevalue(engine)), caplog)
+
+
+def test_the_end_of_a_program_with_a_cancelled_claim(tmp_path: Path) -> None:
+    """The file is free for the next opening of the same process."""
+    place = tmp_path / "a.db"
+
+    async def main() -> None:
+        ledger = await open_ledger(place)
+        await ledger.add(people(10))
+        claiming = asyncio.create_task(ledger.claim(request_of(limit=5)))
+        await asyncio.sleep(0)
+        claiming.cancel()
+        await asyncio.sleep(0)
+        async with asyncio.timeout(0):
+            await ledger.aclose()
+
+    async def again() -> Counts:
+        async with await open_ledger(place) as ledger:
+            return await ledger.counts()
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(main())
+    assert sum(asyncio.run(again()).states.values()) == 10
 
 
 async def test_a_simulator() -> None:

@@ -154,8 +154,10 @@ class PostgresTrackingStore:
 
     async def _close(self) -> None:
         async with self._opening:
-            await self._notifications.aclose()
-            await self._database.aclose()
+            try:
+                await self._notifications.aclose()
+            finally:
+                await self._database.aclose()
 
     async def prepare(self) -> None:
         """Bring the table to the version of this release."""

@@ -126,10 +126,12 @@ class Database:
     async def _close(self) -> None:
         pool, self._pool = self._pool, None
         checking, self._checking = self._checking, None
-        if checking is not None:
-            await end(checking)
-        if pool is not None:
-            await pool.close()
+        try:
+            if checking is not None:
+                await end(checking)
+        finally:
+            if pool is not None:  # or its workers wait for ever: they may have lost their cancellation
+                await pool.close()
         if checking is not None and not checking.cancelled():
             checking.result()
 

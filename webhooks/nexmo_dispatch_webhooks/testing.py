@@ -74,7 +74,7 @@ class WebhookClient:
         self._raise = raise_failures
         self._url = target if isinstance(target, str) else None
         self._session: ClientSession | None = None
-        self._started = False
+        self._started = self._closes = False
         self.receiver: Receiver | None = None
         if isinstance(target, Router):
             secrets = secrets or {"test-key": "a signature secret for tests"}
@@ -92,7 +92,8 @@ class WebhookClient:
     def __del__(self) -> None:
         # a client that was not made has neither
         receiver = getattr(self, "receiver", None)
-        if getattr(self, "_started", False) and receiver is not None and receiver.inbox is not None:
+        runs = getattr(self, "_started", False) and not self._closes
+        if runs and receiver is not None and receiver.inbox is not None:
             warnings.warn(
                 f"unclosed {self!r}: its inbox still runs", ResourceWarning, stacklevel=1, source=self
             )
@@ -108,8 +109,9 @@ class WebhookClient:
     async def aclose(self) -> None:
         """Close the connections to a URL, or the receiver with its inbox, if this client has started it."""
         if self._started and self.receiver is not None:
+            self._closes = True
             await self.receiver.aclose()
-            self._started = False
+            self._started = self._closes = False
         if self._session is not None:
             await self._session.close()
             self._session = None

@@ -467,11 +467,18 @@ class JetStreamLedger:
         await self._closing.run(self._close)
 
     async def _close(self) -> None:
-        await self._claims.settled()
-        await self._batches.aclose()
-        await self._connection.aclose()
-        if self._given is None:
-            await self.opt_outs.aclose()
+        try:
+            await self._claims.settled()
+            await self._batches.aclose()
+        finally:
+            await self._disconnect()
+
+    async def _disconnect(self) -> None:
+        try:
+            await self._connection.aclose()
+        finally:
+            if self._given is None:
+                await self.opt_outs.aclose()
 
     async def __aenter__(self) -> Self:
         return self

@@ -79,17 +79,19 @@ class Batches:
         if self._closed:
             return
         alive, self._alive = self._alive, None
-        if alive is not None:
-            await end(alive)
-        with contextlib.suppress(LedgerError):  # where that fails, the lease ends
+        try:
             if alive is not None:
-                await self.reap(lambda view: view.sending(self.journal.process))
-            await self.journal.leave()
-        self._closed = True
+                await end(alive)
+            with contextlib.suppress(LedgerError):  # where that fails, the lease ends
+                if alive is not None:
+                    await self.reap(lambda view: view.sending(self.journal.process))
+                await self.journal.leave()
+        finally:
+            self._closed = True
 
     async def _stay_alive(self) -> None:
         """Show signs of life, read what others changed, and reap the rows of those that show none."""
-        while True:
+        while not self._closed:
             await asyncio.sleep(min(_SIGN, self._lease / 4))
             with contextlib.suppress(LedgerError):  # the next sign may succeed
                 async with self._lock:

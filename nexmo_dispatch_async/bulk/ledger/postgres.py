@@ -375,19 +375,26 @@ class PostgresLedger:
         await self._closing.run(self._close)
 
     async def _close(self) -> None:
-        await self._claims.settled()
         alive, self._alive = self._alive, None
-        if alive is not None:
-            await end(alive)
-            with contextlib.suppress(LedgerError):  # where that fails, the lease ends
-                await self.reap("")
-                gone = partial(postgres_life.leave, campaign=self._campaign, name=self._instance)
-                await self._database.run(gone)
-        self._closed = True
-        async with self._lock:
-            await self._database.aclose()
-        if self._given is None:
-            await self.opt_outs.aclose()
+        try:
+            await self._claims.settled()
+            if alive is not None:
+                await end(alive)
+                with contextlib.suppress(LedgerError):  # where that fails, the lease ends
+                    await self.reap("")
+                    gone = partial(postgres_life.leave, campaign=self._campaign, name=self._instance)
+                    await self._database.run(gone)
+        finally:
+            self._closed = True
+            await self._disconnect()
+
+    async def _disconnect(self) -> None:
+        try:
+            async with self._lock:
+                await self._database.aclose()
+        finally:
+            if self._given is None:
+                await self.opt_outs.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -417,7 +424,7 @@ class PostgresLedger:
     async def _stay_alive(self) -> None:
         """Show signs of life, and reap the rows of processes that show none."""
         reap_at = 0.0
-        while True:
+        while not self._closed:
             await asyncio.sleep(min(_SIGN, self._lease / 4))
             self._doubted = True
             with contextlib.suppress(LedgerError):  # the next sign may succeed

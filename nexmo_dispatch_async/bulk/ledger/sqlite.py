@@ -337,13 +337,15 @@ class SqliteLedger:
         await self._closing.run(self._close)
 
     async def _close(self) -> None:
-        await self._claims.settled()
-        if not self._closed:
-            self._closed = True
-            self._hand_over()
-            self._queue.put(None)
-        while self._thread.is_alive():
-            await asyncio.to_thread(self._thread.join)
+        try:
+            await self._claims.settled()
+        finally:
+            if not self._closed:
+                self._closed = True
+                self._hand_over()
+                self._queue.put(None)
+            while self._thread.is_alive():
+                await asyncio.to_thread(self._thread.join)
 
     async def __aenter__(self) -> Self:
         return self

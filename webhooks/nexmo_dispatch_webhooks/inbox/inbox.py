@@ -170,23 +170,23 @@ class StoreInbox(RecordReader):
 
     async def _close(self) -> None:
         task, scopes = self._task, self._scopes
-        if task is not None and scopes is not None:
-            if not task.done():
-                logger.warning(
-                    "the inbox stops with %d pending events, which are handled after the next start",
-                    len(self._scheduler.lanes),
-                )
-                scopes[0].cancel()
-            await asyncio.wait({task})
-            if not task.cancelled() and (error := task.exception()) is not None:
-                log_failure("the inbox", error)
-        self._task = None
-        self._gathered.clear()
-        self.store.on_added = None
-        self._active = False
-        self._scheduler.forget()
-        self._retention.forget()
-        await self.store.aclose()
+        try:
+            if task is not None and scopes is not None:
+                if not task.done():
+                    logger.warning(
+                        "the inbox stops with %d pending events, which are handled after the next start",
+                        len(self._scheduler.lanes),
+                    )
+                    scopes[0].cancel()
+                await asyncio.wait({task})
+                if not task.cancelled() and (error := task.exception()) is not None:
+                    log_failure("the inbox", error)
+        finally:
+            self._task, self._active, self.store.on_added = None, False, None
+            self._gathered.clear()
+            self._scheduler.forget()
+            self._retention.forget()
+            await self.store.aclose()
 
     async def _live(self, scopes: _Scopes, begun: asyncio.Event) -> None:
         workers, house, taking = scopes

@@ -142,19 +142,20 @@ class JetStreamInboxStore:
         if not self._connection.is_open:
             return
         self._closing.set()
-        for task in (self._marking, self._hearing):
-            if task is not None:
-                await asyncio.wait({task})
         try:
+            for task in (self._marking, self._hearing):
+                if task is not None:
+                    await asyncio.wait({task})
             await self._write_marks()
             if self._lease.held:
                 self._lease.report = self._report()
                 await self._lease.give_up()
         except InboxError as error:  # events whose marks cannot be written are handled again
             logger.warning("the inbox closes without its last marks: %s", error)
-        self._stand_by()
-        self._marks, self._handles = [], False
-        await self._connection.aclose()
+        finally:
+            self._stand_by()
+            self._marks, self._handles = [], False
+            await self._connection.aclose()
 
     def _stand_by(self) -> None:
         self._pending, self._unsure = None, False

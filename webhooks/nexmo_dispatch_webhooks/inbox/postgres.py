@@ -170,19 +170,19 @@ class PostgresInboxStore:
             return
         self._many.set()
         self._closing.set()
-        with contextlib.suppress(InboxError):  # events whose marks cannot be written are handled again
-            for task in (self._adding, self._marking):
-                if task is not None:
-                    await asyncio.wait({task})
-            if self._marks:
-                await self._write_marks()
-            if self._worker is not None:
-                await self._execute(sql.LEAVE, worker=self._worker)
-                self._notices.tell()
+        async with contextlib.AsyncExitStack() as stack:  # also after a cancellation
+            for close in (self._database.aclose, self._lent.aclose, self._notices.aclose):
+                stack.push_async_callback(close)
+            with contextlib.suppress(InboxError):  # events whose marks cannot be written are handled again
+                for task in (self._adding, self._marking):
+                    if task is not None:
+                        await asyncio.wait({task})
+                if self._marks:
+                    await self._write_marks()
+                if self._worker is not None:
+                    await self._execute(sql.LEAVE, worker=self._worker)
+                    self._notices.tell()
         self._worker, self._marks = None, []
-        await self._notices.aclose()
-        await self._lent.aclose()
-        await self._database.aclose()
 
     # --- new events ---
 

@@ -148,23 +148,28 @@ class SqliteInboxStore:
         thread, queue, ended = self._thread, self._queue, self._ended
         if thread is None or ended is None:
             return
-        with contextlib.suppress(InboxError):  # events whose marks cannot be written are handled again
-            await self._run(lambda _: None, pages=0)
-            while self._adds or self._operations:
+        try:
+            with contextlib.suppress(InboxError):  # events whose marks cannot be written are handled again
                 await self._run(lambda _: None, pages=0)
-            if self._marks:  # one more attempt
-                await self._run(lambda _: None, pages=0)
-        if self._thread is thread:  # no other call closed it meanwhile
-            self._thread = None
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
-            for future in (*self._add_futures, *self._futures):
-                _fail(future, InboxError("the inbox is not open"))
-            self._adds, self._add_futures, self._operations, self._futures = [], [], [], []
-            queue.put(None)
-        await asyncio.wait({ended})
-        thread.join()  # it ends at once
+                while self._adds or self._operations:
+                    await self._run(lambda _: None, pages=0)
+                if self._marks:  # one more attempt
+                    await self._run(lambda _: None, pages=0)
+        finally:
+            if self._thread is thread:  # no other call closed it meanwhile
+                self._thread = None
+                self._fail_waiting()
+                queue.put(None)
+            await asyncio.wait({ended})
+            thread.join()  # it ends at once
+
+    def _fail_waiting(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for future in (*self._add_futures, *self._futures):
+            _fail(future, InboxError("the inbox is not open"))
+        self._adds, self._add_futures, self._operations, self._futures = [], [], [], []
 
     # --- the methods of `InboxStore` ---
 
