@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Final, TypeGuard, cast
 
 __all__ = ["DAY", "Checks", "unencodable", "unstorable"]
@@ -50,11 +51,14 @@ class Checks:
                 f"{name} must be of type {kind.__qualname__}, not {given}{advice and f': {advice}'}"
             )
 
-    def count(self, name: str, value: object, *, least: int = 1, most: float = math.inf) -> None:
-        """Require a whole number from *least* to *most*."""
+    def count(
+        self, name: str, value: object, *, least: int = 1, most: float = math.inf, advice: str = ""
+    ) -> None:
+        """Require a whole number from *least* to *most*; *advice* says what to write instead."""
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
             rule = f"at least {least}" if math.isinf(most) else f"from {least} to {most}"
-            raise self._error(f"{name} must be a whole number, {rule}, not {_shown(value)}")
+            advice = advice and f": {advice}"
+            raise self._error(f"{name} must be a whole number, {rule}, not {_shown(value)}{advice}")
 
     def seconds(
         self,
@@ -82,7 +86,8 @@ class Checks:
             rule = f"at least {least:g}" if zero else "above 0"
             rule += "" if math.isinf(most) else f" and at most {most:.0f}"
             rule += ", or None" if none else ""
-            raise self._error(f"{name} must be a number of seconds, {rule}, not {_shown(value)}")
+            advice = ": write its total_seconds()" if isinstance(value, timedelta) else ""
+            raise self._error(f"{name} must be a number of seconds, {rule}, not {_shown(value)}{advice}")
 
     def epoch(self, name: str, value: object) -> None:
         """Require epoch seconds, which a store compares with the times of its rows.
@@ -120,6 +125,12 @@ class Checks:
             raise self._error(f"{name} must be the path of a file, not {type(value).__qualname__}")
         if "\0" in os.fsdecode(cast("str | os.PathLike[str]", value)):
             raise self._error(f"{name} {_NUL}")
+
+    def share(self, name: str, value: object, *, none: bool = False) -> None:
+        """Require a number above 0 and at most 1, or None where *none* is true."""
+        if (value is not None or not none) and not (_is_number(value) and 0 < value <= 1):
+            rule = "above 0 and at most 1" + (", or None" if none else "")
+            raise self._error(f"{name} must be a number {rule}, not {_shown(value)}: write 0.05 for 5 %")
 
     def choice(self, name: str, value: object, choices: tuple[str, ...]) -> None:
         """Require one of several words."""

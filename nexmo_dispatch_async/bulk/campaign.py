@@ -120,10 +120,7 @@ class Campaign:
         self._calendar = Calendar(
             settings.zone, settings.quiet, start_at=settings.start_at, send_until=settings.send_until
         )
-        # Wrong settings are an error here instead of in the middle of the night.
         self._canary = CanaryWatch(settings.canary) if settings.canary is not None else None
-        if settings.abort_if is not None:
-            AbortWatch(settings.abort_if)
         if settings.max_spend is not None and tariff is None:
             raise ConfigurationError("max_spend needs prices: give the campaign a tariff")
         checks.count("limit", settings.pace.limit)

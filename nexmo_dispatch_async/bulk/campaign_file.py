@@ -8,12 +8,12 @@ from __future__ import annotations
 import math
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from zoneinfo import ZoneInfo
 
 from msgspec.structs import replace
@@ -45,6 +45,8 @@ from nexmo_dispatch_async.tariff import Tariff
 from nexmo_dispatch_core.lenient import without_mark
 
 __all__ = ["CampaignFileError", "load", "parse", "tariff_of", "template_of"]
+
+T = TypeVar("T")
 
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
@@ -256,7 +258,17 @@ def _quiet(table: Table) -> QuietHours:
     table.flag("zone_by_number")
     days = frozenset(_DAYS.index(day.lower()) for day in table.texts("days") if _is_day(table, day))
     table.done()
-    return QuietHours(begin, end, days)
+    return _made(table, lambda: QuietHours(begin, end, days), QuietHours(0, 0))
+
+
+def _made(table: Table, make: Callable[[], T], instead: T) -> T:
+    """Return settings; a number that they refuse is a problem of its key."""
+    try:
+        return make()
+    except ConfigurationError as error:
+        key, _, rule = str(error).partition(".")[2].partition(" ")
+        table.note(key, rule)
+        return instead
 
 
 def _is_day(table: Table, day: str) -> bool:
@@ -269,14 +281,12 @@ def _is_day(table: Table, day: str) -> bool:
 def _canary(table: Table) -> Canary:
     if "first" not in table:
         table.note("first", "is missing; write first = 100")
-    canary = Canary(
-        first=table.whole("first", 1),
-        until=cast("Any", table.choice("until", ("word", "delivered"))),
-        share=table.get("share", share, 0.9),
-        within=table.get("within", duration, 3600.0),
-    )
+    first = table.whole("first", 1)
+    until = cast("Any", table.choice("until", ("word", "delivered")))
+    wanted = table.get("share", share, 0.9)
+    within = table.get("within", duration, 3600.0)
     table.done()
-    return canary
+    return _made(table, lambda: Canary(first, until, wanted, within), Canary(first))
 
 
 def _budget(table: Table) -> Decimal | None:
@@ -286,15 +296,12 @@ def _budget(table: Table) -> Decimal | None:
 
 
 def _abort_if(table: Table) -> AbortIf:
-    abort = AbortIf(
-        refused=table.get("refused", share, None),
-        unknown=table.get("unknown", share, None),
-        last=table.whole("last", 200),
-    )
-    if abort.refused is None and abort.unknown is None:
+    refused, unknown = table.get("refused", share, None), table.get("unknown", share, None)
+    last = table.whole("last", 200)
+    if refused is None and unknown is None:
         table.note("", 'says nothing; write refused = "5%" or unknown = "2%"')
     table.done()
-    return abort
+    return _made(table, lambda: AbortIf(refused, unknown, last), ALL_REFUSED)
 
 
 def _people(table: Table, places: Places) -> PeopleSettings:

@@ -136,6 +136,7 @@ def settings_of(
     if isinstance(ledger, str | os.PathLike):
         name = name_at(ledger)
     pace = settings.pop("pace", Pace())
+    checks.instance("pace", pace, Pace, advice="write Pace(…)")
     for field, value, read in (("rates", rate, ramp), ("over", over, duration)):
         if value is not None:
             try:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from decimal import Decimal
 from typing import Any, Final, Literal
 
 from msgspec import Struct, field
 
 from nexmo_dispatch_async.bulk.ledger.records import Cap
+from nexmo_dispatch_async.checks import checks
 from nexmo_dispatch_async.exceptions import ConfigurationError
 
 __all__ = [
@@ -31,6 +33,9 @@ __all__ = [
     "TariffSettings",
     "Variants",
 ]
+
+#: The largest number that a queue takes.
+_MOST: Final = (1 << 63) - 1
 
 Duplicates = Literal["first", "error", "allow"]
 SameAddress = Literal["allow", "first"]
@@ -84,22 +89,39 @@ class QuietHours(Struct, frozen=True):
         begin: Begin of the quiet hours in minutes after midnight, from 0 to 1439.
         end: End of the quiet hours in minutes after midnight; below `begin`, on the next day.
         days: Weekdays that are quiet all day, from 0 for Monday.
+
+    Raises:
+        ConfigurationError: A time is no whole number from 0 to 1439, *days* is no set of numbers from 0 to 6,
+            or all seven.
     """
 
     begin: int
     end: int
     days: frozenset[int] = frozenset()
 
+    def __post_init__(self) -> None:
+        for name in ("begin", "end"):
+            minutes = "write minutes after midnight, 21 * 60 for 21:00"
+            checks.count(f"QuietHours.{name}", getattr(self, name), least=0, most=1439, advice=minutes)
+        checks.instance("QuietHours.days", self.days, AbstractSet, advice="write frozenset({6}) for Sundays")
+        for day in self.days:
+            checks.count("QuietHours.days", day, least=0, most=6, advice="0 is Monday, 6 is Sunday")
+        if len(self.days) == 7:
+            raise ConfigurationError("QuietHours.days must leave a weekday, or nothing would ever be sent")
+
 
 class Canary(Struct, frozen=True):
     """The first rows, after which the campaign waits.
 
     Attributes:
-        first: Number of rows.
+        first: Number of rows, at least 1.
         until: `word`: until an operator releases it. `delivered`: until `share` of the first rows are
             delivered, or an operator releases it.
-        share: From 0 to 1.
+        share: Above 0 and at most 1.
         within: Seconds after which a campaign that has not reached the share pauses with that reason.
+
+    Raises:
+        ConfigurationError: A value is of another type or out of its range.
     """
 
     first: int
@@ -107,19 +129,33 @@ class Canary(Struct, frozen=True):
     share: float = 0.9
     within: float = 3600.0
 
+    def __post_init__(self) -> None:
+        checks.count("Canary.first", self.first)
+        checks.choice("Canary.until", self.until, ("word", "delivered"))
+        checks.share("Canary.share", self.share)
+        checks.seconds("Canary.within", self.within)
+
 
 class AbortIf(Struct, frozen=True):
     """The shares of failures among the last `last` results at which a campaign pauses.
 
     Attributes:
-        refused: Share of refused rows from 0 to 1; `None` for no limit.
-        unknown: Share of unknown rows from 0 to 1; `None` for no limit.
-        last: Number of results that count, and minimum number of results.
+        refused: Share of refused rows, above 0 and at most 1; `None` for no limit.
+        unknown: Share of unknown rows, above 0 and at most 1; `None` for no limit.
+        last: Number of results that count, and minimum number of results, at least 1.
+
+    Raises:
+        ConfigurationError: A value is of another type or out of its range.
     """
 
     refused: float | None = None
     unknown: float | None = None
     last: int = 200
+
+    def __post_init__(self) -> None:
+        checks.share("AbortIf.refused", self.refused, none=True)
+        checks.share("AbortIf.unknown", self.unknown, none=True)
+        checks.count("AbortIf.last", self.last, most=_MOST)
 
 
 #: No list is refused row by row: then the sender, the template or the account is wrong.
@@ -232,6 +268,9 @@ class CampaignSettings(Struct, frozen=True, kw_only=True):
         people: Opt-out list, cap, exclusions.
         tariff: Prices as `Tariff` takes them, with `fee` and `currency`; `None` for no tariff.
         text: The campaign file without the URL of its store; a ledger on Postgres keeps it for workers.
+
+    Raises:
+        ConfigurationError: `pace`, `quiet`, `canary`, `abort_if` or `people` is of another type.
     """
 
     name: str
@@ -257,6 +296,16 @@ class CampaignSettings(Struct, frozen=True, kw_only=True):
     people: PeopleSettings = PeopleSettings()
     tariff: TariffSettings | None = None
     text: str = ""
+
+    def __post_init__(self) -> None:
+        checks.instance("pace", self.pace, Pace, advice="write Pace(…)")
+        checks.instance("people", self.people, PeopleSettings, advice="write PeopleSettings(…)")
+        if self.quiet is not None:
+            checks.instance("quiet", self.quiet, QuietHours, advice="write QuietHours(21 * 60, 9 * 60)")
+        if self.canary is not None:
+            checks.instance("canary", self.canary, Canary, advice="write Canary(first=100)")
+        if self.abort_if is not None:
+            checks.instance("abort_if", self.abort_if, AbortIf, advice="write AbortIf(refused=0.05)")
 
     # The URL of a store holds a password, and the text holds numbers.
     def __rich_repr__(self) -> list[tuple[str, str]]:

@@ -15,9 +15,7 @@ import pytest
 
 from nexmo_dispatch_async import sms
 from nexmo_dispatch_async.bulk import (
-    AbortIf,
     Campaign,
-    Canary,
     Governor,
     MemoryLedger,
     Variants,
@@ -149,8 +147,11 @@ async def test_another_template_does_not_continue_a_campaign(tmp_path: Path) -> 
         ({"limit": 0}, "limit must be a whole number, at least 1, not 0"),
         ({"max_spend": Decimal(5)}, "tariff"),
         ({"quite": None}, "no such setting of a campaign: quite"),
-        ({"canary": Canary(first=0)}, "canary"),
-        ({"abort_if": AbortIf(refused=20)}, "abort_if"),
+        ({"canary": 5}, r"canary must be of type Canary, not int: write Canary\(first=100\)"),
+        ({"abort_if": 0.1}, "abort_if must be of type AbortIf, not float"),
+        ({"quiet": "21:00"}, "quiet must be of type QuietHours, not str"),
+        ({"pace": 20}, "pace must be of type Pace, not int"),
+        ({"people": "opt-outs.db"}, "people must be of type PeopleSettings, not str"),
     ],
 )
 async def test_wrong_settings_are_refused_at_the_opening(settings: dict[str, object], message: str) -> None:

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -60,6 +60,32 @@ SECRET = "a-secret-in-the-wrong-place"
         (lambda: CHECKS.number("share", True), "share must be a number, at least 0, not True"),
         (lambda: CHECKS.number("share", SECRET), "share must be a number, at least 0, not str"),
         (lambda: CHECKS.function("clock", None), "clock must be a function, not None"),
+        (
+            lambda: CHECKS.count("begin", SECRET, least=0, most=9, advice="write 9"),
+            "begin must be a whole number, from 0 to 9, not str: write 9",
+        ),
+        (
+            lambda: CHECKS.seconds("wait", timedelta(hours=1)),
+            "wait must be a number of seconds, at least 0, not timedelta: write its total_seconds()",
+        ),
+        *(
+            (
+                lambda value=value: CHECKS.share("share", value),
+                f"share must be a number above 0 and at most 1, not {shown}: write 0.05 for 5 %",
+            )
+            for value, shown in (
+                (0, "0"),
+                (1.01, "1.01"),
+                (math.nan, "nan"),
+                (True, "True"),
+                ("5%", "str"),
+                (None, "None"),
+            )
+        ),
+        (
+            lambda: CHECKS.share("share", 5, none=True),
+            "share must be a number above 0 and at most 1, or None, not 5: write 0.05 for 5 %",
+        ),
         *(
             (
                 lambda value=value: CHECKS.epoch("before", value),
@@ -132,6 +158,9 @@ def test_right_settings_pass() -> None:
     CHECKS.epoch("before", 0)
     CHECKS.epoch("before", -253_402_300_799)
     CHECKS.epoch("before", 253_402_300_799.9)
+    CHECKS.share("share", 1)
+    CHECKS.share("share", 0.001, none=True)
+    CHECKS.share("share", None, none=True)
     CHECKS.number("base", 0)
     CHECKS.number("base", 1, least=1)
     CHECKS.number("base", math.inf)

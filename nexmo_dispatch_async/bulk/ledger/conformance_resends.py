@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -21,7 +21,22 @@ from nexmo_dispatch_async.bulk.ledger.conformance_claims import (
 )
 from nexmo_dispatch_async.bulk.ledger.conformance_results import claimed_rows, news, row_in
 from nexmo_dispatch_async.bulk.ledger.records import Bounds, Cap
-from nexmo_dispatch_async.exceptions import LedgerError
+from nexmo_dispatch_async.exceptions import ConfigurationError, LedgerError
+
+#: What names no rows.
+NO_IDS: Final[tuple[object, ...]] = (
+    [1, 1 << 63],
+    [0],
+    [1, -1],
+    [1, True],
+    [1.0],
+    ["1"],
+    [[1]],
+    [None],
+    "1",
+    b"\x01",
+    1,
+)
 
 
 class ResendConformance:
@@ -50,6 +65,19 @@ class ResendConformance:
         await ledger.record([result(claimed[0])])
         assert (await row(ledger, 1)).state == "sent"
         await assert_recount(ledger)
+
+    @pytest.mark.parametrize("ids", NO_IDS, ids=repr)
+    async def test_what_is_no_id_is_refused(self, ledgers: Ledgers, ids: Any) -> None:
+        """Every store says the same, and changes nothing, also where the other ids are right."""
+        ledger, _ = await row_in(ledgers, "unknown")
+
+        with pytest.raises(ConfigurationError, match=r"^(ids must be|the id of a row must be)"):
+            await ledger.resend(ids)
+        with pytest.raises(ConfigurationError, match=r"^(ids must be|the id of a row must be)"):
+            await ledger.drop(ids)
+
+        assert await states(ledger) == ["unknown"]
+        assert await ledger.drop([(1 << 63) - 1]) == 0
 
     @pytest.mark.parametrize("state", ["pending", "sending", "sent", "skipped", "other"])
     async def test_rows_of_no_other_state_are_sent_again(self, ledgers: Ledgers, state: Any) -> None:

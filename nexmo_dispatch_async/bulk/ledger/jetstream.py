@@ -355,16 +355,12 @@ class JetStreamLedger:
     async def resend(self, ids: Iterable[int], *, state: Resendable = "unknown") -> int:
         """Put `unknown` or `refused` rows back to `pending`, in pieces."""
         self._require_owner()
-        return await self._batches.in_pieces(
-            list(ids), lambda work, part: changes.resend(work, part, self._clock(), state=state)
-        )
+        return await self._batches.in_pieces(ids, partial(changes.resend, now=self._clock(), state=state))
 
     async def drop(self, ids: Iterable[int], *, state: Droppable = "unknown") -> int:
         """Turn `unknown` or `pending` rows into `skipped`, in pieces."""
         self._require_owner()
-        return await self._batches.in_pieces(
-            list(ids), lambda work, part: changes.drop(work, part, self._clock(), state=state)
-        )
+        return await self._batches.in_pieces(ids, partial(changes.drop, now=self._clock(), state=state))
 
     async def expire(self, now: float, *, limit: int = 10_000) -> int:
         """Skip rows whose time is over, in pieces."""

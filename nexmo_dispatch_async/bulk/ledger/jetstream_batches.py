@@ -22,6 +22,7 @@ from nexmo_dispatch_async.bulk.ledger.jetstream_journal import Journal
 from nexmo_dispatch_async.bulk.ledger.jetstream_view import CampaignView
 from nexmo_dispatch_async.bulk.ledger.jetstream_work import Work
 from nexmo_dispatch_async.bulk.ledger.records import Change, Control, Result
+from nexmo_dispatch_async.bulk.ledger.transitions import row_ids
 from nexmo_dispatch_async.exceptions import LedgerError
 from nexmo_dispatch_core.jetstream.failures import WrongSequenceError
 from nexmo_dispatch_core.jetstream.stream import Write
@@ -170,16 +171,17 @@ class Batches:
         back = [Result(id=n, state="pending", at=at, attempts=a) for n, a in strays.items()]
         await changes.record(work, back)
 
-    async def in_pieces(self, ids: list[int], change: Callable[[Work, list[int]], int]) -> int:
+    async def in_pieces(self, ids: object, change: Callable[[Work, list[int]], int]) -> int:
         """Run a change for many rows, and return how many it changed."""
 
         async def piece(part: list[int], work: Work) -> int:
             return change(work, part)
 
+        wanted = row_ids(ids)
         await self.run(_nothing, read=True)
         known = len(self.journal.view)
         total = 0
-        chosen = sorted({one for one in ids if 0 < one <= known})
+        chosen = [one for one in wanted if one <= known]
         for start in range(0, len(chosen), PIECE):
             total += await self.run(partial(piece, chosen[start : start + PIECE]))
         return total

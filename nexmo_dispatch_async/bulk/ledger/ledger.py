@@ -166,6 +166,7 @@ class Ledger(Protocol):
             The number of rows.
 
         Raises:
+            ConfigurationError: An id is no whole number from 1 to 2**63 - 1.
             LedgerError: The state is another one.
         """
         ...
@@ -184,6 +185,7 @@ class Ledger(Protocol):
             The number of rows.
 
         Raises:
+            ConfigurationError: An id is no whole number from 1 to 2**63 - 1.
             LedgerError: The state is another one.
         """
         ...

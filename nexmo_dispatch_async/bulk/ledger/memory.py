@@ -41,6 +41,7 @@ from nexmo_dispatch_async.bulk.ledger.transitions import (
     proven_state,
     require_droppable,
     require_resendable,
+    row_ids,
     row_of_ref,
     settle,
 )
@@ -427,7 +428,7 @@ class MemoryLedger:
         return map(self._rows.__getitem__, list(self._pending))
 
     def _of(self, ids: Iterable[int]) -> list[_Kept]:
-        return [row for row_id in dict.fromkeys(ids) if (row := self._rows.get(row_id)) is not None]
+        return [row for row_id in row_ids(ids) if (row := self._rows.get(row_id)) is not None]
 
     def _source(self, row: _Kept) -> str:
         return f"{self._reference}-{row.id}"

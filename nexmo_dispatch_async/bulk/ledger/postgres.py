@@ -49,6 +49,7 @@ from nexmo_dispatch_async.bulk.ledger.records import (
     State,
 )
 from nexmo_dispatch_async.bulk.ledger.tenure import Tenure
+from nexmo_dispatch_async.bulk.ledger.transitions import row_ids
 from nexmo_dispatch_async.checks import checks
 from nexmo_dispatch_async.exceptions import (
     ConfigurationError,
@@ -473,7 +474,7 @@ class PostgresLedger:
         self, change: Callable[[Work, list[int], float], Awaitable[int]], ids: Iterable[int]
     ) -> int:
         self._require_owner()
-        total, rest = 0, iter(sorted(set(ids)))
+        total, rest = 0, iter(row_ids(ids))
         while piece := list(islice(rest, _PIECE)):
             total += await self._run(partial(_changed, change, piece, self._clock()))
         return total

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -55,6 +55,10 @@ Droppable = Literal["unknown", "pending"]
 #: position of a reason in this list, so a new reason must be the last.
 SkipReason = Literal["suppressed", "capped", "expired", "hold_out", "dropped", "excluded"]
 SKIP_REASONS: tuple[SkipReason, ...] = get_args(SkipReason)
+
+
+#: The largest number that every store takes.
+_MOST: Final = (1 << 63) - 1
 
 
 class _Private(AsShown, Struct, frozen=True):
@@ -118,11 +122,19 @@ class Cap(Struct, frozen=True):
         messages: Maximum number of messages.
         window: Length of the window in seconds.
         over: `skip` the row as `capped`, or `defer` it until the window allows it.
+
+    Raises:
+        ConfigurationError: A value is of another type or out of its range.
     """
 
     messages: int
     window: float
     over: Literal["skip", "defer"] = "skip"
+
+    def __post_init__(self) -> None:
+        checks.count("Cap.messages", self.messages, most=_MOST)
+        checks.seconds("Cap.window", self.window, zero=False)
+        checks.choice("Cap.over", self.over, ("skip", "defer"))
 
 
 class ClaimRequest(Struct, frozen=True, kw_only=True):
@@ -413,7 +425,10 @@ class Control(Struct, frozen=True, kw_only=True):
 
     def changed(self, change: Change) -> Control:
         """Return what a change makes of it: with the next version, unless the change leaves it as it is."""
-        new = replace(change(self), version=self.version)
+        new = change(self)
+        # a subclass of `str` is text that JSON does not take
+        by, reason = str.__str__(new.by), str.__str__(new.reason)
+        new = replace(new, version=self.version, by=by, reason=reason)
         return self if new == self else replace(new, version=self.version + 1)
 
     def asked(self, at: float | None = None, **changes: Any) -> Control:  # Any: the values of fields

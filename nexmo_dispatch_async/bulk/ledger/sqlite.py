@@ -46,6 +46,7 @@ from nexmo_dispatch_async.bulk.ledger.records import (
 )
 from nexmo_dispatch_async.bulk.ledger.sqlite_sql import Work
 from nexmo_dispatch_async.bulk.ledger.sqlite_writer import Batch, Writer
+from nexmo_dispatch_async.bulk.ledger.transitions import row_ids
 from nexmo_dispatch_async.checks import checks
 from nexmo_dispatch_async.exceptions import (
     ConfigurationError,
@@ -373,7 +374,7 @@ class SqliteLedger:
 
     async def _in_pieces(self, change: Callable[[Work, list[int], float], int], ids: Iterable[int]) -> int:
         """Change rows by their ids, so many in a transaction that others get their turn in between."""
-        total, rest = 0, iter(ids)
+        total, rest = 0, iter(row_ids(ids))
         while piece := list(islice(rest, _PIECE)):
             total += await self._run(partial(_changed, change, piece, self._clock()))
         return total

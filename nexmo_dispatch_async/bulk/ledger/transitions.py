@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
-from typing import Final, get_args
+from typing import Final, cast, get_args
 
 from msgspec.structs import replace
 
@@ -29,7 +30,8 @@ from nexmo_dispatch_async.bulk.ledger.records import (
     SkipReason,
     State,
 )
-from nexmo_dispatch_async.exceptions import CampaignError, LedgerError
+from nexmo_dispatch_async.checks import checks
+from nexmo_dispatch_async.exceptions import CampaignError, ConfigurationError, LedgerError
 
 __all__ = [
     "OPT_OUT_CODES",
@@ -41,12 +43,15 @@ __all__ = [
     "proven_state",
     "require_droppable",
     "require_resendable",
+    "row_ids",
     "row_of_ref",
     "settle",
 ]
 
 #: Error codes of people who opted out or are barred (contract 6.1).
 OPT_OUT_CODES: Final = frozenset({"1050", "1240"})
+#: The largest number of a row that every store takes.
+_MOST: Final = (1 << 63) - 1
 #: The reference of a ledger of this package.
 _REFERENCE: Final = re.compile("[0-9a-f]{16}")
 
@@ -77,6 +82,21 @@ def settle(state: State, attempts: int, result: Result, *, proven: bool) -> Stat
 def proven_state(state: State) -> State:
     """Return the state of a row after a proof that it was sent; a `sending` row waits for its result."""
     return state if state == "sending" else "sent"
+
+
+def row_ids(ids: object) -> list[int]:
+    """Return the numbers of rows that a caller chose, each once and ascending.
+
+    Raises:
+        ConfigurationError: They are not iterable, or one is no whole number from 1 to 2**63 - 1.
+    """
+    if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
+        raise ConfigurationError(f"ids must be numbers of rows, such as [row.id], not {type(ids).__name__}")
+    chosen: set[int] = set()
+    for row_id in cast("Iterable[int]", ids):
+        checks.count("the id of a row", row_id, most=_MOST, advice="write row.id")
+        chosen.add(row_id)
+    return sorted(chosen)
 
 
 def require_resendable(state: str) -> None:

@@ -33,8 +33,8 @@ class Calendar:
         send_until: Epoch seconds from which nothing is sent, or `None`.
 
     Raises:
-        ConfigurationError: The zone is not known, a time is no number of seconds, `start_at` is not before
-            `send_until`, or the quiet hours are never over.
+        ConfigurationError: The zone is not known, a time is no number of seconds, or `start_at` is not before
+            `send_until`.
     """
 
     def __init__(
@@ -50,8 +50,6 @@ class Calendar:
                 checks.seconds(name, at)
         if start_at is not None and send_until is not None and start_at >= send_until:
             raise ConfigurationError("start_at must be before send_until")
-        if quiet is not None:
-            _check(quiet)
         self.zone = zone
         self.quiet = quiet
         self.start_at = start_at
@@ -120,16 +118,6 @@ class Calendar:
             return tuple(_zone(name) for name in zone.split("|"))
         except ConfigurationError:
             return (_zone(self.zone),)
-
-
-def _check(quiet: QuietHours) -> None:
-    for name, minute in (("begin", quiet.begin), ("end", quiet.end)):
-        if not 0 <= minute < 1440:
-            raise ConfigurationError(f"quiet hours: {name} must be from 0 to 1439 minutes after midnight")
-    if not quiet.days <= frozenset(range(7)):
-        raise ConfigurationError("quiet hours: days are weekdays from 0, Monday, to 6, Sunday")
-    if len(quiet.days) == 7:
-        raise ConfigurationError("quiet hours: every day is quiet, so nothing would ever be sent")
 
 
 @lru_cache(maxsize=512)

@@ -46,16 +46,9 @@ class CanaryWatch:
 
     Args:
         canary: The settings.
-
-    Raises:
-        ConfigurationError: `first` is below 1, or the share is not above 0 and at most 1.
     """
 
     def __init__(self, canary: Canary) -> None:
-        if canary.first < 1:
-            raise ConfigurationError("canary: first must be at least 1 row")
-        if not 0 < canary.share <= 1:
-            raise ConfigurationError("canary: share must be above 0 and at most 1, for example 0.9")
         self._canary = canary
         self._passed = False
         self._full_since: float | None = None
@@ -157,18 +150,10 @@ class AbortWatch:
 
     Args:
         abort_if: The settings.
-
-    Raises:
-        ConfigurationError: A share is not above 0 and at most 1, or `last` is below 1.
     """
 
     def __init__(self, abort_if: AbortIf) -> None:
-        if abort_if.last < 1:
-            raise ConfigurationError("abort_if: last must be at least 1 result")
         self._shares = {"refused": abort_if.refused, "unknown": abort_if.unknown}
-        for name, share in self._shares.items():
-            if share is not None and not 0 < share <= 1:
-                raise ConfigurationError(f"abort_if: {name} must be above 0 and at most 1, for example 0.2")
         self._last: deque[tuple[str, str]] = deque(maxlen=abort_if.last)
         self._counts: Counter[str] = Counter()
 

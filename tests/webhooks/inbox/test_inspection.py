@@ -112,7 +112,10 @@ async def test_it_can_be_looked_at_without_being_started(make: Make) -> None:
         ({"poll": 0}, "poll must be a number of seconds, above 0, not 0"),
         ({"drain": -1}, "drain must be a number of seconds, at least 0, not -1"),
         ({"drain": None}, "drain must be a number of seconds, at least 0, not None"),
-        ({"keep": timedelta(hours=24)}, "keep must be a number of seconds, at least 0, not timedelta"),
+        (
+            {"keep": timedelta(hours=24)},
+            r"keep must be a number of seconds, at least 0, not timedelta: write its total_seconds\(\)",
+        ),
         ({"keep": math.nan}, "keep must be a number of seconds, at least 0, not nan"),
         ({"remember": 3600}, "remember must be a number of seconds, at least 86400, not 3600"),
         (
