@@ -463,18 +463,12 @@ class JetStreamLedger:
         await self._closing.run(self._close)
 
     async def _close(self) -> None:
-        try:
+        async with contextlib.AsyncExitStack() as stack:  # also after a cancellation
+            if self._given is None:
+                stack.push_async_callback(self.opt_outs.aclose)
+            stack.push_async_callback(self._connection.aclose)
             await self._claims.settled()
             await self._batches.aclose()
-        finally:
-            await self._disconnect()
-
-    async def _disconnect(self) -> None:
-        try:
-            await self._connection.aclose()
-        finally:
-            if self._given is None:
-                await self.opt_outs.aclose()
 
     async def __aenter__(self) -> Self:
         return self
