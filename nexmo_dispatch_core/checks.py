@@ -106,6 +106,11 @@ class Checks:
             rule = f"at least {least:g}" if math.isinf(most) else f"from {least:g} to {most:g}"
             raise self._error(f"{name} must be a number, {rule}, not {_shown(value)}")
 
+    def replicas(self, value: object) -> None:
+        """Require a number of replicas that JetStream elects a leader among, or None."""
+        if value is not None and (isinstance(value, bool) or value not in (1, 3, 5)):
+            raise self._error("replicas must be 1, 3 or 5, or None")
+
     def function(self, name: str, value: object) -> None:
         """Require a function or another callable."""
         if not callable(value):

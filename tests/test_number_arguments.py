@@ -25,7 +25,7 @@ from nexmo_dispatch_async.tracking.jetstream import JetStreamTrackingStore
 from nexmo_dispatch_async.tracking.postgres import PostgresTrackingStore
 from nexmo_dispatch_async.tracking.sqlite import SqliteTrackingStore
 from nexmo_dispatch_webhooks import ConfigurationError as ReceiverConfigurationError
-from nexmo_dispatch_webhooks.inbox import MemoryInbox, SqliteInbox
+from nexmo_dispatch_webhooks.inbox import JetStreamInbox, MemoryInbox, SqliteInbox
 
 #: No server: each check comes before a connection.
 POSTGRES: Final = "postgresql://127.0.0.1:1/none"
@@ -110,6 +110,11 @@ CALLS: Final[dict[str, tuple[Call, str, tuple[Any, ...]]]] = {
     ),
     "replicas of JetStreamTrackingStore": (
         lambda value: JetStreamTrackingStore(NATS, replicas=value),
+        "1, 3 or 5, or None",
+        (0, 2, math.inf),
+    ),
+    "replicas of JetStreamInbox": (
+        lambda value: JetStreamInbox(NATS, replicas=value),
         "1, 3 or 5, or None",
         (0, 2, math.inf),
     ),

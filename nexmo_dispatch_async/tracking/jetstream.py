@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from nexmo_dispatch_async.checks import checks
 from nexmo_dispatch_async.exceptions import ConfigurationError, TrackingStoreError
 from nexmo_dispatch_async.tracking.reducer import WorkflowState
 from nexmo_dispatch_async.tracking.store import TrackingRetention, kind_of
@@ -62,8 +63,7 @@ class JetStreamTrackingStore:
             )
         except ValueError as error:
             raise ConfigurationError(str(error)) from None
-        if isinstance(replicas, bool) or replicas not in (None, 1, 3, 5):
-            raise ConfigurationError("replicas must be 1, 3 or 5, or None")
+        checks.replicas(replicas)
         space = self._connection.space
         self._prefix = f"$KV.{space}_tracking"
         self._hints = f"{space}.hints.tracking"

@@ -24,7 +24,7 @@ from nexmo_dispatch_async.bulk.ledger.jetstream_view import CampaignView, Worker
 from nexmo_dispatch_async.bulk.ledger.records import Life
 from nexmo_dispatch_async.bulk.ledger.tenure import Tenure
 from nexmo_dispatch_async.checks import checks
-from nexmo_dispatch_async.exceptions import ConfigurationError, LedgerError
+from nexmo_dispatch_async.exceptions import LedgerError
 from nexmo_dispatch_core.jetstream.connection import Connection
 from nexmo_dispatch_core.jetstream.failures import Failure, WrongSequenceError
 from nexmo_dispatch_core.jetstream.lease import Lease, LostLeaseError
@@ -44,9 +44,6 @@ _LAG, _LOOKS = 0.05, 200
 _GONE: Final = 60
 
 
-_REPLICAS: Final = (1, 3, 5)
-
-
 def campaign_stream(
     connection: Connection, *, replicas: int | None = None, max_bytes: int | None = None
 ) -> Stream:
@@ -55,8 +52,7 @@ def campaign_stream(
     Raises:
         ConfigurationError: A number is out of its range.
     """
-    if replicas is not None and (isinstance(replicas, bool) or replicas not in _REPLICAS):
-        raise ConfigurationError("replicas must be 1, 3 or 5, or None")
+    checks.replicas(replicas)
     if max_bytes is not None:
         checks.count("max_bytes", max_bytes)
     space = connection.space

@@ -37,8 +37,7 @@ class JetStreamSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         checks.seconds("timeout", self.timeout, zero=False, most=DAY)
-        if self.replicas not in {None, 1, 3, 5}:
-            raise ConfigurationError("replicas must be 1, 3 or 5, or None")
+        checks.replicas(self.replicas)
         if self.max_bytes is not None:
             checks.count("max_bytes", self.max_bytes)
             if self.max_bytes < _LEAST_BYTES:
