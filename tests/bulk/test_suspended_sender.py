@@ -66,6 +66,26 @@ async def sender(place: str, service: Service) -> AsyncGenerator[asyncio.subproc
             await process.wait()
 
 
+@asynccontextmanager
+async def operator(
+    place: str, service: Service
+) -> AsyncGenerator[tuple[Campaign, Callable[..., Awaitable[bool]]]]:
+    """A campaign in another process than the sender, and whether its rows are in these states."""
+    async with (
+        service.server as server,
+        await open_ledger(place, name="spring", lease=LEASE, accept_loss=True) as ledger,
+        DispatchClient(
+            auth=BearerToken("secret-token"), application_id="app", base_url=server.base_url
+        ) as client,
+        Campaign.open(ledger, client=client, template=TEMPLATE) as campaign,
+    ):
+
+        async def states(**expected: int) -> bool:
+            return (await ledger.counts()).states == expected
+
+        yield campaign, states
+
+
 async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
     """Wait for other processes, at most so long."""
     async with asyncio.timeout(BOUND):
@@ -80,21 +100,10 @@ async def test_what_a_suspended_sender_had_claimed_is_sent_by_the_next_one_alone
 ) -> None:
     """It sleeps with a row that it claimed and did not send; an operator resends it: it is sent once."""
     place, service = str(request.getfixturevalue(engine)), Service()
-    async with (
-        service.server as server,
-        await open_ledger(place, name="spring", lease=LEASE, accept_loss=True) as ledger,
-        DispatchClient(
-            auth=BearerToken("secret-token"), application_id="app", base_url=server.base_url
-        ) as client,
-        Campaign.open(ledger, client=client, template=TEMPLATE) as campaign,
-    ):
-
-        async def states(**expected: int) -> bool:
-            return (await ledger.counts()).states == expected
-
+    async with operator(place, service) as (campaign, states):
         await campaign.add([person(0), person(1)])
         async with sender(place, service) as process:
-            await asyncio.wait_for(server.arrived.wait(), BOUND)
+            await asyncio.wait_for(service.server.arrived.wait(), BOUND)
             await eventually(lambda: states(sending=2))
             process.send_signal(signal.SIGSTOP)
             await eventually(lambda: states(unknown=2))
@@ -117,21 +126,10 @@ async def test_a_late_answer_ends_a_row_that_was_refused_to_the_next_sender(
 ) -> None:
     """The suspended sender learns last that its request was accepted: no operator sends the row again."""
     place, service = str(request.getfixturevalue(engine)), Service()
-    async with (
-        service.server as server,
-        await open_ledger(place, name="spring", lease=LEASE, accept_loss=True) as ledger,
-        DispatchClient(
-            auth=BearerToken("secret-token"), application_id="app", base_url=server.base_url
-        ) as client,
-        Campaign.open(ledger, client=client, template=TEMPLATE) as campaign,
-    ):
-
-        async def states(**expected: int) -> bool:
-            return (await ledger.counts()).states == expected
-
+    async with operator(place, service) as (campaign, states):
         await campaign.add([person(0)])
         async with sender(place, service) as process:
-            await asyncio.wait_for(server.arrived.wait(), BOUND)
+            await asyncio.wait_for(service.server.arrived.wait(), BOUND)
             process.send_signal(signal.SIGSTOP)
             await eventually(lambda: states(unknown=1))
             assert await campaign.resend(1) == 1
@@ -154,9 +152,9 @@ async def test_no_process_gets_the_file_of_a_suspended_sender(tmp_path: Path) ->
     place, service = str(tmp_path / "spring.db"), Service()
     async with await open_ledger(place) as ledger, Campaign.open(ledger, template=TEMPLATE) as campaign:
         await campaign.add([person(0), person(1)])
-    async with service.server as server:
+    async with service.server:
         async with sender(place, service) as process:
-            await asyncio.wait_for(server.arrived.wait(), BOUND)
+            await asyncio.wait_for(service.server.arrived.wait(), BOUND)
             process.send_signal(signal.SIGSTOP)
             with pytest.raises(LedgerInUseError):
                 await open_ledger(place)
