@@ -12,10 +12,12 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Final, TypeGuard, cast
 
-__all__ = ["DAY", "Checks", "unencodable", "unstorable"]
+__all__ = ["DAY", "LARGEST", "Checks", "unencodable", "unstorable"]
 
 #: The longest lease, timeout and interval of a store, in seconds.
 DAY: Final = 86_400.0
+#: The largest whole number that every store takes.
+LARGEST: Final = (1 << 63) - 1
 #: Bits of a number that a message shows.
 _LONG = 128
 #: The first second after the year 9999: milliseconds of this century are beyond it.

@@ -16,6 +16,7 @@ from msgspec import Struct, field
 from nexmo_dispatch_async.bulk.ledger.records import Cap
 from nexmo_dispatch_async.checks import checks
 from nexmo_dispatch_async.exceptions import ConfigurationError
+from nexmo_dispatch_core.checks import LARGEST
 
 __all__ = [
     "ALL_REFUSED",
@@ -34,8 +35,6 @@ __all__ = [
     "Variants",
 ]
 
-#: The largest number that a queue takes.
-_MOST: Final = (1 << 63) - 1
 
 Duplicates = Literal["first", "error", "allow"]
 SameAddress = Literal["allow", "first"]
@@ -155,7 +154,7 @@ class AbortIf(Struct, frozen=True):
     def __post_init__(self) -> None:
         checks.share("AbortIf.refused", self.refused, none=True)
         checks.share("AbortIf.unknown", self.unknown, none=True)
-        checks.count("AbortIf.last", self.last, most=_MOST)
+        checks.count("AbortIf.last", self.last, most=LARGEST)
 
 
 #: No list is refused row by row: then the sender, the template or the account is wrong.

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlsplit
 
 import typer
 
 from nexmo_dispatch_async.cli.stores import STORE
+from nexmo_dispatch_core.checks import LARGEST
 
 if TYPE_CHECKING:
     from nexmo_dispatch_webhooks.signature import Secret
@@ -33,9 +34,6 @@ __all__ = [
 
 #: The variable of the signature secrets.
 SECRETS = "NEXMO_DISPATCH_SIGNATURE_SECRETS"
-
-#: The largest number that databases and JSON take.
-LARGEST: Final = (1 << 63) - 1
 
 
 def is_host(text: str) -> bool:

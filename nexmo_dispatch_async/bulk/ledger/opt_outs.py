@@ -15,7 +15,7 @@ from nexmo_dispatch_async.bulk.ledger.transitions import OPT_OUT_CODES
 from nexmo_dispatch_async.checks import checks
 from nexmo_dispatch_async.exceptions import ConfigurationError
 from nexmo_dispatch_async.phone_numbers.normalizer import as_digits
-from nexmo_dispatch_core.checks import unstorable
+from nexmo_dispatch_core.checks import LARGEST, unstorable
 from nexmo_dispatch_core.unfinished import shows_unfinished
 from nexmo_dispatch_webhooks.events import InboundMessage, MessageStatus
 
@@ -23,8 +23,6 @@ __all__ = ["MemoryOptOutStore", "OptOutList", "OptOutStore", "Suppressed", "norm
 
 #: Addresses in one transaction of an import.
 _PIECE = 1000
-#: The largest number that every store takes.
-_MOST = (1 << 63) - 1
 
 
 class _Router(Protocol):
@@ -181,7 +179,7 @@ class OptOutList:
             OptOutError: The store failed.
         """
         checks.texts(after=after)
-        checks.count("limit", limit, most=_MOST)
+        checks.count("limit", limit, most=LARGEST)
         return await self.store.list(after=after, limit=limit)
 
     async def import_(self, addresses: Iterable[str] | AsyncIterable[str], *, reason: str = "import") -> int:

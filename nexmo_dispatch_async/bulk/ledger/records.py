@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, Final, Literal, get_args
+from typing import Any, Literal, get_args
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
 from nexmo_dispatch_async.checks import checks
 from nexmo_dispatch_async.models.shown import AsShown
+from nexmo_dispatch_core.checks import LARGEST
 
 __all__ = [
     "SKIP_REASONS",
@@ -55,10 +56,6 @@ Droppable = Literal["unknown", "pending"]
 #: position of a reason in this list, so a new reason must be the last.
 SkipReason = Literal["suppressed", "capped", "expired", "hold_out", "dropped", "excluded"]
 SKIP_REASONS: tuple[SkipReason, ...] = get_args(SkipReason)
-
-
-#: The largest number that every store takes.
-_MOST: Final = (1 << 63) - 1
 
 
 class _Private(AsShown, Struct, frozen=True):
@@ -132,7 +129,7 @@ class Cap(Struct, frozen=True):
     over: Literal["skip", "defer"] = "skip"
 
     def __post_init__(self) -> None:
-        checks.count("Cap.messages", self.messages, most=_MOST)
+        checks.count("Cap.messages", self.messages, most=LARGEST)
         checks.seconds("Cap.window", self.window, zero=False)
         checks.choice("Cap.over", self.over, ("skip", "defer"))
 

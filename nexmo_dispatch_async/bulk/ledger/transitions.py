@@ -32,6 +32,7 @@ from nexmo_dispatch_async.bulk.ledger.records import (
 )
 from nexmo_dispatch_async.checks import checks
 from nexmo_dispatch_async.exceptions import CampaignError, ConfigurationError, LedgerError
+from nexmo_dispatch_core.checks import LARGEST
 
 __all__ = [
     "OPT_OUT_CODES",
@@ -50,8 +51,6 @@ __all__ = [
 
 #: Error codes of people who opted out or are barred (contract 6.1).
 OPT_OUT_CODES: Final = frozenset({"1050", "1240"})
-#: The largest number of a row that every store takes.
-_MOST: Final = (1 << 63) - 1
 #: The reference of a ledger of this package.
 _REFERENCE: Final = re.compile("[0-9a-f]{16}")
 
@@ -94,7 +93,7 @@ def row_ids(ids: object) -> list[int]:
         raise ConfigurationError(f"ids must be numbers of rows, such as [row.id], not {type(ids).__name__}")
     chosen: set[int] = set()
     for row_id in cast("Iterable[int]", ids):
-        checks.count("the id of a row", row_id, most=_MOST, advice="write row.id")
+        checks.count("the id of a row", row_id, most=LARGEST, advice="write row.id")
         chosen.add(row_id)
     return sorted(chosen)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 
+from nexmo_dispatch_core.checks import LARGEST
 from nexmo_dispatch_core.tasks import Closing
 from nexmo_dispatch_webhooks.checks import checks
 from nexmo_dispatch_webhooks.exceptions import ConfigurationError
@@ -12,13 +13,10 @@ from nexmo_dispatch_webhooks.inbox.store import InboxStore
 
 __all__ = ["RecordReader", "check_retry", "states_to_purge"]
 
-#: The largest number that every store takes.
-_LARGEST = (1 << 63) - 1
-
 
 def check_id(name: str, record_id: object) -> None:
     """Require the id of a record."""
-    checks.count(name, record_id, least=0, most=_LARGEST)
+    checks.count(name, record_id, least=0, most=LARGEST)
 
 
 def check_retry(which: object, handler: str | None, kind: str | None) -> None:
@@ -69,8 +67,8 @@ class RecordReader:
         Raises:
             ConfigurationError: There is no such state, or a number is out of its range.
         """
-        checks.count("limit", limit, most=_LARGEST)
-        checks.count("after", after, least=0, most=_LARGEST)
+        checks.count("limit", limit, most=LARGEST)
+        checks.count("after", after, least=0, most=LARGEST)
         if state is not None and state not in STATES:
             raise ConfigurationError(f"state must be one of {', '.join(STATES)}, or None")
         await self._open_store()
